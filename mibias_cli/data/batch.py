@@ -1,0 +1,131 @@
+"""What flows from data to everything after it: attributes, batches, splits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+__all__ = ["Attribute", "Batch", "BiasedData", "Reader", "Split"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attribute:
+    """A bias attribute of one or several channels.
+
+    A categorical attribute has `n_classes` per channel. A continuous one has quantile bins per channel
+    (`bin_edges`, from the training split) through which attribute heads and probes see it.
+
+    Args:
+        name: The attribute's name in recipe and report.
+        kind: categorical or continuous.
+        channels: Names of its channels; an attribute of one channel has its own name there.
+        n_classes: Classes (or bins) per channel.
+        class_names: Names of the classes (or bins) per channel.
+        bin_edges: Continuous only: inner edges per channel, each of length n_classes − 1.
+    """
+
+    name: str
+    kind: Literal["categorical", "continuous"]
+    channels: tuple[str, ...]
+    n_classes: tuple[int, ...]
+    class_names: tuple[tuple[str, ...], ...]
+    bin_edges: tuple[tuple[float, ...], ...] | None = None
+
+    def classes(self, c: np.ndarray) -> np.ndarray:
+        """Class indices (n, channels) int64 of attribute values (n, channels): bins where continuous."""
+        if self.bin_edges is None:
+            return np.asarray(c, dtype=np.int64)
+        columns = [np.searchsorted(np.asarray(e), c[:, k], side="right") for k, e in enumerate(self.bin_edges)]
+        return np.stack(columns, axis=1).astype(np.int64)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """A batch: inputs x (n, …), targets y (n,), attributes c[name] (n, channels), known[name] (n,), rows index (n,).
+
+    c is int64 for a categorical attribute and float32 for a continuous one; where `known` is False its value means
+    nothing. `weight` (n,) holds balancing weights p(y)p(c)/p(y,c) with mean 1 over the training split, or None.
+    """
+
+    x: Tensor
+    y: Tensor
+    c: dict[str, Tensor]
+    known: dict[str, Tensor]
+    index: Tensor
+    weight: dict[str, Tensor] = field(default_factory=dict)
+
+    def to(self, device: torch.device) -> Batch:
+        """The same batch on another device."""
+
+        def move(d: dict[str, Tensor]) -> dict[str, Tensor]:
+            return {k: v.to(device, non_blocking=True) for k, v in d.items()}
+
+        return Batch(
+            x=self.x.to(device, non_blocking=True),
+            y=self.y.to(device, non_blocking=True),
+            c=move(self.c),
+            known=move(self.known),
+            index=self.index.to(device, non_blocking=True),
+            weight=move(self.weight),
+        )
+
+
+class Reader(Protocol):
+    """Reads inputs by row. What it returns depends on (rows, epoch, seed it was made with) alone."""
+
+    def read(self, rows: np.ndarray, epoch: int | None) -> Tensor:
+        """Inputs (n, …) of these rows; epoch None: the evaluation transform, else training's, seeded by the epoch."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """One named split: labels in memory, inputs read on demand.
+
+    Args:
+        name: train, validation or audit.
+        y: Targets (n,) int64.
+        c: Attributes by name, (n, channels): int64 where categorical, float32 where continuous.
+        known: By attribute name, (n,) bool: False where the attribute is missing.
+        group: Group ids (n,) or None.
+        rows: Row of each sample in the reader (n,) int64.
+        row_names: What to call each sample in an error (a path, or `row 17`), length n.
+        reader: Reads the inputs.
+    """
+
+    name: str
+    y: np.ndarray
+    c: dict[str, np.ndarray]
+    known: dict[str, np.ndarray]
+    group: np.ndarray | None
+    rows: np.ndarray
+    row_names: list[str]
+    reader: Reader
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BiasedData:
+    """A whole data set: three splits and what they have in common.
+
+    Args:
+        train, validation, audit: The splits.
+        attributes: By name.
+        class_names: Names of the target's classes.
+        input_shape: Shape of one input as the backbone gets it, for example (3, 96, 96) or (104,).
+        fingerprint: sha256 over what the data are (labels, attributes, split, and paths or pixels).
+    """
+
+    train: Split
+    validation: Split
+    audit: Split
+    attributes: dict[str, Attribute]
+    class_names: tuple[str, ...]
+    input_shape: tuple[int, ...]
+    fingerprint: str

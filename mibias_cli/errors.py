@@ -1,0 +1,96 @@
+"""Every error that a user can cause.
+
+    MibiasError                       exit code 2
+    ├── RecipeError                   the recipe: syntax, unknown keys, wrong values (all problems at once)
+    ├── DataError                     a missing file, a missing column, an empty split, an unreadable image
+    ├── BackboneError                 an unknown model, layer or stage; weights that do not fit
+    ├── RunError                      a run folder: exists already, cannot be resumed, is not a run
+    ├── TrainingError                 training diverged
+    ├── ExportError                   an export that does not reload to the same features
+    └── EvaluationError               a split too small to audit, an unknown probe
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+__all__ = [
+    "BackboneError",
+    "DataError",
+    "EvaluationError",
+    "ExportError",
+    "MibiasError",
+    "Problem",
+    "RecipeError",
+    "RunError",
+    "TrainingError",
+    "did_you_mean",
+]
+
+
+class MibiasError(Exception):
+    """Base of all errors that are the user's to fix; its text names the place, the problem and the fix."""
+
+
+class DataError(MibiasError):
+    """The data cannot be read as the recipe says."""
+
+
+class BackboneError(MibiasError):
+    """The backbone, its weights or its layers cannot be had."""
+
+
+class RunError(MibiasError):
+    """A run folder is in the way, or is not what it should be."""
+
+
+class TrainingError(MibiasError):
+    """Training cannot go on."""
+
+
+class ExportError(MibiasError):
+    """The export failed its own check."""
+
+
+class EvaluationError(MibiasError):
+    """The audit cannot be done on these data."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """One fault in a recipe: where it stands, what is wrong, and the line itself."""
+
+    path: str
+    line: int
+    column: int
+    key: str
+    message: str
+    source_line: str = ""
+
+    def __str__(self) -> str:
+        where = f"{self.path}:{self.line}:{self.column}" if self.line else self.path
+        text = f"{where} {self.key}: {self.message}" if self.key else f"{where} {self.message}"
+        if self.source_line.strip():
+            text += f"\n    {self.source_line.rstrip()}\n    {' ' * (self.column - 1)}^"
+        return text
+
+
+class RecipeError(MibiasError):
+    """A recipe with one or more problems, all of them listed."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(str(p) for p in self.problems))
+
+
+def did_you_mean(name: str, choices: Iterable[str]) -> str:
+    """`, did you mean 'x'?` for the closest of the choices, or an empty string.
+
+    Example:
+        >>> did_you_mean("critc_steps", ["critic_steps", "weight"])
+        ", did you mean 'critic_steps'?"
+    """
+    close = difflib.get_close_matches(name, list(choices), n=1)
+    return f", did you mean '{close[0]}'?" if close else ""

@@ -1,0 +1,74 @@
+"""What an MI estimator is: it is fitted on detached features and gives a penalty that is differentiable in z."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import torch
+from torch import Generator, Tensor
+
+__all__ = ["Estimator", "Sample"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """What an estimator sees of a batch or of the queue.
+
+    Args:
+        z: Representation (n, d).
+        c: One bias attribute (n, channels): int64 class indices, or float values where it is continuous.
+        y: Targets (n,) or None.
+        weight: Balancing weights (n,) with mean about 1, or None for equal weights.
+        known: (n,) bool, False where the attribute is missing: such rows are ignored.
+    """
+
+    z: Tensor
+    c: Tensor
+    y: Tensor | None
+    weight: Tensor | None
+    known: Tensor
+
+    def __len__(self) -> int:
+        return int(self.z.shape[0])
+
+    def take(self, rows: Tensor) -> Sample:
+        """The rows of this sample that an index or a mask names."""
+        return Sample(
+            z=self.z[rows],
+            c=self.c[rows],
+            y=None if self.y is None else self.y[rows],
+            weight=None if self.weight is None else self.weight[rows],
+            known=self.known[rows],
+        )
+
+
+class Estimator(Protocol):
+    """An MI estimator. Values are in nats; estimators know nothing of ranks, queues or schedules."""
+
+    direction: Literal["lower", "upper", "none"]
+    """What the value bounds at the optimum of its critic."""
+
+    def fit(self, sample: Sample, generator: Generator) -> None:
+        """Improve the critic on detached features: some optimizer steps, a closed-form solve, or nothing."""
+        ...
+
+    def penalty(self, sample: Sample, generator: Generator) -> Tensor:
+        """What training minimises: a scalar, differentiable in sample.z, with the critic held fixed."""
+        ...
+
+    def estimate(self, sample: Sample, generator: Generator) -> float:
+        """The current estimate of I(z; c) in nats on this sample (the largest over channels); never clamped."""
+        ...
+
+    def to(self, device: torch.device, dtype: torch.dtype | None = None) -> Any:
+        """Move everything the estimator holds; returns itself."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that a resumed run needs, optimizer state included; tensors and plain values only."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what `state_dict` gave."""
+        ...

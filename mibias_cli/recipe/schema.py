@@ -1,0 +1,344 @@
+"""The recipe: one frozen pydantic model per YAML section.
+
+Every key that a recipe may hold is declared here with its default and a one-line description; the JSON Schema that
+``mibias schema`` prints is made from these models. Names of data sources, estimators and probes are literals here and
+keys of the tables in :mod:`mibias_cli.build`; a test holds the two together.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+__all__ = [
+    "AttributeSection",
+    "BackboneSection",
+    "ColumnsSection",
+    "CriticSection",
+    "DataSection",
+    "DebiasSection",
+    "DigitsData",
+    "EmbeddingsData",
+    "EvaluationSection",
+    "ExportSection",
+    "ImageFolderData",
+    "ManifestData",
+    "MnistData",
+    "OriginalSection",
+    "Recipe",
+    "RepresentationSection",
+    "SelectSection",
+    "SplitsSection",
+    "TableData",
+    "TrainingSection",
+]
+
+
+class Section(BaseModel):
+    """Base of every section: frozen, and unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+
+Positive = Annotated[int, Field(gt=0)]
+Rate = Annotated[float, Field(gt=0)]
+NonNegative = Annotated[float, Field(ge=0)]
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+
+
+# --- data -----------------------------------------------------------------------------------------------------------
+
+
+class AttributeSection(Section):
+    """One bias attribute: which column holds it and how it is read."""
+
+    column: str | None = Field(None, description="Column that holds the attribute; default: the attribute's own name.")
+    kind: Literal["categorical", "continuous"] = Field(
+        "categorical", description="categorical: any value is a class; continuous: a number."
+    )
+    bins: Annotated[int, Field(ge=2)] = Field(
+        8, description="Continuous only: quantile bins for attribute heads and probes (edges from the training split)."
+    )
+
+
+class ColumnsSection(Section):
+    """Names of the columns of a manifest."""
+
+    path: str = Field("path", description="Column with the image path, relative to `root`.")
+    target: str = Field("target", description="Column with the target label.")
+    split: str | None = Field(None, description="Column with the split name; null: split by `splits.fractions`.")
+    group: str | None = Field(None, description="Column with a group id (patient, video): no group spans two splits.")
+
+
+class SplitsSection(Section):
+    """Which rows train, validate and are audited."""
+
+    train: str = Field("train", description="Value of the split column for training rows.")
+    validation: str = Field("validation", description="Value of the split column for validation rows.")
+    audit: str = Field("test", description="Value of the split column for the rows that are audited.")
+    fractions: tuple[NonNegative, NonNegative, NonNegative] = Field(
+        (0.7, 0.1, 0.2), description="Train, validation, audit: used where no split column is given."
+    )
+
+    @model_validator(mode="after")
+    def _fractions_sum_to_one(self) -> SplitsSection:
+        if abs(sum(self.fractions) - 1.0) > 1e-6:
+            raise ValueError(f"splits.fractions must sum to 1, they sum to {sum(self.fractions):g}")
+        return self
+
+
+class _Files(Section):
+    """What every source that reads the user's files shares."""
+
+    splits: SplitsSection = SplitsSection()
+    attributes: dict[str, AttributeSection] = Field(
+        min_length=1, description="Bias attributes by name, each with its column and kind."
+    )
+
+
+class ManifestData(_Files):
+    """Images listed in a CSV or Parquet manifest."""
+
+    source: Literal["manifest"]
+    path: Path = Field(description="CSV or Parquet file, relative to the recipe.")
+    root: Path | None = Field(None, description="Folder that image paths start from; default: the manifest's folder.")
+    columns: ColumnsSection = ColumnsSection()
+
+
+class ImageFolderData(_Files):
+    """torchvision ImageFolder (class folders, or split folders with class folders) + a sidecar CSV of attributes."""
+
+    source: Literal["imagefolder"]
+    root: Path = Field(description="Folder with class folders, or with train/… split folders that hold class folders.")
+    sidecar: Path = Field(description="CSV or Parquet with one row per image: its path below root and its attributes.")
+    columns: ColumnsSection = ColumnsSection()
+
+
+class _Coloured(Section):
+    """The colour protocol that digits and MNIST share; the attribute is `colour`: 3 channels × 8 bins."""
+
+    variance: NonNegative = Field(0.02, description="Variance σ² of the colour around its digit's mean, in [0, 1] units.")
+    colour_seed: int = Field(0, description="Seed of the colours (apart from the run's seed).")
+    size: Positive | None = Field(None, description="Side in pixels to which digits are resized; null: as they are.")
+    validation_fraction: Fraction = Field(0.1, description="Share of the training images kept as biased validation.")
+
+
+class DigitsData(_Coloured):
+    """scikit-learn's 1,797 handwritten digits, coloured; needs no file and no network."""
+
+    source: Literal["digits"]
+    audit_fraction: Fraction = Field(0.3, description="Share of the digits that is audited under random colours.")
+
+
+class MnistData(_Coloured):
+    """MNIST from its IDX files, coloured: biased training images, audited under random colours."""
+
+    source: Literal["mnist"]
+    root: Path = Field(description="Folder with MNIST's four IDX files (.gz or not).")
+    n_train: Positive | None = Field(None, description="Use only the first n training images; null: all.")
+
+
+class TableData(_Files):
+    """Typed columns of a CSV or Parquet table: numbers are standardised, other values one-hot encoded."""
+
+    source: Literal["table"]
+    path: Path = Field(description="CSV or Parquet file, relative to the recipe.")
+    columns: ColumnsSection = ColumnsSection()
+    features: list[str] | None = Field(
+        None, description="Feature columns; null: every column that is no target, attribute, split or group."
+    )
+
+
+class EmbeddingsData(_Files):
+    """Stored embeddings: features of a safetensors, npz or Parquet file beside a table of columns."""
+
+    source: Literal["embeddings"]
+    path: Path = Field(description=".safetensors or .npz with an array (n, d), or .parquet with feature columns.")
+    key: str = Field("features", description="Name of the array in a .safetensors or .npz file.")
+    prefix: str = Field("z_", description="Parquet only: columns whose name starts so are the features.")
+    manifest: Path | None = Field(
+        None, description="CSV or Parquet with one row per embedding, in order; null: columns of the Parquet file."
+    )
+    columns: ColumnsSection = ColumnsSection()
+
+
+DataSection = Annotated[
+    ManifestData | ImageFolderData | DigitsData | MnistData | TableData | EmbeddingsData, Field(discriminator="source")
+]
+
+
+# --- model ----------------------------------------------------------------------------------------------------------
+
+
+class BackboneSection(Section):
+    """The feature extractor: any timm model, the paper's digit network, or an MLP for tables and embeddings."""
+
+    name: str = Field(description="A timm model name, `digit_cnn`, or `mlp`.")
+    weights: str = Field(
+        "none",
+        description="none, pretrained (timm's own), a .safetensors/.pth path, local-dir:FOLDER, or hf-hub:ORG/MODEL.",
+    )
+    options: dict[str, Any] = Field(
+        default_factory=dict, description="Keyword arguments of the model (digit_cnn: width, hidden, features; mlp: hidden, features)."
+    )
+    input_size: Positive | None = Field(None, description="Side of the input in pixels; null: what the model asks for.")
+    channels: Literal[1, 3] | None = Field(None, description="Input channels; null: what the model asks for.")
+    train: Literal["all", "none"] | list[str] = Field(
+        "all", description="all, none, or the names of the stages (module prefixes) that train; others stay frozen."
+    )
+    layer_decay: Annotated[float, Field(gt=0, le=1)] = Field(
+        1.0, description="Learning-rate factor from each stage to the one before it (layer-wise learning rates)."
+    )
+    freeze_batchnorm: bool = Field(False, description="Keep BatchNorm statistics and affine parameters as loaded.")
+    licence: str | None = Field(None, description="Licence of the base weights, for the model card; null: what timm says.")
+
+
+class RepresentationSection(Section):
+    """What is audited and exported (the features), and which layers the MI penalty sees."""
+
+    bottleneck: Positive | None = Field(
+        None, description="Width of a linear + ReLU bottleneck on the pooled features, which then is the representation."
+    )
+    layers: list[str] = Field(
+        default_factory=lambda: ["features"],
+        min_length=1,
+        description="What is penalised: `features`, `output` (class probabilities), or names of inner modules.",
+    )
+    pool: Literal["none", "mean", "max"] = Field(
+        "none", description="Inner maps whole (flattened) or pooled over space or tokens."
+    )
+
+
+class OriginalSection(Section):
+    """Plain training on the task alone, before debiasing: its result is the extractor that `before` speaks of."""
+
+    epochs: Positive = Field(description="Epochs of plain training.")
+    learning_rate: Rate | None = Field(None, description="Learning rate; null: training.learning_rate.")
+    start_debiasing_from: Literal["original", "initial"] = Field(
+        "original", description="Debiasing starts from the plainly trained weights or from those before it."
+    )
+
+
+# --- debiasing ------------------------------------------------------------------------------------------------------
+
+
+class CriticSection(Section):
+    """The network that estimates MI: a statistics network (mine) or attribute heads (classifier)."""
+
+    hidden: list[Positive] = Field(default_factory=lambda: [128, 128, 128], description="Widths of the hidden layers.")
+    learning_rate: Rate = Field(2e-3, description="Learning rate of the critic.")
+    optimizer: Literal["adam", "sgd"] = Field("adam", description="Optimizer of the critic.")
+    steps: Positive = Field(15, description="K: critic steps per training step.")
+    batch_size: Positive | None = Field(
+        None, description="Queue schedule: samples per critic step; null: training.batch_size."
+    )
+    moving_average: Annotated[float, Field(gt=0, lt=1)] | None = Field(
+        0.99, description="mine: decay of the moving average that corrects the gradient's denominator; null: plain DV."
+    )
+    n_random_features: Positive = Field(512, description="closed_form: number of random ReLU features.")
+    ridge: Rate = Field(1e-2, description="closed_form: ridge strength, as a share of the features' mean variance.")
+
+
+class DebiasSection(Section):
+    """The MI estimator, its schedule, and how its gradient meets the task's."""
+
+    estimator: Literal["classifier", "mine", "closed_form", "none"] = Field(
+        "classifier", description="classifier: H(c) − cross-entropy; mine: Donsker–Varadhan; closed_form; none: plain."
+    )
+    attributes: list[str] | None = Field(None, description="Attributes to debias; null: all.")
+    weight: NonNegative = Field(1.0, description="λ: weight of the MI penalty, per nat.")
+    warmup_epochs: NonNegative = Field(1.0, description="Epochs over which λ rises linearly from 0.")
+    schedule: Literal["queue", "fresh"] = Field(
+        "queue", description="queue: critic steps on recent detached features; fresh: on freshly embedded batches."
+    )
+    queue_batches: Positive = Field(32, description="Length of the queue, in batches.")
+    gradients: Literal["sum", "rescale", "released"] = Field(
+        "sum",
+        description="sum: one backward; rescale: the paper's per-parameter cap; released: the authors' code (a second Adam at λ·lr, a critic pass opening each epoch).",
+    )
+    balance: Literal["none", "critic", "task", "both"] = Field(
+        "critic", description="Where samples are weighted by p(y)p(c)/p(y,c)."
+    )
+    balance_clip: Rate = Field(50.0, description="Largest sample weight, relative to a mean of 1.")
+    critic: CriticSection = CriticSection()
+
+
+# --- training -------------------------------------------------------------------------------------------------------
+
+
+class SelectSection(Section):
+    """Best-checkpoint choice and early stopping by a validation metric."""
+
+    metric: str | None = Field(
+        None, description="Name in metrics.jsonl, for example validation/balanced_accuracy; null: the last epoch."
+    )
+    mode: Literal["max", "min"] = Field("max", description="Whether larger or smaller is better.")
+    patience: Positive | None = Field(None, description="Stop after so many epochs without improvement; null: never.")
+
+
+class TrainingSection(Section):
+    """Optimisation, precision and logging."""
+
+    epochs: Positive = Field(10, description="Epochs of debiasing.")
+    batch_size: Positive = Field(128, description="Samples per step.")
+    optimizer: Literal["adam", "adamw", "sgd"] = Field("adamw", description="Optimizer of extractor and task head.")
+    learning_rate: Rate = Field(1e-3, description="Peak learning rate.")
+    weight_decay: NonNegative = Field(0.0, description="Weight decay.")
+    momentum: NonNegative = Field(0.9, description="Momentum of sgd.")
+    schedule: Literal["cosine", "constant"] = Field("cosine", description="Learning-rate schedule.")
+    warmup_epochs: NonNegative = Field(0.0, description="Epochs over which the learning rate rises linearly.")
+    clip_norm: Rate | None = Field(None, description="Largest gradient norm; null: no clipping.")
+    average_decay: Annotated[float, Field(ge=0, lt=1)] | None = Field(
+        None, description="Decay per step of an exponential moving average of the weights, used for evaluation and export."
+    )
+    augment: bool = Field(False, description="timm's training transforms (crop, flip) in place of the evaluation ones.")
+    precision: Literal["32", "64", "bf16", "16"] = Field("32", description="Floating-point precision (mixed for bf16 and 16).")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where to train.")
+    num_workers: Annotated[int, Field(ge=0)] = Field(0, description="Processes that read data.")
+    deterministic: bool = Field(False, description="Ask torch for deterministic kernels (the CPU is deterministic as it is).")
+    log_every_steps: Positive = Field(50, description="Steps between two records of metrics.jsonl.")
+    checkpoint_every_steps: Positive | None = Field(
+        None, description="Steps between two checkpoints; null: one at the end of each epoch."
+    )
+    select: SelectSection = SelectSection()
+
+
+class EvaluationSection(Section):
+    """The audit."""
+
+    probes: list[Literal["logistic", "quadratic", "mlp", "gradient_boosting"]] = Field(
+        default_factory=lambda: ["logistic", "quadratic", "mlp", "gradient_boosting"],
+        min_length=1,
+        description="Probe families fitted on one part of the audited split and scored on the other.",
+    )
+    fit_fraction: Fraction = Field(0.5, description="Share of the audited split on which probes are fitted.")
+    max_samples: Positive = Field(20000, description="Largest number of audited samples (and of training samples for the task head).")
+    n_bootstrap: Positive = Field(1000, description="Bootstrap resamples.")
+    confidence: Fraction = Field(0.95, description="Confidence of the intervals.")
+    min_cell: Positive = Field(10, description="(y, c) cells with fewer samples are shown but left out of the worst group.")
+
+
+class ExportSection(Section):
+    """What `train` exports at its end."""
+
+    formats: list[Literal["safetensors", "onnx"]] = Field(
+        default_factory=lambda: ["safetensors"], min_length=1, description="safetensors always; onnx is an extra."
+    )
+
+
+class Recipe(Section):
+    """A whole recipe."""
+
+    version: Literal[1] = Field(description="Version of the recipe format.")
+    name: str = Field("run", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="Name of the run's folder below runs/.")
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = Field(0, description="Seed of everything random but the colours.")
+    data: DataSection
+    backbone: BackboneSection
+    representation: RepresentationSection = RepresentationSection()
+    original: OriginalSection | None = Field(None, description="Plain training first; null: `before` is the loaded backbone.")
+    debias: DebiasSection = DebiasSection()
+    training: TrainingSection = TrainingSection()
+    evaluation: EvaluationSection = EvaluationSection()
+    export: ExportSection = ExportSection()
