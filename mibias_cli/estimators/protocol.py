@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 import torch
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
 
-__all__ = ["Estimator", "Sample"]
+__all__ = ["Estimator", "EstimatorSpec", "Sample"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,3 +73,34 @@ class Estimator(Protocol):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` gave."""
         ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class EstimatorSpec:
+    """What an estimator may need to know to be made; every `from_spec` takes one and uses what concerns it.
+
+    Args:
+        n_features: Width d of z.
+        n_classes: Classes (or bins) per channel of the attribute.
+        bin_edges: Inner bin edges per channel where the attribute is continuous, else None.
+        hidden: Widths of the critic's hidden layers.
+        learning_rate, optimizer: Of the critic.
+        steps: Critic steps per `fit`.
+        batch_size: Rows per critic step; None: the whole sample.
+        moving_average: MINE's decay, or None for plain Donsker–Varadhan.
+        n_random_features, ridge: Of the closed-form critic.
+        make_heads: Makes fresh bias-attribute heads: z (n, d) → one logit tensor (n, K) per channel.
+    """
+
+    n_features: int
+    n_classes: tuple[int, ...]
+    bin_edges: tuple[tuple[float, ...], ...] | None
+    hidden: tuple[int, ...]
+    learning_rate: float
+    optimizer: Literal["adam", "sgd"]
+    steps: int
+    batch_size: int | None
+    moving_average: float | None
+    n_random_features: int
+    ridge: float
+    make_heads: Callable[[], nn.Module]

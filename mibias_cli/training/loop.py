@@ -1,0 +1,291 @@
+"""The training loop of one stage: epochs, validation, choice of the best weights, checkpoints, exact resume."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from mibias_cli.data.batch import Batch, BiasedData
+from mibias_cli.data.loader import batches, n_batches
+from mibias_cli.errors import RecipeError, RunError, Problem, did_you_mean
+from mibias_cli.progress import Progress
+from mibias_cli.seeds import derive_seed, scoped_torch_rng
+from mibias_cli.training.average import WeightAverage
+from mibias_cli.training.checkpoint import load_weights, save_checkpoint, save_weights
+from mibias_cli.training.optimizers import learning_rate_factor, make_optimizer, penalty_weight, set_learning_rates
+from mibias_cli.training.run_log import RunLog
+from mibias_cli.training.settings import OptimSettings
+from mibias_cli.training.step import Debiaser, Stepper
+from mibias_cli.training.validate import validate
+
+__all__ = ["StageTrainer", "best_path", "last_path", "original_path"]
+
+
+def last_path(run: Path) -> Path:
+    """The whole training state of a run, for resuming."""
+    return run / "checkpoints" / "last.pt"
+
+
+def best_path(run: Path) -> Path:
+    """The weights (extractor and head) that a run evaluates and exports."""
+    return run / "checkpoints" / "best.safetensors"
+
+
+def original_path(run: Path) -> Path:
+    """The weights (extractor and head) of the original extractor: what `before` speaks of."""
+    return run / "checkpoints" / "original.safetensors"
+
+
+@dataclass
+class _Position:
+    """Where a stage stands; everything that a checkpoint stores beside tensors."""
+
+    epoch: int = 0
+    step_in_epoch: int = 0
+    best: float | None = None
+    stale_epochs: int = 0
+    finished: bool = False
+
+    def as_dict(self) -> dict[str, Any]:
+        return dict(vars(self))
+
+
+@dataclass(kw_only=True)
+class StageTrainer:
+    """Trains one stage of a run: `original` (the task alone) or `debias`.
+
+    Args:
+        stage: Its name in metrics and checkpoints.
+        fabric: Lightning Fabric, launched.
+        model: A TaskModel, not yet set up by Fabric.
+        groups: Parameter groups of extractor and head, each with `lr` and `weight_decay`.
+        debiaser: None for plain training.
+        data: The data; only train and validation are read.
+        weights: Balancing weights of the splits `train` and `validation`, by attribute and TASK_WEIGHT.
+        settings: Optimisation.
+        training_mode: Puts the extractor into training mode, frozen parts excepted.
+        out_path: Where the stage's chosen weights go.
+    """
+
+    stage: str
+    fabric: Any
+    model: nn.Module
+    groups: list[dict[str, Any]]
+    debiaser: Debiaser | None
+    data: BiasedData
+    weights: Mapping[str, Mapping[str, np.ndarray]]
+    settings: OptimSettings
+    training_mode: Callable[[], None]
+    run: Path
+    out_path: Path
+    run_log: RunLog
+    progress: Progress
+    seed: int
+    _position: _Position = field(default_factory=_Position)
+
+    def __post_init__(self) -> None:
+        self._task_weighted = self.debiaser is not None and self.debiaser.settings.balance in ("task", "both")
+        self._n_batches = n_batches(self.data.train, self.settings.batch_size, shuffle=True)
+        optimizers = [make_optimizer(self.settings, self.groups)]
+        if self.debiaser is not None and self.debiaser.settings.gradients == "released":
+            optimizers.append(make_optimizer(self.settings, self.groups))
+        self._fabric_model, *self._optimizers = self.fabric.setup(self.model, *optimizers)
+        decay = self.settings.average_decay
+        self._average = None if decay is None else WeightAverage(self.model, decay)
+        self._stepper = Stepper(
+            fabric=self.fabric,
+            model=self._fabric_model,
+            optimizer=self._optimizers[0],
+            penalty_optimizer=self._optimizers[1] if len(self._optimizers) > 1 else None,
+            debiaser=self.debiaser,
+            clip_norm=self.settings.clip_norm,
+            task_weighted=self._task_weighted,
+        )
+
+    def fit(self, checkpoint: Mapping[str, Any] | None = None) -> None:
+        """Train to the end, from the start or from a checkpoint; the chosen weights end up in the model and in out_path."""
+        self._started = time.monotonic()
+        if checkpoint is not None:
+            self._restore(checkpoint)
+        if not self._position.finished:
+            self.progress.begin(self.stage, self.settings.epochs * self._n_batches)
+            with scoped_torch_rng(self.fabric.device):
+                for epoch in range(self._position.epoch, self.settings.epochs):
+                    self._epoch(epoch)
+                    if self._position.finished:
+                        break
+            self.progress.end()
+            self._position.finished = True
+            self._save()
+        load_weights(self.out_path, self.model)
+
+    # --- one epoch ---
+
+    def _epoch(self, epoch: int) -> None:
+        start = self._position.step_in_epoch
+        self.training_mode()
+        if start == 0:
+            self._opening_critic_pass(epoch)
+        fresh = self._fresh_stream(epoch * self._n_batches + start)
+        for i, batch in enumerate(self._train_batches(epoch, start), start=start):
+            self._step(epoch, i, batch, fresh)
+            self._position.step_in_epoch = i + 1
+            every = self.settings.checkpoint_every_steps
+            if every is not None and (i + 1) % every == 0 and i + 1 < self._n_batches:
+                self._save()
+        self._position.epoch, self._position.step_in_epoch = epoch + 1, 0
+        self._end_of_epoch(epoch)
+        self._save()
+
+    def _train_batches(self, epoch: int, start: int, purpose: str = "train") -> Iterator[Batch]:
+        stream = batches(
+            self.data.train,
+            batch_size=self.settings.batch_size,
+            epoch=epoch,
+            seed=derive_seed(self.seed, self.stage, purpose),
+            shuffle=True,
+            num_workers=self.settings.num_workers,
+            weights=dict(self.weights["train"]),
+            start_step=start,
+        )
+        return (batch.to(self.fabric.device) for batch in stream)
+
+    def _fresh_stream(self, step: int) -> Iterator[Batch] | None:
+        """The critic's own shuffled stream, continued from where training step `step` stands in it."""
+        if self.debiaser is None or self.debiaser.settings.schedule != "fresh":
+            return None
+        drawn = step * self.debiaser.settings.critic_steps
+
+        def stream() -> Iterator[Batch]:
+            epoch, start = divmod(drawn, self._n_batches)
+            while True:
+                yield from self._train_batches(epoch, start, "critic")
+                epoch, start = epoch + 1, 0
+
+        return stream()
+
+    def _opening_critic_pass(self, epoch: int) -> None:
+        """The authors' released code opens every epoch with a pass over the data that trains the critic alone."""
+        if self.debiaser is None or self.debiaser.settings.gradients != "released":
+            return
+        for i, batch in enumerate(self._train_batches(epoch, 0, "opening")):
+            self._stepper.fit_critic_on(batch, epoch * self._n_batches + i, turn=-1)
+
+    def _step(self, epoch: int, i: int, batch: Batch, fresh: Iterator[Batch] | None) -> None:
+        step = epoch * self._n_batches + i
+        factor = learning_rate_factor(self.settings, step, self._n_batches)
+        set_learning_rates(self._optimizers[0], factor)
+        weight = 0.0
+        if self.debiaser is not None:
+            settings = self.debiaser.settings
+            weight = penalty_weight(settings.weight, settings.warmup_epochs, step, self._n_batches)
+            if len(self._optimizers) > 1:
+                set_learning_rates(self._optimizers[1], factor * weight)
+        torch.manual_seed(derive_seed(self.seed, self.stage, "step", step))
+        log = (step + 1) % self.settings.log_every_steps == 0
+        metrics = self._stepper.run(batch, step, weight, fresh, log=log)
+        if self._average is not None:
+            self._average.update(self.model)
+        if log:
+            if self.debiaser is not None:
+                metrics["mi_weight"] = weight
+            self._record("train", step, epoch, metrics | {"learning_rate_factor": factor})
+        self.progress.advance(step + 1, metrics)
+
+    def _record(self, kind: str, step: int, epoch: int, metrics: Mapping[str, float]) -> None:
+        elapsed = time.monotonic() - self._started
+        self.run_log.record(kind, step=step + 1, stage=self.stage, epoch=epoch, **metrics, elapsed_seconds=elapsed)
+
+    # --- the end of an epoch ---
+
+    def _end_of_epoch(self, epoch: int) -> None:
+        if self._average is None:
+            self._validate_and_choose(epoch)
+        else:
+            with self._average.applied_to(self.model):
+                self._validate_and_choose(epoch)
+
+    def _validate_and_choose(self, epoch: int) -> None:
+        self.model.eval()
+        figures: dict[str, float] = {}
+        if len(self.data.validation):
+            figures = validate(
+                self._fabric_model,
+                self.data.validation,
+                debiaser=self.debiaser,
+                weights=self.weights["validation"],
+                batch_size=self.settings.batch_size,
+                num_workers=self.settings.num_workers,
+                device=self.fabric.device,
+                seed=derive_seed(self.seed, self.stage, "validation", epoch),
+            )
+        self._record("validation", (epoch + 1) * self._n_batches - 1, epoch, figures)
+        shown = ", ".join(f"{k.removeprefix('validation/')} {v:.4f}" for k, v in figures.items())
+        self.run_log.line(f"{self.stage} epoch {epoch + 1}/{self.settings.epochs}: {shown}")
+        if self._improves(figures):
+            save_weights(self.out_path, self.model)
+
+    def _improves(self, figures: Mapping[str, float]) -> bool:
+        """Whether this epoch's weights are the ones to keep; counts stale epochs and ends the stage by patience."""
+        select = self.settings.select
+        if select.metric is None or self.debiaser is None:
+            return True
+        if select.metric not in figures:
+            hint = did_you_mean(select.metric, figures) or f"; there are {', '.join(figures)}"
+            raise RecipeError(
+                [Problem(path="recipe", line=0, column=0, key="training.select.metric",
+                         message=f"no metric is called '{select.metric}'{hint}")]
+            )
+        value, best = figures[select.metric], self._position.best
+        better = best is None or (value > best if select.mode == "max" else value < best)
+        if better:
+            self._position.best, self._position.stale_epochs = value, 0
+        else:
+            self._position.stale_epochs += 1
+            self._position.finished = select.patience is not None and self._position.stale_epochs >= select.patience
+        return better
+
+    # --- checkpoints ---
+
+    def _save(self) -> None:
+        state: dict[str, Any] = {
+            "version": 1,
+            "stage": self.stage,
+            "position": self._position.as_dict(),
+            "model": self.model.state_dict(),
+            "optimizers": [o.state_dict() for o in self._optimizers],
+            "precision": self.fabric.strategy.precision.state_dict(),
+            "average": None if self._average is None else self._average.state_dict(),
+            "metrics_bytes": self.run_log.n_bytes(),
+        }
+        if self.debiaser is not None:
+            state["estimators"] = {n: e.state_dict() for n, e in self.debiaser.estimators.items()}
+            state["monitors"] = {n: m.state_dict() for n, m in self.debiaser.monitors.items()}
+            queue = self.debiaser.queue
+            state["queue"] = None if queue is None else queue.state_dict()
+        save_checkpoint(last_path(self.run), state)
+
+    def _restore(self, state: Mapping[str, Any]) -> None:
+        if state.get("version") != 1 or state.get("stage") != self.stage:
+            raise RunError(f"{last_path(self.run)}: this checkpoint is of stage {state.get('stage')!r}, not {self.stage!r}")
+        self._position = _Position(**state["position"])
+        self.model.load_state_dict(state["model"])
+        for optimizer, saved in zip(self._optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
+        self.fabric.strategy.precision.load_state_dict(state["precision"])
+        if self._average is not None:
+            self._average.load_state_dict(state["average"])
+        if self.debiaser is not None:
+            for name, estimator in self.debiaser.estimators.items():
+                estimator.load_state_dict(state["estimators"][name])
+            for name, monitor in self.debiaser.monitors.items():
+                monitor.load_state_dict(state["monitors"][name])
+            if self.debiaser.queue is not None:
+                self.debiaser.queue.load_state_dict(state["queue"], self.fabric.device)

@@ -1,0 +1,42 @@
+"""Extractor and target head as one module, so that a step is one forward and one backward of one module."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["TaskModel"]
+
+
+class TaskModel(nn.Module):
+    """Extractor → target head, and beside it the penalised representation z.
+
+    Args:
+        extractor: Gives features, backbone features and taps of an input.
+        head: Features (n, d) → logits (n, classes).
+        layers: What z is made of: `features`, `output` (class probabilities), names of tapped layers; several are
+            concatenated.
+    """
+
+    def __init__(self, extractor: nn.Module, head: nn.Module, layers: Sequence[str]) -> None:
+        super().__init__()
+        self.extractor = extractor
+        self.head = head
+        self.layers = tuple(layers)
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        """`features` (n, d), `z` (n, d_z) and `logits` (n, classes) of inputs x (n, …)."""
+        representation = self.extractor(x)
+        logits = self.head(representation.features)
+        parts = []
+        for layer in self.layers:
+            if layer == "features":
+                parts.append(representation.features)
+            elif layer == "output":
+                parts.append(torch.softmax(logits, dim=1))
+            else:
+                parts.append(representation.taps[layer])
+        z = parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
+        return {"features": representation.features, "z": z, "logits": logits}

@@ -1,0 +1,56 @@
+"""Optimizers and their schedule, as a function of the step alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from mibias_cli.training.settings import OptimSettings
+
+__all__ = ["learning_rate_factor", "make_optimizer", "penalty_weight", "set_learning_rates"]
+
+
+def make_optimizer(settings: OptimSettings, groups: Sequence[dict[str, Any]]) -> torch.optim.Optimizer:
+    """The optimizer of extractor and head over parameter groups that each carry their own `lr` and `weight_decay`."""
+    groups = [{**group, "peak_lr": group["lr"]} for group in groups]
+    if settings.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=settings.learning_rate, momentum=settings.momentum)
+    kind = torch.optim.Adam if settings.optimizer == "adam" else torch.optim.AdamW
+    return kind(groups, lr=settings.learning_rate)
+
+
+def learning_rate_factor(settings: OptimSettings, step: int, steps_per_epoch: int) -> float:
+    """The share of the peak learning rate at a step: a linear rise, then constant or half a cosine down to 0.
+
+    Example:
+        >>> learning_rate_factor(OptimSettings(epochs=2), 10, 10)
+        0.5
+    """
+    warmup = settings.warmup_epochs * steps_per_epoch
+    if step < warmup:
+        return (step + 1) / (warmup + 1)
+    if settings.schedule == "constant":
+        return 1.0
+    total = settings.epochs * steps_per_epoch
+    done = (step - warmup) / max(total - warmup, 1)
+    return 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
+
+
+def penalty_weight(weight: float, warmup_epochs: float, step: int, steps_per_epoch: int) -> float:
+    """λ at a step: it rises linearly from 0 over the warm-up.
+
+    Example:
+        >>> penalty_weight(2.0, 1.0, 5, 10)
+        1.0
+    """
+    warmup = warmup_epochs * steps_per_epoch
+    return weight if step >= warmup else weight * step / warmup
+
+
+def set_learning_rates(optimizer: Any, factor: float) -> None:
+    """Set every group's rate to its own peak times a factor."""
+    for group in optimizer.param_groups:
+        group["lr"] = group["peak_lr"] * factor

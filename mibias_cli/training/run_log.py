@@ -1,0 +1,79 @@
+"""What a run writes of its course: metrics.jsonl, TensorBoard events and train.log."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from torch.utils.tensorboard import SummaryWriter
+
+__all__ = ["CLOCK_SUFFIXES", "RunLog", "without_clock"]
+
+CLOCK_SUFFIXES = ("_seconds", "_per_second", "_bytes")
+"""Keys that end so depend on the clock or the machine; everything else is a function of recipe and seed."""
+
+
+class RunLog:
+    """Appends records to metrics.jsonl and scalars to TensorBoard.
+
+    Args:
+        folder: The run's folder.
+        keep_bytes: On resume, the length to which metrics.jsonl is cut back: what the checkpoint knows of.
+        purge_step: On resume, the TensorBoard step from which older events are hidden.
+    """
+
+    def __init__(self, folder: Path, *, keep_bytes: int = 0, purge_step: int | None = None) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / "metrics.jsonl"
+        path.touch()
+        with path.open("r+b") as f:
+            f.truncate(keep_bytes)
+        self._metrics = path.open("a", encoding="utf-8")
+        self._lines = (folder / "train.log").open("a" if keep_bytes else "w", encoding="utf-8")
+        self._tensorboard = SummaryWriter(folder / "tensorboard", purge_step=purge_step)
+
+    def record(self, kind: str, *, step: int, **values: Any) -> None:
+        """One line of metrics.jsonl, and its numbers to TensorBoard; what is not finite becomes null."""
+        line: dict[str, Any] = {"kind": kind, "step": step}
+        for key, value in values.items():
+            line[key] = None if isinstance(value, float) and not math.isfinite(value) else value
+        self._metrics.write(json.dumps(line, allow_nan=False) + "\n")
+        self._metrics.flush()
+        for key, value in values.items():
+            if isinstance(value, int | float) and not isinstance(value, bool):
+                self._tensorboard.add_scalar(f"{kind}/{key}", value, global_step=step)
+
+    def line(self, text: str) -> None:
+        """A line of train.log."""
+        self._lines.write(text + "\n")
+        self._lines.flush()
+
+    def n_bytes(self) -> int:
+        """Length of metrics.jsonl so far, safe on disk."""
+        self._metrics.flush()
+        os.fsync(self._metrics.fileno())
+        return os.fstat(self._metrics.fileno()).st_size
+
+    def close(self) -> None:
+        """Close the files."""
+        self._metrics.close()
+        self._lines.close()
+        self._tensorboard.close()
+
+    def __enter__(self) -> RunLog:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def without_clock(record: Mapping[str, Any]) -> dict[str, Any]:
+    """A record without what depends on the clock or the machine."""
+    return {k: v for k, v in record.items() if not k.endswith(CLOCK_SUFFIXES)}

@@ -1,0 +1,54 @@
+"""What training is told, as plain frozen data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+__all__ = ["Balance", "DebiasSettings", "Gradients", "OptimSettings", "Schedule", "SelectSettings"]
+
+Gradients = Literal["sum", "rescale", "released"]
+Schedule = Literal["queue", "fresh"]
+Balance = Literal["none", "critic", "task", "both"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SelectSettings:
+    """Best-checkpoint choice by a metric of metrics.jsonl, and early stopping by it."""
+
+    metric: str | None = None
+    mode: Literal["max", "min"] = "max"
+    patience: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimSettings:
+    """How extractor and head are optimised; the fields are those of the recipe's `training` section."""
+
+    epochs: int = 1
+    batch_size: int = 128
+    optimizer: Literal["adam", "adamw", "sgd"] = "adamw"
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.0
+    momentum: float = 0.9
+    schedule: Literal["cosine", "constant"] = "cosine"
+    warmup_epochs: float = 0.0
+    clip_norm: float | None = None
+    average_decay: float | None = None
+    num_workers: int = 0
+    log_every_steps: int = 50
+    checkpoint_every_steps: int | None = None
+    select: SelectSettings = SelectSettings()
+
+
+@dataclass(frozen=True, kw_only=True)
+class DebiasSettings:
+    """How the MI penalty enters; the fields are those of the recipe's `debias` section."""
+
+    weight: float = 1.0
+    warmup_epochs: float = 1.0
+    schedule: Schedule = "queue"
+    critic_steps: int = 15
+    queue_batches: int = 32
+    gradients: Gradients = "sum"
+    balance: Balance = "critic"
