@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-__all__ = ["TaskModel"]
+__all__ = ["TaskModel", "z_width"]
 
 
 class TaskModel(nn.Module):
@@ -40,3 +40,15 @@ class TaskModel(nn.Module):
                 parts.append(representation.taps[layer])
         z = parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
         return {"features": representation.features, "z": z, "logits": logits}
+
+
+@torch.no_grad()
+def z_width(model: TaskModel, input_shape: Sequence[int]) -> int:
+    """Width of z for inputs of a shape (without the batch); leaves the model as it found it."""
+    modes = {name: module.training for name, module in model.named_modules()}
+    model.eval()
+    parameter = next(model.parameters())
+    width = int(model(torch.zeros(2, *input_shape, device=parameter.device, dtype=parameter.dtype))["z"].shape[1])
+    for name, module in model.named_modules():
+        module.training = modes[name]
+    return width

@@ -1,0 +1,295 @@
+"""From recipe sections to objects: the only place that knows which name stands for what.
+
+The tables map the names that a recipe may use to `module:object`; nothing is imported before it is asked for, so that
+`mibias validate` knows every name without loading torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mibias_cli.recipe.schema import (
+    BackboneSection,
+    DebiasSection,
+    EmbeddingsData,
+    Recipe,
+    TableData,
+    TrainingSection,
+)
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from mibias_cli.backbone.catalogue import Backbone
+    from mibias_cli.backbone.extractor import Extractor
+    from mibias_cli.data.batch import Attribute, BiasedData, Split
+    from mibias_cli.data.inputs import Transforms
+    from mibias_cli.estimators.protocol import EstimatorSpec
+    from mibias_cli.training.model import TaskModel
+    from mibias_cli.training.settings import OptimSettings
+    from mibias_cli.training.step import Debiaser
+
+__all__ = [
+    "BUILT_IN_BACKBONES",
+    "DATA_SOURCES",
+    "ESTIMATORS",
+    "Assembly",
+    "assemble",
+    "build_backbone",
+    "build_data",
+    "build_debiaser",
+    "build_model",
+    "build_weights",
+    "optim_settings",
+]
+
+DATA_SOURCES: Mapping[str, str] = {
+    "digits": "mibias_cli.data.digits:load_digits",
+    "embeddings": "mibias_cli.data.embeddings:load_embeddings",
+    "imagefolder": "mibias_cli.data.imagefolder:load_imagefolder",
+    "manifest": "mibias_cli.data.manifest:load_manifest",
+    "mnist": "mibias_cli.data.mnist:load_mnist",
+    "table": "mibias_cli.data.table:load_table",
+}
+
+BUILT_IN_BACKBONES: Mapping[str, str] = {
+    "digit_cnn": "mibias_cli.backbone.digit_cnn:DigitCNN",
+    "mlp": "mibias_cli.backbone.mlp:MLP",
+}
+
+ESTIMATORS: Mapping[str, str] = {
+    "classifier": "mibias_cli.estimators.classifier:from_spec",
+    "closed_form": "mibias_cli.estimators.closed_form:from_spec",
+    "mine": "mibias_cli.estimators.mine:from_spec",
+}
+
+MONITOR_HIDDEN = (64,)
+"""Attribute heads that only watch (beside an estimator that has none of its own) are small: they cost little."""
+
+
+def resolve(reference: str) -> Any:
+    """The object that `module:object` names."""
+    module, _, name = reference.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Assembly:
+    """Everything of a run that does not change while it trains."""
+
+    data: BiasedData
+    backbone: Backbone
+
+
+def assemble(recipe: Recipe, *, offline: bool) -> Assembly:
+    """Data and backbone of a recipe, each told what the other asks for."""
+    data = build_data(recipe, offline=offline)
+    return Assembly(data=data, backbone=build_backbone(recipe, data, offline=offline))
+
+
+def build_data(recipe: Recipe, *, offline: bool) -> BiasedData:
+    """The data of a recipe, with the transforms that its backbone asks for."""
+    from mibias_cli.data.tabular import AttributeColumn, Columns, SplitRule
+
+    section = recipe.data
+    arguments: dict[str, Any] = {k: getattr(section, k) for k in type(section).model_fields if k != "source"}
+    if "columns" in arguments:
+        arguments["columns"] = Columns(**arguments["columns"].model_dump())
+        arguments["splits"] = SplitRule(**arguments["splits"].model_dump())
+        arguments["attributes"] = {
+            name: AttributeColumn(column=a.column or name, kind=a.kind, bins=a.bins)
+            for name, a in arguments["attributes"].items()
+        }
+    if not isinstance(section, TableData | EmbeddingsData):
+        arguments["transforms"] = _transforms(recipe.backbone, augment=recipe.training.augment, offline=offline)
+    loaded: BiasedData = resolve(DATA_SOURCES[section.source])(**arguments, seed=recipe.seed)
+    return loaded
+
+
+def _transforms(section: BackboneSection, *, augment: bool, offline: bool) -> Transforms:
+    from mibias_cli.backbone.transforms import transforms_for
+
+    return transforms_for(
+        section.name,
+        weights=section.weights,
+        channels=section.channels,
+        input_size=section.input_size,
+        augment=augment,
+        offline=offline,
+    )
+
+
+def build_backbone(recipe: Recipe, data: BiasedData, *, offline: bool) -> Backbone:
+    """The backbone with its weights, for inputs as the data give them."""
+    from mibias_cli.backbone.catalogue import create_backbone
+
+    section = recipe.backbone
+    return create_backbone(
+        section.name,
+        weights=section.weights,
+        options=dict(section.options),
+        channels=section.channels,
+        input_size=section.input_size,
+        input_shape=data.input_shape,
+        offline=offline,
+        seed=recipe.seed,
+        licence=section.licence,
+    )
+
+
+def build_model(recipe: Recipe, assembly: Assembly) -> TaskModel:
+    """A fresh task model around a copy of the backbone as loaded: extractor, target head, and what is penalised."""
+    import copy
+
+    import torch
+
+    from mibias_cli.backbone.extractor import Extractor
+    from mibias_cli.heads.target import TargetHead
+    from mibias_cli.seeds import derive_seed, scoped_torch_rng
+    from mibias_cli.training.model import TaskModel
+
+    section = recipe.representation
+    with scoped_torch_rng():
+        torch.manual_seed(derive_seed(recipe.seed, "model"))
+        extractor: Extractor = Extractor(
+            copy.deepcopy(assembly.backbone.module),
+            assembly.backbone.n_features,
+            bottleneck=section.bottleneck,
+            layers=section.layers,
+            pool=section.pool,
+        )
+        head = TargetHead(extractor.n_features, len(assembly.data.class_names))
+    return TaskModel(extractor, head, section.layers)
+
+
+def optim_settings(section: TrainingSection, *, epochs: int | None = None, rate: float | None = None) -> OptimSettings:
+    """The recipe's `training` section as the loop takes it, with epochs and learning rate replaced if given."""
+    from dataclasses import fields
+
+    from mibias_cli.training.settings import OptimSettings, SelectSettings
+
+    values = {f.name: getattr(section, f.name) for f in fields(OptimSettings)}
+    values["select"] = SelectSettings(**section.select.model_dump())
+    values["epochs"] = epochs or section.epochs
+    values["learning_rate"] = rate or section.learning_rate
+    return OptimSettings(**values)
+
+
+def build_weights(recipe: Recipe, data: BiasedData) -> dict[str, dict[str, np.ndarray]]:
+    """Balancing weights p(y)p(c)/p(y,c) of the train and validation splits: per attribute, and joint for the task."""
+    if recipe.debias.balance == "none":
+        return {"train": {}, "validation": {}}
+    return {
+        "train": _split_weights(recipe, data, data.train),
+        "validation": _split_weights(recipe, data, data.validation) if len(data.validation) else {},
+    }
+
+
+def _split_weights(recipe: Recipe, data: BiasedData, split: Split) -> dict[str, np.ndarray]:
+    import numpy as np
+
+    from mibias_cli.data.groups import balancing_weights
+    from mibias_cli.training.step import TASK_WEIGHT
+
+    names = debiased_attributes(recipe, data)
+    classes = {name: data.attributes[name].classes(split.c[name]) for name in names}
+
+    def weigh(chosen: list[str]) -> np.ndarray:
+        c = np.concatenate([classes[n] for n in chosen], axis=1)
+        known = np.logical_and.reduce([split.known[n] for n in chosen])
+        return balancing_weights(split.y, c, known, clip=recipe.debias.balance_clip, seed=recipe.seed)
+
+    weights = {name: weigh([name]) for name in names}
+    weights[TASK_WEIGHT] = weights[names[0]] if len(names) == 1 else weigh(names)
+    return weights
+
+
+def debiased_attributes(recipe: Recipe, data: BiasedData) -> list[str]:
+    """Names of the attributes that the recipe debiases, in the data's order."""
+    chosen = recipe.debias.attributes
+    return [name for name in data.attributes if chosen is None or name in chosen]
+
+
+def build_debiaser(recipe: Recipe, data: BiasedData, z_width: int, device: Any) -> Debiaser | None:
+    """Estimators, attribute heads and queue of a recipe for a representation z of some width; None for plain training."""
+    import torch
+
+    from mibias_cli.seeds import derive_seed, scoped_torch_rng
+    from mibias_cli.training.queue import FeatureQueue
+    from mibias_cli.training.settings import DebiasSettings
+    from mibias_cli.training.step import Debiaser
+
+    section = recipe.debias
+    if section.estimator == "none":
+        return None
+    dtype = torch.float64 if recipe.training.precision == "64" else torch.float32
+    estimators, monitors = {}, {}
+    with scoped_torch_rng():
+        for name in debiased_attributes(recipe, data):
+            torch.manual_seed(derive_seed(recipe.seed, "critic", name))
+            spec = _estimator_spec(recipe, data.attributes[name], z_width)
+            estimators[name] = resolve(ESTIMATORS[section.estimator])(spec).to(device, dtype)
+            monitors[name] = estimators[name]
+            if section.estimator != "classifier":
+                monitors[name] = resolve(ESTIMATORS["classifier"])(_monitor_spec(spec)).to(device, dtype)
+    weighted = section.balance in ("critic", "both")
+    capacity = section.queue_batches * recipe.training.batch_size
+    return Debiaser(
+        settings=DebiasSettings(
+            weight=section.weight,
+            warmup_epochs=section.warmup_epochs,
+            schedule=section.schedule,
+            critic_steps=section.critic.steps,
+            queue_batches=section.queue_batches,
+            gradients=section.gradients,
+            balance=section.balance,
+        ),
+        estimators=estimators,
+        monitors=monitors,
+        queue=FeatureQueue(capacity, weighted=weighted) if section.schedule == "queue" else None,
+        seed=derive_seed(recipe.seed, "debias"),
+    )
+
+
+def _estimator_spec(recipe: Recipe, attribute: Attribute, z_width: int) -> EstimatorSpec:
+    from functools import partial
+
+    from mibias_cli.estimators.protocol import EstimatorSpec
+    from mibias_cli.heads.attribute import AttributeHead
+
+    section: DebiasSection = recipe.debias
+    queued = section.schedule == "queue"
+    return EstimatorSpec(
+        n_features=z_width,
+        n_classes=attribute.n_classes,
+        bin_edges=attribute.bin_edges,
+        hidden=tuple(section.critic.hidden),
+        learning_rate=section.critic.learning_rate,
+        optimizer=section.critic.optimizer,
+        # the loop takes the fresh schedule's K turns itself, one critic step on each whole batch
+        steps=section.critic.steps if queued else 1,
+        batch_size=(section.critic.batch_size or recipe.training.batch_size) if queued else None,
+        moving_average=section.critic.moving_average,
+        n_random_features=section.critic.n_random_features,
+        ridge=section.critic.ridge,
+        make_heads=partial(AttributeHead, z_width, attribute.n_classes, tuple(section.critic.hidden)),
+    )
+
+
+def _monitor_spec(spec: EstimatorSpec) -> EstimatorSpec:
+    from dataclasses import replace
+    from functools import partial
+
+    from mibias_cli.heads.attribute import AttributeHead
+
+    heads = partial(AttributeHead, spec.n_features, spec.n_classes, MONITOR_HIDDEN)
+    return replace(spec, steps=1, learning_rate=1e-3, optimizer="adam", hidden=MONITOR_HIDDEN, make_heads=heads)
+
+
+def run_folder(recipe: Recipe, timestamp: str) -> Path:
+    """Where a run goes that was given no folder: runs/<name>/<timestamp>."""
+    return Path("runs") / recipe.name / timestamp

@@ -1,0 +1,37 @@
+"""The device and precision of a run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from mibias_cli.errors import TrainingError
+
+__all__ = ["make_fabric"]
+
+PRECISIONS = {"32": "32-true", "64": "64-true", "bf16": "bf16-mixed", "16": "16-mixed"}
+
+
+def make_fabric(device: str, precision: str, deterministic: bool) -> Any:
+    """Lightning Fabric on the CPU or one GPU.
+
+    Args:
+        device: auto, cpu or cuda.
+        precision: 32, 64, bf16 or 16 (the last two mixed).
+        deterministic: Whether torch is asked for deterministic kernels.
+
+    Raises:
+        TrainingError: A GPU is asked for and there is none, or half precision is asked for on the CPU.
+    """
+    from lightning_fabric import Fabric
+
+    has_gpu = torch.cuda.is_available()
+    if device == "cuda" and not has_gpu:
+        raise TrainingError("training.device is cuda and torch sees no GPU: set it to auto or cpu, or check the driver")
+    accelerator = "cuda" if has_gpu and device != "cpu" else "cpu"
+    if accelerator == "cpu" and precision == "16":
+        raise TrainingError("training.precision 16 needs a GPU: on the CPU use 32 or bf16")
+    if deterministic:
+        torch.use_deterministic_algorithms(True, warn_only=True)
+    return Fabric(accelerator=accelerator, devices=1, precision=PRECISIONS[precision])
