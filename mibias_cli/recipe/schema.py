@@ -10,7 +10,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
 __all__ = [
     "AttributeSection",
@@ -37,15 +38,36 @@ __all__ = [
 
 
 class Section(BaseModel):
-    """Base of every section: frozen, and unknown keys are errors."""
+    """Base of every section: frozen, unknown keys are errors, and an empty section means its defaults."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _empty_means_defaults(cls, value: Any) -> Any:
+        return {} if value is None else value
 
 
-Positive = Annotated[int, Field(gt=0)]
-Rate = Annotated[float, Field(gt=0)]
-NonNegative = Annotated[float, Field(ge=0)]
-Fraction = Annotated[float, Field(gt=0, lt=1)]
+def _no_text(value: Any) -> Any:
+    """Refuse what pydantic would convert to a number: a quoted "5" or a `true` in a recipe is a mistake."""
+    if isinstance(value, str | bool):
+        raise PydanticCustomError("number_expected", "a number is expected")
+    return value
+
+
+def _text_of_number(value: Any) -> Any:
+    """Column names and split values may look like numbers: `train: 0` means the text `0` of a CSV file."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+Number = BeforeValidator(_no_text)
+Integer = Annotated[int, Number]
+Positive = Annotated[int, Field(gt=0), Number]
+Rate = Annotated[float, Field(gt=0), Number]
+NonNegative = Annotated[float, Field(ge=0), Number]
+Fraction = Annotated[float, Field(gt=0, lt=1), Number]
+Flag = Annotated[bool, Field(strict=True)]
+Text = Annotated[str, BeforeValidator(_text_of_number)]
 
 
 # --- data -----------------------------------------------------------------------------------------------------------
@@ -54,11 +76,11 @@ Fraction = Annotated[float, Field(gt=0, lt=1)]
 class AttributeSection(Section):
     """One bias attribute: which column holds it and how it is read."""
 
-    column: str | None = Field(None, description="Column that holds the attribute; default: the attribute's own name.")
+    column: Text | None = Field(None, description="Column that holds the attribute; default: the attribute's own name.")
     kind: Literal["categorical", "continuous"] = Field(
         "categorical", description="categorical: any value is a class; continuous: a number."
     )
-    bins: Annotated[int, Field(ge=2)] = Field(
+    bins: Annotated[int, Field(ge=2), Number] = Field(
         8, description="Continuous only: quantile bins for attribute heads and probes (edges from the training split)."
     )
 
@@ -66,27 +88,28 @@ class AttributeSection(Section):
 class ColumnsSection(Section):
     """Names of the columns of a manifest."""
 
-    path: str = Field("path", description="Column with the image path, relative to `root`.")
-    target: str = Field("target", description="Column with the target label.")
-    split: str | None = Field(None, description="Column with the split name; null: split by `splits.fractions`.")
-    group: str | None = Field(None, description="Column with a group id (patient, video): no group spans two splits.")
+    path: Text = Field("path", description="Column with the image path, relative to `root`.")
+    target: Text = Field("target", description="Column with the target label.")
+    split: Text | None = Field(None, description="Column with the split name; null: split by `splits.fractions`.")
+    group: Text | None = Field(None, description="Column with a group id (patient, video): no group spans two splits.")
 
 
 class SplitsSection(Section):
     """Which rows train, validate and are audited."""
 
-    train: str = Field("train", description="Value of the split column for training rows.")
-    validation: str = Field("validation", description="Value of the split column for validation rows.")
-    audit: str = Field("test", description="Value of the split column for the rows that are audited.")
+    train: Text = Field("train", description="Value of the split column for training rows.")
+    validation: Text = Field("validation", description="Value of the split column for validation rows.")
+    audit: Text = Field("test", description="Value of the split column for the rows that are audited.")
     fractions: tuple[NonNegative, NonNegative, NonNegative] = Field(
         (0.7, 0.1, 0.2), description="Train, validation, audit: used where no split column is given."
     )
 
-    @model_validator(mode="after")
-    def _fractions_sum_to_one(self) -> SplitsSection:
-        if abs(sum(self.fractions) - 1.0) > 1e-6:
-            raise ValueError(f"splits.fractions must sum to 1, they sum to {sum(self.fractions):g}")
-        return self
+    @field_validator("fractions")
+    @classmethod
+    def _fractions_sum_to_one(cls, value: tuple[float, float, float]) -> tuple[float, float, float]:
+        if abs(sum(value) - 1.0) > 1e-6:
+            raise ValueError(f"must sum to 1, they sum to {sum(value):g}")
+        return value
 
 
 class _Files(Section):
@@ -120,7 +143,7 @@ class _Coloured(Section):
     """The colour protocol that digits and MNIST share; the attribute is `colour`: 3 channels × 8 bins."""
 
     variance: NonNegative = Field(0.02, description="Variance σ² of the colour around its digit's mean, in [0, 1] units.")
-    colour_seed: int = Field(0, description="Seed of the colours (apart from the run's seed).")
+    colour_seed: Integer = Field(0, description="Seed of the colours (apart from the run's seed).")
     size: Positive | None = Field(None, description="Side in pixels to which digits are resized; null: as they are.")
     validation_fraction: Fraction = Field(0.1, description="Share of the training images kept as biased validation.")
 
@@ -146,7 +169,7 @@ class TableData(_Files):
     source: Literal["table"]
     path: Path = Field(description="CSV or Parquet file, relative to the recipe.")
     columns: ColumnsSection = ColumnsSection()
-    features: list[str] | None = Field(
+    features: list[Text] | None = Field(
         None, description="Feature columns; null: every column that is no target, attribute, split or group."
     )
 
@@ -188,11 +211,18 @@ class BackboneSection(Section):
     train: Literal["all", "none"] | list[str] = Field(
         "all", description="all, none, or the names of the stages (module prefixes) that train; others stay frozen."
     )
-    layer_decay: Annotated[float, Field(gt=0, le=1)] = Field(
+    layer_decay: Annotated[float, Field(gt=0, le=1), Number] = Field(
         1.0, description="Learning-rate factor from each stage to the one before it (layer-wise learning rates)."
     )
-    freeze_batchnorm: bool = Field(False, description="Keep BatchNorm statistics and affine parameters as loaded.")
+    freeze_batchnorm: Flag = Field(False, description="Keep BatchNorm statistics and affine parameters as loaded.")
     licence: str | None = Field(None, description="Licence of the base weights, for the model card; null: what timm says.")
+
+    @field_validator("train", mode="before")
+    @classmethod
+    def _train_names_stages(cls, value: Any) -> Any:
+        if value in ("all", "none") or (isinstance(value, list) and all(isinstance(stage, str) for stage in value)):
+            return value
+        raise ValueError("must be all, none, or a list of stage names")
 
 
 class RepresentationSection(Section):
@@ -234,7 +264,7 @@ class CriticSection(Section):
     batch_size: Positive | None = Field(
         None, description="Queue schedule: samples per critic step; null: training.batch_size."
     )
-    moving_average: Annotated[float, Field(gt=0, lt=1)] | None = Field(
+    moving_average: Annotated[float, Field(gt=0, lt=1), Number] | None = Field(
         0.99, description="mine: decay of the moving average that corrects the gradient's denominator; null: plain DV."
     )
     n_random_features: Positive = Field(512, description="closed_form: number of random ReLU features.")
@@ -290,14 +320,15 @@ class TrainingSection(Section):
     schedule: Literal["cosine", "constant"] = Field("cosine", description="Learning-rate schedule.")
     warmup_epochs: NonNegative = Field(0.0, description="Epochs over which the learning rate rises linearly.")
     clip_norm: Rate | None = Field(None, description="Largest gradient norm; null: no clipping.")
-    average_decay: Annotated[float, Field(ge=0, lt=1)] | None = Field(
+    average_decay: Annotated[float, Field(ge=0, lt=1), Number] | None = Field(
         None, description="Decay per step of an exponential moving average of the weights, used for evaluation and export."
     )
-    augment: bool = Field(False, description="timm's training transforms (crop, flip) in place of the evaluation ones.")
-    precision: Literal["32", "64", "bf16", "16"] = Field("32", description="Floating-point precision (mixed for bf16 and 16).")
+    augment: Flag = Field(False, description="timm's training transforms (crop, flip) in place of the evaluation ones.")
+    precision: Annotated[Literal["32", "64", "bf16", "16"], BeforeValidator(_text_of_number)] = Field(
+        "32", description="Floating-point precision (mixed for bf16 and 16).")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where to train.")
-    num_workers: Annotated[int, Field(ge=0)] = Field(0, description="Processes that read data.")
-    deterministic: bool = Field(False, description="Ask torch for deterministic kernels (the CPU is deterministic as it is).")
+    num_workers: Annotated[int, Field(ge=0), Number] = Field(0, description="Processes that read data.")
+    deterministic: Flag = Field(False, description="Ask torch for deterministic kernels (the CPU is deterministic as it is).")
     log_every_steps: Positive = Field(50, description="Steps between two records of metrics.jsonl.")
     checkpoint_every_steps: Positive | None = Field(
         None, description="Steps between two checkpoints; null: one at the end of each epoch."
@@ -333,7 +364,7 @@ class Recipe(Section):
 
     version: Literal[1] = Field(description="Version of the recipe format.")
     name: str = Field("run", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="Name of the run's folder below runs/.")
-    seed: Annotated[int, Field(ge=0, lt=2**31)] = Field(0, description="Seed of everything random but the colours.")
+    seed: Annotated[int, Field(ge=0, lt=2**31), Number] = Field(0, description="Seed of everything random but the colours.")
     data: DataSection
     backbone: BackboneSection
     representation: RepresentationSection = RepresentationSection()
