@@ -1,0 +1,207 @@
+"""Any backbone by its name: timm's models, the paper's digit network, an MLP."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from mibias_cli.backbone.digit_cnn import DigitCNN
+from mibias_cli.backbone.mlp import MLP
+from mibias_cli.backbone.state_files import weights_file_of
+from mibias_cli.backbone.timm_source import HUB, LOCAL, build_timm, find_source, input_config
+from mibias_cli.backbone.weights import LoadReport, load_weights
+from mibias_cli.errors import BackboneError, did_you_mean
+
+__all__ = ["BUILT_IN", "Backbone", "create_backbone"]
+
+BUILT_IN: dict[str, type[nn.Module]] = {"digit_cnn": DigitCNN, "mlp": MLP}
+"""Networks beside timm's, by name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Backbone:
+    """A feature extractor and what is needed to build, feed and describe it.
+
+    Args:
+        name: As the recipe names it.
+        kind: timm, digit_cnn or mlp.
+        module: Its forward gives pooled features (n, n_features).
+        n_features: Width of the features.
+        architecture: timm's name of the architecture without a tag, or the kind.
+        arguments: Keyword arguments with which timm or the built-in class builds it again.
+        input_shape: Shape of one input, (C, H, W) or (n_inputs,).
+        data_config: What it asks of images: input_size, interpolation, mean, std, crop_pct, crop_mode; else empty.
+        pretrained_cfg: timm's description of the weights, or empty.
+        weights: As the recipe gives them.
+        licence: Licence of the base weights, or None where it is unknown.
+        load_report: What became of the tensors of a weights file, or None where none was read.
+    """
+
+    name: str
+    kind: Literal["timm", "digit_cnn", "mlp"]
+    module: nn.Module
+    n_features: int
+    architecture: str
+    arguments: dict[str, Any]
+    input_shape: tuple[int, ...]
+    data_config: dict[str, Any]
+    pretrained_cfg: dict[str, Any]
+    weights: str
+    licence: str | None
+    load_report: LoadReport | None
+
+
+def create_backbone(
+    name: str,
+    *,
+    weights: str = "none",
+    options: Mapping[str, Any] | None = None,
+    channels: int | None = None,
+    input_size: int | None = None,
+    input_shape: tuple[int, ...] | None = None,
+    offline: bool = False,
+    seed: int = 0,
+    root: Path | None = None,
+) -> Backbone:
+    """Build a backbone and load its weights.
+
+    Args:
+        name: A timm model (with or without a tag), `digit_cnn`, `mlp`, or local-dir:FOLDER or hf-hub:ORG/MODEL alone.
+        weights: none, pretrained, a weights file, local-dir:FOLDER or hf-hub:ORG/MODEL.
+        options: Keyword arguments of the model.
+        channels: Input channels; None: what the model asks for.
+        input_size: Side of the input in pixels; None: what the model asks for.
+        input_shape: Shape of one input; needed for an MLP, (n_inputs,).
+        offline: Fetch nothing; what is in the cache may be used.
+        seed: Seed of weights that are drawn at random; torch's own generator is left as it was.
+        root: Folder that relative paths in `weights` start from; None: the current one.
+
+    Raises:
+        BackboneError: An unknown name, option or size, or weights that cannot be had or do not fit.
+
+    Example:
+        >>> create_backbone("digit_cnn", options={"width": 4, "hidden": 16, "features": 8}).n_features
+        8
+    """
+    weights = _rooted(weights, root)
+    if name in BUILT_IN:
+        return _built_in(
+            name, weights, dict(options or {}), channels=channels, input_size=input_size, input_shape=input_shape, seed=seed
+        )
+    source = find_source(name, weights, offline=offline)
+    module, arguments, report = build_timm(
+        source, options=options or {}, channels=channels, input_size=input_size, offline=offline, seed=seed
+    )
+    data_config = input_config(source.pretrained_cfg, channels=channels, input_size=input_size)
+    shape = tuple(data_config["input_size"])
+    return Backbone(
+        name=source.name,
+        kind="timm",
+        module=module,
+        n_features=_width(source.name, module, shape),
+        architecture=source.architecture,
+        arguments=arguments,
+        input_shape=shape,
+        data_config=data_config,
+        pretrained_cfg=dict(source.pretrained_cfg),
+        weights=source.weights,
+        licence=source.licence,
+        load_report=report,
+    )
+
+
+def _built_in(
+    name: str,
+    weights: str,
+    options: dict[str, Any],
+    *,
+    channels: int | None,
+    input_size: int | None,
+    input_shape: tuple[int, ...] | None,
+    seed: int,
+) -> Backbone:
+    if weights == "pretrained" or weights.startswith(HUB):
+        raise BackboneError(f"backbone {name}: has no pretrained weights; set weights to none, a file or local-dir:FOLDER")
+    if name == "mlp":
+        if input_shape is None or len(input_shape) != 1:
+            raise BackboneError(f"backbone mlp: takes vectors, the data give inputs of shape {input_shape}")
+        arguments, shape = {"n_inputs": input_shape[0], **options}, tuple(input_shape)
+    else:
+        arguments = {"channels": channels or 3, "size": input_size or 28, **options}
+        shape = (arguments["channels"], arguments["size"], arguments["size"])
+    module = build_built_in(name, arguments, seed=seed)
+    report = None
+    if weights != "none":
+        is_folder = weights.startswith(LOCAL)
+        report = load_weights(module, weights_file_of(Path(weights.removeprefix(LOCAL))) if is_folder else Path(weights))
+    data_config = {"input_size": shape} if name == "digit_cnn" else {}
+    return Backbone(
+        name=name,
+        kind="mlp" if name == "mlp" else "digit_cnn",
+        module=module,
+        n_features=_width(name, module, shape),
+        architecture=name,
+        arguments=arguments,
+        input_shape=shape,
+        data_config=data_config,
+        pretrained_cfg={},
+        weights=weights,
+        licence=None,
+        load_report=report,
+    )
+
+
+def build_built_in(name: str, arguments: Mapping[str, Any], *, seed: int = 0) -> nn.Module:
+    """A network of `BUILT_IN` with its weights drawn from a seed.
+
+    Raises:
+        BackboneError: An option that it does not take, or a value that it cannot have.
+    """
+    known = [p for p in inspect.signature(BUILT_IN[name]).parameters]
+    for key in arguments:
+        if key not in known:
+            raise BackboneError(
+                f"backbone.options.{key}: {name} has no such option{did_you_mean(key, known)}; it has {', '.join(known)}"
+            )
+    with torch.random.fork_rng(devices=[]):
+        torch.random.default_generator.manual_seed(seed)
+        try:
+            return BUILT_IN[name](**arguments)
+        except (TypeError, ValueError) as error:
+            raise BackboneError(f"backbone {name}: {error}") from error
+
+
+def _width(name: str, module: nn.Module, shape: tuple[int, ...]) -> int:
+    """Width of the pooled features, found by a forward pass."""
+    was_training = module.training
+    parameter = next(module.parameters(), None)
+    x = torch.zeros(1, *shape, dtype=torch.float32 if parameter is None else parameter.dtype)
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            features = module.eval()(x)
+    except Exception as error:  # whatever a model raises about a size that does not suit it
+        raise BackboneError(
+            f"backbone {name}: fails on an input of shape {shape}; try another backbone.input_size ({error})"
+        ) from error
+    finally:
+        module.train(was_training)
+    if not isinstance(features, Tensor) or features.ndim != 2:
+        got = tuple(features.shape) if isinstance(features, Tensor) else type(features).__name__
+        raise BackboneError(
+            f"backbone {name}: gives {got} for one image, pooled features (1, d) are needed; "
+            "remove a global_pool option that switches pooling off, or choose another model"
+        )
+    return int(features.shape[1])
+
+
+def _rooted(weights: str, root: Path | None) -> str:
+    if root is None or weights in ("none", "pretrained") or weights.startswith(HUB):
+        return weights
+    prefix = LOCAL if weights.startswith(LOCAL) else ""
+    return f"{prefix}{root / weights.removeprefix(LOCAL)}"

@@ -1,0 +1,53 @@
+"""The network through which a table or stored embeddings go."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+__all__ = ["MLP"]
+
+
+class MLP(nn.Module):
+    """Linear + ReLU layers from a vector to a representation.
+
+    One would choose it for data that are no images: the rows of a table, or embeddings that another model made.
+    Modules are called `fc1`, `relu1`, …, one pair per layer; with dropout, `drop1`, … between the layers.
+
+    Args:
+        n_inputs: Length of one input vector.
+        hidden: Widths of the hidden layers; may be empty.
+        features: Width d of the representation.
+        dropout: Probability of dropping a hidden unit in training.
+
+    Returns:
+        forward: (n, n_inputs) → (n, features).
+
+    Example:
+        >>> import torch
+        >>> MLP(5, hidden=[8], features=3)(torch.zeros(2, 5)).shape
+        torch.Size([2, 3])
+    """
+
+    def __init__(
+        self, n_inputs: int, *, hidden: Sequence[int] = (128,), features: int = 16, dropout: float = 0.0
+    ) -> None:
+        super().__init__()
+        widths = [n_inputs, *hidden, features]
+        if min(widths) < 1:
+            raise ValueError("n_inputs, hidden and features must be positive")
+        if not 0 <= dropout < 1:
+            raise ValueError(f"dropout is {dropout}, it must lie in [0, 1)")
+        self.num_features = features
+        for i, (n_in, n_out) in enumerate(zip(widths[:-1], widths[1:], strict=True), start=1):
+            self.add_module(f"fc{i}", nn.Linear(n_in, n_out))
+            self.add_module(f"relu{i}", nn.ReLU())
+            if dropout and i < len(widths) - 1:
+                self.add_module(f"drop{i}", nn.Dropout(dropout))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Features (n, features) of vectors (n, n_inputs)."""
+        for layer in self.children():
+            x = layer(x)
+        return x

@@ -1,0 +1,102 @@
+"""State dicts from files: safetensors and torch files, with the containers that training scripts wrap them in."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from mibias_cli.errors import BackboneError
+
+__all__ = ["WEIGHT_SUFFIXES", "read_state", "weights_file_of"]
+
+WEIGHT_SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt", ".tar")
+
+# Averaged weights first, as timm does: they are what such a run was evaluated with.
+_CONTAINERS = (
+    "state_dict_ema",
+    "model_ema",
+    "state_dict",
+    "model_state_dict",
+    "model_state",
+    "model",
+    "module",
+    "extractor",
+    "backbone",
+)
+_PREFERRED_FILES = ("model.safetensors", "pytorch_model.bin", "pytorch_model.pth", "model.pth")
+
+
+def read_state(path: Path) -> dict[str, Tensor]:
+    """The state dict in a weights file, on the CPU, out of its containers (`state_dict`, `model`, `model_ema`, …).
+
+    Torch files are read with `weights_only=True`: a file from a stranger cannot run code here.
+
+    Raises:
+        BackboneError: The file is missing, is of another kind, or holds no tensors.
+    """
+    if not path.is_file():
+        what = "is a folder: write local-dir:FOLDER" if path.is_dir() else "does not exist"
+        raise BackboneError(f"weights {path}: {what}")
+    if path.suffix not in WEIGHT_SUFFIXES:
+        raise BackboneError(f"weights {path}: unknown kind of file, expected one of {', '.join(WEIGHT_SUFFIXES)}")
+    content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
+    state = _tensors(content)
+    if not state:
+        raise BackboneError(f"weights {path}: no tensors in it; it should hold a state dict (name → tensor)")
+    return state
+
+
+def weights_file_of(folder: Path) -> Path:
+    """The weights file of a model folder, in timm's order of preference.
+
+    Raises:
+        BackboneError: The folder is missing or holds no weights.
+    """
+    if not folder.is_dir():
+        raise BackboneError(f"local-dir:{folder}: this folder does not exist")
+    for name in _PREFERRED_FILES:
+        if (folder / name).is_file():
+            return folder / name
+    for suffix in WEIGHT_SUFFIXES:
+        files = sorted(p for p in folder.glob(f"*{suffix}") if p.name != "heads.safetensors")
+        if files:
+            return files[0]
+    raise BackboneError(f"local-dir:{folder}: no weights in it, expected model.safetensors or pytorch_model.bin")
+
+
+def _read_safetensors(path: Path) -> Mapping[str, Any]:
+    try:
+        return load_file(path, device="cpu")
+    except (SafetensorError, OSError) as error:
+        raise BackboneError(f"weights {path}: not a readable safetensors file ({error})") from error
+
+
+def _read_torch(path: Path) -> Mapping[str, Any]:
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise BackboneError(
+            f"weights {path}: torch.load(weights_only=True) refuses it; if you trust the file, load it yourself and "
+            f"save its state dict as .safetensors ({str(error).splitlines()[0]})"
+        ) from error
+    except (RuntimeError, EOFError, OSError, ValueError) as error:
+        raise BackboneError(f"weights {path}: not a readable torch file ({error})") from error
+    if not isinstance(content, Mapping):
+        raise BackboneError(f"weights {path}: holds a {type(content).__name__}, expected a state dict (name → tensor)")
+    return content
+
+
+def _tensors(content: Mapping[str, Any]) -> dict[str, Tensor]:
+    for key in _CONTAINERS:
+        inner = content.get(key)
+        if isinstance(inner, Mapping) and (state := _tensors(inner)):
+            return state
+    # torch.compile leaves its marker anywhere in a name
+    return {str(k).replace("_orig_mod.", ""): v for k, v in content.items() if isinstance(v, Tensor)}
