@@ -1,0 +1,175 @@
+"""Bounds on mutual information as pure functions of scores and logits; every value is in nats and none is clamped."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+__all__ = [
+    "cross_entropy",
+    "cross_entropy_bound",
+    "donsker_varadhan",
+    "entropy",
+    "explained_share_nats",
+    "log_mean_exp",
+    "mine_surrogate",
+    "weighted_mean",
+]
+
+
+def weighted_mean(values: Tensor, weight: Tensor | None = None) -> Tensor:
+    """Mean of values (n,) under weights (n,), which are normalised here; plain mean without them."""
+    if weight is None:
+        return values.mean()
+    return (values * weight).sum() / weight.sum()
+
+
+def log_mean_exp(scores: Tensor, weight: Tensor | None = None) -> Tensor:
+    """Log of the (weighted) mean of exp(scores), by logsumexp, so that large scores do not overflow.
+
+    Args:
+        scores: Scores (m,).
+        weight: Weights (m,) ≥ 0, normalised here; a weight of 0 leaves its score out.
+
+    Example:
+        >>> log_mean_exp(torch.tensor([1000.0, 1000.0])).item()
+        1000.0
+    """
+    if weight is None:
+        return torch.logsumexp(scores, dim=0) - math.log(scores.shape[0])
+    return torch.logsumexp(scores + weight.log(), dim=0) - weight.sum().log()
+
+
+def donsker_varadhan(
+    joint_scores: Tensor,
+    marginal_scores: Tensor,
+    joint_weight: Tensor | None = None,
+    marginal_weight: Tensor | None = None,
+) -> Tensor:
+    """The Donsker–Varadhan lower bound E_joint[T] − log E_marginals[exp T].
+
+    Args:
+        joint_scores: T(z, c) of pairs as they occur (n,).
+        marginal_scores: T(z, c') with c' drawn independently of z (m,).
+        joint_weight: Sample weights (n,), normalised here.
+        marginal_weight: Sample weights (m,), normalised here.
+
+    Returns:
+        The bound in nats, a scalar.
+
+    References:
+        Donsker and Varadhan (1983); arXiv 1801.04062.
+
+    Example:
+        >>> donsker_varadhan(torch.tensor([1.0, 1.0]), torch.tensor([0.0, 0.0])).item()
+        1.0
+    """
+    return weighted_mean(joint_scores, joint_weight) - log_mean_exp(marginal_scores, marginal_weight)
+
+
+def mine_surrogate(
+    joint_scores: Tensor,
+    marginal_scores: Tensor,
+    moving_average: Tensor,
+    decay: float,
+    joint_weight: Tensor | None = None,
+    marginal_weight: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """A surrogate with MINE's corrected gradient E[∇T] − E[∇T exp T] / average of E[exp T].
+
+    The gradient of the plain bound divides by the mean over one batch, which biases it; MINE divides by a moving
+    average over batches. The average is kept as a logarithm, so that it never overflows, and it includes the present
+    batch, so that the ratio stays below 1 / (1 − decay). Only the surrogate's gradient means anything: for a value
+    in nats use `donsker_varadhan`.
+
+    Args:
+        joint_scores: T(z, c) of pairs as they occur (n,).
+        marginal_scores: T(z, c') with c' drawn independently of z (m,).
+        moving_average: Log of the average so far, a scalar; −inf while there is none.
+        decay: Share of the old average that is kept, in (0, 1).
+        joint_weight: Sample weights (n,), normalised here.
+        marginal_weight: Sample weights (m,), normalised here.
+
+    Returns:
+        The surrogate to be maximised and the log of the new average (detached).
+
+    References:
+        Section 3.2 of arXiv 1801.04062.
+    """
+    log_mean = log_mean_exp(marginal_scores, marginal_weight)
+    present = log_mean.detach()
+    blended = torch.logaddexp(moving_average + math.log(decay), present + math.log1p(-decay))
+    average = torch.where(torch.isneginf(moving_average), present, blended)
+    return weighted_mean(joint_scores, joint_weight) - torch.exp(log_mean - average), average
+
+
+def entropy(c: Tensor, n_classes: int, weight: Tensor | None = None, dtype: torch.dtype = torch.float64) -> Tensor:
+    """Plug-in entropy in nats of class indices c (n,), weighted; a class that is absent adds nothing.
+
+    Example:
+        >>> round(entropy(torch.tensor([0, 1, 0, 1]), 3).item(), 4)
+        0.6931
+    """
+    # A product with the one-hot matrix: counting by scatter is not deterministic on a GPU.
+    one_hot = functional.one_hot(c, n_classes).to(dtype)
+    counts = one_hot.sum(dim=0) if weight is None else weight.to(dtype) @ one_hot
+    p = counts / counts.sum()
+    return -torch.xlogy(p, p).sum()
+
+
+def cross_entropy(logits: Tensor, c: Tensor, weight: Tensor | None = None) -> Tensor:
+    """Weighted mean of −log q(c | z) in nats, for logits (n, K) and classes c (n,)."""
+    if weight is None:
+        return functional.cross_entropy(logits, c)
+    return weighted_mean(functional.cross_entropy(logits, c, reduction="none"), weight)
+
+
+def cross_entropy_bound(logits: Tensor, c: Tensor, weight: Tensor | None = None) -> Tensor:
+    """The classifier bound H_w(c) − CE_w(c | z), a lower bound on I(z; c) up to sampling error.
+
+    The entropy is the plug-in entropy of c in this very sample under the same weights; it is constant in z. On samples
+    that the classifier was not fitted on the bound holds for any classifier, and it is negative for one that is worse
+    than the class frequencies.
+
+    Args:
+        logits: Scores (n, K) of a classifier of c.
+        c: Class indices (n,).
+        weight: Sample weights (n,), normalised here.
+
+    Returns:
+        The bound in nats, a scalar that is differentiable in the logits.
+
+    References:
+        Barber and Agakov (2003); arXiv 1905.06922.
+
+    Example:
+        >>> c = torch.tensor([0, 1, 0, 1])
+        >>> abs(round(cross_entropy_bound(torch.zeros(4, 2), c).item(), 6))
+        0.0
+    """
+    return entropy(c, logits.shape[1], weight, logits.dtype) - cross_entropy(logits, c, weight)
+
+
+def explained_share_nats(residual: Tensor, total: Tensor, scale: Tensor, floor: float = 1e-3) -> Tensor:
+    """−½ log(1 − R²) of a regression: the information that a Gaussian of that explained share would carry.
+
+    Args:
+        residual: Mean squared error of the prediction, a scalar.
+        total: Variance of the target in the same sample, a scalar.
+        scale: Variance of the target where the regression was fitted, a scalar; 0: a constant target, worth 0 nats.
+        floor: Share of `scale` added to both variances, which keeps the value finite where R² is 1 (at about 3.5).
+
+    Returns:
+        Nats, a scalar; negative where the prediction is worse than the mean.
+
+    Example:
+        >>> round(explained_share_nats(torch.tensor(0.25), torch.tensor(1.0), torch.tensor(1.0)).item(), 2)
+        0.69
+    """
+    varies = scale > 0
+    added = torch.where(varies, floor * scale, torch.ones_like(scale))
+    nats = 0.5 * (torch.log(total + added) - torch.log(residual + added))
+    return torch.where(varies, nats, 0.0 * nats)

@@ -1,0 +1,153 @@
+"""The classifier bound: H(c) − cross-entropy of a bias-attribute head."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Generator, Tensor, nn
+from torch.nn import functional
+
+from mibias_cli.estimators.bounds import cross_entropy, cross_entropy_bound
+from mibias_cli.estimators.critics import attribute_classes
+from mibias_cli.estimators.parameters import (
+    OptimizerName,
+    full_precision,
+    held_fixed,
+    make_optimizer,
+    module_dtype,
+    move,
+)
+from mibias_cli.estimators.protocol import Sample
+from mibias_cli.estimators.rows import known_rows, minibatch_rows, no_penalty
+
+__all__ = ["ClassifierBound"]
+
+
+class ClassifierBound:
+    """The bound H(c) − CE(c | z) on bias-attribute heads, per channel; steadier than MINE where c has classes.
+
+    A continuous attribute is seen through bins, and the value then bounds the information about the bin, which is at
+    most that about the value. Sample weights enter both the entropy and the cross-entropy.
+
+    Args:
+        head: Called as head(z) → one logit tensor (n, K) per channel.
+        n_classes: Classes (or bins) per channel.
+        bin_edges: Continuous attributes only: inner bin edges per channel.
+        learning_rate: Learning rate of the head.
+        optimizer: adam or sgd.
+        steps: Optimizer steps per fit, K.
+        batch_size: Rows per step, none twice before all were seen; None: the whole sample.
+
+    References:
+        arXiv 1905.06922, arXiv 2003.06430.
+    """
+
+    direction: Literal["lower", "upper", "none"] = "lower"
+
+    def __init__(
+        self,
+        head: nn.Module,
+        *,
+        n_classes: tuple[int, ...],
+        bin_edges: Sequence[Sequence[float]] | None = None,
+        learning_rate: float = 2e-3,
+        optimizer: OptimizerName = "adam",
+        steps: int = 15,
+        batch_size: int | None = None,
+    ) -> None:
+        self.head = head
+        self.n_classes = tuple(n_classes)
+        self.bin_edges = bin_edges
+        self.learning_rate = learning_rate
+        self.optimizer_name: OptimizerName = optimizer
+        self.steps = steps
+        self.batch_size = batch_size
+        self.optimizer = make_optimizer(optimizer, head, learning_rate)
+
+    def fit(self, sample: Sample, generator: Generator) -> None:
+        """Take `steps` optimizer steps on this sample; z is detached, and no known row changes nothing."""
+        rows, classes = self._rows(sample)
+        if len(rows) == 0:
+            return
+        z, weight = rows.z.detach(), rows.weight
+        drawn = minibatch_rows(len(rows), self.batch_size, self.steps, generator, z.device)
+        size = len(rows)
+        if len(drawn):
+            # One gather for all steps: a step then takes slices, which cost nothing.
+            z, classes = z.index_select(0, drawn), classes.index_select(0, drawn)
+            weight = None if weight is None else weight.index_select(0, drawn)
+            size = len(drawn) // self.steps
+        with torch.enable_grad(), full_precision(z.device):
+            for k in range(self.steps):
+                part = slice(k * size, (k + 1) * size) if len(drawn) else slice(None)
+                loss = self._loss(self.head(z[part]), classes[part], None if weight is None else weight[part])
+                self.optimizer.zero_grad(set_to_none=True)
+                loss.backward()
+                self.optimizer.step()
+
+    def penalty(self, sample: Sample, generator: Generator) -> Tensor:
+        """Sum over channels of the bound in nats with the head held fixed, differentiable in sample.z."""
+        rows, classes = self._rows(sample)
+        if len(rows) == 0:
+            return no_penalty(sample.z)
+        with held_fixed(self.head), full_precision(rows.z.device):
+            return torch.stack(self._bounds(rows, classes)).sum()
+
+    def estimate(self, sample: Sample, generator: Generator) -> float:
+        """The largest channel's bound in nats (sums over channels bound nothing); nan where no row is known."""
+        return max(self.channel_estimates(sample))
+
+    def channel_estimates(self, sample: Sample) -> list[float]:
+        """The bound of each channel in nats; nan where no row is known."""
+        rows, classes = self._rows(sample)
+        if len(rows) == 0:
+            return [math.nan] * len(self.n_classes)
+        with torch.no_grad(), full_precision(rows.z.device):
+            return [float(bound) for bound in self._bounds(rows, classes)]
+
+    def accuracy(self, sample: Sample) -> float:
+        """Share of known rows whose class the head names, mean over channels and unweighted; nan where none is."""
+        rows, classes = self._rows(sample)
+        if len(rows) == 0:
+            return math.nan
+        with torch.no_grad(), full_precision(rows.z.device):
+            predicted = torch.stack([logits.argmax(dim=1) for logits in self.head(rows.z)], dim=1)
+        return float((predicted == classes).double().mean())
+
+    def to(self, device: torch.device, dtype: torch.dtype | None = None) -> ClassifierBound:
+        """Move head and optimizer state; returns itself."""
+        self.optimizer = move(self.head, self.optimizer, self.optimizer_name, self.learning_rate, device, dtype)
+        return self
+
+    def state_dict(self) -> dict[str, Any]:
+        """A copy of head and optimizer state."""
+        return copy.deepcopy({"head": self.head.state_dict(), "optimizer": self.optimizer.state_dict()})
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what `state_dict` gave."""
+        state = copy.deepcopy(state)
+        self.head.load_state_dict(state["head"])
+        self.optimizer.load_state_dict(state["optimizer"])
+
+    def _rows(self, sample: Sample) -> tuple[Sample, Tensor]:
+        rows = known_rows(sample, module_dtype(self.head))
+        return rows, attribute_classes(rows.c, self.bin_edges)
+
+    def _bounds(self, rows: Sample, classes: Tensor) -> list[Tensor]:
+        logits = self.head(rows.z)
+        return [cross_entropy_bound(one, classes[:, k], rows.weight) for k, one in enumerate(logits)]
+
+    def _loss(self, logits: list[Tensor], classes: Tensor, weight: Tensor | None) -> Tensor:
+        """Sum over channels of the weighted cross-entropy; one call where all channels have equally many classes."""
+        n, channels = classes.shape
+        if len(set(self.n_classes)) > 1:
+            return torch.stack([cross_entropy(one, classes[:, k], weight) for k, one in enumerate(logits)]).sum()
+        flat = (logits[0] if channels == 1 else torch.cat(logits, dim=1)).reshape(n * channels, -1)
+        if weight is None:
+            return channels * functional.cross_entropy(flat, classes.reshape(-1))
+        losses = functional.cross_entropy(flat, classes.reshape(-1), reduction="none").view(n, channels)
+        return (weight @ losses).sum() / weight.sum()

@@ -1,0 +1,238 @@
+"""The closed-form critic: ridge regression from z and random features of z to the attribute, solved anew each time."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Generator, Tensor
+from torch.nn import functional
+
+from mibias_cli.errors import TrainingError
+from mibias_cli.estimators.bounds import cross_entropy_bound, explained_share_nats
+from mibias_cli.estimators.critics import attribute_classes
+from mibias_cli.estimators.parameters import full_precision
+from mibias_cli.estimators.protocol import Sample
+from mibias_cli.estimators.rows import known_rows, no_penalty
+
+__all__ = ["ClosedForm", "ridge_solution"]
+
+# A wider z is first projected at random to so many dimensions.
+_WIDEST = 512
+# Features of small deviation are not blown up beyond this share of the typical one: a unit that is dead in the queue
+# may be alive in the next batch.
+_LEAST_DEVIATION = 0.05
+# Floor of a predicted class probability, as a share of the class's frequency.
+_LEAST_PROBABILITY = 0.02
+
+
+def ridge_solution(features: Tensor, targets: Tensor, weight: Tensor, ridge: float) -> Tensor:
+    """Weighted ridge regression of centred targets on centred features, solved by Cholesky in float64.
+
+    Args:
+        features: Centred features (n, f).
+        targets: Centred targets (n, t).
+        weight: Weights (n,) that sum to 1.
+        ridge: Strength as a share of the features' mean variance.
+
+    Returns:
+        Coefficients (f, t) in the features' floating type.
+
+    Raises:
+        TrainingError: The features are not finite.
+    """
+    weighted = (features * weight[:, None]).T
+    device = torch.device("cpu") if features.device.type == "mps" else features.device
+    gram = (weighted @ features).to(device, torch.float64)
+    right = (weighted @ targets).to(device, torch.float64)
+    variance = gram.diagonal().mean()
+    for attempt in range(6):
+        # The second term makes constant features solvable; a matrix that rounding left indefinite is tried again with more.
+        added = variance * ridge * 10**attempt + torch.finfo(torch.float64).tiny
+        factor, failed = torch.linalg.cholesky_ex(gram + added * torch.eye(len(gram), dtype=gram.dtype, device=device))
+        if not bool(failed):
+            return torch.cholesky_solve(right, factor).to(features.device, features.dtype)
+    raise TrainingError(
+        "closed_form: the regression on the queue cannot be solved, the representation holds values that are not finite; "
+        "lower training.learning_rate or debias.weight"
+    )
+
+
+class ClosedForm:
+    """A critic that never lags: the best ridge regression on the queue, held fixed while z moves against it.
+
+    Each fit draws new random ReLU features of the standardised z, adds z itself and an intercept, and solves for the
+    attribute (one-hot classes or bins, or standardised values). The penalty is, summed over channels,
+    −½ log(1 − R²) with R² the share of the channel's variance that the held solution explains in the sample at hand:
+    use samples that the fit has not seen. On this scale the gradient neither dies where R² nears 1 nor runs away
+    where z has turned against the solution, as that of R² itself does in both places.
+
+    `direction` is none: −½ log(1 − R²) bounds I(z; c) from below only where c is Gaussian. For classes `estimate` is
+    nevertheless a lower bound up to sampling error: the regression's predictions, made probabilities, in H(c) − CE.
+
+    Args:
+        n_features: Width d of z; beyond 512 dimensions z is projected at random to 512.
+        n_classes: Classes (or bins) per channel; None: regress on the values themselves.
+        bin_edges: Continuous attributes seen through bins: inner edges per channel.
+        n_random_features: Number of random ReLU features.
+        ridge: Ridge strength as a share of the features' mean variance.
+
+    References:
+        Rahimi and Recht, Weighted sums of random kitchen sinks (2008).
+    """
+
+    direction: Literal["lower", "upper", "none"] = "none"
+
+    def __init__(
+        self,
+        *,
+        n_features: int,
+        n_classes: tuple[int, ...] | None,
+        bin_edges: Sequence[Sequence[float]] | None = None,
+        n_random_features: int = 512,
+        ridge: float = 1e-2,
+    ) -> None:
+        self.n_features = n_features
+        self.n_classes = None if n_classes is None else tuple(n_classes)
+        self.bin_edges = bin_edges
+        self.n_random_features = n_random_features
+        self.ridge = ridge
+        self._device = torch.device("cpu")
+        self._dtype = torch.float32
+        self._solution: dict[str, Tensor] = {}
+
+    def fit(self, sample: Sample, generator: Generator) -> None:
+        """Draw new random features and solve on this sample; fewer than two known rows keep the old solution."""
+        rows = known_rows(sample, self._dtype)
+        if len(rows) < 2:
+            return
+        with torch.no_grad(), full_precision(rows.z.device):
+            z, weight = rows.z, self._weight(rows)
+            solution = {**_standardisation(z, weight), **self._draw(generator)}
+            targets, statistics = self._targets(rows, weight)
+            solution |= statistics
+            features = _features(z, solution)
+            solution["features_mean"] = weight @ features
+            centred = features.sub_(solution["features_mean"])
+            solution["coefficients"] = ridge_solution(centred, targets - solution["c_mean"], weight, self.ridge)
+        self._solution = solution
+
+    def penalty(self, sample: Sample, generator: Generator) -> Tensor:
+        """Sum over channels of −½ log(1 − R²) in nats under the held solution, differentiable in sample.z."""
+        rows = known_rows(sample, self._dtype)
+        if len(rows) < 2 or not self._solution:
+            return no_penalty(sample.z)
+        with full_precision(rows.z.device):
+            return torch.stack(self._channel_nats(rows)).sum()
+
+    def estimate(self, sample: Sample, generator: Generator) -> float:
+        """The largest channel's estimate in nats; nan before the first fit or where fewer than two rows are known."""
+        return max(self.channel_estimates(sample))
+
+    def channel_estimates(self, sample: Sample) -> list[float]:
+        """Per channel H(c) − cross-entropy of the regression (classes) or −½ log(1 − R²) (values), in nats."""
+        rows = known_rows(sample, self._dtype)
+        if len(rows) < 2 or not self._solution:
+            return [math.nan] * (sample.c.shape[1] if self.n_classes is None else len(self.n_classes))
+        with torch.no_grad(), full_precision(rows.z.device):
+            if self.n_classes is None:
+                return [float(nats) for nats in self._channel_nats(rows)]
+            classes = attribute_classes(rows.c, self.bin_edges)
+            predicted = self._predict(rows.z).split(self.n_classes, dim=1)
+            frequencies = self._solution["c_mean"].split(self.n_classes)
+            bounds: list[float] = []
+            for k, (p, frequency) in enumerate(zip(predicted, frequencies, strict=True)):
+                logits = torch.maximum(p, _LEAST_PROBABILITY * frequency + 1e-6).log()
+                bounds.append(float(cross_entropy_bound(logits, classes[:, k], rows.weight)))
+            return bounds
+
+    def to(self, device: torch.device, dtype: torch.dtype | None = None) -> ClosedForm:
+        """Move the solution; returns itself."""
+        self._device = torch.device(device)
+        self._dtype = self._dtype if dtype is None else dtype
+        self._solution = {name: t.to(self._device, self._dtype) for name, t in self._solution.items()}
+        return self
+
+    def state_dict(self) -> dict[str, Any]:
+        """A copy of the solution with its random features and statistics."""
+        return copy.deepcopy(self._solution)
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what `state_dict` gave, onto the device and floating type that this estimator has now."""
+        self._solution = {name: t.detach().clone().to(self._device, self._dtype) for name, t in state.items()}
+
+    def _draw(self, generator: Generator) -> dict[str, Tensor]:
+        """Random weights, drawn on the generator's device and moved; a projection first where z is wide."""
+
+        def normal(*shape: int) -> Tensor:
+            drawn = torch.randn(*shape, generator=generator, device=generator.device, dtype=self._dtype)
+            return drawn.to(self._device)
+
+        width = min(self.n_features, _WIDEST)
+        drawn: dict[str, Tensor] = {}
+        if self.n_features > _WIDEST:
+            drawn["projection"] = normal(self.n_features, width) / math.sqrt(self.n_features)
+        drawn["random_weights"] = normal(width, self.n_random_features) / math.sqrt(width)
+        drawn["random_offsets"] = normal(self.n_random_features)
+        return drawn
+
+    def _targets(self, rows: Sample, weight: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Targets (n, t), not centred, with their weighted mean, scale and variance."""
+        one = torch.ones((), dtype=self._dtype, device=rows.z.device)
+        if self.n_classes is None:
+            c = rows.c.to(self._dtype)
+            mean = weight @ c
+            deviation = (weight @ (c - mean) ** 2).sqrt()
+            statistics = {"c_shift": mean, "c_scale": torch.where(deviation > 0, deviation, one)}
+        else:
+            statistics = {"c_shift": 0 * one, "c_scale": one}
+        targets = self._scaled(rows.c, statistics)
+        statistics["c_mean"] = weight @ targets
+        statistics["c_variance"] = weight @ (targets - statistics["c_mean"]) ** 2
+        return targets, statistics
+
+    def _scaled(self, c: Tensor, statistics: dict[str, Tensor]) -> Tensor:
+        """One-hot classes, or standardised values, as the regression sees them."""
+        if self.n_classes is None:
+            return (c.to(self._dtype) - statistics["c_shift"]) / statistics["c_scale"]
+        classes = attribute_classes(c, self.bin_edges)
+        columns = [functional.one_hot(classes[:, k], n) for k, n in enumerate(self.n_classes)]
+        return torch.cat(columns, dim=1).to(self._dtype)
+
+    def _predict(self, z: Tensor) -> Tensor:
+        held = self._solution
+        return (_features(z, held) - held["features_mean"]) @ held["coefficients"] + held["c_mean"]
+
+    def _channel_nats(self, rows: Sample) -> list[Tensor]:
+        """Per channel the nats of the explained share, pooled over the channel's classes."""
+        weight, held = self._weight(rows), self._solution
+        targets = self._scaled(rows.c, held)
+        residual = weight @ (targets - self._predict(rows.z)) ** 2
+        total = weight @ (targets - weight @ targets) ** 2
+        widths = self.n_classes if self.n_classes is not None else (1,) * targets.shape[1]
+        parts = zip(residual.split(widths), total.split(widths), held["c_variance"].split(widths), strict=True)
+        return [explained_share_nats(r.sum(), t.sum(), v.sum()) for r, t, v in parts]
+
+    def _weight(self, rows: Sample) -> Tensor:
+        if rows.weight is None:
+            return torch.full((len(rows),), 1.0 / len(rows), dtype=self._dtype, device=rows.z.device)
+        return rows.weight / rows.weight.sum()
+
+
+def _standardisation(z: Tensor, weight: Tensor) -> dict[str, Tensor]:
+    """Weighted mean and deviation of z, the latter with a floor."""
+    mean = weight @ z
+    variance = weight @ (z - mean) ** 2
+    floor = _LEAST_DEVIATION * variance.mean().sqrt() + 1e-6
+    return {"z_mean": mean, "z_scale": torch.maximum(variance.sqrt(), floor)}
+
+
+def _features(z: Tensor, held: dict[str, Tensor]) -> Tensor:
+    """z standardised (and projected) beside its random ReLU features."""
+    x = (z - held["z_mean"]) / held["z_scale"]
+    if "projection" in held:
+        x = x @ held["projection"]
+    return torch.cat([x, torch.relu(x @ held["random_weights"] + held["random_offsets"])], dim=1)
