@@ -120,6 +120,7 @@ class BiasedData:
         class_names: Names of the target's classes.
         input_shape: Shape of one input as the backbone gets it, for example (3, 96, 96) or (104,).
         fingerprint: sha256 over what the data are (labels, attributes, split, and paths or pixels).
+        notes: What the user should know of how the data were read (rows left out, a validation split that was drawn).
     """
 
     train: Split
@@ -129,3 +130,4 @@ class BiasedData:
     class_names: tuple[str, ...]
     input_shape: tuple[int, ...]
     fingerprint: str
+    notes: tuple[str, ...] = ()

@@ -1,0 +1,218 @@
+"""From a table's columns to labelled splits: what manifest, image folder, table and embeddings have in common."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from mibias_cli.data.batch import Attribute, BiasedData, Reader, Split
+from mibias_cli.data.encoding import encode_attribute, encode_target
+from mibias_cli.data.fingerprint import fingerprint
+from mibias_cli.data.groups import split_by_fractions
+from mibias_cli.data.tabular import AttributeColumn, Columns, SplitRule, Table, first_rows, require_columns
+from mibias_cli.errors import DataError, did_you_mean
+
+__all__ = ["SPLITS", "Annotations", "annotate", "assemble"]
+
+SPLITS = ("train", "validation", "audit")
+"""Names of the splits, in order."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Annotations:
+    """Labels of all rows in use.
+
+    Args:
+        table: The rows in use.
+        positions: Where each of them stands in the table that was given (n,).
+        role: Index in `SPLITS` of each row (n,).
+        y, class_names: Targets (n,) and their classes.
+        c, known: Attribute values (n, 1) and masks (n,), by name.
+        attributes: The attributes, by name.
+        group: Group ids (n,), or None.
+        notes: What the user should know.
+    """
+
+    table: Table
+    positions: np.ndarray
+    role: np.ndarray
+    y: np.ndarray
+    class_names: tuple[str, ...]
+    c: dict[str, np.ndarray]
+    known: dict[str, np.ndarray]
+    attributes: dict[str, Attribute]
+    group: np.ndarray | None
+    notes: tuple[str, ...]
+
+
+def annotate(
+    table: Table,
+    *,
+    columns: Columns,
+    attributes: Mapping[str, AttributeColumn],
+    splits: SplitRule,
+    seed: int,
+) -> Annotations:
+    """Labels and splits of a table's rows.
+
+    Rows whose split value names none of the three splits are left out, with a note that counts them. Where the column
+    names training and audit but no row at all is left for validation, a validation split is drawn from training in the
+    proportion of `splits.fractions`, with a note.
+
+    Raises:
+        DataError: Columns are missing, a split is empty, a group is in two splits, or labels cannot be encoded.
+    """
+    wanted = {"data.columns.target": columns.target}
+    wanted |= {f"data.columns.{k}": v for k, v in (("split", columns.split), ("group", columns.group)) if v is not None}
+    wanted |= {f"data.attributes.{name}": spec.column or name for name, spec in attributes.items()}
+    require_columns(table, wanted)
+    notes: list[str] = []
+    positions = np.arange(len(table))
+    role: np.ndarray | None = None
+    if columns.split is not None:
+        role = _roles_by_column(table, columns.split, splits, notes)
+        positions = np.flatnonzero(role >= 0)
+        table, role = table.take(positions), role[positions]
+    group = None if columns.group is None else _groups(table, columns.group)
+    role = _complete_roles(table, columns, splits, role, group, seed, notes)
+    if group is not None:
+        _check_groups(table, columns, role, group)
+    y, class_names = encode_target(table, columns.target, role == 0)
+    encoded = {name: encode_attribute(name, spec, table, role == 0) for name, spec in attributes.items()}
+    return Annotations(
+        table=table,
+        positions=positions,
+        role=role,
+        y=y,
+        class_names=class_names,
+        c={name: value for name, (value, _, _) in encoded.items()},
+        known={name: known for name, (_, known, _) in encoded.items()},
+        attributes={name: attribute for name, (_, _, attribute) in encoded.items()},
+        group=group,
+        notes=tuple(notes),
+    )
+
+
+def assemble(
+    annotations: Annotations,
+    reader: Reader,
+    *,
+    row_names: list[str],
+    contents: Mapping[str, np.ndarray | Iterable[str]],
+    notes: Iterable[str] = (),
+) -> BiasedData:
+    """The data set of these labels, whose row i is the reader's row i.
+
+    Args:
+        annotations: The labels.
+        reader: Reads the inputs.
+        row_names: What to call each row in an error.
+        contents: What the inputs are, for the fingerprint.
+        notes: Further notes.
+    """
+    splits = {}
+    for k, name in enumerate(SPLITS):
+        rows = np.flatnonzero(annotations.role == k)
+        splits[name] = Split(
+            name=name,
+            y=annotations.y[rows],
+            c={key: value[rows] for key, value in annotations.c.items()},
+            known={key: value[rows] for key, value in annotations.known.items()},
+            group=None if annotations.group is None else annotations.group[rows],
+            rows=rows,
+            row_names=[row_names[row] for row in rows],
+            reader=reader,
+        )
+    return BiasedData(
+        **splits,
+        attributes=annotations.attributes,
+        class_names=annotations.class_names,
+        input_shape=tuple(reader.read(splits["train"].rows[:1], None).shape[1:]),
+        fingerprint=fingerprint(splits.values(), annotations.attributes, annotations.class_names, contents),
+        notes=(*annotations.notes, *notes),
+    )
+
+
+def _roles_by_column(table: Table, column: str, splits: SplitRule, notes: list[str]) -> np.ndarray:
+    """Index in SPLITS of each row by its split value, −1 where it names none."""
+    names = (splits.train, splits.validation, splits.audit)
+    if len(set(names)) < 3:
+        raise DataError(f"{table.path}: data.splits: train, validation and audit must be three values, not {names}")
+    values = table.columns[column]
+    role = np.array([names.index(v) if v in names else -1 for v in values], dtype=np.int64)
+    found = Counter("(empty)" if v is None else str(v) for v in values)
+    others = {value: n for value, n in found.items() if value not in names}
+    for k, name in enumerate(names):
+        # without any other value there is nothing that a mistyped `validation` could have meant
+        drawn_later = SPLITS[k] == "validation" and not others
+        if not (role == k).any() and not drawn_later:
+            counts = ", ".join(f"{value!r} ({n} rows)" for value, n in found.most_common(10))
+            raise DataError(
+                f"{table.path}: no row has {name!r} in {column!r}, which data.splits.{SPLITS[k]} asks for"
+                f"{did_you_mean(name, others)}; it holds {counts}"
+            )
+    if others:
+        counts = ", ".join(f"{value!r} ({n} rows)" for value, n in sorted(others.items())[:10])
+        notes.append(f"{table.path}: {sum(others.values())} row(s) left out, whose {column!r} names no split: {counts}")
+    return role
+
+
+def _complete_roles(
+    table: Table,
+    columns: Columns,
+    splits: SplitRule,
+    role: np.ndarray | None,
+    group: np.ndarray | None,
+    seed: int,
+    notes: list[str],
+) -> np.ndarray:
+    """All three splits: drawn by fractions where there is no split column, validation alone where that is empty."""
+    _, label = np.unique([str(v) for v in table.columns[columns.target]], return_inverse=True)
+    if role is None:
+        role = split_by_fractions(label, group, splits.fractions, seed=seed)
+    elif not (role == 1).any():
+        train = np.flatnonzero(role == 0)
+        share = splits.fractions[1] / (splits.fractions[0] + splits.fractions[1] or 1.0)
+        part = split_by_fractions(label[train], None if group is None else group[train], (1 - share, share), seed=seed)
+        role[train] = part
+        notes.append(
+            f"{table.path}: no row has {splits.validation!r} in {columns.split!r}: {int(part.sum())} of {len(train)} "
+            "training rows, drawn by splits.fractions, validate"
+        )
+    for k, name in enumerate(SPLITS):
+        if not (role == k).any():
+            kind = "groups" if group is not None else "rows"
+            raise DataError(
+                f"{table.path}: the {name} split is empty: splits.fractions {splits.fractions} of {len(table)} rows "
+                f"leaves it no {kind}; give it a larger share"
+            )
+    return role
+
+
+def _groups(table: Table, column: str) -> np.ndarray:
+    values = table.columns[column]
+    empty = np.array([v is None for v in values])
+    if empty.any():
+        rows = first_rows(table.row_numbers[empty])
+        raise DataError(
+            f"{table.path}: {empty.sum()} row(s) have no group in {column!r}: rows {rows}; "
+            "give each a group id of its own if it belongs to none"
+        )
+    return np.array([str(v) for v in values])
+
+
+def _check_groups(table: Table, columns: Columns, role: np.ndarray, group: np.ndarray) -> None:
+    """No group may be in two splits: what a model learnt of a patient would help it on the audited rows."""
+    ids, code = np.unique(group, return_inverse=True)
+    present = np.zeros((len(ids), len(SPLITS)), dtype=bool)
+    present[code, role] = True
+    shared = np.flatnonzero(present.sum(axis=1) > 1)
+    if len(shared):
+        listed = [f"{ids[g]!r} ({', '.join(s for s, p in zip(SPLITS, present[g], strict=True) if p)})" for g in shared]
+        raise DataError(
+            f"{table.path}: {len(shared)} group(s) of {columns.group!r} are in more than one split: "
+            f"{first_rows(listed)}; move each whole group into one split, or set columns.split to null"
+        )

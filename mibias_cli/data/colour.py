@@ -1,0 +1,101 @@
+"""The colour protocol of colour-biased digits, as pure functions.
+
+Each digit has a mean colour. A biased image is the grey digit times a colour drawn around the mean of its own digit; an
+audited image draws around the mean of a digit picked at random, so that there colour says nothing of the digit.
+
+References:
+    Kim et al., "Learning Not to Learn: Training Deep Neural Networks with Biased Data", arXiv 1812.10352 (the protocol);
+    Ragonesi et al., arXiv 2003.06430 (colour in 8 bins per channel as the bias attribute).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from torch import Tensor
+
+from mibias_cli.data.batch import Attribute
+
+__all__ = ["COLOUR", "MEAN_COLOURS", "N_BINS", "channel_maxima", "colour_bins", "colourise", "colours", "random_colours"]
+
+N_BINS = 8
+"""Bins per channel of the attribute `colour`."""
+
+MEAN_COLOURS: np.ndarray = (
+    np.array(
+        [
+            (220, 20, 60),
+            (0, 128, 128),
+            (253, 233, 16),
+            (0, 149, 182),
+            (237, 145, 33),
+            (145, 30, 188),
+            (70, 240, 240),
+            (250, 197, 187),
+            (210, 245, 60),
+            (128, 0, 0),
+        ],
+        dtype=np.float64,
+    )
+    / 255.0
+)
+"""Mean colour (10, 3) of each digit, in [0, 1] units."""
+
+_BIN_NAMES = tuple(f"bin {k} ({k / N_BINS:g}-{(k + 1) / N_BINS:g})" for k in range(N_BINS))
+
+COLOUR = Attribute(
+    name="colour",
+    kind="categorical",
+    channels=("red", "green", "blue"),
+    n_classes=(N_BINS,) * 3,
+    class_names=(_BIN_NAMES,) * 3,
+)
+"""The attribute itself: three channels of eight bins."""
+
+
+def colours(labels: np.ndarray, variance: float, generator: np.random.Generator) -> np.ndarray:
+    """Colours (n, 3) float32 drawn from N(mean colour of the label, variance · I), clipped to [0, 1].
+
+    Args:
+        labels: Digits (n,), 0 to 9: the image's own for biased images.
+        variance: σ² in [0, 1] units.
+        generator: Source of the noise; the first m colours do not depend on how many follow.
+    """
+    noise = generator.standard_normal((len(labels), 3))
+    return np.clip(MEAN_COLOURS[labels] + np.sqrt(variance) * noise, 0.0, 1.0).astype(np.float32)
+
+
+def random_colours(n: int, variance: float, generator: np.random.Generator) -> np.ndarray:
+    """Colours (n, 3) around the means of digits drawn uniformly: the audit's, which say nothing of the digit."""
+    return colours(generator.integers(0, len(MEAN_COLOURS), n), variance, generator)
+
+
+def colourise(grey: Tensor, colours: Tensor) -> Tensor:
+    """Coloured images (n, 3, H, W): grey images (n, H, W) in [0, 1] times colours (n, 3), clipped to [0, 1]."""
+    return (grey[:, None] * colours[:, :, None, None]).clamp_(0.0, 1.0)
+
+
+def channel_maxima(grey: np.ndarray, colours: np.ndarray, peak: float) -> np.ndarray:
+    """The maximum (n, 3) of each channel of the coloured images, without making them.
+
+    Args:
+        grey: Grey images (n, H, W), 0 to peak.
+        colours: Their colours (n, 3) in [0, 1].
+        peak: The value of white.
+    """
+    brightest = (grey.max(axis=(1, 2)).astype(np.float32) / np.float32(peak))[:, None]
+    return np.clip(brightest * colours, 0.0, 1.0).astype(np.float32)
+
+
+def colour_bins(maxima: np.ndarray) -> np.ndarray:
+    """The attribute (n, 3) int64, 0 to 7: each channel's maximum in eight equal bins of [0, 1].
+
+    Args:
+        maxima: Maxima per channel (n, 3), or whole images (n, 3, H, W).
+
+    Example:
+        >>> colour_bins(np.array([[0.0, 0.125, 1.0]])).tolist()
+        [[0, 1, 7]]
+    """
+    if maxima.ndim == 4:
+        maxima = maxima.max(axis=(2, 3))
+    return np.minimum((maxima * N_BINS).astype(np.int64), N_BINS - 1)

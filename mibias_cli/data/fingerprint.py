@@ -1,0 +1,57 @@
+"""One sha256 over what the data are, so that a report says which data it speaks of."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+
+from mibias_cli.data.batch import Attribute, Split
+
+__all__ = ["fingerprint"]
+
+
+def fingerprint(
+    splits: Iterable[Split],
+    attributes: Mapping[str, Attribute],
+    class_names: Iterable[str],
+    contents: Mapping[str, np.ndarray | Iterable[str]],
+) -> str:
+    """sha256 (hex) over splits, labels, attributes and contents (pixels, features or paths).
+
+    It does not depend on where the files lie or on when they were read.
+
+    Args:
+        splits: All splits, in order.
+        attributes: The attributes, by name.
+        class_names: Names of the target's classes.
+        contents: What the inputs are, by a name for each part: arrays, or texts such as paths below the root.
+    """
+    digest = hashlib.sha256()
+    _add(digest, "class_names", class_names)
+    for name in sorted(attributes):
+        _add(digest, "attribute", [repr(attributes[name])])
+    for split in splits:
+        _add(digest, split.name, split.rows)
+        _add(digest, "y", split.y)
+        for name in sorted(split.c):
+            _add(digest, f"c {name}", split.c[name])
+            _add(digest, f"known {name}", split.known[name])
+        if split.group is not None:
+            _add(digest, "group", [str(g) for g in split.group])
+    for name in sorted(contents):
+        _add(digest, f"contents {name}", contents[name])
+    return digest.hexdigest()
+
+
+def _add(digest: hashlib._Hash, name: str, values: np.ndarray | Iterable[str]) -> None:
+    """Add one named part, with its type and shape, so that no two different data sets give the same bytes."""
+    if isinstance(values, np.ndarray):
+        digest.update(f"{name} {values.dtype.str} {values.shape}\n".encode())
+        digest.update(np.ascontiguousarray(values).data)
+        return
+    texts = [str(v).encode() for v in values]
+    digest.update(f"{name} {len(texts)}\n".encode())
+    for text in texts:
+        digest.update(f"{len(text)} ".encode() + text)

@@ -1,0 +1,216 @@
+"""(y, c) cells, splits that keep groups whole, and weights under which y and c are independent."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+
+from mibias_cli.data.randomness import derived_generator
+from mibias_cli.errors import DataError
+
+__all__ = ["balancing_weights", "cells", "effective_sample_size", "split_by_fractions"]
+
+_ROWS_PER_CELL = 25
+_N_FOLDS = 5
+
+
+def cells(y: np.ndarray, c: np.ndarray, n_y: int, n_c: int) -> np.ndarray:
+    """Counts (n_y, n_c) int64 of each pair of target and attribute class.
+
+    Args:
+        y: Targets (n,).
+        c: Classes of one channel (n,); leave out rows where the attribute is missing.
+        n_y: Number of target classes.
+        n_c: Number of attribute classes.
+
+    Example:
+        >>> cells(np.array([0, 0, 1]), np.array([1, 1, 0]), 2, 2).tolist()
+        [[0, 2], [1, 0]]
+    """
+    return np.bincount(y * n_c + c, minlength=n_y * n_c).reshape(n_y, n_c)
+
+
+def split_by_fractions(
+    y: np.ndarray, group: np.ndarray | None, fractions: Sequence[float], *, seed: int
+) -> np.ndarray:
+    """Which part each sample belongs to (n,) int64: a random split, stratified by y, that never cuts a group.
+
+    Without groups every part has its share of every class within one sample. With groups, whole groups go, the largest
+    first, to the part that lacks their classes most, so shares are as near as the groups' sizes allow.
+
+    Args:
+        y: Classes (n,) int64 to stratify by.
+        group: Group ids (n,), or None.
+        fractions: Share of each part; they sum to 1. A part of share 0 stays empty.
+        seed: The split depends on this and on the arguments alone.
+    """
+    generator = derived_generator(seed, 0x5B117)
+    if group is None:
+        return _stratified(y, np.asarray(fractions), generator)
+    return _grouped(y, group, np.asarray(fractions), generator)
+
+
+def _stratified(y: np.ndarray, fractions: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """Cut each class in turn; the boundaries are rounded over all classes so far, so that totals are exact too."""
+    part = np.empty(len(y), dtype=np.int64)
+    upper = np.cumsum(fractions)
+    upper[-1] = 1.0
+    n_before = 0
+    for label in np.unique(y):
+        members = generator.permutation(np.flatnonzero(y == label))
+        n_after = n_before + len(members)
+        ends = np.rint(upper * n_after).astype(np.int64) - np.rint(upper * n_before).astype(np.int64)
+        part[members] = np.searchsorted(ends, np.arange(len(members)), side="right")
+        n_before = n_after
+    return part
+
+
+def _grouped(y: np.ndarray, group: np.ndarray, fractions: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """Greedy: the largest groups first, each to the part whose shortage of the group's classes is greatest."""
+    _, code = np.unique(group, return_inverse=True)
+    classes, label = np.unique(y, return_inverse=True)
+    n_groups = int(code.max()) + 1
+    counts = cells(code, label, n_groups, len(classes)).astype(np.float64)
+    per_class = counts.sum(axis=0)
+    shortage = fractions[:, None] * per_class / per_class
+    shortage[fractions == 0] = -np.inf
+    share = counts / per_class
+    order = generator.permutation(n_groups)
+    order = order[np.argsort(-counts[order].sum(axis=1), kind="stable")]
+    part_of_group = np.empty(n_groups, dtype=np.int64)
+    for g in order:
+        present = counts[g] > 0
+        part = int(np.argmax(shortage[:, present] @ counts[g, present] / counts[g].sum()))
+        part_of_group[g] = part
+        shortage[part] -= share[g]
+    return part_of_group[code]
+
+
+def balancing_weights(
+    y: np.ndarray,
+    c: np.ndarray,
+    known: np.ndarray,
+    *,
+    n_y: int,
+    n_c: Sequence[int],
+    clip: float,
+    seed: int,
+) -> np.ndarray:
+    """Weights (n,) float32 proportional to p(y) p(c) / p(y, c): under them c carries no news of y.
+
+    An attribute of one channel, or one whose joint cells are few (at least 25 known rows per cell of y and all channels),
+    is counted, with Laplace smoothing. Where cells are finer (a colour has 8 × 8 × 8 of them per class), the weight is
+    p(y) / p(y|c), with p(y|c) from a logistic regression on the channels' one-hot classes, or on those and their
+    pairs where that predicts held-out rows better; each row's p(y|c) comes from a fit that did not see the row.
+
+    Args:
+        y: Targets (n,) int64.
+        c: Classes (n, channels) int64; continuous attributes as bins (`Attribute.classes`).
+        known: (n,) bool: False where the attribute is missing.
+        n_y: Number of target classes.
+        n_c: Number of classes per channel.
+        clip: Largest weight, where the mean is 1.
+        seed: Seed of the folds.
+
+    Returns:
+        Mean exactly 1 and at most `clip` over known rows (all 1 if clip is 1 or less); 1 where unknown.
+
+    References:
+        Kamiran and Calders, "Data preprocessing techniques for classification without discrimination" (2012): reweighing.
+    """
+    weights = np.ones(len(y), dtype=np.float64)
+    y, c = y[known], c[known]
+    if not len(y):
+        return weights.astype(np.float32)
+    n_joint = int(np.prod(n_c, dtype=np.int64))
+    if len(n_c) == 1 or len(y) >= _ROWS_PER_CELL * n_y * n_joint or len(y) < 2 * _N_FOLDS:
+        raw = _counted(y, np.ravel_multi_index(tuple(c.T), tuple(n_c)), n_y, n_joint)
+    else:
+        raw = _modelled(y, c, n_y, n_c, seed)
+    weights[known] = _capped(raw / raw.mean(), clip)
+    return weights.astype(np.float32)
+
+
+def effective_sample_size(weights: np.ndarray) -> float:
+    """Kish's (Σw)² / Σw²: how many equally weighted samples carry as much information.
+
+    Example:
+        >>> effective_sample_size(np.ones(7))
+        7.0
+    """
+    weights = np.asarray(weights, dtype=np.float64)
+    return float(weights.sum() ** 2 / (weights**2).sum())
+
+
+def _counted(y: np.ndarray, c: np.ndarray, n_y: int, n_c: int) -> np.ndarray:
+    """p(y) p(c) / p(y, c) by counting, one pseudo-count per cell whose row and column are not empty."""
+    counts = cells(y, c, n_y, n_c).astype(np.float64)
+    counts += (counts.sum(axis=1, keepdims=True) > 0) & (counts.sum(axis=0, keepdims=True) > 0)
+    joint = counts / counts.sum()
+    product = joint.sum(axis=1, keepdims=True) * joint.sum(axis=0, keepdims=True)
+    return product[y, c] / joint[y, c]
+
+
+def _modelled(y: np.ndarray, c: np.ndarray, n_y: int, n_c: Sequence[int], seed: int) -> np.ndarray:
+    """p(y) / p(y|c), by the better of two cross-fitted models."""
+    prior = np.bincount(y, minlength=n_y) / len(y)
+    fold = derived_generator(seed, 0xF01D).permutation(len(y)) % _N_FOLDS
+    joint, cell = np.unique(c, axis=0, return_inverse=True)
+    cell = cell.reshape(-1)
+    best: np.ndarray | None = None
+    for pairs in (False, True):
+        design = _one_hot(joint, n_c, pairs)
+        own = _cross_fitted(y, cell, fold, design, prior)
+        if best is None or np.log(own).sum() > np.log(best).sum():
+            best = own
+    assert best is not None
+    return prior[y] / best
+
+
+def _cross_fitted(
+    y: np.ndarray, cell: np.ndarray, fold: np.ndarray, design: np.ndarray, prior: np.ndarray
+) -> np.ndarray:
+    """p(y_i|c_i) (n,) of each row by a fit on the other folds; rows with equal c are one weighted row of the fit."""
+    own = np.empty(len(y), dtype=np.float64)
+    for k in range(_N_FOLDS):
+        fit = fold != k
+        counts = cells(cell[fit], y[fit], len(design), len(prior))
+        row, label = np.nonzero(counts)
+        probability = np.tile(1e-3 * prior, (len(design), 1))  # a class that the fit never saw keeps some probability
+        if len(np.unique(label)) == 1:
+            probability[:, label[0]] += 1 - 1e-3
+        else:
+            model = LogisticRegression(max_iter=300, tol=1e-3)
+            with warnings.catch_warnings():
+                # a fit that stops early is still a probability; the held-out score decides whether it is used
+                warnings.simplefilter("ignore", ConvergenceWarning)
+                model.fit(design[row], label, sample_weight=counts[row, label])
+            probability[:, model.classes_] += (1 - 1e-3) * model.predict_proba(design)
+        own[~fit] = probability[cell[~fit], y[~fit]]
+    return own
+
+
+def _one_hot(c: np.ndarray, n_c: Sequence[int], pairs: bool) -> np.ndarray:
+    """One-hot classes of each channel (n, Σ n_c), with `pairs` those of each pair of channels too; used columns only."""
+    keys = [c[:, k] for k in range(c.shape[1])]
+    if pairs:
+        keys += [c[:, i] * n_c[j] + c[:, j] for i in range(c.shape[1]) for j in range(i)]
+    blocks = [(key[:, None] == np.unique(key)).astype(np.float64) for key in keys]
+    return np.concatenate(blocks, axis=1)
+
+
+def _capped(weights: np.ndarray, clip: float) -> np.ndarray:
+    """min(s · w, clip), with the one s that makes the mean 1."""
+    if clip <= 1.0:
+        return np.ones_like(weights)
+    ascending = np.sort(weights)
+    sums = np.cumsum(ascending)
+    n = len(weights)
+    below = np.arange(n, 0, -1)  # how many stay uncapped: all, then one fewer, …
+    scale = (n - (n - below) * clip) / sums[below - 1]
+    fits = (scale > 0) & (scale * ascending[below - 1] <= clip * (1 + 1e-12))
+    return np.minimum(scale[np.argmax(fits)] * weights, clip)

@@ -1,0 +1,126 @@
+"""Reads image files into float tensors: RGB, grey, palette, alpha, CMYK, 1 bit and 16 bit, turned as EXIF says."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from mibias_cli.data.inputs import Transforms
+from mibias_cli.data.randomness import restored_global_generators, seed_global_generators
+from mibias_cli.errors import DataError
+
+__all__ = ["ImageReader", "load_image"]
+
+_BROKEN = (OSError, EOFError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError)
+_DEEP = ("I;16", "I;16B", "I;16L", "I;16N", "I")
+_GREY = ("1", "L", "LA", "La")
+
+
+def load_image(path: Path, channels: int) -> Tensor:
+    """One image as a float32 tensor (channels, H, W) in [0, 1].
+
+    Integer images of 16 bits keep their full depth (divided by 65,535), which 8 bits would throw away from X-rays; float
+    images must lie in [0, 1] already. Alpha is dropped. For one channel, colours are averaged; for three, grey is repeated.
+
+    Args:
+        path: The file.
+        channels: 1 or 3.
+
+    Raises:
+        OSError, ValueError, …: whatever Pillow raises on a broken file; ValueError for values out of range.
+    """
+    with Image.open(path) as image:
+        upright = ImageOps.exif_transpose(image)
+        if upright.mode in _DEEP or upright.mode == "F":
+            pixels = torch.from_numpy(_deep(upright))[None]
+        elif upright.mode in _GREY:
+            pixels = torch.from_numpy(np.array(upright.convert("L"), dtype=np.float32) / np.float32(255))[None]
+        else:
+            # a palette with transparency goes by way of RGBA, or Pillow warns
+            coloured = upright.convert("RGBA") if "transparency" in upright.info else upright
+            array = np.array(coloured.convert("RGB"), dtype=np.float32) / np.float32(255)
+            pixels = torch.from_numpy(array).permute(2, 0, 1)
+    if pixels.shape[0] == channels:
+        return pixels.contiguous()
+    return pixels.mean(dim=0, keepdim=True) if channels == 1 else pixels.repeat(channels, 1, 1)
+
+
+class ImageReader:
+    """Reads image files; augmentation is a function of (seed, epoch, row).
+
+    Args:
+        paths: One file per row.
+        transforms: What the backbone asks for.
+        seed: Seed of augmentation.
+        row_names: What to call each row in an error; default: its number.
+    """
+
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        transforms: Transforms,
+        seed: int,
+        *,
+        row_names: Sequence[str] | None = None,
+    ) -> None:
+        self._paths = [str(path) for path in paths]
+        self._transforms = transforms
+        self._seed = seed
+        self._row_names = list(row_names) if row_names is not None else [f"row {k}" for k in range(len(paths))]
+
+    def read(self, rows: np.ndarray, epoch: int | None) -> Tensor:
+        """Inputs (n, …) of these rows.
+
+        Augmentation does not depend on batch order, on worker processes or on what was drawn before, and leaves the
+        global generators as it found them.
+
+        Args:
+            rows: Rows (n,).
+            epoch: None: the evaluation transform; else training's, seeded for each row by (seed, epoch, row).
+
+        Raises:
+            DataError: A file cannot be read, or the transforms leave images of different sizes.
+        """
+        images = [self._load(int(row)) for row in rows]
+        # the evaluation transform too: it draws nothing, but only the scope makes sure of it
+        with restored_global_generators():
+            inputs = [self._transformed(image, int(row), epoch) for image, row in zip(images, rows, strict=True)]
+        shapes = {tuple(x.shape): row for x, row in zip(inputs, rows, strict=True)}
+        if len(shapes) > 1:
+            listed = ", ".join(f"{shape} ({self._row_names[row]})" for shape, row in list(shapes.items())[:3])
+            raise DataError(f"images differ in size: {listed}; set backbone.input_size to bring them to one size")
+        return torch.stack(inputs)
+
+    def _transformed(self, image: Tensor, row: int, epoch: int | None) -> Tensor:
+        if epoch is None:
+            return self._transforms.evaluate(image)
+        seed_global_generators(self._seed, epoch, row)
+        return self._transforms.train(image)
+
+    def _load(self, row: int) -> Tensor:
+        path = Path(self._paths[row])
+        try:
+            return load_image(path, self._transforms.channels)
+        except _BROKEN as error:
+            raise DataError(
+                f"{path}: {self._row_names[row]} cannot be read as an image: {error}; mend the file or take the row out"
+            ) from error
+
+
+def _deep(image: Image.Image) -> np.ndarray:
+    """Pixels (H, W) float32 in [0, 1] of an image of 16-bit integers or of floats."""
+    array = np.array(image)
+    if image.mode == "F":
+        scaled = array.astype(np.float32)
+    else:
+        scaled = (array.astype(np.float64) / 65535.0).astype(np.float32)
+    if not np.isfinite(scaled).all() or scaled.min() < 0.0 or scaled.max() > 1.0:
+        allowed = "[0, 1]" if image.mode == "F" else "[0, 65535]"
+        raise ValueError(f"its values run from {array.min()} to {array.max()}, outside {allowed}")
+    return scaled

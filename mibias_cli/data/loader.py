@@ -1,0 +1,122 @@
+"""Batches of a split in an order that depends on (seed, epoch) alone, whatever the number of worker processes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from mibias_cli.data.batch import Batch, Split
+from mibias_cli.data.randomness import derived_generator
+from mibias_cli.errors import DataError
+
+__all__ = ["batches", "n_batches"]
+
+
+def n_batches(split: Split, batch_size: int, *, drop_last: bool = False) -> int:
+    """How many batches an epoch has; see `batches` for the last one."""
+    return len(_cut(np.arange(len(split)), batch_size, drop_last))
+
+
+def batches(
+    split: Split,
+    *,
+    batch_size: int,
+    epoch: int = 0,
+    seed: int = 0,
+    shuffle: bool,
+    num_workers: int = 0,
+    weights: Mapping[str, np.ndarray] | None = None,
+    start_step: int = 0,
+    drop_last: bool = False,
+) -> Iterator[Batch]:
+    """The batches of one epoch, bit for bit the same for any number of workers.
+
+    A last batch of one sample alone is joined to the batch before it, because batch normalisation cannot train on it.
+    `Batch.index` holds positions in the split, in whose order `weights` are too.
+
+    Args:
+        split: What to read.
+        batch_size: Samples per batch; the last batch may be smaller, or larger by one.
+        epoch: Seeds the order and the augmentation.
+        seed: Seeds the order.
+        shuffle: True: training's order and training's transforms. False: the split's order and the evaluation transform.
+        num_workers: Processes that read; 0 reads in this one.
+        weights: Balancing weights (n,) by attribute, for `Batch.weight`.
+        start_step: Skip this many batches: what follows is what would have followed without a break.
+        drop_last: Leave out a last batch that is smaller than batch_size (unless it is the only one).
+
+    Raises:
+        DataError: An input cannot be read.
+    """
+    order = derived_generator(seed, epoch).permutation(len(split)) if shuffle else np.arange(len(split))
+    positions = _cut(order, batch_size, drop_last)[start_step:]
+    source = _Batches(split, positions, epoch if shuffle else None, weights)
+    if num_workers == 0 or not positions:
+        yield from (source.make(step) for step in range(len(positions)))
+        return
+    loader: DataLoader[Batch | DataError] = DataLoader(
+        source,
+        batch_size=None,
+        shuffle=False,
+        num_workers=min(num_workers, len(positions)),
+        collate_fn=_as_is,
+        generator=torch.Generator(),  # else the loader draws its workers' seeds from the global generator
+    )
+    for batch in loader:
+        if isinstance(batch, DataError):
+            raise batch
+        yield batch
+
+
+class _Batches(Dataset["Batch | DataError"]):
+    """One item per batch."""
+
+    def __init__(
+        self, split: Split, positions: list[np.ndarray], epoch: int | None, weights: Mapping[str, np.ndarray] | None
+    ) -> None:
+        self._split = split
+        self._positions = positions
+        self._epoch = epoch
+        self._weights = {k: torch.from_numpy(np.ascontiguousarray(w)) for k, w in (weights or {}).items()}
+        self._y = torch.from_numpy(np.ascontiguousarray(split.y))
+        self._c = {k: torch.from_numpy(np.ascontiguousarray(c)) for k, c in split.c.items()}
+        self._known = {k: torch.from_numpy(np.ascontiguousarray(v)) for k, v in split.known.items()}
+
+    def __len__(self) -> int:
+        return len(self._positions)
+
+    def __getitem__(self, step: int) -> Batch | DataError:
+        try:
+            return self.make(step)
+        except DataError as error:
+            # as a value: raised in a worker, it would reach the user wrapped in a traceback
+            return error
+
+    def make(self, step: int) -> Batch:
+        """The batch itself."""
+        positions = self._positions[step]
+        index = torch.from_numpy(positions)
+        return Batch(
+            x=self._split.reader.read(self._split.rows[positions], self._epoch),
+            y=self._y[index],
+            c={k: c[index] for k, c in self._c.items()},
+            known={k: v[index] for k, v in self._known.items()},
+            index=index,
+            weight={k: w[index] for k, w in self._weights.items()},
+        )
+
+
+def _cut(order: np.ndarray, batch_size: int, drop_last: bool) -> list[np.ndarray]:
+    cut = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+    if drop_last and len(cut) > 1 and len(cut[-1]) < batch_size:
+        return cut[:-1]
+    if len(cut) > 1 and len(cut[-1]) == 1 < batch_size:
+        return [*cut[:-2], np.concatenate(cut[-2:])]
+    return cut
+
+
+def _as_is(batch: Batch | DataError) -> Batch | DataError:
+    return batch

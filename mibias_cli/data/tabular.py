@@ -1,0 +1,229 @@
+"""Tables of text: CSV or Parquet into columns, with row numbers as the user sees them in the file."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mibias_cli.errors import DataError, did_you_mean
+
+__all__ = [
+    "AttributeColumn",
+    "Columns",
+    "SplitRule",
+    "Table",
+    "first_rows",
+    "numbers",
+    "read_table",
+    "require_columns",
+]
+
+_MISSING = {"", "null", "nan"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Columns:
+    """Names of the columns that hold path, target, split and group (None where there is none)."""
+
+    path: str = "path"
+    target: str = "target"
+    split: str | None = None
+    group: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttributeColumn:
+    """Where a bias attribute stands and how it is read; column None: a column of the attribute's own name."""
+
+    column: str | None = None
+    kind: Literal["categorical", "continuous"] = "categorical"
+    bins: int = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitRule:
+    """Values of the split column for the three splits, and their shares where there is no such column."""
+
+    train: str = "train"
+    validation: str = "validation"
+    audit: str = "test"
+    fractions: tuple[float, float, float] = (0.7, 0.1, 0.2)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """Columns of text.
+
+    Args:
+        path: The file, for errors.
+        columns: By name, (n,) arrays of str, or None where the value is missing (empty, null or NaN).
+        row_numbers: The row of each record in the file: in a CSV the header is row 1; in Parquet the first record is.
+        text: Columns that the file itself declares to be no numbers (Parquet only).
+    """
+
+    path: Path
+    columns: Mapping[str, np.ndarray]
+    row_numbers: np.ndarray
+    text: frozenset[str] = frozenset()
+
+    def __len__(self) -> int:
+        return len(self.row_numbers)
+
+    def take(self, positions: np.ndarray) -> Table:
+        """The records at these positions (or where a mask is True)."""
+        columns = {name: values[positions] for name, values in self.columns.items()}
+        return Table(path=self.path, columns=columns, row_numbers=self.row_numbers[positions], text=self.text)
+
+
+def read_table(path: Path, *, leave_out: Callable[[str], bool] | None = None) -> Table:
+    """A CSV (.tsv: tab-separated; gzipped or not) or Parquet file.
+
+    CSV goes through Python's own reader, which knows the line on which each record ends, so that row numbers are right
+    even after blank lines; a record whose cells hold line breaks is named by its last line.
+
+    Args:
+        path: The file.
+        leave_out: Parquet only: columns whose name this accepts are not read (wide features).
+
+    Raises:
+        DataError: No such file, no records, repeated column names, ragged rows, or not the format it claims to be.
+    """
+    if not path.is_file():
+        raise DataError(f"{path}: no such file")
+    table = _read_parquet(path, leave_out) if path.suffix.lower() in (".parquet", ".pq") else _read_csv(path)
+    if not len(table):
+        raise DataError(f"{path}: has a header but no records")
+    return table
+
+
+def require_columns(table: Table, wanted: Mapping[str, str]) -> None:
+    """Raise one error that names every missing column.
+
+    Args:
+        table: Where they should be.
+        wanted: What each column is for, as the recipe calls it, and its name.
+    """
+    missing = [
+        f"  {purpose}: no column {name!r}{did_you_mean(name, table.columns)}"
+        for purpose, name in wanted.items()
+        if name not in table.columns
+    ]
+    if missing:
+        listed = ", ".join(repr(name) for name in table.columns)
+        raise DataError("\n".join([f"{table.path}: {len(missing)} missing column(s)", *missing, f"  it has: {listed}"]))
+
+
+def first_rows(items: Sequence[str] | Sequence[int] | np.ndarray, n: int = 5) -> str:
+    """The first few items, and how many more there are.
+
+    Example:
+        >>> first_rows([2, 3, 5, 8, 13, 21, 34])
+        '2, 3, 5, 8, 13 and 2 more'
+    """
+    shown = ", ".join(str(item) for item in items[:n])
+    return shown if len(items) <= n else f"{shown} and {len(items) - n} more"
+
+
+def numbers(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Values as float64 (n,), NaN where missing or no finite number, and a mask (n,) of the latter.
+
+    Args:
+        values: Text (n,), None where missing.
+    """
+    parsed = np.full(len(values), np.nan)
+    wrong = np.zeros(len(values), dtype=bool)
+    for row, text in enumerate(values):
+        if text is None:
+            continue
+        try:
+            number = float(text)
+        except ValueError:
+            number = math.nan
+        parsed[row] = number if math.isfinite(number) else math.nan
+        wrong[row] = not math.isfinite(number)
+    return parsed, wrong
+
+
+def _read_csv(path: Path) -> Table:
+    raw = path.read_bytes()
+    try:
+        if raw[:2] == b"\x1f\x8b":
+            raw = gzip.decompress(raw)
+        text = raw.decode("utf-8-sig")
+    except (OSError, EOFError) as error:
+        raise DataError(f"{path}: the gzip stream is broken ({error})") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not UTF-8 text (byte {error.start}); save it as UTF-8, or as .parquet") from error
+    delimiter = "\t" if ".tsv" in path.suffixes else ","
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    records: list[list[str]] = []
+    row_numbers: list[int] = []
+    try:
+        header = [name.strip() for name in next(reader, [])]
+        for record in reader:
+            if record:
+                records.append(record)
+                row_numbers.append(reader.line_num)
+    except csv.Error as error:
+        raise DataError(f"{path}: row {reader.line_num}: {error}") from error
+    _check_header(path, header)
+    ragged = [number for record, number in zip(records, row_numbers, strict=True) if len(record) != len(header)]
+    if ragged:
+        raise DataError(
+            f"{path}: {len(ragged)} row(s) do not have the header's {len(header)} cells: rows {first_rows(ragged)}"
+        )
+    by_column = zip(*records, strict=True) if records else ([] for _ in header)
+    columns = {name: _texts(cells) for name, cells in zip(header, by_column, strict=True)}
+    return Table(path=path, columns=columns, row_numbers=np.asarray(row_numbers, dtype=np.int64))
+
+
+def _read_parquet(path: Path, leave_out: Callable[[str], bool] | None) -> Table:
+    try:
+        names = pq.read_schema(path).names
+        wanted = [name for name in names if leave_out is None or not leave_out(name)]
+        table = pq.read_table(path, columns=wanted)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise DataError(f"{path}: cannot be read as Parquet: {error}") from error
+    _check_header(path, names)
+    columns = {name: _texts(_plain(v) for v in table.column(name).to_pylist()) for name in wanted}
+    text = frozenset(
+        name for name in wanted if not (pa.types.is_integer(t := table.schema.field(name).type) or pa.types.is_floating(t))
+    )
+    return Table(path=path, columns=columns, row_numbers=np.arange(1, table.num_rows + 1), text=text)
+
+
+def _plain(value: object) -> str | None:
+    """A Parquet value as text; 1.0 as 1, because a whole number beside a missing value is stored as a float."""
+    if value is None:
+        return None
+    if isinstance(value, bytes):
+        return value.decode("utf-8", errors="replace")
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
+        return str(int(value))
+    return str(value)
+
+
+def _texts(values: Iterable[str | None]) -> np.ndarray:
+    """An object array of stripped text, None where missing."""
+    stripped = [None if v is None else v.strip() for v in values]
+    out = np.empty(len(stripped), dtype=object)
+    out[:] = [None if v is None or v.lower() in _MISSING else v for v in stripped]
+    return out
+
+
+def _check_header(path: Path, header: Sequence[str]) -> None:
+    if not header:
+        raise DataError(f"{path}: is empty; its first row should name the columns")
+    repeated = sorted({name for name in header if header.count(name) > 1})
+    if repeated:
+        raise DataError(f"{path}: column name(s) appear twice: {first_rows(repeated)}")
