@@ -1,0 +1,132 @@
+"""A whole split through an extractor, into memory."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mibias_cli.backbone.extractor import Extractor, Representation, evaluating
+from mibias_cli.data.batch import Split
+from mibias_cli.data.loader import batches
+from mibias_cli.errors import BackboneError, did_you_mean
+
+__all__ = ["Embedded", "embed"]
+
+Precision = Literal["32", "64", "bf16", "16"]
+_HALF = {"bf16": torch.bfloat16, "16": torch.float16}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Embedded:
+    """What an extractor makes of a split, row by row in the split's order, float32.
+
+    Args:
+        features: The representation (n, features_dim).
+        backbone_features: The backbone's pooled features (n, n_features); the same array where there is no bottleneck.
+        taps: The inner layers that were asked for, each (n, d).
+    """
+
+    features: np.ndarray
+    backbone_features: np.ndarray
+    taps: dict[str, np.ndarray]
+
+
+def embed(
+    extractor: Extractor,
+    split: Split,
+    *,
+    batch_size: int,
+    device: torch.device | str = "cpu",
+    num_workers: int = 0,
+    rows: np.ndarray | None = None,
+    layers: Sequence[str] = (),
+    precision: Precision = "32",
+) -> Embedded:
+    """Embed a split with the evaluation transform, in evaluation mode.
+
+    The extractor is moved to the device; the mode of each of its modules is put back afterwards.
+
+    Args:
+        extractor: What embeds.
+        split: What is embedded.
+        batch_size: Samples per forward pass.
+        device: Where.
+        num_workers: Processes that read the inputs.
+        rows: Positions in the split (n,) to embed, in this order; None: all.
+        layers: Inner layers to keep beside the features; each must be one that the extractor taps.
+        precision: 32, 64, or mixed bf16 or 16; results are float32 always.
+
+    Raises:
+        BackboneError: A layer that the extractor does not tap.
+        DataError: An input cannot be read.
+    """
+    for name in layers:
+        if name not in extractor.inner_layers:
+            taps = ", ".join(extractor.inner_layers) or "none"
+            raise BackboneError(f"layer '{name}' is not tapped{did_you_mean(name, extractor.inner_layers)}; taps: {taps}")
+    part = split if rows is None else _at(split, np.asarray(rows, dtype=np.int64))
+    device = torch.device(device)
+    extractor.to(device)
+    found: dict[str, list[np.ndarray]] = {name: [] for name in ("features", "backbone_features", *layers)}
+    # no_grad, not inference_mode: models that keep a buffer of a forward pass could not train on it afterwards
+    with evaluating(extractor), torch.no_grad():
+        for batch in batches(part, batch_size=batch_size, epoch=0, seed=0, shuffle=False, num_workers=num_workers):
+            _keep(found, _forward(extractor, batch.x.to(device, non_blocking=True), precision), extractor)
+    if not len(part):
+        return _nothing(extractor, layers)
+    arrays = {name: np.concatenate(parts) for name, parts in found.items() if parts}
+    features = arrays["features"]
+    return Embedded(
+        features=features,
+        backbone_features=features if extractor.bottleneck is None else arrays["backbone_features"],
+        taps={name: arrays[name] for name in layers},
+    )
+
+
+def _forward(extractor: Extractor, x: Tensor, precision: Precision) -> Representation:
+    """One forward pass, inputs cast to what the parameters are, half precision by autocast."""
+    parameter = next(extractor.parameters(), x)
+    if x.is_floating_point():
+        x = x.to(parameter.dtype)
+    mixed: AbstractContextManager[object] = nullcontext()
+    if precision in _HALF:
+        mixed = torch.autocast(x.device.type, dtype=_HALF[precision])
+    with mixed:
+        representation: Representation = extractor(x)
+    return representation
+
+
+def _keep(found: dict[str, list[np.ndarray]], representation: Representation, extractor: Extractor) -> None:
+    for name, parts in found.items():
+        if name == "backbone_features" and extractor.bottleneck is None:
+            continue  # the very same tensor
+        tensor = representation.taps[name] if name in representation.taps else getattr(representation, name)
+        parts.append(tensor.detach().to(torch.float32).cpu().numpy())
+
+
+def _at(split: Split, positions: np.ndarray) -> Split:
+    """The split at some positions."""
+    return dataclasses.replace(
+        split,
+        y=split.y[positions],
+        c={name: c[positions] for name, c in split.c.items()},
+        known={name: known[positions] for name, known in split.known.items()},
+        group=None if split.group is None else split.group[positions],
+        rows=split.rows[positions],
+        row_names=[split.row_names[i] for i in positions],
+    )
+
+
+def _nothing(extractor: Extractor, layers: Sequence[str]) -> Embedded:
+    features = np.zeros((0, extractor.features_dim), dtype=np.float32)
+    backbone_features = np.zeros((0, extractor.n_features), dtype=np.float32)
+    return Embedded(
+        features=features, backbone_features=backbone_features, taps={name: np.zeros((0, 0), np.float32) for name in layers}
+    )

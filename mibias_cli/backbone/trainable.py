@@ -1,0 +1,165 @@
+"""Which stages train, at which learning rate, and what of BatchNorm stays as it was loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal
+
+from timm.models import group_parameters
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from mibias_cli.backbone.extractor import Extractor, stage_names
+from mibias_cli.errors import BackboneError, did_you_mean
+
+__all__ = ["Trained", "choose_trainable", "freeze_batchnorm", "parameter_groups", "set_training_mode"]
+
+Trained = Literal["all", "none"] | Sequence[str]
+
+
+def parameter_groups(
+    extractor: Extractor,
+    *,
+    train: Trained = "all",
+    learning_rate: float,
+    layer_decay: float = 1.0,
+    weight_decay: float = 0.0,
+    batchnorm_frozen: bool = False,
+) -> list[dict[str, Any]]:
+    """Optimizer groups of the extractor: frozen stages left out, earlier stages at smaller learning rates.
+
+    A stage s of S stages learns at learning_rate · layer_decay^(S − 1 − s); the bottleneck is at the full rate.
+    Stages are timm's own coarse layer groups where the model declares them (`group_matcher`), else its top-level modules in
+    order. Biases, norm weights and what the model lists in `no_weight_decay` get no weight decay.
+
+    Args:
+        extractor: Its `requires_grad` flags and its training mode are set as `choose_trainable` does.
+        train: all, none, or module prefixes of the backbone.
+        learning_rate: Of the last stage.
+        layer_decay: Factor from each stage to the one before it.
+        weight_decay: Of weights with two or more axes.
+        batchnorm_frozen: BatchNorm stays as loaded.
+
+    Returns:
+        Groups with `params`, `lr`, `weight_decay`, `lr_scale` and `name`; none if nothing trains.
+
+    Raises:
+        BackboneError: A stage that the backbone does not have.
+
+    References:
+        Layer-wise decay: Bao et al., BEiT, arXiv 2106.08254.
+    """
+    choose_trainable(extractor, train=train, batchnorm_frozen=batchnorm_frozen)
+    backbone = extractor.backbone
+    stage_of = _stage_of_parameters(backbone)
+    last = max(stage_of.values(), default=0)
+    exempt = _without_weight_decay(backbone)
+    groups: dict[tuple[int, bool], dict[str, Any]] = {}
+
+    def add(name: str, parameter: nn.Parameter, stage: int) -> None:
+        if not parameter.requires_grad:
+            return
+        decays = parameter.ndim > 1 and name not in exempt and weight_decay > 0
+        scale = layer_decay ** (last - stage)
+        key = (stage if layer_decay != 1.0 else last, decays)
+        if key not in groups:
+            label = f"stage {key[0]}" if layer_decay != 1.0 else "extractor"
+            groups[key] = {
+                "params": [],
+                "lr": learning_rate * scale,
+                "weight_decay": weight_decay if decays else 0.0,
+                "lr_scale": scale,
+                "name": label if decays or not weight_decay else f"{label}, no weight decay",
+            }
+        groups[key]["params"].append(parameter)
+
+    for name, parameter in backbone.named_parameters():
+        add(name, parameter, stage_of[name])
+    if extractor.bottleneck is not None:
+        for name, parameter in extractor.bottleneck.named_parameters():
+            add(f"bottleneck.{name}", parameter, last)
+    return [groups[key] for key in sorted(groups)]
+
+
+def choose_trainable(extractor: Extractor, *, train: Trained = "all", batchnorm_frozen: bool = False) -> None:
+    """Set what learns, and make `extractor.train()` respect it.
+
+    A frozen stage is a fixed function: its parameters get no gradient and all of it stays in evaluation mode, so
+    that neither BatchNorm statistics nor dropout move it. The bottleneck always trains.
+
+    Raises:
+        BackboneError: A stage that the backbone does not have, or that holds no parameters.
+    """
+    backbone = extractor.backbone
+    prefixes = _trained_prefixes(backbone, train)
+    for name, parameter in backbone.named_parameters():
+        parameter.requires_grad_(_below(name, prefixes))
+    kept = {
+        name
+        for name, _ in backbone.named_modules()
+        if not _below(name, prefixes) and not any(p.startswith(f"{name}." if name else "") for p in prefixes)
+    }
+    extractor.kept_in_eval = frozenset(kept)
+    if batchnorm_frozen:
+        freeze_batchnorm(extractor)
+    extractor.train(extractor.training)
+
+
+def freeze_batchnorm(extractor: Extractor) -> None:
+    """Keep every BatchNorm's statistics and affine parameters as they are, in training too.
+
+    One would choose it for small batches, whose statistics are noise, and where the loaded statistics are part of what
+    is debiased.
+    """
+    kept = set(extractor.kept_in_eval)
+    for name, module in extractor.backbone.named_modules():
+        if isinstance(module, _BatchNorm):  # of any dimension, SyncBatchNorm and timm's BatchNormAct too
+            kept.add(name)
+            for parameter in module.parameters(recurse=False):
+                parameter.requires_grad_(False)
+    extractor.kept_in_eval = frozenset(kept)
+    extractor.train(extractor.training)
+
+
+def set_training_mode(extractor: Extractor, mode: bool = True) -> None:
+    """Training mode but for what is frozen; `extractor.train()` does the same, this name says so."""
+    extractor.train(mode)
+
+
+def _trained_prefixes(backbone: nn.Module, train: Trained) -> tuple[str, ...]:
+    if train == "all":
+        return ("",)
+    if train == "none":
+        return ()
+    names = [train] if isinstance(train, str) else list(train)
+    modules, parameters = dict(backbone.named_modules()), dict(backbone.named_parameters())
+    for name in names:
+        if name not in parameters and (not name or name not in modules):
+            raise BackboneError(
+                f"backbone.train: the backbone has no stage '{name}'{did_you_mean(name, [*modules, *parameters])}; "
+                f"its stages are {', '.join(stage_names(backbone))} (or inner ones, as in layer1.0)"
+            )
+        if not any(_below(p, (name,)) for p in parameters):
+            raise BackboneError(f"backbone.train: '{name}' holds no parameters; take one of {', '.join(stage_names(backbone))}")
+    return tuple(names)
+
+
+def _below(name: str, prefixes: Iterable[str]) -> bool:
+    return any(not p or name == p or name.startswith(f"{p}.") for p in prefixes)
+
+
+def _stage_of_parameters(backbone: nn.Module) -> dict[str, int]:
+    """Stage number of each parameter, counted from the input."""
+    names = [name for name, _ in backbone.named_parameters()]
+    matcher = getattr(backbone, "group_matcher", None)
+    if matcher is not None:
+        found: dict[str, int] = group_parameters(backbone, matcher(coarse=True), reverse=True)
+        last = max(found.values(), default=0)
+        return {name: found.get(name, last) for name in names}
+    order = {stage: i for i, stage in enumerate(dict.fromkeys(name.partition(".")[0] for name in names))}
+    return {name: order[name.partition(".")[0]] for name in names}
+
+
+def _without_weight_decay(backbone: nn.Module) -> frozenset[str]:
+    listed = getattr(backbone, "no_weight_decay", None)
+    return frozenset(listed()) if callable(listed) else frozenset()
