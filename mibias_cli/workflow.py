@@ -25,7 +25,7 @@ from mibias_cli.training.loop import StageTrainer, best_path, last_path, origina
 from mibias_cli.training.model import TaskModel, z_width
 from mibias_cli.training.run_log import RunLog
 
-__all__ = ["EvaluatedTarget", "TrainedRun", "evaluate", "export", "load_run_recipe", "train"]
+__all__ = ["EvaluatedTarget", "TrainedRun", "evaluate", "export", "load_run_recipe", "make_stage", "train"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +77,7 @@ def train(
     elif last_path(run).exists():
         checkpoint = load_checkpoint(last_path(run))
     progress.stage("loading data and backbone")
-    fabric = make_fabric(recipe.training.device, recipe.training.precision, recipe.training.deterministic)
+    fabric = make_fabric(recipe.training.device, recipe.training.precision, deterministic=recipe.training.deterministic)
     assembly = build.assemble(recipe, offline=offline)
     for line in assembly.backbone.notes:
         progress.note(line)
@@ -103,18 +103,18 @@ def _train_stages(
             save_weights(original_path(run), model)
         elif stage in (None, "original"):
             progress.stage("training the original extractor on the task alone")
-            trainer = _stage(recipe, assembly, run, fabric, model, run_log, progress, name="original")
+            trainer = make_stage(recipe, assembly, run, fabric, model, run_log, progress, name="original")
             trainer.fit(checkpoint)
         else:
             load_weights(original_path(run), model)
         if recipe.original is not None and recipe.original.start_debiasing_from == "initial":
             model.load_state_dict(initial)
         progress.stage("debiasing" if recipe.debias.estimator != "none" else "training")
-        trainer = _stage(recipe, assembly, run, fabric, model, run_log, progress, name="debias")
+        trainer = make_stage(recipe, assembly, run, fabric, model, run_log, progress, name="debias")
         trainer.fit(checkpoint if stage == "debias" else None)
 
 
-def _stage(
+def make_stage(
     recipe: Recipe,
     assembly: build.Assembly,
     run: Path,
@@ -125,6 +125,7 @@ def _stage(
     *,
     name: str,
 ) -> StageTrainer:
+    """The trainer of one stage of a recipe, `original` or `debias`, around a model."""
     plain = name == "original"
     settings = build.optim_settings(recipe.training)
     if plain and recipe.original is not None:
@@ -223,14 +224,14 @@ def evaluate(
     path = Path(target)
     if is_run(path):
         recipe = recipe or load_run_recipe(path)
-        fabric = make_fabric(recipe.training.device, "32", recipe.training.deterministic)
+        fabric = make_fabric(recipe.training.device, "32", deterministic=recipe.training.deterministic)
         progress.stage("loading data and backbone")
         assembly = build.assemble(recipe, offline=offline)
         folder = out or fresh_folder(path, "report")
         return _audit_run(recipe, assembly, path, fabric, folder, progress)
     if recipe is None:
         raise MibiasError(f"{target}: is not a run, so the data must be named by a recipe: pass --recipe FILE")
-    fabric = make_fabric(recipe.training.device, "32", recipe.training.deterministic)
+    fabric = make_fabric(recipe.training.device, "32", deterministic=recipe.training.deterministic)
     progress.stage("loading data and backbone")
     folder = out or fresh_folder(Path("runs") / "evaluate", f"{path.name}-{timestamp()}")
     if (path / "mibias.json").is_file() or (path / "config.json").is_file():

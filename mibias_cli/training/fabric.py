@@ -5,15 +5,24 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from lightning_fabric import Fabric
+from lightning_fabric.plugins import DoublePrecision
 
 from mibias_cli.errors import TrainingError
 
 __all__ = ["make_fabric"]
 
-PRECISIONS = {"32": "32-true", "64": "64-true", "bf16": "bf16-mixed", "16": "16-mixed"}
+PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
 
 
-def make_fabric(device: str, precision: str, deterministic: bool) -> Any:
+class _DoubleThroughout(DoublePrecision):
+    """Double precision whose outputs stay double: Fabric rounds them to float32, and the critic would see that."""
+
+    def convert_output(self, data: Any) -> Any:
+        return data
+
+
+def make_fabric(device: str, precision: str, *, deterministic: bool) -> Any:
     """Lightning Fabric on the CPU or one GPU.
 
     Args:
@@ -24,8 +33,6 @@ def make_fabric(device: str, precision: str, deterministic: bool) -> Any:
     Raises:
         TrainingError: A GPU is asked for and there is none, or half precision is asked for on the CPU.
     """
-    from lightning_fabric import Fabric
-
     has_gpu = torch.cuda.is_available()
     if device == "cuda" and not has_gpu:
         raise TrainingError("training.device is cuda and torch sees no GPU: set it to auto or cpu, or check the driver")
@@ -34,4 +41,6 @@ def make_fabric(device: str, precision: str, deterministic: bool) -> Any:
         raise TrainingError("training.precision 16 needs a GPU: on the CPU use 32 or bf16")
     if deterministic:
         torch.use_deterministic_algorithms(True, warn_only=True)
+    if precision == "64":
+        return Fabric(accelerator=accelerator, devices=1, plugins=[_DoubleThroughout()])
     return Fabric(accelerator=accelerator, devices=1, precision=PRECISIONS[precision])

@@ -89,6 +89,7 @@ class StageTrainer:
     progress: Progress
     seed: int
     _position: _Position = field(default_factory=_Position)
+    _started: float = 0.0
 
     def __post_init__(self) -> None:
         self._task_weighted = self.debiaser is not None and self.debiaser.settings.balance in ("task", "both")
@@ -125,6 +126,13 @@ class StageTrainer:
             self._position.finished = True
             self._save()
         load_weights(self.out_path, self.model)
+
+    def try_step(self, batch: Batch, step: int) -> None:
+        """One step of the first epoch on a batch, logged nowhere and saved nowhere: what a dry run does."""
+        self._started = time.monotonic()
+        self.training_mode()
+        with scoped_torch_rng(self.fabric.device):
+            self._step(0, step, batch.to(self.fabric.device), self._fresh_stream(step))
 
     # --- one epoch ---
 
