@@ -18,7 +18,7 @@ from mibias_cli.backbone.timm_source import HUB, LOCAL, build_timm, find_source,
 from mibias_cli.backbone.weights import LoadReport, load_weights
 from mibias_cli.errors import BackboneError, did_you_mean
 
-__all__ = ["BUILT_IN", "Backbone", "create_backbone"]
+__all__ = ["BUILT_IN", "Backbone", "build_built_in", "create_backbone"]
 
 BUILT_IN: dict[str, type[nn.Module]] = {"digit_cnn": DigitCNN, "mlp": MLP}
 """Networks beside timm's, by name."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 from timm.data import create_transform
@@ -11,11 +12,11 @@ from torch import Tensor
 from torch.nn.functional import interpolate, pad
 from torchvision.transforms import CenterCrop, Normalize
 
-from mibias_cli.backbone.catalogue import BUILT_IN
+from mibias_cli.backbone.catalogue import BUILT_IN, Backbone
 from mibias_cli.backbone.timm_source import find_source, input_config
 from mibias_cli.data.inputs import IDENTITY, Transforms
 
-__all__ = ["ArrayTransform", "ImageTransform", "transforms_for"]
+__all__ = ["ArrayTransform", "ImageTransform", "transforms_for", "transforms_of"]
 
 
 def transforms_for(
@@ -50,11 +51,26 @@ def transforms_for(
     if name == "mlp":
         return IDENTITY
     if name in BUILT_IN:
-        side = input_size or 28
-        fit = ArrayTransform(size=(side, side), mean=None, std=None)
-        return Transforms(train=fit, evaluate=fit, arrays=fit, channels=channels or 3, size=(side, side))
+        return _unnormalised(channels or 3, input_size or 28)
     source = find_source(name, weights, offline=offline)
-    config = input_config(source.pretrained_cfg, channels=channels, input_size=input_size)
+    return _from_config(input_config(source.pretrained_cfg, channels=channels, input_size=input_size), augment=augment)
+
+
+def transforms_of(backbone: Backbone, *, augment: bool = False) -> Transforms:
+    """The transforms of a backbone that is built already, such as a reloaded export; see `transforms_for`."""
+    if backbone.kind == "mlp":
+        return IDENTITY
+    if backbone.kind == "digit_cnn":
+        return _unnormalised(backbone.input_shape[0], backbone.input_shape[1])
+    return _from_config(backbone.data_config, augment=augment)
+
+
+def _unnormalised(channels: int, side: int) -> Transforms:
+    fit = ArrayTransform(size=(side, side), mean=None, std=None)
+    return Transforms(train=fit, evaluate=fit, arrays=fit, channels=channels, size=(side, side))
+
+
+def _from_config(config: Mapping[str, Any], *, augment: bool) -> Transforms:
     n_channels, height, width = config["input_size"]
     arguments = {k: config[k] for k in ("input_size", "interpolation", "mean", "std", "crop_pct", "crop_mode")}
     evaluate = ImageTransform(_steps(create_transform(**arguments, is_training=False), config["mean"]))
