@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from mibias_cli.errors import BackboneError, did_you_mean
 
-__all__ = ["Extractor", "Pool", "Representation", "evaluating", "stage_names"]
+__all__ = ["NOT_INNER", "Extractor", "Pool", "Representation", "evaluating", "stage_names"]
 
 Pool = Literal["none", "mean", "max"]
 NOT_INNER = ("features", "output")

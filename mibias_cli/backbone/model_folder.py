@@ -17,7 +17,7 @@ from mibias_cli.backbone.timm_source import LOCAL
 from mibias_cli.backbone.weights import load_weights
 from mibias_cli.errors import BackboneError
 
-__all__ = ["CONFIG", "WEIGHTS", "portable_state", "read_model_folder", "write_model_folder"]
+__all__ = ["CONFIG", "WEIGHTS", "portable_state", "read_built_in_arguments", "read_model_folder", "write_model_folder"]
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 _LEFT_OUT = frozenset(
@@ -65,17 +65,26 @@ def read_model_folder(folder: Path) -> nn.Module:
     Raises:
         BackboneError: No config or weights, or weights that do not fill the model.
     """
-    path = folder / CONFIG
-    if not path.is_file():
-        raise BackboneError(f"{folder}: no {CONFIG} in it")
-    config = json.loads(path.read_text(encoding="utf-8"))
+    config = _config(folder)
     if config.get("architecture") not in BUILT_IN:
         return timm.create_model(f"{LOCAL}{folder}", pretrained=True).eval()
-    module = build_built_in(config["architecture"], config["arguments"])
+    module = build_built_in(config["architecture"], read_built_in_arguments(folder))
     report = load_weights(module, weights_file_of(folder))
     if report.warnings():
         raise BackboneError("\n".join(report.warnings()))
     return module.eval()
+
+
+def read_built_in_arguments(folder: Path) -> dict[str, Any]:
+    """The keyword arguments of a `digit_cnn` or `mlp` in a folder.
+
+    Raises:
+        BackboneError: The folder holds no config of such a network.
+    """
+    arguments = _config(folder).get("arguments")
+    if not isinstance(arguments, dict):
+        raise BackboneError(f"{folder / CONFIG}: names no arguments, so it is no digit_cnn or mlp")
+    return arguments
 
 
 def portable_state(module: nn.Module) -> dict[str, torch.Tensor]:
@@ -95,3 +104,16 @@ def _pretrained_cfg(backbone: Backbone) -> dict[str, Any]:
     if not licence:
         cfg.pop("license", None)
     return {**cfg, **backbone.data_config, **licence, "num_classes": 0, "pool_size": None}
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    path = folder / CONFIG
+    if not path.is_file():
+        raise BackboneError(f"{folder}: no {CONFIG} in it")
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise BackboneError(f"{path}: not JSON ({error})") from error
+    if not isinstance(config, dict):
+        raise BackboneError(f"{path}: expected a JSON object")
+    return config

@@ -1,0 +1,191 @@
+"""What stands beside the backbone in an exported folder: heads.safetensors and mibias.json."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from mibias_cli import __version__
+from mibias_cli.backbone.catalogue import Backbone
+from mibias_cli.backbone.extractor import Extractor, Pool
+from mibias_cli.backbone.model_folder import portable_state
+from mibias_cli.errors import ExportError
+from mibias_cli.heads.target import TargetHead
+
+__all__ = ["HEADS", "INFO", "ExportInfo", "info_of", "load_heads", "read_info", "write_heads", "write_info"]
+
+HEADS, INFO = "heads.safetensors", "mibias.json"
+FORMAT = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportInfo:
+    """What `mibias.json` says of an exported folder.
+
+    Args:
+        mibias_version: The version that wrote it.
+        name, kind, architecture: Of the backbone, as in :class:`mibias_cli.backbone.catalogue.Backbone`.
+        input_shape: Shape of one input.
+        n_features: Width of the backbone's pooled features: what timm gives.
+        bottleneck: Width of the bottleneck, or None.
+        layers, pool: What was penalised in training.
+        features_dim: Width of the representation, which the report speaks of.
+        class_names: Names of the target's classes.
+        has_head: Whether the task head is in heads.safetensors.
+        base_weights: What training started from.
+        licence: Licence of the base weights, or None.
+        fingerprint: sha256 over the backbone's exported state dict.
+    """
+
+    mibias_version: str
+    name: str
+    kind: str
+    architecture: str
+    input_shape: tuple[int, ...]
+    n_features: int
+    bottleneck: int | None
+    layers: tuple[str, ...]
+    pool: Pool
+    features_dim: int
+    class_names: tuple[str, ...]
+    has_head: bool
+    base_weights: str
+    licence: str | None
+    fingerprint: str
+
+
+def info_of(
+    backbone: Backbone,
+    extractor: Extractor,
+    head: nn.Module | None,
+    *,
+    class_names: Sequence[str],
+    layers: Sequence[str],
+    base_weights: str,
+    fingerprint: str,
+) -> ExportInfo:
+    """What `mibias.json` will say."""
+    return ExportInfo(
+        mibias_version=__version__,
+        name=backbone.name,
+        kind=backbone.kind,
+        architecture=backbone.architecture,
+        input_shape=tuple(backbone.input_shape),
+        n_features=extractor.n_features,
+        bottleneck=None if extractor.bottleneck is None else extractor.features_dim,
+        layers=tuple(layers),
+        pool=extractor.pool,
+        features_dim=extractor.features_dim,
+        class_names=tuple(class_names),
+        has_head=head is not None,
+        base_weights=base_weights,
+        licence=backbone.licence,
+        fingerprint=fingerprint,
+    )
+
+
+def write_heads(extractor: Extractor, head: nn.Module | None, folder: Path) -> None:
+    """Write bottleneck (`bottleneck.…`) and task head (`head.…`) to heads.safetensors, if there is either."""
+    parts = {"bottleneck": extractor.bottleneck, "head": head}
+    state = {
+        f"{part}.{name}": tensor
+        for part, module in parts.items()
+        if module is not None
+        for name, tensor in portable_state(module).items()
+    }
+    if state:
+        save_file(state, folder / HEADS, metadata={"format": "pt"})
+
+
+def load_heads(extractor: Extractor, info: ExportInfo, folder: Path) -> TargetHead | None:
+    """Fill the extractor's bottleneck and build the task head, in evaluation mode, from heads.safetensors.
+
+    Raises:
+        ExportError: The file is missing, or does not hold what mibias.json says.
+    """
+    if info.bottleneck is None and not info.has_head:
+        return None
+    path = folder / HEADS
+    if not path.is_file():
+        raise ExportError(f"{folder}: {HEADS} is missing, {INFO} says that it holds bottleneck or head")
+    state = load_file(path)
+    head = TargetHead(info.features_dim, len(info.class_names)).eval() if info.has_head else None
+    for part, module in (("bottleneck", extractor.bottleneck), ("head", head)):
+        if module is None:
+            continue
+        own = {k.removeprefix(f"{part}."): v for k, v in state.items() if k.startswith(f"{part}.")}
+        try:
+            module.load_state_dict(own)
+        except RuntimeError as error:
+            raise ExportError(f"{path}: its {part} does not fit what {INFO} says ({error})") from error
+    return head
+
+
+def write_info(info: ExportInfo, folder: Path) -> None:
+    """Write mibias.json."""
+    content = {
+        "format": FORMAT,
+        "mibias_version": info.mibias_version,
+        "backbone": {
+            "name": info.name,
+            "kind": info.kind,
+            "architecture": info.architecture,
+            "input_shape": list(info.input_shape),
+            "n_features": info.n_features,
+            "base_weights": info.base_weights,
+            "licence": info.licence,
+            "fingerprint": info.fingerprint,
+        },
+        "representation": {
+            "bottleneck": info.bottleneck,
+            "layers": list(info.layers),
+            "pool": info.pool,
+            "features_dim": info.features_dim,
+        },
+        "head": {"n_features": info.features_dim, "n_classes": len(info.class_names)} if info.has_head else None,
+        "class_names": list(info.class_names),
+    }
+    (folder / INFO).write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def read_info(folder: Path) -> ExportInfo:
+    """Read mibias.json.
+
+    Raises:
+        ExportError: The folder or the file is missing, is of a later format, or is damaged.
+    """
+    path = folder / INFO
+    if not folder.is_dir():
+        raise ExportError(f"{folder}: this folder does not exist")
+    if not path.is_file():
+        raise ExportError(f"{folder}: no {INFO} in it, so it is not a folder that mibias exported")
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if content["format"] != FORMAT:
+            raise ExportError(f"{path}: format {content['format']}, this mibias ({__version__}) reads {FORMAT}")
+        backbone, representation = content["backbone"], content["representation"]
+        return ExportInfo(
+            mibias_version=content["mibias_version"],
+            name=backbone["name"],
+            kind=backbone["kind"],
+            architecture=backbone["architecture"],
+            input_shape=tuple(backbone["input_shape"]),
+            n_features=backbone["n_features"],
+            bottleneck=representation["bottleneck"],
+            layers=tuple(representation["layers"]),
+            pool=representation["pool"],
+            features_dim=representation["features_dim"],
+            class_names=tuple(content["class_names"]),
+            has_head=content["head"] is not None,
+            base_weights=backbone["base_weights"],
+            licence=backbone["licence"],
+            fingerprint=backbone["fingerprint"],
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise ExportError(f"{path}: damaged ({type(error).__name__}: {error})") from error

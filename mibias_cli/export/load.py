@@ -1,0 +1,76 @@
+"""An exported folder back into an extractor and a task head."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+
+from mibias_cli.backbone.catalogue import Backbone, create_backbone
+from mibias_cli.backbone.extractor import Extractor
+from mibias_cli.backbone.model_folder import CONFIG, WEIGHTS, read_built_in_arguments
+from mibias_cli.backbone.timm_source import LOCAL
+from mibias_cli.backbone.weights import weights_fingerprint
+from mibias_cli.errors import ExportError
+from mibias_cli.export.heads_file import ExportInfo, load_heads, read_info
+from mibias_cli.heads.target import TargetHead
+
+__all__ = ["LoadedExport", "load_export"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadedExport:
+    """An exported folder in memory, in evaluation mode, on the CPU.
+
+    Args:
+        backbone: The backbone; its module is the extractor's.
+        extractor: Backbone and bottleneck, with the taps that were penalised.
+        head: The task head, or None.
+        info: What mibias.json says.
+    """
+
+    backbone: Backbone
+    extractor: Extractor
+    head: TargetHead | None
+    info: ExportInfo
+
+
+def load_export(folder: Path) -> LoadedExport:
+    """Load a folder that `write_export` wrote, for an audit or as the start of another training.
+
+    Raises:
+        ExportError: The folder or one of its files is missing or damaged, or weights are not those that were exported.
+        BackboneError: timm here does not know the architecture.
+    """
+    info = read_info(folder)
+    for name in (CONFIG, WEIGHTS):
+        if not (folder / name).is_file():
+            raise ExportError(f"{folder}: {name} is missing")
+    backbone = _backbone(folder, info)
+    report = backbone.load_report
+    if report is not None and report.warnings():
+        raise ExportError("\n".join([f"{folder}: {WEIGHTS} does not fill the model", *report.warnings()]))
+    if weights_fingerprint(backbone.module) != info.fingerprint:
+        raise ExportError(f"{folder}: {WEIGHTS} does not hold the weights that were exported (their sha256 differs)")
+    extractor = Extractor(
+        backbone.module, info.n_features, bottleneck=info.bottleneck, layers=info.layers, pool=info.pool
+    )
+    head = load_heads(extractor, info, folder)
+    extractor.eval()
+    return LoadedExport(backbone=backbone, extractor=extractor, head=head, info=info)
+
+
+def _backbone(folder: Path, info: ExportInfo) -> Backbone:
+    if info.kind == "timm":
+        loaded = create_backbone(f"{LOCAL}{folder}", offline=True)
+    else:
+        loaded = create_backbone(
+            info.kind,
+            weights=f"{LOCAL}{folder}",
+            options=read_built_in_arguments(folder),
+            input_shape=info.input_shape,
+            offline=True,
+        )
+    if loaded.n_features != info.n_features:
+        raise ExportError(f"{folder}: gives {loaded.n_features} features, mibias.json says {info.n_features}")
+    return dataclasses.replace(loaded, name=info.name, licence=info.licence)

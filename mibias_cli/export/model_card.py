@@ -1,0 +1,150 @@
+"""The model card of an exported folder: what it is, what was measured, how to load it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from mibias_cli.backbone.extractor import NOT_INNER
+from mibias_cli.export.heads_file import HEADS, ExportInfo
+
+__all__ = ["model_card"]
+
+_TIMM_CODE = '''```python
+import timm
+import torch
+
+model = timm.create_model("local-dir:PATH/TO/THIS/FOLDER", pretrained=True).eval()  # timm >= 1.0.16, no mibias needed
+config = timm.data.resolve_model_data_config(model)
+transform = timm.data.create_transform(**config, is_training=False)
+with torch.no_grad():
+    features = model(transform(image)[None])  # (1, {n_features}); image: a PIL image{mode}
+{bottleneck}```
+'''
+
+_BOTTLENECK_CODE = '''
+from safetensors.torch import load_file
+
+heads = load_file("PATH/TO/THIS/FOLDER/heads.safetensors")
+representation = torch.relu(features @ heads["bottleneck.0.weight"].T + heads["bottleneck.0.bias"])  # (1, {features_dim})
+'''
+
+_MIBIAS_CODE = '''```python
+from pathlib import Path
+
+from mibias_cli.export.load import load_export
+
+loaded = load_export(Path("PATH/TO/THIS/FOLDER"))
+features = loaded.extractor(inputs).features  # (n, {features_dim}); inputs: (n, {shape})
+```
+'''
+
+
+def model_card(info: ExportInfo, *, report: Mapping[str, Any] | None, formats: tuple[str, ...]) -> str:
+    """The text of README.md: YAML front matter and Markdown.
+
+    Args:
+        info: What was exported.
+        report: Content of leakage.json, or None where nothing was audited.
+        formats: What was written, for example ("safetensors", "onnx").
+    """
+    sections = [
+        _front_matter(info),
+        f"# {info.name}, debiased with mibias\n",
+        _summary(info),
+        "## How to load it\n",
+        _code(info),
+        *(["`model.onnx` gives the same features: input `input`, output `features`, any batch size.\n"] if "onnx" in formats else []),
+        "## What was measured\n",
+        _measured(info, report),
+        "## Which figures belong to which features\n",
+        _belonging(info),
+        "## Base weights and licence\n",
+        _licence(info),
+    ]
+    return "\n".join(sections)
+
+
+def _front_matter(info: ExportInfo) -> str:
+    is_timm = info.kind == "timm"
+    lines = [
+        "---",
+        f"license: {info.licence or 'unknown'}",
+        f"library_name: {'timm' if is_timm else 'mibias'}",
+        *(["pipeline_tag: image-feature-extraction"] if len(info.input_shape) == 3 else []),
+        "tags:",
+        *(["- timm", "- image-feature-extraction"] if is_timm else ["- feature-extraction"]),
+        "- mibias",
+        "- debiasing",
+        "---",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _summary(info: ExportInfo) -> str:
+    classes = f", for a task with the classes {', '.join(info.class_names)}" if info.class_names else ""
+    return (
+        f"A feature extractor ({info.architecture}, {info.n_features} features) that was trained to tell less of a bias "
+        f"attribute{classes}. Penalised in training: {_listed(info.layers)}"
+        f"{f' (inner maps: {_pooling(info)})' if _inner(info) else ''}. Written by mibias {info.mibias_version}.\n"
+    )
+
+
+def _code(info: ExportInfo) -> str:
+    shape = ", ".join(str(n) for n in info.input_shape)
+    if info.kind != "timm":
+        return _MIBIAS_CODE.format(features_dim=info.features_dim, shape=shape)
+    bottleneck = _BOTTLENECK_CODE.format(features_dim=info.features_dim) if info.bottleneck is not None else ""
+    mode = ' in mode "L"' if info.input_shape[0] == 1 else ""
+    return _TIMM_CODE.format(n_features=info.n_features, bottleneck=bottleneck, mode=mode)
+
+
+def _measured(info: ExportInfo, report: Mapping[str, Any] | None) -> str:
+    if report is None:
+        return "This folder was exported without an audit.\n"
+    from mibias_cli.report.markdown import leakage_table
+
+    place = "The whole report is in `report/` where it was kept. Leakage is a lower bound, by fresh probes on held-out data.\n"
+    return f"{leakage_table(report)}\n\n{place}"
+
+
+def _belonging(info: ExportInfo) -> str:
+    gives = "`timm.create_model` gives" if info.kind == "timm" else "`model.safetensors` gives"
+    lines = []
+    if info.bottleneck is None:
+        lines.append(f"The figures above belong to the pooled features ({info.n_features} wide), which is what {gives}.")
+    else:
+        lines.append(
+            f"The figures above belong to the bottleneck's output ({info.features_dim} wide): a linear layer and ReLU, in "
+            f"`{HEADS}`, on the backbone's pooled features. What {gives} are those pooled features ({info.n_features} wide), "
+            "before the bottleneck: they may leak more, and the figures above do not hold for them; see `report/` for theirs."
+        )
+    if _inner(info):
+        lines.append(
+            f"The penalty acted on {_listed(_inner(info))} inside the backbone, {_pooling(info)}. The figures above are not of "
+            "those layers, but of the features that leave the extractor."
+        )
+    if info.has_head:
+        lines.append(f"The task head ({len(info.class_names)} classes) is in `{HEADS}` too, as `head.linear`.")
+    return "\n\n".join(lines) + "\n"
+
+
+def _licence(info: ExportInfo) -> str:
+    base = {"none": "Weights drawn at random: trained from scratch."}.get(
+        info.base_weights, f"Training started from `{info.base_weights}`."
+    )
+    licence = f"Licence of the base weights: {info.licence}." if info.licence else "The licence of the base weights is not known."
+    return f"{base} {licence}\n\nsha256 over the backbone's weights: `{info.fingerprint}`\n"
+
+
+def _inner(info: ExportInfo) -> tuple[str, ...]:
+    return tuple(name for name in info.layers if name not in NOT_INNER)
+
+
+def _pooling(info: ExportInfo) -> str:
+    return {"none": "taken whole", "mean": "averaged over space", "max": "their maximum over space"}[info.pool]
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    return ", ".join(f"`{name}`" for name in names) or "nothing"

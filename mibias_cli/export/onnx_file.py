@@ -1,0 +1,100 @@
+"""The extractor's features as an ONNX file, compared in onnxruntime."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import warnings
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from mibias_cli.backbone.extractor import Extractor
+from mibias_cli.errors import ExportError
+
+__all__ = ["ONNX_FILE", "write_onnx"]
+
+ONNX_FILE = "model.onnx"
+TOLERANCE = 1e-4
+"""Largest difference to torch's features, relative to the largest of them."""
+
+
+class _FeaturesOnly(nn.Module):
+    """Inputs → the representation, without the rest."""
+
+    def __init__(self, extractor: Extractor) -> None:
+        super().__init__()
+        self.backbone = extractor.backbone
+        self.bottleneck = extractor.bottleneck
+
+    def forward(self, x: Tensor) -> Tensor:
+        pooled: Tensor = self.backbone(x)
+        return pooled if self.bottleneck is None else self.bottleneck(pooled)
+
+
+def write_onnx(extractor: Extractor, sample_inputs: Tensor, folder: Path) -> float:
+    """Write `model.onnx` (input `input`, output `features`, any batch size) and compare it in onnxruntime.
+
+    Args:
+        extractor: On the CPU, float32, in evaluation mode.
+        sample_inputs: Inputs (n, …) for tracing and comparing.
+        folder: Where the file goes.
+
+    Returns:
+        The largest difference to torch's features, relative to the largest of them.
+
+    Raises:
+        ExportError: onnx is not installed, the model cannot be written as ONNX, or its features differ.
+    """
+    _check_installed()
+    path = folder / ONNX_FILE
+    module = _FeaturesOnly(extractor).eval()
+    traced = sample_inputs if len(sample_inputs) > 1 else sample_inputs.repeat(2, *[1] * (sample_inputs.ndim - 1))
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    try:
+        logger.setLevel(logging.ERROR)
+        with warnings.catch_warnings(), torch.no_grad():
+            warnings.simplefilter("ignore")  # the exporter warns of its own dependencies
+            torch.onnx.export(
+                module,
+                (traced,),
+                path,
+                input_names=["input"],
+                output_names=["features"],
+                dynamic_shapes={"x": {0: torch.export.Dim("batch", min=1, max=1 << 20)}},
+                dynamo=True,
+                external_data=False,
+                verbose=False,
+            )
+    except Exception as error:  # the exporter's errors are of many classes, all mean the same to the user
+        reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        raise ExportError(f"onnx: torch cannot write this model as ONNX ({reason}); leave onnx out of export.formats") from error
+    finally:
+        logger.setLevel(level)
+    return max(_difference(module, path, sample_inputs), _difference(module, path, sample_inputs[:1]))
+
+
+def _check_installed() -> None:
+    missing = [name for name in ("onnx", "onnxscript", "onnxruntime") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ExportError(f"onnx: {', '.join(missing)} not installed; pip install 'mibias[onnx]'")
+
+
+def _difference(module: nn.Module, path: Path, x: Tensor) -> float:
+    import onnxruntime  # an extra: only those who ask for ONNX need it
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    given = torch.from_numpy(session.run(["features"], {session.get_inputs()[0].name: x.numpy()})[0])
+    with torch.no_grad():
+        wanted = module(x)
+    if given.shape != wanted.shape:
+        raise ExportError(f"onnx: gives features {tuple(given.shape)} where torch gives {tuple(wanted.shape)}")
+    scale = max(float(wanted.abs().max()), torch.finfo(torch.float32).tiny)
+    difference = float((given - wanted).abs().max()) / scale
+    if not difference <= TOLERANCE:
+        raise ExportError(f"onnx: features differ from torch's by {difference:.2g} of their largest value, allowed are {TOLERANCE:g}")
+    return difference
