@@ -71,7 +71,7 @@ class Problem:
 
     def __str__(self) -> str:
         where = f"{self.path}:{self.line}:{self.column}" if self.line else self.path
-        text = f"{where} {self.key}: {self.message}" if self.key else f"{where} {self.message}"
+        text = f"{where} {self.key}: {self.message}" if self.key else f"{where}: {self.message}"
         if self.source_line.strip():
             text += f"\n    {self.source_line.rstrip()}\n    {' ' * (self.column - 1)}^"
         return text

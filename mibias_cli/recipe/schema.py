@@ -14,6 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_valida
 from pydantic_core import PydanticCustomError
 
 __all__ = [
+    "DATA_SOURCES",
     "AttributeSection",
     "BackboneSection",
     "ColumnsSection",
@@ -68,6 +69,8 @@ NonNegative = Annotated[float, Field(ge=0), Number]
 Fraction = Annotated[float, Field(gt=0, lt=1), Number]
 Flag = Annotated[bool, Field(strict=True)]
 Text = Annotated[str, BeforeValidator(_text_of_number)]
+ProbeName = Literal["logistic", "quadratic", "mlp", "gradient_boosting"]
+FormatName = Literal["safetensors", "onnx"]
 
 
 # --- data -----------------------------------------------------------------------------------------------------------
@@ -142,7 +145,9 @@ class ImageFolderData(_Files):
 class _Coloured(Section):
     """The colour protocol that digits and MNIST share; the attribute is `colour`: 3 channels × 8 bins."""
 
-    variance: NonNegative = Field(0.02, description="Variance σ² of the colour around its digit's mean, in [0, 1] units.")
+    variance: NonNegative = Field(
+        0.02, description="Variance σ² of colours around their digit's mean, in [0, 1] units."
+    )
     colour_seed: Integer = Field(0, description="Seed of the colours (apart from the run's seed).")
     size: Positive | None = Field(None, description="Side in pixels to which digits are resized; null: as they are.")
     validation_fraction: Fraction = Field(0.1, description="Share of the training images kept as biased validation.")
@@ -187,6 +192,9 @@ class EmbeddingsData(_Files):
     columns: ColumnsSection = ColumnsSection()
 
 
+DATA_SOURCES = ("manifest", "imagefolder", "digits", "mnist", "table", "embeddings")
+"""Every value of `data.source`."""
+
 DataSection = Annotated[
     ManifestData | ImageFolderData | DigitsData | MnistData | TableData | EmbeddingsData, Field(discriminator="source")
 ]
@@ -204,7 +212,8 @@ class BackboneSection(Section):
         description="none, pretrained (timm's own), a .safetensors/.pth path, local-dir:FOLDER, or hf-hub:ORG/MODEL.",
     )
     options: dict[str, Any] = Field(
-        default_factory=dict, description="Keyword arguments of the model (digit_cnn: width, hidden, features; mlp: hidden, features)."
+        default_factory=dict,
+        description="Keyword arguments of the model (digit_cnn: width, hidden, features; mlp: hidden, features).",
     )
     input_size: Positive | None = Field(None, description="Side of the input in pixels; null: what the model asks for.")
     channels: Literal[1, 3] | None = Field(None, description="Input channels; null: what the model asks for.")
@@ -215,7 +224,9 @@ class BackboneSection(Section):
         1.0, description="Learning-rate factor from each stage to the one before it (layer-wise learning rates)."
     )
     freeze_batchnorm: Flag = Field(False, description="Keep BatchNorm statistics and affine parameters as loaded.")
-    licence: str | None = Field(None, description="Licence of the base weights, for the model card; null: what timm says.")
+    licence: str | None = Field(
+        None, description="Licence of the base weights, for the model card; null: as timm says."
+    )
 
     @field_validator("train", mode="before")
     @classmethod
@@ -229,7 +240,7 @@ class RepresentationSection(Section):
     """What is audited and exported (the features), and which layers the MI penalty sees."""
 
     bottleneck: Positive | None = Field(
-        None, description="Width of a linear + ReLU bottleneck on the pooled features, which then is the representation."
+        None, description="Width of a linear + ReLU bottleneck on the pooled features; it then is the representation."
     )
     layers: list[str] = Field(
         default_factory=lambda: ["features"],
@@ -286,7 +297,8 @@ class DebiasSection(Section):
     queue_batches: Positive = Field(32, description="Length of the queue, in batches.")
     gradients: Literal["sum", "rescale", "released"] = Field(
         "sum",
-        description="sum: one backward; rescale: the paper's per-parameter cap; released: the authors' code (a second Adam at λ·lr, a critic pass opening each epoch).",
+        description="sum: one backward; rescale: the paper's per-parameter cap; released: the authors' code "
+        "(a second Adam at λ·lr, a critic pass opening each epoch).",
     )
     balance: Literal["none", "critic", "task", "both"] = Field(
         "critic", description="Where samples are weighted by p(y)p(c)/p(y,c)."
@@ -321,14 +333,15 @@ class TrainingSection(Section):
     warmup_epochs: NonNegative = Field(0.0, description="Epochs over which the learning rate rises linearly.")
     clip_norm: Rate | None = Field(None, description="Largest gradient norm; null: no clipping.")
     average_decay: Annotated[float, Field(ge=0, lt=1), Number] | None = Field(
-        None, description="Decay per step of an exponential moving average of the weights, used for evaluation and export."
+        None, description="Decay per step of a moving average of the weights, which is evaluated and exported."
     )
     augment: Flag = Field(False, description="timm's training transforms (crop, flip) in place of the evaluation ones.")
     precision: Annotated[Literal["32", "64", "bf16", "16"], BeforeValidator(_text_of_number)] = Field(
-        "32", description="Floating-point precision (mixed for bf16 and 16).")
+        "32", description="Floating-point precision (mixed for bf16 and 16)."
+    )
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where to train.")
     num_workers: Annotated[int, Field(ge=0), Number] = Field(0, description="Processes that read data.")
-    deterministic: Flag = Field(False, description="Ask torch for deterministic kernels (the CPU is deterministic as it is).")
+    deterministic: Flag = Field(False, description="Deterministic kernels on the GPU (the CPU has no others).")
     log_every_steps: Positive = Field(50, description="Steps between two records of metrics.jsonl.")
     checkpoint_every_steps: Positive | None = Field(
         None, description="Steps between two checkpoints; null: one at the end of each epoch."
@@ -336,26 +349,34 @@ class TrainingSection(Section):
     select: SelectSection = SelectSection()
 
 
+def _all_probes() -> list[ProbeName]:
+    return ["logistic", "quadratic", "mlp", "gradient_boosting"]
+
+
+def _safetensors_alone() -> list[FormatName]:
+    return ["safetensors"]
+
+
 class EvaluationSection(Section):
     """The audit."""
 
-    probes: list[Literal["logistic", "quadratic", "mlp", "gradient_boosting"]] = Field(
-        default_factory=lambda: ["logistic", "quadratic", "mlp", "gradient_boosting"],
+    probes: list[ProbeName] = Field(
+        default_factory=_all_probes,
         min_length=1,
         description="Probe families fitted on one part of the audited split and scored on the other.",
     )
     fit_fraction: Fraction = Field(0.5, description="Share of the audited split on which probes are fitted.")
-    max_samples: Positive = Field(20000, description="Largest number of audited samples (and of training samples for the task head).")
+    max_samples: Positive = Field(20000, description="Most samples that are audited (and that fit the task head).")
     n_bootstrap: Positive = Field(1000, description="Bootstrap resamples.")
     confidence: Fraction = Field(0.95, description="Confidence of the intervals.")
-    min_cell: Positive = Field(10, description="(y, c) cells with fewer samples are shown but left out of the worst group.")
+    min_cell: Positive = Field(10, description="(y, c) cells with fewer samples are left out of the worst group.")
 
 
 class ExportSection(Section):
     """What `train` exports at its end."""
 
-    formats: list[Literal["safetensors", "onnx"]] = Field(
-        default_factory=lambda: ["safetensors"], min_length=1, description="safetensors always; onnx is an extra."
+    formats: list[FormatName] = Field(
+        default_factory=_safetensors_alone, min_length=1, description="safetensors always; onnx is an extra."
     )
 
 
@@ -363,12 +384,12 @@ class Recipe(Section):
     """A whole recipe."""
 
     version: Literal[1] = Field(description="Version of the recipe format.")
-    name: str = Field("run", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="Name of the run's folder below runs/.")
-    seed: Annotated[int, Field(ge=0, lt=2**31), Number] = Field(0, description="Seed of everything random but the colours.")
+    name: str = Field("run", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="Name of the folder below runs/.")
+    seed: Annotated[int, Field(ge=0, lt=2**31), Number] = Field(0, description="Seed of all but the colours.")
     data: DataSection
     backbone: BackboneSection
     representation: RepresentationSection = RepresentationSection()
-    original: OriginalSection | None = Field(None, description="Plain training first; null: `before` is the loaded backbone.")
+    original: OriginalSection | None = Field(None, description="Plain training first; null: none.")
     debias: DebiasSection = DebiasSection()
     training: TrainingSection = TrainingSection()
     evaluation: EvaluationSection = EvaluationSection()

@@ -1,15 +1,15 @@
 """YAML as recipes are read: YAML 1.2 scalars, no duplicate keys, and where every key stands.
 
-PyYAML follows YAML 1.1, in which `1e-3` is text, `off` is False, `1:30` is ninety, and a repeated key silently wins. Here
-only YAML 1.2's core schema is resolved, a repeated key is a problem, and lines and columns are kept so that later errors
-can point at them.
+PyYAML follows YAML 1.1, in which `1e-3` is text, `off` is False, `1:30` is ninety, and a repeated key silently wins.
+Here only YAML 1.2's core schema is resolved, a repeated key is a problem, and lines and columns are kept so that later
+errors can point at them.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any
 
 import yaml
 
@@ -36,6 +36,7 @@ PLAIN_SCALARS: dict[str, tuple[re.Pattern[str], list[str]]] = {
 }
 """YAML 1.2's core schema: tag → (pattern, first characters) of the plain scalars that are no text."""
 
+_COLLECTION_TAGS = (_TAG + "map", _TAG + "seq")
 _SCALAR_TAGS = (*PLAIN_SCALARS, _TAG + "str")
 
 
@@ -85,7 +86,8 @@ def parse_yaml(text: str, *, path: str) -> Source:
     builder = _Builder(path=path, lines=lines)
     node = _compose(text, builder)
     if node is None:
-        raise RecipeError([builder.problem((), 1, 1, "the file is empty; a recipe is a mapping that begins `version: 1`")])
+        message = "the file is empty; a recipe is a mapping that begins `version: 1`"
+        raise RecipeError([builder.problem((), 1, 1, message)])
     if not isinstance(node, yaml.MappingNode):
         line, column = _start(node)
         message = f"a recipe is a mapping of keys to values, this is {_kind(node)}"
@@ -115,7 +117,8 @@ def parse_value(text: str) -> Any:
 class _Loader(yaml.SafeLoader):
     """PyYAML's scanner and parser with the scalars of YAML 1.2's core schema."""
 
-    yaml_implicit_resolvers: ClassVar[dict[str, list[tuple[str, re.Pattern[str]]]]] = {}
+
+_Loader.yaml_implicit_resolvers = {}
 
 
 for _tag, (_pattern, _first) in PLAIN_SCALARS.items():
@@ -145,7 +148,7 @@ class _Builder:
             raise RecipeError([self.problem(path, *_start(node), f"{what}; write the values out")])
         if isinstance(node, yaml.ScalarNode):
             return self._scalar(node, path)
-        if node.tag not in (_TAG + "map", _TAG + "seq"):
+        if not isinstance(node, yaml.MappingNode | yaml.SequenceNode) or node.tag not in _COLLECTION_TAGS:
             self._note(node, path, f"the tag {_short_tag(node.tag)} is not allowed in a recipe")
             return None
         self.open_nodes.add(id(node))
@@ -266,7 +269,7 @@ def _position(key: yaml.Node, value: yaml.Node) -> Position:
 
 
 def _shown(lines: tuple[str, ...], number: int) -> str:
-    """A line as errors show it: what does not print as single spaces, so that carets line up, and not endlessly long."""
+    """A line as errors show it: one column per character, so that carets line up, and not endlessly long."""
     if not 0 < number <= len(lines):
         return ""
     return "".join(character if character.isprintable() else " " for character in lines[number - 1][:200])
@@ -287,4 +290,3 @@ def _integer(text: str) -> int:
 
 def _number(text: str) -> float:
     return float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))
-

@@ -1,0 +1,93 @@
+"""What the user sees when a command fails, and the exit code: 0 well, 1 a gate failed, 2 an error, 130 interrupted."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from mibias_cli import __version__
+from mibias_cli.errors import MibiasError, RecipeError
+
+__all__ = ["EXIT_ERROR", "EXIT_INTERRUPTED", "GuardedGroup", "Interrupted", "guarded"]
+
+EXIT_ERROR = 2
+EXIT_INTERRUPTED = 130
+
+
+class Interrupted(Exception):
+    """The user stopped a command; the text says how to go on."""
+
+
+class GuardedGroup(TyperGroup):
+    """A group of commands in which every error ends in a message and an exit code."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the chosen command."""
+        debug = bool(ctx.params.get("debug"))
+        with guarded(debug=debug):
+            result = super().invoke(ctx)
+            sys.stdout.flush()  # a reader that has gone away shows here, not at the interpreter's exit
+            return result
+
+
+@contextmanager
+def guarded(*, debug: bool) -> Iterator[None]:
+    """Turn errors into messages on stderr and exit codes; what Typer itself reports passes through.
+
+    Args:
+        debug: Whether errors show their traceback.
+    """
+    try:
+        yield
+    except (typer.Exit, typer.Abort):
+        raise
+    except (KeyboardInterrupt, Interrupted) as error:
+        typer.echo(f"\ninterrupted{f'; {error}' if str(error) else ''}", err=True)
+        raise typer.Exit(EXIT_INTERRUPTED) from error
+    except BrokenPipeError as error:
+        _leave_quietly()
+        raise typer.Exit(0) from error
+    except Exception as error:
+        if hasattr(error, "show") and hasattr(error, "exit_code"):
+            raise  # a usage error: Typer prints it with the command's usage
+        if debug:
+            traceback.print_exc()
+        else:
+            typer.echo(_message(error), err=True)
+        raise typer.Exit(EXIT_ERROR) from error
+
+
+def _message(error: Exception) -> str:
+    """The user's own errors in full; errors of the system by file; anything else is ours."""
+    if isinstance(error, RecipeError):
+        n = len(error.problems)
+        return f"{error}\n{n} problem{'s' if n > 1 else ''}"
+    if isinstance(error, MibiasError):
+        return f"error: {error}"
+    if isinstance(error, OSError) and error.strerror:
+        return f"error: {error.strerror}{f': {error.filename}' if error.filename else ''}"
+    text = str(error).strip()
+    return (
+        f"internal error in mibias {__version__}: {type(error).__name__}{f': {text}' if text else ''}\n"
+        "`mibias --debug …` shows where it happened; please report it with that output"
+    )
+
+
+def _leave_quietly() -> None:
+    """Whoever read our output has gone (`| head`): send the rest nowhere, so that no flush complains."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            try:
+                os.dup2(nowhere, stream.fileno())
+            except (OSError, ValueError):  # a stream that is no file has nothing left to flush
+                continue

@@ -1,0 +1,50 @@
+"""The `mibias` command. Nothing here, nor in what it imports, loads torch: `mibias --help` answers at once."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from mibias_cli import __version__
+from mibias_cli.cli.guard import GuardedGroup
+from mibias_cli.cli.recipe_commands import recipes_app, schema, validate
+from mibias_cli.cli.run_commands import evaluate, export, train
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="mibias",
+    cls=GuardedGroup,
+    help="Debias pretrained feature extractors by mutual-information backpropagation, and measure that it worked.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,  # Rich would cost a third of the time that --help may take
+    pretty_exceptions_enable=False,
+)
+for _command in (train, evaluate, export, validate, schema):
+    app.command()(_command)
+app.add_typer(recipes_app, name="recipes")
+
+
+def main() -> None:
+    """Entry point of the console script: exits with 0, 1 (a gate failed), 2 (an error) or 130 (interrupted)."""
+    app(prog_name="mibias")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"mibias {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _globals(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", envvar="MIBIAS_DEBUG", help="Show the traceback of an error.")
+    ] = False,
+) -> None:
+    """Debias pretrained feature extractors by mutual-information backpropagation, and measure that it worked."""

@@ -1,0 +1,64 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = [
+    "Device",
+    "DeviceOption",
+    "ExportFormat",
+    "OfflineOption",
+    "OutOption",
+    "Precision",
+    "ReportFormat",
+    "SetOption",
+]
+
+
+class Device(StrEnum):
+    """training.device of the recipe."""
+
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+
+
+class Precision(StrEnum):
+    """training.precision of the recipe."""
+
+    full = "32"
+    double = "64"
+    bf16 = "bf16"
+    half = "16"
+
+
+class ExportFormat(StrEnum):
+    """export.formats of the recipe."""
+
+    safetensors = "safetensors"
+    onnx = "onnx"
+
+
+class ReportFormat(StrEnum):
+    """How `evaluate` answers."""
+
+    text = "text"
+    json = "json"
+
+
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="Override a value of the recipe, for example debias.weight=2. Repeatable."
+    ),
+]
+OutOption = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Folder to write to.")]
+DeviceOption = Annotated[Device | None, typer.Option("--device", help="Where to compute.")]
+OfflineOption = Annotated[
+    bool, typer.Option("--offline", help="Refuse every download, and say what would have been fetched.")
+]

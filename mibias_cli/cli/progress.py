@@ -1,0 +1,171 @@
+"""Progress as the user sees it: bars on a terminal, plain lines every few seconds elsewhere; always on stderr."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Protocol, TextIO
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import TaskID
+
+__all__ = ["Display", "PlainProgress", "TerminalProgress", "is_terminal", "shown_progress"]
+
+SECONDS_BETWEEN_LINES = 5.0
+
+
+class Display(Protocol):
+    """A progress that holds the terminal until it is closed; see :class:`mibias_cli.progress.Progress`."""
+
+    def stage(self, text: str) -> None: ...
+    def begin(self, description: str, total: int) -> None: ...
+    def advance(self, done: int, metrics: Mapping[str, float] | None = None) -> None: ...
+    def end(self) -> None: ...
+    def note(self, text: str) -> None: ...
+    def warn(self, text: str) -> None: ...
+    def close(self) -> None: ...
+
+
+def is_terminal(stream: TextIO, environment: Mapping[str, str]) -> bool:
+    """Whether bars and colours are welcome: a terminal that is not dumb, outside CI, with no NO_COLOR set."""
+    if any(environment.get(name) for name in ("CI", "NO_COLOR")) or environment.get("TERM") == "dumb":
+        return False
+    return stream.isatty()
+
+
+@contextmanager
+def shown_progress() -> Iterator[Display]:
+    """The progress display that suits stderr, closed at the end whatever happens."""
+    display: Display = TerminalProgress() if is_terminal(sys.stderr, os.environ) else PlainProgress(sys.stderr)
+    try:
+        yield display
+    finally:
+        display.close()
+
+
+class PlainProgress:
+    """One line per stage, and while work is counted one line every few seconds.
+
+    Args:
+        stream: Where lines go.
+        seconds: Least time between two lines of counted work.
+        clock: Seconds since any fixed moment; replaced in tests.
+    """
+
+    def __init__(
+        self, stream: TextIO, *, seconds: float = SECONDS_BETWEEN_LINES, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._stream = stream
+        self._seconds = seconds
+        self._clock = clock
+        self._started = self._last_line = clock()
+        self._description = ""
+        self._total = 0
+
+    def stage(self, text: str) -> None:
+        """A line with the time since the start."""
+        self._write(text)
+
+    def begin(self, description: str, total: int) -> None:
+        """Nothing yet: short pieces of work leave no line."""
+        self._description, self._total = description, total
+
+    def advance(self, done: int, metrics: Mapping[str, float] | None = None) -> None:
+        """A line, if the last one is long enough ago."""
+        if self._clock() - self._last_line >= self._seconds:
+            share = f" ({done / self._total:.0%})" if self._total else ""
+            text = f"{self._description} {done}/{self._total}{share}"
+            self._write("  ".join([text, *([_metrics(metrics)] if metrics else [])]))
+
+    def end(self) -> None:
+        """Nothing: the next line says what comes."""
+
+    def note(self, text: str) -> None:
+        """The line as it is."""
+        print(text, file=self._stream, flush=True)
+
+    def warn(self, text: str) -> None:
+        """The line, marked."""
+        print(f"warning: {text}", file=self._stream, flush=True)
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def _write(self, text: str) -> None:
+        self._last_line = self._clock()
+        minutes, seconds = divmod(int(self._last_line - self._started), 60)
+        print(f"[{minutes:02d}:{seconds:02d}] {text}", file=self._stream, flush=True)
+
+
+class TerminalProgress:
+    """Stages as lines, counted work as a bar that goes away when the work is done.
+
+    Args:
+        console: The Rich console to draw on; default: one on stderr.
+    """
+
+    def __init__(self, console: Console | None = None) -> None:
+        from rich import progress as bars
+        from rich.console import Console
+
+        self._console = console or Console(stderr=True, highlight=False)
+        self._bars = bars.Progress(
+            bars.TextColumn("  {task.description}", markup=False),
+            bars.BarColumn(bar_width=28),
+            bars.MofNCompleteColumn(),
+            bars.TimeElapsedColumn(),
+            bars.TimeRemainingColumn(),
+            bars.TextColumn("{task.fields[metrics]}", markup=False),
+            console=self._console,
+            transient=True,
+        )
+        self._task: TaskID | None = None
+        self._bars.start()
+
+    def stage(self, text: str) -> None:
+        """A bold line."""
+        self._print(text, style="bold")
+
+    def begin(self, description: str, total: int) -> None:
+        """A new bar in place of the last."""
+        self.end()
+        self._task = self._bars.add_task(description, total=total, metrics="")
+
+    def advance(self, done: int, metrics: Mapping[str, float] | None = None) -> None:
+        """Move the bar; metrics stay until newer ones come."""
+        if self._task is None:
+            return
+        if metrics:
+            self._bars.update(self._task, completed=done, metrics=_metrics(metrics))
+        else:
+            self._bars.update(self._task, completed=done)
+
+    def end(self) -> None:
+        """Take the bar away."""
+        if self._task is not None:
+            self._bars.remove_task(self._task)
+            self._task = None
+
+    def note(self, text: str) -> None:
+        """A dim line above the bar."""
+        self._print(text, style="dim")
+
+    def warn(self, text: str) -> None:
+        """A yellow line above the bar."""
+        self._print(f"warning: {text}", style="yellow")
+
+    def close(self) -> None:
+        """Give the terminal back."""
+        self.end()
+        self._bars.stop()
+
+    def _print(self, text: str, *, style: str) -> None:
+        self._console.print(text, style=style, markup=False, soft_wrap=True)
+
+
+def _metrics(metrics: Mapping[str, float]) -> str:
+    return "  ".join(f"{name} {value:.4g}" for name, value in metrics.items())

@@ -1,0 +1,102 @@
+"""What no single key shows: keys of a recipe that do not fit each other.
+
+The checks read the parsed YAML, not the validated recipe, so that they run, and report, beside every other error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from mibias_cli.errors import did_you_mean
+from mibias_cli.recipe.fields import value_at
+from mibias_cli.recipe.messages import Fault
+from mibias_cli.recipe.yaml_source import YamlPath
+
+__all__ = ["WEIGHT_FILES", "cross_checks"]
+
+WEIGHT_FILES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt", ".tar")
+"""What the name of a file with weights ends in."""
+
+_COLOURED = ("digits", "mnist")
+_TABULAR = ("table", "embeddings")
+_BUILT_IN = ("digit_cnn", "mlp")
+_LISTS: tuple[YamlPath, ...] = (
+    ("debias", "attributes"),
+    ("evaluation", "probes"),
+    ("export", "formats"),
+    ("representation", "layers"),
+    ("backbone", "train"),
+    ("data", "features"),
+)
+
+
+def cross_checks(data: Mapping[str, Any]) -> list[Fault]:
+    """Every place where two keys of the recipe contradict each other; places of the wrong type are passed over."""
+    return [fault for check in _CHECKS for fault in check(data)]
+
+
+def _debiased_attributes(data: Mapping[str, Any]) -> Iterator[Fault]:
+    """debias.attributes names attributes of the data."""
+    declared = value_at(("data", "attributes"), data)
+    known = ["colour"] if value_at(("data", "source"), data) in _COLOURED else declared
+    named = value_at(("debias", "attributes"), data)
+    if not isinstance(known, list | dict) or not known or not isinstance(named, list):
+        return
+    if not named:
+        yield ("debias", "attributes"), "is empty; leave it out to debias all, or set debias.estimator to none"
+    for index, name in enumerate(named):
+        if isinstance(name, str) and name not in known:
+            hint = did_you_mean(name, known) or f"; they are {', '.join(known)}"
+            yield ("debias", "attributes", index), f"the data have no attribute {name!r}{hint}"
+
+
+def _backbone_fits_data(data: Mapping[str, Any]) -> Iterator[Fault]:
+    """Rows go through an MLP, images do not."""
+    source, name = value_at(("data", "source"), data), value_at(("backbone", "name"), data)
+    if not isinstance(source, str) or not isinstance(name, str):
+        return
+    if source in _TABULAR and name != "mlp":
+        yield ("backbone", "name"), f"data of source {source} are rows of numbers, they need `mlp`, not {name!r}"
+    if source in ("manifest", "imagefolder", *_COLOURED) and name == "mlp":
+        yield ("backbone", "name"), f"`mlp` takes rows of numbers, data of source {source} are images"
+
+
+def _weights(data: Mapping[str, Any]) -> Iterator[Fault]:
+    """backbone.weights has one of its forms, and the built-in networks have nothing pretrained."""
+    weights, name = value_at(("backbone", "weights"), data), value_at(("backbone", "name"), data)
+    if not isinstance(weights, str) or weights == "none":
+        return
+    path: YamlPath = ("backbone", "weights")
+    if weights == "pretrained":
+        if name in _BUILT_IN:
+            yield path, f"{name} has no pretrained weights; write none, or the path of a file"
+    elif not weights.startswith(("local-dir:", "hf-hub:")) and not weights.endswith(WEIGHT_FILES):
+        hint = did_you_mean(weights, ["none", "pretrained"])
+        forms = "none, pretrained, a .safetensors or .pth path, local-dir:FOLDER, or hf-hub:ORG/MODEL"
+        yield path, f"must be {forms}; not {weights!r}{hint}"
+
+
+def _no_repeats(data: Mapping[str, Any]) -> Iterator[Fault]:
+    """Lists of names name everything once."""
+    for path in _LISTS:
+        names = value_at(path, data)
+        for index, name in enumerate(names if isinstance(names, list) else []):
+            if isinstance(name, str) and name in names[:index]:
+                yield (*path, index), f"{name!r} is named twice"
+
+
+def _patience(data: Mapping[str, Any]) -> Iterator[Fault]:
+    """Early stopping needs something to watch."""
+    select = value_at(("training", "select"), data)
+    if isinstance(select, Mapping) and select.get("patience") is not None and select.get("metric") is None:
+        yield ("training", "select", "patience"), "needs training.select.metric, the metric that should improve"
+
+
+_CHECKS: tuple[Callable[[Mapping[str, Any]], Iterator[Fault]], ...] = (
+    _debiased_attributes,
+    _backbone_fits_data,
+    _weights,
+    _no_repeats,
+    _patience,
+)

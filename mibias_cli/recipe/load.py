@@ -1,0 +1,131 @@
+"""From a YAML file and `--set` options to a recipe, with every problem named at once and in its place."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from mibias_cli.errors import Problem, RecipeError
+from mibias_cli.recipe.checks import cross_checks
+from mibias_cli.recipe.dump import dump_recipe
+from mibias_cli.recipe.messages import Fault, faults_of
+from mibias_cli.recipe.overrides import Overridden, apply_overrides
+from mibias_cli.recipe.paths import make_paths_absolute
+from mibias_cli.recipe.schema import Recipe
+from mibias_cli.recipe.yaml_source import Source, YamlPath, parse_yaml
+
+__all__ = ["dump_recipe", "load_recipe", "parse_recipe"]
+
+
+def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Read a recipe from a file.
+
+    Args:
+        path: The YAML file; relative paths inside it start from its folder.
+        overrides: `KEY=VALUE` texts as `--set` takes them; relative paths there start from the current folder.
+
+    Raises:
+        RecipeError: The file cannot be read, or the recipe has problems: all of them, each with its line.
+    """
+    path = Path(path)
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        reasons: dict[type[OSError], str] = {
+            FileNotFoundError: "there is no such file; `mibias recipes list` names the recipes that come with mibias",
+            IsADirectoryError: "this is a folder, not a recipe file",
+        }
+        reason = reasons.get(type(error), f"cannot be read ({error.strerror})")
+        raise RecipeError([_unplaced(str(path), reason)]) from error
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw[: error.start].count(b"\n") + 1
+        raise RecipeError([_unplaced(str(path), f"is not UTF-8 text (line {line}); save it as UTF-8")]) from error
+    return parse_recipe(text, path=str(path), overrides=overrides)
+
+
+def parse_recipe(text: str, *, path: str, overrides: Sequence[str] = ()) -> Recipe:
+    """Make a recipe from YAML text.
+
+    Args:
+        text: The YAML.
+        path: What to call it in errors; relative paths in the text start from its folder.
+        overrides: `KEY=VALUE` texts, see :func:`load_recipe`.
+
+    Raises:
+        RecipeError: All problems at once, each with its line.
+    """
+    try:
+        source = parse_yaml(text.removeprefix("\ufeff"), path=path)
+    except RecipeError as error:
+        raise RecipeError([*error.problems, *apply_overrides({}, overrides).problems]) from error
+    overridden = apply_overrides(source.data, overrides)
+    places = _Places(source=source, overridden=overridden)
+    recipe, faults = _validate(overridden)
+    problems = [*source.problems, *sorted(map(places.problem, faults), key=_in_order), *overridden.problems]
+    if problems or recipe is None:
+        raise RecipeError(sorted(problems, key=_in_order))
+    folder = Path(path).parent.absolute()
+    return make_paths_absolute(recipe, lambda place: Path.cwd() if places.is_overridden(place) else folder)
+
+
+def _validate(overridden: Overridden) -> tuple[Recipe | None, list[Fault]]:
+    """The recipe, or None and every fault that the schema and the cross checks find."""
+    recipe, faults = None, []
+    try:
+        recipe = Recipe.model_validate(overridden.data)
+    except ValidationError as error:
+        faults = faults_of(error.errors(include_url=False), overridden.data)
+    taken = {place for place, _ in faults}
+    faults += [fault for fault in cross_checks(overridden.data) if fault[0] not in taken]
+    return recipe, faults
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Places:
+    """Finds where a fault stands: on a line of the file, or on the command line."""
+
+    source: Source
+    overridden: Overridden
+
+    def is_overridden(self, place: YamlPath) -> bool:
+        """Whether the value at a place comes from `--set`: itself, or the section it stands in."""
+        return any(place[:depth] in self.overridden.paths for depth in range(len(place) + 1))
+
+    def problem(self, fault: Fault) -> Problem:
+        """The problem with its line; what is missing is shown at the section that should hold it."""
+        place, message = fault
+        key = ".".join(map(str, place))
+        if self.is_overridden(place):
+            return Problem(path="--set", line=0, column=0, key=key, message=message)
+        position = self.source.positions.get(place)
+        if position is not None:
+            at_key = message.startswith("unknown key")
+            line = position.line if at_key else position.value_line
+            column = position.column if at_key else position.value_column
+        else:
+            line, column = self._nearest(place)
+        shown = self.source.line(line) if line else ""
+        return Problem(path=self.source.path, line=line, column=column, key=key, message=message, source_line=shown)
+
+    def _nearest(self, place: YamlPath) -> tuple[int, int]:
+        """The section around a place, or the file's first key."""
+        for depth in range(len(place) - 1, 0, -1):
+            around = self.source.positions.get(place[:depth])
+            if around is not None:
+                return around.line, around.column
+        first = next(iter(self.source.positions.values()), None)
+        return (first.line, first.column) if first else (1, 1)
+
+
+def _in_order(problem: Problem) -> tuple[bool, int, int]:
+    """By line; what has no line comes last."""
+    return problem.line == 0, problem.line, problem.column
+
+
+def _unplaced(path: str, message: str) -> Problem:
+    return Problem(path=path, line=0, column=0, key="", message=message)

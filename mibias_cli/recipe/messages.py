@@ -1,0 +1,176 @@
+"""Pydantic's errors in plain English: where in the recipe, what is wrong, and what to write instead."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, get_args
+
+from pydantic_core import ErrorDetails
+
+from mibias_cli.errors import did_you_mean
+from mibias_cli.recipe.fields import field_at, places_of_key, section_at, value_at
+from mibias_cli.recipe.schema import DATA_SOURCES
+from mibias_cli.recipe.yaml_source import YamlPath
+
+__all__ = ["Fault", "faults_of"]
+
+Fault = tuple[YamlPath, str]
+"""A place in the recipe and what is wrong there."""
+
+_WANTED = {
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "float_parsing": "a number",
+    "finite_number": "a finite number",
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+    "string_type": "text",
+    "list_type": "a list",
+    "tuple_type": "a list",
+    "path_type": "a path",
+}
+_LIMITS = {
+    "greater_than": ("greater than", "gt"),
+    "greater_than_equal": ("at least", "ge"),
+    "less_than": ("less than", "lt"),
+    "less_than_equal": ("at most", "le"),
+}
+_SECTIONS = {"model_type", "model_attributes_type", "dict_type", "mapping_type"}
+
+
+def faults_of(errors: Sequence[ErrorDetails], data: Mapping[str, Any]) -> list[Fault]:
+    """Each of pydantic's errors as a place in the recipe and a message; one fault per place.
+
+    Args:
+        errors: What `ValidationError.errors()` gives.
+        data: The parsed recipe that was validated.
+    """
+    faults: dict[YamlPath, str] = {}
+    for error in errors:
+        path, message = _fault(error, data)
+        faults.setdefault(path, message)
+    return list(faults.items())
+
+
+def _fault(error: ErrorDetails, data: Mapping[str, Any]) -> Fault:
+    path = _path(error["loc"], data)
+    kind, given, context = error["type"], error["input"], error.get("ctx", {})
+    if kind == "extra_forbidden":
+        return path, _unknown_key(path, data)
+    if kind in ("missing", "too_long", "too_short"):
+        return _count(kind, path, data, context)
+    if kind in ("union_tag_invalid", "union_tag_not_found"):
+        return _source(kind, path, data)
+    if kind == "literal_error":
+        return path, _choice(str(context["expected"]), given)
+    if kind == "value_error":
+        return path, str(context["error"])
+    if kind == "string_pattern_mismatch":
+        return path, f"must be letters, digits, '.', '_' and '-', a letter or digit first; not {_show(given)}"
+    return path, _wanted(kind, given, context, path, data) or f"{error['msg']}, not {_show(given)}"
+
+
+def _wanted(kind: str, given: Any, context: Mapping[str, Any], path: YamlPath, data: Mapping[str, Any]) -> str | None:
+    """`must be …, not …` for wrong types and values out of range."""
+    if kind == "number_expected":
+        field = field_at(path, data)
+        kind = "int_type" if field is not None and "int" in str(field.annotation) else "float_type"
+    if kind in _LIMITS:
+        words, key = _LIMITS[kind]
+        return f"must be {words} {context[key]:g}, not {_show(given)}"
+    if kind in _SECTIONS:
+        return f"must be a section of keys and values, not {_show(given)}"
+    if kind not in _WANTED:
+        return None
+    hint = ""
+    if kind == "string_type" and isinstance(given, bool | int | float):
+        hint = "; put it in quotes if it is meant as text"
+    elif kind == "bool_type" and str(given).lower() in ("on", "off", "yes", "no"):
+        hint = " (in YAML 1.2 on, off, yes and no are text)"
+    elif _WANTED[kind].endswith("number") and isinstance(given, str) and _is_number(given):
+        hint = "; take the quotes off"
+    return f"must be {_WANTED[kind]}, not {_show(given)}{hint}"
+
+
+def _path(loc: tuple[str | int, ...], data: Mapping[str, Any]) -> YamlPath:
+    """Pydantic's location without the tag that it puts in for the data source."""
+    source = value_at(("data", "source"), data)
+    return (loc[0], *loc[2:]) if len(loc) > 1 and loc[0] == "data" and loc[1] == source else tuple(loc)
+
+
+def _unknown_key(path: YamlPath, data: Mapping[str, Any]) -> str:
+    """What was probably meant: a key of this section or of one right below it, or the same key of another section."""
+    key = str(path[-1])
+    section = section_at(path[:-1], data)
+    own = list(section.model_fields) if section is not None else []
+    below = [f"{name}.{inner}" for name in own for inner in _keys((*path[:-1], name), data)]
+    places = places_of_key(key, data)
+    hint = did_you_mean(key, own if places else [*own, *below])
+    if places:
+        hint += f"{' (' if hint else ', '}{key!r} belongs to {' or '.join(places)}{')' if hint else ''}"
+    elif not hint and own:
+        hint = f"; known here: {', '.join(own)}"
+    return f"unknown key{hint}"
+
+
+def _keys(path: YamlPath, data: Mapping[str, Any]) -> list[str]:
+    section = section_at(path, data)
+    return [] if section is None else list(section.model_fields)
+
+
+def _count(kind: str, path: YamlPath, data: Mapping[str, Any], context: Mapping[str, Any]) -> Fault:
+    """A missing key, or a list or section of the wrong length."""
+    if kind == "missing" and isinstance(path[-1], str):
+        field = field_at(path, data)
+        about = f": {field.description.rstrip('.')}" if field is not None and field.description else ""
+        return path, f"missing key{about}"
+    place = path[:-1] if kind == "missing" else path
+    given = value_at(place, data)
+    n_given = len(given) if isinstance(given, Sequence | Mapping) else 0
+    if kind == "too_short":
+        n = context["min_length"]
+        return place, f"needs at least {n} {'entry' if n == 1 else 'entries'}, it has {n_given}"
+    field = field_at(place, data)
+    n_wanted = context.get("max_length") or len(get_args(field.annotation if field is not None else None))
+    return place, f"needs {n_wanted} entries, it has {n_given}"
+
+
+def _source(kind: str, path: YamlPath, data: Mapping[str, Any]) -> Fault:
+    choices = ", ".join(DATA_SOURCES)
+    if kind == "union_tag_not_found":
+        return (*path, "source"), f"missing key: where the data come from, one of {choices}"
+    given = value_at((*path, "source"), data)
+    hint = did_you_mean(given, DATA_SOURCES) if isinstance(given, str) else ""
+    return (*path, "source"), f"must be one of {choices}; not {_show(given)}{hint}"
+
+
+def _choice(expected: str, given: Any) -> str:
+    """`must be a, b or c, not …`, with the nearest choice."""
+    choices = re.findall(r"'((?:[^'\\]|\\.)*)'", expected)
+    hint = did_you_mean(given, choices) if isinstance(given, str) else ""
+    return f"must be {expected.replace(chr(39), '')}, not {_show(given)}{hint}"
+
+
+def _show(value: Any) -> str:
+    """A value as YAML writes it, short."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, Mapping):
+        return "a section"
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return "a list"
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}…"
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,68 @@
+"""The recipes that come with mibias, in a checkout as in an installed package."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import mibias_cli
+from mibias_cli.errors import Problem, RecipeError, did_you_mean
+
+__all__ = ["copy_recipe", "recipe_title", "shipped_recipes"]
+
+_SCHEMA = "recipe.schema.json"
+
+
+def shipped_recipes() -> dict[str, Path]:
+    """The shipped recipes' files by name, in alphabetical order."""
+    return {path.stem: path for path in sorted(_folder().glob("*.yaml"))}
+
+
+def recipe_title(path: Path) -> str:
+    """The first comment of a recipe that is no instruction to editors: what the recipe is for."""
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if not line.startswith("#"):
+            break
+        text = line.lstrip("# ").strip()
+        if text and not text.startswith("yaml-language-server:"):
+            return text
+    return ""
+
+
+def copy_recipe(name: str, destination: Path) -> list[Path]:
+    """Copy a shipped recipe, and beside it the JSON Schema by which editors complete it.
+
+    Args:
+        name: Name of the recipe, as `shipped_recipes` has it.
+        destination: A file that does not exist, or a folder.
+
+    Returns:
+        The files that were written.
+
+    Raises:
+        RecipeError: There is no such recipe, or the destination exists already.
+    """
+    recipes = shipped_recipes()
+    if name not in recipes:
+        hint = did_you_mean(name, recipes) or f"; they are {', '.join(recipes)}"
+        raise _refusal(name, f"no recipe of this name comes with mibias{hint}")
+    target = destination / recipes[name].name if destination.is_dir() else destination
+    if target.exists():
+        raise _refusal(str(target), "exists already; choose another place, or remove it")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    written = [Path(shutil.copyfile(recipes[name], target))]
+    schema, beside = recipes[name].with_name(_SCHEMA), target.with_name(_SCHEMA)
+    if schema.exists() and not beside.exists():
+        written.append(Path(shutil.copyfile(schema, beside)))
+    return written
+
+
+def _folder() -> Path:
+    """`mibias_cli/recipes` where a wheel put them, else `recipes/` of the checkout that the package lies in."""
+    package = Path(mibias_cli.__file__).parent
+    installed = package / "recipes"
+    return installed if installed.is_dir() else package.parent / "recipes"
+
+
+def _refusal(what: str, message: str) -> RecipeError:
+    return RecipeError([Problem(path=what, line=0, column=0, key="", message=message)])
