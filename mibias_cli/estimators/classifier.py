@@ -21,10 +21,10 @@ from mibias_cli.estimators.parameters import (
     module_dtype,
     move,
 )
-from mibias_cli.estimators.protocol import Sample
+from mibias_cli.estimators.protocol import EstimatorSpec, Sample
 from mibias_cli.estimators.rows import known_rows, minibatch_rows, no_penalty
 
-__all__ = ["ClassifierBound"]
+__all__ = ["ClassifierBound", "from_spec"]
 
 
 class ClassifierBound:
@@ -151,3 +151,16 @@ class ClassifierBound:
             return channels * functional.cross_entropy(flat, classes.reshape(-1))
         losses = functional.cross_entropy(flat, classes.reshape(-1), reduction="none").view(n, channels)
         return (weight @ losses).sum() / weight.sum()
+
+
+def from_spec(spec: EstimatorSpec) -> ClassifierBound:
+    """The classifier bound on fresh bias-attribute heads, as a recipe asks for it."""
+    return ClassifierBound(
+        spec.make_heads(),
+        n_classes=spec.n_classes,
+        bin_edges=spec.bin_edges,
+        learning_rate=spec.learning_rate,
+        optimizer=spec.optimizer,
+        steps=spec.steps,
+        batch_size=spec.batch_size,
+    )

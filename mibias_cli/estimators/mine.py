@@ -10,7 +10,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from mibias_cli.estimators.bounds import donsker_varadhan, mine_surrogate
-from mibias_cli.estimators.critics import encode_attribute
+from mibias_cli.estimators.critics import StatisticsNetwork, attribute_width, encode_attribute
 from mibias_cli.estimators.parameters import (
     OptimizerName,
     full_precision,
@@ -19,10 +19,10 @@ from mibias_cli.estimators.parameters import (
     module_dtype,
     move,
 )
-from mibias_cli.estimators.protocol import Sample
+from mibias_cli.estimators.protocol import EstimatorSpec, Sample
 from mibias_cli.estimators.rows import known_rows, no_penalty, permutation
 
-__all__ = ["Mine"]
+__all__ = ["Mine", "from_spec"]
 
 
 class Mine:
@@ -176,3 +176,18 @@ class Mine:
         if self._c_mean is None or self._c_scale is None:
             return encoded
         return (encoded - self._c_mean) / self._c_scale
+
+
+def from_spec(spec: EstimatorSpec) -> Mine:
+    """MINE with a fresh statistics network, as a recipe asks for it."""
+    n_classes = None if spec.bin_edges is not None else spec.n_classes
+    width = attribute_width(n_classes, len(spec.n_classes))
+    return Mine(
+        StatisticsNetwork(spec.n_features, width, spec.hidden),
+        n_classes=n_classes,
+        learning_rate=spec.learning_rate,
+        optimizer=spec.optimizer,
+        steps=spec.steps,
+        batch_size=spec.batch_size,
+        moving_average=spec.moving_average,
+    )
