@@ -18,8 +18,8 @@ class ArrayReader:
     """
 
     def __init__(self, x: np.ndarray) -> None:
-        self._x = torch.from_numpy(np.ascontiguousarray(x, dtype=np.float32))
+        self._x = torch.from_numpy(np.require(x, np.float32, ["C", "W"]))
 
     def read(self, rows: np.ndarray, epoch: int | None) -> Tensor:
         """Inputs (n, d) of these rows."""
-        return self._x[torch.from_numpy(np.asarray(rows, dtype=np.int64))]
+        return self._x[torch.tensor(rows, dtype=torch.int64)]

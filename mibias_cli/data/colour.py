@@ -4,7 +4,7 @@ Each digit has a mean colour. A biased image is the grey digit times a colour dr
 audited image draws around the mean of a digit picked at random, so that there colour says nothing of the digit.
 
 References:
-    Kim et al., "Learning Not to Learn: Training Deep Neural Networks with Biased Data", arXiv 1812.10352 (the protocol);
+    Kim et al., "Learning Not to Learn: Training Deep Neural Networks with Biased Data", arXiv 1812.10352 (protocol);
     Ragonesi et al., arXiv 2003.06430 (colour in 8 bins per channel as the bias attribute).
 """
 
@@ -15,7 +15,16 @@ from torch import Tensor
 
 from mibias_cli.data.batch import Attribute
 
-__all__ = ["COLOUR", "MEAN_COLOURS", "N_BINS", "channel_maxima", "colour_bins", "colourise", "colours", "random_colours"]
+__all__ = [
+    "COLOUR",
+    "MEAN_COLOURS",
+    "N_BINS",
+    "channel_maxima",
+    "colour_bins",
+    "colourise",
+    "colours",
+    "random_colours",
+]
 
 N_BINS = 8
 """Bins per channel of the attribute `colour`."""

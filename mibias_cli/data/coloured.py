@@ -41,8 +41,8 @@ class ColouredReader:
         transforms: Transforms,
         seed: int,
     ) -> None:
-        self._grey = torch.from_numpy(np.ascontiguousarray(grey))
-        self._colours = torch.from_numpy(np.ascontiguousarray(colours))
+        self._grey = torch.from_numpy(np.require(grey, requirements=["C", "W"]))
+        self._colours = torch.from_numpy(np.require(colours, requirements=["C", "W"]))
         self._peak = peak
         self._size = size
         self._transforms = transforms
@@ -50,7 +50,7 @@ class ColouredReader:
 
     def read(self, rows: np.ndarray, epoch: int | None) -> Tensor:
         """Inputs (n, …) of these rows; augmented as (seed, epoch, row) say where an epoch is given."""
-        images = self._coloured(torch.from_numpy(np.asarray(rows, dtype=np.int64)))
+        images = self._coloured(torch.tensor(rows, dtype=torch.int64))
         if epoch is None or self._transforms.train == self._transforms.evaluate:
             return self._transforms.arrays(images)
         augmented = []
@@ -109,7 +109,7 @@ def coloured_data(
         )
     attributes = {COLOUR.name: COLOUR}
     class_names = tuple(str(digit) for digit in range(10))
-    contents = {"grey": grey, "colours": colours, "size": [str(size)]}
+    contents: dict[str, np.ndarray | list[str]] = {"grey": grey, "colours": colours, "size": [str(size)]}
     return BiasedData(
         train=splits["train"],
         validation=splits["validation"],

@@ -15,7 +15,15 @@ from safetensors import SafetensorError, safe_open
 from mibias_cli.data.annotations import annotate, assemble
 from mibias_cli.data.arrays import ArrayReader
 from mibias_cli.data.batch import BiasedData
-from mibias_cli.data.tabular import AttributeColumn, Columns, SplitRule, first_rows, read_table
+from mibias_cli.data.tabular import (
+    DEFAULT_COLUMNS,
+    DEFAULT_SPLITS,
+    AttributeColumn,
+    Columns,
+    SplitRule,
+    first_rows,
+    read_table,
+)
 from mibias_cli.errors import DataError, did_you_mean
 
 __all__ = ["load_embeddings", "read_features"]
@@ -27,8 +35,8 @@ def load_embeddings(
     key: str = "features",
     prefix: str = "z_",
     manifest: Path | None = None,
-    columns: Columns = Columns(),
-    splits: SplitRule = SplitRule(),
+    columns: Columns = DEFAULT_COLUMNS,
+    splits: SplitRule = DEFAULT_SPLITS,
     attributes: Mapping[str, AttributeColumn],
     seed: int = 0,
 ) -> BiasedData:
@@ -53,7 +61,8 @@ def load_embeddings(
     table = read_table(manifest) if manifest else read_table(path, leave_out=lambda name: name.startswith(prefix))
     if len(table) != len(features):
         raise DataError(
-            f"{path} has {len(features)} embeddings, {table.path} has {len(table)} rows; they must match, in the same order"
+            f"{path} has {len(features)} embeddings, {table.path} has {len(table)} rows; "
+            "there must be one row per embedding, in the same order"
         )
     annotations = annotate(table, columns=columns, attributes=attributes, splits=splits, seed=seed)
     x, numbers = features[annotations.positions], annotations.table.row_numbers

@@ -100,7 +100,8 @@ def _continuous(
     column = spec.column or name
     parsed, wrong = numbers(table.columns[column])
     if wrong.any():
-        listed = [f"{row} ({value!r})" for row, value in zip(table.row_numbers[wrong], table.columns[column][wrong])]
+        faults = zip(table.row_numbers[wrong], table.columns[column][wrong], strict=True)
+        listed = [f"{row} ({value!r})" for row, value in faults]
         raise DataError(
             f"{table.path}: attribute {name!r} is continuous, but {wrong.sum()} value(s) of {column!r} are no finite "
             f"numbers: rows {first_rows(listed)}; fix them, empty the cells, or make the attribute categorical"

@@ -10,7 +10,6 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
 from mibias_cli.data.randomness import derived_generator
-from mibias_cli.errors import DataError
 
 __all__ = ["balancing_weights", "cells", "effective_sample_size", "split_by_fractions"]
 
@@ -34,12 +33,10 @@ def cells(y: np.ndarray, c: np.ndarray, n_y: int, n_c: int) -> np.ndarray:
     return np.bincount(y * n_c + c, minlength=n_y * n_c).reshape(n_y, n_c)
 
 
-def split_by_fractions(
-    y: np.ndarray, group: np.ndarray | None, fractions: Sequence[float], *, seed: int
-) -> np.ndarray:
+def split_by_fractions(y: np.ndarray, group: np.ndarray | None, fractions: Sequence[float], *, seed: int) -> np.ndarray:
     """Which part each sample belongs to (n,) int64: a random split, stratified by y, that never cuts a group.
 
-    Without groups every part has its share of every class within one sample. With groups, whole groups go, the largest
+    Without groups every part has its share of all samples within one, and of every class within two. With groups, whole groups go, the largest
     first, to the part that lacks their classes most, so shares are as near as the groups' sizes allow.
 
     Args:
@@ -55,17 +52,17 @@ def split_by_fractions(
 
 
 def _stratified(y: np.ndarray, fractions: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """Cut each class in turn; the boundaries are rounded over all classes so far, so that totals are exact too."""
+    """Class by class, in random order, each sample goes to the part that lags furthest behind its share so far."""
+    shares = fractions.tolist()
+    lag = [0.0] * len(shares)
+    turns = np.empty(len(y), dtype=np.int64)
+    for i in range(len(y)):
+        lag = [behind + share for behind, share in zip(lag, shares, strict=True)]
+        turns[i] = lag.index(max(lag))
+        lag[turns[i]] -= 1.0
+    shuffled = generator.permutation(len(y))
     part = np.empty(len(y), dtype=np.int64)
-    upper = np.cumsum(fractions)
-    upper[-1] = 1.0
-    n_before = 0
-    for label in np.unique(y):
-        members = generator.permutation(np.flatnonzero(y == label))
-        n_after = n_before + len(members)
-        ends = np.rint(upper * n_after).astype(np.int64) - np.rint(upper * n_before).astype(np.int64)
-        part[members] = np.searchsorted(ends, np.arange(len(members)), side="right")
-        n_before = n_after
+    part[shuffled[np.argsort(y[shuffled], kind="stable")]] = turns
     return part
 
 
@@ -102,10 +99,10 @@ def balancing_weights(
 ) -> np.ndarray:
     """Weights (n,) float32 proportional to p(y) p(c) / p(y, c): under them c carries no news of y.
 
-    An attribute of one channel, or one whose joint cells are few (at least 25 known rows per cell of y and all channels),
-    is counted, with Laplace smoothing. Where cells are finer (a colour has 8 × 8 × 8 of them per class), the weight is
-    p(y) / p(y|c), with p(y|c) from a logistic regression on the channels' one-hot classes, or on those and their
-    pairs where that predicts held-out rows better; each row's p(y|c) comes from a fit that did not see the row.
+    An attribute of one channel, or one whose joint cells are few (at least 25 known rows per cell of y and all
+    channels), is counted, with Laplace smoothing. Where cells are finer (a colour has 8 × 8 × 8 of them per class), the
+    weight is p(y) / p(y|c), with p(y|c) from a logistic regression on the channels' one-hot classes, or on those and
+    their pairs where that predicts held-out rows better; each row's p(y|c) comes from a fit that did not see the row.
 
     Args:
         y: Targets (n,) int64.
@@ -120,7 +117,7 @@ def balancing_weights(
         Mean exactly 1 and at most `clip` over known rows (all 1 if clip is 1 or less); 1 where unknown.
 
     References:
-        Kamiran and Calders, "Data preprocessing techniques for classification without discrimination" (2012): reweighing.
+        Kamiran and Calders, "Data preprocessing techniques for classification without discrimination", 2012.
     """
     weights = np.ones(len(y), dtype=np.float64)
     y, c = y[known], c[known]
@@ -195,7 +192,7 @@ def _cross_fitted(
 
 
 def _one_hot(c: np.ndarray, n_c: Sequence[int], pairs: bool) -> np.ndarray:
-    """One-hot classes of each channel (n, Σ n_c), with `pairs` those of each pair of channels too; used columns only."""
+    """One-hot classes of each channel, with `pairs` those of each two channels too; classes that occur only."""
     keys = [c[:, k] for k in range(c.shape[1])]
     if pairs:
         keys += [c[:, i] * n_c[j] + c[:, j] for i in range(c.shape[1]) for j in range(i)]

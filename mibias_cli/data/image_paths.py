@@ -49,7 +49,7 @@ def resolve_paths(table: Table, column: str, root: Path) -> tuple[list[Path], li
     _refuse(
         table,
         outside,
-        f"have a path that leads out of {root}; set data.root to a folder that holds all images, links' targets included",
+        f"have a path that leads out of {root}; set data.root to a folder that holds all images (and links' targets)",
     )
     _refuse(table, missing, f"name a file that does not exist below {root}")
     return paths, names

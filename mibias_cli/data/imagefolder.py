@@ -15,6 +15,8 @@ from mibias_cli.data.image_paths import resolve_paths
 from mibias_cli.data.images import ImageReader
 from mibias_cli.data.inputs import IDENTITY, Transforms
 from mibias_cli.data.tabular import (
+    DEFAULT_COLUMNS,
+    DEFAULT_SPLITS,
     AttributeColumn,
     Columns,
     SplitRule,
@@ -34,8 +36,8 @@ def load_imagefolder(
     root: Path,
     *,
     sidecar: Path,
-    columns: Columns = Columns(),
-    splits: SplitRule = SplitRule(),
+    columns: Columns = DEFAULT_COLUMNS,
+    splits: SplitRule = DEFAULT_SPLITS,
     attributes: Mapping[str, AttributeColumn],
     transforms: Transforms = IDENTITY,
     seed: int = 0,
@@ -122,8 +124,8 @@ def _join(table: Table, column: str, images: list[str], root: Path) -> tuple[Tab
         example = next(iter(row_of))
         raise DataError(
             f"{table.path}: {len(without_row)} of {len(images)} images below {root} have no row: "
-            f"{first_rows(without_row)}; {column!r} must hold paths below the root (it has {example!r}); give each image a "
-            "row, with empty cells where an attribute is not known"
+            f"{first_rows(without_row)}; {column!r} must hold paths below the root (it has {example!r}); "
+            "give each image a row, with empty cells where an attribute is not known"
         )
     present = set(images)
     unused = [f"row {table.row_numbers[row]} ({key})" for key, row in row_of.items() if key not in present]

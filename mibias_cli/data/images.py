@@ -19,14 +19,15 @@ __all__ = ["ImageReader", "load_image"]
 
 _BROKEN = (OSError, EOFError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError)
 _DEEP = ("I;16", "I;16B", "I;16L", "I;16N", "I")
-_GREY = ("1", "L", "LA", "La")
+_GREY = ("1", "L", "LA")
 
 
 def load_image(path: Path, channels: int) -> Tensor:
     """One image as a float32 tensor (channels, H, W) in [0, 1].
 
-    Integer images of 16 bits keep their full depth (divided by 65,535), which 8 bits would throw away from X-rays; float
-    images must lie in [0, 1] already. Alpha is dropped. For one channel, colours are averaged; for three, grey is repeated.
+    Grey images of 16 bits keep their full depth (divided by 65,535), which 8 bits would throw away from X-rays; colour
+    images of 16 bits per channel come at 8 bits, all that Pillow gives; float images must lie in [0, 1] already. Alpha
+    is dropped. For one channel, colours are averaged; for three, grey is repeated.
 
     Args:
         path: The file.

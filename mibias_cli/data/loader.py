@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -42,7 +44,7 @@ def batches(
         batch_size: Samples per batch; the last batch may be smaller, or larger by one.
         epoch: Seeds the order and the augmentation.
         seed: Seeds the order.
-        shuffle: True: training's order and training's transforms. False: the split's order and the evaluation transform.
+        shuffle: True: training's order and transforms. False: the split's order and the evaluation transform.
         num_workers: Processes that read; 0 reads in this one.
         weights: Balancing weights (n,) by attribute, for `Batch.weight`.
         start_step: Skip this many batches: what follows is what would have followed without a break.
@@ -65,7 +67,11 @@ def batches(
         collate_fn=_as_is,
         generator=torch.Generator(),  # else the loader draws its workers' seeds from the global generator
     )
-    for batch in loader:
+    with warnings.catch_warnings():
+        # Python 3.12 warns of any fork beside threads; the workers start no kernel that such threads could hold
+        warnings.filterwarnings("ignore", message=".*fork", category=DeprecationWarning)
+        iterator = iter(loader)
+    for batch in iterator:
         if isinstance(batch, DataError):
             raise batch
         yield batch
@@ -80,10 +86,10 @@ class _Batches(Dataset["Batch | DataError"]):
         self._split = split
         self._positions = positions
         self._epoch = epoch
-        self._weights = {k: torch.from_numpy(np.ascontiguousarray(w)) for k, w in (weights or {}).items()}
-        self._y = torch.from_numpy(np.ascontiguousarray(split.y))
-        self._c = {k: torch.from_numpy(np.ascontiguousarray(c)) for k, c in split.c.items()}
-        self._known = {k: torch.from_numpy(np.ascontiguousarray(v)) for k, v in split.known.items()}
+        self._weights = {k: torch.tensor(w) for k, w in (weights or {}).items()}
+        self._y = torch.tensor(split.y)
+        self._c = {k: torch.tensor(c) for k, c in split.c.items()}
+        self._known = {k: torch.tensor(v) for k, v in split.known.items()}
 
     def __len__(self) -> int:
         return len(self._positions)
@@ -98,7 +104,7 @@ class _Batches(Dataset["Batch | DataError"]):
     def make(self, step: int) -> Batch:
         """The batch itself."""
         positions = self._positions[step]
-        index = torch.from_numpy(positions)
+        index = torch.tensor(positions)
         return Batch(
             x=self._split.reader.read(self._split.rows[positions], self._epoch),
             y=self._y[index],
@@ -118,5 +124,5 @@ def _cut(order: np.ndarray, batch_size: int, drop_last: bool) -> list[np.ndarray
     return cut
 
 
-def _as_is(batch: Batch | DataError) -> Batch | DataError:
+def _as_is(batch: Any) -> Any:
     return batch

@@ -10,7 +10,15 @@ from mibias_cli.data.batch import BiasedData
 from mibias_cli.data.image_paths import resolve_paths
 from mibias_cli.data.images import ImageReader
 from mibias_cli.data.inputs import IDENTITY, Transforms
-from mibias_cli.data.tabular import AttributeColumn, Columns, SplitRule, read_table, require_columns
+from mibias_cli.data.tabular import (
+    DEFAULT_COLUMNS,
+    DEFAULT_SPLITS,
+    AttributeColumn,
+    Columns,
+    SplitRule,
+    read_table,
+    require_columns,
+)
 
 __all__ = ["load_manifest"]
 
@@ -19,8 +27,8 @@ def load_manifest(
     path: Path,
     *,
     root: Path | None = None,
-    columns: Columns = Columns(),
-    splits: SplitRule = SplitRule(),
+    columns: Columns = DEFAULT_COLUMNS,
+    splits: SplitRule = DEFAULT_SPLITS,
     attributes: Mapping[str, AttributeColumn],
     transforms: Transforms = IDENTITY,
     seed: int = 0,

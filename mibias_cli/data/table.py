@@ -12,6 +12,8 @@ from mibias_cli.data.arrays import ArrayReader
 from mibias_cli.data.batch import BiasedData
 from mibias_cli.data.encoding import sorted_names
 from mibias_cli.data.tabular import (
+    DEFAULT_COLUMNS,
+    DEFAULT_SPLITS,
     AttributeColumn,
     Columns,
     SplitRule,
@@ -29,8 +31,8 @@ __all__ = ["encode_features", "load_table"]
 def load_table(
     path: Path,
     *,
-    columns: Columns = Columns(),
-    splits: SplitRule = SplitRule(),
+    columns: Columns = DEFAULT_COLUMNS,
+    splits: SplitRule = DEFAULT_SPLITS,
     attributes: Mapping[str, AttributeColumn],
     features: Sequence[str] | None = None,
     seed: int = 0,

@@ -18,6 +18,8 @@ import pyarrow.parquet as pq
 from mibias_cli.errors import DataError, did_you_mean
 
 __all__ = [
+    "DEFAULT_COLUMNS",
+    "DEFAULT_SPLITS",
     "AttributeColumn",
     "Columns",
     "SplitRule",
@@ -58,6 +60,10 @@ class SplitRule:
     validation: str = "validation"
     audit: str = "test"
     fractions: tuple[float, float, float] = (0.7, 0.1, 0.2)
+
+
+DEFAULT_COLUMNS = Columns()
+DEFAULT_SPLITS = SplitRule()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,9 +202,8 @@ def _read_parquet(path: Path, leave_out: Callable[[str], bool] | None) -> Table:
         raise DataError(f"{path}: cannot be read as Parquet: {error}") from error
     _check_header(path, names)
     columns = {name: _texts(_plain(v) for v in table.column(name).to_pylist()) for name in wanted}
-    text = frozenset(
-        name for name in wanted if not (pa.types.is_integer(t := table.schema.field(name).type) or pa.types.is_floating(t))
-    )
+    types = {name: table.schema.field(name).type for name in wanted}
+    text = frozenset(n for n, t in types.items() if not (pa.types.is_integer(t) or pa.types.is_floating(t)))
     return Table(path=path, columns=columns, row_numbers=np.arange(1, table.num_rows + 1), text=text)
 
 
