@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     import numpy as np
 
     from mibias_cli.backbone.catalogue import Backbone
-    from mibias_cli.backbone.extractor import Extractor
     from mibias_cli.data.batch import Attribute, BiasedData, Split
     from mibias_cli.data.inputs import Transforms
     from mibias_cli.estimators.protocol import EstimatorSpec
@@ -128,7 +127,7 @@ def build_backbone(recipe: Recipe, data: BiasedData, *, offline: bool) -> Backbo
     from mibias_cli.backbone.catalogue import create_backbone
 
     section = recipe.backbone
-    return create_backbone(
+    backbone = create_backbone(
         section.name,
         weights=section.weights,
         options=dict(section.options),
@@ -137,8 +136,8 @@ def build_backbone(recipe: Recipe, data: BiasedData, *, offline: bool) -> Backbo
         input_shape=data.input_shape,
         offline=offline,
         seed=recipe.seed,
-        licence=section.licence,
     )
+    return backbone if section.licence is None else replace(backbone, licence=section.licence)
 
 
 def build_model(recipe: Recipe, assembly: Assembly) -> TaskModel:
@@ -153,16 +152,17 @@ def build_model(recipe: Recipe, assembly: Assembly) -> TaskModel:
     from mibias_cli.training.model import TaskModel
 
     section = recipe.representation
+    extractor = Extractor(
+        copy.deepcopy(assembly.backbone.module),
+        assembly.backbone.n_features,
+        bottleneck=section.bottleneck,
+        layers=section.layers,
+        pool=section.pool,
+        seed=recipe.seed,
+    )
     with scoped_torch_rng():
-        torch.manual_seed(derive_seed(recipe.seed, "model"))
-        extractor: Extractor = Extractor(
-            copy.deepcopy(assembly.backbone.module),
-            assembly.backbone.n_features,
-            bottleneck=section.bottleneck,
-            layers=section.layers,
-            pool=section.pool,
-        )
-        head = TargetHead(extractor.n_features, len(assembly.data.class_names))
+        torch.manual_seed(derive_seed(recipe.seed, "head"))
+        head = TargetHead(extractor.features_dim, len(assembly.data.class_names))
     return TaskModel(extractor, head, section.layers)
 
 
@@ -201,7 +201,9 @@ def _split_weights(recipe: Recipe, data: BiasedData, split: Split) -> dict[str, 
     def weigh(chosen: list[str]) -> np.ndarray:
         c = np.concatenate([classes[n] for n in chosen], axis=1)
         known = np.logical_and.reduce([split.known[n] for n in chosen])
-        return balancing_weights(split.y, c, known, clip=recipe.debias.balance_clip, seed=recipe.seed)
+        n_c = [k for n in chosen for k in data.attributes[n].n_classes]
+        clip, n_y = recipe.debias.balance_clip, len(data.class_names)
+        return balancing_weights(split.y, c, known, n_y=n_y, n_c=n_c, clip=clip, seed=recipe.seed)
 
     weights = {name: weigh([name]) for name in names}
     weights[TASK_WEIGHT] = weights[names[0]] if len(names) == 1 else weigh(names)
@@ -281,7 +283,6 @@ def _estimator_spec(recipe: Recipe, attribute: Attribute, z_width: int) -> Estim
 
 
 def _monitor_spec(spec: EstimatorSpec) -> EstimatorSpec:
-    from dataclasses import replace
     from functools import partial
 
     from mibias_cli.heads.attribute import AttributeHead

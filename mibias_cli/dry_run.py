@@ -43,7 +43,7 @@ def dry_run(recipe: Recipe, *, offline: bool, progress: Progress) -> dict[str, A
     with TemporaryDirectory() as folder, RunLog(Path(folder)) as run_log:
         trainer = make_stage(recipe, assembly, Path(folder), fabric, model, run_log, progress, name="debias")
         seconds = _time_steps(trainer, data, recipe)
-    steps = recipe.training.epochs * n_batches(data.train, recipe.training.batch_size, shuffle=True)
+    steps = recipe.training.epochs * n_batches(data.train, recipe.training.batch_size)
     original = recipe.original.epochs if recipe.original else 0
     return {
         "splits": {s.name: len(s) for s in (data.train, data.validation, data.audit)},

@@ -11,7 +11,7 @@ from typing import Any
 
 from mibias_cli import build
 from mibias_cli.audit_run import AuditTarget, audit_target
-from mibias_cli.backbone.trainable import parameter_groups, set_training_mode
+from mibias_cli.backbone.trainable import parameter_groups
 from mibias_cli.errors import MibiasError, RunError
 from mibias_cli.export.export import load_export, write_export
 from mibias_cli.progress import Progress
@@ -79,8 +79,7 @@ def train(
     progress.stage("loading data and backbone")
     fabric = make_fabric(recipe.training.device, recipe.training.precision, deterministic=recipe.training.deterministic)
     assembly = build.assemble(recipe, offline=offline)
-    for line in assembly.backbone.notes:
-        progress.note(line)
+    _tell(assembly, progress)
     if checkpoint is None:
         write_environment(run, device=str(fabric.device))
     _train_stages(recipe, assembly, run, fabric, checkpoint, progress)
@@ -89,6 +88,17 @@ def train(
         recipe, assembly, run, run / "export", recipe.export.formats, progress, overwrite=resume is not None
     )
     return TrainedRun(folder=run, report=evaluated.report, export=exported)
+
+
+def _tell(assembly: build.Assembly, progress: Progress) -> None:
+    for note in assembly.data.notes:
+        progress.note(note)
+    report = assembly.backbone.load_report
+    if report is not None:
+        for note in report.notes():
+            progress.note(note)
+        for warning in report.warnings():
+            progress.warn(warning)
 
 
 def _train_stages(
@@ -138,6 +148,7 @@ def make_stage(
         learning_rate=settings.learning_rate,
         layer_decay=section.layer_decay,
         weight_decay=settings.weight_decay,
+        batchnorm_frozen=section.freeze_batchnorm,
     )
     groups.append(
         {"params": list(model.head.parameters()), "lr": settings.learning_rate, "weight_decay": settings.weight_decay}
@@ -146,10 +157,6 @@ def make_stage(
     width = z_width(model, assembly.data.input_shape)
     debiaser = None if plain else build.build_debiaser(recipe, assembly.data, width, fabric.device)
     weights = {"train": {}, "validation": {}} if debiaser is None else build.build_weights(recipe, assembly.data)
-
-    def training_mode() -> None:
-        model.train()
-        set_training_mode(model.extractor, freeze_batchnorm=section.freeze_batchnorm)
 
     return StageTrainer(
         stage=name,
@@ -160,7 +167,6 @@ def make_stage(
         data=assembly.data,
         weights=weights,
         settings=settings,
-        training_mode=training_mode,
         run=run,
         out_path=original_path(run) if plain else best_path(run),
         run_log=run_log,

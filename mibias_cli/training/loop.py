@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -70,7 +70,6 @@ class StageTrainer:
         data: The data; only train and validation are read.
         weights: Balancing weights of the splits `train` and `validation`, by attribute and TASK_WEIGHT.
         settings: Optimisation.
-        training_mode: Puts the extractor into training mode, frozen parts excepted.
         out_path: Where the stage's chosen weights go.
     """
 
@@ -82,7 +81,6 @@ class StageTrainer:
     data: BiasedData
     weights: Mapping[str, Mapping[str, np.ndarray]]
     settings: OptimSettings
-    training_mode: Callable[[], None]
     run: Path
     out_path: Path
     run_log: RunLog
@@ -93,7 +91,7 @@ class StageTrainer:
 
     def __post_init__(self) -> None:
         self._task_weighted = self.debiaser is not None and self.debiaser.settings.balance in ("task", "both")
-        self._n_batches = n_batches(self.data.train, self.settings.batch_size, shuffle=True)
+        self._n_batches = n_batches(self.data.train, self.settings.batch_size)
         optimizers = [make_optimizer(self.settings, self.groups)]
         if self.debiaser is not None and self.debiaser.settings.gradients == "released":
             optimizers.append(make_optimizer(self.settings, self.groups))
@@ -130,7 +128,7 @@ class StageTrainer:
     def try_step(self, batch: Batch, step: int) -> None:
         """One step of the first epoch on a batch, logged nowhere and saved nowhere: what a dry run does."""
         self._started = time.monotonic()
-        self.training_mode()
+        self.model.train()
         with scoped_torch_rng(self.fabric.device):
             self._step(0, step, batch.to(self.fabric.device), self._fresh_stream(step))
 
@@ -138,7 +136,7 @@ class StageTrainer:
 
     def _epoch(self, epoch: int) -> None:
         start = self._position.step_in_epoch
-        self.training_mode()
+        self.model.train()
         if start == 0:
             self._opening_critic_pass(epoch)
         fresh = self._fresh_stream(epoch * self._n_batches + start)

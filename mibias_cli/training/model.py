@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from mibias_cli.backbone.extractor import evaluating
+
 __all__ = ["TaskModel", "z_width"]
 
 
@@ -45,10 +47,7 @@ class TaskModel(nn.Module):
 @torch.no_grad()
 def z_width(model: TaskModel, input_shape: Sequence[int]) -> int:
     """Width of z for inputs of a shape (without the batch); leaves the model as it found it."""
-    modes = {name: module.training for name, module in model.named_modules()}
-    model.eval()
     parameter = next(model.parameters())
-    width = int(model(torch.zeros(2, *input_shape, device=parameter.device, dtype=parameter.dtype))["z"].shape[1])
-    for name, module in model.named_modules():
-        module.training = modes[name]
-    return width
+    x = torch.zeros(2, *input_shape, device=parameter.device, dtype=parameter.dtype)
+    with evaluating(model):
+        return int(model(x)["z"].shape[1])
