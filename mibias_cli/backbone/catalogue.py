@@ -92,7 +92,13 @@ def create_backbone(
     weights = _rooted(weights, root)
     if name in BUILT_IN:
         return _built_in(
-            name, weights, dict(options or {}), channels=channels, input_size=input_size, input_shape=input_shape, seed=seed
+            name,
+            weights,
+            dict(options or {}),
+            channels=channels,
+            input_size=input_size,
+            input_shape=input_shape,
+            seed=seed,
         )
     source = find_source(name, weights, offline=offline)
     module, arguments, report = build_timm(
@@ -127,7 +133,9 @@ def _built_in(
     seed: int,
 ) -> Backbone:
     if weights == "pretrained" or weights.startswith(HUB):
-        raise BackboneError(f"backbone {name}: has no pretrained weights; set weights to none, a file or local-dir:FOLDER")
+        raise BackboneError(
+            f"backbone {name}: has no pretrained weights; set weights to none, a file or local-dir:FOLDER"
+        )
     if name == "mlp":
         if input_shape is None or len(input_shape) != 1:
             raise BackboneError(f"backbone mlp: takes vectors, the data give inputs of shape {input_shape}")
@@ -139,7 +147,9 @@ def _built_in(
     report = None
     if weights != "none":
         is_folder = weights.startswith(LOCAL)
-        report = load_weights(module, weights_file_of(Path(weights.removeprefix(LOCAL))) if is_folder else Path(weights))
+        report = load_weights(
+            module, weights_file_of(Path(weights.removeprefix(LOCAL))) if is_folder else Path(weights)
+        )
     data_config = {"input_size": shape} if name == "digit_cnn" else {}
     return Backbone(
         name=name,
@@ -163,11 +173,12 @@ def build_built_in(name: str, arguments: Mapping[str, Any], *, seed: int = 0) ->
     Raises:
         BackboneError: An option that it does not take, or a value that it cannot have.
     """
-    known = [p for p in inspect.signature(BUILT_IN[name]).parameters]
+    known = list(inspect.signature(BUILT_IN[name]).parameters)
     for key in arguments:
         if key not in known:
             raise BackboneError(
-                f"backbone.options.{key}: {name} has no such option{did_you_mean(key, known)}; it has {', '.join(known)}"
+                f"backbone.options.{key}: {name} has no such option{did_you_mean(key, known)}; "
+                f"it has {', '.join(known)}"
             )
     with torch.random.fork_rng(devices=[]):
         torch.random.default_generator.manual_seed(seed)

@@ -70,7 +70,9 @@ def embed(
     for name in layers:
         if name not in extractor.inner_layers:
             taps = ", ".join(extractor.inner_layers) or "none"
-            raise BackboneError(f"layer '{name}' is not tapped{did_you_mean(name, extractor.inner_layers)}; taps: {taps}")
+            raise BackboneError(
+                f"layer '{name}' is not tapped{did_you_mean(name, extractor.inner_layers)}; taps: {taps}"
+            )
     part = split if rows is None else _at(split, np.asarray(rows, dtype=np.int64))
     device = torch.device(device)
     extractor.to(device)
@@ -125,8 +127,8 @@ def _at(split: Split, positions: np.ndarray) -> Split:
 
 
 def _nothing(extractor: Extractor, layers: Sequence[str]) -> Embedded:
-    features = np.zeros((0, extractor.features_dim), dtype=np.float32)
-    backbone_features = np.zeros((0, extractor.n_features), dtype=np.float32)
     return Embedded(
-        features=features, backbone_features=backbone_features, taps={name: np.zeros((0, 0), np.float32) for name in layers}
+        features=np.zeros((0, extractor.features_dim), dtype=np.float32),
+        backbone_features=np.zeros((0, extractor.n_features), dtype=np.float32),
+        taps={name: np.zeros((0, 0), dtype=np.float32) for name in layers},
     )

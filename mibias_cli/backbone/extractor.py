@@ -24,7 +24,7 @@ class Representation:
     """What an extractor gives for a batch.
 
     Args:
-        features: The representation (n, features_dim): the bottleneck's output where there is one, else the pooled features.
+        features: The representation (n, features_dim): the bottleneck's output, or the pooled features.
         backbone_features: The backbone's pooled features (n, n_features).
         taps: Inner layers by name, each (n, d): flattened or pooled.
     """
@@ -38,8 +38,8 @@ class Extractor(nn.Module):
     """A backbone, an optional bottleneck on its pooled features, and taps at inner layers.
 
     Which layer is penalised decides whether debiasing succeeds: the last layer must keep the target and with it what
-    the target tells of the bias, an earlier map need not. Inner maps are taken whole (`pool="none"`) or pooled over space
-    or tokens. Pooling has to know where channels are: in a map (n, a, b, c) they come last where a = b ≠ c, at
+    the target tells of the bias, an earlier map need not. Inner maps are taken whole (`pool="none"`) or pooled over
+    space or tokens. Pooling has to know where channels are: in a map (n, a, b, c) they come last where a = b ≠ c, at
     position 1 where b = c ≠ a, and else where the model says (`output_fmt`, NCHW by default); of (n, T, C) tokens
     are at position 1. Of a tuple the first tensor is taken.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from torch import Tensor, nn
 
@@ -40,7 +41,7 @@ class MLP(nn.Module):
         if not 0 <= dropout < 1:
             raise ValueError(f"dropout is {dropout}, it must lie in [0, 1)")
         self.num_features = features
-        for i, (n_in, n_out) in enumerate(zip(widths[:-1], widths[1:], strict=True), start=1):
+        for i, (n_in, n_out) in enumerate(pairwise(widths), start=1):
             self.add_module(f"fc{i}", nn.Linear(n_in, n_out))
             self.add_module(f"relu{i}", nn.ReLU())
             if dropout and i < len(widths) - 1:

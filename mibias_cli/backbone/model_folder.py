@@ -20,10 +20,11 @@ from mibias_cli.errors import BackboneError
 __all__ = ["CONFIG", "WEIGHTS", "portable_state", "read_built_in_arguments", "read_model_folder", "write_model_folder"]
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
-_LEFT_OUT = frozenset(
-    # where the base weights came from, and what is true of them or of their classifier alone
-    "url file state_dict hf_hub_id hf_hub_filename source custom_load label_offset label_names label_descriptions "
-    "test_input_size min_input_size test_crop_pct pool_size test_pool_size architecture".split()
+# where the base weights came from, and what is true of them or of their classifier alone
+_LEFT_OUT = (
+    *("url", "file", "state_dict", "hf_hub_id", "hf_hub_filename", "source", "custom_load", "architecture"),
+    *("label_offset", "label_names", "label_descriptions", "pool_size"),
+    *("test_input_size", "min_input_size", "test_crop_pct", "test_pool_size"),
 )
 
 

@@ -88,7 +88,13 @@ def find_source(name: str, weights: str, *, offline: bool) -> TimmSource:
 
 
 def build_timm(
-    source: TimmSource, *, options: Mapping[str, Any], channels: int | None, input_size: int | None, offline: bool, seed: int
+    source: TimmSource,
+    *,
+    options: Mapping[str, Any],
+    channels: int | None,
+    input_size: int | None,
+    offline: bool,
+    seed: int,
 ) -> tuple[nn.Module, dict[str, Any], LoadReport | None]:
     """Build the model without its classifier, and load its weights.
 
@@ -123,9 +129,8 @@ def input_config(pretrained_cfg: Mapping[str, Any], *, channels: int | None, inp
 
     With another number of channels than timm's, mean and std are their means over timm's channels, as in timm.
     """
-    config = dict(resolve_data_config({}, pretrained_cfg=dict(pretrained_cfg))) if pretrained_cfg else resolve_data_config(
-        {"img_size": 224}
-    )
+    cfg = dict(pretrained_cfg)
+    config = dict(resolve_data_config({} if cfg else {"img_size": 224}, pretrained_cfg=cfg))
     c, height, width = config["input_size"]
     c = channels or c
     config["input_size"] = (c, input_size or height, input_size or width)
@@ -238,8 +243,7 @@ def _from_hub(name: str, weights: str, *, offline: bool) -> TimmSource:
             raise BackboneError(
                 f"{weights}: not in the cache, and --offline forbids fetching it.\n{_how_to_get(source)}"
             )
-        found = _from_folder(name if not name.startswith(HUB) else LOCAL, weights, Path(cached).parent)
-        return found
+        return _from_folder(LOCAL if name.startswith(HUB) else name, weights, Path(cached).parent)
     try:
         cfg, architecture, model_args = load_model_config_from_hf(weights.removeprefix(HUB))
     except Exception as error:  # network errors come in as many classes as there are HTTP libraries
@@ -262,7 +266,9 @@ def _check_same(name: str, architecture: str, where: str) -> None:
     if not is_model(architecture):
         raise BackboneError(f"{where}: its architecture '{architecture}' is unknown to timm {timm.__version__}")
     if not name.startswith((LOCAL, HUB)) and name.partition(".")[0] != architecture:
-        raise BackboneError(f"{where}: holds a {architecture}, backbone.name is {name}; set backbone.name: {architecture}")
+        raise BackboneError(
+            f"{where}: holds a {architecture}, backbone.name is {name}; set backbone.name: {architecture}"
+        )
 
 
 def _check_name(name: str) -> None:

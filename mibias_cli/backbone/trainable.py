@@ -29,8 +29,8 @@ def parameter_groups(
     """Optimizer groups of the extractor: frozen stages left out, earlier stages at smaller learning rates.
 
     A stage s of S stages learns at learning_rate · layer_decay^(S − 1 − s); the bottleneck is at the full rate.
-    Stages are timm's own coarse layer groups where the model declares them (`group_matcher`), else its top-level modules in
-    order. Biases, norm weights and what the model lists in `no_weight_decay` get no weight decay.
+    Stages are timm's own coarse layer groups where the model declares them (`group_matcher`), else its top-level
+    modules in order. Biases, norm weights and what the model lists in `no_weight_decay` get no weight decay.
 
     Args:
         extractor: Its `requires_grad` flags and its training mode are set as `choose_trainable` does.
@@ -140,7 +140,9 @@ def _trained_prefixes(backbone: nn.Module, train: Trained) -> tuple[str, ...]:
                 f"its stages are {', '.join(stage_names(backbone))} (or inner ones, as in layer1.0)"
             )
         if not any(_below(p, (name,)) for p in parameters):
-            raise BackboneError(f"backbone.train: '{name}' holds no parameters; take one of {', '.join(stage_names(backbone))}")
+            raise BackboneError(
+                f"backbone.train: '{name}' holds no parameters; take one of {', '.join(stage_names(backbone))}"
+            )
     return tuple(names)
 
 

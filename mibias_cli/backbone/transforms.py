@@ -76,7 +76,7 @@ def _from_config(config: Mapping[str, Any], *, augment: bool) -> Transforms:
     evaluate = ImageTransform(_steps(create_transform(**arguments, is_training=False), config["mean"]))
     train = evaluate
     if augment:
-        augmented = create_transform(**arguments, is_training=True, color_jitter=None)
+        augmented = create_transform(**arguments, is_training=True, color_jitter=0.0)
         train = ImageTransform(_steps(augmented, config["mean"]))
     return Transforms(
         train=train,

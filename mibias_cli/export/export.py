@@ -66,8 +66,8 @@ def write_export(
 ) -> Exported:
     """Export an extractor: a folder that timm loads by itself, with heads, model card and report beside the weights.
 
-    Everything is written to a hidden folder next to the wanted one, reloaded from there and compared; it takes its name only
-    when features are the same, so that a folder of that name is always a whole and checked export.
+    Everything is written to a hidden folder next to the wanted one, reloaded from there and compared; it takes its name
+    only when features are the same, so that a folder of that name is always a whole and checked export.
 
     Args:
         folder: Where; its parent is made if need be.
@@ -157,7 +157,8 @@ def _reload_and_compare(folder: Path, extractor: Extractor, head: nn.Module | No
         difference = float((a - b).abs().max()) if a.shape == b.shape and a.numel() else float(a.shape != b.shape)
         if not difference <= TOLERANCE:
             raise ExportError(
-                f"export: {what} differ by {difference:.3g} after reloading (allowed are {TOLERANCE:g}); nothing was written"
+                f"export: {what} differ by {difference:.3g} after reloading (allowed are {TOLERANCE:g}); "
+                "nothing was written"
             )
         largest = max(largest, difference)
     return largest

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -114,7 +115,10 @@ def load_heads(extractor: Extractor, info: ExportInfo, folder: Path) -> TargetHe
     path = folder / HEADS
     if not path.is_file():
         raise ExportError(f"{folder}: {HEADS} is missing, {INFO} says that it holds bottleneck or head")
-    state = load_file(path)
+    try:
+        state = load_file(path)
+    except SafetensorError as error:
+        raise ExportError(f"{path}: not a readable safetensors file ({error})") from error
     head = TargetHead(info.features_dim, len(info.class_names)).eval() if info.has_head else None
     for part, module in (("bottleneck", extractor.bottleneck), ("head", head)):
         if module is None:

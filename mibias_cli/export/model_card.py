@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,7 +11,7 @@ from mibias_cli.export.heads_file import HEADS, ExportInfo
 
 __all__ = ["model_card"]
 
-_TIMM_CODE = '''```python
+_TIMM_CODE = """```python
 import timm
 import torch
 
@@ -20,16 +21,17 @@ transform = timm.data.create_transform(**config, is_training=False)
 with torch.no_grad():
     features = model(transform(image)[None])  # (1, {n_features}); image: a PIL image{mode}
 {bottleneck}```
-'''
+"""
 
-_BOTTLENECK_CODE = '''
+_BOTTLENECK_CODE = """
 from safetensors.torch import load_file
 
 heads = load_file("PATH/TO/THIS/FOLDER/heads.safetensors")
-representation = torch.relu(features @ heads["bottleneck.0.weight"].T + heads["bottleneck.0.bias"])  # (1, {features_dim})
-'''
+weight, bias = heads["bottleneck.0.weight"], heads["bottleneck.0.bias"]
+representation = torch.relu(features @ weight.T + bias)  # (1, {features_dim})
+"""
 
-_MIBIAS_CODE = '''```python
+_MIBIAS_CODE = """```python
 from pathlib import Path
 
 from mibias_cli.export.load import load_export
@@ -37,7 +39,7 @@ from mibias_cli.export.load import load_export
 loaded = load_export(Path("PATH/TO/THIS/FOLDER"))
 features = loaded.extractor(inputs).features  # (n, {features_dim}); inputs: (n, {shape})
 ```
-'''
+"""
 
 
 def model_card(info: ExportInfo, *, report: Mapping[str, Any] | None, formats: tuple[str, ...]) -> str:
@@ -54,7 +56,7 @@ def model_card(info: ExportInfo, *, report: Mapping[str, Any] | None, formats: t
         _summary(info),
         "## How to load it\n",
         _code(info),
-        *(["`model.onnx` gives the same features: input `input`, output `features`, any batch size.\n"] if "onnx" in formats else []),
+        *([_onnx(info)] if "onnx" in formats else []),
         "## What was measured\n",
         _measured(info, report),
         "## Which figures belong to which features\n",
@@ -69,7 +71,7 @@ def _front_matter(info: ExportInfo) -> str:
     is_timm = info.kind == "timm"
     lines = [
         "---",
-        f"license: {info.licence or 'unknown'}",
+        f"license: {json.dumps(info.licence) if info.licence else 'unknown'}",
         f"library_name: {'timm' if is_timm else 'mibias'}",
         *(["pipeline_tag: image-feature-extraction"] if len(info.input_shape) == 3 else []),
         "tags:",
@@ -85,8 +87,8 @@ def _front_matter(info: ExportInfo) -> str:
 def _summary(info: ExportInfo) -> str:
     classes = f", for a task with the classes {', '.join(info.class_names)}" if info.class_names else ""
     return (
-        f"A feature extractor ({info.architecture}, {info.n_features} features) that was trained to tell less of a bias "
-        f"attribute{classes}. Penalised in training: {_listed(info.layers)}"
+        f"A feature extractor ({info.architecture}, {info.n_features} features) that was trained to tell less of a "
+        f"bias attribute{classes}. Penalised in training: {_listed(info.layers)}"
         f"{f' (inner maps: {_pooling(info)})' if _inner(info) else ''}. Written by mibias {info.mibias_version}.\n"
     )
 
@@ -100,12 +102,17 @@ def _code(info: ExportInfo) -> str:
     return _TIMM_CODE.format(n_features=info.n_features, bottleneck=bottleneck, mode=mode)
 
 
+def _onnx(info: ExportInfo) -> str:
+    what = "the same features" if info.bottleneck is None else "the representation, bottleneck included"
+    return f"`model.onnx` gives {what}: input `input`, output `features`, any batch size.\n"
+
+
 def _measured(info: ExportInfo, report: Mapping[str, Any] | None) -> str:
     if report is None:
         return "This folder was exported without an audit.\n"
     from mibias_cli.report.markdown import leakage_table
 
-    place = "The whole report is in `report/` where it was kept. Leakage is a lower bound, by fresh probes on held-out data.\n"
+    place = "Leakage is a lower bound, measured by fresh probes on held-out data; the whole report is in `report/`.\n"
     return f"{leakage_table(report)}\n\n{place}"
 
 
@@ -113,17 +120,19 @@ def _belonging(info: ExportInfo) -> str:
     gives = "`timm.create_model` gives" if info.kind == "timm" else "`model.safetensors` gives"
     lines = []
     if info.bottleneck is None:
-        lines.append(f"The figures above belong to the pooled features ({info.n_features} wide), which is what {gives}.")
+        lines.append(
+            f"The report's figures belong to the pooled features ({info.n_features} wide), which is what {gives}."
+        )
     else:
         lines.append(
-            f"The figures above belong to the bottleneck's output ({info.features_dim} wide): a linear layer and ReLU, in "
-            f"`{HEADS}`, on the backbone's pooled features. What {gives} are those pooled features ({info.n_features} wide), "
-            "before the bottleneck: they may leak more, and the figures above do not hold for them; see `report/` for theirs."
+            f"The report's figures belong to the bottleneck's output ({info.features_dim} wide): a linear layer and "
+            f"ReLU, in `{HEADS}`, on the backbone's pooled features. What {gives} are those pooled features "
+            f"({info.n_features} wide), before the bottleneck: they may leak more, and the headline figures do not hold for them."
         )
     if _inner(info):
         lines.append(
-            f"The penalty acted on {_listed(_inner(info))} inside the backbone, {_pooling(info)}. The figures above are not of "
-            "those layers, but of the features that leave the extractor."
+            f"The penalty acted on {_listed(_inner(info))} inside the backbone, {_pooling(info)}. "
+            "The report's figures are not of those layers, but of the features that leave the extractor."
         )
     if info.has_head:
         lines.append(f"The task head ({len(info.class_names)} classes) is in `{HEADS}` too, as `head.linear`.")
@@ -134,7 +143,7 @@ def _licence(info: ExportInfo) -> str:
     base = {"none": "Weights drawn at random: trained from scratch."}.get(
         info.base_weights, f"Training started from `{info.base_weights}`."
     )
-    licence = f"Licence of the base weights: {info.licence}." if info.licence else "The licence of the base weights is not known."
+    licence = f"Licence of the base weights: {info.licence}." if info.licence else "Their licence is not known."
     return f"{base} {licence}\n\nsha256 over the backbone's weights: `{info.fingerprint}`\n"
 
 

@@ -70,7 +70,9 @@ def write_onnx(extractor: Extractor, sample_inputs: Tensor, folder: Path) -> flo
             )
     except Exception as error:  # the exporter's errors are of many classes, all mean the same to the user
         reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-        raise ExportError(f"onnx: torch cannot write this model as ONNX ({reason}); leave onnx out of export.formats") from error
+        raise ExportError(
+            f"onnx: torch cannot write this model as ONNX ({reason}); leave onnx out of export.formats"
+        ) from error
     finally:
         logger.setLevel(level)
     return max(_difference(module, path, sample_inputs), _difference(module, path, sample_inputs[:1]))
@@ -96,5 +98,7 @@ def _difference(module: nn.Module, path: Path, x: Tensor) -> float:
     scale = max(float(wanted.abs().max()), torch.finfo(torch.float32).tiny)
     difference = float((given - wanted).abs().max()) / scale
     if not difference <= TOLERANCE:
-        raise ExportError(f"onnx: features differ from torch's by {difference:.2g} of their largest value, allowed are {TOLERANCE:g}")
+        raise ExportError(
+            f"onnx: features differ from torch's by {difference:.2g} of their largest value, allowed are {TOLERANCE:g}"
+        )
     return difference
