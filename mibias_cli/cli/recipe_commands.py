@@ -16,7 +16,7 @@ recipes_app = typer.Typer(help="The recipes that come with mibias.", no_args_is_
 
 
 def validate(
-    recipes: Annotated[list[Path], typer.Argument(metavar="RECIPE...", help="Recipes to check.")],
+    recipes: Annotated[list[Path], typer.Argument(metavar="RECIPE", help="Recipes to check.")],
     overrides: SetOption = None,
 ) -> None:
     """Check recipes without running them.

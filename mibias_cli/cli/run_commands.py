@@ -62,13 +62,13 @@ def train(
         raise typer.BadParameter("name a RECIPE to train, or a run to --resume")
     settings = _overrides(overrides, seed=seed, device=device, precision=precision)
     loaded = _load(recipe, resume, settings)
+    if dry_run:
+        _dry_run(loaded, offline)
+        return
     from mibias_cli import workflow
 
+    started = time.time()
     with shown_progress() as progress:
-        if dry_run:
-            typer.echo(json.dumps(workflow.dry_run(loaded, offline=offline, progress=progress), indent=2))
-            return
-        started = time.time()
         try:
             run = workflow.train(
                 loaded, out=out, resume=resume, overwrite=overwrite, offline=offline, progress=progress
@@ -134,6 +134,15 @@ def export(
     with shown_progress() as progress:
         folder = workflow.export(run, out=out, formats=names, offline=offline, progress=progress)
     typer.echo(f"exported to {folder}", err=True)
+
+
+def _dry_run(recipe: Recipe, offline: bool) -> None:
+    """What a run would do, as JSON on stdout."""
+    from mibias_cli import dry_run
+
+    with shown_progress() as progress:
+        findings = dry_run.dry_run(recipe, offline=offline, progress=progress)
+    typer.echo(json.dumps(findings, indent=2))
 
 
 def _overrides(given: Sequence[str] | None, **options: Any) -> list[str]:

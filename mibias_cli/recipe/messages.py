@@ -19,6 +19,8 @@ Fault = tuple[YamlPath, str]
 """A place in the recipe and what is wrong there."""
 
 _WANTED = {
+    "number_expected": "a number",
+    "whole_number_expected": "a whole number",
     "int_type": "a whole number",
     "int_parsing": "a whole number",
     "int_from_float": "a whole number",
@@ -70,14 +72,11 @@ def _fault(error: ErrorDetails, data: Mapping[str, Any]) -> Fault:
         return path, str(context["error"])
     if kind == "string_pattern_mismatch":
         return path, f"must be letters, digits, '.', '_' and '-', a letter or digit first; not {_show(given)}"
-    return path, _wanted(kind, given, context, path, data) or f"{error['msg']}, not {_show(given)}"
+    return path, _wanted(kind, given, context) or f"{error['msg']}, not {_show(given)}"
 
 
-def _wanted(kind: str, given: Any, context: Mapping[str, Any], path: YamlPath, data: Mapping[str, Any]) -> str | None:
+def _wanted(kind: str, given: Any, context: Mapping[str, Any]) -> str | None:
     """`must be …, not …` for wrong types and values out of range."""
-    if kind == "number_expected":
-        field = field_at(path, data)
-        kind = "int_type" if field is not None and "int" in str(field.annotation) else "float_type"
     if kind in _LIMITS:
         words, key = _LIMITS[kind]
         return f"must be {words} {context[key]:g}, not {_show(given)}"

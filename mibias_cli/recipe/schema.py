@@ -10,8 +10,23 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import BeforeValidator, Field, field_validator
+
+from mibias_cli.recipe.values import (
+    Flag,
+    FormatName,
+    Fraction,
+    Integer,
+    NonNegative,
+    Number,
+    Positive,
+    ProbeName,
+    Rate,
+    Section,
+    Text,
+    Whole,
+    text_of_number,
+)
 
 __all__ = [
     "DATA_SOURCES",
@@ -38,41 +53,6 @@ __all__ = [
 ]
 
 
-class Section(BaseModel):
-    """Base of every section: frozen, unknown keys are errors, and an empty section means its defaults."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), allow_inf_nan=False)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _empty_means_defaults(cls, value: Any) -> Any:
-        return {} if value is None else value
-
-
-def _no_text(value: Any) -> Any:
-    """Refuse what pydantic would convert to a number: a quoted "5" or a `true` in a recipe is a mistake."""
-    if isinstance(value, str | bool):
-        raise PydanticCustomError("number_expected", "a number is expected")
-    return value
-
-
-def _text_of_number(value: Any) -> Any:
-    """Column names and split values may look like numbers: `train: 0` means the text `0` of a CSV file."""
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
-
-
-Number = BeforeValidator(_no_text)
-Integer = Annotated[int, Number]
-Positive = Annotated[int, Field(gt=0), Number]
-Rate = Annotated[float, Field(gt=0), Number]
-NonNegative = Annotated[float, Field(ge=0), Number]
-Fraction = Annotated[float, Field(gt=0, lt=1), Number]
-Flag = Annotated[bool, Field(strict=True)]
-Text = Annotated[str, BeforeValidator(_text_of_number)]
-ProbeName = Literal["logistic", "quadratic", "mlp", "gradient_boosting"]
-FormatName = Literal["safetensors", "onnx"]
-
-
 # --- data -----------------------------------------------------------------------------------------------------------
 
 
@@ -83,7 +63,7 @@ class AttributeSection(Section):
     kind: Literal["categorical", "continuous"] = Field(
         "categorical", description="categorical: any value is a class; continuous: a number."
     )
-    bins: Annotated[int, Field(ge=2), Number] = Field(
+    bins: Annotated[int, Field(ge=2), Whole] = Field(
         8, description="Continuous only: quantile bins for attribute heads and probes (edges from the training split)."
     )
 
@@ -336,11 +316,11 @@ class TrainingSection(Section):
         None, description="Decay per step of a moving average of the weights, which is evaluated and exported."
     )
     augment: Flag = Field(False, description="timm's training transforms (crop, flip) in place of the evaluation ones.")
-    precision: Annotated[Literal["32", "64", "bf16", "16"], BeforeValidator(_text_of_number)] = Field(
+    precision: Annotated[Literal["32", "64", "bf16", "16"], BeforeValidator(text_of_number)] = Field(
         "32", description="Floating-point precision (mixed for bf16 and 16)."
     )
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where to train.")
-    num_workers: Annotated[int, Field(ge=0), Number] = Field(0, description="Processes that read data.")
+    num_workers: Annotated[int, Field(ge=0), Whole] = Field(0, description="Processes that read data.")
     deterministic: Flag = Field(False, description="Deterministic kernels on the GPU (the CPU has no others).")
     log_every_steps: Positive = Field(50, description="Steps between two records of metrics.jsonl.")
     checkpoint_every_steps: Positive | None = Field(
@@ -385,7 +365,7 @@ class Recipe(Section):
 
     version: Literal[1] = Field(description="Version of the recipe format.")
     name: str = Field("run", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="Name of the folder below runs/.")
-    seed: Annotated[int, Field(ge=0, lt=2**31), Number] = Field(0, description="Seed of all but the colours.")
+    seed: Annotated[int, Field(ge=0, lt=2**31), Whole] = Field(0, description="Seed of all but the colours.")
     data: DataSection
     backbone: BackboneSection
     representation: RepresentationSection = RepresentationSection()

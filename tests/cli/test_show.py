@@ -1,0 +1,78 @@
+"""The report on the terminal: before → after, in words and in a table."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import pytest
+
+from mibias_cli.cli.show import plain_table, report_rows, show_report
+
+
+def interval(estimate: float) -> dict[str, float]:
+    return {"estimate": estimate, "lower": estimate - 0.1, "upper": estimate + 0.1}
+
+
+REPORT: dict[str, Any] = {
+    "attributes": {
+        "colour": {
+            "before": {"leakage_bits": interval(2), "conditional_leakage_bits": interval(1)},
+            "after": {"leakage_bits": interval(0.05), "conditional_leakage_bits": interval(-0.02)},
+            "entropy_bits": 2.9,
+            "target_attribute_bits": 0.01,
+        }
+    },
+    "task": {
+        "before": {"accuracy": 0.41, "balanced_accuracy": 0.4, "worst_group_accuracy": None},
+        "after": {"accuracy": interval(0.83), "balanced_accuracy": 0.82, "worst_group_accuracy": 0.7},
+    },
+}
+
+GOLDEN = """\
+                                                         before                     after
+task accuracy                                            41.0 %                  →  83.0 %
+task balanced accuracy                                   40.0 %                  →  82.0 %
+task accuracy in the worst group                         –                       →  70.0 %
+colour: leakage (bits)                                   2.000 [1.900, 2.100]    →  0.050 [-0.050, 0.150]
+colour: leakage given the target (bits)                  1.000 [0.900, 1.100]    →  -0.020 [-0.120, 0.080]
+colour: most it could leak, H(c) (bits)                  2.900                   →  2.900
+colour: what the target alone gives away, I(y;c) (bits)  0.010                   →  0.010"""
+
+
+def squeezed(text: str) -> list[list[str]]:
+    return [line.split() for line in text.splitlines()]
+
+
+def test_the_plain_table() -> None:
+    assert squeezed(plain_table(report_rows(REPORT))) == squeezed(GOLDEN)
+    columns = {line.index("→") for line in plain_table(report_rows(REPORT)).splitlines()[1:]}
+    assert len(columns) == 1
+
+
+def test_without_before() -> None:
+    report = {
+        "attributes": {"colour": {**REPORT["attributes"]["colour"], "before": None}},
+        "task": {"before": None, "after": REPORT["task"]["after"]},
+    }
+    rows = {row.title: row for row in report_rows(report)}
+    assert (rows["task accuracy"].before, rows["task accuracy"].after) == ("–", "83.0 %")
+    assert rows["colour: leakage (bits)"].before == "–"
+
+
+def test_text_goes_to_stderr(capsys: pytest.CaptureFixture[str]) -> None:
+    show_report(REPORT)
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert squeezed(captured.err) == squeezed(GOLDEN)
+
+
+def test_a_terminal_gets_a_table(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "140")
+    show_report(REPORT)
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    for text in ("before", "after", "task accuracy", "83.0 %", "-0.020 [-0.120, 0.080]"):
+        assert text in captured.err

@@ -1,0 +1,17 @@
+"""What all tests share: one thread per process (set before torch is imported), and no terminal habits."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(_name, "1")
+
+
+@pytest.fixture(autouse=True)
+def _plain_surroundings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests see the same program in a terminal, in CI and in a debugging session."""
+    for name in ("CI", "NO_COLOR", "MIBIAS_DEBUG", "FORCE_COLOR"):
+        monkeypatch.delenv(name, raising=False)
