@@ -211,7 +211,7 @@ def _check_groups(table: Table, columns: Columns, role: np.ndarray, group: np.nd
     present[code, role] = True
     shared = np.flatnonzero(present.sum(axis=1) > 1)
     if len(shared):
-        listed = [f"{ids[g]!r} ({', '.join(s for s, p in zip(SPLITS, present[g], strict=True) if p)})" for g in shared]
+        listed = [f"'{ids[g]}' ({', '.join(s for s, p in zip(SPLITS, present[g], strict=True) if p)})" for g in shared]
         raise DataError(
             f"{table.path}: {len(shared)} group(s) of {columns.group!r} are in more than one split: "
             f"{first_rows(listed)}; move each whole group into one split, or set columns.split to null"

@@ -36,8 +36,9 @@ def cells(y: np.ndarray, c: np.ndarray, n_y: int, n_c: int) -> np.ndarray:
 def split_by_fractions(y: np.ndarray, group: np.ndarray | None, fractions: Sequence[float], *, seed: int) -> np.ndarray:
     """Which part each sample belongs to (n,) int64: a random split, stratified by y, that never cuts a group.
 
-    Without groups every part has its share of all samples within one, and of every class within two. With groups, whole groups go, the largest
-    first, to the part that lacks their classes most, so shares are as near as the groups' sizes allow.
+    Without groups every part has its share of all samples within one, and of every class within two. With groups, whole
+    groups go, the largest first, to the part that lacks their classes most, so shares are as near as the groups' sizes
+    allow.
 
     Args:
         y: Classes (n,) int64 to stratify by.

@@ -91,7 +91,7 @@ def load_imagefolder(
 
 def _list_images(root: Path) -> list[str]:
     """Paths of all images below the root, with forward slashes, sorted; hidden files and folders are passed over."""
-    suffixes = set(Image.registered_extensions())
+    suffixes = {suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN}
     found = [
         path.relative_to(root).as_posix()
         for path in root.rglob("*")

@@ -59,22 +59,29 @@ def batches(
     if num_workers == 0 or not positions:
         yield from (source.make(step) for step in range(len(positions)))
         return
-    loader: DataLoader[Batch | DataError] = DataLoader(
-        source,
-        batch_size=None,
-        shuffle=False,
-        num_workers=min(num_workers, len(positions)),
-        collate_fn=_as_is,
-        generator=torch.Generator(),  # else the loader draws its workers' seeds from the global generator
-    )
-    with warnings.catch_warnings():
-        # Python 3.12 warns of any fork beside threads; the workers start no kernel that such threads could hold
-        warnings.filterwarnings("ignore", message=".*fork", category=DeprecationWarning)
-        iterator = iter(loader)
-    for batch in iterator:
+    for batch in _worker_batches(source, min(num_workers, len(positions))):
         if isinstance(batch, DataError):
             raise batch
         yield batch
+
+
+def _worker_batches(source: _Batches, num_workers: int) -> Iterator[Batch | DataError]:
+    """The source's batches in order, made by worker processes."""
+    with warnings.catch_warnings():
+        # the number of workers is the user's choice, also where it exceeds the cores
+        warnings.filterwarnings("ignore", message="This DataLoader will create", category=UserWarning)
+        # Python 3.12 warns of any fork beside threads; the workers start no kernel that such threads could hold
+        warnings.filterwarnings("ignore", message=".*fork", category=DeprecationWarning)
+        loader: DataLoader[Batch | DataError] = DataLoader(
+            source,
+            batch_size=None,
+            shuffle=False,
+            num_workers=num_workers,
+            collate_fn=_as_is,
+            generator=torch.Generator(),  # else the loader draws its workers' seeds from the global generator
+        )
+        iterator = iter(loader)
+    yield from iterator
 
 
 class _Batches(Dataset["Batch | DataError"]):

@@ -15,7 +15,7 @@ DrawnRows = list[dict[str, str]]
 
 
 def draw_biased_images(folder: Path, n: int, *, side: int = 8, bias: float = 0.9) -> DrawnRows:
-    """n PNGs: class `square` or `stripe`, on a background that is red or blue and agrees with the class at rate `bias`."""
+    """n PNGs of class `square` or `stripe`, on a red or blue background that agrees with the class at rate `bias`."""
     generator = np.random.default_rng(0)
     folder.mkdir(parents=True, exist_ok=True)
     rows: DrawnRows = []

@@ -153,7 +153,9 @@ def test_unknown_rows_weigh_one_and_do_not_count() -> None:
     y, c = biased_pair(4000)
     known = np.arange(4000) % 3 > 0
     w = balancing_weights(y, np.where(known, c, 99)[:, None], known, n_y=2, n_c=(3,), clip=50.0, seed=0)
-    alone = balancing_weights(y[known], c[known][:, None], np.ones(known.sum(), bool), n_y=2, n_c=(3,), clip=50.0, seed=0)
+    alone = balancing_weights(
+        y[known], c[known][:, None], np.ones(known.sum(), bool), n_y=2, n_c=(3,), clip=50.0, seed=0
+    )
     assert (w[~known] == 1).all()
     np.testing.assert_array_equal(w[known], alone)
 

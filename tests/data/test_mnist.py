@@ -62,7 +62,9 @@ def test_missing_files_are_all_named(tiny_mnist: Tiny, tmp_path: Path) -> None:
         load_mnist(root=root)
     text = str(caught.value)
     assert "2 of MNIST's 4 files" in text and "data.root" in text
-    assert "t10k-images-idx3-ubyte.gz, t10k-images-idx3-ubyte, t10k-images.idx3-ubyte.gz, t10k-images.idx3-ubyte" in text
+    assert (
+        "t10k-images-idx3-ubyte.gz, t10k-images-idx3-ubyte, t10k-images.idx3-ubyte.gz, t10k-images.idx3-ubyte" in text
+    )
     assert "train labels" in text and "test labels" not in text
     with pytest.raises(DataError, match="no such folder"):
         load_mnist(root=tmp_path / "nowhere")

@@ -1,0 +1,170 @@
+from __future__ import annotations
+
+import pickle
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from mibias_cli.data.arrays import ArrayReader
+from mibias_cli.data.batch import Batch, Split
+from mibias_cli.data.digits import load_digits
+from mibias_cli.data.images import ImageReader
+from mibias_cli.data.inputs import Transforms, unchanged
+from mibias_cli.data.loader import batches, n_batches
+from mibias_cli.errors import DataError
+
+
+def make_split(n: int) -> Split:
+    return Split(
+        name="train",
+        y=np.arange(n) % 3,
+        c={"a": np.arange(n)[:, None] % 5, "age": np.arange(n, dtype=np.float32)[:, None]},
+        known={"a": np.arange(n) % 2 == 0, "age": np.ones(n, bool)},
+        group=None,
+        rows=np.arange(n)[::-1].copy(),
+        row_names=[str(k) for k in range(n)],
+        reader=ArrayReader(np.arange(n, dtype=np.float32)[:, None]),
+    )
+
+
+def same(a: list[Batch], b: list[Batch]) -> bool:
+    def tensors(batch: Batch) -> list[torch.Tensor]:
+        return [batch.x, batch.y, batch.index, *batch.c.values(), *batch.known.values(), *batch.weight.values()]
+
+    return len(a) == len(b) and all(
+        torch.equal(s, t) for p, q in zip(a, b, strict=True) for s, t in zip(tensors(p), tensors(q), strict=True)
+    )
+
+
+def test_every_field_belongs_to_the_same_sample() -> None:
+    split = make_split(23)
+    weight = np.linspace(0, 1, 23, dtype=np.float32)
+    weight.setflags(write=False)
+    seen = []
+    for batch in batches(split, batch_size=5, epoch=1, seed=2, shuffle=True, weights={"a": weight}):
+        i = batch.index
+        seen += i.tolist()
+        assert torch.equal(batch.x[:, 0], (22 - i).float())
+        assert torch.equal(batch.y, i % 3) and torch.equal(batch.c["a"][:, 0], i % 5)
+        assert torch.equal(batch.c["age"][:, 0], i.float()) and torch.equal(batch.known["a"], i % 2 == 0)
+        assert torch.equal(batch.weight["a"], torch.tensor(weight)[i])
+        assert batch.y.dtype == batch.c["a"].dtype == torch.int64 and batch.c["age"].dtype == torch.float32
+    assert sorted(seen) == list(range(23)) and seen != list(range(23))
+
+
+def test_order_follows_seed_and_epoch_alone() -> None:
+    split = make_split(50)
+
+    def order(epoch: int, seed: int, shuffle: bool = True) -> list[int]:
+        torch.manual_seed(random.randrange(1000))
+        return torch.cat(
+            [b.index for b in batches(split, batch_size=8, epoch=epoch, seed=seed, shuffle=shuffle)]
+        ).tolist()
+
+    assert order(0, 0) == order(0, 0)
+    assert len({tuple(order(*key)) for key in ((0, 0), (1, 0), (0, 1), (1, 1))}) == 4
+    assert order(3, 4, shuffle=False) == list(range(50))
+
+
+@pytest.mark.parametrize(
+    ("n", "batch_size", "drop_last", "sizes"),
+    [
+        (10, 4, False, [4, 4, 2]),
+        (9, 4, False, [4, 5]),
+        (9, 4, True, [4, 4]),
+        (3, 4, False, [3]),
+        (3, 4, True, [3]),
+        (1, 4, False, [1]),
+        (3, 1, False, [1, 1, 1]),
+        (8, 4, False, [4, 4]),
+        (0, 4, False, []),
+    ],
+)
+def test_a_last_single_sample_is_joined_to_the_batch_before(
+    n: int, batch_size: int, drop_last: bool, sizes: list[int]
+) -> None:
+    split = make_split(n)
+    found = [len(b.y) for b in batches(split, batch_size=batch_size, shuffle=True, drop_last=drop_last)]
+    assert found == sizes
+    assert n_batches(split, batch_size, drop_last=drop_last) == len(sizes)
+
+
+def global_noise(x: torch.Tensor) -> torch.Tensor:
+    return x + random.random() + float(np.random.random()) + torch.rand(())
+
+
+def image_split(draw: Callable[..., list[dict[str, str]]], folder: Path) -> Split:
+    rows = draw(folder, 21)
+    split = make_split(21)
+    reader = ImageReader(
+        [folder / row["path"] for row in rows],
+        Transforms(train=global_noise, evaluate=unchanged, arrays=unchanged),
+        seed=5,
+        row_names=[row["path"] for row in rows],
+    )
+    return Split(**{**split.__dict__, "reader": reader})
+
+
+def test_any_number_of_workers_and_any_start_give_the_same_batches(
+    draw: Callable[..., list[dict[str, str]]], tmp_path: Path
+) -> None:
+    split = image_split(draw, tmp_path)
+    assert pickle.loads(pickle.dumps(split)).row_names == split.row_names
+    weights = {"a": np.random.default_rng(0).random(21).astype(np.float32)}
+
+    def read(num_workers: int, start_step: int = 0, epoch: int = 2) -> list[Batch]:
+        return list(
+            batches(
+                split,
+                batch_size=4,
+                epoch=epoch,
+                seed=1,
+                shuffle=True,
+                num_workers=num_workers,
+                weights=weights,
+                start_step=start_step,
+            )
+        )
+
+    here = read(0)
+    torch_state, numpy_state, python_state = (
+        torch.get_rng_state(),
+        np.random.get_state(legacy=False)["state"]["key"].tolist(),
+        random.getstate(),
+    )
+    for num_workers in (1, 3):
+        assert same(here, read(num_workers))
+    assert same(here[3:], read(0, start_step=3)) and same(here[3:], read(2, start_step=3))
+    assert read(2, start_step=len(here)) == []
+    assert not same(here, read(0, epoch=3))
+    assert torch.equal(torch.get_rng_state(), torch_state)
+    assert (
+        np.random.get_state(legacy=False)["state"]["key"].tolist() == numpy_state and random.getstate() == python_state
+    )
+
+
+def test_evaluation_reads_without_augmentation(draw: Callable[..., list[dict[str, str]]], tmp_path: Path) -> None:
+    split = image_split(draw, tmp_path)
+    first = torch.cat([b.x for b in batches(split, batch_size=4, epoch=0, shuffle=False)])
+    assert torch.equal(first, torch.cat([b.x for b in batches(split, batch_size=7, epoch=9, shuffle=False)]))
+    assert first.max() <= 1.0
+
+
+def test_an_error_in_a_worker_reaches_the_user_plain(draw: Callable[..., list[dict[str, str]]], tmp_path: Path) -> None:
+    split = image_split(draw, tmp_path)
+    (tmp_path / "0007.png").write_text("broken")
+    for num_workers in (0, 2):
+        with pytest.raises(DataError) as caught:
+            list(batches(split, batch_size=4, shuffle=False, num_workers=num_workers))
+        assert str(caught.value).startswith(f"{tmp_path / '0007.png'}: 0007.png cannot be read")
+        assert "Traceback" not in str(caught.value)
+
+
+def test_digits_read_the_same_with_workers() -> None:
+    data = load_digits()
+    here = list(batches(data.train, batch_size=64, epoch=1, seed=0, shuffle=True))
+    assert same(here, list(batches(data.train, batch_size=64, epoch=1, seed=0, shuffle=True, num_workers=2)))
