@@ -12,6 +12,7 @@ __all__ = [
     "AuditResult",
     "AuditSettings",
     "AuditedAttribute",
+    "Change",
     "Features",
     "GroupRow",
     "Interval",
@@ -90,30 +91,48 @@ class Interval:
 
 @dataclass(frozen=True, kw_only=True)
 class ProbeFindings:
-    """One probe family on the scored part: accuracy, leakage in bits, and its score inside the fitting part (selection)."""
+    """One probe family on the scored part: accuracy, leakage in bits, and its score inside the fitting part (selection).
+
+    `setting` is what tuning inside the fitting part chose, in words.
+    """
 
     accuracy: float
     leakage_bits: float
     selection_bits: float
+    setting: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LeakageFindings:
-    """Leakage of one channel (or, as headline, of the attribute's leakiest channel) from one representation."""
+    """Leakage of one channel (or, as headline, of the attribute's leakiest channel) from one representation.
+
+    Marginal and conditional leakage each have their own headline probe and channel, chosen inside the fitting part.
+    `channels` holds each channel's findings where an attribute has several.
+    """
 
     leakage_bits: Interval
     conditional_leakage_bits: Interval
     probes: dict[str, ProbeFindings]
     conditional_probes: dict[str, ProbeFindings]
     headline_probe: str
+    conditional_headline_probe: str
     headline_channel: str
+    conditional_headline_channel: str
     chance_accuracy: float
     channels: dict[str, LeakageFindings] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
+class Change:
+    """After less before, with intervals of the paired difference (the same resamples on both sides)."""
+
+    leakage_bits: Interval
+    conditional_leakage_bits: Interval
+
+
+@dataclass(frozen=True, kw_only=True)
 class AttributeFindings:
-    """One attribute: before (or None), after, H(c) and I(y; c) on the audited split, in bits, of the headline channel.
+    """One attribute: before (or None), after, H(c) and I(y; c) on the audited split, in bits, of after's headline channel.
 
     `channel_entropy_bits` and `channel_target_attribute_bits` hold them per channel; `others` the leakage of further representations.
     """
@@ -125,6 +144,7 @@ class AttributeFindings:
     n_known: int
     before: LeakageFindings | None
     after: LeakageFindings
+    change: Change | None = None
     others: dict[str, tuple[LeakageFindings | None, LeakageFindings]] = field(default_factory=dict)
 
 

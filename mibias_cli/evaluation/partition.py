@@ -1,0 +1,84 @@
+"""Splitting samples into parts that share no group and have about the same share of every label."""
+
+from __future__ import annotations
+
+import numpy as np
+
+__all__ = ["Fold", "assign_parts", "fit_and_score_rows", "inner_folds"]
+
+Fold = tuple[np.ndarray, np.ndarray]
+
+
+def assign_parts(
+    labels: np.ndarray, shares: tuple[float, ...], *, group: np.ndarray | None, generator: np.random.Generator
+) -> np.ndarray:
+    """The part (0, 1, …) of every sample, sized by `shares`.
+
+    Without groups, samples are ordered by their labels (ties in random order) and dealt out evenly along that order, so
+    that every cell is shared out as the whole is, however rare it is. With groups, whole groups are dealt in random
+    order, each to the part that is furthest behind its share.
+
+    Args:
+        labels: (n, m) integers to stratify by, the first column first.
+        shares: Share of each part, summing to 1.
+        group: Group ids (n,), or None.
+        generator: Breaks ties.
+
+    Returns:
+        (n,) int64.
+
+    Example:
+        >>> parts = assign_parts(np.array([[0], [1], [0], [1]]), (0.5, 0.5), group=None, generator=np.random.default_rng(0))
+        >>> sorted(parts[[0, 2]].tolist()), sorted(parts[[1, 3]].tolist())
+        ([0, 1], [0, 1])
+    """
+    if group is not None:
+        return _assign_groups(group, shares, generator)
+    n = len(labels)
+    order = np.lexsort((generator.permutation(n), *labels.T[::-1]))
+    # evenly spaced ranks, each part taking its share of every stretch: a golden-ratio sequence has no period of its own
+    position = (np.arange(n) * 0.6180339887498949 + generator.random()) % 1.0
+    if len(set(shares)) == 1:
+        position = ((np.arange(n) + int(generator.integers(len(shares)))) % len(shares) + 0.5) / len(shares)
+    parts = np.empty(n, dtype=np.int64)
+    parts[order] = np.searchsorted(np.cumsum(shares)[:-1], position, side="right")
+    return parts
+
+
+def _assign_groups(group: np.ndarray, shares: tuple[float, ...], generator: np.random.Generator) -> np.ndarray:
+    ids, member, counts = np.unique(group, return_inverse=True, return_counts=True)
+    order = generator.permutation(len(ids))
+    order = order[np.argsort(-counts[order], kind="stable")]  # large groups first: small ones can then even things out
+    filled = np.zeros(len(shares))
+    part_of = np.empty(len(ids), dtype=np.int64)
+    for g in order:
+        part = int(np.argmin(filled / np.asarray(shares)))
+        part_of[g] = part
+        filled[part] += counts[g]
+    return part_of[member.reshape(-1)]
+
+
+def fit_and_score_rows(
+    labels: np.ndarray, *, fit_fraction: float, group: np.ndarray | None, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Rows on which probes are fitted, and rows on which they are scored; they share no group."""
+    shares = (fit_fraction, 1.0 - fit_fraction)
+    parts = assign_parts(labels, shares, group=group, generator=np.random.default_rng([seed, 1]))
+    return np.flatnonzero(parts == 0), np.flatnonzero(parts == 1)
+
+
+def inner_folds(labels: np.ndarray, *, group: np.ndarray | None, seed: int, small: int = 1500) -> list[Fold]:
+    """(train, held-out) rows inside the fitting part: three folds where it is small, one 70:30 split where it is not.
+
+    With few samples one held-out part is too noisy to calibrate on; with many, folds only cost time.
+    """
+    generator = np.random.default_rng([seed, 2])
+    n_groups = None if group is None else len(np.unique(group))
+    if len(labels) < small and (n_groups is None or n_groups >= 3):
+        third = (1 / 3, 1 / 3, 1 / 3)
+        parts = assign_parts(labels, third, group=group, generator=generator)
+        return [(np.flatnonzero(parts != k), np.flatnonzero(parts == k)) for k in range(3)]
+    if n_groups == 1:
+        group = None  # one group cannot be held out from itself
+    parts = assign_parts(labels, (0.7, 0.3), group=group, generator=generator)
+    return [(np.flatnonzero(parts == 0), np.flatnonzero(parts == 1))]

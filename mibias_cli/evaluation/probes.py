@@ -1,0 +1,221 @@
+"""Fresh probes: classifiers that try to read a bias attribute from features, calibrated before they are scored.
+
+An over-confident probe makes H(c) − cross-entropy strongly negative and so hides leakage. Every probe here is therefore
+tuned on rows held out inside the fitting part: how far to train, a temperature, and how much of the baseline (the
+attribute's distribution without features) to mix in. The score on those rows chooses the headline; rows on which
+leakage is measured are never seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import logsumexp
+from sklearn.decomposition import PCA
+
+from mibias_cli.errors import EvaluationError, did_you_mean
+from mibias_cli.evaluation.learners import GradientBoosting, Learner, Logistic, Mlp, Quadratic
+from mibias_cli.evaluation.partition import Fold
+
+__all__ = ["PROBES", "FittedProbe", "calibrate", "fit_probe", "get_probe"]
+
+PROBES: dict[str, type[Learner]] = {
+    "logistic": Logistic,
+    "quadratic": Quadratic,
+    "mlp": Mlp,
+    "gradient_boosting": GradientBoosting,
+}
+
+TEMPERATURES = np.geomspace(0.5, 8.0, 9)
+MIXES = np.array([0.001, 0.01, 0.03, 0.1, 0.2, 0.4, 0.7, 1.0])  # never 0: no class may get probability 0
+N_COMPONENTS = 64
+
+
+def get_probe(name: str) -> type[Learner]:
+    """The probe family of this name.
+
+    Raises:
+        EvaluationError: There is none.
+    """
+    if name not in PROBES:
+        raise EvaluationError(
+            f"probe '{name}': unknown{did_you_mean(name, PROBES)}; evaluation.probes takes {', '.join(PROBES)}"
+        )
+    return PROBES[name]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scaling:
+    """Standardises features and, where they are wide, reduces them to principal components; knows no labels."""
+
+    mean: np.ndarray
+    scale: np.ndarray
+    components: np.ndarray | None
+    component_scale: np.ndarray | None
+
+    def __call__(self, x: np.ndarray, extra: np.ndarray) -> np.ndarray:
+        z = (x - self.mean) / self.scale
+        if self.components is not None:
+            z = (z @ self.components) / self.component_scale
+        return np.concatenate([z, extra], axis=1)
+
+
+def _fit_scaling(x: np.ndarray, max_columns: int | None, seed: int) -> Scaling:
+    mean, spread = x.mean(axis=0), x.std(axis=0)
+    # a column whose spread is rounding noise counts as constant: blown up to unit variance it would be pure noise
+    scale = np.where(spread > 1e-6 * np.maximum(np.abs(mean), 1e-30), spread, np.inf)
+    if max_columns is None or x.shape[1] <= max_columns:
+        return Scaling(mean=mean, scale=scale, components=None, component_scale=None)
+    n_components = min(N_COMPONENTS, len(x) - 1, x.shape[1])
+    pca = PCA(n_components, svd_solver="randomized", random_state=seed).fit((x - mean) / scale)
+    # components far below the first would be noise blown up to unit variance
+    spread = np.sqrt(np.maximum(pca.explained_variance_, 0))
+    component_scale = np.where(spread > 1e-6 * max(float(spread[0]), 1e-30), spread, np.inf)
+    return Scaling(mean=mean, scale=scale, components=pca.components_.T, component_scale=component_scale)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FittedProbe:
+    """A calibrated probe: how it was chosen and what it says of new rows."""
+
+    family: str
+    setting: str
+    selection_bits: float
+    n_classes: int
+    temperature: float
+    mix: float
+    scaling: Scaling
+    learner: Learner | None
+
+    def _raw(self, x: np.ndarray, extra: np.ndarray) -> np.ndarray | None:
+        return None if self.learner is None else _spread(self.learner, self.scaling(x, extra), self.n_classes)
+
+    def predict(self, x: np.ndarray, extra: np.ndarray, baseline: np.ndarray) -> np.ndarray:
+        """Most likely class (n,) by the learner itself; calibration plays no part in accuracy."""
+        raw = self._raw(x, extra)
+        return np.asarray((baseline if raw is None else raw).argmax(axis=1))
+
+    def log_probabilities(self, x: np.ndarray, extra: np.ndarray, baseline: np.ndarray) -> np.ndarray:
+        """Calibrated log-probabilities (n, n_classes) in nats, finite for every class that `baseline` gives mass."""
+        raw = self._raw(x, extra)
+        return np.asarray(baseline) if raw is None else _mixed(raw, baseline, self.temperature, self.mix)
+
+
+def _spread(learner: Learner, x: np.ndarray, n_classes: int) -> np.ndarray:
+    """The learner's log-probabilities over all classes; −inf where it never saw the class."""
+    out = np.full((len(x), n_classes), -np.inf)
+    out[:, learner.classes_] = learner.log_probabilities(x)
+    return out
+
+
+def _tempered(raw: np.ndarray, temperature: float) -> np.ndarray:
+    scaled = raw / temperature
+    return np.asarray(scaled - logsumexp(scaled, axis=1, keepdims=True))
+
+
+def _mixed(raw: np.ndarray, baseline: np.ndarray, temperature: float, mix: float) -> np.ndarray:
+    if mix >= 1.0:
+        return np.asarray(baseline)
+    return np.logaddexp(np.log1p(-mix) + _tempered(raw, temperature), np.log(mix) + baseline)
+
+
+def calibrate(raw: np.ndarray, c: np.ndarray, baseline: np.ndarray) -> tuple[float, float, float]:
+    """Temperature and share of the baseline with the least cross-entropy on these rows, and that cross-entropy (bits).
+
+    Args:
+        raw: Uncalibrated log-probabilities (n, n_classes); −inf is allowed.
+        c: Labels (n,).
+        baseline: Log-probabilities (n, n_classes) without features.
+    """
+    rows = np.arange(len(c))
+    p_baseline = np.exp(baseline[rows, c])
+    best = (np.inf, 1.0, 1.0)
+    for temperature in TEMPERATURES:
+        p = np.exp(_tempered(raw, float(temperature))[rows, c])
+        losses = -np.log2(np.outer(1 - MIXES, p) + np.outer(MIXES, p_baseline)).mean(axis=1)
+        k = int(losses.argmin())
+        best = min(best, (float(losses[k]), float(temperature), float(MIXES[k])))
+    loss, temperature, mix = best
+    return temperature, mix, loss
+
+
+def fit_probe(
+    family: str,
+    x: np.ndarray,
+    c: np.ndarray,
+    *,
+    n_classes: int,
+    extra: np.ndarray,
+    baseline: np.ndarray,
+    folds: Sequence[Fold],
+    seed: int,
+) -> FittedProbe:
+    """Fit one family on the fitting part, tuned on rows held out within it.
+
+    All folds climb the family's rungs together; the rung whose calibrated cross-entropy over all held-out rows is
+    least is then fitted on the whole fitting part.
+
+    Args:
+        family: Key of PROBES.
+        x: Features (n, d) of the fitting part.
+        c: Labels (n,).
+        n_classes: K, classes that are absent here included.
+        extra: Given facts (n, e) beside the features (the target one-hot), e may be 0.
+        baseline: Log-probabilities (n, K) without features, for held-out rows from their fold's training rows.
+        folds: (train, held-out) rows.
+        seed: Of everything random.
+
+    Returns:
+        The probe; its `selection_bits` is the baseline's held-out cross-entropy less the probe's.
+
+    Raises:
+        EvaluationError: The family is unknown.
+    """
+    make = get_probe(family)
+    scaling = _fit_scaling(x, make.max_columns, seed)
+    scaled = scaling(x, extra)
+    usable = [(train, held) for train, held in folds if len(np.unique(c[train])) > 1 and len(held)]
+    if not usable:  # a single class to learn from: nothing beyond the baseline can be said
+        return FittedProbe(
+            family=family, setting="baseline", selection_bits=0.0, n_classes=n_classes,
+            temperature=1.0, mix=1.0, scaling=scaling, learner=None,
+        )  # fmt: skip
+    rung, temperature, mix, loss = _climb(make, scaled, c, n_classes, extra.shape[1], baseline, usable, seed)
+    learner = make(scaled, c, n_extra=extra.shape[1], seed=seed)
+    learner.fit_to(rung)
+    held = np.concatenate([h for _, h in usable])
+    baseline_loss = -baseline[held, c[held]].mean() / np.log(2)
+    return FittedProbe(
+        family=family, setting=make.describe(rung), selection_bits=float(baseline_loss - loss), n_classes=n_classes,
+        temperature=temperature, mix=mix, scaling=scaling, learner=learner,
+    )  # fmt: skip
+
+
+def _climb(
+    make: type[Learner],
+    scaled: np.ndarray,
+    c: np.ndarray,
+    n_classes: int,
+    n_extra: int,
+    baseline: np.ndarray,
+    folds: Sequence[Fold],
+    seed: int,
+) -> tuple[int, float, float, float]:
+    """The best rung with its temperature, mix and held-out cross-entropy in bits."""
+    learners = [make(scaled[train], c[train], n_extra=n_extra, seed=seed) for train, _ in folds]
+    held = np.concatenate([h for _, h in folds])
+    best: tuple[int, float, float, float] | None = None
+    for rung in range(make.n_rungs):
+        for learner in learners:
+            learner.fit_to(rung)
+        pairs = zip(learners, folds, strict=True)
+        raw = np.concatenate([_spread(learner, scaled[h], n_classes) for learner, (_, h) in pairs])
+        temperature, mix, loss = calibrate(raw, c[held], baseline[held])
+        if best is None or loss < best[3] - 1e-9:
+            best = (rung, temperature, mix, loss)
+        elif rung - best[0] >= make.patience:
+            break
+    assert best is not None
+    return best
