@@ -1,4 +1,4 @@
-"""What recipe values are made of: the base of all sections, numbers that are no text, text that may look like numbers."""
+"""What recipe values are made of: the base of sections, numbers that are no text, text that may be a number."""
 
 from __future__ import annotations
 
