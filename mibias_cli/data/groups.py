@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Sequence
 
@@ -15,6 +16,7 @@ __all__ = ["balancing_weights", "cells", "effective_sample_size", "split_by_frac
 
 _ROWS_PER_CELL = 25
 _N_FOLDS = 5
+_MAX_DESIGN = 5_000_000
 
 
 def cells(y: np.ndarray, c: np.ndarray, n_y: int, n_c: int) -> np.ndarray:
@@ -124,9 +126,9 @@ def balancing_weights(
     y, c = y[known], c[known]
     if not len(y):
         return weights.astype(np.float32)
-    n_joint = int(np.prod(n_c, dtype=np.int64))
-    if len(n_c) == 1 or len(y) >= _ROWS_PER_CELL * n_y * n_joint or len(y) < 2 * _N_FOLDS:
-        raw = _counted(y, np.ravel_multi_index(tuple(c.T), tuple(n_c)), n_y, n_joint)
+    if len(n_c) == 1 or len(y) >= _ROWS_PER_CELL * n_y * math.prod(n_c) or len(y) < 2 * _N_FOLDS:
+        joint, cell = np.unique(c, axis=0, return_inverse=True)
+        raw = _counted(y, cell.reshape(-1), n_y, len(joint))
     else:
         raw = _modelled(y, c, n_y, n_c, seed)
     weights[known] = _capped(raw / raw.mean(), clip)
@@ -161,8 +163,10 @@ def _modelled(y: np.ndarray, c: np.ndarray, n_y: int, n_c: Sequence[int], seed: 
     cell = cell.reshape(-1)
     best: np.ndarray | None = None
     for pairs in (False, True):
-        design = _one_hot(joint, n_c, pairs)
-        own = _cross_fitted(y, cell, fold, design, prior)
+        keys = _keys(joint, n_c, pairs)
+        if pairs and len(joint) * sum(len(np.unique(key)) for key in keys) > _MAX_DESIGN:
+            break  # attributes of very many classes, whose pairs would not fit into memory
+        own = _cross_fitted(y, cell, fold, _one_hot(keys), prior)
         if best is None or np.log(own).sum() > np.log(best).sum():
             best = own
     assert best is not None
@@ -192,11 +196,16 @@ def _cross_fitted(
     return own
 
 
-def _one_hot(c: np.ndarray, n_c: Sequence[int], pairs: bool) -> np.ndarray:
-    """One-hot classes of each channel, with `pairs` those of each two channels too; classes that occur only."""
+def _keys(c: np.ndarray, n_c: Sequence[int], pairs: bool) -> list[np.ndarray]:
+    """The classes of each channel, with `pairs` those of each two channels too."""
     keys = [c[:, k] for k in range(c.shape[1])]
     if pairs:
         keys += [c[:, i] * n_c[j] + c[:, j] for i in range(c.shape[1]) for j in range(i)]
+    return keys
+
+
+def _one_hot(keys: Sequence[np.ndarray]) -> np.ndarray:
+    """One-hot columns of each key, for the classes that occur."""
     blocks = [(key[:, None] == np.unique(key)).astype(np.float64) for key in keys]
     return np.concatenate(blocks, axis=1)
 

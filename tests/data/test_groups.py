@@ -181,6 +181,21 @@ def test_a_class_seen_once_keeps_finite_weights() -> None:
     assert np.isfinite(w).all() and w.max() <= 20.0 + 1e-5
 
 
+def test_attributes_of_very_many_classes_take_seconds() -> None:
+    generator = np.random.default_rng(0)
+    y = generator.integers(0, 2, 8000)
+    c = generator.integers(0, 90, (8000, 2))
+    c[:, 0] //= 1 + (y & (generator.random(8000) < 0.7))  # classes of the upper half are rare where y is 1
+    start = time.perf_counter()
+    w = balancing_weights(y, c, np.ones(8000, bool), n_y=2, n_c=(90, 90), clip=20.0, seed=0)
+    assert time.perf_counter() - start < 10.0
+    assert mutual_information(y, c[:, 0], w) < 0.2 * mutual_information(y, c[:, 0])
+    few = np.zeros((6, 12), np.int64)  # 12 channels of 90 classes: counted without making 90¹² cells
+    assert (
+        balancing_weights(np.arange(6) % 2, few, np.ones(6, bool), n_y=2, n_c=(90,) * 12, clip=5.0, seed=0) == 1
+    ).all()
+
+
 def test_effective_sample_size() -> None:
     assert effective_sample_size(np.full(10, 3.0)) == pytest.approx(10.0)
     assert effective_sample_size(np.array([1.0, 0.0, 0.0])) == 1.0
