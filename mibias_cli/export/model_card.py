@@ -127,7 +127,8 @@ def _belonging(info: ExportInfo) -> str:
         lines.append(
             f"The report's figures belong to the bottleneck's output ({info.features_dim} wide): a linear layer and "
             f"ReLU, in `{HEADS}`, on the backbone's pooled features. What {gives} are those pooled features "
-            f"({info.n_features} wide), before the bottleneck: they may leak more, and the headline figures do not hold for them."
+            f"({info.n_features} wide), before the bottleneck: they may leak more, "
+            "and the headline figures do not hold for them."
         )
     if _inner(info):
         lines.append(

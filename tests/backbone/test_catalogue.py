@@ -1,0 +1,156 @@
+"""Backbones by name: determinism, shapes, sources, and errors that say what to do."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import timm
+import torch
+from safetensors.torch import save_file
+
+from mibias_cli.backbone import timm_source
+from mibias_cli.backbone.catalogue import create_backbone
+from mibias_cli.backbone.weights import weights_fingerprint
+from mibias_cli.errors import BackboneError
+
+
+@pytest.fixture(autouse=True)
+def _empty_caches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test sees what the machine has fetched before."""
+    monkeypatch.setattr(timm_source, "try_to_load_from_cache", lambda *args, **kwargs: None)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+
+
+@pytest.mark.parametrize("name", ["test_resnet", "test_vit", "digit_cnn"])
+def test_initial_weights_depend_on_the_seed_alone(name: str) -> None:
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    first = weights_fingerprint(create_backbone(name, seed=1).module)
+    assert torch.equal(before, torch.get_rng_state())
+    torch.rand(7)
+    assert weights_fingerprint(create_backbone(name, seed=1).module) == first
+    assert weights_fingerprint(create_backbone(name, seed=2).module) != first
+
+
+@pytest.mark.parametrize("name", ["test_resnet", "test_vit", "test_efficientnet", "test_mambaout", "test_maxvit"])
+@pytest.mark.parametrize(("channels", "size"), [(None, None), (1, 96), (3, 64)])
+def test_timm_models_give_pooled_features(name: str, channels: int | None, size: int | None) -> None:
+    if name == "test_maxvit" and size is not None:
+        size = 2 * size  # its windows need more
+    backbone = create_backbone(name, channels=channels, input_size=size)
+    assert backbone.input_shape == (channels or 3, size or 160, size or 160)
+    assert backbone.module.eval()(torch.zeros(2, *backbone.input_shape)).shape == (2, backbone.n_features)
+    assert len(backbone.data_config["mean"]) == (channels or 3)
+    assert backbone.licence is None  # weights drawn at random have none
+
+
+def test_built_in_networks() -> None:
+    digit = create_backbone("digit_cnn", channels=1, input_size=32, options={"width": 2, "hidden": 4, "features": 5})
+    assert (digit.kind, digit.n_features, digit.input_shape) == ("digit_cnn", 5, (1, 32, 32))
+    mlp = create_backbone("mlp", input_shape=(9,), options={"hidden": [4]})
+    assert (mlp.kind, mlp.n_features, mlp.input_shape, mlp.arguments) == (
+        "mlp",
+        16,
+        (9,),
+        {"n_inputs": 9, "hidden": [4]},
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"name": "resnett18"}, r"unknown, did you mean 'resnet18'\?.*models of timm"),
+        ({"name": "digit_cn"}, "did you mean 'digit_cnn'"),
+        ({"name": "resnet18.nope"}, "unknown tag.*resnet18.a1_in1k"),
+        ({"name": "resnet18", "options": {"depth": 3}}, "does not take these arguments.*depth"),
+        ({"name": "resnet18", "options": {"in_chans": 1}}, "set backbone.channels"),
+        ({"name": "test_resnet", "options": {"global_pool": ""}}, r"gives \(1, 96, .*pooled features"),
+        ({"name": "test_vit", "input_size": 97}, "another backbone.input_size"),
+        ({"name": "digit_cnn", "options": {"widht": 3}}, "did you mean 'width'"),
+        ({"name": "digit_cnn", "input_size": 8}, "at least 16"),
+        ({"name": "digit_cnn", "weights": "pretrained"}, "no pretrained weights"),
+        ({"name": "mlp", "input_shape": (3, 8, 8)}, "takes vectors"),
+        ({"name": "test_resnet", "weights": "/nowhere/w.pth"}, "/nowhere/w.pth: does not exist"),
+        ({"name": "test_resnet", "weights": "local-dir:/nowhere"}, "/nowhere: this folder does not exist"),
+        ({"name": "vit_giant_patch14_224", "weights": "pretrained"}, "timm has no pretrained weights for it"),
+    ],
+)
+def test_errors_say_what_to_do(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(BackboneError, match=message):
+        create_backbone(**arguments)
+
+
+def test_offline_says_what_it_would_have_fetched() -> None:
+    with pytest.raises(BackboneError) as caught:
+        create_backbone("resnet18.a1_in1k", weights="pretrained", offline=True)
+    text = str(caught.value)
+    assert "--offline" in text
+    assert "https://huggingface.co/timm/resnet18.a1_in1k" in text
+    assert "https://github.com/huggingface/pytorch-image-models/releases/download/" in text
+    assert "hf download timm/resnet18.a1_in1k" in text
+    assert "local-dir:FOLDER" in text
+    with pytest.raises(BackboneError, match=r"hf-hub:me/mine: not in the cache[\s\S]*huggingface.co/me/mine"):
+        create_backbone("resnet18", weights="hf-hub:me/mine", offline=True)
+
+
+def test_a_failed_download_says_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*args: object, **kwargs: object) -> None:
+        raise ConnectionError("no route to host")
+
+    monkeypatch.setattr(timm.models._builder, "load_state_dict_from_hf", fail)
+    with pytest.raises(BackboneError, match=r"no route to host[\s\S]*hf download timm/test_resnet.r160_in1k"):
+        create_backbone("test_resnet", weights="pretrained")
+    monkeypatch.setattr(timm_source, "load_model_config_from_hf", fail)
+    with pytest.raises(BackboneError, match=r"no route to host[\s\S]*huggingface.co/me/mine"):
+        create_backbone("test_resnet", weights="hf-hub:me/mine")
+
+
+def test_offline_uses_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = timm.create_model("test_resnet")
+    path = tmp_path / "model.safetensors"
+    save_file(given.state_dict(), path)
+    found = {("timm/test_resnet.r160_in1k", "model.safetensors"): str(path)}
+    monkeypatch.setattr(timm_source, "try_to_load_from_cache", lambda repo, name, **kwargs: found.get((repo, name)))
+    backbone = create_backbone("test_resnet", weights="pretrained", offline=True)
+    assert torch.equal(backbone.module.conv1[0].weight, given.conv1[0].weight)
+    assert backbone.licence == "apache-2.0"
+
+
+def folder_of(tmp_path: Path, **config: Any) -> Path:
+    given = timm.create_model("test_resnet", in_chans=1, num_classes=7)
+    save_file(given.state_dict(), tmp_path / "model.safetensors")
+    cfg = {"input_size": [1, 48, 48], "mean": [0.3], "std": [0.2], "num_classes": 7, "license": "mit"}
+    (tmp_path / "config.json").write_text(
+        json.dumps({"architecture": "test_resnet", "num_classes": 7, "pretrained_cfg": cfg, **config})
+    )
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", ["test_resnet", None])
+def test_local_dir_brings_its_config(tmp_path: Path, name: str | None) -> None:
+    place = f"local-dir:{folder_of(tmp_path)}"
+    backbone = create_backbone(name or place, weights=place if name else "none")
+    assert (backbone.input_shape, backbone.licence) == ((1, 48, 48), "mit")
+    assert backbone.data_config["mean"] == (0.3,)
+    assert backbone.load_report is not None
+    assert backbone.load_report.warnings() == []
+    assert backbone.load_report.dropped == ("fc.bias", "fc.weight")
+
+
+def test_local_dir_of_another_architecture(tmp_path: Path) -> None:
+    place = f"local-dir:{folder_of(tmp_path)}"
+    with pytest.raises(BackboneError, match=r"holds a test_resnet, backbone.name is resnet18"):
+        create_backbone("resnet18", weights=place)
+    folder_of(tmp_path, architecture="resnet_of_the_future")
+    with pytest.raises(BackboneError, match="unknown to timm"):
+        create_backbone("resnet18", weights=place)
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(BackboneError, match="not a timm config"):
+        create_backbone("resnet18", weights=place)
+
+
+def test_relative_weights_start_from_root(tmp_path: Path) -> None:
+    torch.save(create_backbone("digit_cnn", seed=4).module.state_dict(), tmp_path / "w.pth")
+    backbone = create_backbone("digit_cnn", weights="w.pth", root=tmp_path)
+    assert weights_fingerprint(backbone.module) == weights_fingerprint(create_backbone("digit_cnn", seed=4).module)

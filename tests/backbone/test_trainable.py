@@ -1,0 +1,149 @@
+"""What trains: learning rates by hand, frozen stages and BatchNorm that do not move."""
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from mibias_cli.backbone.catalogue import create_backbone
+from mibias_cli.backbone.extractor import Extractor
+from mibias_cli.backbone.trainable import (
+    choose_trainable,
+    freeze_batchnorm,
+    parameter_groups,
+    set_training_mode,
+)
+from mibias_cli.errors import BackboneError
+
+
+def extractor_of(name: str = "test_resnet", bottleneck: int | None = None) -> Extractor:
+    backbone = create_backbone(name, input_size=32)
+    return Extractor(backbone.module, backbone.n_features, bottleneck=bottleneck)
+
+
+def group_with(groups: Sequence[dict[str, Any]], parameter: nn.Parameter) -> dict[str, Any]:
+    found = [g for g in groups if any(p is parameter for p in g["params"])]
+    assert len(found) == 1
+    return found[0]
+
+
+def test_layer_decay_by_hand_for_a_timm_model() -> None:
+    extractor = extractor_of(bottleneck=4)
+    groups = parameter_groups(extractor, learning_rate=0.1, layer_decay=0.5, weight_decay=0.01)
+    net = extractor.backbone
+    for stage, module in enumerate((net.conv1, net.layer1, net.layer2, net.layer3, net.layer4)):
+        for parameter in module.parameters():
+            group = group_with(groups, parameter)
+            assert group["lr"] == pytest.approx(0.1 * 0.5 ** (4 - stage))
+            assert group["weight_decay"] == (0.01 if parameter.ndim > 1 else 0.0)
+    assert group_with(groups, extractor.bottleneck[0].weight)["lr"] == 0.1
+    assert sum(len(g["params"]) for g in groups) == len(list(extractor.parameters()))
+    torch.optim.AdamW(groups)
+
+
+def test_layer_decay_by_hand_for_the_digit_network() -> None:
+    extractor = extractor_of("digit_cnn")
+    groups = parameter_groups(extractor, learning_rate=1.0, layer_decay=0.1)
+    net = extractor.backbone
+    rates = [group_with(groups, m.weight)["lr"] for m in (net.conv1, net.conv2, net.fc1, net.fc2)]
+    assert rates == pytest.approx([1e-3, 1e-2, 1e-1, 1.0])
+
+
+def test_without_layer_decay_there_are_two_groups() -> None:
+    groups = parameter_groups(extractor_of(), learning_rate=0.1, weight_decay=0.01)
+    assert sorted(g["weight_decay"] for g in groups) == [0.0, 0.01]
+    assert len(parameter_groups(extractor_of(), learning_rate=0.1)) == 1
+
+
+def test_listed_parameters_get_no_weight_decay() -> None:
+    backbone = create_backbone("test_vit")
+    extractor = Extractor(backbone.module, backbone.n_features)
+    groups = parameter_groups(extractor, learning_rate=0.1, weight_decay=0.01)
+    assert backbone.module.pos_embed.ndim == 3
+    assert group_with(groups, backbone.module.pos_embed)["weight_decay"] == 0.0
+
+
+def step(extractor: Extractor, groups: list[dict[str, Any]]) -> None:
+    optimizer = torch.optim.SGD(groups, lr=0.1)
+    torch.manual_seed(0)
+    extractor(torch.rand(8, 3, 32, 32)).features.square().sum().backward()
+    optimizer.step()
+
+
+def moved(extractor: Extractor, before: dict[str, torch.Tensor]) -> set[str]:
+    return {k for k, v in extractor.state_dict().items() if not torch.equal(v, before[k])}
+
+
+def test_only_named_stages_move() -> None:
+    extractor = extractor_of(bottleneck=4)
+    groups = parameter_groups(extractor, train=["layer4", "layer3.0.conv2"], learning_rate=0.1)
+    set_training_mode(extractor)
+    before = copy.deepcopy(extractor.state_dict())
+    step(extractor, groups)
+    stages = {k.removeprefix("backbone.").rpartition(".")[0] for k in moved(extractor, before)}
+    assert all(s.startswith(("layer4", "layer3.0.conv2", "bottleneck")) for s in stages)
+    assert any(s.startswith("layer4") for s in stages)
+    assert extractor.backbone.layer4[0].bn1.training
+    assert not extractor.backbone.layer3[0].bn1.training
+    assert not extractor.backbone.layer2[0].bn1.training
+
+
+def test_none_trains_the_bottleneck_alone() -> None:
+    extractor = extractor_of(bottleneck=4)
+    groups = parameter_groups(extractor, train="none", learning_rate=0.1)
+    assert {id(p) for g in groups for p in g["params"]} == {id(p) for p in extractor.bottleneck.parameters()}
+    extractor.train()
+    assert not any(m.training for m in extractor.backbone.modules())
+    assert parameter_groups(extractor_of(), train="none", learning_rate=0.1) == []
+
+
+def test_all_thaws_again() -> None:
+    extractor = extractor_of()
+    choose_trainable(extractor, train="none")
+    choose_trainable(extractor, train="all")
+    extractor.train()
+    assert all(p.requires_grad for p in extractor.parameters())
+    assert all(m.training for m in extractor.modules())
+
+
+def test_frozen_batchnorm_stays_as_loaded() -> None:
+    extractor = extractor_of()
+    groups = parameter_groups(extractor, learning_rate=0.1, batchnorm_frozen=True)
+    set_training_mode(extractor)
+    before = copy.deepcopy(extractor.state_dict())
+    step(extractor, groups)
+    norms = {n for n, m in extractor.named_modules() if isinstance(m, nn.BatchNorm2d)}
+    changed = {k.rpartition(".")[0] for k in moved(extractor, before)}
+    assert norms
+    assert changed
+    assert not norms & changed
+    assert extractor.backbone.layer1[0].conv1.weight.requires_grad
+    extractor.eval()
+    extractor.train()
+    assert not any(m.training for m in extractor.modules() if isinstance(m, nn.BatchNorm2d))
+    assert copy.deepcopy(extractor).train().kept_in_eval == extractor.kept_in_eval
+
+
+def test_batchnorm_moves_unless_it_is_frozen() -> None:
+    extractor = extractor_of()
+    groups = parameter_groups(extractor, learning_rate=0.1)
+    extractor.train()
+    before = copy.deepcopy(extractor.state_dict())
+    step(extractor, groups)
+    assert any(k.endswith("running_mean") for k in moved(extractor, before))
+    freeze_batchnorm(extractor)
+    before = copy.deepcopy(extractor.state_dict())
+    extractor(torch.rand(8, 3, 32, 32))
+    assert moved(extractor, before) == set()
+
+
+def test_unknown_stages_are_named() -> None:
+    with pytest.raises(
+        BackboneError, match=r"no stage 'layer9', did you mean 'layer\d'.*layer1, layer2, layer3, layer4"
+    ):
+        parameter_groups(extractor_of(), train=["layer9"], learning_rate=0.1)
+    with pytest.raises(BackboneError, match="'maxpool' holds no parameters"):
+        parameter_groups(extractor_of(), train=["maxpool"], learning_rate=0.1)
