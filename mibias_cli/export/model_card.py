@@ -121,7 +121,7 @@ def _belonging(info: ExportInfo) -> str:
     lines = []
     if info.bottleneck is None:
         lines.append(
-            f"The report's figures belong to the pooled features ({info.n_features} wide), which is what {gives}."
+            f"The report's figures belong to the pooled features ({info.n_features} wide), which are what {gives}."
         )
     else:
         lines.append(

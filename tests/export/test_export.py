@@ -1,0 +1,245 @@
+"""Exported folders: the same features in a process without mibias, nothing left behind when they differ."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from mibias_cli.backbone.catalogue import Backbone, create_backbone
+from mibias_cli.backbone.extractor import Extractor
+from mibias_cli.backbone.weights import weights_fingerprint
+from mibias_cli.errors import ExportError, RunError
+from mibias_cli.export import export as export_module
+from mibias_cli.export.export import Exported, write_export
+from mibias_cli.export.load import load_export
+from mibias_cli.heads.target import TargetHead
+
+WITHOUT_MIBIAS = """
+import importlib.abc, sys
+
+class Blocked(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("mibias_cli", "mibias"):
+            raise ImportError("blocked: " + name)
+
+sys.meta_path.insert(0, Blocked())
+import numpy as np, timm, torch
+from pathlib import Path
+
+for folder in sorted(Path(sys.argv[1]).iterdir()):
+    model = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
+    config = timm.data.resolve_model_data_config(model)
+    with torch.no_grad():
+        features = model(torch.from_numpy(np.load(folder / "report/x.npy"))).numpy()
+    np.savez(folder / "out.npz", features=features, input_size=config["input_size"], mean=config["mean"])
+assert not any(name.startswith("mibias") for name in sys.modules)
+"""
+
+
+def trained(
+    name: str, *, bottleneck: int | None = None, layers: tuple[str, ...] = ("features",), **arguments: Any
+) -> tuple[Backbone, Extractor, TargetHead]:
+    """A backbone whose weights and statistics are not those of its initialisation."""
+    torch.manual_seed(0)
+    backbone = create_backbone(name, **arguments)
+    for module in backbone.module.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean.normal_()
+            module.running_var.uniform_(0.5, 2)
+    extractor = Extractor(backbone.module, backbone.n_features, bottleneck=bottleneck, layers=layers, pool="mean")
+    return backbone, extractor, TargetHead(extractor.features_dim, 3)
+
+
+def export(folder: Path, parts: tuple[Backbone, Extractor, TargetHead], **changes: Any) -> tuple[Exported, Tensor]:
+    backbone, extractor, head = parts
+    torch.manual_seed(1)
+    x = torch.rand(3, *backbone.input_shape)
+    arguments: dict[str, Any] = {
+        "backbone": backbone,
+        "extractor": extractor,
+        "head": head,
+        "class_names": ("a", "b", "c"),
+        "representation": {"layers": list(extractor.inner_layers) or ["features"]},
+        "report": None,
+        "report_folder": None,
+        "sample_inputs": x,
+        **changes,
+    }
+    return write_export(folder, **arguments), x
+
+
+def test_timm_without_mibias_gives_the_same_features(tmp_path: Path) -> None:
+    cases: dict[str, dict[str, Any]] = {
+        "test_resnet": {"channels": 1, "input_size": 32},
+        "test_vit": {"input_size": 96},
+        "test_efficientnet": {"input_size": 64},
+        "resnet18": {"input_size": 40, "options": {"global_pool": "max"}},
+    }
+    parts = {name: trained(name, bottleneck=5, **arguments) for name, arguments in cases.items()}
+    inputs = {}
+    for name in cases:
+        exported, inputs[name] = export(tmp_path / "exports" / name, parts[name])
+        assert exported.max_difference <= 1e-6
+        (tmp_path / "exports" / name / "report").mkdir()
+        np.save(tmp_path / "exports" / name / "report" / "x.npy", inputs[name].numpy())
+    command = [sys.executable, "-c", WITHOUT_MIBIAS, str(tmp_path / "exports")]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.returncode == 0, done.stderr
+    for name, (backbone, extractor, _) in parts.items():
+        out = np.load(tmp_path / "exports" / name / "out.npz")
+        with torch.no_grad():
+            wanted = extractor.eval()(inputs[name]).backbone_features.numpy()
+        assert np.abs(out["features"] - wanted).max() <= 1e-6
+        assert tuple(out["input_size"]) == backbone.input_shape
+        np.testing.assert_allclose(out["mean"], backbone.data_config["mean"])
+
+
+@pytest.mark.parametrize(
+    ("name", "bottleneck", "layers", "arguments"),
+    [
+        ("test_resnet", None, ("features",), {"input_size": 32}),
+        ("test_vit", 4, ("blocks.1", "features"), {"input_size": 64}),
+        ("digit_cnn", 6, ("pool2",), {"channels": 1, "input_size": 32, "options": {"width": 3, "hidden": 7}}),
+        ("mlp", None, ("features",), {"input_shape": (5,), "options": {"hidden": [4, 3]}}),
+    ],
+)
+def test_load_export_gives_back_extractor_and_head(
+    tmp_path: Path, name: str, bottleneck: int | None, layers: tuple[str, ...], arguments: dict[str, Any]
+) -> None:
+    parts = trained(name, bottleneck=bottleneck, layers=layers, **arguments)
+    exported, x = export(tmp_path / "export", parts, base_weights="local-dir:there", representation={"layers": layers})
+    loaded = load_export(tmp_path / "export")
+    with torch.no_grad():
+        wanted, given = parts[1].eval()(x), loaded.extractor(x)
+        assert torch.equal(loaded.head(given.features), parts[2](wanted.features))
+    assert torch.equal(given.features, wanted.features)
+    assert {k: v.shape for k, v in given.taps.items()} == {k: v.shape for k, v in wanted.taps.items()}
+    assert loaded.backbone.input_shape == parts[0].input_shape
+    assert (loaded.info.layers, loaded.info.base_weights, loaded.backbone.name) == (layers, "local-dir:there", name)
+    assert (
+        weights_fingerprint(loaded.extractor.backbone) == exported.fingerprint == weights_fingerprint(parts[0].module)
+    )
+    second, _ = export(
+        tmp_path / "again", (loaded.backbone, loaded.extractor, loaded.head)
+    )  # an export can be exported
+    assert second.fingerprint == exported.fingerprint
+
+
+def test_the_extractors_weights_are_exported_not_the_backbones(tmp_path: Path) -> None:
+    backbone, extractor, head = trained("digit_cnn")
+    averaged = Extractor(create_backbone("digit_cnn", seed=9).module, backbone.n_features)
+    exported, _ = export(tmp_path / "export", (backbone, averaged, head))
+    assert exported.fingerprint == weights_fingerprint(averaged.backbone) != weights_fingerprint(extractor.backbone)
+
+
+def test_double_precision_is_exported_as_single(tmp_path: Path) -> None:
+    backbone, extractor, head = trained("digit_cnn")
+    export(tmp_path / "export", (backbone, extractor.double(), head.double()))
+    assert {t.dtype for t in load_file(tmp_path / "export/model.safetensors").values()} == {torch.float32}
+    assert next(extractor.parameters()).dtype == torch.float64
+
+
+def test_onnx_is_compared(tmp_path: Path) -> None:
+    import onnxruntime
+
+    parts = trained("test_resnet", bottleneck=4, input_size=32)
+    exported, x = export(tmp_path / "export", parts, formats=["safetensors", "onnx"])
+    assert exported.onnx_difference is not None
+    assert exported.onnx_difference <= 1e-4
+    session = onnxruntime.InferenceSession(str(tmp_path / "export/model.onnx"), providers=["CPUExecutionProvider"])
+    for n in (1, 2, 7):
+        batch = torch.rand(n, *x.shape[1:])
+        (given,) = session.run(["features"], {"input": batch.numpy()})
+        with torch.no_grad():
+            np.testing.assert_allclose(given, parts[1].eval()(batch).features.numpy(), rtol=1e-3, atol=1e-4)
+
+
+def test_onnx_missing_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ExportError, match=r"onnxruntime not installed; pip install 'mibias\[onnx\]'"):
+        export(tmp_path / "export", trained("digit_cnn"), formats=["onnx"])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_differs_is_not_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(export_module, "read_model_folder", lambda folder: create_backbone("digit_cnn", seed=8).module)
+    with pytest.raises(ExportError, match="backbone's features differ by"):
+        export(tmp_path / "export", trained("digit_cnn"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_features_that_are_not_finite_are_no_export(tmp_path: Path) -> None:
+    parts = trained("digit_cnn")
+    with torch.no_grad():
+        parts[1].backbone.conv1.bias.fill_(float("nan"))
+    with pytest.raises(ExportError, match="differ by nan"):
+        export(tmp_path / "export", parts)
+
+
+def test_existing_folders(tmp_path: Path) -> None:
+    parts = trained("digit_cnn")
+    folder = tmp_path / "export"
+    folder.mkdir()
+    export(folder, parts)  # an empty folder is no obstacle
+    with pytest.raises(RunError, match=r"exists already.*--overwrite"):
+        export(folder, parts)
+    (folder / "stale").write_text("")
+    exported, _ = export(folder, parts, overwrite=True)
+    assert not (folder / "stale").exists()
+    assert set(exported.files) == {"README.md", "config.json", "heads.safetensors", "mibias.json", "model.safetensors"}
+    assert [p.name for p in tmp_path.iterdir()] == ["export"]
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "letters.txt").write_text("dear")
+    with pytest.raises(RunError, match="not replaced"):
+        export(tmp_path / "home", parts, overwrite=True)
+    assert (tmp_path / "home" / "letters.txt").read_text() == "dear"
+    with pytest.raises(ExportError, match="unknown format 'pickle'"):
+        export(tmp_path / "other", parts, formats=["pickle"])
+
+
+def test_report_is_copied(tmp_path: Path) -> None:
+    (tmp_path / "report").mkdir()
+    (tmp_path / "report" / "leakage.json").write_text("{}")
+    exported, _ = export(tmp_path / "export", trained("digit_cnn"), report_folder=tmp_path / "report")
+    assert "report/leakage.json" in exported.files
+
+
+def test_damaged_folders_are_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "export"
+    with pytest.raises(ExportError, match="does not exist"):
+        load_export(folder)
+    export(folder, trained("digit_cnn", bottleneck=4))
+    info = (folder / "mibias.json").read_text()
+
+    (folder / "mibias.json").write_text(json.dumps({**json.loads(info), "format": 99}))
+    with pytest.raises(ExportError, match="format 99"):
+        load_export(folder)
+    (folder / "mibias.json").write_text(json.dumps({"format": 1}))
+    with pytest.raises(ExportError, match="damaged"):
+        load_export(folder)
+    (folder / "mibias.json").unlink()
+    with pytest.raises(ExportError, match="not a folder that mibias exported"):
+        load_export(folder)
+    (folder / "mibias.json").write_text(info)
+
+    state = load_file(folder / "model.safetensors")
+    save_file({**state, "conv1.bias": state["conv1.bias"] + 1}, folder / "model.safetensors")
+    with pytest.raises(ExportError, match="does not hold the weights that were exported"):
+        load_export(folder)
+    save_file(state, folder / "model.safetensors")
+    save_file({"head.linear.weight": torch.zeros(3, 4)}, folder / "heads.safetensors")
+    with pytest.raises(ExportError, match="bottleneck does not fit"):
+        load_export(folder)
+    (folder / "heads.safetensors").unlink()
+    with pytest.raises(ExportError, match=r"heads.safetensors is missing"):
+        load_export(folder)
+    (folder / "config.json").unlink()
+    with pytest.raises(ExportError, match=r"config.json is missing"):
+        load_export(folder)
