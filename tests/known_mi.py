@@ -59,7 +59,7 @@ def _mixture_mi(log_densities: np.ndarray, p: np.ndarray, step: float) -> float:
 
 @dataclass(frozen=True, kw_only=True)
 class Gaussian:
-    """z and c are d-dimensional standard normal, coordinate by coordinate correlated by rho: −d/2 log(1 − rho²) nats."""
+    """z and c are standard normal in d dimensions, each pair of coordinates correlated by rho: −d/2 log(1 − rho²)."""
 
     rho: float
     d: int = 1

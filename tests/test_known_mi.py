@@ -6,8 +6,7 @@ import math
 
 import numpy as np
 import pytest
-
-from tests.known_mi import Chain, Gaussian, Independent, MeanShift, VarianceCoded
+from known_mi import Chain, Gaussian, Independent, MeanShift, VarianceCoded
 
 
 def test_gaussian_value_and_draw() -> None:
@@ -47,7 +46,8 @@ def test_chain_stands_between_its_parts_and_weights_balance_it() -> None:
     source = Chain(agreement=0.9, shift=3.0)
     assert 0 < source.nats < min(source.target_nats, source.target_attribute_nats)
     drawn = source.draw(50_000, seed=3)
-    assert drawn.y is not None and drawn.weight is not None
+    assert drawn.y is not None
+    assert drawn.weight is not None
     share = np.average(drawn.y == drawn.c[:, 0], weights=drawn.weight)
     # Weighted standard error is about .0037 (few disagreeing rows carry half the weight): 5 of them.
     assert share == pytest.approx(0.5, abs=0.0185)

@@ -22,8 +22,8 @@ __all__ = ["ClosedForm", "from_spec", "ridge_solution"]
 
 # A wider z is first projected at random to so many dimensions.
 _WIDEST = 512
-# Features of small deviation are not blown up beyond this share of the typical one: a unit that is dead in the queue
-# may be alive in the next batch.
+# Deviations below this share of the typical one count as that much: features of small deviation may hide c, but what
+# hardly ever moves in the queue must not dwarf all else when it moves in the next batch.
 _LEAST_DEVIATION = 0.05
 # Floor of a predicted class probability, as a share of the class's frequency.
 _LEAST_PROBABILITY = 0.02
@@ -50,14 +50,14 @@ def ridge_solution(features: Tensor, targets: Tensor, weight: Tensor, ridge: flo
     right = (weighted @ targets).to(device, torch.float64)
     variance = gram.diagonal().mean()
     for attempt in range(6):
-        # The second term makes constant features solvable; a matrix that rounding left indefinite is tried again with more.
+        # The second term makes constant features solvable; what rounding left indefinite is tried again with more.
         added = variance * ridge * 10**attempt + torch.finfo(torch.float64).tiny
         factor, failed = torch.linalg.cholesky_ex(gram + added * torch.eye(len(gram), dtype=gram.dtype, device=device))
         if not bool(failed):
             return torch.cholesky_solve(right, factor).to(features.device, features.dtype)
     raise TrainingError(
-        "closed_form: the regression on the queue cannot be solved, the representation holds values that are not finite; "
-        "lower training.learning_rate or debias.weight"
+        "closed_form: the regression on the queue cannot be solved, the representation holds values that are not "
+        "finite; lower training.learning_rate or debias.weight, or lengthen debias.warmup_epochs"
     )
 
 
@@ -224,16 +224,18 @@ class ClosedForm:
 
 
 def _standardisation(z: Tensor, weight: Tensor) -> dict[str, Tensor]:
-    """Weighted mean and deviation of z, the latter with a floor."""
+    """Weighted mean of z and the factor that brings it to unit deviation."""
     mean = weight @ z
     variance = weight @ (z - mean) ** 2
-    floor = _LEAST_DEVIATION * variance.mean().sqrt() + 1e-6
-    return {"z_mean": mean, "z_scale": torch.maximum(variance.sqrt(), floor)}
+    typical = variance.mean()
+    factor = 1 / torch.maximum(variance.sqrt(), _LEAST_DEVIATION * typical.sqrt() + 1e-30)
+    # A unit that is dead in the queue is left out: no solution knows what it means once it wakes.
+    return {"z_mean": mean, "z_factor": torch.where(variance > 1e-10 * typical, factor, torch.zeros_like(factor))}
 
 
 def _features(z: Tensor, held: dict[str, Tensor]) -> Tensor:
     """z standardised (and projected) beside its random ReLU features."""
-    x = (z - held["z_mean"]) / held["z_scale"]
+    x = (z - held["z_mean"]) * held["z_factor"]
     if "projection" in held:
         x = x @ held["projection"]
     return torch.cat([x, torch.relu(x @ held["random_weights"] + held["random_offsets"])], dim=1)

@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from known_mi import MeanShift, to_sample
+from sklearn.linear_model import LogisticRegression
+from torch.nn import functional
+
+from mibias_cli.estimators.bounds import cross_entropy_bound
+from mibias_cli.estimators.classifier import ClassifierBound, from_spec
+from mibias_cli.estimators.protocol import EstimatorSpec, Sample
+from mibias_cli.estimators.rows import minibatch_rows
+from mibias_cli.heads.attribute import AttributeHead
+
+
+def _sample(n: int, n_classes: tuple[int, ...], weighted: bool, seed: int = 0) -> Sample:
+    g = torch.Generator().manual_seed(seed)
+    c = torch.stack([torch.randint(0, k, (n,), generator=g) for k in n_classes], dim=1)
+    z = torch.randn(n, 4, generator=g, dtype=torch.float64) + c[:, :1]
+    weight = torch.rand(n, generator=g, dtype=torch.float64) + 0.1 if weighted else None
+    return Sample(z=z, c=c, y=None, weight=weight, known=torch.ones(n, dtype=torch.bool))
+
+
+def _make(n_classes: tuple[int, ...], seed: int, **options: Any) -> ClassifierBound:
+    torch.manual_seed(seed)
+    return ClassifierBound(AttributeHead(4, n_classes, [6]).double(), n_classes=n_classes, **options)
+
+
+@pytest.mark.parametrize("n_classes", [(3, 3), (2, 4), (3,)])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("batch_size", [None, 15])
+def test_steps_equal_a_loop_over_channels(n_classes: tuple[int, ...], weighted: bool, batch_size: int | None) -> None:
+    sample = _sample(40, n_classes, weighted)
+    estimator = _make(n_classes, 0, optimizer="sgd", learning_rate=0.1, steps=4, batch_size=batch_size)
+    reference = _make(n_classes, 0)
+    estimator.fit(sample, torch.Generator().manual_seed(1))
+    drawn = minibatch_rows(40, batch_size, 4, torch.Generator().manual_seed(1), torch.device("cpu"))
+    parameters = list(reference.head.parameters())
+    for k in range(4):
+        rows = torch.arange(40) if batch_size is None else drawn[15 * k : 15 * (k + 1)]
+        w = torch.ones(len(rows), dtype=torch.float64) if sample.weight is None else sample.weight[rows]
+        losses = [
+            functional.cross_entropy(logits, sample.c[rows, channel], reduction="none")
+            for channel, logits in enumerate(reference.head(sample.z[rows]))
+        ]
+        total = torch.stack([(w * one).sum() / w.sum() for one in losses]).sum()
+        gradients = torch.autograd.grad(total, parameters)
+        with torch.no_grad():
+            for p, g in zip(parameters, gradients, strict=True):
+                p.sub_(0.1 * g)
+    for p, q in zip(estimator.head.parameters(), parameters, strict=True):
+        torch.testing.assert_close(p, q, rtol=0, atol=1e-12)
+
+
+def test_values_per_channel_and_their_sum_and_largest() -> None:
+    sample = _sample(50, (2, 4), weighted=True)
+    estimator = _make((2, 4), 1)
+    g = torch.Generator()
+    with torch.no_grad():
+        expected = [
+            cross_entropy_bound(logits, sample.c[:, k], sample.weight).item()
+            for k, logits in enumerate(estimator.head(sample.z))
+        ]
+    assert estimator.channel_estimates(sample) == pytest.approx(expected)
+    assert estimator.estimate(sample, g) == pytest.approx(max(expected))
+    assert estimator.penalty(sample, g).item() == pytest.approx(sum(expected))
+
+
+def test_accuracy_is_that_of_a_good_classifier_and_ignores_missing_rows() -> None:
+    source = MeanShift(means=[0.0, 2.5], d=4)
+    train, held_out = source.draw(2_000, seed=0), source.draw(2_000, seed=1)
+    estimator = _make((2,), 0, steps=200, learning_rate=5e-3)
+    estimator.fit(to_sample(train, torch.float64), torch.Generator().manual_seed(0))
+    sample = to_sample(held_out, torch.float64)
+    reference = LogisticRegression().fit(train.z, train.c[:, 0]).score(held_out.z, held_out.c[:, 0])
+    assert estimator.accuracy(sample) == pytest.approx(reference, abs=0.02)
+    holed = Sample(
+        z=sample.z, c=sample.c.where(torch.arange(2_000)[:, None] < 5, -1), y=None, weight=None,
+        known=torch.arange(2_000) < 5,
+    )  # fmt: skip
+    assert estimator.accuracy(holed) == estimator.accuracy(sample.take(torch.arange(5)))
+    assert math.isnan(estimator.accuracy(sample.take(torch.arange(0))))
+
+
+def test_from_spec_makes_its_own_heads() -> None:
+    spec = EstimatorSpec(
+        n_features=4,
+        n_classes=(2, 3),
+        bin_edges=None,
+        hidden=(6,),
+        learning_rate=1e-3,
+        optimizer="adam",
+        steps=3,
+        batch_size=7,
+        moving_average=None,
+        n_random_features=1,
+        ridge=1.0,
+        make_heads=lambda: AttributeHead(4, (2, 3), [6]),
+    )
+    first, second = from_spec(spec), from_spec(spec)
+    assert first.head is not second.head
+    assert (first.steps, first.batch_size, first.n_classes) == (3, 7, (2, 3))

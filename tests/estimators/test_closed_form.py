@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from known_mi import Gaussian, Known, MeanShift, VarianceCoded, to_sample
+from sklearn.linear_model import Ridge
+
+from mibias_cli.errors import TrainingError
+from mibias_cli.estimators.closed_form import ClosedForm, from_spec, ridge_solution
+from mibias_cli.estimators.protocol import EstimatorSpec
+from mibias_cli.heads.attribute import AttributeHead
+
+CPU = torch.device("cpu")
+
+
+def test_ridge_solution_against_sklearn() -> None:
+    rng = np.random.default_rng(0)
+    x, t, w = rng.standard_normal((50, 6)), rng.standard_normal((50, 3)), rng.uniform(0.2, 2.0, 50)
+    w /= w.sum()
+    x -= w @ x
+    t -= w @ t
+    strength = 0.3 * float((w @ x**2).mean())
+    reference = Ridge(alpha=strength, fit_intercept=False).fit(x, t, sample_weight=w).coef_.T
+    solution = ridge_solution(torch.from_numpy(x), torch.from_numpy(t), torch.from_numpy(w), 0.3)
+    np.testing.assert_allclose(solution, reference, rtol=1e-9, atol=1e-12)
+
+
+def test_ridge_on_collinear_or_constant_features_is_solved() -> None:
+    column = torch.randn(30, 1, generator=torch.Generator().manual_seed(0))
+    w = torch.full((30,), 1 / 30)
+    for x in (column.expand(30, 40).contiguous(), torch.zeros(30, 4)):
+        assert torch.isfinite(ridge_solution(x, column, w, 1e-12)).all()
+
+
+def test_features_that_are_not_finite_are_the_users_to_know() -> None:
+    x = torch.full((5, 2), torch.nan)
+    with pytest.raises(TrainingError, match="not finite"):
+        ridge_solution(x, x, torch.full((5,), 0.2), 1e-2)
+
+
+def test_linear_part_gives_the_gaussian_information() -> None:
+    source = Gaussian(rho=0.8)
+    estimator = ClosedForm(n_features=1, n_classes=None, n_random_features=1, ridge=1e-6)
+    g = torch.Generator().manual_seed(0)
+    estimator.fit(to_sample(source.draw(50_000, seed=0)), g)
+    penalty = estimator.penalty(to_sample(source.draw(50_000, seed=1)), g)
+    # the standard error of −½ log(1 − r²) is r / √n = .0036; the floor of the share costs .0003
+    assert penalty.item() == pytest.approx(source.nats, abs=0.015)
+
+
+def test_random_features_see_what_is_coded_in_the_variance() -> None:
+    source = VarianceCoded(scales=[1.0, 2.0], d=4)
+    g = torch.Generator().manual_seed(0)
+    values = {}
+    for n in (1, 128):
+        estimator = ClosedForm(n_features=4, n_classes=(2,), n_random_features=n)
+        estimator.fit(to_sample(source.draw(20_000, seed=0)), g)
+        values[n] = estimator.penalty(to_sample(source.draw(20_000, seed=1)), g).item()
+    assert values[1] < 0.1 < 0.2 < values[128]
+
+
+def test_each_fit_draws_new_features_and_the_generator_decides() -> None:
+    sample = to_sample(MeanShift(means=[0.0, 2.0], d=3).draw(200, seed=0))
+    estimator = ClosedForm(n_features=3, n_classes=(2,), n_random_features=10)
+    drawn = []
+    g = torch.Generator().manual_seed(0)
+    for generator in (g, g, torch.Generator().manual_seed(0)):
+        estimator.fit(sample, generator)
+        drawn.append(estimator.state_dict()["random_weights"])
+    assert not torch.equal(drawn[0], drawn[1])
+    assert torch.equal(drawn[0], drawn[2])
+
+
+def test_a_wide_z_is_projected() -> None:
+    source = MeanShift(means=[0.0, 6.0], d=700)
+    g = torch.Generator().manual_seed(0)
+    estimator = ClosedForm(n_features=700, n_classes=(2,), n_random_features=32, ridge=0.1)
+    estimator.fit(to_sample(source.draw(3_000, seed=0)), g)
+    assert estimator.state_dict()["projection"].shape == (700, 512)
+    held_out = to_sample(source.draw(2_000, seed=1))
+    estimate = estimator.estimate(held_out, g)
+    # 512 of 700 random directions keep about 512/700 of the squared shift: most of the information
+    assert 0.35 < estimate < source.nats
+
+
+def test_a_unit_dead_in_the_queue_does_not_explode_in_the_batch() -> None:
+    rng = np.random.default_rng(0)
+    c = rng.integers(2, size=(500, 1))
+    z = np.concatenate([rng.standard_normal((500, 3)) + c, np.zeros((500, 1))], axis=1)
+    estimator = ClosedForm(n_features=4, n_classes=(2,), n_random_features=32)
+    g = torch.Generator().manual_seed(0)
+    estimator.fit(to_sample(Known(z=z, c=c)), g)
+    alive = z.copy()
+    alive[:, 3] = rng.exponential(size=500)
+    asleep, awake = (estimator.estimate(to_sample(Known(z=one, c=c)), g) for one in (z, alive))
+    assert awake == pytest.approx(asleep, abs=1e-5)
+
+
+def test_estimate_is_below_the_entropy_where_c_is_plain_and_penalty_is_finite_there() -> None:
+    rng = np.random.default_rng(0)
+    c = rng.integers(4, size=(1_000, 1))
+    z = np.eye(4)[c[:, 0]] + 1e-4 * rng.standard_normal((1_000, 4))
+    sample = to_sample(Known(z=z, c=c))
+    estimator = ClosedForm(n_features=4, n_classes=(4,), n_random_features=16)
+    g = torch.Generator().manual_seed(0)
+    estimator.fit(sample, g)
+    assert 0.9 * math.log(4) < estimator.estimate(sample, g) <= math.log(4)
+    assert 2.0 < estimator.penalty(sample, g).item() < 3.5
+
+
+def test_from_spec_sees_a_continuous_attribute_through_its_bins() -> None:
+    edges = (tuple(np.quantile(Gaussian(rho=0.0).draw(1_000, seed=0).c, [0.25, 0.5, 0.75])),)
+    spec = EstimatorSpec(
+        n_features=1,
+        n_classes=(4,),
+        bin_edges=edges,
+        hidden=(),
+        learning_rate=1.0,
+        optimizer="adam",
+        steps=1,
+        batch_size=None,
+        moving_average=None,
+        n_random_features=64,
+        ridge=1e-3,
+        make_heads=lambda: AttributeHead(1, (4,)),
+    )
+    estimator, g = from_spec(spec), torch.Generator().manual_seed(0)
+    rng = np.random.default_rng(0)
+    c = rng.standard_normal((4_000, 1))
+    even = Known(z=c**2 + 0.1 * rng.standard_normal((4_000, 1)), c=c)
+    estimator.fit(to_sample(even), g)
+    # z = c² is uncorrelated with c, but tells the inner bins from the outer: one bit of the two
+    assert estimator.estimate(to_sample(even), g) > 0.4 * math.log(2)
