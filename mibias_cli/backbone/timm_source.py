@@ -224,12 +224,13 @@ def _from_folder(name: str, weights: str, folder: Path) -> TimmSource:
     except (ValueError, KeyError, TypeError) as error:
         raise BackboneError(f"{config_path}: not a timm config ({type(error).__name__}: {error})") from error
     _check_same(name, architecture, f"{LOCAL}{folder}")
+    model_args = dict(config.get("model_args", {}))
     return TimmSource(
         name=architecture if name.startswith(LOCAL) else name,
         weights=weights,
         architecture=architecture,
-        pretrained_cfg=cfg,
-        model_args=dict(config.get("model_args", {})),
+        pretrained_cfg=_for_these(cfg, model_args),
+        model_args=model_args,
         folder=folder,
     )
 
@@ -256,10 +257,18 @@ def _from_hub(name: str, weights: str, *, offline: bool) -> TimmSource:
         name=architecture if name.startswith(HUB) else name,
         weights=weights,
         architecture=architecture,
-        pretrained_cfg=dict(cfg),
+        pretrained_cfg=_for_these(cfg, model_args or {}),
         model_args=dict(model_args or {}),
         fetched=True,
     )
+
+
+def _for_these(cfg: Mapping[str, Any], model_args: Mapping[str, Any]) -> dict[str, Any]:
+    """The description of weights, with the input that the saved arguments say: older folders keep the base's."""
+    channels, height, width = cfg.get("input_size", (3, 224, 224))
+    size = model_args.get("img_size") or (height, width)
+    height, width = (size, size) if isinstance(size, int) else size
+    return {**cfg, "input_size": (model_args.get("in_chans") or channels, height, width)}
 
 
 def _check_same(name: str, architecture: str, where: str) -> None:

@@ -8,6 +8,8 @@ from typing import Any
 
 from mibias_cli.backbone.extractor import NOT_INNER
 from mibias_cli.export.heads_file import HEADS, ExportInfo
+from mibias_cli.report.markdown import escape_markdown, leakage_table, task_table
+from mibias_cli.report.numbers import format_bits, format_interval
 
 __all__ = ["model_card"]
 
@@ -60,7 +62,7 @@ def model_card(info: ExportInfo, *, report: Mapping[str, Any] | None, formats: t
         "## What was measured\n",
         _measured(info, report),
         "## Which figures belong to which features\n",
-        _belonging(info),
+        _belonging(info, report),
         "## Base weights and licence\n",
         _licence(info),
     ]
@@ -85,7 +87,11 @@ def _front_matter(info: ExportInfo) -> str:
 
 
 def _summary(info: ExportInfo) -> str:
-    classes = f", for a task with the classes {', '.join(info.class_names)}" if info.class_names else ""
+    classes = (
+        f", for a task with the classes {', '.join(escape_markdown(name) for name in info.class_names)}"
+        if info.class_names
+        else ""
+    )
     return (
         f"A feature extractor ({info.architecture}, {info.n_features} features) that was trained to tell less of a "
         f"bias attribute{classes}. Penalised in training: {_listed(info.layers)}"
@@ -110,13 +116,31 @@ def _onnx(info: ExportInfo) -> str:
 def _measured(info: ExportInfo, report: Mapping[str, Any] | None) -> str:
     if report is None:
         return "This folder was exported without an audit.\n"
-    from mibias_cli.report.markdown import leakage_table
-
-    place = "Leakage is a lower bound, measured by fresh probes on held-out data; the whole report is in `report/`.\n"
-    return f"{leakage_table(report)}\n\n{place}"
+    place = "Leakage is a lower bound, measured by fresh probes on held-out data; the whole report is in `report/`."
+    return "\n\n".join([leakage_table(report), task_table(report), place]) + "\n"
 
 
-def _belonging(info: ExportInfo) -> str:
+def _others_table(report: Mapping[str, Any]) -> str:
+    """Leakage of representations beside the audited one: the backbone's own features, inner layers."""
+    rows = [
+        [escape_markdown(name), escape_markdown(representation), *(_bits(other[when]) for when in ("before", "after"))]
+        for name, found in report["attributes"].items()
+        for representation, other in found.get("others", {}).items()
+    ]
+    if not rows:
+        return ""
+    header = ["| Attribute | Representation | Leakage before, bits | After |", "| --- | --- | ---: | ---: |"]
+    return "\n".join([*header, *("| " + " | ".join(row) + " |" for row in rows)])
+
+
+def _bits(leakage: Mapping[str, Any] | None) -> str:
+    if leakage is None:
+        return "–"
+    interval = leakage["leakage_bits"]
+    return f"{format_bits(interval['estimate'])} ({format_interval(interval)})"
+
+
+def _belonging(info: ExportInfo, report: Mapping[str, Any] | None) -> str:
     gives = "`timm.create_model` gives" if info.kind == "timm" else "`model.safetensors` gives"
     lines = []
     if info.bottleneck is None:
@@ -135,6 +159,8 @@ def _belonging(info: ExportInfo) -> str:
             f"The penalty acted on {_listed(_inner(info))} inside the backbone, {_pooling(info)}. "
             "The report's figures are not of those layers, but of the features that leave the extractor."
         )
+    if report is not None and (table := _others_table(report)):
+        lines.append(f"Measured on representations beside that one:\n\n{table}")
     if info.has_head:
         lines.append(f"The task head ({len(info.class_names)} classes) is in `{HEADS}` too, as `head.linear`.")
     return "\n\n".join(lines) + "\n"

@@ -1,6 +1,7 @@
 """The model card: front matter that parses, and words that fit what was exported."""
 
 import dataclasses
+from typing import Any
 
 import yaml
 
@@ -69,3 +70,42 @@ def test_code_of_the_card_is_valid_python() -> None:
         card = model_card(info, report=None, formats=())
         code = card.split("```python\n")[1].split("```")[0]
         compile(code, "README.md", "exec")
+
+
+def leakage(bits: float) -> dict[str, Any]:
+    interval = {"estimate": bits, "lower": bits - 0.01, "upper": bits + 0.01}
+    return {
+        "leakage_bits": interval,
+        "conditional_leakage_bits": interval,
+        "headline_probe": "quadratic",
+        "conditional_headline_probe": "mlp",
+    }
+
+
+def test_tables_of_a_report() -> None:
+    task = {
+        "accuracy": 0.9,
+        "accuracy_interval": {"lower": 0.88, "upper": 0.92},
+        "balanced_accuracy": 0.85,
+        "worst_group_accuracy": 0.6,
+        "head_accuracy": None,
+    }
+    report = {
+        "settings": {"confidence": 0.95},
+        "attributes": {
+            "place": {
+                "entropy_bits": 1.0,
+                "target_attribute_bits": 0.4,
+                "before": leakage(0.7),
+                "after": leakage(0.125),
+                "others": {"backbone_features": {"before": None, "after": leakage(0.333)}},
+            }
+        },
+        "task": {"before": None, "after": task},
+    }
+    info = dataclasses.replace(INFO, bottleneck=8, features_dim=8, class_names=("a|b", "c"))
+    card = model_card(info, report=report, formats=("safetensors",))
+    assert "| place | 0.700 (0.690 to 0.710) | 0.125 (0.115 to 0.135) |" in card
+    assert "90.0 %" in card
+    assert "| place | backbone\\_features | – | 0.333 (0.323 to 0.343) |" in card
+    assert "a\\|b, c" in card
