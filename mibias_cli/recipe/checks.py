@@ -39,9 +39,10 @@ def cross_checks(data: Mapping[str, Any]) -> list[Fault]:
 def _debiased_attributes(data: Mapping[str, Any]) -> Iterator[Fault]:
     """debias.attributes names attributes of the data."""
     declared = value_at(("data", "attributes"), data)
-    known = ["colour"] if value_at(("data", "source"), data) in _COLOURED else declared
+    coloured = value_at(("data", "source"), data) in _COLOURED
+    known = ["colour"] if coloured else list(declared) if isinstance(declared, dict) else []
     named = value_at(("debias", "attributes"), data)
-    if not isinstance(known, list | dict) or not known or not isinstance(named, list):
+    if not known or not isinstance(named, list):
         return
     if not named:
         yield ("debias", "attributes"), "is empty; leave it out to debias all, or set debias.estimator to none"

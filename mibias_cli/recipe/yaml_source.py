@@ -93,6 +93,8 @@ def parse_yaml(text: str, *, path: str) -> Source:
         message = f"a recipe is a mapping of keys to values, this is {_kind(node)}"
         raise RecipeError([builder.problem((), line, column, message)])
     data = builder.build(node, ())
+    if not isinstance(data, dict):  # a tag that makes something else of the mapping
+        raise RecipeError(builder.problems)
     return Source(path=path, lines=lines, data=data, positions=builder.positions, problems=tuple(builder.problems))
 
 
