@@ -27,8 +27,8 @@ class Learner(Protocol):
     n_rungs: int
     patience: int
     """How many rungs without improvement before climbing stops."""
-    max_columns: int | None
-    """More feature columns than this are reduced to their principal components first."""
+    max_columns: int
+    """More feature columns than this are first reduced to so many principal components."""
     classes_: np.ndarray
 
     def __init__(self, x: np.ndarray, c: np.ndarray, *, n_extra: int, seed: int) -> None: ...
@@ -64,7 +64,7 @@ class Logistic:
     C = (0.001, 0.01, 0.1, 1.0, 10.0)
     n_rungs = len(C)
     patience = 2
-    max_columns = None
+    max_columns = 1024
 
     def __init__(self, x: np.ndarray, c: np.ndarray, *, n_extra: int, seed: int) -> None:
         self._x, self._c = x, c
@@ -200,7 +200,7 @@ class Mlp:
     STEPS = 60
     n_rungs = 15
     patience = 2
-    max_columns = None
+    max_columns = 1024
 
     def __init__(self, x: np.ndarray, c: np.ndarray, *, n_extra: int, seed: int) -> None:
         self._x, self._c = x.astype(np.float32), c
@@ -224,12 +224,12 @@ class Mlp:
 
 
 class GradientBoosting:
-    """Histogram gradient boosting of shallow trees; rungs are ten more iterations each."""
+    """Histogram gradient boosting of shallow trees; rungs are five more iterations each."""
 
-    ITERATIONS = 10
-    n_rungs = 10
-    patience = 1
-    max_columns = 128
+    ITERATIONS = 5
+    n_rungs = 20
+    patience = 2
+    max_columns = 96
 
     def __init__(self, x: np.ndarray, c: np.ndarray, *, n_extra: int, seed: int) -> None:
         self._x, self._c = x, c

@@ -29,8 +29,8 @@ PROBES: dict[str, type[Learner]] = {
 }
 
 TEMPERATURES = np.geomspace(0.5, 8.0, 9)
-MIXES = np.array([0.001, 0.01, 0.03, 0.1, 0.2, 0.4, 0.7, 1.0])  # never 0: no class may get probability 0
-N_COMPONENTS = 64
+# never 0: no class may get probability 0; never 1: a probe that says nothing would get an interval of no width
+MIXES = np.array([0.001, 0.01, 0.03, 0.1, 0.2, 0.4, 0.7, 0.9])
 
 
 def get_probe(name: str) -> type[Learner]:
@@ -62,13 +62,13 @@ class Scaling:
         return np.concatenate([z, extra], axis=1)
 
 
-def _fit_scaling(x: np.ndarray, max_columns: int | None, seed: int) -> Scaling:
+def _fit_scaling(x: np.ndarray, max_columns: int, seed: int) -> Scaling:
     mean, spread = x.mean(axis=0), x.std(axis=0)
     # a column whose spread is rounding noise counts as constant: blown up to unit variance it would be pure noise
     scale = np.where(spread > 1e-6 * np.maximum(np.abs(mean), 1e-30), spread, np.inf)
-    if max_columns is None or x.shape[1] <= max_columns:
+    if x.shape[1] <= max_columns:
         return Scaling(mean=mean, scale=scale, components=None, component_scale=None)
-    n_components = min(N_COMPONENTS, len(x) - 1, x.shape[1])
+    n_components = min(max_columns, len(x) - 1)
     pca = PCA(n_components, svd_solver="randomized", random_state=seed).fit((x - mean) / scale)
     # components far below the first would be noise blown up to unit variance
     spread = np.sqrt(np.maximum(pca.explained_variance_, 0))
@@ -116,8 +116,6 @@ def _tempered(raw: np.ndarray, temperature: float) -> np.ndarray:
 
 
 def _mixed(raw: np.ndarray, baseline: np.ndarray, temperature: float, mix: float) -> np.ndarray:
-    if mix >= 1.0:
-        return np.asarray(baseline)
     return np.logaddexp(np.log1p(-mix) + _tempered(raw, temperature), np.log(mix) + baseline)
 
 

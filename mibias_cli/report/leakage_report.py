@@ -1,0 +1,124 @@
+"""LeakageReport: what an audit found and where it comes from, as plain data in a versioned form."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from mibias_cli.evaluation.audit_types import (
+    AttributeFindings,
+    AuditResult,
+    Interval,
+    LeakageFindings,
+    ProbeFindings,
+    TaskFindings,
+)
+from mibias_cli.report.verdict import make_verdict
+
+__all__ = ["SCHEMA_VERSION", "LeakageReport"]
+
+SCHEMA_VERSION = 1
+"""Raised whenever a reader of the older form would misread the newer one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeakageReport:
+    """An audit's result with its provenance; every rendering is made from `to_dict()`.
+
+    Args:
+        result: What the audit found.
+        provenance: What was audited: hashes of recipe, data and weights, backbone, versions, seed, time, device,
+            command. Values are strings, numbers or None.
+    """
+
+    result: AuditResult
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report in the form of leakage.json: full precision, NaN and infinities as None."""
+        r = self.result
+        report: dict[str, Any] = {
+            "schema_version": SCHEMA_VERSION,
+            "attributes": {name: _attribute(found) for name, found in r.attributes.items()},
+            "task": {"before": None if r.task_before is None else _task(r.task_before), "after": _task(r.task_after)},
+            "similarity": asdict(r.similarity),
+            "samples": {"train": r.n_train, "audit": r.n_audit, "fit": r.n_fit, "score": r.n_score},
+            "settings": asdict(r.settings),
+            "seed": r.seed,
+            "provenance": dict(self.provenance),
+        }
+        report = _finite(report)
+        return {**report, "verdict": make_verdict(report)}
+
+
+def _finite(value: Any) -> Any:
+    """The same in types that JSON knows; numbers that are not finite become None."""
+    if isinstance(value, Mapping):
+        return {str(k): _finite(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(v) for v in value]
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, float) or hasattr(value, "__float__"):
+        number = float(value)
+        return number if math.isfinite(number) else None
+    return str(value)
+
+
+def _interval(interval: Interval) -> dict[str, float]:
+    return asdict(interval)
+
+
+def _probes(probes: Mapping[str, ProbeFindings]) -> dict[str, dict[str, Any]]:
+    return {name: asdict(probe) for name, probe in probes.items()}
+
+
+def _leakage(found: LeakageFindings) -> dict[str, Any]:
+    return {
+        "leakage_bits": _interval(found.leakage_bits),
+        "conditional_leakage_bits": _interval(found.conditional_leakage_bits),
+        "probes": _probes(found.probes),
+        "conditional_probes": _probes(found.conditional_probes),
+        "headline_probe": found.headline_probe,
+        "conditional_headline_probe": found.conditional_headline_probe,
+        "headline_channel": found.headline_channel,
+        "conditional_headline_channel": found.conditional_headline_channel,
+        "chance_accuracy": found.chance_accuracy,
+    }
+
+
+def _attribute(found: AttributeFindings) -> dict[str, Any]:
+    return {
+        "entropy_bits": found.entropy_bits,
+        "target_attribute_bits": found.target_attribute_bits,
+        "n_known": found.n_known,
+        "before": None if found.before is None else _leakage(found.before),
+        "after": _leakage(found.after),
+        "change": None if found.change is None else asdict(found.change),
+        "channels": {
+            channel: {
+                "entropy_bits": found.channel_entropy_bits[channel],
+                "target_attribute_bits": found.channel_target_attribute_bits[channel],
+                "before": None if found.before is None else _leakage(found.before.channels[channel]),
+                "after": _leakage(after),
+            }
+            for channel, after in found.after.channels.items()
+        },
+        "others": {
+            name: {"before": None if before is None else _leakage(before), "after": _leakage(after)}
+            for name, (before, after) in found.others.items()
+        },
+    }
+
+
+def _task(found: TaskFindings) -> dict[str, Any]:
+    return {
+        "accuracy": found.accuracy.estimate,
+        "accuracy_interval": {"lower": found.accuracy.lower, "upper": found.accuracy.upper},
+        "balanced_accuracy": found.balanced_accuracy,
+        "worst_group_accuracy": found.worst_group_accuracy,
+        "head_accuracy": found.head_accuracy,
+        "groups": [asdict(row) for row in found.groups],
+    }

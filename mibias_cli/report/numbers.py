@@ -1,0 +1,64 @@
+"""How numbers are written for people; rounding happens here and nowhere below."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+__all__ = ["ceil_bits", "format_bits", "format_interval", "format_percent", "format_percent_interval", "format_plain", "format_points"]
+
+ABSENT = "–"
+MINUS = "−"
+SPACE = "\u00a0"  # keeps a number and its unit on one line
+
+
+def _signed(text: str) -> str:
+    zero = text.lstrip("-").strip("0.") == ""
+    return text.lstrip("-") if zero else text.replace("-", MINUS)
+
+
+def format_bits(value: float | None) -> str:
+    """Three decimals, with a real minus sign.
+
+    Example:
+        >>> format_bits(-0.0214), format_bits(-0.0001), format_bits(None)
+        ('−0.021', '0.000', '–')
+    """
+    return ABSENT if value is None else _signed(f"{value:.3f}")
+
+
+def format_interval(interval: Mapping[str, float] | None) -> str:
+    """`lower to upper` in bits."""
+    return ABSENT if interval is None else f"{format_bits(interval['lower'])} to {format_bits(interval['upper'])}"
+
+
+def ceil_bits(value: float) -> str:
+    """Rounded up to three decimals: for a bound that must stay true when written.
+
+    Example:
+        >>> ceil_bits(0.0121)
+        '0.013'
+    """
+    return _signed(f"{math.ceil(value * 1000 - 1e-9) / 1000:.3f}")
+
+
+def format_percent(share: float | None) -> str:
+    """A share as a percentage with one decimal."""
+    return ABSENT if share is None else f"{100 * share:.1f}{SPACE}%"
+
+
+def format_percent_interval(lower: float | None, upper: float | None) -> str:
+    """`lower to upper` in per cent."""
+    return ABSENT if lower is None or upper is None else f"{100 * lower:.1f} to {100 * upper:.1f}{SPACE}%"
+
+
+def format_plain(value: float | None) -> str:
+    """Two decimals."""
+    return ABSENT if value is None else _signed(f"{value:.2f}")
+
+
+def format_points(before: float | None, after: float | None) -> str:
+    """The change of a share in percentage points, with its sign."""
+    if before is None or after is None:
+        return ABSENT
+    return f"{100 * (after - before):+.1f}{SPACE}points".replace("-", MINUS)

@@ -1,0 +1,91 @@
+"""The verdict: what may honestly be said of an audit in a sentence or two."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from mibias_cli.report.numbers import ceil_bits, format_bits, format_interval, format_percent, format_plain
+
+__all__ = ["collapse_reasons", "make_verdict"]
+
+LOW_RANK = 2.0
+RANK_DROP = 0.1
+CHANCE_MARGIN = 0.05
+
+
+def make_verdict(report: Mapping[str, Any]) -> dict[str, Any]:
+    """The verdict on a report in the form of leakage.json.
+
+    A probe that fails proves nothing about what a better probe would find: so the text says what was extracted, never
+    that there is no leakage. Features that hold nothing leak nothing; that is named a collapse.
+
+    Returns:
+        `text` (the whole), `collapsed`, `reasons` (of a collapse), and a sentence for each attribute.
+    """
+    reasons = collapse_reasons(report)
+    sentences = {name: _attribute_sentence(name, found, report) for name, found in report["attributes"].items()}
+    parts = []
+    if reasons:
+        parts.append(
+            f"Collapsed, not debiased: {'; '.join(reasons)}. Features that hold nothing leak nothing, so low leakage "
+            "below is no success."
+        )
+    parts += sentences.values()
+    parts.append(_task_sentence(report["task"]))
+    return {"text": " ".join(parts), "collapsed": bool(reasons), "reasons": reasons, "attributes": sentences}
+
+
+def collapse_reasons(report: Mapping[str, Any]) -> list[str]:
+    """Why the audited features count as collapsed; empty where they do not.
+
+    A binary task needs one direction only, so a low effective rank counts where it was higher before, or where the
+    target has more classes than such features could tell apart.
+    """
+    similarity, task = report["similarity"], report["task"]
+    rank, rank_before = similarity["effective_rank_after"], similarity["effective_rank_before"]
+    n_classes = len({row["y"] for row in task["after"]["groups"] if row["n"]})
+    reasons = []
+    if rank < 1:
+        reasons.append("the features are constant (effective rank 0)")
+    elif rank_before is not None and rank < max(RANK_DROP * rank_before, LOW_RANK) and rank < rank_before / 2:
+        reasons.append(f"the effective rank fell from {format_plain(rank_before)} to {format_plain(rank)}")
+    elif rank_before is None and rank < LOW_RANK and n_classes > 3:
+        reasons.append(f"the effective rank is {format_plain(rank)} for a target of {n_classes} classes")
+    reached = task["after"]["balanced_accuracy"]
+    if n_classes > 1 and reached is not None and reached < 1 / n_classes + CHANCE_MARGIN * (1 - 1 / n_classes):
+        reasons.append(
+            f"balanced accuracy on the task is {format_percent(reached)}, near the {format_percent(1 / n_classes)} of chance"
+        )
+    return reasons
+
+
+def _attribute_sentence(name: str, found: Mapping[str, Any], report: Mapping[str, Any]) -> str:
+    before, after, change = found["before"], found["after"], found["change"]
+    confidence = f"{100 * report['settings']['confidence']:g} %"
+    interval = after["leakage_bits"]
+    channels = found["channels"] or {name: {"after": after}}
+    scored = [p["leakage_bits"] for channel in channels.values() for p in channel["after"]["probes"].values()]
+    most = max([interval["upper"], *(value for value in scored if value is not None)])
+    features = "audited" if before is None else "debiased"
+    channel = f" on channel {after['headline_channel']}" if found["channels"] else ""
+    what = f"more than {ceil_bits(most)}" if most > 0 else "any"
+    text = (
+        f"No probe here extracts {what} of the {format_bits(found['entropy_bits'])} bits of {name} "
+        f"from the {features} features (strongest: {after['headline_probe']}{channel}, "
+        f"{format_bits(interval['estimate'])} bits, {confidence} interval {format_interval(interval)})"
+    )
+    if before is None or change is None:
+        return text + "."
+    text += f"; before it was {format_bits(before['leakage_bits']['estimate'])} ({format_interval(before['leakage_bits'])})"
+    if change["leakage_bits"]["upper"] < 0:
+        return text + "."
+    if change["leakage_bits"]["lower"] > 0:
+        return text + ": leakage has risen."
+    return text + ": not measurably less than before."
+
+
+def _task_sentence(task: Mapping[str, Any]) -> str:
+    before, after = task["before"], task["after"]
+    text = f"Task accuracy on the audited split: {format_percent(after['accuracy'])}"
+    return text + ("." if before is None else f", before {format_percent(before['accuracy'])}.")
