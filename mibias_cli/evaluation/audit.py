@@ -1,4 +1,4 @@
-"""The audit: leakage of every attribute, the task, and fidelity, before and after, on one split with one set of resamples."""
+"""The audit: leakage of every attribute, the task and fidelity, before and after, on one split with one set of resamples."""
 
 from __future__ import annotations
 
@@ -52,9 +52,7 @@ def audit(inputs: AuditInput, settings: AuditSettings, *, seed: int, progress: P
     """
     _check(inputs, settings)
     labels = np.concatenate([inputs.audit_y[:, None], *(_labels(a) for a in inputs.attributes)], axis=1)
-    fit, score = fit_and_score_rows(
-        labels, fit_fraction=settings.fit_fraction, group=inputs.group, seed=seed
-    )
+    fit, score = fit_and_score_rows(labels, fit_fraction=settings.fit_fraction, group=inputs.group, seed=seed)
     with threadpool_limits(limits=N_THREADS):
         attributes = {
             attribute.name: _audit_attribute(attribute, inputs, settings, fit, score, seed, progress)
@@ -146,12 +144,8 @@ def _audit_attribute(
 ) -> AttributeFindings:
     fit, score = _parts(attribute, inputs, fit, score, seed)
     group = inputs.group
-    tasks = [
-        _channel_task(attribute, k, inputs, fit, score, seed) for k in range(len(attribute.channels))
-    ]
-    resamples = Resamples(
-        len(score), settings.n_bootstrap, group=None if group is None else group[score], seed=seed
-    )
+    tasks = [_channel_task(attribute, k, inputs, fit, score, seed) for k in range(len(attribute.channels))]
+    resamples = Resamples(len(score), settings.n_bootstrap, group=None if group is None else group[score], seed=seed)
     representations = {"": (inputs.before, inputs.after), **inputs.others}
     n_measured = sum(1 + (before is not None) for before, _ in representations.values())
     progress.stage(f"auditing {attribute.name}")
@@ -204,9 +198,7 @@ def _findings(
     entropy, target = {}, {}
     for channel, names, c in zip(attribute.channels, attribute.class_names, attribute.c.T, strict=True):
         entropy[channel] = label_entropy_bits(c[known], len(names))
-        target[channel] = mutual_information_bits(
-            inputs.audit_y[known], c[known], len(inputs.class_names), len(names)
-        )
+        target[channel] = mutual_information_bits(inputs.audit_y[known], c[known], len(inputs.class_names), len(names))
     before, after = measured.pop("")
     assert after is not None
     change = None
@@ -224,16 +216,12 @@ def _findings(
         after=after.findings,
         change=change,
         others={
-            name: (None if b is None else b.findings, a.findings)
-            for name, (b, a) in measured.items()
-            if a is not None
+            name: (None if b is None else b.findings, a.findings) for name, (b, a) in measured.items() if a is not None
         },
     )
 
 
-def _audit_task(
-    inputs: AuditInput, settings: AuditSettings, seed: int
-) -> tuple[TaskFindings | None, TaskFindings]:
+def _audit_task(inputs: AuditInput, settings: AuditSettings, seed: int) -> tuple[TaskFindings | None, TaskFindings]:
     resamples = Resamples(len(inputs.audit_y), settings.n_bootstrap, group=inputs.group, seed=seed)
 
     def run(features: Features, head_predicted: np.ndarray | None) -> TaskFindings:

@@ -64,7 +64,8 @@ class AuditInput:
         class_names: Names of the target's classes.
         attributes: The bias attributes on the audited split.
         group: Group ids (n,) of the audited samples, or None; probes' fitting and scoring parts share no group.
-        others: Further representations by name (before or None, after): a backbone's own features beside a bottleneck, inner layers.
+        others: Further representations by name (before or None, after): a backbone's own features beside a
+            bottleneck, inner layers.
         head_before, head_after: Predicted classes (n,) of the trained heads themselves on the audited samples, or None.
     """
 
@@ -91,9 +92,9 @@ class Interval:
 
 @dataclass(frozen=True, kw_only=True)
 class ProbeFindings:
-    """One probe family on the scored part: accuracy, leakage in bits, and its score inside the fitting part (selection).
+    """One probe family on the scored part: accuracy, leakage in bits, and its score inside the fitting part.
 
-    `setting` is what tuning inside the fitting part chose, in words.
+    `selection_bits` is that score: it alone chooses the headline. `setting` is what tuning inside the fitting part chose, in words.
     """
 
     accuracy: float
@@ -132,9 +133,10 @@ class Change:
 
 @dataclass(frozen=True, kw_only=True)
 class AttributeFindings:
-    """One attribute: before (or None), after, H(c) and I(y; c) on the audited split, in bits, of after's headline channel.
+    """One attribute: before (or None), after, and H(c) and I(y; c) on the audited split in bits.
 
-    `channel_entropy_bits` and `channel_target_attribute_bits` hold them per channel; `others` the leakage of further representations.
+    Those are of after's headline channel; `channel_entropy_bits` and `channel_target_attribute_bits` hold them per
+    channel; `others` the leakage of further representations.
     """
 
     entropy_bits: float
@@ -150,7 +152,7 @@ class AttributeFindings:
 
 @dataclass(frozen=True, kw_only=True)
 class GroupRow:
-    """One (y, c) cell of one attribute's channel: n, accuracy with its interval, and whether it is large enough to count."""
+    """One (y, c) cell of one attribute's channel: n, accuracy with its interval, whether it is large enough to count."""
 
     attribute: str
     channel: str
@@ -165,7 +167,7 @@ class GroupRow:
 
 @dataclass(frozen=True, kw_only=True)
 class TaskFindings:
-    """Task figures of one extractor by one rule: a logistic head fitted on its training features, scored on the audited split.
+    """Task figures of one extractor by one rule: a logistic head fitted on training features, scored on the audited split.
 
     `head_accuracy` is the trained head's own accuracy there, or None.
     """
@@ -179,7 +181,7 @@ class TaskFindings:
 
 @dataclass(frozen=True, kw_only=True)
 class Similarity:
-    """Fidelity: effective rank before and after, dimensions, linear CKA between before and after (None without before)."""
+    """Fidelity: dimensions, effective ranks, and linear CKA between before and after (None without before)."""
 
     n_features_before: int | None
     n_features_after: int

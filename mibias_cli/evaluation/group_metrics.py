@@ -78,9 +78,7 @@ def task_findings(
     rows = tuple(
         row
         for attribute in attributes
-        for row in group_rows(
-            correct, y, attribute, class_names=class_names, min_cell=min_cell, confidence=confidence
-        )
+        for row in group_rows(correct, y, attribute, class_names=class_names, min_cell=min_cell, confidence=confidence)
     )
     draws = resamples.means(correct.astype(np.float64)[:, None])[:, 0]
     return TaskFindings(

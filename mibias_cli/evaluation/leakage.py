@@ -167,7 +167,9 @@ def measure(
     conditional_draws = resamples.means((base - terms_given[chosen_given])[:, None])[:, 0]
     findings = LeakageFindings(
         leakage_bits=bootstrap_interval(found[chosen].leakage_bits, draws, confidence),
-        conditional_leakage_bits=bootstrap_interval(found_given[chosen_given].leakage_bits, conditional_draws, confidence),
+        conditional_leakage_bits=bootstrap_interval(
+            found_given[chosen_given].leakage_bits, conditional_draws, confidence
+        ),
         probes=found,
         conditional_probes=found_given,
         headline_probe=chosen,

@@ -16,7 +16,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.neural_network import MLPClassifier
 
-__all__ = ["GradientBoosting", "Learner", "Logistic", "Mlp", "QuadraticBasis", "Quadratic"]
+__all__ = ["GradientBoosting", "Learner", "Logistic", "Mlp", "Quadratic", "QuadraticBasis"]
 
 TINY = 1e-12  # below any probability that calibration leaves alone
 
@@ -100,7 +100,9 @@ class QuadraticBasis:
 
     CLIP = 10.0  # standard deviations: one outlier squared would rule the fit
 
-    def __init__(self, x: np.ndarray, c: np.ndarray, *, n_products: int | None, n_directions: int, squares: bool) -> None:
+    def __init__(
+        self, x: np.ndarray, c: np.ndarray, *, n_products: int | None, n_directions: int, squares: bool
+    ) -> None:
         x = np.clip(x, -self.CLIP, self.CLIP)
         rows, columns = np.triu_indices(x.shape[1])
         keep = np.arange(len(rows))

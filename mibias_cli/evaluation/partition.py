@@ -28,7 +28,8 @@ def assign_parts(
         (n,) int64.
 
     Example:
-        >>> parts = assign_parts(np.array([[0], [1], [0], [1]]), (0.5, 0.5), group=None, generator=np.random.default_rng(0))
+        >>> labels, generator = np.array([[0], [1], [0], [1]]), np.random.default_rng(0)
+        >>> parts = assign_parts(labels, (0.5, 0.5), group=None, generator=generator)
         >>> sorted(parts[[0, 2]].tolist()), sorted(parts[[1, 3]].tolist())
         ([0, 1], [0, 1])
     """

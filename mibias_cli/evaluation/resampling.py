@@ -55,7 +55,8 @@ def bootstrap_interval(estimate: float, draws: np.ndarray, confidence: float) ->
     """
     tail = 100 * (1 - confidence) / 2
     lower, upper = np.percentile(draws, [tail, 100 - tail]) - draws.mean() + estimate
-    return Interval(estimate=float(estimate), lower=min(float(lower), float(estimate)), upper=max(float(upper), float(estimate)))
+    value = float(estimate)
+    return Interval(estimate=value, lower=min(float(lower), value), upper=max(float(upper), value))
 
 
 def wilson_interval(successes: int, n: int, confidence: float) -> tuple[float, float]:

@@ -17,7 +17,7 @@ __all__ = ["render_html"]
 def render_html(report: Mapping[str, Any]) -> str:
     """The page.
 
-    Everything that a user names is escaped by the template; only the plots, escaped where they are made, go in as they are.
+    Everything that a user names is escaped by the template; only the plots, escaped where they are made, are not.
 
     Args:
         report: In the form of leakage.json.

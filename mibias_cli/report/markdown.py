@@ -59,7 +59,8 @@ def leakage_table(report: Mapping[str, Any]) -> str:
                 ]
             )
     confidence = f"{100 * report['settings']['confidence']:g} %"
-    header = ["Leakage, bits", f"Before ({confidence} interval)", f"After ({confidence} interval)", "Probe", "H(c)", "I(y;c)"]
+    sides = [f"{side} ({confidence} interval)" for side in ("Before", "After")]
+    header = ["Leakage, bits", *sides, "Probe", "H(c)", "I(y;c)"]
     return _table(header, rows)
 
 
@@ -95,7 +96,8 @@ def _channel_table(report: Mapping[str, Any]) -> str:
             rows.append([f"{escape_markdown(name)}: {escape_markdown(channel)}", *values])
     if not rows:
         return ""
-    return "## Channels\n\n" + _table(["Leakage, bits", "Before", "After", "After, given the target", "H(c)"], rows) + "\n\n"
+    header = ["Leakage, bits", "Before", "After", "After, given the target", "H(c)"]
+    return f"## Channels\n\n{_table(header, rows)}\n\n"
 
 
 def render_markdown(report: Mapping[str, Any]) -> str:
@@ -122,8 +124,8 @@ def render_markdown(report: Mapping[str, Any]) -> str:
         f"{_channel_table(report)}"
         f"## Fidelity\n\n{_table(['Fidelity', 'Before', 'After'], fidelity)}\n\n"
         "## How it was measured\n\n"
-        f"Probes were fitted on {samples['fit']} audited samples and scored on {samples['score']} others; task heads were "
-        f"fitted on {samples['train']} training samples and scored on all {samples['audit']} audited ones. "
+        f"Probes were fitted on {samples['fit']} audited samples and scored on {samples['score']} others; task heads "
+        f"were fitted on {samples['train']} training samples and scored on all {samples['audit']} audited ones. "
         "Leakage is what these probes extract, a lower bound on what the features hold.\n\n"
         "## Provenance\n\n" + "\n".join(provenance) + "\n"
     )

@@ -5,7 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-__all__ = ["ceil_bits", "format_bits", "format_interval", "format_percent", "format_percent_interval", "format_plain", "format_points"]
+__all__ = [
+    "ceil_bits",
+    "format_bits",
+    "format_interval",
+    "format_percent",
+    "format_percent_interval",
+    "format_plain",
+    "format_points",
+]
 
 ABSENT = "–"
 MINUS = "−"

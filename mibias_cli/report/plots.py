@@ -19,12 +19,12 @@ __all__ = ["group_cells", "group_plot", "leakage_plot"]
 COLOURS = {"#010203": "--ink", "#040506": "--muted", "#070809": "--before", "#0a0b0c": "--after", "#0d0e0f": "--rule"}
 INK, MUTED, BEFORE, AFTER, RULE = COLOURS
 WIDTH = 4.8  # inches at 72 dpi: about as wide as a phone, so that text stays readable there
-STYLE = {
+STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "mibias",
     "text.parse_math": False,  # a `$` in a user's name is a `$`
     "font.family": "sans-serif",
-    "font.size": 9,
+    "font.size": 10.5,
     "axes.edgecolor": RULE,
     "axes.labelcolor": INK,
     "text.color": INK,
@@ -45,7 +45,7 @@ def leakage_plot(report: Mapping[str, Any], key: str, *, plot_id: str) -> str:
         plot_id: Prefix of every id in the SVG, unlike that of any other plot on the page.
     """
     rows = _leakage_rows(report, key)
-    figure, axes = _figure(len(rows), 0.62)
+    figure, axes = _figure(len(rows), 0.66)
     for position, (_, before, after, entropy, target) in enumerate(rows):
         sides = [(after, AFTER, 0.2)] if before is None else [(before, BEFORE, -0.2), (after, AFTER, 0.2)]
         for interval, colour, offset in sides:
@@ -77,7 +77,9 @@ def _leakage_rows(report: Mapping[str, Any], key: str) -> list[tuple[str, Any, A
 
 
 def group_plot(report: Mapping[str, Any], attribute: str, channel: str, *, plot_id: str) -> str:
-    """Dots of accuracy per (y, c) cell with Wilson intervals, before and after, as inline SVG; the lowest cells if many.
+    """Dots of accuracy per (y, c) cell with Wilson intervals, before and after, as inline SVG.
+
+    Where there are many cells, the lowest.
 
     Args:
         report: In the form of leakage.json.
@@ -85,7 +87,7 @@ def group_plot(report: Mapping[str, Any], attribute: str, channel: str, *, plot_
         plot_id: Prefix of every id in the SVG.
     """
     cells = group_cells(report, attribute, channel)
-    figure, axes = _figure(len(cells), 0.3)
+    figure, axes = _figure(len(cells), 0.33)
     for position, (after, before) in enumerate(cells):
         for row, colour, offset in ((before, BEFORE, -0.15), (after, AFTER, 0.15)):
             if row is not None:
@@ -102,7 +104,7 @@ def group_plot(report: Mapping[str, Any], attribute: str, channel: str, *, plot_
 def group_cells(
     report: Mapping[str, Any], attribute: str, channel: str
 ) -> list[tuple[Mapping[str, Any], Mapping[str, Any] | None]]:
-    """The cells that `group_plot` draws: counted ones, after and before, at most MAX_CELLS, the lowest after first chosen."""
+    """The cells that `group_plot` draws: counted ones, after and before; the MAX_CELLS lowest if more."""
 
     def cells(task: Mapping[str, Any] | None) -> dict[tuple[str, str], Mapping[str, Any]]:
         rows = [] if task is None else task["groups"]
@@ -116,7 +118,7 @@ def group_cells(
 
 def _figure(n_rows: int, row_height: float) -> tuple[Figure, Axes]:
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH, 0.6 + row_height * max(n_rows, 1)), layout="constrained")
+        figure = Figure(figsize=(WIDTH, 0.65 + row_height * max(n_rows, 1)), layout="constrained")
         axes = figure.add_subplot()
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.tick_params(axis="y", length=0)
@@ -157,7 +159,8 @@ def _svg(figure: Figure, plot_id: str, title: str, description: str) -> str:
     assert box is not None
     opening = (
         f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="{box.group(1)}" '
-        f'role="img" aria-labelledby="{plot_id}-title {plot_id}-desc"><title id="{plot_id}-title">{escape(title)}</title>'
+        f'role="img" aria-labelledby="{plot_id}-title {plot_id}-desc">'
+        f'<title id="{plot_id}-title">{escape(title)}</title>'
         f'<desc id="{plot_id}-desc">{escape(description)}</desc>'
     )
     return opening + text[head.end() :]

@@ -55,7 +55,7 @@ def collapse_reasons(report: Mapping[str, Any]) -> list[str]:
     reached = task["after"]["balanced_accuracy"]
     if n_classes > 1 and reached is not None and reached < 1 / n_classes + CHANCE_MARGIN * (1 - 1 / n_classes):
         reasons.append(
-            f"balanced accuracy on the task is {format_percent(reached)}, near the {format_percent(1 / n_classes)} of chance"
+            f"balanced accuracy on the task is {format_percent(reached)}, chance is {format_percent(1 / n_classes)}"
         )
     return reasons
 
@@ -72,12 +72,13 @@ def _attribute_sentence(name: str, found: Mapping[str, Any], report: Mapping[str
     what = f"more than {ceil_bits(most)}" if most > 0 else "any"
     text = (
         f"No probe here extracts {what} of the {format_bits(found['entropy_bits'])} bits of {name} "
-        f"from the {features} features (strongest: {after['headline_probe']}{channel}, "
+        f"from the {features} features (strongest: {after['headline_probe'].replace('_', ' ')}{channel}, "
         f"{format_bits(interval['estimate'])} bits, {confidence} interval {format_interval(interval)})"
     )
     if before is None or change is None:
         return text + "."
-    text += f"; before it was {format_bits(before['leakage_bits']['estimate'])} ({format_interval(before['leakage_bits'])})"
+    earlier = before["leakage_bits"]
+    text += f"; before it was {format_bits(earlier['estimate'])} ({format_interval(earlier)})"
     if change["leakage_bits"]["upper"] < 0:
         return text + "."
     if change["leakage_bits"]["lower"] > 0:

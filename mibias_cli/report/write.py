@@ -37,7 +37,9 @@ def write_report(folder: Path, report: LeakageReport, *, overwrite: bool = False
     paths = {kind: folder / name for kind, name in FILES.items()}
     there = [path.name for path in paths.values() if path.exists()]
     if there and not overwrite:
-        raise RunError(f"{folder}: holds a report already ({', '.join(there)}); write to another folder or allow overwriting")
+        raise RunError(
+            f"{folder}: holds a report already ({', '.join(there)}); write to another folder or allow overwriting"
+        )
     data = report.to_dict()
     texts = {
         "html": render_html(data),
@@ -50,7 +52,9 @@ def write_report(folder: Path, report: LeakageReport, *, overwrite: bool = False
         for kind, text in texts.items():
             _write_atomically(paths[kind], text)
     except OSError as error:
-        raise RunError(f"{folder}: the report cannot be written: {error.strerror or error}; choose another folder") from error
+        raise RunError(
+            f"{folder}: the report cannot be written: {error.strerror or error}; choose another folder"
+        ) from error
     return paths
 
 
