@@ -68,12 +68,22 @@ def read_model_folder(folder: Path) -> nn.Module:
     """
     config = _config(folder)
     if config.get("architecture") not in BUILT_IN:
-        return timm.create_model(f"{LOCAL}{folder}", pretrained=True).eval()
+        return _by_timm(folder)
     module = build_built_in(config["architecture"], read_built_in_arguments(folder))
     report = load_weights(module, weights_file_of(folder))
     if report.warnings():
         raise BackboneError("\n".join(report.warnings()))
     return module.eval()
+
+
+def _by_timm(folder: Path) -> nn.Module:
+    try:
+        return timm.create_model(f"{LOCAL}{folder}", pretrained=True).eval()
+    except Exception as error:  # what timm raises differs between its versions
+        raise BackboneError(
+            f"{folder}: timm {timm.__version__} cannot load it ({type(error).__name__}: {error}); "
+            f"timm before 1.0.26 reads {WEIGHTS} only where torch.load does, which torch {torch.__version__} may be too old for"
+        ) from error
 
 
 def read_built_in_arguments(folder: Path) -> dict[str, Any]:

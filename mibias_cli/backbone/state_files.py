@@ -65,7 +65,7 @@ def weights_file_of(folder: Path) -> Path:
         if (folder / name).is_file():
             return folder / name
     for suffix in WEIGHT_SUFFIXES:
-        files = sorted(p for p in folder.glob(f"*{suffix}") if p.name != "heads.safetensors")
+        files = sorted(folder.glob(f"*{suffix}"))
         if files:
             return files[0]
     raise BackboneError(f"local-dir:{folder}: no weights in it, expected model.safetensors or pytorch_model.bin")

@@ -28,7 +28,7 @@ with torch.no_grad():
 _BOTTLENECK_CODE = """
 from safetensors.torch import load_file
 
-heads = load_file("PATH/TO/THIS/FOLDER/heads.safetensors")
+heads = load_file("PATH/TO/THIS/FOLDER/heads/heads.safetensors")
 weight, bias = heads["bottleneck.0.weight"], heads["bottleneck.0.bias"]
 representation = torch.relu(features @ weight.T + bias)  # (1, {features_dim})
 """

@@ -132,6 +132,12 @@ def test_load_export_gives_back_extractor_and_head(
     assert second.fingerprint == exported.fingerprint
 
 
+def test_one_weights_file_lies_beside_the_config(tmp_path: Path) -> None:
+    """timm 1.0.16 to 1.0.25 fails with a NameError on a folder with two .safetensors files."""
+    export(tmp_path / "export", trained("test_resnet", bottleneck=4, input_size=32))
+    assert [p.name for p in (tmp_path / "export").glob("*.safetensors")] == ["model.safetensors"]
+
+
 def test_the_extractors_weights_are_exported_not_the_backbones(tmp_path: Path) -> None:
     backbone, extractor, head = trained("digit_cnn")
     averaged = Extractor(create_backbone("digit_cnn", seed=9).module, backbone.n_features)
@@ -193,7 +199,13 @@ def test_existing_folders(tmp_path: Path) -> None:
     (folder / "stale").write_text("")
     exported, _ = export(folder, parts, overwrite=True)
     assert not (folder / "stale").exists()
-    assert set(exported.files) == {"README.md", "config.json", "heads.safetensors", "mibias.json", "model.safetensors"}
+    assert set(exported.files) == {
+        "README.md",
+        "config.json",
+        "heads/heads.safetensors",
+        "mibias.json",
+        "model.safetensors",
+    }
     assert [p.name for p in tmp_path.iterdir()] == ["export"]
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / "letters.txt").write_text("dear")
@@ -234,10 +246,10 @@ def test_damaged_folders_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ExportError, match="does not hold the weights that were exported"):
         load_export(folder)
     save_file(state, folder / "model.safetensors")
-    save_file({"head.linear.weight": torch.zeros(3, 4)}, folder / "heads.safetensors")
+    save_file({"head.linear.weight": torch.zeros(3, 4)}, folder / "heads" / "heads.safetensors")
     with pytest.raises(ExportError, match="bottleneck does not fit"):
         load_export(folder)
-    (folder / "heads.safetensors").unlink()
+    (folder / "heads" / "heads.safetensors").unlink()
     with pytest.raises(ExportError, match=r"heads.safetensors is missing"):
         load_export(folder)
     (folder / "config.json").unlink()
