@@ -82,7 +82,8 @@ def _by_timm(folder: Path) -> nn.Module:
     except Exception as error:  # what timm raises differs between its versions
         raise BackboneError(
             f"{folder}: timm {timm.__version__} cannot load it ({type(error).__name__}: {error}); "
-            f"timm before 1.0.26 reads {WEIGHTS} only where torch.load does, which torch {torch.__version__} may be too old for"
+            f"timm before 1.0.26 reads {WEIGHTS} only where torch.load does, for which torch {torch.__version__} "
+            "may be too old"
         ) from error
 
 
