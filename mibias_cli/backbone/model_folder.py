@@ -31,7 +31,7 @@ _LEFT_OUT = (
 def write_model_folder(backbone: Backbone, module: nn.Module, folder: Path) -> None:
     """Write the weights of `module`, an instance of this backbone, so that it can be built again without mibias.
 
-    A timm model's folder loads with `timm.create_model("local-dir:FOLDER", pretrained=True)` in timm 1.0.16 or later
+    A timm model's folder loads with `timm.create_model("local-dir:FOLDER", pretrained=True)` in timm 1.0.26 or later
     and then gives pooled features. The config is written here and not by timm's helper, which is private and differs
     between versions. `digit_cnn` and `mlp` get a config of the same outline that timm refuses.
 

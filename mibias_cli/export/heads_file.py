@@ -1,4 +1,4 @@
-"""What stands beside the backbone in an exported folder: heads/heads.safetensors and mibias.json."""
+"""What stands beside the backbone in an exported folder: heads.safetensors and mibias.json."""
 
 from __future__ import annotations
 
@@ -21,8 +21,7 @@ from mibias_cli.heads.target import TargetHead
 
 __all__ = ["HEADS", "INFO", "ExportInfo", "info_of", "load_heads", "read_info", "write_heads", "write_info"]
 
-# in a folder of its own: timm 1.0.16 to 1.0.25 fails on a model folder with two .safetensors files
-HEADS, INFO = "heads/heads.safetensors", "mibias.json"
+HEADS, INFO = "heads.safetensors", "mibias.json"
 FORMAT = 1
 
 
@@ -39,7 +38,7 @@ class ExportInfo:
         layers, pool: What was penalised in training.
         features_dim: Width of the representation, which the report speaks of.
         class_names: Names of the target's classes.
-        has_head: Whether the task head is in heads/heads.safetensors.
+        has_head: Whether the task head is in heads.safetensors.
         base_weights: What training started from.
         licence: Licence of the base weights, or None.
         fingerprint: sha256 over the backbone's exported state dict.
@@ -93,7 +92,7 @@ def info_of(
 
 
 def write_heads(extractor: Extractor, head: nn.Module | None, folder: Path) -> None:
-    """Write bottleneck (`bottleneck.…`) and task head (`head.…`) to heads/heads.safetensors, if there is either."""
+    """Write bottleneck (`bottleneck.…`) and task head (`head.…`) to heads.safetensors, if there is either."""
     parts = {"bottleneck": extractor.bottleneck, "head": head}
     state = {
         f"{part}.{name}": tensor
@@ -102,12 +101,11 @@ def write_heads(extractor: Extractor, head: nn.Module | None, folder: Path) -> N
         for name, tensor in portable_state(module).items()
     }
     if state:
-        (folder / HEADS).parent.mkdir()
         save_file(state, folder / HEADS, metadata={"format": "pt"})
 
 
 def load_heads(extractor: Extractor, info: ExportInfo, folder: Path) -> TargetHead | None:
-    """Fill the extractor's bottleneck and build the task head, in evaluation mode, from heads/heads.safetensors.
+    """Fill the extractor's bottleneck and build the task head, in evaluation mode, from heads.safetensors.
 
     Raises:
         ExportError: The file is missing, or does not hold what mibias.json says.

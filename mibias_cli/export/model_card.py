@@ -17,7 +17,7 @@ _TIMM_CODE = """```python
 import timm
 import torch
 
-model = timm.create_model("local-dir:PATH/TO/THIS/FOLDER", pretrained=True).eval()  # timm >= 1.0.16, no mibias needed
+model = timm.create_model("local-dir:PATH/TO/THIS/FOLDER", pretrained=True).eval()  # timm >= 1.0.26, no mibias needed
 config = timm.data.resolve_model_data_config(model)
 transform = timm.data.create_transform(**config, is_training=False)
 with torch.no_grad():
@@ -28,7 +28,7 @@ with torch.no_grad():
 _BOTTLENECK_CODE = """
 from safetensors.torch import load_file
 
-heads = load_file("PATH/TO/THIS/FOLDER/heads/heads.safetensors")
+heads = load_file("PATH/TO/THIS/FOLDER/heads.safetensors")
 weight, bias = heads["bottleneck.0.weight"], heads["bottleneck.0.bias"]
 representation = torch.relu(features @ weight.T + bias)  # (1, {features_dim})
 """

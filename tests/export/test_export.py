@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import timm
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -132,10 +133,18 @@ def test_load_export_gives_back_extractor_and_head(
     assert second.fingerprint == exported.fingerprint
 
 
-def test_one_weights_file_lies_beside_the_config(tmp_path: Path) -> None:
-    """timm 1.0.16 to 1.0.25 fails with a NameError on a folder with two .safetensors files."""
-    export(tmp_path / "export", trained("test_resnet", bottleneck=4, input_size=32))
-    assert [p.name for p in (tmp_path / "export").glob("*.safetensors")] == ["model.safetensors"]
+def test_timm_takes_the_backbone_where_the_heads_lie_beside_it(tmp_path: Path) -> None:
+    """timm before 1.0.26 fails on a folder with two .safetensors files; what we depend on does not."""
+    backbone, extractor, head = trained("test_resnet", bottleneck=4, input_size=32)
+    export(tmp_path / "export", (backbone, extractor, head))
+    assert sorted(p.name for p in (tmp_path / "export").glob("*.safetensors")) == [
+        "heads.safetensors",
+        "model.safetensors",
+    ]
+    model = timm.create_model(f"local-dir:{tmp_path / 'export'}", pretrained=True).eval()
+    x = torch.randn(2, 3, 32, 32)
+    with torch.no_grad():
+        assert torch.equal(model(x), extractor.eval()(x).backbone_features)
 
 
 def test_the_extractors_weights_are_exported_not_the_backbones(tmp_path: Path) -> None:
@@ -202,7 +211,7 @@ def test_existing_folders(tmp_path: Path) -> None:
     assert set(exported.files) == {
         "README.md",
         "config.json",
-        "heads/heads.safetensors",
+        "heads.safetensors",
         "mibias.json",
         "model.safetensors",
     }
@@ -246,10 +255,10 @@ def test_damaged_folders_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ExportError, match="does not hold the weights that were exported"):
         load_export(folder)
     save_file(state, folder / "model.safetensors")
-    save_file({"head.linear.weight": torch.zeros(3, 4)}, folder / "heads" / "heads.safetensors")
+    save_file({"head.linear.weight": torch.zeros(3, 4)}, folder / "heads.safetensors")
     with pytest.raises(ExportError, match="bottleneck does not fit"):
         load_export(folder)
-    (folder / "heads" / "heads.safetensors").unlink()
+    (folder / "heads.safetensors").unlink()
     with pytest.raises(ExportError, match=r"heads.safetensors is missing"):
         load_export(folder)
     (folder / "config.json").unlink()

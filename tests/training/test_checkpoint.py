@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from mibias_cli.errors import RunError
+from mibias_cli.training.checkpoint import load_checkpoint, load_weights, save_checkpoint, save_weights
+
+
+class Evil:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return (exec, ("raise SystemExit('code of a checkpoint ran')",))
+
+
+def test_round_trip_leaves_no_partial_file(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoints" / "last.pt"
+    state = {"a": torch.arange(3), "b": {"c": 1.5, "d": None, "e": "text"}}
+    save_checkpoint(path, state)
+    loaded = load_checkpoint(path)
+    assert torch.equal(loaded["a"], state["a"]) and loaded["b"] == state["b"]
+    assert [p.name for p in path.parent.iterdir()] == ["last.pt"]
+
+
+def test_a_checkpoint_runs_no_code(tmp_path: Path) -> None:
+    torch.save({"x": Evil()}, tmp_path / "last.pt")
+    with pytest.raises(RunError, match=r"last\.pt: the checkpoint cannot be read"):
+        load_checkpoint(tmp_path / "last.pt")
+
+
+def test_missing_and_torn_files_are_named(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"last\.pt: there is no checkpoint"):
+        load_checkpoint(tmp_path / "last.pt")
+    save_checkpoint(tmp_path / "last.pt", {"a": torch.arange(1000)})
+    data = (tmp_path / "last.pt").read_bytes()
+    (tmp_path / "last.pt").write_bytes(data[: len(data) // 2])
+    with pytest.raises(RunError, match="cannot be read"):
+        load_checkpoint(tmp_path / "last.pt")
+
+
+def test_weights_round_trip_and_refuse_another_model(tmp_path: Path) -> None:
+    one, other = nn.Linear(3, 2), nn.Linear(3, 2)
+    save_weights(tmp_path / "w.safetensors", one)
+    load_weights(tmp_path / "w.safetensors", other)
+    assert torch.equal(one.weight, other.weight)
+    with pytest.raises(RunError, match="weights of another model"):
+        load_weights(tmp_path / "w.safetensors", nn.Linear(4, 2))
+    with pytest.raises(RunError, match="missing"):
+        load_weights(tmp_path / "none.safetensors", one)

@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from mibias_cli.training.optimizers import learning_rate_factor, make_optimizer, penalty_weight, set_learning_rates
+from mibias_cli.training.settings import OptimSettings
+
+
+def test_cosine_with_warm_up() -> None:
+    settings = OptimSettings(epochs=10, warmup_epochs=2)
+    factors = [learning_rate_factor(settings, step, 5) for step in range(51)]
+    assert factors[:10] == sorted(factors[:10]) and factors[0] == pytest.approx(1 / 11)
+    assert factors[10] == 1.0
+    assert factors[30] == pytest.approx(0.5)
+    assert factors[50] == pytest.approx(0.0)
+    assert factors[20] == pytest.approx(0.5 * (1 + math.cos(math.pi / 4)))
+
+
+def test_constant() -> None:
+    settings = OptimSettings(epochs=3, schedule="constant")
+    assert {learning_rate_factor(settings, step, 4) for step in range(12)} == {1.0}
+
+
+def test_lambda_rises_linearly_and_stays() -> None:
+    assert [penalty_weight(3.0, 0.5, step, 8) for step in (0, 2, 4, 9)] == [0.0, 1.5, 3.0, 3.0]
+    assert penalty_weight(3.0, 0.0, 0, 8) == 3.0
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw", "sgd"])
+def test_each_group_keeps_its_own_peak(name: str) -> None:
+    settings = OptimSettings(optimizer=name)  # type: ignore[arg-type]  # parametrised over the literal
+    groups = [{"params": [torch.zeros(1, requires_grad=True)], "lr": rate, "weight_decay": 0.0} for rate in (0.1, 0.2)]
+    optimizer = make_optimizer(settings, groups)
+    for factor in (0.5, 0.25):
+        set_learning_rates(optimizer, factor)
+        assert [g["lr"] for g in optimizer.param_groups] == [0.1 * factor, 0.2 * factor]
