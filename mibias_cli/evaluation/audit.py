@@ -1,4 +1,4 @@
-"""The audit: leakage of every attribute, the task and fidelity, before and after, on one split with one set of resamples."""
+"""The audit: leakage of every attribute, the task and fidelity, before and after, by one split and one set of draws."""
 
 from __future__ import annotations
 

@@ -94,7 +94,8 @@ class Interval:
 class ProbeFindings:
     """One probe family on the scored part: accuracy, leakage in bits, and its score inside the fitting part.
 
-    `selection_bits` is that score: it alone chooses the headline. `setting` is what tuning inside the fitting part chose, in words.
+    `selection_bits` is that score: it alone chooses the headline. `setting`
+    is what tuning inside the fitting part chose, in words.
     """
 
     accuracy: float
@@ -152,7 +153,7 @@ class AttributeFindings:
 
 @dataclass(frozen=True, kw_only=True)
 class GroupRow:
-    """One (y, c) cell of one attribute's channel: n, accuracy with its interval, whether it is large enough to count."""
+    """One (y, c) cell of one attribute's channel: n, accuracy, its interval, whether it is large enough to count."""
 
     attribute: str
     channel: str
@@ -167,7 +168,7 @@ class GroupRow:
 
 @dataclass(frozen=True, kw_only=True)
 class TaskFindings:
-    """Task figures of one extractor by one rule: a logistic head fitted on training features, scored on the audited split.
+    """Task figures of one extractor by one rule: a logistic head fitted on training features, scored on the audit.
 
     `head_accuracy` is the trained head's own accuracy there, or None.
     """

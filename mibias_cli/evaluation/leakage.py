@@ -149,31 +149,25 @@ def measure(
         seed: Of the probes.
         advance: Called after each fitted probe.
     """
+    c = task.c_score
     found, chosen, terms = _run_probes(task, task.marginal, z_fit, z_score, probes, seed, advance)
-    one_hot = np.eye(task.n_classes)[task.c_score]
+    one_hot = np.eye(task.n_classes)[c]
     means = resamples.means(np.concatenate([one_hot, terms[chosen][:, None]], axis=1))
-    draws = entropy_of_shares(means[:, :-1]) - means[:, -1]
+    draws = entropy_of_shares(means[:, :-1]) - means[:, -1]  # H(c) of each resample anew
     entropy = float(entropy_of_shares(one_hot.mean(axis=0)))
     found = {name: replace(f, leakage_bits=entropy - float(terms[name].mean())) for name, f in found.items()}
 
-    found_given, chosen_given, terms_given = _run_probes(
-        task, task.conditional, z_fit, z_score, probes, seed + 1, advance
-    )
-    rows = np.arange(len(task.c_score))
-    base = -task.conditional.baseline_score[rows, task.c_score] / LN2
-    found_given = {
-        name: replace(f, leakage_bits=float((base - terms_given[name]).mean())) for name, f in found_given.items()
-    }
-    conditional_draws = resamples.means((base - terms_given[chosen_given])[:, None])[:, 0]
+    given, top_given, terms = _run_probes(task, task.conditional, z_fit, z_score, probes, seed + 1, advance)
+    base = -task.conditional.baseline_score[np.arange(len(c)), c] / LN2
+    given = {name: replace(f, leakage_bits=float((base - terms[name]).mean())) for name, f in given.items()}
+    conditional_draws = resamples.means((base - terms[top_given])[:, None])[:, 0]
     findings = LeakageFindings(
         leakage_bits=bootstrap_interval(found[chosen].leakage_bits, draws, confidence),
-        conditional_leakage_bits=bootstrap_interval(
-            found_given[chosen_given].leakage_bits, conditional_draws, confidence
-        ),
+        conditional_leakage_bits=bootstrap_interval(given[top_given].leakage_bits, conditional_draws, confidence),
         probes=found,
-        conditional_probes=found_given,
+        conditional_probes=given,
         headline_probe=chosen,
-        conditional_headline_probe=chosen_given,
+        conditional_headline_probe=top_given,
         headline_channel=task.channel,
         conditional_headline_channel=task.channel,
         chance_accuracy=task.chance_accuracy,

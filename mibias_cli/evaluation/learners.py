@@ -200,7 +200,7 @@ class Mlp:
     """A small network trained by Adam; rungs are stretches of training, so that climbing stops early."""
 
     STEPS = 60
-    n_rungs = 15
+    n_rungs = 12
     patience = 2
     max_columns = 1024
 
@@ -240,7 +240,7 @@ class GradientBoosting:
             learning_rate=0.15,
             max_leaf_nodes=8 if len(x) >= 1500 else 4,
             min_samples_leaf=max(3, min(20, len(x) // 20)),
-            max_bins=32,
+            max_bins=128,
             l2_regularization=1.0,
             early_stopping=False,
             warm_start=True,

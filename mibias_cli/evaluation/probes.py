@@ -28,6 +28,7 @@ PROBES: dict[str, type[Learner]] = {
     "gradient_boosting": GradientBoosting,
 }
 
+WORTHWHILE_BITS = 0.001  # climbing goes on for gains above this
 TEMPERATURES = np.geomspace(0.5, 8.0, 9)
 # never 0: no class may get probability 0; never 1: a probe that says nothing would get an interval of no width
 MIXES = np.array([0.001, 0.01, 0.03, 0.1, 0.2, 0.4, 0.7, 0.9])
@@ -205,15 +206,18 @@ def _climb(
     learners = [make(scaled[train], c[train], n_extra=n_extra, seed=seed) for train, _ in folds]
     held = np.concatenate([h for _, h in folds])
     best: tuple[int, float, float, float] | None = None
+    last_gain, mark = 0, np.inf
     for rung in range(make.n_rungs):
         for learner in learners:
             learner.fit_to(rung)
         pairs = zip(learners, folds, strict=True)
         raw = np.concatenate([_spread(learner, scaled[h], n_classes) for learner, (_, h) in pairs])
         temperature, mix, loss = calibrate(raw, c[held], baseline[held])
-        if best is None or loss < best[3] - 1e-9:
+        if best is None or loss < best[3]:
             best = (rung, temperature, mix, loss)
-        elif rung - best[0] >= make.patience:
+        if loss < mark - WORTHWHILE_BITS:
+            last_gain, mark = rung, loss
+        elif rung - last_gain >= make.patience:
             break
     assert best is not None
     return best

@@ -36,6 +36,8 @@ def render_html(report: Mapping[str, Any]) -> str:
     page = environment.get_template("leakage.html.j2")
     return page.render(
         r=report,
+        backbone=report["provenance"].get("backbone"),
+        created=report["provenance"].get("created"),
         has_before=report["task"]["before"] is not None,
         confidence=f"{100 * report['settings']['confidence']:g} %",
         plots={

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -61,7 +62,9 @@ def _finite(value: Any) -> Any:
         return [_finite(v) for v in value]
     if value is None or isinstance(value, bool | int | str):
         return value
-    if isinstance(value, float) or hasattr(value, "__float__"):
+    if isinstance(value, numbers.Integral):
+        return int(value)
+    if isinstance(value, numbers.Real):
         number = float(value)
         return number if math.isfinite(number) else None
     return str(value)

@@ -1,0 +1,210 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from mibias_cli.errors import EvaluationError
+from mibias_cli.evaluation.audit import audit
+from mibias_cli.evaluation.audit_types import AuditedAttribute, AuditInput, AuditResult, AuditSettings, Features
+from mibias_cli.progress import Silent
+
+QUICK = AuditSettings(probes=("logistic", "quadratic"), n_bootstrap=100)
+
+
+def make_inputs(n: int = 240, n_train: int = 200, *, channels: int = 1, seed: int = 0) -> AuditInput:
+    """Features whose first columns hold y, and before, not after, the channels of the attribute."""
+    g = np.random.default_rng(seed)
+
+    def draw(m: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        y, c = g.integers(0, 3, m), g.integers(0, 2, (m, channels))
+        after = g.normal(size=(m, 6 + channels))
+        after[:, :3] += 3 * np.eye(3)[y]
+        before = after.copy()
+        before[:, 6:] += 3 * c
+        return y, c, before, after
+
+    train_y, _, train_before, train_after = draw(n_train)
+    y, c, before, after = draw(n)
+    attribute = AuditedAttribute(
+        name="colour",
+        channels=("colour",) if channels == 1 else tuple(f"channel {k}" for k in range(channels)),
+        class_names=(("dark", "light"),) * channels,
+        c=c,
+        known=np.ones(n, dtype=bool),
+    )
+    return AuditInput(
+        before=Features(train=train_before, audit=before),
+        after=Features(train=train_after, audit=after),
+        train_y=train_y,
+        audit_y=y,
+        class_names=("a", "b", "c"),
+        attributes=(attribute,),
+        head_after=y,
+    )
+
+
+def run(inputs: AuditInput, settings: AuditSettings = QUICK, seed: int = 0) -> AuditResult:
+    return audit(inputs, settings, seed=seed, progress=Silent())
+
+
+def test_an_audit_tells_a_leaking_extractor_from_a_clean_one() -> None:
+    result = run(make_inputs())
+    found = result.attributes["colour"]
+    assert found.before is not None
+    assert found.change is not None
+    assert found.before.leakage_bits.lower > 0.5
+    assert found.after.leakage_bits.upper < found.before.leakage_bits.lower
+    assert found.change.leakage_bits.upper < 0
+    assert found.entropy_bits == pytest.approx(1.0, abs=0.05)
+    assert abs(found.target_attribute_bits) < 0.03
+    assert result.task_after.accuracy.estimate > 0.85
+    assert result.task_after.head_accuracy == 1.0
+    assert result.task_before is not None
+    assert result.task_before.head_accuracy is None
+    assert (result.n_train, result.n_audit, result.n_fit, result.n_score) == (200, 240, 120, 120)
+    for interval in (found.before.leakage_bits, found.after.leakage_bits, found.after.conditional_leakage_bits):
+        assert interval.lower <= interval.estimate <= interval.upper
+
+
+def test_the_same_seed_gives_the_same_audit() -> None:
+    inputs = make_inputs()
+    assert run(inputs) == run(inputs)
+    assert run(inputs) != run(inputs, seed=1)
+
+
+def test_without_before() -> None:
+    result = run(replace(make_inputs(), before=None))
+    assert result.attributes["colour"].before is None
+    assert result.attributes["colour"].change is None
+    assert result.task_before is None
+    assert result.similarity.cka is None
+
+
+def test_several_channels_are_each_reported() -> None:
+    inputs = make_inputs(channels=2)
+    assert inputs.before is not None
+    inputs.before.audit[:, 6] = inputs.after.audit[:, 6]  # only the second channel leaks
+    found = run(inputs).attributes["colour"]
+    assert found.before is not None
+    assert set(found.before.channels) == set(found.channel_entropy_bits) == {"channel 0", "channel 1"}
+    assert found.before.headline_channel == "channel 1"
+    assert found.before.leakage_bits == found.before.channels["channel 1"].leakage_bits
+    assert found.before.channels["channel 0"].leakage_bits.estimate < 0.05
+
+
+def test_rows_without_the_attribute_take_no_part() -> None:
+    inputs = make_inputs(n=300)
+    known = np.arange(300) % 3 > 0
+    c = np.where(known[:, None], inputs.attributes[0].c, 99)  # where unknown, c means nothing
+    found = run(replace(inputs, attributes=(replace(inputs.attributes[0], c=c, known=known),)))
+    assert found.attributes["colour"].n_known == 200
+    assert sum(row.n for row in found.task_after.groups) == 200
+
+
+def test_several_attributes_and_other_representations() -> None:
+    inputs = make_inputs()
+    assert inputs.before is not None
+    second = replace(inputs.attributes[0], name="sex", channels=("sex",), c=1 - inputs.attributes[0].c)
+    result = run(
+        replace(
+            inputs,
+            attributes=(*inputs.attributes, second),
+            others={"blocks.2": (inputs.before, inputs.after), "pooled": (None, inputs.before)},
+        )
+    )
+    assert list(result.attributes) == ["colour", "sex"]
+    others = result.attributes["sex"].others
+    assert others["pooled"][0] is None
+    assert others["pooled"][1].leakage_bits.lower > 0.5
+    assert others["blocks.2"][1].leakage_bits == result.attributes["sex"].after.leakage_bits
+    assert {row.attribute for row in result.task_after.groups} == {"colour", "sex"}
+
+
+def test_groups_are_not_split() -> None:
+    """Features that name the group, and an attribute that is constant in a group: leakage only if groups are split."""
+    g = np.random.default_rng(3)
+    n_groups, per_group = 60, 8
+    group = np.repeat(np.arange(n_groups), per_group)
+    c = g.integers(0, 2, n_groups)[group][:, None]
+    z = g.normal(size=(n_groups, 30))[group] + 0.01 * g.normal(size=(len(group), 30))
+    inputs = make_inputs(n=len(group))
+    attribute = replace(inputs.attributes[0], c=c)
+    plain = replace(
+        inputs, before=None, after=Features(train=z[:200], audit=z), attributes=(attribute,), head_after=None
+    )
+    settings = replace(QUICK, probes=("logistic", "mlp"))
+    leaking = run(plain, settings).attributes["colour"].after.leakage_bits
+    clean = run(replace(plain, group=group), settings).attributes["colour"].after.leakage_bits
+    assert leaking.lower > 0.3
+    assert clean.estimate < 0.05
+    assert clean.upper - clean.lower > leaking.upper - leaking.lower or clean.upper < 0.1
+
+
+def test_constant_features_are_audited_without_complaint() -> None:
+    inputs = make_inputs()
+    constant = Features(train=np.ones((200, 4), dtype=np.float32), audit=np.ones((240, 4), dtype=np.float32))
+    result = run(replace(inputs, before=None, after=constant), replace(QUICK, probes=AuditSettings().probes))
+    found = result.attributes["colour"].after
+    assert found.leakage_bits.estimate == pytest.approx(0, abs=0.01)
+    assert result.similarity.effective_rank_after == 0.0
+    assert result.task_after.balanced_accuracy == pytest.approx(1 / 3)
+
+
+def test_a_class_absent_from_the_audited_split_is_no_trouble() -> None:
+    inputs = make_inputs()
+    attribute = replace(inputs.attributes[0], class_names=(("dark", "light", "none"),))
+    found = run(replace(inputs, attributes=(attribute,))).attributes["colour"]
+    assert found.entropy_bits == pytest.approx(1.0, abs=0.05)
+
+
+def test_features_that_are_not_finite_are_named() -> None:
+    inputs = make_inputs()
+    inputs.after.audit[3, 0] = np.nan
+    with pytest.raises(EvaluationError, match="the audited extractor: 1 of 240 audited samples"):
+        run(inputs)
+    inputs = make_inputs()
+    assert inputs.before is not None
+    inputs.before.train[:2, 1] = np.inf
+    with pytest.raises(EvaluationError, match="the original extractor: 2 of 200 training samples"):
+        run(inputs)
+
+
+def test_a_split_too_small_is_refused() -> None:
+    with pytest.raises(EvaluationError, match="12 samples are too few"):
+        run(make_inputs(n=12))
+    inputs = make_inputs()
+    known = np.arange(240) < 15
+    with pytest.raises(EvaluationError, match="attribute 'colour': probes would be"):
+        run(replace(inputs, attributes=(replace(inputs.attributes[0], known=known),)))
+
+
+def test_an_attribute_of_one_class_is_named() -> None:
+    inputs = make_inputs()
+    attribute = replace(inputs.attributes[0], c=np.zeros((240, 1), dtype=np.int64))
+    with pytest.raises(
+        EvaluationError, match="attribute 'colour', channel 'colour': the audited split holds one class"
+    ):
+        run(replace(inputs, attributes=(attribute,)))
+
+
+def test_an_unknown_probe_is_refused_before_any_work() -> None:
+    with pytest.raises(EvaluationError, match="did you mean 'logistic'"):
+        run(make_inputs(), replace(QUICK, probes=("logistik",)))
+
+
+def test_progress_counts_every_probe() -> None:
+    class Counting(Silent):
+        total = 0
+        done = 0
+
+        def begin(self, description: str, total: int) -> None:
+            self.total = total
+
+        def advance(self, done: int, metrics: object = None) -> None:
+            self.done = done
+
+    progress = Counting()
+    audit(make_inputs(channels=2), QUICK, seed=0, progress=progress)
+    assert progress.done == progress.total == 2 * 2 * 2 * 2  # before and after, channels, probes, with and without y

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+
+from mibias_cli.evaluation.learners import GradientBoosting, Logistic, Mlp, Quadratic, QuadraticBasis
+from mibias_cli.evaluation.probes import PROBES
+
+
+def blobs(n: int, d: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    g = np.random.default_rng(seed)
+    c = g.integers(0, 3, n)
+    return g.normal(size=(n, d)) + np.eye(d)[c], c
+
+
+def test_logistic_is_scikit_learns() -> None:
+    x, c = blobs(600, 6, 0)
+    ours = Logistic(x[:400], c[:400], n_extra=0, seed=0)
+    ours.fit_to(2)
+    theirs = LogisticRegression(C=0.1, max_iter=300).fit(x[:400], c[:400])
+    assert np.allclose(np.exp(ours.log_probabilities(x[400:])), theirs.predict_proba(x[400:]), atol=1e-12)
+
+
+@pytest.mark.parametrize("family", [Logistic, Mlp, GradientBoosting, Quadratic])
+def test_climbing_by_rungs_ends_where_one_climb_ends(family: type) -> None:
+    x, c = blobs(300, 5, 1)
+    stepwise, direct = (family(x, c, n_extra=0, seed=3) for _ in range(2))
+    for rung in range(3):
+        stepwise.fit_to(rung)
+    direct.fit_to(2)
+    tolerance = 2e-3 if family is Logistic else 1e-7  # warm starts of a convex problem agree to the solver's tolerance
+    assert np.allclose(np.exp(stepwise.log_probabilities(x)), np.exp(direct.log_probabilities(x)), atol=tolerance)
+
+
+@pytest.mark.parametrize("name", PROBES)
+def test_every_learner_gives_normalised_probabilities_of_its_classes(name: str) -> None:
+    x, c = blobs(200, 4, 2)
+    learner = PROBES[name](x, 2 * c, n_extra=0, seed=0)  # classes 0, 2, 4
+    learner.fit_to(0)
+    assert learner.classes_.tolist() == [0, 2, 4]
+    assert np.exp(learner.log_probabilities(x)).sum(axis=1) == pytest.approx(1, abs=1e-5)
+    assert all(learner.describe(rung) for rung in range(learner.n_rungs))
+
+
+def test_the_basis_finds_the_one_product_that_matters() -> None:
+    g = np.random.default_rng(4)
+    x = g.normal(size=(800, 30))
+    c = (x[:, 3] * x[:, 17] > 0).astype(int)
+    features = QuadraticBasis(x, c, n_products=1, n_directions=0, squares=False)(x)
+    assert features.shape == (800, 31)
+    assert abs(np.corrcoef(features[:, -1], x[:, 3] * x[:, 17])[0, 1]) > 0.999
+
+
+def test_the_basis_finds_the_direction_whose_variance_differs() -> None:
+    g = np.random.default_rng(5)
+    direction = g.normal(size=20)
+    direction /= np.linalg.norm(direction)
+    c = g.integers(0, 2, 3000)
+    x = g.normal(size=(3000, 20))
+    x += (x @ direction * c)[:, None] * direction  # twice the spread along it in class 1
+    square = QuadraticBasis(x, c, n_products=0, n_directions=1, squares=False)(x)[:, -1]
+    assert np.corrcoef(square, (x @ direction) ** 2)[0, 1] > 0.9
+
+
+def test_constant_columns_break_nothing() -> None:
+    x = np.zeros((60, 4))
+    c = np.arange(60) % 2
+    for family in PROBES.values():
+        learner = family(x, c, n_extra=0, seed=0)
+        learner.fit_to(0)
+        assert np.exp(learner.log_probabilities(x)) == pytest.approx(0.5, abs=0.02)

@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from mibias_cli.report.leakage_report import LeakageReport
+
+
+def test_the_verdict_bounds_what_was_found_and_never_says_that_nothing_is_there(
+    make: Callable[..., LeakageReport],
+) -> None:
+    verdict = make().to_dict()["verdict"]
+    assert verdict["attributes"]["colour"] == (
+        "No probe here extracts more than 0.070 of the 2.000 bits of colour from the debiased features (strongest: "
+        "gradient boosting on channel red, 0.050 bits, 95 % interval 0.030 to 0.070); before it was 0.800 (0.780 to 0.820)."
+    )
+    assert verdict["text"].endswith("Task accuracy on the audited split: 90.0\u00a0%, before 70.0\u00a0%.")
+    assert not verdict["collapsed"]
+
+
+def test_the_bound_is_of_all_probes_not_of_the_headline_alone(make: Callable[..., LeakageReport]) -> None:
+    report = make(channels=("colour",), after=0.05)
+    probes = report.result.attributes["colour"].after.probes
+    object.__setattr__(probes["logistic"], "leakage_bits", 0.2345)
+    assert "more than 0.235 of" in report.to_dict()["verdict"]["text"]
+
+
+def test_no_gain_and_a_rise_are_named(make: Callable[..., LeakageReport]) -> None:
+    assert "not measurably less than before" in make(before=0.06, after=0.05).to_dict()["verdict"]["text"]
+    assert "leakage has risen" in make(before=0.05, after=0.5).to_dict()["verdict"]["text"]
+
+
+def test_an_audit_without_before_speaks_of_audited_features(make: Callable[..., LeakageReport]) -> None:
+    text = make(before=None).to_dict()["verdict"]["text"]
+    assert "the audited features" in text
+    assert "before" not in text
+
+
+def test_estimates_below_zero_are_no_negative_bound(make: Callable[..., LeakageReport]) -> None:
+    text = make(after=-0.1).to_dict()["verdict"]["text"]
+    assert "extracts any of the 2.000 bits" in text
+    assert "−0.100 bits" in text
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"ranks": (9.0, 0.0)}, "the features are constant"),
+        ({"ranks": (9.0, 1.2)}, "effective rank fell from 9.00 to 1.20"),
+        ({"ranks": (200.0, 12.0)}, "effective rank fell from 200.00 to 12.00"),
+        ({"accuracies": (0.9, 0.51)}, "balanced accuracy on the task is 51.0\u00a0%, chance is 50.0\u00a0%"),
+    ],
+)
+def test_a_collapse_is_no_success(make: Callable[..., LeakageReport], options: dict[str, object], reason: str) -> None:
+    verdict = make(**options).to_dict()["verdict"]
+    assert verdict["collapsed"]
+    assert verdict["text"].startswith("Collapsed, not debiased: ")
+    assert reason in verdict["reasons"][0]
+
+
+def test_a_binary_task_may_have_low_rank_before_and_after(make: Callable[..., LeakageReport]) -> None:
+    assert not make(ranks=(1.6, 1.3)).to_dict()["verdict"]["collapsed"]
