@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import datetime
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 
+from mibias_cli import __version__
 from mibias_cli.backbone.embed import Embedded, embed
 from mibias_cli.backbone.weights import weights_fingerprint
 from mibias_cli.data.batch import BiasedData, Split
@@ -77,6 +79,8 @@ def audit_target(
     )
     result = audit(inputs, settings, seed=derive_seed(recipe.seed, "audit") % 2**32, progress=progress)
     hashes = {
+        "mibias_version": __version__,
+        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "weights_before_sha256": None if target.before is None else weights_fingerprint(target.before.extractor),
         "weights_after_sha256": weights_fingerprint(target.after.extractor),
         "seed": recipe.seed,

@@ -289,10 +289,19 @@ def _no_head() -> Any:
 def export(
     run: Path, *, out: Path | None, formats: Sequence[str], offline: bool, progress: Progress
 ) -> Path:
-    """Export a run's debiased weights and report to a folder, reloaded and compared before it is called done."""
+    """Export a run's debiased weights and report to a folder, reloaded and compared before it is called done.
+
+    Args:
+        run: A run's folder.
+        out: Where to; None: a new folder in the run.
+        formats: safetensors, onnx; empty: what the run's recipe says.
+        offline: Whether to refuse downloads.
+        progress: Told of what happens.
+    """
     recipe = load_run_recipe(run)
     assembly = build.assemble(recipe, offline=offline)
-    return _export_run(recipe, assembly, run, out or fresh_folder(run, "export"), formats, progress, overwrite=False)
+    folder = out or fresh_folder(run, "export")
+    return _export_run(recipe, assembly, run, folder, formats or recipe.export.formats, progress, overwrite=False)
 
 
 def _export_run(

@@ -1,0 +1,214 @@
+"""A whole run: train, kill, resume, evaluate, export, on a recipe small enough for a test."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from mibias_cli import workflow
+from mibias_cli.errors import MibiasError, RunError
+from mibias_cli.progress import Silent
+from mibias_cli.recipe.load import parse_recipe
+from mibias_cli.recipe.schema import Recipe
+from mibias_cli.report.schema import load_schema
+from mibias_cli.training.run_log import without_clock
+
+TINY = """
+version: 1
+name: tiny
+data: {source: digits, variance: 0.05, size: 28}
+backbone: {name: digit_cnn, options: {width: 4, hidden: 16, features: 8}}
+representation: {layers: [pool2]}
+original: {epochs: 1}
+debias: {weight: 0.5, queue_batches: 4, critic: {steps: 2, hidden: [16]}}
+training: {epochs: 3, batch_size: 128, log_every_steps: 2}
+evaluation: {probes: [logistic], n_bootstrap: 50}
+"""
+
+
+def tiny(*overrides: str) -> Recipe:
+    return parse_recipe(TINY, path="tiny.yaml", overrides=overrides)
+
+
+def trained(recipe: Recipe, out: Path, **options: Any) -> workflow.TrainedRun:
+    arguments: dict[str, Any] = {"resume": None, "overwrite": False, "offline": True, "progress": Silent()} | options
+    return workflow.train(recipe, out=out, **arguments)
+
+
+def metrics(run: Path) -> list[dict[str, Any]]:
+    return [without_clock(json.loads(line)) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+def best(run: Path) -> dict[str, torch.Tensor]:
+    return load_file(run / "checkpoints" / "best.safetensors")
+
+
+def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[k], other[k]) for k in one)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "tiny"
+    trained(tiny(), folder)
+    return folder
+
+
+def test_a_run_has_all_its_parts(run: Path) -> None:
+    for part in (
+        "recipe.resolved.yaml",
+        "environment.json",
+        "metrics.jsonl",
+        "train.log",
+        "tensorboard",
+        "checkpoints/last.pt",
+        "checkpoints/best.safetensors",
+        "checkpoints/original.safetensors",
+        "report/leakage.json",
+        "report/leakage.html",
+        "report/leakage.md",
+        "export/model.safetensors",
+        "export/config.json",
+        "export/heads.safetensors",
+        "export/README.md",
+        "export/report/leakage.json",
+    ):
+        assert (run / part).exists(), part
+
+
+def test_metrics_tell_of_task_information_heads_and_gradients(run: Path) -> None:
+    records = metrics(run)
+    last = [r for r in records if r["kind"] == "train" and r["stage"] == "debias"][-1]
+    for key in ("task_loss", "penalty_nats", "colour/mi_bits", "colour/head_accuracy", "grad_norm/total", "mi_weight"):
+        assert isinstance(last[key], float), key
+    checked = [r for r in records if r["kind"] == "validation"]
+    assert [(r["stage"], r["epoch"]) for r in checked] == [("original", 0), ("debias", 0), ("debias", 1), ("debias", 2)]
+    assert {"validation/accuracy", "validation/weighted_accuracy", "validation/colour/leakage_bits"} <= set(checked[-1])
+
+
+def test_the_report_is_as_its_schema_says(run: Path) -> None:
+    report = json.loads((run / "report" / "leakage.json").read_text())
+    jsonschema.validate(report, load_schema())
+    colour = report["attributes"]["colour"]
+    assert set(colour["channels"]) == {"red", "green", "blue"}
+    assert colour["before"]["leakage_bits"]["lower"] <= colour["before"]["leakage_bits"]["upper"]
+    assert report["task"]["after"]["groups"]
+    assert len(report["provenance"]["recipe_sha256"]) == 64
+
+
+def test_one_seed_one_course(run: Path, tmp_path: Path) -> None:
+    trained(tiny(), tmp_path / "again")
+    assert metrics(tmp_path / "again") == metrics(run)
+    assert same(best(tmp_path / "again"), best(run))
+    trained(tiny("seed=1"), tmp_path / "other")
+    assert not same(best(tmp_path / "other"), best(run))
+
+
+def test_a_run_is_not_written_over(run: Path, tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"exists already.*--resume.*--overwrite"):
+        trained(tiny(), run)
+    (tmp_path / "mine.txt").write_text("mine")
+    with pytest.raises(RunError, match="is not a run"):
+        trained(tiny(), tmp_path, overwrite=True)
+    assert (tmp_path / "mine.txt").read_text() == "mine"
+
+
+def test_evaluating_again_writes_beside(run: Path) -> None:
+    first = (run / "report" / "leakage.json").read_bytes()
+    again = workflow.evaluate(str(run), recipe=None, out=None, offline=True, progress=Silent())
+    assert again.folder == run / "report-2"
+    assert (run / "report" / "leakage.json").read_bytes() == first
+    known = json.loads(first)
+    for part in ("attributes", "task", "similarity"):
+        assert again.report[part] == known[part]
+
+
+def test_an_export_and_a_timm_name_are_audited_without_training(run: Path, tmp_path: Path) -> None:
+    exported = workflow.evaluate(
+        str(run / "export"), recipe=tiny(), out=tmp_path / "export", offline=True, progress=Silent()
+    )
+    assert exported.report["task"]["before"] is None
+    known = json.loads((run / "report" / "leakage.json").read_text())
+    after = known["attributes"]["colour"]["after"]["leakage_bits"]["estimate"]
+    assert exported.report["attributes"]["colour"]["after"]["leakage_bits"]["estimate"] == pytest.approx(after, abs=1e-4)
+    named = workflow.evaluate(
+        "test_resnet",
+        recipe=tiny("backbone.input_size=32", "backbone.options={}"),
+        out=tmp_path / "name",
+        offline=True,
+        progress=Silent(),
+    )
+    assert named.report["attributes"]["colour"]["before"] is None
+    with pytest.raises(MibiasError, match="--recipe"):
+        workflow.evaluate("test_resnet", recipe=None, out=None, offline=True, progress=Silent())
+
+
+def test_exporting_again_writes_beside(run: Path) -> None:
+    folder = workflow.export(run, out=None, formats=(), offline=True, progress=Silent())
+    assert folder == run / "export-2"
+    assert (folder / "model.safetensors").read_bytes() == (run / "export" / "model.safetensors").read_bytes()
+
+
+def killed_in_mid_epoch(recipe_file: Path, out: Path, *options: str) -> None:
+    """Start a run, wait until the second debiasing epoch has begun, and kill it where it stands."""
+    command = [sys.executable, "-m", "mibias_cli.cli", "train", str(recipe_file), "--out", str(out), *options]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and process.poll() is None:
+        text = (out / "metrics.jsonl").read_text() if (out / "metrics.jsonl").exists() else ""
+        if any('"stage": "debias", "epoch": 1' in line and '"kind": "train"' in line for line in text.splitlines()):
+            break
+        time.sleep(0.02)
+    assert process.poll() is None, "the run ended before it could be killed"
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+@pytest.mark.parametrize("n_workers", [0, 2])
+def test_killed_and_resumed_is_as_never_killed(n_workers: int, tmp_path: Path) -> None:
+    options = [f"training.num_workers={n_workers}", "training.epochs=6", "training.average_decay=0.9"]
+    (tmp_path / "tiny.yaml").write_text(TINY)
+    out = tmp_path / "killed"
+    killed_in_mid_epoch(tmp_path / "tiny.yaml", out, *[part for o in options for part in ("--set", o)])
+    assert not (out / "report").exists()
+    recipe = workflow.load_run_recipe(out)
+    trained(recipe, tmp_path / "ignored", resume=out)
+    trained(tiny(*options), tmp_path / "whole")
+    assert same(best(out), best(tmp_path / "whole"))
+    assert metrics(out) == metrics(tmp_path / "whole")
+
+
+def test_a_checkpoint_within_an_epoch_resumes_exactly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    options = ["training.checkpoint_every_steps=2", "debias.estimator=mine", "debias.schedule=fresh"]
+    whole = tmp_path / "whole"
+    trained(tiny(*options), whole)
+    calls = 0
+    real = workflow.StageTrainer._step
+
+    def stopping(self: Any, *arguments: Any) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 16:  # the fourth step of debiasing's second epoch: behind the checkpoint at its second
+            raise KeyboardInterrupt
+        real(self, *arguments)
+
+    monkeypatch.setattr(workflow.StageTrainer, "_step", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        trained(tiny(*options), tmp_path / "stopped")
+    position = torch.load(tmp_path / "stopped" / "checkpoints" / "last.pt", weights_only=True)["position"]
+    assert position["step_in_epoch"] > 0
+    monkeypatch.undo()
+    trained(tiny(*options), tmp_path / "ignored", resume=tmp_path / "stopped")
+    assert same(best(tmp_path / "stopped"), best(whole))
+    assert metrics(tmp_path / "stopped") == metrics(whole)
