@@ -272,6 +272,7 @@ def _estimator_spec(recipe: Recipe, attribute: Attribute, z_width: int) -> Estim
         hidden=tuple(section.critic.hidden),
         learning_rate=section.critic.learning_rate,
         optimizer=section.critic.optimizer,
+        beta1=section.critic.beta1,
         # the loop takes the fresh schedule's K turns itself, one critic step on each whole batch
         steps=section.critic.steps if queued else 1,
         batch_size=(section.critic.batch_size or recipe.training.batch_size) if queued else None,
@@ -288,7 +289,7 @@ def _monitor_spec(spec: EstimatorSpec) -> EstimatorSpec:
     from mibias_cli.heads.attribute import AttributeHead
 
     heads = partial(AttributeHead, spec.n_features, spec.n_classes, MONITOR_HIDDEN)
-    return replace(spec, steps=1, learning_rate=1e-3, optimizer="adam", hidden=MONITOR_HIDDEN, make_heads=heads)
+    return replace(spec, steps=1, learning_rate=1e-3, optimizer="adam", beta1=0.9, hidden=MONITOR_HIDDEN, make_heads=heads)
 
 
 def run_folder(recipe: Recipe, timestamp: str) -> Path:

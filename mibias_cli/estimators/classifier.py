@@ -39,6 +39,7 @@ class ClassifierBound:
         bin_edges: Continuous attributes only: inner bin edges per channel.
         learning_rate: Learning rate of the head.
         optimizer: adam or sgd.
+        beta1: Adam's decay of the mean gradient; below 0.9 where the critic chases moving features.
         steps: Optimizer steps per fit, K.
         batch_size: Rows per step, none twice before all were seen; None: the whole sample.
 
@@ -56,6 +57,7 @@ class ClassifierBound:
         bin_edges: Sequence[Sequence[float]] | None = None,
         learning_rate: float = 2e-3,
         optimizer: OptimizerName = "adam",
+        beta1: float = 0.9,
         steps: int = 15,
         batch_size: int | None = None,
     ) -> None:
@@ -66,7 +68,7 @@ class ClassifierBound:
         self.optimizer_name: OptimizerName = optimizer
         self.steps = steps
         self.batch_size = batch_size
-        self.optimizer = make_optimizer(optimizer, head, learning_rate)
+        self.optimizer = make_optimizer(optimizer, head, learning_rate, beta1)
 
     def fit(self, sample: Sample, generator: Generator) -> None:
         """Take `steps` optimizer steps on this sample; z is detached, and no known row changes nothing."""
@@ -161,6 +163,7 @@ def from_spec(spec: EstimatorSpec) -> ClassifierBound:
         bin_edges=spec.bin_edges,
         learning_rate=spec.learning_rate,
         optimizer=spec.optimizer,
+        beta1=spec.beta1,
         steps=spec.steps,
         batch_size=spec.batch_size,
     )

@@ -41,6 +41,7 @@ class Mine:
         n_classes: Classes per channel; None: continuous, standardised by the mean and deviation of the first fit.
         learning_rate: Learning rate of the critic.
         optimizer: adam or sgd.
+        beta1: Adam's decay of the mean gradient; below 0.9 where the critic chases moving features.
         steps: Optimizer steps per fit, the paper's K.
         batch_size: Rows per step, drawn without replacement; None: the whole sample.
         moving_average: Decay of MINE's correction of the gradient's denominator; None: the plain bound's gradient.
@@ -58,6 +59,7 @@ class Mine:
         n_classes: tuple[int, ...] | None,
         learning_rate: float = 1e-4,
         optimizer: OptimizerName = "adam",
+        beta1: float = 0.9,
         steps: int = 40,
         batch_size: int | None = None,
         moving_average: float | None = None,
@@ -69,7 +71,7 @@ class Mine:
         self.steps = steps
         self.batch_size = batch_size
         self.moving_average = moving_average
-        self.optimizer = make_optimizer(optimizer, critic, learning_rate)
+        self.optimizer = make_optimizer(optimizer, critic, learning_rate, beta1)
         device = next(critic.parameters()).device
         self._log_average = torch.tensor(-math.inf, dtype=module_dtype(critic), device=device)
         self._c_mean: Tensor | None = None
@@ -187,6 +189,7 @@ def from_spec(spec: EstimatorSpec) -> Mine:
         n_classes=n_classes,
         learning_rate=spec.learning_rate,
         optimizer=spec.optimizer,
+        beta1=spec.beta1,
         steps=spec.steps,
         batch_size=spec.batch_size,
         moving_average=spec.moving_average,

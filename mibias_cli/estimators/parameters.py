@@ -14,7 +14,9 @@ __all__ = ["full_precision", "held_fixed", "make_optimizer", "module_dtype", "mo
 OptimizerName = Literal["adam", "sgd"]
 
 
-def make_optimizer(name: OptimizerName, module: nn.Module, learning_rate: float) -> torch.optim.Optimizer:
+def make_optimizer(
+    name: OptimizerName, module: nn.Module, learning_rate: float, beta1: float = 0.9
+) -> torch.optim.Optimizer:
     """The critic's optimizer, with fused kernels where the device has them.
 
     A critic takes many small steps per training step, so that the optimizer's own overhead counts: on one CPU thread
@@ -23,7 +25,7 @@ def make_optimizer(name: OptimizerName, module: nn.Module, learning_rate: float)
     parameters = list(module.parameters())
     fused = all(p.device.type in ("cpu", "cuda") for p in parameters)
     if name == "adam":
-        return torch.optim.Adam(parameters, lr=learning_rate, fused=fused)
+        return torch.optim.Adam(parameters, lr=learning_rate, betas=(beta1, 0.999), fused=fused)
     return torch.optim.SGD(parameters, lr=learning_rate, fused=fused)
 
 
@@ -39,8 +41,8 @@ def move(
     module.to(device=device, dtype=dtype)
     moved = make_optimizer(name, module, learning_rate)
     state = optimizer.state_dict()
-    # Fused kernels are the new device's choice; all else in the groups is the same.
-    state["param_groups"] = moved.state_dict()["param_groups"]
+    for kept, fresh in zip(state["param_groups"], moved.state_dict()["param_groups"], strict=True):
+        kept["fused"] = fresh["fused"]  # the new device's choice; all else goes on as it was
     moved.load_state_dict(state)
     return moved
 

@@ -84,7 +84,7 @@ class EstimatorSpec:
         n_classes: Classes (or bins) per channel of the attribute.
         bin_edges: Inner bin edges per channel where the attribute is continuous, else None.
         hidden: Widths of the critic's hidden layers.
-        learning_rate, optimizer: Of the critic.
+        learning_rate, optimizer, beta1: Of the critic.
         steps: Critic steps per `fit`.
         batch_size: Rows per critic step; None: the whole sample.
         moving_average: MINE's decay, or None for plain Donsker–Varadhan.
@@ -98,6 +98,7 @@ class EstimatorSpec:
     hidden: tuple[int, ...]
     learning_rate: float
     optimizer: Literal["adam", "sgd"]
+    beta1: float
     steps: int
     batch_size: int | None
     moving_average: float | None

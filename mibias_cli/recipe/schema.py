@@ -251,6 +251,9 @@ class CriticSection(Section):
     hidden: list[Positive] = Field(default_factory=lambda: [128, 128, 128], description="Widths of the hidden layers.")
     learning_rate: Rate = Field(2e-3, description="Learning rate of the critic.")
     optimizer: Literal["adam", "sgd"] = Field("adam", description="Optimizer of the critic.")
+    beta1: Annotated[float, Field(ge=0, lt=1), Number] = Field(
+        0.9, description="Decay of adam's mean gradient; 0.5 follows moving features faster."
+    )
     steps: Positive = Field(15, description="K: critic steps per training step.")
     batch_size: Positive | None = Field(
         None, description="Queue schedule: samples per critic step; null: training.batch_size."
@@ -309,6 +312,9 @@ class TrainingSection(Section):
     learning_rate: Rate = Field(1e-3, description="Peak learning rate.")
     weight_decay: NonNegative = Field(0.0, description="Weight decay.")
     momentum: NonNegative = Field(0.9, description="Momentum of sgd.")
+    beta1: Annotated[float, Field(ge=0, lt=1), Number] = Field(
+        0.9, description="Decay of adam's mean gradient; 0.5 steadies the game against a critic."
+    )
     schedule: Literal["cosine", "constant"] = Field("cosine", description="Learning-rate schedule.")
     warmup_epochs: NonNegative = Field(0.0, description="Epochs over which the learning rate rises linearly.")
     clip_norm: Rate | None = Field(None, description="Largest gradient norm; null: no clipping.")

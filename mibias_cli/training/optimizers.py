@@ -19,7 +19,7 @@ def make_optimizer(settings: OptimSettings, groups: Sequence[dict[str, Any]]) ->
     if settings.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=settings.learning_rate, momentum=settings.momentum)
     kind = torch.optim.Adam if settings.optimizer == "adam" else torch.optim.AdamW
-    return kind(groups, lr=settings.learning_rate)
+    return kind(groups, lr=settings.learning_rate, betas=(settings.beta1, 0.999))
 
 
 def learning_rate_factor(settings: OptimSettings, step: int, steps_per_epoch: int) -> float:

@@ -31,6 +31,7 @@ class OptimSettings:
     learning_rate: float = 1e-3
     weight_decay: float = 0.0
     momentum: float = 0.9
+    beta1: float = 0.9
     schedule: Literal["cosine", "constant"] = "cosine"
     warmup_epochs: float = 0.0
     clip_norm: float | None = None

@@ -93,6 +93,7 @@ def test_from_spec_makes_its_own_heads() -> None:
         hidden=(6,),
         learning_rate=1e-3,
         optimizer="adam",
+        beta1=0.9,
         steps=3,
         batch_size=7,
         moving_average=None,

@@ -120,6 +120,7 @@ def test_from_spec_sees_a_continuous_attribute_through_its_bins() -> None:
         hidden=(),
         learning_rate=1.0,
         optimizer="adam",
+        beta1=0.9,
         steps=1,
         batch_size=None,
         moving_average=None,

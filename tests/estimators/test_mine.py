@@ -110,6 +110,7 @@ def test_from_spec_takes_values_where_there_are_bin_edges() -> None:
         hidden=(7,),
         learning_rate=1e-3,
         optimizer="sgd",
+        beta1=0.9,
         steps=3,
         batch_size=4,
         moving_average=None,
