@@ -19,7 +19,7 @@ from mibias_cli.errors import EvaluationError, did_you_mean
 from mibias_cli.evaluation.learners import GradientBoosting, Learner, Logistic, Mlp, Quadratic
 from mibias_cli.evaluation.partition import Fold
 
-__all__ = ["PROBES", "FittedProbe", "calibrate", "fit_probe", "get_probe"]
+__all__ = ["PROBES", "Calibration", "FittedProbe", "calibrate", "fit_probe", "get_probe"]
 
 PROBES: dict[str, type[Learner]] = {
     "logistic": Logistic,
@@ -120,8 +120,24 @@ def _mixed(raw: np.ndarray, baseline: np.ndarray, temperature: float, mix: float
     return np.logaddexp(np.log1p(-mix) + _tempered(raw, temperature), np.log(mix) + baseline)
 
 
-def calibrate(raw: np.ndarray, c: np.ndarray, baseline: np.ndarray) -> tuple[float, float, float]:
-    """Temperature and share of the baseline with the least cross-entropy on these rows, and that cross-entropy (bits).
+@dataclass(frozen=True, kw_only=True)
+class Calibration:
+    """How far a probe is trusted: temperature, share of the baseline, and the gain over the baseline in bits.
+
+    `cautious_gain_bits` is the gain less one standard error, by which calibrations are compared.
+    """
+
+    temperature: float
+    mix: float
+    gain_bits: float
+    cautious_gain_bits: float
+
+
+def calibrate(raw: np.ndarray, c: np.ndarray, baseline: np.ndarray) -> Calibration:
+    """The temperature and share of the baseline that gain most on these rows, in cross-entropy over the baseline's.
+
+    What is compared is the gain less one standard error. Taking the largest gain itself would, on features that hold
+    nothing, take noise for a gain, and the probe would lose as much again on the scored rows.
 
     Args:
         raw: Uncalibrated log-probabilities (n, n_classes); −inf is allowed.
@@ -130,14 +146,22 @@ def calibrate(raw: np.ndarray, c: np.ndarray, baseline: np.ndarray) -> tuple[flo
     """
     rows = np.arange(len(c))
     p_baseline = np.exp(baseline[rows, c])
-    best = (np.inf, 1.0, 1.0)
+    found = []
     for temperature in TEMPERATURES:
         p = np.exp(_tempered(raw, float(temperature))[rows, c])
-        losses = -np.log2(np.outer(1 - MIXES, p) + np.outer(MIXES, p_baseline)).mean(axis=1)
-        k = int(losses.argmin())
-        best = min(best, (float(losses[k]), float(temperature), float(MIXES[k])))
-    loss, temperature, mix = best
-    return temperature, mix, loss
+        gains = np.log2(np.outer(1 - MIXES, p / p_baseline) + MIXES[:, None])
+        mean = gains.mean(axis=1)
+        cautious = mean - gains.std(axis=1) / np.sqrt(len(c))
+        k = int(cautious.argmax())
+        found.append(
+            Calibration(
+                temperature=float(temperature),
+                mix=float(MIXES[k]),
+                gain_bits=float(mean[k]),
+                cautious_gain_bits=float(cautious[k]),
+            )
+        )
+    return max(found, key=lambda calibration: calibration.cautious_gain_bits)
 
 
 def fit_probe(
@@ -153,8 +177,8 @@ def fit_probe(
 ) -> FittedProbe:
     """Fit one family on the fitting part, tuned on rows held out within it.
 
-    All folds climb the family's rungs together; the rung whose calibrated cross-entropy over all held-out rows is
-    least is then fitted on the whole fitting part.
+    All folds climb the family's rungs together; the rung with the largest calibrated gain over all held-out rows
+    is then fitted on the whole fitting part.
 
     Args:
         family: Key of PROBES.
@@ -181,14 +205,12 @@ def fit_probe(
             family=family, setting="baseline", selection_bits=0.0, n_classes=n_classes,
             temperature=1.0, mix=1.0, scaling=scaling, learner=None,
         )  # fmt: skip
-    rung, temperature, mix, loss = _climb(make, scaled, c, n_classes, extra.shape[1], baseline, usable, seed)
+    rung, calibration = _climb(make, scaled, c, n_classes, extra.shape[1], baseline, usable, seed)
     learner = make(scaled, c, n_extra=extra.shape[1], seed=seed)
     learner.fit_to(rung)
-    held = np.concatenate([h for _, h in usable])
-    baseline_loss = -baseline[held, c[held]].mean() / np.log(2)
     return FittedProbe(
-        family=family, setting=make.describe(rung), selection_bits=float(baseline_loss - loss), n_classes=n_classes,
-        temperature=temperature, mix=mix, scaling=scaling, learner=learner,
+        family=family, setting=make.describe(rung), selection_bits=calibration.gain_bits, n_classes=n_classes,
+        temperature=calibration.temperature, mix=calibration.mix, scaling=scaling, learner=learner,
     )  # fmt: skip
 
 
@@ -201,22 +223,22 @@ def _climb(
     baseline: np.ndarray,
     folds: Sequence[Fold],
     seed: int,
-) -> tuple[int, float, float, float]:
-    """The best rung with its temperature, mix and held-out cross-entropy in bits."""
+) -> tuple[int, Calibration]:
+    """The best rung and its calibration."""
     learners = [make(scaled[train], c[train], n_extra=n_extra, seed=seed) for train, _ in folds]
     held = np.concatenate([h for _, h in folds])
-    best: tuple[int, float, float, float] | None = None
-    last_gain, mark = 0, np.inf
+    best: tuple[int, Calibration] | None = None
+    last_gain, mark = 0, -np.inf
     for rung in range(make.n_rungs):
         for learner in learners:
             learner.fit_to(rung)
         pairs = zip(learners, folds, strict=True)
         raw = np.concatenate([_spread(learner, scaled[h], n_classes) for learner, (_, h) in pairs])
-        temperature, mix, loss = calibrate(raw, c[held], baseline[held])
-        if best is None or loss < best[3]:
-            best = (rung, temperature, mix, loss)
-        if loss < mark - WORTHWHILE_BITS:
-            last_gain, mark = rung, loss
+        found = calibrate(raw, c[held], baseline[held])
+        if best is None or found.cautious_gain_bits > best[1].cautious_gain_bits:
+            best = (rung, found)
+        if found.cautious_gain_bits > mark + WORTHWHILE_BITS:
+            last_gain, mark = rung, found.cautious_gain_bits
         elif rung - last_gain >= make.patience:
             break
     assert best is not None

@@ -207,7 +207,7 @@ def test_interval_agrees_with_the_delta_method() -> None:
     c = g.integers(0, 2, 4000)
     z = g.normal(size=(4000, 3)) + 1.0 * c[:, None]
     found = run(z, c, probes=("logistic",))
-    task, fit, score = make_task(c, np.zeros(4000, dtype=np.int64))
+    _, _, score = make_task(c, np.zeros(4000, dtype=np.int64))
     width = found.findings.leakage_bits.upper - found.findings.leakage_bits.lower
     # with balanced c the entropy's influence is nil to first order, so the spread is that of the pointwise losses
     assert found.draws.std() == pytest.approx(width / (2 * 1.96), rel=0.1)

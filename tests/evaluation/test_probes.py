@@ -43,19 +43,19 @@ def test_calibration_undoes_overconfidence() -> None:
     c = (p.cumsum(axis=1) < g.random((20000, 1))).sum(axis=1)
     baseline = np.full((20000, 3), -np.log(3))
     truth = -log_softmax(logits, axis=1)[np.arange(20000), c].mean() / np.log(2)
-    temperature, mix, loss = calibrate(log_softmax(4 * logits, axis=1), c, baseline)
-    assert temperature == pytest.approx(4.0, rel=0.01)
-    assert mix <= 0.01
-    assert loss == pytest.approx(truth, abs=0.002)
+    found = calibrate(log_softmax(4 * logits, axis=1), c, baseline)
+    assert found.temperature == pytest.approx(4.0, rel=0.01)
+    assert found.mix <= 0.01
+    assert np.log2(3) - found.gain_bits == pytest.approx(truth, abs=0.002)
 
 
 def test_calibration_falls_back_on_the_baseline_where_the_probe_is_wrong() -> None:
     g = np.random.default_rng(2)
     c = g.integers(0, 2, 2000)
     raw = log_softmax(8 * g.normal(size=(2000, 2)), axis=1)  # sure of itself and unrelated
-    _, mix, loss = calibrate(raw, c, np.full((2000, 2), -np.log(2)))
-    assert mix == 0.9
-    assert loss < 1.02  # uncalibrated it would be about 6 bits
+    found = calibrate(raw, c, np.full((2000, 2), -np.log(2)))
+    assert found.mix == 0.9
+    assert -0.01 < found.gain_bits < 0.01  # uncalibrated it would lose some 4 bits
 
 
 @pytest.mark.parametrize("family", PROBES)

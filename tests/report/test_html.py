@@ -3,6 +3,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from html.parser import HTMLParser
+from itertools import pairwise
 
 import pytest
 
@@ -66,7 +67,7 @@ def test_the_page_is_sane_for_keyboard_and_screen_reader(make: Callable[..., Lea
     levels = [int(tag[1]) for tag, _ in page.tags if re.fullmatch(r"h[1-6]", tag)]
     assert levels[0] == 1
     assert levels.count(1) == 1
-    assert all(b - a <= 1 for a, b in zip(levels, levels[1:], strict=False))
+    assert all(b - a <= 1 for a, b in pairwise(levels))
     names = [tag for tag, _ in page.tags]
     assert names.count("table") == names.count("caption")
     assert all(a.get("scope") in ("row", "col") for tag, a in page.tags if tag == "th")

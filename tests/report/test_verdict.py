@@ -13,7 +13,8 @@ def test_the_verdict_bounds_what_was_found_and_never_says_that_nothing_is_there(
     verdict = make().to_dict()["verdict"]
     assert verdict["attributes"]["colour"] == (
         "No probe here extracts more than 0.070 of the 2.000 bits of colour from the debiased features (strongest: "
-        "gradient boosting on channel red, 0.050 bits, 95 % interval 0.030 to 0.070); before it was 0.800 (0.780 to 0.820)."
+        "gradient boosting on channel red, 0.050 bits, 95 % interval 0.030 to 0.070); before it was 0.800 "
+        "(0.780 to 0.820)."
     )
     assert verdict["text"].endswith("Task accuracy on the audited split: 90.0\u00a0%, before 70.0\u00a0%.")
     assert not verdict["collapsed"]
