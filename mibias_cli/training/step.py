@@ -80,10 +80,18 @@ class Debiaser:
         self.fit({n: sample_of(batch, z, n, weighted=self.weighted) for n in self.estimators}, step, turn)
 
     def fit_on_queue(self, batch: Batch, z: Tensor, step: int) -> None:
-        """Take the batch into the queue and fit on all that it holds."""
+        """Fit on all that the queue holds, then take the batch into it.
+
+        The batch that the penalty is computed on is not yet among what the critic was fitted on, so that the estimate is
+        held out. The first batch of all is the exception: without it the queue is empty.
+        """
         assert self.queue is not None, "the queue schedule has a queue"
-        self.queue.push(batch, z)
+        first = len(self.queue) == 0
+        if first:
+            self.queue.push(batch, z)
         self.fit({name: self.queue.sample(name) for name in self.estimators}, step)
+        if not first:
+            self.queue.push(batch, z)
 
     def penalty(self, batch: Batch, z: Tensor, step: int) -> Tensor:
         """The sum of the estimates over attributes (scalar, nats), differentiable in z (n, d)."""
