@@ -217,7 +217,7 @@ def debiased_attributes(recipe: Recipe, data: BiasedData) -> list[str]:
 
 
 def build_debiaser(recipe: Recipe, data: BiasedData, z_width: int, device: Any) -> Debiaser | None:
-    """Estimators, attribute heads and queue of a recipe for a representation z of some width; None for plain training."""
+    """Estimators, attribute heads and queue of a recipe for a z of some width; None for plain training."""
     import torch
 
     from mibias_cli.seeds import derive_seed, scoped_torch_rng
@@ -289,7 +289,9 @@ def _monitor_spec(spec: EstimatorSpec) -> EstimatorSpec:
     from mibias_cli.heads.attribute import AttributeHead
 
     heads = partial(AttributeHead, spec.n_features, spec.n_classes, MONITOR_HIDDEN)
-    return replace(spec, steps=1, learning_rate=1e-3, optimizer="adam", beta1=0.9, hidden=MONITOR_HIDDEN, make_heads=heads)
+    return replace(
+        spec, steps=1, learning_rate=1e-3, optimizer="adam", beta1=0.9, hidden=MONITOR_HIDDEN, make_heads=heads
+    )
 
 
 def run_folder(recipe: Recipe, timestamp: str) -> Path:

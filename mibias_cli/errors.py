@@ -1,13 +1,13 @@
 """Every error that a user can cause.
 
-    MibiasError                       exit code 2
-    ├── RecipeError                   the recipe: syntax, unknown keys, wrong values (all problems at once)
-    ├── DataError                     a missing file, a missing column, an empty split, an unreadable image
-    ├── BackboneError                 an unknown model, layer or stage; weights that do not fit
-    ├── RunError                      a run folder: exists already, cannot be resumed, is not a run
-    ├── TrainingError                 training diverged
-    ├── ExportError                   an export that does not reload to the same features
-    └── EvaluationError               a split too small to audit, an unknown probe
+MibiasError                       exit code 2
+├── RecipeError                   the recipe: syntax, unknown keys, wrong values (all problems at once)
+├── DataError                     a missing file, a missing column, an empty split, an unreadable image
+├── BackboneError                 an unknown model, layer or stage; weights that do not fit
+├── RunError                      a run folder: exists already, cannot be resumed, is not a run
+├── TrainingError                 training diverged
+├── ExportError                   an export that does not reload to the same features
+└── EvaluationError               a split too small to audit, an unknown probe
 """
 
 from __future__ import annotations

@@ -15,7 +15,16 @@ from mibias_cli.errors import RunError
 __all__ = ["RECIPE_FILE", "claim_run_folder", "fresh_folder", "is_run", "timestamp", "write_environment"]
 
 RECIPE_FILE = "recipe.resolved.yaml"
-OWNED = (RECIPE_FILE, "environment.json", "metrics.jsonl", "train.log", "tensorboard", "checkpoints", "report", "export")
+OWNED = (
+    RECIPE_FILE,
+    "environment.json",
+    "metrics.jsonl",
+    "train.log",
+    "tensorboard",
+    "checkpoints",
+    "report",
+    "export",
+)
 """What a run writes into its folder; `--overwrite` removes these and nothing else."""
 
 PACKAGES = ("torch", "torchvision", "timm", "lightning-fabric", "numpy", "scikit-learn", "safetensors", "pydantic")
@@ -41,7 +50,9 @@ def claim_run_folder(folder: Path, *, overwrite: bool) -> None:
         raise RunError(f"{folder}: is a file; choose another folder with --out")
     if folder.is_dir() and any(folder.iterdir()):
         if not overwrite:
-            raise RunError(f"{folder}: exists already; choose another --out, continue it with --resume, or pass --overwrite")
+            raise RunError(
+                f"{folder}: exists already; choose another --out, continue it with --resume, or pass --overwrite"
+            )
         if not is_run(folder):
             raise RunError(f"{folder}: is not empty and is not a run: nothing in it was touched; choose another --out")
         for name in OWNED:

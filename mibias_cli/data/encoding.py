@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 
 import numpy as np
@@ -127,7 +128,7 @@ def _continuous(
 def _bin_names(edges: tuple[float, ...]) -> tuple[str, ...]:
     if not edges:
         return ("all",)
-    between = [f"{low:g} to {high:g}" for low, high in zip(edges[:-1], edges[1:], strict=True)]
+    between = [f"{low:g} to {high:g}" for low, high in itertools.pairwise(edges)]
     return (f"below {edges[0]:g}", *between, f"{edges[-1]:g} and above")
 
 

@@ -14,7 +14,7 @@ from torch import nn
 
 from mibias_cli.data.batch import Batch, BiasedData
 from mibias_cli.data.loader import batches, n_batches
-from mibias_cli.errors import RecipeError, RunError, Problem, did_you_mean
+from mibias_cli.errors import Problem, RecipeError, RunError, did_you_mean
 from mibias_cli.progress import Progress
 from mibias_cli.seeds import derive_seed, scoped_torch_rng
 from mibias_cli.training.average import WeightAverage
@@ -109,7 +109,7 @@ class StageTrainer:
         )
 
     def fit(self, checkpoint: Mapping[str, Any] | None = None) -> None:
-        """Train to the end, from the start or from a checkpoint; the chosen weights end up in the model and in out_path."""
+        """Train to the end, from the start or from a checkpoint; the chosen weights end up in model and out_path."""
         self._started = time.monotonic()
         if checkpoint is not None:
             self._restore(checkpoint)
@@ -246,8 +246,15 @@ class StageTrainer:
         if select.metric not in figures:
             hint = did_you_mean(select.metric, figures) or f"; there are {', '.join(figures)}"
             raise RecipeError(
-                [Problem(path="recipe", line=0, column=0, key="training.select.metric",
-                         message=f"no metric is called '{select.metric}'{hint}")]
+                [
+                    Problem(
+                        path="recipe",
+                        line=0,
+                        column=0,
+                        key="training.select.metric",
+                        message=f"no metric is called '{select.metric}'{hint}",
+                    )
+                ]
             )
         value, best = figures[select.metric], self._position.best
         better = best is None or (value > best if select.mode == "max" else value < best)
@@ -280,7 +287,9 @@ class StageTrainer:
 
     def _restore(self, state: Mapping[str, Any]) -> None:
         if state.get("version") != 1 or state.get("stage") != self.stage:
-            raise RunError(f"{last_path(self.run)}: this checkpoint is of stage {state.get('stage')!r}, not {self.stage!r}")
+            raise RunError(
+                f"{last_path(self.run)}: this checkpoint is of stage {state.get('stage')!r}, not {self.stage!r}"
+            )
         self._position = _Position(**state["position"])
         self.model.load_state_dict(state["model"])
         for optimizer, saved in zip(self._optimizers, state["optimizers"], strict=True):

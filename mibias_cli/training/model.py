@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from mibias_cli.backbone.extractor import evaluating
+from mibias_cli.backbone.extractor import Extractor, evaluating
 
 __all__ = ["TaskModel", "z_width"]
 
@@ -22,7 +22,9 @@ class TaskModel(nn.Module):
             concatenated.
     """
 
-    def __init__(self, extractor: nn.Module, head: nn.Module, layers: Sequence[str]) -> None:
+    extractor: Extractor
+
+    def __init__(self, extractor: Extractor, head: nn.Module, layers: Sequence[str]) -> None:
         super().__init__()
         self.extractor = extractor
         self.head = head

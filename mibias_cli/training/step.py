@@ -36,7 +36,7 @@ class Monitor(Estimator, Protocol):
 
 
 def task_loss(logits: Tensor, y: Tensor, weight: Tensor | None) -> Tensor:
-    """Cross-entropy (scalar, nats) of logits (n, classes) on targets y (n,), weighted and normalised if weights are given."""
+    """Cross-entropy (scalar, nats) of logits (n, classes) on targets y (n,), a weighted mean if weights are given."""
     if weight is None:
         return functional.cross_entropy(logits, y)
     losses = functional.cross_entropy(logits, y, reduction="none")
@@ -82,8 +82,8 @@ class Debiaser:
     def fit_on_queue(self, batch: Batch, z: Tensor, step: int) -> None:
         """Fit on all that the queue holds, then take the batch into it.
 
-        The batch that the penalty is computed on is not yet among what the critic was fitted on, so that the estimate is
-        held out. The first batch of all is the exception: without it the queue is empty.
+        The batch that the penalty is computed on is not yet among what the critic was fitted on, so that the estimate
+        is held out. The first batch of all is the exception: without it the queue is empty.
         """
         assert self.queue is not None, "the queue schedule has a queue"
         first = len(self.queue) == 0
@@ -227,7 +227,7 @@ class Stepper:
         self.fabric.backward(loss, retain_graph=True)
 
     def _penalty_step(self) -> None:
-        """The second optimizer follows the capped MI gradient alone; its rate, λ times the first's, is set by the loop."""
+        """The second optimizer follows the capped MI gradient alone; its rate, λ times the first's, the loop sets."""
         assert self.penalty_optimizer is not None, "released gradients have a second optimizer"
         for p, g in zip(self._parameters, self._capped, strict=True):
             p.grad = g

@@ -30,7 +30,8 @@ def test_noise_has_the_stated_variance_and_is_clipped() -> None:
     # digit 3's green, 149/255, lies 4 standard deviations inside [0, 1] at σ² = .01: clipping is negligible there
     drawn = colours(np.full(20000, 3), 0.01, np.random.default_rng(0))
     assert abs(drawn[:, 1].var() - 0.01) < 4 * 0.01 * np.sqrt(2 / 20000)  # 4 standard errors: false alarm 6e-5
-    assert drawn.min() == 0.0 and drawn.max() <= 1.0
+    assert drawn.min() == 0.0
+    assert drawn.max() <= 1.0
 
 
 def test_first_colours_do_not_depend_on_how_many_follow() -> None:
@@ -65,4 +66,5 @@ def test_bins_of_whole_images_agree_with_bins_of_maxima() -> None:
 def test_bins_are_eight_equal_parts() -> None:
     edges = np.array([[0.0, 0.1249, 0.125], [0.5, 0.874, 0.875], [0.9999, 1.0, 1.0]])
     assert colour_bins(edges).tolist() == [[0, 0, 1], [4, 6, 7], [7, 7, 7]]
-    assert COLOUR.class_names[0][0] == "bin 0 (0-0.125)" and COLOUR.class_names[2][7] == "bin 7 (0.875-1)"
+    assert COLOUR.class_names[0][0] == "bin 0 (0-0.125)"
+    assert COLOUR.class_names[2][7] == "bin 7 (0.875-1)"

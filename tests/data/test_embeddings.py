@@ -52,7 +52,8 @@ def test_three_formats_give_the_same(tmp_path: Path, manifest: Path, suffix: str
     data = load_embeddings(
         path, manifest=None if suffix == ".parquet" else manifest, columns=SPLIT, attributes=HOSPITAL
     )
-    assert data.input_shape == (4,) and len(data.notes) == 1
+    assert data.input_shape == (4,)
+    assert len(data.notes) == 1
     for split, rest in ((data.train, 0), (data.validation, 1), (data.audit, 2)):
         rows = [k for k in range(1, N) if k % 3 == rest]
         np.testing.assert_array_equal(split.reader.read(split.rows, None).numpy(), FEATURES[rows])
@@ -80,7 +81,8 @@ def test_faults(tmp_path: Path, manifest: Path) -> None:
     assert "no array 'featres', did you mean 'features'?; set data.key to one of: features, other" in message(
         npz, key="featres"
     )
-    assert "has 28 embeddings" in message(short) and "has 30 rows" in message(short)
+    assert "has 28 embeddings" in message(short)
+    assert "has 30 rows" in message(short)
     assert "set data.manifest" in message(npz, None)
     assert "'other' is (3,)" in message(npz, key="other")
     assert "no such file" in message(tmp_path / "gone.npz")

@@ -23,9 +23,11 @@ def training(n: int, n_train: int) -> np.ndarray:
 
 def test_target_classes_are_trainings_and_sorted() -> None:
     y, names = encode_target(one_column(["b", "a", "b", "a"]), "v", training(4, 3))
-    assert names == ("a", "b") and y.tolist() == [1, 0, 1, 0]
+    assert names == ("a", "b")
+    assert y.tolist() == [1, 0, 1, 0]
     y, names = encode_target(one_column(["10", "9", "-1"]), "v", training(3, 3))
-    assert names == ("-1", "9", "10") and y.tolist() == [2, 1, 0]
+    assert names == ("-1", "9", "10")
+    assert y.tolist() == [2, 1, 0]
 
 
 def test_target_faults() -> None:
@@ -41,9 +43,12 @@ def test_categorical_attribute_with_missing_values() -> None:
     c, known, attribute = encode_attribute(
         "sex", AttributeColumn(column="v"), one_column(["m", None, "f", "x"]), training(4, 2)
     )
-    assert attribute.class_names == (("f", "m", "x"),) and attribute.n_classes == (3,)
-    assert known.tolist() == [True, False, True, True] and c[known, 0].tolist() == [1, 0, 2]
-    assert c.dtype == np.int64 and c.shape == (4, 1)
+    assert attribute.class_names == (("f", "m", "x"),)
+    assert attribute.n_classes == (3,)
+    assert known.tolist() == [True, False, True, True]
+    assert c[known, 0].tolist() == [1, 0, 2]
+    assert c.dtype == np.int64
+    assert c.shape == (4, 1)
 
 
 def test_a_single_class_is_allowed_and_an_empty_column_is_not() -> None:
@@ -60,7 +65,10 @@ def test_continuous_bins_are_trainings_quantiles() -> None:
     assert attribute.bin_edges == ((24.75, 49.5, 74.25),)
     classes = attribute.classes(c)
     np.testing.assert_array_equal(np.bincount(classes[:100, 0]), [25, 25, 25, 25])
-    assert classes[100, 0] == 3 and not known[101] and np.isfinite(c).all() and c.dtype == np.float32
+    assert classes[100, 0] == 3
+    assert not known[101]
+    assert np.isfinite(c).all()
+    assert c.dtype == np.float32
     assert attribute.class_names == (("below 24.75", "24.75 to 49.5", "49.5 to 74.25", "74.25 and above"),)
 
 
@@ -69,7 +77,8 @@ def test_repeated_values_leave_no_empty_bin() -> None:
     c, _, attribute = encode_attribute("v", spec, one_column(["0"] * 90 + ["1"] * 10), training(100, 100))
     assert np.bincount(attribute.classes(c)[:, 0], minlength=attribute.n_classes[0]).min() > 0
     c, _, attribute = encode_attribute("v", spec, one_column(["0.1"] * 10), training(10, 10))
-    assert attribute.n_classes == (1,) and (attribute.classes(c) == 0).all()
+    assert attribute.n_classes == (1,)
+    assert (attribute.classes(c) == 0).all()
 
 
 def test_values_that_are_no_numbers() -> None:

@@ -19,7 +19,8 @@ def test_any_part_changes_it() -> None:
         return fingerprint([train, *splits[1:]], data.attributes, names, {"paths": texts})
 
     base = of()
-    assert len(base) == 64 and base == of()
+    assert len(base) == 64
+    assert base == of()
     y = data.train.y.copy()
     y[0] = (y[0] + 1) % 10
     known = {"colour": np.arange(len(y)) > 0}

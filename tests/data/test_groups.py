@@ -26,7 +26,9 @@ def biased_pair(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 def test_cells_count_pairs() -> None:
     y, c = biased_pair(1000)
     table = cells(y, c, 2, 4)
-    assert table.shape == (2, 4) and table.sum() == 1000 and table[:, 3].sum() == 0
+    assert table.shape == (2, 4)
+    assert table.sum() == 1000
+    assert table[:, 3].sum() == 0
     assert table[1, 2] == ((y == 1) & (c == 2)).sum()
 
 
@@ -74,7 +76,8 @@ def test_weights_make_a_known_pair_independent() -> None:
     w = balancing_weights(y, c[:, None], np.ones(20000, bool), n_y=2, n_c=(3,), clip=50.0, seed=0)
     assert mutual_information(y, c) > 0.25
     assert abs(mutual_information(y, c, w)) < 1e-5
-    assert w.dtype == np.float32 and abs(w.mean() - 1) < 1e-6
+    assert w.dtype == np.float32
+    assert abs(w.mean() - 1) < 1e-6
     # p(y) p(c) / p(y, c) for (y, c) = (0, 2): .47 · .22 / .02
     assert w[(y == 0) & (c == 2)][0] == pytest.approx(0.47 * 0.22 / 0.02, rel=0.1)
 
@@ -178,7 +181,8 @@ def test_a_class_seen_once_keeps_finite_weights() -> None:
     w = balancing_weights(
         y, generator.integers(0, 8, (61, 3)), np.ones(61, bool), n_y=2, n_c=(8, 8, 8), clip=20.0, seed=0
     )
-    assert np.isfinite(w).all() and w.max() <= 20.0 + 1e-5
+    assert np.isfinite(w).all()
+    assert w.max() <= 20.0 + 1e-5
 
 
 def test_attributes_of_very_many_classes_take_seconds() -> None:

@@ -49,11 +49,15 @@ def test_every_field_belongs_to_the_same_sample() -> None:
         i = batch.index
         seen += i.tolist()
         assert torch.equal(batch.x[:, 0], (22 - i).float())
-        assert torch.equal(batch.y, i % 3) and torch.equal(batch.c["a"][:, 0], i % 5)
-        assert torch.equal(batch.c["age"][:, 0], i.float()) and torch.equal(batch.known["a"], i % 2 == 0)
+        assert torch.equal(batch.y, i % 3)
+        assert torch.equal(batch.c["a"][:, 0], i % 5)
+        assert torch.equal(batch.c["age"][:, 0], i.float())
+        assert torch.equal(batch.known["a"], i % 2 == 0)
         assert torch.equal(batch.weight["a"], torch.tensor(weight)[i])
-        assert batch.y.dtype == batch.c["a"].dtype == torch.int64 and batch.c["age"].dtype == torch.float32
-    assert sorted(seen) == list(range(23)) and seen != list(range(23))
+        assert batch.y.dtype == batch.c["a"].dtype == torch.int64
+        assert batch.c["age"].dtype == torch.float32
+    assert sorted(seen) == list(range(23))
+    assert seen != list(range(23))
 
 
 def test_order_follows_seed_and_epoch_alone() -> None:
@@ -138,13 +142,13 @@ def test_any_number_of_workers_and_any_start_give_the_same_batches(
     )
     for num_workers in (1, 3):
         assert same(here, read(num_workers))
-    assert same(here[3:], read(0, start_step=3)) and same(here[3:], read(2, start_step=3))
+    assert same(here[3:], read(0, start_step=3))
+    assert same(here[3:], read(2, start_step=3))
     assert read(2, start_step=len(here)) == []
     assert not same(here, read(0, epoch=3))
     assert torch.equal(torch.get_rng_state(), torch_state)
-    assert (
-        np.random.get_state(legacy=False)["state"]["key"].tolist() == numpy_state and random.getstate() == python_state
-    )
+    assert np.random.get_state(legacy=False)["state"]["key"].tolist() == numpy_state
+    assert random.getstate() == python_state
 
 
 def test_evaluation_reads_without_augmentation(draw: Callable[..., list[dict[str, str]]], tmp_path: Path) -> None:

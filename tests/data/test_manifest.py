@@ -40,7 +40,9 @@ def test_reads_images_labels_and_splits(rows: Rows, to_csv: ToCsv, tmp_path: Pat
     path = to_csv(tmp_path / "manifest.csv", rows)
     attributes = {"background": AttributeColumn(), "years": AttributeColumn(column="age", kind="continuous", bins=3)}
     data = load_manifest(path, columns=SPLIT, attributes=attributes)
-    assert data.class_names == ("square", "stripe") and data.input_shape == (3, 8, 8) and data.notes == ()
+    assert data.class_names == ("square", "stripe")
+    assert data.input_shape == (3, 8, 8)
+    assert data.notes == ()
     assert data.attributes["background"].class_names == (("blue", "red"),)
     assert data.attributes["years"].n_classes == (3,)
     for split, name in ((data.train, "train"), (data.validation, "validation"), (data.audit, "test")):
@@ -67,7 +69,9 @@ def test_parquet_with_integer_splits_and_rows_of_no_split(rows: Rows, tmp_path: 
         splits=SplitRule(train="0", validation="1", audit="2"),
     )
     assert len(data.train) + len(data.validation) + len(data.audit) == 38
-    assert len(data.notes) == 1 and "2 row(s) left out" in data.notes[0] and "'7' (2 rows)" in data.notes[0]
+    assert len(data.notes) == 1
+    assert "2 row(s) left out" in data.notes[0]
+    assert "'7' (2 rows)" in data.notes[0]
 
 
 def test_fractions_follow_the_seed(rows: Rows, to_csv: ToCsv, tmp_path: Path) -> None:
@@ -81,7 +85,8 @@ def test_fractions_follow_the_seed(rows: Rows, to_csv: ToCsv, tmp_path: Path) ->
 def test_groups_are_kept_whole_by_fractions(rows: Rows, to_csv: ToCsv, tmp_path: Path) -> None:
     data = load(to_csv, tmp_path, rows, Columns(group="patient"))
     groups = [set(s.group) for s in (data.train, data.validation, data.audit) if s.group is not None]
-    assert len(groups) == 3 and len(set().union(*groups)) == sum(len(g) for g in groups) == 10
+    assert len(groups) == 3
+    assert len(set().union(*groups)) == sum(len(g) for g in groups) == 10
 
 
 def test_groups_in_two_splits_are_named(rows: Rows, to_csv: ToCsv, tmp_path: Path) -> None:
@@ -89,7 +94,8 @@ def test_groups_in_two_splits_are_named(rows: Rows, to_csv: ToCsv, tmp_path: Pat
         load(to_csv, tmp_path, rows, Columns(split="split", group="patient"))
     text = str(caught.value)
     assert "6 group(s) of 'patient' are in more than one split" in text
-    assert "'p1' (train, validation)" in text and text.count("'p") == 6  # the column and five groups
+    assert "'p1' (train, validation)" in text
+    assert text.count("'p") == 6
     assert "and 1 more" in text
 
 

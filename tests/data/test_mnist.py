@@ -61,17 +61,19 @@ def test_missing_files_are_all_named(tiny_mnist: Tiny, tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
         load_mnist(root=root)
     text = str(caught.value)
-    assert "2 of MNIST's 4 files" in text and "data.root" in text
+    assert "2 of MNIST's 4 files" in text
+    assert "data.root" in text
     assert (
         "t10k-images-idx3-ubyte.gz, t10k-images-idx3-ubyte, t10k-images.idx3-ubyte.gz, t10k-images.idx3-ubyte" in text
     )
-    assert "train labels" in text and "test labels" not in text
+    assert "train labels" in text
+    assert "test labels" not in text
     with pytest.raises(DataError, match="no such folder"):
         load_mnist(root=tmp_path / "nowhere")
 
 
 def test_broken_files_are_named(tiny_mnist: Tiny, to_idx: WriteIdx) -> None:
-    root, arrays = tiny_mnist
+    root, _arrays = tiny_mnist
     labels = root / "train-labels-idx1-ubyte"
     to_idx(labels, np.arange(120) % 10, 2051)
     with pytest.raises(DataError, match="magic number is 2051, not 2049"):

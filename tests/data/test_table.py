@@ -43,7 +43,8 @@ def test_features_equal_sklearns(path: Path) -> None:
     hot = OneHotEncoder(handle_unknown="ignore", sparse_output=False).fit(job[train]).transform(job)
     expected = np.concatenate([scaled, filled[:, 1:], hot, np.zeros((60, 1))], axis=1)
     x = data.train.reader.read(np.arange(60), None)
-    assert x.dtype == torch.float32 and data.input_shape == (7,)
+    assert x.dtype == torch.float32
+    assert data.input_shape == (7,)
     np.testing.assert_allclose(x.numpy(), expected, atol=1e-6)
     assert (x[data.audit.rows][:, 2:6].sum(dim=1) == 0).any()  # a pilot: a category that training does not have
     assert torch.equal(x, data.audit.reader.read(np.arange(60), 3))
@@ -56,7 +57,8 @@ def test_names_of_the_inputs(path: Path) -> None:
 
 def test_labels_rows_and_default_features(path: Path) -> None:
     data = load_table(path, columns=Columns(target="income", split="split"), attributes=SEX)
-    assert data.class_names == ("high", "low") and data.attributes["sex"].class_names == (("f", "m"),)
+    assert data.class_names == ("high", "low")
+    assert data.attributes["sex"].class_names == (("f", "m"),)
     assert data.audit.row_names[0] == "row 52"
     with_sex = load_table(
         path, columns=Columns(target="income", split="split"), attributes=SEX, features=["age", "sex"]
@@ -84,7 +86,8 @@ def test_a_number_column_that_is_empty_in_training_is_no_number() -> None:
     column = np.array([None, None, "3"], dtype=object)
     table = Table(path=Path("t.csv"), columns={"v": column}, row_numbers=np.arange(2, 5))
     x, names = encode_features(table, ["v"], np.array([True, True, False]))
-    assert names == ["v="] and x.ravel().tolist() == [1, 1, 0]
+    assert names == ["v="]
+    assert x.ravel().tolist() == [1, 1, 0]
 
 
 def test_faults(path: Path) -> None:

@@ -44,7 +44,8 @@ def test_parquet_reads_as_the_csv_would(tmp_path: Path) -> None:
         "half": ["0.5", None],
         "b": ["True", "False"],
     }
-    assert table.text == {"s", "b"} and table.row_numbers.tolist() == [1, 2]
+    assert table.text == {"s", "b"}
+    assert table.row_numbers.tolist() == [1, 2]
     assert list(read_table(path, leave_out=lambda name: name in "if").columns) == ["s", "half", "b"]
 
 

@@ -20,7 +20,8 @@ def test_round_trip_leaves_no_partial_file(tmp_path: Path) -> None:
     state = {"a": torch.arange(3), "b": {"c": 1.5, "d": None, "e": "text"}}
     save_checkpoint(path, state)
     loaded = load_checkpoint(path)
-    assert torch.equal(loaded["a"], state["a"]) and loaded["b"] == state["b"]
+    assert torch.equal(loaded["a"], state["a"])
+    assert loaded["b"] == state["b"]
     assert [p.name for p in path.parent.iterdir()] == ["last.pt"]
 
 

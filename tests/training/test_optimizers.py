@@ -12,7 +12,8 @@ from mibias_cli.training.settings import OptimSettings
 def test_cosine_with_warm_up() -> None:
     settings = OptimSettings(epochs=10, warmup_epochs=2)
     factors = [learning_rate_factor(settings, step, 5) for step in range(51)]
-    assert factors[:10] == sorted(factors[:10]) and factors[0] == pytest.approx(1 / 11)
+    assert factors[:10] == sorted(factors[:10])
+    assert factors[0] == pytest.approx(1 / 11)
     assert factors[10] == 1.0
     assert factors[30] == pytest.approx(0.5)
     assert factors[50] == pytest.approx(0.0)

@@ -29,8 +29,10 @@ def test_keeps_the_latest_rows_with_their_own_labels() -> None:
     assert sorted(row.tolist()) == list(range(5, 13))
     assert torch.equal(sample.c[:, 0], row % 5)
     assert torch.equal(sample.known, row % 3 > 0)
-    assert sample.y is not None and torch.equal(sample.y, row % 7)
-    assert sample.weight is not None and torch.equal(sample.weight, row.float() + 0.5)
+    assert sample.y is not None
+    assert torch.equal(sample.y, row % 7)
+    assert sample.weight is not None
+    assert torch.equal(sample.weight, row.float() + 0.5)
     assert queue.sample("b").weight is None
 
 
