@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import load_file
 
 from mibias_cli import workflow
-from mibias_cli.errors import MibiasError, RunError
+from mibias_cli.errors import MibiasError, RunError, TrainingError
 from mibias_cli.progress import Silent
 from mibias_cli.recipe.load import parse_recipe
 from mibias_cli.recipe.schema import Recipe
@@ -213,3 +213,22 @@ def test_a_checkpoint_within_an_epoch_resumes_exactly(tmp_path: Path, monkeypatc
     trained(tiny(*options), tmp_path / "ignored", resume=tmp_path / "stopped")
     assert same(best(tmp_path / "stopped"), best(whole))
     assert metrics(tmp_path / "stopped") == metrics(whole)
+
+
+def test_the_best_epoch_by_a_metric_is_kept_and_patience_ends_the_run(tmp_path: Path) -> None:
+    recipe = tiny(
+        "training.select={metric: validation/loss, mode: max, patience: 1}", "training.epochs=9", "original=null"
+    )
+    trained(recipe, tmp_path / "run")
+    losses = [r["validation/loss"] for r in metrics(tmp_path / "run") if r["kind"] == "validation"]
+    # the loss falls, so by `max` the first epoch is the best, and one stale epoch ends the run
+    assert len(losses) == 2
+    assert losses[1] < losses[0]
+    last = torch.load(tmp_path / "run" / "checkpoints" / "last.pt", weights_only=True)
+    assert not same(best(tmp_path / "run"), last["model"])
+
+
+def test_a_metric_that_does_not_exist_is_said_before_training(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="did you mean 'validation/accuracy'"):
+        trained(tiny("training.select.metric=validation/acuracy", "original=null"), tmp_path / "run")
+    assert metrics(tmp_path / "run") == []

@@ -14,7 +14,7 @@ from torch import nn
 
 from mibias_cli.data.batch import Batch, BiasedData
 from mibias_cli.data.loader import batches, n_batches
-from mibias_cli.errors import Problem, RecipeError, RunError, did_you_mean
+from mibias_cli.errors import RunError, TrainingError, did_you_mean
 from mibias_cli.progress import Progress
 from mibias_cli.seeds import derive_seed, scoped_torch_rng
 from mibias_cli.training.average import WeightAverage
@@ -23,7 +23,7 @@ from mibias_cli.training.optimizers import learning_rate_factor, make_optimizer,
 from mibias_cli.training.run_log import RunLog
 from mibias_cli.training.settings import OptimSettings
 from mibias_cli.training.step import Debiaser, Stepper
-from mibias_cli.training.validate import validate
+from mibias_cli.training.validate import metric_names, validate
 
 __all__ = ["StageTrainer", "best_path", "last_path", "original_path"]
 
@@ -107,6 +107,18 @@ class StageTrainer:
             clip_norm=self.settings.clip_norm,
             task_weighted=self._task_weighted,
         )
+
+        self._check_select()
+
+    def _check_select(self) -> None:
+        """A metric that does not exist is better said now than after an epoch."""
+        metric = self.settings.select.metric
+        names = metric_names(self.debiaser, self.weights["validation"])
+        if metric is not None and self.debiaser is not None and metric not in names:
+            raise TrainingError(
+                f"training.select.metric: no metric is called '{metric}'{did_you_mean(metric, names)}; "
+                f"there are {', '.join(names)}"
+            )
 
     def fit(self, checkpoint: Mapping[str, Any] | None = None) -> None:
         """Train to the end, from the start or from a checkpoint; the chosen weights end up in model and out_path."""
@@ -243,19 +255,6 @@ class StageTrainer:
         select = self.settings.select
         if select.metric is None or self.debiaser is None:
             return True
-        if select.metric not in figures:
-            hint = did_you_mean(select.metric, figures) or f"; there are {', '.join(figures)}"
-            raise RecipeError(
-                [
-                    Problem(
-                        path="recipe",
-                        line=0,
-                        column=0,
-                        key="training.select.metric",
-                        message=f"no metric is called '{select.metric}'{hint}",
-                    )
-                ]
-            )
         value, best = figures[select.metric], self._position.best
         better = best is None or (value > best if select.mode == "max" else value < best)
         if better:

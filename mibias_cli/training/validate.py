@@ -16,10 +16,22 @@ from mibias_cli.data.loader import batches
 from mibias_cli.training.queue import sample_of
 from mibias_cli.training.step import TASK_WEIGHT, Debiaser
 
-__all__ = ["validate"]
+__all__ = ["metric_names", "validate"]
 
 MAX_Z_ROWS = 10_000
 """Rows whose z is kept for the attribute heads' bound: enough for ±.01 bits, and bounded in memory."""
+
+
+def metric_names(debiaser: Debiaser | None, weights: Mapping[str, np.ndarray]) -> list[str]:
+    """Names of the figures that `validate` gives, so that a name can be checked before training begins."""
+    names = ["validation/loss", "validation/accuracy", "validation/balanced_accuracy"]
+    if TASK_WEIGHT in weights:
+        names.append("validation/weighted_accuracy")
+    for attribute in () if debiaser is None else debiaser.monitors:
+        names += [f"validation/{attribute}/leakage_bits", f"validation/{attribute}/head_accuracy"]
+        if attribute in weights:
+            names.append(f"validation/{attribute}/balanced_leakage_bits")
+    return names
 
 
 @torch.no_grad()
