@@ -15,7 +15,7 @@ from mibias_cli.progress import Silent
 from mibias_cli.recipe.load import load_recipe
 
 GROUNDS = {"sand": (214, 178, 120), "sea": (70, 120, 190)}
-N = {"train": 320, "val": 64, "test": 240}
+N = {"train": 480, "val": 48, "test": 400}
 
 
 def draw(shape: str, ground: str, rng: np.random.Generator) -> Image.Image:
@@ -81,7 +81,7 @@ def test_a_pretrained_backbone_forgets_the_ground(run: workflow.TrainedRun) -> N
     ground = run.report["attributes"]["ground"]
     assert ground["before"]["leakage_bits"]["lower"] > 0.5  # ImageNet features know sand from sea
     assert ground["after"]["leakage_bits"]["upper"] < ground["before"]["leakage_bits"]["lower"]
-    assert run.report["similarity"]["effective_rank_after"] > 1.5
+    assert run.report["task"]["after"]["accuracy"] > 0.9  # and still tells a disc from a square
 
 
 def test_it_is_exported_with_its_licence(run: workflow.TrainedRun) -> None:
