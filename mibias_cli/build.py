@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from mibias_cli.training.step import Debiaser
 
 __all__ = [
-    "BUILT_IN_BACKBONES",
     "DATA_SOURCES",
     "ESTIMATORS",
     "Assembly",
@@ -53,11 +52,6 @@ DATA_SOURCES: Mapping[str, str] = {
     "manifest": "mibias_cli.data.manifest:load_manifest",
     "mnist": "mibias_cli.data.mnist:load_mnist",
     "table": "mibias_cli.data.table:load_table",
-}
-
-BUILT_IN_BACKBONES: Mapping[str, str] = {
-    "digit_cnn": "mibias_cli.backbone.digit_cnn:DigitCNN",
-    "mlp": "mibias_cli.backbone.mlp:MLP",
 }
 
 ESTIMATORS: Mapping[str, str] = {

@@ -56,7 +56,7 @@ def test_the_tables_hold_what_the_schema_allows() -> None:
 
 @pytest.mark.parametrize(
     "reference",
-    [*build.ESTIMATORS.values(), *build.DATA_SOURCES.values(), *build.BUILT_IN_BACKBONES.values()],
+    [*build.ESTIMATORS.values(), *build.DATA_SOURCES.values()],
 )
 def test_the_tables_name_things_that_exist(reference: str) -> None:
     assert callable(build.resolve(reference))
