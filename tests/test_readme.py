@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-SHORT = "original.epochs=1 training.epochs=1 evaluation.probes=[logistic] evaluation.n_bootstrap=50".split()
+SHORT = ["original.epochs=1", "training.epochs=1", "evaluation.probes=[logistic]", "evaluation.n_bootstrap=50"]
 
 
 def commands() -> list[str]:

@@ -145,6 +145,7 @@ class Stepper:
         self.clip_norm = clip_norm
         self.task_weighted = task_weighted
         self._parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        self._capped: list[Tensor | None] = []
 
     def fit_critic_on(self, batch: Batch, step: int, turn: int) -> None:
         """Embed a batch without gradient and fit the estimators on it."""
