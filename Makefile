@@ -5,13 +5,13 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3.14 python3 p
 	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 WORKERS ?= 2
 BIN := .venv/bin
-# One thread per test process: more of them only wait for each other.
+# One thread per process: networks this small, and tests side by side, only wait for each other with more.
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
 .PHONY: demo test check format clean
 
 demo: .venv/installed
-	$(BIN)/mibias train recipes/quickstart.yaml --out runs/demo --overwrite
+	$(ONE_THREAD) $(BIN)/mibias train recipes/quickstart.yaml --out runs/demo --overwrite
 
 test: .venv/installed-all
 	$(ONE_THREAD) $(BIN)/python -m pytest -q -n $(WORKERS)
