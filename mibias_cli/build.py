@@ -273,7 +273,7 @@ def _estimator_spec(recipe: Recipe, attribute: Attribute, z_width: int) -> Estim
         moving_average=section.critic.moving_average,
         n_random_features=section.critic.n_random_features,
         ridge=section.critic.ridge,
-        make_heads=partial(AttributeHead, z_width, attribute.n_classes, tuple(section.critic.hidden)),
+        make_heads=partial(AttributeHead, n_classes=attribute.n_classes, hidden=tuple(section.critic.hidden)),
     )
 
 
@@ -282,7 +282,7 @@ def _monitor_spec(spec: EstimatorSpec) -> EstimatorSpec:
 
     from mibias_cli.heads.attribute import AttributeHead
 
-    heads = partial(AttributeHead, spec.n_features, spec.n_classes, MONITOR_HIDDEN)
+    heads = partial(AttributeHead, n_classes=spec.n_classes, hidden=MONITOR_HIDDEN)
     return replace(
         spec, steps=1, learning_rate=1e-3, optimizer="adam", beta1=0.9, hidden=MONITOR_HIDDEN, make_heads=heads
     )

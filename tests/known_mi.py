@@ -17,6 +17,7 @@ __all__ = [
     "Independent",
     "Known",
     "MeanShift",
+    "TwoShifts",
     "VarianceCoded",
     "to_sample",
 ]
@@ -203,4 +204,40 @@ class Chain:
         c = np.where(agrees, y, 1 - y)
         z = rng.standard_normal((n, self.d)) + ((y - 0.5) * self.shift / math.sqrt(self.d))[:, None]
         weight = np.where(agrees, 0.25 / (self.agreement / 2), 0.25 / ((1 - self.agreement) / 2))
+        return Known(z=z, c=c[:, None].astype(np.int64), y=y, weight=weight / weight.mean())
+
+
+@dataclass(frozen=True, kw_only=True)
+class TwoShifts:
+    """Binary y and c agree with probability `agreement`; y shifts z along its first axis, c along its second.
+
+    The two axes are independent given (y, c), so I(z; c | y) is a one-dimensional integral per class of y. Under
+    weights p(y)p(c)/p(y,c) it is that of c alone.
+    """
+
+    agreement: float
+    target_shift: float = 2.0
+    attribute_shift: float = 2.0
+    d: int = 2
+
+    def _attribute_nats(self, p: float) -> float:
+        return MeanShift(means=[0.0, self.attribute_shift], p=[p, 1 - p]).nats
+
+    @property
+    def conditional_nats(self) -> float:
+        return self._attribute_nats(self.agreement)
+
+    @property
+    def weighted_conditional_nats(self) -> float:
+        return self._attribute_nats(0.5)
+
+    def draw(self, n: int, seed: int) -> Known:
+        rng = np.random.default_rng(seed)
+        y = rng.integers(2, size=n)
+        agrees = rng.random(n) < self.agreement
+        c = np.where(agrees, y, 1 - y)
+        z = rng.standard_normal((n, self.d))
+        z[:, 0] += self.target_shift * y
+        z[:, 1] += self.attribute_shift * c
+        weight = np.where(agrees, 0.5 / self.agreement, 0.5 / (1 - self.agreement))
         return Known(z=z, c=c[:, None].astype(np.int64), y=y, weight=weight / weight.mean())

@@ -11,9 +11,11 @@ from torch.nn import functional
 __all__ = [
     "cross_entropy",
     "cross_entropy_bound",
+    "cross_entropy_gain",
     "donsker_varadhan",
     "entropy",
     "explained_share_nats",
+    "frequencies_given",
     "log_mean_exp",
     "mine_surrogate",
     "weighted_mean",
@@ -151,6 +153,68 @@ def cross_entropy_bound(logits: Tensor, c: Tensor, weight: Tensor | None = None)
         0.0
     """
     return entropy(c, logits.shape[1], weight, logits.dtype) - cross_entropy(logits, c, weight)
+
+
+def frequencies_given(
+    c: Tensor,
+    y: Tensor,
+    n_classes: int,
+    n_targets: int,
+    weight: Tensor | None = None,
+    dtype: torch.dtype = torch.float64,
+) -> Tensor:
+    """p(c | y) (n_targets, n_classes) by weighted counts, rows smoothed by one pseudo-count spread as p(c).
+
+    A target class without rows gets p(c) itself.
+
+    Args:
+        c: Class indices (n,).
+        y: Target classes (n,).
+        n_classes: Classes of c.
+        n_targets: Classes of y.
+        weight: Sample weights (n,); their scale does not matter.
+        dtype: Floating type of the result.
+
+    Example:
+        >>> frequencies_given(torch.tensor([0, 0, 1]), torch.tensor([0, 0, 0]), 2, 2).round(decimals=3).tolist()
+        [[0.667, 0.333], [0.667, 0.333]]
+    """
+    given = functional.one_hot(y, n_targets).to(dtype)
+    if weight is not None:
+        weight = weight.to(dtype)
+        given = given * (weight / weight.mean())[:, None]
+    counts = given.T @ functional.one_hot(c, n_classes).to(dtype)
+    # p(c) itself is smoothed too, so that no class has probability 0
+    prior = counts.sum(dim=0) + 1e-3
+    counts = counts + prior / prior.sum()
+    return counts / counts.sum(dim=1, keepdim=True)
+
+
+def cross_entropy_gain(
+    logits: Tensor, c: Tensor, y: Tensor, frequencies: Tensor, weight: Tensor | None = None
+) -> Tensor:
+    """CE_w(c | y) − CE_w(c | z, y): how much better a classifier predicts c than the frequencies of c given y do.
+
+    An estimate of I(z; c | y) from below. The reference is the cross-entropy of fitted frequencies on this very
+    sample, not its own plug-in entropy: with a dozen rows per target class the latter is too low by tenths of a nat,
+    and the difference of two cross-entropies on the same rows has less noise. Frequencies from n rows per target class
+    put it too high by about (K − 1) / 2n nats.
+
+    Args:
+        logits: Scores (n, K) of a classifier of c that saw z and y.
+        c: Class indices (n,).
+        y: Target classes (n,).
+        frequencies: p(c | y) (n_targets, K), positive, see `frequencies_given`.
+        weight: Sample weights (n,), normalised here.
+
+    Returns:
+        Nats, a scalar that is differentiable in the logits.
+
+    References:
+        Barber and Agakov (2003); arXiv 1905.06922.
+    """
+    reference = -frequencies.to(logits.dtype)[y, c].log()
+    return weighted_mean(reference - functional.cross_entropy(logits, c, reduction="none"), weight)
 
 
 def explained_share_nats(residual: Tensor, total: Tensor, scale: Tensor, floor: float = 1e-3) -> Tensor:

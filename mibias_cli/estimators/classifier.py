@@ -11,7 +11,7 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional
 
-from mibias_cli.estimators.bounds import cross_entropy, cross_entropy_bound
+from mibias_cli.estimators.bounds import cross_entropy, cross_entropy_bound, cross_entropy_gain, frequencies_given
 from mibias_cli.estimators.critics import attribute_classes
 from mibias_cli.estimators.parameters import (
     OptimizerName,
@@ -22,7 +22,7 @@ from mibias_cli.estimators.parameters import (
     move,
 )
 from mibias_cli.estimators.protocol import EstimatorSpec, Sample
-from mibias_cli.estimators.rows import known_rows, minibatch_rows, no_penalty
+from mibias_cli.estimators.rows import known_rows, minibatch_rows, no_penalty, target_classes, with_target
 
 __all__ = ["ClassifierBound", "from_spec"]
 
@@ -33,8 +33,11 @@ class ClassifierBound:
     A continuous attribute is seen through bins, and the value then bounds the information about the bin, which is at
     most that about the value. Sample weights enter both the entropy and the cross-entropy.
 
+    With `n_targets` it is conditional, an estimate of I(z; c | y): the head sees one-hot targets beside z, and the
+    reference is the cross-entropy of p(c | y) as counted in the last fit's sample.
+
     Args:
-        head: Called as head(z) → one logit tensor (n, K) per channel.
+        head: Called as head(z) → one logit tensor (n, K) per channel; with `n_targets` its input is (n, d + n_targets).
         n_classes: Classes (or bins) per channel.
         bin_edges: Continuous attributes only: inner bin edges per channel.
         learning_rate: Learning rate of the head.
@@ -42,6 +45,7 @@ class ClassifierBound:
         beta1: Adam's decay of the mean gradient; below 0.9 where the critic chases moving features.
         steps: Optimizer steps per fit, K.
         batch_size: Rows per step, none twice before all were seen; None: the whole sample.
+        n_targets: Target classes to condition on; None: the marginal I(z; c).
 
     References:
         arXiv 1905.06922, arXiv 2003.06430.
@@ -60,6 +64,7 @@ class ClassifierBound:
         beta1: float = 0.9,
         steps: int = 15,
         batch_size: int | None = None,
+        n_targets: int | None = None,
     ) -> None:
         self.head = head
         self.n_classes = tuple(n_classes)
@@ -68,6 +73,8 @@ class ClassifierBound:
         self.optimizer_name: OptimizerName = optimizer
         self.steps = steps
         self.batch_size = batch_size
+        self.n_targets = n_targets
+        self._frequencies: list[Tensor] = []  # p(c | y) of the last fit's sample, per channel
         self.optimizer = make_optimizer(optimizer, head, learning_rate, beta1)
 
     def fit(self, sample: Sample, generator: Generator) -> None:
@@ -75,7 +82,9 @@ class ClassifierBound:
         rows, classes = self._rows(sample)
         if len(rows) == 0:
             return
-        z, weight = rows.z.detach(), rows.weight
+        if self.n_targets is not None:
+            self._frequencies = self._count(rows, classes)
+        z, weight = with_target(rows, self.n_targets).detach(), rows.weight
         drawn = minibatch_rows(len(rows), self.batch_size, self.steps, generator, z.device)
         size = len(rows)
         if len(drawn):
@@ -117,31 +126,52 @@ class ClassifierBound:
         if len(rows) == 0:
             return math.nan
         with torch.no_grad(), full_precision(rows.z.device):
-            predicted = torch.stack([logits.argmax(dim=1) for logits in self.head(rows.z)], dim=1)
+            predicted = torch.stack([logits.argmax(dim=1) for logits in self._logits(rows)], dim=1)
         return float((predicted == classes).double().mean())
 
     def to(self, device: torch.device, dtype: torch.dtype | None = None) -> ClassifierBound:
         """Move head and optimizer state; returns itself."""
         self.optimizer = move(self.head, self.optimizer, self.optimizer_name, self.learning_rate, device, dtype)
+        self._frequencies = [p.to(device=device, dtype=dtype) for p in self._frequencies]
         return self
 
     def state_dict(self) -> dict[str, Any]:
-        """A copy of head and optimizer state."""
-        return copy.deepcopy({"head": self.head.state_dict(), "optimizer": self.optimizer.state_dict()})
+        """A copy of head, optimizer state and the frequencies of c given y."""
+        state = {"head": self.head.state_dict(), "optimizer": self.optimizer.state_dict()}
+        return copy.deepcopy(state | {"frequencies": self._frequencies})
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` gave."""
         state = copy.deepcopy(state)
         self.head.load_state_dict(state["head"])
         self.optimizer.load_state_dict(state["optimizer"])
+        like = next(self.head.parameters())
+        self._frequencies = [p.to(like) for p in state["frequencies"]]
 
     def _rows(self, sample: Sample) -> tuple[Sample, Tensor]:
         rows = known_rows(sample, module_dtype(self.head))
         return rows, attribute_classes(rows.c, self.bin_edges)
 
+    def _logits(self, rows: Sample) -> list[Tensor]:
+        logits: list[Tensor] = self.head(with_target(rows, self.n_targets))
+        return logits
+
+    def _count(self, rows: Sample, classes: Tensor) -> list[Tensor]:
+        """p(c | y) per channel."""
+        assert self.n_targets is not None, "only a conditional estimate counts c given y"
+        y, dtype = target_classes(rows), rows.z.dtype
+        return [
+            frequencies_given(classes[:, k], y, n, self.n_targets, rows.weight, dtype)
+            for k, n in enumerate(self.n_classes)
+        ]
+
     def _bounds(self, rows: Sample, classes: Tensor) -> list[Tensor]:
-        logits = self.head(rows.z)
-        return [cross_entropy_bound(one, classes[:, k], rows.weight) for k, one in enumerate(logits)]
+        logits = self._logits(rows)
+        if self.n_targets is None:
+            return [cross_entropy_bound(one, classes[:, k], rows.weight) for k, one in enumerate(logits)]
+        y = target_classes(rows)
+        frequencies = self._frequencies or self._count(rows, classes)  # before the first fit: this sample's own
+        return [cross_entropy_gain(one, classes[:, k], y, frequencies[k], rows.weight) for k, one in enumerate(logits)]
 
     def _loss(self, logits: list[Tensor], classes: Tensor, weight: Tensor | None) -> Tensor:
         """Sum over channels of the weighted cross-entropy; one call where all channels have equally many classes."""
@@ -158,7 +188,7 @@ class ClassifierBound:
 def from_spec(spec: EstimatorSpec) -> ClassifierBound:
     """The classifier bound on fresh bias-attribute heads, as a recipe asks for it."""
     return ClassifierBound(
-        spec.make_heads(),
+        spec.make_heads(spec.n_features + (spec.targets_seen or 0)),
         n_classes=spec.n_classes,
         bin_edges=spec.bin_edges,
         learning_rate=spec.learning_rate,
@@ -166,4 +196,5 @@ def from_spec(spec: EstimatorSpec) -> ClassifierBound:
         beta1=spec.beta1,
         steps=spec.steps,
         batch_size=spec.batch_size,
+        n_targets=spec.targets_seen,
     )

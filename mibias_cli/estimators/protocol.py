@@ -89,7 +89,10 @@ class EstimatorSpec:
         batch_size: Rows per critic step; None: the whole sample.
         moving_average: MINE's decay, or None for plain Donsker–Varadhan.
         n_random_features, ridge: Of the closed-form critic.
-        make_heads: Makes fresh bias-attribute heads: z (n, d) → one logit tensor (n, K) per channel.
+        make_heads: Makes fresh bias-attribute heads for inputs (n, width) → one logit tensor (n, K) per channel, given
+            the width.
+        given_target: Whether I(z; c | y) is estimated in place of I(z; c): critics and heads then see y beside z.
+        n_targets: Number of target classes, which `given_target` needs.
     """
 
     n_features: int
@@ -104,4 +107,13 @@ class EstimatorSpec:
     moving_average: float | None
     n_random_features: int
     ridge: float
-    make_heads: Callable[[], nn.Module]
+    make_heads: Callable[[int], nn.Module]
+    given_target: bool = False
+    n_targets: int | None = None
+
+    @property
+    def targets_seen(self) -> int | None:
+        """Number of target classes where the estimate is conditional on them, else None."""
+        if self.given_target and self.n_targets is None:
+            raise ValueError("given_target needs n_targets")
+        return self.n_targets if self.given_target else None

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import torch
 from torch import Generator, Tensor
+from torch.nn import functional
 
+from mibias_cli.errors import TrainingError
 from mibias_cli.estimators.protocol import Sample
 
-__all__ = ["known_rows", "minibatch_rows", "no_penalty", "permutation"]
+__all__ = ["known_rows", "minibatch_rows", "no_penalty", "permutation", "target_classes", "with_target"]
 
 
 def known_rows(sample: Sample, dtype: torch.dtype) -> Sample:
@@ -39,3 +41,26 @@ def minibatch_rows(n: int, batch_size: int | None, steps: int, generator: Genera
 def no_penalty(z: Tensor) -> Tensor:
     """A zero that hangs on z, so that a batch without known attributes still has a backward pass."""
     return 0.0 * z.sum()
+
+
+def target_classes(sample: Sample) -> Tensor:
+    """The target classes (n,) int64 of a sample, for an estimate that is conditional on them.
+
+    Raises:
+        TrainingError: There are no target classes.
+    """
+    y = sample.y
+    if y is None or y.dim() != 1 or y.is_floating_point():
+        raise TrainingError(
+            "the conditional objective estimates I(z; c | y), which needs one target class per sample; these data have "
+            "none: choose the marginal objective"
+        )
+    return y.long()
+
+
+def with_target(sample: Sample, n_targets: int | None) -> Tensor:
+    """What a head or critic sees of each row: z (n, d), and with `n_targets` one-hot targets beside it."""
+    if n_targets is None:
+        return sample.z
+    one_hot = functional.one_hot(target_classes(sample), n_targets).to(sample.z.dtype)
+    return torch.cat([sample.z, one_hot], dim=1)

@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 import torch
-from known_mi import MeanShift, to_sample
+from known_mi import Chain, MeanShift, TwoShifts, to_sample
 from sklearn.linear_model import LogisticRegression
 from torch.nn import functional
 
+from mibias_cli.errors import TrainingError
 from mibias_cli.estimators.bounds import cross_entropy_bound
 from mibias_cli.estimators.classifier import ClassifierBound, from_spec
 from mibias_cli.estimators.protocol import EstimatorSpec, Sample
@@ -99,8 +100,46 @@ def test_from_spec_makes_its_own_heads() -> None:
         moving_average=None,
         n_random_features=1,
         ridge=1.0,
-        make_heads=lambda: AttributeHead(4, (2, 3), [6]),
+        make_heads=lambda width: AttributeHead(width, (2, 3), [6]),
     )
     first, second = from_spec(spec), from_spec(spec)
     assert first.head is not second.head
     assert (first.steps, first.batch_size, first.n_classes) == (3, 7, (2, 3))
+
+
+def _conditional(seed: int = 0, **options: Any) -> ClassifierBound:
+    torch.manual_seed(seed)
+    options = {"learning_rate": 4e-3, "steps": 500, "batch_size": 256} | options
+    return ClassifierBound(AttributeHead(4, (2,), [32, 32]), n_classes=(2,), n_targets=2, **options)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_given_the_target_the_value_is_the_conditional_information(weighted: bool) -> None:
+    source, estimator = TwoShifts(agreement=0.9), _conditional()
+    estimator.fit(to_sample(source.draw(20_000, seed=0), weighted=weighted), torch.Generator().manual_seed(0))
+    held_out = to_sample(source.draw(20_000, seed=1), weighted=weighted)
+    truth = source.weighted_conditional_nats if weighted else source.conditional_nats
+    assert estimator.estimate(held_out, torch.Generator()) == pytest.approx(truth, abs=0.02)
+
+
+def test_what_z_tells_through_the_target_alone_is_no_conditional_information() -> None:
+    source, estimator = Chain(agreement=0.9, shift=3.0, d=2), _conditional()
+    estimator.fit(to_sample(source.draw(20_000, seed=0)), torch.Generator().manual_seed(0))
+    assert source.nats > 0.2
+    assert estimator.estimate(to_sample(source.draw(20_000, seed=1)), torch.Generator()) == pytest.approx(0, abs=0.01)
+
+
+def test_small_batches_do_not_bias_the_conditional_value() -> None:
+    """A plug-in H(c | y) of 16 rows would be off by tenths of a nat."""
+    source, estimator = TwoShifts(agreement=0.9), _conditional()
+    estimator.fit(to_sample(source.draw(20_000, seed=0)), torch.Generator().manual_seed(0))
+    held_out = to_sample(source.draw(20_000, seed=1))
+    g = torch.Generator()
+    batches = [estimator.estimate(held_out.take(rows), g) for rows in torch.arange(20_000).split(16)]
+    assert sum(batches) / len(batches) == pytest.approx(estimator.estimate(held_out, g), abs=1e-4)
+
+
+def test_without_target_classes_a_conditional_estimate_is_refused() -> None:
+    sample = _sample(10, (2,), weighted=False)
+    with pytest.raises(TrainingError, match="one target class per sample"):
+        _conditional().penalty(sample, torch.Generator())

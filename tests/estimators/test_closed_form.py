@@ -126,7 +126,7 @@ def test_from_spec_sees_a_continuous_attribute_through_its_bins() -> None:
         moving_average=None,
         n_random_features=64,
         ridge=1e-3,
-        make_heads=lambda: AttributeHead(1, (4,)),
+        make_heads=lambda width: AttributeHead(width, (4,)),
     )
     estimator, g = from_spec(spec), torch.Generator().manual_seed(0)
     rng = np.random.default_rng(0)

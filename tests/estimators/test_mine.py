@@ -116,7 +116,7 @@ def test_from_spec_takes_values_where_there_are_bin_edges() -> None:
         moving_average=None,
         n_random_features=1,
         ridge=1.0,
-        make_heads=lambda: StatisticsNetwork(1, 1),
+        make_heads=lambda width: StatisticsNetwork(width, 1),
     )
     categorical, edges = from_spec(spec), tuple(tuple(float(k) for k in range(7)) for _ in range(2))
     assert next(categorical.critic.parameters()).shape == (7, 5 + 16)
