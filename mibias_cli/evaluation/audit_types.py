@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 
@@ -12,11 +13,18 @@ __all__ = [
     "AuditResult",
     "AuditSettings",
     "AuditedAttribute",
+    "CellAccuracy",
     "Change",
+    "ColumnFindings",
+    "CrossingRow",
+    "FairnessFindings",
     "Features",
     "GroupRow",
+    "Intersection",
     "Interval",
+    "LayerFindings",
     "LeakageFindings",
+    "NullBand",
     "ProbeFindings",
     "Similarity",
     "TaskFindings",
@@ -33,13 +41,28 @@ class Features:
 
 @dataclass(frozen=True, kw_only=True)
 class AuditedAttribute:
-    """A bias attribute on the audited split: class indices (n, channels), known (n,), and names."""
+    """A bias attribute (or another column) on the audited split: class indices c (n, channels), known (n,), and names.
+
+    Args:
+        name: Its name.
+        channels: Names of its channels.
+        class_names: Names of the classes (of a continuous one: quantile bins) per channel.
+        c: Class indices (n, channels).
+        known: (n,) bool; where it is False, c means nothing.
+        kind: categorical or continuous.
+        values: The numbers behind the bins (n, channels), continuous only.
+        train_c, train_known: The same of the training samples, for what compares with them; None where unknown.
+    """
 
     name: str
     channels: tuple[str, ...]
     class_names: tuple[tuple[str, ...], ...]
     c: np.ndarray
     known: np.ndarray
+    kind: Literal["categorical", "continuous"] = "categorical"
+    values: np.ndarray | None = None
+    train_c: np.ndarray | None = None
+    train_known: np.ndarray | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +74,7 @@ class AuditSettings:
     n_bootstrap: int = 1000
     confidence: float = 0.95
     min_cell: int = 10
+    n_permutations: int = 999
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +90,9 @@ class AuditInput:
         group: Group ids (n,) of the audited samples, or None; probes' fitting and scoring parts share no group.
         others: Further representations by name (before or None, after): a backbone's own features beside a
             bottleneck, inner layers.
+        random: Features of a randomly initialised extractor on the audited samples, or None: what leaks untrained.
+        layers: Inner layers by name, in the network's order, each (before or None, after): where leakage sits.
+        columns: Other columns of the audited split that good features should still tell.
         head_before, head_after: Predicted classes (n,) of the trained heads themselves on the audited samples, or None.
     """
 
@@ -77,6 +104,9 @@ class AuditInput:
     attributes: tuple[AuditedAttribute, ...]
     group: np.ndarray | None = None
     others: dict[str, tuple[Features | None, Features]] = field(default_factory=dict)
+    random: Features | None = None
+    layers: dict[str, tuple[Features | None, Features]] = field(default_factory=dict)
+    columns: tuple[AuditedAttribute, ...] = ()
     head_before: np.ndarray | None = None
     head_after: np.ndarray | None = None
 
@@ -91,17 +121,30 @@ class Interval:
 
 
 @dataclass(frozen=True, kw_only=True)
+class NullBand:
+    """What the same probe shows, in bits, where the scored labels are shuffled: mean and central band."""
+
+    mean: float
+    lower: float
+    upper: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class ProbeFindings:
     """One probe family on the scored part: accuracy, leakage in bits, and its score inside the fitting part.
 
-    `selection_bits` is that score: it alone chooses the headline. `setting`
-    is what tuning inside the fitting part chose, in words.
+    `selection_bits` is that score: it alone chooses the headline. `setting` is what tuning inside the fitting part
+    chose, in words. `p_value` is the permutation test's, `p_value_holm` the same corrected over attributes, channels
+    and probes. A regressor of a continuous attribute has `r2` in place of an accuracy.
     """
 
-    accuracy: float
+    accuracy: float | None
     leakage_bits: float
     selection_bits: float
     setting: str = ""
+    r2: float | None = None
+    p_value: float | None = None
+    p_value_holm: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +152,9 @@ class LeakageFindings:
     """Leakage of one channel (or, as headline, of the attribute's leakiest channel) from one representation.
 
     Marginal and conditional leakage each have their own headline probe and channel, chosen inside the fitting part.
-    `channels` holds each channel's findings where an attribute has several.
+    Beside them stand the controls: what shuffled labels give (`null`, `p_value`), and the smallest leakage that a
+    sample of this size detects with 80 % power (`detectable_bits`). `channels` holds each channel's findings where an
+    attribute has several.
     """
 
     leakage_bits: Interval
@@ -121,6 +166,14 @@ class LeakageFindings:
     headline_channel: str
     conditional_headline_channel: str
     chance_accuracy: float
+    null: NullBand | None = None
+    p_value: float | None = None
+    p_value_holm: float | None = None
+    detectable_bits: float | None = None
+    conditional_null: NullBand | None = None
+    conditional_p_value: float | None = None
+    conditional_p_value_holm: float | None = None
+    conditional_detectable_bits: float | None = None
     channels: dict[str, LeakageFindings] = field(default_factory=dict)
 
 
@@ -137,7 +190,7 @@ class AttributeFindings:
     """One attribute: before (or None), after, and H(c) and I(y; c) on the audited split in bits.
 
     Those are of after's headline channel; `channel_entropy_bits` and `channel_target_attribute_bits` hold them per
-    channel; `others` the leakage of further representations.
+    channel; `others` the leakage of further representations, `random` that of a randomly initialised extractor.
     """
 
     entropy_bits: float
@@ -149,6 +202,33 @@ class AttributeFindings:
     after: LeakageFindings
     change: Change | None = None
     others: dict[str, tuple[LeakageFindings | None, LeakageFindings]] = field(default_factory=dict)
+    kind: Literal["categorical", "continuous"] = "categorical"
+    random: LeakageFindings | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerFindings:
+    """Leakage of one attribute's leakiest channel from one inner layer, pooled to `n_features` columns."""
+
+    leakage_bits: Interval
+    headline_probe: str
+    headline_channel: str
+    n_features: int
+    null: NullBand | None = None
+    p_value: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ColumnFindings:
+    """What the features still tell of a column that they should keep; accuracy or r2 is the headline probe's."""
+
+    information_bits: Interval
+    headline_probe: str
+    probes: dict[str, ProbeFindings]
+    accuracy: float | None
+    r2: float | None
+    chance_accuracy: float
+    entropy_bits: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,13 +244,49 @@ class GroupRow:
     lower: float | None
     upper: float | None
     counted: bool
+    calibration_error: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellAccuracy:
+    """Accuracy in one cell with its interval; None where the cell is empty."""
+
+    accuracy: float | None
+    lower: float | None
+    upper: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CrossingRow:
+    """One cell of target and several attributes: n, whether it is large enough to count, accuracy before and after."""
+
+    y: str
+    c: tuple[str, ...]
+    n: int
+    counted: bool
+    before: CellAccuracy | None
+    after: CellAccuracy
+
+
+@dataclass(frozen=True, kw_only=True)
+class Intersection:
+    """The cells in which several attributes and the target cross; the worst group is among those that count."""
+
+    attributes: tuple[str, ...]
+    channels: tuple[str, ...]
+    worst_group_accuracy_before: float | None
+    worst_group_accuracy_after: float | None
+    cells: tuple[CrossingRow, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
 class TaskFindings:
     """Task figures of one extractor by one rule: a logistic head fitted on training features, scored on the audit.
 
-    `head_accuracy` is the trained head's own accuracy there, or None.
+    `head_accuracy` is the trained head's own accuracy there, or None. `gap` is accuracy less the worst group's.
+    `adjusted_accuracies` are the accuracies under p(y)p(c) in place of p(y, c), by attribute, and `adjusted_accuracy`
+    is the least of them. `auroc` is macro-averaged over classes against the rest; `calibration_error` is expected
+    calibration error.
     """
 
     accuracy: Interval
@@ -178,6 +294,31 @@ class TaskFindings:
     worst_group_accuracy: float | None
     groups: tuple[GroupRow, ...]
     head_accuracy: float | None
+    gap: float | None = None
+    adjusted_accuracy: float | None = None
+    adjusted_accuracies: dict[str, float] = field(default_factory=dict)
+    auroc: float | None = None
+    calibration_error: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class FairnessFindings:
+    """How one attribute's groups are treated by the task's predictions; figures as Fairlearn defines them.
+
+    A target of two classes has a `positive_class`; with more, every class against the rest is a question of its own
+    and each figure is the worst of them. An attribute of several channels has the worst channel's. `groups_left_out`
+    are too small to count. A figure that no group of the split defines is None.
+    """
+
+    positive_class: str | None
+    groups_left_out: tuple[str, ...]
+    demographic_parity_difference: float | None
+    demographic_parity_ratio: float | None
+    equal_opportunity_difference: float | None
+    equal_opportunity_ratio: float | None
+    equalized_odds_difference: float | None
+    equalized_odds_ratio: float | None
+    bias_amplification: float | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,7 +334,7 @@ class Similarity:
 
 @dataclass(frozen=True, kw_only=True)
 class AuditResult:
-    """What the audit found."""
+    """What the audit found; pairs are (before or None, after). `layers` go by layer, then by attribute."""
 
     n_train: int
     n_audit: int
@@ -205,3 +346,9 @@ class AuditResult:
     similarity: Similarity
     settings: AuditSettings
     seed: int
+    fairness: dict[str, tuple[FairnessFindings | None, FairnessFindings]] = field(default_factory=dict)
+    intersections: tuple[Intersection, ...] = ()
+    columns: dict[str, tuple[ColumnFindings | None, ColumnFindings]] = field(default_factory=dict)
+    column_kinds: dict[str, str] = field(default_factory=dict)
+    layers: dict[str, dict[str, tuple[LayerFindings | None, LayerFindings]]] = field(default_factory=dict)
+    collapsed: bool = False

@@ -11,6 +11,7 @@ from typing import Any
 from mibias_cli.evaluation.audit_types import (
     AttributeFindings,
     AuditResult,
+    Intersection,
     Interval,
     LeakageFindings,
     ProbeFindings,
@@ -45,6 +46,15 @@ class LeakageReport:
             "attributes": {name: _attribute(found) for name, found in r.attributes.items()},
             "task": {"before": None if r.task_before is None else _task(r.task_before), "after": _task(r.task_after)},
             "similarity": asdict(r.similarity),
+            "fairness": {name: _sides(pair) for name, pair in r.fairness.items()},
+            "intersections": [_intersection(found) for found in r.intersections],
+            "fidelity": {
+                "collapsed": r.collapsed,
+                "columns": {name: {"kind": r.column_kinds[name], **_sides(pair)} for name, pair in r.columns.items()},
+            },
+            "layers": {
+                layer: {name: _sides(pair) for name, pair in found.items()} for layer, found in r.layers.items()
+            },
             "samples": {"train": r.n_train, "audit": r.n_audit, "fit": r.n_fit, "score": r.n_score},
             "settings": asdict(r.settings),
             "seed": r.seed,
@@ -89,16 +99,44 @@ def _leakage(found: LeakageFindings) -> dict[str, Any]:
         "headline_channel": found.headline_channel,
         "conditional_headline_channel": found.conditional_headline_channel,
         "chance_accuracy": found.chance_accuracy,
+        "null": None if found.null is None else asdict(found.null),
+        "p_value": found.p_value,
+        "p_value_holm": found.p_value_holm,
+        "detectable_bits": found.detectable_bits,
+        "conditional_null": None if found.conditional_null is None else asdict(found.conditional_null),
+        "conditional_p_value": found.conditional_p_value,
+        "conditional_p_value_holm": found.conditional_p_value_holm,
+        "conditional_detectable_bits": found.conditional_detectable_bits,
+    }
+
+
+def _sides(pair: tuple[Any, Any]) -> dict[str, Any]:
+    """A pair of findings as {"before": … or None, "after": …}."""
+    before, after = pair
+    return {"before": None if before is None else asdict(before), "after": asdict(after)}
+
+
+def _intersection(found: Intersection) -> dict[str, Any]:
+    return {
+        "attributes": found.attributes,
+        "channels": found.channels,
+        "worst_group_accuracy": {
+            "before": found.worst_group_accuracy_before,
+            "after": found.worst_group_accuracy_after,
+        },
+        "cells": [asdict(cell) for cell in found.cells],
     }
 
 
 def _attribute(found: AttributeFindings) -> dict[str, Any]:
     return {
+        "kind": found.kind,
         "entropy_bits": found.entropy_bits,
         "target_attribute_bits": found.target_attribute_bits,
         "n_known": found.n_known,
         "before": None if found.before is None else _leakage(found.before),
         "after": _leakage(found.after),
+        "random": None if found.random is None else _leakage(found.random),
         "change": None if found.change is None else asdict(found.change),
         "channels": {
             channel: {
@@ -106,6 +144,7 @@ def _attribute(found: AttributeFindings) -> dict[str, Any]:
                 "target_attribute_bits": found.channel_target_attribute_bits[channel],
                 "before": None if found.before is None else _leakage(found.before.channels[channel]),
                 "after": _leakage(after),
+                "random": None if found.random is None else _leakage(found.random.channels[channel]),
             }
             for channel, after in found.after.channels.items()
         },
@@ -123,5 +162,10 @@ def _task(found: TaskFindings) -> dict[str, Any]:
         "balanced_accuracy": found.balanced_accuracy,
         "worst_group_accuracy": found.worst_group_accuracy,
         "head_accuracy": found.head_accuracy,
+        "gap": found.gap,
+        "adjusted_accuracy": found.adjusted_accuracy,
+        "adjusted_accuracies": found.adjusted_accuracies,
+        "auroc": found.auroc,
+        "calibration_error": found.calibration_error,
         "groups": [asdict(row) for row in found.groups],
     }
