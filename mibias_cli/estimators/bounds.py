@@ -1,4 +1,10 @@
-"""Bounds on mutual information as pure functions of scores and logits; every value is in nats and none is clamped."""
+"""Bounds on mutual information as pure functions of scores; every value is in nats and none is clamped.
+
+Those of a score matrix take scores (n, n) where row i and column j hold T(z_i, c_j): the joint pairs are on the
+diagonal and every other pair is one of the product of marginals. With a `weight` (n,) per sample they bound the
+information of the weighted distribution; with a `group` (n,) of integers only pairs within a group are compared, which
+bounds I(z; c | group). Rows without another row in their group are left out.
+"""
 
 from __future__ import annotations
 
@@ -9,15 +15,17 @@ from torch import Tensor
 from torch.nn import functional
 
 __all__ = [
-    "cross_entropy",
-    "cross_entropy_bound",
-    "cross_entropy_gain",
     "donsker_varadhan",
-    "entropy",
-    "explained_share_nats",
-    "frequencies_given",
+    "dv",
+    "flo",
+    "infonce",
+    "js",
+    "js_objective",
     "log_mean_exp",
+    "log_pair_weights",
     "mine_surrogate",
+    "nwj",
+    "smile",
     "weighted_mean",
 ]
 
@@ -108,132 +116,151 @@ def mine_surrogate(
     return weighted_mean(joint_scores, joint_weight) - torch.exp(log_mean - average), average
 
 
-def entropy(c: Tensor, n_classes: int, weight: Tensor | None = None, dtype: torch.dtype = torch.float64) -> Tensor:
-    """Plug-in entropy in nats of class indices c (n,), weighted; a class that is absent adds nothing.
-
-    Example:
-        >>> round(entropy(torch.tensor([0, 1, 0, 1]), 3).item(), 4)
-        0.6931
-    """
-    # A product with the one-hot matrix: counting by scatter is not deterministic on a GPU.
-    one_hot = functional.one_hot(c, n_classes).to(dtype)
-    counts = one_hot.sum(dim=0) if weight is None else weight.to(dtype) @ one_hot
-    p = counts / counts.sum()
-    return -torch.xlogy(p, p).sum()
-
-
-def cross_entropy(logits: Tensor, c: Tensor, weight: Tensor | None = None) -> Tensor:
-    """Weighted mean of −log q(c | z) in nats, for logits (n, K) and classes c (n,)."""
-    if weight is None:
-        return functional.cross_entropy(logits, c)
-    return weighted_mean(functional.cross_entropy(logits, c, reduction="none"), weight)
-
-
-def cross_entropy_bound(logits: Tensor, c: Tensor, weight: Tensor | None = None) -> Tensor:
-    """The classifier bound H_w(c) − CE_w(c | z), a lower bound on I(z; c) up to sampling error.
-
-    The entropy is the plug-in entropy of c in this very sample under the same weights; it is constant in z. On samples
-    that the classifier was not fitted on the bound holds for any classifier, and it is negative for one that is worse
-    than the class frequencies.
+def log_pair_weights(
+    scores: Tensor, weight: Tensor | None = None, group: Tensor | None = None, *, diagonal: bool = False
+) -> tuple[Tensor, Tensor]:
+    """How much each sample counts among the joint pairs, and the log of each pair's share in its row.
 
     Args:
-        logits: Scores (n, K) of a classifier of c.
-        c: Class indices (n,).
-        weight: Sample weights (n,), normalised here.
+        scores: Scores (n, n), for size and floating type.
+        weight: Sample weights (n,).
+        group: Groups (n,) int64 within which pairs are compared.
+        diagonal: Whether a sample is paired with itself too, as in InfoNCE; else the diagonal is joint alone.
 
     Returns:
-        The bound in nats, a scalar that is differentiable in the logits.
+        joint (n,), which sums to 1, and log_row (n, n): log of p(j | i), −inf where i and j make no pair. A product-of-
+        marginals pair (i, j) weighs joint[i] · p(j | i).
+    """
+    n = scores.shape[0]
+    w = scores.new_ones(n) if weight is None else weight.to(scores.dtype)
+    paired = torch.ones(n, n, dtype=torch.bool, device=scores.device)
+    if group is not None:
+        paired = group[:, None] == group[None, :]
+    own = torch.eye(n, dtype=torch.bool, device=scores.device)
+    shares = torch.where(paired & ~own, w[None, :], 0.0)
+    joint = torch.where(shares.sum(dim=1) > 0, w, 0.0)
+    if diagonal:
+        shares = torch.where(paired, w[None, :], 0.0)
+        # a row that counts for nothing still needs a finite logarithm
+        shares = torch.where(own & (joint == 0)[:, None], 1.0, shares)
+    total = shares.sum(dim=1, keepdim=True)
+    return joint / joint.sum(), (shares / torch.where(total > 0, total, 1.0)).log()
+
+
+def dv(scores: Tensor, weight: Tensor | None = None, group: Tensor | None = None) -> Tensor:
+    """Donsker–Varadhan on all pairs of a batch: E_joint[T] − log E_marginals[exp T].
 
     References:
-        Barber and Agakov (2003); arXiv 1905.06922.
+        Donsker and Varadhan (1983); arXiv 1801.04062.
 
     Example:
-        >>> c = torch.tensor([0, 1, 0, 1])
-        >>> abs(round(cross_entropy_bound(torch.zeros(4, 2), c).item(), 6))
+        >>> dv(torch.eye(3)).item()
+        1.0
+    """
+    joint, log_row = log_pair_weights(scores, weight, group)
+    return joint @ scores.diagonal() - _log_mean(scores, joint, log_row)
+
+
+def nwj(scores: Tensor, weight: Tensor | None = None, group: Tensor | None = None) -> Tensor:
+    """Nguyen–Wainwright–Jordan: E_joint[T] − E_marginals[exp(T − 1)], free of the bias that DV's logarithm has.
+
+    Tight at T = 1 + log p(z, c) / p(z)p(c): without that 1 the value is off by a nat. Its variance grows as exp(I).
+
+    References:
+        arXiv 0809.0853, arXiv 1905.06922.
+
+    Example:
+        >>> nwj(torch.ones(3, 3)).item()  # T = 1 everywhere: independence
         0.0
     """
-    return entropy(c, logits.shape[1], weight, logits.dtype) - cross_entropy(logits, c, weight)
+    joint, log_row = log_pair_weights(scores, weight, group)
+    return joint @ scores.diagonal() - torch.exp(_log_mean(scores, joint, log_row) - 1)
 
 
-def frequencies_given(
-    c: Tensor,
-    y: Tensor,
-    n_classes: int,
-    n_targets: int,
-    weight: Tensor | None = None,
-    dtype: torch.dtype = torch.float64,
-) -> Tensor:
-    """p(c | y) (n_targets, n_classes) by weighted counts, rows smoothed by one pseudo-count spread as p(c).
+def js_objective(scores: Tensor, weight: Tensor | None = None, group: Tensor | None = None) -> Tensor:
+    """E_joint[−softplus(−T)] − E_marginals[softplus(T)]: what a critic of `js` and `smile` is trained on.
 
-    A target class without rows gets p(c) itself.
-
-    Args:
-        c: Class indices (n,).
-        y: Target classes (n,).
-        n_classes: Classes of c.
-        n_targets: Classes of y.
-        weight: Sample weights (n,); their scale does not matter.
-        dtype: Floating type of the result.
-
-    Example:
-        >>> frequencies_given(torch.tensor([0, 0, 1]), torch.tensor([0, 0, 0]), 2, 2).round(decimals=3).tolist()
-        [[0.667, 0.333], [0.667, 0.333]]
-    """
-    given = functional.one_hot(y, n_targets).to(dtype)
-    if weight is not None:
-        weight = weight.to(dtype)
-        given = given * (weight / weight.mean())[:, None]
-    counts = given.T @ functional.one_hot(c, n_classes).to(dtype)
-    # p(c) itself is smoothed too, so that no class has probability 0
-    prior = counts.sum(dim=0) + 1e-3
-    counts = counts + prior / prior.sum()
-    return counts / counts.sum(dim=1, keepdim=True)
-
-
-def cross_entropy_gain(
-    logits: Tensor, c: Tensor, y: Tensor, frequencies: Tensor, weight: Tensor | None = None
-) -> Tensor:
-    """CE_w(c | y) − CE_w(c | z, y): how much better a classifier predicts c than the frequencies of c given y do.
-
-    An estimate of I(z; c | y) from below. The reference is the cross-entropy of fitted frequencies on this very
-    sample, not its own plug-in entropy: with a dozen rows per target class the latter is too low by tenths of a nat,
-    and the difference of two cross-entropies on the same rows has less noise. Frequencies from n rows per target class
-    put it too high by about (K − 1) / 2n nats.
-
-    Args:
-        logits: Scores (n, K) of a classifier of c that saw z and y.
-        c: Class indices (n,).
-        y: Target classes (n,).
-        frequencies: p(c | y) (n_targets, K), positive, see `frequencies_given`.
-        weight: Sample weights (n,), normalised here.
-
-    Returns:
-        Nats, a scalar that is differentiable in the logits.
+    The loss of a logistic classifier that tells joint pairs from shuffled ones, at its best where T is the log density
+    ratio. It is steady where DV and NWJ are not; it is not an amount of information: see `js` and `smile` for values.
 
     References:
-        Barber and Agakov (2003); arXiv 1905.06922.
+        arXiv 1606.00709, arXiv 1808.06670.
     """
-    reference = -frequencies.to(logits.dtype)[y, c].log()
-    return weighted_mean(reference - functional.cross_entropy(logits, c, reduction="none"), weight)
+    joint, log_row = log_pair_weights(scores, weight, group)
+    marginal = (joint[:, None] * log_row.exp() * functional.softplus(scores)).sum()
+    return -(joint @ functional.softplus(-scores.diagonal())) - marginal
 
 
-def explained_share_nats(residual: Tensor, total: Tensor, scale: Tensor, floor: float = 1e-3) -> Tensor:
-    """−½ log(1 − R²) of a regression: the information that a Gaussian of that explained share would carry.
+def js(scores: Tensor, weight: Tensor | None = None, group: Tensor | None = None) -> Tensor:
+    """The value in nats that matches `js_objective`: NWJ at T + 1, since that objective finds T = log density ratio.
 
-    Args:
-        residual: Mean squared error of the prediction, a scalar.
-        total: Variance of the target in the same sample, a scalar.
-        scale: Variance of the target where the regression was fitted, a scalar; 0: a constant target, worth 0 nats.
-        floor: Share of `scale` added to both variances, which keeps the value finite where R² is 1 (at about 3.5).
-
-    Returns:
-        Nats, a scalar; negative where the prediction is worse than the mean.
+    References:
+        Section 2.3 of arXiv 1905.06922.
 
     Example:
-        >>> round(explained_share_nats(torch.tensor(0.25), torch.tensor(1.0), torch.tensor(1.0)).item(), 2)
-        0.69
+        >>> js(torch.zeros(3, 3)).item()
+        0.0
     """
-    varies = scale > 0
-    added = torch.where(varies, floor * scale, torch.ones_like(scale))
-    nats = 0.5 * (torch.log(total + added) - torch.log(residual + added))
-    return torch.where(varies, nats, 0.0 * nats)
+    return nwj(scores + 1, weight, group)
+
+
+def infonce(scores: Tensor, weight: Tensor | None = None, group: Tensor | None = None) -> Tensor:
+    """InfoNCE: how well each z picks its own c out of the batch; low variance, never above log(n).
+
+    With weights the ceiling is the entropy of the weights, with groups the mean of log(rows in the group).
+
+    References:
+        arXiv 1807.03748.
+
+    Example:
+        >>> round(infonce(100 * torch.eye(8)).item(), 4), round(math.log(8), 4)
+        (2.0794, 2.0794)
+    """
+    joint, log_row = log_pair_weights(scores, weight, group, diagonal=True)
+    return joint @ (scores.diagonal() - torch.logsumexp(scores + log_row, dim=1))
+
+
+def smile(scores: Tensor, tau: float = 5.0, weight: Tensor | None = None, group: Tensor | None = None) -> Tensor:
+    """DV with exp(T) clipped to [exp(−τ), exp(τ)] in the mean over marginals: less variance, for some bias.
+
+    Train the critic with `js_objective`, as its authors do. Where |T| exceeds τ the value is no bound any more.
+
+    Args:
+        scores: Scores (n, n).
+        tau: τ > 0; infinity: plain DV.
+        weight: Sample weights (n,).
+        group: Groups (n,).
+
+    References:
+        arXiv 1910.06222.
+    """
+    joint, log_row = log_pair_weights(scores, weight, group)
+    return joint @ scores.diagonal() - _log_mean(scores.clamp(-tau, tau), joint, log_row)
+
+
+def flo(scores: Tensor, dual: Tensor, weight: Tensor | None = None, group: Tensor | None = None) -> Tensor:
+    """Fenchel–Legendre: 1 − E_joint[u + exp(−u) · E_c'[exp(T(z, c') − T(z, c))]], tight and of low variance.
+
+    The second critic u is at its best at −log density ratio where T is that ratio (up to any function of z).
+
+    Args:
+        scores: Scores (n, n).
+        dual: u(z_i, c_i) of the joint pairs (n,).
+        weight: Sample weights (n,).
+        group: Groups (n,).
+
+    References:
+        arXiv 2107.01131.
+
+    Example:
+        >>> flo(torch.zeros(3, 3), torch.zeros(3)).item()
+        0.0
+    """
+    joint, log_row = log_pair_weights(scores, weight, group)
+    contrast = torch.logsumexp(scores - scores.diagonal()[:, None] + log_row, dim=1)
+    return 1 - joint @ (dual + torch.exp(contrast - dual))
+
+
+def _log_mean(scores: Tensor, joint: Tensor, log_row: Tensor) -> Tensor:
+    """log E_marginals[exp T] over all pairs."""
+    return torch.logsumexp((scores + log_row + joint.log()[:, None]).flatten(), dim=0)

@@ -11,7 +11,6 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional
 
-from mibias_cli.estimators.bounds import cross_entropy, cross_entropy_bound, cross_entropy_gain, frequencies_given
 from mibias_cli.estimators.critics import attribute_classes
 from mibias_cli.estimators.parameters import (
     OptimizerName,
@@ -21,6 +20,7 @@ from mibias_cli.estimators.parameters import (
     module_dtype,
     move,
 )
+from mibias_cli.estimators.predictive import cross_entropy, cross_entropy_bound, cross_entropy_gain, frequencies_given
 from mibias_cli.estimators.protocol import EstimatorSpec, Sample
 from mibias_cli.estimators.rows import known_rows, minibatch_rows, no_penalty, target_classes, with_target
 

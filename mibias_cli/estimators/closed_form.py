@@ -12,9 +12,9 @@ from torch import Generator, Tensor
 from torch.nn import functional
 
 from mibias_cli.errors import TrainingError
-from mibias_cli.estimators.bounds import cross_entropy_bound, explained_share_nats
 from mibias_cli.estimators.critics import attribute_classes
 from mibias_cli.estimators.parameters import full_precision
+from mibias_cli.estimators.predictive import cross_entropy_bound, explained_share_nats
 from mibias_cli.estimators.protocol import EstimatorSpec, Sample
 from mibias_cli.estimators.rows import known_rows, no_penalty
 

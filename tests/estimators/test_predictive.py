@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import log_loss
+
+from mibias_cli.estimators import predictive
+
+
+def test_cross_entropy_bound_against_sklearn() -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(60, 4, generator=generator, dtype=torch.float64)
+    c = torch.randint(0, 3, (60,), generator=generator)  # class 3 never occurs
+    weight = torch.rand(60, generator=generator, dtype=torch.float64)
+    p = np.array([(weight[c == k].sum() / weight.sum()).item() for k in range(3)])
+    loss = log_loss(c, torch.softmax(logits, 1).numpy(), sample_weight=weight.numpy(), labels=[0, 1, 2, 3])
+    expected = -(p * np.log(p)).sum() - loss
+    assert predictive.cross_entropy_bound(logits, c, weight).item() == pytest.approx(expected, abs=1e-10)
+
+
+def test_a_perfect_classifier_reaches_the_entropy_and_a_wrong_one_goes_below_zero() -> None:
+    c = torch.tensor([0, 1, 1, 2])
+    sure = 1e3 * torch.nn.functional.one_hot(c, 3).float()
+    assert predictive.cross_entropy_bound(sure, c).item() == pytest.approx(1.5 * math.log(2), abs=1e-6)
+    assert predictive.cross_entropy_bound(sure.roll(1, dims=1), c).item() < -900
+
+
+def test_explained_share_is_the_gaussian_formula_and_finite_at_its_ends() -> None:
+    one = torch.tensor(1.0, dtype=torch.float64)
+    for rho in (0.0, 0.3, 0.9):
+        value = predictive.explained_share_nats(one - rho**2, one, one, floor=1e-12).item()
+        assert value == pytest.approx(-0.5 * math.log(1 - rho**2), abs=1e-9)
+    perfect = predictive.explained_share_nats(0 * one, one, one).item()
+    assert perfect == pytest.approx(0.5 * math.log(1001))
+    assert -7 < predictive.explained_share_nats(1e5 * one, one, one).item() < -5
+    assert predictive.explained_share_nats(3 * one, 0 * one, 0 * one).item() == 0.0
+
+
+def test_frequencies_given_are_smoothed_weighted_counts() -> None:
+    c, y = torch.tensor([0, 1, 1, 0]), torch.tensor([0, 0, 1, 1])
+    weight = torch.tensor([1.0, 3.0, 2.0, 2.0], dtype=torch.float64)
+    prior = np.array([3, 5]) / 8
+    counts = np.array([[1, 3], [2, 2], [0, 0]]) / 2 + prior
+    found = predictive.frequencies_given(c, y, 2, 3, 10 * weight)
+    np.testing.assert_allclose(found, counts / counts.sum(axis=1, keepdims=True), atol=1e-3)
+
+
+def test_cross_entropy_gain_is_the_difference_of_two_log_losses() -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(60, 3, generator=generator, dtype=torch.float64)
+    c, y = torch.randint(0, 3, (60,), generator=generator), torch.randint(0, 2, (60,), generator=generator)
+    weight = torch.rand(60, generator=generator, dtype=torch.float64)
+    p = predictive.frequencies_given(c, y, 3, 2)
+    options = {"sample_weight": weight.numpy(), "labels": [0, 1, 2]}
+    expected = log_loss(c, p[y].numpy(), **options) - log_loss(c, torch.softmax(logits, 1).numpy(), **options)
+    assert predictive.cross_entropy_gain(logits, c, y, p, weight).item() == pytest.approx(expected, abs=1e-10)
