@@ -7,6 +7,7 @@ MibiasError                       exit code 2
 ├── RunError                      a run folder: exists already, cannot be resumed, is not a run
 ├── TrainingError                 training diverged
 ├── ExportError                   an export that does not reload to the same features
+├── GateError                     a gate: no expression, or a name that no report has
 └── EvaluationError               a split too small to audit, an unknown probe
 """
 
@@ -21,6 +22,7 @@ __all__ = [
     "DataError",
     "EvaluationError",
     "ExportError",
+    "GateError",
     "MibiasError",
     "Problem",
     "RecipeError",
@@ -56,6 +58,21 @@ class ExportError(MibiasError):
 
 class EvaluationError(MibiasError):
     """The audit cannot be done on these data."""
+
+
+class GateError(MibiasError):
+    """A gate cannot be read, or names what no report has.
+
+    Args:
+        shown: The whole error.
+        text: The expression.
+        message: What is wrong with it, without the expression.
+    """
+
+    def __init__(self, shown: str, *, text: str, message: str) -> None:
+        self.text = text
+        self.message = message
+        super().__init__(shown)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,9 +14,14 @@ from mibias_cli.audit_run import AuditTarget, audit_target
 from mibias_cli.backbone.trainable import parameter_groups
 from mibias_cli.errors import MibiasError, RunError
 from mibias_cli.export.export import load_export, write_export
+from mibias_cli.export.heads_file import INFO
+from mibias_cli.gating import all_rules, with_gates
 from mibias_cli.progress import Progress
 from mibias_cli.recipe.load import dump_recipe, load_recipe
 from mibias_cli.recipe.schema import Recipe
+from mibias_cli.report.gates import GateRules
+from mibias_cli.report.illustrations import Illustrations, read_metrics
+from mibias_cli.report.read import FILES, read_report
 from mibias_cli.report.write import write_report
 from mibias_cli.run_folder import RECIPE_FILE, claim_run_folder, fresh_folder, is_run, timestamp, write_environment
 from mibias_cli.training.checkpoint import load_checkpoint, load_weights, save_weights
@@ -26,6 +31,8 @@ from mibias_cli.training.model import TaskModel, z_width
 from mibias_cli.training.run_log import RunLog
 
 __all__ = ["EvaluatedTarget", "TrainedRun", "evaluate", "export", "load_run_recipe", "make_stage", "train"]
+
+NO_GATES = GateRules()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,9 +64,18 @@ def load_run_recipe(run: Path, overrides: Sequence[str] = ()) -> Recipe:
 
 
 def train(
-    recipe: Recipe, *, out: Path | None, resume: Path | None, overwrite: bool, offline: bool, progress: Progress
+    recipe: Recipe,
+    *,
+    out: Path | None,
+    resume: Path | None,
+    overwrite: bool,
+    offline: bool,
+    progress: Progress,
+    gates: GateRules = NO_GATES,
 ) -> TrainedRun:
     """Train a recipe to the end: original stage, debiasing, audit, export.
+
+    A run that is resumed writes what it lacks: a report or an export that is there stays as it is.
 
     Args:
         recipe: What to do. When resuming, the run's own.
@@ -68,7 +84,9 @@ def train(
         overwrite: Whether an existing run in `out` may be replaced.
         offline: Whether to refuse downloads.
         progress: Told of what happens.
+        gates: Gates beside the recipe's own.
     """
+    rules = all_rules(recipe, gates)
     run = resume or out or build.run_folder(recipe, timestamp())
     checkpoint = None
     if resume is None:
@@ -83,11 +101,18 @@ def train(
     if checkpoint is None:
         write_environment(run, device=str(fabric.device))
     _train_stages(recipe, assembly, run, fabric, checkpoint, progress)
-    evaluated = _audit_run(recipe, assembly, run, fabric, run / "report", progress, overwrite=resume is not None)
-    exported = _export_run(
-        recipe, assembly, run, run / "export", recipe.export.formats, progress, overwrite=resume is not None
-    )
-    return TrainedRun(folder=run, report=evaluated.report, export=exported)
+    report = _written_report(run / "report")
+    if report is None:
+        # what is there without leakage.json is what a kill left of a report
+        report = _audit_run(recipe, assembly, run, fabric, run / "report", progress, rules, overwrite=True).report
+    if not (run / "export" / INFO).is_file():
+        _export_run(recipe, assembly, run, run / "export", recipe.export.formats, progress)
+    return TrainedRun(folder=run, report=with_gates(report, rules), export=run / "export")
+
+
+def _written_report(folder: Path) -> dict[str, Any] | None:
+    path = folder / FILES["json"]
+    return read_report(path) if path.is_file() else None
 
 
 def _tell(assembly: build.Assembly, progress: Progress) -> None:
@@ -193,6 +218,7 @@ def _audit_run(
     fabric: Any,
     folder: Path,
     progress: Progress,
+    rules: GateRules,
     *,
     overwrite: bool = False,
 ) -> EvaluatedTarget:
@@ -208,9 +234,11 @@ def _audit_run(
         after_has_head=True,
     )
     provenance = {"backbone": recipe.backbone.name, "weights": recipe.backbone.weights} | _hashes(recipe, assembly)
-    report = audit_target(target, recipe, assembly.data, fabric, provenance, progress)
-    write_report(folder, report, overwrite=overwrite)
-    return EvaluatedTarget(folder=folder, report=report.to_dict())
+    audited = audit_target(target, recipe, assembly.data, fabric, provenance, progress)
+    report = with_gates(audited.to_dict(), rules)
+    illustrations = Illustrations(metrics=read_metrics(run / "metrics.jsonl"))
+    write_report(folder, report, illustrations=illustrations, overwrite=overwrite)
+    return EvaluatedTarget(folder=folder, report=report)
 
 
 def _hashes(recipe: Recipe, assembly: build.Assembly) -> dict[str, str]:
@@ -221,7 +249,13 @@ def _hashes(recipe: Recipe, assembly: build.Assembly) -> dict[str, str]:
 
 
 def evaluate(
-    target: str, *, recipe: Recipe | None, out: Path | None, offline: bool, progress: Progress
+    target: str,
+    *,
+    recipe: Recipe | None,
+    out: Path | None,
+    offline: bool,
+    progress: Progress,
+    gates: GateRules = NO_GATES,
 ) -> EvaluatedTarget:
     """Audit a run, an exported folder, or a timm name.
 
@@ -231,29 +265,32 @@ def evaluate(
         out: Folder of the report; None: a new folder in the run, or below runs/evaluate.
         offline: Whether to refuse downloads.
         progress: Told of what happens.
+        gates: Gates beside the recipe's own.
     """
     path = Path(target)
     if is_run(path):
         recipe = recipe or load_run_recipe(path)
+        rules = all_rules(recipe, gates)
         fabric = make_fabric(recipe.training.device, "32", deterministic=recipe.training.deterministic)
         progress.stage("loading data and backbone")
         assembly = build.assemble(recipe, offline=offline)
         folder = out or fresh_folder(path, "report")
-        return _audit_run(recipe, assembly, path, fabric, folder, progress)
+        return _audit_run(recipe, assembly, path, fabric, folder, progress, rules)
     if recipe is None:
         raise MibiasError(f"{target}: is not a run, so the data must be named by a recipe: pass --recipe FILE")
+    rules = all_rules(recipe, gates)
     fabric = make_fabric(recipe.training.device, "32", deterministic=recipe.training.deterministic)
     progress.stage("loading data and backbone")
     folder = out or fresh_folder(Path("runs") / "evaluate", f"{path.name}-{timestamp()}")
     if (path / "mibias.json").is_file() or (path / "config.json").is_file():
-        return _audit_export(path, recipe, fabric, folder, offline, progress)
+        return _audit_export(path, recipe, fabric, folder, offline, progress, rules)
     if path.is_dir():
         raise RunError(f"{target}: is neither a run (no {RECIPE_FILE}) nor an exported model (no config.json)")
-    return _audit_name(target, recipe, fabric, folder, offline, progress)
+    return _audit_name(target, recipe, fabric, folder, offline, progress, rules)
 
 
 def _audit_export(
-    path: Path, recipe: Recipe, fabric: Any, folder: Path, offline: bool, progress: Progress
+    path: Path, recipe: Recipe, fabric: Any, folder: Path, offline: bool, progress: Progress, rules: GateRules
 ) -> EvaluatedTarget:
     loaded = load_export(path)
     data = build.build_data(recipe, offline=offline)
@@ -265,13 +302,13 @@ def _audit_export(
         after=model or TaskModel(loaded.extractor, _no_head(), ["features"]),
         after_has_head=model is not None,
     )
-    report = audit_target(target, recipe, data, fabric, provenance, progress)
+    report = with_gates(audit_target(target, recipe, data, fabric, provenance, progress).to_dict(), rules)
     write_report(folder, report)
-    return EvaluatedTarget(folder=folder, report=report.to_dict())
+    return EvaluatedTarget(folder=folder, report=report)
 
 
 def _audit_name(
-    name: str, recipe: Recipe, fabric: Any, folder: Path, offline: bool, progress: Progress
+    name: str, recipe: Recipe, fabric: Any, folder: Path, offline: bool, progress: Progress, rules: GateRules
 ) -> EvaluatedTarget:
     section = recipe.backbone
     options = section.options if section.name == name else {}
@@ -280,9 +317,10 @@ def _audit_name(
     plain = recipe.representation.model_copy(update={"bottleneck": None, "layers": ["features"]})
     model = build.build_model(recipe.model_copy(update={"representation": plain}), assembly)
     provenance = {"backbone": name, "weights": section.weights} | _hashes(recipe, assembly)
-    report = audit_target(AuditTarget(before=None, after=model), recipe, assembly.data, fabric, provenance, progress)
+    audited = audit_target(AuditTarget(before=None, after=model), recipe, assembly.data, fabric, provenance, progress)
+    report = with_gates(audited.to_dict(), rules)
     write_report(folder, report)
-    return EvaluatedTarget(folder=folder, report=report.to_dict())
+    return EvaluatedTarget(folder=folder, report=report)
 
 
 def _no_head() -> Any:
@@ -304,7 +342,7 @@ def export(run: Path, *, out: Path | None, formats: Sequence[str], offline: bool
     recipe = load_run_recipe(run)
     assembly = build.assemble(recipe, offline=offline)
     folder = out or fresh_folder(run, "export")
-    return _export_run(recipe, assembly, run, folder, formats or recipe.export.formats, progress, overwrite=False)
+    return _export_run(recipe, assembly, run, folder, formats or recipe.export.formats, progress)
 
 
 def _export_run(
@@ -314,8 +352,6 @@ def _export_run(
     folder: Path,
     formats: Sequence[str],
     progress: Progress,
-    *,
-    overwrite: bool,
 ) -> Path:
     import numpy as np
 
@@ -336,6 +372,5 @@ def _export_run(
         sample_inputs=audit.reader.read(audit.rows[np.arange(min(8, len(audit)))], None),
         formats=tuple(formats),
         base_weights=recipe.backbone.weights,
-        overwrite=overwrite,
     )
     return exported.folder

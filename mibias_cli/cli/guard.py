@@ -13,10 +13,12 @@ import typer
 from typer.core import TyperGroup
 
 from mibias_cli import __version__
+from mibias_cli.cli.ci import annotate, annotate_problems
 from mibias_cli.errors import MibiasError, RecipeError
 
-__all__ = ["EXIT_ERROR", "EXIT_INTERRUPTED", "GuardedGroup", "Interrupted", "guarded"]
+__all__ = ["EXIT_ERROR", "EXIT_GATE", "EXIT_INTERRUPTED", "GuardedGroup", "Interrupted", "guarded"]
 
+EXIT_GATE = 1
 EXIT_ERROR = 2
 EXIT_INTERRUPTED = 130
 
@@ -61,6 +63,10 @@ def guarded(*, debug: bool) -> Iterator[None]:
             traceback.print_exc()
         else:
             typer.echo(_message(error), err=True)
+        if isinstance(error, RecipeError):
+            annotate_problems(error.problems)
+        else:
+            annotate("error", _message(error), title="mibias")
         raise typer.Exit(EXIT_ERROR) from error
 
 

@@ -21,14 +21,15 @@ def validate(
 ) -> None:
     """Check recipes without running them.
 
-    Names every problem at once, each with its line. Loads no data and no model.
+    Names every problem at once, each with its line, gates included. Loads no data and no model.
     """
+    from mibias_cli.gating import gate_name_faults
     from mibias_cli.recipe.load import load_recipe
 
     problems: list[Problem] = []
     for path in recipes:
         try:
-            load_recipe(path, overrides or ())
+            load_recipe(path, overrides or (), checks=[gate_name_faults])
         except RecipeError as error:
             problems += error.problems
         else:

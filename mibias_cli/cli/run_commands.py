@@ -10,6 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mibias_cli.cli.gate_options import (
+    BaselineOption,
+    FailOnOption,
+    Inconclusive,
+    InconclusiveOption,
+    JunitOption,
+    ToleranceOption,
+    conclude,
+    gate_rules,
+)
 from mibias_cli.cli.guard import Interrupted
 from mibias_cli.cli.options import (
     DeviceOption,
@@ -51,15 +61,22 @@ def train(
     ] = False,
     offline: OfflineOption = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a run that exists in --out.")] = False,
+    fail_on: FailOnOption = None,
+    baseline: BaselineOption = None,
+    tolerance: ToleranceOption = None,
+    inconclusive: InconclusiveOption = Inconclusive.warn,
+    junit: JunitOption = None,
 ) -> None:
     """Debias, audit and export, as a recipe says.
 
-    Ends with the leakage report, before → after, and with an export that timm loads.
+    Ends with the leakage report, before → after, and with an export that timm loads. A gate that fails ends it with
+    exit code 1.
     """
     if resume is not None and (out is not None or overwrite):
         raise typer.BadParameter("a resumed run stays in its own folder: leave out --out and --overwrite")
     if recipe is None and resume is None:
         raise typer.BadParameter("name a RECIPE to train, or a run to --resume")
+    rules = gate_rules(fail_on, baseline, tolerance, inconclusive)
     settings = _overrides(overrides, seed=seed, device=device, precision=precision)
     loaded = _load(recipe, resume, settings)
     if dry_run:
@@ -71,12 +88,13 @@ def train(
     with shown_progress() as progress:
         try:
             run = workflow.train(
-                loaded, out=out, resume=resume, overwrite=overwrite, offline=offline, progress=progress
+                loaded, out=out, resume=resume, overwrite=overwrite, offline=offline, progress=progress, gates=rules
             )
         except KeyboardInterrupt as error:
             raise Interrupted(_how_to_resume(resume or out, loaded.name, started)) from error
     show_report(run.report)
-    _say_where(run.folder)
+    _say_where(run.folder / "report", run.export)
+    conclude(run.report, junit=junit, seconds=time.time() - started)
 
 
 def evaluate(
@@ -91,11 +109,18 @@ def evaluate(
     output: Annotated[
         ReportFormat, typer.Option("--format", help="json writes the report to stdout.")
     ] = ReportFormat.text,
+    fail_on: FailOnOption = None,
+    baseline: BaselineOption = None,
+    tolerance: ToleranceOption = None,
+    inconclusive: InconclusiveOption = Inconclusive.warn,
+    junit: JunitOption = None,
 ) -> None:
     """Audit a model for leakage of its bias attributes.
 
-    Fresh probes on held-out features, and accuracy by group; on the data of the target's own recipe, or of --recipe.
+    Fresh probes on held-out features, and accuracy by group; on the data of the target's own recipe, or of --recipe. A
+    gate (--fail-on, --baseline, or the recipe's own) that fails ends it with exit code 1.
     """
+    rules = gate_rules(fail_on, baseline, tolerance, inconclusive)
     settings = _overrides(overrides, device=device)
     loaded = None
     if recipe is not None:
@@ -106,13 +131,15 @@ def evaluate(
         raise typer.BadParameter(f"{target} is no run with a recipe of its own; --set and --device need --recipe")
     from mibias_cli import workflow
 
+    started = time.time()
     with shown_progress() as progress:
-        evaluated = workflow.evaluate(target, recipe=loaded, out=out, offline=offline, progress=progress)
+        evaluated = workflow.evaluate(target, recipe=loaded, out=out, offline=offline, progress=progress, gates=rules)
     if output is ReportFormat.json:
         typer.echo(json.dumps(evaluated.report, indent=2))
     else:
         show_report(evaluated.report)
     _say_where(evaluated.folder)
+    conclude(evaluated.report, junit=junit, seconds=time.time() - started)
 
 
 def export(
@@ -155,9 +182,10 @@ def _overrides(given: Sequence[str] | None, **options: Any) -> list[str]:
 def _load(recipe: Path | None, run: Path | None, settings: Sequence[str]) -> Recipe:
     """The recipe of a file, or else of a run."""
     if recipe is not None:
+        from mibias_cli.gating import gate_name_faults
         from mibias_cli.recipe.load import load_recipe
 
-        return load_recipe(recipe, settings)
+        return load_recipe(recipe, settings, checks=[gate_name_faults])
     from mibias_cli import workflow
 
     if run is None:
@@ -175,8 +203,8 @@ def _how_to_resume(folder: Path | None, name: str, started: float) -> str:
     return f"resume with: mibias train --resume {folder}"
 
 
-def _say_where(folder: Path) -> None:
-    """Where the report and the export of a run are."""
-    for name, path in (("report", folder / "report" / "leakage.html"), ("export", folder / "export")):
-        if path.exists():
+def _say_where(report: Path, export: Path | None = None) -> None:
+    """Where the report and the export are."""
+    for name, path in (("report", report / "leakage.html"), ("export", export)):
+        if path is not None and path.exists():
             typer.echo(f"{name}: {path}", err=True)

@@ -8,12 +8,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from mibias_cli.errors import did_you_mean
+from mibias_cli.errors import GateError, did_you_mean
+from mibias_cli.gate_expression import parse_gate
 from mibias_cli.recipe.fields import value_at
 from mibias_cli.recipe.messages import Fault
 from mibias_cli.recipe.yaml_source import YamlPath
 
-__all__ = ["WEIGHT_FILES", "cross_checks"]
+__all__ = ["WEIGHT_FILES", "Check", "cross_checks", "written_gates"]
+
+Check = Callable[[Mapping[str, Any]], Iterator[Fault]]
+"""Reads the parsed recipe and says what does not fit."""
 
 WEIGHT_FILES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt", ".tar")
 """What the name of a file with weights ends in."""
@@ -36,11 +40,16 @@ def cross_checks(data: Mapping[str, Any]) -> list[Fault]:
     return [fault for check in _CHECKS for fault in check(data)]
 
 
-def _debiased_attributes(data: Mapping[str, Any]) -> Iterator[Fault]:
-    """debias.attributes names attributes of the data."""
+def _attributes(data: Mapping[str, Any]) -> list[str]:
+    """Names of the attributes that the data have, as far as the recipe says."""
     declared = value_at(("data", "attributes"), data)
     coloured = value_at(("data", "source"), data) in _COLOURED
-    known = ["colour"] if coloured else list(declared) if isinstance(declared, dict) else []
+    return ["colour"] if coloured else list(declared) if isinstance(declared, dict) else []
+
+
+def _debiased_attributes(data: Mapping[str, Any]) -> Iterator[Fault]:
+    """debias.attributes names attributes of the data."""
+    known = _attributes(data)
     named = value_at(("debias", "attributes"), data)
     if not known or not isinstance(named, list):
         return
@@ -94,8 +103,32 @@ def _patience(data: Mapping[str, Any]) -> Iterator[Fault]:
         yield ("training", "select", "patience"), "needs training.select.metric, the metric that should improve"
 
 
-_CHECKS: tuple[Callable[[Mapping[str, Any]], Iterator[Fault]], ...] = (
+def written_gates(data: Mapping[str, Any]) -> Iterator[tuple[YamlPath, str]]:
+    """The gates of a parsed recipe that are text, each with its place."""
+    gates = value_at(("gates",), data)
+    for index, gate in enumerate(gates if isinstance(gates, list) else []):
+        if isinstance(gate, str):
+            yield ("gates", index), gate
+        elif isinstance(gate, Mapping) and isinstance(gate.get("fail_on"), str):
+            yield ("gates", index, "fail_on"), gate["fail_on"]
+
+
+def _gated_attributes(data: Mapping[str, Any]) -> Iterator[Fault]:
+    """Gates name attributes of the data."""
+    known = _attributes(data)
+    for place, text in written_gates(data):
+        try:
+            name = parse_gate(text).name
+        except GateError:
+            continue  # the schema says so already
+        if known and name[0] in ("attributes", "fairness") and len(name) > 1 and name[1] not in known:
+            hint = did_you_mean(name[1], known) or f"; they are {', '.join(known)}"
+            yield place, f"the data have no attribute {name[1]!r}{hint}"
+
+
+_CHECKS: tuple[Check, ...] = (
     _debiased_attributes,
+    _gated_attributes,
     _backbone_fits_data,
     _weights,
     _no_repeats,

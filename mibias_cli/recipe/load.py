@@ -9,7 +9,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from mibias_cli.errors import Problem, RecipeError
-from mibias_cli.recipe.checks import cross_checks
+from mibias_cli.recipe.checks import Check, cross_checks
 from mibias_cli.recipe.dump import dump_recipe
 from mibias_cli.recipe.messages import Fault, faults_of
 from mibias_cli.recipe.overrides import Overridden, apply_overrides
@@ -20,12 +20,13 @@ from mibias_cli.recipe.yaml_source import Source, YamlPath, parse_yaml
 __all__ = ["dump_recipe", "load_recipe", "parse_recipe"]
 
 
-def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
+def load_recipe(path: Path, overrides: Sequence[str] = (), *, checks: Sequence[Check] = ()) -> Recipe:
     """Read a recipe from a file.
 
     Args:
         path: The YAML file; relative paths inside it start from its folder.
         overrides: `KEY=VALUE` texts as `--set` takes them; relative paths there start from the current folder.
+        checks: Further checks of the parsed recipe, by those who know more than what a recipe may hold.
 
     Raises:
         RecipeError: The file cannot be read, or the recipe has problems: all of them, each with its line.
@@ -45,16 +46,16 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     except UnicodeDecodeError as error:
         line = raw[: error.start].count(b"\n") + 1
         raise RecipeError([_unplaced(str(path), f"is not UTF-8 text (line {line}); save it as UTF-8")]) from error
-    return parse_recipe(text, path=str(path), overrides=overrides)
+    return parse_recipe(text, path=str(path), overrides=overrides, checks=checks)
 
 
-def parse_recipe(text: str, *, path: str, overrides: Sequence[str] = ()) -> Recipe:
+def parse_recipe(text: str, *, path: str, overrides: Sequence[str] = (), checks: Sequence[Check] = ()) -> Recipe:
     """Make a recipe from YAML text.
 
     Args:
         text: The YAML.
         path: What to call it in errors; relative paths in the text start from its folder.
-        overrides: `KEY=VALUE` texts, see :func:`load_recipe`.
+        overrides, checks: See :func:`load_recipe`.
 
     Raises:
         RecipeError: All problems at once, each with its line.
@@ -65,7 +66,7 @@ def parse_recipe(text: str, *, path: str, overrides: Sequence[str] = ()) -> Reci
         raise RecipeError([*error.problems, *apply_overrides({}, overrides).problems]) from error
     overridden = apply_overrides(source.data, overrides)
     places = _Places(source=source, overridden=overridden)
-    recipe, faults = _validate(overridden)
+    recipe, faults = _validate(overridden, checks)
     problems = [*source.problems, *sorted(map(places.problem, faults), key=_in_order), *overridden.problems]
     if problems or recipe is None:
         raise RecipeError(sorted(problems, key=_in_order))
@@ -73,15 +74,17 @@ def parse_recipe(text: str, *, path: str, overrides: Sequence[str] = ()) -> Reci
     return make_paths_absolute(recipe, lambda place: Path.cwd() if places.is_overridden(place) else folder)
 
 
-def _validate(overridden: Overridden) -> tuple[Recipe | None, list[Fault]]:
+def _validate(overridden: Overridden, checks: Sequence[Check]) -> tuple[Recipe | None, list[Fault]]:
     """The recipe, or None and every fault that the schema and the cross checks find."""
     recipe, faults = None, []
     try:
         recipe = Recipe.model_validate(overridden.data)
     except ValidationError as error:
         faults = faults_of(error.errors(include_url=False), overridden.data)
-    taken = {place for place, _ in faults}
-    faults += [fault for fault in cross_checks(overridden.data) if fault[0] not in taken]
+    found = [*cross_checks(overridden.data), *(fault for check in checks for fault in check(overridden.data))]
+    for place, message in found:
+        if place not in {taken for taken, _ in faults}:
+            faults.append((place, message))
     return recipe, faults
 
 

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator
 
+from mibias_cli.recipe.gate_section import GateSection, gate_may_be_text
 from mibias_cli.recipe.values import (
     Flag,
     FormatName,
@@ -336,7 +337,7 @@ class TrainingSection(Section):
 
 
 def _all_probes() -> list[ProbeName]:
-    return ["logistic", "quadratic", "mlp", "gradient_boosting"]
+    return ["logistic", "quadratic", "mlp", "knn", "gradient_boosting"]
 
 
 def _safetensors_alone() -> list[FormatName]:
@@ -379,4 +380,9 @@ class Recipe(Section):
     debias: DebiasSection = DebiasSection()
     training: TrainingSection = TrainingSection()
     evaluation: EvaluationSection = EvaluationSection()
+    gates: list[GateSection] = Field(
+        default_factory=list,
+        description="Conditions under which the audit fails: texts, or fail_on and inconclusive.",
+        json_schema_extra=gate_may_be_text,
+    )
     export: ExportSection = ExportSection()

@@ -9,18 +9,20 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from mibias_cli.report import numbers
+from mibias_cli.report.illustrations import Illustrations
 from mibias_cli.report.plots import group_cells, group_plot, leakage_plot
 
 __all__ = ["render_html"]
 
 
-def render_html(report: Mapping[str, Any]) -> str:
+def render_html(report: Mapping[str, Any], illustrations: Illustrations | None = None) -> str:
     """The page.
 
     Everything that a user names is escaped by the template; only the plots, escaped where they are made, are not.
 
     Args:
         report: In the form of leakage.json.
+        illustrations: What is shown beside its figures.
     """
     environment = Environment(
         loader=PackageLoader("mibias_cli.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,

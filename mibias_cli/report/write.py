@@ -4,27 +4,35 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
+import secrets
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from mibias_cli.errors import RunError
 from mibias_cli.report.html import render_html
-from mibias_cli.report.leakage_report import LeakageReport
+from mibias_cli.report.illustrations import Illustrations
 from mibias_cli.report.markdown import render_markdown
+from mibias_cli.report.read import FILES
 
-__all__ = ["FILES", "write_report"]
-
-FILES = {"json": "leakage.json", "html": "leakage.html", "markdown": "leakage.md"}
+__all__ = ["write_report"]
 
 
-def write_report(folder: Path, report: LeakageReport, *, overwrite: bool = False) -> dict[str, Path]:
+def write_report(
+    folder: Path,
+    report: Mapping[str, Any],
+    *,
+    illustrations: Illustrations | None = None,
+    overwrite: bool = False,
+) -> dict[str, Path]:
     """Write leakage.json, leakage.html and leakage.md.
 
     Each file appears whole or not at all, and all are rendered before the first is written.
 
     Args:
         folder: Made if it does not exist.
-        report: The report.
+        report: In the form of leakage.json.
+        illustrations: What the HTML page shows beside the figures.
         overwrite: Whether a report that is there may be replaced.
 
     Returns:
@@ -40,12 +48,11 @@ def write_report(folder: Path, report: LeakageReport, *, overwrite: bool = False
         raise RunError(
             f"{folder}: holds a report already ({', '.join(there)}); write to another folder or allow overwriting"
         )
-    data = report.to_dict()
     texts = {
-        "html": render_html(data),
-        "markdown": render_markdown(data),
+        "html": render_html(report, illustrations),
+        "markdown": render_markdown(report),
         # last, because who waits for the report waits for this file
-        "json": json.dumps(data, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n",
+        "json": json.dumps(report, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n",
     }
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -59,14 +66,13 @@ def write_report(folder: Path, report: LeakageReport, *, overwrite: bool = False
 
 
 def _write_atomically(path: Path, text: str) -> None:
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as file:
+        with partial.open("x", encoding="utf-8", newline="\n") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(name, 0o644)  # mkstemp makes it private, a report is to be read
-        os.replace(name, path)
+        os.replace(partial, path)
     except BaseException:
-        Path(name).unlink(missing_ok=True)
+        partial.unlink(missing_ok=True)
         raise

@@ -43,7 +43,7 @@ def calls(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[str, tu
 
     workflow = ModuleType("mibias_cli.workflow")
     for name, result in {
-        "train": SimpleNamespace(folder=tmp_path / "run", report=REPORT),
+        "train": SimpleNamespace(folder=tmp_path / "run", report=REPORT, export=tmp_path / "run" / "export"),
         "evaluate": SimpleNamespace(folder=tmp_path / "audit", report=REPORT),
         "export": tmp_path / "exported",
     }.items():

@@ -1,0 +1,95 @@
+"""What continuous integration is told: annotations and the job summary of GitHub Actions."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from mibias_cli.errors import Problem
+
+__all__ = ["annotate", "annotate_gates", "annotate_problems", "append_summary", "fit_bytes", "on_github"]
+
+SUMMARY_BYTES = 1024 * 1024
+"""A step's summary may hold so much, together with what other commands of the step have written."""
+_CUT = "\n\n… cut short here: the whole report is in the report's folder.\n"
+
+
+def on_github() -> bool:
+    """Whether this runs in GitHub Actions."""
+    return os.environ.get("GITHUB_ACTIONS") == "true"
+
+
+def annotate(level: str, message: str, **properties: Any) -> None:
+    """A workflow command (`::error file=…,line=…::message`) on stderr, in GitHub Actions alone."""
+    if not on_github():
+        return
+    given = ",".join(f"{key}={_property(value)}" for key, value in properties.items() if value)
+    print(f"::{level}{f' {given}' if given else ''}::{_data(message)}", file=sys.stderr, flush=True)
+
+
+def annotate_problems(problems: Iterable[Problem]) -> None:
+    """An annotation for each problem of a recipe, at its line."""
+    for problem in problems:
+        message = f"{problem.key}: {problem.message}" if problem.key else problem.message
+        if problem.path.startswith("--"):
+            annotate("error", f"{problem.path} {message}", title="mibias")
+        else:
+            place = {"file": _from_workspace(problem.path), "line": problem.line, "col": problem.column}
+            annotate("error", message, **place, title="mibias")
+
+
+def annotate_gates(results: Iterable[Mapping[str, Any]]) -> None:
+    """An annotation for each gate that did not pass: an error where it fails the report, else a warning."""
+    from mibias_cli.report.gates import is_failure
+
+    for result in results:
+        if result["status"] != "pass":
+            level = "error" if is_failure(result) or result["status"] == "error" else "warning"
+            annotate(level, f"{result['expression']}: {result['message']}", title=f"mibias gate: {result['status']}")
+
+
+def append_summary(render: Callable[[], str]) -> None:
+    """Append Markdown to the job summary, if there is one, cut at a line's end where it would be too long."""
+    name = os.environ.get("GITHUB_STEP_SUMMARY")
+    if not name:
+        return
+    markdown = render()
+    path = Path(name)
+    there = path.stat().st_size if path.is_file() else 0
+    text = fit_bytes(f"\n{markdown}" if there else markdown, SUMMARY_BYTES - there)
+    with path.open("a", encoding="utf-8", newline="\n") as file:
+        file.write(text)
+
+
+def fit_bytes(text: str, limit: int) -> str:
+    """The text, or as many whole lines of it as fit into so many bytes together with a note that it was cut.
+
+    Example:
+        >>> fit_bytes("short", 100)
+        'short'
+    """
+    raw = text.encode("utf-8")
+    if len(raw) <= limit:
+        return text
+    room = limit - len(_CUT.encode("utf-8"))
+    if room <= 0:
+        return ""
+    kept = raw[:room]
+    return kept[: kept.rfind(b"\n") + 1].decode("utf-8", errors="ignore") + _CUT
+
+
+def _from_workspace(path: str) -> str:
+    workspace = os.environ.get("GITHUB_WORKSPACE")
+    absolute = Path(path).absolute()
+    return str(absolute.relative_to(workspace)) if workspace and absolute.is_relative_to(workspace) else path
+
+
+def _data(text: str) -> str:
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _property(value: Any) -> str:
+    return _data(str(value)).replace(":", "%3A").replace(",", "%2C")

@@ -1,0 +1,162 @@
+"""Gate expressions: `attributes.colour.after.leakage_bits > 0.05`, read by a small parser of their own (no eval).
+
+An expression names a figure of leakage.json, a comparison and a number; the gate fails where it holds.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from mibias_cli.errors import GateError
+
+__all__ = ["Comparison", "GateExpression", "parse_gate", "write_name"]
+
+Comparison = Literal[">", ">=", "<", "<="]
+
+_EXAMPLE = "attributes.colour.after.leakage_bits > 0.05"
+_PART = re.compile(r"[^\s.\[\]<>=!\"']+")
+_QUOTED = re.compile(r"\[\s*(\"(?:[^\"\\]|\\.)*\"|'[^']*')\s*\]")
+_NUMBER = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?$")
+_COMPARISON = re.compile(r"[<>=!]+")
+
+
+@dataclass(frozen=True, kw_only=True)
+class GateExpression:
+    """A parsed gate: the figure's name in parts, how it is compared, and with what.
+
+    `columns` holds, for each part of the name, where it begins in `text` (from 0), so that errors can point at it.
+    """
+
+    text: str
+    name: tuple[str, ...]
+    comparison: Comparison
+    threshold: float
+    columns: tuple[int, ...]
+
+    def error(self, message: str, *, part: int | None = None) -> GateError:
+        """An error that shows the expression with a caret below one part of its name."""
+        return _error(self.text, message, self.columns[part] if part is not None else None)
+
+
+def parse_gate(text: str) -> GateExpression:
+    """Read `NAME > NUMBER` (or >=, <, <=).
+
+    A name is dotted; a part that holds dots, spaces or signs of its own is quoted: `attributes["skin tone"].after`.
+
+    Args:
+        text: The expression.
+
+    Raises:
+        GateError: It is no such expression; the text says what is wrong and where.
+
+    Example:
+        >>> gate = parse_gate('attributes["skin tone"].after.leakage_bits > 5e-2')
+        >>> gate.name, gate.comparison, gate.threshold
+        (('attributes', 'skin tone', 'after', 'leakage_bits'), '>', 0.05)
+    """
+    text = text.strip()
+    name, columns, position = _name(text)
+    found = _COMPARISON.match(text, position)
+    if found is None:
+        if position == len(text):
+            raise _error(text, f"a comparison and a number are missing, as in {_EXAMPLE!r}", position)
+        raise _error(text, "a comparison is expected here: >, >=, < or <=", position)
+    comparison: Comparison | None = next((c for c in get_args(Comparison) if c == found.group()), None)
+    if comparison is None:
+        raise _error(text, f"{found.group()!r} is no comparison that a gate knows; use >, >=, < or <=", position)
+    start = _skip(text, found.end())
+    return GateExpression(
+        text=text,
+        name=name,
+        comparison=comparison,
+        threshold=_number(text, start),
+        columns=columns,
+    )
+
+
+def write_name(name: tuple[str, ...]) -> str:
+    """A name as an expression writes it, parts quoted where they must be.
+
+    Example:
+        >>> write_name(("attributes", "skin tone", "after"))
+        'attributes["skin tone"].after'
+    """
+    written = ""
+    for part in name:
+        if _PART.fullmatch(part):
+            written += f".{part}" if written else part
+        else:
+            written += f"[{json.dumps(part, ensure_ascii=False)}]"
+    return written
+
+
+def _name(text: str) -> tuple[tuple[str, ...], tuple[int, ...], int]:
+    """The name's parts, where each begins, and where the name (with the space behind it) ends."""
+    parts: list[str] = []
+    columns: list[int] = []
+    position = _skip(text, 0)
+    if position == len(text):
+        raise _error(text, f"is empty; write for example {_EXAMPLE!r}")
+    if _NUMBER.match(text[position:].split()[0]) or text[position] in "<>=!":
+        raise _error(text, f"the figure's name comes first, as in {_EXAMPLE!r}", position)
+    while True:
+        quoted = _QUOTED.match(text, position)
+        plain = None if quoted else _PART.match(text, position)
+        if quoted:
+            parts.append(_unquoted(text, quoted, position))
+            columns.append(position)
+            position = quoted.end()
+        elif plain:
+            parts.append(plain.group())
+            columns.append(position)
+            position = plain.end()
+        elif text[position : position + 1] == "[":
+            raise _error(text, 'a quoted name is expected in brackets, as in ["skin tone"]', position)
+        else:
+            raise _error(text, "a part of the figure's name is expected here", position)
+        if text[position : position + 1] == ".":
+            position += 1
+        elif text[position : position + 1] != "[":
+            return tuple(parts), tuple(columns), _skip(text, position)
+
+
+def _unquoted(text: str, quoted: re.Match[str], position: int) -> str:
+    inner = quoted.group(1)
+    if inner.startswith("'"):
+        return inner[1:-1]
+    try:
+        return str(json.loads(inner))
+    except json.JSONDecodeError as error:
+        raise _error(text, f"the quoted name cannot be read ({error.msg}); escapes are as in JSON", position) from error
+
+
+def _number(text: str, start: int) -> float:
+    given = text[start:].strip()
+    if not given:
+        raise _error(text, "a number is missing behind the comparison", len(text))
+    if _NUMBER.match(given):
+        value = float(given)
+        if math.isfinite(value):
+            return value
+    if re.search(r"\s(?:and|or|&&?|\|\|?)\s", f" {given} "):
+        raise _error(text, "a gate is one comparison; give each a gate of its own", start)
+    hint = f"; write {float(given[:-1]) / 100:g}" if given.endswith("%") and _NUMBER.match(given[:-1]) else ""
+    raise _error(text, f"must be compared with a finite number, not {given!r}{hint}", start)
+
+
+def _skip(text: str, position: int) -> int:
+    while position < len(text) and text[position].isspace():
+        position += 1
+    return position
+
+
+def _error(text: str, message: str, column: int | None = None) -> GateError:
+    """One line where there is no place to point at, else the expression with a caret below."""
+    shown = f"gate {text!r}: {message}"
+    if column is not None and text.isprintable():
+        shown += f"\n    {text}\n    {' ' * column}^"
+    return GateError(shown, text=text, message=message)
