@@ -16,8 +16,10 @@ from scipy.special import logsumexp
 from sklearn.decomposition import PCA
 
 from mibias_cli.errors import EvaluationError, did_you_mean
-from mibias_cli.evaluation.learners import GradientBoosting, Learner, Logistic, Mlp, Quadratic
+from mibias_cli.evaluation.boosting import GradientBoosting
+from mibias_cli.evaluation.learners import Learner, Logistic, Mlp, NearestNeighbours
 from mibias_cli.evaluation.partition import Fold
+from mibias_cli.evaluation.quadratic import Quadratic
 
 __all__ = ["PROBES", "Calibration", "FittedProbe", "calibrate", "fit_probe", "get_probe"]
 
@@ -25,6 +27,7 @@ PROBES: dict[str, type[Learner]] = {
     "logistic": Logistic,
     "quadratic": Quadratic,
     "mlp": Mlp,
+    "knn": NearestNeighbours,
     "gradient_boosting": GradientBoosting,
 }
 
@@ -63,7 +66,7 @@ class Scaling:
         return np.concatenate([z, extra], axis=1)
 
 
-def _fit_scaling(x: np.ndarray, max_columns: int, seed: int) -> Scaling:
+def _fit_scaling(x: np.ndarray, max_columns: int, whitened: bool, seed: int) -> Scaling:
     mean, spread = x.mean(axis=0), x.std(axis=0)
     # a column whose spread is rounding noise counts as constant: blown up to unit variance it would be pure noise
     scale = np.where(spread > 1e-6 * np.maximum(np.abs(mean), 1e-30), spread, np.inf)
@@ -73,7 +76,7 @@ def _fit_scaling(x: np.ndarray, max_columns: int, seed: int) -> Scaling:
     pca = PCA(n_components, svd_solver="randomized", random_state=seed).fit((x - mean) / scale)
     # components far below the first would be noise blown up to unit variance
     spread = np.sqrt(np.maximum(pca.explained_variance_, 0))
-    component_scale = np.where(spread > 1e-6 * max(float(spread[0]), 1e-30), spread, np.inf)
+    component_scale = np.where(spread > 1e-6 * max(float(spread[0]), 1e-30), spread if whitened else spread[0], np.inf)
     return Scaling(mean=mean, scale=scale, components=pca.components_.T, component_scale=component_scale)
 
 
@@ -197,7 +200,7 @@ def fit_probe(
         EvaluationError: The family is unknown.
     """
     make = get_probe(family)
-    scaling = _fit_scaling(x, make.max_columns, seed)
+    scaling = _fit_scaling(x, make.max_columns(len(x)), make.whitened, seed)
     scaled = scaling(x, extra)
     usable = [(train, held) for train, held in folds if len(np.unique(c[train])) > 1 and len(held)]
     if not usable:  # a single class to learn from: nothing beyond the baseline can be said

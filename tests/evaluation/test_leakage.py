@@ -105,7 +105,7 @@ def test_independent_features_give_about_zero_and_are_not_clamped() -> None:
         found = run(g.normal(size=(600, 16)), g.integers(0, 3, 600)).findings
         estimates.append(found.leakage_bits.estimate)
         assert found.leakage_bits.lower <= 0.002
-    assert abs(np.mean(estimates)) < 0.01
+    assert abs(np.mean(estimates)) < 0.015
     assert min(estimates) < 0
 
 

@@ -3,9 +3,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier
 
-from mibias_cli.evaluation.learners import GradientBoosting, Logistic, Mlp, Quadratic, QuadraticBasis
+from mibias_cli.evaluation.boosting import GradientBoosting
+from mibias_cli.evaluation.learners import Logistic, Mlp, NearestNeighbours
 from mibias_cli.evaluation.probes import PROBES
+from mibias_cli.evaluation.quadratic import Quadratic
 
 
 def blobs(n: int, d: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -17,12 +20,12 @@ def blobs(n: int, d: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 def test_logistic_is_scikit_learns() -> None:
     x, c = blobs(600, 6, 0)
     ours = Logistic(x[:400], c[:400], n_extra=0, seed=0)
-    ours.fit_to(2)
+    ours.fit_to(Logistic.C.index(0.1))
     theirs = LogisticRegression(C=0.1, max_iter=300).fit(x[:400], c[:400])
     assert np.allclose(np.exp(ours.log_probabilities(x[400:])), theirs.predict_proba(x[400:]), atol=1e-12)
 
 
-@pytest.mark.parametrize("family", [Logistic, Mlp, GradientBoosting, Quadratic])
+@pytest.mark.parametrize("family", [Logistic, Mlp, NearestNeighbours, GradientBoosting, Quadratic])
 def test_climbing_by_rungs_ends_where_one_climb_ends(family: type) -> None:
     x, c = blobs(300, 5, 1)
     stepwise, direct = (family(x, c, n_extra=0, seed=3) for _ in range(2))
@@ -43,24 +46,23 @@ def test_every_learner_gives_normalised_probabilities_of_its_classes(name: str) 
     assert all(learner.describe(rung) for rung in range(learner.n_rungs))
 
 
-def test_the_basis_finds_the_one_product_that_matters() -> None:
-    g = np.random.default_rng(4)
-    x = g.normal(size=(800, 30))
-    c = (x[:, 3] * x[:, 17] > 0).astype(int)
-    features = QuadraticBasis(x, c, n_products=1, n_directions=0, squares=False)(x)
-    assert features.shape == (800, 31)
-    assert abs(np.corrcoef(features[:, -1], x[:, 3] * x[:, 17])[0, 1]) > 0.999
+def test_knn_is_scikit_learns() -> None:
+    x, c = blobs(600, 6, 3)
+    ours = NearestNeighbours(x[:400], c[:400], n_extra=0, seed=0)
+    ours.fit_to(NearestNeighbours.K.index(32))
+    theirs = KNeighborsClassifier(32, algorithm="brute").fit(x[:400].astype(np.float32), c[:400])
+    shares = theirs.predict_proba(x[400:].astype(np.float32))
+    smoothed = (32 * shares + 0.5 / 3) / 32.5
+    assert np.allclose(np.exp(ours.log_probabilities(x[400:])), smoothed, atol=1e-12)
 
 
-def test_the_basis_finds_the_direction_whose_variance_differs() -> None:
-    g = np.random.default_rng(5)
-    direction = g.normal(size=20)
-    direction /= np.linalg.norm(direction)
-    c = g.integers(0, 2, 3000)
-    x = g.normal(size=(3000, 20))
-    x += (x @ direction * c)[:, None] * direction  # twice the spread along it in class 1
-    square = QuadraticBasis(x, c, n_products=0, n_directions=1, squares=False)(x)[:, -1]
-    assert np.corrcoef(square, (x @ direction) ** 2)[0, 1] > 0.9
+def test_knn_looks_first_among_rows_of_the_same_facts() -> None:
+    g = np.random.default_rng(6)
+    y, c = g.integers(0, 2, 400), g.integers(0, 2, 400)
+    x = g.normal(size=(400, 2))
+    learner = NearestNeighbours(np.column_stack([x, np.eye(2)[y]]), c, n_extra=2, seed=0)
+    nearest = learner._search.kneighbors(learner._placed(np.column_stack([x, np.eye(2)[y]])), 9, return_distance=False)
+    assert (y[nearest] == y[:, None]).mean() > 0.99
 
 
 def test_constant_columns_break_nothing() -> None:
