@@ -8,6 +8,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from mibias_cli.errors import EvaluationError
+from mibias_cli.evaluation.attribute_audit import MAX_FIT_ROWS, MIN_ROWS, Prepared, check_varies, prepare
 from mibias_cli.evaluation.audit_types import (
     AttributeFindings,
     AuditedAttribute,
@@ -15,26 +16,25 @@ from mibias_cli.evaluation.audit_types import (
     AuditResult,
     AuditSettings,
     Change,
+    ColumnFindings,
     Features,
-    TaskFindings,
+    LayerFindings,
+    LeakageFindings,
 )
-from mibias_cli.evaluation.group_metrics import task_findings
+from mibias_cli.evaluation.correction import correct, enough_permutations
 from mibias_cli.evaluation.information import label_entropy_bits, mutual_information_bits
-from mibias_cli.evaluation.leakage import ChannelTask, Measured, headline, make_channel_task, measure, paired_change
-from mibias_cli.evaluation.partition import fit_and_score_rows, inner_folds
+from mibias_cli.evaluation.leakage import Measured, paired_change
+from mibias_cli.evaluation.partition import fit_and_score_rows
 from mibias_cli.evaluation.probes import get_probe
-from mibias_cli.evaluation.resampling import Resamples
-from mibias_cli.evaluation.similarity import compare_features
-from mibias_cli.evaluation.task_rule import predict_task
+from mibias_cli.evaluation.similarity import compare_features, has_collapsed
+from mibias_cli.evaluation.task_audit import audit_task
 from mibias_cli.progress import Progress
 
 __all__ = ["MAX_FIT_ROWS", "MIN_ROWS", "audit"]
 
-MIN_ROWS = 10
-"""Least number of samples with a known attribute in each of the fitting and the scored part."""
-MAX_FIT_ROWS = 10_000
-"""Probes are fitted on at most so many rows: beyond it they gain little and take long."""
 N_THREADS = 1  # many small fits: threads cost more than they give, and results must not vary with the machine
+
+SidesMeasured = dict[str, Measured | None]
 
 
 def audit(inputs: AuditInput, settings: AuditSettings, *, seed: int, progress: Progress) -> AuditResult:
@@ -53,13 +53,21 @@ def audit(inputs: AuditInput, settings: AuditSettings, *, seed: int, progress: P
     _check(inputs, settings)
     labels = np.concatenate([inputs.audit_y[:, None], *(_labels(a) for a in inputs.attributes)], axis=1)
     fit, score = fit_and_score_rows(labels, fit_fraction=settings.fit_fraction, group=inputs.group, seed=seed)
+    n_tests = sum(len(a.channels) for a in inputs.attributes) * len(settings.probes)
+    shuffles = enough_permutations(settings.n_permutations, n_tests)
+
+    def ready(attribute: AuditedAttribute) -> Prepared:
+        return prepare(attribute, inputs, settings, fit, score, n_permutations=shuffles, seed=seed)
+
     with threadpool_limits(limits=N_THREADS):
-        attributes = {
-            attribute.name: _audit_attribute(attribute, inputs, settings, fit, score, seed, progress)
-            for attribute in inputs.attributes
-        }
+        prepared = {attribute.name: ready(attribute) for attribute in inputs.attributes}
+        measured = {name: _measure(p, inputs, progress) for name, p in prepared.items()}
+        attributes = _findings(prepared, inputs, settings, measured)
+        layers = _audit_layers(prepared, inputs, progress)
+        columns = {column.name: _audit_column(ready(column), inputs, progress) for column in inputs.columns}
         progress.stage("auditing the task")
-        before, after = _audit_task(inputs, settings, seed)
+        channels = {name: found.after.headline_channel for name, found in attributes.items()}
+        task = audit_task(inputs, settings, channels, seed=seed)
         similarity = compare_features(None if inputs.before is None else inputs.before.audit, inputs.after.audit)
     return AuditResult(
         n_train=len(inputs.train_y),
@@ -67,11 +75,17 @@ def audit(inputs: AuditInput, settings: AuditSettings, *, seed: int, progress: P
         n_fit=len(fit),
         n_score=len(score),
         attributes=attributes,
-        task_before=before,
-        task_after=after,
+        task_before=task.before,
+        task_after=task.after,
         similarity=similarity,
         settings=settings,
         seed=seed,
+        fairness=task.fairness,
+        intersections=task.intersections,
+        columns=columns,
+        column_kinds={column.name: column.kind for column in inputs.columns},
+        layers=layers,
+        collapsed=has_collapsed(similarity, len(np.unique(inputs.audit_y))),
     )
 
 
@@ -83,7 +97,9 @@ def _extractors(inputs: AuditInput) -> Iterator[tuple[str, Features]]:
     if inputs.before is not None:
         yield "the original extractor", inputs.before
     yield "the audited extractor", inputs.after
-    for name, (before, after) in inputs.others.items():
+    if inputs.random is not None:
+        yield "the randomly initialised extractor", inputs.random
+    for name, (before, after) in (inputs.others | inputs.layers).items():
         if before is not None:
             yield f"'{name}' of the original extractor", before
         yield f"'{name}' of the audited extractor", after
@@ -105,131 +121,131 @@ def _check(inputs: AuditInput, settings: AuditSettings) -> None:
             f"audited split: {len(inputs.audit_y)} samples are too few, {2 * MIN_ROWS} are needed; audit a larger split"
         )
     for attribute in inputs.attributes:
-        for channel, c in zip(attribute.channels, attribute.c.T, strict=True):
-            classes = np.unique(c[attribute.known])
-            if len(classes) < 2:
-                seen = "no class at all" if len(classes) == 0 else "one class only"
-                raise EvaluationError(
-                    f"attribute '{attribute.name}', channel '{channel}': the audited split holds {seen}, so nothing "
-                    "can leak there; audit a split in which it varies, or leave the attribute out"
-                )
+        check_varies(attribute, "attribute")
+    for column in inputs.columns:
+        check_varies(column, "column")
 
 
-def _parts(
-    attribute: AuditedAttribute, inputs: AuditInput, fit: np.ndarray, score: np.ndarray, seed: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """The rows of both parts where the attribute is known, the fitting part thinned to MAX_FIT_ROWS."""
-    fit, score = fit[attribute.known[fit]], score[attribute.known[score]]
-    for part, rows in (("fitted", fit), ("scored", score)):
-        if len(rows) < MIN_ROWS:
-            grouped = " (no group may span both parts)" if inputs.group is not None else ""
-            raise EvaluationError(
-                f"attribute '{attribute.name}': probes would be {part} on {len(rows)} samples{grouped}, "
-                f"{MIN_ROWS} are needed; audit a larger split or change evaluation.fit_fraction"
-            )
-    if len(fit) > MAX_FIT_ROWS:
-        keep = np.random.default_rng([seed, 4]).permutation(len(fit))[:MAX_FIT_ROWS]
-        fit = fit[np.sort(keep)]
-    return fit, score
+class _Counter:
+    """Tells a progress display of every fitted probe."""
+
+    def __init__(self, progress: Progress, description: str, total: int) -> None:
+        self._progress, self._done = progress, 0
+        progress.begin(description, total)
+
+    def __call__(self) -> None:
+        self._done += 1
+        self._progress.advance(self._done)
 
 
-def _audit_attribute(
-    attribute: AuditedAttribute,
-    inputs: AuditInput,
-    settings: AuditSettings,
-    fit: np.ndarray,
-    score: np.ndarray,
-    seed: int,
-    progress: Progress,
-) -> AttributeFindings:
-    fit, score = _parts(attribute, inputs, fit, score, seed)
-    group = inputs.group
-    tasks = [_channel_task(attribute, k, inputs, fit, score, seed) for k in range(len(attribute.channels))]
-    resamples = Resamples(len(score), settings.n_bootstrap, group=None if group is None else group[score], seed=seed)
-    representations = {"": (inputs.before, inputs.after), **inputs.others}
-    n_measured = sum(1 + (before is not None) for before, _ in representations.values())
-    progress.stage(f"auditing {attribute.name}")
-    progress.begin(f"probes of {attribute.name}", n_measured * len(tasks) * 2 * len(settings.probes))
-    done = 0
-
-    def advance() -> None:
-        nonlocal done
-        done += 1
-        progress.advance(done)
-
-    def run(features: Features | None) -> Measured | None:
-        if features is None:
-            return None
-        z = np.asarray(features.audit, dtype=np.float64)
-        return headline(
-            {
-                task.channel: measure(
-                    task, z[fit], z[score], probes=settings.probes, resamples=resamples,
-                    confidence=settings.confidence, seed=seed, advance=advance,
-                )
-                for task in tasks
-            }
-        )  # fmt: skip
-
-    measured = {name: (run(before), run(after)) for name, (before, after) in representations.items()}
+def _measure(prepared: Prepared, inputs: AuditInput, progress: Progress) -> dict[str, SidesMeasured]:
+    """By representation ("" is the audited one) and side."""
+    sides: dict[str, dict[str, Features | None]] = {
+        "": {"before": inputs.before, "after": inputs.after, "random": inputs.random}
+    }
+    sides |= {name: {"before": before, "after": after} for name, (before, after) in inputs.others.items()}
+    n_measured = sum(features is not None for pair in sides.values() for features in pair.values())
+    name = prepared.attribute.name
+    progress.stage(f"auditing {name}")
+    advance = _Counter(progress, f"probes of {name}", n_measured * 2 * prepared.n_probes)
+    measured: dict[str, SidesMeasured] = {
+        representation: {
+            side: None if features is None else prepared.measure(features.audit, advance)
+            for side, features in pair.items()
+        }
+        for representation, pair in sides.items()
+    }
     progress.end()
-    return _findings(attribute, inputs, settings, measured)
-
-
-def _channel_task(
-    attribute: AuditedAttribute, k: int, inputs: AuditInput, fit: np.ndarray, score: np.ndarray, seed: int
-) -> ChannelTask:
-    c = attribute.c[:, k]
-    labels = np.stack([c[fit], inputs.audit_y[fit]], axis=1)
-    folds = inner_folds(labels, group=None if inputs.group is None else inputs.group[fit], seed=seed)
-    return make_channel_task(
-        attribute.channels[k], c, inputs.audit_y, fit, score, folds,
-        n_classes=len(attribute.class_names[k]), n_y=len(inputs.class_names),
-    )  # fmt: skip
+    return measured
 
 
 def _findings(
-    attribute: AuditedAttribute,
+    prepared: dict[str, Prepared],
     inputs: AuditInput,
     settings: AuditSettings,
-    measured: dict[str, tuple[Measured | None, Measured | None]],
+    measured: dict[str, dict[str, SidesMeasured]],
+) -> dict[str, AttributeFindings]:
+    """All attributes' findings, their tests corrected together, one representation and side at a time."""
+    corrected: dict[tuple[str, str], dict[str, LeakageFindings]] = {}
+    for representation in ("", *inputs.others):
+        for side in ("before", "after", "random"):
+            found = {name: m[representation].get(side) for name, m in measured.items()}
+            corrected[representation, side] = correct({n: m.findings for n, m in found.items() if m is not None})
+    out = {}
+    for name, p in prepared.items():
+        before, after = measured[name][""]["before"], measured[name][""]["after"]
+        change = None
+        if before is not None and after is not None:
+            pair = paired_change(before, after, settings.confidence, n_units=p.resamples.n_units)
+            change = Change(leakage_bits=pair[0], conditional_leakage_bits=pair[1])
+        sides = {key: found.get(name) for key, found in corrected.items()}
+        out[name] = _attribute_findings(p.attribute, inputs, sides, change)
+    return out
+
+
+def _attribute_findings(
+    attribute: AuditedAttribute,
+    inputs: AuditInput,
+    sides: dict[tuple[str, str], LeakageFindings | None],
+    change: Change | None,
 ) -> AttributeFindings:
     known = attribute.known
     entropy, target = {}, {}
     for channel, names, c in zip(attribute.channels, attribute.class_names, attribute.c.T, strict=True):
         entropy[channel] = label_entropy_bits(c[known], len(names))
         target[channel] = mutual_information_bits(inputs.audit_y[known], c[known], len(inputs.class_names), len(names))
-    before, after = measured.pop("")
+    after = sides["", "after"]
     assert after is not None
-    change = None
-    if before is not None:
-        leakage, conditional = paired_change(before, after, settings.confidence)
-        change = Change(leakage_bits=leakage, conditional_leakage_bits=conditional)
-    top = after.findings.headline_channel
+    others = {}
+    for name in inputs.others:
+        other = sides[name, "after"]
+        assert other is not None
+        others[name] = (sides[name, "before"], other)
     return AttributeFindings(
-        entropy_bits=entropy[top],
-        target_attribute_bits=target[top],
+        kind=attribute.kind,
+        entropy_bits=entropy[after.headline_channel],
+        target_attribute_bits=target[after.headline_channel],
         channel_entropy_bits=entropy,
         channel_target_attribute_bits=target,
         n_known=int(known.sum()),
-        before=None if before is None else before.findings,
-        after=after.findings,
+        before=sides["", "before"],
+        after=after,
+        random=sides["", "random"],
         change=change,
-        others={
-            name: (None if b is None else b.findings, a.findings) for name, (b, a) in measured.items() if a is not None
-        },
+        others=others,
     )
 
 
-def _audit_task(inputs: AuditInput, settings: AuditSettings, seed: int) -> tuple[TaskFindings | None, TaskFindings]:
-    resamples = Resamples(len(inputs.audit_y), settings.n_bootstrap, group=inputs.group, seed=seed)
+def _audit_layers(
+    prepared: dict[str, Prepared], inputs: AuditInput, progress: Progress
+) -> dict[str, dict[str, tuple[LayerFindings | None, LayerFindings]]]:
+    """By layer, then by attribute."""
+    found: dict[str, dict[str, tuple[LayerFindings | None, LayerFindings]]] = {}
+    for layer, (before, after) in inputs.layers.items():
+        progress.stage(f"auditing layer {layer}")
+        total = sum(p.n_probes for p in prepared.values()) * (1 if before is None else 2)
+        advance = _Counter(progress, f"probes of layer {layer}", total)
+        found[layer] = {
+            name: (
+                None if before is None else p.measure_layer(before.audit, advance),
+                p.measure_layer(after.audit, advance),
+            )
+            for name, p in prepared.items()
+        }
+        progress.end()
+    return found
 
-    def run(features: Features, head_predicted: np.ndarray | None) -> TaskFindings:
-        return task_findings(
-            predict_task(features, inputs.train_y), inputs.audit_y, inputs.attributes,
-            class_names=inputs.class_names, head_predicted=head_predicted, resamples=resamples,
-            min_cell=settings.min_cell, confidence=settings.confidence,
-        )  # fmt: skip
 
-    before = None if inputs.before is None else run(inputs.before, inputs.head_before)
-    return before, run(inputs.after, inputs.head_after)
+def _audit_column(
+    prepared: Prepared, inputs: AuditInput, progress: Progress
+) -> tuple[ColumnFindings | None, ColumnFindings]:
+    before, after = inputs.before, inputs.after
+    name = prepared.attribute.name
+    progress.stage(f"auditing what is kept of {name}")
+    advance = _Counter(progress, f"probes of {name}", prepared.n_probes * (1 if before is None else 2))
+    found = (
+        None if before is None else prepared.measure_column(before.audit, advance),
+        prepared.measure_column(after.audit, advance),
+    )
+    progress.end()
+    return found

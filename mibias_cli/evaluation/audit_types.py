@@ -75,6 +75,7 @@ class AuditSettings:
     confidence: float = 0.95
     min_cell: int = 10
     n_permutations: int = 999
+    crossings: tuple[tuple[str, ...], ...] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,10 +1,14 @@
-"""Leakage in bits: what fresh probes extract of a bias attribute, with intervals.
+"""Leakage in bits: what fresh probes extract of a bias attribute, with intervals and controls.
 
     leakage      I(z; c)     ≥  H(c) − CE(c given z)
     conditional  I(z; c | y) ≈≥ CE(c given y) − CE(c given z and y)
 
 Both cross-entropies are those of probes that were fitted on other samples, so that each figure is a lower bound on what
 the features hold, up to sampling error. Nothing is clamped: features without leakage scatter around 0.
+
+H(c) − CE is measured as the mean gain of the probe over class shares that were estimated on the fitting part, less what
+their estimation costs on average: so a figure is a mean over scored samples, and its interval is honest however small
+the leakage is.
 """
 
 from __future__ import annotations
@@ -14,48 +18,44 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from mibias_cli.evaluation.audit_types import Interval, LeakageFindings, ProbeFindings
-from mibias_cli.evaluation.information import (
-    conditional_log_probabilities,
-    entropy_of_shares,
-    prior_log_probabilities,
-)
-from mibias_cli.evaluation.partition import Fold
-from mibias_cli.evaluation.probes import fit_probe
+from mibias_cli.evaluation.audit_types import Interval, LeakageFindings, NullBand, ProbeFindings
+from mibias_cli.evaluation.channel import ChannelTask, Side, make_channel_task
+from mibias_cli.evaluation.permutation import null_band, null_means, permutation_p_value
+from mibias_cli.evaluation.power import detectable_bits
 from mibias_cli.evaluation.resampling import Resamples, bootstrap_interval
+from mibias_cli.evaluation.scoring import Scored, families, score_probe
 
-__all__ = ["ChannelTask", "Measured", "headline", "make_channel_task", "measure", "paired_change"]
-
-LN2 = float(np.log(2))
-STRENGTHS = (1.0, 4.0, 16.0, 64.0, 256.0, 1e9)
+__all__ = [
+    "ChannelTask",
+    "Measured",
+    "SideMeasured",
+    "headline",
+    "make_channel_task",
+    "measure",
+    "measure_side",
+    "paired_change",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Side:
-    """One question about c, marginal or given y: the facts that a probe is told and the answer without features.
+class SideMeasured:
+    """One question of one channel answered by every probe; the headline was chosen before scoring.
 
-    `extra_*` are the facts (n, e), `baseline_*` log-probabilities (n, K); those of the fitting part come, for rows
-    held out in a fold, from the fold's training rows.
+    `draws` are the resampled values behind the interval, `scored` the headline probe itself.
     """
 
-    extra_fit: np.ndarray
-    extra_score: np.ndarray
-    baseline_fit: np.ndarray
-    baseline_score: np.ndarray
+    interval: Interval
+    probes: dict[str, ProbeFindings]
+    headline_probe: str
+    null: NullBand | None
+    p_value: float | None
+    draws: np.ndarray
+    scored: Scored
 
-
-@dataclass(frozen=True, kw_only=True)
-class ChannelTask:
-    """One channel of an attribute on one split: everything about leakage that does not depend on the features."""
-
-    channel: str
-    n_classes: int
-    c_fit: np.ndarray
-    c_score: np.ndarray
-    folds: Sequence[Fold]
-    marginal: Side
-    conditional: Side
-    chance_accuracy: float
+    @property
+    def selection_bits(self) -> float:
+        """The headline's score inside the fitting part."""
+        return self.probes[self.headline_probe].selection_bits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,64 +67,57 @@ class Measured:
     conditional_draws: np.ndarray
 
 
-def make_channel_task(
-    channel: str, c: np.ndarray, y: np.ndarray, fit: np.ndarray, score: np.ndarray, folds: Sequence[Fold],
-    *, n_classes: int, n_y: int,
-) -> ChannelTask:  # fmt: skip
-    """Prepare one channel: labels and baselines of the fitting and the scored rows.
+def measure_side(
+    task: ChannelTask,
+    side: Side,
+    z_fit: np.ndarray,
+    z_score: np.ndarray,
+    *,
+    probes: Sequence[str],
+    resamples: Resamples,
+    confidence: float,
+    seed: int,
+    advance: Callable[[], None],
+) -> SideMeasured:
+    """One question about one channel, put to every probe family.
 
     Args:
-        channel: Its name.
-        c, y: Attribute and target classes (n,) of the audited samples.
-        fit, score: Rows of the two parts.
-        folds: Folds inside the fitting part.
-        n_classes, n_y: Number of classes of c and of y.
+        task: The channel.
+        side: Its marginal or conditional question.
+        z_fit, z_score: Features (n_fit, d) and (n_score, d).
+        probes: Names of the families; a continuous attribute is put to regressors too.
+        resamples: Of the scored rows; the same for all that is to be compared.
+        confidence: Of the intervals.
+        seed: Of the probes.
+        advance: Called after each fitted probe.
     """
-    c_fit, c_score, y_fit, y_score = c[fit], c[score], y[fit], y[score]
-    prior = np.tile(prior_log_probabilities(c_fit, n_classes), (len(c_fit), 1))
-    for train, held in folds:
-        prior[held] = prior_log_probabilities(c_fit[train], n_classes)
-    marginal = Side(
-        extra_fit=np.zeros((len(fit), 0)),
-        extra_score=np.zeros((len(score), 0)),
-        baseline_fit=prior,
-        baseline_score=np.tile(prior_log_probabilities(c_fit, n_classes), (len(c_score), 1)),
+    scored: dict[str, Scored] = {}
+    for name in families(probes, side):
+        scored[name] = score_probe(name, task, side, z_fit, z_score, seed)
+        advance()
+    # by held-out rows of the fitting part alone: the strongest on the scored part would be a winner's curse
+    chosen = max(scored, key=lambda name: scored[name].findings.selection_bits)
+    terms = scored[chosen].score.gains()
+    draws = resamples.means(terms[:, None])[:, 0] - side.price_bits
+    interval = bootstrap_interval(
+        float(terms.mean()) - side.price_bits, draws, confidence, n_units=resamples.n_units, extra_sd=side.price_sd_bits
     )
-    one_hot = np.eye(n_y)
-    given_fit, given_score = _conditional_baseline(c_fit, y_fit, y_score, folds, n_classes, n_y)
-    conditional = Side(
-        extra_fit=one_hot[y_fit], extra_score=one_hot[y_score], baseline_fit=given_fit, baseline_score=given_score
-    )
-    majority = int(np.bincount(c_fit, minlength=n_classes).argmax())
-    return ChannelTask(
-        channel=channel, n_classes=n_classes, c_fit=c_fit, c_score=c_score, folds=folds,
-        marginal=marginal, conditional=conditional, chance_accuracy=float((c_score == majority).mean()),
+    found = {
+        name: replace(s.findings, leakage_bits=float(s.score.gains().mean()) - side.price_bits)
+        for name, s in scored.items()
+    }
+    null = None
+    if side.shuffles.n_permutations:
+        shuffled = null_means([s.score for s in scored.values()], side.shuffles)
+        for column, (name, s) in zip(shuffled.T, scored.items(), strict=True):
+            p = permutation_p_value(float(s.score.gains().mean()), column)
+            found[name] = replace(found[name], p_value=p)
+            if name == chosen:
+                null = null_band(column - side.price_bits, confidence)
+    return SideMeasured(
+        interval=interval, probes=found, headline_probe=chosen, null=null, p_value=found[chosen].p_value,
+        draws=draws, scored=scored[chosen],
     )  # fmt: skip
-
-
-def _conditional_baseline(
-    c_fit: np.ndarray, y_fit: np.ndarray, y_score: np.ndarray, folds: Sequence[Fold], n_classes: int, n_y: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """log p(c | y) for both parts; how strongly rare cells lean on p(c) is chosen on held-out rows.
-
-    A badly smoothed p(c | y) would have too high a cross-entropy and so would feign conditional leakage.
-    """
-    held_rows = np.concatenate([held for _, held in folds])
-    best: tuple[float, float, np.ndarray] | None = None
-    for strength in STRENGTHS:
-        table = conditional_log_probabilities(y_fit, c_fit, n_y=n_y, n_classes=n_classes, strength=strength)
-        values = table[y_fit]
-        for train, held in folds:
-            part = conditional_log_probabilities(
-                y_fit[train], c_fit[train], n_y=n_y, n_classes=n_classes, strength=strength
-            )
-            values[held] = part[y_fit[held]]
-        loss = float(-values[held_rows, c_fit[held_rows]].mean())
-        if best is None or loss < best[0]:
-            best = (loss, strength, values)
-    assert best is not None
-    table = conditional_log_probabilities(y_fit, c_fit, n_y=n_y, n_classes=n_classes, strength=best[1])
-    return best[2], table[y_score]
 
 
 def measure(
@@ -138,71 +131,38 @@ def measure(
     seed: int,
     advance: Callable[[], None],
 ) -> Measured:
-    """Leakage of one channel from one representation, by every probe family; the headline is chosen before scoring.
+    """Leakage of one channel from one representation, marginal and given the target, by every probe family.
 
-    Args:
-        task: The channel.
-        z_fit, z_score: Features (n_fit, d) and (n_score, d).
-        probes: Names of the families.
-        resamples: Of the scored rows; the same for all that is to be compared.
-        confidence: Of the intervals.
-        seed: Of the probes.
-        advance: Called after each fitted probe.
+    Args: as of `measure_side`.
     """
-    c = task.c_score
-    found, chosen, terms = _run_probes(task, task.marginal, z_fit, z_score, probes, seed, advance)
-    one_hot = np.eye(task.n_classes)[c]
-    means = resamples.means(np.concatenate([one_hot, terms[chosen][:, None]], axis=1))
-    draws = entropy_of_shares(means[:, :-1]) - means[:, -1]  # H(c) of each resample anew
-    entropy = float(entropy_of_shares(one_hot.mean(axis=0)))
-    found = {name: replace(f, leakage_bits=entropy - float(terms[name].mean())) for name, f in found.items()}
 
-    given, top_given, terms = _run_probes(task, task.conditional, z_fit, z_score, probes, seed + 1, advance)
-    base = -task.conditional.baseline_score[np.arange(len(c)), c] / LN2
-    given = {name: replace(f, leakage_bits=float((base - terms[name]).mean())) for name, f in given.items()}
-    conditional_draws = resamples.means((base - terms[top_given])[:, None])[:, 0]
+    def ask(side: Side, seed: int) -> SideMeasured:
+        return measure_side(
+            task, side, z_fit, z_score, probes=probes, resamples=resamples, confidence=confidence, seed=seed,
+            advance=advance,
+        )  # fmt: skip
+
+    marginal, given = ask(task.marginal, seed), ask(task.conditional, seed + 1)
+    n_features = int((np.ptp(z_fit, axis=0) > 0).sum())
+    detectable = detectable_bits(task.n_fit_units, task.n_score_units, n_features, n_classes=task.n_classes)
     findings = LeakageFindings(
-        leakage_bits=bootstrap_interval(found[chosen].leakage_bits, draws, confidence),
-        conditional_leakage_bits=bootstrap_interval(given[top_given].leakage_bits, conditional_draws, confidence),
-        probes=found,
-        conditional_probes=given,
-        headline_probe=chosen,
-        conditional_headline_probe=top_given,
+        leakage_bits=marginal.interval,
+        conditional_leakage_bits=given.interval,
+        probes=marginal.probes,
+        conditional_probes=given.probes,
+        headline_probe=marginal.headline_probe,
+        conditional_headline_probe=given.headline_probe,
         headline_channel=task.channel,
         conditional_headline_channel=task.channel,
         chance_accuracy=task.chance_accuracy,
+        null=marginal.null,
+        p_value=marginal.p_value,
+        detectable_bits=detectable,
+        conditional_null=given.null,
+        conditional_p_value=given.p_value,
+        conditional_detectable_bits=detectable,
     )
-    return Measured(findings=findings, draws=draws, conditional_draws=conditional_draws)
-
-
-def _run_probes(
-    task: ChannelTask,
-    side: Side,
-    z_fit: np.ndarray,
-    z_score: np.ndarray,
-    probes: Sequence[str],
-    seed: int,
-    advance: Callable[[], None],
-) -> tuple[dict[str, ProbeFindings], str, dict[str, np.ndarray]]:
-    """Findings by probe (leakage still to be filled in), the headline's name, and pointwise cross-entropies in bits."""
-    found: dict[str, ProbeFindings] = {}
-    terms: dict[str, np.ndarray] = {}
-    rows = np.arange(len(task.c_score))
-    for name in probes:
-        probe = fit_probe(
-            name, z_fit, task.c_fit, n_classes=task.n_classes, extra=side.extra_fit, baseline=side.baseline_fit,
-            folds=task.folds, seed=seed,
-        )  # fmt: skip
-        log_p = probe.log_probabilities(z_score, side.extra_score, side.baseline_score)
-        terms[name] = -log_p[rows, task.c_score] / LN2
-        predicted = probe.predict(z_score, side.extra_score, side.baseline_score)
-        accuracy = float((predicted == task.c_score).mean())
-        found[name] = ProbeFindings(
-            accuracy=accuracy, leakage_bits=float("nan"), selection_bits=probe.selection_bits, setting=probe.setting
-        )
-        advance()
-    chosen = max(found, key=lambda name: found[name].selection_bits)  # by held-out rows of the fitting part alone
-    return found, chosen, terms
+    return Measured(findings=findings, draws=marginal.draws, conditional_draws=given.draws)
 
 
 def headline(measured: dict[str, Measured]) -> Measured:
@@ -220,22 +180,32 @@ def headline(measured: dict[str, Measured]) -> Measured:
 
     top = max(measured.values(), key=selection)
     given = max(measured.values(), key=conditional_selection)
-    findings = replace(
-        top.findings,
-        conditional_leakage_bits=given.findings.conditional_leakage_bits,
-        conditional_probes=given.findings.conditional_probes,
-        conditional_headline_probe=given.findings.conditional_headline_probe,
-        conditional_headline_channel=given.findings.conditional_headline_channel,
-        channels={name: m.findings for name, m in measured.items()} if len(measured) > 1 else {},
+    conditional = {
+        name: getattr(given.findings, name)
+        for name in LeakageFindings.__dataclass_fields__
+        if name.startswith("conditional_")
+    }
+    channels = {name: m.findings for name, m in measured.items()} if len(measured) > 1 else {}
+    return Measured(
+        findings=replace(top.findings, **conditional, channels=channels),
+        draws=top.draws,
+        conditional_draws=given.conditional_draws,
     )
-    return Measured(findings=findings, draws=top.draws, conditional_draws=given.conditional_draws)
 
 
-def paired_change(before: Measured, after: Measured, confidence: float) -> tuple[Interval, Interval]:
-    """After less before, marginal and conditional, over the same resamples."""
+def paired_change(
+    before: Measured, after: Measured, confidence: float, *, n_units: int | None = None
+) -> tuple[Interval, Interval]:
+    """After less before, marginal and conditional, over the same resamples.
+
+    Args:
+        before, after: Measured on the same scored rows with the same resamples.
+        confidence: Of the intervals.
+        n_units: Of the resamples: how many samples or groups were drawn from.
+    """
 
     def interval(a: Interval, b: Interval, draws: np.ndarray) -> Interval:
-        return bootstrap_interval(b.estimate - a.estimate, draws, confidence)
+        return bootstrap_interval(b.estimate - a.estimate, draws, confidence, n_units=n_units)
 
     a, b = before.findings, after.findings
     return (

@@ -6,8 +6,9 @@ import numpy as np
 
 from mibias_cli.evaluation.audit_types import Similarity
 
-__all__ = ["compare_features", "effective_rank", "linear_cka"]
+__all__ = ["LOW_RANK", "RANK_DROP", "compare_features", "effective_rank", "has_collapsed", "linear_cka"]
 
+LOW_RANK, RANK_DROP = 2.0, 0.1
 RELATIVE_NOISE = 1e-12  # variance below this share of the mean square is float32 rounding
 
 
@@ -69,3 +70,22 @@ def compare_features(before: np.ndarray | None, after: np.ndarray) -> Similarity
         effective_rank_after=effective_rank(after),
         cka=None if before is None else linear_cka(before, after),
     )
+
+
+def has_collapsed(similarity: Similarity, n_classes: int) -> bool:
+    """Whether features have lost nearly all their directions, so that low leakage is no success.
+
+    They are constant; or their effective rank fell below a tenth of what it was (or below 2) and below half of it; or,
+    with nothing to compare with, it is below 2 for a target of more than three classes. A binary task needs one
+    direction only, so that a low rank alone is no collapse there.
+
+    Args:
+        similarity: What was measured.
+        n_classes: Classes of the target.
+    """
+    rank, before = similarity.effective_rank_after, similarity.effective_rank_before
+    if rank < 1:
+        return True
+    if before is None:
+        return rank < LOW_RANK and n_classes > 3
+    return rank < max(RANK_DROP * before, LOW_RANK) and rank < before / 2

@@ -7,6 +7,7 @@ from sklearn.metrics import balanced_accuracy_score
 from mibias_cli.evaluation.audit_types import AuditedAttribute
 from mibias_cli.evaluation.group_metrics import balanced_accuracy, group_rows, task_findings, worst_group_accuracy
 from mibias_cli.evaluation.resampling import Resamples, wilson_interval
+from mibias_cli.evaluation.task_rule import Predictions
 
 
 def attribute(c: np.ndarray, known: np.ndarray | None = None) -> AuditedAttribute:
@@ -60,7 +61,8 @@ def test_task_findings_hold_accuracy_with_its_interval_and_the_head() -> None:
     y = g.integers(0, 2, 1000)
     predicted = np.where(g.random(1000) < 0.8, y, 1 - y)
     found = task_findings(
-        predicted, y, [attribute(g.integers(0, 2, (1000, 1)))], class_names=("no", "yes"), head_predicted=y,
+        Predictions(classes=predicted, probabilities=np.eye(2)[predicted]), y,
+        [attribute(g.integers(0, 2, (1000, 1)))], class_names=("no", "yes"), head_predicted=y,
         resamples=Resamples(1000, 1000, seed=0), min_cell=10, confidence=0.95,
     )  # fmt: skip
     assert found.accuracy.estimate == (predicted == y).mean()
