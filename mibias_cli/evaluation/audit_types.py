@@ -16,6 +16,7 @@ __all__ = [
     "CellAccuracy",
     "Change",
     "ColumnFindings",
+    "Confusion",
     "CrossingRow",
     "FairnessFindings",
     "Features",
@@ -69,7 +70,7 @@ class AuditedAttribute:
 class AuditSettings:
     """How the audit is done; defaults as in the recipe's `evaluation` section."""
 
-    probes: tuple[str, ...] = ("logistic", "quadratic", "mlp", "gradient_boosting")
+    probes: tuple[str, ...] = ("logistic", "quadratic", "mlp", "knn", "gradient_boosting")
     fit_fraction: float = 0.5
     n_bootstrap: int = 1000
     confidence: float = 0.95
@@ -281,13 +282,24 @@ class Intersection:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Confusion:
+    """What the task predicts for one group of an attribute: counts of target (rows) × prediction (columns)."""
+
+    attribute: str
+    channel: str
+    c: str
+    n: int
+    counts: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class TaskFindings:
     """Task figures of one extractor by one rule: a logistic head fitted on training features, scored on the audit.
 
     `head_accuracy` is the trained head's own accuracy there, or None. `gap` is accuracy less the worst group's.
     `adjusted_accuracies` are the accuracies under p(y)p(c) in place of p(y, c), by attribute, and `adjusted_accuracy`
     is the least of them. `auroc` is macro-averaged over classes against the rest; `calibration_error` is expected
-    calibration error.
+    calibration error. `confusions` are by group, classes in the order of `class_names`.
     """
 
     accuracy: Interval
@@ -300,6 +312,8 @@ class TaskFindings:
     adjusted_accuracies: dict[str, float] = field(default_factory=dict)
     auroc: float | None = None
     calibration_error: float | None = None
+    class_names: tuple[str, ...] = ()
+    confusions: tuple[Confusion, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

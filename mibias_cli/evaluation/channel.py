@@ -11,6 +11,7 @@ from mibias_cli.evaluation.information import conditional_log_probabilities, pri
 from mibias_cli.evaluation.normal_scores import normal_scores
 from mibias_cli.evaluation.partition import Fold
 from mibias_cli.evaluation.permutation import ShuffledRows
+from mibias_cli.evaluation.power import detectable_bits
 
 __all__ = ["ChannelTask", "Side", "frequency_price", "make_channel_task"]
 
@@ -24,8 +25,8 @@ class Side:
 
     `extra_*` are the facts (n, e), `baseline_*` log-probabilities (n, K); those of the fitting part come, for rows
     held out in a fold, from the fold's training rows. `numbers` are a continuous attribute's normal scores (n,) in both
-    parts, else None. `price_bits` is what a gain over the baseline overstates on average, because the baseline was estimated, and
-    `price_sd_bits` the standard deviation of that.
+    parts, else None. `price_bits` is what a gain over the baseline overstates on average, because the baseline was
+    estimated, and `price_sd_bits` the standard deviation of that.
     """
 
     extra_fit: np.ndarray
@@ -55,6 +56,10 @@ class ChannelTask:
     chance_accuracy: float
     n_fit_units: int
     n_score_units: int
+
+    def detectable_bits(self, n_features: int) -> float:
+        """The smallest leakage from so many features that this sample detects; see `power`."""
+        return detectable_bits(self.n_fit_units, self.n_score_units, n_features, n_classes=self.n_classes)
 
 
 def make_channel_task(

@@ -21,7 +21,6 @@ import numpy as np
 from mibias_cli.evaluation.audit_types import Interval, LeakageFindings, NullBand, ProbeFindings
 from mibias_cli.evaluation.channel import ChannelTask, Side, make_channel_task
 from mibias_cli.evaluation.permutation import null_band, null_means, permutation_p_value
-from mibias_cli.evaluation.power import detectable_bits
 from mibias_cli.evaluation.resampling import Resamples, bootstrap_interval
 from mibias_cli.evaluation.scoring import Scored, families, score_probe
 
@@ -144,7 +143,7 @@ def measure(
 
     marginal, given = ask(task.marginal, seed), ask(task.conditional, seed + 1)
     n_features = int((np.ptp(z_fit, axis=0) > 0).sum())
-    detectable = detectable_bits(task.n_fit_units, task.n_score_units, n_features, n_classes=task.n_classes)
+    detectable = task.detectable_bits(n_features)
     findings = LeakageFindings(
         leakage_bits=marginal.interval,
         conditional_leakage_bits=given.interval,
