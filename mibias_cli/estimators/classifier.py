@@ -51,6 +51,7 @@ class ClassifierBound:
         arXiv 1905.06922, arXiv 2003.06430.
     """
 
+    unit: Literal["nats", "own"] = "nats"
     direction: Literal["lower", "upper", "none"] = "lower"
 
     def __init__(
@@ -79,7 +80,7 @@ class ClassifierBound:
 
     def fit(self, sample: Sample, generator: Generator) -> None:
         """Take `steps` optimizer steps on this sample; z is detached, and no known row changes nothing."""
-        rows, classes = self._rows(sample)
+        rows, classes = self._classes(sample)
         if len(rows) == 0:
             return
         if self.n_targets is not None:
@@ -102,7 +103,7 @@ class ClassifierBound:
 
     def penalty(self, sample: Sample, generator: Generator) -> Tensor:
         """Sum over channels of the bound in nats with the head held fixed, differentiable in sample.z."""
-        rows, classes = self._rows(sample)
+        rows, classes = self._classes(sample)
         if len(rows) == 0:
             return no_penalty(sample.z)
         with held_fixed(self.head), full_precision(rows.z.device):
@@ -114,7 +115,7 @@ class ClassifierBound:
 
     def channel_estimates(self, sample: Sample) -> list[float]:
         """The bound of each channel in nats; nan where no row is known."""
-        rows, classes = self._rows(sample)
+        rows, classes = self._classes(sample)
         if len(rows) == 0:
             return [math.nan] * len(self.n_classes)
         with torch.no_grad(), full_precision(rows.z.device):
@@ -122,11 +123,11 @@ class ClassifierBound:
 
     def accuracy(self, sample: Sample) -> float:
         """Share of known rows whose class the head names, mean over channels and unweighted; nan where none is."""
-        rows, classes = self._rows(sample)
+        rows, classes = self._classes(sample)
         if len(rows) == 0:
             return math.nan
         with torch.no_grad(), full_precision(rows.z.device):
-            predicted = torch.stack([logits.argmax(dim=1) for logits in self._logits(rows)], dim=1)
+            predicted = torch.stack([logits.argmax(dim=1) for logits in self.logits(rows)], dim=1)
         return float((predicted == classes).double().mean())
 
     def to(self, device: torch.device, dtype: torch.dtype | None = None) -> ClassifierBound:
@@ -148,13 +149,18 @@ class ClassifierBound:
         like = next(self.head.parameters())
         self._frequencies = [p.to(like) for p in state["frequencies"]]
 
-    def _rows(self, sample: Sample) -> tuple[Sample, Tensor]:
-        rows = known_rows(sample, module_dtype(self.head))
-        return rows, attribute_classes(rows.c, self.bin_edges)
+    def rows(self, sample: Sample) -> Sample:
+        """The known rows of a sample, in the head's floating type."""
+        return known_rows(sample, module_dtype(self.head))
 
-    def _logits(self, rows: Sample) -> list[Tensor]:
+    def logits(self, rows: Sample) -> list[Tensor]:
+        """What the head says of each row, per channel; conditional heads see the target too."""
         logits: list[Tensor] = self.head(with_target(rows, self.n_targets))
         return logits
+
+    def _classes(self, sample: Sample) -> tuple[Sample, Tensor]:
+        rows = self.rows(sample)
+        return rows, attribute_classes(rows.c, self.bin_edges)
 
     def _count(self, rows: Sample, classes: Tensor) -> list[Tensor]:
         """p(c | y) per channel."""
@@ -166,7 +172,7 @@ class ClassifierBound:
         ]
 
     def _bounds(self, rows: Sample, classes: Tensor) -> list[Tensor]:
-        logits = self._logits(rows)
+        logits = self.logits(rows)
         if self.n_targets is None:
             return [cross_entropy_bound(one, classes[:, k], rows.weight) for k, one in enumerate(logits)]
         y = target_classes(rows)

@@ -11,54 +11,18 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional
 
-from mibias_cli.errors import TrainingError
 from mibias_cli.estimators.critics import attribute_classes
 from mibias_cli.estimators.parameters import full_precision
 from mibias_cli.estimators.predictive import cross_entropy_bound, explained_share_nats
 from mibias_cli.estimators.protocol import EstimatorSpec, Sample
+from mibias_cli.estimators.random_features import draw_random_weights, random_features, standardisation
+from mibias_cli.estimators.ridge import ridge_solution
 from mibias_cli.estimators.rows import known_rows, no_penalty
 
-__all__ = ["ClosedForm", "from_spec", "ridge_solution"]
+__all__ = ["ClosedForm", "from_spec"]
 
-# A wider z is first projected at random to so many dimensions.
-_WIDEST = 512
-# Deviations below this share of the typical one count as that much: features of small deviation may hide c, but what
-# hardly ever moves in the queue must not dwarf all else when it moves in the next batch.
-_LEAST_DEVIATION = 0.05
 # Floor of a predicted class probability, as a share of the class's frequency.
 _LEAST_PROBABILITY = 0.02
-
-
-def ridge_solution(features: Tensor, targets: Tensor, weight: Tensor, ridge: float) -> Tensor:
-    """Weighted ridge regression of centred targets on centred features, solved by Cholesky in float64.
-
-    Args:
-        features: Centred features (n, f).
-        targets: Centred targets (n, t).
-        weight: Weights (n,) that sum to 1.
-        ridge: Strength as a share of the features' mean variance.
-
-    Returns:
-        Coefficients (f, t) in the features' floating type.
-
-    Raises:
-        TrainingError: The features are not finite.
-    """
-    weighted = (features * weight[:, None]).T
-    device = torch.device("cpu") if features.device.type == "mps" else features.device
-    gram = (weighted @ features).to(device, torch.float64)
-    right = (weighted @ targets).to(device, torch.float64)
-    variance = gram.diagonal().mean()
-    for attempt in range(6):
-        # The second term makes constant features solvable; what rounding left indefinite is tried again with more.
-        added = variance * ridge * 10**attempt + torch.finfo(torch.float64).tiny
-        factor, failed = torch.linalg.cholesky_ex(gram + added * torch.eye(len(gram), dtype=gram.dtype, device=device))
-        if not bool(failed):
-            return torch.cholesky_solve(right, factor).to(features.device, features.dtype)
-    raise TrainingError(
-        "closed_form: the regression on the queue cannot be solved, the representation holds values that are not "
-        "finite; lower training.learning_rate or debias.weight, or lengthen debias.warmup_epochs"
-    )
 
 
 class ClosedForm:
@@ -85,6 +49,7 @@ class ClosedForm:
         Rahimi and Recht, Weighted sums of random kitchen sinks (2008).
     """
 
+    unit: Literal["nats", "own"] = "nats"
     direction: Literal["lower", "upper", "none"] = "none"
 
     def __init__(
@@ -112,10 +77,11 @@ class ClosedForm:
             return
         with torch.no_grad(), full_precision(rows.z.device):
             z, weight = rows.z, self._weight(rows)
-            solution = {**_standardisation(z, weight), **self._draw(generator)}
+            solution = standardisation(z, weight)
+            solution |= draw_random_weights(self.n_features, self.n_random_features, generator, z)
             targets, statistics = self._targets(rows, weight)
             solution |= statistics
-            features = _features(z, solution)
+            features = random_features(z, solution)
             solution["features_mean"] = weight @ features
             centred = features.sub_(solution["features_mean"])
             solution["coefficients"] = ridge_solution(centred, targets - solution["c_mean"], weight, self.ridge)
@@ -165,21 +131,6 @@ class ClosedForm:
         """Restore what `state_dict` gave, onto the device and floating type that this estimator has now."""
         self._solution = {name: t.detach().clone().to(self._device, self._dtype) for name, t in state.items()}
 
-    def _draw(self, generator: Generator) -> dict[str, Tensor]:
-        """Random weights, drawn on the generator's device and moved; a projection first where z is wide."""
-
-        def normal(*shape: int) -> Tensor:
-            drawn = torch.randn(*shape, generator=generator, device=generator.device, dtype=self._dtype)
-            return drawn.to(self._device)
-
-        width = min(self.n_features, _WIDEST)
-        drawn: dict[str, Tensor] = {}
-        if self.n_features > _WIDEST:
-            drawn["projection"] = normal(self.n_features, width) / math.sqrt(self.n_features)
-        drawn["random_weights"] = normal(width, self.n_random_features) / math.sqrt(width)
-        drawn["random_offsets"] = normal(self.n_random_features)
-        return drawn
-
     def _targets(self, rows: Sample, weight: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Targets (n, t), not centred, with their weighted mean, scale and variance."""
         one = torch.ones((), dtype=self._dtype, device=rows.z.device)
@@ -205,7 +156,7 @@ class ClosedForm:
 
     def _predict(self, z: Tensor) -> Tensor:
         held = self._solution
-        return (_features(z, held) - held["features_mean"]) @ held["coefficients"] + held["c_mean"]
+        return (random_features(z, held) - held["features_mean"]) @ held["coefficients"] + held["c_mean"]
 
     def _channel_nats(self, rows: Sample) -> list[Tensor]:
         """Per channel the nats of the explained share, pooled over the channel's classes."""
@@ -221,24 +172,6 @@ class ClosedForm:
         if rows.weight is None:
             return torch.full((len(rows),), 1.0 / len(rows), dtype=self._dtype, device=rows.z.device)
         return rows.weight / rows.weight.sum()
-
-
-def _standardisation(z: Tensor, weight: Tensor) -> dict[str, Tensor]:
-    """Weighted mean of z and the factor that brings it to unit deviation."""
-    mean = weight @ z
-    variance = weight @ (z - mean) ** 2
-    typical = variance.mean()
-    factor = 1 / torch.maximum(variance.sqrt(), _LEAST_DEVIATION * typical.sqrt() + 1e-30)
-    # A unit that is dead in the queue is left out: no solution knows what it means once it wakes.
-    return {"z_mean": mean, "z_factor": torch.where(variance > 1e-10 * typical, factor, torch.zeros_like(factor))}
-
-
-def _features(z: Tensor, held: dict[str, Tensor]) -> Tensor:
-    """z standardised (and projected) beside its random ReLU features."""
-    x = (z - held["z_mean"]) * held["z_factor"]
-    if "projection" in held:
-        x = x @ held["projection"]
-    return torch.cat([x, torch.relu(x @ held["random_weights"] + held["random_offsets"])], dim=1)
 
 
 def from_spec(spec: EstimatorSpec) -> ClosedForm:

@@ -1,20 +1,51 @@
-"""The statistics network, and how a bias attribute enters a critic."""
+"""Critics T(z, c), concatenated and separable, and how a bias attribute enters one."""
 
 from __future__ import annotations
 
+import copy
+import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = ["StatisticsNetwork", "attribute_classes", "attribute_width", "encode_attribute"]
+__all__ = [
+    "AttributeEncoder",
+    "Critic",
+    "DualCritic",
+    "SeparableCritic",
+    "StatisticsNetwork",
+    "attribute_classes",
+    "attribute_width",
+    "encode_attribute",
+    "perceptron",
+]
 
 # TensorFlow's default slope, which the statistics networks of the paper's released code rely on.
 _SLOPE = 0.2
 
 
-class StatisticsNetwork(nn.Module):
+def perceptron(n_inputs: int, hidden: Sequence[int], n_outputs: int) -> nn.Sequential:
+    """An MLP with leaky ReLU; no hidden layer: a linear map."""
+    layers: list[nn.Module] = []
+    width = n_inputs
+    for next_width in hidden:
+        layers += [nn.Linear(width, next_width), nn.LeakyReLU(_SLOPE, inplace=True)]
+        width = next_width
+    return nn.Sequential(*layers, nn.Linear(width, n_outputs))
+
+
+class Critic(nn.Module):
+    """A critic that can score every z with every c."""
+
+    def matrix(self, z: Tensor, c_encoded: Tensor) -> Tensor:
+        """Scores (n, m) of every z (n, d) with every encoded attribute (m, c_width)."""
+        raise NotImplementedError
+
+
+class StatisticsNetwork(Critic):
     """The critic T(z, c): an MLP with leaky ReLU on z and the encoded attribute side by side.
 
     Args:
@@ -32,17 +63,79 @@ class StatisticsNetwork(nn.Module):
 
     def __init__(self, n_features: int, c_width: int, hidden: Sequence[int] = (64, 64, 64)) -> None:
         super().__init__()
-        layers: list[nn.Module] = []
-        width = n_features + c_width
-        for next_width in hidden:
-            layers += [nn.Linear(width, next_width), nn.LeakyReLU(_SLOPE, inplace=True)]
-            width = next_width
-        self.layers = nn.Sequential(*layers, nn.Linear(width, 1))
+        self.layers = perceptron(n_features + c_width, hidden, 1)
 
     def forward(self, z: Tensor, c_encoded: Tensor) -> Tensor:
         """Scores (n,) of pairs of z (n, d) and encoded attribute (n, c_width)."""
         scores: Tensor = self.layers(torch.cat([z, c_encoded], dim=1)).squeeze(1)
         return scores
+
+    def matrix(self, z: Tensor, c_encoded: Tensor) -> Tensor:
+        """Scores (n, m) of every z (n, d) with every encoded attribute (m, c_width).
+
+        The first layer is applied to each side once and added, so that a wide z costs n rows and not n × m.
+        """
+        first = self.layers[0]
+        assert isinstance(first, nn.Linear), "a perceptron begins with a linear layer"
+        of_z, of_c = first.weight.split([z.shape[1], c_encoded.shape[1]], dim=1)
+        sums = functional.linear(z, of_z)[:, None] + functional.linear(c_encoded, of_c, first.bias)[None]
+        scores: Tensor = self.layers[1:](sums.flatten(0, 1))
+        return scores.view(len(z), len(c_encoded))
+
+
+class SeparableCritic(Critic):
+    """The critic T(z, c) = ⟨f(z), g(c)⟩ / √width: all n² pairs of a batch for n passes of each side.
+
+    The choice where c has many distinct values (continuous, several channels), for which a concatenated critic pays one
+    pass per pair.
+
+    Args:
+        n_features: Width d of the representation.
+        c_width: Width of the encoded attribute.
+        hidden: Widths of the hidden layers of either side.
+        width: Width of the two embeddings.
+
+    References:
+        arXiv 1905.06922.
+
+    Example:
+        >>> SeparableCritic(4, 24, [8]).matrix(torch.zeros(5, 4), torch.zeros(3, 24)).shape
+        torch.Size([5, 3])
+    """
+
+    def __init__(self, n_features: int, c_width: int, hidden: Sequence[int] = (64, 64, 64), width: int = 32) -> None:
+        super().__init__()
+        self.of_z = perceptron(n_features, hidden, width)
+        self.of_c = perceptron(c_width, hidden, width)
+        self._scale = 1 / math.sqrt(width)
+
+    def forward(self, z: Tensor, c_encoded: Tensor) -> Tensor:
+        """Scores (n,) of pairs of z (n, d) and encoded attribute (n, c_width)."""
+        scores: Tensor = (self.of_z(z) * self.of_c(c_encoded)).sum(dim=1) * self._scale
+        return scores
+
+    def matrix(self, z: Tensor, c_encoded: Tensor) -> Tensor:
+        """Scores (n, m) of every z (n, d) with every encoded attribute (m, c_width)."""
+        scores: Tensor = self.of_z(z) @ self.of_c(c_encoded).T * self._scale
+        return scores
+
+
+class DualCritic(Critic):
+    """A critic T with a second one, u, for the bound of Fenchel and Legendre (`bounds.flo`).
+
+    Args:
+        critic: T, one of the above.
+        dual: u, called on joint pairs alone.
+    """
+
+    def __init__(self, critic: Critic, dual: nn.Module) -> None:
+        super().__init__()
+        self.critic = critic
+        self.dual = dual
+
+    def matrix(self, z: Tensor, c_encoded: Tensor) -> Tensor:
+        """Scores (n, m) of every z with every encoded attribute."""
+        return self.critic.matrix(z, c_encoded)
 
 
 def attribute_width(n_classes: tuple[int, ...] | None, n_channels: int) -> int:
@@ -93,3 +186,45 @@ def attribute_classes(c: Tensor, bin_edges: Sequence[Sequence[float]] | None) ->
         for k, edges in enumerate(bin_edges)
     ]
     return torch.stack(columns, dim=1)
+
+
+class AttributeEncoder:
+    """Encodes an attribute for a critic; continuous values by the mean and deviation of the first sample seen.
+
+    The standardisation never moves after that, so that what the critic learned keeps its meaning.
+
+    Args:
+        n_classes: Classes per channel; None: continuous.
+    """
+
+    def __init__(self, n_classes: tuple[int, ...] | None) -> None:
+        self.n_classes = n_classes
+        self._statistics: dict[str, Tensor] = {}
+
+    def see(self, c: Tensor, dtype: torch.dtype) -> None:
+        """Keep the mean and deviation of continuous values c (n, channels), the first time."""
+        if self.n_classes is not None or self._statistics:
+            return
+        values = c.to(dtype)
+        deviation = values.std(dim=0, unbiased=False)
+        scale = torch.where(deviation > 0, deviation, torch.ones_like(deviation))
+        self._statistics = {"mean": values.mean(dim=0), "scale": scale}
+
+    def __call__(self, c: Tensor, dtype: torch.dtype) -> Tensor:
+        """Encoded attribute (n, width) of values c (n, channels); continuous ones as they are before `see`."""
+        encoded = encode_attribute(c, self.n_classes, dtype)
+        if not self._statistics:
+            return encoded
+        return (encoded - self._statistics["mean"].to(dtype)) / self._statistics["scale"].to(dtype)
+
+    def to(self, device: torch.device, dtype: torch.dtype | None = None) -> None:
+        """Move the statistics."""
+        self._statistics = {k: v.to(device=device, dtype=dtype) for k, v in self._statistics.items()}
+
+    def state_dict(self) -> dict[str, Any]:
+        """A copy of the statistics."""
+        return copy.deepcopy(self._statistics)
+
+    def load_state_dict(self, state: dict[str, Any], like: Tensor) -> None:
+        """Restore what `state_dict` gave, onto the device and floating type of `like`."""
+        self._statistics = {k: v.detach().clone().to(like) for k, v in state.items()}

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import Literal
+from typing import Any, Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-__all__ = ["full_precision", "held_fixed", "make_optimizer", "module_dtype", "move"]
+__all__ = ["Learner", "full_precision", "held_fixed", "make_optimizer", "module_dtype", "move"]
 
 OptimizerName = Literal["adam", "sgd"]
 
@@ -68,3 +69,43 @@ def held_fixed(module: nn.Module) -> Iterator[None]:
 def full_precision(device: torch.device) -> AbstractContextManager[object]:
     """A scope without autocast: scores are exponentiated, which half precision does not bear."""
     return torch.autocast(device_type=device.type, enabled=False)
+
+
+class Learner:
+    """A critic with the optimizer that moves it: what estimators that learn by steps are composed of.
+
+    Args:
+        module: The critic.
+        learning_rate, optimizer, beta1: See `make_optimizer`.
+    """
+
+    def __init__(self, module: nn.Module, *, learning_rate: float, optimizer: OptimizerName, beta1: float) -> None:
+        self.module = module
+        self.learning_rate = learning_rate
+        self.optimizer_name: OptimizerName = optimizer
+        self.optimizer = make_optimizer(optimizer, module, learning_rate, beta1)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Floating type of the parameters."""
+        return module_dtype(self.module)
+
+    def descend(self, loss: Tensor) -> None:
+        """One optimizer step down a loss."""
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimizer.step()
+
+    def to(self, device: torch.device, dtype: torch.dtype | None = None) -> None:
+        """Move module and optimizer state."""
+        self.optimizer = move(self.module, self.optimizer, self.optimizer_name, self.learning_rate, device, dtype)
+
+    def state_dict(self) -> dict[str, Any]:
+        """A copy of module and optimizer state."""
+        return copy.deepcopy({"module": self.module.state_dict(), "optimizer": self.optimizer.state_dict()})
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what `state_dict` gave."""
+        state = copy.deepcopy(state)
+        self.module.load_state_dict(state["module"])
+        self.optimizer.load_state_dict(state["optimizer"])

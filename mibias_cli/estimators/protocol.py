@@ -45,10 +45,12 @@ class Sample:
 
 
 class Estimator(Protocol):
-    """An MI estimator. Values are in nats; estimators know nothing of ranks, queues or schedules."""
+    """An estimator of dependence, in nats where `unit` says so; it knows nothing of ranks, queues or schedules."""
 
     direction: Literal["lower", "upper", "none"]
     """What the value bounds at the optimum of its critic."""
+    unit: Literal["nats", "own"]
+    """nats, or a scale of its own (kernels and correlations), on which 0 is independence."""
 
     def fit(self, sample: Sample, generator: Generator) -> None:
         """Improve the critic on detached features: some optimizer steps, a closed-form solve, or nothing."""
@@ -59,7 +61,7 @@ class Estimator(Protocol):
         ...
 
     def estimate(self, sample: Sample, generator: Generator) -> float:
-        """The current estimate of I(z; c) in nats on this sample (the largest over channels); never clamped."""
+        """The current estimate on this sample (the largest over channels), in `unit`; never clamped."""
         ...
 
     def to(self, device: torch.device, dtype: torch.dtype | None = None) -> Any:
@@ -91,6 +93,9 @@ class EstimatorSpec:
         n_random_features, ridge: Of the closed-form critic.
         make_heads: Makes fresh bias-attribute heads for inputs (n, width) → one logit tensor (n, K) per channel, given
             the width.
+        architecture: Critics that score pairs: concatenated (z beside c in one MLP) or separable (an inner product).
+        tau: SMILE's clipping.
+        entropy_weight: Of the entropy term of gradient reversal, relative to its cross-entropy.
         given_target: Whether I(z; c | y) is estimated in place of I(z; c): critics and heads then see y beside z.
         n_targets: Number of target classes, which `given_target` needs.
     """
@@ -108,6 +113,9 @@ class EstimatorSpec:
     n_random_features: int
     ridge: float
     make_heads: Callable[[int], nn.Module]
+    architecture: Literal["concatenated", "separable"] = "concatenated"
+    tau: float = 5.0
+    entropy_weight: float = 0.1
     given_target: bool = False
     n_targets: int | None = None
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
+
 import torch
 from torch import Generator, Tensor
 from torch.nn import functional
@@ -9,7 +12,18 @@ from torch.nn import functional
 from mibias_cli.errors import TrainingError
 from mibias_cli.estimators.protocol import Sample
 
-__all__ = ["known_rows", "minibatch_rows", "no_penalty", "permutation", "target_classes", "with_target"]
+__all__ = [
+    "comparable_rows",
+    "group_means",
+    "known_rows",
+    "minibatch_rows",
+    "minibatches",
+    "no_penalty",
+    "permutation",
+    "permutation_within",
+    "target_classes",
+    "with_target",
+]
 
 
 def known_rows(sample: Sample, dtype: torch.dtype) -> Sample:
@@ -38,6 +52,55 @@ def minibatch_rows(n: int, batch_size: int | None, steps: int, generator: Genera
     return torch.cat(passes)[:needed]
 
 
+def minibatches(sample: Sample, batch_size: int | None, steps: int, generator: Generator) -> Iterator[Sample]:
+    """`steps` minibatches of a sample, none of whose rows comes back before all were seen; z is detached."""
+    sample = replace(sample, z=sample.z.detach())
+    drawn = minibatch_rows(len(sample), batch_size, steps, generator, sample.z.device)
+    if not len(drawn):
+        yield from [sample] * steps
+        return
+    for rows in drawn.split(len(drawn) // steps):
+        yield sample.take(rows)
+
+
+def comparable_rows(sample: Sample, dtype: torch.dtype, n_targets: int | None, least: int = 2) -> Sample:
+    """The known rows of positive weight, and with `n_targets` of those the ones whose target class has `least` of them.
+
+    A row that no other row of its class can be compared with tells nothing of I(z; c | y).
+    """
+    rows = known_rows(sample, dtype)
+    if rows.weight is not None and not bool((rows.weight > 0).all()):
+        rows = rows.take(rows.weight > 0)
+    if n_targets is not None and len(rows):
+        y = target_classes(rows)
+        enough = (functional.one_hot(y, n_targets).sum(dim=0) >= least)[y]
+        rows = rows if bool(enough.all()) else rows.take(enough)
+    return rows
+
+
+def permutation_within(group: Tensor, generator: Generator) -> Tensor:
+    """A random order of rows that exchanges those of the same group (n,) alone, each with another where there is one.
+
+    Example:
+        >>> group = torch.tensor([0, 1, 0, 1, 2])
+        >>> order = permutation_within(group, torch.Generator().manual_seed(0))
+        >>> bool((group[order] == group).all()), (order == torch.arange(5)).tolist()
+        (True, [False, False, False, False, True])
+    """
+    drawn = permutation(len(group), generator, group.device)
+    # the rows in random order, group by group: each takes the place of the one before it, the first of the last
+    circle = drawn[torch.argsort(group[drawn], stable=True)]
+    starts = torch.ones(len(circle), dtype=torch.bool, device=group.device)
+    starts[1:] = group[circle][1:] != group[circle][:-1]
+    position = torch.arange(len(circle), device=group.device)
+    start_of = torch.cummax(torch.where(starts, position, 0), dim=0).values
+    is_last = torch.roll(starts, -1)
+    taken = torch.where(is_last, start_of, torch.roll(position, -1))
+    order = torch.empty_like(circle)
+    order[circle] = circle[taken]
+    return order
+
+
 def no_penalty(z: Tensor) -> Tensor:
     """A zero that hangs on z, so that a batch without known attributes still has a backward pass."""
     return 0.0 * z.sum()
@@ -64,3 +127,13 @@ def with_target(sample: Sample, n_targets: int | None) -> Tensor:
         return sample.z
     one_hot = functional.one_hot(target_classes(sample), n_targets).to(sample.z.dtype)
     return torch.cat([sample.z, one_hot], dim=1)
+
+
+def group_means(values: Tensor, weight: Tensor | None, group: Tensor | None, n_groups: int = 1) -> Tensor:
+    """Each row's weighted mean (n, t) of values (n, t) over its group."""
+    group = torch.zeros(len(values), dtype=torch.int64, device=values.device) if group is None else group
+    given = functional.one_hot(group, n_groups).to(values.dtype)
+    weighted = given if weight is None else given * weight[:, None]
+    total = weighted.sum(dim=0)
+    means = (weighted.T @ values) / torch.where(total > 0, total, 1.0)[:, None]
+    return means[group]
