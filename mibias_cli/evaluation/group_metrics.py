@@ -8,6 +8,7 @@ import numpy as np
 
 from mibias_cli.evaluation.audit_types import AuditedAttribute, GroupRow, TaskFindings
 from mibias_cli.evaluation.calibration import auroc, calibration_error
+from mibias_cli.evaluation.confusion import confusions
 from mibias_cli.evaluation.information import counts_table
 from mibias_cli.evaluation.resampling import Resamples, bootstrap_interval, wilson_interval
 from mibias_cli.evaluation.task_rule import Predictions
@@ -131,4 +132,6 @@ def task_findings(
         adjusted_accuracies=known,
         auroc=auroc(probabilities, y),
         calibration_error=calibration_error(probabilities, y),
+        class_names=tuple(class_names),
+        confusions=tuple(row for a in attributes for row in confusions(predicted, y, a, class_names=class_names)),
     )

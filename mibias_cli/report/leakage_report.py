@@ -168,4 +168,6 @@ def _task(found: TaskFindings) -> dict[str, Any]:
         "auroc": found.auroc,
         "calibration_error": found.calibration_error,
         "groups": [asdict(row) for row in found.groups],
+        "class_names": found.class_names,
+        "confusions": [asdict(row) for row in found.confusions],
     }
