@@ -20,6 +20,7 @@ from mibias_cli.recipe.schema import (
     TableData,
     TrainingSection,
 )
+from mibias_cli.recipe.tables import ESTIMATORS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -52,12 +53,6 @@ DATA_SOURCES: Mapping[str, str] = {
     "manifest": "mibias_cli.data.manifest:load_manifest",
     "mnist": "mibias_cli.data.mnist:load_mnist",
     "table": "mibias_cli.data.table:load_table",
-}
-
-ESTIMATORS: Mapping[str, str] = {
-    "classifier": "mibias_cli.estimators.classifier:from_spec",
-    "closed_form": "mibias_cli.estimators.closed_form:from_spec",
-    "mine": "mibias_cli.estimators.mine:from_spec",
 }
 
 MONITOR_HIDDEN = (64,)
@@ -273,6 +268,9 @@ def _estimator_spec(recipe: Recipe, attribute: Attribute, z_width: int) -> Estim
         moving_average=section.critic.moving_average,
         n_random_features=section.critic.n_random_features,
         ridge=section.critic.ridge,
+        architecture=section.critic.architecture,
+        tau=section.critic.tau,
+        entropy_weight=section.critic.entropy_weight,
         make_heads=partial(AttributeHead, n_classes=attribute.n_classes, hidden=tuple(section.critic.hidden)),
     )
 

@@ -40,7 +40,9 @@ def exported(path: Path) -> list[str] | None:
 def defined(path: Path) -> set[str]:
     """Names that a module's top level binds: definitions, assignments and imports."""
     names: set[str] = set()
-    for node in tree(path).body:
+    top = list(tree(path).body)
+    top += [inner for node in top if isinstance(node, ast.If) for inner in [*node.body, *node.orelse]]
+    for node in top:
         if isinstance(node, ast.FunctionDef | ast.ClassDef):
             names.add(node.name)
         elif isinstance(node, ast.Import | ast.ImportFrom):

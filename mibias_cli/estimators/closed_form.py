@@ -13,14 +13,16 @@ from torch.nn import functional
 
 from mibias_cli.estimators.critics import attribute_classes
 from mibias_cli.estimators.parameters import full_precision
-from mibias_cli.estimators.predictive import cross_entropy_bound, explained_share_nats
+from mibias_cli.estimators.predictive import cross_entropy_bound, cross_entropy_gain, explained_share_nats
 from mibias_cli.estimators.protocol import EstimatorSpec, Sample
 from mibias_cli.estimators.random_features import draw_random_weights, random_features, standardisation
 from mibias_cli.estimators.ridge import ridge_solution
-from mibias_cli.estimators.rows import known_rows, no_penalty
+from mibias_cli.estimators.rows import known_rows, no_penalty, target_classes
 
 __all__ = ["ClosedForm", "from_spec"]
 
+# A regression of its own takes so many rows of a target class.
+_LEAST_ROWS = 8
 # Floor of a predicted class probability, as a share of the class's frequency.
 _LEAST_PROBABILITY = 0.02
 
@@ -38,12 +40,17 @@ class ClosedForm:
     `direction` is none: −½ log(1 − R²) bounds I(z; c) from below only where c is Gaussian. For classes `estimate` is
     nevertheless a lower bound up to sampling error: the regression's predictions, made probabilities, in H(c) − CE.
 
+    With `n_targets` there is one regression per target class, with an intercept of its own, and R² is the share of the
+    variance of c within target classes; a class of fewer than eight rows in the queue is left out. A fit then costs one
+    solve per class.
+
     Args:
         n_features: Width d of z; beyond 512 dimensions z is projected at random to 512.
         n_classes: Classes (or bins) per channel; None: regress on the values themselves.
         bin_edges: Continuous attributes seen through bins: inner edges per channel.
         n_random_features: Number of random ReLU features.
         ridge: Ridge strength as a share of the features' mean variance.
+        n_targets: Target classes to condition on; None: the marginal dependence.
 
     References:
         Rahimi and Recht, Weighted sums of random kitchen sinks (2008).
@@ -60,12 +67,14 @@ class ClosedForm:
         bin_edges: Sequence[Sequence[float]] | None = None,
         n_random_features: int = 512,
         ridge: float = 1e-2,
+        n_targets: int | None = None,
     ) -> None:
         self.n_features = n_features
         self.n_classes = None if n_classes is None else tuple(n_classes)
         self.bin_edges = bin_edges
         self.n_random_features = n_random_features
         self.ridge = ridge
+        self.n_targets = n_targets
         self._device = torch.device("cpu")
         self._dtype = torch.float32
         self._solution: dict[str, Tensor] = {}
@@ -80,17 +89,13 @@ class ClosedForm:
             solution = standardisation(z, weight)
             solution |= draw_random_weights(self.n_features, self.n_random_features, generator, z)
             targets, statistics = self._targets(rows, weight)
-            solution |= statistics
-            features = random_features(z, solution)
-            solution["features_mean"] = weight @ features
-            centred = features.sub_(solution["features_mean"])
-            solution["coefficients"] = ridge_solution(centred, targets - solution["c_mean"], weight, self.ridge)
+            solution |= statistics | self._solve(random_features(z, solution), targets, weight, self._group(rows))
         self._solution = solution
 
     def penalty(self, sample: Sample, generator: Generator) -> Tensor:
         """Sum over channels of −½ log(1 − R²) in nats under the held solution, differentiable in sample.z."""
-        rows = known_rows(sample, self._dtype)
-        if len(rows) < 2 or not self._solution:
+        rows = self._solved_rows(sample)
+        if len(rows) < 2:
             return no_penalty(sample.z)
         with full_precision(rows.z.device):
             return torch.stack(self._channel_nats(rows)).sum()
@@ -101,20 +106,13 @@ class ClosedForm:
 
     def channel_estimates(self, sample: Sample) -> list[float]:
         """Per channel H(c) − cross-entropy of the regression (classes) or −½ log(1 − R²) (values), in nats."""
-        rows = known_rows(sample, self._dtype)
-        if len(rows) < 2 or not self._solution:
+        rows = self._solved_rows(sample)
+        if len(rows) < 2:
             return [math.nan] * (sample.c.shape[1] if self.n_classes is None else len(self.n_classes))
         with torch.no_grad(), full_precision(rows.z.device):
             if self.n_classes is None:
                 return [float(nats) for nats in self._channel_nats(rows)]
-            classes = attribute_classes(rows.c, self.bin_edges)
-            predicted = self._predict(rows.z).split(self.n_classes, dim=1)
-            frequencies = self._solution["c_mean"].split(self.n_classes)
-            bounds: list[float] = []
-            for k, (p, frequency) in enumerate(zip(predicted, frequencies, strict=True)):
-                logits = torch.maximum(p, _LEAST_PROBABILITY * frequency + 1e-6).log()
-                bounds.append(float(cross_entropy_bound(logits, classes[:, k], rows.weight)))
-            return bounds
+            return [float(bound) for bound in self._class_bounds(rows, self.n_classes)]
 
     def to(self, device: torch.device, dtype: torch.dtype | None = None) -> ClosedForm:
         """Move the solution; returns itself."""
@@ -141,10 +139,45 @@ class ClosedForm:
             statistics = {"c_shift": mean, "c_scale": torch.where(deviation > 0, deviation, one)}
         else:
             statistics = {"c_shift": 0 * one, "c_scale": one}
-        targets = self._scaled(rows.c, statistics)
-        statistics["c_mean"] = weight @ targets
-        statistics["c_variance"] = weight @ (targets - statistics["c_mean"]) ** 2
-        return targets, statistics
+        return self._scaled(rows.c, statistics), statistics
+
+    def _group(self, rows: Sample) -> Tensor:
+        """What each row is solved with: its target class, or the one group of all."""
+        if self.n_targets is None:
+            return torch.zeros(len(rows), dtype=torch.int64, device=rows.z.device)
+        return target_classes(rows)
+
+    def _solve(self, features: Tensor, targets: Tensor, weight: Tensor, group: Tensor) -> dict[str, Tensor]:
+        """One regression per group: means and coefficients, stacked over groups, and which groups have one."""
+        n_groups, least = (1, 2) if self.n_targets is None else (self.n_targets, _LEAST_ROWS)
+        solved = functional.one_hot(group, n_groups).sum(dim=0) >= least
+        features_mean = features.new_zeros(n_groups, features.shape[1])
+        c_mean = (weight @ targets).repeat(n_groups, 1)
+        coefficients = features.new_zeros(n_groups, features.shape[1], targets.shape[1])
+        variance = torch.zeros_like(targets[0])
+        for k in solved.nonzero().flatten().tolist():
+            rows = (group == k).nonzero().flatten()
+            share = weight[rows].sum()
+            w = weight[rows] / torch.where(share > 0, share, 1.0)
+            x, t = features[rows], targets[rows]
+            features_mean[k], c_mean[k] = w @ x, w @ t
+            coefficients[k] = ridge_solution(x - features_mean[k], t - c_mean[k], w, self.ridge)
+            variance += share * (w @ (t - c_mean[k]) ** 2)
+        return {
+            "features_mean": features_mean,
+            "c_mean": c_mean,
+            "coefficients": coefficients,
+            "c_variance": variance,
+            "solved": solved.to(features.dtype),
+        }
+
+    def _solved_rows(self, sample: Sample) -> Sample:
+        """The known rows of groups that have a regression; none before the first fit."""
+        rows = known_rows(sample, self._dtype)
+        if not self._solution:
+            return rows.take(torch.arange(0, device=rows.z.device))
+        solved = self._solution["solved"] > 0
+        return rows if bool(solved.all()) else rows.take(solved[self._group(rows)])
 
     def _scaled(self, c: Tensor, statistics: dict[str, Tensor]) -> Tensor:
         """One-hot classes, or standardised values, as the regression sees them."""
@@ -154,19 +187,45 @@ class ClosedForm:
         columns = [functional.one_hot(classes[:, k], n) for k, n in enumerate(self.n_classes)]
         return torch.cat(columns, dim=1).to(self._dtype)
 
-    def _predict(self, z: Tensor) -> Tensor:
-        held = self._solution
-        return (random_features(z, held) - held["features_mean"]) @ held["coefficients"] + held["c_mean"]
+    def _predict(self, rows: Sample) -> Tensor:
+        """What the held solution says of each row's targets (n, t)."""
+        held, group = self._solution, self._group(rows)
+        features = random_features(rows.z, held)
+        if self.n_targets is None:
+            return (features - held["features_mean"][0]) @ held["coefficients"][0] + held["c_mean"][0]
+        parts, order = [], []
+        for k in group.unique().tolist():
+            chosen = (group == k).nonzero().flatten()
+            centred = features[chosen] - held["features_mean"][k]
+            parts.append(centred @ held["coefficients"][k] + held["c_mean"][k])
+            order.append(chosen)
+        return torch.cat(parts)[torch.argsort(torch.cat(order))]
 
     def _channel_nats(self, rows: Sample) -> list[Tensor]:
-        """Per channel the nats of the explained share, pooled over the channel's classes."""
+        """Per channel the nats of the explained share, pooled over the channel's classes (and over target classes)."""
         weight, held = self._weight(rows), self._solution
         targets = self._scaled(rows.c, held)
-        residual = weight @ (targets - self._predict(rows.z)) ** 2
-        total = weight @ (targets - weight @ targets) ** 2
+        residual = weight @ (targets - self._predict(rows)) ** 2
+        # a batch holds too few rows of a target class for means of its own
+        mean = weight @ targets if self.n_targets is None else held["c_mean"][self._group(rows)]
+        total = weight @ (targets - mean) ** 2
         widths = self.n_classes if self.n_classes is not None else (1,) * targets.shape[1]
         parts = zip(residual.split(widths), total.split(widths), held["c_variance"].split(widths), strict=True)
         return [explained_share_nats(r.sum(), t.sum(), v.sum()) for r, t, v in parts]
+
+    def _class_bounds(self, rows: Sample, n_classes: tuple[int, ...]) -> list[Tensor]:
+        """Per channel H(c) − CE, or its gain over the frequencies of c given the target."""
+        group, classes = self._group(rows), attribute_classes(rows.c, self.bin_edges)
+        predicted = self._predict(rows).split(n_classes, dim=1)
+        frequencies = (self._solution["c_mean"] + 1e-6).split(n_classes, dim=1)
+        found: list[Tensor] = []
+        for k, (p, frequency) in enumerate(zip(predicted, frequencies, strict=True)):
+            logits = torch.maximum(p, _LEAST_PROBABILITY * frequency[group]).log()
+            if self.n_targets is None:
+                found.append(cross_entropy_bound(logits, classes[:, k], rows.weight))
+            else:
+                found.append(cross_entropy_gain(logits, classes[:, k], group, frequency, rows.weight))
+        return found
 
     def _weight(self, rows: Sample) -> Tensor:
         if rows.weight is None:
@@ -182,4 +241,5 @@ def from_spec(spec: EstimatorSpec) -> ClosedForm:
         bin_edges=spec.bin_edges,
         n_random_features=spec.n_random_features,
         ridge=spec.ridge,
+        n_targets=spec.targets_seen,
     )

@@ -12,7 +12,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator
 
+from mibias_cli.recipe.critic_section import CriticSection
 from mibias_cli.recipe.gate_section import GateSection, gate_may_be_text
+from mibias_cli.recipe.tables import EstimatorName
 from mibias_cli.recipe.values import (
     Flag,
     FormatName,
@@ -246,31 +248,12 @@ class OriginalSection(Section):
 # --- debiasing ------------------------------------------------------------------------------------------------------
 
 
-class CriticSection(Section):
-    """The network that estimates MI: a statistics network (mine) or attribute heads (classifier)."""
-
-    hidden: list[Positive] = Field(default_factory=lambda: [128, 128, 128], description="Widths of the hidden layers.")
-    learning_rate: Rate = Field(2e-3, description="Learning rate of the critic.")
-    optimizer: Literal["adam", "sgd"] = Field("adam", description="Optimizer of the critic.")
-    beta1: Annotated[float, Field(ge=0, lt=1), Number] = Field(
-        0.9, description="Decay of adam's mean gradient; 0.5 follows moving features faster."
-    )
-    steps: Positive = Field(15, description="K: critic steps per training step.")
-    batch_size: Positive | None = Field(
-        None, description="Queue schedule: samples per critic step; null: training.batch_size."
-    )
-    moving_average: Annotated[float, Field(gt=0, lt=1), Number] | None = Field(
-        0.99, description="mine: decay of the moving average that corrects the gradient's denominator; null: plain DV."
-    )
-    n_random_features: Positive = Field(512, description="closed_form: number of random ReLU features.")
-    ridge: Rate = Field(1e-2, description="closed_form: ridge strength, as a share of the features' mean variance.")
-
-
 class DebiasSection(Section):
     """The MI estimator, its schedule, and how its gradient meets the task's."""
 
-    estimator: Literal["classifier", "mine", "closed_form", "none"] = Field(
-        "classifier", description="classifier: H(c) − cross-entropy; mine: Donsker–Varadhan; closed_form; none: plain."
+    estimator: EstimatorName = Field(
+        "classifier",
+        description="How dependence is measured and penalised, see docs/estimators.md; none: plain training.",
     )
     attributes: list[str] | None = Field(None, description="Attributes to debias; null: all.")
     weight: NonNegative = Field(1.0, description="λ: weight of the MI penalty, per nat.")

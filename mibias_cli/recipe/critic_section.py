@@ -1,0 +1,43 @@
+"""The recipe's `debias.critic`: what an estimator's critic is made of and how it learns."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from mibias_cli.recipe.values import NonNegative, Number, Positive, Rate, Section
+
+__all__ = ["CriticSection"]
+
+
+class CriticSection(Section):
+    """The network that estimates MI: a critic of pairs (z, c), or attribute heads; and what is solved in its stead."""
+
+    hidden: list[Positive] = Field(default_factory=lambda: [128, 128, 128], description="Widths of the hidden layers.")
+    learning_rate: Rate = Field(2e-3, description="Learning rate of the critic.")
+    optimizer: Literal["adam", "sgd"] = Field("adam", description="Optimizer of the critic.")
+    beta1: Annotated[float, Field(ge=0, lt=1), Number] = Field(
+        0.9, description="Decay of adam's mean gradient; 0.5 follows moving features faster."
+    )
+    steps: Positive = Field(15, description="K: critic steps per training step.")
+    batch_size: Positive | None = Field(
+        None, description="Queue schedule: samples per critic step; null: training.batch_size."
+    )
+    moving_average: Annotated[float, Field(gt=0, lt=1), Number] | None = Field(
+        0.99, description="mine: decay of the moving average that corrects the gradient's denominator; null: plain DV."
+    )
+    architecture: Literal["concatenated", "separable"] = Field(
+        "concatenated",
+        description="Neural bounds: one MLP of z beside c, or an inner product of two.",
+    )
+    tau: Rate = Field(5.0, description="smile: where exp(T) is clipped, e^±tau.")
+    entropy_weight: NonNegative = Field(
+        0.1, description="lntl: weight of the entropy term; the reversed gradient has 1."
+    )
+    n_random_features: Positive = Field(
+        512, description="closed_form: number of random ReLU features (hgr_basis: at most 128 of them)."
+    )
+    ridge: Rate = Field(
+        1e-2, description="closed_form, hgr_basis: ridge strength, a share of the features' mean variance."
+    )

@@ -1,0 +1,42 @@
+"""The table of estimators: what `debias.estimator` may say, and which `module:object` that stands for.
+
+It lies with the recipe, so that its names are at once the values that a recipe may hold; `build` resolves it. A row
+here and the function that it names are all that a new estimator takes. Nothing is imported before it is asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Literal
+
+__all__ = ["ESTIMATORS", "EstimatorName"]
+
+ESTIMATORS: Mapping[str, str] = {
+    # bias-attribute heads
+    "classifier": "mibias_cli.estimators.classifier:from_spec",
+    "lntl": "mibias_cli.estimators.reversal:lntl",
+    "vclub": "mibias_cli.estimators.club:from_spec",
+    # neural bounds on one critic
+    "mine": "mibias_cli.estimators.mine:from_spec",
+    "dv": "mibias_cli.estimators.neural:dv",
+    "nwj": "mibias_cli.estimators.neural:nwj",
+    "js": "mibias_cli.estimators.neural:js",
+    "infonce": "mibias_cli.estimators.neural:infonce",
+    "smile": "mibias_cli.estimators.neural:smile",
+    "flo": "mibias_cli.estimators.neural:flo",
+    "cross_sample": "mibias_cli.estimators.cross_sample:from_spec",
+    # nothing that learns by steps
+    "closed_form": "mibias_cli.estimators.closed_form:from_spec",
+    "hsic": "mibias_cli.estimators.kernel:hsic",
+    "cka": "mibias_cli.estimators.kernel:cka",
+    "dcor": "mibias_cli.estimators.kernel:dcor",
+    "mmd": "mibias_cli.estimators.kernel:mmd",
+    # maximal correlation, by two networks and by the singular values of a small basis
+    "hgr": "mibias_cli.estimators.hgr:neural",
+    "hgr_basis": "mibias_cli.estimators.hgr:basis",
+}
+
+if TYPE_CHECKING:
+    EstimatorName = str
+else:
+    EstimatorName = Literal[(*ESTIMATORS, "none")]
