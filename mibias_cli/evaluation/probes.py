@@ -13,13 +13,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import logsumexp
-from sklearn.decomposition import PCA
 
 from mibias_cli.errors import EvaluationError, did_you_mean
 from mibias_cli.evaluation.boosting import GradientBoosting
 from mibias_cli.evaluation.learners import Learner, Logistic, Mlp, NearestNeighbours
 from mibias_cli.evaluation.partition import Fold
 from mibias_cli.evaluation.quadratic import Quadratic
+from mibias_cli.evaluation.scaling import Scaling, fit_scaling
 
 __all__ = ["PROBES", "Calibration", "FittedProbe", "calibrate", "fit_probe", "get_probe"]
 
@@ -48,36 +48,6 @@ def get_probe(name: str) -> type[Learner]:
             f"probe '{name}': unknown{did_you_mean(name, PROBES)}; evaluation.probes takes {', '.join(PROBES)}"
         )
     return PROBES[name]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Scaling:
-    """Standardises features and, where they are wide, reduces them to principal components; knows no labels."""
-
-    mean: np.ndarray
-    scale: np.ndarray
-    components: np.ndarray | None
-    component_scale: np.ndarray | None
-
-    def __call__(self, x: np.ndarray, extra: np.ndarray) -> np.ndarray:
-        z = (x - self.mean) / self.scale
-        if self.components is not None:
-            z = (z @ self.components) / self.component_scale
-        return np.concatenate([z, extra], axis=1)
-
-
-def _fit_scaling(x: np.ndarray, max_columns: int, whitened: bool, seed: int) -> Scaling:
-    mean, spread = x.mean(axis=0), x.std(axis=0)
-    # a column whose spread is rounding noise counts as constant: blown up to unit variance it would be pure noise
-    scale = np.where(spread > 1e-6 * np.maximum(np.abs(mean), 1e-30), spread, np.inf)
-    if x.shape[1] <= max_columns:
-        return Scaling(mean=mean, scale=scale, components=None, component_scale=None)
-    n_components = min(max_columns, len(x) - 1)
-    pca = PCA(n_components, svd_solver="randomized", random_state=seed).fit((x - mean) / scale)
-    # components far below the first would be noise blown up to unit variance
-    spread = np.sqrt(np.maximum(pca.explained_variance_, 0))
-    component_scale = np.where(spread > 1e-6 * max(float(spread[0]), 1e-30), spread if whitened else spread[0], np.inf)
-    return Scaling(mean=mean, scale=scale, components=pca.components_.T, component_scale=component_scale)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -200,7 +170,7 @@ def fit_probe(
         EvaluationError: The family is unknown.
     """
     make = get_probe(family)
-    scaling = _fit_scaling(x, make.max_columns(len(x)), make.whitened, seed)
+    scaling = fit_scaling(x, max_columns=make.max_columns(len(x)), whitened=make.whitened, seed=seed)
     scaled = scaling(x, extra)
     usable = [(train, held) for train, held in folds if len(np.unique(c[train])) > 1 and len(held)]
     if not usable:  # a single class to learn from: nothing beyond the baseline can be said

@@ -1,0 +1,49 @@
+"""Features brought to one scale, and wide ones to their principal components, before a probe learns from them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from sklearn.decomposition import PCA
+
+__all__ = ["Scaling", "fit_scaling"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scaling:
+    """Standardises features and, where they are wide, reduces them to principal components; knows no labels."""
+
+    mean: np.ndarray
+    scale: np.ndarray
+    components: np.ndarray | None
+    component_scale: np.ndarray | None
+
+    def __call__(self, x: np.ndarray, extra: np.ndarray) -> np.ndarray:
+        """Scaled features (n, d') with the given facts (n, e) behind them."""
+        z = (x - self.mean) / self.scale
+        if self.components is not None:
+            z = (z @ self.components) / self.component_scale
+        return np.concatenate([z, extra], axis=1)
+
+
+def fit_scaling(x: np.ndarray, *, max_columns: int, whitened: bool, seed: int) -> Scaling:
+    """The scaling of the fitting part's features (n, d).
+
+    Args:
+        x: Features.
+        max_columns: More columns than this are reduced to so many principal components.
+        whitened: Whether components are brought to one variance.
+        seed: Of the randomised decomposition.
+    """
+    mean, spread = x.mean(axis=0), x.std(axis=0)
+    # a column whose spread is rounding noise counts as constant: blown up to unit variance it would be pure noise
+    scale = np.where(spread > 1e-6 * np.maximum(np.abs(mean), 1e-30), spread, np.inf)
+    if x.shape[1] <= max_columns:
+        return Scaling(mean=mean, scale=scale, components=None, component_scale=None)
+    n_components = min(max_columns, len(x) - 1)
+    pca = PCA(n_components, svd_solver="randomized", random_state=seed).fit((x - mean) / scale)
+    # components far below the first would be noise blown up to unit variance
+    spread = np.sqrt(np.maximum(pca.explained_variance_, 0))
+    component_scale = np.where(spread > 1e-6 * max(float(spread[0]), 1e-30), spread if whitened else spread[0], np.inf)
+    return Scaling(mean=mean, scale=scale, components=pca.components_.T, component_scale=component_scale)
