@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import base64
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from mibias_cli.report import numbers
-from mibias_cli.report.illustrations import Illustrations
-from mibias_cli.report.plots import group_cells, group_plot, leakage_plot
+from mibias_cli.report import numbers, tables, task_tables
+from mibias_cli.report.confusion_plot import confusion_plot
+from mibias_cli.report.curves import curves_plot
+from mibias_cli.report.illustrations import ExampleCell, Illustrations
+from mibias_cli.report.layer_plot import layer_plot
+from mibias_cli.report.plots import change_plot, group_cells, group_plot, leakage_plot
 
-__all__ = ["render_html"]
+__all__ = ["MAX_BYTES", "page_environment", "render_html"]
+
+MAX_BYTES = 1_000_000
+"""A page that people open on phones and attach to mails: example images are left out before it grows larger."""
+
+
+def page_environment() -> Environment:
+    """Jinja as our pages need it: everything is escaped but what is marked as markup."""
+    return Environment(
+        loader=PackageLoader("mibias_cli.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True,
+    )  # fmt: skip
 
 
 def render_html(report: Mapping[str, Any], illustrations: Illustrations | None = None) -> str:
@@ -24,64 +39,78 @@ def render_html(report: Mapping[str, Any], illustrations: Illustrations | None =
         report: In the form of leakage.json.
         illustrations: What is shown beside its figures.
     """
-    environment = Environment(
-        loader=PackageLoader("mibias_cli.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True,
-    )  # fmt: skip
-    environment.filters |= {
-        "bits": numbers.format_bits,
-        "interval": numbers.format_interval,
-        "percent": numbers.format_percent,
-        "plain": numbers.format_plain,
-    }
-    environment.globals |= {"percent_interval": numbers.format_percent_interval, "points": numbers.format_points}
+    shown = illustrations or Illustrations()
+    environment = page_environment()
+    environment.filters["percent"] = numbers.format_percent
     page = environment.get_template("leakage.html.j2")
-    return page.render(
-        r=report,
-        backbone=report["provenance"].get("backbone"),
-        created=report["provenance"].get("created"),
-        has_before=report["task"]["before"] is not None,
-        confidence=f"{100 * report['settings']['confidence']:g} %",
-        plots={
-            key: Markup(leakage_plot(report, key, plot_id=key.replace("_", "-")))
-            for key in ("leakage_bits", "conditional_leakage_bits")
-        },
-        rows=list(_channel_rows(report)),
-        groups=list(_groups(report)),
-        others=list(_other_rows(report)),
-    )
+    parts = {
+        "r": report,
+        "backbone": report["provenance"].get("backbone"),
+        "created": report["provenance"].get("created"),
+        "has_before": report["task"]["before"] is not None,
+        "has_null": any(found["after"].get("null") for found in report["attributes"].values()),
+        "has_random": any(found.get("random") for found in report["attributes"].values()),
+        "confidence": f"{100 * report['settings']['confidence']:g} %",
+        "gates": report.get("gates") or [],
+        "headline": tables.headline_table(report),
+        "task": task_tables.task_table(report),
+        "fidelity": tables.fidelity_table(report),
+        "leakage": [_plotted(report, key, title) for key, title in _LEAKAGE],
+        "leakage_tables": _whole(
+            [tables.control_table, tables.channel_table, tables.probe_table, tables.other_table], report
+        ),
+        "change": Markup(change_plot(report, plot_id="change")),
+        "layers": [p for p in _layer_plots(report) if p["plot"]],
+        "layer_table": tables.layer_table(report),
+        "groups": list(_groups(report)),
+        "fairness": task_tables.fairness_table(report),
+        "crossings": task_tables.crossing_tables(report),
+        "columns": tables.column_table(report),
+        "curves": Markup(curves_plot(shown.metrics, plot_id="curves")),
+    }
+    text = page.render(**parts, examples=list(_examples(shown.examples)), examples_left_out=False)
+    if len(text.encode()) > MAX_BYTES and shown.examples:
+        text = page.render(**parts, examples=[], examples_left_out=True)
+    return text
 
 
-def _channel_rows(report: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """One row per attribute and channel for the tables of channels and probes."""
-    for name, found in report["attributes"].items():
-        for channel, c in (found["channels"] or {"": found}).items():
-            yield {"name": f"{name}: {channel}" if channel else name, "found": c}
+_LEAKAGE = (("leakage_bits", "Leakage, I(z; c)"), ("conditional_leakage_bits", "Leakage given the target, I(z; c | y)"))
 
 
-def _other_rows(report: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    for name, found in report["attributes"].items():
-        for representation, other in found["others"].items():
-            yield {"name": f"{name} in {representation}", "found": other}
+def _plotted(report: Mapping[str, Any], key: str, title: str) -> dict[str, Any]:
+    plot = leakage_plot(report, key, plot_id=key.replace("_", "-"))
+    return {"key": key, "title": title, "plot": Markup(plot)}
+
+
+def _whole(makers: Sequence[Any], report: Mapping[str, Any]) -> list[tables.Table]:
+    return [table for table in (make(report) for make in makers) if table]
+
+
+def _layer_plots(report: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    for k, name in enumerate(report["attributes"]):
+        yield {"name": name, "plot": Markup(layer_plot(report, name, plot_id=f"layers-{k}"))}
 
 
 def _groups(report: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Per attribute: the plot of the headline channel's cells, and a table of every cell that is not empty."""
-    after = report["task"]["after"]["groups"]
-    before = {_cell(row): row for row in (report["task"]["before"] or {"groups": []})["groups"]}
+    """Per attribute: the plots of the headline channel's cells, and a table of every cell that is not empty."""
+    task = report["task"]["after"]
     for k, (name, found) in enumerate(report["attributes"].items()):
         channel = found["after"]["headline_channel"]
-        rows = [row for row in after if row["attribute"] == name and row["n"]]
-        n_counted = sum(row["counted"] for row in rows if row["channel"] == channel)
+        rows = [row for row in task["groups"] if row["attribute"] == name and row["n"]]
         yield {
             "name": name,
             "channel": channel if found["channels"] else "",
             "plot": Markup(group_plot(report, name, channel, plot_id=f"groups-{k}")),
+            "confusion": Markup(confusion_plot(task, name, channel, plot_id=f"confusion-{k}")),
             "n_shown": len(group_cells(report, name, channel)),
-            "n_counted": n_counted,
-            "rows": [{"after": row, "before": before.get(_cell(row))} for row in rows],
+            "n_counted": sum(row["counted"] for row in rows if row["channel"] == channel),
+            "n_cells": len(rows),
+            "table": task_tables.cell_table(report, name),
         }
 
 
-def _cell(row: Mapping[str, Any]) -> tuple[str, str, str, str]:
-    return row["attribute"], row["channel"], row["y"], row["c"]
+def _examples(cells: Sequence[ExampleCell]) -> Iterator[dict[str, Any]]:
+    for cell in cells:
+        kind = cell.media_type
+        urls = [f"data:{kind};base64,{base64.b64encode(image).decode('ascii')}" for image in cell.images]
+        yield {"attribute": cell.attribute, "y": cell.y, "c": cell.c, "side": cell.side, "urls": urls}

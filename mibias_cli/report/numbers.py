@@ -6,13 +6,16 @@ import math
 from collections.abc import Mapping
 
 __all__ = [
+    "ABSENT",
     "ceil_bits",
     "format_bits",
     "format_interval",
+    "format_p",
     "format_percent",
     "format_percent_interval",
     "format_plain",
     "format_points",
+    "format_share",
 ]
 
 ABSENT = "–"
@@ -70,3 +73,27 @@ def format_points(before: float | None, after: float | None) -> str:
     if before is None or after is None:
         return ABSENT
     return f"{100 * (after - before):+.1f}{SPACE}points".replace("-", MINUS)
+
+
+def format_share(value: float | None, *, signed: bool = False) -> str:
+    """Three decimals of a share, a ratio or a difference of such.
+
+    Example:
+        >>> format_share(0.12345), format_share(-0.1), format_share(0.1, signed=True)
+        ('0.123', '−0.100', '+0.100')
+    """
+    if value is None:
+        return ABSENT
+    return f"{value:+.3f}".replace("-", MINUS) if signed else _signed(f"{value:.3f}")
+
+
+def format_p(value: float | None) -> str:
+    """A p-value: three decimals, never 0.
+
+    Example:
+        >>> format_p(0.0304), format_p(0.0002)
+        ('0.030', '<\\xa00.001')
+    """
+    if value is None:
+        return ABSENT
+    return f"<{SPACE}0.001" if value < 0.001 else f"{value:.3f}"

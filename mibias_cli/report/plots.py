@@ -1,79 +1,134 @@
-"""Static SVG plots of a report. Colours are CSS variables of the page, so that one picture serves light and dark."""
+"""Plots of a report's figures: leakage bars with their null band, before → after arrows, accuracy by group."""
 
 from __future__ import annotations
 
-import io
-import re
-import warnings
-from collections.abc import Mapping, Sequence
-from html import escape
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-import matplotlib
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
-__all__ = ["group_cells", "group_plot", "leakage_plot"]
+from mibias_cli.report.svg import (
+    AFTER,
+    BEFORE,
+    INK,
+    MUTED,
+    label_rows,
+    new_figure,
+    to_svg,
+    whisker,
+)
 
-# stand-ins that become var(--…) in the SVG; drawn for nothing else
-COLOURS = {"#010203": "--ink", "#040506": "--muted", "#070809": "--before", "#0a0b0c": "--after", "#0d0e0f": "--rule"}
-INK, MUTED, BEFORE, AFTER, RULE = COLOURS
-WIDTH = 4.8  # inches at 72 dpi: about as wide as a phone, so that text stays readable there
-STYLE: dict[Any, Any] = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "mibias",
-    "text.parse_math": False,  # a `$` in a user's name is a `$`
-    "font.family": "sans-serif",
-    "font.size": 10.5,
-    "axes.edgecolor": RULE,
-    "axes.labelcolor": INK,
-    "text.color": INK,
-    "xtick.color": MUTED,
-    "xtick.labelcolor": INK,
-    "ytick.color": MUTED,
-    "ytick.labelcolor": INK,
-}
+__all__ = ["MAX_CELLS", "change_plot", "group_cells", "group_plot", "leakage_plot", "leakage_rows"]
+
 MAX_CELLS = 24
+MAX_ROWS = 40
+"""Rows of a plot: more are cut, the tables hold them all."""
 
 
 def leakage_plot(report: Mapping[str, Any], key: str, *, plot_id: str) -> str:
-    """Bars of leakage before and after with intervals, one row per attribute and channel, as inline SVG.
+    """Bars of leakage before and after with intervals and null band, one row per attribute and channel, as inline SVG.
 
     Args:
         report: In the form of leakage.json.
         key: `leakage_bits` or `conditional_leakage_bits`.
         plot_id: Prefix of every id in the SVG, unlike that of any other plot on the page.
     """
-    rows = _leakage_rows(report, key)
-    figure, axes = _figure(len(rows), 0.66)
-    for position, (_, before, after, entropy, target) in enumerate(rows):
+    rows = leakage_rows(report)[:MAX_ROWS]
+    figure, (axes,) = new_figure(len(rows), 0.66)
+    null = "null" if key == "leakage_bits" else "conditional_null"
+    for position, (_, found) in enumerate(rows):
+        before, after = found["before"], found["after"]
         sides = [(after, AFTER, 0.2)] if before is None else [(before, BEFORE, -0.2), (after, AFTER, 0.2)]
-        for interval, colour, offset in sides:
-            axes.barh(position + offset, interval["estimate"], height=0.3, color=colour, linewidth=0)
-            _whisker(axes, position + offset, interval["lower"], interval["upper"])
+        for side, colour, offset in sides:
+            _null_band(axes, position + offset, side.get(null))
+            axes.barh(position + offset, side[key]["estimate"], height=0.26, color=colour, linewidth=0)
+            whisker(axes, position + offset, side[key]["lower"], side[key]["upper"])
+        random = found.get("random")
+        if random is not None:
+            axes.plot([random[key]["estimate"]], [position], marker="D", markersize=4.5, color=MUTED, linestyle="none")
         if key == "leakage_bits":
-            axes.plot([target, target], [position - 0.42, position + 0.42], color=INK, linewidth=1.2, linestyle=":")
-        axes.plot([entropy, entropy], [position - 0.42, position + 0.42], color=MUTED, linewidth=1.5)
+            _mark(axes, position, found["target_attribute_bits"], INK, ":")
+        _mark(axes, position, found["entropy_bits"], MUTED, "-")
     axes.axvline(0, color=INK, linewidth=0.8)
     axes.set_xlabel("bits")
-    _label_rows(axes, [row[0] for row in rows])
+    label_rows(axes, [name for name, _ in rows])
     title = "Leakage in bits" if key == "leakage_bits" else "Leakage in bits given the target"
-    said = [
-        f"{name}: " + ("" if b is None else f"before {b['estimate']:.3f}, ") + f"after {a['estimate']:.3f} of {h:.3f}"
-        for name, b, a, h, _ in rows
+    return to_svg(figure, plot_id, title, "; ".join(_in_words(name, found, key) for name, found in rows))
+
+
+def _null_band(axes: Axes, position: float, null: Mapping[str, float] | None) -> None:
+    if null is not None:
+        left, right = null["lower"], null["upper"]
+        axes.barh(position, right - left, left=left, height=0.4, color=MUTED, alpha=0.3, linewidth=0)
+
+
+def _mark(axes: Axes, position: float, value: float | None, colour: str, line: str) -> None:
+    if value is not None:
+        axes.plot([value, value], [position - 0.42, position + 0.42], color=colour, linewidth=1.4, linestyle=line)
+
+
+def _in_words(name: str, found: Mapping[str, Any], key: str) -> str:
+    before = "" if found["before"] is None else f"before {found['before'][key]['estimate']:.3f}, "
+    return f"{name}: {before}after {found['after'][key]['estimate']:.3f} of {found['entropy_bits']:.3f}"
+
+
+def leakage_rows(report: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    """Name and findings of every channel, of the attribute itself where it has but one."""
+    return [
+        (f"{name}: {channel}" if channel else name, c)
+        for name, found in report["attributes"].items()
+        for channel, c in (found["channels"] or {"": found}).items()
     ]
-    return _svg(figure, plot_id, title, "; ".join(said))
 
 
-def _leakage_rows(report: Mapping[str, Any], key: str) -> list[tuple[str, Any, Any, float, float]]:
-    rows = []
+def change_plot(report: Mapping[str, Any], *, plot_id: str) -> str:
+    """Arrows from before to after: leakage as a share of H(c), and the task's figures, on one axis, as inline SVG.
+
+    Empty where there is no before.
+    """
+    rows = list(_changes(report))[:MAX_ROWS]
+    if not rows:
+        return ""
+    figure, (axes,) = new_figure(len(rows), 0.4)
+    for position, (_, before, after) in enumerate(rows):
+        for side, colour, offset in ((before, BEFORE, -0.12), (after, AFTER, 0.12)):
+            whisker(axes, position + offset, side["lower"], side["upper"], colour)
+        start, end = before["estimate"], after["estimate"]
+        axes.annotate(
+            "", (end, position), (start, position),
+            arrowprops={"arrowstyle": "-|>", "color": INK, "linewidth": 1.3, "shrinkA": 0, "shrinkB": 0},
+        )  # fmt: skip
+        axes.plot([start], [position], marker="o", markersize=5.5, color=BEFORE)
+        axes.plot([end], [position], marker="o", markersize=5.5, color=AFTER)
+    values = [side[bound] for _, *sides in rows for side in sides for bound in ("lower", "upper", "estimate")]
+    known = [value for value in values if value is not None]
+    axes.set_xlim(min(-2, *known) - 3, max(100, *known) + 3)
+    axes.axvline(0, color=INK, linewidth=0.8)
+    axes.set_xlabel("per cent (leakage: of H(c))")
+    label_rows(axes, [name for name, _, _ in rows])
+    said = [f"{name}: from {b['estimate']:.1f} to {a['estimate']:.1f} per cent" for name, b, a in rows]
+    return to_svg(figure, plot_id, "Before and after", "; ".join(said))
+
+
+def _changes(report: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
+    """Name, before and after in per cent."""
     for name, found in report["attributes"].items():
-        channels = found["channels"] or {"": found}
-        for channel, c in channels.items():
-            before = None if c["before"] is None else c["before"][key]
-            label = f"{name}: {channel}" if channel else name
-            rows.append((label, before, c["after"][key], c["entropy_bits"], c["target_attribute_bits"]))
-    return rows
+        before, after, entropy = found["before"], found["after"], found["entropy_bits"]
+        if before is None or not entropy:
+            continue
+        for key, label in (("leakage_bits", name), ("conditional_leakage_bits", f"{name}, given the target")):
+            yield label, _share(before[key], entropy), _share(after[key], entropy)
+    before, after = report["task"]["before"], report["task"]["after"]
+    for key, label in (("accuracy", "task accuracy"), ("worst_group_accuracy", "worst group")):
+        sides = [side for side in (before, after) if side is not None and side.get(key) is not None]
+        if len(sides) == 2:
+            first, second = (_share({"estimate": s[key], **(s.get(f"{key}_interval") or {})}, 1.0) for s in sides)
+            yield label, first, second
+
+
+def _share(interval: Mapping[str, Any], whole: float) -> dict[str, Any]:
+    values = {bound: interval.get(bound) for bound in ("estimate", "lower", "upper")}
+    return {bound: None if value is None else 100 * value / whole for bound, value in values.items()}
 
 
 def group_plot(report: Mapping[str, Any], attribute: str, channel: str, *, plot_id: str) -> str:
@@ -87,18 +142,18 @@ def group_plot(report: Mapping[str, Any], attribute: str, channel: str, *, plot_
         plot_id: Prefix of every id in the SVG.
     """
     cells = group_cells(report, attribute, channel)
-    figure, axes = _figure(len(cells), 0.33)
+    figure, (axes,) = new_figure(len(cells), 0.33)
     for position, (after, before) in enumerate(cells):
         for row, colour, offset in ((before, BEFORE, -0.15), (after, AFTER, 0.15)):
-            if row is not None:
-                _whisker(axes, position + offset, row["lower"], row["upper"], colour)
+            if row is not None and row["accuracy"] is not None:
+                whisker(axes, position + offset, row["lower"], row["upper"], colour)
                 axes.plot([row["accuracy"]], [position + offset], marker="o", markersize=4, color=colour)
     axes.set_xlim(-0.02, 1.02)
     axes.set_xlabel("accuracy")
-    _label_rows(axes, [f"{a['y']} / {a['c']} (n = {a['n']})" for a, _ in cells])
+    label_rows(axes, [f"{a['y']} / {a['c']} (n = {a['n']})" for a, _ in cells])
     worst = min((a["accuracy"] for a, _ in cells), default=None)
     said = "no cell is large enough" if worst is None else f"{len(cells)} cells, the lowest at {worst:.3f}"
-    return _svg(figure, plot_id, f"Accuracy by target and {attribute} ({channel})", said)
+    return to_svg(figure, plot_id, f"Accuracy by target and {attribute} ({channel})", said)
 
 
 def group_cells(
@@ -109,58 +164,8 @@ def group_cells(
     def cells(task: Mapping[str, Any] | None) -> dict[tuple[str, str], Mapping[str, Any]]:
         rows = [] if task is None else task["groups"]
         own = [r for r in rows if r["attribute"] == attribute and r["channel"] == channel and r["counted"]]
-        return {(r["y"], r["c"]): r for r in own}
+        return {(r["y"], r["c"]): r for r in own if r["accuracy"] is not None}
 
     before, after = cells(report["task"]["before"]), cells(report["task"]["after"])
     lowest = sorted(after, key=lambda k: after[k]["accuracy"])[:MAX_CELLS]
     return [(after[k], before.get(k)) for k in after if k in set(lowest)]
-
-
-def _figure(n_rows: int, row_height: float) -> tuple[Figure, Axes]:
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH, 0.65 + row_height * max(n_rows, 1)), layout="constrained")
-        axes = figure.add_subplot()
-    axes.spines[["top", "right", "left"]].set_visible(False)
-    axes.tick_params(axis="y", length=0)
-    axes.grid(axis="x", color=RULE, linewidth=0.6)
-    axes.set_axisbelow(True)
-    return figure, axes
-
-
-def _whisker(axes: Axes, position: float, lower: float, upper: float, colour: str = INK) -> None:
-    axes.plot([lower, upper], [position, position], color=colour, linewidth=1.2, solid_capstyle="butt")
-
-
-def _label_rows(axes: Axes, names: Sequence[str]) -> None:
-    short = [name if len(name) <= 28 else name[:27] + "…" for name in names]
-    axes.set_yticks(range(len(names)), short)
-    axes.set_ylim(max(len(names), 1) - 0.5, -0.5)
-
-
-def _svg(figure: Figure, plot_id: str, title: str, description: str) -> str:
-    buffer = io.StringIO()
-    with matplotlib.rc_context(STYLE), warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # glyphs that matplotlib's own font lacks: the browser has them
-        figure.savefig(
-            buffer, format="svg", transparent=True,
-            metadata={"Date": None, "Creator": None, "Format": None, "Type": None},
-        )  # fmt: skip
-    text = buffer.getvalue()
-    text = text[text.index("<svg") :]
-    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-    for stand_in, variable in COLOURS.items():
-        text = text.replace(stand_in, f"var({variable})")
-    text = re.sub(r'\bid="([^"]*)"', rf'id="{plot_id}-\1"', text)
-    text = re.sub(r'(xlink:href="#|url\(#)', rf"\g<1>{plot_id}-", text)
-    text = re.sub(r"font: ([^;\"]*)px [^;\"]*", r"font: \1px var(--font)", text)
-    head = re.match(r"<svg[^>]*>", text)
-    assert head is not None
-    box = re.search(r'viewBox="([^"]*)"', head.group(0))
-    assert box is not None
-    opening = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="{box.group(1)}" '
-        f'role="img" aria-labelledby="{plot_id}-title {plot_id}-desc">'
-        f'<title id="{plot_id}-title">{escape(title)}</title>'
-        f'<desc id="{plot_id}-desc">{escape(description)}</desc>'
-    )
-    return opening + text[head.end() :]

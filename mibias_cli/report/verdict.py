@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from mibias_cli.report.numbers import ceil_bits, format_bits, format_interval, format_percent, format_plain
+from mibias_cli.report.numbers import ceil_bits, format_bits, format_interval, format_p, format_percent, format_plain
 
 __all__ = ["collapse_reasons", "make_verdict"]
 
 LOW_RANK = 2.0
 RANK_DROP = 0.1
 CHANCE_MARGIN = 0.05
+MAX_NAMED = 3
 
 
 def make_verdict(report: Mapping[str, Any]) -> dict[str, Any]:
@@ -21,7 +22,8 @@ def make_verdict(report: Mapping[str, Any]) -> dict[str, Any]:
     that there is no leakage. Features that hold nothing leak nothing; that is named a collapse.
 
     Returns:
-        `text` (the whole), `collapsed`, `reasons` (of a collapse), and a sentence for each attribute.
+        `headline` (one sentence), `text` (the whole), `collapsed`, `reasons` (of a collapse), and a sentence for each
+        attribute.
     """
     reasons = collapse_reasons(report)
     sentences = {name: _attribute_sentence(name, found, report) for name, found in report["attributes"].items()}
@@ -33,7 +35,52 @@ def make_verdict(report: Mapping[str, Any]) -> dict[str, Any]:
         )
     parts += sentences.values()
     parts.append(_task_sentence(report["task"]))
-    return {"text": " ".join(parts), "collapsed": bool(reasons), "reasons": reasons, "attributes": sentences}
+    return {
+        "headline": _headline(report, reasons),
+        "text": " ".join(parts),
+        "collapsed": bool(reasons),
+        "reasons": reasons,
+        "attributes": sentences,
+    }
+
+
+def _headline(report: Mapping[str, Any], reasons: list[str]) -> str:
+    """The verdict in one sentence: what the leakiest attributes leak at most, and at which accuracy."""
+    if reasons:
+        return f"Collapsed, not debiased: {'; '.join(reasons)}."
+    shares = {
+        name: _most(name, found) / found["entropy_bits"] if found["entropy_bits"] else 0.0
+        for name, found in report["attributes"].items()
+    }
+    worst = sorted(shares, key=lambda name: -shares[name])[:MAX_NAMED]
+    named = [_bound(name, report["attributes"][name]) for name in worst]
+    if len(shares) > len(worst):
+        named.append(f"of {len(shares) - len(worst)} further attributes still less")
+    before, after = report["task"]["before"], report["task"]["after"]
+    text = f"No probe here extracts {_listed(named)}; task accuracy is {format_percent(after['accuracy'])}"
+    return text + ("." if before is None else f", before {format_percent(before['accuracy'])}.")
+
+
+def _bound(name: str, found: Mapping[str, Any]) -> str:
+    most = _most(name, found)
+    what = f"more than {ceil_bits(most)}" if most > 0 else "any"
+    text = f"{what} of the {format_bits(found['entropy_bits'])} bits of {name}"
+    return (
+        text
+        if found["before"] is None
+        else f"{text} (before {format_bits(found['before']['leakage_bits']['estimate'])})"
+    )
+
+
+def _most(name: str, found: Mapping[str, Any]) -> float:
+    """The upper end of the headline's interval, or what the strongest of all probes scored, if that is more."""
+    channels = found["channels"] or {name: found}
+    scored = [p["leakage_bits"] for channel in channels.values() for p in channel["after"]["probes"].values()]
+    return float(max([found["after"]["leakage_bits"]["upper"], *(value for value in scored if value is not None)]))
+
+
+def _listed(parts: list[str]) -> str:
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
 
 
 def collapse_reasons(report: Mapping[str, Any]) -> list[str]:
@@ -52,6 +99,8 @@ def collapse_reasons(report: Mapping[str, Any]) -> list[str]:
         reasons.append(f"the effective rank fell from {format_plain(rank_before)} to {format_plain(rank)}")
     elif rank_before is None and rank < LOW_RANK and n_classes > 3:
         reasons.append(f"the effective rank is {format_plain(rank)} for a target of {n_classes} classes")
+    if not reasons and (report.get("fidelity") or {}).get("collapsed"):
+        reasons.append(f"the features have lost nearly all their directions (effective rank {format_plain(rank)})")
     reached = task["after"]["balanced_accuracy"]
     if n_classes > 1 and reached is not None and reached < 1 / n_classes + CHANCE_MARGIN * (1 - 1 / n_classes):
         reasons.append(
@@ -64,9 +113,7 @@ def _attribute_sentence(name: str, found: Mapping[str, Any], report: Mapping[str
     before, after, change = found["before"], found["after"], found["change"]
     confidence = f"{100 * report['settings']['confidence']:g} %"
     interval = after["leakage_bits"]
-    channels = found["channels"] or {name: {"after": after}}
-    scored = [p["leakage_bits"] for channel in channels.values() for p in channel["after"]["probes"].values()]
-    most = max([interval["upper"], *(value for value in scored if value is not None)])
+    most = _most(name, found)
     features = "audited" if before is None else "debiased"
     channel = f" on channel {after['headline_channel']}" if found["channels"] else ""
     what = f"more than {ceil_bits(most)}" if most > 0 else "any"
@@ -75,15 +122,23 @@ def _attribute_sentence(name: str, found: Mapping[str, Any], report: Mapping[str
         f"from the {features} features (strongest: {after['headline_probe'].replace('_', ' ')}{channel}, "
         f"{format_bits(interval['estimate'])} bits, {confidence} interval {format_interval(interval)})"
     )
-    if before is None or change is None:
-        return text + "."
-    earlier = before["leakage_bits"]
-    text += f"; before it was {format_bits(earlier['estimate'])} ({format_interval(earlier)})"
-    if change["leakage_bits"]["upper"] < 0:
-        return text + "."
-    if change["leakage_bits"]["lower"] > 0:
-        return text + ": leakage has risen."
-    return text + ": not measurably less than before."
+    if before is not None and change is not None:
+        earlier = before["leakage_bits"]
+        text += f"; before it was {format_bits(earlier['estimate'])} ({format_interval(earlier)})"
+        if change["leakage_bits"]["lower"] > 0:
+            text += ": leakage has risen"
+        elif change["leakage_bits"]["upper"] >= 0:
+            text += ": not measurably less than before"
+    return text + "." + _power_sentence(after)
+
+
+def _power_sentence(after: Mapping[str, Any]) -> str:
+    """What would have gone unnoticed; empty where nobody worked it out."""
+    detectable, p_value = after.get("detectable_bits"), after.get("p_value_holm")
+    chance = "" if p_value is None else f" Shuffled labels reach this with p = {format_p(p_value)} (Holm)."
+    if detectable is None:
+        return chance
+    return f"{chance} Leakage below {ceil_bits(detectable)} bits may go unnoticed in a sample of this size (80 % power)."
 
 
 def _task_sentence(task: Mapping[str, Any]) -> str:

@@ -1,0 +1,182 @@
+"""Tables of the task: accuracy in its several averages, fairness, cells, crossings of attributes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from mibias_cli.report.numbers import (
+    ABSENT,
+    format_percent,
+    format_percent_interval,
+    format_points,
+    format_share,
+)
+from mibias_cli.report.tables import Cell, Line, Table, sides_of
+
+__all__ = ["MAX_LINES", "accuracy_cell", "cell_table", "crossing_tables", "fairness_table", "task_table"]
+
+MAX_LINES = 250
+"""Cells in a table of the page: more are cut, leakage.json holds them all."""
+_PERCENT = {
+    "balanced_accuracy": "Balanced accuracy (average over classes)",
+    "worst_group_accuracy": "Worst group",
+    "gap": "Gap between accuracy and worst group",
+    "adjusted_accuracy": "Adjusted accuracy (cells reweighted to p(y)p(c))",
+    "head_accuracy": "Trained head's accuracy",
+    "calibration_error": "Calibration error",
+}
+_SHARES = {"auroc": "AUROC"}
+_TOLD_ELSEWHERE = ("accuracy", *_PERCENT, *_SHARES)
+_FAIRNESS = {
+    "demographic_parity_difference": "Demographic parity difference",
+    "demographic_parity_ratio": "Demographic parity ratio",
+    "equal_opportunity_difference": "Equal opportunity difference",
+    "equal_opportunity_ratio": "Equal opportunity ratio",
+    "equalized_odds_difference": "Equalized odds difference",
+    "equalized_odds_ratio": "Equalized odds ratio",
+    "bias_amplification": "Bias amplification",
+}
+
+
+def accuracy_cell(task: Mapping[str, Any] | None) -> Cell:
+    """Accuracy above its interval."""
+    if task is None or task.get("accuracy") is None:
+        return Cell(text=ABSENT)
+    interval = task.get("accuracy_interval") or {}
+    small = format_percent_interval(interval.get("lower"), interval.get("upper"))
+    return Cell(text=format_percent(task["accuracy"]), small="" if small == ABSENT else small)
+
+
+def task_table(report: Mapping[str, Any]) -> Table:
+    """The task's figures before and after, with the change in points; figures that nobody measured are left out."""
+    task, sides = report["task"], sides_of(report)
+    given = [task[side] for side in sides]
+    first = [Cell(text="Accuracy (plain average)"), *map(accuracy_cell, given)]
+    lines = [[*first, *_change(report, "accuracy")]]
+    for key, label in _PERCENT.items():
+        if any(side.get(key) is not None for side in given):
+            cells = [Cell(text=format_percent(side.get(key))) for side in given]
+            lines.append([Cell(text=label), *cells, *_change(report, key)])
+    for name in task["after"].get("adjusted_accuracies") or {}:
+        values = [(side.get("adjusted_accuracies") or {}).get(name) for side in given]
+        change = [Cell(text=format_points(*values))] if len(values) == 2 else []
+        label = f"Adjusted accuracy, cells of {name}"
+        lines.append([Cell(text=label), *(Cell(text=format_percent(v)) for v in values), *change])
+    for key, label in _SHARES.items():
+        if any(side.get(key) is not None for side in given):
+            lines.append(_plain_line(label, [side.get(key) for side in given]))
+    for key, value in task["after"].items():
+        if key not in _TOLD_ELSEWHERE and isinstance(value, int | float):
+            lines.append(_plain_line(key.replace("_", " ").capitalize(), [side.get(key) for side in given]))
+    titles = [side.capitalize() for side in sides]
+    return Table(
+        title="Task before and after",
+        caption="One rule before and after: a head fitted on training features, scored on the audited ones.",
+        header=("Task", *titles, *(["Change"] if len(sides) == 2 else [])),
+        lines=tuple(Line(cells=tuple(cells)) for cells in lines),
+    )
+
+
+def _change(report: Mapping[str, Any], key: str) -> list[Cell]:
+    before, after = report["task"]["before"], report["task"]["after"]
+    return [] if before is None else [Cell(text=format_points(before.get(key), after.get(key)))]
+
+
+def _plain_line(label: str, values: list[float | None]) -> list[Cell]:
+    change = []
+    if len(values) == 2:
+        before, after = values
+        difference = None if before is None or after is None else after - before
+        change = [Cell(text=format_share(difference, signed=True))]
+    return [Cell(text=label), *(Cell(text=format_share(value)) for value in values), *change]
+
+
+def fairness_table(report: Mapping[str, Any]) -> Table:
+    """Group fairness by attribute, as Fairlearn defines it."""
+    sides = sides_of(report)
+    lines = []
+    for name, found in (report.get("fairness") or {}).items():
+        given = [found.get(side) or {} for side in sides]
+        left_out = found["after"].get("groups_left_out") or ()
+        note = f"without {', '.join(left_out)}: too few samples" if left_out else ""
+        for key, label in _FAIRNESS.items():
+            if any(side.get(key) is not None for side in given):
+                cells = [Cell(text=format_share(side.get(key))) for side in given]
+                lines.append(Line(cells=(Cell(text=f"{name}: {label.lower()}", small=note), *cells)))
+    positive = [found["after"].get("positive_class") for found in (report.get("fairness") or {}).values()]
+    what = f"Positive class: {positive[0]}." if positive and positive[0] is not None else (
+        "Each class against the rest, the worst of them."
+    )  # fmt: skip
+    caption = f"How the task's predictions treat groups: differences are best at 0, ratios at 1. {what}"
+    header = ("Fairness", *(side.capitalize() for side in sides))
+    return Table(title="Fairness", caption=caption, header=header, lines=tuple(lines))
+
+
+def cell_table(report: Mapping[str, Any], attribute: str) -> Table:
+    """Every cell of target and attribute that holds samples."""
+    sides = sides_of(report)
+    rows = [row for row in report["task"]["after"]["groups"] if row["attribute"] == attribute and row["n"]]
+    before = {_key(row): row for row in (report["task"]["before"] or {"groups": []})["groups"]}
+    channels = len({row["channel"] for row in rows}) > 1
+    calibrated = any(row.get("calibration_error") is not None for row in rows)
+    lines = []
+    for row in rows[:MAX_LINES]:
+        earlier = before.get(_key(row), {})
+        shown = [_row_cell(earlier if side == "before" else row) for side in sides]
+        name = f"{row['y']} / {row['c']}" + (f" ({row['channel']})" if channels else "")
+        error = [Cell(text=format_percent(row.get("calibration_error")))] if calibrated else []
+        cells = (Cell(text=name), Cell(text=str(row["n"])), *shown, *error)
+        lines.append(Line(cells=cells, quiet=not row["counted"]))
+    more = f" The first {MAX_LINES} of {len(rows)}: leakage.json has them all." if len(rows) > MAX_LINES else ""
+    titles = [side.capitalize() for side in sides]
+    return Table(
+        title=f"Cells of {attribute}",
+        caption=f"Accuracy by target and {attribute}.{more}",
+        header=(f"Target / {attribute}", "n", *titles, *(["Calibration error"] if calibrated else [])),
+        lines=tuple(lines),
+    )
+
+
+def _key(row: Mapping[str, Any]) -> tuple[str, str, str, str]:
+    return row["attribute"], row["channel"], row["y"], row["c"]
+
+
+def _row_cell(row: Mapping[str, Any] | None) -> Cell:
+    if not row or row.get("accuracy") is None:
+        return Cell(text=ABSENT)
+    small = format_percent_interval(row.get("lower"), row.get("upper"))
+    return Cell(text=format_percent(row["accuracy"]), small="" if small == ABSENT else small)
+
+
+def crossing_tables(report: Mapping[str, Any]) -> list[Table]:
+    """Per crossing of several attributes: every cell that holds samples, the worst first."""
+    return [_crossing_table(found, sides_of(report)) for found in report.get("intersections") or ()]
+
+
+def _crossing_table(found: Mapping[str, Any], sides: tuple[str, ...]) -> Table:
+    name = " × ".join(found["attributes"])
+    cells = [cell for cell in found["cells"] if cell["n"]]
+    cells.sort(key=lambda cell: (not cell["counted"], _accuracy_of(cell)))
+    lines = [
+        Line(
+            cells=(
+                Cell(text=" / ".join([cell["y"], *cell["c"]])),
+                Cell(text=str(cell["n"])),
+                *(_row_cell(cell.get(side)) for side in sides),
+            ),
+            quiet=not cell["counted"],
+        )
+        for cell in cells[:MAX_LINES]
+    ]
+    worst = found.get("worst_group_accuracy") or {}
+    said = ", ".join(f"{side} {format_percent(worst.get(side))}" for side in sides)
+    more = f" The lowest {MAX_LINES} of {len(cells)}: leakage.json has them all." if len(cells) > MAX_LINES else ""
+    header = (f"Target / {' / '.join(found['attributes'])}", "n", *(side.capitalize() for side in sides))
+    caption = f"Accuracy where {name} cross. Worst group: {said}.{more}"
+    return Table(title=f"Crossing of {name}", caption=caption, header=header, lines=tuple(lines))
+
+
+def _accuracy_of(cell: Mapping[str, Any]) -> float:
+    accuracy = cell["after"].get("accuracy")
+    return 2.0 if accuracy is None else float(accuracy)
