@@ -141,11 +141,13 @@ def _audit_once(cell: Cell, number: int) -> dict[str, object]:
         advance=lambda: None,
     )  # fmt: skip
     seconds = time.perf_counter() - start
+    probe = found.scored.probe
+    assert probe is not None
     losses = []
     for _ in range(0, N_FRESH, CHUNK):
         fresh_z, fresh_c = draw(cell, CHUNK, rotation, g)
         extra, baseline = np.zeros((CHUNK, 0)), np.tile(task.marginal.baseline_score[:1], (CHUNK, 1))
-        log_p = found.scored.probe.log_probabilities(fresh_z, extra, baseline)
+        log_p = probe.log_probabilities(fresh_z, extra, baseline)
         losses.append(-log_p[np.arange(CHUNK), fresh_c].mean() / np.log(2))
     return {
         "coding": cell.coding, "bits": cell.bits, "n": cell.n, "draw": number, "estimate": found.interval.estimate,

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import datetime
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 
 from mibias_cli import __version__
+from mibias_cli.backbone.catalogue import Backbone
 from mibias_cli.backbone.embed import Embedded, embed
+from mibias_cli.backbone.reinitialise import reinitialised_extractor
 from mibias_cli.backbone.weights import weights_fingerprint
-from mibias_cli.data.batch import BiasedData, Split
+from mibias_cli.data.batch import Attribute, BiasedData, Split
+from mibias_cli.errors import EvaluationError, did_you_mean
 from mibias_cli.evaluation.audit import audit
 from mibias_cli.evaluation.audit_types import AuditedAttribute, AuditInput, AuditSettings, Features
 from mibias_cli.progress import Progress
-from mibias_cli.recipe.schema import Recipe
+from mibias_cli.recipe.schema import EvaluationSection, Recipe
 from mibias_cli.report.leakage_report import LeakageReport
 from mibias_cli.seeds import derive_seed
 from mibias_cli.training.model import TaskModel
@@ -33,6 +36,7 @@ class AuditTarget:
         after: The extractor under audit with its head.
         before_is_backbone: `before` is the backbone's own features: its bottleneck was never trained.
         before_has_head, after_has_head: Whether the head was trained, so that its own accuracy means something.
+        backbone: The backbone as it was built, so that the control with weights drawn anew can be; None: no control.
     """
 
     before: TaskModel | None
@@ -40,6 +44,7 @@ class AuditTarget:
     before_is_backbone: bool = False
     before_has_head: bool = False
     after_has_head: bool = False
+    backbone: Backbone | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +67,7 @@ def audit_target(
         split.name: _chosen(split, section.max_samples, derive_seed(recipe.seed, "audit", split.name))
         for split in (data.train, data.audit)
     }
+    _check_crossings(section.crossings, data)
     layers = [name for name in recipe.representation.layers if name not in ("features", "output")]
     embedded = {}
     for when, model in (("before", target.before), ("after", target.after)):
@@ -69,15 +75,11 @@ def audit_target(
             progress.stage(f"embedding by the {'original' if when == 'before' else 'audited'} extractor")
             embedded[when] = _embed_both(model, data, rows, layers, recipe, fabric)
     inputs = _audit_input(target, data, rows, embedded, layers)
+    if section.random_control and target.backbone is not None:
+        progress.stage("embedding by a randomly initialised extractor")
+        inputs = replace(inputs, random=_random_features(target, target.backbone, data, rows, recipe, fabric))
     progress.stage("auditing")
-    settings = AuditSettings(
-        probes=tuple(section.probes),
-        fit_fraction=section.fit_fraction,
-        n_bootstrap=section.n_bootstrap,
-        confidence=section.confidence,
-        min_cell=section.min_cell,
-    )
-    result = audit(inputs, settings, seed=derive_seed(recipe.seed, "audit") % 2**32, progress=progress)
+    result = audit(inputs, _settings(section), seed=derive_seed(recipe.seed, "audit") % 2**32, progress=progress)
     hashes = {
         "mibias_version": __version__,
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -87,6 +89,49 @@ def audit_target(
         "device": str(fabric.device),
     }
     return LeakageReport(result=result, provenance=provenance | hashes)
+
+
+def _settings(section: EvaluationSection) -> AuditSettings:
+    return AuditSettings(
+        probes=tuple(section.probes),
+        fit_fraction=section.fit_fraction,
+        n_bootstrap=section.n_bootstrap,
+        confidence=section.confidence,
+        min_cell=section.min_cell,
+        n_permutations=section.n_permutations,
+        crossings=None if section.crossings is None else tuple(tuple(names) for names in section.crossings),
+    )
+
+
+def _check_crossings(crossings: list[list[str]] | None, data: BiasedData) -> None:
+    for k, names in enumerate(crossings or []):
+        for name in names:
+            if name not in data.attributes:
+                known = ", ".join(data.attributes)
+                raise EvaluationError(
+                    f"evaluation.crossings[{k}]: the data have no attribute '{name}'"
+                    f"{did_you_mean(name, data.attributes)}; they are {known}"
+                )
+        if len(set(names)) < 2:
+            raise EvaluationError(f"evaluation.crossings[{k}]: names fewer than two attributes; name two or more")
+
+
+def _random_features(
+    target: AuditTarget,
+    backbone: Backbone,
+    data: BiasedData,
+    rows: dict[str, np.ndarray],
+    recipe: Recipe,
+    fabric: Any,
+) -> Features:
+    """The audited samples through the same architecture with weights drawn anew; no task head is fitted on it."""
+    seed = derive_seed(recipe.seed, "random control") % 2**31
+    extractor = reinitialised_extractor(target.after.extractor, backbone, seed=seed)
+    found = embed(
+        extractor, data.audit, batch_size=recipe.training.batch_size, device=fabric.device,
+        num_workers=recipe.training.num_workers, rows=rows[data.audit.name],
+    )  # fmt: skip
+    return Features(train=found.features[:0], audit=found.features)
 
 
 def _chosen(split: Split, limit: int, seed: int) -> np.ndarray:
@@ -110,6 +155,7 @@ def _embed_both(
             num_workers=recipe.training.num_workers,
             rows=rows[split.name],
             layers=[layer for layer in layers if layer in model.layers],
+            view=recipe.evaluation.layers if split is data.audit else (),
         )
 
     result = _Embeddings(train=embedded(data.train), audit=embedded(data.audit))
@@ -126,28 +172,58 @@ def _audit_input(
 ) -> AuditInput:
     audit_rows = rows[data.audit.name]
     after, before = embedded["after"], embedded.get("before")
-    attributes = tuple(
-        AuditedAttribute(
-            name=name,
-            channels=attribute.channels,
-            class_names=attribute.class_names,
-            c=attribute.classes(data.audit.c[name][audit_rows]),
-            known=data.audit.known[name][audit_rows],
-        )
-        for name, attribute in data.attributes.items()
-    )
     return AuditInput(
         before=None if before is None else _features(before, backbone=target.before_is_backbone),
         after=_features(after, backbone=False),
         train_y=data.train.y[rows[data.train.name]],
         audit_y=data.audit.y[audit_rows],
         class_names=data.class_names,
-        attributes=attributes,
+        attributes=tuple(_audited(attribute, data, rows) for attribute in data.attributes.values()),
+        columns=tuple(_kept(column, data.audit, audit_rows) for column in data.kept.values()),
+        layers=_layers(before, after),
         group=None if data.audit.group is None else data.audit.group[audit_rows],
         others=_others(before, after, layers),
         head_before=_predicted(target.before, before) if target.before_has_head else None,
         head_after=_predicted(target.after, after) if target.after_has_head else None,
     )
+
+
+def _audited(attribute: Attribute, data: BiasedData, rows: dict[str, np.ndarray]) -> AuditedAttribute:
+    train_rows, audit_rows = rows[data.train.name], rows[data.audit.name]
+    name = attribute.name
+    plain = _column(attribute, data.audit.c[name][audit_rows], data.audit.known[name][audit_rows])
+    return replace(
+        plain,
+        train_c=attribute.classes(data.train.c[name][train_rows]),
+        train_known=data.train.known[name][train_rows],
+    )
+
+
+def _kept(column: Attribute, audit: Split, rows: np.ndarray) -> AuditedAttribute:
+    return _column(column, audit.kept[column.name][rows], audit.kept_known[column.name][rows])
+
+
+def _column(attribute: Attribute, values: np.ndarray, known: np.ndarray) -> AuditedAttribute:
+    return AuditedAttribute(
+        name=attribute.name,
+        channels=attribute.channels,
+        class_names=attribute.class_names,
+        c=attribute.classes(values),
+        known=known,
+        kind=attribute.kind,
+        values=np.asarray(values, dtype=np.float64) if attribute.kind == "continuous" else None,
+    )
+
+
+def _layers(before: _Embeddings | None, after: _Embeddings) -> dict[str, tuple[Features | None, Features]]:
+    def features(embeddings: _Embeddings, layer: str) -> Features:
+        z = embeddings.audit.view[layer]
+        return Features(train=z[:0], audit=z)
+
+    return {
+        layer: (None if before is None else features(before, layer), features(after, layer))
+        for layer in after.audit.view
+    }
 
 
 def _features(embeddings: _Embeddings, *, backbone: bool) -> Features:

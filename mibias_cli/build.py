@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mibias_cli.errors import MibiasError
 from mibias_cli.recipe.schema import (
     BackboneSection,
     DebiasSection,
@@ -39,11 +40,13 @@ __all__ = [
     "Assembly",
     "assemble",
     "build_backbone",
+    "build_bare_model",
     "build_data",
     "build_debiaser",
     "build_model",
     "build_weights",
     "optim_settings",
+    "with_embeddings",
 ]
 
 DATA_SOURCES: Mapping[str, str] = {
@@ -86,7 +89,9 @@ def build_data(recipe: Recipe, *, offline: bool) -> BiasedData:
     section = recipe.data
     arguments: dict[str, Any] = {k: getattr(section, k) for k in type(section).model_fields if k != "source"}
     if "columns" in arguments:
-        arguments["columns"] = Columns(**arguments["columns"].model_dump())
+        arguments["columns"] = Columns(
+            **arguments["columns"].model_dump(), kept=tuple(recipe.evaluation.fidelity_columns)
+        )
         arguments["splits"] = SplitRule(**arguments["splits"].model_dump())
         arguments["attributes"] = {
             name: AttributeColumn(column=a.column or name, kind=a.kind, bins=a.bins)
@@ -153,6 +158,30 @@ def build_model(recipe: Recipe, assembly: Assembly) -> TaskModel:
         torch.manual_seed(derive_seed(recipe.seed, "head"))
         head = TargetHead(extractor.features_dim, len(assembly.data.class_names))
     return TaskModel(extractor, head, section.layers)
+
+
+def with_embeddings(recipe: Recipe, path: Path) -> Recipe:
+    """The recipe with its embeddings read from another file.
+
+    Raises:
+        MibiasError: Its data are no embeddings.
+    """
+    if not isinstance(recipe.data, EmbeddingsData):
+        raise MibiasError(
+            f"{path}: a file is audited as stored embeddings, but the recipe's data.source is {recipe.data.source}; "
+            "set it to embeddings, or name a model or a run"
+        )
+    return recipe.model_copy(update={"data": recipe.data.model_copy(update={"path": path})})
+
+
+def build_bare_model(data: BiasedData) -> TaskModel:
+    """A task model that hands its inputs, rows of numbers, through: stored embeddings are audited as they are."""
+    from torch import nn
+
+    from mibias_cli.backbone.extractor import Extractor
+    from mibias_cli.training.model import TaskModel
+
+    return TaskModel(Extractor(nn.Identity(), data.input_shape[0]), nn.Identity(), ["features"])
 
 
 def optim_settings(section: TrainingSection, *, epochs: int | None = None, rate: float | None = None) -> OptimSettings:

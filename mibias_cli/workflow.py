@@ -232,6 +232,7 @@ def _audit_run(
         before_is_backbone=not trained_original and recipe.representation.bottleneck is not None,
         before_has_head=trained_original,
         after_has_head=True,
+        backbone=assembly.backbone,
     )
     provenance = {"backbone": recipe.backbone.name, "weights": recipe.backbone.weights} | _hashes(recipe, assembly)
     audited = audit_target(target, recipe, assembly.data, fabric, provenance, progress)
@@ -257,10 +258,10 @@ def evaluate(
     progress: Progress,
     gates: GateRules = NO_GATES,
 ) -> EvaluatedTarget:
-    """Audit a run, an exported folder, or a timm name.
+    """Audit a run, an exported folder, a timm name, or stored embeddings as they are.
 
     Args:
-        target: A run's folder, an exported folder, or a timm model name.
+        target: A run's folder, an exported folder, a timm model name, or a file of embeddings.
         recipe: Names the data; for a run, replaces its own. Needed for all but runs.
         out: Folder of the report; None: a new folder in the run, or below runs/evaluate.
         offline: Whether to refuse downloads.
@@ -286,7 +287,22 @@ def evaluate(
         return _audit_export(path, recipe, fabric, folder, offline, progress, rules)
     if path.is_dir():
         raise RunError(f"{target}: is neither a run (no {RECIPE_FILE}) nor an exported model (no config.json)")
+    if path.is_file():
+        return _audit_stored(path, recipe, fabric, folder, offline, progress, rules)
     return _audit_name(target, recipe, fabric, folder, offline, progress, rules)
+
+
+def _audit_stored(
+    path: Path, recipe: Recipe, fabric: Any, folder: Path, offline: bool, progress: Progress, rules: GateRules
+) -> EvaluatedTarget:
+    recipe = build.with_embeddings(recipe, path)
+    data = build.build_data(recipe, offline=offline)
+    model = build.build_bare_model(data)
+    provenance = {"backbone": "stored embeddings", "weights": path.name, "data_sha256": data.fingerprint}
+    target = AuditTarget(before=None, after=model)
+    report = with_gates(audit_target(target, recipe, data, fabric, provenance, progress).to_dict(), rules)
+    write_report(folder, report)
+    return EvaluatedTarget(folder=folder, report=report)
 
 
 def _audit_export(
@@ -301,6 +317,7 @@ def _audit_export(
         before=None,
         after=model or TaskModel(loaded.extractor, _no_head(), ["features"]),
         after_has_head=model is not None,
+        backbone=loaded.backbone,
     )
     report = with_gates(audit_target(target, recipe, data, fabric, provenance, progress).to_dict(), rules)
     write_report(folder, report)
@@ -317,8 +334,8 @@ def _audit_name(
     plain = recipe.representation.model_copy(update={"bottleneck": None, "layers": ["features"]})
     model = build.build_model(recipe.model_copy(update={"representation": plain}), assembly)
     provenance = {"backbone": name, "weights": section.weights} | _hashes(recipe, assembly)
-    audited = audit_target(AuditTarget(before=None, after=model), recipe, assembly.data, fabric, provenance, progress)
-    report = with_gates(audited.to_dict(), rules)
+    target = AuditTarget(before=None, after=model, backbone=assembly.backbone)
+    report = with_gates(audit_target(target, recipe, assembly.data, fabric, provenance, progress).to_dict(), rules)
     write_report(folder, report)
     return EvaluatedTarget(folder=folder, report=report)
 

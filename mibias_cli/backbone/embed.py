@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from mibias_cli.backbone.extractor import Extractor, Representation, evaluating
+from mibias_cli.backbone.layer_view import LayerView
 from mibias_cli.data.batch import Split
 from mibias_cli.data.loader import batches
 from mibias_cli.errors import BackboneError, did_you_mean
@@ -31,11 +32,13 @@ class Embedded:
         features: The representation (n, features_dim).
         backbone_features: The backbone's pooled features (n, n_features); the same array where there is no bottleneck.
         taps: The inner layers that were asked for, each (n, d).
+        view: The layers that were watched, pooled over a grid, each (n, d).
     """
 
     features: np.ndarray
     backbone_features: np.ndarray
     taps: dict[str, np.ndarray]
+    view: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
 
 def embed(
@@ -47,6 +50,7 @@ def embed(
     num_workers: int = 0,
     rows: np.ndarray | None = None,
     layers: Sequence[str] = (),
+    view: Sequence[str] = (),
     precision: Precision = "32",
 ) -> Embedded:
     """Embed a split with the evaluation transform, in evaluation mode.
@@ -61,6 +65,7 @@ def embed(
         num_workers: Processes that read the inputs.
         rows: Positions in the split (n,) to embed, in this order; None: all.
         layers: Inner layers to keep beside the features; each must be one that the extractor taps.
+        view: Any inner modules of the backbone to watch in the same pass, pooled over a grid (see `LayerView`).
         precision: 32, 64, or mixed bf16 or 16; results are float32 always.
 
     Raises:
@@ -77,18 +82,23 @@ def embed(
     device = torch.device(device)
     extractor.to(device)
     found: dict[str, list[np.ndarray]] = {name: [] for name in ("features", "backbone_features", *layers)}
+    seen: dict[str, list[np.ndarray]] = {name: [] for name in view}
+    watched = LayerView(extractor.backbone, view)
     # no_grad, not inference_mode: models that keep a buffer of a forward pass could not train on it afterwards
-    with evaluating(extractor), torch.no_grad():
+    with evaluating(extractor), torch.no_grad(), watched:
         for batch in batches(part, batch_size=batch_size, epoch=0, seed=0, shuffle=False, num_workers=num_workers):
             _keep(found, _forward(extractor, batch.x.to(device, non_blocking=True), precision), extractor)
+            for name, rows_seen in watched.take().items():
+                seen[name].append(_to_numpy(rows_seen))
     if not len(part):
-        return _nothing(extractor, layers)
+        return _nothing(extractor, layers, view)
     arrays = {name: np.concatenate(parts) for name, parts in found.items() if parts}
     features = arrays["features"]
     return Embedded(
         features=features,
         backbone_features=features if extractor.bottleneck is None else arrays["backbone_features"],
         taps={name: arrays[name] for name in layers},
+        view={name: np.concatenate(parts) for name, parts in seen.items()},
     )
 
 
@@ -110,7 +120,12 @@ def _keep(found: dict[str, list[np.ndarray]], representation: Representation, ex
         if name == "backbone_features" and extractor.bottleneck is None:
             continue  # the very same tensor
         tensor = representation.taps[name] if name in representation.taps else getattr(representation, name)
-        parts.append(tensor.detach().to(torch.float32).cpu().numpy())
+        parts.append(_to_numpy(tensor))
+
+
+def _to_numpy(tensor: Tensor) -> np.ndarray:
+    array: np.ndarray = tensor.detach().to(torch.float32).cpu().numpy()
+    return array
 
 
 def _at(split: Split, positions: np.ndarray) -> Split:
@@ -126,9 +141,10 @@ def _at(split: Split, positions: np.ndarray) -> Split:
     )
 
 
-def _nothing(extractor: Extractor, layers: Sequence[str]) -> Embedded:
+def _nothing(extractor: Extractor, layers: Sequence[str], view: Sequence[str]) -> Embedded:
     return Embedded(
         features=np.zeros((0, extractor.features_dim), dtype=np.float32),
         backbone_features=np.zeros((0, extractor.n_features), dtype=np.float32),
         taps={name: np.zeros((0, 0), dtype=np.float32) for name in layers},
+        view={name: np.zeros((0, 0), dtype=np.float32) for name in view},
     )

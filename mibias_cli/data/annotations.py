@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from mibias_cli.data.batch import Attribute, BiasedData, Reader, Split
-from mibias_cli.data.encoding import encode_attribute, encode_target
+from mibias_cli.data.encoding import encode_attribute, encode_kept, encode_target
 from mibias_cli.data.fingerprint import fingerprint
 from mibias_cli.data.groups import split_by_fractions
 from mibias_cli.data.tabular import AttributeColumn, Columns, SplitRule, Table, first_rows, require_columns
@@ -34,6 +34,7 @@ class Annotations:
         attributes: The attributes, by name.
         group: Group ids (n,), or None.
         notes: What the user should know.
+        kept: By name, the columns that features should still tell: values (n, 1), masks (n,), descriptions.
     """
 
     table: Table
@@ -46,6 +47,7 @@ class Annotations:
     attributes: dict[str, Attribute]
     group: np.ndarray | None
     notes: tuple[str, ...]
+    kept: dict[str, tuple[np.ndarray, np.ndarray, Attribute]] = field(default_factory=dict)
 
 
 def annotate(
@@ -67,6 +69,7 @@ def annotate(
     """
     wanted = {"data.columns.target": columns.target}
     wanted |= {f"data.columns.{k}": v for k, v in (("split", columns.split), ("group", columns.group)) if v is not None}
+    wanted |= {f"evaluation.fidelity_columns[{k}]": name for k, name in enumerate(columns.kept)}
     wanted |= {f"data.attributes.{name}": spec.column or name for name, spec in attributes.items()}
     require_columns(table, wanted)
     notes: list[str] = []
@@ -93,6 +96,7 @@ def annotate(
         attributes={name: attribute for name, (_, _, attribute) in encoded.items()},
         group=group,
         notes=tuple(notes),
+        kept={name: encode_kept(name, table, role == 0) for name in columns.kept},
     )
 
 
@@ -125,6 +129,8 @@ def assemble(
             rows=rows,
             row_names=[row_names[row] for row in rows],
             reader=reader,
+            kept={key: value[rows] for key, (value, _, _) in annotations.kept.items()},
+            kept_known={key: known[rows] for key, (_, known, _) in annotations.kept.items()},
         )
     return BiasedData(
         **splits,
@@ -133,6 +139,7 @@ def assemble(
         input_shape=tuple(reader.read(splits["train"].rows[:1], None).shape[1:]),
         fingerprint=fingerprint(splits.values(), annotations.attributes, annotations.class_names, contents),
         notes=(*annotations.notes, *notes),
+        kept={key: attribute for key, (_, _, attribute) in annotations.kept.items()},
     )
 
 

@@ -95,6 +95,8 @@ class Split:
         rows: Row of each sample in the reader (n,) int64.
         row_names: What to call each sample in an error (a path, or `row 17`), length n.
         reader: Reads the inputs.
+        kept, kept_known: Values (n, 1) and masks (n,) of the columns that good features should still tell, as c and
+            known are of attributes.
     """
 
     name: str
@@ -105,6 +107,8 @@ class Split:
     rows: np.ndarray
     row_names: list[str]
     reader: Reader
+    kept: dict[str, np.ndarray] = field(default_factory=dict)
+    kept_known: dict[str, np.ndarray] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.y)
@@ -121,6 +125,7 @@ class BiasedData:
         input_shape: Shape of one input as the backbone gets it, for example (3, 96, 96) or (104,).
         fingerprint: sha256 over what the data are (labels, attributes, split, and paths or pixels).
         notes: What the user should know of how the data were read (rows left out, a validation split that was drawn).
+        kept: By name, the columns that good features should still tell, described as attributes are.
     """
 
     train: Split
@@ -131,3 +136,4 @@ class BiasedData:
     input_shape: tuple[int, ...]
     fingerprint: str
     notes: tuple[str, ...] = ()
+    kept: dict[str, Attribute] = field(default_factory=dict)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable
+from typing import Literal
 
 import numpy as np
 
@@ -11,7 +12,10 @@ from mibias_cli.data.batch import Attribute
 from mibias_cli.data.tabular import AttributeColumn, Table, first_rows, numbers
 from mibias_cli.errors import DataError
 
-__all__ = ["encode_attribute", "encode_target", "sorted_names"]
+__all__ = ["MANY", "encode_attribute", "encode_kept", "encode_target", "sorted_names"]
+
+MANY = 10
+"""A column of numbers with more different values than this is taken for a quantity, not for classes."""
 
 
 def encode_target(table: Table, column: str, in_training: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
@@ -79,6 +83,23 @@ def encode_attribute(
         class_names=(class_names,),
     )
     return codes[:, None], known, attribute
+
+
+def encode_kept(name: str, table: Table, in_training: np.ndarray) -> tuple[np.ndarray, np.ndarray, Attribute]:
+    """A column as `encode_attribute` gives it, continuous where it holds numbers of more than MANY different values.
+
+    Args:
+        name: The column.
+        table: All rows in use.
+        in_training: (n,) bool.
+
+    Raises:
+        DataError: The column is empty.
+    """
+    _, wrong = numbers(table.columns[name])
+    several = len({v for v in table.columns[name] if v is not None}) > MANY
+    kind: Literal["continuous", "categorical"] = "continuous" if several and not wrong.any() else "categorical"
+    return encode_attribute(name, AttributeColumn(kind=kind), table, in_training)
 
 
 def sorted_names(names: Iterable[str]) -> tuple[str, ...]:

@@ -35,12 +35,16 @@ _MISSING = {"", "null", "nan"}
 
 @dataclass(frozen=True, kw_only=True)
 class Columns:
-    """Names of the columns that hold path, target, split and group (None where there is none)."""
+    """Names of the columns that hold path, target, split and group (None where there is none).
+
+    `kept` names columns of no other use that an audit asks after: what good features should still tell.
+    """
 
     path: str = "path"
     target: str = "target"
     split: str | None = None
     group: str | None = None
+    kept: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -62,7 +62,7 @@ class Prepared:
     @property
     def n_probes(self) -> int:
         """How many probes one question about all channels fits."""
-        return sum(len(families(self.settings.probes, task.marginal)) for task in self.tasks)
+        return sum(len(families(self.settings.probes, task.kind)) for task in self.tasks)
 
     def measure(self, z: np.ndarray, advance: Callable[[], None]) -> Measured:
         """Leakage from features (n, d) of the audited samples, marginal and given the target."""

@@ -26,6 +26,7 @@ from mibias_cli.evaluation.information import label_entropy_bits, mutual_informa
 from mibias_cli.evaluation.leakage import Measured, paired_change
 from mibias_cli.evaluation.partition import fit_and_score_rows
 from mibias_cli.evaluation.probes import get_probe
+from mibias_cli.evaluation.scoring import families
 from mibias_cli.evaluation.similarity import compare_features, has_collapsed
 from mibias_cli.evaluation.task_audit import audit_task
 from mibias_cli.progress import Progress
@@ -53,7 +54,7 @@ def audit(inputs: AuditInput, settings: AuditSettings, *, seed: int, progress: P
     _check(inputs, settings)
     labels = np.concatenate([inputs.audit_y[:, None], *(_labels(a) for a in inputs.attributes)], axis=1)
     fit, score = fit_and_score_rows(labels, fit_fraction=settings.fit_fraction, group=inputs.group, seed=seed)
-    n_tests = sum(len(a.channels) for a in inputs.attributes) * len(settings.probes)
+    n_tests = sum(len(a.channels) * len(families(settings.probes, a.kind)) for a in inputs.attributes)
     shuffles = enough_permutations(settings.n_permutations, n_tests)
 
     def ready(attribute: AuditedAttribute) -> Prepared:

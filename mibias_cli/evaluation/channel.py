@@ -57,9 +57,16 @@ class ChannelTask:
     n_fit_units: int
     n_score_units: int
 
+    @property
+    def kind(self) -> str:
+        """categorical or continuous."""
+        return "categorical" if self.marginal.numbers[0] is None else "continuous"
+
     def detectable_bits(self, n_features: int) -> float:
         """The smallest leakage from so many features that this sample detects; see `power`."""
-        return detectable_bits(self.n_fit_units, self.n_score_units, n_features, n_classes=self.n_classes)
+        # of a number there is one direction to find, as of two classes
+        n_classes = 2 if self.kind == "continuous" else len(np.unique(self.c_fit))
+        return detectable_bits(self.n_fit_units, self.n_score_units, n_features, n_classes=n_classes)
 
 
 def make_channel_task(

@@ -91,18 +91,19 @@ def measure_side(
         advance: Called after each fitted probe.
     """
     scored: dict[str, Scored] = {}
-    for name in families(probes, side):
+    for name in families(probes, task.kind):
         scored[name] = score_probe(name, task, side, z_fit, z_score, seed)
         advance()
     # by held-out rows of the fitting part alone: the strongest on the scored part would be a winner's curse
     chosen = max(scored, key=lambda name: scored[name].findings.selection_bits)
-    terms = scored[chosen].score.gains()
-    draws = resamples.means(terms[:, None])[:, 0] - side.price_bits
+    top = scored[chosen]
+    terms = top.score.gains()
+    draws = resamples.means(terms[:, None])[:, 0] - top.price_bits
     interval = bootstrap_interval(
-        float(terms.mean()) - side.price_bits, draws, confidence, n_units=resamples.n_units, extra_sd=side.price_sd_bits
+        float(terms.mean()) - top.price_bits, draws, confidence, n_units=resamples.n_units, extra_sd=top.price_sd_bits
     )
     found = {
-        name: replace(s.findings, leakage_bits=float(s.score.gains().mean()) - side.price_bits)
+        name: replace(s.findings, leakage_bits=float(s.score.gains().mean()) - s.price_bits)
         for name, s in scored.items()
     }
     null = None
@@ -112,10 +113,10 @@ def measure_side(
             p = permutation_p_value(float(s.score.gains().mean()), column)
             found[name] = replace(found[name], p_value=p)
             if name == chosen:
-                null = null_band(column - side.price_bits, confidence)
+                null = null_band(column - s.price_bits, confidence)
     return SideMeasured(
         interval=interval, probes=found, headline_probe=chosen, null=null, p_value=found[chosen].p_value,
-        draws=draws, scored=scored[chosen],
+        draws=draws, scored=top,
     )  # fmt: skip
 
 

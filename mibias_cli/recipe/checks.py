@@ -28,6 +28,8 @@ _BUILT_IN = ("digit_cnn", "mlp")
 _LISTS: tuple[YamlPath, ...] = (
     ("debias", "attributes"),
     ("evaluation", "probes"),
+    ("evaluation", "layers"),
+    ("evaluation", "fidelity_columns"),
     ("export", "formats"),
     ("representation", "layers"),
     ("backbone", "train"),
@@ -87,6 +89,12 @@ def _weights(data: Mapping[str, Any]) -> Iterator[Fault]:
         yield path, f"must be {forms}; not {weights!r}{hint}"
 
 
+def _fidelity_columns(data: Mapping[str, Any]) -> Iterator[Fault]:
+    """Columns are of files; coloured digits have none."""
+    if value_at(("data", "source"), data) in _COLOURED and value_at(("evaluation", "fidelity_columns"), data):
+        yield ("evaluation", "fidelity_columns"), "coloured digits have no columns; leave it out"
+
+
 def _no_repeats(data: Mapping[str, Any]) -> Iterator[Fault]:
     """Lists of names name everything once."""
     for path in _LISTS:
@@ -131,6 +139,7 @@ _CHECKS: tuple[Check, ...] = (
     _gated_attributes,
     _backbone_fits_data,
     _weights,
+    _fidelity_columns,
     _no_repeats,
     _patience,
 )

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, field_validator
 
 from mibias_cli.recipe.critic_section import CriticSection
+from mibias_cli.recipe.evaluation_section import EvaluationSection
 from mibias_cli.recipe.gate_section import GateSection, gate_may_be_text
 from mibias_cli.recipe.tables import EstimatorName
 from mibias_cli.recipe.values import (
@@ -23,7 +24,6 @@ from mibias_cli.recipe.values import (
     NonNegative,
     Number,
     Positive,
-    ProbeName,
     Rate,
     Section,
     Text,
@@ -319,27 +319,8 @@ class TrainingSection(Section):
     select: SelectSection = SelectSection()
 
 
-def _all_probes() -> list[ProbeName]:
-    return ["logistic", "quadratic", "mlp", "knn", "gradient_boosting"]
-
-
 def _safetensors_alone() -> list[FormatName]:
     return ["safetensors"]
-
-
-class EvaluationSection(Section):
-    """The audit."""
-
-    probes: list[ProbeName] = Field(
-        default_factory=_all_probes,
-        min_length=1,
-        description="Probe families fitted on one part of the audited split and scored on the other.",
-    )
-    fit_fraction: Fraction = Field(0.5, description="Share of the audited split on which probes are fitted.")
-    max_samples: Positive = Field(20000, description="Most samples that are audited (and that fit the task head).")
-    n_bootstrap: Positive = Field(1000, description="Bootstrap resamples.")
-    confidence: Fraction = Field(0.95, description="Confidence of the intervals.")
-    min_cell: Positive = Field(10, description="(y, c) cells with fewer samples are left out of the worst group.")
 
 
 class ExportSection(Section):
