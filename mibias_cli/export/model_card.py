@@ -8,7 +8,7 @@ from typing import Any
 
 from mibias_cli.backbone.extractor import NOT_INNER
 from mibias_cli.export.heads_file import HEADS, ExportInfo
-from mibias_cli.report.markdown import escape_markdown, leakage_table, task_table
+from mibias_cli.report.markdown import escape_markdown, measured_section
 from mibias_cli.report.numbers import format_bits, format_interval
 
 __all__ = ["model_card"]
@@ -117,7 +117,7 @@ def _measured(info: ExportInfo, report: Mapping[str, Any] | None) -> str:
     if report is None:
         return "This folder was exported without an audit.\n"
     place = "Leakage is a lower bound, measured by fresh probes on held-out data; the whole report is in `report/`."
-    return "\n\n".join([leakage_table(report), task_table(report), place]) + "\n"
+    return "\n\n".join([measured_section(report), place]) + "\n"
 
 
 def _others_table(report: Mapping[str, Any]) -> str:

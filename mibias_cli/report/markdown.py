@@ -6,15 +6,18 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mibias_cli.report.numbers import (
-    format_bits,
-    format_interval,
-    format_percent,
-    format_percent_interval,
-    format_plain,
-)
+from mibias_cli.report import tables, task_tables
+from mibias_cli.report.numbers import format_bits, format_interval
 
-__all__ = ["escape_markdown", "leakage_table", "render_markdown", "task_table"]
+__all__ = [
+    "escape_markdown",
+    "gates_section",
+    "leakage_table",
+    "markdown_table",
+    "measured_section",
+    "render_markdown",
+    "task_table",
+]
 
 
 def escape_markdown(text: str) -> str:
@@ -66,24 +69,49 @@ def leakage_table(report: Mapping[str, Any]) -> str:
 
 def task_table(report: Mapping[str, Any]) -> str:
     """The task figures before and after, as a Markdown table."""
-    before, after = report["task"]["before"], report["task"]["after"]
+    return markdown_table(task_tables.task_table(report))
 
-    def cells(key: str) -> list[str]:
-        return ["–" if task is None else format_percent(task[key]) for task in (before, after)]
 
-    def accuracy(task: Mapping[str, Any] | None) -> str:
-        if task is None:
-            return "–"
-        interval = task["accuracy_interval"]
-        return f"{format_percent(task['accuracy'])} ({format_percent_interval(interval['lower'], interval['upper'])})"
+def markdown_table(table: tables.Table) -> str:
+    """A report's table as Markdown, what is small print in brackets; lines that do not count are marked."""
+    rows = []
+    for line in table.lines:
+        cells = [f"{c.text} ({c.small})" if c.small else c.text for c in line.cells]
+        rows.append(
+            [escape_markdown(cells[0]) + (" (too few)" if line.quiet else ""), *map(escape_markdown, cells[1:])]
+        )
+    return _table([escape_markdown(name) for name in table.header], rows)
 
-    rows = [
-        ["Accuracy", accuracy(before), accuracy(after)],
-        ["Balanced accuracy", *cells("balanced_accuracy")],
-        ["Worst group", *cells("worst_group_accuracy")],
-        ["Trained head", *cells("head_accuracy")],
-    ]
-    return _table(["Task", "Before", "After"], rows)
+
+def gates_section(report: Mapping[str, Any]) -> str:
+    """What became of the gates, as a Markdown list; empty where there were none."""
+    signs = {"pass": "✅", "fail": "❌", "inconclusive": "⚠️", "error": "❌"}
+
+    def line(g: Mapping[str, Any]) -> str:
+        expression = str(g["expression"]).replace("`", "")
+        return f"- {signs[g['status']]} **{g['status']}** `{expression}`: {escape_markdown(g['message'])}"
+
+    return "\n".join(map(line, report.get("gates") or ()))
+
+
+def measured_section(report: Mapping[str, Any]) -> str:
+    """What was measured, for model cards and job summaries: verdict, gates, every table but those of single cells."""
+    verdict = report.get("verdict") or {}
+    parts = [f"**{escape_markdown(verdict['headline'])}**" if verdict.get("headline") else ""]
+    if verdict.get("collapsed"):
+        parts.append("Features that hold nothing leak nothing, so low leakage below is no success.")
+    parts += [gates_section(report), leakage_table(report), task_table(report)]
+    makers = (
+        tables.fidelity_table,
+        tables.control_table,
+        task_tables.fairness_table,
+        tables.layer_table,
+        tables.column_table,
+    )
+    for table in [make(report) for make in makers]:
+        if table:
+            parts += [f"{escape_markdown(table.caption)}", markdown_table(table)]
+    return "\n\n".join(part for part in parts if part)
 
 
 def _channel_table(report: Mapping[str, Any]) -> str:
@@ -100,29 +128,28 @@ def _channel_table(report: Mapping[str, Any]) -> str:
     return f"## Channels\n\n{_table(header, rows)}\n\n"
 
 
+def _crossings(report: Mapping[str, Any]) -> str:
+    found = task_tables.crossing_tables(report)
+    return "".join(
+        f"## {escape_markdown(table.title)}\n\n{escape_markdown(table.caption)}\n\n{markdown_table(table)}\n\n"
+        for table in found
+    )
+
+
 def render_markdown(report: Mapping[str, Any]) -> str:
     """The whole report as Markdown.
 
     Args:
         report: In the form of leakage.json.
     """
-    similarity, samples = report["similarity"], report["samples"]
-    fidelity = [
-        ["Features", str(similarity["n_features_before"] or "–"), str(similarity["n_features_after"])],
-        [
-            "Effective rank",
-            format_plain(similarity["effective_rank_before"]),
-            format_plain(similarity["effective_rank_after"]),
-        ],
-        ["CKA to the original", "1.00" if similarity["cka"] is not None else "–", format_plain(similarity["cka"])],
-    ]
+    samples = report["samples"]
     provenance = [f"- {key}: `{str(value).replace('`', '')}`" for key, value in report["provenance"].items()]
     return (
         "# Leakage report\n\n"
+        f"{measured_section(report)}\n\n"
         f"{escape_markdown(report['verdict']['text'])}\n\n"
-        f"{leakage_table(report)}\n\n{task_table(report)}\n\n"
         f"{_channel_table(report)}"
-        f"## Fidelity\n\n{_table(['Fidelity', 'Before', 'After'], fidelity)}\n\n"
+        f"{_crossings(report)}"
         "## How it was measured\n\n"
         f"Probes were fitted on {samples['fit']} audited samples and scored on {samples['score']} others; task heads "
         f"were fitted on {samples['train']} training samples and scored on all {samples['audit']} audited ones. "

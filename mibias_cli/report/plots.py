@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -36,11 +36,12 @@ def leakage_plot(report: Mapping[str, Any], key: str, *, plot_id: str) -> str:
     rows = leakage_rows(report)[:MAX_ROWS]
     figure, (axes,) = new_figure(len(rows), 0.66)
     null = "null" if key == "leakage_bits" else "conditional_null"
+    left = _left_end(rows, key)
     for position, (_, found) in enumerate(rows):
         before, after = found["before"], found["after"]
         sides = [(after, AFTER, 0.2)] if before is None else [(before, BEFORE, -0.2), (after, AFTER, 0.2)]
         for side, colour, offset in sides:
-            _null_band(axes, position + offset, side.get(null))
+            _null_band(axes, position + offset, side.get(null), left)
             axes.barh(position + offset, side[key]["estimate"], height=0.26, color=colour, linewidth=0)
             whisker(axes, position + offset, side[key]["lower"], side[key]["upper"])
         random = found.get("random")
@@ -50,16 +51,30 @@ def leakage_plot(report: Mapping[str, Any], key: str, *, plot_id: str) -> str:
             _mark(axes, position, found["target_attribute_bits"], INK, ":")
         _mark(axes, position, found["entropy_bits"], MUTED, "-")
     axes.axvline(0, color=INK, linewidth=0.8)
+    axes.set_xlim(left=left)
     axes.set_xlabel("bits")
     label_rows(axes, [name for name, _ in rows])
     title = "Leakage in bits" if key == "leakage_bits" else "Leakage in bits given the target"
     return to_svg(figure, plot_id, title, "; ".join(_in_words(name, found, key) for name, found in rows))
 
 
-def _null_band(axes: Axes, position: float, null: Mapping[str, float] | None) -> None:
-    if null is not None:
-        left, right = null["lower"], null["upper"]
-        axes.barh(position, right - left, left=left, height=0.4, color=MUTED, alpha=0.3, linewidth=0)
+def _left_end(rows: Sequence[tuple[str, Mapping[str, Any]]], key: str) -> float:
+    """Left of everything but null bands: a probe that is sure of itself does very badly on shuffled labels."""
+    sides = [found[side] for _, found in rows for side in ("before", "after") if found[side] is not None]
+    least = min((side[key]["lower"] for side in sides), default=0.0)
+    most = max((found["entropy_bits"] for _, found in rows), default=1.0)
+    return min(least, 0.0) - 0.12 * max(most, 0.1)
+
+
+def _null_band(axes: Axes, position: float, null: Mapping[str, float] | None, left: float) -> None:
+    """The band, or an arrow at the edge where it lies beyond it."""
+    if null is None:
+        return
+    start, end = max(null["lower"], left), null["upper"]
+    if end > left:
+        axes.barh(position, end - start, left=start, height=0.4, color=MUTED, alpha=0.3, linewidth=0)
+    else:
+        axes.plot([left], [position], marker="<", markersize=5, color=MUTED, alpha=0.6, clip_on=False, linestyle="none")
 
 
 def _mark(axes: Axes, position: float, value: float | None, colour: str, line: str) -> None:
@@ -77,7 +92,7 @@ def leakage_rows(report: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]
     return [
         (f"{name}: {channel}" if channel else name, c)
         for name, found in report["attributes"].items()
-        for channel, c in (found["channels"] or {"": found}).items()
+        for channel, c in (found.get("channels") or {"": found}).items()
     ]
 
 
@@ -148,9 +163,10 @@ def group_plot(report: Mapping[str, Any], attribute: str, channel: str, *, plot_
             if row is not None and row["accuracy"] is not None:
                 whisker(axes, position + offset, row["lower"], row["upper"], colour)
                 axes.plot([row["accuracy"]], [position + offset], marker="o", markersize=4, color=colour)
+        axes.text(1.04, position, f"n = {after['n']}", fontsize=8.5, color=MUTED, va="center")
     axes.set_xlim(-0.02, 1.02)
     axes.set_xlabel("accuracy")
-    label_rows(axes, [f"{a['y']} / {a['c']} (n = {a['n']})" for a, _ in cells])
+    label_rows(axes, [f"{a['y']} / {a['c']}" for a, _ in cells])
     worst = min((a["accuracy"] for a, _ in cells), default=None)
     said = "no cell is large enough" if worst is None else f"{len(cells)} cells, the lowest at {worst:.3f}"
     return to_svg(figure, plot_id, f"Accuracy by target and {attribute} ({channel})", said)

@@ -106,7 +106,8 @@ def headline_table(report: Mapping[str, Any]) -> Table:
             change = [bits_cell(_of(found, "change", key))] if "before" in sides else []
             lines.append(_line(f"Leakage of {name}{label}", *cells, *change))
     header = ("Leakage, bits", *_titles(sides), *(["Change"] if "before" in sides else []))
-    return Table(title="Leakage before and after", caption="Less is better.", header=header, lines=tuple(lines))
+    caption = f"Less is better. Small print: {100 * report['settings']['confidence']:g} % intervals."
+    return Table(title="Leakage before and after", caption=caption, header=header, lines=tuple(lines))
 
 
 def channel_table(report: Mapping[str, Any]) -> Table:
@@ -234,7 +235,7 @@ def layer_table(report: Mapping[str, Any]) -> Table:
 
 def fidelity_table(report: Mapping[str, Any]) -> Table:
     """Effective rank and CKA: constant features leak nothing and are worth nothing."""
-    similarity, sides = report["similarity"], sides_of(report)
+    similarity, sides = report.get("similarity") or {}, sides_of(report)
 
     def cells(key: str) -> list[Cell]:
         return [
@@ -245,8 +246,8 @@ def fidelity_table(report: Mapping[str, Any]) -> Table:
             for side in sides
         ]
 
-    lines = [_line("Effective rank", *cells("effective_rank"))]
-    if "before" in sides:
+    lines = [_line("Effective rank", *cells("effective_rank"))] if similarity else []
+    if "before" in sides and similarity:
         same = "1.00" if similarity.get("cka") is not None else ABSENT
         lines.append(_line("CKA to the original", same, format_plain(similarity.get("cka"))))
     caption = "What is left of the features: directions in use, and likeness to the original's."

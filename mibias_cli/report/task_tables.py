@@ -58,7 +58,8 @@ def task_table(report: Mapping[str, Any]) -> Table:
         if any(side.get(key) is not None for side in given):
             cells = [Cell(text=format_percent(side.get(key))) for side in given]
             lines.append([Cell(text=label), *cells, *_change(report, key)])
-    for name in task["after"].get("adjusted_accuracies") or {}:
+    adjusted = task["after"].get("adjusted_accuracies") or {}
+    for name in adjusted if len(adjusted) > 1 else ():
         values = [(side.get("adjusted_accuracies") or {}).get(name) for side in given]
         change = [Cell(text=format_points(*values))] if len(values) == 2 else []
         label = f"Adjusted accuracy, cells of {name}"

@@ -138,7 +138,9 @@ def _power_sentence(after: Mapping[str, Any]) -> str:
     chance = "" if p_value is None else f" Shuffled labels reach this with p = {format_p(p_value)} (Holm)."
     if detectable is None:
         return chance
-    return f"{chance} Leakage below {ceil_bits(detectable)} bits may go unnoticed in a sample of this size (80 % power)."
+    return (
+        f"{chance} Leakage below {ceil_bits(detectable)} bits may go unnoticed in a sample of this size (80 % power)."
+    )
 
 
 def _task_sentence(task: Mapping[str, Any]) -> str:

@@ -18,7 +18,7 @@ def test_the_leakage_table(make: Callable[..., LeakageReport]) -> None:
 def test_without_before_there_is_a_dash(make: Callable[..., LeakageReport]) -> None:
     data = make(before=None).to_dict()
     assert leakage_table(data).splitlines()[2].startswith("| colour | – | 0.050")
-    assert "| Accuracy | – | 90.0" in task_table(data)
+    assert "| Accuracy (plain average) | 90.0" in task_table(data)
     render_markdown(data)
 
 
