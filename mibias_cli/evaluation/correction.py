@@ -41,12 +41,12 @@ def correct(findings: Mapping[str, LeakageFindings]) -> dict[str, LeakageFinding
         }
         adjusted |= dict(zip(tests, holm(list(tests.values())), strict=True))
 
-    def corrected(found: LeakageFindings, name: str) -> LeakageFindings:
+    def corrected(found: LeakageFindings, name: str, channel: str | None = None) -> LeakageFindings:
         changes: dict[str, object] = {}
         for kind in _KEYS:
-            channel = getattr(found, f"{kind}headline_channel")
+            place = kind, name, channel or getattr(found, f"{kind}headline_channel")
             probes = {
-                probe: replace(p, p_value_holm=adjusted.get((kind, name, channel, probe)))
+                probe: replace(p, p_value_holm=adjusted.get((*place, probe)))
                 for probe, p in _probes(found, kind).items()
             }
             changes[f"{kind}probes"] = probes
@@ -55,7 +55,7 @@ def correct(findings: Mapping[str, LeakageFindings]) -> dict[str, LeakageFinding
 
     out = {}
     for name, found in findings.items():
-        channels = {channel: corrected(part, name) for channel, part in found.channels.items()}
+        channels = {channel: corrected(part, name, channel) for channel, part in found.channels.items()}
         out[name] = replace(corrected(found, name), channels=channels)
     return out
 
