@@ -165,9 +165,14 @@ def frontier_members(points: Sequence[tuple[float, float] | None]) -> list[bool]
 
 
 def _notes(runs: Sequence[ComparedRun], rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    data = {run.report["provenance"].get("data_sha256") for run in runs}
-    if len(data) > 1:
+    by_seed: dict[str, set[Any]] = {}
+    for run in runs:
+        seeds = repr([run.settings.get(key) for key in SEEDS])
+        by_seed.setdefault(seeds, set()).add(run.report["provenance"].get("data_sha256"))
+    if any(len(data) > 1 for data in by_seed.values()):
         yield "The runs were not audited on the same data: their figures differ for that reason, too."
+    elif len(set().union(*by_seed.values())) > 1:
+        yield "Each seed draws the audited samples anew: the spread over seeds holds that, too."
     collapsed = [row["name"] for row in rows if row["collapsed"]]
     if collapsed:
         yield f"Collapsed, so their low leakage is no success: {', '.join(collapsed)}."

@@ -1,0 +1,77 @@
+"""Compare finished runs: their reports, and in which settings of their recipes they differ."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mibias_cli.errors import RecipeError
+from mibias_cli.recipe.yaml_source import parse_yaml
+from mibias_cli.report.comparison import ComparedRun, compare_reports
+from mibias_cli.report.read import find_report, read_report
+from mibias_cli.run_folder import RECIPE_FILE
+
+__all__ = ["compare", "flat_settings", "load_compared_run"]
+
+_SAYS_NOTHING = ("name", "version")
+
+
+def compare(places: Sequence[Path], *, names: Sequence[str] | None = None) -> dict[str, Any]:
+    """Compare runs, exports or reports; see :func:`mibias_cli.report.comparison.compare_reports` for what comes out.
+
+    Args:
+        places: Folders or leakage.json files.
+        names: What to call them; default: the shortest ends of their paths that tell them apart.
+
+    Raises:
+        RunError: One of them holds no report.
+    """
+    called = names or _short_names(places)
+    return compare_reports([load_compared_run(place, name) for place, name in zip(places, called, strict=True)])
+
+
+def load_compared_run(place: Path, name: str) -> ComparedRun:
+    """The report of a place, and the settings of the run that it belongs to, if it belongs to one."""
+    path = find_report(place)
+    return ComparedRun(name=name, report=read_report(path), settings=_settings(place, path))
+
+
+def _settings(place: Path, report: Path) -> dict[str, Any]:
+    folder = place if place.is_dir() else report.parent
+    for candidate in (folder, folder.parent):
+        recipe = candidate / RECIPE_FILE
+        if recipe.is_file():
+            try:
+                return flat_settings(parse_yaml(recipe.read_text(encoding="utf-8"), path=str(recipe)).data)
+            except RecipeError:
+                return {}
+    return {}
+
+
+def flat_settings(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """A parsed recipe with dotted keys; lists are values.
+
+    Example:
+        >>> flat_settings({"seed": 0, "debias": {"critic": {"steps": 5}}})
+        {'seed': 0, 'debias.critic.steps': 5}
+    """
+    flat: dict[str, Any] = {}
+    for key, value in recipe.items():
+        if key in _SAYS_NOTHING:
+            continue
+        if isinstance(value, Mapping):
+            flat |= {f"{key}.{inner}": item for inner, item in flat_settings(value).items()}
+        else:
+            flat[key] = value
+    return flat
+
+
+def _short_names(places: Sequence[Path]) -> list[str]:
+    """The last parts of the paths, as many as it takes for no two to be the same."""
+    whole = [place.absolute().parts for place in places]
+    for n in range(1, max(map(len, whole)) + 1):
+        names = ["/".join(parts[-n:]) for parts in whole]
+        if len(set(names)) == len(names):
+            return names
+    return [f"{'/'.join(parts[-1:])} ({k})" for k, parts in enumerate(whole, start=1)]

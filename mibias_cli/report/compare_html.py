@@ -1,0 +1,117 @@
+"""Several runs side by side as one self-contained HTML page, and as tables for terminals."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from markupsafe import Markup
+
+from mibias_cli.report.frontier import frontier_plot
+from mibias_cli.report.html import page_environment
+from mibias_cli.report.numbers import ABSENT, format_bits, format_percent, format_percent_interval, format_plain
+from mibias_cli.report.tables import Cell, Line, Table, bits_cell
+
+__all__ = ["attributes_of", "frontier_plots", "group_table", "render_comparison", "run_table"]
+
+
+def render_comparison(comparison: Mapping[str, Any]) -> str:
+    """The page: the frontier of every attribute, the groups with their spread over seeds, and every run.
+
+    Args:
+        comparison: As `compare_reports` gives it.
+    """
+    page = page_environment().get_template("compare.html.j2")
+    return page.render(
+        c=comparison,
+        plots=[{"name": name, "plot": Markup(svg)} for name, svg in frontier_plots(comparison).items()],
+        groups=group_table(comparison),
+        runs=run_table(comparison),
+        has_spread=any(len(group["runs"]) > 1 for group in comparison["groups"]),
+    )
+
+
+def frontier_plots(comparison: Mapping[str, Any]) -> dict[str, str]:
+    """The frontier of every attribute, as inline SVG."""
+    names = attributes_of(comparison)
+    return {name: frontier_plot(comparison, name, plot_id=f"frontier-{k}") for k, name in enumerate(names)}
+
+
+def attributes_of(comparison: Mapping[str, Any]) -> list[str]:
+    """Every attribute that a run has, in order."""
+    return list(dict.fromkeys(name for run in comparison["runs"] for name in run["attributes"]))
+
+
+def group_table(comparison: Mapping[str, Any]) -> Table:
+    """A line per group of runs that differ in seeds alone: means, with their spread in small print."""
+    names = attributes_of(comparison)
+    lines = []
+    for group in comparison["groups"]:
+        collapsed = f"{group['collapsed']} of {len(group['runs'])} collapsed" if group["collapsed"] else ""
+        cells = [Cell(text=f"{group['number']}: {group['name']}", small=collapsed), Cell(text=str(len(group["runs"])))]
+        cells += [_spread(group["accuracy"], format_percent), _spread(group["worst_group_accuracy"], format_percent)]
+        for name in names:
+            found = group["attributes"].get(name)
+            bits = _spread(None if found is None else found["leakage_bits"], format_bits)
+            best = found is not None and found.get("on_frontier")
+            cells.append(Cell(text=f"{bits.text} ★" if best else bits.text, small=bits.small))
+        lines.append(Line(cells=tuple(cells), quiet=bool(group["collapsed"])))
+    return Table(
+        title="Groups of runs",
+        caption="Means over runs that differ in seeds alone; small print: standard deviation, least to greatest. "
+        "★: no other group leaks less at no less accuracy.",
+        header=("Setting", "Runs", "Accuracy", "Worst group", *(f"Leakage of {name}, bits" for name in names)),
+        lines=tuple(lines),
+    )
+
+
+def _spread(found: Mapping[str, Any] | None, written: Any) -> Cell:
+    if found is None:
+        return Cell(text=ABSENT)
+    small = ""
+    if found["sd"] is not None:
+        small = f"± {written(found['sd'])}, {written(found['min'])} to {written(found['max'])}"
+    return Cell(text=written(found["mean"]), small=small)
+
+
+def run_table(comparison: Mapping[str, Any]) -> Table:
+    """A line per run, before → after."""
+    names = attributes_of(comparison)
+    lines = []
+    for run in comparison["runs"]:
+        cells = [Cell(text=run["name"], small="collapsed" if run["collapsed"] else "")]
+        cells += [Cell(text=_written(run["settings"].get(key))) for key in comparison["varied"]]
+        cells += [_accuracy(run["task"][side]) for side in ("before", "after")]
+        cells.append(Cell(text=format_percent(run["task"]["after"]["worst_group_accuracy"])))
+        for name in names:
+            found = run["attributes"].get(name) or {}
+            cells += [bits_cell((found.get(side) or {}).get("leakage_bits")) for side in ("before", "after")]
+        cells += [Cell(text=format_plain(run["effective_rank"])), Cell(text=format_plain(run["cka"]))]
+        cells.append(Cell(text=run["gates"] or ABSENT))
+        lines.append(Line(cells=tuple(cells), quiet=run["collapsed"]))
+    leakage = [f"{name}, {side}" for name in names for side in ("before", "after")]
+    header = (
+        "Run",
+        *comparison["varied"],
+        "Accuracy, before",
+        "after",
+        "Worst group",
+        *leakage,
+        "Rank",
+        "CKA",
+        "Gates",
+    )
+    caption = "Every run: leakage in bits with intervals, task accuracy, effective rank, CKA to its original."
+    return Table(title="Runs", caption=caption, header=header, lines=tuple(lines))
+
+
+def _accuracy(task: Mapping[str, Any] | None) -> Cell:
+    if task is None:
+        return Cell(text=ABSENT)
+    accuracy = task["accuracy"]
+    small = format_percent_interval(accuracy["lower"], accuracy["upper"])
+    return Cell(text=format_percent(accuracy["estimate"]), small="" if small == ABSENT else small)
+
+
+def _written(value: Any) -> str:
+    return ABSENT if value is None else str(value).lower() if isinstance(value, bool) else str(value)
