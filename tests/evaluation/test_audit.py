@@ -194,6 +194,107 @@ def test_an_unknown_probe_is_refused_before_any_work() -> None:
         run(make_inputs(), replace(QUICK, probes=("logistik",)))
 
 
+def test_controls_stand_beside_every_figure() -> None:
+    inputs = make_inputs()
+    assert inputs.before is not None
+    g = np.random.default_rng(9)
+    result = run(replace(inputs, random=Features(train=np.zeros((0, 3)), audit=g.normal(size=(240, 3)))))
+    found = result.attributes["colour"]
+    assert found.before is not None
+    assert found.random is not None
+    assert found.before.p_value == pytest.approx(1 / 1000)
+    assert found.before.p_value_holm == pytest.approx(2 / 1000)  # two probes
+    for side in (found.after, found.random):
+        assert side.null is not None
+        assert side.p_value is not None
+        assert side.p_value > 0.01
+        assert side.null.lower <= side.null.mean <= side.null.upper
+        assert side.null.lower <= side.leakage_bits.estimate <= side.null.upper
+        assert side.conditional_p_value is not None
+    assert found.before.null is not None
+    assert found.before.leakage_bits.lower > found.before.null.upper
+    assert found.random.detectable_bits is not None
+    assert found.after.detectable_bits is not None
+    assert found.random.detectable_bits < found.after.detectable_bits  # 3 columns and 7
+    assert run(inputs, replace(QUICK, n_permutations=0)).attributes["colour"].after.p_value is None
+
+
+def test_leakage_by_layer_and_of_columns_that_should_survive() -> None:
+    inputs = make_inputs()
+    assert inputs.before is not None
+    shape = replace(inputs.attributes[0], name="shape", channels=("shape",), class_names=(("a", "b", "c"),))
+    shape = replace(shape, c=inputs.audit_y[:, None])
+    empty = np.zeros((0, 7))
+    layers = {
+        name: (None, Features(train=empty, audit=z))
+        for name, z in (("early", inputs.before.audit), ("late", inputs.after.audit))
+    }
+    result = run(replace(inputs, layers=layers, columns=(shape,)))
+    assert list(result.layers) == ["early", "late"]
+    before, early = result.layers["early"]["colour"]
+    assert before is None
+    assert early.leakage_bits.lower > 0.3
+    assert early.n_features == 7
+    late = result.layers["late"]["colour"][1]
+    assert late.leakage_bits.upper < early.leakage_bits.lower
+    # the same features by the same draws: the layer's figure is the attribute's
+    assert late.leakage_bits == result.attributes["colour"].after.leakage_bits
+    kept_before, kept = result.columns["shape"]
+    assert kept_before is not None
+    assert kept.information_bits.lower > 1.0
+    assert kept.accuracy is not None
+    assert kept.accuracy > 0.9
+    assert kept.entropy_bits == pytest.approx(np.log2(3), abs=0.02)
+    assert result.column_kinds == {"shape": "categorical"}
+
+
+def test_a_continuous_attribute_is_put_to_regressors_too() -> None:
+    """Truth: −½ log2(1 − ρ²) = 0.737 bits of a number, less in four bins of it; four standard errors are 0.2."""
+    g = np.random.default_rng(10)
+    inputs = make_inputs(n=1200)
+    age = g.normal(size=1200)
+    z = inputs.after.audit.copy()
+    z[:, 6] = 0.8 * age + 0.6 * g.normal(size=1200)
+    values = np.exp(age)
+    bins = np.searchsorted(np.quantile(values, [0.25, 0.5, 0.75]), values)
+    attribute = replace(
+        inputs.attributes[0], name="age", channels=("age",), class_names=(tuple("abcd"),), c=bins[:, None],
+        kind="continuous", values=values[:, None],
+    )  # fmt: skip
+    features = Features(train=inputs.after.train, audit=z)
+    result = run(replace(inputs, before=None, after=features, attributes=(attribute,)))
+    found = result.attributes["age"]
+    assert found.kind == "continuous"
+    ridge, logistic = found.after.probes["ridge"], found.after.probes["logistic"]
+    assert ridge.r2 == pytest.approx(0.64, abs=0.08)
+    assert ridge.accuracy is None
+    assert logistic.r2 is None
+    assert ridge.leakage_bits == pytest.approx(0.737, abs=0.15)
+    assert logistic.leakage_bits < ridge.leakage_bits
+    assert found.after.leakage_bits.lower <= 0.737
+    assert found.after.headline_probe in ("ridge", "mlp_regressor", "boosted_regressor")
+    assert found.after.conditional_leakage_bits.estimate == pytest.approx(0.737, abs=0.15)
+
+
+def test_the_task_has_fairness_figures_and_crossings() -> None:
+    inputs = make_inputs()
+    second = replace(inputs.attributes[0], name="sex", channels=("sex",), c=1 - inputs.attributes[0].c)
+    result = run(replace(inputs, attributes=(*inputs.attributes, second)))
+    before, after = result.fairness["sex"]
+    assert before is not None
+    assert after.demographic_parity_difference == result.fairness["colour"][1].demographic_parity_difference
+    (crossing,) = result.intersections
+    assert crossing.attributes == ("colour", "sex")
+    assert sum(cell.n for cell in crossing.cells) == 240
+    task = result.task_after
+    assert task.worst_group_accuracy is not None
+    assert task.gap == pytest.approx(task.accuracy.estimate - task.worst_group_accuracy)
+    assert set(task.adjusted_accuracies) == {"colour", "sex"}
+    assert task.adjusted_accuracy == min(task.adjusted_accuracies.values())
+    assert task.auroc is not None
+    assert task.auroc > 0.95
+
+
 def test_progress_counts_every_probe() -> None:
     class Counting(Silent):
         total = 0

@@ -5,7 +5,13 @@ import pytest
 from sklearn.metrics import balanced_accuracy_score
 
 from mibias_cli.evaluation.audit_types import AuditedAttribute
-from mibias_cli.evaluation.group_metrics import balanced_accuracy, group_rows, task_findings, worst_group_accuracy
+from mibias_cli.evaluation.group_metrics import (
+    adjusted_accuracy,
+    balanced_accuracy,
+    group_rows,
+    task_findings,
+    worst_group_accuracy,
+)
 from mibias_cli.evaluation.resampling import Resamples, wilson_interval
 from mibias_cli.evaluation.task_rule import Predictions
 
@@ -45,6 +51,26 @@ def test_rows_are_every_cell_of_every_channel_by_hand() -> None:
     }
     assert (rows[0].lower, rows[0].upper) == pytest.approx(wilson_interval(1, 2, 0.95))
     assert worst_group_accuracy(rows) == 0.5
+
+
+def test_adjusted_accuracy_reweights_cells_as_if_target_and_attribute_were_independent() -> None:
+    g = np.random.default_rng(2)
+    y = g.integers(0, 2, 2000)
+    c = np.where(g.random(2000) < 0.9, y, 1 - y)
+    correct = (y == c) | (g.random(2000) < 0.3)  # a model that follows the bias
+    cells = {(a, b): (y == a) & (c == b) for a in (0, 1) for b in (0, 1)}
+    by_hand = sum((y == a).mean() * (c == b).mean() * correct[cell].mean() for (a, b), cell in cells.items())
+    found = adjusted_accuracy(correct, y, attribute(c[:, None]), n_y=2)
+    assert found == pytest.approx(by_hand, abs=1e-12)
+    assert found < correct.mean() - 0.2
+    assert adjusted_accuracy(correct, y, attribute(c[:, None], np.zeros(2000, dtype=bool)), n_y=2) is None
+
+
+def test_empty_cells_give_their_weight_to_the_others() -> None:
+    y, c = np.array([0, 0, 1, 1]), np.array([[0], [1], [0], [0]])
+    found = adjusted_accuracy(np.array([True, False, True, True]), y, attribute(c), n_y=2)
+    # weights of (0,0), (0,1), (1,0): 3/8, 1/8, 3/8 of 7/8
+    assert found == pytest.approx((3 / 8 + 3 / 8) / (7 / 8))
 
 
 def test_small_cells_are_left_out_of_the_worst_group() -> None:

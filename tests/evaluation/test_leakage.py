@@ -11,7 +11,15 @@ import pytest
 from scipy.integrate import quad
 from scipy.stats import norm
 
-from mibias_cli.evaluation.leakage import ChannelTask, Measured, headline, make_channel_task, measure, paired_change
+from mibias_cli.evaluation.leakage import (
+    ChannelTask,
+    Measured,
+    headline,
+    make_channel_task,
+    measure,
+    measure_side,
+    paired_change,
+)
 from mibias_cli.evaluation.partition import fit_and_score_rows, inner_folds
 from mibias_cli.evaluation.resampling import Resamples
 
@@ -107,6 +115,27 @@ def test_independent_features_give_about_zero_and_are_not_clamped() -> None:
         assert found.leakage_bits.lower <= 0.002
     assert abs(np.mean(estimates)) < 0.015
     assert min(estimates) < 0
+
+
+def test_leakage_is_entropy_less_cross_entropy_up_to_what_shares_cost() -> None:
+    """H(c) − CE as it is usually computed, from the probe's own probabilities; the difference is of order K / n."""
+    g = np.random.default_rng(11)
+    c = g.integers(0, 3, 2000)
+    z = g.normal(size=(2000, 3)) + np.eye(3)[c]
+    task, fit, score = make_task(c, np.zeros(2000, dtype=np.int64), n_classes=3)
+    found = measure_side(
+        task, task.marginal, z[fit], z[score], probes=("logistic",), resamples=Resamples(len(score), 50, seed=0),
+        confidence=0.95, seed=0, advance=lambda: None,
+    )  # fmt: skip
+    probe = found.scored.probe
+    assert probe is not None
+    side = task.marginal
+    log_p = probe.log_probabilities(z[score], side.extra_score, side.baseline_score)
+    share = np.bincount(c[score]) / len(score)
+    plain = -(share * np.log2(share)).sum() + log_p[np.arange(len(score)), c[score]].mean() / np.log(2)
+    assert found.interval.estimate == pytest.approx(plain, abs=3 / (2000 * np.log(2)))
+    accuracy = (probe.predict(z[score], side.extra_score, side.baseline_score) == c[score]).mean()
+    assert found.probes["logistic"].accuracy == accuracy
 
 
 def test_constant_features_leak_nothing() -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from mibias_cli.evaluation.resampling import Resamples, bootstrap_interval, wilson_interval
+from mibias_cli.evaluation.resampling import MAX_UNITS, Resamples, bootstrap_interval, wilson_interval
 
 
 @pytest.mark.parametrize(("hits", "n"), [(0, 7), (3, 10), (10, 10), (412, 900)])
@@ -40,6 +40,38 @@ def test_groups_are_drawn_whole() -> None:
     by_row = Resamples(1000, 1000, seed=0).means(x).std()
     assert by_group == pytest.approx(x[::50].std() / np.sqrt(20), rel=0.15)
     assert by_row < by_group / 5
+
+
+def test_ten_groups_owe_a_wider_interval_than_plain_percentiles() -> None:
+    """Coverage of a mean of ten normals at 90 %: 1500 draws, four standard errors are 3 points."""
+    g = np.random.default_rng(4)
+    plain = honest = 0
+    resamples = Resamples(10, 400, seed=0)
+    assert resamples.n_units == 10
+    for _ in range(1500):
+        x = g.normal(size=(10, 1))
+        draws = resamples.means(x)[:, 0]
+        for n_units in (None, 10):
+            found = bootstrap_interval(float(x.mean()), draws, 0.9, n_units=n_units)
+            covers = found.lower <= 0 <= found.upper
+            plain, honest = (plain + covers, honest) if n_units is None else (plain, honest + covers)
+    assert plain / 1500 < 0.87
+    assert abs(honest / 1500 - 0.9) < 0.03
+
+
+def test_many_samples_are_drawn_in_bags() -> None:
+    x = np.random.default_rng(5).normal(size=(50_000, 1))
+    resamples = Resamples(50_000, 300, seed=0)
+    assert resamples.n_units == MAX_UNITS
+    assert resamples.means(x).std() == pytest.approx(1 / np.sqrt(50_000), rel=0.2)
+
+
+def test_a_further_error_widens() -> None:
+    draws = np.random.default_rng(6).normal(size=20_000)
+    found = bootstrap_interval(0.0, 3 * draws, 0.95, extra_sd=4.0)
+    assert found.upper == pytest.approx(5 * 1.96, rel=0.05)
+    constant = bootstrap_interval(1.0, np.ones(10), 0.95, extra_sd=2.0)
+    assert (constant.lower, constant.upper) == pytest.approx((1 - 3.92, 1 + 3.92), rel=1e-3)
 
 
 def test_the_estimate_lies_within() -> None:
