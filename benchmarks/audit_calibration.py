@@ -31,7 +31,8 @@ from mibias_cli.evaluation.leakage import make_channel_task, measure_side
 from mibias_cli.evaluation.partition import fit_and_score_rows, inner_folds
 from mibias_cli.evaluation.resampling import Resamples
 
-D, N_FRESH, CHUNK = 64, 200_000, 20_000
+D, N_FRESH = 64, 200_000
+CHUNK = 1000  # fresh samples scored at a time: quadratic features of more of them fall out of the cache
 BITS = (0.0, 0.02, 0.1, 0.3, 0.6)
 CODINGS = ("mean", "variance", "xor")
 SIZES = (1000, 5000)
@@ -174,7 +175,7 @@ def read_rows(path: Path) -> list[dict[str, str]]:
     if not path.exists():
         return []
     with path.open(newline="", encoding="utf-8") as file:
-        return [row for row in csv.DictReader(file) if row["seconds"]]
+        return [row for row in csv.DictReader(file) if row["seconds"] and row["coding"] != "coding"]
 
 
 def run(out: Path, draws: int, sizes: list[int], jobs: int) -> None:
@@ -183,10 +184,12 @@ def run(out: Path, draws: int, sizes: list[int], jobs: int) -> None:
     done = {(row["coding"], float(row["bits"]), int(row["n"]), int(row["draw"])) for row in rows}
     todo = [(c, k) for c, k in wanted(draws, sizes) if (c.coding, c.bits, c.n, k) not in done]
     print(f"{len(done)} audits there, {len(todo)} to do", flush=True)
-    with out.open("w", newline="", encoding="utf-8") as file, ProcessPoolExecutor(jobs) as pool:
+    with out.open("a", newline="", encoding="utf-8") as file, ProcessPoolExecutor(jobs) as pool:
         writer = csv.DictWriter(file, FIELDS)
-        writer.writeheader()
-        writer.writerows(rows)
+        if not rows:
+            writer.writeheader()
+        elif not out.read_bytes().endswith(b"\n"):
+            file.write("\n")  # the line that was cut off stays, and is no row
         for row in pool.map(audit_once, *zip(*todo, strict=True)) if todo else ():
             writer.writerow(row)
             file.flush()

@@ -15,6 +15,7 @@ from mibias_cli.evaluation.regressors import REGRESSORS, FittedRegressor, fit_re
 __all__ = ["ClassScore", "DensityScore", "Scored", "families", "score_probe"]
 
 LN2 = float(np.log(2))
+ROWS = 2000  # scored at a time: thousands of quadratic features of all rows would fall out of the cache, then of memory
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,13 +83,18 @@ def score_probe(name: str, task: ChannelTask, side: Side, z_fit: np.ndarray, z_s
         name, z_fit, task.c_fit, n_classes=task.n_classes, extra=side.extra_fit, baseline=side.baseline_fit,
         folds=task.folds, seed=seed,
     )  # fmt: skip
-    log_p = probe.log_probabilities(z_score, side.extra_score, side.baseline_score)
-    predicted = probe.predict(z_score, side.extra_score, side.baseline_score)
+    log_p, predicted = [], []
+    for start in range(0, len(z_score), ROWS):
+        part = slice(start, start + ROWS)
+        asked = z_score[part], side.extra_score[part], side.baseline_score[part]
+        log_p.append(probe.log_probabilities(*asked))
+        predicted.append(probe.predict(*asked))
+    table = (np.concatenate(log_p) - side.baseline_score) / LN2
     findings = ProbeFindings(
-        accuracy=float((predicted == task.c_score).mean()), leakage_bits=float("nan"),
+        accuracy=float((np.concatenate(predicted) == task.c_score).mean()), leakage_bits=float("nan"),
         selection_bits=probe.selection_bits, setting=probe.setting,
     )  # fmt: skip
-    score = ClassScore(table=(log_p - side.baseline_score) / LN2, c=task.c_score)
+    score = ClassScore(table=table, c=task.c_score)
     return Scored(
         findings=findings, score=score, probe=probe, price_bits=side.price_bits, price_sd_bits=side.price_sd_bits
     )
