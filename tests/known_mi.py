@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
 
-from mibias_cli.estimators.protocol import Sample
+from mibias_cli.estimators.protocol import EstimatorSpec, Sample
+from mibias_cli.heads.attribute import AttributeHead
 
 __all__ = [
     "Chain",
@@ -19,6 +22,7 @@ __all__ = [
     "MeanShift",
     "TwoShifts",
     "VarianceCoded",
+    "make_spec",
     "to_sample",
 ]
 
@@ -43,6 +47,25 @@ def to_sample(known: Known, dtype: torch.dtype = torch.float32, weighted: bool =
         weight=torch.from_numpy(known.weight).to(dtype) if weighted and known.weight is not None else None,
         known=torch.ones(len(known.z), dtype=torch.bool),
     )
+
+
+def make_spec(*, n_features: int, n_classes: tuple[int, ...], **options: Any) -> EstimatorSpec:
+    """What every `from_spec` takes, for a small critic, with whatever a test wants otherwise."""
+    values: dict[str, Any] = {
+        "bin_edges": None,
+        "hidden": (16, 16),
+        "learning_rate": 5e-3,
+        "optimizer": "adam",
+        "beta1": 0.9,
+        "steps": 5,
+        "batch_size": None,
+        "moving_average": 0.9,
+        "n_random_features": 20,
+        "ridge": 1e-2,
+    }
+    values |= options
+    heads = partial(AttributeHead, n_classes=n_classes, hidden=values["hidden"])
+    return EstimatorSpec(n_features=n_features, n_classes=n_classes, make_heads=heads, **values)
 
 
 def _entropy(p: np.ndarray) -> float:

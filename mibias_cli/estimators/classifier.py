@@ -84,7 +84,8 @@ class ClassifierBound:
         if len(rows) == 0:
             return
         if self.n_targets is not None:
-            self._frequencies = self._count(rows, classes)
+            with full_precision(rows.z.device):
+                self._frequencies = self._count(rows, classes)
         z, weight = with_target(rows, self.n_targets).detach(), rows.weight
         drawn = minibatch_rows(len(rows), self.batch_size, self.steps, generator, z.device)
         size = len(rows)

@@ -33,7 +33,7 @@ def sharing_bound(logits: Tensor, shared: Tensor, pair_weight: Tensor) -> Tensor
         Nats, at most log 2 (and at most H(S)), differentiable in the logits.
     """
     w = pair_weight / pair_weight.sum()
-    p = w @ shared
+    p = (w @ shared).clamp(0, 1)  # rounding may pass 1
     entropy = -(torch.xlogy(p, p) + torch.xlogy(1 - p, 1 - p))
     return entropy - w @ functional.binary_cross_entropy_with_logits(logits, shared, reduction="none")
 

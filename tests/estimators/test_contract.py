@@ -1,63 +1,26 @@
-"""What every estimator owes its caller, whichever it is."""
+"""What every estimator owes its caller: run over the table, so that a new row is held to it too."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from known_mi import Known, MeanShift, to_sample
+from known_mi import Known, MeanShift, TwoShifts, make_spec, to_sample
 from sklearn.linear_model import LogisticRegression
 
-from mibias_cli.estimators.classifier import ClassifierBound
-from mibias_cli.estimators.closed_form import ClosedForm
-from mibias_cli.estimators.critics import StatisticsNetwork
-from mibias_cli.estimators.mine import Mine
+from mibias_cli.build import ESTIMATORS, resolve
 from mibias_cli.estimators.protocol import Sample
-from mibias_cli.heads.attribute import AttributeHead
 
-Make = Callable[..., Any]
 CLASSES = (2, 3)
 EDGES = ((-0.5, 0.5), (0.0, 1.0))
-
-
-def make_mine(d: int = 3, n_classes: tuple[int, ...] = CLASSES, **options: Any) -> Mine:
-    options = {"learning_rate": 5e-3, "steps": 5, "moving_average": 0.9} | options
-    return Mine(StatisticsNetwork(d, sum(n_classes), [16, 16]), n_classes=n_classes, **options)
-
-
-def make_classifier(d: int = 3, n_classes: tuple[int, ...] = CLASSES, **options: Any) -> ClassifierBound:
-    options = {"learning_rate": 5e-3, "steps": 5} | options
-    return ClassifierBound(AttributeHead(d, n_classes, [16, 16]), n_classes=n_classes, **options)
-
-
-def make_closed_form(d: int = 3, n_classes: tuple[int, ...] = CLASSES, **_: Any) -> ClosedForm:
-    return ClosedForm(n_features=d, n_classes=n_classes, n_random_features=20)
-
-
-def make_continuous_mine(**options: Any) -> Mine:
-    return Mine(StatisticsNetwork(3, 2, [16, 16]), n_classes=None, learning_rate=5e-3, steps=5, **options)
-
-
-def make_binned_classifier(**options: Any) -> ClassifierBound:
-    return make_classifier(n_classes=(3, 3), bin_edges=EDGES, **options)
-
-
-def make_continuous_closed_form(**_: Any) -> ClosedForm:
-    return ClosedForm(n_features=3, n_classes=None, n_random_features=20)
-
-
-CATEGORICAL: dict[str, Make] = {"mine": make_mine, "classifier": make_classifier, "closed form": make_closed_form}
-CONTINUOUS: dict[str, Make] = {
-    "mine, continuous": make_continuous_mine,
-    "classifier, bins": make_binned_classifier,
-    "closed form, continuous": make_continuous_closed_form,
-}
-ALL = CATEGORICAL | CONTINUOUS
+# Random features differ between floating types.
+DRAWS_BY_TYPE = {"closed_form", "hgr_basis"}
+# Each name as it is, for a continuous attribute, and given the target.
+KINDS = [f"{name}{form}" for name in ESTIMATORS for form in ("", ", continuous", ", given y")]
 
 
 @pytest.fixture(autouse=True)
@@ -65,9 +28,22 @@ def seeded() -> None:
     torch.manual_seed(0)
 
 
-@pytest.fixture(params=sorted(ALL))
+@pytest.fixture(params=KINDS)
 def kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
+
+
+def make(kind: str, **options: Any) -> Any:
+    """The estimator of a kind, small, for z (n, 3) and a two-channel attribute unless told otherwise."""
+    name, _, form = kind.partition(", ")
+    options = {
+        "n_features": 3,
+        "n_classes": (3, 3) if form == "continuous" else CLASSES,
+        "bin_edges": EDGES if form == "continuous" else None,
+        "given_target": form == "given y",
+        "n_targets": 2,
+    } | options
+    return resolve(ESTIMATORS[name])(make_spec(**options))
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -75,12 +51,21 @@ def generator(seed: int = 0) -> torch.Generator:
 
 
 def draw(kind: str, n: int, seed: int = 0, dtype: torch.dtype = torch.float32, weighted: bool = False) -> Sample:
-    """z (n, 3) that carries a two-channel attribute of the kind's type."""
+    """z (n, 3) that carries y and a two-channel attribute of the kind's type."""
     rng = np.random.default_rng(seed)
+    y = rng.integers(2, size=n)
     classes = np.stack([rng.integers(k, size=n) for k in CLASSES], axis=1)
-    c: np.ndarray = classes if kind in CATEGORICAL else rng.standard_normal((n, 2))
-    z = rng.standard_normal((n, 3)) + 1.5 * np.concatenate([c, c[:, :1]], axis=1)
-    return to_sample(Known(z=z, c=c, weight=rng.uniform(0.5, 1.5, n)), dtype, weighted)
+    c: np.ndarray = rng.standard_normal((n, 2)) if kind.endswith("continuous") else classes
+    z = rng.standard_normal((n, 3)) + 1.5 * np.concatenate([c, c[:, :1] + y[:, None]], axis=1)
+    return to_sample(Known(z=z, c=c, y=y, weight=rng.uniform(0.5, 1.5, n)), dtype, weighted)
+
+
+def modules(estimator: Any) -> list[torch.nn.Module]:
+    """The networks of an estimator."""
+    held = [estimator, *vars(estimator).values()]
+    return [
+        value for one in held for value in getattr(one, "__dict__", {}).values() if isinstance(value, torch.nn.Module)
+    ]
 
 
 def same(a: Any, b: Any) -> bool:
@@ -94,25 +79,32 @@ def same(a: Any, b: Any) -> bool:
     return bool(a == b)
 
 
+def test_says_what_it_bounds_and_in_which_unit(kind: str) -> None:
+    estimator = make(kind)
+    assert estimator.direction in ("lower", "upper", "none")
+    assert estimator.unit in ("nats", "own")
+
+
 @pytest.mark.parametrize("weighted", [False, True])
 def test_penalty_gradient_agrees_with_finite_differences(kind: str, weighted: bool) -> None:
-    estimator = ALL[kind]().to(torch.device("cpu"), torch.float64)
+    estimator = make(kind).to(torch.device("cpu"), torch.float64)
     estimator.fit(draw(kind, 60, 0, torch.float64, weighted), generator())
-    sample = draw(kind, 7, 1, torch.float64, weighted)
+    sample = draw(kind, 24, 1, torch.float64, weighted)
 
     def penalty(z: torch.Tensor) -> torch.Tensor:
         value: torch.Tensor = estimator.penalty(replace(sample, z=z), generator(2))
         return value
 
-    assert torch.autograd.gradcheck(penalty, sample.z.clone().requires_grad_(), eps=1e-6, atol=1e-7, rtol=1e-5)
+    assert torch.autograd.gradcheck(
+        penalty, sample.z.clone().requires_grad_(), eps=1e-6, atol=1e-7, rtol=1e-5, fast_mode=True
+    )
 
 
 def test_penalty_leaves_no_gradient_on_the_critic_and_moves_nothing(kind: str) -> None:
-    estimator = ALL[kind]()
+    estimator = make(kind)
     estimator.fit(draw(kind, 60), generator())
     before = estimator.state_dict()
-    module = getattr(estimator, "critic", getattr(estimator, "head", None))
-    parameters = [] if module is None else list(module.parameters())
+    parameters = [p for module in modules(estimator) for p in module.parameters()]
     for p in parameters:
         p.grad = None
     z = draw(kind, 20, 1).z.requires_grad_()
@@ -126,32 +118,32 @@ def test_penalty_leaves_no_gradient_on_the_critic_and_moves_nothing(kind: str) -
 
 def test_fit_sends_no_gradient_to_z_and_works_without_grad_mode(kind: str) -> None:
     z = draw(kind, 30).z.requires_grad_()
-    estimator = ALL[kind]()
+    estimator = make(kind)
     before = estimator.state_dict()
     with torch.no_grad():
         estimator.fit(replace(draw(kind, 30), z=z), generator())
     assert z.grad is None
-    assert not same(before, estimator.state_dict())
+    assert before == {} or not same(before, estimator.state_dict())  # what has no critic holds nothing
 
 
 @pytest.mark.parametrize("batch_size", [None, 16])
 def test_state_continues_bit_for_bit(kind: str, batch_size: int | None) -> None:
-    estimator = ALL[kind](batch_size=batch_size)
+    estimator = make(kind, batch_size=batch_size)
     estimator.fit(draw(kind, 60, 0), generator(0))
     state = estimator.state_dict()
     estimator.fit(draw(kind, 60, 1), generator(1))
-    resumed = ALL[kind](batch_size=batch_size)
+    resumed = make(kind, batch_size=batch_size)
     resumed.load_state_dict(state)
     assert same(state, resumed.state_dict())
     resumed.fit(draw(kind, 60, 1), generator(1))
     assert same(estimator.state_dict(), resumed.state_dict())
-    assert not same(state, resumed.state_dict())
+    assert state == {} or not same(state, resumed.state_dict())
     held_out = draw(kind, 60, 2)
     assert estimator.estimate(held_out, generator(3)) == resumed.estimate(held_out, generator(3))
 
 
 def test_state_survives_a_file_read_with_weights_only(kind: str, tmp_path: Any) -> None:
-    estimator = ALL[kind]()
+    estimator = make(kind)
     estimator.fit(draw(kind, 60), generator())
     torch.save(estimator.state_dict(), tmp_path / "state.pt")
     state = torch.load(tmp_path / "state.pt", weights_only=True)
@@ -159,7 +151,7 @@ def test_state_survives_a_file_read_with_weights_only(kind: str, tmp_path: Any) 
 
 
 def test_two_estimators_share_nothing(kind: str) -> None:
-    first, second = ALL[kind](), ALL[kind]()
+    first, second = make(kind), make(kind)
     first.fit(draw(kind, 60), generator())
     second.load_state_dict(first.state_dict())
     kept = second.state_dict()
@@ -171,17 +163,18 @@ def test_rows_with_a_missing_attribute_change_nothing(kind: str) -> None:
     complete = draw(kind, 40, weighted=True)
     hole = torch.nan if complete.c.is_floating_point() else -1
     assert complete.weight is not None
+    assert complete.y is not None
     with_holes = Sample(
         z=torch.cat([complete.z, 100 * torch.randn(10, 3)]),
         c=torch.cat([complete.c, torch.full((10, 2), hole, dtype=complete.c.dtype)]),
-        y=None,
+        y=torch.cat([complete.y, torch.zeros(10, dtype=torch.int64)]),
         weight=torch.cat([complete.weight, torch.full((10,), 5.0)]),
         known=torch.cat([complete.known, torch.zeros(10, dtype=torch.bool)]),
     )
     torch.manual_seed(0)
-    first = ALL[kind](batch_size=16)
+    first = make(kind, batch_size=16)
     torch.manual_seed(0)
-    second = ALL[kind](batch_size=16)
+    second = make(kind, batch_size=16)
     first.fit(complete, generator())
     second.fit(with_holes, generator())
     assert same(first.state_dict(), second.state_dict())
@@ -190,7 +183,7 @@ def test_rows_with_a_missing_attribute_change_nothing(kind: str) -> None:
 
 @pytest.mark.parametrize("n_known", [0, 1])
 def test_a_batch_with_hardly_any_known_row(kind: str, n_known: int) -> None:
-    estimator = ALL[kind]()
+    estimator = make(kind)
     estimator.fit(draw(kind, 60), generator())
     sample = replace(draw(kind, 5), known=torch.arange(5) < n_known)
     z = sample.z.requires_grad_()
@@ -207,14 +200,14 @@ def test_a_batch_with_hardly_any_known_row(kind: str, n_known: int) -> None:
 def test_before_the_first_fit_a_penalty_can_be_taken(kind: str) -> None:
     sample = draw(kind, 20)
     z = sample.z.requires_grad_()
-    ALL[kind]().penalty(sample, generator()).backward()
+    make(kind).penalty(sample, generator()).backward()
     assert z.grad is not None
     assert torch.isfinite(z.grad).all()
 
 
 @pytest.mark.parametrize("scale", [1e3, 1e6])
 def test_extreme_features_stay_finite(kind: str, scale: float) -> None:
-    estimator = ALL[kind]()
+    estimator = make(kind)
     estimator.fit(draw(kind, 60), generator())
     sample = draw(kind, 60, 1)
     z = (scale * sample.z).requires_grad_()
@@ -231,7 +224,7 @@ def test_collapsed_features_and_a_constant_attribute(kind: str) -> None:
     sample = draw(kind, 30)
     constant = torch.zeros_like(sample.c)
     for one in (replace(sample, z=torch.ones(30, 3)), replace(sample, c=constant)):
-        estimator = ALL[kind]()
+        estimator = make(kind)
         estimator.fit(one, generator())
         z = one.z.clone().requires_grad_()
         penalty = estimator.penalty(replace(one, z=z), generator())
@@ -243,23 +236,23 @@ def test_collapsed_features_and_a_constant_attribute(kind: str) -> None:
 
 def test_float64_is_kept_and_the_same_answer_as_float32(kind: str) -> None:
     torch.manual_seed(0)
-    single = ALL[kind]()
+    single = make(kind)
     torch.manual_seed(0)
-    double = ALL[kind]().to(torch.device("cpu"), torch.float64)
-    if kind not in ("closed form", "closed form, continuous"):  # its random features differ by floating type
+    double = make(kind).to(torch.device("cpu"), torch.float64)
+    if kind.partition(",")[0] not in DRAWS_BY_TYPE:
         single.fit(draw(kind, 60), generator())
         double.fit(draw(kind, 60, dtype=torch.float64), generator())
         a = single.penalty(draw(kind, 60, 1), generator()).item()
-        assert double.penalty(draw(kind, 60, 1, torch.float64), generator()).item() == pytest.approx(a, abs=1e-4)
+        assert double.penalty(draw(kind, 60, 1, torch.float64), generator()).item() == pytest.approx(a, abs=5e-4)
     double.fit(draw(kind, 60, dtype=torch.float64), generator())
     assert double.penalty(draw(kind, 60, 1, torch.float64), generator()).dtype == torch.float64
 
 
 def test_under_autocast_scores_are_still_in_full_precision(kind: str) -> None:
     torch.manual_seed(0)
-    plain = ALL[kind]()
+    plain = make(kind)
     torch.manual_seed(0)
-    mixed = ALL[kind]()
+    mixed = make(kind)
     plain.fit(draw(kind, 60), generator())
     with torch.autocast("cpu", dtype=torch.bfloat16):
         mixed.fit(draw(kind, 60), generator())
@@ -267,25 +260,32 @@ def test_under_autocast_scores_are_still_in_full_precision(kind: str) -> None:
     assert torch.equal(value, plain.penalty(draw(kind, 60, 1), generator()))
 
 
-@pytest.mark.parametrize("kind_", sorted(CATEGORICAL))
-def test_moving_a_free_z_against_the_penalty_removes_what_a_fresh_probe_finds(kind_: str) -> None:
-    source = MeanShift(means=[0.0, 3.0], d=4)
-    sample = to_sample(source.draw(1_000, seed=0))
+@pytest.mark.parametrize("name", ESTIMATORS)
+@pytest.mark.parametrize("given", [False, True])
+def test_moving_a_free_z_against_the_penalty_removes_what_a_fresh_probe_finds(name: str, given: bool) -> None:
+    """The probe reads c off z; given y, off z in each class of y with coefficients of its own.
+
+    250 rows scored by a probe fitted on others: chance has a standard error of .032, the bound is four of them.
+    """
+    source: Any = TwoShifts(agreement=0.5, attribute_shift=3.0, d=4) if given else MeanShift(means=[0.0, 3.0], d=4)
+    sample = to_sample(source.draw(500, seed=0))
     c = sample.c[:, 0].numpy()
 
     def probe_accuracy(z: np.ndarray) -> float:
-        return float(LogisticRegression().fit(z[:500], c[:500]).score(z[500:], c[500:]))
+        if sample.y is not None:
+            z = np.concatenate([z, z * sample.y.numpy()[:, None]], axis=1)
+        return float(LogisticRegression().fit(z[:250], c[:250]).score(z[250:], c[250:]))
 
-    estimator = CATEGORICAL[kind_](d=4, n_classes=(2,), steps=8)
+    options = {"steps": 6, "n_classes": (2,), "n_features": 4, "given_target": given, "batch_size": 100}
+    estimator = make(name, **options)
     z = sample.z.clone().requires_grad_()
-    optimizer = torch.optim.Adam([z], lr=0.03)
-    for step in range(120):
+    optimizer = torch.optim.Adam([z], lr=0.04)
+    for step in range(80):
         estimator.fit(replace(sample, z=z), generator(step))
         optimizer.zero_grad()
-        (1_000 * estimator.penalty(replace(sample, z=z), generator(step))).backward()
+        (500 * estimator.penalty(replace(sample, z=z), generator(step))).backward()
         optimizer.step()
     assert probe_accuracy(sample.z.numpy()) > 0.9
-    # 500 scored rows: chance has a standard error of .022; the bound is 4.5 of them, a false alarm of 3e-6.
-    assert probe_accuracy(z.detach().numpy()) < 0.6
+    assert probe_accuracy(z.detach().numpy()) < 0.626
     # and z was not simply collapsed
     assert z.detach().std(dim=0).min() > 0.5
