@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,20 +9,25 @@ from pathlib import Path
 from typing import Any
 
 from mibias_cli import build
-from mibias_cli.audit_run import AuditTarget, audit_target
 from mibias_cli.backbone.trainable import parameter_groups
-from mibias_cli.errors import MibiasError, RunError
-from mibias_cli.export.export import load_export, write_export
+from mibias_cli.evaluate_target import (
+    NO_GATES,
+    AuditJob,
+    EvaluatedTarget,
+    audit_run_folder,
+    evaluate,
+    load_run_model,
+    load_run_recipe,
+)
+from mibias_cli.export.export import write_export
 from mibias_cli.export.heads_file import INFO
 from mibias_cli.gating import all_rules, with_gates
 from mibias_cli.progress import Progress
-from mibias_cli.recipe.load import dump_recipe, load_recipe
+from mibias_cli.recipe.load import dump_recipe
 from mibias_cli.recipe.schema import Recipe
 from mibias_cli.report.gates import GateRules
-from mibias_cli.report.illustrations import Illustrations, read_metrics
 from mibias_cli.report.read import FILES, read_report
-from mibias_cli.report.write import write_report
-from mibias_cli.run_folder import RECIPE_FILE, claim_run_folder, fresh_folder, is_run, timestamp, write_environment
+from mibias_cli.run_folder import RECIPE_FILE, claim_run_folder, fresh_folder, timestamp, write_environment
 from mibias_cli.training.checkpoint import load_checkpoint, load_weights, save_weights
 from mibias_cli.training.fabric import make_fabric
 from mibias_cli.training.loop import StageTrainer, best_path, last_path, original_path
@@ -31,8 +35,6 @@ from mibias_cli.training.model import TaskModel, z_width
 from mibias_cli.training.run_log import RunLog
 
 __all__ = ["EvaluatedTarget", "TrainedRun", "evaluate", "export", "load_run_recipe", "make_stage", "train"]
-
-NO_GATES = GateRules()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,25 +46,6 @@ class TrainedRun:
     export: Path
 
 
-@dataclass(frozen=True, kw_only=True)
-class EvaluatedTarget:
-    """An audit: where its report is, and what it says (the content of leakage.json)."""
-
-    folder: Path
-    report: dict[str, Any]
-
-
-def load_run_recipe(run: Path, overrides: Sequence[str] = ()) -> Recipe:
-    """The resolved recipe of a run.
-
-    Raises:
-        RunError: The folder is not a run.
-    """
-    if not is_run(run):
-        raise RunError(f"{run}: is not a run (it has no {RECIPE_FILE})")
-    return load_recipe(run / RECIPE_FILE, overrides)
-
-
 def train(
     recipe: Recipe,
     *,
@@ -72,6 +55,7 @@ def train(
     offline: bool,
     progress: Progress,
     gates: GateRules = NO_GATES,
+    n_examples: int = 0,
 ) -> TrainedRun:
     """Train a recipe to the end: original stage, debiasing, audit, export.
 
@@ -85,6 +69,7 @@ def train(
         offline: Whether to refuse downloads.
         progress: Told of what happens.
         gates: Gates beside the recipe's own.
+        n_examples: Example images per (y, c) cell in the report's page.
     """
     rules = all_rules(recipe, gates)
     run = resume or out or build.run_folder(recipe, timestamp())
@@ -104,7 +89,10 @@ def train(
     report = _written_report(run / "report")
     if report is None:
         # what is there without leakage.json is what a kill left of a report
-        report = _audit_run(recipe, assembly, run, fabric, run / "report", progress, rules, overwrite=True).report
+        job = AuditJob(
+            fabric=fabric, folder=run / "report", rules=rules, progress=progress, n_examples=n_examples, overwrite=True
+        )
+        report = audit_run_folder(recipe, assembly, run, job).report
     if not (run / "export" / INFO).is_file():
         _export_run(recipe, assembly, run, run / "export", recipe.export.formats, progress)
     return TrainedRun(folder=run, report=with_gates(report, rules), export=run / "export")
@@ -205,147 +193,6 @@ def make_stage(
     )
 
 
-def _run_model(recipe: Recipe, assembly: build.Assembly, path: Path) -> TaskModel:
-    model = build.build_model(recipe, assembly)
-    load_weights(path, model)
-    return model
-
-
-def _audit_run(
-    recipe: Recipe,
-    assembly: build.Assembly,
-    run: Path,
-    fabric: Any,
-    folder: Path,
-    progress: Progress,
-    rules: GateRules,
-    *,
-    overwrite: bool = False,
-) -> EvaluatedTarget:
-    original = _run_model(recipe, assembly, original_path(run))
-    debiased = _run_model(recipe, assembly, best_path(run))
-    trained_original = recipe.original is not None
-    target = AuditTarget(
-        before=original,
-        after=debiased,
-        # an untrained bottleneck or head is nobody's original: before it stand the backbone's own features
-        before_is_backbone=not trained_original and recipe.representation.bottleneck is not None,
-        before_has_head=trained_original,
-        after_has_head=True,
-        backbone=assembly.backbone,
-    )
-    provenance = {"backbone": recipe.backbone.name, "weights": recipe.backbone.weights} | _hashes(recipe, assembly)
-    audited = audit_target(target, recipe, assembly.data, fabric, provenance, progress)
-    report = with_gates(audited.to_dict(), rules)
-    illustrations = Illustrations(metrics=read_metrics(run / "metrics.jsonl"))
-    write_report(folder, report, illustrations=illustrations, overwrite=overwrite)
-    return EvaluatedTarget(folder=folder, report=report)
-
-
-def _hashes(recipe: Recipe, assembly: build.Assembly) -> dict[str, str]:
-    return {
-        "recipe_sha256": hashlib.sha256(dump_recipe(recipe).encode()).hexdigest(),
-        "data_sha256": assembly.data.fingerprint,
-    }
-
-
-def evaluate(
-    target: str,
-    *,
-    recipe: Recipe | None,
-    out: Path | None,
-    offline: bool,
-    progress: Progress,
-    gates: GateRules = NO_GATES,
-) -> EvaluatedTarget:
-    """Audit a run, an exported folder, a timm name, or stored embeddings as they are.
-
-    Args:
-        target: A run's folder, an exported folder, a timm model name, or a file of embeddings.
-        recipe: Names the data; for a run, replaces its own. Needed for all but runs.
-        out: Folder of the report; None: a new folder in the run, or below runs/evaluate.
-        offline: Whether to refuse downloads.
-        progress: Told of what happens.
-        gates: Gates beside the recipe's own.
-    """
-    path = Path(target)
-    if is_run(path):
-        recipe = recipe or load_run_recipe(path)
-        rules = all_rules(recipe, gates)
-        fabric = make_fabric(recipe.training.device, "32", deterministic=recipe.training.deterministic)
-        progress.stage("loading data and backbone")
-        assembly = build.assemble(recipe, offline=offline)
-        folder = out or fresh_folder(path, "report")
-        return _audit_run(recipe, assembly, path, fabric, folder, progress, rules)
-    if recipe is None:
-        raise MibiasError(f"{target}: is not a run, so the data must be named by a recipe: pass --recipe FILE")
-    rules = all_rules(recipe, gates)
-    fabric = make_fabric(recipe.training.device, "32", deterministic=recipe.training.deterministic)
-    progress.stage("loading data and backbone")
-    folder = out or fresh_folder(Path("runs") / "evaluate", f"{path.name}-{timestamp()}")
-    if (path / "mibias.json").is_file() or (path / "config.json").is_file():
-        return _audit_export(path, recipe, fabric, folder, offline, progress, rules)
-    if path.is_dir():
-        raise RunError(f"{target}: is neither a run (no {RECIPE_FILE}) nor an exported model (no config.json)")
-    if path.is_file():
-        return _audit_stored(path, recipe, fabric, folder, offline, progress, rules)
-    return _audit_name(target, recipe, fabric, folder, offline, progress, rules)
-
-
-def _audit_stored(
-    path: Path, recipe: Recipe, fabric: Any, folder: Path, offline: bool, progress: Progress, rules: GateRules
-) -> EvaluatedTarget:
-    recipe = build.with_embeddings(recipe, path)
-    data = build.build_data(recipe, offline=offline)
-    model = build.build_bare_model(data)
-    provenance = {"backbone": "stored embeddings", "weights": path.name, "data_sha256": data.fingerprint}
-    target = AuditTarget(before=None, after=model)
-    report = with_gates(audit_target(target, recipe, data, fabric, provenance, progress).to_dict(), rules)
-    write_report(folder, report)
-    return EvaluatedTarget(folder=folder, report=report)
-
-
-def _audit_export(
-    path: Path, recipe: Recipe, fabric: Any, folder: Path, offline: bool, progress: Progress, rules: GateRules
-) -> EvaluatedTarget:
-    loaded = load_export(path)
-    data = build.build_data(recipe, offline=offline)
-    model = TaskModel(loaded.extractor, loaded.head, ["features"]) if loaded.head is not None else None
-    provenance = {"backbone": loaded.backbone.name, "weights": str(path.name)}
-    provenance |= _hashes(recipe, build.Assembly(data=data, backbone=loaded.backbone))
-    target = AuditTarget(
-        before=None,
-        after=model or TaskModel(loaded.extractor, _no_head(), ["features"]),
-        after_has_head=model is not None,
-        backbone=loaded.backbone,
-    )
-    report = with_gates(audit_target(target, recipe, data, fabric, provenance, progress).to_dict(), rules)
-    write_report(folder, report)
-    return EvaluatedTarget(folder=folder, report=report)
-
-
-def _audit_name(
-    name: str, recipe: Recipe, fabric: Any, folder: Path, offline: bool, progress: Progress, rules: GateRules
-) -> EvaluatedTarget:
-    section = recipe.backbone
-    options = section.options if section.name == name else {}
-    recipe = recipe.model_copy(update={"backbone": section.model_copy(update={"name": name, "options": options})})
-    assembly = build.assemble(recipe, offline=offline)
-    plain = recipe.representation.model_copy(update={"bottleneck": None, "layers": ["features"]})
-    model = build.build_model(recipe.model_copy(update={"representation": plain}), assembly)
-    provenance = {"backbone": name, "weights": section.weights} | _hashes(recipe, assembly)
-    target = AuditTarget(before=None, after=model, backbone=assembly.backbone)
-    report = with_gates(audit_target(target, recipe, assembly.data, fabric, provenance, progress).to_dict(), rules)
-    write_report(folder, report)
-    return EvaluatedTarget(folder=folder, report=report)
-
-
-def _no_head() -> Any:
-    from torch import nn
-
-    return nn.Identity()
-
-
 def export(run: Path, *, out: Path | None, formats: Sequence[str], offline: bool, progress: Progress) -> Path:
     """Export a run's debiased weights and report to a folder, reloaded and compared before it is called done.
 
@@ -373,7 +220,7 @@ def _export_run(
     import numpy as np
 
     progress.stage("exporting")
-    model = _run_model(recipe, assembly, best_path(run)).eval()
+    model = load_run_model(recipe, assembly, best_path(run)).eval()
     report_file = run / "report" / "leakage.json"
     report = json.loads(report_file.read_text(encoding="utf-8")) if report_file.is_file() else None
     audit = assembly.data.audit

@@ -11,6 +11,7 @@ import typer
 __all__ = [
     "Device",
     "DeviceOption",
+    "ExamplesOption",
     "ExportFormat",
     "OfflineOption",
     "OutOption",
@@ -59,6 +60,9 @@ SetOption = Annotated[
 ]
 OutOption = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Folder to write to.")]
 DeviceOption = Annotated[Device | None, typer.Option("--device", help="Where to compute.")]
+ExamplesOption = Annotated[
+    int, typer.Option("--examples", metavar="N", min=0, max=20, help="Images of each target × attribute cell to show.")
+]
 OfflineOption = Annotated[
     bool, typer.Option("--offline", help="Refuse every download, and say what would have been fetched.")
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,6 +24,7 @@ from mibias_cli.cli.gate_options import (
 from mibias_cli.cli.guard import Interrupted
 from mibias_cli.cli.options import (
     DeviceOption,
+    ExamplesOption,
     ExportFormat,
     OfflineOption,
     OutOption,
@@ -32,6 +34,7 @@ from mibias_cli.cli.options import (
 )
 from mibias_cli.cli.progress import shown_progress
 from mibias_cli.cli.show import show_report
+from mibias_cli.cli.show_dry_run import show_dry_run
 
 if TYPE_CHECKING:
     from mibias_cli.recipe.schema import Recipe
@@ -59,8 +62,13 @@ def train(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="One batch forward and backward, then say what a run would take.")
     ] = False,
+    output: Annotated[
+        ReportFormat | None,
+        typer.Option("--format", help="Of --dry-run. [default: text on a terminal, json elsewhere]"),
+    ] = None,
     offline: OfflineOption = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a run that exists in --out.")] = False,
+    examples: ExamplesOption = 0,
     fail_on: FailOnOption = None,
     baseline: BaselineOption = None,
     tolerance: ToleranceOption = None,
@@ -80,7 +88,7 @@ def train(
     settings = _overrides(overrides, seed=seed, device=device, precision=precision)
     loaded = _load(recipe, resume, settings)
     if dry_run:
-        _dry_run(loaded, offline)
+        _dry_run(loaded, offline, output)
         return
     from mibias_cli import workflow
 
@@ -88,7 +96,14 @@ def train(
     with shown_progress() as progress:
         try:
             run = workflow.train(
-                loaded, out=out, resume=resume, overwrite=overwrite, offline=offline, progress=progress, gates=rules
+                loaded,
+                out=out,
+                resume=resume,
+                overwrite=overwrite,
+                offline=offline,
+                progress=progress,
+                gates=rules,
+                n_examples=examples,
             )
         except KeyboardInterrupt as error:
             raise Interrupted(_how_to_resume(resume or out, loaded.name, started)) from error
@@ -109,6 +124,7 @@ def evaluate(
     output: Annotated[
         ReportFormat, typer.Option("--format", help="json writes the report to stdout.")
     ] = ReportFormat.text,
+    examples: ExamplesOption = 0,
     fail_on: FailOnOption = None,
     baseline: BaselineOption = None,
     tolerance: ToleranceOption = None,
@@ -133,7 +149,9 @@ def evaluate(
 
     started = time.time()
     with shown_progress() as progress:
-        evaluated = workflow.evaluate(target, recipe=loaded, out=out, offline=offline, progress=progress, gates=rules)
+        evaluated = workflow.evaluate(
+            target, recipe=loaded, out=out, offline=offline, progress=progress, gates=rules, n_examples=examples
+        )
     if output is ReportFormat.json:
         typer.echo(json.dumps(evaluated.report, indent=2))
     else:
@@ -163,13 +181,16 @@ def export(
     typer.echo(f"exported to {folder}", err=True)
 
 
-def _dry_run(recipe: Recipe, offline: bool) -> None:
-    """What a run would do, as JSON on stdout."""
+def _dry_run(recipe: Recipe, offline: bool, output: ReportFormat | None) -> None:
+    """What a run would do, on stdout: tables for people, JSON for programs."""
     from mibias_cli import dry_run
 
     with shown_progress() as progress:
         findings = dry_run.dry_run(recipe, offline=offline, progress=progress)
-    typer.echo(json.dumps(findings, indent=2))
+    if output is ReportFormat.text or (output is None and sys.stdout.isatty()):
+        show_dry_run(findings)
+    else:
+        typer.echo(json.dumps(findings, indent=2))
 
 
 def _overrides(given: Sequence[str] | None, **options: Any) -> list[str]:

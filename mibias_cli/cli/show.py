@@ -71,7 +71,7 @@ def report_rows(report: Mapping[str, Any]) -> list[Row]:
                 text = f"{name}: {title} (bits)"
                 rows.append(Row(title=text, before=_interval(before.get(key)), after=_interval(after.get(key))))
         rows.extend(_references(name, findings))
-    return rows
+    return rows + _fidelity(report.get("similarity") or {})
 
 
 def plain_table(rows: Sequence[Row]) -> str:
@@ -100,6 +100,22 @@ def _references(name: str, findings: Mapping[str, Any]) -> list[Row]:
         for key, title in titles.items()
         if findings.get(key) is not None
     ]
+
+
+def _fidelity(similarity: Mapping[str, Any]) -> list[Row]:
+    """Effective rank and CKA: constant features leak nothing and are worth nothing."""
+    rows = []
+    if similarity.get("effective_rank_after") is not None:
+        ranks = (_rank(similarity, side) for side in ("before", "after"))
+        rows.append(Row(title="features: effective rank", before=next(ranks), after=next(ranks)))
+    if similarity.get("cka") is not None:
+        rows.append(Row(title="features: CKA to the original", before="1.000", after=f"{similarity['cka']:.3f}"))
+    return rows
+
+
+def _rank(similarity: Mapping[str, Any], side: str) -> str:
+    rank = similarity.get(f"effective_rank_{side}")
+    return "–" if rank is None else f"{rank:.2f} of {similarity[f'n_features_{side}']}"
 
 
 def _percent(value: Any) -> str:

@@ -109,6 +109,7 @@ def write_export(
         _write(partial, backbone, frozen, frozen_head, info, report, report_folder, tuple(formats))
         difference = _reload_and_compare(partial, frozen, frozen_head, x)
         onnx_difference = write_onnx(frozen, x, partial) if "onnx" in formats else None
+        _open_up(partial)
         files = tuple(sorted(str(p.relative_to(partial)) for p in partial.rglob("*") if p.is_file()))
         _put_in_place(partial, folder)
     except BaseException:
@@ -162,6 +163,14 @@ def _reload_and_compare(folder: Path, extractor: Extractor, head: nn.Module | No
             )
         largest = max(largest, difference)
     return largest
+
+
+def _open_up(folder: Path) -> None:
+    """Give every file the rights of those that Python makes (safetensors writes what its owner alone may read)."""
+    mode = (folder / INFO).stat().st_mode & 0o777
+    for path in folder.rglob("*"):
+        if path.is_file():
+            path.chmod(mode)
 
 
 def _check_free(folder: Path, overwrite: bool) -> None:

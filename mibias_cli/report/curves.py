@@ -30,8 +30,11 @@ def curves_plot(metrics: Sequence[Mapping[str, Any]], *, plot_id: str) -> str:
     if not panels:
         return ""
     figure, axes_list = new_figure(1, 1.1, n_panels=len(panels), height=0.75)
+    steps = [x for _, lines in panels for _, line, _ in lines for x in line]
+    margin = 0.02 * (max(steps) - min(steps)) or 1.0
     for axes, (title, lines) in zip(axes_list, panels, strict=True):
         _draw(axes, title, lines, starts)
+        axes.set_xlim(min(steps) - margin, max(steps) + margin)
     axes_list[-1].set_xlabel("training step")
     said = "; ".join(f"{title}: {_said(lines)}" for title, lines in panels)
     return to_svg(figure, plot_id, "Training curves", said)

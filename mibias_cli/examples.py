@@ -1,0 +1,83 @@
+"""A few example images of every (y, c) cell of the audited split, small, for the report's page."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from mibias_cli.data.batch import BiasedData
+from mibias_cli.report.illustrations import ExampleCell
+
+__all__ = ["MAX_IMAGES", "example_cells"]
+
+MAX_IMAGES = 240
+"""Of all cells together: the page stays small enough for a mail."""
+_SIDE = 64
+_QUALITY = 70
+
+
+def example_cells(
+    data: BiasedData, report: Mapping[str, Any], *, n: int, data_config: Mapping[str, Any], seed: int
+) -> tuple[ExampleCell, ...]:
+    """Up to `n` images of each cell of target and attribute (its headline channel), as the extractor sees them.
+
+    Args:
+        data: The data; images are drawn from its audited split. Rows that are no images have no examples.
+        report: In the form of leakage.json: which channel of an attribute is shown.
+        n: Images per cell; the cells of fewest samples are left out where that would be more than MAX_IMAGES.
+        data_config: The backbone's, whose mean and standard deviation are taken back.
+        seed: Of the draw.
+    """
+    if len(data.input_shape) != 3 or n < 1:
+        return ()
+    rng = np.random.default_rng(seed)
+    cells = sorted(_cells(data, report, n, rng), key=lambda cell: -cell[1])
+    kept = cells[: max(1, MAX_IMAGES // n)]
+    return tuple(
+        ExampleCell(
+            attribute=attribute, channel=channel, y=y, c=c, media_type="image/jpeg", side=_SIDE,
+            images=tuple(_encoded(x) for x in _inputs(data, rows, data_config)),
+        )
+        for (attribute, channel, y, c), _, rows in sorted(kept, key=lambda cell: cell[0])
+    )  # fmt: skip
+
+
+def _cells(
+    data: BiasedData, report: Mapping[str, Any], n: int, rng: np.random.Generator
+) -> Iterator[tuple[tuple[str, str, str, str], int, np.ndarray]]:
+    """Name, size and drawn rows of every cell that is not empty."""
+    split = data.audit
+    for name, attribute in data.attributes.items():
+        channel = report["attributes"].get(name, {}).get("after", {}).get("headline_channel", attribute.channels[0])
+        k = attribute.channels.index(channel) if channel in attribute.channels else 0
+        classes = attribute.classes(split.c[name])[:, k]
+        for y, y_name in enumerate(data.class_names):
+            for c, c_name in enumerate(attribute.class_names[k]):
+                rows = np.flatnonzero(split.known[name] & (split.y == y) & (classes == c))
+                if len(rows):
+                    drawn = np.sort(rng.choice(rows, size=min(n, len(rows)), replace=False))
+                    yield (name, attribute.channels[k], y_name, c_name), len(rows), drawn
+
+
+def _inputs(data: BiasedData, rows: np.ndarray, config: Mapping[str, Any]) -> Tensor:
+    """Images (n, C, H, W) in [0, 1]."""
+    x = data.audit.reader.read(data.audit.rows[rows], None).float()
+    mean, std = config.get("mean"), config.get("std")
+    if mean is not None and std is not None:
+        x = x * torch.tensor(std).view(-1, 1, 1) + torch.tensor(mean).view(-1, 1, 1)
+    return x.clamp(0, 1)
+
+
+def _encoded(x: Tensor) -> bytes:
+    pixels = (x * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
+    image = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels[:, :, :3])
+    image.thumbnail((_SIDE, _SIDE))
+    buffer = io.BytesIO()
+    image.save(buffer, format="JPEG", quality=_QUALITY)
+    return buffer.getvalue()
