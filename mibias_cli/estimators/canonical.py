@@ -57,9 +57,9 @@ def squared_correlations(f: Tensor, g: Tensor, weight: Tensor | None = None, n_g
     of_f, of_g, both = w @ f**2, w @ g**2, w @ (f * g)
     norms = of_f * of_g
     varies = norms > torch.finfo(f.dtype).eps ** 2
-    square = torch.where(varies, both**2 / torch.where(varies, norms, 1.0), 0.0 * both)
+    square = both**2 / torch.where(varies, norms, 1.0)
     freedom = (1 / (w**2).sum() - n_groups).clamp_min(2.0)
-    return square - (1 - square) / (freedom - 1)
+    return torch.where(varies, square - (1 - square) / (freedom - 1), 0.0 * both)
 
 
 def _whitening(a: Tensor, w: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from mibias_cli.estimators.predictive import cross_entropy_bound, cross_entropy_
 from mibias_cli.estimators.protocol import EstimatorSpec, Sample
 from mibias_cli.estimators.random_features import draw_random_weights, random_features, standardisation
 from mibias_cli.estimators.ridge import ridge_solution
-from mibias_cli.estimators.rows import known_rows, no_penalty, target_classes
+from mibias_cli.estimators.rows import apply_by_group, known_rows, no_penalty, target_classes
 
 __all__ = ["ClosedForm", "from_spec"]
 
@@ -190,16 +190,8 @@ class ClosedForm:
     def _predict(self, rows: Sample) -> Tensor:
         """What the held solution says of each row's targets (n, t)."""
         held, group = self._solution, self._group(rows)
-        features = random_features(rows.z, held)
-        if self.n_targets is None:
-            return (features - held["features_mean"][0]) @ held["coefficients"][0] + held["c_mean"][0]
-        parts, order = [], []
-        for k in group.unique().tolist():
-            chosen = (group == k).nonzero().flatten()
-            centred = features[chosen] - held["features_mean"][k]
-            parts.append(centred @ held["coefficients"][k] + held["c_mean"][k])
-            order.append(chosen)
-        return torch.cat(parts)[torch.argsort(torch.cat(order))]
+        centred = random_features(rows.z, held) - held["features_mean"][group]
+        return apply_by_group(centred, held["coefficients"], group) + held["c_mean"][group]
 
     def _channel_nats(self, rows: Sample) -> list[Tensor]:
         """Per channel the nats of the explained share, pooled over the channel's classes (and over target classes)."""

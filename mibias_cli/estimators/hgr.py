@@ -16,6 +16,7 @@ from mibias_cli.estimators.parameters import Learner, OptimizerName, full_precis
 from mibias_cli.estimators.protocol import EstimatorSpec, Sample
 from mibias_cli.estimators.random_features import draw_random_weights, random_features, standardisation
 from mibias_cli.estimators.rows import (
+    apply_by_group,
     comparable_rows,
     group_means,
     minibatches,
@@ -134,8 +135,6 @@ class NetworkFunctions:
 class BasisFunctions:
     """z beside random ReLU features of z, redrawn at each fit; one-hot classes, or powers of values.
 
-    With a target the basis of c is one per target class, so that a function of c may differ from class to class.
-
     Args:
         n_features: Width d of z.
         n_classes: Classes per channel; None: continuous.
@@ -162,15 +161,12 @@ class BasisFunctions:
         return random_features(rows.z, self._held)
 
     def of_c(self, rows: Sample, n_targets: int | None) -> Tensor:
-        """One-hot classes, or powers of values; with a target, a block of them per target class."""
+        """One-hot classes, or powers of values."""
         encoded = self._encode(rows.c, rows.z.dtype)
         if self.n_classes is None:
             bent = 3 * torch.tanh(encoded / 3)
             encoded = torch.cat([bent**p for p in range(1, _POWERS + 1)], dim=1)
-        if n_targets is None:
-            return encoded
-        given = nn.functional.one_hot(target_classes(rows), n_targets).to(encoded.dtype)
-        return (given[:, :, None] * encoded[:, None, :]).flatten(1)
+        return encoded
 
     def to(self, device: torch.device, dtype: torch.dtype | None) -> None:
         """Move what is held."""
@@ -192,7 +188,8 @@ class MaximalCorrelation:
 
     0 only where z and c are independent as far as the functions see; for weak dependence the sum over all functions is
     the information in nats. Unlike a bound it is scale-free in z, bounded, and flat at its minimum. All channels enter
-    together. With `n_targets` correlations are taken within target classes, pooled by their weight.
+    together. With `n_targets` each target class has canonical pairs of its own, and correlations are taken within
+    classes and pooled by their weight; a class of fewer than sixteen rows at the last fit is left out.
 
     Args:
         functions: Features of z and of c.
@@ -233,9 +230,7 @@ class MaximalCorrelation:
         with full_precision(rows.z.device):
             self.functions.fit(rows, self.n_targets, generator)
             with torch.no_grad():
-                f, g = self._pairs(rows)
-                of_f, of_g, _ = canonical_maps(f, g, rows.weight, self.n_components, self.ridge)
-        self._maps = {"f": of_f, "g": of_g}
+                self._maps = self._solve(rows)
 
     def penalty(self, sample: Sample, generator: Generator) -> Tensor:
         """Half the sum of the squared correlations of the held functions in this sample, differentiable in sample.z."""
@@ -272,15 +267,39 @@ class MaximalCorrelation:
     def _rows(self, sample: Sample) -> Sample:
         return comparable_rows(sample, self._like.dtype, self.n_targets)
 
+    def _group(self, rows: Sample) -> Tensor:
+        if self.n_targets is None:
+            return torch.zeros(len(rows), dtype=torch.int64, device=rows.z.device)
+        return target_classes(rows)
+
+    def _solve(self, rows: Sample) -> dict[str, Tensor]:
+        """Canonical maps, stacked over target classes (or one), 0 where a class has too few rows."""
+        f, g = self._pairs(rows)
+        group, n_groups = self._group(rows), self.n_targets or 1
+        k = min(self.n_components, f.shape[1], g.shape[1])
+        of_f, of_g = f.new_zeros(n_groups, f.shape[1], k), g.new_zeros(n_groups, g.shape[1], k)
+        solved = torch.zeros(n_groups, dtype=f.dtype, device=f.device)
+        for y in range(n_groups):
+            chosen = (group == y).nonzero().flatten()
+            if len(chosen) >= (_LEAST if self.n_targets is None else 2 * _LEAST):
+                weight = None if rows.weight is None else rows.weight[chosen]
+                of_f[y], of_g[y], _ = canonical_maps(f[chosen], g[chosen], weight, k, self.ridge)
+                solved[y] = 1
+        return {"f": of_f, "g": of_g, "solved": solved}
+
     def _pairs(self, rows: Sample) -> tuple[Tensor, Tensor]:
         """Features of z and of c, centred (within target classes)."""
         f, g = self.functions.of_z(rows, self.n_targets), self.functions.of_c(rows, self.n_targets)
         return _centred(f, rows, self.n_targets), _centred(g, rows, self.n_targets)
 
     def _value(self, rows: Sample) -> Tensor:
+        solved = self._maps["solved"][self._group(rows)] > 0
+        if not bool(solved.all()):
+            rows = rows.take(solved)
+        group = self._group(rows)
         f, g = self._pairs(rows)
-        n_groups = 1 if self.n_targets is None else len(target_classes(rows).unique())
-        return 0.5 * squared_correlations(f @ self._maps["f"], g @ self._maps["g"], rows.weight, n_groups).sum()
+        f, g = apply_by_group(f, self._maps["f"], group), apply_by_group(g, self._maps["g"], group)
+        return 0.5 * squared_correlations(f, g, rows.weight, len(group.unique())).sum()
 
 
 def _centred(a: Tensor, rows: Sample, n_targets: int | None) -> Tensor:
@@ -312,5 +331,4 @@ def basis(spec: EstimatorSpec) -> MaximalCorrelation:
         n_classes=None if spec.bin_edges is not None else spec.n_classes,
         n_random_features=min(spec.n_random_features, _MOST_RANDOM),
     )
-    components = _COMPONENTS * (1 if spec.targets_seen is None else 2)
-    return MaximalCorrelation(functions, n_targets=spec.targets_seen, n_components=components, ridge=spec.ridge)
+    return MaximalCorrelation(functions, n_targets=spec.targets_seen, ridge=spec.ridge)

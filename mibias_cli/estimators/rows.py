@@ -13,6 +13,7 @@ from mibias_cli.errors import TrainingError
 from mibias_cli.estimators.protocol import Sample
 
 __all__ = [
+    "apply_by_group",
     "comparable_rows",
     "group_means",
     "known_rows",
@@ -127,6 +128,15 @@ def with_target(sample: Sample, n_targets: int | None) -> Tensor:
         return sample.z
     one_hot = functional.one_hot(target_classes(sample), n_targets).to(sample.z.dtype)
     return torch.cat([sample.z, one_hot], dim=1)
+
+
+def apply_by_group(values: Tensor, maps: Tensor, group: Tensor) -> Tensor:
+    """Each row of values (n, p) times the map of its group, from maps (n_groups, p, k): (n, k)."""
+    if len(maps) == 1:
+        return values @ maps[0]
+    chosen = [(group == k).nonzero().flatten() for k in range(len(maps))]
+    products = [values[rows] @ maps[k] for k, rows in enumerate(chosen) if len(rows)]
+    return torch.cat(products)[torch.argsort(torch.cat(chosen))]
 
 
 def group_means(values: Tensor, weight: Tensor | None, group: Tensor | None, n_groups: int = 1) -> Tensor:
