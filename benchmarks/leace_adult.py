@@ -3,7 +3,9 @@
     python benchmarks/leace_adult.py --adult data/adult
 
 The folder holds adult.data.gz with a header row. Features are all columns but sex and income, numbers standardised and
-the rest one-hot; LEACE is fitted on the training rows and erases sex from all.
+the rest one-hot; LEACE is fitted on the training rows and erases sex from all. Columns of categories rarer than 1 % are
+left out; with --rare they stay, and then even a linear probe reads sex: where a rare category does not occur its column
+holds nothing but what LEACE subtracted, which is the very direction that tells sex.
 """
 
 from __future__ import annotations
@@ -29,7 +31,9 @@ def main() -> None:
     """Erase, audit, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--adult", type=Path, required=True, help="folder with adult.data.gz")
-    folder = parser.parse_args().adult
+    parser.add_argument("--rare", action="store_true", help="keep the columns of rare categories")
+    arguments = parser.parse_args()
+    folder = arguments.adult
     data = load_table(
         folder / "adult.data.gz", columns=Columns(target="income"), attributes={"sex": AttributeColumn()},
         splits=SplitRule(fractions=(0.6, 0.1, 0.3)), seed=0,
@@ -37,6 +41,9 @@ def main() -> None:
     train, held = data.train, data.audit
     rows = np.random.default_rng(0).permutation(len(held))[:N_AUDIT]
     x = {name: split.reader.read(split.rows, None).double() for name, split in (("train", train), ("audit", held))}
+    if not arguments.rare:
+        common = (x["train"] != 0).double().mean(dim=0) >= 0.01
+        x = {name: v[:, common] for name, v in x.items()}
     c = torch.from_numpy(train.c["sex"])
     eraser = fit_leace(Sample(z=x["train"], c=c, y=None, weight=None, known=torch.ones(len(c), dtype=torch.bool)), (2,))
 
