@@ -156,10 +156,12 @@ def check_name(schema: Mapping[str, Any], gate: GateExpression) -> None:
         above, node = node, _plain(inner, schema)
         if not node:  # values of any kind, such as provenance
             return
+    if any(kind in _types(node) for kind in _NUMBERS) or isinstance(node.get("const"), int | float):
+        return
     if _is_object(node) and "estimate" not in node.get("properties", {}):
         below = ", ".join(node.get("properties", {}))
         raise gate.error(f"is no figure{f'; name one of {below}' if below else ''}", part=len(gate.name) - 1)
-    if not _is_object(node) and not any(kind in _types(node) for kind in _NUMBERS):
+    if not _is_object(node):
         raise gate.error("is no number, so nothing can be compared with it", part=len(gate.name) - 1)
 
 

@@ -19,7 +19,14 @@ from mibias_cli.report.plots import change_plot, group_cells, group_plot, leakag
 __all__ = ["MAX_BYTES", "page_environment", "render_html"]
 
 MAX_BYTES = 1_000_000
-"""A page that people open on phones and attach to mails: example images are left out before it grows larger."""
+"""A page that people open on phones and attach to mails; what makes it larger is left out, leakage.json has it all."""
+_LEVELS: tuple[dict[str, Any], ...] = (
+    {"examples": True, "n_plotted": 1000, "n_lines": task_tables.MAX_LINES},
+    {"examples": False, "n_plotted": 1000, "n_lines": task_tables.MAX_LINES},
+    {"examples": False, "n_plotted": 8, "n_lines": 40},
+    {"examples": False, "n_plotted": 2, "n_lines": 0},
+)
+"""Examples or not, attributes whose groups are plotted, lines in a table of cells: from all to what always fits."""
 
 
 def page_environment() -> Environment:
@@ -62,16 +69,32 @@ def render_html(report: Mapping[str, Any], illustrations: Illustrations | None =
         "change": Markup(change_plot(report, plot_id="change")),
         "layers": [p for p in _layer_plots(report) if p["plot"]],
         "layer_table": tables.layer_table(report),
-        "groups": list(_groups(report)),
         "fairness": task_tables.fairness_table(report),
         "crossings": task_tables.crossing_tables(report),
         "columns": tables.column_table(report),
         "curves": Markup(curves_plot(shown.metrics, plot_id="curves")),
     }
-    text = page.render(**parts, examples=list(_examples(shown.examples)), examples_left_out=False)
-    if len(text.encode()) > MAX_BYTES and shown.examples:
-        text = page.render(**parts, examples=[], examples_left_out=True)
+    groups = list(_groups(report))
+    for level in _LEVELS:
+        examples = list(_examples(shown.examples)) if level["examples"] else []
+        cut = [_cut(group, k, report, **level) for k, group in enumerate(groups)]
+        text = page.render(
+            **parts, groups=cut, examples=examples,
+            examples_left_out=bool(shown.examples) and not examples,
+            groups_left_out=cut != groups,
+        )  # fmt: skip
+        if len(text.encode()) <= MAX_BYTES:
+            break
     return text
+
+
+def _cut(
+    group: dict[str, Any], k: int, report: Mapping[str, Any], *, n_plotted: int, n_lines: int, **_: Any
+) -> dict[str, Any]:
+    """A group without its plots where others come first, and with a shorter table."""
+    if n_lines < task_tables.MAX_LINES and group["n_cells"] > n_lines:
+        group = {**group, "table": task_tables.cell_table(report, group["name"], limit=n_lines)}
+    return group if k < n_plotted else {**group, "plot": "", "confusion": ""}
 
 
 _LEAKAGE = (("leakage_bits", "Leakage, I(z; c)"), ("conditional_leakage_bits", "Leakage given the target, I(z; c | y)"))

@@ -114,22 +114,22 @@ def fairness_table(report: Mapping[str, Any]) -> Table:
     return Table(title="Fairness", caption=caption, header=header, lines=tuple(lines))
 
 
-def cell_table(report: Mapping[str, Any], attribute: str) -> Table:
-    """Every cell of target and attribute that holds samples."""
+def cell_table(report: Mapping[str, Any], attribute: str, *, limit: int = MAX_LINES) -> Table:
+    """Every cell of target and attribute that holds samples, or the first of them."""
     sides = sides_of(report)
     rows = [row for row in report["task"]["after"]["groups"] if row["attribute"] == attribute and row["n"]]
     before = {_key(row): row for row in (report["task"]["before"] or {"groups": []})["groups"]}
     channels = len({row["channel"] for row in rows}) > 1
     calibrated = any(row.get("calibration_error") is not None for row in rows)
     lines = []
-    for row in rows[:MAX_LINES]:
+    for row in rows[:limit]:
         earlier = before.get(_key(row), {})
         shown = [_row_cell(earlier if side == "before" else row) for side in sides]
         name = f"{row['y']} / {row['c']}" + (f" ({row['channel']})" if channels else "")
         error = [Cell(text=format_percent(row.get("calibration_error")))] if calibrated else []
         cells = (Cell(text=name), Cell(text=str(row["n"])), *shown, *error)
         lines.append(Line(cells=cells, quiet=not row["counted"]))
-    more = f" The first {MAX_LINES} of {len(rows)}: leakage.json has them all." if len(rows) > MAX_LINES else ""
+    more = f" The first {limit} of {len(rows)}: leakage.json has them all." if len(rows) > limit else ""
     titles = [side.capitalize() for side in sides]
     return Table(
         title=f"Cells of {attribute}",

@@ -1,0 +1,178 @@
+"""Further figures of the audit, in every form of the report, and reports that lack them."""
+
+from __future__ import annotations
+
+import copy
+import xml.etree.ElementTree as ET
+from collections.abc import Callable
+from typing import Any
+
+import jsonschema
+import pytest
+
+from mibias_cli.report.confusion_plot import confusion_plot
+from mibias_cli.report.html import MAX_BYTES, render_html
+from mibias_cli.report.illustrations import ExampleCell, Illustrations
+from mibias_cli.report.layer_plot import layer_plot
+from mibias_cli.report.leakage_report import LeakageReport
+from mibias_cli.report.markdown import render_markdown
+from mibias_cli.report.schema import load_schema
+from mibias_cli.report.tables import control_table
+from mibias_cli.report.task_tables import cell_table, task_table
+
+Make = Callable[..., LeakageReport]
+INTERVAL = {"estimate": 0.1234, "lower": 0.1111, "upper": 0.1399}
+FAIRNESS = (
+    "demographic_parity_difference", "demographic_parity_ratio", "equal_opportunity_difference",
+    "equal_opportunity_ratio", "equalized_odds_difference", "equalized_odds_ratio", "bias_amplification",
+)  # fmt: skip
+
+
+def filled(report: dict[str, Any]) -> dict[str, Any]:
+    """The report with every figure that an audit may measure."""
+    report = copy.deepcopy(report)
+    null = {"mean": -0.0531, "lower": -0.0987, "upper": 0.0123}
+    found = report["attributes"]["colour"]
+    sides = [found, *found["channels"].values()]
+    for at in sides:
+        at["random"] = copy.deepcopy(at["after"])
+        for side in (at["before"], at["after"], at["random"]):
+            side |= {"null": null, "p_value": 0.0123, "p_value_holm": 0.0456, "detectable_bits": 0.0789}
+    fairness = dict.fromkeys(FAIRNESS, 0.2468) | {"positive_class": "dog", "groups_left_out": ["never"]}
+    report["fairness"] = {"colour": {"before": None, "after": fairness}}
+    cell = {"accuracy": 0.4321, "lower": 0.4, "upper": 0.5}
+    report["intersections"] = [
+        {
+            "attributes": ["colour", "size"], "channels": ["red", "size"],
+            "worst_group_accuracy": {"before": 0.3, "after": 0.4321},
+            "cells": [
+                {"y": "cat", "c": ["low", "big"], "n": 50, "counted": True, "before": cell, "after": cell},
+                {"y": "cat", "c": ["low", "small"], "n": 2, "counted": False, "before": None, "after": cell},
+            ],
+        }
+    ]  # fmt: skip
+    layer = {
+        "leakage_bits": INTERVAL, "headline_probe": "mlp", "headline_channel": "red", "n_features": 8,
+        "null": null, "p_value": 0.001,
+    }  # fmt: skip
+    report["layers"] = {name: {"colour": {"before": layer, "after": layer}} for name in ("layer1", "layer2")}
+    column = {
+        "information_bits": INTERVAL, "headline_probe": "mlp", "probes": {}, "accuracy": None, "r2": 0.7531,
+        "chance_accuracy": 0.5, "entropy_bits": 1.0,
+    }  # fmt: skip
+    report["fidelity"] = {
+        "collapsed": False,
+        "columns": {"age": {"kind": "continuous", "before": None, "after": column}},
+    }
+    report["task"]["after"] |= {
+        "gap": 0.1357, "adjusted_accuracy": 0.8642, "adjusted_accuracies": {"colour": 0.8642}, "auroc": 0.9753,
+        "calibration_error": 0.0314, "class_names": ["cat", "dog"],
+        "confusions": [
+            {"attribute": "colour", "channel": "red", "c": "low", "n": 40, "counts": [[18, 2], [5, 15]]},
+            {"attribute": "colour", "channel": "red", "c": "high", "n": 4, "counts": [[2, 0], [0, 2]]},
+        ],
+    }  # fmt: skip
+    return report
+
+
+SHOWN = ("0.046", "0.079", "−0.053", "0.247", "43.2", "0.123", "0.75", "13.6", "86.4", "0.975", "3.1")
+
+
+def test_every_figure_is_on_the_page_and_in_the_markdown(make: Make) -> None:
+    report = filled(make().to_dict())
+    jsonschema.validate(report, load_schema())
+    for text in (render_html(report), render_markdown(report)):
+        for shown in SHOWN:
+            assert shown in text, shown
+        for word in ("layer1", "equalized odds", "age", "never"):
+            assert word in text, word
+
+
+@pytest.mark.parametrize(
+    "part", ["fairness", "intersections", "layers", "fidelity", "random", "null", "p_value", "detectable_bits", "auroc"]
+)
+def test_any_of_them_may_be_missing(make: Make, part: str) -> None:
+    def without(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: without(item) for key, item in value.items() if key != part}
+        return [without(item) for item in value] if isinstance(value, list) else value
+
+    report = without(filled(make().to_dict()))
+    assert "None" not in render_html(report).replace("NoneType", "")
+    render_markdown(report)
+
+
+def test_controls_stand_beside_every_side(make: Make) -> None:
+    lines = control_table(filled(make(channels=("colour",)).to_dict())).lines
+    assert [line.cells[0].text for line in lines] == [
+        "colour, before", "colour, after", "colour, random extractor", "colour, random extractor, given the target",
+    ]  # fmt: skip
+    assert [cell.text for cell in lines[1].cells] == [
+        "colour, after", "0.050", "−0.053", "0.012", "0.046", "0.079",
+    ]  # fmt: skip
+
+
+def test_figures_that_nobody_measured_leave_no_line(make: Make) -> None:
+    names = [line.cells[0].text for line in task_table(make().to_dict()).lines]
+    assert names == ["Accuracy (plain average)", "Balanced accuracy (average over classes)", "Worst group"]
+    assert not control_table(make().to_dict())
+
+
+def test_a_figure_that_this_version_does_not_know_is_shown_by_its_name(make: Make) -> None:
+    report = make().to_dict()
+    report["task"]["after"]["mean_absolute_error"] = 0.6543
+    assert [cell.text for cell in task_table(report).lines[-1].cells] == ["Mean absolute error", "–", "0.654", "–"]
+
+
+def test_small_cells_are_marked(make: Make) -> None:
+    table = cell_table(make(channels=("colour",)).to_dict(), "colour")
+    assert [(line.cells[0].text, line.quiet) for line in table.lines] == [
+        ("cat / low", False), ("cat / high", True), ("dog / low", False), ("dog / high", True),
+    ]  # fmt: skip
+
+
+def test_plots_of_layers_and_confusion_say_their_figures(make: Make) -> None:
+    report = filled(make().to_dict())
+    layers = ET.fromstring(layer_plot(report, "colour", plot_id="l"))
+    assert layers[1].text == "layer1: before 0.123, after 0.123; layer2: before 0.123, after 0.123"
+    confusion = ET.fromstring(confusion_plot(report["task"]["after"], "colour", "red", plot_id="c"))
+    assert confusion[1].text == ("low: 82 per cent right, most often dog taken for cat; high: 100 per cent right")
+    assert layer_plot(make().to_dict(), "colour", plot_id="l") == ""
+    assert confusion_plot(make().to_dict()["task"]["after"], "colour", "red", plot_id="c") == ""
+
+
+def test_a_large_page_leaves_its_examples_out(make: Make) -> None:
+    def cells(size: int) -> Illustrations:
+        cell = ExampleCell(
+            attribute="colour",
+            channel="red",
+            y="<cat>",
+            c="low",
+            images=(b"x" * size,),
+            media_type="image/jpeg",
+            side=64,
+        )
+        return Illustrations(examples=(cell,))
+
+    report = make().to_dict()
+    small = render_html(report, cells(1000))
+    assert 'alt="Example 1: target &lt;cat&gt;, colour low"' in small
+    large = render_html(report, cells(MAX_BYTES))
+    assert "<img" not in large
+    assert "Example images were left out" in large
+    assert len(large.encode()) < MAX_BYTES
+
+
+def test_a_page_of_many_attributes_and_cells_stays_small(make: Make) -> None:
+    report = make(channels=("colour",)).to_dict()
+    found, groups = report["attributes"]["colour"], report["task"]["after"]["groups"]
+    report["attributes"] = {f"attribute {k}": found for k in range(30)}
+    for side in ("before", "after"):
+        report["task"][side]["groups"] = [
+            {**row, "attribute": f"attribute {k}", "c": f"{row['c']} {n}", "n": 50, "accuracy": 0.5, "lower": 0.4,
+             "upper": 0.6, "counted": True}
+            for k in range(30) for n in range(20) for row in groups
+        ]  # fmt: skip
+    page = render_html(report)
+    assert len(page.encode()) < MAX_BYTES
+    assert "some plots and cells of groups were left out" in page
