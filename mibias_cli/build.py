@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 from mibias_cli.errors import MibiasError
 from mibias_cli.recipe.schema import (
     BackboneSection,
-    DebiasSection,
     EmbeddingsData,
     Recipe,
     TableData,
@@ -24,15 +23,11 @@ from mibias_cli.recipe.schema import (
 from mibias_cli.recipe.tables import ESTIMATORS
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from mibias_cli.backbone.catalogue import Backbone
-    from mibias_cli.data.batch import Attribute, BiasedData, Split
+    from mibias_cli.data.batch import BiasedData
     from mibias_cli.data.inputs import Transforms
-    from mibias_cli.estimators.protocol import EstimatorSpec
     from mibias_cli.training.model import TaskModel
     from mibias_cli.training.settings import OptimSettings
-    from mibias_cli.training.step import Debiaser
 
 __all__ = [
     "DATA_SOURCES",
@@ -42,10 +37,9 @@ __all__ = [
     "build_backbone",
     "build_bare_model",
     "build_data",
-    "build_debiaser",
     "build_model",
-    "build_weights",
     "optim_settings",
+    "resolve",
     "with_embeddings",
 ]
 
@@ -57,9 +51,6 @@ DATA_SOURCES: Mapping[str, str] = {
     "mnist": "mibias_cli.data.mnist:load_mnist",
     "table": "mibias_cli.data.table:load_table",
 }
-
-MONITOR_HIDDEN = (64,)
-"""Attribute heads that only watch (beside an estimator that has none of its own) are small: they cost little."""
 
 
 def resolve(reference: str) -> Any:
@@ -195,124 +186,6 @@ def optim_settings(section: TrainingSection, *, epochs: int | None = None, rate:
     values["epochs"] = epochs or section.epochs
     values["learning_rate"] = rate or section.learning_rate
     return OptimSettings(**values)
-
-
-def build_weights(recipe: Recipe, data: BiasedData) -> dict[str, dict[str, np.ndarray]]:
-    """Balancing weights p(y)p(c)/p(y,c) of the train and validation splits: per attribute, and joint for the task."""
-    if recipe.debias.balance == "none":
-        return {"train": {}, "validation": {}}
-    return {
-        "train": _split_weights(recipe, data, data.train),
-        "validation": _split_weights(recipe, data, data.validation) if len(data.validation) else {},
-    }
-
-
-def _split_weights(recipe: Recipe, data: BiasedData, split: Split) -> dict[str, np.ndarray]:
-    import numpy as np
-
-    from mibias_cli.data.groups import balancing_weights
-    from mibias_cli.training.step import TASK_WEIGHT
-
-    names = debiased_attributes(recipe, data)
-    classes = {name: data.attributes[name].classes(split.c[name]) for name in names}
-
-    def weigh(chosen: list[str]) -> np.ndarray:
-        c = np.concatenate([classes[n] for n in chosen], axis=1)
-        known = np.logical_and.reduce([split.known[n] for n in chosen])
-        n_c = [k for n in chosen for k in data.attributes[n].n_classes]
-        clip, n_y = recipe.debias.balance_clip, len(data.class_names)
-        return balancing_weights(split.y, c, known, n_y=n_y, n_c=n_c, clip=clip, seed=recipe.seed)
-
-    weights = {name: weigh([name]) for name in names}
-    weights[TASK_WEIGHT] = weights[names[0]] if len(names) == 1 else weigh(names)
-    return weights
-
-
-def debiased_attributes(recipe: Recipe, data: BiasedData) -> list[str]:
-    """Names of the attributes that the recipe debiases, in the data's order."""
-    chosen = recipe.debias.attributes
-    return [name for name in data.attributes if chosen is None or name in chosen]
-
-
-def build_debiaser(recipe: Recipe, data: BiasedData, z_width: int, device: Any) -> Debiaser | None:
-    """Estimators, attribute heads and queue of a recipe for a z of some width; None for plain training."""
-    import torch
-
-    from mibias_cli.seeds import derive_seed, scoped_torch_rng
-    from mibias_cli.training.queue import FeatureQueue
-    from mibias_cli.training.settings import DebiasSettings
-    from mibias_cli.training.step import Debiaser
-
-    section = recipe.debias
-    if section.estimator == "none":
-        return None
-    dtype = torch.float64 if recipe.training.precision == "64" else torch.float32
-    estimators, monitors = {}, {}
-    with scoped_torch_rng():
-        for name in debiased_attributes(recipe, data):
-            torch.manual_seed(derive_seed(recipe.seed, "critic", name))
-            spec = _estimator_spec(recipe, data.attributes[name], z_width)
-            estimators[name] = resolve(ESTIMATORS[section.estimator])(spec).to(device, dtype)
-            monitors[name] = estimators[name]
-            if section.estimator != "classifier":
-                monitors[name] = resolve(ESTIMATORS["classifier"])(_monitor_spec(spec)).to(device, dtype)
-    weighted = section.balance in ("critic", "both")
-    capacity = section.queue_batches * recipe.training.batch_size
-    return Debiaser(
-        settings=DebiasSettings(
-            weight=section.weight,
-            warmup_epochs=section.warmup_epochs,
-            schedule=section.schedule,
-            critic_steps=section.critic.steps,
-            queue_batches=section.queue_batches,
-            gradients=section.gradients,
-            balance=section.balance,
-        ),
-        estimators=estimators,
-        monitors=monitors,
-        queue=FeatureQueue(capacity, weighted=weighted) if section.schedule == "queue" else None,
-        seed=derive_seed(recipe.seed, "debias"),
-    )
-
-
-def _estimator_spec(recipe: Recipe, attribute: Attribute, z_width: int) -> EstimatorSpec:
-    from functools import partial
-
-    from mibias_cli.estimators.protocol import EstimatorSpec
-    from mibias_cli.heads.attribute import AttributeHead
-
-    section: DebiasSection = recipe.debias
-    queued = section.schedule == "queue"
-    return EstimatorSpec(
-        n_features=z_width,
-        n_classes=attribute.n_classes,
-        bin_edges=attribute.bin_edges,
-        hidden=tuple(section.critic.hidden),
-        learning_rate=section.critic.learning_rate,
-        optimizer=section.critic.optimizer,
-        beta1=section.critic.beta1,
-        # the loop takes the fresh schedule's K turns itself, one critic step on each whole batch
-        steps=section.critic.steps if queued else 1,
-        batch_size=(section.critic.batch_size or recipe.training.batch_size) if queued else None,
-        moving_average=section.critic.moving_average,
-        n_random_features=section.critic.n_random_features,
-        ridge=section.critic.ridge,
-        architecture=section.critic.architecture,
-        tau=section.critic.tau,
-        entropy_weight=section.critic.entropy_weight,
-        make_heads=partial(AttributeHead, n_classes=attribute.n_classes, hidden=tuple(section.critic.hidden)),
-    )
-
-
-def _monitor_spec(spec: EstimatorSpec) -> EstimatorSpec:
-    from functools import partial
-
-    from mibias_cli.heads.attribute import AttributeHead
-
-    heads = partial(AttributeHead, n_classes=spec.n_classes, hidden=MONITOR_HIDDEN)
-    return replace(
-        spec, steps=1, learning_rate=1e-3, optimizer="adam", beta1=0.9, hidden=MONITOR_HIDDEN, make_heads=heads
-    )
 
 
 def run_folder(recipe: Recipe, timestamp: str) -> Path:

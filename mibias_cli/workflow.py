@@ -10,6 +10,7 @@ from typing import Any
 
 from mibias_cli import build
 from mibias_cli.backbone.trainable import parameter_groups
+from mibias_cli.build_debias import build_debiaser, build_weights
 from mibias_cli.evaluate_target import (
     NO_GATES,
     AuditJob,
@@ -173,8 +174,8 @@ def make_stage(
     )
     model.to(fabric.device)
     width = z_width(model, assembly.data.input_shape)
-    debiaser = None if plain else build.build_debiaser(recipe, assembly.data, width, fabric.device)
-    weights = {"train": {}, "validation": {}} if debiaser is None else build.build_weights(recipe, assembly.data)
+    debiaser = None if plain else build_debiaser(recipe, assembly.data, width, fabric.device)
+    weights = {"train": {}, "validation": {}} if debiaser is None else build_weights(recipe, assembly.data)
 
     return StageTrainer(
         stage=name,

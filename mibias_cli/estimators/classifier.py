@@ -20,7 +20,13 @@ from mibias_cli.estimators.parameters import (
     module_dtype,
     move,
 )
-from mibias_cli.estimators.predictive import cross_entropy, cross_entropy_bound, cross_entropy_gain, frequencies_given
+from mibias_cli.estimators.predictive import (
+    cross_entropy,
+    cross_entropy_bound,
+    cross_entropy_gain,
+    frequencies_given,
+    smoothed,
+)
 from mibias_cli.estimators.protocol import EstimatorSpec, Sample
 from mibias_cli.estimators.rows import known_rows, minibatch_rows, no_penalty, target_classes, with_target
 
@@ -46,6 +52,9 @@ class ClassifierBound:
         steps: Optimizer steps per fit, K.
         batch_size: Rows per step, none twice before all were seen; None: the whole sample.
         n_targets: Target classes to condition on; None: the marginal I(z; c).
+        smoothing: Share s of the frequencies p(c), or p(c | y), that the penalty mixes into the head's prediction:
+            (1 − s) q(c | z) + s p(c). It still bounds from below, but a head that is confidently wrong then has a
+            gradient that fades, where −log q(c | z) rewards moving features to where the head errs.
 
     References:
         arXiv 1905.06922, arXiv 2003.06430.
@@ -66,6 +75,7 @@ class ClassifierBound:
         steps: int = 15,
         batch_size: int | None = None,
         n_targets: int | None = None,
+        smoothing: float = 0.0,
     ) -> None:
         self.head = head
         self.n_classes = tuple(n_classes)
@@ -75,7 +85,8 @@ class ClassifierBound:
         self.steps = steps
         self.batch_size = batch_size
         self.n_targets = n_targets
-        self._frequencies: list[Tensor] = []  # p(c | y) of the last fit's sample, per channel
+        self.smoothing = smoothing
+        self._frequencies: list[Tensor] = []  # p(c), or p(c | y), of the last fit's sample, per channel
         self.optimizer = make_optimizer(optimizer, head, learning_rate, beta1)
 
     def fit(self, sample: Sample, generator: Generator) -> None:
@@ -83,7 +94,7 @@ class ClassifierBound:
         rows, classes = self._classes(sample)
         if len(rows) == 0:
             return
-        if self.n_targets is not None:
+        if self._refers_to_frequencies:
             with full_precision(rows.z.device):
                 self._frequencies = self._count(rows, classes)
         z, weight = with_target(rows, self.n_targets).detach(), rows.weight
@@ -108,7 +119,7 @@ class ClassifierBound:
         if len(rows) == 0:
             return no_penalty(sample.z)
         with held_fixed(self.head), full_precision(rows.z.device):
-            return torch.stack(self._bounds(rows, classes)).sum()
+            return torch.stack(self._bounds(rows, classes, self.smoothing)).sum()
 
     def estimate(self, sample: Sample, generator: Generator) -> float:
         """The largest channel's bound in nats (sums over channels bound nothing); nan where no row is known."""
@@ -163,22 +174,37 @@ class ClassifierBound:
         rows = self.rows(sample)
         return rows, attribute_classes(rows.c, self.bin_edges)
 
+    @property
+    def _refers_to_frequencies(self) -> bool:
+        return self.n_targets is not None or self.smoothing > 0
+
+    def _given(self, rows: Sample) -> Tensor:
+        """Which row of the frequencies belongs to each sample: its target, or the only one."""
+        if self.n_targets is not None:
+            return target_classes(rows)
+        return torch.zeros(len(rows), dtype=torch.int64, device=rows.z.device)
+
     def _count(self, rows: Sample, classes: Tensor) -> list[Tensor]:
-        """p(c | y) per channel."""
-        assert self.n_targets is not None, "only a conditional estimate counts c given y"
-        y, dtype = target_classes(rows), rows.z.dtype
+        """p(c), or p(c | y), per channel."""
+        given, dtype = self._given(rows), rows.z.dtype
         return [
-            frequencies_given(classes[:, k], y, n, self.n_targets, rows.weight, dtype)
+            frequencies_given(classes[:, k], given, n, self.n_targets or 1, rows.weight, dtype)
             for k, n in enumerate(self.n_classes)
         ]
 
-    def _bounds(self, rows: Sample, classes: Tensor) -> list[Tensor]:
+    def _bounds(self, rows: Sample, classes: Tensor, smoothing: float = 0.0) -> list[Tensor]:
         logits = self.logits(rows)
+        if not self._refers_to_frequencies:
+            return [cross_entropy_bound(one, classes[:, k], rows.weight) for k, one in enumerate(logits)]
+        given = self._given(rows)
+        frequencies = self._frequencies or self._count(rows, classes)  # before the first fit: this sample's own
+        if smoothing > 0:
+            logits = [smoothed(one, p[given], smoothing) for one, p in zip(logits, frequencies, strict=True)]
         if self.n_targets is None:
             return [cross_entropy_bound(one, classes[:, k], rows.weight) for k, one in enumerate(logits)]
-        y = target_classes(rows)
-        frequencies = self._frequencies or self._count(rows, classes)  # before the first fit: this sample's own
-        return [cross_entropy_gain(one, classes[:, k], y, frequencies[k], rows.weight) for k, one in enumerate(logits)]
+        return [
+            cross_entropy_gain(one, classes[:, k], given, frequencies[k], rows.weight) for k, one in enumerate(logits)
+        ]
 
     def _loss(self, logits: list[Tensor], classes: Tensor, weight: Tensor | None) -> Tensor:
         """Sum over channels of the weighted cross-entropy; one call where all channels have equally many classes."""
@@ -204,4 +230,5 @@ def from_spec(spec: EstimatorSpec) -> ClassifierBound:
         steps=spec.steps,
         batch_size=spec.batch_size,
         n_targets=spec.targets_seen,
+        smoothing=spec.smoothing,
     )

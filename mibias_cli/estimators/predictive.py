@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -15,6 +17,7 @@ __all__ = [
     "entropy",
     "explained_share_nats",
     "frequencies_given",
+    "smoothed",
 ]
 
 
@@ -125,6 +128,22 @@ def cross_entropy_gain(
     """
     reference = -frequencies.to(logits.dtype)[y, c].log()
     return weighted_mean(reference - functional.cross_entropy(logits, c, reduction="none"), weight)
+
+
+def smoothed(logits: Tensor, frequencies: Tensor, share: float) -> Tensor:
+    """Log of (1 − share) · softmax(logits) + share · frequencies: a prediction that is never certain of an error.
+
+    Args:
+        logits: Scores (n, K).
+        frequencies: Probabilities (n, K) or (K,) without features.
+        share: Of the frequencies, in [0, 1).
+
+    Example:
+        >>> smoothed(torch.tensor([[100.0, 0.0]]), torch.tensor([0.5, 0.5]), 0.2).exp().round(decimals=3).tolist()
+        [[0.9, 0.1]]
+    """
+    q = torch.log_softmax(logits, dim=1) + math.log1p(-share)
+    return torch.logaddexp(q, (share * frequencies).to(q.dtype).log())
 
 
 def explained_share_nats(residual: Tensor, total: Tensor, scale: Tensor, floor: float = 1e-3) -> Tensor:

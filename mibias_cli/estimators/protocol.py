@@ -96,6 +96,7 @@ class EstimatorSpec:
         architecture: Critics that score pairs: concatenated (z beside c in one MLP) or separable (an inner product).
         tau: SMILE's clipping.
         entropy_weight: Of the entropy term of gradient reversal, relative to its cross-entropy.
+        smoothing: Share of the class frequencies that the classifier bound's penalty mixes into the prediction.
         given_target: Whether I(z; c | y) is estimated in place of I(z; c): critics and heads then see y beside z.
         n_targets: Number of target classes, which `given_target` needs.
     """
@@ -116,6 +117,7 @@ class EstimatorSpec:
     architecture: Literal["concatenated", "separable"] = "concatenated"
     tau: float = 5.0
     entropy_weight: float = 0.1
+    smoothing: float = 0.0
     given_target: bool = False
     n_targets: int | None = None
 

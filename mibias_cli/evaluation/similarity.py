@@ -4,43 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from mibias_cli.backbone.spectrum import centred, effective_rank
 from mibias_cli.evaluation.audit_types import Similarity
 
 __all__ = ["LOW_RANK", "RANK_DROP", "compare_features", "effective_rank", "has_collapsed", "linear_cka"]
 
 LOW_RANK, RANK_DROP = 2.0, 0.1
-RELATIVE_NOISE = 1e-12  # variance below this share of the mean square is float32 rounding
-
-
-def _centred(z: np.ndarray) -> np.ndarray | None:
-    """Features less their mean, or None where they are constant up to rounding."""
-    z = np.asarray(z, dtype=np.float64)
-    centred = z - z.mean(axis=0)
-    return centred if float((centred**2).sum()) > RELATIVE_NOISE * float((z**2).sum()) else None
-
-
-def effective_rank(z: np.ndarray) -> float:
-    """exp of the entropy of the covariance's normalised eigenvalues: how many directions the features really use.
-
-    Args:
-        z: Features (n, d).
-
-    Returns:
-        Between 1 and min(n, d); 0 for constant features.
-
-    References: Roy and Vetterli, "The effective rank" (EUSIPCO 2007).
-
-    Example:
-        >>> round(effective_rank(np.array([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]])), 6)
-        2.0
-    """
-    centred = _centred(z)
-    if centred is None:
-        return 0.0
-    gram = centred.T @ centred if centred.shape[1] <= centred.shape[0] else centred @ centred.T
-    shares = np.maximum(np.linalg.eigvalsh(gram), 0)
-    shares = shares[shares > 0] / shares.sum()
-    return float(np.exp(-(shares * np.log(shares)).sum()))
 
 
 def linear_cka(a: np.ndarray, b: np.ndarray) -> float:
@@ -51,7 +20,7 @@ def linear_cka(a: np.ndarray, b: np.ndarray) -> float:
 
     References: Kornblith et al., arXiv 1905.00414.
     """
-    a_centred, b_centred = _centred(a), _centred(b)
+    a_centred, b_centred = centred(a), centred(b)
     if a_centred is None or b_centred is None:
         return 0.0
     a_centred /= np.linalg.norm(a_centred)  # keeps the fourth powers below in range

@@ -63,6 +63,17 @@ def _debiased_attributes(data: Mapping[str, Any]) -> Iterator[Fault]:
             yield ("debias", "attributes", index), f"the data have no attribute {name!r}{hint}"
 
 
+def _weights_and_budgets_by_attribute(data: Mapping[str, Any]) -> Iterator[Fault]:
+    """debias.attribute_weights and debias.budget_bits name attributes of the data."""
+    known = _attributes(data)
+    for key in ("attribute_weights", "budget_bits"):
+        named = value_at(("debias", key), data)
+        for name in named if known and isinstance(named, dict) else ():
+            if name not in known:
+                hint = did_you_mean(str(name), known) or f"; they are {', '.join(known)}"
+                yield ("debias", key, name), f"the data have no attribute {name!r}{hint}"
+
+
 def _backbone_fits_data(data: Mapping[str, Any]) -> Iterator[Fault]:
     """Rows go through an MLP, images do not."""
     source, name = value_at(("data", "source"), data), value_at(("backbone", "name"), data)
@@ -136,6 +147,7 @@ def _gated_attributes(data: Mapping[str, Any]) -> Iterator[Fault]:
 
 _CHECKS: tuple[Check, ...] = (
     _debiased_attributes,
+    _weights_and_budgets_by_attribute,
     _gated_attributes,
     _backbone_fits_data,
     _weights,

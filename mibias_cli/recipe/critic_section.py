@@ -35,6 +35,11 @@ class CriticSection(Section):
     entropy_weight: NonNegative = Field(
         0.1, description="lntl: weight of the entropy term; the reversed gradient has 1."
     )
+    smoothing: Annotated[float, Field(ge=0, lt=1), Number] = Field(
+        0.0,
+        description="classifier: share of the class frequencies mixed into what the head says in the penalty, so that "
+        "a head which is confidently wrong pulls with bounded force.",
+    )
     n_random_features: Positive = Field(
         512, description="closed_form: number of random ReLU features (hgr_basis: at most 128 of them)."
     )

@@ -12,10 +12,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator
 
-from mibias_cli.recipe.critic_section import CriticSection
+from mibias_cli.recipe.debias_section import DebiasSection
 from mibias_cli.recipe.evaluation_section import EvaluationSection
 from mibias_cli.recipe.gate_section import GateSection, gate_may_be_text
-from mibias_cli.recipe.tables import EstimatorName
 from mibias_cli.recipe.values import (
     Flag,
     FormatName,
@@ -36,7 +35,6 @@ __all__ = [
     "AttributeSection",
     "BackboneSection",
     "ColumnsSection",
-    "CriticSection",
     "DataSection",
     "DebiasSection",
     "DigitsData",
@@ -245,35 +243,6 @@ class OriginalSection(Section):
     )
 
 
-# --- debiasing ------------------------------------------------------------------------------------------------------
-
-
-class DebiasSection(Section):
-    """The MI estimator, its schedule, and how its gradient meets the task's."""
-
-    estimator: EstimatorName = Field(
-        "classifier",
-        description="How dependence is measured and penalised, see docs/estimators.md; none: plain training.",
-    )
-    attributes: list[str] | None = Field(None, description="Attributes to debias; null: all.")
-    weight: NonNegative = Field(1.0, description="λ: weight of the MI penalty, per nat.")
-    warmup_epochs: NonNegative = Field(1.0, description="Epochs over which λ rises linearly from 0.")
-    schedule: Literal["queue", "fresh"] = Field(
-        "queue", description="queue: critic steps on recent detached features; fresh: on freshly embedded batches."
-    )
-    queue_batches: Positive = Field(32, description="Length of the queue, in batches.")
-    gradients: Literal["sum", "rescale", "released"] = Field(
-        "sum",
-        description="sum: one backward; rescale: the paper's per-parameter cap; released: the authors' code "
-        "(a second Adam at λ·lr, a critic pass opening each epoch).",
-    )
-    balance: Literal["none", "critic", "task", "both"] = Field(
-        "critic", description="Where samples are weighted by p(y)p(c)/p(y,c)."
-    )
-    balance_clip: Rate = Field(50.0, description="Largest sample weight, relative to a mean of 1.")
-    critic: CriticSection = CriticSection()
-
-
 # --- training -------------------------------------------------------------------------------------------------------
 
 
@@ -302,6 +271,9 @@ class TrainingSection(Section):
     schedule: Literal["cosine", "constant"] = Field("cosine", description="Learning-rate schedule.")
     warmup_epochs: NonNegative = Field(0.0, description="Epochs over which the learning rate rises linearly.")
     clip_norm: Rate | None = Field(None, description="Largest gradient norm; null: no clipping.")
+    max_skipped_steps: Annotated[int, Field(ge=0), Whole] = Field(
+        10, description="Steps in a row that may be skipped, as something in them is not finite; more end the run."
+    )
     average_decay: Annotated[float, Field(ge=0, lt=1), Number] | None = Field(
         None, description="Decay per step of a moving average of the weights, which is evaluated and exported."
     )

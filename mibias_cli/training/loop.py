@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from mibias_cli.data.batch import Batch, BiasedData
 from mibias_cli.data.loader import batches, n_batches
@@ -19,10 +18,12 @@ from mibias_cli.progress import Progress
 from mibias_cli.seeds import derive_seed, scoped_torch_rng
 from mibias_cli.training.average import WeightAverage
 from mibias_cli.training.checkpoint import load_weights, save_checkpoint, save_weights
+from mibias_cli.training.debiaser import Debiaser
+from mibias_cli.training.model import TaskModel
 from mibias_cli.training.optimizers import learning_rate_factor, make_optimizer, penalty_weight, set_learning_rates
 from mibias_cli.training.run_log import RunLog
 from mibias_cli.training.settings import OptimSettings
-from mibias_cli.training.step import Debiaser, Stepper
+from mibias_cli.training.step import Stepper
 from mibias_cli.training.validate import metric_names, validate
 
 __all__ = ["StageTrainer", "best_path", "last_path", "original_path"]
@@ -75,7 +76,7 @@ class StageTrainer:
 
     stage: str
     fabric: Any
-    model: nn.Module
+    model: TaskModel
     groups: list[dict[str, Any]]
     debiaser: Debiaser | None
     data: BiasedData
@@ -105,6 +106,7 @@ class StageTrainer:
             penalty_optimizer=self._optimizers[1] if len(self._optimizers) > 1 else None,
             debiaser=self.debiaser,
             clip_norm=self.settings.clip_norm,
+            max_skipped=self.settings.max_skipped_steps,
             task_weighted=self._task_weighted,
         )
 
@@ -211,11 +213,27 @@ class StageTrainer:
         metrics = self._stepper.run(batch, step, weight, fresh, log=log)
         if self._average is not None:
             self._average.update(self.model)
+        self._measure(step, epoch)
         if log:
             if self.debiaser is not None:
-                metrics["mi_weight"] = weight
+                metrics |= {"mi_weight": weight} | self.debiaser.weight_metrics(weight)
             self._record("train", step, epoch, metrics | {"learning_rate_factor": factor})
         self.progress.advance(step + 1, metrics)
+
+    def _measure(self, step: int, epoch: int) -> None:
+        """Where there is a budget: measure leakage by fresh heads every so many steps, and move λ by it."""
+        debiaser = self.debiaser
+        if debiaser is None or debiaser.budget is None or debiaser.meter is None:
+            return
+        every = max(1, round(debiaser.settings.measure_every_epochs * self._n_batches))
+        if (step + 1) % every or step + 1 < debiaser.settings.warmup_epochs * self._n_batches:
+            return
+        measured = debiaser.meter.measure(self.model.extractor, step)
+        debiaser.budget.update(measured)
+        weights = debiaser.budget.weights()
+        figures = {f"{name}/measured_bits": bits for name, bits in measured.items()}
+        figures |= {f"{name}/mi_weight": weights[name] for name in weights}
+        self._record("budget", step, epoch, figures)
 
     def _record(self, kind: str, step: int, epoch: int, metrics: Mapping[str, float]) -> None:
         elapsed = time.monotonic() - self._started
@@ -268,7 +286,7 @@ class StageTrainer:
 
     def _save(self) -> None:
         state: dict[str, Any] = {
-            "version": 1,
+            "version": 2,
             "stage": self.stage,
             "position": self._position.as_dict(),
             "model": self.model.state_dict(),
@@ -276,16 +294,19 @@ class StageTrainer:
             "precision": self.fabric.strategy.precision.state_dict(),
             "average": None if self._average is None else self._average.state_dict(),
             "metrics_bytes": self.run_log.n_bytes(),
+            "stepper": self._stepper.state_dict(),
         }
         if self.debiaser is not None:
-            state["estimators"] = {n: e.state_dict() for n, e in self.debiaser.estimators.items()}
-            state["monitors"] = {n: m.state_dict() for n, m in self.debiaser.monitors.items()}
-            queue = self.debiaser.queue
-            state["queue"] = None if queue is None else queue.state_dict()
+            state["debiaser"] = self.debiaser.state_dict()
         save_checkpoint(last_path(self.run), state)
 
     def _restore(self, state: Mapping[str, Any]) -> None:
-        if state.get("version") != 1 or state.get("stage") != self.stage:
+        if state.get("version") != 2:
+            raise RunError(
+                f"{last_path(self.run)}: this checkpoint was written by another version of mibias; resume it with that "
+                "one, or train anew in another folder"
+            )
+        if state.get("stage") != self.stage:
             raise RunError(
                 f"{last_path(self.run)}: this checkpoint is of stage {state.get('stage')!r}, not {self.stage!r}"
             )
@@ -296,10 +317,6 @@ class StageTrainer:
         self.fabric.strategy.precision.load_state_dict(state["precision"])
         if self._average is not None:
             self._average.load_state_dict(state["average"])
+        self._stepper.load_state_dict(state["stepper"])
         if self.debiaser is not None:
-            for name, estimator in self.debiaser.estimators.items():
-                estimator.load_state_dict(state["estimators"][name])
-            for name, monitor in self.debiaser.monitors.items():
-                monitor.load_state_dict(state["monitors"][name])
-            if self.debiaser.queue is not None:
-                self.debiaser.queue.load_state_dict(state["queue"], self.fabric.device)
+            self.debiaser.load_state_dict(state["debiaser"], self.fabric.device)

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-__all__ = ["gradient_norm", "rescaled"]
+__all__ = ["Gradients", "at_norm", "gradient_norm", "rescaled", "without_conflict"]
 
 Gradient = Tensor | None
+Gradients = Sequence[Tensor | None]
 
 
-def rescaled(task: Sequence[Gradient], penalty: Sequence[Gradient]) -> list[Gradient]:
+def rescaled(task: Gradients, penalty: Gradients) -> list[Gradient]:
     """The MI gradient, capped parameter by parameter at the norm of the task gradient.
 
     g_MI ← g_MI · min(‖g_task‖, ‖g_MI‖) / ‖g_MI‖ for each parameter tensor, so that debiasing never outweighs the task.
@@ -41,7 +42,56 @@ def rescaled(task: Sequence[Gradient], penalty: Sequence[Gradient]) -> list[Grad
     return result
 
 
-def gradient_norm(gradients: Sequence[Gradient]) -> float:
+def at_norm(gradients: Gradients, norm: float) -> list[Gradient]:
+    """The gradients scaled so that their joint norm is `norm`; those of norm 0 stay as they are.
+
+    With the task gradient's norm for `norm`, λ is the ratio of the two norms, whatever the estimator's scale.
+
+    Example:
+        >>> at_norm([torch.tensor([3.0]), None, torch.tensor([4.0])], 10.0)
+        [tensor([6.]), None, tensor([8.])]
+    """
+    own = gradient_norm(gradients)
+    scale = norm / own if own > 0 else 1.0
+    return [None if g is None else g * scale for g in gradients]
+
+
+def without_conflict(task: Gradients, penalty: Gradients) -> tuple[list[Gradient], list[Gradient]]:
+    """Both gradients, each without what points against the other; unchanged where their inner product is not negative.
+
+    The inner product is over all parameters together. After it, a small step against either gradient raises neither
+    loss, to first order.
+
+    References:
+        Yu et al., Gradient Surgery for Multi-Task Learning, arXiv 2001.06782.
+
+    Example:
+        >>> without_conflict([torch.tensor([1.0, 0.0])], [torch.tensor([-1.0, 1.0])])
+        ([tensor([0.5000, 0.5000])], [tensor([0., 1.])])
+    """
+    shared = [(a, b) for a, b in zip(task, penalty, strict=True) if a is not None and b is not None]
+    product = sum((float((a * b).sum()) for a, b in shared), 0.0)
+    if product >= 0:
+        return list(task), list(penalty)
+    task_square, penalty_square = gradient_norm(task) ** 2, gradient_norm(penalty) ** 2
+    return (
+        _minus(task, penalty, product / penalty_square),
+        _minus(penalty, task, product / task_square),
+    )
+
+
+def _minus(left: Gradients, right: Gradients, factor: float) -> list[Gradient]:
+    """left − factor · right."""
+    result: list[Gradient] = []
+    for a, b in zip(left, right, strict=True):
+        if b is None:
+            result.append(a)
+        else:
+            result.append(-factor * b if a is None else a - factor * b)
+    return result
+
+
+def gradient_norm(gradients: Gradients) -> float:
     """The joint Euclidean norm of gradients; None counts as 0."""
     norms = [torch.linalg.vector_norm(g) for g in gradients if g is not None]
     return float(torch.linalg.vector_norm(torch.stack(norms))) if norms else 0.0

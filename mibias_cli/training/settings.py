@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 __all__ = ["Balance", "DebiasSettings", "Gradients", "OptimSettings", "Schedule", "SelectSettings"]
 
-Gradients = Literal["sum", "rescale", "released"]
+Gradients = Literal["sum", "rescale", "ratio", "project", "released"]
 Schedule = Literal["queue", "fresh"]
 Balance = Literal["none", "critic", "task", "both"]
 
@@ -35,6 +36,7 @@ class OptimSettings:
     schedule: Literal["cosine", "constant"] = "cosine"
     warmup_epochs: float = 0.0
     clip_norm: float | None = None
+    max_skipped_steps: int = 10
     average_decay: float | None = None
     num_workers: int = 0
     log_every_steps: int = 50
@@ -44,7 +46,10 @@ class OptimSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class DebiasSettings:
-    """How the MI penalty enters; the fields are those of the recipe's `debias` section."""
+    """How the MI penalty enters; the fields are those of the recipe's `debias` section.
+
+    `measure_every_epochs` is how often leakage is measured for a budget.
+    """
 
     weight: float = 1.0
     warmup_epochs: float = 1.0
@@ -53,3 +58,5 @@ class DebiasSettings:
     queue_batches: int = 32
     gradients: Gradients = "sum"
     balance: Balance = "critic"
+    attribute_weights: Mapping[str, float] = field(default_factory=dict)
+    measure_every_epochs: float = 1.0

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,26 +12,13 @@ from torch.nn import functional
 
 from mibias_cli.data.batch import Batch
 from mibias_cli.errors import TrainingError
-from mibias_cli.estimators.protocol import Estimator, Sample
-from mibias_cli.seeds import derive_seed
-from mibias_cli.training.penalty import gradient_norm, rescaled
-from mibias_cli.training.queue import FeatureQueue, sample_of
-from mibias_cli.training.settings import DebiasSettings
+from mibias_cli.training.debiaser import Debiaser, StepMetrics
+from mibias_cli.training.penalty import Gradients, at_norm, gradient_norm, rescaled, without_conflict
 
-__all__ = ["TASK_WEIGHT", "Debiaser", "Monitor", "StepMetrics", "Stepper", "task_loss"]
+__all__ = ["TASK_WEIGHT", "Stepper", "task_loss"]
 
 TASK_WEIGHT = "*task*"
 """Key of `Batch.weight` under which the task loss finds its weights; no attribute can be called so."""
-
-StepMetrics = dict[str, float]
-
-
-class Monitor(Estimator, Protocol):
-    """Attribute heads that are trained beside the estimator, so that their accuracy can be watched."""
-
-    def accuracy(self, sample: Sample) -> float:
-        """Share of the sample whose class the heads name, averaged over channels."""
-        ...
 
 
 def task_loss(logits: Tensor, y: Tensor, weight: Tensor | None) -> Tensor:
@@ -42,75 +28,6 @@ def task_loss(logits: Tensor, y: Tensor, weight: Tensor | None) -> Tensor:
     losses = functional.cross_entropy(logits, y, reduction="none")
     weight = weight.to(losses.dtype)
     return (losses * weight).sum() / weight.sum().clamp_min(torch.finfo(losses.dtype).tiny)
-
-
-@dataclass(kw_only=True)
-class Debiaser:
-    """What debiasing adds to plain training: one estimator and one monitor per attribute, and the queue.
-
-    A monitor may be the estimator itself (the classifier bound). Everything random is drawn from generators that are
-    seeded by (seed, what for, step).
-    """
-
-    settings: DebiasSettings
-    estimators: Mapping[str, Estimator]
-    monitors: Mapping[str, Monitor]
-    queue: FeatureQueue | None
-    seed: int
-
-    @property
-    def weighted(self) -> bool:
-        """Whether estimators see balancing weights."""
-        return self.settings.balance in ("critic", "both")
-
-    def generator(self, *place: int | str) -> torch.Generator:
-        """A CPU generator for one place in the run."""
-        return torch.Generator().manual_seed(derive_seed(self.seed, *place))
-
-    def fit(self, samples: Mapping[str, Sample], step: int, turn: int = 0) -> None:
-        """One turn of every estimator, and of the monitors that are not estimators themselves."""
-        for name, estimator in self.estimators.items():
-            estimator.fit(samples[name], self.generator("critic", name, step, turn))
-            monitor = self.monitors[name]
-            if monitor is not estimator and turn == 0:
-                monitor.fit(samples[name], self.generator("monitor", name, step))
-
-    def fit_on_batch(self, batch: Batch, z: Tensor, step: int, turn: int) -> None:
-        """Fit on one freshly embedded batch (the paper's schedule)."""
-        self.fit({n: sample_of(batch, z, n, weighted=self.weighted) for n in self.estimators}, step, turn)
-
-    def fit_on_queue(self, batch: Batch, z: Tensor, step: int) -> None:
-        """Fit on all that the queue holds, then take the batch into it.
-
-        The batch that the penalty is computed on is not yet among what the critic was fitted on, so that the estimate
-        is held out. The first batch of all is the exception: without it the queue is empty.
-        """
-        assert self.queue is not None, "the queue schedule has a queue"
-        first = len(self.queue) == 0
-        if first:
-            self.queue.push(batch, z)
-        self.fit({name: self.queue.sample(name) for name in self.estimators}, step)
-        if not first:
-            self.queue.push(batch, z)
-
-    def penalty(self, batch: Batch, z: Tensor, step: int) -> Tensor:
-        """The sum of the estimates over attributes (scalar, nats), differentiable in z (n, d)."""
-        total = z.new_zeros(())
-        for name, estimator in self.estimators.items():
-            sample = sample_of(batch, z, name, weighted=self.weighted)
-            total = total + estimator.penalty(sample, self.generator("penalty", name, step))
-        return total
-
-    def metrics(self, batch: Batch, z: Tensor, step: int) -> StepMetrics:
-        """Estimated MI in bits and attribute-head accuracy per attribute on this batch."""
-        result: StepMetrics = {}
-        for name, estimator in self.estimators.items():
-            sample = sample_of(batch, z.detach(), name, weighted=self.weighted)
-            plain = sample_of(batch, z.detach(), name, weighted=False)
-            nats = estimator.estimate(sample, self.generator("estimate", name, step))
-            result[f"{name}/mi_bits"] = nats / math.log(2)
-            result[f"{name}/head_accuracy"] = self.monitors[name].accuracy(plain)
-        return result
 
 
 class Stepper:
@@ -123,6 +40,7 @@ class Stepper:
         penalty_optimizer: `gradients: released` only: the second optimizer, for the extractor's MI step.
         debiaser: None for plain training.
         clip_norm: Largest gradient norm, or None.
+        max_skipped: How many steps in a row may be skipped because a loss or a gradient is not finite.
         task_weighted: Whether the task loss is weighted by `Batch.weight[TASK_WEIGHT]`.
     """
 
@@ -135,6 +53,7 @@ class Stepper:
         penalty_optimizer: Any | None = None,
         debiaser: Debiaser | None,
         clip_norm: float | None = None,
+        max_skipped: int = 10,
         task_weighted: bool = False,
     ) -> None:
         self.fabric = fabric
@@ -143,9 +62,11 @@ class Stepper:
         self.penalty_optimizer = penalty_optimizer
         self.debiaser = debiaser
         self.clip_norm = clip_norm
+        self.max_skipped = max_skipped
         self.task_weighted = task_weighted
         self._parameters = [p for group in optimizer.param_groups for p in group["params"]]
         self._capped: list[Tensor | None] = []
+        self._state = {"skipped": 0, "skipped_in_a_row": 0, "task_norm_sum": 0.0, "task_norm_count": 0}
 
     def fit_critic_on(self, batch: Batch, step: int, turn: int) -> None:
         """Embed a batch without gradient and fit the estimators on it."""
@@ -172,26 +93,50 @@ class Stepper:
         output = self.model(batch.x)
         loss = task_loss(output["logits"], batch.y, batch.weight.get(TASK_WEIGHT) if self.task_weighted else None)
         metrics: StepMetrics = {"task_loss": float(loss.detach())}
-        if debiaser is None:
-            self._backward(loss)
-        else:
+        finite = math.isfinite(metrics["task_loss"])
+        if debiaser is not None and finite:
             z = output["z"]
-            if debiaser.settings.schedule == "queue":
+            finite = bool(torch.isfinite(z).all())
+            if finite and debiaser.settings.schedule == "queue":
                 debiaser.fit_on_queue(batch, z.detach(), step)
+        penalty = None
+        if debiaser is not None and finite:
             penalty = debiaser.penalty(batch, z, step)
             metrics["penalty_nats"] = float(penalty.detach())
+            finite = math.isfinite(metrics["penalty_nats"])
+        if not finite:
+            self._skip(metrics, step)
+            return metrics
+        if debiaser is None or penalty is None:
+            self._backward(loss)
+        else:
             if log:
                 metrics |= debiaser.metrics(batch, z, step)
             metrics |= self._backward_both(loss, penalty, z, weight, log=log)
-        self._check_finite(metrics, step)
         if log:
             metrics["grad_norm/total"] = gradient_norm([p.grad for p in self._parameters])
         if self.clip_norm is not None:
-            self.fabric.clip_gradients(self.model, self.optimizer, max_norm=self.clip_norm, error_if_nonfinite=False)
+            norm = self.fabric.clip_gradients(
+                self.model, self.optimizer, max_norm=self.clip_norm, error_if_nonfinite=False
+            )
+            if not math.isfinite(float(norm)):
+                self._skip(metrics | {"gradient_norm": float(norm)}, step)
+                return metrics
         self.optimizer.step()
         if self.penalty_optimizer is not None and debiaser is not None:
             self._penalty_step()
+        self._state["skipped_in_a_row"] = 0
+        if self._state["skipped"]:
+            metrics["skipped_steps"] = float(self._state["skipped"])
         return metrics
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a resumed run needs beside model and optimizers."""
+        return dict(self._state)
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore what `state_dict` gave."""
+        self._state = dict(state)
 
     def _backward(self, loss: Tensor) -> None:
         self.optimizer.zero_grad(set_to_none=True)
@@ -210,18 +155,31 @@ class Stepper:
         self._backward_retaining(loss)
         task = [p.grad for p in self._parameters]
         self._backward(penalty)
-        penalty_gradients = [p.grad for p in self._parameters]
-        capped = rescaled(task, penalty_gradients)
+        own = [p.grad for p in self._parameters]
+        towards_task, towards_penalty = self._met(task, own)
         released = self.debiaser.settings.gradients == "released"
-        self._capped = capped if released else []
-        for p, g_task, g_penalty in zip(self._parameters, task, capped, strict=True):
+        self._capped = list(towards_penalty) if released else []
+        for p, g_task, g_penalty in zip(self._parameters, towards_task, towards_penalty, strict=True):
             if released or g_penalty is None:
                 p.grad = g_task
             else:
                 p.grad = weight * g_penalty if g_task is None else g_task + weight * g_penalty
         if not log:
             return {}
-        return {"grad_norm/task": gradient_norm(task), "grad_norm/penalty": gradient_norm(penalty_gradients)}
+        return {"grad_norm/task": gradient_norm(task), "grad_norm/penalty": gradient_norm(own)}
+
+    def _met(self, task: Gradients, penalty: Gradients) -> tuple[Gradients, Gradients]:
+        """The two gradients as they are added, by `debias.gradients`; λ comes after."""
+        assert self.debiaser is not None, "a penalty comes from a debiaser"
+        mode = self.debiaser.settings.gradients
+        if mode == "project":
+            return without_conflict(task, penalty)
+        if mode == "ratio":
+            # the mean over all steps so far, so that the penalty keeps its force when the task gradient vanishes
+            self._state["task_norm_sum"] += gradient_norm(task)
+            self._state["task_norm_count"] += 1
+            return task, at_norm(penalty, self._state["task_norm_sum"] / self._state["task_norm_count"])
+        return task, rescaled(task, penalty)
 
     def _backward_retaining(self, loss: Tensor) -> None:
         self.optimizer.zero_grad(set_to_none=True)
@@ -234,12 +192,16 @@ class Stepper:
             p.grad = g
         self.penalty_optimizer.step()
 
-    @staticmethod
-    def _check_finite(metrics: StepMetrics, step: int) -> None:
-        for name in ("task_loss", "penalty_nats"):
-            value = metrics.get(name, 0.0)
-            if not math.isfinite(value):
-                raise TrainingError(
-                    f"step {step}: {name} is {value}: training diverged. Lower training.learning_rate or "
-                    "debias.weight, lengthen debias.warmup_epochs, or set training.clip_norm."
-                )
+    def _skip(self, metrics: StepMetrics, step: int) -> None:
+        """Leave weights as they are; too many such steps in a row end the run with what was not finite."""
+        self.optimizer.zero_grad(set_to_none=True)
+        self._state["skipped"] += 1
+        self._state["skipped_in_a_row"] += 1
+        metrics["skipped_steps"] = float(self._state["skipped"])
+        if self._state["skipped_in_a_row"] > self.max_skipped:
+            shown = ", ".join(f"{k} is {v}" for k, v in metrics.items() if not math.isfinite(v))
+            raise TrainingError(
+                f"step {step}: {shown or 'features are not finite'}, as in {self.max_skipped} steps before it: "
+                "training diverged. Lower training.learning_rate or debias.weight, lengthen debias.warmup_epochs, or "
+                "set training.clip_norm."
+            )

@@ -13,8 +13,9 @@ from torch.nn import functional
 
 from mibias_cli.data.batch import Batch, Split
 from mibias_cli.data.loader import batches
+from mibias_cli.training.debiaser import Debiaser
 from mibias_cli.training.queue import sample_of
-from mibias_cli.training.step import TASK_WEIGHT, Debiaser
+from mibias_cli.training.step import TASK_WEIGHT
 
 __all__ = ["metric_names", "validate"]
 

@@ -5,10 +5,10 @@ import math
 import numpy as np
 import pytest
 import torch
-from known_mi import Gaussian, Known, MeanShift, VarianceCoded, to_sample
+from known_mi import Chain, Gaussian, Known, MeanShift, TwoShifts, VarianceCoded, to_sample
 
 from mibias_cli.estimators.closed_form import ClosedForm, from_spec
-from mibias_cli.estimators.protocol import EstimatorSpec
+from mibias_cli.estimators.protocol import EstimatorSpec, Sample
 from mibias_cli.heads.attribute import AttributeHead
 
 CPU = torch.device("cpu")
@@ -108,3 +108,47 @@ def test_from_spec_sees_a_continuous_attribute_through_its_bins() -> None:
     estimator.fit(to_sample(even), g)
     # z = c² is uncorrelated with c, but tells the inner bins from the outer: one bit of the two
     assert estimator.estimate(to_sample(even), g) > 0.4 * math.log(2)
+
+
+def test_given_the_target_each_class_has_a_regression_of_its_own() -> None:
+    """c turns z about in one class of y: no single regression sees it, and y alone tells nothing."""
+    rng = np.random.default_rng(0)
+    c, y = rng.integers(2, size=(2, 4_000))
+    z = ((2 * c - 1) * (2 * y - 1))[:, None] + 0.5 * rng.standard_normal((4_000, 1))
+    sample = to_sample(Known(z=z, c=c[:, None], y=y))
+    values = {}
+    for n_targets in (None, 2):
+        estimator = ClosedForm(n_features=1, n_classes=(2,), n_random_features=16, n_targets=n_targets)
+        estimator.fit(sample.take(torch.arange(2_000)), torch.Generator().manual_seed(0))
+        values[n_targets] = estimator.estimate(sample.take(torch.arange(2_000, 4_000)), torch.Generator())
+    assert values[None] == pytest.approx(0, abs=0.02)
+    assert values[2] > 0.5
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_given_the_target_it_is_the_conditional_information(weighted: bool) -> None:
+    for source, truth in (
+        (TwoShifts(agreement=0.7), None),
+        (Chain(agreement=0.9, shift=3.0, d=2), 0.0),
+    ):
+        if isinstance(source, TwoShifts):
+            truth = source.weighted_conditional_nats if weighted else source.conditional_nats
+        estimator = ClosedForm(n_features=2, n_classes=(2,), n_random_features=64, n_targets=2)
+        estimator.fit(to_sample(source.draw(8_000, seed=0), weighted=weighted), torch.Generator().manual_seed(0))
+        held_out = to_sample(source.draw(8_000, seed=1), weighted=weighted)
+        assert estimator.estimate(held_out, torch.Generator()) == pytest.approx(truth, abs=0.03)
+
+
+def test_a_target_class_without_rows_in_the_queue_is_left_out() -> None:
+    source = TwoShifts(agreement=0.7)
+    queue = to_sample(source.draw(400, seed=0))
+    assert queue.y is not None
+    estimator = ClosedForm(n_features=2, n_classes=(2,), n_random_features=8, n_targets=3)
+    estimator.fit(queue.take(queue.y == 0), torch.Generator().manual_seed(0))
+    batch = to_sample(source.draw(100, seed=1))
+    assert batch.y is not None
+    z = batch.z.clone().requires_grad_()
+    estimator.penalty(Sample(**{**vars(batch), "z": z}), torch.Generator()).backward()
+    assert z.grad is not None
+    assert (z.grad[batch.y == 1] == 0).all()
+    assert (z.grad[batch.y == 0] != 0).any()

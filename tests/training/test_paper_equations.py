@@ -15,8 +15,9 @@ from mibias_cli.estimators.mine import Mine
 from mibias_cli.seeds import derive_seed
 from mibias_cli.training.fabric import make_fabric
 from mibias_cli.training.model import TaskModel
+from mibias_cli.training.debiaser import Debiaser
 from mibias_cli.training.settings import DebiasSettings
-from mibias_cli.training.step import Debiaser, Stepper
+from mibias_cli.training.step import Stepper
 
 N, D_IN, D_Z, N_Y, N_C, K, STEPS = 16, 6, 4, 3, 5, 4, 12
 RATE, CRITIC_RATE, WEIGHT, SEED = 1e-2, 5e-3, 0.7, 11

@@ -1,0 +1,237 @@
+"""From a recipe's `debias` section to balancing weights, estimators, queue, budget and watch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from mibias_cli.build import ESTIMATORS, resolve
+from mibias_cli.recipe.schema import DebiasSection, Recipe
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from mibias_cli.data.batch import Attribute, BiasedData, Split
+    from mibias_cli.estimators.classifier import ClassifierBound
+    from mibias_cli.estimators.protocol import EstimatorSpec
+    from mibias_cli.training.budget import BudgetKeeper
+    from mibias_cli.training.debiaser import Debiaser
+    from mibias_cli.training.meter import LeakageMeter
+    from mibias_cli.training.watch import CriticWatch
+
+__all__ = ["build_debiaser", "build_weights", "debiased_attributes"]
+
+MONITOR_HIDDEN = (64,)
+"""Attribute heads that only watch (beside an estimator that has none of its own) are small: they cost little."""
+_FRESH_HEADS: tuple[tuple[tuple[int, ...], float], ...] = (((), 1e-2), ((128, 128), 2e-3))
+"""Hidden widths and learning rates of the heads that a budget is kept by."""
+
+
+def build_weights(recipe: Recipe, data: BiasedData) -> dict[str, dict[str, np.ndarray]]:
+    """Balancing weights p(y)p(c)/p(y,c) of the train and validation splits: per attribute, and joint for the task."""
+    if recipe.debias.balance == "none":
+        return {"train": {}, "validation": {}}
+    return {
+        "train": _split_weights(recipe, data, data.train),
+        "validation": _split_weights(recipe, data, data.validation) if len(data.validation) else {},
+    }
+
+
+def _split_weights(recipe: Recipe, data: BiasedData, split: Split) -> dict[str, np.ndarray]:
+    import numpy as np
+
+    from mibias_cli.data.groups import balancing_weights
+    from mibias_cli.training.step import TASK_WEIGHT
+
+    names = debiased_attributes(recipe, data)
+    classes = {name: data.attributes[name].classes(split.c[name]) for name in names}
+
+    def weigh(chosen: list[str]) -> np.ndarray:
+        c = np.concatenate([classes[n] for n in chosen], axis=1)
+        known = np.logical_and.reduce([split.known[n] for n in chosen])
+        n_c = [k for n in chosen for k in data.attributes[n].n_classes]
+        clip, n_y = recipe.debias.balance_clip, len(data.class_names)
+        return balancing_weights(split.y, c, known, n_y=n_y, n_c=n_c, clip=clip, seed=recipe.seed)
+
+    weights = {name: weigh([name]) for name in names}
+    weights[TASK_WEIGHT] = weights[names[0]] if len(names) == 1 else weigh(names)
+    return weights
+
+
+def debiased_attributes(recipe: Recipe, data: BiasedData) -> list[str]:
+    """Names of the attributes that the recipe debiases, in the data's order."""
+    chosen = recipe.debias.attributes
+    return [name for name in data.attributes if chosen is None or name in chosen]
+
+
+def build_debiaser(recipe: Recipe, data: BiasedData, z_width: int, device: Any) -> Debiaser | None:
+    """Estimators, attribute heads and queue of a recipe for a z of some width; None for plain training."""
+    import torch
+
+    from mibias_cli.seeds import derive_seed, scoped_torch_rng
+    from mibias_cli.training.debiaser import Debiaser
+    from mibias_cli.training.queue import FeatureQueue
+    from mibias_cli.training.settings import DebiasSettings
+
+    section = recipe.debias
+    if section.estimator == "none":
+        return None
+    dtype = torch.float64 if recipe.training.precision == "64" else torch.float32
+    estimators, monitors = {}, {}
+    with scoped_torch_rng():
+        for name in debiased_attributes(recipe, data):
+            torch.manual_seed(derive_seed(recipe.seed, "critic", name))
+            spec = _estimator_spec(recipe, data, data.attributes[name], z_width)
+            estimators[name] = resolve(ESTIMATORS[section.estimator])(spec).to(device, dtype)
+            monitors[name] = estimators[name]
+            if section.estimator != "classifier":
+                monitors[name] = resolve(ESTIMATORS["classifier"])(_monitor_spec(spec)).to(device, dtype)
+    weighted = section.balance in ("critic", "both")
+    capacity = section.queue_batches * recipe.training.batch_size
+    budget, meter = _build_budget(recipe, data, device, dtype)
+    return Debiaser(
+        settings=DebiasSettings(
+            weight=section.weight if budget is None else section.weight or 1.0,
+            warmup_epochs=section.warmup_epochs,
+            schedule=section.schedule,
+            critic_steps=section.critic.steps,
+            queue_batches=section.queue_batches,
+            gradients=section.gradients,
+            balance=section.balance,
+            attribute_weights=section.attribute_weights,
+            measure_every_epochs=section.budget.every_epochs,
+        ),
+        estimators=estimators,
+        monitors=monitors,
+        queue=FeatureQueue(capacity, weighted=weighted) if section.schedule == "queue" else None,
+        seed=derive_seed(recipe.seed, "debias"),
+        budget=budget,
+        meter=meter,
+        watch=_build_watch(recipe, data, z_width) if section.watch else None,
+    )
+
+
+def _build_budget(
+    recipe: Recipe, data: BiasedData, device: Any, dtype: Any
+) -> tuple[BudgetKeeper | None, LeakageMeter | None]:
+    """What keeps a leakage budget, where the recipe has one."""
+    from mibias_cli.seeds import derive_seed
+    from mibias_cli.training.budget import BudgetKeeper
+    from mibias_cli.training.meter import LeakageMeter
+
+    section = recipe.debias
+    if section.budget_bits is None:
+        return None, None
+    names = debiased_attributes(recipe, data)
+    bits = section.budget_bits
+    budgets = dict.fromkeys(names, bits) if isinstance(bits, float) else {n: bits[n] for n in names if n in bits}
+    keeper = BudgetKeeper(budget_bits=budgets, weight=section.weight or 1.0, max_weight=section.budget.max_weight)
+    meter = LeakageMeter(
+        make_bounds={name: _fresh_bounds(recipe, data, data.attributes[name], dtype) for name in budgets},
+        data=data,
+        max_samples=section.budget.max_samples,
+        batch_size=recipe.training.batch_size,
+        num_workers=recipe.training.num_workers,
+        device=device,
+        seed=derive_seed(recipe.seed, "budget"),
+    )
+    return keeper, meter
+
+
+def _fresh_bounds(
+    recipe: Recipe, data: BiasedData, attribute: Attribute, dtype: Any
+) -> Callable[[int], list[ClassifierBound]]:
+    """Makes a linear and an MLP head with their bounds for features of a width."""
+
+    def make(width: int) -> list[ClassifierBound]:
+        spec = _estimator_spec(recipe, data, attribute, width)
+        return [_head_bound(spec, hidden, steps=60, rate=rate, dtype=dtype) for hidden, rate in _FRESH_HEADS]
+
+    return make
+
+
+def _build_watch(recipe: Recipe, data: BiasedData, z_width: int) -> CriticWatch:
+    """A fresh linear head for every look at the critic."""
+    from mibias_cli.training.watch import CriticWatch
+
+    def maker(name: str) -> Callable[[], ClassifierBound]:
+        spec = _estimator_spec(recipe, data, data.attributes[name], z_width)
+        return lambda: _head_bound(spec, (), steps=100, rate=1e-2, dtype=None)
+
+    names = debiased_attributes(recipe, data)
+    return CriticWatch({name: maker(name) for name in names}, steps=recipe.debias.critic.steps)
+
+
+def _head_bound(
+    spec: EstimatorSpec, hidden: tuple[int, ...], *, steps: int, rate: float, dtype: Any
+) -> ClassifierBound:
+    """A classifier bound on fresh attribute heads of given hidden widths."""
+    from functools import partial
+
+    from mibias_cli.heads.attribute import AttributeHead
+
+    heads = partial(AttributeHead, n_classes=spec.n_classes, hidden=hidden)
+    changed = replace(
+        spec,
+        hidden=hidden,
+        make_heads=heads,
+        steps=steps,
+        learning_rate=rate,
+        optimizer="adam",
+        beta1=0.9,
+        batch_size=256,
+        smoothing=0.0,
+    )
+    bound: ClassifierBound = resolve(ESTIMATORS["classifier"])(changed)
+    return bound if dtype is None else bound.to(next(bound.head.parameters()).device, dtype)
+
+
+def _estimator_spec(recipe: Recipe, data: BiasedData, attribute: Attribute, z_width: int) -> EstimatorSpec:
+    from functools import partial
+
+    from mibias_cli.estimators.protocol import EstimatorSpec
+    from mibias_cli.heads.attribute import AttributeHead
+
+    section: DebiasSection = recipe.debias
+    queued = section.schedule == "queue"
+    return EstimatorSpec(
+        n_features=z_width,
+        n_classes=attribute.n_classes,
+        bin_edges=attribute.bin_edges,
+        hidden=tuple(section.critic.hidden),
+        learning_rate=section.critic.learning_rate,
+        optimizer=section.critic.optimizer,
+        beta1=section.critic.beta1,
+        # the loop takes the fresh schedule's K turns itself, one critic step on each whole batch
+        steps=section.critic.steps if queued else 1,
+        batch_size=(section.critic.batch_size or recipe.training.batch_size) if queued else None,
+        moving_average=section.critic.moving_average,
+        n_random_features=section.critic.n_random_features,
+        ridge=section.critic.ridge,
+        architecture=section.critic.architecture,
+        tau=section.critic.tau,
+        entropy_weight=section.critic.entropy_weight,
+        smoothing=section.critic.smoothing,
+        given_target=section.objective == "conditional",
+        n_targets=len(data.class_names),
+        make_heads=partial(AttributeHead, n_classes=attribute.n_classes, hidden=tuple(section.critic.hidden)),
+    )
+
+
+def _monitor_spec(spec: EstimatorSpec) -> EstimatorSpec:
+    from functools import partial
+
+    from mibias_cli.heads.attribute import AttributeHead
+
+    heads = partial(AttributeHead, n_classes=spec.n_classes, hidden=MONITOR_HIDDEN)
+    return replace(
+        spec,
+        steps=1,
+        learning_rate=1e-3,
+        optimizer="adam",
+        beta1=0.9,
+        smoothing=0.0,
+        hidden=MONITOR_HIDDEN,
+        make_heads=heads,
+    )

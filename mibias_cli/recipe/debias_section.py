@@ -1,0 +1,65 @@
+"""The recipe's `debias`: the MI estimator, what is to fall by how much, and how its gradient meets the task's."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from mibias_cli.recipe.critic_section import CriticSection
+from mibias_cli.recipe.tables import EstimatorName
+from mibias_cli.recipe.values import Flag, NonNegative, Positive, Rate, Section
+
+__all__ = ["BudgetSection", "DebiasSection"]
+
+
+class BudgetSection(Section):
+    """How a leakage budget is kept; it takes effect where `budget_bits` is set."""
+
+    max_weight: Rate = Field(30.0, description="Largest λ.")
+    every_epochs: Rate = Field(1.0, description="Epochs between two measurements by fresh attribute heads.")
+    max_samples: Positive = Field(8000, description="Most training samples on which fresh heads are fitted.")
+
+
+class DebiasSection(Section):
+    """The MI estimator, its schedule, and how its gradient meets the task's."""
+
+    estimator: EstimatorName = Field(
+        "classifier",
+        description="How dependence is measured and penalised, see docs/estimators.md; none: plain training.",
+    )
+    attributes: list[str] | None = Field(None, description="Attributes to debias; null: all.")
+    objective: Literal["marginal", "conditional"] = Field(
+        "marginal",
+        description="marginal: I(z; c); conditional: I(z; c | y), which leaves what y itself says of c.",
+    )
+    weight: NonNegative = Field(1.0, description="λ: weight of the MI penalty, per nat; with a budget, where λ starts.")
+    attribute_weights: dict[str, NonNegative] = Field(
+        default_factory=dict, description="Factor of λ per attribute; 1 for those that are not named."
+    )
+    warmup_epochs: NonNegative = Field(1.0, description="Epochs over which λ rises linearly from 0.")
+    budget_bits: Rate | dict[str, Rate] | None = Field(
+        None,
+        description="Leakage of the features that is allowed, in bits, or one such number per attribute: λ is driven "
+        "until fresh heads find about so much, of I(z; c) or I(z; c | y) as `objective` says; null: λ is `weight`.",
+    )
+    budget: BudgetSection = BudgetSection()
+    schedule: Literal["queue", "fresh"] = Field(
+        "queue", description="queue: critic steps on recent detached features; fresh: on freshly embedded batches."
+    )
+    queue_batches: Positive = Field(32, description="Length of the queue, in batches.")
+    gradients: Literal["sum", "rescale", "ratio", "project", "released"] = Field(
+        "sum",
+        description="sum: one backward; rescale: the paper's per-parameter cap; ratio: the penalty's gradient has λ "
+        "times the norm of the task's; project: without what opposes the other; released: the authors' code "
+        "(a second Adam at λ·lr, a critic pass opening each epoch).",
+    )
+    balance: Literal["none", "critic", "task", "both"] = Field(
+        "critic", description="Where samples are weighted by p(y)p(c)/p(y,c)."
+    )
+    balance_clip: Rate = Field(50.0, description="Largest sample weight, relative to a mean of 1.")
+    watch: Flag = Field(
+        False,
+        description="Whether the critic is compared with a fresh linear fit on the queue, and K raised where it lags.",
+    )
+    critic: CriticSection = CriticSection()

@@ -1,0 +1,116 @@
+"""A leakage budget: λ follows what fresh heads measure, and what a budget below I(y; c) must cost."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+__all__ = ["BudgetKeeper", "least_error"]
+
+_GAIN = 0.7  # of the accumulated error: a measurement twice over budget multiplies λ by 1.6
+_DAMPING = 0.5  # of the present error, on top: the augmented Lagrangian's quadratic term, which damps oscillation
+_SLACK_BITS = 0.005  # keeps the ratio finite where almost nothing leaks
+_LARGEST_ERROR = 1.5
+_SMALLEST_WEIGHT = 1e-3
+
+
+@dataclass(kw_only=True)
+class BudgetKeeper:
+    """Dual ascent on λ: it rises while the measured leakage is above its budget and falls while it is below.
+
+    The constraint is log(leakage) ≤ log(budget), so that λ moves by factors and one gain fits all budgets. λ starts at
+    `weight` and stays within [10⁻³, max_weight].
+
+    Args:
+        budget_bits: Leakage allowed, by attribute.
+        weight: Where λ starts.
+        max_weight: Largest λ.
+
+    References:
+        Nocedal and Wright, Numerical Optimization, chapter 17 (augmented Lagrangian).
+
+    Example:
+        >>> keeper = BudgetKeeper(budget_bits={"colour": 0.1}, weight=1.0)
+        >>> keeper.update({"colour": 0.2})
+        >>> keeper.weights()["colour"] > 1.0
+        True
+    """
+
+    budget_bits: Mapping[str, float]
+    weight: float
+    max_weight: float = 30.0
+    _log_weight: dict[str, float] = field(default_factory=dict)
+    _error: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        start = math.log(max(self.weight, _SMALLEST_WEIGHT))
+        self._log_weight = dict.fromkeys(self.budget_bits, start)
+        self._error = dict.fromkeys(self.budget_bits, 0.0)
+
+    def update(self, measured_bits: Mapping[str, float]) -> None:
+        """Move λ by what was measured, in bits, by attribute; a measurement that is not finite changes nothing."""
+        for name, budget in self.budget_bits.items():
+            measured = measured_bits[name]
+            if not math.isfinite(measured):
+                continue
+            error = math.log((max(measured, 0.0) + _SLACK_BITS) / (budget + _SLACK_BITS))
+            self._error[name] = min(max(error, -_LARGEST_ERROR), _LARGEST_ERROR)
+            moved = self._log_weight[name] + _GAIN * self._error[name]
+            self._log_weight[name] = min(max(moved, math.log(_SMALLEST_WEIGHT)), math.log(self.max_weight))
+
+    def weights(self) -> dict[str, float]:
+        """λ by attribute."""
+        return {
+            name: min(math.exp(value + _DAMPING * self._error[name]), self.max_weight)
+            for name, value in self._log_weight.items()
+        }
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a resumed run needs."""
+        return {"log_weight": dict(self._log_weight), "error": dict(self._error)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore what `state_dict` gave."""
+        self._log_weight, self._error = dict(state["log_weight"]), dict(state["error"])
+
+
+def least_error(bits: float, n_classes: int) -> float:
+    """The smallest error rate at which H(y | prediction) can reach so many bits: Fano's inequality, solved.
+
+    Features that leak at most b bits of c leave H(y | prediction) ≥ I(y; c) − b, since I(y; c) ≤ I(ŷ; c) + H(y | ŷ).
+    With `bits` = I(y; c) − b this is what a marginal budget b must cost.
+
+    Args:
+        bits: I(y; c) − b in bits; 0 or less costs nothing.
+        n_classes: Number of target classes.
+
+    Returns:
+        An error rate in [0, 1 − 1/n_classes].
+
+    References:
+        Cover and Thomas, Elements of Information Theory, theorem 2.10.1.
+
+    Example:
+        >>> least_error(1.0, 2)
+        0.5
+    """
+    low, high = 0.0, 1.0 - 1.0 / n_classes
+    if bits <= 0:
+        return 0.0
+    for _ in range(60):
+        middle = 0.5 * (low + high)
+        if _fano_bits(middle, n_classes) < bits:
+            low = middle
+        else:
+            high = middle
+    return high
+
+
+def _fano_bits(error: float, n_classes: int) -> float:
+    """h(e) + e log2(n − 1): the most uncertainty about y that an error rate e allows; rises up to e = 1 − 1/n."""
+    if error <= 0:
+        return 0.0
+    entropy = -error * math.log2(error) - (1 - error) * math.log2(1 - error)
+    return entropy + error * math.log2(n_classes - 1) if n_classes > 2 else entropy

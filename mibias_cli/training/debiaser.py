@@ -1,0 +1,158 @@
+"""What debiasing adds to plain training: estimators, attribute heads, the queue, and what steers λ."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from mibias_cli.data.batch import Batch
+from mibias_cli.estimators.protocol import Estimator, Sample
+from mibias_cli.seeds import derive_seed
+from mibias_cli.training.budget import BudgetKeeper
+from mibias_cli.training.meter import LeakageMeter
+from mibias_cli.training.queue import FeatureQueue, sample_of
+from mibias_cli.training.settings import DebiasSettings
+from mibias_cli.training.watch import CriticWatch
+
+__all__ = ["Debiaser", "Monitor", "StepMetrics"]
+
+StepMetrics = dict[str, float]
+
+
+class Monitor(Estimator, Protocol):
+    """Attribute heads that are trained beside the estimator, so that their accuracy can be watched."""
+
+    def accuracy(self, sample: Sample) -> float:
+        """Share of the sample whose class the heads name, averaged over channels."""
+        ...
+
+
+@dataclass(kw_only=True)
+class Debiaser:
+    """What debiasing adds to plain training: one estimator and one monitor per attribute, and the queue.
+
+    A monitor may be the estimator itself (the classifier bound). Everything random is drawn from generators that are
+    seeded by (seed, what for, step).
+
+    Args:
+        settings: How the penalty enters.
+        estimators, monitors: By attribute.
+        queue: The queue schedule's features, else None.
+        seed: Of everything random.
+        budget: Drives λ per attribute where there is a budget.
+        meter: What the budget is kept by.
+        watch: Compares each critic with a fresh linear fit and adapts its steps, or None.
+    """
+
+    settings: DebiasSettings
+    estimators: Mapping[str, Estimator]
+    monitors: Mapping[str, Monitor]
+    queue: FeatureQueue | None
+    seed: int
+    budget: BudgetKeeper | None = None
+    meter: LeakageMeter | None = None
+    watch: CriticWatch | None = None
+
+    @property
+    def weighted(self) -> bool:
+        """Whether estimators see balancing weights."""
+        return self.settings.balance in ("critic", "both")
+
+    def generator(self, *place: int | str) -> torch.Generator:
+        """A CPU generator for one place in the run."""
+        return torch.Generator().manual_seed(derive_seed(self.seed, *place))
+
+    def fit(self, samples: Mapping[str, Sample], step: int, turn: int = 0) -> None:
+        """One turn of every estimator, and of the monitors that are not estimators themselves."""
+        for name, estimator in self.estimators.items():
+            estimator.fit(samples[name], self.generator("critic", name, step, turn))
+            monitor = self.monitors[name]
+            if monitor is not estimator and turn == 0:
+                monitor.fit(samples[name], self.generator("monitor", name, step))
+
+    def fit_on_batch(self, batch: Batch, z: Tensor, step: int, turn: int) -> None:
+        """Fit on one freshly embedded batch (the paper's schedule)."""
+        self.fit({n: sample_of(batch, z, n, weighted=self.weighted) for n in self.estimators}, step, turn)
+
+    def fit_on_queue(self, batch: Batch, z: Tensor, step: int) -> None:
+        """Fit on all that the queue holds, then take the batch into it.
+
+        The batch that the penalty is computed on is not yet among what the critic was fitted on, so that the estimate
+        is held out. The first batch of all is the exception: without it the queue is empty.
+        """
+        assert self.queue is not None, "the queue schedule has a queue"
+        first = len(self.queue) == 0
+        if first:
+            self.queue.push(batch, z)
+        samples = {name: self.queue.sample(name) for name in self.estimators}
+        self.fit(samples, step)
+        if self.watch is not None and not first:
+            for name, estimator in self.estimators.items():
+                fresh = sample_of(batch, z.detach(), name, weighted=self.weighted)
+                self.watch.look(name, estimator, samples[name], fresh, step, self.generator("watch", name, step))
+        if not first:
+            self.queue.push(batch, z)
+
+    def penalty(self, batch: Batch, z: Tensor, step: int) -> Tensor:
+        """The estimates' sum over attributes (scalar), each times its factor, differentiable in z (n, d)."""
+        total = z.new_zeros(())
+        for name, estimator in self.estimators.items():
+            sample = sample_of(batch, z, name, weighted=self.weighted)
+            total = total + self.factor(name) * estimator.penalty(sample, self.generator("penalty", name, step))
+        return total
+
+    def factor(self, name: str) -> float:
+        """λ of one attribute relative to `settings.weight`."""
+        if self.budget is not None and name in self.budget.budget_bits:
+            return self.budget.weights()[name] / self.settings.weight
+        return self.settings.attribute_weights.get(name, 1.0)
+
+    def weight_metrics(self, weight: float) -> StepMetrics:
+        """λ of each attribute, where attributes differ."""
+        if self.budget is None and not self.settings.attribute_weights:
+            return {}
+        return {f"{name}/mi_weight": weight * self.factor(name) for name in self.estimators}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that a resumed run needs."""
+        return {
+            "estimators": {name: e.state_dict() for name, e in self.estimators.items()},
+            "monitors": {name: m.state_dict() for name, m in self.monitors.items()},
+            "queue": None if self.queue is None else self.queue.state_dict(),
+            "budget": None if self.budget is None else self.budget.state_dict(),
+            "watch": None if self.watch is None else self.watch.state_dict(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any], device: torch.device) -> None:
+        """Restore what `state_dict` gave."""
+        for name, estimator in self.estimators.items():
+            estimator.load_state_dict(state["estimators"][name])
+        for name, monitor in self.monitors.items():
+            monitor.load_state_dict(state["monitors"][name])
+        if self.queue is not None:
+            self.queue.load_state_dict(state["queue"], device)
+        if self.budget is not None:
+            self.budget.load_state_dict(state["budget"])
+        if self.watch is not None:
+            self.watch.load_state_dict(state["watch"], self.estimators)
+
+    def metrics(self, batch: Batch, z: Tensor, step: int) -> StepMetrics:
+        """Estimated MI in bits and attribute-head accuracy per attribute on this batch."""
+        result: StepMetrics = {}
+        for name, estimator in self.estimators.items():
+            sample = sample_of(batch, z.detach(), name, weighted=self.weighted)
+            plain = sample_of(batch, z.detach(), name, weighted=False)
+            value = estimator.estimate(sample, self.generator("estimate", name, step))
+            if estimator.unit == "nats":
+                result[f"{name}/mi_bits"] = value / math.log(2)
+            else:
+                result[f"{name}/dependence"] = value
+            result[f"{name}/head_accuracy"] = self.monitors[name].accuracy(plain)
+            if self.watch is not None:
+                result |= self.watch.metrics(name, estimator)
+        return result

@@ -1,0 +1,103 @@
+"""Leakage measured during training: attribute heads made afresh, fitted on training and scored on validation rows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mibias_cli.backbone.embed import embed
+from mibias_cli.backbone.extractor import Extractor
+from mibias_cli.data.batch import BiasedData, Split
+from mibias_cli.estimators.protocol import Sample
+from mibias_cli.seeds import derive_seed, scoped_torch_rng
+
+__all__ = ["LeakageMeter"]
+
+_ROUNDS = 8
+"""Held-out scores while a head learns; the best of them counts, so that a head which overfits does not hide leakage."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeakageMeter:
+    """Held-out leakage of the features in bits, by heads that training never fought.
+
+    The critic that training works against lags and is fooled; what a budget is kept by must not be. Each measurement
+    makes new heads (a linear one and an MLP), fits them on features of training rows and takes the best held-out bound
+    on validation rows. It is for steering: the report's figures come from the audit's probes on other data.
+
+    Args:
+        make_bounds: By attribute: makes fresh bounds for features of a width.
+        data: Only train and validation are read.
+        max_samples: Most training rows that are embedded.
+        batch_size, num_workers, device: How the splits are embedded.
+        seed: Of the rows and the heads.
+    """
+
+    make_bounds: Mapping[str, Callable[[int], Sequence[Any]]]
+    data: BiasedData
+    max_samples: int
+    batch_size: int
+    num_workers: int
+    device: torch.device
+    seed: int
+
+    def measure(self, extractor: Extractor, turn: int) -> dict[str, float]:
+        """Leakage in bits by attribute (of the leakiest channel); nan where no row of an attribute is known."""
+        rows = self._rows(turn)
+        fit_z = self._features(extractor, self.data.train, rows)
+        held_z = self._features(extractor, self.data.validation, np.arange(len(self.data.validation)))
+        mean, spread = fit_z.mean(dim=0), fit_z.std(dim=0)
+        scale = torch.where(spread > 1e-6, spread, torch.inf)  # a constant feature tells nothing
+        fit_z, held_z = (fit_z - mean) / scale, (held_z - mean) / scale
+        found = {}
+        for name, make in self.make_bounds.items():
+            fitted = self._sample(self.data.train, rows, name, fit_z)
+            held = self._sample(self.data.validation, np.arange(len(held_z)), name, held_z)
+            with scoped_torch_rng():
+                torch.manual_seed(derive_seed(self.seed, "meter", name, turn))
+                bounds = make(fit_z.shape[1])
+            nats = [self._best(bound, fitted, held, name, turn) for bound in bounds]
+            found[name] = max(nats) / math.log(2)
+        return found
+
+    def _best(self, bound: Any, fitted: Sample, held: Sample, name: str, turn: int) -> float:
+        bound = bound.to(self.device)
+        generator = torch.Generator().manual_seed(derive_seed(self.seed, "meter-rows", name, turn))
+        best = -math.inf
+        for _ in range(_ROUNDS):
+            bound.fit(fitted, generator)
+            value = bound.estimate(held, generator)
+            if math.isnan(value):
+                return math.nan
+            best = max(best, value)
+        return best
+
+    def _rows(self, turn: int) -> np.ndarray:
+        n = len(self.data.train)
+        if n <= self.max_samples:
+            return np.arange(n)
+        generator = np.random.default_rng(derive_seed(self.seed, "meter", turn))
+        return np.sort(generator.choice(n, size=self.max_samples, replace=False))
+
+    def _features(self, extractor: Extractor, split: Split, rows: np.ndarray) -> Tensor:
+        embedded = embed(
+            extractor,
+            split,
+            batch_size=self.batch_size,
+            device=self.device,
+            num_workers=self.num_workers,
+            rows=rows,
+        )
+        return torch.from_numpy(embedded.features).to(self.device)
+
+    def _sample(self, split: Split, rows: np.ndarray, name: str, z: Tensor) -> Sample:
+        def at(values: np.ndarray) -> Tensor:
+            return torch.from_numpy(values[rows]).to(self.device)
+
+        return Sample(z=z, c=at(split.c[name]), y=at(split.y), weight=None, known=at(split.known[name]))
