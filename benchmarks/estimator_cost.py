@@ -1,7 +1,7 @@
 """CPU time of one training step's estimator work, for every estimator: critic steps on the queue, then the penalty.
 
-python benchmarks/estimator_cost.py [--width 256] [--repeats 3]: a table on stdout. z (128, width), a queue of 32 batches,
-an attribute of 3 × 8 classes (the colour of coloured digits), K = 15, critics of 3 × 128, as the recipe's defaults are.
+python benchmarks/estimator_cost.py [--width 256] [--repeats 3]: a table on stdout. z (128, width), a queue of 32
+batches, an attribute of 3 × 8 classes (the colour of coloured digits), K = 15, critics of 3 × 128: the defaults.
 """
 
 from __future__ import annotations

@@ -35,6 +35,8 @@ __all__ = ["Bound", "Neural", "dv", "flo", "infonce", "js", "nwj", "score_matrix
 
 # All pairs of so many rows are scored at a time; longer samples are cut into blocks at random.
 _BLOCK = 512
+# So many classes of one channel are few.
+_FEW = 32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,7 +190,11 @@ def _neural(spec: EstimatorSpec, bound: Bound) -> Neural:
     n_classes = None if spec.bin_edges is not None else spec.n_classes
     width = attribute_width(n_classes, len(spec.n_classes))
     n_inputs = spec.n_features + (spec.targets_seen or 0)
-    kind = StatisticsNetwork if spec.architecture == "concatenated" else SeparableCritic
+    # a concatenated critic costs a pass per distinct c: hundreds where c has several channels or values
+    concatenated = spec.architecture == "concatenated" or (
+        spec.architecture == "auto" and n_classes is not None and len(n_classes) == 1 and n_classes[0] <= _FEW
+    )
+    kind = StatisticsNetwork if concatenated else SeparableCritic
     critic: Critic = kind(n_inputs, width, spec.hidden)
     if bound.dual:
         critic = DualCritic(critic, StatisticsNetwork(n_inputs, width, spec.hidden))

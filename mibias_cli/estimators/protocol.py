@@ -91,9 +91,10 @@ class EstimatorSpec:
         batch_size: Rows per critic step; None: the whole sample.
         moving_average: MINE's decay, or None for plain Donsker–Varadhan.
         n_random_features, ridge: Of the closed-form critic.
-        make_heads: Makes fresh bias-attribute heads for inputs (n, width) → one logit tensor (n, K) per channel, given
-            the width.
-        architecture: Critics that score pairs: concatenated (z beside c in one MLP) or separable (an inner product).
+        make_heads: Given a width, makes fresh bias-attribute heads: inputs (n, width) → one logit tensor (n, K) per
+            channel.
+        architecture: Critics of all pairs: concatenated (z beside c in one MLP), separable (an inner product), or auto:
+            concatenated for one channel of few classes.
         tau: SMILE's clipping.
         entropy_weight: Of the entropy term of gradient reversal, relative to its cross-entropy.
         smoothing: Share of the class frequencies that the classifier bound's penalty mixes into the prediction.
@@ -114,7 +115,7 @@ class EstimatorSpec:
     n_random_features: int
     ridge: float
     make_heads: Callable[[int], nn.Module]
-    architecture: Literal["concatenated", "separable"] = "concatenated"
+    architecture: Literal["auto", "concatenated", "separable"] = "auto"
     tau: float = 5.0
     entropy_weight: float = 0.1
     smoothing: float = 0.0

@@ -27,9 +27,9 @@ class CriticSection(Section):
     moving_average: Annotated[float, Field(gt=0, lt=1), Number] | None = Field(
         0.99, description="mine: decay of the moving average that corrects the gradient's denominator; null: plain DV."
     )
-    architecture: Literal["concatenated", "separable"] = Field(
-        "concatenated",
-        description="Neural bounds: one MLP of z beside c, or an inner product of two.",
+    architecture: Literal["auto", "concatenated", "separable"] = Field(
+        "auto",
+        description="Neural bounds: one MLP of z beside c (auto: for one channel of few classes), or an inner product.",
     )
     tau: Rate = Field(5.0, description="smile: where exp(T) is clipped, e^±tau.")
     entropy_weight: NonNegative = Field(
