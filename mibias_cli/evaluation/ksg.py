@@ -1,0 +1,35 @@
+"""Nearest-neighbour information of few columns: the estimator of Kraskov, Stögbauer and Grassberger."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.spatial import cKDTree
+from scipy.special import digamma
+
+__all__ = ["ksg_terms"]
+
+
+def ksg_terms(u: np.ndarray, v: np.ndarray, *, n_neighbours: int = 4, seed: int) -> np.ndarray:
+    """What every row contributes to I(u; v) in nats: the mean (n,) is the estimate.
+
+    No bound, and of no use in many columns, where distances say little (in 25 + 25 columns it finds a fifth of what is
+    there); in one or two columns a side it needs no training and is close.
+
+    Args:
+        u, v: (n, d) and (n, k), on one scale: normal scores.
+        n_neighbours: Neighbours in the joint space.
+        seed: Of a jitter far below the scale of the data, which splits ties: distances of 0 are not foreseen.
+
+    References:
+        Kraskov, Stögbauer and Grassberger, Estimating mutual information, arXiv cond-mat/0305641, equation 8.
+    """
+    generator = np.random.default_rng([seed, 41])
+    u = u + 1e-8 * generator.standard_normal(u.shape)
+    v = v + 1e-8 * generator.standard_normal(v.shape)
+    k = min(n_neighbours, len(u) - 1)
+    joint = np.concatenate([u, v], axis=1)
+    reach = cKDTree(joint).query(joint, k + 1, p=np.inf)[0][:, -1]
+    inside = np.nextafter(reach, 0)  # strictly nearer than the k-th neighbour
+    n_u, n_v = (cKDTree(x).query_ball_point(x, inside, p=np.inf, return_length=True) for x in (u, v))
+    # the counts hold the row itself, which stands for the + 1 of the formula
+    return np.asarray(digamma(k) + digamma(len(u)) - digamma(n_u) - digamma(n_v))
