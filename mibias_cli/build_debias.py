@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from mibias_cli.training.meter import LeakageMeter
     from mibias_cli.training.watch import CriticWatch
 
-__all__ = ["build_debiaser", "build_weights", "debiased_attributes"]
+__all__ = ["budgets_of", "build_debiaser", "build_weights", "debiased_attributes"]
 
 MONITOR_HIDDEN = (64,)
 """Attribute heads that only watch (beside an estimator that has none of its own) are small: they cost little."""
@@ -63,6 +63,14 @@ def debiased_attributes(recipe: Recipe, data: BiasedData) -> list[str]:
     """Names of the attributes that the recipe debiases, in the data's order."""
     chosen = recipe.debias.attributes
     return [name for name in data.attributes if chosen is None or name in chosen]
+
+
+def budgets_of(recipe: Recipe, data: BiasedData) -> dict[str, float]:
+    """Leakage budget in bits of every debiased attribute that has one."""
+    bits, names = recipe.debias.budget_bits, debiased_attributes(recipe, data)
+    if bits is None:
+        return {}
+    return dict.fromkeys(names, bits) if isinstance(bits, float) else {n: bits[n] for n in names if n in bits}
 
 
 def build_debiaser(recipe: Recipe, data: BiasedData, z_width: int, device: Any) -> Debiaser | None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from mibias_cli import build
 from mibias_cli.backbone.trainable import parameter_groups
+from mibias_cli.before_training import forewarnings
 from mibias_cli.build_debias import build_debiaser, build_weights
 from mibias_cli.evaluate_target import (
     NO_GATES,
@@ -33,6 +34,7 @@ from mibias_cli.training.checkpoint import load_checkpoint, load_weights, save_w
 from mibias_cli.training.fabric import make_fabric
 from mibias_cli.training.loop import StageTrainer, best_path, last_path, original_path
 from mibias_cli.training.model import TaskModel, z_width
+from mibias_cli.training.recycle import Recycler
 from mibias_cli.training.run_log import RunLog
 
 __all__ = ["EvaluatedTarget", "TrainedRun", "evaluate", "export", "load_run_recipe", "make_stage", "train"]
@@ -177,6 +179,13 @@ def make_stage(
     debiaser = None if plain else build_debiaser(recipe, assembly.data, width, fabric.device)
     weights = {"train": {}, "validation": {}} if debiaser is None else build_weights(recipe, assembly.data)
 
+    if debiaser is not None:
+        for warning in forewarnings(recipe, assembly.data, weights["train"]):
+            progress.warn(warning)
+            run_log.line(f"warning: {warning}")
+    recycler, every = None, recipe.debias.recycle_every_steps
+    if debiaser is not None and every is not None:
+        recycler = Recycler(model.extractor.backbone, recipe.representation.layers, every_steps=every)
     return StageTrainer(
         stage=name,
         fabric=fabric,
@@ -191,6 +200,7 @@ def make_stage(
         run_log=run_log,
         progress=progress,
         seed=recipe.seed,
+        recycler=recycler,
     )
 
 

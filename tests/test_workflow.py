@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,10 +18,11 @@ import torch
 from safetensors.torch import load_file
 
 from mibias_cli import workflow
-from mibias_cli.errors import MibiasError, RunError, TrainingError
+from mibias_cli.errors import GateError, MibiasError, RunError, TrainingError
 from mibias_cli.progress import Silent
 from mibias_cli.recipe.load import parse_recipe
 from mibias_cli.recipe.schema import Recipe
+from mibias_cli.report.gates import GateRules, make_gates
 from mibias_cli.report.schema import load_schema
 from mibias_cli.training.run_log import without_clock
 
@@ -155,6 +157,52 @@ def test_an_export_and_a_timm_name_are_audited_without_training(run: Path, tmp_p
         workflow.evaluate("test_resnet", recipe=None, out=None, offline=True, progress=Silent())
 
 
+def test_resuming_a_finished_run_replaces_nothing(run: Path) -> None:
+    def written() -> dict[str, bytes]:
+        parts = [path for part in ("report", "export") for path in (run / part).rglob("*") if path.is_file()]
+        return {str(path): path.read_bytes() for path in parts}
+
+    before = written()
+    gates = GateRules(gates=make_gates(["attributes.colour.after.leakage_bits > -9"]))
+    again = trained(workflow.load_run_recipe(run), run, resume=run, gates=gates)
+    assert written() == before
+    assert [gate["status"] for gate in again.report["gates"]] == ["fail"]
+    assert again.report["attributes"] == json.loads((run / "report" / "leakage.json").read_text())["attributes"]
+
+
+def test_what_a_kill_left_of_a_report_is_written_anew(run: Path, tmp_path: Path) -> None:
+    half = tmp_path / "half"
+    shutil.copytree(run, half)
+    whole = (half / "report" / "leakage.json").read_text()
+    (half / "report" / "leakage.json").unlink()
+    trained(workflow.load_run_recipe(half), half, resume=half)
+    found = json.loads((half / "report" / "leakage.json").read_text())
+    assert found["attributes"] == json.loads(whole)["attributes"]
+
+
+def test_exported_files_have_the_rights_that_the_user_wants(run: Path, tmp_path: Path) -> None:
+    (tmp_path / "plain").touch()
+    wanted = (tmp_path / "plain").stat().st_mode & 0o777
+    modes = {path.name: path.stat().st_mode & 0o777 for path in (run / "export").rglob("*") if path.is_file()}
+    modes |= {path.name: path.stat().st_mode & 0o777 for path in (run / "report").iterdir()}
+    assert set(modes.values()) == {wanted}, modes
+
+
+def test_gates_are_in_the_report_and_a_bad_one_stops_before_anything_runs(run: Path, tmp_path: Path) -> None:
+    recipe = tiny("gates=[attributes.colour.after.leakage_bits > 9, task.after.accuracy < 0]")
+    found = workflow.evaluate(str(run), recipe=recipe, out=tmp_path / "gated", offline=True, progress=Silent(),
+                              n_examples=1)  # fmt: skip
+    written = json.loads((tmp_path / "gated" / "leakage.json").read_text())
+    assert [(gate["source"], gate["status"]) for gate in written["gates"]] == [("recipe", "pass"), ("recipe", "pass")]
+    assert found.report["gates"] == written["gates"]
+    page = (tmp_path / "gated" / "leakage.html").read_text()
+    assert "<img" in page
+    assert "Training curves" in page
+    with pytest.raises(GateError, match="did you mean 'leakage_bits'"):
+        trained(tiny("gates=[attributes.colour.after.leakage_bit > 9]"), tmp_path / "never")
+    assert not (tmp_path / "never").exists()
+
+
 def test_exporting_again_writes_beside(run: Path) -> None:
     folder = workflow.export(run, out=None, formats=(), offline=True, progress=Silent())
     assert folder == run / "export-2"
@@ -190,21 +238,26 @@ def test_killed_and_resumed_is_as_never_killed(n_workers: int, tmp_path: Path) -
     assert metrics(out) == metrics(tmp_path / "whole")
 
 
-def test_a_checkpoint_within_an_epoch_resumes_exactly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    options = ["training.checkpoint_every_steps=2", "debias.estimator=mine", "debias.schedule=fresh"]
-    whole = tmp_path / "whole"
-    trained(tiny(*options), whole)
+def stop_at_step(monkeypatch: pytest.MonkeyPatch, n: int) -> None:
+    """Interrupt the next run at its n-th step, the original stage's included."""
     calls = 0
     real = workflow.StageTrainer._step
 
     def stopping(self: Any, *arguments: Any) -> None:
         nonlocal calls
         calls += 1
-        if calls == 16:  # the fourth step of debiasing's second epoch: behind the checkpoint at its second
+        if calls == n:
             raise KeyboardInterrupt
         real(self, *arguments)
 
     monkeypatch.setattr(workflow.StageTrainer, "_step", stopping)
+
+
+def test_a_checkpoint_within_an_epoch_resumes_exactly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    options = ["training.checkpoint_every_steps=2", "debias.estimator=mine", "debias.schedule=fresh"]
+    whole = tmp_path / "whole"
+    trained(tiny(*options), whole)
+    stop_at_step(monkeypatch, 16)  # the fourth step of debiasing's second epoch: behind the checkpoint at its second
     with pytest.raises(KeyboardInterrupt):
         trained(tiny(*options), tmp_path / "stopped")
     position = torch.load(tmp_path / "stopped" / "checkpoints" / "last.pt", weights_only=True)["position"]
@@ -232,3 +285,32 @@ def test_a_metric_that_does_not_exist_is_said_before_training(tmp_path: Path) ->
     with pytest.raises(TrainingError, match="did you mean 'validation/accuracy'"):
         trained(tiny("training.select.metric=validation/acuracy", "original=null"), tmp_path / "run")
     assert metrics(tmp_path / "run") == []
+
+
+def test_a_budget_moves_lambda_and_resumes_exactly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = (
+        "debias.budget_bits=0.2", "debias.objective=conditional", "debias.watch=true", "debias.gradients=ratio",
+        "debias.recycle_every_steps=3", "training.checkpoint_every_steps=3",
+    )  # fmt: skip
+    whole = trained(tiny(*settings), tmp_path / "whole").folder
+    records = [m for m in metrics(whole) if m["kind"] == "budget"]
+    assert [m["epoch"] for m in records] == [0, 1, 2]
+    weights = [0.5] + [m["colour/mi_weight"] for m in records]
+    for before, after, record in zip(weights[:-1], weights[1:], records, strict=True):
+        assert (after > before) == (record["colour/measured_bits"] > 0.2)
+    stopped = tmp_path / "stopped"
+    stop_at_step(monkeypatch, 25)
+    with pytest.raises(KeyboardInterrupt):
+        trained(tiny(*settings), stopped)
+    monkeypatch.undo()
+    resumed = trained(tiny(*settings), tmp_path / "unused", resume=stopped).folder
+    assert same(best(whole), best(resumed))
+    assert metrics(whole) == metrics(resumed)
+
+
+def test_a_budget_that_cannot_be_kept_and_weights_of_few_samples_are_said_at_once(tmp_path: Path) -> None:
+    run = trained(tiny("debias.budget_bits=0.1", "debias.balance=none", "data.variance=0.005"), tmp_path / "a").folder
+    log = (run / "train.log").read_text()
+    assert "the budget of 0.1 bits lies below I(y; c) = " in log
+    assert "costs an error of at least" in log
+    assert "effective sample size" in (trained(tiny(), tmp_path / "b").folder / "train.log").read_text()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 
@@ -35,6 +37,9 @@ class DigitCNN(nn.Module):
         >>> network(torch.zeros(2, 3, 28, 28)).shape
         torch.Size([2, 16])
     """
+
+    recyclable: ClassVar[dict[str, tuple[str, str]]] = {"pool1": ("conv1", "conv2"), "pool2": ("conv2", "fc1")}
+    """Layers whose dead units may be started afresh, with the layers before and after them."""
 
     def __init__(
         self, *, channels: int = 3, width: int = 64, hidden: int = 512, features: int = 64, size: int = 28

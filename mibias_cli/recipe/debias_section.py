@@ -58,6 +58,11 @@ class DebiasSection(Section):
         "critic", description="Where samples are weighted by p(y)p(c)/p(y,c)."
     )
     balance_clip: Rate = Field(50.0, description="Largest sample weight, relative to a mean of 1.")
+    recycle_every_steps: Positive | None = Field(
+        None,
+        description="digit_cnn: steps between two looks for units of the penalised layers that have died under the "
+        "penalty and are started afresh; null: never.",
+    )
     watch: Flag = Field(
         False,
         description="Whether the critic is compared with a fresh linear fit on the queue, and K raised where it lags.",

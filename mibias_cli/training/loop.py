@@ -21,12 +21,16 @@ from mibias_cli.training.checkpoint import load_weights, save_checkpoint, save_w
 from mibias_cli.training.debiaser import Debiaser
 from mibias_cli.training.model import TaskModel
 from mibias_cli.training.optimizers import learning_rate_factor, make_optimizer, penalty_weight, set_learning_rates
+from mibias_cli.training.recycle import Recycler
 from mibias_cli.training.run_log import RunLog
 from mibias_cli.training.settings import OptimSettings
 from mibias_cli.training.step import Stepper
 from mibias_cli.training.validate import metric_names, validate
 
 __all__ = ["StageTrainer", "best_path", "last_path", "original_path"]
+
+_LOW_RANK, _RANK_DROP = 1.05, 0.1
+_RECYCLE_UNTIL = 0.7  # of all steps: units that start later have no time to learn
 
 
 def last_path(run: Path) -> Path:
@@ -53,6 +57,8 @@ class _Position:
     best: float | None = None
     stale_epochs: int = 0
     finished: bool = False
+    largest_rank: float = 0.0
+    collapse_named: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         return dict(vars(self))
@@ -72,6 +78,7 @@ class StageTrainer:
         weights: Balancing weights of the splits `train` and `validation`, by attribute and TASK_WEIGHT.
         settings: Optimisation.
         out_path: Where the stage's chosen weights go.
+        recycler: Starts dead units of penalised layers afresh, in the first seven tenths of the stage, or None.
     """
 
     stage: str
@@ -87,6 +94,7 @@ class StageTrainer:
     run_log: RunLog
     progress: Progress
     seed: int
+    recycler: Recycler | None = None
     _position: _Position = field(default_factory=_Position)
     _started: float = 0.0
 
@@ -265,8 +273,23 @@ class StageTrainer:
         self._record("validation", (epoch + 1) * self._n_batches - 1, epoch, figures)
         shown = ", ".join(f"{k.removeprefix('validation/')} {v:.4f}" for k, v in figures.items())
         self.run_log.line(f"{self.stage} epoch {epoch + 1}/{self.settings.epochs}: {shown}")
+        self._watch_rank(figures.get("validation/effective_rank"))
         if self._improves(figures):
             save_weights(self.out_path, self.model)
+
+    def _watch_rank(self, rank: float | None) -> None:
+        """Name a collapse as soon as it shows: features that use hardly any direction are worth nothing."""
+        if rank is None:
+            return
+        largest = self._position.largest_rank = max(self._position.largest_rank, rank)
+        if not self._position.collapse_named and (rank < _LOW_RANK or rank < _RANK_DROP * largest):
+            self._position.collapse_named = True
+            text = (
+                f"{self.stage}: features use {rank:.1f} directions (effective rank), {largest:.1f} at most before: "
+                "they have collapsed. Lower debias.weight, or lengthen debias.warmup_epochs"
+            )
+            self.progress.warn(text)
+            self.run_log.line(f"warning: {text}")
 
     def _improves(self, figures: Mapping[str, float]) -> bool:
         """Whether this epoch's weights are the ones to keep; counts stale epochs and ends the stage by patience."""

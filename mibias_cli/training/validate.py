@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from mibias_cli.backbone.spectrum import effective_rank
 from mibias_cli.data.batch import Batch, Split
 from mibias_cli.data.loader import batches
 from mibias_cli.training.debiaser import Debiaser
@@ -25,7 +26,7 @@ MAX_Z_ROWS = 10_000
 
 def metric_names(debiaser: Debiaser | None, weights: Mapping[str, np.ndarray]) -> list[str]:
     """Names of the figures that `validate` gives, so that a name can be checked before training begins."""
-    names = ["validation/loss", "validation/accuracy", "validation/balanced_accuracy"]
+    names = ["validation/loss", "validation/accuracy", "validation/balanced_accuracy", "validation/effective_rank"]
     if TASK_WEIGHT in weights:
         names.append("validation/weighted_accuracy")
     for attribute in () if debiaser is None else debiaser.monitors:
@@ -53,6 +54,7 @@ def validate(
     independent, from biased data alone. `validation/<attribute>/leakage_bits` is the attribute heads' held-out bound.
     """
     logits: list[Tensor] = []
+    features: list[Tensor] = []
     kept: list[tuple[Batch, Tensor]] = []
     n_kept = 0
     stream = batches(
@@ -62,10 +64,13 @@ def validate(
         batch = cpu_batch.to(device)
         output = model(batch.x)
         logits.append(output["logits"].float().cpu())
+        if n_kept < MAX_Z_ROWS:
+            features.append(output["features"].float().cpu())
         if debiaser is not None and n_kept < MAX_Z_ROWS:
             kept.append((batch, output["z"]))
-            n_kept += len(batch.y)
+        n_kept += len(batch.y)
     figures = _task_figures(torch.cat(logits), torch.from_numpy(split.y), weights.get(TASK_WEIGHT))
+    figures["validation/effective_rank"] = effective_rank(torch.cat(features).numpy())
     if debiaser is not None:
         figures |= _leakage_figures(debiaser, kept, seed)
     return figures

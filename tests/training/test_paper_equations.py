@@ -13,9 +13,9 @@ from mibias_cli.data.batch import Batch
 from mibias_cli.estimators.critics import StatisticsNetwork
 from mibias_cli.estimators.mine import Mine
 from mibias_cli.seeds import derive_seed
+from mibias_cli.training.debiaser import Debiaser
 from mibias_cli.training.fabric import make_fabric
 from mibias_cli.training.model import TaskModel
-from mibias_cli.training.debiaser import Debiaser
 from mibias_cli.training.settings import DebiasSettings
 from mibias_cli.training.step import Stepper
 

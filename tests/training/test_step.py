@@ -1,0 +1,103 @@
+"""Steps that are skipped, and how the two gradients meet in a step."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from mibias_cli.data.batch import Batch
+from mibias_cli.errors import TrainingError
+from mibias_cli.estimators.classifier import ClassifierBound
+from mibias_cli.heads.attribute import AttributeHead
+from mibias_cli.training.debiaser import Debiaser
+from mibias_cli.training.fabric import make_fabric
+from mibias_cli.training.penalty import gradient_norm
+from mibias_cli.training.queue import FeatureQueue
+from mibias_cli.training.settings import DebiasSettings, Gradients
+from mibias_cli.training.step import Stepper
+
+
+class Net(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.features, self.head = nn.Linear(5, 4), nn.Linear(4, 2)
+
+    def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        z = torch.tanh(self.features(x))
+        return {"features": z, "z": z, "logits": self.head(z)}
+
+
+def batch(seed: int, bad: bool = False) -> Batch:
+    g = torch.Generator().manual_seed(seed)
+    y = torch.randint(2, (64,), generator=g)
+    x = torch.randn(64, 5, generator=g) + y[:, None]
+    if bad:
+        x[3, 2] = math.nan
+    return Batch(x=x, y=y, c={"sex": y[:, None]}, known={"sex": torch.ones(64, dtype=torch.bool)}, index=y)
+
+
+def stepper(gradients: Gradients = "sum", *, clip_norm: float | None = None, rate: float = 0.1) -> Stepper:
+    torch.manual_seed(0)
+    fabric = make_fabric("cpu", "32", deterministic=False)
+    net = Net()
+    model, optimizer = fabric.setup(net, torch.optim.SGD(net.parameters(), lr=rate))
+    estimator = ClassifierBound(AttributeHead(4, (2,), (8,)), n_classes=(2,), steps=3)
+    debiaser = Debiaser(
+        settings=DebiasSettings(gradients=gradients, balance="none"),
+        estimators={"sex": estimator}, monitors={"sex": estimator}, queue=FeatureQueue(256, weighted=False), seed=0,
+    )  # fmt: skip
+    return Stepper(
+        fabric=fabric, model=model, optimizer=optimizer, debiaser=debiaser, clip_norm=clip_norm, max_skipped=2
+    )
+
+
+@pytest.mark.parametrize("clip_norm", [None, 1.0])
+def test_a_step_that_is_not_finite_is_skipped_and_counted_and_too_many_end_the_run(clip_norm: float | None) -> None:
+    s = stepper(clip_norm=clip_norm)
+    s.run(batch(0), 0, 1.0, None, log=True)
+    weights = [p.detach().clone() for p in s.model.parameters()]
+    assert s.debiaser is not None
+    assert s.debiaser.queue is not None
+    held = len(s.debiaser.queue)
+    for k in (1, 2):
+        assert s.run(batch(k, bad=True), k, 1.0, None, log=True)["skipped_steps"] == k
+    assert all(torch.equal(a, b) for a, b in zip(weights, s.model.parameters(), strict=True))
+    assert len(s.debiaser.queue) == held  # nothing of it reached the queue or the critic
+    assert s.run(batch(3), 3, 1.0, None, log=True)["skipped_steps"] == 2  # a good step begins a new count
+    with pytest.raises(TrainingError, match="step 6: task_loss is nan, as in 2 steps before it"):
+        for k in (4, 5, 6):
+            s.run(batch(k, bad=True), k, 1.0, None, log=True)
+
+
+def gradients_of(mode: Gradients, weight: float) -> list[torch.Tensor]:
+    s = stepper(mode, rate=0.0)
+    for k in range(3):
+        s.run(batch(k), k, weight, None, log=False)
+    return [p.grad.clone() for p in s.model.parameters() if p.grad is not None]
+
+
+def test_a_ratio_of_norms_is_what_lambda_says() -> None:
+    """Rate 0 keeps the network: λ = 0 shows the task gradient alone, the difference is the penalty's part."""
+    task = gradients_of("ratio", 0.0)
+    both = gradients_of("ratio", 2.0)
+    part = gradient_norm([b - t for b, t in zip(both, task, strict=True)])
+    norms = []
+    for k in range(3):
+        s = stepper("sum", rate=0.0)
+        s.run(batch(k), 0, 0.0, None, log=False)
+        norms.append(gradient_norm([p.grad for p in s.model.parameters()]))
+    assert part == pytest.approx(2.0 * sum(norms) / 3, rel=1e-4)
+
+
+def test_projection_leaves_nothing_of_the_penalty_against_the_task() -> None:
+    """y is c here, so the two conflict: the projected sum must still be a descent direction of the task."""
+    task = gradients_of("sum", 0.0)
+
+    def along(mode: Gradients) -> float:
+        return sum(float((a * b).sum()) for a, b in zip(task, gradients_of(mode, 20.0), strict=True))
+
+    assert along("sum") < 0
+    assert along("project") >= 0
