@@ -3,7 +3,16 @@ from __future__ import annotations
 import torch
 
 from mibias_cli.estimators.protocol import Sample
-from mibias_cli.estimators.rows import known_rows, minibatch_rows, no_penalty
+from mibias_cli.estimators.rows import (
+    apply_by_group,
+    comparable_rows,
+    group_means,
+    known_rows,
+    minibatch_rows,
+    minibatches,
+    no_penalty,
+    permutation_within,
+)
 
 CPU = torch.device("cpu")
 
@@ -41,3 +50,47 @@ def test_no_penalty_has_a_zero_gradient() -> None:
     no_penalty(z).backward()
     assert z.grad is not None
     assert z.grad.shape == (0, 3)
+
+
+def test_permutation_within_keeps_groups_and_leaves_nobody_in_place_who_has_company() -> None:
+    group = torch.tensor([2, 0, 2, 1, 0, 2, 0, 3])
+    g, seen = torch.Generator().manual_seed(0), set()
+    for _ in range(40):
+        order = permutation_within(group, g)
+        assert sorted(order.tolist()) == list(range(8))
+        assert torch.equal(group[order], group)
+        alone = order == torch.arange(8)
+        assert alone.tolist() == [False, False, False, True, False, False, False, True]
+        seen.add(tuple(order.tolist()))
+    assert len(seen) == 4  # two cycles of three in either of two groups
+
+
+def test_comparable_rows_have_company_in_their_class_and_weight() -> None:
+    y = torch.tensor([0, 0, 1, 2, 2, 2])
+    weight = torch.tensor([1.0, 2.0, 1.0, 0.0, 1.0, 1.0])
+    known = torch.tensor([True, True, True, True, True, True])
+    sample = Sample(z=torch.arange(6.0)[:, None], c=torch.zeros(6, 1), y=y, weight=weight, known=known)
+    assert comparable_rows(sample, torch.float32, None).z.flatten().tolist() == [0, 1, 2, 4, 5]
+    assert comparable_rows(sample, torch.float32, 3).z.flatten().tolist() == [0, 1, 4, 5]
+    assert comparable_rows(sample, torch.float32, 3, least=3).z.flatten().tolist() == []
+
+
+def test_group_means_and_maps_by_group_against_loops() -> None:
+    g = torch.Generator().manual_seed(0)
+    values, group = torch.randn(12, 2, generator=g), torch.randint(0, 3, (12,), generator=g)
+    weight, maps = torch.rand(12, generator=g), torch.randn(4, 2, 5, generator=g)
+    means, mapped = group_means(values, weight, group, 4), apply_by_group(values, maps, group)
+    for i in range(12):
+        chosen = group == group[i]
+        mean = (weight[chosen, None] * values[chosen]).sum(dim=0) / weight[chosen].sum()
+        torch.testing.assert_close(means[i], mean)
+        torch.testing.assert_close(mapped[i], values[i] @ maps[group[i]])
+
+
+def test_minibatches_are_whole_or_detached_parts() -> None:
+    z = torch.randn(10, 2, requires_grad=True)
+    sample = Sample(z=z, c=torch.zeros(10, 1), y=None, weight=None, known=torch.ones(10, dtype=torch.bool))
+    g = torch.Generator().manual_seed(0)
+    assert [len(part) for part in minibatches(sample, 4, 3, g)] == [4, 4, 4]
+    assert [len(part) for part in minibatches(sample, None, 2, g)] == [10, 10]
+    assert not any(part.z.requires_grad for part in minibatches(sample, 4, 3, g))
