@@ -50,6 +50,20 @@ def test_the_plain_table() -> None:
     assert len(columns) == 1
 
 
+def test_fidelity_is_shown() -> None:
+    similarity = {
+        "n_features_before": 16, "n_features_after": 8, "effective_rank_before": 9.0, "effective_rank_after": 1.2,
+        "cka": 0.5,
+    }  # fmt: skip
+    shown = plain_table(report_rows({**REPORT, "similarity": similarity})).splitlines()
+    assert shown[-2].split("  ")[0] == "features: effective rank"
+    assert "9.00 of 16" in shown[-2]
+    assert "1.20 of 8" in shown[-2]
+    assert shown[-1].split()[-3:] == ["1.000", "→", "0.500"]
+    alone = report_rows({**REPORT, "similarity": similarity | {"effective_rank_before": None, "cka": None}})
+    assert alone[-1].before == "–"
+
+
 def test_without_before() -> None:
     report = {
         "attributes": {"colour": {**REPORT["attributes"]["colour"], "before": None}},
