@@ -95,8 +95,8 @@ def embeddings(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for suffix, manifest in (("parquet", "null"), ("safetensors", "labels.parquet")):
         (folder / f"{suffix}.yaml").write_text(
             "version: 1\n"
-            f"data: {{source: embeddings, path: e.{suffix}, manifest: {manifest}, attributes: {{sex: , age: {{kind: continuous}}}},\n"
-            "       splits: {fractions: [.2, .1, .7]}}\n"
+            f"data: {{source: embeddings, path: e.{suffix}, manifest: {manifest},\n"
+            "       attributes: {sex: , age: {kind: continuous}}, splits: {fractions: [.2, .1, .7]}}\n"
             "backbone: {name: mlp}\n"
             f"evaluation: {{{PROBES}}}\n"
         )
