@@ -143,3 +143,47 @@ def test_without_target_classes_a_conditional_estimate_is_refused() -> None:
     sample = _sample(10, (2,), weighted=False)
     with pytest.raises(TrainingError, match="one target class per sample"):
         _conditional().penalty(sample, torch.Generator())
+
+
+def confident(error: bool) -> tuple[ClassifierBound, Sample]:
+    """A head that is all but certain, of the truth or of its opposite; two equally frequent classes."""
+    head = AttributeHead(1, (2,), ())
+    with torch.no_grad():
+        head.output.weight[:] = torch.tensor([[-8.0], [8.0]])
+        head.output.bias.zero_()
+    c = torch.tensor([0, 1]).repeat(50)
+    z = (2.0 * c - 1.0) * (-1.0 if error else 1.0)
+    known = torch.ones(100, dtype=torch.bool)
+    sample = Sample(z=z[:, None].requires_grad_(), c=c[:, None], y=None, weight=None, known=known)
+    return ClassifierBound(head, n_classes=(2,), smoothing=0.2), sample
+
+
+def test_smoothing_bounds_the_penalty_and_the_pull_of_a_confident_error() -> None:
+    generator = torch.Generator()
+    wrong, sample = confident(error=True)
+    value = wrong.penalty(sample, generator)
+    (pull,) = torch.autograd.grad(value, sample.z)
+    assert float(value.detach()) == pytest.approx(math.log(0.2 * 0.5) + math.log(2), abs=1e-4)
+    assert float(pull.abs().max()) < 1e-4  # unsmoothed: 16 / 100 for each row
+    right, sample = confident(error=False)
+    value = right.penalty(sample, generator)
+    assert float(value.detach()) == pytest.approx(math.log(0.9) + math.log(2), abs=1e-4)
+    assert right.estimate(sample, generator) == pytest.approx(math.log(2), abs=1e-4)  # what is reported is not smoothed
+
+
+@pytest.mark.parametrize("n_targets", [None, 3])
+def test_smoothed_gradients_agree_with_finite_differences(n_targets: int | None) -> None:
+    torch.manual_seed(0)
+    g = torch.Generator().manual_seed(0)
+    head = AttributeHead(4 + (n_targets or 0), (3, 2), (8,)).double()
+    bound = ClassifierBound(head, n_classes=(3, 2), smoothing=0.3, n_targets=n_targets, steps=5)
+    c = torch.stack([torch.randint(3, (20,), generator=g), torch.randint(2, (20,), generator=g)], dim=1)
+    y, weight = torch.randint(3, (20,), generator=g), torch.rand(20, generator=g, dtype=torch.float64)
+    known = torch.ones(20, dtype=torch.bool)
+
+    def penalty(z: torch.Tensor) -> torch.Tensor:
+        return bound.penalty(Sample(z=z, c=c, y=y, weight=weight, known=known), g)
+
+    z = torch.randn(20, 4, generator=g, dtype=torch.float64, requires_grad=True)
+    bound.fit(Sample(z=z, c=c, y=y, weight=weight, known=known), g)
+    assert torch.autograd.gradcheck(penalty, (z,))
