@@ -27,7 +27,7 @@ from mibias_cli.data.tabular import (
 )
 from mibias_cli.errors import DataError
 
-__all__ = ["load_imagefolder"]
+__all__ = ["list_images", "load_imagefolder"]
 
 _SPLIT_FOLDER = "(split folder)"
 
@@ -61,7 +61,7 @@ def load_imagefolder(
     """
     if not root.is_dir():
         raise DataError(f"{root}: no such folder; set data.root to the folder with the class folders")
-    images = _list_images(root)
+    images = list_images(root)
     in_split_folders = _has_split_folders(root, splits)
     table = read_table(sidecar)
     require_columns(table, {"data.columns.path": columns.path})
@@ -89,8 +89,12 @@ def load_imagefolder(
     return assemble(annotations, reader, row_names=names, contents=contents, notes=notes)
 
 
-def _list_images(root: Path) -> list[str]:
-    """Paths of all images below the root, with forward slashes, sorted; hidden files and folders are passed over."""
+def list_images(root: Path) -> list[str]:
+    """Paths of all images below the root, with forward slashes, sorted; hidden files and folders are passed over.
+
+    Raises:
+        DataError: There is none.
+    """
     suffixes = {suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN}
     found = [
         path.relative_to(root).as_posix()
@@ -135,7 +139,7 @@ def _join(table: Table, column: str, images: list[str], root: Path) -> tuple[Tab
 
 
 def _normalised(value: str | None, root: Path) -> str:
-    """A sidecar's path in the form of `_list_images`: forward slashes, no leading `./`, below the root."""
+    """A sidecar's path in the form of `list_images`: forward slashes, no leading `./`, below the root."""
     text = (value or "").replace("\\", "/")
     path = PurePosixPath(text)
     if path.is_absolute() and path.is_relative_to(root.as_posix()):
