@@ -52,11 +52,13 @@ def _split_weights(recipe: Recipe, data: BiasedData, split: Split) -> dict[str, 
         known = np.logical_and.reduce([split.known[n] for n in chosen])
         n_c = [k for n in chosen for k in data.attributes[n].n_classes]
         clip, n_y = recipe.debias.balance_clip, len(data.class_names)
-        return balancing_weights(split.y, c, known, n_y=n_y, n_c=n_c, clip=clip, seed=recipe.seed)
+        return balancing_weights(split.strata, c, known, n_y=n_y, n_c=n_c, clip=clip, seed=recipe.seed)
 
     weights = {name: weigh([name]) for name in names}
-    weights[TASK_WEIGHT] = weights[names[0]] if len(names) == 1 else weigh(names)
-    return weights
+    task = weights[names[0]] if len(names) == 1 else weigh(names)
+    strength = recipe.debias.balance_strength
+    tempered = {name: strength * weight + (1 - strength) for name, weight in weights.items()}
+    return {**tempered, TASK_WEIGHT: task}
 
 
 def debiased_attributes(recipe: Recipe, data: BiasedData) -> list[str]:

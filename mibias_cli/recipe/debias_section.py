@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from mibias_cli.recipe.critic_section import CriticSection
 from mibias_cli.recipe.tables import EstimatorName
-from mibias_cli.recipe.values import Flag, NonNegative, Positive, Rate, Section
+from mibias_cli.recipe.values import Flag, NonNegative, Number, Positive, Rate, Section
 
 __all__ = ["BudgetSection", "DebiasSection"]
 
@@ -58,6 +58,11 @@ class DebiasSection(Section):
         "critic", description="Where samples are weighted by p(y)p(c)/p(y,c)."
     )
     balance_clip: Rate = Field(50.0, description="Largest sample weight, relative to a mean of 1.")
+    balance_strength: Annotated[float, Field(ge=0, le=1), Number] = Field(
+        1.0,
+        description="Share of the balancing weights in what the estimator sees; the rest is equal weights. Where pairs "
+        "of y and c hardly overlap, full balancing all but drops samples that have no counterpart.",
+    )
     recycle_every_steps: Positive | None = Field(
         None,
         description="digit_cnn: steps between two looks for units of the penalised layers that have died under the "
