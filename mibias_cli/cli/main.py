@@ -8,6 +8,7 @@ import typer
 
 from mibias_cli import __version__
 from mibias_cli.cli.compare_commands import compare, sweep
+from mibias_cli.cli.data_commands import data_app
 from mibias_cli.cli.estimate_command import estimate
 from mibias_cli.cli.guard import GuardedGroup
 from mibias_cli.cli.recipe_commands import recipes_app, schema, validate
@@ -27,6 +28,7 @@ app = typer.Typer(
 )
 for _command in (train, evaluate, estimate, export, compare, sweep, gate, validate, schema):
     app.command()(_command)
+app.add_typer(data_app, name="data")
 app.add_typer(recipes_app, name="recipes")
 
 
