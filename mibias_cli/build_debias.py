@@ -45,6 +45,8 @@ def _split_weights(recipe: Recipe, data: BiasedData, split: Split) -> dict[str, 
     from mibias_cli.training.step import TASK_WEIGHT
 
     names = debiased_attributes(recipe, data)
+    if not names:
+        return {}
     classes = {name: data.attributes[name].classes(split.c[name]) for name in names}
 
     def weigh(chosen: list[str]) -> np.ndarray:

@@ -13,6 +13,7 @@ from torch import nn
 from mibias_cli import build
 from mibias_cli.audit_run import AuditTarget, audit_target
 from mibias_cli.data.batch import BiasedData
+from mibias_cli.discover import with_discovered
 from mibias_cli.errors import MibiasError, RunError
 from mibias_cli.examples import example_cells
 from mibias_cli.export.load import load_export
@@ -128,7 +129,8 @@ def evaluate(
     )
     progress.stage("loading data and backbone")
     if is_run(path):
-        return audit_run_folder(recipe, build.assemble(recipe, offline=offline), path, job)
+        assembly = with_discovered(recipe, build.assemble(recipe, offline=offline), path)
+        return audit_run_folder(recipe, assembly, path, job)
     if (path / "mibias.json").is_file() or (path / "config.json").is_file():
         return _audit_export(path, recipe, offline, job)
     if path.is_dir():

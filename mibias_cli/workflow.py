@@ -12,6 +12,7 @@ from mibias_cli import build
 from mibias_cli.backbone.trainable import parameter_groups
 from mibias_cli.before_training import forewarnings
 from mibias_cli.build_debias import build_debiaser, build_weights
+from mibias_cli.discover import DISCOVERED_FILE, discover, with_discovered
 from mibias_cli.evaluate_target import (
     NO_GATES,
     AuditJob,
@@ -88,6 +89,9 @@ def train(
     _tell(assembly, progress)
     if checkpoint is None:
         write_environment(run, device=str(fabric.device))
+    if recipe.discover is not None and not (run / DISCOVERED_FILE).is_file():
+        discover(recipe, assembly, run, fabric, progress)
+    assembly = with_discovered(recipe, assembly, run)
     _train_stages(recipe, assembly, run, fabric, checkpoint, progress)
     report = _written_report(run / "report")
     if report is None:

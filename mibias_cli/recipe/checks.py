@@ -10,6 +10,7 @@ from typing import Any
 
 from mibias_cli.errors import GateError, did_you_mean
 from mibias_cli.gate_expression import parse_gate
+from mibias_cli.recipe.discover_section import DISCOVERED
 from mibias_cli.recipe.fields import value_at
 from mibias_cli.recipe.messages import Fault
 from mibias_cli.recipe.yaml_source import YamlPath
@@ -46,7 +47,8 @@ def _attributes(data: Mapping[str, Any]) -> list[str]:
     """Names of the attributes that the data have, as far as the recipe says."""
     declared = value_at(("data", "attributes"), data)
     coloured = value_at(("data", "source"), data) in _COLOURED
-    return ["colour"] if coloured else list(declared) if isinstance(declared, dict) else []
+    own = ["colour"] if coloured else list(declared) if isinstance(declared, dict) else []
+    return [*own, DISCOVERED] if isinstance(value_at(("discover",), data), dict) else own
 
 
 def _debiased_attributes(data: Mapping[str, Any]) -> Iterator[Fault]:
@@ -61,6 +63,16 @@ def _debiased_attributes(data: Mapping[str, Any]) -> Iterator[Fault]:
         if isinstance(name, str) and name not in known:
             hint = did_you_mean(name, known) or f"; they are {', '.join(known)}"
             yield ("debias", "attributes", index), f"the data have no attribute {name!r}{hint}"
+
+
+def _some_attribute(data: Mapping[str, Any]) -> Iterator[Fault]:
+    """Without an attribute there is nothing to audit, unless one is to be discovered; its name is taken then."""
+    declared = value_at(("data", "attributes"), data)
+    discovers = isinstance(value_at(("discover",), data), dict)
+    if declared == {} and not discovers:
+        yield ("data", "attributes"), "is empty; name an attribute, or let one be found with `discover: {}`"
+    if isinstance(declared, dict) and DISCOVERED in declared and discovers:
+        yield ("data", "attributes", DISCOVERED), "is the name of what `discover` finds; call this one otherwise"
 
 
 def _weights_and_budgets_by_attribute(data: Mapping[str, Any]) -> Iterator[Fault]:
@@ -146,6 +158,7 @@ def _gated_attributes(data: Mapping[str, Any]) -> Iterator[Fault]:
 
 
 _CHECKS: tuple[Check, ...] = (
+    _some_attribute,
     _debiased_attributes,
     _weights_and_budgets_by_attribute,
     _gated_attributes,

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, field_validator
 
 from mibias_cli.recipe.debias_section import DebiasSection
+from mibias_cli.recipe.discover_section import DiscoverSection
 from mibias_cli.recipe.evaluation_section import EvaluationSection
 from mibias_cli.recipe.gate_section import GateSection, gate_may_be_text
 from mibias_cli.recipe.values import (
@@ -101,7 +102,7 @@ class _Files(Section):
 
     splits: SplitsSection = SplitsSection()
     attributes: dict[str, AttributeSection] = Field(
-        min_length=1, description="Bias attributes by name, each with its column and kind."
+        description="Bias attributes by name, each with its column and kind; {} where `discover` is to find one."
     )
 
 
@@ -313,6 +314,9 @@ class Recipe(Section):
     backbone: BackboneSection
     representation: RepresentationSection = RepresentationSection()
     original: OriginalSection | None = Field(None, description="Plain training first; null: none.")
+    discover: DiscoverSection | None = Field(
+        None, description="Find a bias attribute where nobody knows the bias; null: attributes are those of the data."
+    )
     debias: DebiasSection = DebiasSection()
     training: TrainingSection = TrainingSection()
     evaluation: EvaluationSection = EvaluationSection()
