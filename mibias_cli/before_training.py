@@ -25,7 +25,7 @@ def target_attribute_bits(data: BiasedData) -> dict[str, float]:
         known = data.train.known[name]
         classes = attribute.classes(data.train.c[name][known])
         found[name] = max(
-            mutual_information_bits(data.train.y[known], c, len(data.class_names), n)
+            mutual_information_bits(data.train.strata[known], c, len(data.class_names), n)
             for c, n in zip(classes.T, attribute.n_classes, strict=True)
         )
     return found

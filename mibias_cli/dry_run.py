@@ -85,7 +85,7 @@ def _cells(split: Split, data: BiasedData) -> dict[str, dict[str, dict[str, int]
         classes = attribute.classes(split.c[name][known])
         for k, channel in enumerate(attribute.channels):
             counts = np.zeros((len(data.class_names), attribute.n_classes[k]), dtype=np.int64)
-            np.add.at(counts, (split.y[known], classes[:, k]), 1)
+            np.add.at(counts, (split.strata[known], classes[:, k]), 1)
             key = name if channel == name else f"{name}/{channel}"
             result[key] = {
                 target: dict(zip(attribute.class_names[k], map(int, row), strict=True))

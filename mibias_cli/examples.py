@@ -59,7 +59,7 @@ def _cells(
         classes = attribute.classes(split.c[name])[:, k]
         for y, y_name in enumerate(data.class_names):
             for c, c_name in enumerate(attribute.class_names[k]):
-                rows = np.flatnonzero(split.known[name] & (split.y == y) & (classes == c))
+                rows = np.flatnonzero(split.known[name] & (split.strata == y) & (classes == c))
                 if len(rows):
                     drawn = np.sort(rng.choice(rows, size=min(n, len(rows)), replace=False))
                     yield (name, attribute.channels[k], y_name, c_name), len(rows), drawn

@@ -7,6 +7,7 @@ import torch
 from PIL import Image
 
 from mibias_cli.data.batch import Attribute, BiasedData, Split
+from mibias_cli.data.target import classes_target
 from mibias_cli.examples import MAX_IMAGES, example_cells
 
 N = 40  # a row is 6 of 255 levels, more than what JPEG changes
@@ -34,7 +35,7 @@ def data(shape: tuple[int, ...] = (3, 80, 60), n_classes: int = 2) -> BiasedData
         rows=np.arange(n), row_names=[str(k) for k in range(n)], reader=Reader(),
     )  # fmt: skip
     return BiasedData(
-        train=split, validation=split, audit=split, attributes={"place": attribute}, class_names=("a", "b"),
+        train=split, validation=split, audit=split, attributes={"place": attribute}, target=classes_target(("a", "b")),
         input_shape=shape, fingerprint="",
     )  # fmt: skip
 

@@ -9,10 +9,12 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from mibias_cli.data.batch import Attribute, BiasedData, Reader, Split
-from mibias_cli.data.encoding import encode_attribute, encode_kept, encode_target
+from mibias_cli.data.encoding import encode_attribute, encode_kept
 from mibias_cli.data.fingerprint import fingerprint
 from mibias_cli.data.groups import split_by_fractions
 from mibias_cli.data.tabular import AttributeColumn, Columns, SplitRule, Table, first_rows, require_columns
+from mibias_cli.data.target import Target
+from mibias_cli.data.target_columns import encode_targets, split_labels
 from mibias_cli.errors import DataError, did_you_mean
 
 __all__ = ["SPLITS", "Annotations", "annotate", "assemble"]
@@ -29,7 +31,7 @@ class Annotations:
         table: The rows in use.
         positions: Where each of them stands in the table that was given (n,).
         role: Index in `SPLITS` of each row (n,).
-        y, class_names: Targets (n,) and their classes.
+        y, target: Targets and what they are.
         c, known: Attribute values (n, 1) and masks (n,), by name.
         attributes: The attributes, by name.
         group: Group ids (n,), or None.
@@ -41,7 +43,7 @@ class Annotations:
     positions: np.ndarray
     role: np.ndarray
     y: np.ndarray
-    class_names: tuple[str, ...]
+    target: Target
     c: dict[str, np.ndarray]
     known: dict[str, np.ndarray]
     attributes: dict[str, Attribute]
@@ -67,7 +69,8 @@ def annotate(
     Raises:
         DataError: Columns are missing, a split is empty, a group is in two splits, or labels cannot be encoded.
     """
-    wanted = {"data.columns.target": columns.target}
+    one = len(columns.targets) == 1
+    wanted = {"data.columns.target" + ("" if one else f"[{k}]"): name for k, name in enumerate(columns.targets)}
     wanted |= {f"data.columns.{k}": v for k, v in (("split", columns.split), ("group", columns.group)) if v is not None}
     wanted |= {f"evaluation.fidelity_columns[{k}]": name for k, name in enumerate(columns.kept)}
     wanted |= {f"data.attributes.{name}": spec.column or name for name, spec in attributes.items()}
@@ -83,14 +86,14 @@ def annotate(
     role = _complete_roles(table, columns, splits, role, group, seed, notes)
     if group is not None:
         _check_groups(table, columns, role, group)
-    y, class_names = encode_target(table, columns.target, role == 0)
+    y, target = encode_targets(table, columns, role == 0)
     encoded = {name: encode_attribute(name, spec, table, role == 0) for name, spec in attributes.items()}
     return Annotations(
         table=table,
         positions=positions,
         role=role,
         y=y,
-        class_names=class_names,
+        target=target,
         c={name: value for name, (value, _, _) in encoded.items()},
         known={name: known for name, (_, known, _) in encoded.items()},
         attributes={name: attribute for name, (_, _, attribute) in encoded.items()},
@@ -117,6 +120,7 @@ def assemble(
         contents: What the inputs are, for the fingerprint.
         notes: Further notes.
     """
+    target = annotations.target
     splits = {}
     for k, name in enumerate(SPLITS):
         rows = np.flatnonzero(annotations.role == k)
@@ -131,13 +135,16 @@ def assemble(
             reader=reader,
             kept={key: value[rows] for key, (value, _, _) in annotations.kept.items()},
             kept_known={key: known[rows] for key, (_, known, _) in annotations.kept.items()},
+            stratum=None if target.kind == "classes" else target.strata(annotations.y[rows]),
         )
+    if target.kind != "classes":
+        contents = {**contents, "target": [repr(target)]}
     return BiasedData(
         **splits,
         attributes=annotations.attributes,
-        class_names=annotations.class_names,
+        target=target,
         input_shape=tuple(reader.read(splits["train"].rows[:1], None).shape[1:]),
-        fingerprint=fingerprint(splits.values(), annotations.attributes, annotations.class_names, contents),
+        fingerprint=fingerprint(splits.values(), annotations.attributes, target.class_names, contents),
         notes=(*annotations.notes, *notes),
         kept={key: attribute for key, (_, _, attribute) in annotations.kept.items()},
     )
@@ -177,7 +184,7 @@ def _complete_roles(
     notes: list[str],
 ) -> np.ndarray:
     """All three splits: drawn by fractions where there is no split column, validation alone where that is empty."""
-    _, label = np.unique([str(v) for v in table.columns[columns.target]], return_inverse=True)
+    label = split_labels(table, columns)
     if role is None:
         role = split_by_fractions(label, group, splits.fractions, seed=seed)
     elif not (role == 1).any():

@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mibias_cli.data.target import Target
+
 __all__ = ["Attribute", "Batch", "BiasedData", "Reader", "Split"]
 
 
@@ -45,8 +47,10 @@ class Attribute:
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """A batch: inputs x (n, …), targets y (n,), attributes c[name] (n, channels), known[name] (n,), rows index (n,).
+    """A batch: inputs x (n, …), targets y, attributes c[name] (n, channels), known[name] (n,), rows index (n,).
 
+    y is int64 (n,) of classes, float32 (n, k) of labels or standardised numbers, zeros (n,) without a target; `stratum`
+    (n,) is its discrete view, None where y is that itself.
     c is int64 for a categorical attribute and float32 for a continuous one; where `known` is False its value means
     nothing. `weight` (n,) holds balancing weights p(y)p(c)/p(y,c) with mean 1 over the training split, or None.
     """
@@ -57,6 +61,12 @@ class Batch:
     known: dict[str, Tensor]
     index: Tensor
     weight: dict[str, Tensor] = field(default_factory=dict)
+    stratum: Tensor | None = None
+
+    @property
+    def strata(self) -> Tensor:
+        """The target as classes (n,) int64: what is done given y is done given these."""
+        return self.y if self.stratum is None else self.stratum
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on another device."""
@@ -71,6 +81,7 @@ class Batch:
             known=move(self.known),
             index=self.index.to(device, non_blocking=True),
             weight=move(self.weight),
+            stratum=None if self.stratum is None else self.stratum.to(device, non_blocking=True),
         )
 
 
@@ -88,13 +99,14 @@ class Split:
 
     Args:
         name: train, validation or audit.
-        y: Targets (n,) int64.
+        y: Targets, as in a batch: classes (n,) int64, labels or standardised numbers (n, k) float32, or zeros (n,).
         c: Attributes by name, (n, channels): int64 where categorical, float32 where continuous.
         known: By attribute name, (n,) bool: False where the attribute is missing.
         group: Group ids (n,) or None.
         rows: Row of each sample in the reader (n,) int64.
         row_names: What to call each sample in an error (a path, or `row 17`), length n.
         reader: Reads the inputs.
+        stratum: The target's strata (n,) int64, None where y is classes.
         kept, kept_known: Values (n, 1) and masks (n,) of the columns that good features should still tell, as c and
             known are of attributes.
     """
@@ -109,6 +121,12 @@ class Split:
     reader: Reader
     kept: dict[str, np.ndarray] = field(default_factory=dict)
     kept_known: dict[str, np.ndarray] = field(default_factory=dict)
+    stratum: np.ndarray | None = None
+
+    @property
+    def strata(self) -> np.ndarray:
+        """The target as classes (n,) int64: what is done given y is done given these."""
+        return self.y if self.stratum is None else self.stratum
 
     def __len__(self) -> int:
         return len(self.y)
@@ -121,7 +139,7 @@ class BiasedData:
     Args:
         train, validation, audit: The splits.
         attributes: By name.
-        class_names: Names of the target's classes.
+        target: What the task predicts.
         input_shape: Shape of one input as the backbone gets it, for example (3, 96, 96) or (104,).
         fingerprint: sha256 over what the data are (labels, attributes, split, and paths or pixels).
         notes: What the user should know of how the data were read (rows left out, a validation split that was drawn).
@@ -132,8 +150,13 @@ class BiasedData:
     validation: Split
     audit: Split
     attributes: dict[str, Attribute]
-    class_names: tuple[str, ...]
+    target: Target
     input_shape: tuple[int, ...]
     fingerprint: str
     notes: tuple[str, ...] = ()
     kept: dict[str, Attribute] = field(default_factory=dict)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the target's classes, or of its strata."""
+        return self.target.class_names

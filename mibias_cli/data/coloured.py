@@ -12,6 +12,7 @@ from mibias_cli.data.colour import COLOUR, channel_maxima, colour_bins, colouris
 from mibias_cli.data.fingerprint import fingerprint
 from mibias_cli.data.inputs import Transforms
 from mibias_cli.data.randomness import restored_global_generators, seed_global_generators
+from mibias_cli.data.target import classes_target
 from mibias_cli.errors import DataError
 
 __all__ = ["ColouredReader", "coloured_data"]
@@ -115,7 +116,7 @@ def coloured_data(
         validation=splits["validation"],
         audit=splits["audit"],
         attributes=attributes,
-        class_names=class_names,
+        target=classes_target(class_names),
         input_shape=tuple(reader.read(splits["train"].rows[:1], None).shape[1:]),
         fingerprint=fingerprint(splits.values(), attributes, class_names, contents),
     )

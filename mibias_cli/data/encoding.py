@@ -12,7 +12,7 @@ from mibias_cli.data.batch import Attribute
 from mibias_cli.data.tabular import AttributeColumn, Table, first_rows, numbers
 from mibias_cli.errors import DataError
 
-__all__ = ["MANY", "encode_attribute", "encode_kept", "encode_target", "sorted_names"]
+__all__ = ["MANY", "bin_names", "encode_attribute", "encode_kept", "encode_target", "sorted_names"]
 
 MANY = 10
 """A column of numbers with more different values than this is taken for a quantity, not for classes."""
@@ -44,9 +44,16 @@ def encode_target(table: Table, column: str, in_training: np.ndarray) -> tuple[n
         counted = [f"{name!r} ({np.sum(values == name)} rows)" for name in unseen]
         raise DataError(
             f"{table.path}: {len(unseen)} class(es) of {column!r} are in no training row: {first_rows(counted)}; "
-            f"training has {first_rows([repr(n) for n in names], 20)}"
+            f"training has {first_rows([repr(n) for n in names], 20)}{_if_numbers(table, column, names)}"
         )
     return _codes(values, names), names
+
+
+def _if_numbers(table: Table, column: str, names: tuple[str, ...]) -> str:
+    """What to say of a column of very many different numbers."""
+    if len(names) <= MANY or numbers(table.columns[column])[1].any():
+        return ""
+    return "; if these numbers are a quantity, set data.target_kind to regression"
 
 
 def encode_attribute(
@@ -140,13 +147,19 @@ def _continuous(
         kind="continuous",
         channels=(name,),
         n_classes=(len(edges) + 1,),
-        class_names=(_bin_names(edges),),
+        class_names=(bin_names(edges),),
         bin_edges=(edges,),
     )
     return value[:, None], known, attribute
 
 
-def _bin_names(edges: tuple[float, ...]) -> tuple[str, ...]:
+def bin_names(edges: tuple[float, ...]) -> tuple[str, ...]:
+    """Names of the bins between inner edges.
+
+    Example:
+        >>> bin_names((10.0, 20.0))
+        ('below 10', '10 to 20', '20 and above')
+    """
     if not edges:
         return ("all",)
     between = [f"{low:g} to {high:g}" for low, high in itertools.pairwise(edges)]

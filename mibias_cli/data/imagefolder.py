@@ -44,8 +44,9 @@ def load_imagefolder(
 ) -> BiasedData:
     """Images in class folders (root/class/…), or in split folders that hold class folders (root/train/class/…).
 
-    The folder is the target. Sidecar rows are joined to images by path below the root, never by their order. An image
-    without a row is an error; rows without an image are left out, with a note.
+    The folder is the target, unless `columns` asks for labels or numbers of the sidecar, or for no target. Sidecar rows
+    are joined to images by path below the root, never by their order. An image without a row is an error; rows without
+    an image are left out, with a note.
 
     Args:
         root: The folder.
@@ -74,7 +75,8 @@ def load_imagefolder(
         raise DataError(f"{root}: {len(shallow)} image(s) are not at {layout}: {first_rows(shallow)}; move them")
     # under names of its own: the sidecar may well have columns of the same names
     extra = {"(class folder)": _column([p[depth] for p in parts])}
-    columns = replace(columns, target="(class folder)")
+    if isinstance(columns.target, str) and columns.target_kind in (None, "classes"):
+        columns = replace(columns, target="(class folder)")
     if in_split_folders:
         extra[_SPLIT_FOLDER] = _column([p[0] for p in parts])
         columns = replace(columns, split=_SPLIT_FOLDER)

@@ -95,6 +95,7 @@ class _Batches(Dataset["Batch | DataError"]):
         self._epoch = epoch
         self._weights = {k: torch.tensor(w) for k, w in (weights or {}).items()}
         self._y = torch.tensor(split.y)
+        self._stratum = None if split.stratum is None else torch.tensor(split.stratum)
         self._c = {k: torch.tensor(c) for k, c in split.c.items()}
         self._known = {k: torch.tensor(v) for k, v in split.known.items()}
 
@@ -119,6 +120,7 @@ class _Batches(Dataset["Batch | DataError"]):
             known={k: v[index] for k, v in self._known.items()},
             index=index,
             weight={k: w[index] for k, w in self._weights.items()},
+            stratum=None if self._stratum is None else self._stratum[index],
         )
 
 

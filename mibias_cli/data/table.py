@@ -51,13 +51,16 @@ def load_table(
         DataError: Columns or values are missing or wrong; there is no feature; the target is among the features.
     """
     table = read_table(path)
-    taken = {columns.target, columns.split, columns.group} | {spec.column or name for name, spec in attributes.items()}
+    taken = {*columns.targets, columns.split, columns.group} | {
+        spec.column or name for name, spec in attributes.items()
+    }
     chosen = list(features) if features is not None else [name for name in table.columns if name not in taken]
     require_columns(table, {f"data.features[{k}]": name for k, name in enumerate(chosen)})
     if not chosen:
         raise DataError(f"{path}: no feature columns; name some in data.features")
-    if columns.target in chosen:
-        raise DataError(f"{path}: the target {columns.target!r} is among data.features; take it out")
+    for target in columns.targets:
+        if target in chosen:
+            raise DataError(f"{path}: the target {target!r} is among data.features; take it out")
     annotations = annotate(table, columns=columns, attributes=attributes, splits=splits, seed=seed)
     x, names = encode_features(annotations.table, chosen, annotations.role == 0)
     row_names = [f"row {number}" for number in annotations.table.row_numbers]

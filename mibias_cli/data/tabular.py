@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from mibias_cli.data.target import TargetKind
 from mibias_cli.errors import DataError, did_you_mean
 
 __all__ = [
@@ -37,14 +38,22 @@ _MISSING = {"", "null", "nan"}
 class Columns:
     """Names of the columns that hold path, target, split and group (None where there is none).
 
-    `kept` names columns of no other use that an audit asks after: what good features should still tell.
+    A target may be one column, several, or none; `target_kind` says what it is, None: as the columns look. `kept` names columns of no other use that an audit asks after: what good features should still tell.
     """
 
     path: str = "path"
-    target: str = "target"
+    target: str | tuple[str, ...] | None = "target"
     split: str | None = None
     group: str | None = None
     kept: tuple[str, ...] = ()
+    target_kind: TargetKind | None = None
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The target's columns; empty where there is no target."""
+        if self.target is None or self.target_kind == "none":
+            return ()
+        return (self.target,) if isinstance(self.target, str) else tuple(self.target)
 
 
 @dataclass(frozen=True, kw_only=True)

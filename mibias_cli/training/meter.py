@@ -100,4 +100,4 @@ class LeakageMeter:
         def at(values: np.ndarray) -> Tensor:
             return torch.from_numpy(values[rows]).to(self.device)
 
-        return Sample(z=z, c=at(split.c[name]), y=at(split.y), weight=None, known=at(split.known[name]))
+        return Sample(z=z, c=at(split.c[name]), y=at(split.strata), weight=None, known=at(split.known[name]))

@@ -18,7 +18,7 @@ def sample_of(batch: Batch, z: Tensor, attribute: str, *, weighted: bool) -> Sam
     return Sample(
         z=z,
         c=batch.c[attribute],
-        y=batch.y,
+        y=batch.strata,
         weight=batch.weight.get(attribute) if weighted else None,
         known=batch.known[attribute],
     )
@@ -47,7 +47,7 @@ class FeatureQueue:
 
     def push(self, batch: Batch, z: Tensor) -> None:
         """Add a batch with its detached representation z (n, d)."""
-        fields = {"z": z.detach(), "y": batch.y}
+        fields = {"z": z.detach(), "y": batch.strata}
         for name, c in batch.c.items():
             fields[f"c/{name}"] = c
             fields[f"known/{name}"] = batch.known[name]

@@ -1,0 +1,79 @@
+"""What a task predicts: classes, several labels, numbers, or nothing, where features are to stay what they were."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+__all__ = ["Target", "TargetKind", "classes_target"]
+
+TargetKind = Literal["classes", "multilabel", "regression", "none"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """The target of a data set, and the discrete view of it that balancing and conditioning need.
+
+    Whatever is done given y (weights p(y)p(c)/p(y,c), I(z; c | y), cells of y and c) sees y through strata: the classes
+    themselves; of labels and of binned numbers the combinations that are most frequent in training, every other
+    combination going to the nearest of them; one stratum where there is no target.
+
+    Args:
+        kind: classes, multilabel (columns of 0 and 1), regression (columns of numbers) or none.
+        columns: Names of the target's columns.
+        class_names: Names of the strata.
+        mean, scale: Regression only: mean and standard deviation of each column in training, by which y is standardised.
+        bin_edges: Regression only: inner edges of each column's bins, in standardised units.
+        levels: Labels or bins (k) of each stratum; empty for classes and for none.
+
+    Example:
+        >>> target = Target(kind="multilabel", columns=("a", "b"), class_names=("none", "a"), levels=((0, 0), (1, 0)))
+        >>> target.strata(np.array([[1, 0], [0, 1]], dtype=np.float32)).tolist()
+        [1, 0]
+    """
+
+    kind: TargetKind
+    columns: tuple[str, ...]
+    class_names: tuple[str, ...]
+    mean: tuple[float, ...] = ()
+    scale: tuple[float, ...] = ()
+    bin_edges: tuple[tuple[float, ...], ...] = ()
+    levels: tuple[tuple[int, ...], ...] = ()
+
+    @property
+    def n_outputs(self) -> int:
+        """How many numbers a head gives: one per class, label or column; 0 where there is no target."""
+        return {"classes": len(self.class_names), "none": 0}.get(self.kind, len(self.columns))
+
+    def strata(self, y: np.ndarray) -> np.ndarray:
+        """Index in `class_names` (n,) int64 of targets y: (n,) of classes and none, (n, k) of labels and numbers."""
+        if self.kind in ("classes", "none"):
+            return np.asarray(y, dtype=np.int64)
+        codes = self.codes(y)
+        # the distance of codes: labels that differ, bins that lie between
+        apart = [np.abs(codes - np.asarray(level)).sum(axis=1) for level in self.levels]
+        return np.asarray(np.argmin(apart, axis=0), dtype=np.int64)
+
+    def codes(self, y: np.ndarray) -> np.ndarray:
+        """Labels, or bins of numbers, (n, k) int64 of targets (n, k)."""
+        if self.kind == "multilabel":
+            return np.asarray(y, dtype=np.int64)
+        columns = [np.searchsorted(np.asarray(e), y[:, k], side="right") for k, e in enumerate(self.bin_edges)]
+        return np.stack(columns, axis=1).astype(np.int64)
+
+    def in_units(self, y: np.ndarray) -> np.ndarray:
+        """Targets or predictions (n, k) float64 in the user's units: numbers without their standardisation."""
+        values = np.asarray(y, dtype=np.float64)
+        return values * np.asarray(self.scale) + np.asarray(self.mean) if self.kind == "regression" else values
+
+
+def classes_target(class_names: tuple[str, ...], column: str = "target") -> Target:
+    """A target of classes.
+
+    Example:
+        >>> classes_target(("cat", "dog")).n_outputs
+        2
+    """
+    return Target(kind="classes", columns=(column,), class_names=class_names)
