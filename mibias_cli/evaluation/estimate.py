@@ -35,7 +35,7 @@ MAX_FIT_ROWS = 20_000
 N_FOLDS = 4
 MANY_ROWS = 40_000  # two folds are enough beyond it
 KSG_COLUMNS = 6  # z and c together; beyond it neighbours are slow, and blind
-MARGIN_NATS = 0.005  # by which a more complex estimator of numbers must gain inside the fitting part
+MARGIN = 0.3  # over √n, in nats: by so much an estimator must gain inside the fitting part over a simpler one
 LN2 = float(np.log(2))
 
 
@@ -181,7 +181,7 @@ def _cross_fit(
         stratum = np.zeros(n, dtype=np.int64) if given is None else given
         terms = ksg_by_stratum(question.z, question.c, stratum, seed=seed)
         folds = [replace(fold, terms={**fold.terms, "ksg": terms[fold.rows]}) for fold in folds]
-    return combine(folds, n, margin_nats=0.0 if question.discrete else MARGIN_NATS)
+    return combine(folds, n, margin_nats=MARGIN / np.sqrt(n))
 
 
 def _score_fold(question: Question, names: Sequence[str], fit: np.ndarray, score: np.ndarray, seed: int) -> FoldResult:
