@@ -23,6 +23,8 @@ from mibias_cli.recipe.schema import (
 from mibias_cli.recipe.tables import ESTIMATORS
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from mibias_cli.backbone.catalogue import Backbone
     from mibias_cli.data.batch import BiasedData
     from mibias_cli.data.inputs import Transforms
@@ -37,6 +39,7 @@ __all__ = [
     "build_backbone",
     "build_bare_model",
     "build_data",
+    "build_head",
     "build_model",
     "optim_settings",
     "resolve",
@@ -80,8 +83,12 @@ def build_data(recipe: Recipe, *, offline: bool) -> BiasedData:
     section = recipe.data
     arguments: dict[str, Any] = {k: getattr(section, k) for k in type(section).model_fields if k != "source"}
     if "columns" in arguments:
+        named = arguments["columns"].model_dump()
+        several = tuple(named["target"]) if isinstance(named["target"], list) else named["target"]
         arguments["columns"] = Columns(
-            **arguments["columns"].model_dump(), kept=tuple(recipe.evaluation.fidelity_columns)
+            **(named | {"target": several}),
+            kept=tuple(recipe.evaluation.fidelity_columns),
+            target_kind=arguments.pop("target_kind"),
         )
         arguments["splits"] = SplitRule(**arguments["splits"].model_dump())
         arguments["attributes"] = {
@@ -132,7 +139,6 @@ def build_model(recipe: Recipe, assembly: Assembly) -> TaskModel:
     import torch
 
     from mibias_cli.backbone.extractor import Extractor
-    from mibias_cli.heads.target import TargetHead
     from mibias_cli.seeds import derive_seed, scoped_torch_rng
     from mibias_cli.training.model import TaskModel
 
@@ -147,8 +153,19 @@ def build_model(recipe: Recipe, assembly: Assembly) -> TaskModel:
     )
     with scoped_torch_rng():
         torch.manual_seed(derive_seed(recipe.seed, "head"))
-        head = TargetHead(extractor.features_dim, len(assembly.data.class_names))
+        head = build_head(assembly.data, extractor.features_dim)
     return TaskModel(extractor, head, section.layers)
+
+
+def build_head(data: BiasedData, n_features: int) -> nn.Module:
+    """An untrained head for the target; without one, what brings features to the scale of the original's."""
+    from mibias_cli.heads.original import StandardFeatures
+    from mibias_cli.heads.target import TargetHead
+
+    target = data.target
+    if target.kind == "none":
+        return StandardFeatures(n_features)
+    return TargetHead(n_features, target.n_outputs, kind=target.kind, mean=target.mean, scale=target.scale)
 
 
 def with_embeddings(recipe: Recipe, path: Path) -> Recipe:

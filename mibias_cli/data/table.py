@@ -51,9 +51,7 @@ def load_table(
         DataError: Columns or values are missing or wrong; there is no feature; the target is among the features.
     """
     table = read_table(path)
-    taken = {*columns.targets, columns.split, columns.group} | {
-        spec.column or name for name, spec in attributes.items()
-    }
+    taken = {*columns.named, columns.split, columns.group} | {spec.column or name for name, spec in attributes.items()}
     chosen = list(features) if features is not None else [name for name in table.columns if name not in taken]
     require_columns(table, {f"data.features[{k}]": name for k, name in enumerate(chosen)})
     if not chosen:

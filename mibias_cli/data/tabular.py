@@ -38,7 +38,8 @@ _MISSING = {"", "null", "nan"}
 class Columns:
     """Names of the columns that hold path, target, split and group (None where there is none).
 
-    A target may be one column, several, or none; `target_kind` says what it is, None: as the columns look. `kept` names columns of no other use that an audit asks after: what good features should still tell.
+    A target may be one column, several, or none; `target_kind` says what it is, None: as the columns look. `kept` names
+    columns of no other use that an audit asks after: what good features should still tell.
     """
 
     path: str = "path"
@@ -51,7 +52,12 @@ class Columns:
     @property
     def targets(self) -> tuple[str, ...]:
         """The target's columns; empty where there is no target."""
-        if self.target is None or self.target_kind == "none":
+        return () if self.target_kind == "none" else self.named
+
+    @property
+    def named(self) -> tuple[str, ...]:
+        """The columns that are named as target, whether there is a target or not: they are no features."""
+        if self.target is None:
             return ()
         return (self.target,) if isinstance(self.target, str) else tuple(self.target)
 

@@ -24,7 +24,7 @@ class Target:
         kind: classes, multilabel (columns of 0 and 1), regression (columns of numbers) or none.
         columns: Names of the target's columns.
         class_names: Names of the strata.
-        mean, scale: Regression only: mean and standard deviation of each column in training, by which y is standardised.
+        mean, scale: Regression only: each column's mean and standard deviation in training, by which y is standardised.
         bin_edges: Regression only: inner edges of each column's bins, in standardised units.
         levels: Labels or bins (k) of each stratum; empty for classes and for none.
 

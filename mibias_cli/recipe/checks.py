@@ -35,6 +35,7 @@ _LISTS: tuple[YamlPath, ...] = (
     ("representation", "layers"),
     ("backbone", "train"),
     ("data", "features"),
+    ("data", "columns", "target"),
 )
 
 
@@ -134,6 +135,42 @@ def _patience(data: Mapping[str, Any]) -> Iterator[Fault]:
         yield ("training", "select", "patience"), "needs training.select.metric, the metric that should improve"
 
 
+def _target_kind(data: Mapping[str, Any]) -> Iterator[Fault]:
+    """data.target_kind fits the target's columns."""
+    kind, columns = value_at(("data", "target_kind"), data), value_at(("data", "columns"), data)
+    given = isinstance(columns, Mapping) and "target" in columns
+    target = columns["target"] if isinstance(columns, Mapping) and given else "target"
+    if kind in ("classes", "multilabel", "regression") and target is None:
+        yield ("data", "target_kind"), f"is {kind}, which needs a target; name its columns in data.columns.target"
+    if kind == "classes" and isinstance(target, list) and len(target) > 1:
+        wanted = f"is classes, which are of one column, but data.columns.target has {len(target)}"
+        yield ("data", "target_kind"), f"{wanted}; set it to multilabel or regression"
+
+
+def _has_no_target(data: Mapping[str, Any]) -> bool:
+    columns = value_at(("data", "columns"), data)
+    written_null = isinstance(columns, Mapping) and "target" in columns and columns["target"] is None
+    return written_null or value_at(("data", "target_kind"), data) == "none"
+
+
+def _without_target(data: Mapping[str, Any]) -> Iterator[Fault]:
+    """What needs a target, where there is none."""
+    if not _has_no_target(data):
+        return
+    if value_at(("debias", "objective"), data) == "conditional":
+        yield ("debias", "objective"), "conditional leaves what the target tells, but there is none; set it to marginal"
+    layers = value_at(("representation", "layers"), data)
+    for index, layer in enumerate(layers if isinstance(layers, list) else []):
+        if layer == "output":
+            yield ("representation", "layers", index), "output is the task's, but there is no target; take it out"
+    if value_at(("representation", "bottleneck"), data) is not None:
+        message = "is drawn at random, and without a target nothing would teach it; leave it out"
+        yield ("representation", "bottleneck"), message
+    for section in ("original", "discover"):
+        if value_at((section,), data) is not None:
+            yield (section,), "trains on the task, but there is no target; leave it out, or name data.columns.target"
+
+
 def written_gates(data: Mapping[str, Any]) -> Iterator[tuple[YamlPath, str]]:
     """The gates of a parsed recipe that are text, each with its place."""
     gates = value_at(("gates",), data)
@@ -167,4 +204,6 @@ _CHECKS: tuple[Check, ...] = (
     _fidelity_columns,
     _no_repeats,
     _patience,
+    _target_kind,
+    _without_target,
 )

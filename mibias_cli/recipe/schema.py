@@ -26,6 +26,7 @@ from mibias_cli.recipe.values import (
     Positive,
     Rate,
     Section,
+    TargetKindName,
     Text,
     Whole,
     text_of_number,
@@ -74,9 +75,19 @@ class ColumnsSection(Section):
     """Names of the columns of a manifest."""
 
     path: Text = Field("path", description="Column with the image path, relative to `root`.")
-    target: Text = Field("target", description="Column with the target label.")
+    target: str | list[str] | None = Field(
+        "target", description="Column with the target, or a list of columns of labels (0 and 1) or numbers; null: none."
+    )
     split: Text | None = Field(None, description="Column with the split name; null: split by `splits.fractions`.")
     group: Text | None = Field(None, description="Column with a group id (patient, video): no group spans two splits.")
+
+    @field_validator("target", mode="before")
+    @classmethod
+    def _target_names_columns(cls, value: Any) -> Any:
+        names = [text_of_number(name) for name in (value if isinstance(value, list) else [value])]
+        if value is None or (names and all(isinstance(name, str) for name in names)):
+            return names if isinstance(value, list) else names[0]
+        raise ValueError("must be a column, a list of columns, or null")
 
 
 class SplitsSection(Section):
@@ -101,6 +112,11 @@ class _Files(Section):
     """What every source that reads the user's files shares."""
 
     splits: SplitsSection = SplitsSection()
+    target_kind: TargetKindName | None = Field(
+        None,
+        description="classes, multilabel (columns of 0 and 1), regression (numbers), or none: features then stay close "
+        "to the original's. null: none without a target column, classes for one, for a list what its values are.",
+    )
     attributes: dict[str, AttributeSection] = Field(
         description="Bias attributes by name, each with its column and kind; {} where `discover` is to find one."
     )

@@ -18,6 +18,7 @@ __all__ = [
     "ProbeName",
     "Rate",
     "Section",
+    "TargetKindName",
     "Text",
     "Whole",
     "text_of_number",
@@ -63,4 +64,5 @@ Fraction = Annotated[float, Field(gt=0, lt=1), Number]
 Flag = Annotated[bool, Field(strict=True)]
 Text = Annotated[str, BeforeValidator(text_of_number)]
 ProbeName = Literal["logistic", "quadratic", "mlp", "knn", "gradient_boosting"]
+TargetKindName = Literal["classes", "multilabel", "regression", "none"]
 FormatName = Literal["safetensors", "onnx"]
