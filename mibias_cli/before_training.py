@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from mibias_cli.build_debias import budgets_of, debiased_attributes
+from mibias_cli.build_debias import balance_of, budgets_of, debiased_attributes
 from mibias_cli.data.batch import BiasedData
 from mibias_cli.data.groups import effective_sample_size
 from mibias_cli.evaluation.information import mutual_information_bits
@@ -49,14 +49,17 @@ def forewarnings(recipe: Recipe, data: BiasedData, weights: Mapping[str, np.ndar
                     f"attribute '{name}': balancing weights leave an effective sample size of {size:.0f} of {n}; rare "
                     "pairs of target and attribute carry the estimate. Lower debias.balance_clip, or collect such pairs"
                 )
-    if recipe.debias.objective == "marginal" and recipe.debias.balance in ("none", "task"):
+    if recipe.debias.objective == "marginal" and balance_of(recipe, data) in ("none", "task"):
         shared = target_attribute_bits(data)
         for name, bits in budgets_of(recipe, data).items():
+            # of labels and numbers I(y; c) is that of their strata, which can only be less; what it costs is not known
+            classes = data.target.kind == "classes"
             cost = least_error(shared[name] - bits, len(data.class_names))
             if cost > 0:
+                price = f"; on data like these it costs an error of at least {100 * cost:.1f} %" if classes else ""
                 warnings.append(
                     f"attribute '{name}': the budget of {bits:g} bits lies below I(y; c) = {shared[name]:.3f} bits, "
-                    f"the least that a perfect classifier leaks; on data like these it costs an error of at least "
-                    f"{100 * cost:.1f} %. Set debias.objective to conditional, or raise the budget"
+                    f"the least that perfect predictions leak{price}. Set debias.objective to conditional, or raise "
+                    "the budget"
                 )
     return warnings

@@ -18,9 +18,10 @@ if TYPE_CHECKING:
     from mibias_cli.training.budget import BudgetKeeper
     from mibias_cli.training.debiaser import Debiaser
     from mibias_cli.training.meter import LeakageMeter
+    from mibias_cli.training.settings import Balance
     from mibias_cli.training.watch import CriticWatch
 
-__all__ = ["budgets_of", "build_debiaser", "build_weights", "debiased_attributes"]
+__all__ = ["balance_of", "budgets_of", "build_debiaser", "build_weights", "debiased_attributes"]
 
 MONITOR_HIDDEN = (64,)
 """Attribute heads that only watch (beside an estimator that has none of its own) are small: they cost little."""
@@ -30,12 +31,17 @@ _FRESH_HEADS: tuple[tuple[tuple[int, ...], float], ...] = (((), 1e-2), ((128, 12
 
 def build_weights(recipe: Recipe, data: BiasedData) -> dict[str, dict[str, np.ndarray]]:
     """Balancing weights p(y)p(c)/p(y,c) of the train and validation splits: per attribute, and joint for the task."""
-    if recipe.debias.balance == "none":
+    if balance_of(recipe, data) == "none":
         return {"train": {}, "validation": {}}
     return {
         "train": _split_weights(recipe, data, data.train),
         "validation": _split_weights(recipe, data, data.validation) if len(data.validation) else {},
     }
+
+
+def balance_of(recipe: Recipe, data: BiasedData) -> Balance:
+    """Where samples are balanced: as the recipe says, and nowhere without a target, from which weights are made."""
+    return "none" if data.target.kind == "none" else recipe.debias.balance
 
 
 def _split_weights(recipe: Recipe, data: BiasedData, split: Split) -> dict[str, np.ndarray]:
@@ -99,7 +105,8 @@ def build_debiaser(recipe: Recipe, data: BiasedData, z_width: int, device: Any) 
             monitors[name] = estimators[name]
             if section.estimator != "classifier":
                 monitors[name] = resolve(ESTIMATORS["classifier"])(_monitor_spec(spec)).to(device, dtype)
-    weighted = section.balance in ("critic", "both")
+    balance = balance_of(recipe, data)
+    weighted = balance in ("critic", "both")
     capacity = section.queue_batches * recipe.training.batch_size
     budget, meter = _build_budget(recipe, data, device, dtype)
     return Debiaser(
@@ -110,7 +117,7 @@ def build_debiaser(recipe: Recipe, data: BiasedData, z_width: int, device: Any) 
             critic_steps=section.critic.steps,
             queue_batches=section.queue_batches,
             gradients=section.gradients,
-            balance=section.balance,
+            balance=balance,
             attribute_weights=section.attribute_weights,
             measure_every_epochs=section.budget.every_epochs,
         ),

@@ -21,6 +21,7 @@ from mibias_cli.training.checkpoint import load_weights, save_checkpoint, save_w
 from mibias_cli.training.debiaser import Debiaser
 from mibias_cli.training.model import TaskModel
 from mibias_cli.training.optimizers import learning_rate_factor, make_optimizer, penalty_weight, set_learning_rates
+from mibias_cli.training.original import FrozenOriginal
 from mibias_cli.training.recycle import Recycler
 from mibias_cli.training.run_log import RunLog
 from mibias_cli.training.settings import OptimSettings
@@ -79,6 +80,7 @@ class StageTrainer:
         settings: Optimisation.
         out_path: Where the stage's chosen weights go.
         recycler: Starts dead units of penalised layers afresh, in the first seven tenths of the stage, or None.
+        original: Without a target: what the features are to stay close to.
     """
 
     stage: str
@@ -95,6 +97,7 @@ class StageTrainer:
     progress: Progress
     seed: int
     recycler: Recycler | None = None
+    original: FrozenOriginal | None = None
     _position: _Position = field(default_factory=_Position)
     _started: float = 0.0
 
@@ -116,6 +119,8 @@ class StageTrainer:
             clip_norm=self.settings.clip_norm,
             max_skipped=self.settings.max_skipped_steps,
             task_weighted=self._task_weighted,
+            kind=self.data.target.kind,
+            original=self.original,
         )
 
         self._check_select()
@@ -123,7 +128,7 @@ class StageTrainer:
     def _check_select(self) -> None:
         """A metric that does not exist is better said now than after an epoch."""
         metric = self.settings.select.metric
-        names = metric_names(self.debiaser, self.weights["validation"])
+        names = metric_names(self.debiaser, self.weights["validation"], self.data.target.kind)
         if metric is not None and self.debiaser is not None and metric not in names:
             raise TrainingError(
                 f"training.select.metric: no metric is called '{metric}'{did_you_mean(metric, names)}; "
@@ -263,6 +268,8 @@ class StageTrainer:
             figures = validate(
                 self._fabric_model,
                 self.data.validation,
+                target=self.data.target,
+                original=self.original,
                 debiaser=self.debiaser,
                 weights=self.weights["validation"],
                 batch_size=self.settings.batch_size,

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from mibias_cli.backbone.extractor import Extractor, evaluating
+from mibias_cli.heads.target import TargetHead
 
 __all__ = ["TaskModel", "z_width"]
 
@@ -17,9 +18,9 @@ class TaskModel(nn.Module):
 
     Args:
         extractor: Gives features, backbone features and taps of an input.
-        head: Features (n, d) → logits (n, classes).
-        layers: What z is made of: `features`, `output` (class probabilities), names of tapped layers; several are
-            concatenated.
+        head: Features (n, d) → what the task's loss takes (n, k).
+        layers: What z is made of: `features`, `output` (probabilities of classes or labels, or numbers), names of
+            tapped layers; several are concatenated.
     """
 
     extractor: Extractor
@@ -31,7 +32,7 @@ class TaskModel(nn.Module):
         self.layers = tuple(layers)
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
-        """`features` (n, d), `z` (n, d_z) and `logits` (n, classes) of inputs x (n, …)."""
+        """`features` (n, d), `z` (n, d_z) and `logits` (n, k) of inputs x (n, …)."""
         representation = self.extractor(x)
         logits = self.head(representation.features)
         parts = []
@@ -39,7 +40,8 @@ class TaskModel(nn.Module):
             if layer == "features":
                 parts.append(representation.features)
             elif layer == "output":
-                parts.append(torch.softmax(logits, dim=1))
+                assert isinstance(self.head, TargetHead), "without a target there is no output"
+                parts.append(self.head.probabilities(logits))
             else:
                 parts.append(representation.taps[layer])
         z = parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)

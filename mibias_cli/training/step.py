@@ -11,8 +11,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from mibias_cli.data.batch import Batch
+from mibias_cli.data.target import TargetKind
 from mibias_cli.errors import TrainingError
 from mibias_cli.training.debiaser import Debiaser, StepMetrics
+from mibias_cli.training.original import FrozenOriginal
 from mibias_cli.training.penalty import Gradients, at_norm, gradient_norm, rescaled, without_conflict
 
 __all__ = ["TASK_WEIGHT", "Stepper", "task_loss"]
@@ -21,11 +23,26 @@ TASK_WEIGHT = "*task*"
 """Key of `Batch.weight` under which the task loss finds its weights; no attribute can be called so."""
 
 
-def task_loss(logits: Tensor, y: Tensor, weight: Tensor | None) -> Tensor:
-    """Cross-entropy (scalar, nats) of logits (n, classes) on targets y (n,), a weighted mean if weights are given."""
-    if weight is None:
+def task_loss(logits: Tensor, y: Tensor, weight: Tensor | None, kind: TargetKind = "classes") -> Tensor:
+    """The task's loss (scalar), a weighted mean over samples if weights (n,) are given.
+
+    Args:
+        logits: What the head gives (n, k).
+        y: Targets: classes (n,), labels or standardised numbers (n, k), or the original's standardised features (n, k).
+        weight: Weights (n,), or None.
+        kind: classes: cross-entropy in nats; multilabel: binary cross-entropy in nats, the mean over labels; regression
+            and none: squared error in units of the variance, the mean over columns or features.
+    """
+    if kind == "classes" and weight is None:
         return functional.cross_entropy(logits, y)
-    losses = functional.cross_entropy(logits, y, reduction="none")
+    if kind == "classes":
+        losses = functional.cross_entropy(logits, y, reduction="none")
+    elif kind == "multilabel":
+        losses = functional.binary_cross_entropy_with_logits(logits, y.to(logits.dtype), reduction="none").mean(dim=1)
+    else:
+        losses = (logits - y.to(logits.dtype)).square().mean(dim=1)
+    if weight is None:
+        return losses.mean()
     weight = weight.to(losses.dtype)
     return (losses * weight).sum() / weight.sum().clamp_min(torch.finfo(losses.dtype).tiny)
 
@@ -42,6 +59,8 @@ class Stepper:
         clip_norm: Largest gradient norm, or None.
         max_skipped: How many steps in a row may be skipped because a loss or a gradient is not finite.
         task_weighted: Whether the task loss is weighted by `Batch.weight[TASK_WEIGHT]`.
+        kind: What the target is, and so which loss it takes.
+        original: Where there is no target: what gives the features to stay close to.
     """
 
     def __init__(
@@ -55,6 +74,8 @@ class Stepper:
         clip_norm: float | None = None,
         max_skipped: int = 10,
         task_weighted: bool = False,
+        kind: TargetKind = "classes",
+        original: FrozenOriginal | None = None,
     ) -> None:
         self.fabric = fabric
         self.model = model
@@ -64,6 +85,8 @@ class Stepper:
         self.clip_norm = clip_norm
         self.max_skipped = max_skipped
         self.task_weighted = task_weighted
+        self.kind: TargetKind = kind
+        self.original = original
         self._parameters = [p for group in optimizer.param_groups for p in group["params"]]
         self._capped: list[Tensor | None] = []
         self._state = {"skipped": 0, "skipped_in_a_row": 0, "task_norm_sum": 0.0, "task_norm_count": 0}
@@ -91,7 +114,9 @@ class Stepper:
             for turn in range(debiaser.settings.critic_steps):
                 self.fit_critic_on(next(fresh), step, turn)
         output = self.model(batch.x)
-        loss = task_loss(output["logits"], batch.y, batch.weight.get(TASK_WEIGHT) if self.task_weighted else None)
+        y = batch.y if self.original is None else self.original(batch.x)
+        weight_y = batch.weight.get(TASK_WEIGHT) if self.task_weighted else None
+        loss = task_loss(output["logits"], y, weight_y, self.kind)
         metrics: StepMetrics = {"task_loss": float(loss.detach())}
         finite = math.isfinite(metrics["task_loss"])
         if debiaser is not None and finite:

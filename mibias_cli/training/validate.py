@@ -9,14 +9,15 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from mibias_cli.backbone.spectrum import effective_rank
 from mibias_cli.data.batch import Batch, Split
 from mibias_cli.data.loader import batches
+from mibias_cli.data.target import Target, TargetKind
 from mibias_cli.training.debiaser import Debiaser
+from mibias_cli.training.original import FrozenOriginal
 from mibias_cli.training.queue import sample_of
-from mibias_cli.training.step import TASK_WEIGHT
+from mibias_cli.training.step import TASK_WEIGHT, task_loss
 
 __all__ = ["metric_names", "validate"]
 
@@ -24,11 +25,26 @@ MAX_Z_ROWS = 10_000
 """Rows whose z is kept for the attribute heads' bound: enough for ±.01 bits, and bounded in memory."""
 
 
-def metric_names(debiaser: Debiaser | None, weights: Mapping[str, np.ndarray]) -> list[str]:
+_FIGURES: Mapping[TargetKind, tuple[str, ...]] = {
+    "classes": ("accuracy", "balanced_accuracy"),
+    "multilabel": ("accuracy", "balanced_accuracy", "exact_match"),
+    "regression": ("r2", "mae", "rmse"),
+    "none": (),
+}
+_WEIGHTED: Mapping[TargetKind, tuple[str, ...]] = {
+    "classes": ("weighted_accuracy",),
+    "multilabel": ("weighted_accuracy",),
+    "regression": ("weighted_rmse",),
+    "none": (),
+}
+
+
+def metric_names(
+    debiaser: Debiaser | None, weights: Mapping[str, np.ndarray], kind: TargetKind = "classes"
+) -> list[str]:
     """Names of the figures that `validate` gives, so that a name can be checked before training begins."""
-    names = ["validation/loss", "validation/accuracy", "validation/balanced_accuracy", "validation/effective_rank"]
-    if TASK_WEIGHT in weights:
-        names.append("validation/weighted_accuracy")
+    own = ("loss", *_FIGURES[kind], "effective_rank", *(_WEIGHTED[kind] if TASK_WEIGHT in weights else ()))
+    names = [f"validation/{name}" for name in own]
     for attribute in () if debiaser is None else debiaser.monitors:
         names += [f"validation/{attribute}/leakage_bits", f"validation/{attribute}/head_accuracy"]
         if attribute in weights:
@@ -41,6 +57,8 @@ def validate(
     model: Any,
     split: Split,
     *,
+    target: Target,
+    original: FrozenOriginal | None = None,
     debiaser: Debiaser | None,
     weights: Mapping[str, np.ndarray],
     batch_size: int,
@@ -51,9 +69,12 @@ def validate(
     """Task and leakage figures of a model in evaluation mode on a split.
 
     `validation/weighted_accuracy` weights samples by p(y)p(c)/p(y,c): the accuracy to expect where y and c are
-    independent, from biased data alone. `validation/<attribute>/leakage_bits` is the attribute heads' held-out bound.
+    independent, from biased data alone. Of several labels accuracies are means over labels; of numbers `r2`, `mae` and
+    `rmse` are means over columns, errors in the user's units. `validation/<attribute>/leakage_bits` is the attribute
+    heads' held-out bound.
     """
     logits: list[Tensor] = []
+    wanted: list[Tensor] = []
     features: list[Tensor] = []
     kept: list[tuple[Batch, Tensor]] = []
     n_kept = 0
@@ -64,29 +85,53 @@ def validate(
         batch = cpu_batch.to(device)
         output = model(batch.x)
         logits.append(output["logits"].float().cpu())
+        wanted.append(cpu_batch.y if original is None else original(batch.x).float().cpu())
         if n_kept < MAX_Z_ROWS:
             features.append(output["features"].float().cpu())
         if debiaser is not None and n_kept < MAX_Z_ROWS:
             kept.append((batch, output["z"]))
         n_kept += len(batch.y)
-    figures = _task_figures(torch.cat(logits), torch.from_numpy(split.y), weights.get(TASK_WEIGHT))
+    given = weights.get(TASK_WEIGHT)
+    weight = None if given is None else torch.from_numpy(given).double()
+    task = _task_figures(torch.cat(logits), torch.cat(wanted), weight, target)
+    figures = {f"validation/{name}": value for name, value in task.items()}
     figures["validation/effective_rank"] = effective_rank(torch.cat(features).numpy())
     if debiaser is not None:
         figures |= _leakage_figures(debiaser, kept, seed)
     return figures
 
 
-def _task_figures(logits: Tensor, y: Tensor, weight: np.ndarray | None) -> dict[str, float]:
-    right = (logits.argmax(dim=1) == y).double()
-    recalls = [float(right[y == k].mean()) for k in torch.unique(y)]
+def _task_figures(logits: Tensor, y: Tensor, weight: Tensor | None, target: Target) -> dict[str, float]:
+    figures = {"loss": float(task_loss(logits, y, None, target.kind))}
+    if target.kind == "none":
+        return figures
+    if target.kind == "regression":
+        return figures | _number_figures(logits, y, weight, target)
+    columns = [(logits.argmax(dim=1), y)]
+    if target.kind == "multilabel":
+        columns = list(zip((logits > 0).long().T, y.long().T, strict=True))
+    right = torch.stack([predicted == true for predicted, true in columns], dim=1).double()
+    recalls = [np.mean([float((p[t == k] == k).double().mean()) for k in torch.unique(t)]) for p, t in columns]
+    figures |= {"accuracy": float(right.mean()), "balanced_accuracy": float(np.mean(recalls))}
+    if target.kind == "multilabel":
+        figures["exact_match"] = float(right.prod(dim=1).mean())
+    if weight is not None:
+        figures["weighted_accuracy"] = float((weight * right.mean(dim=1)).sum() / weight.sum())
+    return figures
+
+
+def _number_figures(numbers: Tensor, y: Tensor, weight: Tensor | None, target: Target) -> dict[str, float]:
+    scale = torch.tensor(target.scale, dtype=torch.float64)
+    error, spread = (numbers - y).double(), (y - y.mean(dim=0)).double().square().mean(dim=0)
+    square = error.square()
     figures = {
-        "validation/loss": float(functional.cross_entropy(logits, y)),
-        "validation/accuracy": float(right.mean()),
-        "validation/balanced_accuracy": float(np.mean(recalls)),
+        "r2": float((1 - square.mean(dim=0) / spread).mean()),
+        "mae": float((error.abs().mean(dim=0) * scale).mean()),
+        "rmse": float((square.mean(dim=0).sqrt() * scale).mean()),
     }
     if weight is not None:
-        w = torch.from_numpy(weight).double()
-        figures["validation/weighted_accuracy"] = float((w * right).sum() / w.sum())
+        weighted = (weight[:, None] * square).sum(dim=0) / weight.sum()
+        figures["weighted_rmse"] = float((weighted.sqrt() * scale).mean())
     return figures
 
 
@@ -118,4 +163,5 @@ def _joined(kept: list[tuple[Batch, Tensor]]) -> Batch:
         known=join("known"),
         index=torch.cat([p.index for p in parts]),
         weight=join("weight"),
+        stratum=torch.cat([p.strata for p in parts]),
     )
