@@ -293,6 +293,7 @@ def test_a_budget_moves_lambda_and_resumes_exactly(tmp_path: Path, monkeypatch: 
         "debias.recycle_every_steps=3", "training.checkpoint_every_steps=3",
     )  # fmt: skip
     whole = trained(tiny(*settings), tmp_path / "whole").folder
+    assert any("recycled/pool2" in m for m in metrics(whole))
     records = [m for m in metrics(whole) if m["kind"] == "budget"]
     assert [m["epoch"] for m in records] == [0, 1, 2]
     weights = [0.5] + [m["colour/mi_weight"] for m in records]

@@ -224,6 +224,8 @@ class StageTrainer:
         torch.manual_seed(derive_seed(self.seed, self.stage, "step", step))
         log = (step + 1) % self.settings.log_every_steps == 0
         metrics = self._stepper.run(batch, step, weight, fresh, log=log)
+        if self.recycler is not None and step + 1 < _RECYCLE_UNTIL * self.settings.epochs * self._n_batches:
+            metrics |= self.recycler.look(self._optimizers[0], step)
         if self._average is not None:
             self._average.update(self.model)
         self._measure(step, epoch)
