@@ -15,9 +15,12 @@ from mibias_cli.backbone.embed import Embedded, embed
 from mibias_cli.backbone.reinitialise import reinitialised_extractor
 from mibias_cli.backbone.weights import weights_fingerprint
 from mibias_cli.data.batch import Attribute, BiasedData, Split
+from mibias_cli.data.stored_reader import hold_rows
 from mibias_cli.errors import EvaluationError, did_you_mean
 from mibias_cli.evaluation.audit import audit
 from mibias_cli.evaluation.audit_types import AuditedAttribute, AuditInput, AuditSettings, Features
+from mibias_cli.evaluation.target_types import AuditedTarget
+from mibias_cli.heads.target import TargetHead
 from mibias_cli.progress import Progress
 from mibias_cli.recipe.schema import EvaluationSection, Recipe
 from mibias_cli.report.leakage_report import LeakageReport
@@ -68,6 +71,7 @@ def audit_target(
         for split in (data.train, data.audit)
     }
     _check_crossings(section.crossings, data)
+    data = hold_rows(data, rows)
     layers = [name for name in recipe.representation.layers if name not in ("features", "output")]
     embedded = {}
     for when, model in (("before", target.before), ("after", target.after)):
@@ -175,8 +179,8 @@ def _audit_input(
     return AuditInput(
         before=None if before is None else _features(before, backbone=target.before_is_backbone),
         after=_features(after, backbone=False),
-        train_y=data.train.y[rows[data.train.name]],
-        audit_y=data.audit.y[audit_rows],
+        train_y=data.train.strata[rows[data.train.name]],
+        audit_y=data.audit.strata[audit_rows],
         class_names=data.class_names,
         attributes=tuple(_audited(attribute, data, rows) for attribute in data.attributes.values()),
         columns=tuple(_kept(column, data.audit, audit_rows) for column in data.kept.values()),
@@ -185,6 +189,20 @@ def _audit_input(
         others=_others(before, after, layers),
         head_before=_predicted(target.before, before) if target.before_has_head else None,
         head_after=_predicted(target.after, after) if target.after_has_head else None,
+        target=_audited_target(data, rows),
+    )
+
+
+def _audited_target(data: BiasedData, rows: dict[str, np.ndarray]) -> AuditedTarget | None:
+    """Labels or numbers in the user's units; None where the target is classes."""
+    target = data.target
+    if target.kind == "classes":
+        return None
+    train, audited = (split.y[rows[split.name]] for split in (data.train, data.audit))
+    if target.kind == "none":
+        train, audited = train[:, None], audited[:, None]
+    return AuditedTarget(
+        kind=target.kind, names=target.columns, train=target.in_units(train), audit=target.in_units(audited)
     )
 
 
@@ -254,8 +272,16 @@ def _others(
 
 @torch.no_grad()
 def _predicted(model: TaskModel | None, embeddings: _Embeddings | None) -> np.ndarray | None:
-    if model is None or embeddings is None:
+    """What the head itself says: classes (n,), labels (n, k), or numbers (n, k) in the user's units."""
+    if model is None or embeddings is None or not isinstance(model.head, TargetHead):
         return None
     head = model.head.float()
-    predicted: np.ndarray = head(torch.from_numpy(embeddings.audit.features)).argmax(dim=1).numpy()
+    logits = head(torch.from_numpy(embeddings.audit.features))
+    if head.kind == "classes":
+        logits = logits.argmax(dim=1)
+    elif head.kind == "multilabel":
+        logits = (logits > 0).long()
+    else:
+        logits = head.in_units(logits.double())
+    predicted: np.ndarray = logits.numpy()
     return predicted

@@ -18,6 +18,11 @@ _TASK = {
     "balanced_accuracy": "task balanced accuracy",
     "worst_group_accuracy": "task accuracy in the worst group",
 }
+_NUMBERS = {
+    "r2": "task R²",
+    "mae": "task mean absolute error",
+    "worst_group_mae": "task mean absolute error in the worst group",
+}
 _LEAKAGE = {"leakage_bits": "leakage", "conditional_leakage_bits": "leakage given the target"}
 
 
@@ -64,10 +69,13 @@ def report_rows(report: Mapping[str, Any]) -> list[Row]:
     for key, title in _TASK.items():
         if key in before or key in after:
             rows.append(Row(title=title, before=_percent(before.get(key)), after=_percent(after.get(key))))
+    for key, title in _NUMBERS.items():
+        if key in before or key in after:
+            rows.append(Row(title=title, before=_plain(before.get(key)), after=_plain(after.get(key))))
     for name, findings in report["attributes"].items():
         before, after = (findings.get(side) or {} for side in ("before", "after"))
         for key, title in _LEAKAGE.items():
-            if key in before or key in after:
+            if before.get(key) is not None or after.get(key) is not None:
                 text = f"{name}: {title} (bits)"
                 rows.append(Row(title=text, before=_interval(before.get(key)), after=_interval(after.get(key))))
         rows.extend(_references(name, findings))
@@ -110,6 +118,9 @@ def _fidelity(similarity: Mapping[str, Any]) -> list[Row]:
         rows.append(Row(title="features: effective rank", before=next(ranks), after=next(ranks)))
     if similarity.get("cka") is not None:
         rows.append(Row(title="features: CKA to the original", before="1.000", after=f"{similarity['cka']:.3f}"))
+    if similarity.get("original_r2") is not None:
+        share = f"{similarity['original_r2']:.3f}"
+        rows.append(Row(title="features: original recovered linearly (R²)", before="1.000", after=share))
     return rows
 
 
@@ -121,6 +132,10 @@ def _rank(similarity: Mapping[str, Any], side: str) -> str:
 def _percent(value: Any) -> str:
     value = value.get("estimate") if isinstance(value, Mapping) else value
     return "–" if value is None else f"{100 * value:.1f} %"
+
+
+def _plain(value: Any) -> str:
+    return "–" if value is None else f"{value:.4g}"
 
 
 def _interval(value: Any) -> str:

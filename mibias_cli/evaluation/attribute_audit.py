@@ -58,6 +58,7 @@ class Prepared:
     tasks: tuple[ChannelTask, ...]
     resamples: Resamples
     seed: int
+    conditional: bool = True
 
     @property
     def n_probes(self) -> int:
@@ -65,13 +66,14 @@ class Prepared:
         return sum(len(families(self.settings.probes, task.kind)) for task in self.tasks)
 
     def measure(self, z: np.ndarray, advance: Callable[[], None]) -> Measured:
-        """Leakage from features (n, d) of the audited samples, marginal and given the target."""
+        """Leakage from features (n, d) of the audited samples, marginal and, where there is one, given the target."""
         z_fit, z_score = self._rows(z)
         return headline(
             {
                 task.channel: measure(
                     task, z_fit, z_score, probes=self.settings.probes, resamples=self.resamples,
                     confidence=self.settings.confidence, seed=self.seed, advance=advance,
+                    conditional=self.conditional,
                 )
                 for task in self.tasks
             }
@@ -150,8 +152,9 @@ def prepare(
         )  # fmt: skip
     resamples = Resamples(len(score), settings.n_bootstrap, group=None if group is None else group[score], seed=seed)
     return Prepared(
-        attribute=attribute, settings=settings, fit=fit, score=score, tasks=tuple(tasks), resamples=resamples, seed=seed
-    )
+        attribute=attribute, settings=settings, fit=fit, score=score, tasks=tuple(tasks), resamples=resamples,
+        seed=seed, conditional=not inputs.without_target,
+    )  # fmt: skip
 
 
 def _known_parts(

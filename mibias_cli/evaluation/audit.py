@@ -20,6 +20,7 @@ from mibias_cli.evaluation.audit_types import (
     Features,
     LayerFindings,
     LeakageFindings,
+    Similarity,
 )
 from mibias_cli.evaluation.correction import correct, enough_permutations
 from mibias_cli.evaluation.information import label_entropy_bits, mutual_information_bits
@@ -27,7 +28,7 @@ from mibias_cli.evaluation.leakage import Measured, paired_change
 from mibias_cli.evaluation.partition import fit_and_score_rows
 from mibias_cli.evaluation.probes import get_probe
 from mibias_cli.evaluation.scoring import families
-from mibias_cli.evaluation.similarity import compare_features, has_collapsed
+from mibias_cli.evaluation.similarity import compare_features, has_collapsed, recovered_share
 from mibias_cli.evaluation.task_audit import audit_task
 from mibias_cli.progress import Progress
 
@@ -69,7 +70,7 @@ def audit(inputs: AuditInput, settings: AuditSettings, *, seed: int, progress: P
         progress.stage("auditing the task")
         channels = {name: found.after.headline_channel for name, found in attributes.items()}
         task = audit_task(inputs, settings, channels, seed=seed)
-        similarity = compare_features(None if inputs.before is None else inputs.before.audit, inputs.after.audit)
+        similarity = _similarity(inputs)
     return AuditResult(
         n_train=len(inputs.train_y),
         n_audit=len(inputs.audit_y),
@@ -86,8 +87,24 @@ def audit(inputs: AuditInput, settings: AuditSettings, *, seed: int, progress: P
         columns=columns,
         column_kinds={column.name: column.kind for column in inputs.columns},
         layers=layers,
-        collapsed=has_collapsed(similarity, len(np.unique(inputs.audit_y))),
+        collapsed=has_collapsed(similarity, _n_classes(inputs)),
     )
+
+
+def _similarity(inputs: AuditInput) -> Similarity:
+    if inputs.before is None:
+        return compare_features(None, inputs.after.audit)
+    share = recovered_share(inputs.before, inputs.after)
+    return compare_features(inputs.before.audit, inputs.after.audit, original_r2=share)
+
+
+def _n_classes(inputs: AuditInput) -> int:
+    """Of the target, as far as it says how many directions features need."""
+    if inputs.without_target:
+        return 0
+    if inputs.target is not None and inputs.target.kind == "regression":
+        return len(inputs.target.names) + 1
+    return len(np.unique(inputs.audit_y))
 
 
 def _labels(attribute: AuditedAttribute) -> np.ndarray:
@@ -148,7 +165,8 @@ def _measure(prepared: Prepared, inputs: AuditInput, progress: Progress) -> dict
     n_measured = sum(features is not None for pair in sides.values() for features in pair.values())
     name = prepared.attribute.name
     progress.stage(f"auditing {name}")
-    advance = _Counter(progress, f"probes of {name}", n_measured * 2 * prepared.n_probes)
+    questions = 2 if prepared.conditional else 1
+    advance = _Counter(progress, f"probes of {name}", n_measured * questions * prepared.n_probes)
     measured: dict[str, SidesMeasured] = {
         representation: {
             side: None if features is None else prepared.measure(features.audit, advance)

@@ -7,6 +7,8 @@ from typing import Literal
 
 import numpy as np
 
+from mibias_cli.evaluation.target_types import AuditedTarget, Interval, LabelFigures, RegressionFindings
+
 __all__ = [
     "AttributeFindings",
     "AuditInput",
@@ -86,8 +88,8 @@ class AuditInput:
     Args:
         before: Features of the original extractor, or None.
         after: Features of the extractor under audit.
-        train_y, audit_y: Targets (n_train,) and (n,).
-        class_names: Names of the target's classes.
+        train_y, audit_y: Target classes (n_train,) and (n,), or strata of a target that is no classes.
+        class_names: Names of the target's classes, or of its strata.
         attributes: The bias attributes on the audited split.
         group: Group ids (n,) of the audited samples, or None; probes' fitting and scoring parts share no group.
         others: Further representations by name (before or None, after): a backbone's own features beside a
@@ -95,7 +97,9 @@ class AuditInput:
         random: Features of a randomly initialised extractor on the audited samples, or None: what leaks untrained.
         layers: Inner layers by name, in the network's order, each (before or None, after): where leakage sits.
         columns: Other columns of the audited split that good features should still tell.
-        head_before, head_after: Predicted classes (n,) of the trained heads themselves on the audited samples, or None.
+        head_before, head_after: What the trained heads themselves predict on the audited samples, or None: classes
+            (n,), or labels or numbers (n, k).
+        target: What the target is where it is no classes; None: classes.
     """
 
     before: Features | None
@@ -111,15 +115,12 @@ class AuditInput:
     columns: tuple[AuditedAttribute, ...] = ()
     head_before: np.ndarray | None = None
     head_after: np.ndarray | None = None
+    target: AuditedTarget | None = None
 
-
-@dataclass(frozen=True, kw_only=True)
-class Interval:
-    """An estimate with its bootstrap interval; never clamped."""
-
-    estimate: float
-    lower: float
-    upper: float
+    @property
+    def without_target(self) -> bool:
+        """Whether there is nothing to condition on."""
+        return self.target is not None and self.target.kind == "none"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,20 +154,21 @@ class ProbeFindings:
 class LeakageFindings:
     """Leakage of one channel (or, as headline, of the attribute's leakiest channel) from one representation.
 
-    Marginal and conditional leakage each have their own headline probe and channel, chosen inside the fitting part.
+    Marginal and conditional leakage each have their own headline probe and channel, chosen inside the fitting part; the
+    conditional ones are None (no probes) where there is no target.
     Beside them stand the controls: what shuffled labels give (`null`, `p_value`), and the smallest leakage that a
     sample of this size detects with 80 % power (`detectable_bits`). `channels` holds each channel's findings where an
     attribute has several.
     """
 
     leakage_bits: Interval
-    conditional_leakage_bits: Interval
+    conditional_leakage_bits: Interval | None
     probes: dict[str, ProbeFindings]
     conditional_probes: dict[str, ProbeFindings]
     headline_probe: str
-    conditional_headline_probe: str
+    conditional_headline_probe: str | None
     headline_channel: str
-    conditional_headline_channel: str
+    conditional_headline_channel: str | None
     chance_accuracy: float
     null: NullBand | None = None
     p_value: float | None = None
@@ -184,7 +186,7 @@ class Change:
     """After less before, with intervals of the paired difference (the same resamples on both sides)."""
 
     leakage_bits: Interval
-    conditional_leakage_bits: Interval
+    conditional_leakage_bits: Interval | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -299,7 +301,9 @@ class TaskFindings:
     `head_accuracy` is the trained head's own accuracy there, or None. `gap` is accuracy less the worst group's.
     `adjusted_accuracies` are the accuracies under p(y)p(c) in place of p(y, c), by attribute, and `adjusted_accuracy`
     is the least of them. `auroc` is macro-averaged over classes against the rest; `calibration_error` is expected
-    calibration error. `confusions` are by group, classes in the order of `class_names`.
+    calibration error. `confusions` are by group, classes in the order of `class_names`. Of a target of several labels
+    (`kind` multilabel) figures are means over labels, cells are of one label and one group each, `labels` holds each
+    label's own, and `exact_match` is the share of samples with all labels right.
     """
 
     accuracy: Interval
@@ -314,6 +318,9 @@ class TaskFindings:
     calibration_error: float | None = None
     class_names: tuple[str, ...] = ()
     confusions: tuple[Confusion, ...] = ()
+    kind: Literal["classes", "multilabel"] = "classes"
+    exact_match: Interval | None = None
+    labels: dict[str, LabelFigures] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -338,26 +345,34 @@ class FairnessFindings:
 
 @dataclass(frozen=True, kw_only=True)
 class Similarity:
-    """Fidelity: dimensions, effective ranks, and linear CKA between before and after (None without before)."""
+    """Fidelity: dimensions, effective ranks, and likeness of before and after (None without before).
+
+    `cka` is linear CKA; `original_r2` the share of the original features' variance that a linear map gives back from
+    the audited features, fitted on training samples and scored on the audited ones.
+    """
 
     n_features_before: int | None
     n_features_after: int
     effective_rank_before: float | None
     effective_rank_after: float
     cka: float | None
+    original_r2: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class AuditResult:
-    """What the audit found; pairs are (before or None, after). `layers` go by layer, then by attribute."""
+    """What the audit found; pairs are (before or None, after). `layers` go by layer, then by attribute.
+
+    Without a target there are no findings of the task.
+    """
 
     n_train: int
     n_audit: int
     n_fit: int
     n_score: int
     attributes: dict[str, AttributeFindings]
-    task_before: TaskFindings | None
-    task_after: TaskFindings
+    task_before: TaskFindings | RegressionFindings | None
+    task_after: TaskFindings | RegressionFindings | None
     similarity: Similarity
     settings: AuditSettings
     seed: int

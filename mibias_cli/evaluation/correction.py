@@ -50,7 +50,8 @@ def correct(findings: Mapping[str, LeakageFindings]) -> dict[str, LeakageFinding
                 for probe, p in _probes(found, kind).items()
             }
             changes[f"{kind}probes"] = probes
-            changes[f"{kind}p_value_holm"] = probes[getattr(found, f"{kind}headline_probe")].p_value_holm
+            top = probes.get(getattr(found, f"{kind}headline_probe"))
+            changes[f"{kind}p_value_holm"] = None if top is None else top.p_value_holm
         return replace(found, **changes)  # type: ignore[arg-type]
 
     out = {}

@@ -130,10 +130,11 @@ def measure(
     confidence: float,
     seed: int,
     advance: Callable[[], None],
+    conditional: bool = True,
 ) -> Measured:
     """Leakage of one channel from one representation, marginal and given the target, by every probe family.
 
-    Args: as of `measure_side`.
+    Args: as of `measure_side`; `conditional`: whether there is a target that something could be given.
     """
 
     def ask(side: Side, seed: int) -> SideMeasured:
@@ -142,27 +143,29 @@ def measure(
             advance=advance,
         )  # fmt: skip
 
-    marginal, given = ask(task.marginal, seed), ask(task.conditional, seed + 1)
+    marginal = ask(task.marginal, seed)
+    given = ask(task.conditional, seed + 1) if conditional else None
     n_features = int((np.ptp(z_fit, axis=0) > 0).sum())
     detectable = task.detectable_bits(n_features)
     findings = LeakageFindings(
         leakage_bits=marginal.interval,
-        conditional_leakage_bits=given.interval,
+        conditional_leakage_bits=None if given is None else given.interval,
         probes=marginal.probes,
-        conditional_probes=given.probes,
+        conditional_probes={} if given is None else given.probes,
         headline_probe=marginal.headline_probe,
-        conditional_headline_probe=given.headline_probe,
+        conditional_headline_probe=None if given is None else given.headline_probe,
         headline_channel=task.channel,
-        conditional_headline_channel=task.channel,
+        conditional_headline_channel=None if given is None else task.channel,
         chance_accuracy=task.chance_accuracy,
         null=marginal.null,
         p_value=marginal.p_value,
         detectable_bits=detectable,
-        conditional_null=given.null,
-        conditional_p_value=given.p_value,
-        conditional_detectable_bits=detectable,
+        conditional_null=None if given is None else given.null,
+        conditional_p_value=None if given is None else given.p_value,
+        conditional_detectable_bits=None if given is None else detectable,
     )
-    return Measured(findings=findings, draws=marginal.draws, conditional_draws=given.draws)
+    draws = marginal.draws[:0] if given is None else given.draws
+    return Measured(findings=findings, draws=marginal.draws, conditional_draws=draws)
 
 
 def headline(measured: dict[str, Measured]) -> Measured:
@@ -176,6 +179,8 @@ def headline(measured: dict[str, Measured]) -> Measured:
         return m.findings.probes[m.findings.headline_probe].selection_bits
 
     def conditional_selection(m: Measured) -> float:
+        if m.findings.conditional_headline_probe is None:
+            return 0.0
         return m.findings.conditional_probes[m.findings.conditional_headline_probe].selection_bits
 
     top = max(measured.values(), key=selection)
@@ -195,8 +200,8 @@ def headline(measured: dict[str, Measured]) -> Measured:
 
 def paired_change(
     before: Measured, after: Measured, confidence: float, *, n_units: int | None = None
-) -> tuple[Interval, Interval]:
-    """After less before, marginal and conditional, over the same resamples.
+) -> tuple[Interval, Interval | None]:
+    """After less before, marginal and conditional (None without a target), over the same resamples.
 
     Args:
         before, after: Measured on the same scored rows with the same resamples.
@@ -208,11 +213,8 @@ def paired_change(
         return bootstrap_interval(b.estimate - a.estimate, draws, confidence, n_units=n_units)
 
     a, b = before.findings, after.findings
-    return (
-        interval(a.leakage_bits, b.leakage_bits, after.draws - before.draws),
-        interval(
-            a.conditional_leakage_bits,
-            b.conditional_leakage_bits,
-            after.conditional_draws - before.conditional_draws,
-        ),
-    )
+    given_a, given_b = a.conditional_leakage_bits, b.conditional_leakage_bits
+    conditional = None
+    if given_a is not None and given_b is not None:
+        conditional = interval(given_a, given_b, after.conditional_draws - before.conditional_draws)
+    return interval(a.leakage_bits, b.leakage_bits, after.draws - before.draws), conditional

@@ -5,11 +5,21 @@ from __future__ import annotations
 import numpy as np
 
 from mibias_cli.backbone.spectrum import centred, effective_rank
-from mibias_cli.evaluation.audit_types import Similarity
+from mibias_cli.evaluation.audit_types import Features, Similarity
+from mibias_cli.evaluation.task_rule import predict_numbers
 
-__all__ = ["LOW_RANK", "RANK_DROP", "compare_features", "effective_rank", "has_collapsed", "linear_cka"]
+__all__ = [
+    "LOW_RANK",
+    "RANK_DROP",
+    "compare_features",
+    "effective_rank",
+    "has_collapsed",
+    "linear_cka",
+    "recovered_share",
+]
 
 LOW_RANK, RANK_DROP = 2.0, 0.1
+MAX_FIT_ROWS = 10_000
 
 
 def linear_cka(a: np.ndarray, b: np.ndarray) -> float:
@@ -30,9 +40,27 @@ def linear_cka(a: np.ndarray, b: np.ndarray) -> float:
     return shared / own
 
 
-def compare_features(before: np.ndarray | None, after: np.ndarray) -> Similarity:
-    """Dimensions and effective ranks of both, and their CKA."""
+def recovered_share(before: Features, after: Features) -> float | None:
+    """R² of a linear map from the audited features back to the original's, over all of the original's variance.
+
+    Ridge regression (penalty 1) on standardised features, fitted on training samples (at most `MAX_FIT_ROWS` of them)
+    and scored on the audited ones: what debiasing left of the original, up to a linear map. None where there are no
+    training features, or where the original's are constant.
+    """
+    if not len(before.train) or not len(after.train):
+        return None
+    rows = np.unique(np.linspace(0, len(after.train) - 1, min(len(after.train), MAX_FIT_ROWS)).astype(np.int64))
+    original = np.asarray(before.audit, dtype=np.float64)
+    fitted = Features(train=after.train[rows], audit=after.audit)
+    error = predict_numbers(fitted, np.asarray(before.train[rows], dtype=np.float64)) - original
+    spread = float(np.square(original - original.mean(axis=0)).sum())
+    return 1 - float(np.square(error).sum()) / spread if spread > 0 else None
+
+
+def compare_features(before: np.ndarray | None, after: np.ndarray, *, original_r2: float | None = None) -> Similarity:
+    """Dimensions and effective ranks of both, their CKA, and the recovered share where it was worked out."""
     return Similarity(
+        original_r2=original_r2,
         n_features_before=None if before is None else before.shape[1],
         n_features_after=after.shape[1],
         effective_rank_before=None if before is None else effective_rank(before),
@@ -50,7 +78,7 @@ def has_collapsed(similarity: Similarity, n_classes: int) -> bool:
 
     Args:
         similarity: What was measured.
-        n_classes: Classes of the target.
+        n_classes: Classes of the target; of labels strata, of numbers one more than columns; 0 without a target.
     """
     rank, before = similarity.effective_rank_after, similarity.effective_rank_before
     if rank < 1:

@@ -1,4 +1,4 @@
-"""The one rule by which extractors are compared on the task: a logistic head on standardised training features."""
+"""The one rule by which extractors are compared on the task: a linear head on standardised training features."""
 
 from __future__ import annotations
 
@@ -7,13 +7,16 @@ from dataclasses import dataclass
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from mibias_cli.evaluation.audit_types import Features
 
-__all__ = ["Predictions", "predict_task"]
+__all__ = ["RIDGE", "Predictions", "predict_labels", "predict_numbers", "predict_task"]
+
+RIDGE = 1.0
+"""Penalty of the ridge regression on standardised features that predicts numbers."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,3 +45,27 @@ def predict_task(features: Features, train_y: np.ndarray, n_classes: int) -> Pre
     z = np.asarray(features.audit, dtype=np.float64)
     probabilities[:, head.classes_] = head.predict_proba(z)
     return Predictions(classes=np.asarray(head.predict(z)), probabilities=probabilities)
+
+
+def predict_labels(features: Features, train_y: np.ndarray) -> np.ndarray:
+    """Probabilities (n, k) that each label is on, by a logistic head for each, as `predict_task` fits it.
+
+    Args:
+        features: Of training and audited samples.
+        train_y: Labels of the training samples (n_train, k), 0 or 1.
+    """
+    columns = [predict_task(features, label, 2).probabilities[:, 1] for label in train_y.astype(np.int64).T]
+    return np.stack(columns, axis=1)
+
+
+def predict_numbers(features: Features, train_y: np.ndarray) -> np.ndarray:
+    """Numbers (n, k) for the audited samples, by ridge regression (penalty 1) on standardised training features.
+
+    Args:
+        features: Of training and audited samples.
+        train_y: Numbers of the training samples (n_train, k).
+    """
+    head = make_pipeline(StandardScaler(), Ridge(alpha=RIDGE))
+    head.fit(np.asarray(features.train, dtype=np.float64), train_y)
+    predicted = head.predict(np.asarray(features.audit, dtype=np.float64))
+    return np.asarray(predicted, dtype=np.float64).reshape(len(features.audit), -1)

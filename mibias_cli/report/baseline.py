@@ -18,7 +18,7 @@ _LEAKAGE = ("leakage_bits", "conditional_leakage_bits")
 
 @dataclass(frozen=True, kw_only=True)
 class Tolerance:
-    """By how much a report may be worse than its baseline: leakage in bits, accuracy as a share."""
+    """By how much a report may be worse than its baseline: leakage in bits, accuracy (or R²) as a share."""
 
     leakage_bits: float = 0.0
     accuracy: float = 0.0
@@ -53,8 +53,12 @@ def _figures(baseline: Mapping[str, Any], tolerance: Tolerance) -> Iterator[tupl
     """Name, sign of what is worse, and tolerance of every figure that is compared."""
     for attribute in baseline["attributes"]:
         for key in _LEAKAGE:
+            if baseline["attributes"][attribute]["after"].get(key) is None:
+                continue
             yield ("attributes", attribute, "after", key), 1, tolerance.leakage_bits
-    if "accuracy" in baseline["task"]["after"]:
+    if "r2" in (baseline["task"]["after"] or {}):
+        yield ("task", "after", "r2"), -1, tolerance.accuracy
+    if "accuracy" in (baseline["task"]["after"] or {}):
         yield ("task", "after", "accuracy"), -1, tolerance.accuracy
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from mibias_cli.report.frontier import frontier_plot
+from mibias_cli.report.frontier import frontier_plot, score_name
 from mibias_cli.report.html import page_environment
 from mibias_cli.report.numbers import ABSENT, format_bits, format_percent, format_percent_interval, format_plain
 from mibias_cli.report.tables import Cell, Line, Table, bits_cell
@@ -49,7 +49,7 @@ def group_table(comparison: Mapping[str, Any]) -> Table:
     for group in comparison["groups"]:
         collapsed = f"{group['collapsed']} of {len(group['runs'])} collapsed" if group["collapsed"] else ""
         cells = [Cell(text=f"{group['number']}: {group['name']}", small=collapsed), Cell(text=str(len(group["runs"])))]
-        cells += [_spread(group["accuracy"], format_percent), _spread(group["worst_group_accuracy"], format_percent)]
+        cells += [_spread(group["score"], format_percent), _spread(group["worst_group_accuracy"], format_percent)]
         for name in names:
             found = group["attributes"].get(name)
             bits = _spread(None if found is None else found["leakage_bits"], format_bits)
@@ -60,7 +60,13 @@ def group_table(comparison: Mapping[str, Any]) -> Table:
         title="Groups of runs",
         caption="Means over runs that differ in seeds alone; small print: standard deviation, least to greatest. "
         "★: no other group leaks less at no less accuracy.",
-        header=("Setting", "Runs", "Accuracy", "Worst group", *(f"Leakage of {name}, bits" for name in names)),
+        header=(
+            "Setting",
+            "Runs",
+            _heading(comparison),
+            "Worst group",
+            *(f"Leakage of {name}, bits" for name in names),
+        ),
         lines=tuple(lines),
     )
 
@@ -81,8 +87,8 @@ def run_table(comparison: Mapping[str, Any]) -> Table:
     for run in comparison["runs"]:
         cells = [Cell(text=run["name"], small="collapsed" if run["collapsed"] else "")]
         cells += [Cell(text=_written(run["settings"].get(key))) for key in comparison["varied"]]
-        cells += [_accuracy(run["task"][side]) for side in ("before", "after")]
-        cells.append(Cell(text=format_percent(run["task"]["after"]["worst_group_accuracy"])))
+        cells += [_score(run["score"][side]) for side in ("before", "after")]
+        cells.append(Cell(text=format_percent((run["task"]["after"] or {}).get("worst_group_accuracy"))))
         for name in names:
             found = run["attributes"].get(name) or {}
             cells += [bits_cell((found.get(side) or {}).get("leakage_bits")) for side in ("before", "after")]
@@ -93,7 +99,7 @@ def run_table(comparison: Mapping[str, Any]) -> Table:
     header = (
         "Run",
         *comparison["varied"],
-        "Accuracy, before",
+        f"{_heading(comparison)}, before",
         "after",
         "Worst group",
         *leakage,
@@ -105,12 +111,16 @@ def run_table(comparison: Mapping[str, Any]) -> Table:
     return Table(title="Runs", caption=caption, header=header, lines=tuple(lines))
 
 
-def _accuracy(task: Mapping[str, Any] | None) -> Cell:
-    if task is None:
+def _heading(comparison: Mapping[str, Any]) -> str:
+    name = score_name(comparison)
+    return "Accuracy" if name == "task accuracy" else name[0].upper() + name[1:]
+
+
+def _score(score: Mapping[str, Any] | None) -> Cell:
+    if score is None:
         return Cell(text=ABSENT)
-    accuracy = task["accuracy"]
-    small = format_percent_interval(accuracy["lower"], accuracy["upper"])
-    return Cell(text=format_percent(accuracy["estimate"]), small="" if small == ABSENT else small)
+    small = format_percent_interval(score["lower"], score["upper"])
+    return Cell(text=format_percent(score["estimate"]), small="" if small == ABSENT else small)
 
 
 def _written(value: Any) -> str:

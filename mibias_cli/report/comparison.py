@@ -8,10 +8,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mibias_cli.report.gates import outcome
+from mibias_cli.report.score import task_score
 
 __all__ = ["SEEDS", "ComparedRun", "compare_reports", "frontier_members"]
 
 SCHEMA_VERSION = 1
+_LEAKAGE = ("leakage_bits", "conditional_leakage_bits")
 SEEDS = ("seed", "data.colour_seed")
 """Settings that only draw again: runs that differ in nothing else are repetitions of one another."""
 
@@ -32,6 +34,8 @@ def compare_reports(runs: Sequence[ComparedRun]) -> dict[str, Any]:
         `varied`: settings in which the runs differ. `runs`: per run its varied settings, leakage and task figures.
         `groups`: runs that differ in seeds alone, with mean, standard deviation, least and greatest of each figure, and
         for each attribute whether the group is on the frontier: no other group leaks less at no less accuracy.
+        `score` is the figure that the task is told by: accuracy, of numbers R², without a target that of the original's
+        features.
         `notes`: what should be known before the figures are believed.
     """
     varied = _varied(runs)
@@ -64,6 +68,7 @@ def _row(run: ComparedRun, varied: Sequence[str]) -> dict[str, Any]:
         "settings": {key: run.settings.get(key) for key in varied},
         "collapsed": bool(report.get("verdict", {}).get("collapsed", False)),
         "gates": outcome(report["gates"]) if report.get("gates") else None,
+        "score": {side: task_score(report, side) for side in ("before", "after")},
         "task": {side: _task(report["task"].get(side)) for side in ("before", "after")},
         "attributes": {name: _attribute(found) for name, found in report["attributes"].items()},
         "effective_rank": report["similarity"].get("effective_rank_after"),
@@ -75,6 +80,8 @@ def _task(task: Mapping[str, Any] | None) -> dict[str, Any] | None:
     if task is None:
         return None
     interval = task.get("accuracy_interval") or {"lower": None, "upper": None}
+    if task.get("accuracy") is None:
+        return {"accuracy": None, "worst_group_accuracy": None}
     return {
         "accuracy": {"estimate": task["accuracy"], "lower": interval["lower"], "upper": interval["upper"]},
         "worst_group_accuracy": task.get("worst_group_accuracy"),
@@ -87,7 +94,7 @@ def _attribute(found: Mapping[str, Any]) -> dict[str, Any]:
         **{
             side: None
             if found.get(side) is None
-            else {key: dict(found[side][key]) for key in ("leakage_bits", "conditional_leakage_bits")}
+            else {key: found[side][key] and dict(found[side][key]) for key in _LEAKAGE}
             for side in ("before", "after")
         },
     }
@@ -113,16 +120,18 @@ def _group(number: int, rows: Sequence[Mapping[str, Any]], keys: Sequence[str]) 
         "settings": settings,
         "runs": [row["name"] for row in rows],
         "collapsed": sum(row["collapsed"] for row in rows),
-        "accuracy": _spread([row["task"]["after"]["accuracy"]["estimate"] for row in rows]),
-        "worst_group_accuracy": _spread([row["task"]["after"]["worst_group_accuracy"] for row in rows]),
+        "score": _spread([_estimate(row["score"]["after"]) for row in rows]),
+        "accuracy": _spread([_estimate((row["task"]["after"] or {}).get("accuracy")) for row in rows]),
+        "worst_group_accuracy": _spread([(row["task"]["after"] or {}).get("worst_group_accuracy") for row in rows]),
         "attributes": {
-            name: {
-                key: _spread([row["attributes"][name]["after"][key]["estimate"] for row in rows])
-                for key in ("leakage_bits", "conditional_leakage_bits")
-            }
+            name: {key: _spread([_estimate(row["attributes"][name]["after"][key]) for row in rows]) for key in _LEAKAGE}
             for name in names
         },
     }
+
+
+def _estimate(figure: Mapping[str, Any] | None) -> float | None:
+    return None if figure is None else figure["estimate"]
 
 
 def _spread(values: Sequence[float | None]) -> dict[str, Any] | None:
@@ -141,10 +150,10 @@ def _attributes(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _point(group: Mapping[str, Any], name: str) -> tuple[float, float] | None:
-    """Leakage and accuracy of a group; None where they are unknown or a run of it has collapsed."""
-    if name not in group["attributes"] or group["collapsed"] or group["accuracy"] is None:
+    """Leakage and the task's score of a group; None where they are unknown or a run of it has collapsed."""
+    if name not in group["attributes"] or group["collapsed"] or group["score"] is None:
         return None
-    return group["attributes"][name]["leakage_bits"]["mean"], group["accuracy"]["mean"]
+    return group["attributes"][name]["leakage_bits"]["mean"], group["score"]["mean"]
 
 
 def frontier_members(points: Sequence[tuple[float, float] | None]) -> list[bool]:

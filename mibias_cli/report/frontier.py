@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 
 from mibias_cli.report.svg import AFTER, BEFORE, INK, MUTED, PAPER, RULE, new_figure, to_svg
 
-__all__ = ["frontier_plot"]
+__all__ = ["frontier_plot", "score_name"]
 
 
 def frontier_plot(comparison: Mapping[str, Any], attribute: str, *, plot_id: str) -> str:
@@ -29,20 +29,26 @@ def frontier_plot(comparison: Mapping[str, Any], attribute: str, *, plot_id: str
     runs = [run for run in comparison["runs"] if attribute in run["attributes"]]
     for run in runs:
         _run(axes, run, attribute)
-    groups = [group for group in comparison["groups"] if attribute in group["attributes"] and group["accuracy"]]
+    groups = [group for group in comparison["groups"] if attribute in group["attributes"] and group["score"]]
     best = sorted(_point(group, attribute) for group in groups if group["attributes"][attribute].get("on_frontier"))
     axes.plot([x for x, _ in best], [100 * y for _, y in best], color=INK, linewidth=1.2, linestyle="--", zorder=2)
     for group in groups:
         _group(axes, group, attribute, runs)
     axes.set_xlabel(f"leakage of {attribute}, bits")
-    axes.set_ylabel("task accuracy, per cent")
+    axes.set_ylabel(f"{score_name(comparison)}, per cent")
     axes.margins(0.08)
     said = "; ".join(f"{group['number']}, {group['name']}: {_said(group, attribute)}" for group in groups)
     return to_svg(figure, plot_id, f"Accuracy and leakage of {attribute}", said or "no runs")
 
 
+def score_name(comparison: Mapping[str, Any]) -> str:
+    """What the runs' task is told by, all names where runs differ."""
+    scores = [run["score"]["after"] for run in comparison["runs"]]
+    return " or ".join(dict.fromkeys(score["name"] for score in scores if score is not None)) or "task accuracy"
+
+
 def _point(group: Mapping[str, Any], attribute: str) -> tuple[float, float]:
-    return group["attributes"][attribute]["leakage_bits"]["mean"], group["accuracy"]["mean"]
+    return group["attributes"][attribute]["leakage_bits"]["mean"], group["score"]["mean"]
 
 
 def _said(group: Mapping[str, Any], attribute: str) -> str:
@@ -53,9 +59,9 @@ def _said(group: Mapping[str, Any], attribute: str) -> str:
 
 def _run(axes: Axes, run: Mapping[str, Any], attribute: str) -> None:
     for side, colour, marker, size in (("before", BEFORE, "s", 4.5), ("after", AFTER, "o", 3.0)):
-        found, task = run["attributes"][attribute][side], run["task"][side]
-        if found is not None and task is not None:
-            x, y = found["leakage_bits"]["estimate"], 100 * task["accuracy"]["estimate"]
+        found, score = run["attributes"][attribute][side], run["score"][side]
+        if found is not None and score is not None and score["estimate"] is not None:
+            x, y = found["leakage_bits"]["estimate"], 100 * score["estimate"]
             face = "none" if side == "before" else colour
             axes.plot([x], [y], marker=marker, markersize=size, color=colour, markerfacecolor=face, linestyle="none")
 
@@ -76,11 +82,11 @@ def _bars(
     group: Mapping[str, Any], attribute: str, runs: list[Mapping[str, Any]]
 ) -> tuple[tuple[float, float], tuple[float, float]]:
     """From the least to the greatest of the group's runs, or the interval of its only run."""
-    leakage, accuracy = group["attributes"][attribute]["leakage_bits"], group["accuracy"]
+    leakage, accuracy = group["attributes"][attribute]["leakage_bits"], group["score"]
     if len(group["runs"]) > 1:
         return (leakage["min"], leakage["max"]), (accuracy["min"], accuracy["max"])
     run = next(run for run in runs if run["name"] == group["runs"][0])
-    x, y = run["attributes"][attribute]["after"]["leakage_bits"], run["task"]["after"]["accuracy"]
+    x, y = run["attributes"][attribute]["after"]["leakage_bits"], run["score"]["after"]
     y_low = y["estimate"] if y["lower"] is None else y["lower"]
     y_high = y["estimate"] if y["upper"] is None else y["upper"]
     return (x["lower"], x["upper"]), (y_low, y_high)

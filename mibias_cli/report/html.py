@@ -15,6 +15,7 @@ from mibias_cli.report.curves import curves_plot
 from mibias_cli.report.illustrations import ExampleCell, Illustrations
 from mibias_cli.report.layer_plot import layer_plot
 from mibias_cli.report.plots import change_plot, group_cells, group_plot, leakage_plot
+from mibias_cli.report.score import has_before, kind_of
 
 __all__ = ["MAX_BYTES", "page_environment", "render_html"]
 
@@ -54,7 +55,8 @@ def render_html(report: Mapping[str, Any], illustrations: Illustrations | None =
         "r": report,
         "backbone": report["provenance"].get("backbone"),
         "created": report["provenance"].get("created"),
-        "has_before": report["task"]["before"] is not None,
+        "has_before": has_before(report),
+        "kind": kind_of(report),
         "has_null": any(found["after"].get("null") for found in report["attributes"].values()),
         "has_random": any(found.get("random") for found in report["attributes"].values()),
         "confidence": f"{100 * report['settings']['confidence']:g} %",
@@ -62,7 +64,7 @@ def render_html(report: Mapping[str, Any], illustrations: Illustrations | None =
         "headline": tables.headline_table(report),
         "task": task_tables.task_table(report),
         "fidelity": tables.fidelity_table(report),
-        "leakage": [_plotted(report, key, title) for key, title in _LEAKAGE],
+        "leakage": [_plotted(report, key, title) for key, title in _LEAKAGE if _has(report, key)],
         "leakage_tables": _whole(
             [tables.control_table, tables.channel_table, tables.probe_table, tables.other_table], report
         ),
@@ -100,6 +102,10 @@ def _cut(
 _LEAKAGE = (("leakage_bits", "Leakage, I(z; c)"), ("conditional_leakage_bits", "Leakage given the target, I(z; c | y)"))
 
 
+def _has(report: Mapping[str, Any], key: str) -> bool:
+    return any(found["after"].get(key) is not None for found in report["attributes"].values())
+
+
 def _plotted(report: Mapping[str, Any], key: str, title: str) -> dict[str, Any]:
     plot = leakage_plot(report, key, plot_id=key.replace("_", "-"))
     return {"key": key, "title": title, "plot": Markup(plot)}
@@ -116,10 +122,13 @@ def _layer_plots(report: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 def _groups(report: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Per attribute: the plots of the headline channel's cells, and a table of every cell that is not empty."""
-    task = report["task"]["after"]
+    task = report["task"]["after"] or {"groups": []}
     for k, (name, found) in enumerate(report["attributes"].items()):
         channel = found["after"]["headline_channel"]
         rows = [row for row in task["groups"] if row["attribute"] == name and row["n"]]
+        errors = task_tables.error_table(report, name)
+        if not rows and not errors:
+            continue
         yield {
             "name": name,
             "channel": channel if found["channels"] else "",
@@ -129,6 +138,7 @@ def _groups(report: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
             "n_counted": sum(row["counted"] for row in rows if row["channel"] == channel),
             "n_cells": len(rows),
             "table": task_tables.cell_table(report, name),
+            "errors": errors,
         }
 
 

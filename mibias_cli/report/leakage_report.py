@@ -17,6 +17,7 @@ from mibias_cli.evaluation.audit_types import (
     ProbeFindings,
     TaskFindings,
 )
+from mibias_cli.evaluation.target_types import RegressionFindings
 from mibias_cli.report.verdict import make_verdict
 
 __all__ = ["SCHEMA_VERSION", "LeakageReport"]
@@ -44,7 +45,7 @@ class LeakageReport:
         report: dict[str, Any] = {
             "schema_version": SCHEMA_VERSION,
             "attributes": {name: _attribute(found) for name, found in r.attributes.items()},
-            "task": {"before": None if r.task_before is None else _task(r.task_before), "after": _task(r.task_after)},
+            "task": {"before": _task(r.task_before), "after": _task(r.task_after)},
             "similarity": asdict(r.similarity),
             "fairness": {name: _sides(pair) for name, pair in r.fairness.items()},
             "intersections": [_intersection(found) for found in r.intersections],
@@ -80,8 +81,14 @@ def _finite(value: Any) -> Any:
     return str(value)
 
 
-def _interval(interval: Interval) -> dict[str, float]:
-    return asdict(interval)
+def _interval(interval: Interval | None) -> dict[str, float] | None:
+    return None if interval is None else asdict(interval)
+
+
+def _beside(name: str, interval: Interval) -> dict[str, Any]:
+    """A figure by its name, and its interval by that name with `_interval`."""
+    bounds = {"lower": interval.lower, "upper": interval.upper}
+    return {name: interval.estimate, f"{name}_interval": bounds}
 
 
 def _probes(probes: Mapping[str, ProbeFindings]) -> dict[str, dict[str, Any]]:
@@ -155,10 +162,18 @@ def _attribute(found: AttributeFindings) -> dict[str, Any]:
     }
 
 
-def _task(found: TaskFindings) -> dict[str, Any]:
+def _task(found: TaskFindings | RegressionFindings | None) -> dict[str, Any] | None:
+    if found is None:
+        return None
+    if isinstance(found, RegressionFindings):
+        return _regression(found)
+    several = {}
+    if found.kind == "multilabel" and found.exact_match is not None:
+        several = _beside("exact_match", found.exact_match)
+        several["labels"] = {name: asdict(figures) for name, figures in found.labels.items()}
     return {
-        "accuracy": found.accuracy.estimate,
-        "accuracy_interval": {"lower": found.accuracy.lower, "upper": found.accuracy.upper},
+        "kind": found.kind,
+        **_beside("accuracy", found.accuracy),
         "balanced_accuracy": found.balanced_accuracy,
         "worst_group_accuracy": found.worst_group_accuracy,
         "head_accuracy": found.head_accuracy,
@@ -170,4 +185,20 @@ def _task(found: TaskFindings) -> dict[str, Any]:
         "groups": [asdict(row) for row in found.groups],
         "class_names": found.class_names,
         "confusions": [asdict(row) for row in found.confusions],
+        **several,
+    }
+
+
+def _regression(found: RegressionFindings) -> dict[str, Any]:
+    return {
+        "kind": "regression",
+        **_beside("r2", found.r2),
+        **_beside("mae", found.mae),
+        **_beside("rmse", found.rmse),
+        "worst_group_mae": found.worst_group_mae,
+        "gap_mae": found.gap_mae,
+        "head_r2": found.head_r2,
+        "columns": {name: asdict(figures) for name, figures in found.columns.items()},
+        "group_errors": [asdict(row) for row in found.group_errors],
+        "groups": [],
     }

@@ -49,6 +49,8 @@ def leakage_table(report: Mapping[str, Any]) -> str:
     rows = []
     for name, found in report["attributes"].items():
         for label, key in (("", "leakage_bits"), (", given the target", "conditional_leakage_bits")):
+            if found["after"][key] is None:
+                continue
             before = None if found["before"] is None else found["before"][key]
             probe = found["after"]["headline_probe" if not label else "conditional_headline_probe"]
             rows.append(
@@ -100,7 +102,8 @@ def measured_section(report: Mapping[str, Any]) -> str:
     parts = [f"**{escape_markdown(verdict['headline'])}**" if verdict.get("headline") else ""]
     if verdict.get("collapsed"):
         parts.append("Features that hold nothing leak nothing, so low leakage below is no success.")
-    parts += [gates_section(report), leakage_table(report), task_table(report)]
+    task = task_table(report) if task_tables.task_table(report) else ""
+    parts += [gates_section(report), leakage_table(report), task]
     makers = (
         tables.fidelity_table,
         tables.control_table,

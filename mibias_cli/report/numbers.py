@@ -10,6 +10,7 @@ __all__ = [
     "ceil_bits",
     "format_bits",
     "format_interval",
+    "format_number",
     "format_p",
     "format_percent",
     "format_percent_interval",
@@ -85,6 +86,21 @@ def format_share(value: float | None, *, signed: bool = False) -> str:
     if value is None:
         return ABSENT
     return f"{value:+.3f}".replace("-", MINUS) if signed else _signed(f"{value:.3f}")
+
+
+def format_number(value: float | None, *, signed: bool = False) -> str:
+    """A number in the user's units, four significant digits.
+
+    Example:
+        >>> format_number(12345.6), format_number(0.012345), format_number(-2.0, signed=True)
+        ('12,350', '0.01235', '−2')
+    """
+    if value is None:
+        return ABSENT
+    text = f"{value:{'+' if signed else ''}.4g}"
+    if ("e" not in text and len(text.lstrip("+-").partition(".")[0]) > 3) or "e+0" in text:
+        text = f"{float(text):{'+' if signed else ''},.0f}"
+    return _signed(text)
 
 
 def format_p(value: float | None) -> str:

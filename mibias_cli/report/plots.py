@@ -132,9 +132,15 @@ def _changes(report: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any], d
         if before is None or not entropy:
             continue
         for key, label in (("leakage_bits", name), ("conditional_leakage_bits", f"{name}, given the target")):
+            if before[key] is None or after[key] is None:
+                continue
             yield label, _share(before[key], entropy), _share(after[key], entropy)
     before, after = report["task"]["before"], report["task"]["after"]
-    for key, label in (("accuracy", "task accuracy"), ("worst_group_accuracy", "worst group")):
+    for key, label in (
+        ("accuracy", "task accuracy"),
+        ("worst_group_accuracy", "worst group"),
+        ("r2", "R² of the task"),
+    ):
         sides = [side for side in (before, after) if side is not None and side.get(key) is not None]
         if len(sides) == 2:
             first, second = (_share({"estimate": s[key], **(s.get(f"{key}_interval") or {})}, 1.0) for s in sides)

@@ -18,6 +18,7 @@ from mibias_cli.report.numbers import (
     format_plain,
 )
 from mibias_cli.report.plots import leakage_rows
+from mibias_cli.report.score import has_before
 
 __all__ = [
     "Cell",
@@ -80,7 +81,7 @@ def _span(interval: Mapping[str, Any]) -> str:
 
 def sides_of(report: Mapping[str, Any]) -> tuple[str, ...]:
     """`before` and `after`, or `after` alone."""
-    return ("after",) if report["task"]["before"] is None else ("before", "after")
+    return ("before", "after") if has_before(report) else ("after",)
 
 
 def _line(name: str, *cells: Cell | str, quiet: bool = False) -> Line:
@@ -102,6 +103,8 @@ def headline_table(report: Mapping[str, Any]) -> Table:
     lines = []
     for name, found in report["attributes"].items():
         for key, label in LEAKAGE:
+            if found["after"].get(key) is None:
+                continue
             cells = [bits_cell(_of(found, side, key)) for side in sides]
             change = [bits_cell(_of(found, "change", key))] if "before" in sides else []
             lines.append(_line(f"Leakage of {name}{label}", *cells, *change))
@@ -146,7 +149,11 @@ def _control_lines(report: Mapping[str, Any]) -> Iterator[Line]:
         for side, at in [*sides, ("random extractor", found.get("random"))]:
             for (key, label), prefix in zip(LEAKAGE, ("", "conditional_"), strict=True):
                 figures = [] if at is None else [at.get(prefix + k) for k in ("null", "p_value", "detectable_bits")]
-                if at is None or (all(figure is None for figure in figures) and side != "random extractor"):
+                if (
+                    at is None
+                    or at.get(key) is None
+                    or (all(figure is None for figure in figures) and side != "random extractor")
+                ):
                     continue
                 null = at.get(f"{prefix}null")
                 band = Cell(text=ABSENT)
@@ -250,6 +257,9 @@ def fidelity_table(report: Mapping[str, Any]) -> Table:
     if "before" in sides and similarity:
         same = "1.00" if similarity.get("cka") is not None else ABSENT
         lines.append(_line("CKA to the original", same, format_plain(similarity.get("cka"))))
+        if similarity.get("original_r2") is not None:
+            share = format_plain(similarity["original_r2"])
+            lines.append(_line("Original recovered by a linear map, R²", "1.00", share))
     caption = "What is left of the features: directions in use, and likeness to the original's."
     return Table(title="Fidelity", caption=caption, header=("Fidelity", *_titles(sides)), lines=tuple(lines))
 

@@ -7,14 +7,16 @@ from typing import Any
 
 from mibias_cli.report.numbers import (
     ABSENT,
+    format_number,
     format_percent,
     format_percent_interval,
     format_points,
     format_share,
 )
+from mibias_cli.report.score import kind_of
 from mibias_cli.report.tables import Cell, Line, Table, sides_of
 
-__all__ = ["MAX_LINES", "accuracy_cell", "cell_table", "crossing_tables", "fairness_table", "task_table"]
+__all__ = ["MAX_LINES", "accuracy_cell", "cell_table", "crossing_tables", "error_table", "fairness_table", "task_table"]
 
 MAX_LINES = 250
 """Cells in a table of the page: more are cut, leakage.json holds them all."""
@@ -23,10 +25,19 @@ _PERCENT = {
     "worst_group_accuracy": "Worst group",
     "gap": "Gap between accuracy and worst group",
     "adjusted_accuracy": "Adjusted accuracy (cells reweighted to p(y)p(c))",
+    "exact_match": "Exact match (all labels right)",
     "head_accuracy": "Trained head's accuracy",
     "calibration_error": "Calibration error",
 }
 _SHARES = {"auroc": "AUROC"}
+_NUMBERS = {
+    "r2": "R²",
+    "mae": "Mean absolute error",
+    "rmse": "Root mean squared error",
+    "worst_group_mae": "Mean absolute error of the worst group",
+    "gap_mae": "Gap between the worst group and all",
+    "head_r2": "Trained head's R²",
+}
 _TOLD_ELSEWHERE = ("accuracy", *_PERCENT, *_SHARES)
 _FAIRNESS = {
     "demographic_parity_difference": "Demographic parity difference",
@@ -50,10 +61,15 @@ def accuracy_cell(task: Mapping[str, Any] | None) -> Cell:
 
 def task_table(report: Mapping[str, Any]) -> Table:
     """The task's figures before and after, with the change in points; figures that nobody measured are left out."""
+    kind = kind_of(report)
+    if kind in ("regression", "none"):
+        return _number_table(report) if kind == "regression" else Table(title="Task", caption="", header=(), lines=())
     task, sides = report["task"], sides_of(report)
     given = [task[side] for side in sides]
     first = [Cell(text="Accuracy (plain average)"), *map(accuracy_cell, given)]
     lines = [[*first, *_change(report, "accuracy")]]
+    if kind == "multilabel":
+        lines[0][0] = Cell(text="Accuracy (mean over labels)")
     for key, label in _PERCENT.items():
         if any(side.get(key) is not None for side in given):
             cells = [Cell(text=format_percent(side.get(key))) for side in given]
@@ -70,6 +86,9 @@ def task_table(report: Mapping[str, Any]) -> Table:
     for key, value in task["after"].items():
         if key not in _TOLD_ELSEWHERE and isinstance(value, int | float):
             lines.append(_plain_line(key.replace("_", " ").capitalize(), [side.get(key) for side in given]))
+    for name in task["after"].get("labels") or {}:
+        aurocs = [(side.get("labels") or {}).get(name, {}).get("auroc") for side in given]
+        lines.append(_plain_line(f"AUROC of {name}", aurocs))
     titles = [side.capitalize() for side in sides]
     return Table(
         title="Task before and after",
@@ -77,6 +96,68 @@ def task_table(report: Mapping[str, Any]) -> Table:
         header=("Task", *titles, *(["Change"] if len(sides) == 2 else [])),
         lines=tuple(Line(cells=tuple(cells)) for cells in lines),
     )
+
+
+def _number_table(report: Mapping[str, Any]) -> Table:
+    """R² and errors before and after, of every column where there are several."""
+    sides = sides_of(report)
+    given = [report["task"][side] for side in sides]
+    lines = [
+        _number_line(label, [side.get(key) for side in given])
+        for key, label in _NUMBERS.items()
+        if any(side.get(key) is not None for side in given)
+    ]
+    columns = report["task"]["after"]["columns"]
+    for name in columns if len(columns) > 1 else ():
+        for key in ("r2", "mae", "rmse", "worst_group_mae"):
+            lines.append(_number_line(f"{name}: {_NUMBERS[key]}", [side["columns"][name][key] for side in given]))
+    return Table(
+        title="Task before and after",
+        caption="One rule before and after: ridge regression on training features, scored on the audited samples. "
+        "Errors are in the units of the target.",
+        header=("Task", *(side.capitalize() for side in sides), *(["Change"] if len(sides) == 2 else [])),
+        lines=tuple(Line(cells=tuple(cells)) for cells in lines),
+    )
+
+
+def _number_line(label: str, values: list[float | None]) -> list[Cell]:
+    change = []
+    if len(values) == 2:
+        before, after = values
+        difference = None if before is None or after is None else after - before
+        change = [Cell(text=format_number(difference, signed=True))]
+    return [Cell(text=label), *(Cell(text=format_number(value)) for value in values), *change]
+
+
+def error_table(report: Mapping[str, Any], attribute: str, *, limit: int = MAX_LINES) -> Table:
+    """Errors of a target of numbers in every group of an attribute; empty for other targets."""
+    sides = sides_of(report)
+    tasks = {side: report["task"][side] or {} for side in sides}
+    rows = [row for row in tasks["after"].get("group_errors") or () if row["attribute"] == attribute and row["n"]]
+    by_key = {side: {_error_key(row): row for row in task.get("group_errors") or ()} for side, task in tasks.items()}
+    several, channels = len({row["column"] for row in rows}) > 1, len({row["channel"] for row in rows}) > 1
+    lines = []
+    for row in rows[:limit]:
+        name = row["c"] + (f" ({row['channel']})" if channels else "") + (f", {row['column']}" if several else "")
+        cells = [Cell(text=name), Cell(text=str(row["n"]))]
+        for side in sides:
+            found = by_key[side].get(_error_key(row), {})
+            bounds = [found.get(bound) for bound in ("lower", "upper")]
+            small = "" if None in bounds else f"{format_number(bounds[0])} to {format_number(bounds[1])}"
+            cells.append(Cell(text=format_number(found.get("mae")), small=small))
+        cells.append(Cell(text=format_number(row["mean_error"], signed=True)))
+        lines.append(Line(cells=tuple(cells), quiet=not row["counted"]))
+    titles = [f"Error {side}" for side in sides]
+    return Table(
+        title=f"Errors by {attribute}",
+        caption=f"Mean absolute error by {attribute}; the last column is the mean of prediction less truth.",
+        header=(attribute, "n", *titles, "Mean of errors"),
+        lines=tuple(lines),
+    )
+
+
+def _error_key(row: Mapping[str, Any]) -> tuple[str, str, str]:
+    return row["channel"], row["column"], row["c"]
 
 
 def _change(report: Mapping[str, Any], key: str) -> list[Cell]:
@@ -106,9 +187,10 @@ def fairness_table(report: Mapping[str, Any]) -> Table:
                 cells = [Cell(text=format_share(side.get(key))) for side in given]
                 lines.append(Line(cells=(Cell(text=f"{name}: {label.lower()}", small=note), *cells)))
     positive = [found["after"].get("positive_class") for found in (report.get("fairness") or {}).values()]
-    what = f"Positive class: {positive[0]}." if positive and positive[0] is not None else (
-        "Each class against the rest, the worst of them."
-    )  # fmt: skip
+    each = "Each label by itself" if kind_of(report) == "multilabel" else "Each class against the rest"
+    what = f"{each}, the worst of them."
+    if positive and positive[0] is not None:
+        what = f"Positive class: {positive[0]}."
     caption = f"How the task's predictions treat groups: differences are best at 0, ratios at 1. {what}"
     header = ("Fairness", *(side.capitalize() for side in sides))
     return Table(title="Fairness", caption=caption, header=header, lines=tuple(lines))
@@ -117,7 +199,8 @@ def fairness_table(report: Mapping[str, Any]) -> Table:
 def cell_table(report: Mapping[str, Any], attribute: str, *, limit: int = MAX_LINES) -> Table:
     """Every cell of target and attribute that holds samples, or the first of them."""
     sides = sides_of(report)
-    rows = [row for row in report["task"]["after"]["groups"] if row["attribute"] == attribute and row["n"]]
+    after = report["task"]["after"] or {"groups": []}
+    rows = [row for row in after["groups"] if row["attribute"] == attribute and row["n"]]
     before = {_key(row): row for row in (report["task"]["before"] or {"groups": []})["groups"]}
     channels = len({row["channel"] for row in rows}) > 1
     calibrated = any(row.get("calibration_error") is not None for row in rows)

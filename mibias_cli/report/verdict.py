@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mibias_cli.report.numbers import ceil_bits, format_bits, format_interval, format_p, format_percent, format_plain
+from mibias_cli.report.score import format_score, has_before, kind_of, task_score
 
 __all__ = ["collapse_reasons", "make_verdict"]
 
@@ -34,7 +35,7 @@ def make_verdict(report: Mapping[str, Any]) -> dict[str, Any]:
             "below is no success."
         )
     parts += sentences.values()
-    parts.append(_task_sentence(report["task"]))
+    parts.append(_task_sentence(report))
     return {
         "headline": _headline(report, reasons),
         "text": " ".join(parts),
@@ -56,9 +57,11 @@ def _headline(report: Mapping[str, Any], reasons: list[str]) -> str:
     named = [_bound(name, report["attributes"][name]) for name in worst]
     if len(shares) > len(worst):
         named.append(f"of {len(shares) - len(worst)} further attributes still less")
-    before, after = report["task"]["before"], report["task"]["after"]
-    text = f"No probe here extracts {_listed(named)}; task accuracy is {format_percent(after['accuracy'])}"
-    return text + ("." if before is None else f", before {format_percent(before['accuracy'])}.")
+    text = f"No probe here extracts {_listed(named)}"
+    score = task_score(report, "after")
+    if score is None:
+        return f"{text}."
+    return f"{text}; {score['name']} is {format_score(report, 'after')}{_before(report)}"
 
 
 def _bound(name: str, found: Mapping[str, Any]) -> str:
@@ -89,9 +92,10 @@ def collapse_reasons(report: Mapping[str, Any]) -> list[str]:
     A binary task needs one direction only, so a low effective rank counts where it was higher before, or where the
     target has more classes than such features could tell apart.
     """
-    similarity, task = report["similarity"], report["task"]
+    similarity, kind = report["similarity"], kind_of(report)
+    after = report["task"]["after"] or {"groups": []}
     rank, rank_before = similarity["effective_rank_after"], similarity["effective_rank_before"]
-    n_classes = len({row["y"] for row in task["after"]["groups"] if row["n"]})
+    n_classes = len({row["y"] for row in after["groups"] if row["n"]}) if kind == "classes" else 0
     reasons = []
     if rank < 1:
         reasons.append("the features are constant (effective rank 0)")
@@ -101,12 +105,23 @@ def collapse_reasons(report: Mapping[str, Any]) -> list[str]:
         reasons.append(f"the effective rank is {format_plain(rank)} for a target of {n_classes} classes")
     if not reasons and (report.get("fidelity") or {}).get("collapsed"):
         reasons.append(f"the features have lost nearly all their directions (effective rank {format_plain(rank)})")
-    reached = task["after"]["balanced_accuracy"]
-    if n_classes > 1 and reached is not None and reached < 1 / n_classes + CHANCE_MARGIN * (1 - 1 / n_classes):
-        reasons.append(
-            f"balanced accuracy on the task is {format_percent(reached)}, chance is {format_percent(1 / n_classes)}"
-        )
+    reasons += _chance_reasons(report, kind, n_classes)
     return reasons
+
+
+def _chance_reasons(report: Mapping[str, Any], kind: str, n_classes: int) -> list[str]:
+    """Features that tell next to nothing of the target, or of the original where there is no target."""
+    if kind in ("regression", "none"):
+        score = task_score(report, "after")
+        if score is None or score["estimate"] is None or score["estimate"] >= CHANCE_MARGIN:
+            return []
+        return [f"{score['name']} is {format_score(report, 'after')}"]
+    reached = report["task"]["after"]["balanced_accuracy"]
+    n_classes = 2 if kind == "multilabel" else n_classes
+    if n_classes > 1 and reached is not None and reached < 1 / n_classes + CHANCE_MARGIN * (1 - 1 / n_classes):
+        chance = format_percent(1 / n_classes)
+        return [f"balanced accuracy on the task is {format_percent(reached)}, chance is {chance}"]
+    return []
 
 
 def _attribute_sentence(name: str, found: Mapping[str, Any], report: Mapping[str, Any]) -> str:
@@ -143,7 +158,20 @@ def _power_sentence(after: Mapping[str, Any]) -> str:
     )
 
 
-def _task_sentence(task: Mapping[str, Any]) -> str:
-    before, after = task["before"], task["after"]
-    text = f"Task accuracy on the audited split: {format_percent(after['accuracy'])}"
-    return text + ("." if before is None else f", before {format_percent(before['accuracy'])}.")
+def _task_sentence(report: Mapping[str, Any]) -> str:
+    score, kind = task_score(report, "after"), kind_of(report)
+    if score is None:
+        return "Nothing was asked of a task."
+    if kind == "none":
+        return (
+            "There is no task: a linear map from the audited features gives back the original ones with an R² of "
+            f"{format_score(report, 'after')}."
+        )
+    name = score["name"][0].upper() + score["name"][1:]
+    return f"{name} on the audited split: {format_score(report, 'after')}{_before(report)}"
+
+
+def _before(report: Mapping[str, Any]) -> str:
+    """What the score was before, and the full stop."""
+    known = has_before(report) and kind_of(report) != "none" and task_score(report, "before") is not None
+    return f", before {format_score(report, 'before')}." if known else "."
