@@ -32,8 +32,6 @@ from mibias_cli.estimators.rows import known_rows, minibatch_rows, no_penalty, t
 
 __all__ = ["ClassifierBound", "from_spec"]
 
-_TURN = 0.01  # of each fit in the running frequencies: a queue with uneven weights holds few effective samples
-
 
 class ClassifierBound:
     """The bound H(c) − CE(c | z) on bias-attribute heads, per channel; steadier than MINE where c has classes.
@@ -42,7 +40,7 @@ class ClassifierBound:
     most that about the value. Sample weights enter both the entropy and the cross-entropy.
 
     With `n_targets` it is conditional, an estimate of I(z; c | y): the head sees one-hot targets beside z, and the
-    reference is the cross-entropy of p(c | y) as counted over fits, a running mean.
+    reference is the cross-entropy of p(c | y) as counted in the last fit's sample.
 
     Args:
         head: Called as head(z) → one logit tensor (n, K) per channel; with `n_targets` its input is (n, d + n_targets).
@@ -88,7 +86,7 @@ class ClassifierBound:
         self.batch_size = batch_size
         self.n_targets = n_targets
         self.smoothing = smoothing
-        self._frequencies: list[Tensor] = []  # p(c), or p(c | y), a running mean over fits, per channel
+        self._frequencies: list[Tensor] = []  # p(c), or p(c | y), of the last fit's sample, per channel
         self.optimizer = make_optimizer(optimizer, head, learning_rate, beta1)
 
     def fit(self, sample: Sample, generator: Generator) -> None:
@@ -98,9 +96,7 @@ class ClassifierBound:
             return
         if self._refers_to_frequencies:
             with full_precision(rows.z.device):
-                counted = self._count(rows, classes)
-                known = self._frequencies or counted
-                self._frequencies = [torch.lerp(old, new, _TURN) for old, new in zip(known, counted, strict=True)]
+                self._frequencies = self._count(rows, classes)
         z, weight = with_target(rows, self.n_targets).detach(), rows.weight
         drawn = minibatch_rows(len(rows), self.batch_size, self.steps, generator, z.device)
         size = len(rows)
