@@ -20,7 +20,7 @@ from mibias_cli.backbone.state_files import weights_file_of
 from mibias_cli.backbone.weights import LoadReport, load_weights
 from mibias_cli.errors import BackboneError, did_you_mean
 
-__all__ = ["HUB", "LOCAL", "TimmSource", "build_timm", "find_source", "input_config"]
+__all__ = ["HUB", "LOCAL", "TimmSource", "build_timm", "cached_weights", "find_source", "input_config"]
 
 LOCAL, HUB = "local-dir:", "hf-hub:"
 _OURS = {
@@ -174,7 +174,7 @@ def _cached_overlay(source: TimmSource, *, offline: bool) -> dict[str, Any] | No
         raise BackboneError(f"backbone {source.name}: timm has no pretrained weights for it{there_is}")
     if not offline:
         return None
-    if not cfg.get("custom_load") and (path := _cached_weights(cfg)) is not None:
+    if not cfg.get("custom_load") and (path := cached_weights(cfg)) is not None:
         return {"file": str(path)}
     raise BackboneError(
         f"backbone {source.name}: its pretrained weights are not in the cache, and --offline forbids fetching them.\n"
@@ -182,7 +182,8 @@ def _cached_overlay(source: TimmSource, *, offline: bool) -> dict[str, Any] | No
     )
 
 
-def _cached_weights(cfg: Mapping[str, Any]) -> Path | None:
+def cached_weights(cfg: Mapping[str, Any]) -> Path | None:
+    """Where this machine already has the weights that timm describes, or None."""
     if repository := cfg.get("hf_hub_id"):
         repository, _, revision = repository.partition("@")
         for file_name in filter(None, (cfg.get("hf_hub_filename"), "model.safetensors", "pytorch_model.bin")):

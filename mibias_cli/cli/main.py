@@ -11,6 +11,7 @@ from mibias_cli.cli.compare_commands import compare, sweep
 from mibias_cli.cli.data_commands import data_app
 from mibias_cli.cli.estimate_command import estimate
 from mibias_cli.cli.guard import GuardedGroup
+from mibias_cli.cli.init_command import init
 from mibias_cli.cli.recipe_commands import recipes_app, schema, validate
 from mibias_cli.cli.report_commands import gate
 from mibias_cli.cli.run_commands import evaluate, export, train
@@ -26,7 +27,7 @@ app = typer.Typer(
     rich_markup_mode=None,  # Rich would cost a third of the time that --help may take
     pretty_exceptions_enable=False,
 )
-for _command in (train, evaluate, estimate, export, compare, sweep, gate, validate, schema):
+for _command in (init, train, evaluate, estimate, export, compare, sweep, gate, validate, schema):
     app.command()(_command)
 app.add_typer(data_app, name="data")
 app.add_typer(recipes_app, name="recipes")

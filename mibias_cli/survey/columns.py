@@ -1,0 +1,162 @@
+"""What the columns of a table look like: classes, numbers, ids, paths, and which of them may be what."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from mibias_cli.data.encoding import sorted_names
+from mibias_cli.data.tabular import Table, numbers
+
+__all__ = [
+    "ATTRIBUTE_NAMES",
+    "MOST_CLASSES",
+    "SPLIT_WORDS",
+    "ColumnLook",
+    "guess_group",
+    "guess_path",
+    "guess_split",
+    "guess_target",
+    "is_attribute_name",
+    "look_at",
+]
+
+MOST_CLASSES = 20
+"""A column of more different values holds no classes."""
+_MANY_NUMBERS = 10
+
+_PATH_NAMES = (
+    "path",
+    "file_name",
+    "filename",
+    "file",
+    "filepath",
+    "img_filename",
+    "image",
+    "image_path",
+    "img",
+    "image_id",
+)
+_TARGET_NAMES = ("target", "label", "labels", "y", "class", "category", "diagnosis", "outcome", "income", "finding")
+_SPLIT_NAMES = ("split", "partition", "subset", "fold", "set", "phase")
+_GROUP_NAMES = (
+    "patient", "patient_id", "subject", "subject_id", "person", "person_id", "identity", "participant", "video",
+    "video_id", "group", "group_id", "case_id",
+)  # fmt: skip
+ATTRIBUTE_NAMES = (
+    "sex", "gender", "male", "female", "age", "young", "race", "ethnicity", "skin", "tone", "fitzpatrick",
+    "nationality", "country", "language", "hospital", "site", "centre", "center", "scanner", "device", "camera",
+    "machine", "vendor", "manufacturer", "place", "background", "ground", "location", "colour", "color", "source",
+    "domain", "environment", "batch", "lab", "stain", "marital", "religion",
+)  # fmt: skip
+SPLIT_WORDS: tuple[tuple[str, ...], ...] = (
+    ("train", "training", "trn"),
+    ("validation", "val", "valid", "dev"),
+    ("test", "testing", "audit", "eval", "balanced"),
+)
+"""What train, validation and audit are called, in order."""
+_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ColumnLook:
+    """What a column looks like.
+
+    Args:
+        name: The column.
+        kind: classes (few values), number (many, all numbers), path (of images), id (a value of its own per row), text.
+        n_missing: Rows without a value.
+        values: Its values in order with their counts where it holds classes; else empty.
+        n_values: How many different values.
+    """
+
+    name: str
+    kind: Literal["classes", "number", "path", "id", "text", "empty"]
+    n_missing: int
+    values: Mapping[str, int]
+    n_values: int
+
+
+def look_at(table: Table, name: str) -> ColumnLook:
+    """What one column of a table looks like."""
+    column = table.columns[name]
+    counts = Counter(v for v in column if v is not None)
+    n, n_values = sum(counts.values()), len(counts)
+    _, wrong = numbers(column)
+    kind: Literal["classes", "number", "path", "id", "text", "empty"]
+    if not n:
+        kind = "empty"
+    elif np.mean([str(v).lower().endswith(_ENDINGS) for v in list(counts)[:200]]) > 0.5:
+        kind = "path"
+    elif not wrong.any() and n_values > _MANY_NUMBERS:
+        kind = "id" if n_values == n and _words(name) & {"id", "index", "number", "no"} else "number"
+    elif n_values <= MOST_CLASSES and (n_values < n or n <= 2):
+        kind = "classes"
+    else:
+        kind = "id" if n_values == n else "text"
+    values = {v: counts[v] for v in sorted_names(counts)} if kind == "classes" else {}
+    return ColumnLook(name=name, kind=kind, n_missing=len(column) - n, values=values, n_values=n_values)
+
+
+def is_attribute_name(name: str) -> bool:
+    """Whether a column's name is one that bias attributes often have, or has such a word in it.
+
+    Example:
+        >>> [is_attribute_name(name) for name in ("Sex", "patient_sex", "scanner-id", "pages", "MaritalStatus")]
+        [True, True, True, False, True]
+    """
+    return bool({*_words(name), name.lower()} & set(ATTRIBUTE_NAMES))
+
+
+def _words(name: str) -> set[str]:
+    """The words of a column's name, in lower case."""
+    return set("".join(f" {c.lower()}" if c.isupper() else c if c.isalnum() else " " for c in name).split())
+
+
+def guess_path(looks: Sequence[ColumnLook]) -> str | None:
+    """The column with the images' paths: one that holds such, by preference of a usual name."""
+    paths = [look.name for look in looks if look.kind == "path"]
+    return _named(paths, _PATH_NAMES) or (paths[0] if paths else None)
+
+
+def guess_split(looks: Sequence[ColumnLook]) -> tuple[str, tuple[str, str, str]] | None:
+    """The column that says what trains and what is audited, and its values for train, validation and audit.
+
+    Values are words (train, val, test, …), or 0, 1 and 2. A column that does not name both training and audit is none.
+    """
+    for look in looks:
+        if look.kind != "classes" or look.name.lower() not in _SPLIT_NAMES:
+            continue
+        lower = {value.lower(): value for value in look.values}
+        if set(lower) == {"0", "1", "2"}:
+            return look.name, ("0", "1", "2")
+        found = [next((lower[w] for w in words if w in lower), None) for words in SPLIT_WORDS]
+        if found[0] is not None and found[2] is not None:
+            return look.name, (found[0], found[1] or "validation", found[2])
+    return None
+
+
+def guess_group(looks: Sequence[ColumnLook]) -> str | None:
+    """The column that says which rows belong together: a usual name, and values that repeat."""
+    names = [x.name for x in looks if x.kind in ("classes", "number", "text") and not x.n_missing and x.n_values > 2]
+    return _named(names, _GROUP_NAMES)
+
+
+def guess_target(looks: Sequence[ColumnLook], taken: Sequence[str]) -> str | None:
+    """The column with the target: a usual name, or else the last column of classes that is no likely attribute."""
+    several = [x.name for x in looks if x.kind == "classes" and x.n_values > 1 and x.name not in taken]
+    numeric = [x.name for x in looks if x.kind == "number" and x.name not in taken]
+    if named := _named([*several, *numeric], _TARGET_NAMES):
+        return named
+    others = [name for name in several if not is_attribute_name(name)]
+    return others[-1] if others else None
+
+
+def _named(names: Sequence[str], usual: Sequence[str]) -> str | None:
+    """The first of the usual names that is there, whatever its case."""
+    lower = {name.lower(): name for name in reversed(names)}
+    return next((lower[name] for name in usual if name in lower), None)

@@ -1,0 +1,146 @@
+"""Files: a manifest that lists images, a table whose columns are the inputs, stored embeddings."""
+
+from __future__ import annotations
+
+import re
+import zipfile
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from safetensors import SafetensorError, safe_open
+
+from mibias_cli.data.tabular import Table, first_rows, read_table
+from mibias_cli.errors import DataError
+from mibias_cli.survey.columns import guess_path, look_at
+from mibias_cli.survey.layout import Layout
+
+__all__ = ["file_layout"]
+
+_PARQUET = (".parquet", ".pq")
+_ARRAYS = (".safetensors", ".npz")
+_FEWEST_FEATURES = 8
+_USUAL_KEYS = ("features", "embeddings", "embedding", "z", "x")
+_BESIDE = ("labels", "manifest", "metadata", "attributes", "columns")
+_TABLE_ENDINGS = (".csv", ".tsv", ".csv.gz", ".parquet")
+_LOOKED_AT = 200
+
+
+def file_layout(path: Path, *, table: Path | None, root: Path | None) -> Layout:
+    """What a file holds.
+
+    Args:
+        path: .csv, .tsv (gzipped or not), .parquet, .safetensors or .npz.
+        table: For embeddings, the table with one row per embedding; None: the file's own columns, or one beside it.
+        root: Where image paths start from; None: the file's folder, or one in it.
+
+    Raises:
+        DataError: No such file, a file of another kind, or embeddings without a table.
+    """
+    suffix = path.suffix.lower()
+    if suffix in _ARRAYS:
+        return _arrays(path, table)
+    if suffix in _PARQUET and (prefix := _feature_prefix(path)) is not None:
+        return _parquet_embeddings(path, prefix, table)
+    rows = read_table(path)
+    column = guess_path([look_at(rows, name) for name in rows.columns])
+    if column is not None:
+        found_root = root or _root_of(rows, column, path.parent)
+        if found_root is not None:
+            return Layout(
+                what="a manifest of images", source="manifest", table=rows, file=path, root=found_root, path=column
+            )
+        raise DataError(
+            f"{path}: no image that {column!r} names is below {path.parent} (row {rows.row_numbers[0]}: "
+            f"{rows.columns[column][0]}); say where they are with --root DIR"
+        )
+    return Layout(what="a table", source="table", table=rows, file=path)
+
+
+def _root_of(table: Table, column: str, folder: Path) -> Path | None:
+    """The folder, or one in it, below which most of the first rows' images are."""
+    some = [str(v) for v in table.columns[column][:_LOOKED_AT] if v is not None]
+    inner = sorted(child for child in folder.iterdir() if child.is_dir() and not child.name.startswith("."))
+    hits = {root: sum((root / name).is_file() for name in some) for root in (folder, *inner)}
+    best = max(hits, key=lambda root: hits[root])
+    return best if hits[best] else None
+
+
+def _feature_prefix(path: Path) -> str | None:
+    """How the names of feature columns begin: eight or more columns of numbers, all of one name but for a number."""
+    try:
+        schema = pq.read_schema(path)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise DataError(f"{path}: cannot be read as Parquet: {error}") from error
+    numeric = [f.name for f in schema if pa.types.is_floating(f.type) or pa.types.is_integer(f.type)]
+    stems = Counter(match[1] for name in numeric if (match := re.fullmatch(r"(.*?[^\d])\d+", name)))
+    for stem, n in stems.most_common(1):
+        if n >= _FEWEST_FEATURES and sum(name.startswith(stem) for name in schema.names) == n:
+            return stem
+    return None
+
+
+def _parquet_embeddings(path: Path, prefix: str, table: Path | None) -> Layout:
+    rows = read_table(table) if table is not None else read_table(path, leave_out=lambda name: name.startswith(prefix))
+    return Layout(
+        what=f"stored embeddings ({prefix}…)", source="embeddings", table=rows, file=table, features=path, prefix=prefix
+    )
+
+
+def _arrays(path: Path, table: Path | None) -> Layout:
+    shapes = _shapes(path)
+    wide = {name: shape for name, shape in shapes.items() if len(shape) == 2}
+    if not wide:
+        listed = first_rows([f"{name} {shape}" for name, shape in shapes.items()])
+        raise DataError(f"{path}: no array (n, d) in it, which embeddings are; it has: {listed or 'nothing'}")
+    usual = [name for name in _USUAL_KEYS if name in wide]
+    key = usual[0] if usual else max(wide, key=lambda name: wide[name][1])
+    n, d = wide[key]
+    beside = table or _table_beside(path, n)
+    if beside is None:
+        raise DataError(
+            f"{path}: {n} embeddings of {d} numbers, but no table of {n} rows beside them that says what they are; "
+            "name one with --table FILE"
+        )
+    rows = read_table(beside)
+    if len(rows) != n:
+        raise DataError(
+            f"{path} has {n} embeddings, {beside} has {len(rows)} rows; there must be one row per embedding"
+        )
+    return Layout(
+        what=f"stored embeddings ({n} of {d} numbers), with {beside.name}",
+        source="embeddings",
+        table=rows,
+        file=beside,
+        features=path,
+        key=key,
+    )
+
+
+def _shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    try:
+        if path.suffix.lower() == ".safetensors":
+            with safe_open(path, framework="pt") as file:
+                return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+        with np.load(path, allow_pickle=False) as arrays:
+            return {name: tuple(arrays[name].shape) for name in arrays.files}
+    except (SafetensorError, ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        raise DataError(f"{path}: cannot be read as {path.suffix}: {error}") from error
+
+
+def _table_beside(path: Path, n: int) -> Path | None:
+    """A table beside the embeddings with as many rows: of the same name, or of a usual one."""
+    names: Sequence[str] = (path.stem, *_BESIDE)
+    for name in names:
+        for ending in _TABLE_ENDINGS:
+            candidate = path.with_name(f"{name}{ending}")
+            if candidate != path and candidate.is_file():
+                try:
+                    if len(read_table(candidate)) == n:
+                        return candidate
+                except DataError:
+                    continue  # some other file
+    return None

@@ -1,0 +1,252 @@
+"""Folders of images: well-known layouts, class folders, Hugging Face's metadata, names that say who is on a face."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+
+from mibias_cli.data.celeba import ATTRIBUTES, PARTITION, find_celeba, read_celeba
+from mibias_cli.data.extremes import age_bins
+from mibias_cli.data.face_names import looks_like_faces, read_face_names
+from mibias_cli.data.imagefolder import list_images
+from mibias_cli.data.tabular import Table, first_rows, read_table
+from mibias_cli.data.waterbirds import METADATA_COLUMNS
+from mibias_cli.errors import DataError
+from mibias_cli.survey.columns import MOST_CLASSES, SPLIT_WORDS
+from mibias_cli.survey.layout import CLASS_FOLDER, SPLIT_FOLDER, Layout, make_table, texts
+from mibias_cli.survey.sidecars import find_sidecar, join_sidecar
+
+__all__ = ["folder_layout"]
+
+_METADATA = ("metadata.csv", "metadata.parquet", "metadata.jsonl")
+
+
+def folder_layout(folder: Path, table: Path | None) -> Layout:
+    """What a folder of images holds.
+
+    Args:
+        folder: The folder.
+        table: A table of attributes that the user names, or None: it is looked for.
+
+    Raises:
+        DataError: No image, or a layout that says neither target nor attributes.
+    """
+    if table is None:
+        for look in (_waterbirds, _celeba, _metadata):
+            if (found := look(folder)) is not None:
+                return found
+    images = list_images(folder)
+    if table is None and looks_like_faces(images):
+        return _faces(folder)
+    depth = 1 if _split_folders(images) is not None else 0
+    if all(len(PurePosixPath(image).parts) >= depth + 2 for image in images):
+        return _class_folders(folder, images, table)
+    return _listed(folder, images, table)
+
+
+def _waterbirds(folder: Path) -> Layout | None:
+    path = folder / "metadata.csv"
+    if not path.is_file():
+        return None
+    table = read_table(path)
+    if not set(METADATA_COLUMNS) <= set(table.columns):
+        return None
+    return Layout(
+        what="Waterbirds as group_DRO lays it out (metadata.csv)",
+        source="manifest",
+        table=table,
+        file=path,
+        root=folder,
+        path="img_filename",
+        target="y",
+        attributes=("place",),
+        split=("split", ("0", "1", "2")),
+        notes=(
+            "y: 0 is a landbird, 1 a waterbird; place: 0 is land, 1 is water (`mibias data waterbirds` writes words)",
+        ),
+    )
+
+
+def _celeba(folder: Path) -> Layout | None:
+    found = find_celeba(folder)
+    if ATTRIBUTES not in found or PARTITION not in found:
+        return None
+    columns, notes = read_celeba(folder)
+    return Layout(
+        what="CelebA (attributes and partition, joined by image id)",
+        source="manifest",
+        table=make_table(found[ATTRIBUTES], columns),
+        root=folder,
+        path="path",
+        target="Blond_Hair" if "Blond_Hair" in columns else None,
+        attributes=("Male",) if "Male" in columns else (),
+        split=("split", ("train", "validation", "test")),
+        notes=tuple(notes),
+    )
+
+
+def _faces(folder: Path) -> Layout:
+    people = read_face_names(folder)
+    columns = {
+        "path": people.path,
+        "sex": ["female" if female else "male" for female in people.female],
+        "age": [str(age) for age in people.age],
+        "age_bin": age_bins(people.age),
+        **people.others,
+    }
+    left_out = f"{len(people.faults)} malformed name(s), left out: {first_rows(people.faults)}"
+    return Layout(
+        what="faces named age_sex_race_date, as in UTKFace",
+        source="manifest",
+        table=make_table(folder, columns),
+        root=folder,
+        path="path",
+        target="sex",
+        attributes=("age_bin",),
+        notes=(
+            *((left_out,) if people.faults else ()),
+            "`mibias data faces` writes splits with extreme bias (young women and older men)",
+        ),
+    )
+
+
+def _metadata(folder: Path) -> Layout | None:
+    """Hugging Face's imagefolder: a metadata file with file_name, at the top or one in each split folder."""
+    at_top = next((folder / name for name in _METADATA if (folder / name).is_file()), None)
+    if at_top is not None and at_top.suffix != ".jsonl":
+        table = read_table(at_top)
+        if "file_name" not in table.columns:
+            return None
+        return Layout(
+            what=f"a Hugging Face imagefolder ({at_top.name})",
+            source="manifest", table=table, file=at_top, root=folder, path="file_name",
+        )  # fmt: skip
+    files = [at_top] if at_top is not None else [p for name in _METADATA for p in sorted(folder.glob(f"*/{name}"))]
+    parts = [(file, _records(file)) for file in files]
+    if not parts or any("file_name" not in columns for _, columns in parts):
+        return None
+    merged = _merged(folder, parts)
+    return Layout(
+        what=f"a Hugging Face imagefolder ({first_rows([str(f.relative_to(folder)) for f, _ in parts])})",
+        source="manifest",
+        table=make_table(folder / parts[0][0].name, merged),
+        root=folder,
+        path="file_name",
+        split=_values_of_split(merged["split"]) if at_top is None else None,
+    )
+
+
+def _records(file: Path) -> dict[str, list[str | None]]:
+    """Columns of a metadata file; of JSON lines, numbers and text as text, everything else left out."""
+    if file.suffix != ".jsonl":
+        return {name: list(values) for name, values in read_table(file).columns.items()}
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+        rows = [dict(json.loads(line)) for line in lines if line.strip()]
+    except (ValueError, TypeError) as error:
+        raise DataError(f"{file}: is no JSON object per line ({error})") from error
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    plain = [name for name in names if all(isinstance(row.get(name), str | int | float | None) for row in rows)]
+    return {name: [None if row.get(name) is None else str(row[name]) for row in rows] for name in plain}
+
+
+def _merged(folder: Path, parts: Sequence[tuple[Path, dict[str, list[str | None]]]]) -> dict[str, list[str | None]]:
+    """The rows of all metadata files, paths below the folder, and the split by the folder that each lies in."""
+    names = list(dict.fromkeys(name for _, columns in parts for name in columns))
+    merged: dict[str, list[str | None]] = {name: [] for name in names}
+    merged["split"] = []
+    for file, columns in parts:
+        n = len(columns["file_name"])
+        inner = file.parent.relative_to(folder)
+        for name in names:
+            values = columns.get(name, [None] * n)
+            merged[name] += [str(inner / v) for v in values if v] if name == "file_name" else values
+        merged["split"] += [inner.name or None] * n
+    if not any(merged["split"]):
+        del merged["split"]
+    return merged
+
+
+def _values_of_split(values: Sequence[str | None]) -> tuple[str, tuple[str, str, str]] | None:
+    found = _split_words({value for value in values if value})
+    return None if found is None else ("split", found)
+
+
+def _split_words(names: set[str]) -> tuple[str, str, str] | None:
+    """Which of some names are train, validation and audit; where none says test, what validates is audited."""
+    by_role = [next((name for name in sorted(names) if name.lower() in words), None) for words in SPLIT_WORDS]
+    train, validation, test = by_role
+    if train is None or (test is None and validation is None):
+        return None
+    if test is None:
+        return train, "(drawn from train)", str(validation)
+    return train, validation or "(drawn from train)", test
+
+
+def _split_folders(images: Sequence[str]) -> tuple[str, str, str] | None:
+    """Names of split folders that hold class folders, or None."""
+    parts = [PurePosixPath(image).parts for image in images]
+    top = {p[0] for p in parts if len(p) > 2}
+    if any(len(p) < 3 for p in parts):
+        return None
+    found = _split_words(top)
+    return found if found is not None and top <= set(found) else None
+
+
+def _class_folders(folder: Path, images: Sequence[str], given: Path | None) -> Layout:
+    split = _split_folders(images)
+    depth = 1 if split is not None else 0
+    parts = [PurePosixPath(image).parts for image in images]
+    columns: dict[str, Sequence[str | None]] = {"path": list(images), CLASS_FOLDER: [p[depth] for p in parts]}
+    if split is not None:
+        columns[SPLIT_FOLDER] = [p[0] for p in parts]
+    layout = Layout(
+        what=("split folders of " if split else "") + "class folders of images",
+        source="imagefolder",
+        table=make_table(folder, columns),
+        root=folder,
+        path="path",
+        target=CLASS_FOLDER,
+        split=None if split is None else (SPLIT_FOLDER, split),
+    )
+    sidecar = find_sidecar(folder, images, given)
+    if sidecar is not None:
+        return join_sidecar(layout, sidecar)
+    return _with_derived(layout, parts, depth)
+
+
+def _with_derived(layout: Layout, parts: Sequence[tuple[str, ...]], depth: int) -> Layout:
+    """Attributes from the paths alone: a folder below the class folder, or how file names begin."""
+    n = len(parts)
+    derived: dict[str, list[str | None]] = {
+        "subfolder": [p[depth + 1] if len(p) > depth + 2 else None for p in parts],
+        "name_prefix": [p[-1].partition("_")[0].partition("-")[0] if {"_", "-"} & set(p[-1]) else None for p in parts],
+    }
+    kept = {}
+    for name, values in derived.items():
+        kinds = {v for v in values if v}
+        if 2 <= len(kinds) <= min(MOST_CLASSES, n // 2) and not any(v.isdecimal() for v in kinds):
+            kept[name] = texts(values)
+    table = Table(
+        path=layout.table.path,
+        columns={**layout.table.columns, **kept},
+        row_numbers=layout.table.row_numbers,
+    )
+    return replace(layout, table=table, attributes=tuple(kept)[:1])
+
+
+def _listed(folder: Path, images: Sequence[str], given: Path | None) -> Layout:
+    """A folder of images beside a table that lists them."""
+    found = find_sidecar(folder, images, given)
+    if found is None:
+        raise DataError(
+            f"{folder}: {len(images)} images ({first_rows(list(images), 3)}), but nothing says what is on them: they "
+            "lie in no class folders, and no table lists them; name one with --table FILE, or pass the table itself"
+        )
+    columns: dict[str, Sequence[str | None]] = {"path": list(images)}
+    layout = Layout(
+        what="a folder of images", source="manifest", table=make_table(folder, columns), root=folder, path="path"
+    )
+    return join_sidecar(layout, found)

@@ -1,0 +1,72 @@
+"""What a survey starts from: the rows of a data set, where they lie, and what their layout says of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from mibias_cli.data.tabular import Table
+
+__all__ = ["CLASS_FOLDER", "SPLIT_FOLDER", "Layout", "Source", "make_table", "texts"]
+
+Source = Literal["manifest", "imagefolder", "table", "embeddings"]
+
+CLASS_FOLDER, SPLIT_FOLDER = "(class folder)", "(split folder)"
+"""What the folders of an image are called among the columns: no table has columns of these names."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """A data set as it was found.
+
+    Args:
+        what: What it is, in words.
+        source: data.source of a recipe for it.
+        table: One row per sample.
+        file: The file that holds these rows, as data.path, data.sidecar or data.manifest may name it; None: no file
+            does, so that one has to be written.
+        root: Folder that image paths start from, or None.
+        features: File with embeddings, or None.
+        key, prefix: Where the embeddings are in it (see `data.key` and `data.prefix`), or None.
+        path: The column with image paths, or None.
+        target, attributes: The columns that the layout itself names, or None and none.
+        split: The split column and its values for train, validation and audit, or None.
+        notes: What was left out, or could not be used.
+    """
+
+    what: str
+    source: Source
+    table: Table
+    file: Path | None = None
+    root: Path | None = None
+    features: Path | None = None
+    key: str | None = None
+    prefix: str | None = None
+    path: str | None = None
+    target: str | None = None
+    attributes: tuple[str, ...] = ()
+    split: tuple[str, tuple[str, str, str]] | None = None
+    notes: tuple[str, ...] = ()
+
+
+def make_table(path: Path, columns: Mapping[str, Sequence[str | None]]) -> Table:
+    """Columns of text as a table; empty text is a missing value.
+
+    Args:
+        path: What to call it in errors.
+        columns: By name, all of one length.
+    """
+    made = {name: texts(values) for name, values in columns.items()}
+    n = len(next(iter(made.values())))
+    return Table(path=path, columns=made, row_numbers=np.arange(1, n + 1))
+
+
+def texts(values: Sequence[str | None]) -> np.ndarray:
+    """An object array (n,) of text, None where it is empty."""
+    out = np.empty(len(values), dtype=object)
+    out[:] = [value or None for value in values]
+    return out

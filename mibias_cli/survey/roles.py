@@ -1,0 +1,210 @@
+"""Which column is the target, the split, the group; and which rows can be used under these roles."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from mibias_cli.data.annotations import Annotations, annotate
+from mibias_cli.data.tabular import Columns, SplitRule, Table, first_rows, numbers, require_columns
+from mibias_cli.data.target import TargetKind
+from mibias_cli.errors import DataError
+from mibias_cli.survey.columns import ColumnLook, guess_group, guess_split, guess_target, is_attribute_name
+from mibias_cli.survey.layout import CLASS_FOLDER, Layout
+
+__all__ = ["FEWEST", "Roles", "Wishes", "annotate_roles", "choose_roles", "keep_usable_rows"]
+
+FEWEST = 5
+"""Rows of a class below which a drawn split may leave training without it."""
+_ROWS_PER_CLASS = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wishes:
+    """What the user said; None and empty where it is to be guessed."""
+
+    target: str | None = None
+    attributes: tuple[str, ...] = ()
+    split: str | None = None
+    group: str | None = None
+    table: Path | None = None
+    root: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Roles:
+    """Columns by their role.
+
+    Args:
+        target, target_kind: What is learnt.
+        split, splits: The split column, or None, and its values.
+        group: The group column, or None.
+        sure: Of `split` and `group`, those that the user or the layout named.
+        guesses, notes: What was guessed, and why something that was there is not used.
+    """
+
+    target: str
+    target_kind: TargetKind
+    split: str | None = None
+    splits: SplitRule = field(default_factory=SplitRule)
+    group: str | None = None
+    sure: frozenset[str] = frozenset()
+    guesses: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def taken(self) -> frozenset[str]:
+        """The columns that have a role."""
+        return frozenset(name for name in (self.target, self.split, self.group) if name is not None)
+
+    def columns(self, layout: Layout) -> Columns:
+        """As the loaders of data take them."""
+        return Columns(
+            path=layout.path or "path",
+            target=self.target,
+            split=self.split,
+            group=self.group,
+            target_kind=self.target_kind,
+        )
+
+
+def choose_roles(layout: Layout, looks: Mapping[str, ColumnLook], wishes: Wishes) -> Roles:
+    """The roles by wish, else by layout, else guessed.
+
+    Raises:
+        DataError: A column that was named is not there, a split column cannot be read, or nothing may be a target.
+    """
+    named = {"--target": wishes.target, "--split": wishes.split, "--group": wishes.group}
+    named |= {f"--attribute {name}": name for name in wishes.attributes}
+    require_columns(layout.table, {option: name for option, name in named.items() if name is not None})
+    guesses: list[str] = []
+    sure: set[str] = set()
+    split = layout.split
+    if split is not None:
+        sure.add("split")
+    if wishes.split is not None:
+        split = _read_split(looks[wishes.split])
+        sure.add("split")
+    elif split is None and (split := guess_split(list(looks.values()))) is not None:
+        guesses.append(f"split {split[0]}: by its name and values ({', '.join(split[1])})")
+    elif split is None:
+        guesses.append("split: none found; 70, 10 and 20 of 100 rows are drawn for train, validation and audit")
+    group = wishes.group or guess_group([look for name, look in looks.items() if name not in wishes.attributes])
+    if wishes.group is not None:
+        sure.add("group")
+    elif group is not None:
+        guesses.append(f"group {group}: by its name")
+    taken = {name for name in (layout.path, split and split[0], group, *wishes.attributes, *layout.attributes) if name}
+    target = wishes.target or layout.target or guess_target(list(looks.values()), list(taken))
+    if target is None:
+        raise DataError(
+            f"{layout.table.path}: no column looks like a target of a few classes; name it with --target COLUMN "
+            f"(there are {', '.join(map(repr, looks))})"
+        )
+    if wishes.target is None:
+        guesses.insert(0, f"target {target}: " + ("by the layout" if layout.target else "by its name, or its place"))
+    return Roles(
+        target=target,
+        target_kind=_kind_of_target(looks[target], layout.table),
+        split=None if split is None else split[0],
+        splits=SplitRule() if split is None else _rule(split[1]),
+        group=None if group == target else group,
+        sure=frozenset(sure),
+        guesses=tuple(guesses),
+    )
+
+
+def keep_usable_rows(layout: Layout, roles: Roles) -> tuple[Layout, list[str]]:
+    """The layout without rows that cannot be loaded, and what was dropped, one text per reason.
+
+    Dropped are rows without a target or image, of classes that training does not have, or, where the split is drawn, of
+    classes with fewer than FEWEST rows.
+    """
+    dropped: list[str] = []
+    table = layout.table
+    target = table.columns[roles.target]
+    table = _drop(table, np.array([v is None for v in target]), f"without a value of {_shown(roles.target)}", dropped)
+    if layout.path is not None and layout.root is not None:
+        paths = table.columns[layout.path]
+        absent = np.array([v is None or not (layout.root / str(v)).is_file() for v in paths], dtype=bool)
+        table = _drop(table, absent, f"whose image is not below {layout.root}", dropped, paths)
+    if roles.target_kind == "classes":
+        target = table.columns[roles.target]
+        if roles.split is None:
+            counts = Counter(target)
+            rare = np.array([counts[v] < FEWEST for v in target], dtype=bool)
+            table = _drop(table, rare, f"of classes with fewer than {FEWEST} rows", dropped, target)
+        else:
+            in_training = table.columns[roles.split] == roles.splits.train
+            unseen = np.array([v not in set(target[in_training]) for v in target], dtype=bool)
+            table = _drop(table, unseen, "of classes that no training row has", dropped, target)
+    if not len(table):
+        raise DataError(f"{layout.table.path}: no row can be used: {'; '.join(dropped)}")
+    return replace(layout, table=table), dropped
+
+
+def annotate_roles(layout: Layout, roles: Roles) -> tuple[Roles, Annotations]:
+    """Labels and splits, as loading will make them; a guessed group or split with which that fails is given up.
+
+    Raises:
+        DataError: It fails without them too, or with those that are sure.
+    """
+    while True:
+        try:
+            annotations = annotate(
+                layout.table, columns=roles.columns(layout), attributes={}, splits=roles.splits, seed=0
+            )
+        except DataError as error:
+            reason = str(error).removeprefix(f"{layout.table.path}: ").splitlines()[0]
+            if roles.group is not None and "group" not in roles.sure:
+                roles = replace(roles, group=None, notes=(*roles.notes, f"{roles.group} is no group: {reason}"))
+            elif roles.split is not None and "split" not in roles.sure:
+                note = f"{roles.split} is not used as the split: {reason}"
+                roles = replace(roles, split=None, splits=SplitRule(), notes=(*roles.notes, note))
+            else:
+                raise
+        else:
+            return roles, annotations
+
+
+def _read_split(look: ColumnLook) -> tuple[str, tuple[str, str, str]]:
+    found = guess_split([replace(look, name="split", kind="classes")]) if look.values else None
+    if found is None:
+        shown = first_rows([repr(v) for v in look.values]) or f"{look.n_values} different values"
+        raise DataError(
+            f"--split {look.name}: it holds {shown}; it should name train and test (and validation), or hold 0, 1 and 2"
+        )
+    return look.name, found[1]
+
+
+def _rule(values: tuple[str, str, str]) -> SplitRule:
+    return SplitRule(train=values[0], validation=values[1], audit=values[2])
+
+
+def _kind_of_target(look: ColumnLook, table: Table) -> TargetKind:
+    """Classes, but for a column of many numbers that does not count classes from 0 or 1."""
+    if look.kind != "number":
+        return "classes"
+    parsed, _ = numbers(table.columns[look.name])
+    values = np.unique(parsed[~np.isnan(parsed)])
+    counted = bool((np.diff(values) == 1).all()) and values[0] in (0, 1)
+    enough = len(parsed) >= _ROWS_PER_CLASS * len(values)
+    return "classes" if counted and enough and not is_attribute_name(look.name) else "regression"
+
+
+def _drop(table: Table, mask: np.ndarray, why: str, dropped: list[str], values: np.ndarray | None = None) -> Table:
+    if not len(table) or not mask.any():
+        return table
+    rows = [f"row {number}" for number in table.row_numbers[mask]]
+    if values is not None:
+        rows = [f"{row} ({value})" for row, value in zip(rows, values[mask], strict=True)]
+    dropped.append(f"{int(mask.sum())} row(s) {why}, left out: {first_rows(rows)}")
+    return table.take(np.flatnonzero(~mask))
+
+
+def _shown(column: str) -> str:
+    return "the class folder" if column == CLASS_FOLDER else repr(column)

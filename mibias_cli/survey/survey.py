@@ -1,0 +1,227 @@
+"""Look at a data set: what is the target, what may bias, which cells there are, and how much y tells of c."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from PIL import Image
+
+from mibias_cli.data.annotations import SPLITS, Annotations
+from mibias_cli.data.encoding import encode_attribute
+from mibias_cli.data.groups import cells
+from mibias_cli.data.tabular import AttributeColumn, Columns, SplitRule, first_rows
+from mibias_cli.errors import DataError, did_you_mean
+from mibias_cli.evaluation.information import label_entropy_bits, mutual_information_bits
+from mibias_cli.survey.columns import ColumnLook, is_attribute_name, look_at
+from mibias_cli.survey.files import file_layout
+from mibias_cli.survey.folders import folder_layout
+from mibias_cli.survey.layout import CLASS_FOLDER, SPLIT_FOLDER, Layout
+from mibias_cli.survey.roles import Roles, Wishes, annotate_roles, choose_roles, keep_usable_rows
+
+__all__ = ["AttributeFound", "Survey", "survey"]
+
+_MOST_CANDIDATES = 60
+_SAMPLED_IMAGES = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttributeFound:
+    """A column that is, or may be, a bias attribute.
+
+    Args:
+        name: The column.
+        kind: How a recipe reads it.
+        classes: Names of its classes (or bins).
+        cells: Training rows per target class and attribute class (n_y, n_c).
+        shared_bits, entropy_bits: I(y; c) and H(c) of the training rows.
+        n_missing: Rows in use without a value.
+    """
+
+    name: str
+    kind: str
+    classes: tuple[str, ...]
+    cells: np.ndarray
+    shared_bits: float
+    entropy_bits: float
+    n_missing: int
+
+    @property
+    def renames_target(self) -> bool:
+        """Whether each of its values goes with one of the target's, and the other way round."""
+        shown = self.cells > 0
+        return bool((shown.sum(axis=0) <= 1).all() and (shown.sum(axis=1) <= 1).all())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Survey:
+    """What was found.
+
+    Args:
+        layout: The data set; its table has the usable rows alone.
+        columns, splits: As a recipe would name them.
+        class_names: The target's classes (or bins).
+        n_rows: Rows per split.
+        chosen: The attributes that a recipe should have.
+        candidates: Further columns that may be attributes, the most associated with the target first.
+        image_sizes: (width, height) of some images, smallest, middle and largest by their shorter side; or empty.
+        must_write: Whether the layout's table has to be written to a file of its own.
+        guesses: What was guessed, and by what.
+        notes: What was left out, and what to look at.
+    """
+
+    layout: Layout
+    columns: Columns
+    splits: SplitRule
+    class_names: tuple[str, ...]
+    n_rows: Mapping[str, int]
+    chosen: tuple[AttributeFound, ...]
+    candidates: tuple[AttributeFound, ...]
+    image_sizes: tuple[tuple[int, int], ...]
+    must_write: bool
+    guesses: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def survey(path: Path, wishes: Wishes) -> Survey:
+    """Look at a folder, a manifest, a table or stored embeddings.
+
+    Args:
+        path: What to look at.
+        wishes: What the user said.
+
+    Raises:
+        DataError: It is none of these, no target or no attribute can be found, or the rows cannot be used.
+    """
+    if not path.exists():
+        raise DataError(f"{path}: there is no such file or folder")
+    if path.is_dir():
+        layout = folder_layout(path, wishes.table)
+    else:
+        layout = file_layout(path, table=wishes.table, root=wishes.root)
+    looks = {name: look_at(layout.table, name) for name in layout.table.columns}
+    roles = choose_roles(layout, looks, wishes)
+    layout, dropped = keep_usable_rows(layout, roles)
+    if dropped and layout.source == "embeddings":
+        raise DataError(f"{layout.file or layout.features}: {'; '.join(dropped)}; take these rows and embeddings out")
+    roles, annotations = annotate_roles(layout, roles)
+    found = _attributes(annotations, looks, roles)
+    chosen, how = _chosen(layout, found, wishes)
+    others = sorted((a for a in found if a not in chosen), key=lambda a: -a.shared_bits)
+    renamed = [a.name for a in others if a.renames_target]
+    exact = [f"{first_rows(renamed)}: each value goes with one value of the target"] if renamed else []
+    must_write = layout.source != "embeddings" and (layout.file is None or bool(dropped))
+    if must_write and layout.source == "imagefolder":
+        layout, roles = _as_manifest(layout, roles)
+    return Survey(
+        layout=layout,
+        columns=roles.columns(layout),
+        splits=roles.splits,
+        class_names=annotations.target.class_names,
+        n_rows={name: int((annotations.role == k).sum()) for k, name in enumerate(SPLITS)},
+        chosen=tuple(chosen),
+        candidates=tuple(others),
+        image_sizes=_image_sizes(layout),
+        must_write=must_write,
+        guesses=(*roles.guesses, *how),
+        notes=(*layout.notes, *dropped, *roles.notes, *annotations.notes, *exact),
+    )
+
+
+def _as_manifest(layout: Layout, roles: Roles) -> tuple[Layout, Roles]:
+    """Class folders as a manifest: the folders' columns get names that a table may have."""
+    columns = layout.table.columns
+    names = {}
+    for made, usual in ((CLASS_FOLDER, "class"), (SPLIT_FOLDER, "split")):
+        if made in columns:
+            names[made] = usual if usual not in columns else f"{usual}_folder"
+    renamed = {names.get(name, name): values for name, values in columns.items()}
+    split = None if roles.split is None else names.get(roles.split, roles.split)
+    table = replace(layout.table, columns=renamed)
+    roles = replace(roles, target=names.get(roles.target, roles.target), split=split)
+    return replace(layout, source="manifest", table=table), roles
+
+
+def _attributes(annotations: Annotations, looks: Mapping[str, ColumnLook], roles: Roles) -> list[AttributeFound]:
+    """Every column of classes or numbers that has no other role, and how it goes with the target in training."""
+    training = annotations.role == 0
+    n_y = len(annotations.target.class_names)
+    y = annotations.target.strata(annotations.y)
+    found = []
+    for name, look in looks.items():
+        if name in roles.taken or look.kind not in ("classes", "number") or look.n_values < 2:
+            continue
+        kind: Literal["categorical", "continuous"] = "continuous" if look.kind == "number" else "categorical"
+        try:
+            c, known, attribute = encode_attribute(name, AttributeColumn(kind=kind), annotations.table, training)
+        except DataError:
+            continue  # empty in training: nothing can be learnt of it
+        used = training & known
+        if not used.any():
+            continue
+        classes, n_c = attribute.classes(c)[used, 0], attribute.n_classes[0]
+        found.append(
+            AttributeFound(
+                name=name,
+                kind=kind,
+                classes=attribute.class_names[0],
+                cells=cells(y[used], classes, n_y, n_c),
+                shared_bits=mutual_information_bits(y[used], classes, n_y, n_c),
+                entropy_bits=label_entropy_bits(classes, n_c),
+                n_missing=int((~known).sum()),
+            )
+        )
+        if len(found) == _MOST_CANDIDATES:
+            break
+    return found
+
+
+def _chosen(layout: Layout, found: Sequence[AttributeFound], wishes: Wishes) -> tuple[list[AttributeFound], list[str]]:
+    """The attributes of the recipe, and what was guessed: by wish, by layout, by name, or (not in a table) by bits."""
+    by_name = {a.name: a for a in found}
+    if wishes.attributes:
+        unusable = [name for name in wishes.attributes if name not in by_name]
+        if unusable:
+            raise DataError(
+                f"{layout.table.path}: --attribute {unusable[0]}: no column of classes or numbers that varies in "
+                f"training{did_you_mean(unusable[0], by_name)}; there are {', '.join(by_name) or 'none'}"
+            )
+        return [by_name[name] for name in dict.fromkeys(wishes.attributes)], []
+    if known := [by_name[name] for name in layout.attributes if name in by_name]:
+        return known, [f"attribute {known[0].name}: by the layout"]
+    named = [a for a in found if is_attribute_name(a.name)]
+    if named:
+        best = max(named, key=lambda a: a.shared_bits)
+        return [best], [f"attribute {best.name}: by its name"]
+    likely = [a for a in found if not a.renames_target]
+    if not likely or layout.source == "table":
+        shown = ", ".join(
+            f"{a.name} ({a.shared_bits:.3f} bits)" for a in sorted(found, key=lambda a: -a.shared_bits)[:8]
+        )
+        there = f"; columns, with what the target tells of them: {shown}" if shown else ""
+        table = " and, where it stands in another table, that with --table FILE" if layout.root is not None else ""
+        raise DataError(
+            f"{layout.table.path}: nothing says which column is the bias attribute; name it with --attribute COLUMN"
+            f"{table}{there}"
+        )
+    best = max(likely, key=lambda a: a.shared_bits)
+    return [best], [f"attribute {best.name}: the column that goes most with the target"]
+
+
+def _image_sizes(layout: Layout) -> tuple[tuple[int, int], ...]:
+    """(width, height) of the smallest, the middle and the largest of some images, by their shorter sides."""
+    if layout.path is None or layout.root is None:
+        return ()
+    paths = layout.table.columns[layout.path]
+    sizes = []
+    for name in paths[:: max(1, len(paths) // _SAMPLED_IMAGES)]:
+        try:
+            with Image.open(layout.root / str(name)) as image:
+                sizes.append((int(image.size[0]), int(image.size[1])))
+        except (OSError, SyntaxError, ValueError):
+            continue  # loading will name a broken file; here it has no size
+    sizes.sort(key=lambda size: (min(size), size))
+    return (sizes[0], sizes[len(sizes) // 2], sizes[-1]) if sizes else ()

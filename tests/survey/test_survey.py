@@ -1,0 +1,266 @@
+"""Folders, manifests, tables and embeddings as they are found: layout, roles, cells, bits, and what is left out."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import lookalikes
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from mibias_cli.errors import DataError
+from mibias_cli.survey.roles import Wishes
+from mibias_cli.survey.survey import Survey, survey
+
+GUESS = Wishes()
+
+
+def write(path: Path, header: Sequence[str], rows: Sequence[Sequence[object]]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(header)
+        writer.writerows(rows)
+    return path
+
+
+def image(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (20, 10)).save(path)
+
+
+def pairs(n: int, agree: float = 0.9, seed: int = 0) -> list[tuple[int, int]]:
+    """Pairs (y, c) of which so many agree."""
+    rng = np.random.default_rng(seed)
+    return [(k % 2, k % 2 if rng.random() < agree else 1 - k % 2) for k in range(n)]
+
+
+def class_folders(root: Path, n: int = 60, prefix: str = "") -> list[tuple[str, str]]:
+    """Images at root/<prefix>cat|dog/…, and (path, scanner) of each."""
+    rows = []
+    for k, (y, c) in enumerate(pairs(n)):
+        name = f"{prefix}{('cat', 'dog')[y]}/{k:03d}.png"
+        image(root / name)
+        rows.append((name, "AB"[c]))
+    return rows
+
+
+def by_name(found: Survey) -> dict[str, float]:
+    return {a.name: a.shared_bits for a in (*found.chosen, *found.candidates)}
+
+
+def test_class_folders_with_a_sidecar(tmp_path: Path) -> None:
+    rows = class_folders(tmp_path / "photos")
+    sidecar = write(tmp_path / "photos" / "attributes.csv", ["image", "scanner"], rows)
+    found = survey(tmp_path / "photos", GUESS)
+    assert (found.layout.source, found.layout.file, found.must_write) == ("imagefolder", sidecar, False)
+    assert found.layout.path == "image"
+    assert found.class_names == ("cat", "dog")
+    assert [a.name for a in found.chosen] == ["scanner"]
+    assert sum(found.n_rows.values()) == 60
+    assert found.image_sizes == ((20, 10),) * 3
+
+
+def test_cells_and_bits_are_those_of_training(tmp_path: Path) -> None:
+    counts = {("a", "f"): 30, ("a", "m"): 10, ("b", "f"): 10, ("b", "m"): 30}
+    rows = [(y, c, "train") for (y, c), n in counts.items() for _ in range(n)]
+    rows += [("a", "m", "test"), ("b", "f", "test"), ("a", "f", "val")] * 20
+    path = write(tmp_path / "t.csv", ["label", "sex", "split"], rows)
+    (attribute,) = survey(path, GUESS).chosen
+    assert attribute.cells.tolist() == [[30, 10], [10, 30]]
+    h = -(0.75 * np.log2(0.75) + 0.25 * np.log2(0.25))
+    assert attribute.shared_bits == pytest.approx(1 - h - 1 / (2 * 80 * np.log(2)))  # Miller-Madow for one free cell
+    assert attribute.entropy_bits == pytest.approx(1.0)
+
+
+def test_split_folders(tmp_path: Path) -> None:
+    rows = [r for part in ("train", "val", "test") for r in class_folders(tmp_path / "p", 40, f"{part}/")]
+    write(tmp_path / "p.csv", ["path", "scanner"], rows)  # beside the folder
+    found = survey(tmp_path / "p", GUESS)
+    assert found.layout.source == "imagefolder"
+    assert found.n_rows == {"train": 40, "validation": 40, "audit": 40}
+    assert (found.splits.train, found.splits.validation, found.splits.audit) == ("train", "val", "test")
+
+
+def test_images_without_a_row_are_kept_with_the_attribute_missing(tmp_path: Path) -> None:
+    rows = class_folders(tmp_path / "p")
+    write(tmp_path / "p" / "a.csv", ["path", "scanner"], [*rows[3:], ("cat/nowhere.png", "A")])
+    found = survey(tmp_path / "p", GUESS)
+    assert (found.layout.source, found.must_write, found.columns.target) == ("manifest", True, "class")
+    assert found.chosen[0].n_missing == 3
+    assert "3 image(s) without a row in a.csv: cat/000.png, cat/002.png, dog/001.png" in found.notes
+    assert "1 row(s) of a.csv name no image" in found.notes
+
+
+@pytest.mark.parametrize("form", ["p/{}", "{name}"])
+def test_paths_in_other_forms_are_joined_and_written_anew(tmp_path: Path, form: str) -> None:
+    rows = class_folders(tmp_path / "p")
+    written = [(form.format(path, name=Path(path).name), c) for path, c in rows]
+    write(tmp_path / "a.csv", ["file", "scanner"], written[::-1])
+    found = survey(tmp_path / "p", GUESS)
+    assert found.must_write
+    table = found.layout.table.columns
+    assert dict(zip(table["path"], table["scanner"], strict=True)) == dict(rows)
+
+
+def test_names_and_inner_folders_may_tell_of_the_source(tmp_path: Path) -> None:
+    for k, (y, c) in enumerate(pairs(60)):
+        image(tmp_path / "names" / "xy"[y] / f"{('siteA', 'siteB')[c]}_{k}.png")
+        image(tmp_path / "inner" / "xy"[y] / ("in", "out")[c] / f"{k}.png")
+    assert [a.name for a in survey(tmp_path / "names", GUESS).chosen] == ["name_prefix"]
+    assert [a.name for a in survey(tmp_path / "inner", GUESS).chosen] == ["subfolder"]
+
+
+def test_class_folders_that_say_nothing_else(tmp_path: Path) -> None:
+    class_folders(tmp_path / "p")
+    with pytest.raises(DataError, match=r"nothing says which column is the bias attribute.*--table FILE"):
+        survey(tmp_path / "p", GUESS)
+
+
+def test_waterbirds_celeba_and_faces(tmp_path: Path) -> None:
+    lookalikes.waterbirds(tmp_path)
+    lookalikes.celeba(tmp_path)
+    lookalikes.face_folder(tmp_path / "faces", 100)
+    birds = survey(tmp_path / "waterbird_complete95_forest2water2", GUESS)
+    assert (birds.columns.target, birds.chosen[0].name, birds.must_write) == ("y", "place", False)
+    assert birds.n_rows == {"train": 60, "validation": 30, "audit": 30}
+    hair = survey(tmp_path / "celebA", GUESS)
+    assert (hair.columns.target, hair.chosen[0].name, hair.must_write) == ("Blond_Hair", "Male", True)
+    assert hair.n_rows == {"train": 72, "validation": 18, "audit": 30}
+    faces = survey(tmp_path / "faces", Wishes(target="age_bin", attributes=("sex", "race")))
+    assert [a.name for a in faces.chosen] == ["sex", "race"]
+    assert faces.notes[0].startswith("1 malformed name(s), left out: 61_1_2017")
+
+
+def test_hugging_face_imagefolders(tmp_path: Path) -> None:
+    records = []
+    for k, (y, c) in enumerate(pairs(40)):
+        for part in ("train", "test"):
+            image(tmp_path / "hf" / part / f"{k}.png")
+        records.append({"file_name": f"{k}.png", "label": "xy"[y], "gender": "fm"[c], "boxes": [1, 2]})
+    for part in ("train", "test"):
+        text = "\n".join(json.dumps(record) for record in records)
+        (tmp_path / "hf" / part / "metadata.jsonl").write_text(text)
+    found = survey(tmp_path / "hf", GUESS)
+    assert (found.columns.target, found.columns.split, found.chosen[0].name) == ("label", "split", "gender")
+    assert found.must_write
+    assert "boxes" not in found.layout.table.columns
+    assert sum(found.n_rows.values()) == 80
+    rows = [[r["file_name"], r["label"], r["gender"]] for r in records]
+    write(tmp_path / "hf" / "train" / "metadata.csv", ["file_name", "label", "gender"], rows)
+    found = survey(tmp_path / "hf" / "train", GUESS)
+    assert (found.layout.path, found.must_write) == ("file_name", False)
+
+
+def test_a_manifest(tmp_path: Path) -> None:
+    rows = []
+    for k, (y, c) in enumerate(pairs(60)):
+        image(tmp_path / "img" / f"{k}.jpg")
+        rows.append([f"{k}.jpg", "xy"[y], "fm"[c], "xy"[y].upper()])
+    rows += [["gone.jpg", "x", "f", "X"], ["0.jpg", "", "f", "X"], ["1.jpg", "rare", "f", "R"]]
+    path = write(tmp_path / "m.csv", ["image_path", "diagnosis", "sex", "finding_name"], rows)
+    found = survey(path, GUESS)
+    assert found.layout.root == tmp_path / "img"
+    assert found.must_write  # without the rows that cannot be used
+    assert sum(found.n_rows.values()) == 60
+    reasons = [note for note in found.notes if "left out" in note]
+    assert reasons == [
+        "1 row(s) without a value of 'diagnosis', left out: row 63",
+        f"1 row(s) whose image is not below {tmp_path / 'img'}, left out: row 62 (gone.jpg)",
+        "1 row(s) of classes with fewer than 5 rows, left out: row 64 (rare)",
+    ]
+    assert [a.name for a in found.chosen] == ["sex"]
+    assert "finding_name: each value goes with one value of the target" in found.notes
+
+
+def test_images_that_are_nowhere(tmp_path: Path) -> None:
+    path = write(tmp_path / "m.csv", ["path", "label", "sex"], [["a.jpg", "x", "f"], ["b.jpg", "y", "m"]])
+    with pytest.raises(DataError, match=r"no image that 'path' names.*row 2: a\.jpg.*--root DIR"):
+        survey(path, GUESS)
+
+
+def test_a_guessed_group_that_is_none_is_given_up_and_one_that_was_named_is_not(tmp_path: Path) -> None:
+    rows = [("xy"[y], "fm"[c], f"p{k % 30}", ("train", "test")[k // 30 % 2]) for k, (y, c) in enumerate(pairs(120))]
+    path = write(tmp_path / "t.csv", ["label", "sex", "patient", "split"], rows)
+    found = survey(path, GUESS)
+    assert found.columns.group is None
+    assert any(note.startswith("patient is no group: 30 group(s)") for note in found.notes)
+    named = survey(path, Wishes(group="patient"))
+    assert (named.columns.group, named.columns.split) == ("patient", None)
+    assert any(note.startswith("split is not used as the split: 30 group(s)") for note in named.notes)
+    with pytest.raises(DataError, match="are in more than one split"):
+        survey(path, Wishes(group="patient", split="split"))
+
+
+def test_a_table_needs_a_name_for_the_attribute_unless_a_column_has_one(tmp_path: Path) -> None:
+    rows = [("xy"[y], "fm"[c], k % 7, k / 3) for k, (y, c) in enumerate(pairs(100))]
+    path = write(tmp_path / "t.csv", ["income", "sex", "level", "pay"], rows)
+    found = survey(path, GUESS)
+    assert (found.layout.source, found.columns.target, found.must_write) == ("table", "income", False)
+    assert by_name(found)["sex"] > 0.4
+    assert {a.name: a.kind for a in found.candidates} == {"level": "categorical", "pay": "continuous"}
+    path = write(tmp_path / "u.csv", ["income", "kind", "level", "pay"], rows)
+    with pytest.raises(DataError, match=r"name it with --attribute COLUMN; columns.*kind \(0\.\d+ bits\), "):
+        survey(path, GUESS)
+    assert survey(path, Wishes(attributes=("kind",))).chosen[0].name == "kind"
+
+
+def test_targets_of_many_numbers(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    rows = [(f"{rng.normal():.4f}", "fm"[k % 2], k % 15) for k in range(400)]
+    path = write(tmp_path / "t.csv", ["score", "sex", "digit"], rows)
+    assert survey(path, Wishes(target="score")).columns.target_kind == "regression"
+    assert survey(path, Wishes(target="digit")).columns.target_kind == "classes"  # 0 to 14, many of each
+
+
+@pytest.mark.parametrize("form", ["npz", "parquet"])
+def test_stored_embeddings(tmp_path: Path, form: str) -> None:
+    labels = [("xy"[y], "fm"[c]) for y, c in pairs(80)]
+    z = np.random.default_rng(0).normal(size=(80, 12)).astype(np.float32)
+    path = tmp_path / f"emb.{form}"
+    if form == "npz":
+        np.savez(path, other=np.zeros((80, 2)), embeddings=z)
+        with pytest.raises(DataError, match="80 embeddings of 12 numbers, but no table of 80 rows"):
+            survey(path, GUESS)
+        write(tmp_path / "labels.csv", ["label", "sex"], labels)
+    else:
+        columns = {f"f_{k}": z[:, k] for k in range(12)}
+        pq.write_table(pa.table({**columns, "label": [y for y, _ in labels], "sex": [c for _, c in labels]}), path)
+    found = survey(path, GUESS)
+    assert (found.layout.source, found.must_write) == ("embeddings", False)
+    assert (found.layout.key, found.layout.prefix) == (("embeddings", None) if form == "npz" else (None, "f_"))
+    assert found.chosen[0].name == "sex"
+
+
+@pytest.mark.parametrize(
+    ("wishes", "message"),
+    [
+        (Wishes(target="lable"), "--target: no column 'lable', did you mean 'label'"),
+        (Wishes(attributes=("sexe",)), "--attribute sexe: no column 'sexe', did you mean 'sex'"),
+        (Wishes(attributes=("note",)), "--attribute note: no column of classes or numbers"),
+        (Wishes(split="sex"), "--split sex: it holds 'f', 'm'; it should name train and test"),
+    ],
+)
+def test_wishes_that_cannot_be_met(tmp_path: Path, wishes: Wishes, message: str) -> None:
+    rows = [("xy"[y], "fm"[c], "same") for y, c in pairs(40)]
+    path = write(tmp_path / "t.csv", ["label", "sex", "note"], rows)
+    with pytest.raises(DataError) as caught:
+        survey(path, wishes)
+    assert message in str(caught.value)
+
+
+def test_what_is_nothing_of_the_kind(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="there is no such file or folder"):
+        survey(tmp_path / "nowhere", GUESS)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="no image below it"):
+        survey(tmp_path / "empty", GUESS)
+    image(tmp_path / "flat" / "a.png")
+    with pytest.raises(DataError, match=r"1 images \(a\.png\), but nothing says what is on them"):
+        survey(tmp_path / "flat", GUESS)
