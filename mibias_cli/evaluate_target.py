@@ -15,6 +15,7 @@ from mibias_cli.audit_run import AuditTarget, audit_target
 from mibias_cli.data.batch import BiasedData
 from mibias_cli.discover import with_discovered
 from mibias_cli.errors import MibiasError, RunError
+from mibias_cli.estimators.erasure import LinearEraser
 from mibias_cli.examples import example_cells
 from mibias_cli.export.load import load_export
 from mibias_cli.gating import all_rules, with_gates
@@ -27,6 +28,7 @@ from mibias_cli.report.write import write_report
 from mibias_cli.run_folder import RECIPE_FILE, fresh_folder, is_run, timestamp
 from mibias_cli.seeds import derive_seed
 from mibias_cli.training.checkpoint import load_weights
+from mibias_cli.training.erase import erased_path
 from mibias_cli.training.fabric import make_fabric
 from mibias_cli.training.loop import best_path, original_path
 from mibias_cli.training.model import TaskModel
@@ -36,6 +38,7 @@ __all__ = [
     "AuditJob",
     "EvaluatedTarget",
     "audit_run_folder",
+    "chosen_path",
     "evaluate",
     "load_run_model",
     "load_run_recipe",
@@ -85,10 +88,17 @@ def load_run_recipe(run: Path, overrides: Sequence[str] = ()) -> Recipe:
 
 
 def load_run_model(recipe: Recipe, assembly: build.Assembly, path: Path) -> TaskModel:
-    """A run's model with the weights of one of its files."""
+    """A run's model with the weights of one of its files, and with the eraser where that file has one."""
     model = build.build_model(recipe, assembly)
+    if path.name == erased_path(path).name:
+        model.extractor.eraser = LinearEraser.identity(model.extractor.features_dim)
     load_weights(path, model)
     return model
+
+
+def chosen_path(run: Path) -> Path:
+    """The weights that a run's audit and export speak of: the best ones, erased where its recipe says so."""
+    return best_path(run) if load_run_recipe(run).debias.erase == "none" else erased_path(run)
 
 
 def evaluate(
@@ -145,7 +155,7 @@ def audit_run_folder(recipe: Recipe, assembly: build.Assembly, run: Path, job: A
     trained_original = recipe.original is not None
     target = AuditTarget(
         before=load_run_model(recipe, assembly, original_path(run)),
-        after=load_run_model(recipe, assembly, best_path(run)),
+        after=load_run_model(recipe, assembly, chosen_path(run)),
         # an untrained bottleneck or head is nobody's original: before it stand the backbone's own features
         before_is_backbone=not trained_original and recipe.representation.bottleneck is not None,
         before_has_head=trained_original,

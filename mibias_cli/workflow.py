@@ -5,19 +5,22 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from mibias_cli import build
 from mibias_cli.backbone.trainable import parameter_groups
 from mibias_cli.before_training import forewarnings
-from mibias_cli.build_debias import build_debiaser, build_weights
+from mibias_cli.build_debias import balance_of, build_debiaser, build_weights, debiased_attributes
 from mibias_cli.discover import DISCOVERED_FILE, discover, with_discovered
+from mibias_cli.estimators.erasure import require_leace
 from mibias_cli.evaluate_target import (
     NO_GATES,
     AuditJob,
     EvaluatedTarget,
     audit_run_folder,
+    chosen_path,
     evaluate,
     load_run_model,
     load_run_recipe,
@@ -31,12 +34,16 @@ from mibias_cli.recipe.schema import Recipe
 from mibias_cli.report.gates import GateRules
 from mibias_cli.report.read import FILES, read_report
 from mibias_cli.run_folder import RECIPE_FILE, claim_run_folder, fresh_folder, timestamp, write_environment
+from mibias_cli.seeds import derive_seed
 from mibias_cli.training.checkpoint import load_checkpoint, load_weights, save_weights
+from mibias_cli.training.erase import erase_linearly, erased_path
 from mibias_cli.training.fabric import make_fabric
 from mibias_cli.training.loop import StageTrainer, best_path, last_path, original_path
 from mibias_cli.training.model import TaskModel, z_width
+from mibias_cli.training.original import FrozenOriginal, freeze_original
 from mibias_cli.training.recycle import Recycler
 from mibias_cli.training.run_log import RunLog
+from mibias_cli.training.step import TASK_WEIGHT, task_loss
 
 __all__ = ["EvaluatedTarget", "TrainedRun", "evaluate", "export", "load_run_recipe", "make_stage", "train"]
 
@@ -76,6 +83,8 @@ def train(
         n_examples: Example images per (y, c) cell in the report's page.
     """
     rules = all_rules(recipe, gates)
+    if recipe.debias.erase != "none":
+        require_leace()
     run = resume or out or build.run_folder(recipe, timestamp())
     checkpoint = None
     if resume is None:
@@ -93,6 +102,8 @@ def train(
         discover(recipe, assembly, run, fabric, progress)
     assembly = with_discovered(recipe, assembly, run)
     _train_stages(recipe, assembly, run, fabric, checkpoint, progress)
+    if recipe.debias.erase != "none" and not erased_path(run).is_file():
+        _erase(recipe, assembly, run, fabric, progress)
     report = _written_report(run / "report")
     if report is None:
         # what is there without leakage.json is what a kill left of a report
@@ -113,6 +124,11 @@ def _written_report(folder: Path) -> dict[str, Any] | None:
 def _tell(assembly: build.Assembly, progress: Progress) -> None:
     for note in assembly.data.notes:
         progress.note(note)
+    if assembly.data.target.kind == "none":
+        progress.note(
+            "no target: features are to stay close to the original's, and samples are not balanced (debias.balance is "
+            "none: its weights are made from a target)"
+        )
     report = assembly.backbone.load_report
     if report is not None:
         for note in report.notes():
@@ -149,6 +165,31 @@ def _train_stages(
         trainer.fit(checkpoint if stage == "debias" else None)
 
 
+def _erase(recipe: Recipe, assembly: build.Assembly, run: Path, fabric: Any, progress: Progress) -> None:
+    """The best weights with an eraser behind them and a head fitted on what it leaves, in a file of their own."""
+    progress.stage("erasing linearly (LEACE)")
+    model = load_run_model(recipe, assembly, best_path(run))
+    weighted = recipe.debias.estimator != "none" and balance_of(recipe, assembly.data) in ("task", "both")
+    done = erase_linearly(
+        model,
+        assembly.data,
+        debiased_attributes(recipe, assembly.data),
+        loss=partial(task_loss, kind=assembly.data.target.kind),
+        weight=build_weights(recipe, assembly.data)["train"][TASK_WEIGHT] if weighted else None,
+        batch_size=recipe.training.batch_size,
+        num_workers=recipe.training.num_workers,
+        device=fabric.device,
+        seed=derive_seed(recipe.seed, "erase"),
+    )
+    told = progress.note if done.n_erased < done.n_features else progress.warn
+    text = f"LEACE erased {done.n_erased} of {done.n_features} directions"
+    if done.loss_before is not None:
+        text += f"; task loss on training features {done.loss_before:.4f} with the trained head"
+        text += f", {done.loss_after:.4f} with the head fitted anew"
+    told(text)
+    save_weights(erased_path(run), model)
+
+
 def make_stage(
     recipe: Recipe,
     assembly: build.Assembly,
@@ -175,10 +216,11 @@ def make_stage(
         weight_decay=settings.weight_decay,
         batchnorm_frozen=section.freeze_batchnorm,
     )
-    groups.append(
-        {"params": list(model.head.parameters()), "lr": settings.learning_rate, "weight_decay": settings.weight_decay}
-    )
+    head = {"params": list(model.head.parameters()), "lr": settings.learning_rate}
+    if head["params"]:
+        groups.append(head | {"weight_decay": settings.weight_decay})
     model.to(fabric.device)
+    original = _original(recipe, assembly, model, fabric) if assembly.data.target.kind == "none" else None
     width = z_width(model, assembly.data.input_shape)
     debiaser = None if plain else build_debiaser(recipe, assembly.data, width, fabric.device)
     weights = {"train": {}, "validation": {}} if debiaser is None else build_weights(recipe, assembly.data)
@@ -205,6 +247,19 @@ def make_stage(
         progress=progress,
         seed=recipe.seed,
         recycler=recycler,
+        original=original,
+    )
+
+
+def _original(recipe: Recipe, assembly: build.Assembly, model: TaskModel, fabric: Any) -> FrozenOriginal:
+    """The extractor as it was loaded, frozen: without a target, the features are to stay close to its own."""
+    return freeze_original(
+        model,
+        assembly.data.train,
+        batch_size=recipe.training.batch_size,
+        num_workers=recipe.training.num_workers,
+        device=fabric.device,
+        precision=recipe.training.precision,
     )
 
 
@@ -235,21 +290,22 @@ def _export_run(
     import numpy as np
 
     progress.stage("exporting")
-    model = load_run_model(recipe, assembly, best_path(run)).eval()
+    model = load_run_model(recipe, assembly, chosen_path(run)).eval()
     report_file = run / "report" / "leakage.json"
     report = json.loads(report_file.read_text(encoding="utf-8")) if report_file.is_file() else None
-    audit = assembly.data.audit
+    audit, target = assembly.data.audit, assembly.data.target
     exported = write_export(
         folder,
         backbone=assembly.backbone,
         extractor=model.extractor,
-        head=model.head,
-        class_names=assembly.data.class_names,
+        head=None if target.kind == "none" else model.head,
+        class_names=target.class_names if target.kind == "classes" else target.columns,
         representation=recipe.representation.model_dump(mode="json"),
         report=report,
         report_folder=run / "report" if report is not None else None,
         sample_inputs=audit.reader.read(audit.rows[np.arange(min(8, len(audit)))], None),
         formats=tuple(formats),
         base_weights=recipe.backbone.weights,
+        erased=debiased_attributes(recipe, assembly.data),
     )
     return exported.folder

@@ -30,7 +30,8 @@ class Embedded:
 
     Args:
         features: The representation (n, features_dim).
-        backbone_features: The backbone's pooled features (n, n_features); the same array where there is no bottleneck.
+        backbone_features: The backbone's pooled features (n, n_features); the same array where the
+            representation is these (no bottleneck, no eraser).
         taps: The inner layers that were asked for, each (n, d).
         view: The layers that were watched, pooled over a grid, each (n, d).
     """
@@ -96,7 +97,7 @@ def embed(
     features = arrays["features"]
     return Embedded(
         features=features,
-        backbone_features=features if extractor.bottleneck is None else arrays["backbone_features"],
+        backbone_features=features if extractor.is_bare else arrays["backbone_features"],
         taps={name: arrays[name] for name in layers},
         view={name: np.concatenate(parts) for name, parts in seen.items()},
     )
@@ -117,7 +118,7 @@ def _forward(extractor: Extractor, x: Tensor, precision: Precision) -> Represent
 
 def _keep(found: dict[str, list[np.ndarray]], representation: Representation, extractor: Extractor) -> None:
     for name, parts in found.items():
-        if name == "backbone_features" and extractor.bottleneck is None:
+        if name == "backbone_features" and extractor.is_bare:
             continue  # the very same tensor
         tensor = representation.taps[name] if name in representation.taps else getattr(representation, name)
         parts.append(_to_numpy(tensor))
@@ -133,6 +134,7 @@ def _at(split: Split, positions: np.ndarray) -> Split:
     return dataclasses.replace(
         split,
         y=split.y[positions],
+        stratum=None if split.stratum is None else split.stratum[positions],
         c={name: c[positions] for name, c in split.c.items()},
         known={name: known[positions] for name, known in split.known.items()},
         group=None if split.group is None else split.group[positions],

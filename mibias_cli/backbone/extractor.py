@@ -24,7 +24,8 @@ class Representation:
     """What an extractor gives for a batch.
 
     Args:
-        features: The representation (n, features_dim): the bottleneck's output, or the pooled features.
+        features: The representation (n, features_dim): the bottleneck's output, or the pooled features, and what an
+            eraser leaves of them.
         backbone_features: The backbone's pooled features (n, n_features).
         taps: Inner layers by name, each (n, d): flattened or pooled.
     """
@@ -79,6 +80,8 @@ class Extractor(nn.Module):
         self.pool = pool
         self.inner_layers = tuple(dict.fromkeys(name for name in layers if name not in NOT_INNER))
         self.bottleneck = None if bottleneck is None else _bottleneck(n_features, bottleneck, seed)
+        self.eraser: nn.Module | None = None
+        """A last layer (n, features_dim) → (n, features_dim) that was fitted after training, or None."""
         self.kept_in_eval: frozenset[str] = frozenset()
         """Names of the backbone's modules that stay in evaluation mode in training: see `trainable`."""
         modules = dict(backbone.named_modules())
@@ -105,10 +108,21 @@ class Extractor(nn.Module):
         for name in self.inner_layers:
             if name not in taps:
                 raise BackboneError(f"representation.layers: '{name}' takes no part in the backbone's forward pass")
-        features = pooled if self.bottleneck is None else self.bottleneck(pooled)
         return Representation(
-            features=features, backbone_features=pooled, taps={name: taps[name] for name in self.inner_layers}
+            features=self.refined(pooled),
+            backbone_features=pooled,
+            taps={name: taps[name] for name in self.inner_layers},
         )
+
+    @property
+    def is_bare(self) -> bool:
+        """Whether the representation is the backbone's pooled features themselves."""
+        return self.bottleneck is None and self.eraser is None
+
+    def refined(self, pooled: Tensor) -> Tensor:
+        """The representation (n, features_dim) of pooled features (n, n_features): bottleneck and eraser."""
+        features = pooled if self.bottleneck is None else self.bottleneck(pooled)
+        return features if self.eraser is None else self.eraser(features)
 
     def train(self, mode: bool = True) -> Extractor:
         """Training mode, but for frozen stages and frozen BatchNorm, which stay in evaluation mode."""

@@ -62,6 +62,7 @@ def write_export(
     sample_inputs: Tensor,
     formats: Sequence[str] = ("safetensors",),
     base_weights: str = "none",
+    erased: Sequence[str] = (),
     overwrite: bool = False,
 ) -> Exported:
     """Export an extractor: a folder that timm loads by itself, with heads, model card and report beside the weights.
@@ -74,13 +75,14 @@ def write_export(
         backbone: What the extractor's backbone is an instance of.
         extractor: Whose weights are exported, as float32.
         head: The task head, or None.
-        class_names: Names of the target's classes.
+        class_names: Names of the target's classes, labels or columns; empty where there is no target.
         representation: `layers`: what was penalised (bottleneck and pool are the extractor's own).
         report: Content of leakage.json for the model card, or None.
         report_folder: A folder that is copied to `report/`, or None.
         sample_inputs: Inputs (n, …) on which features are compared.
         formats: safetensors (always written) and onnx.
         base_weights: What training started from, for the model card.
+        erased: Attributes that the extractor's eraser takes away, where it has one.
         overwrite: Replace an export that is there already.
 
     Raises:
@@ -102,6 +104,7 @@ def write_export(
         layers=representation.get("layers", ("features",)),
         base_weights=base_weights,
         fingerprint=weights_fingerprint(frozen.backbone),
+        erased=erased,
     )
     partial = folder.parent / f".{folder.name}.{secrets.token_hex(4)}.partial"
     partial.mkdir(parents=True)

@@ -17,12 +17,15 @@ from mibias_cli.backbone.catalogue import Backbone
 from mibias_cli.backbone.extractor import Extractor, Pool
 from mibias_cli.backbone.model_folder import portable_state
 from mibias_cli.errors import ExportError
-from mibias_cli.heads.target import TargetHead
+from mibias_cli.estimators.erasure import LinearEraser
+from mibias_cli.heads.target import HeadKind, TargetHead
 
 __all__ = ["HEADS", "INFO", "ExportInfo", "info_of", "load_heads", "read_info", "write_heads", "write_info"]
 
 HEADS, INFO = "heads.safetensors", "mibias.json"
 FORMAT = 1
+FORMAT_ERASED = 2
+"""Of a folder with an eraser, which a reader of format 1 would leave out without a word."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,11 +40,13 @@ class ExportInfo:
         bottleneck: Width of the bottleneck, or None.
         layers, pool: What was penalised in training.
         features_dim: Width of the representation, which the report speaks of.
-        class_names: Names of the target's classes.
+        class_names: Names of the head's outputs: the target's classes, its labels, or its columns of numbers.
         has_head: Whether the task head is in heads.safetensors.
         base_weights: What training started from.
         licence: Licence of the base weights, or None.
         fingerprint: sha256 over the backbone's exported state dict.
+        erased: Attributes that LEACE erased linearly from the representation; None: it has no eraser.
+        target_kind: What the task head gives: classes, multilabel or regression; None: there was no target.
     """
 
     mibias_version: str
@@ -59,6 +64,8 @@ class ExportInfo:
     base_weights: str
     licence: str | None
     fingerprint: str
+    erased: tuple[str, ...] | None = None
+    target_kind: HeadKind | None = "classes"
 
 
 def info_of(
@@ -70,6 +77,7 @@ def info_of(
     layers: Sequence[str],
     base_weights: str,
     fingerprint: str,
+    erased: Sequence[str] = (),
 ) -> ExportInfo:
     """What `mibias.json` will say."""
     return ExportInfo(
@@ -88,12 +96,14 @@ def info_of(
         base_weights=base_weights,
         licence=backbone.licence,
         fingerprint=fingerprint,
+        erased=None if extractor.eraser is None else tuple(erased),
+        target_kind=head.kind if isinstance(head, TargetHead) else "classes" if class_names else None,
     )
 
 
 def write_heads(extractor: Extractor, head: nn.Module | None, folder: Path) -> None:
-    """Write bottleneck (`bottleneck.…`) and task head (`head.…`) to heads.safetensors, if there is either."""
-    parts = {"bottleneck": extractor.bottleneck, "head": head}
+    """Write bottleneck (`bottleneck.…`), eraser and task head to heads.safetensors, if there is any."""
+    parts = {"bottleneck": extractor.bottleneck, "eraser": extractor.eraser, "head": head}
     state = {
         f"{part}.{name}": tensor
         for part, module in parts.items()
@@ -105,22 +115,25 @@ def write_heads(extractor: Extractor, head: nn.Module | None, folder: Path) -> N
 
 
 def load_heads(extractor: Extractor, info: ExportInfo, folder: Path) -> TargetHead | None:
-    """Fill the extractor's bottleneck and build the task head, in evaluation mode, from heads.safetensors.
+    """Fill bottleneck and eraser of the extractor and build the task head, in evaluation mode, from heads.safetensors.
 
     Raises:
         ExportError: The file is missing, or does not hold what mibias.json says.
     """
-    if info.bottleneck is None and not info.has_head:
+    if info.bottleneck is None and info.erased is None and not info.has_head:
         return None
     path = folder / HEADS
     if not path.is_file():
-        raise ExportError(f"{folder}: {HEADS} is missing, {INFO} says that it holds bottleneck or head")
+        raise ExportError(f"{folder}: {HEADS} is missing, {INFO} says that it holds bottleneck, eraser or head")
     try:
         state = load_file(path)
     except SafetensorError as error:
         raise ExportError(f"{path}: not a readable safetensors file ({error})") from error
-    head = TargetHead(info.features_dim, len(info.class_names)).eval() if info.has_head else None
-    for part, module in (("bottleneck", extractor.bottleneck), ("head", head)):
+    head = None
+    if info.has_head and info.target_kind is not None:
+        head = TargetHead(info.features_dim, len(info.class_names), kind=info.target_kind).eval()
+    extractor.eraser = None if info.erased is None else LinearEraser.identity(info.features_dim)
+    for part, module in (("bottleneck", extractor.bottleneck), ("eraser", extractor.eraser), ("head", head)):
         if module is None:
             continue
         own = {k.removeprefix(f"{part}."): v for k, v in state.items() if k.startswith(f"{part}.")}
@@ -134,7 +147,7 @@ def load_heads(extractor: Extractor, info: ExportInfo, folder: Path) -> TargetHe
 def write_info(info: ExportInfo, folder: Path) -> None:
     """Write mibias.json."""
     content = {
-        "format": FORMAT,
+        "format": FORMAT if info.erased is None else FORMAT_ERASED,
         "mibias_version": info.mibias_version,
         "backbone": {
             "name": info.name,
@@ -151,8 +164,10 @@ def write_info(info: ExportInfo, folder: Path) -> None:
             "layers": list(info.layers),
             "pool": info.pool,
             "features_dim": info.features_dim,
+            "erased": None if info.erased is None else list(info.erased),
         },
         "head": {"n_features": info.features_dim, "n_classes": len(info.class_names)} if info.has_head else None,
+        "target_kind": info.target_kind,
         "class_names": list(info.class_names),
     }
     (folder / INFO).write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -171,9 +186,11 @@ def read_info(folder: Path) -> ExportInfo:
         raise ExportError(f"{folder}: no {INFO} in it, so it is not a folder that mibias exported")
     try:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        if content["format"] != FORMAT:
-            raise ExportError(f"{path}: format {content['format']}, this mibias ({__version__}) reads {FORMAT}")
+        if content["format"] not in (FORMAT, FORMAT_ERASED):
+            formats = f"{FORMAT} and {FORMAT_ERASED}"
+            raise ExportError(f"{path}: format {content['format']}, this mibias ({__version__}) reads {formats}")
         backbone, representation = content["backbone"], content["representation"]
+        erased = representation.get("erased")
         return ExportInfo(
             mibias_version=content["mibias_version"],
             name=backbone["name"],
@@ -190,6 +207,8 @@ def read_info(folder: Path) -> ExportInfo:
             base_weights=backbone["base_weights"],
             licence=backbone["licence"],
             fingerprint=backbone["fingerprint"],
+            erased=None if erased is None else tuple(erased),
+            target_kind=content.get("target_kind", "classes"),
         )
     except (ValueError, KeyError, TypeError) as error:
         raise ExportError(f"{path}: damaged ({type(error).__name__}: {error})") from error

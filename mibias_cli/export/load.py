@@ -24,7 +24,7 @@ class LoadedExport:
 
     Args:
         backbone: The backbone; its module is the extractor's.
-        extractor: Backbone and bottleneck, with the taps that were penalised.
+        extractor: Backbone, bottleneck and eraser, with the taps that were penalised.
         head: The task head, or None.
         info: What mibias.json says.
     """

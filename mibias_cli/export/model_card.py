@@ -22,15 +22,20 @@ config = timm.data.resolve_model_data_config(model)
 transform = timm.data.create_transform(**config, is_training=False)
 with torch.no_grad():
     features = model(transform(image)[None])  # (1, {n_features}); image: a PIL image{mode}
-{bottleneck}```
+{refined}```
 """
 
-_BOTTLENECK_CODE = """
+_HEADS_CODE = """
 from safetensors.torch import load_file
 
 heads = load_file("PATH/TO/THIS/FOLDER/heads.safetensors")
-weight, bias = heads["bottleneck.0.weight"], heads["bottleneck.0.bias"]
-representation = torch.relu(features @ weight.T + bias)  # (1, {features_dim})
+"""
+
+_BOTTLENECK_CODE = """weight, bias = heads["bottleneck.0.weight"], heads["bottleneck.0.bias"]
+{name} = torch.relu(features @ weight.T + bias)  # (1, {features_dim})
+"""
+
+_ERASER_CODE = """representation = {name} @ heads["eraser.weight"].T + heads["eraser.bias"]  # (1, {features_dim})
 """
 
 _MIBIAS_CODE = """```python
@@ -42,6 +47,8 @@ loaded = load_export(Path("PATH/TO/THIS/FOLDER"))
 features = loaded.extractor(inputs).features  # (n, {features_dim}); inputs: (n, {shape})
 ```
 """
+
+_OUTPUTS = {"classes": "classes", "multilabel": "labels", "regression": "numbers"}
 
 
 def model_card(info: ExportInfo, *, report: Mapping[str, Any] | None, formats: tuple[str, ...]) -> str:
@@ -88,14 +95,29 @@ def _front_matter(info: ExportInfo) -> str:
 
 def _summary(info: ExportInfo) -> str:
     classes = (
-        f", for a task with the classes {', '.join(escape_markdown(name) for name in info.class_names)}"
-        if info.class_names
+        f", for a task with the {_OUTPUTS[info.target_kind]} "
+        f"{', '.join(escape_markdown(name) for name in info.class_names)}"
+        if info.class_names and info.target_kind is not None
         else ""
     )
+    if info.target_kind is None:
+        classes = " while its features stayed close to the original's"
     return (
         f"A feature extractor ({info.architecture}, {info.n_features} features) that was trained to tell less of a "
         f"bias attribute{classes}. Penalised in training: {_listed(info.layers)}"
         f"{f' (inner maps: {_pooling(info)})' if _inner(info) else ''}. Written by mibias {info.mibias_version}.\n"
+        f"{_erasure(info)}"
+    )
+
+
+def _erasure(info: ExportInfo) -> str:
+    if info.erased is None:
+        return ""
+    return (
+        f"\nAfter training, LEACE erased {_listed(info.erased)} from the representation (a last affine layer, "
+        "fitted on the training features): a linear probe finds nothing there, up to sampling error; what is coded "
+        "otherwise stays, as the figures below say."
+        f"{' The task head was fitted anew on what is left.' if info.has_head else ''}\n"
     )
 
 
@@ -103,13 +125,27 @@ def _code(info: ExportInfo) -> str:
     shape = ", ".join(str(n) for n in info.input_shape)
     if info.kind != "timm":
         return _MIBIAS_CODE.format(features_dim=info.features_dim, shape=shape)
-    bottleneck = _BOTTLENECK_CODE.format(features_dim=info.features_dim) if info.bottleneck is not None else ""
     mode = ' in mode "L"' if info.input_shape[0] == 1 else ""
-    return _TIMM_CODE.format(n_features=info.n_features, bottleneck=bottleneck, mode=mode)
+    return _TIMM_CODE.format(n_features=info.n_features, refined=_refining_code(info), mode=mode)
+
+
+def _refining_code(info: ExportInfo) -> str:
+    """From pooled features to the representation: bottleneck, then eraser."""
+    if info.bottleneck is None and info.erased is None:
+        return ""
+    code = _HEADS_CODE
+    name = "features"
+    if info.bottleneck is not None:
+        name = "representation" if info.erased is None else "narrowed"
+        code += _BOTTLENECK_CODE.format(name=name, features_dim=info.features_dim)
+    if info.erased is not None:
+        code += _ERASER_CODE.format(name=name, features_dim=info.features_dim)
+    return code
 
 
 def _onnx(info: ExportInfo) -> str:
-    what = "the same features" if info.bottleneck is None else "the representation, bottleneck included"
+    parts = [*(["bottleneck"] if info.bottleneck is not None else []), *(["eraser"] if info.erased is not None else [])]
+    what = f"the representation, {' and '.join(parts)} included" if parts else "the same features"
     return f"`model.onnx` gives {what}: input `input`, output `features`, any batch size.\n"
 
 
@@ -143,7 +179,15 @@ def _bits(leakage: Mapping[str, Any] | None) -> str:
 def _belonging(info: ExportInfo, report: Mapping[str, Any] | None) -> str:
     gives = "`timm.create_model` gives" if info.kind == "timm" else "`model.safetensors` gives"
     lines = []
-    if info.bottleneck is None:
+    if info.erased is not None:
+        before = "" if info.bottleneck is None else "a linear layer and ReLU (`bottleneck`), then "
+        lines.append(
+            f"The report's figures belong to what the eraser leaves ({info.features_dim} wide): {before}an "
+            f"affine layer (`eraser`), in `{HEADS}`, on the backbone's pooled features. What {gives} are those "
+            f"pooled features ({info.n_features} wide), before erasure: they leak more, and the headline figures do "
+            "not hold for them."
+        )
+    elif info.bottleneck is None:
         lines.append(
             f"The report's figures belong to the pooled features ({info.n_features} wide), which are what {gives}."
         )
@@ -162,7 +206,11 @@ def _belonging(info: ExportInfo, report: Mapping[str, Any] | None) -> str:
     if report is not None and (table := _others_table(report)):
         lines.append(f"Measured on representations beside that one:\n\n{table}")
     if info.has_head:
-        lines.append(f"The task head ({len(info.class_names)} classes) is in `{HEADS}` too, as `head.linear`.")
+        n, kind = len(info.class_names), info.target_kind or "classes"
+        what = _OUTPUTS[kind] if n > 1 else _OUTPUTS[kind].removesuffix("s")
+        units = " (its outputs times `head.scale` plus `head.mean` are numbers in the target's units)"
+        text = f"The task head ({n} {what}) is in `{HEADS}` too, as `head.linear`"
+        lines.append(f"{text}{units if kind == 'regression' else ''}.")
     return "\n\n".join(lines) + "\n"
 
 

@@ -25,12 +25,10 @@ class _FeaturesOnly(nn.Module):
 
     def __init__(self, extractor: Extractor) -> None:
         super().__init__()
-        self.backbone = extractor.backbone
-        self.bottleneck = extractor.bottleneck
+        self.extractor = extractor
 
     def forward(self, x: Tensor) -> Tensor:
-        pooled: Tensor = self.backbone(x)
-        return pooled if self.bottleneck is None else self.bottleneck(pooled)
+        return self.extractor.refined(self.extractor.backbone(x))
 
 
 def write_onnx(extractor: Extractor, sample_inputs: Tensor, folder: Path) -> float:

@@ -60,8 +60,7 @@ class DebiasSection(Section):
     balance_clip: Rate = Field(50.0, description="Largest sample weight, relative to a mean of 1.")
     balance_strength: Annotated[float, Field(ge=0, le=1), Number] = Field(
         1.0,
-        description="Share of the balancing weights in what the estimator sees; the rest is equal weights. Where pairs "
-        "of y and c hardly overlap, full balancing all but drops samples that have no counterpart.",
+        description="Share of the balancing weights in what the estimator sees; the rest is equal weights.",
     )
     recycle_every_steps: Positive | None = Field(
         None,
@@ -71,5 +70,10 @@ class DebiasSection(Section):
     watch: Flag = Field(
         False,
         description="Whether the critic is compared with a fresh linear fit on the queue, and K raised where it lags.",
+    )
+    erase: Literal["none", "leace"] = Field(
+        "none",
+        description="leace: after training, a last affine layer takes from the features what a linear probe could read "
+        "of the debiased attributes, and the head is fitted anew (extra `leace`).",
     )
     critic: CriticSection = CriticSection()
