@@ -10,7 +10,7 @@ import numpy as np
 
 from mibias_cli.data.batch import Attribute, BiasedData, Reader, Split
 from mibias_cli.data.encoding import encode_attribute, encode_kept
-from mibias_cli.data.fingerprint import fingerprint
+from mibias_cli.data.fingerprint import Streamed, fingerprint
 from mibias_cli.data.groups import split_by_fractions
 from mibias_cli.data.tabular import AttributeColumn, Columns, SplitRule, Table, first_rows, require_columns
 from mibias_cli.data.target import Target
@@ -108,7 +108,7 @@ def assemble(
     reader: Reader,
     *,
     row_names: list[str],
-    contents: Mapping[str, np.ndarray | Iterable[str]],
+    contents: Mapping[str, np.ndarray | Streamed | Iterable[str]],
     notes: Iterable[str] = (),
 ) -> BiasedData:
     """The data set of these labels, whose row i is the reader's row i.

@@ -3,20 +3,35 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
 from mibias_cli.data.batch import Attribute, Split
 
-__all__ = ["fingerprint"]
+__all__ = ["Streamed", "fingerprint"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Streamed:
+    """An array that is read part by part, and hashed as if it were whole.
+
+    Args:
+        dtype, shape: Of the whole.
+        parts: Reads it anew: rows in order, of that type.
+    """
+
+    dtype: str
+    shape: tuple[int, ...]
+    parts: Callable[[], Iterator[np.ndarray]]
 
 
 def fingerprint(
     splits: Iterable[Split],
     attributes: Mapping[str, Attribute],
     class_names: Iterable[str],
-    contents: Mapping[str, np.ndarray | Iterable[str]],
+    contents: Mapping[str, np.ndarray | Streamed | Iterable[str]],
 ) -> str:
     """sha256 (hex) over splits, labels, attributes and contents (pixels, features or paths).
 
@@ -45,8 +60,13 @@ def fingerprint(
     return digest.hexdigest()
 
 
-def _add(digest: hashlib._Hash, name: str, values: np.ndarray | Iterable[str]) -> None:
+def _add(digest: hashlib._Hash, name: str, values: np.ndarray | Streamed | Iterable[str]) -> None:
     """Add one named part, with its type and shape, so that no two different data sets give the same bytes."""
+    if isinstance(values, Streamed):
+        digest.update(f"{name} {values.dtype} {values.shape}\n".encode())
+        for part in values.parts():
+            digest.update(np.ascontiguousarray(part, dtype=values.dtype).data)
+        return
     if isinstance(values, np.ndarray):
         digest.update(f"{name} {values.dtype.str} {values.shape}\n".encode())
         digest.update(np.ascontiguousarray(values).data)
