@@ -1,8 +1,9 @@
-"""Typed columns of a table as inputs: numbers standardised, everything else one-hot."""
+"""Typed columns of a table as inputs: numbers standardised (and as ramps), everything else one-hot."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +36,7 @@ def load_table(
     splits: SplitRule = DEFAULT_SPLITS,
     attributes: Mapping[str, AttributeColumn],
     features: Sequence[str] | None = None,
+    ramps: int | None = None,
     seed: int = 0,
 ) -> BiasedData:
     """A table whose columns are the inputs (n, d) float32.
@@ -45,6 +47,7 @@ def load_table(
         splits: Which rows train, validate and are audited.
         attributes: The bias attributes, by name.
         features: The feature columns; None: all that are no target, attribute, split or group.
+        ramps: Numbers are also given as at most so many ramps each, see `encode_features`.
         seed: Seed of a split by fractions.
 
     Raises:
@@ -60,12 +63,14 @@ def load_table(
         if target in chosen:
             raise DataError(f"{path}: the target {target!r} is among data.features; take it out")
     annotations = annotate(table, columns=columns, attributes=attributes, splits=splits, seed=seed)
-    x, names = encode_features(annotations.table, chosen, annotations.role == 0)
+    x, names = encode_features(annotations.table, chosen, annotations.role == 0, ramps=ramps)
     row_names = [f"row {number}" for number in annotations.table.row_numbers]
     return assemble(annotations, ArrayReader(x), row_names=row_names, contents={"features": names, "x": x})
 
 
-def encode_features(table: Table, features: Sequence[str], in_training: np.ndarray) -> tuple[np.ndarray, list[str]]:
+def encode_features(
+    table: Table, features: Sequence[str], in_training: np.ndarray, *, ramps: int | None = None
+) -> tuple[np.ndarray, list[str]]:
     """Inputs (n, d) float32 and the name of each of the d.
 
     A column is numeric if all its values are numbers. Everything is fitted on training rows: numbers are standardised
@@ -73,13 +78,21 @@ def encode_features(table: Table, features: Sequence[str], in_training: np.ndarr
     column marks them; other columns are one-hot over the categories of training (missing is one of them), and a
     category that training does not have is all zeros.
 
+    With `ramps` a number is followed by its piecewise-linear encoding: its range is cut at quantiles of its distinct
+    values into at most so many pieces, and each input rises from 0 to 1 over one of them. A network then follows bends
+    and spikes (taxed gains, sums just over a threshold) that it would take long to learn from one standardised number.
+
     Args:
         table: All rows in use.
         features: Columns to encode.
         in_training: (n,) bool.
+        ramps: Most pieces per number; None: the number alone.
 
     Raises:
         DataError: A number is infinite.
+
+    References:
+        Gorishniy et al., On Embeddings for Numerical Features in Tabular Deep Learning, arXiv 2203.05556.
     """
     blocks: list[np.ndarray] = []
     names: list[str] = []
@@ -93,6 +106,10 @@ def encode_features(table: Table, features: Sequence[str], in_training: np.ndarr
         )
         blocks.append(block.astype(np.float32))
         names += block_names
+        if numeric and ramps is not None:
+            block, block_names = _ramps(feature, parsed, in_training, ramps)
+            blocks.append(block.astype(np.float32))
+            names += block_names
     return np.concatenate(blocks, axis=1), names
 
 
@@ -104,6 +121,16 @@ def _standardised(feature: str, parsed: np.ndarray, in_training: np.ndarray) -> 
     if not missing[in_training].any():
         return scaled[:, None], [feature]
     return np.stack([scaled, missing], axis=1), [feature, f"{feature} missing"]
+
+
+def _ramps(feature: str, parsed: np.ndarray, in_training: np.ndarray, n: int) -> tuple[np.ndarray, list[str]]:
+    """A number's way through each piece of its range, 0 to 1 (missing: the median's); a constant has no pieces."""
+    known = parsed[in_training]
+    filled = np.where(np.isnan(parsed), np.nanmedian(known), parsed)
+    # of distinct values: a spike (91 % zeros, say) would swallow the quantiles of all
+    edges = np.unique(np.quantile(np.unique(known[~np.isnan(known)]), np.linspace(0, 1, n + 1), method="nearest"))
+    block = np.clip((filled[:, None] - edges[:-1]) / np.diff(edges), 0.0, 1.0)
+    return block, [f"{feature} from {low:g} to {high:g}" for low, high in pairwise(edges)]
 
 
 def _one_hot(feature: str, values: np.ndarray, in_training: np.ndarray) -> tuple[np.ndarray, list[str]]:

@@ -175,6 +175,9 @@ class TableData(_Files):
     features: list[Text] | None = Field(
         None, description="Feature columns; null: every column that is no target, attribute, split or group."
     )
+    ramps: Positive | None = Field(
+        None, description="Numbers are also given as at most so many ramps over pieces of their range; null: not."
+    )
 
 
 class EmbeddingsData(_Files):

@@ -103,3 +103,27 @@ def test_faults(path: Path) -> None:
     path.write_text(path.read_text().replace(",5\n", ",inf\n", 1))
     with pytest.raises(DataError, match="1 value.* of 'constant' are infinite: rows 2"):
         load_table(path, columns=columns, attributes=SEX)
+
+
+def test_ramps_follow_a_number_through_the_pieces_of_its_range(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    values = ["0"] * 20 + ["1", "2", "4", "8", ""] + ["3", "99", "-5"]
+    path.write_text("\n".join(["a,k", *(f"{v},7" for v in values)]))
+    table, train = read_table(path), np.arange(28) < 25
+    x, names = encode_features(table, ["a", "k"], train, ramps=4)
+    plain, _ = encode_features(table, ["a", "k"], train)
+    assert names[2:] == ["a from 0 to 1", "a from 1 to 2", "a from 2 to 4", "a from 4 to 8", "k"]
+    np.testing.assert_array_equal(x[:, [0, 1, 6]], plain)
+    expected = {0: [0, 0, 0, 0], 22: [1, 1, 1, 0], 24: [0, 0, 0, 0], 25: [1, 1, 0.5, 0], 26: [1] * 4, 27: [0] * 4}
+    for row, ramp in expected.items():
+        np.testing.assert_allclose(x[row, 2:6], ramp)
+    few, _ = encode_features(table, ["a"], train, ramps=2)
+    assert few.shape == (28, 4)
+
+
+def test_ramps_are_another_dataset(path: Path) -> None:
+    columns = Columns(target="income", split="split")
+    plain = load_table(path, columns=columns, attributes=SEX)
+    ramps = load_table(path, columns=columns, attributes=SEX, ramps=8)
+    assert ramps.fingerprint != plain.fingerprint
+    assert ramps.input_shape == (15,)
