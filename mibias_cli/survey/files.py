@@ -7,6 +7,7 @@ import zipfile
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import pyarrow as pa
@@ -21,7 +22,7 @@ from mibias_cli.survey.layout import Layout
 __all__ = ["file_layout"]
 
 _PARQUET = (".parquet", ".pq")
-_ARRAYS = (".safetensors", ".npz")
+_ARRAYS = (".safetensors", ".npz", ".npy")
 _FEWEST_FEATURES = 8
 _USUAL_KEYS = ("features", "embeddings", "embedding", "z", "x")
 _BESIDE = ("labels", "manifest", "metadata", "attributes", "columns")
@@ -33,7 +34,7 @@ def file_layout(path: Path, *, table: Path | None, root: Path | None) -> Layout:
     """What a file holds.
 
     Args:
-        path: .csv, .tsv (gzipped or not), .parquet, .safetensors or .npz.
+        path: .csv, .tsv (gzipped or not), .parquet, .safetensors, .npz or .npy.
         table: For embeddings, the table with one row per embedding; None: the file's own columns, or one beside it.
         root: Where image paths start from; None: the file's folder, or one in it.
 
@@ -121,14 +122,31 @@ def _arrays(path: Path, table: Path | None) -> Layout:
 
 
 def _shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """Shapes of the arrays of a file, from their headers alone."""
+    suffix = path.suffix.lower()
     try:
-        if path.suffix.lower() == ".safetensors":
-            with safe_open(path, framework="pt") as file:
-                return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
-        with np.load(path, allow_pickle=False) as arrays:
-            return {name: tuple(arrays[name].shape) for name in arrays.files}
+        if suffix == ".safetensors":
+            with safe_open(path, framework="pt") as arrays:
+                names = list(arrays.keys())
+                return {name: tuple(arrays.get_slice(name).get_shape()) for name in names}
+        if suffix == ".npy":
+            with path.open("rb") as file:
+                return {_USUAL_KEYS[0]: _shape(file)}
+        shapes = {}
+        with zipfile.ZipFile(path) as archive:
+            for name in archive.namelist():
+                with archive.open(name) as member:
+                    shapes[name.removesuffix(".npy")] = _shape(member)
+        return shapes
     except (SafetensorError, ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise DataError(f"{path}: cannot be read as {path.suffix}: {error}") from error
+        raise DataError(f"{path}: cannot be read as {suffix}: {error}") from error
+
+
+def _shape(file: IO[bytes]) -> tuple[int, ...]:
+    """What a numpy file's header says."""
+    version = np.lib.format.read_magic(file)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    return tuple(read(file)[0])
 
 
 def _table_beside(path: Path, n: int) -> Path | None:

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
+from safetensors.numpy import save_file
 
 from mibias_cli.errors import DataError
 from mibias_cli.survey.roles import Wishes
@@ -219,13 +220,19 @@ def test_targets_of_many_numbers(tmp_path: Path) -> None:
     assert survey(path, Wishes(target="digit")).columns.target_kind == "classes"  # 0 to 14, many of each
 
 
-@pytest.mark.parametrize("form", ["npz", "parquet"])
+@pytest.mark.parametrize("form", ["npz", "npy", "safetensors", "parquet"])
 def test_stored_embeddings(tmp_path: Path, form: str) -> None:
     labels = [("xy"[y], "fm"[c]) for y, c in pairs(80)]
     z = np.random.default_rng(0).normal(size=(80, 12)).astype(np.float32)
     path = tmp_path / f"emb.{form}"
-    if form == "npz":
-        np.savez(path, other=np.zeros((80, 2)), embeddings=z)
+    key = {"npz": "embeddings", "npy": "features", "safetensors": "z"}.get(form)
+    if form != "parquet":
+        if form == "npz":
+            np.savez(path, other=np.zeros((80, 2)), embeddings=z)
+        elif form == "npy":
+            np.save(path, z)
+        else:
+            save_file({"z": z, "other": np.zeros(80)}, path)
         with pytest.raises(DataError, match="80 embeddings of 12 numbers, but no table of 80 rows"):
             survey(path, GUESS)
         write(tmp_path / "labels.csv", ["label", "sex"], labels)
@@ -234,7 +241,7 @@ def test_stored_embeddings(tmp_path: Path, form: str) -> None:
         pq.write_table(pa.table({**columns, "label": [y for y, _ in labels], "sex": [c for _, c in labels]}), path)
     found = survey(path, GUESS)
     assert (found.layout.source, found.must_write) == ("embeddings", False)
-    assert (found.layout.key, found.layout.prefix) == (("embeddings", None) if form == "npz" else (None, "f_"))
+    assert (found.layout.key, found.layout.prefix) == (key, None if key else "f_")
     assert found.chosen[0].name == "sex"
 
 
