@@ -23,17 +23,17 @@ from mibias_cli.evaluation.pair_bound import LogRatio, donsker_varadhan_terms, p
 __all__ = ["PairCritic", "Pairs", "fit_pair_critic"]
 
 HIDDEN = 128
-N_NETWORKS = 1
+N_NETWORKS = 2  # one now and then gets stuck
 EPOCHS = 60
 BATCH = 256
-SHUFFLED = 4  # shuffled pairs for one that belongs together
-LEARNING_RATE = 1e-2
-WEIGHT_DECAY = 0.5
+SHUFFLED = 3  # shuffled pairs for one that belongs together
+LEARNING_RATE = 5e-3
+WEIGHT_DECAY = 0.4
 AVERAGING = 0.99  # of the weights that are used, over steps
 LOOK_EVERY = 3  # epochs
 PATIENCE = 24  # epochs without anything found beyond the Gaussian ratio, after which there is nothing
 WORTHWHILE_NATS = 0.003
-SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)  # of the network's correction; 0: the Gaussian ratio alone
+SHARES = (0.25, 0.5, 0.75, 1.0)  # of the networks' correction that may be taken
 CHUNK = 65_536
 
 
@@ -119,13 +119,7 @@ class PairCritic:
 
     def scorer(self, pairs: Pairs) -> LogRatio:
         """Scores in nats of pairs of these rows, asked for by their indices."""
-        raw = _scorer(self.base, self.networks if self.share else (), self.n_strata, pairs)
-
-        def score(i: np.ndarray, j: np.ndarray) -> np.ndarray:
-            base, added = raw(i, j)
-            return np.minimum(base + self.share * added, self.cap)
-
-        return score
+        return _capped(_scorer(self.base, self.networks, self.n_strata, pairs), self.share, self.cap)
 
 
 def _scorer(
@@ -157,16 +151,17 @@ def fit_pair_critic(pairs: Pairs, *, n_strata: int, train: np.ndarray, held: np.
         _train(fitted, checked, base, n_strata, np.random.default_rng([seed, 31, k])) for k in range(N_NETWORKS)
     )
     joint = np.arange(len(fitted))
-    base_part, added_part = _scorer(base, networks, n_strata, fitted)(joint, joint)
-    parts = _scorer(base, networks, n_strata, checked)
-    found = []
-    for share in SHARES:
-        cap = float((base_part + share * added_part).max())
-        terms = donsker_varadhan_terms(_capped(parts, share, cap), checked.stratum, seed=seed)
-        found.append((float(terms.mean()), share, cap))
-    best = max(found)
+    found: list[tuple[float, float, float, tuple[_Network, ...]]] = []
+    for chosen in ((), *((network,) for network in networks), networks):
+        base_part, added_part = _scorer(base, chosen, n_strata, fitted)(joint, joint)
+        parts = _scorer(base, chosen, n_strata, checked)
+        for share in SHARES if chosen else (0.0,):
+            cap = float((base_part + share * added_part).max())
+            terms = donsker_varadhan_terms(_capped(parts, share, cap), checked.stratum, seed=seed)
+            found.append((float(terms.mean()), share, cap, chosen))
+    best = max(found, key=lambda candidate: candidate[0])
     return PairCritic(
-        base=base, networks=networks, n_strata=n_strata, share=best[1], cap=best[2],
+        base=base, networks=best[3], n_strata=n_strata, share=best[1], cap=best[2],
         selection_nats=best[0], gaussian_nats=found[0][0],
     )  # fmt: skip
 

@@ -27,8 +27,8 @@ def found(whole: Pairs, n_fit: int, n_strata: int = 1) -> tuple[float, float, fl
 def test_it_finds_the_dependence_of_a_student_t_that_correlation_cannot() -> None:
     """Two coordinates of a t with one degree of freedom, uncorrelated: 0.224 nats."""
     g = np.random.default_rng(0)
-    scale = np.sqrt(g.chisquare(1, size=(6000, 1)))
-    value, selected, gaussian = found(pairs(g.normal(size=(6000, 1)) / scale, g.normal(size=(6000, 1)) / scale), 3000)
+    scale = np.sqrt(g.chisquare(1, size=(5000, 1)))
+    value, selected, gaussian = found(pairs(g.normal(size=(5000, 1)) / scale, g.normal(size=(5000, 1)) / scale), 2000)
     assert value == pytest.approx(0.224, abs=0.06)
     assert selected > gaussian + 0.1
 
@@ -46,10 +46,10 @@ def test_where_all_is_gaussian_nothing_is_spoilt() -> None:
 def test_within_strata_only_what_is_beyond_them_counts() -> None:
     """c = ± z by stratum, uncorrelated over both: given the stratum 0.511 nats, which one network for both finds."""
     g = np.random.default_rng(2)
-    y = g.integers(0, 2, 6000)
-    z = g.normal(size=(6000, 1))
-    c = 0.8 * np.where(y == 1, 1, -1)[:, None] * z + 0.6 * g.normal(size=(6000, 1))
-    value, *_ = found(pairs(z, c, y), 3000, n_strata=2)
+    y = g.integers(0, 2, 4500)
+    z = g.normal(size=(4500, 1))
+    c = 0.8 * np.where(y == 1, 1, -1)[:, None] * z + 0.6 * g.normal(size=(4500, 1))
+    value, *_ = found(pairs(z, c, y), 2000, n_strata=2)
     assert value == pytest.approx(0.511, abs=0.08)
 
 
