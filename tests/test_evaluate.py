@@ -14,6 +14,7 @@ from PIL import Image
 from safetensors.numpy import save_file
 
 from mibias_cli import workflow
+from mibias_cli.data.embeddings import load_embeddings
 from mibias_cli.errors import BackboneError, EvaluationError, MibiasError
 from mibias_cli.progress import Silent
 from mibias_cli.recipe.load import load_recipe
@@ -117,6 +118,20 @@ def test_stored_embeddings_are_audited_as_they_are(embeddings: Path, tmp_path: P
     assert first["after"]["leakage_bits"]["estimate"] == pytest.approx(0.32, abs=0.15)
     assert reports[0]["similarity"]["n_features_after"] == 10
     assert reports[0]["provenance"]["backbone"] == "stored embeddings"
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "safetensors"])
+def test_embeddings_that_stay_in_their_file_give_the_same_report(
+    embeddings: Path, tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = ("evaluation.max_samples=300", "evaluation.probes=[logistic]", "evaluation.n_permutations=0")
+    target, recipe = str(embeddings / f"e.{suffix}"), embeddings / f"{suffix}.yaml"
+    held = evaluated(target, recipe, tmp_path / "held", *settings)
+    monkeypatch.setitem(load_embeddings.__kwdefaults__, "in_memory_bytes", 0)
+    stored = evaluated(target, recipe, tmp_path / "stored", *settings)
+    for report in (held, stored):
+        report["provenance"].pop("created")
+    assert stored == held
 
 
 def test_a_file_that_the_recipe_does_not_speak_of_is_refused(embeddings: Path, images: Path, tmp_path: Path) -> None:
