@@ -163,8 +163,8 @@ TASKS: dict[str, Task] = {
     "asinh of Student-t 2-d": _mapped(_student(2, 1, 0.06), np.arcsinh, np.arcsinh, 0.06),
     "spiral 3-d": _spiralled(3),
     "spiral 5-d": _spiralled(5),
-    "classes, mean-coded": _mean_coded(1.5),
-    "classes, variance-coded": _variance_coded(1.8),
-    "classes, XOR-coded": _xor_coded(0.1),
-    "classes, independent": _mean_coded(0.0),
+    "mean-coded classes": _mean_coded(1.5),
+    "variance-coded classes": _variance_coded(1.8),
+    "XOR-coded classes": _xor_coded(0.1),
+    "independent classes": _mean_coded(0.0),
 }
