@@ -9,6 +9,7 @@ from typing import get_args
 import lookalikes
 import numpy as np
 import pytest
+import uci_lookalikes
 
 from mibias_cli import build
 from mibias_cli.dry_run import dry_run
@@ -41,6 +42,9 @@ DRAWN = {
 }
 """Recipes on data that nobody may ship: what draws something in its form, and says where it is."""
 
+TABLES = {"adult": uci_lookalikes.adult_table, "german": uci_lookalikes.german_table}
+"""The same for tables."""
+
 SMALL = ["backbone.weights=none", "backbone.input_size=32", "training.batch_size=8", "training.num_workers=0"]
 
 
@@ -53,6 +57,8 @@ def test_takes_steps(name: str, tmp_path: Path) -> None:
         overrides = [f"data.root={tmp_path}"]
     if name in DRAWN:
         overrides = [*DRAWN[name](tmp_path), *SMALL]
+    if name in TABLES:
+        overrides = TABLES[name](tmp_path)
     found = dry_run(load_recipe(path, overrides), offline=True, progress=Silent())
     assert found["step_seconds"] > 0
     assert found["n_trainable"] > 0

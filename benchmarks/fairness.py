@@ -1,0 +1,188 @@
+"""Algorithmic fairness on UCI Adult and German credit: our default beside its peers, on the same columns.
+
+python benchmarks/fairness.py --dataset adult --data FOLDER --seeds 5 --out adult.csv
+
+FOLDER holds the files as UCI gives them (see uci.py). A row per method, setting and seed, appended as it is ready; rows
+that the file has are not run again. All methods see the same inputs, training rows and test rows, predictions are taken
+as they come (no threshold is moved), and figures are those of the test part. `probe_accuracy` is the strongest of five
+probe families' on fresh rows of the test part, at predicting the bias from what the method's last layer sees;
+`chance_accuracy` the largest group's share there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from fairness_peers import PEERS, Encoded, Predictions
+from mnist_runs import Table, mean_and_spread
+from uci import WRITERS
+
+from mibias_cli import build
+from mibias_cli.data.batch import Split
+from mibias_cli.evaluate_target import load_run_model
+from mibias_cli.evaluation.audit import audit
+from mibias_cli.evaluation.audit_types import AuditedAttribute, AuditInput, AuditSettings, Features
+from mibias_cli.evaluation.fairness import fairness_figures
+from mibias_cli.progress import Silent
+from mibias_cli.recipe.load import parse_recipe
+from mibias_cli.recipe.schema import Recipe
+from mibias_cli.training.fabric import make_fabric
+from mibias_cli.training.loop import best_path
+from mibias_cli.training.run_log import RunLog
+from mibias_cli.workflow import make_stage
+
+RECIPES = Path(__file__).parent.parent / "recipes"
+BIAS = "sex"
+GAPS = ("demographic_parity_difference", "equal_opportunity_difference", "equalized_odds_difference")
+KEYS = ("method", "setting", "seed")
+VALUES = ("accuracy", "balanced_accuracy", *GAPS, "probe_accuracy", "chance_accuracy", "seconds")
+FIT_ROWS = 2000
+"""Training rows that the audit gets: it fits a task head on them, which is not among the figures here."""
+
+PAPER = (
+    "representation.layers=[features]",
+    "backbone.options.features=16",
+    "debias.estimator=mine",
+    "debias.schedule=fresh",
+    "debias.gradients=rescale",
+    "debias.weight=1",
+    "debias.warmup_epochs=0",
+    "debias.critic.steps=20",
+    "debias.critic.hidden=[64, 64, 64]",
+    "debias.critic.learning_rate=1e-3",
+    "training.learning_rate=1e-3",
+    "training.batch_size=128",
+    "training.schedule=constant",
+    "training.epochs=6",
+)
+"""The paper's equations: a MINE critic on the last layer, fresh batches, gradients capped at the task's."""
+
+OURS: dict[str, dict[str, tuple[str, ...]]] = {
+    "plain": {"default": ("debias.estimator=none", "training.epochs=6", "backbone.options.features=16")},
+    "mibias": {
+        "default": (),
+        "weight 1": ("debias.weight=1",),
+        "weight 3": ("debias.weight=3",),
+        "weight 10": ("debias.weight=10",),
+        "weight 100": ("debias.weight=100",),
+    },
+    "paper": {"default": PAPER},
+}
+METHODS = {name: tuple(settings) for name, settings in OURS.items()} | {n: s for n, (_, s) in PEERS.items()}
+
+
+def recipe_for(dataset: str, table: Path, overrides: tuple[str, ...], seed: int) -> Recipe:
+    """The dataset's shipped recipe on a converted table."""
+    path = RECIPES / f"{dataset}.yaml"
+    changes = [f"data.path={table.resolve()}", f"seed={seed}", *overrides]
+    return parse_recipe(path.read_text(encoding="utf-8"), path=str(path), overrides=changes)
+
+
+def train_ours(recipe: Recipe) -> Predictions:
+    """Train by the package and predict the test part."""
+    assembly = build.assemble(recipe, offline=True)
+    fabric = make_fabric("cpu", "32", deterministic=True)
+    with tempfile.TemporaryDirectory() as folder:
+        run = Path(folder)
+        with RunLog(run) as log:
+            model = build.build_model(recipe, assembly)
+            make_stage(recipe, assembly, run, fabric, model, log, Silent(), name="debias").fit(None)
+        trained = load_run_model(recipe, assembly, best_path(run)).eval()
+    with torch.no_grad():
+        found = trained(inputs(assembly.data.audit))
+    return Predictions(predicted=found["logits"].argmax(dim=1).numpy(), features=found["features"].numpy())
+
+
+def inputs(split: Split) -> torch.Tensor:
+    """All rows of a split (n, d)."""
+    return split.reader.read(split.rows, None)
+
+
+def measure(dataset: str, table: Path, method: str, setting: str, seed: int, probe_rows: int) -> dict[str, float]:
+    """One method at one setting and seed: every figure of its row."""
+    recipe = recipe_for(dataset, table, OURS.get(method, {}).get(setting, ()), seed)
+    data = build.build_data(recipe, offline=True)
+    started = time.perf_counter()
+    if method in OURS:
+        found = train_ours(recipe)
+    else:
+        encoded = Encoded(
+            x=inputs(data.train).numpy(), y=data.train.y, c=data.train.c[BIAS][:, 0], test_x=inputs(data.audit).numpy()
+        )
+        found = PEERS[method][0](encoded, setting, seed)
+    seconds = time.perf_counter() - started
+    y, c = data.audit.y, data.audit.c[BIAS][:, 0]
+    figures = fairness_figures(y, found.predicted, c, n_y=2)
+    right = found.predicted == y
+    return {
+        "accuracy": float(right.mean()),
+        "balanced_accuracy": float(np.mean([right[y == k].mean() for k in (0, 1)])),
+        **{gap: figures[gap] or 0.0 for gap in GAPS},
+        **probe(found.features, y, c, data.class_names, data.attributes[BIAS].class_names, seed, probe_rows),
+        "seconds": seconds,
+    }
+
+
+def probe(
+    z: np.ndarray, y: np.ndarray, c: np.ndarray, class_names: tuple[str, ...], groups: tuple[tuple[str, ...], ...],
+    seed: int, n_rows: int,
+) -> dict[str, float]:  # fmt: skip
+    """The strongest probe's accuracy at the bias from features of at most `n_rows` test rows, and chance."""
+    rows = np.random.default_rng(seed).permutation(len(z))[:n_rows]
+    attribute = AuditedAttribute(
+        name=BIAS, channels=(BIAS,), class_names=groups, c=c[rows, None], known=np.ones(len(rows), dtype=bool)
+    )
+    given = AuditInput(
+        before=None, after=Features(train=z[rows[:FIT_ROWS]], audit=z[rows]), train_y=y[rows[:FIT_ROWS]],
+        audit_y=y[rows], class_names=class_names, attributes=(attribute,),
+    )  # fmt: skip
+    settings = AuditSettings(n_permutations=0, n_bootstrap=10)
+    found = audit(given, settings, seed=seed, progress=Silent()).attributes[BIAS].after
+    strongest = max(p.accuracy for p in found.probes.values() if p.accuracy is not None)
+    return {"probe_accuracy": strongest, "chance_accuracy": found.chance_accuracy}
+
+
+def show(table: Table) -> None:
+    """Every method and setting in Markdown, mean ± standard deviation over seeds, in %."""
+    names = ("accuracy", "balanced", "parity", "opportunity", "odds", "sex by the strongest probe", "majority")
+    print(f"| method | setting | {' | '.join(names)} | seconds |\n|---|---|{'---|' * (len(names) + 1)}")
+    for (method, setting), rows in table.groups("method", "setting").items():
+        cells = [mean_and_spread(rows, value, scale=100) for value in VALUES[:-1]]
+        print(f"| {method} | {setting} | {' | '.join(cells)} | {mean_and_spread(rows, 'seconds', digits=0)} |")
+
+
+def main() -> None:
+    """Run what is missing, then show all."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--dataset", choices=list(WRITERS), required=True)
+    parser.add_argument("--data", type=Path, required=True, help="folder with UCI's files")
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--out", type=Path, required=True, help="CSV of rows")
+    parser.add_argument("--methods", nargs="+", choices=list(METHODS), default=list(METHODS))
+    parser.add_argument("--settings", nargs="+", help="only these settings; default: all of a method's")
+    parser.add_argument("--probe-rows", type=int, default=10_000, help="most test rows on which probes are fitted")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    rows = Table(arguments.out, KEYS, VALUES)
+    with tempfile.TemporaryDirectory() as folder:
+        table = Path(folder) / f"{arguments.dataset}.csv"
+        WRITERS[arguments.dataset](arguments.data, table)
+        for seed in range(arguments.seeds):
+            for method in arguments.methods:
+                for setting in METHODS[method]:
+                    if rows.has(method, setting, seed) or setting not in (arguments.settings or METHODS[method]):
+                        continue
+                    figures = measure(arguments.dataset, table, method, setting, seed, arguments.probe_rows)
+                    rows.add((method, setting, seed), figures)
+                    parity = figures["demographic_parity_difference"]
+                    print(f"{method} {setting} seed {seed}: {figures['accuracy']:.4f} at {parity:.3f}", flush=True)
+    show(rows)
+
+
+if __name__ == "__main__":
+    main()

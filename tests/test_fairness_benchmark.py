@@ -1,0 +1,75 @@
+"""The fairness benchmark on drawn files in UCI's layout: conversion, every method's row, and going on where it was."""
+
+from __future__ import annotations
+
+import csv
+import subprocess
+import sys
+from pathlib import Path
+
+from uci_lookalikes import RAW
+
+BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "PATH": "/usr/bin:/bin"}
+COLUMNS = (
+    "method,setting,seed,accuracy,balanced_accuracy,demographic_parity_difference,equal_opportunity_difference,"
+    "equalized_odds_difference,probe_accuracy,chance_accuracy,seconds"
+)
+
+
+def _python(*arguments: str | Path) -> str:
+    command = [sys.executable, *map(str, arguments)]
+    return subprocess.run(command, check=True, capture_output=True, text=True, env=ONE_THREAD).stdout
+
+
+def _read(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as f:
+        return list(csv.DictReader(f))
+
+
+def test_ucis_files_become_tables(tmp_path: Path) -> None:
+    for name, write in RAW.items():
+        write(tmp_path)
+        _python(BENCHMARKS / "uci.py", name, tmp_path, tmp_path / f"{name}.csv")
+    adult, german = _read(tmp_path / "adult.csv"), _read(tmp_path / "german.csv")
+    sizes = {part: sum(row["split"] == part for row in adult) for part in ("train", "validation", "test")}
+    assert sizes == {"train": 360, "validation": 40, "test": 300}
+    assert {row["income"] for row in adult} == {"<=50K", ">50K"}
+    assert [row["sex"] for row in german[:5]] == ["male", "female", "male", "male", "female"]
+    assert {row["credit"] for row in german} == {"good", "bad"}
+
+
+def test_a_header_row_is_no_row(tmp_path: Path) -> None:
+    RAW["adult"](tmp_path)
+    _python(BENCHMARKS / "uci.py", "adult", tmp_path, tmp_path / "a.csv")
+    header = ",".join(list(_read(tmp_path / "a.csv")[0])[:-1])
+    text = (tmp_path / "adult.data").read_text()
+    (tmp_path / "adult.data").write_text(f"{header}\n{text}")
+    _python(BENCHMARKS / "uci.py", "adult", tmp_path, tmp_path / "b.csv")
+    assert (tmp_path / "a.csv").read_text() == (tmp_path / "b.csv").read_text()
+
+
+def test_a_row_per_method_and_setting_and_none_twice(tmp_path: Path) -> None:
+    RAW["adult"](tmp_path)
+    out = tmp_path / "out.csv"
+    arguments = ["--dataset", "adult", "--data", tmp_path, "--seeds", "1", "--out", out]
+    methods = [
+        "plain",
+        "mibias",
+        "paper",
+        "logistic",
+        "leace_logistic",
+        "exponentiated_gradient",
+        "fairlearn_adversarial",
+    ]
+    settings = ["--settings", "default", "0.05", "1"]
+    shown = _python(BENCHMARKS / "fairness.py", *arguments, "--methods", *methods, *settings)
+    first = out.read_text()
+    assert first.splitlines()[0] == COLUMNS
+    rows = _read(out)
+    assert [row["method"] for row in rows] == methods
+    for row in rows:
+        assert all(0 <= float(row[name]) <= 1 for name in COLUMNS.split(",")[3:-1]), row
+    assert "| mibias | default |" in shown
+    _python(BENCHMARKS / "fairness.py", *arguments, "--methods", *methods, *settings)
+    assert out.read_text() == first
