@@ -15,6 +15,7 @@ import torch
 from mibias_cli import build
 from mibias_cli.data.batch import BiasedData, Split
 from mibias_cli.data.loader import batches, n_batches
+from mibias_cli.estimators.erasure import require_leace
 from mibias_cli.progress import Progress
 from mibias_cli.recipe.schema import Recipe
 from mibias_cli.training.fabric import make_fabric
@@ -34,6 +35,8 @@ def dry_run(recipe: Recipe, *, offline: bool, progress: Progress) -> dict[str, A
         `splits` (samples per split), `cells` (per split and attribute channel: counts per target × class),
         `n_parameters`, `n_trainable`, `step_seconds`, `estimated_training_seconds`, `peak_memory_bytes`.
     """
+    if recipe.debias.erase != "none":
+        require_leace()
     progress.stage("loading data and backbone")
     fabric = make_fabric(recipe.training.device, recipe.training.precision, deterministic=recipe.training.deterministic)
     assembly = build.assemble(recipe, offline=offline)

@@ -61,10 +61,27 @@ def test_figures_belong_to_the_bottleneck() -> None:
     assert "model.onnx` gives the representation, bottleneck included" in card
 
 
+def test_figures_belong_to_what_the_eraser_leaves() -> None:
+    card = model_card(dataclasses.replace(INFO, erased=("sex", "age")), report=None, formats=("onnx",))
+    assert "LEACE erased `sex`, `age` from the representation" in card
+    assert "The task head was fitted anew" in card
+    assert "belong to what the eraser leaves (96 wide): an affine layer (`eraser`), in `heads.safetensors`" in card
+    assert 'representation = features @ heads["eraser.weight"].T + heads["eraser.bias"]' in card
+    assert "`model.onnx` gives the representation, eraser included" in card
+    info = dataclasses.replace(INFO, erased=("sex",), bottleneck=8, features_dim=8, has_head=False)
+    card = model_card(info, report=None, formats=("onnx",))
+    assert "a linear layer and ReLU (`bottleneck`), then an affine layer" in card
+    assert 'representation = narrowed @ heads["eraser.weight"].T' in card
+    assert "bottleneck and eraser included" in card
+    assert "fitted anew" not in card
+
+
 def test_code_of_the_card_is_valid_python() -> None:
     for info in (
         INFO,
         dataclasses.replace(INFO, bottleneck=8),
+        dataclasses.replace(INFO, erased=("sex",)),
+        dataclasses.replace(INFO, bottleneck=8, erased=("sex",)),
         dataclasses.replace(INFO, kind="mlp", input_shape=(5,)),
     ):
         card = model_card(info, report=None, formats=())
