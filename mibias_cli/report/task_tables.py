@@ -65,7 +65,7 @@ def task_table(report: Mapping[str, Any]) -> Table:
     if kind in ("regression", "none"):
         return _number_table(report) if kind == "regression" else Table(title="Task", caption="", header=(), lines=())
     task, sides = report["task"], sides_of(report)
-    given = [task[side] for side in sides]
+    given = [task[side] or {} for side in sides]
     first = [Cell(text="Accuracy (plain average)"), *map(accuracy_cell, given)]
     lines = [[*first, *_change(report, "accuracy")]]
     if kind == "multilabel":
