@@ -48,7 +48,7 @@ def _split_weights(recipe: Recipe, data: BiasedData, split: Split) -> dict[str, 
     import numpy as np
 
     from mibias_cli.data.groups import balancing_weights
-    from mibias_cli.training.step import TASK_WEIGHT
+    from mibias_cli.training.step import DRAW_WEIGHT, TASK_WEIGHT
 
     names = debiased_attributes(recipe, data)
     if not names:
@@ -66,7 +66,8 @@ def _split_weights(recipe: Recipe, data: BiasedData, split: Split) -> dict[str, 
     task = weights[names[0]] if len(names) == 1 else weigh(names)
     strength = recipe.debias.balance_strength
     tempered = {name: strength * weight + (1 - strength) for name, weight in weights.items()}
-    return {**tempered, TASK_WEIGHT: task}
+    # rows are drawn once for all attributes, so by the weights under which y is independent of them together
+    return {**tempered, TASK_WEIGHT: task, DRAW_WEIGHT: strength * task + (1 - strength)}
 
 
 def debiased_attributes(recipe: Recipe, data: BiasedData) -> list[str]:
@@ -106,7 +107,7 @@ def build_debiaser(recipe: Recipe, data: BiasedData, z_width: int, device: Any) 
             if section.estimator != "classifier":
                 monitors[name] = resolve(ESTIMATORS["classifier"])(_monitor_spec(spec)).to(device, dtype)
     balance = balance_of(recipe, data)
-    weighted = balance in ("critic", "both")
+    weighted = balance in ("critic", "both") and section.balance_by == "weights"
     capacity = section.queue_batches * recipe.training.batch_size
     budget, meter = _build_budget(recipe, data, device, dtype)
     return Debiaser(
@@ -118,6 +119,7 @@ def build_debiaser(recipe: Recipe, data: BiasedData, z_width: int, device: Any) 
             queue_batches=section.queue_batches,
             gradients=section.gradients,
             balance=balance,
+            balance_by=section.balance_by,
             attribute_weights=section.attribute_weights,
             measure_every_epochs=section.budget.every_epochs,
         ),

@@ -53,6 +53,7 @@ class Batch:
     (n,) is its discrete view, None where y is that itself.
     c is int64 for a categorical attribute and float32 for a continuous one; where `known` is False its value means
     nothing. `weight` (n,) holds balancing weights p(y)p(c)/p(y,c) with mean 1 over the training split, or None.
+    Rows from `n_own` on are not the epoch's: they were drawn in proportion to weights, for the estimator.
     """
 
     x: Tensor
@@ -62,6 +63,31 @@ class Batch:
     index: Tensor
     weight: dict[str, Tensor] = field(default_factory=dict)
     stratum: Tensor | None = None
+    n_own: int | None = None
+
+    @property
+    def own(self) -> Batch:
+        """The epoch's own rows: what the task learns from."""
+        return self if self.n_own is None else self._part(slice(self.n_own))
+
+    @property
+    def drawn(self) -> Batch:
+        """What the estimator sees: the rows that were drawn for it, or the epoch's own where none were."""
+        return self if self.n_own is None else self._part(slice(self.n_own, None))
+
+    def _part(self, rows: slice) -> Batch:
+        def cut(d: dict[str, Tensor]) -> dict[str, Tensor]:
+            return {k: v[rows] for k, v in d.items()}
+
+        return Batch(
+            x=self.x[rows],
+            y=self.y[rows],
+            c=cut(self.c),
+            known=cut(self.known),
+            index=self.index[rows],
+            weight=cut(self.weight),
+            stratum=None if self.stratum is None else self.stratum[rows],
+        )
 
     @property
     def strata(self) -> Tensor:
@@ -82,6 +108,7 @@ class Batch:
             index=self.index.to(device, non_blocking=True),
             weight=move(self.weight),
             stratum=None if self.stratum is None else self.stratum.to(device, non_blocking=True),
+            n_own=self.n_own,
         )
 
 

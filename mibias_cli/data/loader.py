@@ -16,6 +16,9 @@ from mibias_cli.errors import DataError
 
 __all__ = ["batches", "n_batches"]
 
+_DRAWS = 0xD2A3
+"""Keeps the draws' stream apart from the order's."""
+
 
 def n_batches(split: Split, batch_size: int, *, drop_last: bool = False) -> int:
     """How many batches an epoch has; see `batches` for the last one."""
@@ -33,6 +36,7 @@ def batches(
     weights: Mapping[str, np.ndarray] | None = None,
     start_step: int = 0,
     drop_last: bool = False,
+    draw_by: np.ndarray | None = None,
 ) -> Iterator[Batch]:
     """The batches of one epoch, bit for bit the same for any number of workers.
 
@@ -49,13 +53,16 @@ def batches(
         weights: Balancing weights (n,) by attribute, for `Batch.weight`.
         start_step: Skip this many batches: what follows is what would have followed without a break.
         drop_last: Leave out a last batch that is smaller than batch_size (unless it is the only one).
+        draw_by: Weights (n,): each batch gets as many further rows, drawn in proportion to them with replacement.
 
     Raises:
         DataError: An input cannot be read.
     """
     order = derived_generator(seed, epoch).permutation(len(split)) if shuffle else np.arange(len(split))
-    positions = _cut(order, batch_size, drop_last)[start_step:]
-    source = _Batches(split, positions, epoch if shuffle else None, weights)
+    positions = _cut(order, batch_size, drop_last)
+    drawn = [] if draw_by is None else _draws(positions, draw_by, derived_generator(seed, epoch, _DRAWS))
+    source = _Batches(split, positions[start_step:], epoch if shuffle else None, weights, drawn[start_step:])
+    positions = positions[start_step:]
     if num_workers == 0 or not positions:
         yield from (source.make(step) for step in range(len(positions)))
         return
@@ -88,10 +95,16 @@ class _Batches(Dataset["Batch | DataError"]):
     """One item per batch."""
 
     def __init__(
-        self, split: Split, positions: list[np.ndarray], epoch: int | None, weights: Mapping[str, np.ndarray] | None
+        self,
+        split: Split,
+        positions: list[np.ndarray],
+        epoch: int | None,
+        weights: Mapping[str, np.ndarray] | None,
+        drawn: list[np.ndarray],
     ) -> None:
         self._split = split
         self._positions = positions
+        self._drawn = drawn
         self._epoch = epoch
         self._weights = {k: torch.tensor(w) for k, w in (weights or {}).items()}
         self._y = torch.tensor(split.y)
@@ -112,6 +125,9 @@ class _Batches(Dataset["Batch | DataError"]):
     def make(self, step: int) -> Batch:
         """The batch itself."""
         positions = self._positions[step]
+        n_own = None
+        if self._drawn:
+            n_own, positions = len(positions), np.concatenate([positions, self._drawn[step]])
         index = torch.tensor(positions)
         return Batch(
             x=self._split.reader.read(self._split.rows[positions], self._epoch),
@@ -121,7 +137,16 @@ class _Batches(Dataset["Batch | DataError"]):
             index=index,
             weight={k: w[index] for k, w in self._weights.items()},
             stratum=None if self._stratum is None else self._stratum[index],
+            n_own=n_own,
         )
+
+
+def _draws(batches: list[np.ndarray], weights: np.ndarray, generator: np.random.Generator) -> list[np.ndarray]:
+    """As many positions as each batch has, drawn in proportion to weights with replacement."""
+    cumulative = np.cumsum(weights, dtype=np.float64)
+    uniform = generator.random(sum(map(len, batches))) * cumulative[-1]
+    drawn = np.searchsorted(cumulative, uniform, side="right").clip(max=len(weights) - 1)
+    return np.split(drawn, np.cumsum([len(batch) for batch in batches])[:-1])
 
 
 def _cut(order: np.ndarray, batch_size: int, drop_last: bool) -> list[np.ndarray]:

@@ -76,6 +76,12 @@ def _some_attribute(data: Mapping[str, Any]) -> Iterator[Fault]:
         yield ("data", "attributes", DISCOVERED), "is the name of what `discover` finds; call this one otherwise"
 
 
+def _draws_need_a_queue(data: Mapping[str, Any]) -> Iterator[Fault]:
+    """The fresh schedule's batches are the epoch's own."""
+    if value_at(("debias", "balance_by"), data) == "draws" and value_at(("debias", "schedule"), data) == "fresh":
+        yield ("debias", "balance_by"), "draws go with `schedule: queue`; with `fresh` write weights"
+
+
 def _weights_and_budgets_by_attribute(data: Mapping[str, Any]) -> Iterator[Fault]:
     """debias.attribute_weights and debias.budget_bits name attributes of the data."""
     known = _attributes(data)
@@ -196,6 +202,7 @@ def _gated_attributes(data: Mapping[str, Any]) -> Iterator[Fault]:
 
 _CHECKS: tuple[Check, ...] = (
     _some_attribute,
+    _draws_need_a_queue,
     _debiased_attributes,
     _weights_and_budgets_by_attribute,
     _gated_attributes,

@@ -57,6 +57,11 @@ class DebiasSection(Section):
     balance: Literal["none", "critic", "task", "both"] = Field(
         "critic", description="Where samples are weighted by p(y)p(c)/p(y,c)."
     )
+    balance_by: Literal["weights", "draws"] = Field(
+        "weights",
+        description="weights: of the batch's samples, in the estimator; draws: the estimator has as many samples of "
+        "its own, drawn in proportion to the weights: a larger step, and far less noise where weights differ a lot.",
+    )
     balance_clip: Rate = Field(50.0, description="Largest sample weight, relative to a mean of 1.")
     balance_strength: Annotated[float, Field(ge=0, le=1), Number] = Field(
         1.0,

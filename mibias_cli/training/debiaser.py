@@ -61,7 +61,12 @@ class Debiaser:
     @property
     def weighted(self) -> bool:
         """Whether estimators see balancing weights."""
-        return self.settings.balance in ("critic", "both")
+        return self.settings.balance in ("critic", "both") and not self.draws
+
+    @property
+    def draws(self) -> bool:
+        """Whether the estimator has rows of its own, drawn in proportion to the weights."""
+        return self.settings.balance in ("critic", "both") and self.settings.balance_by == "draws"
 
     def generator(self, *place: int | str) -> torch.Generator:
         """A CPU generator for one place in the run."""

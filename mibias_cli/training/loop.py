@@ -25,7 +25,7 @@ from mibias_cli.training.original import FrozenOriginal
 from mibias_cli.training.recycle import Recycler
 from mibias_cli.training.run_log import RunLog
 from mibias_cli.training.settings import OptimSettings
-from mibias_cli.training.step import Stepper
+from mibias_cli.training.step import DRAW_WEIGHT, Stepper
 from mibias_cli.training.validate import metric_names, validate
 
 __all__ = ["StageTrainer", "best_path", "last_path", "original_path"]
@@ -178,6 +178,7 @@ class StageTrainer:
         self._save()
 
     def _train_batches(self, epoch: int, start: int, purpose: str = "train") -> Iterator[Batch]:
+        draws = purpose == "train" and self.debiaser is not None and self.debiaser.draws
         stream = batches(
             self.data.train,
             batch_size=self.settings.batch_size,
@@ -186,6 +187,7 @@ class StageTrainer:
             shuffle=True,
             num_workers=self.settings.num_workers,
             weights=dict(self.weights["train"]),
+            draw_by=self.weights["train"].get(DRAW_WEIGHT) if draws else None,
             start_step=start,
         )
         return (batch.to(self.fabric.device) for batch in stream)

@@ -58,5 +58,6 @@ class DebiasSettings:
     queue_batches: int = 32
     gradients: Gradients = "sum"
     balance: Balance = "critic"
+    balance_by: Literal["weights", "draws"] = "weights"
     attribute_weights: Mapping[str, float] = field(default_factory=dict)
     measure_every_epochs: float = 1.0

@@ -17,10 +17,12 @@ from mibias_cli.training.debiaser import Debiaser, StepMetrics
 from mibias_cli.training.original import FrozenOriginal
 from mibias_cli.training.penalty import Gradients, at_norm, gradient_norm, rescaled, without_conflict
 
-__all__ = ["TASK_WEIGHT", "Stepper", "task_loss"]
+__all__ = ["DRAW_WEIGHT", "TASK_WEIGHT", "Stepper", "task_loss"]
 
 TASK_WEIGHT = "*task*"
 """Key of `Batch.weight` under which the task loss finds its weights; no attribute can be called so."""
+DRAW_WEIGHT = "*draw*"
+"""The same of the weights in proportion to which rows are drawn for the estimator."""
 
 
 def task_loss(logits: Tensor, y: Tensor, weight: Tensor | None, kind: TargetKind = "classes") -> Tensor:
@@ -114,19 +116,20 @@ class Stepper:
             for turn in range(debiaser.settings.critic_steps):
                 self.fit_critic_on(next(fresh), step, turn)
         output = self.model(batch.x)
-        y = batch.y if self.original is None else self.original(batch.x)
-        weight_y = batch.weight.get(TASK_WEIGHT) if self.task_weighted else None
-        loss = task_loss(output["logits"], y, weight_y, self.kind)
+        own, seen = batch.own, batch.drawn  # what the task learns from, and what the estimator sees
+        y = own.y if self.original is None else self.original(own.x)
+        weight_y = own.weight.get(TASK_WEIGHT) if self.task_weighted else None
+        loss = task_loss(output["logits"][: batch.n_own], y, weight_y, self.kind)
         metrics: StepMetrics = {"task_loss": float(loss.detach())}
         finite = math.isfinite(metrics["task_loss"])
         if debiaser is not None and finite:
-            z = output["z"]
+            z = output["z"][batch.n_own :] if batch.n_own is not None else output["z"]
             finite = bool(torch.isfinite(z).all())
             if finite and debiaser.settings.schedule == "queue":
-                debiaser.fit_on_queue(batch, z.detach(), step)
+                debiaser.fit_on_queue(seen, z.detach(), step)
         penalty = None
         if debiaser is not None and finite:
-            penalty = debiaser.penalty(batch, z, step)
+            penalty = debiaser.penalty(seen, z, step)
             metrics["penalty_nats"] = float(penalty.detach())
             finite = math.isfinite(metrics["penalty_nats"])
         if not finite:
@@ -136,7 +139,7 @@ class Stepper:
             self._backward(loss)
         else:
             if log:
-                metrics |= debiaser.metrics(batch, z, step)
+                metrics |= debiaser.metrics(seen, z, step)
             metrics |= self._backward_both(loss, penalty, z, weight, log=log)
         if log:
             metrics["grad_norm/total"] = gradient_norm([p.grad for p in self._parameters])
