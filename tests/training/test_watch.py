@@ -38,9 +38,7 @@ def test_a_critic_that_lags_gets_more_steps_within_bounds_and_one_that_leads_giv
     assert critic.steps == 16
     critic.steps = 4000
     critic.learning_rate = 1e-2
-    restored = CriticWatch(
-        {"sex": lambda: bound(1, 0.0)}, steps=4
-    )  # it learns nothing: the critic leads
+    restored = CriticWatch({"sex": lambda: bound(1, 0.0)}, steps=4)  # it learns nothing: the critic leads
     restored.load_state_dict(looked_long.state_dict(), {"sex": critic})
     assert critic.steps == 16
     for k in range(1, 30):
