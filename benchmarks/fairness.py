@@ -68,8 +68,8 @@ OURS: dict[str, dict[str, tuple[str, ...]]] = {
         "default": (),
         "weight 1": ("debias.weight=1",),
         "weight 3": ("debias.weight=3",),
-        "weight 10": ("debias.weight=10",),
-        "weight 100": ("debias.weight=100",),
+        "weight 6": ("debias.weight=6",),
+        "weight 15": ("debias.weight=15",),
     },
     "paper": {"default": PAPER},
 }
