@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["data_app"]
 
 data_app = typer.Typer(
-    help="Turn data sets as they are distributed into manifests that recipes read.",
+    help="Turn data sets into manifests that recipes read.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -84,7 +84,10 @@ def imdb(
     overwrite: _Overwrite = False,
     output: _Format = None,
 ) -> None:
-    """Write eb1.csv and eb2.csv, as `mibias data faces` does, from a table of people."""
+    """Write eb1.csv and eb2.csv from a table of people.
+
+    They are what `mibias data faces` writes.
+    """
     from mibias_cli.make_manifests import PeopleColumns, make_imdb
 
     columns = PeopleColumns(path=path_column, age=age_column, sex=sex_column, identity=identity_column, female=female)
@@ -107,7 +110,10 @@ def celeba(
     overwrite: _Overwrite = False,
     output: _Format = None,
 ) -> None:
-    """Write celeba.csv: attributes as yes and no, CelebA's partition as the split, joined by image id."""
+    """Write celeba.csv: attributes and split by image.
+
+    Attributes are yes and no, the split is CelebA's partition; tables are joined by image id.
+    """
     from mibias_cli.make_manifests import make_celeba
 
     names = columns or ["Blond_Hair", "Male"]
@@ -121,7 +127,7 @@ def waterbirds(
     overwrite: _Overwrite = False,
     output: _Format = None,
 ) -> None:
-    """Write waterbirds.csv: metadata.csv with words in place of numbers."""
+    """Write waterbirds.csv: metadata.csv in words."""
     from mibias_cli.make_manifests import make_waterbirds
 
     _show(make_waterbirds(folder, out, overwrite=overwrite), output)

@@ -243,7 +243,7 @@ def test_float64_is_kept_and_the_same_answer_as_float32(kind: str) -> None:
         single.fit(draw(kind, 60), generator())
         double.fit(draw(kind, 60, dtype=torch.float64), generator())
         a = single.penalty(draw(kind, 60, 1), generator()).item()
-        assert double.penalty(draw(kind, 60, 1, torch.float64), generator()).item() == pytest.approx(a, abs=5e-4)
+        assert double.penalty(draw(kind, 60, 1, torch.float64), generator()).item() == pytest.approx(a, abs=5e-3)
     double.fit(draw(kind, 60, dtype=torch.float64), generator())
     assert double.penalty(draw(kind, 60, 1, torch.float64), generator()).dtype == torch.float64
 
