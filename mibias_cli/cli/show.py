@@ -78,7 +78,7 @@ def report_rows(report: Mapping[str, Any]) -> list[Row]:
             if before.get(key) is not None or after.get(key) is not None:
                 text = f"{name}: {title} (bits)"
                 rows.append(Row(title=text, before=_interval(before.get(key)), after=_interval(after.get(key))))
-        rows.extend(_references(name, findings))
+        rows.extend(_references(name, findings, has_target=report["task"].get("after") is not None))
     return rows + _fidelity(report.get("similarity") or {})
 
 
@@ -97,12 +97,14 @@ def plain_table(rows: Sequence[Row]) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
-def _references(name: str, findings: Mapping[str, Any]) -> list[Row]:
+def _references(name: str, findings: Mapping[str, Any], *, has_target: bool) -> list[Row]:
     """H(c) and I(y; c): what the leakage is to be compared with; both belong to the data, not to a model."""
     titles = {
         "entropy_bits": f"{name}: most it could leak, H(c) (bits)",
         "target_attribute_bits": f"{name}: what the target alone gives away, I(y;c) (bits)",
     }
+    if not has_target:
+        del titles["target_attribute_bits"]
     return [
         Row(title=title, before=f"{findings[key]:.3f}", after=f"{findings[key]:.3f}")
         for key, title in titles.items()

@@ -17,6 +17,7 @@ __all__ = ["RIDGE", "Predictions", "predict_labels", "predict_numbers", "predict
 
 RIDGE = 1.0
 """Penalty of the ridge regression on standardised features that predicts numbers."""
+_CONSTANT = 1e-6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,10 +42,22 @@ def predict_task(features: Features, train_y: np.ndarray, n_classes: int) -> Pre
     head = make_pipeline(StandardScaler(), LogisticRegression(max_iter=500))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # separable training features: the last digit is no matter
-        head.fit(np.asarray(features.train, dtype=np.float64), train_y)
-    z = np.asarray(features.audit, dtype=np.float64)
+        x, z = _live(features)
+        head.fit(x, train_y)
     probabilities[:, head.classes_] = head.predict_proba(z)
     return Predictions(classes=np.asarray(head.predict(z)), probabilities=probabilities)
+
+
+def _live(features: Features) -> tuple[np.ndarray, np.ndarray]:
+    """Training and audited features in double precision, 0 where a feature is constant in training up to rounding.
+
+    Standardised, the rounding of a dead or erased feature would count as much as anything that the extractor says.
+    """
+    x, z = (np.array(part, dtype=np.float64) for part in (features.train, features.audit))
+    spread = x.std(axis=0)
+    dead = spread <= _CONSTANT * spread.max(initial=0.0)
+    x[:, dead], z[:, dead] = 0.0, 0.0
+    return x, z
 
 
 def predict_labels(features: Features, train_y: np.ndarray) -> np.ndarray:
@@ -66,6 +79,6 @@ def predict_numbers(features: Features, train_y: np.ndarray) -> np.ndarray:
         train_y: Numbers of the training samples (n_train, k).
     """
     head = make_pipeline(StandardScaler(), Ridge(alpha=RIDGE))
-    head.fit(np.asarray(features.train, dtype=np.float64), train_y)
-    predicted = head.predict(np.asarray(features.audit, dtype=np.float64))
+    x, z = _live(features)
+    predicted = head.fit(x, train_y).predict(z)
     return np.asarray(predicted, dtype=np.float64).reshape(len(features.audit), -1)

@@ -71,6 +71,7 @@ def _panels(records: Sequence[tuple[float, Mapping[str, Any]]]) -> Iterator[tupl
         "validation accuracy",
         [found for key in accuracies for found in line(key.replace("_", " "), "validation", f"validation/{key}")],
     )
+    yield "validation R²", line("R²", "validation", "validation/r2")
     for name in _attributes(records):
         found = line("critic, training", "train", f"{name}/mi_bits")
         yield (

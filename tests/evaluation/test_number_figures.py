@@ -113,3 +113,12 @@ def test_a_column_that_does_not_vary_on_the_audited_split_has_no_r2() -> None:
     assert found.columns["age"].r2 is None
     assert np.isnan(found.r2.estimate)
     assert np.isfinite(found.mae.estimate)
+
+
+def test_the_rounding_of_a_dead_feature_is_no_feature() -> None:
+    g = np.random.default_rng(0)
+    x, other = g.normal(size=(200, 3)), g.normal(size=(50, 3))
+    y = x[:, :1] + 0.1 * g.normal(size=(200, 1))
+    plain = predict_numbers(Features(train=x[:, :2], audit=other[:, :2]), y)
+    x[:, 2], other[:, 2] = 5 + 1e-9 * g.normal(size=200), 7
+    np.testing.assert_allclose(predict_numbers(Features(train=x, audit=other), y), plain, atol=1e-9)
