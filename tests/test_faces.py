@@ -18,7 +18,7 @@ from mibias_cli.cli.main import app
 from mibias_cli.recipe.load import load_recipe
 
 QUICK = [
-    "backbone.input_size=48", "training.epochs=3", "training.batch_size=16", "training.learning_rate=1e-3",
+    "backbone.input_size=48", "training.epochs=5", "training.batch_size=16", "training.learning_rate=5e-4",
     "training.augment=false", "debias.weight=1", "debias.warmup_epochs=1", "debias.queue_batches=4",
     "debias.critic.hidden=[64]", "debias.critic.steps=3", "debias.critic.batch_size=64", "evaluation.probes=[logistic]",
     "evaluation.n_bootstrap=100", "evaluation.n_permutations=0", "evaluation.random_control=false",
@@ -52,7 +52,7 @@ def test_the_recipe_has_bottleneck_and_tap(folder: Path) -> None:
     recipe = load_recipe(folder / "run" / "recipe.resolved.yaml")
     assert recipe.backbone.name == "tf_efficientnet_lite0"
     assert recipe.representation.bottleneck == 128
-    assert recipe.representation.layers == ["blocks.6", "features"]
+    assert recipe.representation.layers == ["blocks.2"]
 
 
 def test_sex_is_learnt_under_age_bias(folder: Path) -> None:
@@ -68,7 +68,7 @@ def test_the_other_extreme_can_be_audited(folder: Path) -> None:
     found = json.loads((folder / "other" / "leakage.json").read_text())
     with (folder / "data" / "faces" / "eb1.csv").open(newline="") as file:
         assert found["samples"]["audit"] == sum(row["split"] == "other_extreme" for row in csv.DictReader(file))
-    assert found["task"]["after"]["class_names"] == ["female", "male"]
+    assert found["task"]["after"]["accuracy"] > 0.75  # where who goes by age is wrong each time
 
 
 def test_what_was_exported_loads_in_timm(folder: Path) -> None:
