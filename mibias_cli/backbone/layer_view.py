@@ -31,6 +31,7 @@ def grid_pooled(x: Tensor, *, channels_last: bool = False, max_columns: int = MA
         max_columns: Most columns of a map's grid.
 
     Example:
+        >>> import torch
         >>> grid_pooled(torch.zeros(2, 64, 8, 8)).shape, grid_pooled(torch.zeros(2, 197, 192)).shape
         (torch.Size([2, 1024]), torch.Size([2, 192]))
     """

@@ -29,8 +29,8 @@ class NormalScores:
     Example:
         >>> x = np.random.default_rng(0).lognormal(size=(1000, 2))
         >>> scores = NormalScores(x)(x)
-        >>> abs(scores.mean()) < 0.01, 0.98 < scores.std() < 1.0
-        (True, True)
+        >>> bool(abs(scores.mean()) < 0.01 and 0.98 < scores.std() < 1.0)
+        True
     """
 
     def __init__(self, x: np.ndarray) -> None:

@@ -84,7 +84,7 @@ def least_error(bits: float, n_classes: int) -> float:
         Cover and Thomas, Elements of Information Theory, theorem 2.10.1.
 
     Example:
-        >>> least_error(1.0, 2)
+        >>> round(least_error(1.0, 2), 6)
         0.5
     """
     low, high = 0.0, 1.0 - 1.0 / n_classes
