@@ -17,11 +17,11 @@ __all__ = [
     "MOST_CLASSES",
     "SPLIT_WORDS",
     "ColumnLook",
+    "attribute_rank",
     "guess_group",
     "guess_path",
     "guess_split",
     "guess_target",
-    "is_attribute_name",
     "look_at",
 ]
 
@@ -48,11 +48,17 @@ _GROUP_NAMES = (
     "video_id", "group", "group_id", "case_id",
 )  # fmt: skip
 ATTRIBUTE_NAMES = (
-    "sex", "gender", "male", "female", "age", "young", "race", "ethnicity", "skin", "tone", "fitzpatrick",
-    "nationality", "country", "language", "hospital", "site", "centre", "center", "scanner", "device", "camera",
-    "machine", "vendor", "manufacturer", "place", "background", "ground", "location", "colour", "color", "source",
-    "domain", "environment", "batch", "lab", "stain", "marital", "religion",
+    (
+        "sex", "gender", "male", "female", "race", "ethnicity", "skin", "tone", "fitzpatrick", "hospital", "site", "centre",
+        "center", "scanner", "device", "camera", "machine", "vendor", "manufacturer", "place", "background", "ground",
+        "colour", "color",
+    ),
+    (
+        "age", "young", "nationality", "country", "language", "location", "source", "domain", "environment", "batch", "lab",
+        "stain", "marital", "religion",
+    ),
 )  # fmt: skip
+"""Words in the names of likely bias attributes: the likelier, and others."""
 SPLIT_WORDS: tuple[tuple[str, ...], ...] = (
     ("train", "training", "trn"),
     ("validation", "val", "valid", "dev"),
@@ -102,14 +108,15 @@ def look_at(table: Table, name: str) -> ColumnLook:
     return ColumnLook(name=name, kind=kind, n_missing=len(column) - n, values=values, n_values=n_values)
 
 
-def is_attribute_name(name: str) -> bool:
-    """Whether a column's name is one that bias attributes often have, or has such a word in it.
+def attribute_rank(name: str) -> int | None:
+    """0 where a column's name is, or has in it, a word of likely bias attributes, 1 for less likely ones, else None.
 
     Example:
-        >>> [is_attribute_name(name) for name in ("Sex", "patient_sex", "scanner-id", "pages", "MaritalStatus")]
-        [True, True, True, False, True]
+        >>> [attribute_rank(name) for name in ("Sex", "patient_sex", "scanner-id", "pages", "MaritalStatus")]
+        [0, 0, 0, None, 1]
     """
-    return bool({*_words(name), name.lower()} & set(ATTRIBUTE_NAMES))
+    words = {*_words(name), name.lower()}
+    return next((rank for rank, names in enumerate(ATTRIBUTE_NAMES) if words & set(names)), None)
 
 
 def _words(name: str) -> set[str]:
@@ -152,7 +159,7 @@ def guess_target(looks: Sequence[ColumnLook], taken: Sequence[str]) -> str | Non
     numeric = [x.name for x in looks if x.kind == "number" and x.name not in taken]
     if named := _named([*several, *numeric], _TARGET_NAMES):
         return named
-    others = [name for name in several if not is_attribute_name(name)]
+    others = [name for name in several if attribute_rank(name) is None]
     return others[-1] if others else None
 
 

@@ -13,7 +13,7 @@ from mibias_cli.data.annotations import Annotations, annotate
 from mibias_cli.data.tabular import Columns, SplitRule, Table, first_rows, numbers, require_columns
 from mibias_cli.data.target import TargetKind
 from mibias_cli.errors import DataError
-from mibias_cli.survey.columns import ColumnLook, guess_group, guess_split, guess_target, is_attribute_name
+from mibias_cli.survey.columns import ColumnLook, attribute_rank, guess_group, guess_split, guess_target
 from mibias_cli.survey.layout import CLASS_FOLDER, Layout
 
 __all__ = ["FEWEST", "Roles", "Wishes", "annotate_roles", "choose_roles", "keep_usable_rows"]
@@ -193,7 +193,7 @@ def _kind_of_target(look: ColumnLook, table: Table) -> TargetKind:
     values = np.unique(parsed[~np.isnan(parsed)])
     counted = bool((np.diff(values) == 1).all()) and values[0] in (0, 1)
     enough = len(parsed) >= _ROWS_PER_CLASS * len(values)
-    return "classes" if counted and enough and not is_attribute_name(look.name) else "regression"
+    return "classes" if counted and enough and attribute_rank(look.name) is None else "regression"
 
 
 def _drop(table: Table, mask: np.ndarray, why: str, dropped: list[str], values: np.ndarray | None = None) -> Table:

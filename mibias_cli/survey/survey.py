@@ -16,7 +16,7 @@ from mibias_cli.data.groups import cells
 from mibias_cli.data.tabular import AttributeColumn, Columns, SplitRule, first_rows
 from mibias_cli.errors import DataError, did_you_mean
 from mibias_cli.evaluation.information import label_entropy_bits, mutual_information_bits
-from mibias_cli.survey.columns import ColumnLook, is_attribute_name, look_at
+from mibias_cli.survey.columns import ColumnLook, attribute_rank, look_at
 from mibias_cli.survey.files import file_layout
 from mibias_cli.survey.folders import folder_layout
 from mibias_cli.survey.layout import CLASS_FOLDER, SPLIT_FOLDER, Layout
@@ -192,9 +192,9 @@ def _chosen(layout: Layout, found: Sequence[AttributeFound], wishes: Wishes) -> 
         return [by_name[name] for name in dict.fromkeys(wishes.attributes)], []
     if known := [by_name[name] for name in layout.attributes if name in by_name]:
         return known, [f"attribute {known[0].name}: by the layout"]
-    named = [a for a in found if is_attribute_name(a.name)]
-    if named:
-        best = max(named, key=lambda a: a.shared_bits)
+    ranked = [(rank, a) for a in found if (rank := attribute_rank(a.name)) is not None]
+    if ranked:
+        _, best = min(ranked, key=lambda pair: (pair[0], -pair[1].shared_bits))
         return [best], [f"attribute {best.name}: by its name"]
     likely = [a for a in found if not a.renames_target]
     if not likely or layout.source == "table":

@@ -9,11 +9,11 @@ import pytest
 
 from mibias_cli.survey.columns import (
     ColumnLook,
+    attribute_rank,
     guess_group,
     guess_path,
     guess_split,
     guess_target,
-    is_attribute_name,
     look_at,
 )
 from mibias_cli.survey.layout import make_table
@@ -53,10 +53,12 @@ def test_classes_come_in_order_with_their_counts() -> None:
 
 
 def test_attribute_names() -> None:
-    for name in ("sex", "Male", "patient_sex", "skin_tone", "ScannerModel", "AGE"):
-        assert is_attribute_name(name), name
+    for name in ("sex", "Male", "patient_sex", "skin_tone", "ScannerModel"):
+        assert attribute_rank(name) == 0, name
+    for name in ("AGE", "native-country", "marital.status"):
+        assert attribute_rank(name) == 1, name
     for name in ("pages", "message", "label", "sexagesimal", "z_1"):
-        assert not is_attribute_name(name), name
+        assert attribute_rank(name) is None, name
 
 
 def test_path() -> None:

@@ -212,6 +212,14 @@ def test_a_table_needs_a_name_for_the_attribute_unless_a_column_has_one(tmp_path
     assert survey(path, Wishes(attributes=("kind",))).chosen[0].name == "kind"
 
 
+def test_likelier_names_come_first_whatever_the_bits(tmp_path: Path) -> None:
+    rows = [("xy"[y], "fm"[k // 2 % 2], 20 + 30 * c + k % 15) for k, (y, c) in enumerate(pairs(200))]
+    path = write(tmp_path / "t.csv", ["income", "sex", "age"], rows)
+    found = survey(path, GUESS)
+    assert by_name(found)["age"] > by_name(found)["sex"]
+    assert [a.name for a in found.chosen] == ["sex"]
+
+
 def test_targets_of_many_numbers(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     rows = [(f"{rng.normal():.4f}", "fm"[k % 2], k % 15) for k in range(400)]
