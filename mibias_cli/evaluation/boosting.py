@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import islice
+
 import numpy as np
 from sklearn.ensemble import HistGradientBoostingClassifier
 
-from mibias_cli.evaluation.learners import log_proba
+from mibias_cli.evaluation.learners import TINY, log_proba
 from mibias_cli.evaluation.quadratic import QuadraticBasis, find_structure
 
 __all__ = ["GradientBoosting"]
@@ -21,13 +23,17 @@ class GradientBoosting:
     products and squared directions that screening found, on which one split is enough.
     """
 
+    # trees are grown some rungs ahead: scikit-learn bins the features anew at every call
+    AHEAD = 4
     ITERATIONS = (5, 10, 15, 20, 25, 30, 35, 40, 50, 60, 70, 80, 100, 120, 140, 160, 190, 220, 250, 300)
     n_rungs = len(ITERATIONS)
     patience = 2
     whitened = True
+    n_telling = 64
 
     def __init__(self, x: np.ndarray, c: np.ndarray, *, n_extra: int, seed: int) -> None:
         self._c = c
+        self._n_trees = self._n_grown = 0
         self.classes_ = np.unique(c)
         x = x.astype(np.float32)
         structure = find_structure(x, c, seed=seed)
@@ -52,12 +58,21 @@ class GradientBoosting:
 
     def fit_to(self, rung: int) -> None:
         """Train up to this rung."""
-        self._model.set_params(max_iter=self.ITERATIONS[rung])
-        self._model.fit(self._x, self._c)
+        self._n_trees = self.ITERATIONS[rung]
+        if self._n_trees > self._n_grown:
+            ahead = self.AHEAD if self._n_grown or rung == 0 else 1  # a first call to a later rung wants just that one
+            self._n_grown = self.ITERATIONS[min(rung + ahead, self.n_rungs) - 1]
+            self._model.set_params(max_iter=self._n_grown)
+            self._model.fit(self._x, self._c)
 
     def log_probabilities(self, x: np.ndarray) -> np.ndarray:
         """Uncalibrated log-probabilities (n, len(classes_))."""
-        return log_proba(self._model, self._basis(x.astype(np.float32)))
+        z = self._basis(x.astype(np.float32))
+        if self._n_trees == self._n_grown:
+            return log_proba(self._model, z)
+        stages = self._model.staged_predict_proba(z)
+        p = next(islice(stages, self._n_trees - 1, None))
+        return np.log(np.maximum(np.asarray(p, dtype=np.float64), TINY))
 
     @staticmethod
     def max_columns(n: int) -> int:

@@ -29,6 +29,8 @@ class Learner(Protocol):
     """How many rungs without improvement before climbing stops."""
     whitened: bool
     """Whether principal components are brought to one variance; distances do better without."""
+    n_telling: int
+    """How many single columns are added to principal components: those that tell most and may carry no variance."""
     classes_: np.ndarray
 
     def __init__(self, x: np.ndarray, c: np.ndarray, *, n_extra: int, seed: int) -> None: ...
@@ -72,6 +74,7 @@ class Logistic:
     n_rungs = len(C)
     patience = 2
     whitened = True
+    n_telling = 64
 
     def __init__(self, x: np.ndarray, c: np.ndarray, *, n_extra: int, seed: int) -> None:
         self._x, self._c = x, c
@@ -102,6 +105,7 @@ class Mlp:
     n_rungs = 12
     patience = 2
     whitened = True
+    n_telling = 64
 
     def __init__(self, x: np.ndarray, c: np.ndarray, *, n_extra: int, seed: int) -> None:
         self._x, self._c = x.astype(np.float32), c
@@ -136,6 +140,7 @@ class NearestNeighbours:
     n_rungs = len(K)
     patience = 2
     whitened = False
+    n_telling = 4
 
     def __init__(self, x: np.ndarray, c: np.ndarray, *, n_extra: int, seed: int) -> None:
         self._n_extra = n_extra

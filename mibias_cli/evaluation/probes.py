@@ -8,7 +8,7 @@ leakage is measured are never seen.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +20,7 @@ from mibias_cli.evaluation.learners import Learner, Logistic, Mlp, NearestNeighb
 from mibias_cli.evaluation.partition import Fold
 from mibias_cli.evaluation.quadratic import Quadratic
 from mibias_cli.evaluation.scaling import Scaling, fit_scaling
+from mibias_cli.evaluation.screening import telling_columns
 
 __all__ = ["PROBES", "Calibration", "FittedProbe", "calibrate", "fit_probe", "get_probe"]
 
@@ -61,10 +62,14 @@ class FittedProbe:
     temperature: float
     mix: float
     scaling: Scaling
+    columns: np.ndarray
     learner: Learner | None
 
     def _raw(self, x: np.ndarray, extra: np.ndarray) -> np.ndarray | None:
-        return None if self.learner is None else _spread(self.learner, self.scaling(x, extra), self.n_classes)
+        if self.learner is None:
+            return None
+        features = self.scaling.beside(self.scaling.standardised(x), extra, self.columns)
+        return _spread(self.learner, features, self.n_classes)
 
     def predict(self, x: np.ndarray, extra: np.ndarray, baseline: np.ndarray) -> np.ndarray:
         """Most likely class (n,) by the learner itself; calibration plays no part in accuracy."""
@@ -171,25 +176,34 @@ def fit_probe(
     """
     make = get_probe(family)
     scaling = fit_scaling(x, max_columns=make.max_columns(len(x)), whitened=make.whitened, seed=seed)
-    scaled = scaling(x, extra)
+    z = scaling.standardised(x)
     usable = [(train, held) for train, held in folds if len(np.unique(c[train])) > 1 and len(held)]
     if not usable:  # a single class to learn from: nothing beyond the baseline can be said
         return FittedProbe(
             family=family, setting="baseline", selection_bits=0.0, n_classes=n_classes,
-            temperature=1.0, mix=1.0, scaling=scaling, learner=None,
+            temperature=1.0, mix=1.0, scaling=scaling, columns=np.zeros(0, dtype=np.int64), learner=None,
         )  # fmt: skip
-    rung, calibration = _climb(make, scaled, c, n_classes, extra.shape[1], baseline, usable, seed)
-    learner = make(scaled, c, n_extra=extra.shape[1], seed=seed)
+
+    def features(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """All rows as a learner of some of them sees them, and the single columns among it that tell c there."""
+        most = make.n_telling if scaling.n_components else 0
+        columns = telling_columns(z[rows], c[rows], most=most)
+        return scaling.beside(z, extra, columns), columns
+
+    rung, calibration = _climb(make, features, c, n_classes, extra.shape[1], baseline, usable, seed)
+    seen, columns = features(np.arange(len(c)))
+    learner = make(seen, c, n_extra=extra.shape[1], seed=seed)
     learner.fit_to(rung)
     return FittedProbe(
         family=family, setting=make.describe(rung), selection_bits=calibration.gain_bits, n_classes=n_classes,
-        temperature=calibration.temperature, mix=calibration.mix, scaling=scaling, learner=learner,
+        temperature=calibration.temperature, mix=calibration.mix, scaling=scaling, columns=columns,
+        learner=learner,
     )  # fmt: skip
 
 
 def _climb(
     make: type[Learner],
-    scaled: np.ndarray,
+    features: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]],
     c: np.ndarray,
     n_classes: int,
     n_extra: int,
@@ -198,15 +212,18 @@ def _climb(
     seed: int,
 ) -> tuple[int, Calibration]:
     """The best rung and its calibration."""
-    learners = [make(scaled[train], c[train], n_extra=n_extra, seed=seed) for train, _ in folds]
+    learners, unseen = [], []
+    for train, part in folds:
+        seen = features(train)[0]
+        learners.append(make(seen[train], c[train], n_extra=n_extra, seed=seed))
+        unseen.append(seen[part])
     held = np.concatenate([h for _, h in folds])
     best: tuple[int, Calibration] | None = None
     last_gain, mark = 0, -np.inf
     for rung in range(make.n_rungs):
         for learner in learners:
             learner.fit_to(rung)
-        pairs = zip(learners, folds, strict=True)
-        raw = np.concatenate([_spread(learner, scaled[h], n_classes) for learner, (_, h) in pairs])
+        raw = np.concatenate([_spread(*pair, n_classes) for pair in zip(learners, unseen, strict=True)])
         found = calibrate(raw, c[held], baseline[held])
         if best is None or found.cautious_gain_bits > best[1].cautious_gain_bits:
             best = (rung, found)

@@ -156,6 +156,7 @@ class Quadratic:
     n_rungs = len(RUNGS)
     patience = len(RUNGS)  # bases do not nest: a later one may win after two that did not
     whitened = True
+    n_telling = 32
 
     def __init__(self, x: np.ndarray, c: np.ndarray, *, n_extra: int, seed: int) -> None:
         self._x, self._c = x.astype(np.float32), c

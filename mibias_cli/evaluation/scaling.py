@@ -19,12 +19,26 @@ class Scaling:
     components: np.ndarray | None
     component_scale: np.ndarray | None
 
+    @property
+    def n_components(self) -> int:
+        """Principal components that stand for the features; 0 where the features stand for themselves."""
+        return 0 if self.components is None else self.components.shape[1]
+
     def __call__(self, x: np.ndarray, extra: np.ndarray) -> np.ndarray:
         """Scaled features (n, d') with the given facts (n, e) behind them."""
-        z = (x - self.mean) / self.scale
-        if self.components is not None:
-            z = (z @ self.components) / self.component_scale
-        return np.concatenate([z, extra], axis=1)
+        return self.beside(self.standardised(x), extra, np.zeros(0, dtype=np.int64))
+
+    def beside(self, z: np.ndarray, extra: np.ndarray, columns: np.ndarray) -> np.ndarray:
+        """Reduced features of standardised ones (n, d), some of their columns as they are, and the given facts."""
+        return np.concatenate([self.reduced(z), z[:, columns], extra], axis=1)
+
+    def standardised(self, x: np.ndarray) -> np.ndarray:
+        """The features (n, d), each with mean 0 and variance 1."""
+        return np.asarray((x - self.mean) / self.scale)
+
+    def reduced(self, z: np.ndarray) -> np.ndarray:
+        """Standardised features (n, d) as their principal components (n, d'), or as they are."""
+        return z if self.components is None else np.asarray((z @ self.components) / self.component_scale)
 
 
 def fit_scaling(x: np.ndarray, *, max_columns: int, whitened: bool, seed: int) -> Scaling:

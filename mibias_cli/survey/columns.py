@@ -49,13 +49,13 @@ _GROUP_NAMES = (
 )  # fmt: skip
 ATTRIBUTE_NAMES = (
     (
-        "sex", "gender", "male", "female", "race", "ethnicity", "skin", "tone", "fitzpatrick", "hospital", "site", "centre",
-        "center", "scanner", "device", "camera", "machine", "vendor", "manufacturer", "place", "background", "ground",
-        "colour", "color",
+        "sex", "gender", "male", "female", "race", "ethnicity", "skin", "tone", "fitzpatrick", "hospital", "site",
+        "centre", "center", "scanner", "device", "camera", "machine", "vendor", "manufacturer", "place", "background",
+        "ground", "colour", "color",
     ),
     (
-        "age", "young", "nationality", "country", "language", "location", "source", "domain", "environment", "batch", "lab",
-        "stain", "marital", "religion",
+        "age", "young", "nationality", "country", "language", "location", "source", "domain", "environment", "batch",
+        "lab", "stain", "marital", "religion",
     ),
 )  # fmt: skip
 """Words in the names of likely bias attributes: the likelier, and others."""
