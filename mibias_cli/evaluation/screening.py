@@ -20,7 +20,7 @@ def telling_columns(x: np.ndarray, c: np.ndarray, *, most: int) -> np.ndarray:
         most: How many columns at most.
 
     Returns:
-        Indices (k,), k ≤ `most`: χ² of bins by classes beyond its 1 − 1/d quantile under independence.
+        Indices (k,), k ≤ `most`: χ² of bins by classes beyond its 1 − 1/d quantile (at least 95 %) under independence.
 
     Example:
         >>> g = np.random.default_rng(0)
@@ -44,7 +44,7 @@ def telling_columns(x: np.ndarray, c: np.ndarray, *, most: int) -> np.ndarray:
         expected = counts.sum(axis=1, keepdims=True) * share
         strength[j] = ((counts - expected) ** 2 / expected).sum()
         freedom = max(1, (len(counts) - 1) * (len(classes) - 1))
-        quantile[j] = chi2.isf(min(0.5, 1 / x.shape[1]), freedom)
+        quantile[j] = chi2.isf(min(0.05, 1 / x.shape[1]), freedom)
     excess = strength / quantile
     order = np.argsort(-excess, kind="stable")[:most]
     return order[excess[order] > 1]
