@@ -8,7 +8,7 @@ BIN := .venv/bin
 # One thread per process: networks this small, and tests side by side, only wait for each other with more.
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
-.PHONY: demo test check format clean
+.PHONY: demo test check bench format clean
 
 demo: .venv/installed
 	$(ONE_THREAD) $(BIN)/mibias train recipes/quickstart.yaml --out runs/demo --overwrite
@@ -22,6 +22,9 @@ check: .venv/installed-all
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(ONE_THREAD) $(BIN)/python -m pytest -q -n $(WORKERS)
+
+bench: .venv/installed-all
+	$(ONE_THREAD) $(BIN)/python benchmarks/taste.py --jobs 2
 
 format: .venv/installed-all
 	$(BIN)/ruff check --fix .

@@ -16,7 +16,7 @@ from mibias_cli import workflow
 from mibias_cli.progress import Silent
 from mibias_cli.recipe.load import parse_recipe
 
-__all__ = ["Table", "mean_and_spread", "measure"]
+__all__ = ["Table", "mean_and_spread", "measure", "run_recipe"]
 
 RECIPE = Path(__file__).parent.parent / "recipes" / "colored_mnist.yaml"
 AUDIT = (
@@ -36,12 +36,14 @@ def measure(data: str, overrides: Sequence[str], seed: int) -> dict[str, float]:
         `accuracy` of the trained head on random colours, `leakage_bits` and `conditional_leakage_bits` of the features
         by the strongest probe, `seconds` of training on one thread, and `step_ms`.
     """
+    return run_recipe(RECIPE, [f"data.root={Path(data).resolve()}", *AUDIT, *overrides], seed)
+
+
+def run_recipe(path: Path, overrides: Sequence[str], seed: int) -> dict[str, float]:
+    """The same for any recipe whose attribute is called colour."""
     torch.set_num_threads(1)
-    recipe = parse_recipe(
-        RECIPE.read_text(encoding="utf-8"),
-        path=str(RECIPE),
-        overrides=[f"data.root={Path(data).resolve()}", f"seed={seed}", "original=null", *AUDIT, *overrides],
-    )
+    changes = [f"seed={seed}", "original=null", *overrides]
+    recipe = parse_recipe(path.read_text(encoding="utf-8"), path=str(path), overrides=changes)
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "run"
         run = workflow.train(recipe, out=out, resume=None, overwrite=False, offline=True, progress=Silent())

@@ -151,18 +151,23 @@ def fit_pair_critic(pairs: Pairs, *, n_strata: int, train: np.ndarray, held: np.
         _train(fitted, checked, base, n_strata, np.random.default_rng([seed, 31, k])) for k in range(N_NETWORKS)
     )
     joint = np.arange(len(fitted))
-    found: list[tuple[float, float, float, tuple[_Network, ...]]] = []
-    for chosen in ((), *((network,) for network in networks), networks):
+    gaussian = donsker_varadhan_terms(base.scorer(checked.u, checked.v), checked.stratum, seed=seed)
+    # by the gain over the Gaussian ratio less one standard error: the largest of several gains would often be noise
+    best: tuple[float, float, float, tuple[_Network, ...], float] = (0.0, 0.0, math.inf, (), float(gaussian.mean()))
+    for chosen in (*((network,) for network in networks), networks):
         base_part, added_part = _scorer(base, chosen, n_strata, fitted)(joint, joint)
         parts = _scorer(base, chosen, n_strata, checked)
-        for share in SHARES if chosen else (0.0,):
+        for share in SHARES:
             cap = float((base_part + share * added_part).max())
             terms = donsker_varadhan_terms(_capped(parts, share, cap), checked.stratum, seed=seed)
-            found.append((float(terms.mean()), share, cap, chosen))
-    best = max(found, key=lambda candidate: candidate[0])
+            gain = terms - gaussian
+            cautious = float(gain.mean() - gain.std() / math.sqrt(len(gain)))
+            if cautious > best[0]:
+                best = (cautious, share, cap, chosen, float(terms.mean()))
+    _, share, cap, kept, value = best
     return PairCritic(
-        base=base, networks=best[3], n_strata=n_strata, share=best[1], cap=best[2],
-        selection_nats=best[0], gaussian_nats=found[0][0],
+        base=base, networks=kept, n_strata=n_strata, share=share, cap=cap,
+        selection_nats=value, gaussian_nats=float(gaussian.mean()),
     )  # fmt: skip
 
 

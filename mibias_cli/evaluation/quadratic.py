@@ -131,7 +131,8 @@ class QuadraticBasis:
         self._scale = np.where(spread > 1e-6, spread, np.inf).astype(x.dtype)
 
     def _raw(self, x: np.ndarray) -> np.ndarray:
-        return np.concatenate([x[:, self._rows] * x[:, self._columns], (x @ self._directions) ** 2], axis=1)
+        t = np.ascontiguousarray(x.T)  # whole rows of this are taken faster than columns of x
+        return np.concatenate([(t[self._rows] * t[self._columns]).T, (x @ self._directions) ** 2], axis=1)
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """(n, d + kept)."""

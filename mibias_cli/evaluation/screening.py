@@ -31,7 +31,7 @@ def telling_columns(x: np.ndarray, c: np.ndarray, *, most: int) -> np.ndarray:
     """
     x, c = x[:MOST_ROWS], c[:MOST_ROWS]
     classes, label = np.unique(c, return_inverse=True)
-    if len(classes) < 2 or not x.shape[1]:
+    if len(classes) < 2 or not x.shape[1] or not most:
         return np.zeros(0, dtype=np.int64)
     share = np.bincount(label) / len(label)
     cuts = np.quantile(x, np.arange(1, N_BINS) / N_BINS, axis=0)
