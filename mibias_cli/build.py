@@ -71,8 +71,17 @@ class Assembly:
 
 
 def assemble(recipe: Recipe, *, offline: bool) -> Assembly:
-    """Data and backbone of a recipe, each told what the other asks for."""
+    """Data and backbone of a recipe, each told what the other asks for.
+
+    Raises:
+        MibiasError: The data's target is not one that the recipe's debiasing can do.
+    """
     data = build_data(recipe, offline=offline)
+    if recipe.debias.bias_product and data.target.kind != "classes":
+        raise MibiasError(
+            f"debias.bias_product: adds to the scores of target classes, but this data's target is of kind "
+            f"{data.target.kind}; leave it out"
+        )
     return Assembly(data=data, backbone=build_backbone(recipe, data, offline=offline))
 
 

@@ -30,13 +30,39 @@ _FRESH_HEADS: tuple[tuple[tuple[int, ...], float], ...] = (((), 1e-2), ((128, 12
 
 
 def build_weights(recipe: Recipe, data: BiasedData) -> dict[str, dict[str, np.ndarray]]:
-    """Balancing weights p(y)p(c)/p(y,c) of the train and validation splits: per attribute, and joint for the task."""
+    """Balancing weights p(y)p(c)/p(y,c) of the train and validation splits: per attribute, and joint for the task.
+
+    With `debias.bias_product` the train split also has what is added to the class scores.
+    """
+    offset = _task_offset(recipe, data)
     if balance_of(recipe, data) == "none":
-        return {"train": {}, "validation": {}}
+        return {"train": offset, "validation": {}}
     return {
-        "train": _split_weights(recipe, data, data.train),
+        "train": _split_weights(recipe, data, data.train) | offset,
         "validation": _split_weights(recipe, data, data.validation) if len(data.validation) else {},
     }
+
+
+def _task_offset(recipe: Recipe, data: BiasedData) -> dict[str, np.ndarray]:
+    """A share of log p(y|c) for training rows, by TASK_OFFSET; nothing where the recipe has none."""
+    from mibias_cli.data.groups import target_log_probabilities
+    from mibias_cli.training.step import TASK_OFFSET
+
+    names, share = debiased_attributes(recipe, data), recipe.debias.bias_product
+    if not names or not share:
+        return {}
+    c, known, n_c = _joint(data, data.train, names)
+    log_p = target_log_probabilities(data.train.y, c, known, n_y=len(data.class_names), n_c=n_c, seed=recipe.seed)
+    return {TASK_OFFSET: share * log_p}
+
+
+def _joint(data: BiasedData, split: Split, names: list[str]) -> tuple[np.ndarray, np.ndarray, list[int]]:
+    """Classes of some attributes side by side (n, channels), rows where all are known (n,), classes per channel."""
+    import numpy as np
+
+    c = np.concatenate([data.attributes[n].classes(split.c[n]) for n in names], axis=1)
+    known = np.logical_and.reduce([split.known[n] for n in names])
+    return c, known, [k for n in names for k in data.attributes[n].n_classes]
 
 
 def balance_of(recipe: Recipe, data: BiasedData) -> Balance:
@@ -45,20 +71,15 @@ def balance_of(recipe: Recipe, data: BiasedData) -> Balance:
 
 
 def _split_weights(recipe: Recipe, data: BiasedData, split: Split) -> dict[str, np.ndarray]:
-    import numpy as np
-
     from mibias_cli.data.groups import balancing_weights
     from mibias_cli.training.step import DRAW_WEIGHT, TASK_WEIGHT
 
     names = debiased_attributes(recipe, data)
     if not names:
         return {}
-    classes = {name: data.attributes[name].classes(split.c[name]) for name in names}
 
     def weigh(chosen: list[str]) -> np.ndarray:
-        c = np.concatenate([classes[n] for n in chosen], axis=1)
-        known = np.logical_and.reduce([split.known[n] for n in chosen])
-        n_c = [k for n in chosen for k in data.attributes[n].n_classes]
+        c, known, n_c = _joint(data, split, chosen)
         clip, n_y = recipe.debias.balance_clip, len(data.class_names)
         return balancing_weights(split.strata, c, known, n_y=n_y, n_c=n_c, clip=clip, seed=recipe.seed)
 

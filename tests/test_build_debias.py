@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from mibias_cli import build
 from mibias_cli.build_debias import budgets_of, build_weights
+from mibias_cli.errors import MibiasError
 from mibias_cli.recipe.load import parse_recipe
 from mibias_cli.recipe.schema import Recipe
-from mibias_cli.training.step import TASK_WEIGHT
+from mibias_cli.training.step import TASK_OFFSET, TASK_WEIGHT
 
 DIGITS = """
 version: 1
@@ -39,3 +42,32 @@ def test_a_budget_is_for_all_attributes_or_for_those_named(assembly: build.Assem
     assert budgets_of(digits(), assembly.data) == {}
     assert budgets_of(digits("debias.budget_bits=0.1"), assembly.data) == {"colour": 0.1}
     assert budgets_of(digits("debias.budget_bits={colour: 0.2}"), assembly.data) == {"colour": 0.2}
+
+
+def test_bias_product_says_what_the_bias_tells_of_training_rows_alone(assembly: build.Assembly) -> None:
+    assert TASK_OFFSET not in build_weights(digits(), assembly.data)["train"]
+    for balance in ("critic", "none"):
+        weights = build_weights(digits("debias.bias_product=0.5", f"debias.balance={balance}"), assembly.data)
+        offset, y = weights["train"][TASK_OFFSET], assembly.data.train.y
+        assert offset.shape == (len(y), 10)
+        assert TASK_OFFSET not in weights["validation"]
+        np.testing.assert_allclose(np.exp(2 * offset).sum(axis=1), 1.0, rtol=1e-4)
+        # colour gives the digit away: by colour alone most are right
+        assert (offset.argmax(axis=1) == y).mean() > 0.6
+
+
+def test_bias_product_needs_classes(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("a,b,y,sex\n" + "".join(f"{k},{k % 3},{k / 7},{'fm'[k % 2]}\n" for k in range(60)))
+    text = f"""
+version: 1
+data:
+  source: table
+  path: {tmp_path / "t.csv"}
+  target_kind: regression
+  columns: {{target: y}}
+  attributes: {{sex: {{}}}}
+backbone: {{name: mlp}}
+debias: {{bias_product: 1}}
+"""
+    with pytest.raises(MibiasError, match=r"debias\.bias_product.*regression"):
+        build.assemble(parse_recipe(text, path="r.yaml"), offline=True)

@@ -52,7 +52,8 @@ class Batch:
     y is int64 (n,) of classes, float32 (n, k) of labels or standardised numbers, zeros (n,) without a target; `stratum`
     (n,) is its discrete view, None where y is that itself.
     c is int64 for a categorical attribute and float32 for a continuous one; where `known` is False its value means
-    nothing. `weight` (n,) holds balancing weights p(y)p(c)/p(y,c) with mean 1 over the training split, or None.
+    nothing. `weight` holds what was made of labels beforehand: balancing weights p(y)p(c)/p(y,c) (n,) with mean 1 over
+    the training split, and what is added to class scores (n, k).
     Rows from `n_own` on are not the epoch's: they were drawn in proportion to weights, for the estimator.
     """
 

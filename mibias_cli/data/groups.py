@@ -12,7 +12,7 @@ from sklearn.linear_model import LogisticRegression
 
 from mibias_cli.data.randomness import derived_generator
 
-__all__ = ["balancing_weights", "cells", "effective_sample_size", "split_by_fractions"]
+__all__ = ["balancing_weights", "cells", "effective_sample_size", "split_by_fractions", "target_log_probabilities"]
 
 _ROWS_PER_CELL = 25
 _N_FOLDS = 5
@@ -135,6 +135,31 @@ def balancing_weights(
     return weights.astype(np.float32)
 
 
+def target_log_probabilities(
+    y: np.ndarray, c: np.ndarray, known: np.ndarray, *, n_y: int, n_c: Sequence[int], seed: int
+) -> np.ndarray:
+    """log p(y|c) in nats (n, n_y) float32: what the bias alone says of every target class.
+
+    Modelled as in `balancing_weights`; each row's comes from a fit that did not see the row, so that a rare row does
+    not vouch for itself. No class has less than 1/1000 of its share of all rows.
+
+    Args:
+        y: Targets (n,) int64.
+        c: Classes (n, channels) int64; continuous attributes as bins (`Attribute.classes`).
+        known: (n,) bool: False where the attribute is missing; there it is log p(y).
+        n_y: Number of target classes.
+        n_c: Number of classes per channel.
+        seed: Seed of the folds.
+    """
+    prior = np.bincount(y[known] if known.any() else y, minlength=n_y) + 1e-3
+    prior = prior / prior.sum()
+    found = np.tile(np.log(prior), (len(y), 1))
+    if known.sum() >= 2 * _N_FOLDS:
+        table, fold, cell = _best_model(y[known], c[known], prior, n_c, seed)
+        found[known] = np.log(table[fold, cell])
+    return found.astype(np.float32)
+
+
 def effective_sample_size(weights: np.ndarray) -> float:
     """Kish's (Σw)² / Σw²: how many equally weighted samples carry as much information.
 
@@ -158,26 +183,35 @@ def _counted(y: np.ndarray, c: np.ndarray, n_y: int, n_c: int) -> np.ndarray:
 def _modelled(y: np.ndarray, c: np.ndarray, n_y: int, n_c: Sequence[int], seed: int) -> np.ndarray:
     """p(y) / p(y|c), by the better of two cross-fitted models."""
     prior = np.bincount(y, minlength=n_y) / len(y)
+    table, fold, cell = _best_model(y, c, prior, n_c, seed)
+    return prior[y] / table[fold, cell, y]
+
+
+def _best_model(
+    y: np.ndarray, c: np.ndarray, prior: np.ndarray, n_c: Sequence[int], seed: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """p(y|c) by fold and joint cell (folds, cells, n_y) that predicts held-out rows best, each row's fold and cell."""
     fold = derived_generator(seed, 0xF01D).permutation(len(y)) % _N_FOLDS
     joint, cell = np.unique(c, axis=0, return_inverse=True)
     cell = cell.reshape(-1)
-    best: np.ndarray | None = None
+    best: tuple[float, np.ndarray] | None = None
     for pairs in (False, True):
         keys = _keys(joint, n_c, pairs)
         if pairs and len(joint) * sum(len(np.unique(key)) for key in keys) > _MAX_DESIGN:
             break  # attributes of very many classes, whose pairs would not fit into memory
-        own = _cross_fitted(y, cell, fold, _one_hot(keys), prior)
-        if best is None or np.log(own).sum() > np.log(best).sum():
-            best = own
+        table = _cross_fitted(y, cell, fold, _one_hot(keys), prior)
+        score = float(np.log(table[fold, cell, y]).sum())
+        if best is None or score > best[0]:
+            best = (score, table)
     assert best is not None
-    return prior[y] / best
+    return best[1], fold, cell
 
 
 def _cross_fitted(
     y: np.ndarray, cell: np.ndarray, fold: np.ndarray, design: np.ndarray, prior: np.ndarray
 ) -> np.ndarray:
-    """p(y_i|c_i) (n,) of each row by a fit on the other folds; rows with equal c are one weighted row of the fit."""
-    own = np.empty(len(y), dtype=np.float64)
+    """p(y|c) (folds, cells, n_y) for each fold by a fit on the others; rows of equal c are one weighted row."""
+    table = np.empty((_N_FOLDS, len(design), len(prior)))
     for k in range(_N_FOLDS):
         fit = fold != k
         counts = cells(cell[fit], y[fit], len(design), len(prior))
@@ -192,8 +226,8 @@ def _cross_fitted(
                 warnings.simplefilter("ignore", ConvergenceWarning)
                 model.fit(design[row], label, sample_weight=counts[row, label])
             probability[:, model.classes_] += (1 - 1e-3) * model.predict_proba(design)
-        own[~fit] = probability[cell[~fit], y[~fit]]
-    return own
+        table[k] = probability
+    return table
 
 
 def _keys(c: np.ndarray, n_c: Sequence[int], pairs: bool) -> list[np.ndarray]:

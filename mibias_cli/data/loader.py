@@ -50,7 +50,7 @@ def batches(
         seed: Seeds the order.
         shuffle: True: training's order and transforms. False: the split's order and the evaluation transform.
         num_workers: Processes that read; 0 reads in this one.
-        weights: Balancing weights (n,) by attribute, for `Batch.weight`.
+        weights: Arrays (n, …) by name, for `Batch.weight`.
         start_step: Skip this many batches: what follows is what would have followed without a break.
         drop_last: Leave out a last batch that is smaller than batch_size (unless it is the only one).
         draw_by: Weights (n,): each batch gets as many further rows, drawn in proportion to them with replacement.

@@ -67,6 +67,11 @@ class DebiasSection(Section):
         1.0,
         description="Share of the balancing weights in what the estimator sees; the rest is equal weights.",
     )
+    bias_product: NonNegative = Field(
+        0.0,
+        description="How much of log p(y|c), what the attributes alone say of the target, is added to the class scores "
+        "in training; with 1 the task has nothing to gain from what c tells it (a product of experts). Classes only.",
+    )
     recycle_every_steps: Positive | None = Field(
         None,
         description="digit_cnn: steps between two looks for units of the penalised layers that have died under the "

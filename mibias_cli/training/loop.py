@@ -76,7 +76,8 @@ class StageTrainer:
         groups: Parameter groups of extractor and head, each with `lr` and `weight_decay`.
         debiaser: None for plain training.
         data: The data; only train and validation are read.
-        weights: Balancing weights of the splits `train` and `validation`, by attribute and TASK_WEIGHT.
+        weights: Balancing weights of the splits `train` and `validation`, by attribute and
+            TASK_WEIGHT, and TASK_OFFSET.
         settings: Optimisation.
         out_path: Where the stage's chosen weights go.
         recycler: Starts dead units of penalised layers afresh, in the first seven tenths of the stage, or None.

@@ -17,12 +17,15 @@ from mibias_cli.training.debiaser import Debiaser, StepMetrics
 from mibias_cli.training.original import FrozenOriginal
 from mibias_cli.training.penalty import Gradients, at_norm, gradient_norm, rescaled, without_conflict
 
-__all__ = ["DRAW_WEIGHT", "TASK_WEIGHT", "Stepper", "task_loss"]
+__all__ = ["DRAW_WEIGHT", "TASK_OFFSET", "TASK_WEIGHT", "Stepper", "task_loss"]
 
 TASK_WEIGHT = "*task*"
 """Key of `Batch.weight` under which the task loss finds its weights; no attribute can be called so."""
 DRAW_WEIGHT = "*draw*"
 """The same of the weights in proportion to which rows are drawn for the estimator."""
+
+TASK_OFFSET = "*offset*"
+"""The same of what is added to the class scores in training (n, k): a share of log p(y|c), `debias.bias_product`."""
 
 
 def task_loss(logits: Tensor, y: Tensor, weight: Tensor | None, kind: TargetKind = "classes") -> Tensor:
@@ -119,7 +122,10 @@ class Stepper:
         own, seen = batch.own, batch.drawn  # what the task learns from, and what the estimator sees
         y = own.y if self.original is None else self.original(own.x)
         weight_y = own.weight.get(TASK_WEIGHT) if self.task_weighted else None
-        loss = task_loss(output["logits"][: batch.n_own], y, weight_y, self.kind)
+        scores = output["logits"][: batch.n_own]
+        if TASK_OFFSET in own.weight:
+            scores = scores + own.weight[TASK_OFFSET].to(scores.dtype)
+        loss = task_loss(scores, y, weight_y, self.kind)
         metrics: StepMetrics = {"task_loss": float(loss.detach())}
         finite = math.isfinite(metrics["task_loss"])
         if debiaser is not None and finite:

@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from mibias_cli.data.groups import balancing_weights, cells, effective_sample_size, split_by_fractions
+from mibias_cli.data.groups import (
+    balancing_weights,
+    cells,
+    effective_sample_size,
+    split_by_fractions,
+    target_log_probabilities,
+)
 
 
 def mutual_information(y: np.ndarray, c: np.ndarray, weights: np.ndarray | None = None) -> float:
@@ -204,3 +210,28 @@ def test_effective_sample_size() -> None:
     assert effective_sample_size(np.full(10, 3.0)) == pytest.approx(10.0)
     assert effective_sample_size(np.array([1.0, 0.0, 0.0])) == 1.0
     assert effective_sample_size(np.array([1.0, 2.0])) == pytest.approx(9 / 5)
+
+
+def test_what_the_bias_says_of_the_target() -> None:
+    y, c = biased_pair(20_000)
+    known = np.arange(len(y)) % 10 > 0
+    found = np.exp(target_log_probabilities(y, c[:, None], known, n_y=2, n_c=[3], seed=0))
+    truth = np.array([[0.40, 0.03], [0.05, 0.30], [0.02, 0.20]])
+    np.testing.assert_allclose(found[known], (truth / truth.sum(axis=1, keepdims=True))[c[known]], atol=0.02)
+    np.testing.assert_allclose(found[~known], np.tile([0.47, 0.53], ((~known).sum(), 1)), atol=0.02)
+    np.testing.assert_allclose(found.sum(axis=1), 1, rtol=1e-5)
+
+
+def test_a_row_does_not_vouch_for_itself() -> None:
+    y = np.zeros(200, dtype=np.int64)
+    y[7] = 1
+    c = np.zeros((200, 1), dtype=np.int64)
+    c[7] = 1  # its class of c is seen nowhere else
+    found = target_log_probabilities(y, c, np.ones(200, dtype=bool), n_y=2, n_c=[2], seed=0)
+    assert found[7, 1] < np.log(0.01)
+
+
+def test_too_few_known_rows_say_nothing_beyond_the_shares() -> None:
+    found = target_log_probabilities(np.array([0, 1, 1, 1]), np.zeros((4, 1), dtype=np.int64), np.zeros(4, dtype=bool),
+                                     n_y=2, n_c=[1], seed=0)  # fmt: skip
+    np.testing.assert_allclose(np.exp(found), np.tile([0.25, 0.75], (4, 1)), atol=1e-3)

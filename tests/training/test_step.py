@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional
 
 from mibias_cli.data.batch import Batch
 from mibias_cli.errors import TrainingError
@@ -17,7 +19,7 @@ from mibias_cli.training.fabric import make_fabric
 from mibias_cli.training.penalty import gradient_norm
 from mibias_cli.training.queue import FeatureQueue
 from mibias_cli.training.settings import DebiasSettings, Gradients
-from mibias_cli.training.step import Stepper
+from mibias_cli.training.step import TASK_OFFSET, Stepper
 
 
 class Net(nn.Module):
@@ -101,3 +103,16 @@ def test_projection_leaves_nothing_of_the_penalty_against_the_task() -> None:
 
     assert along("sum") < 0
     assert along("project") >= 0
+
+
+def test_what_is_added_to_the_scores_moves_the_task_alone() -> None:
+    s, reference = stepper(), stepper()
+    b = batch(0)
+    offset = torch.randn(64, 2, generator=torch.Generator().manual_seed(3))
+    logits = reference.model(b.x)["logits"]
+    expected = functional.cross_entropy(logits + offset, b.y)
+    given = replace(b, weight={TASK_OFFSET: offset})
+    assert s.run(given, 0, 0.0, None, log=False)["task_loss"] == pytest.approx(expected.item(), abs=1e-6)
+    expected.backward()
+    for p, q in zip(s.model.parameters(), reference.model.parameters(), strict=True):
+        torch.testing.assert_close(p.grad, q.grad, rtol=1e-5, atol=1e-7)
