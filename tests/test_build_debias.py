@@ -9,7 +9,7 @@ import pytest
 
 from mibias_cli import build
 from mibias_cli.build_debias import budgets_of, build_weights
-from mibias_cli.errors import MibiasError
+from mibias_cli.errors import MibiasError, RecipeError
 from mibias_cli.recipe.load import parse_recipe
 from mibias_cli.recipe.schema import Recipe
 from mibias_cli.training.step import TASK_OFFSET, TASK_WEIGHT
@@ -71,3 +71,9 @@ debias: {{bias_product: 1}}
 """
     with pytest.raises(MibiasError, match=r"debias\.bias_product.*regression"):
         build.assemble(parse_recipe(text, path="r.yaml"), offline=True)
+
+
+def test_bias_product_without_debiasing_is_said_to_do_nothing() -> None:
+    with pytest.raises(RecipeError, match="bias_product.*no effect"):
+        digits("debias.bias_product=1", "debias.estimator=none")
+    assert digits("debias.bias_product=1", "debias.weight=0").debias.bias_product == 1

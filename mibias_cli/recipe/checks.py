@@ -153,6 +153,13 @@ def _target_kind(data: Mapping[str, Any]) -> Iterator[Fault]:
         yield ("data", "target_kind"), f"{wanted}; set it to multilabel or regression"
 
 
+def _bias_product(data: Mapping[str, Any]) -> Iterator[Fault]:
+    """Plain training adds nothing to the scores."""
+    path: YamlPath = ("debias", "bias_product")
+    if value_at(path, data) and value_at(("debias", "estimator"), data) == "none":
+        yield path, "has no effect with estimator: none, plain training; name an estimator (with weight: 0, if need be)"
+
+
 def _has_no_target(data: Mapping[str, Any]) -> bool:
     columns = value_at(("data", "columns"), data)
     written_null = isinstance(columns, Mapping) and "target" in columns and columns["target"] is None
@@ -212,5 +219,6 @@ _CHECKS: tuple[Check, ...] = (
     _no_repeats,
     _patience,
     _target_kind,
+    _bias_product,
     _without_target,
 )
