@@ -11,25 +11,21 @@ the CSV as it is ready; rows that the file has are not run again.
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
-from mnist_runs import RECIPE, Table, mean_and_spread
+from runs import RECIPE, Table, assembled, features_and_accuracy, mean_and_spread, train_alone
 
-from mibias_cli import build, workflow
 from mibias_cli.backbone.embed import embed
-from mibias_cli.evaluate_target import chosen_path, load_run_model
+from mibias_cli.data.batch import BiasedData
 from mibias_cli.evaluation.leakage import make_channel_task, measure_side
 from mibias_cli.evaluation.partition import fit_and_score_rows, inner_folds
 from mibias_cli.evaluation.resampling import Resamples
-from mibias_cli.progress import Silent
 from mibias_cli.recipe.load import parse_recipe
-from mibias_cli.recipe.schema import Recipe
+from mibias_cli.training.model import TaskModel
 
 SETTINGS = (
     "data.n_train=20000",
@@ -38,11 +34,6 @@ SETTINGS = (
     "debias.objective=conditional",
     "debias.balance=none",
     "original=null",
-    "evaluation.probes=[logistic]",
-    "evaluation.max_samples=4000",
-    "evaluation.n_permutations=0",
-    "evaluation.n_bootstrap=100",
-    "evaluation.random_control=false",
 )
 PROBES = ("logistic", "mlp")
 """Fresh probes of the validation split."""
@@ -77,11 +68,9 @@ def run(data: str, budget: str, seed: int, extra: Sequence[str]) -> dict[str, fl
         path=str(RECIPE),
         overrides=[f"data.root={Path(data).resolve()}", f"seed={seed}", *SETTINGS, *kept, *extra],
     )
-    with tempfile.TemporaryDirectory() as folder:
-        out = Path(folder) / "run"
-        trained = workflow.train(recipe, out=out, resume=None, overwrite=False, offline=True, progress=Silent())
-        records = [json.loads(line) for line in (out / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
-        probe = validation_audit(recipe, out)
+    assembly = assembled(recipe)
+    model, records = train_alone(recipe, assembly)
+    probe = validation_audit(recipe.seed, assembly.data, model)
     measured = [r for r in records if r["kind"] == "budget"]
     used = [r["colour/mi_weight"] for r in records if "colour/mi_weight" in r and r["kind"] == "train"]
     return {
@@ -89,31 +78,29 @@ def run(data: str, budget: str, seed: int, extra: Sequence[str]) -> dict[str, fl
         "probe_bits": probe[0],
         "probe_lower": probe[1],
         "probe_upper": probe[2],
-        "accuracy": trained.report["task"]["after"]["head_accuracy"],
+        "accuracy": features_and_accuracy(model, assembly.data.audit)[1],
         "weight": used[-1] if used else 0.0,
         "seconds": records[-1]["elapsed_seconds"],
     }
 
 
-def validation_audit(recipe: Recipe, run: Path) -> tuple[float, float, float]:
-    """Conditional leakage of the run's features by probes fitted and scored on validation rows, with its interval."""
-    assembly = build.assemble(recipe, offline=True)
-    validation, colour = assembly.data.validation, assembly.data.attributes["colour"]
-    extractor = load_run_model(recipe, assembly, chosen_path(run)).extractor
-    z = embed(extractor, validation, batch_size=recipe.training.batch_size).features
+def validation_audit(seed: int, data: BiasedData, model: TaskModel) -> tuple[float, float, float]:
+    """Conditional leakage of a model's features by probes fitted and scored on validation rows, with its interval."""
+    validation, colour = data.validation, data.attributes["colour"]
+    z = embed(model.extractor, validation, batch_size=500).features
     c, y = validation.c["colour"], validation.y
     labels = np.concatenate([y[:, None], c], axis=1)
-    fit, score = fit_and_score_rows(labels, fit_fraction=0.5, group=None, seed=recipe.seed)
-    resamples = Resamples(len(score), 200, group=None, seed=recipe.seed)
+    fit, score = fit_and_score_rows(labels, fit_fraction=0.5, group=None, seed=seed)
+    resamples = Resamples(len(score), 200, group=None, seed=seed)
     sides = []
     for k, channel in enumerate(colour.channels):
-        folds = inner_folds(np.stack([c[fit, k], y[fit]], axis=1), group=None, seed=recipe.seed)
+        folds = inner_folds(np.stack([c[fit, k], y[fit]], axis=1), group=None, seed=seed)
         task = make_channel_task(
-            channel, c[:, k], y, fit, score, folds, n_classes=colour.n_classes[k], n_y=10, seed=recipe.seed
+            channel, c[:, k], y, fit, score, folds, n_classes=colour.n_classes[k], n_y=10, seed=seed
         )
         side = measure_side(
             task, task.conditional, z[fit], z[score], probes=PROBES, resamples=resamples, confidence=0.95,
-            seed=recipe.seed, advance=lambda: None,
+            seed=seed, advance=lambda: None,
         )  # fmt: skip
         sides.append(side)
     interval = max(sides, key=lambda side: side.selection_bits).interval  # the leakiest channel, as the audit takes it

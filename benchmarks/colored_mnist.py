@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from mnist_runs import Table, mean_and_spread, measure
+from runs import Table, mean_and_spread, measure
 
 PAPER = (
     "debias.estimator=mine",

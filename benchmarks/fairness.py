@@ -19,30 +19,21 @@ from pathlib import Path
 import numpy as np
 import torch
 from fairness_peers import PEERS, Encoded, Predictions
-from mnist_runs import Table, mean_and_spread
+from runs import Table, audit_rows, mean_and_spread, train_alone
 from uci import WRITERS
 
 from mibias_cli import build
-from mibias_cli.data.batch import Split
-from mibias_cli.evaluate_target import load_run_model
-from mibias_cli.evaluation.audit import audit
-from mibias_cli.evaluation.audit_types import AuditedAttribute, AuditInput, AuditSettings, Features
+from mibias_cli.data.batch import BiasedData, Split
+from mibias_cli.evaluation.audit_types import AuditSettings
 from mibias_cli.evaluation.fairness import fairness_figures
-from mibias_cli.progress import Silent
 from mibias_cli.recipe.load import parse_recipe
 from mibias_cli.recipe.schema import Recipe
-from mibias_cli.training.fabric import make_fabric
-from mibias_cli.training.loop import best_path
-from mibias_cli.training.run_log import RunLog
-from mibias_cli.workflow import make_stage
 
 RECIPES = Path(__file__).parent.parent / "recipes"
 BIAS = "sex"
 GAPS = ("demographic_parity_difference", "equal_opportunity_difference", "equalized_odds_difference")
 KEYS = ("method", "setting", "seed")
 VALUES = ("accuracy", "balanced_accuracy", *GAPS, "probe_accuracy", "chance_accuracy", "seconds")
-FIT_ROWS = 2000
-"""Training rows that the audit gets: it fits a task head on them, which is not among the figures here."""
 
 PAPER = (
     "representation.layers=[features]",
@@ -86,13 +77,7 @@ def recipe_for(dataset: str, table: Path, overrides: tuple[str, ...], seed: int)
 def train_ours(recipe: Recipe) -> Predictions:
     """Train by the package and predict the test part."""
     assembly = build.assemble(recipe, offline=True)
-    fabric = make_fabric("cpu", "32", deterministic=True)
-    with tempfile.TemporaryDirectory() as folder:
-        run = Path(folder)
-        with RunLog(run) as log:
-            model = build.build_model(recipe, assembly)
-            make_stage(recipe, assembly, run, fabric, model, log, Silent(), name="debias").fit(None)
-        trained = load_run_model(recipe, assembly, best_path(run)).eval()
+    trained, _ = train_alone(recipe, assembly)
     with torch.no_grad():
         found = trained(inputs(assembly.data.audit))
     return Predictions(predicted=found["logits"].argmax(dim=1).numpy(), features=found["features"].numpy())
@@ -123,26 +108,16 @@ def measure(dataset: str, table: Path, method: str, setting: str, seed: int, pro
         "accuracy": float(right.mean()),
         "balanced_accuracy": float(np.mean([right[y == k].mean() for k in (0, 1)])),
         **{gap: figures[gap] or 0.0 for gap in GAPS},
-        **probe(found.features, y, c, data.class_names, data.attributes[BIAS].class_names, seed, probe_rows),
+        **probe(data, found.features, seed, probe_rows),
         "seconds": seconds,
     }
 
 
-def probe(
-    z: np.ndarray, y: np.ndarray, c: np.ndarray, class_names: tuple[str, ...], groups: tuple[tuple[str, ...], ...],
-    seed: int, n_rows: int,
-) -> dict[str, float]:  # fmt: skip
+def probe(data: BiasedData, z: np.ndarray, seed: int, n_rows: int) -> dict[str, float]:
     """The strongest probe's accuracy at the bias from features of at most `n_rows` test rows, and chance."""
     rows = np.random.default_rng(seed).permutation(len(z))[:n_rows]
-    attribute = AuditedAttribute(
-        name=BIAS, channels=(BIAS,), class_names=groups, c=c[rows, None], known=np.ones(len(rows), dtype=bool)
-    )
-    given = AuditInput(
-        before=None, after=Features(train=z[rows[:FIT_ROWS]], audit=z[rows]), train_y=y[rows[:FIT_ROWS]],
-        audit_y=y[rows], class_names=class_names, attributes=(attribute,),
-    )  # fmt: skip
     settings = AuditSettings(n_permutations=0, n_bootstrap=10)
-    found = audit(given, settings, seed=seed, progress=Silent()).attributes[BIAS].after
+    found = audit_rows(data, BIAS, z, rows, settings, seed=seed).after
     strongest = max(p.accuracy for p in found.probes.values() if p.accuracy is not None)
     return {"probe_accuracy": strongest, "chance_accuracy": found.chance_accuracy}
 

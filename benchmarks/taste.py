@@ -13,15 +13,9 @@ import tempfile
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
-from mnist_runs import Table, mean_and_spread, run_recipe
+from runs import Table, mean_and_spread, run_recipe
 
 RECIPE = Path(__file__).parent.parent / "recipes" / "quickstart.yaml"
-AUDIT = (
-    "evaluation.probes=[logistic, mlp]",
-    "evaluation.n_permutations=0",
-    "evaluation.n_bootstrap=100",
-    "evaluation.random_control=false",
-)
 LAST_LAYER = ("representation.layers=[features]", "debias.weight=1", "training.epochs=20")
 METHODS: dict[str, tuple[str, ...]] = {
     "mibias": (),  # the longest first, so that two processes end together
@@ -60,7 +54,7 @@ def fill(table: Table, methods: list[str], seeds: int, jobs: int) -> None:
     """Run what the table lacks, a process each."""
     with ProcessPoolExecutor(jobs) as pool:
         wanted = {
-            pool.submit(run_recipe, RECIPE, [*AUDIT, *METHODS[method]], seed): (method, seed)
+            pool.submit(run_recipe, RECIPE, METHODS[method], seed): (method, seed)
             for seed in range(seeds)
             for method in methods
             if not table.has(method, seed)

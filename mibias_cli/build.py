@@ -211,6 +211,7 @@ def optim_settings(section: TrainingSection, *, epochs: int | None = None, rate:
     values["select"] = SelectSettings(**section.select.model_dump())
     values["epochs"] = epochs or section.epochs
     values["learning_rate"] = rate or section.learning_rate
+    values["final_share"] = section.final_share or 0.0
     return OptimSettings(**values)
 
 

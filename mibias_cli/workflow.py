@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ from mibias_cli.export.heads_file import INFO
 from mibias_cli.gating import all_rules, with_gates
 from mibias_cli.progress import Progress
 from mibias_cli.recipe.load import dump_recipe
-from mibias_cli.recipe.schema import Recipe
+from mibias_cli.recipe.schema import Recipe, TrainingSection
 from mibias_cli.report.gates import GateRules
 from mibias_cli.report.read import FILES, read_report
 from mibias_cli.run_folder import RECIPE_FILE, claim_run_folder, fresh_folder, timestamp, write_environment
@@ -43,6 +43,7 @@ from mibias_cli.training.model import TaskModel, z_width
 from mibias_cli.training.original import FrozenOriginal, freeze_original
 from mibias_cli.training.recycle import Recycler
 from mibias_cli.training.run_log import RunLog
+from mibias_cli.training.settings import OptimSettings
 from mibias_cli.training.step import TASK_WEIGHT, task_loss
 
 __all__ = ["EvaluatedTarget", "TrainedRun", "evaluate", "export", "load_run_recipe", "make_stage", "train"]
@@ -207,6 +208,8 @@ def make_stage(
     if plain and recipe.original is not None:
         rate, epochs = recipe.original.learning_rate, recipe.original.epochs
         settings = build.optim_settings(recipe.training, epochs=epochs, rate=rate)
+    if not plain and recipe.debias.budget_bits is not None:
+        settings = _for_a_budget(settings, recipe.training)
     section = recipe.backbone
     groups = parameter_groups(
         model.extractor,
@@ -249,6 +252,15 @@ def make_stage(
         recycler=recycler,
         original=original,
     )
+
+
+def _for_a_budget(settings: OptimSettings, section: TrainingSection) -> OptimSettings:
+    """What the recipe leaves open, so that a budget is kept: features that can follow λ to the end, on average."""
+    if section.final_share is None:  # at a rate of 0 they stay as they are, whatever λ says
+        settings = replace(settings, final_share=0.2)
+    if section.average_decay is None:  # leakage of one step's weights differs from that of the next by half
+        settings = replace(settings, average_decay=0.99)
+    return settings
 
 
 def _original(recipe: Recipe, assembly: build.Assembly, model: TaskModel, fabric: Any) -> FrozenOriginal:

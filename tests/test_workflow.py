@@ -24,6 +24,7 @@ from mibias_cli.recipe.load import parse_recipe
 from mibias_cli.recipe.schema import Recipe
 from mibias_cli.report.gates import GateRules, make_gates
 from mibias_cli.report.schema import load_schema
+from mibias_cli.training.budget import BudgetKeeper
 from mibias_cli.training.run_log import without_clock
 
 TINY = """
@@ -289,16 +290,17 @@ def test_a_metric_that_does_not_exist_is_said_before_training(tmp_path: Path) ->
 
 def test_a_budget_moves_lambda_and_resumes_exactly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = (
-        "debias.budget_bits=0.2", "debias.objective=conditional", "debias.watch=true", "debias.gradients=ratio",
-        "debias.recycle_every_steps=3", "debias.balance_by=draws", "training.checkpoint_every_steps=3",
+        "debias.budget_bits=0.2", "debias.budget.every_epochs=1", "debias.objective=conditional", "debias.watch=true",
+        "debias.gradients=ratio", "debias.recycle_every_steps=3", "debias.balance_by=draws", "training.checkpoint_every_steps=3",
     )  # fmt: skip
     whole = trained(tiny(*settings), tmp_path / "whole").folder
     assert any("recycled/pool2" in m for m in metrics(whole))
     records = [m for m in metrics(whole) if m["kind"] == "budget"]
     assert [m["epoch"] for m in records] == [0, 1, 2]
-    weights = [0.5] + [m["colour/mi_weight"] for m in records]
-    for before, after, record in zip(weights[:-1], weights[1:], records, strict=True):
-        assert (after > before) == (record["colour/measured_bits"] > 0.2)
+    keeper = BudgetKeeper(budget_bits={"colour": 0.2}, weight=0.5)
+    for record in records:
+        keeper.update({"colour": record["colour/measured_bits"]})
+        assert record["colour/mi_weight"] == pytest.approx(keeper.weights()["colour"])
     stopped = tmp_path / "stopped"
     stop_at_step(monkeypatch, 25)
     with pytest.raises(KeyboardInterrupt):
@@ -307,6 +309,18 @@ def test_a_budget_moves_lambda_and_resumes_exactly(tmp_path: Path, monkeypatch: 
     resumed = trained(tiny(*settings), tmp_path / "unused", resume=stopped).folder
     assert same(best(whole), best(resumed))
     assert metrics(whole) == metrics(resumed)
+
+
+def test_with_a_budget_features_can_follow_lambda_to_the_end(tmp_path: Path) -> None:
+    def last_share(*settings: str) -> float:
+        run = trained(
+            tiny("debias.budget_bits=0.2", "training.log_every_steps=1", *settings), tmp_path / str(len(settings))
+        )
+        shares = [m["learning_rate_factor"] for m in metrics(run.folder) if m["kind"] == "train"]
+        return float(shares[-1])
+
+    assert 0.2 < last_share() < 0.25
+    assert last_share("training.final_share=0") < 0.05
 
 
 def test_a_budget_that_cannot_be_kept_and_weights_of_few_samples_are_said_at_once(tmp_path: Path) -> None:

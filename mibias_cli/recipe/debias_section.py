@@ -17,7 +17,7 @@ class BudgetSection(Section):
     """How a leakage budget is kept; it takes effect where `budget_bits` is set."""
 
     max_weight: Rate = Field(30.0, description="Largest λ.")
-    every_epochs: Rate = Field(1.0, description="Epochs between two measurements by fresh attribute heads.")
+    every_epochs: Rate = Field(0.5, description="Epochs between two measurements by fresh attribute heads.")
     max_samples: Positive = Field(8000, description="Most training samples on which fresh heads are fitted.")
 
 

@@ -290,12 +290,19 @@ class TrainingSection(Section):
     )
     schedule: Literal["cosine", "constant"] = Field("cosine", description="Learning-rate schedule.")
     warmup_epochs: NonNegative = Field(0.0, description="Epochs over which the learning rate rises linearly.")
+    final_share: Annotated[float, Field(ge=0, le=1), Number] | None = Field(
+        None,
+        description="Share of the peak learning rate at which cosine ends; null: 0, or 0.2 with `debias.budget_bits`, "
+        "as features that no longer move do not follow λ.",
+    )
     clip_norm: Rate | None = Field(None, description="Largest gradient norm; null: no clipping.")
     max_skipped_steps: Annotated[int, Field(ge=0), Whole] = Field(
         10, description="Steps in a row that may be skipped, as something in them is not finite; more end the run."
     )
     average_decay: Annotated[float, Field(ge=0, lt=1), Number] | None = Field(
-        None, description="Decay per step of a moving average of the weights, which is evaluated and exported."
+        None,
+        description="Decay per step of a moving average of the weights, which is evaluated and exported; null: no "
+        "average, or 0.99 with `debias.budget_bits`.",
     )
     augment: Flag = Field(False, description="timm's training transforms (crop, flip) in place of the evaluation ones.")
     precision: Annotated[Literal["32", "64", "bf16", "16"], BeforeValidator(text_of_number)] = Field(

@@ -9,7 +9,8 @@ from typing import Any
 
 __all__ = ["BudgetKeeper", "least_error"]
 
-_GAIN = 0.6  # a measurement twice over budget multiplies λ by 1.5; steady while leakage falls slower than λ^-3
+_INTEGRAL = 0.25  # a measurement twice over budget multiplies λ by 1.19 for good
+_PROPORTIONAL = 0.5  # and by 1.41 for as long as it is so: leakage follows λ late, and λ must turn before it arrives
 _SLACK_BITS = 0.005  # keeps the ratio finite where almost nothing leaks
 _LARGEST_ERROR = 1.5
 _SMALLEST_WEIGHT = 1e-3
@@ -19,8 +20,9 @@ _SMALLEST_WEIGHT = 1e-3
 class BudgetKeeper:
     """Dual ascent on λ: it rises while the measured leakage is above its budget and falls while it is below.
 
-    The constraint is log(leakage) ≤ log(budget), so that λ moves by factors and one gain fits all budgets. λ starts at
-    `weight` and stays within [10⁻³, max_weight].
+    The constraint is log(leakage) ≤ log(budget), so that λ moves by factors and one gain fits all budgets; the
+    augmented Lagrangian's term in the violation itself adds to the multiplier. λ starts at `weight` and stays within
+    [10⁻³, max_weight].
 
     Args:
         budget_bits: Leakage allowed, by attribute.
@@ -37,11 +39,12 @@ class BudgetKeeper:
     budget_bits: Mapping[str, float]
     weight: float
     max_weight: float = 30.0
-    _log_weight: dict[str, float] = field(default_factory=dict)
+    _log_multiplier: dict[str, float] = field(default_factory=dict)
+    _error: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         start = math.log(max(self.weight, _SMALLEST_WEIGHT))
-        self._log_weight = dict.fromkeys(self.budget_bits, start)
+        self._log_multiplier = dict.fromkeys(self.budget_bits, start)
         self._error = dict.fromkeys(self.budget_bits, 0.0)
 
     def update(self, measured_bits: Mapping[str, float]) -> None:
@@ -51,20 +54,26 @@ class BudgetKeeper:
             if not math.isfinite(measured):
                 continue
             error = math.log((max(measured, 0.0) + _SLACK_BITS) / (budget + _SLACK_BITS))
-            moved = self._log_weight[name] + _GAIN * min(max(error, -_LARGEST_ERROR), _LARGEST_ERROR)
-            self._log_weight[name] = min(max(moved, math.log(_SMALLEST_WEIGHT)), math.log(self.max_weight))
+            self._error[name] = min(max(error, -_LARGEST_ERROR), _LARGEST_ERROR)
+            self._log_multiplier[name] = self._within(self._log_multiplier[name] + _INTEGRAL * self._error[name])
 
     def weights(self) -> dict[str, float]:
         """λ by attribute."""
-        return {name: math.exp(value) for name, value in self._log_weight.items()}
+        return {
+            name: math.exp(self._within(log_multiplier + _PROPORTIONAL * self._error[name]))
+            for name, log_multiplier in self._log_multiplier.items()
+        }
+
+    def _within(self, log_weight: float) -> float:
+        return min(max(log_weight, math.log(_SMALLEST_WEIGHT)), math.log(self.max_weight))
 
     def state_dict(self) -> dict[str, Any]:
         """What a resumed run needs."""
-        return {"log_weight": dict(self._log_weight)}
+        return {"log_multiplier": dict(self._log_multiplier), "error": dict(self._error)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what `state_dict` gave."""
-        self._log_weight = dict(state["log_weight"])
+        self._log_multiplier, self._error = dict(state["log_multiplier"]), dict(state["error"])
 
 
 def least_error(bits: float, n_classes: int) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -246,7 +247,8 @@ class StageTrainer:
         every = max(1, round(debiaser.settings.measure_every_epochs * self._n_batches))
         if (step + 1) % every or step + 1 < debiaser.settings.warmup_epochs * self._n_batches:
             return
-        measured = debiaser.meter.measure(self.model.extractor, step)
+        with self._weights_that_count():
+            measured = debiaser.meter.measure(self.model.extractor, step)
         debiaser.budget.update(measured)
         weights = debiaser.budget.weights()
         figures = {f"{name}/measured_bits": bits for name, bits in measured.items()}
@@ -260,11 +262,12 @@ class StageTrainer:
     # --- the end of an epoch ---
 
     def _end_of_epoch(self, epoch: int) -> None:
-        if self._average is None:
+        with self._weights_that_count():
             self._validate_and_choose(epoch)
-        else:
-            with self._average.applied_to(self.model):
-                self._validate_and_choose(epoch)
+
+    def _weights_that_count(self) -> contextlib.AbstractContextManager[None]:
+        """A scope in which the model has the weights that would be exported: their average, where one is kept."""
+        return contextlib.nullcontext() if self._average is None else self._average.applied_to(self.model)
 
     def _validate_and_choose(self, epoch: int) -> None:
         self.model.eval()

@@ -23,7 +23,7 @@ def make_optimizer(settings: OptimSettings, groups: Sequence[dict[str, Any]]) ->
 
 
 def learning_rate_factor(settings: OptimSettings, step: int, steps_per_epoch: int) -> float:
-    """The share of the peak learning rate at a step: a linear rise, then constant or half a cosine down to 0.
+    """The share of the peak learning rate at a step: a linear rise, then constant or half a cosine to `final_share`.
 
     Example:
         >>> learning_rate_factor(OptimSettings(epochs=2), 10, 10)
@@ -36,7 +36,7 @@ def learning_rate_factor(settings: OptimSettings, step: int, steps_per_epoch: in
         return 1.0
     total = settings.epochs * steps_per_epoch
     done = (step - warmup) / max(total - warmup, 1)
-    return 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
+    return settings.final_share + (1 - settings.final_share) * 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
 
 
 def penalty_weight(weight: float, warmup_epochs: float, step: int, steps_per_epoch: int) -> float:

@@ -35,6 +35,7 @@ class OptimSettings:
     beta1: float = 0.9
     schedule: Literal["cosine", "constant"] = "cosine"
     warmup_epochs: float = 0.0
+    final_share: float = 0.0
     clip_norm: float | None = None
     max_skipped_steps: int = 10
     average_decay: float | None = None

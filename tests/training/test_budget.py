@@ -16,7 +16,7 @@ def test_drives_a_falling_leakage_to_its_budget(budget: float, scale: float, pow
         return 1.0 / (1.0 + weight / scale) ** power
 
     keeper = BudgetKeeper(budget_bits={"a": budget}, weight=1.0, max_weight=1e4)
-    for _ in range(25):
+    for _ in range(60):
         keeper.update({"a": leakage(keeper.weights()["a"])})
     assert leakage(keeper.weights()["a"]) == pytest.approx(budget, rel=0.05)
 

@@ -21,6 +21,12 @@ def test_cosine_with_warm_up() -> None:
     assert factors[20] == pytest.approx(0.5 * (1 + math.cos(math.pi / 4)))
 
 
+def test_cosine_ends_at_its_final_share() -> None:
+    settings = OptimSettings(epochs=4, final_share=0.2)
+    factors = [learning_rate_factor(settings, step, 1) for step in (0, 2, 4)]
+    assert factors == pytest.approx([1.0, 0.6, 0.2])
+
+
 def test_constant() -> None:
     settings = OptimSettings(epochs=3, schedule="constant")
     assert {learning_rate_factor(settings, step, 4) for step in range(12)} == {1.0}

@@ -1,0 +1,174 @@
+"""What the benchmarks share: training without report or export, its figures, and a CSV that knows which rows it has."""
+
+from __future__ import annotations
+
+import csv
+import json
+import statistics
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from mibias_cli import build
+from mibias_cli.backbone.embed import embed
+from mibias_cli.data.batch import BiasedData, Split
+from mibias_cli.evaluate_target import load_run_model
+from mibias_cli.evaluation.audit import audit
+from mibias_cli.evaluation.audit_types import AttributeFindings, AuditedAttribute, AuditInput, AuditSettings, Features
+from mibias_cli.progress import Silent
+from mibias_cli.recipe.load import parse_recipe
+from mibias_cli.recipe.schema import Recipe
+from mibias_cli.training.fabric import make_fabric
+from mibias_cli.training.loop import best_path
+from mibias_cli.training.model import TaskModel
+from mibias_cli.training.run_log import RunLog
+from mibias_cli.workflow import make_stage
+
+__all__ = [
+    "Table",
+    "assembled",
+    "audit_rows",
+    "features_and_accuracy",
+    "mean_and_spread",
+    "measure",
+    "run_recipe",
+    "train_alone",
+]
+
+RECIPE = Path(__file__).parent.parent / "recipes" / "colored_mnist.yaml"
+N_PROBED = 4000
+"""Audited digits on which probes are fitted and scored, half of them each."""
+N_HEAD_ROWS = 500
+
+
+def measure(data: str, overrides: Sequence[str], seed: int) -> dict[str, float]:
+    """Train the shipped recipe for coloured MNIST with some overrides, and give the figures that the tables need."""
+    return run_recipe(RECIPE, [f"data.root={Path(data).resolve()}", *overrides], seed)
+
+
+def run_recipe(path: Path, overrides: Sequence[str], seed: int) -> dict[str, float]:
+    """Train a recipe whose attribute is called colour, on one thread, and probe the audited split.
+
+    Returns:
+        `accuracy` of the trained head on all audited digits, which have random colours; `leakage_bits` and
+        `conditional_leakage_bits` of the features by the stronger of a logistic and an MLP probe; `seconds` of
+        training, and `step_ms`.
+    """
+    torch.set_num_threads(1)
+    recipe = parse_recipe(path.read_text(encoding="utf-8"), path=str(path), overrides=[f"seed={seed}", *overrides])
+    recipe = recipe.model_copy(update={"original": None})
+    assembly = assembled(recipe)
+    model, records = train_alone(recipe, assembly)
+    data = assembly.data
+    z, accuracy = features_and_accuracy(model, data.audit)
+    rows = np.random.default_rng(seed).permutation(len(z))[:N_PROBED]
+    settings = AuditSettings(probes=("logistic", "mlp"), n_permutations=0, n_bootstrap=100)
+    found = audit_rows(data, "colour", z, rows, settings, seed=seed).after
+    assert found.conditional_leakage_bits is not None
+    last = [r for r in records if r["kind"] == "validation"][-1]
+    return {
+        "accuracy": accuracy,
+        "leakage_bits": found.leakage_bits.estimate,
+        "conditional_leakage_bits": found.conditional_leakage_bits.estimate,
+        "seconds": last["elapsed_seconds"],
+        "step_ms": 1000 * last["elapsed_seconds"] / last["step"],
+    }
+
+
+_held: dict[str, build.Assembly] = {}
+
+
+def assembled(recipe: Recipe) -> build.Assembly:
+    """Data and backbone, kept while one run after another has the same: painting 70,000 digits takes a while."""
+    key = recipe.model_dump_json(include={"data", "backbone", "seed"})
+    if key not in _held:
+        _held.clear()
+        _held[key] = build.assemble(recipe, offline=True)
+    return _held[key]
+
+
+def train_alone(recipe: Recipe, assembly: build.Assembly) -> tuple[TaskModel, list[dict[str, Any]]]:
+    """The debiasing stage alone, on the CPU: its model, and what it logged."""
+    fabric = make_fabric("cpu", "32", deterministic=True)
+    with tempfile.TemporaryDirectory() as folder:
+        run = Path(folder)
+        with RunLog(run) as log:
+            model = build.build_model(recipe, assembly)
+            make_stage(recipe, assembly, run, fabric, model, log, Silent(), name="debias").fit(None)
+        records = [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+        return load_run_model(recipe, assembly, best_path(run)).eval(), records
+
+
+def features_and_accuracy(model: TaskModel, split: Split) -> tuple[np.ndarray, float]:
+    """Features (n, d) of a split, and the share of its rows that the trained head gets right."""
+    z = embed(model.extractor, split, batch_size=500).features
+    with torch.no_grad():
+        predicted = model.head(torch.from_numpy(z)).argmax(dim=1).numpy()
+    return z, float((predicted == split.y).mean())
+
+
+def audit_rows(
+    data: BiasedData, name: str, z: np.ndarray, rows: np.ndarray, settings: AuditSettings, *, seed: int
+) -> AttributeFindings:
+    """The audit of one attribute from features (n, d) of the audited split, on some of its rows."""
+    attribute, split = data.attributes[name], data.audit
+    audited = AuditedAttribute(
+        name=name, channels=attribute.channels, class_names=attribute.class_names, c=split.c[name][rows],
+        known=split.known[name][rows],
+    )  # fmt: skip
+    head_rows = rows[:N_HEAD_ROWS]  # a task head is fitted on them, which nobody asks for here
+    given = AuditInput(
+        before=None, after=Features(train=z[head_rows], audit=z[rows]), train_y=split.y[head_rows],
+        audit_y=split.y[rows], class_names=data.class_names, attributes=(audited,),
+    )  # fmt: skip
+    return audit(given, settings, seed=seed, progress=Silent()).attributes[name]
+
+
+class Table:
+    """Rows in a CSV file, appended one by one, so that a benchmark that was stopped goes on where it was.
+
+    Args:
+        path: The file; made with its header if it is not there.
+        keys: Columns that name a row.
+        values: The others.
+    """
+
+    def __init__(self, path: Path, keys: Sequence[str], values: Sequence[str]) -> None:
+        self.path, self.keys, self.values = path, tuple(keys), tuple(values)
+        self.rows: list[dict[str, str]] = []
+        if path.exists():
+            with path.open(newline="", encoding="utf-8") as f:
+                self.rows = list(csv.DictReader(f))
+        else:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("w", newline="", encoding="utf-8") as f:
+                csv.writer(f).writerow([*self.keys, *self.values])
+
+    def has(self, *key: object) -> bool:
+        """Whether the row is there."""
+        return any(tuple(row[k] for k in self.keys) == tuple(map(str, key)) for row in self.rows)
+
+    def add(self, key: Sequence[object], figures: Mapping[str, float]) -> None:
+        """Append a row."""
+        row = dict(zip(self.keys, map(str, key), strict=True)) | {v: f"{figures[v]:.5g}" for v in self.values}
+        with self.path.open("a", newline="", encoding="utf-8") as f:
+            csv.writer(f).writerow([row[k] for k in (*self.keys, *self.values)])
+        self.rows.append(row)
+
+    def groups(self, *keys: str) -> dict[tuple[str, ...], list[dict[str, str]]]:
+        """Rows that agree in some columns."""
+        found: dict[tuple[str, ...], list[dict[str, str]]] = {}
+        for row in self.rows:
+            found.setdefault(tuple(row[k] for k in keys), []).append(row)
+        return found
+
+
+def mean_and_spread(rows: Sequence[Mapping[str, Any]], column: str, *, scale: float = 1.0, digits: int = 1) -> str:
+    """`mean ± standard deviation` over rows; the mean alone where there is one row."""
+    values = [scale * float(row[column]) for row in rows]
+    mean = f"{statistics.fmean(values):.{digits}f}"
+    return mean if len(values) < 2 else f"{mean} ± {statistics.stdev(values):.{digits}f}"
