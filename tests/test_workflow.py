@@ -291,7 +291,8 @@ def test_a_metric_that_does_not_exist_is_said_before_training(tmp_path: Path) ->
 def test_a_budget_moves_lambda_and_resumes_exactly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = (
         "debias.budget_bits=0.2", "debias.budget.every_epochs=1", "debias.objective=conditional", "debias.watch=true",
-        "debias.gradients=ratio", "debias.recycle_every_steps=3", "debias.balance_by=draws", "training.checkpoint_every_steps=3",
+        "debias.gradients=ratio", "debias.recycle_every_steps=3", "debias.balance_by=draws",
+        "training.checkpoint_every_steps=3",
     )  # fmt: skip
     whole = trained(tiny(*settings), tmp_path / "whole").folder
     assert any("recycled/pool2" in m for m in metrics(whole))
