@@ -25,8 +25,7 @@ from mibias_cli.recipe.schema import Recipe
 from mibias_cli.training.fabric import make_fabric
 from mibias_cli.training.loop import best_path
 from mibias_cli.training.model import TaskModel
-from mibias_cli.training.run_log import RunLog
-from mibias_cli.workflow import make_stage
+from mibias_cli.workflow import train_stages
 
 __all__ = [
     "Table",
@@ -47,7 +46,7 @@ N_HEAD_ROWS = 500
 
 def measure(data: str, overrides: Sequence[str], seed: int) -> dict[str, float]:
     """Train the shipped recipe for coloured MNIST with some overrides, and give the figures that the tables need."""
-    return run_recipe(RECIPE, [f"data.root={Path(data).resolve()}", *overrides], seed)
+    return run_recipe(RECIPE, [f"data.root={Path(data).resolve()}", "original=null", *overrides], seed)
 
 
 def run_recipe(path: Path, overrides: Sequence[str], seed: int) -> dict[str, float]:
@@ -60,7 +59,6 @@ def run_recipe(path: Path, overrides: Sequence[str], seed: int) -> dict[str, flo
     """
     torch.set_num_threads(1)
     recipe = parse_recipe(path.read_text(encoding="utf-8"), path=str(path), overrides=[f"seed={seed}", *overrides])
-    recipe = recipe.model_copy(update={"original": None})
     assembly = assembled(recipe)
     model, records = train_alone(recipe, assembly)
     data = assembly.data
@@ -92,13 +90,11 @@ def assembled(recipe: Recipe) -> build.Assembly:
 
 
 def train_alone(recipe: Recipe, assembly: build.Assembly) -> tuple[TaskModel, list[dict[str, Any]]]:
-    """The debiasing stage alone, on the CPU: its model, and what it logged."""
+    """A recipe's training stages on the CPU, without report or export: the model, and what the stages logged."""
     fabric = make_fabric("cpu", "32", deterministic=True)
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder)
-        with RunLog(run) as log:
-            model = build.build_model(recipe, assembly)
-            make_stage(recipe, assembly, run, fabric, model, log, Silent(), name="debias").fit(None)
+        train_stages(recipe, assembly, run, fabric, None, Silent())
         records = [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
         return load_run_model(recipe, assembly, best_path(run)).eval(), records
 

@@ -16,12 +16,13 @@ from pathlib import Path
 from runs import Table, mean_and_spread, run_recipe
 
 RECIPE = Path(__file__).parent.parent / "recipes" / "quickstart.yaml"
-LAST_LAYER = ("representation.layers=[features]", "debias.weight=1", "training.epochs=20")
+FROM_SCRATCH = "original=null"
+LAST_LAYER = (FROM_SCRATCH, "representation.layers=[features]", "debias.weight=1", "training.epochs=20")
 METHODS: dict[str, tuple[str, ...]] = {
     "mibias": (),  # the longest first, so that two processes end together
-    "plain": ("debias.estimator=none", "training.epochs=8"),
-    "grey": ("debias.estimator=none", "backbone.channels=1", "training.epochs=8"),
-    "reweight": ("debias.weight=0", "debias.balance=task", "debias.critic.steps=1", "training.epochs=20"),
+    "plain": (FROM_SCRATCH, "debias.estimator=none", "training.epochs=8"),
+    "grey": (FROM_SCRATCH, "debias.estimator=none", "backbone.channels=1", "training.epochs=8"),
+    "reweight": (FROM_SCRATCH, "debias.weight=0", "debias.balance=task", "debias.critic.steps=1", "training.epochs=20"),
     "hsic": ("debias.estimator=hsic", "debias.gradients=ratio", *LAST_LAYER),
     "lntl": ("debias.estimator=lntl", "debias.balance=none", "debias.critic.steps=1", *LAST_LAYER),
     "vclub": ("debias.estimator=vclub", "debias.balance=none", *LAST_LAYER),

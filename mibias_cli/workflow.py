@@ -46,7 +46,16 @@ from mibias_cli.training.run_log import RunLog
 from mibias_cli.training.settings import OptimSettings
 from mibias_cli.training.step import TASK_WEIGHT, task_loss
 
-__all__ = ["EvaluatedTarget", "TrainedRun", "evaluate", "export", "load_run_recipe", "make_stage", "train"]
+__all__ = [
+    "EvaluatedTarget",
+    "TrainedRun",
+    "evaluate",
+    "export",
+    "load_run_recipe",
+    "make_stage",
+    "train",
+    "train_stages",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +111,7 @@ def train(
     if recipe.discover is not None and not (run / DISCOVERED_FILE).is_file():
         discover(recipe, assembly, run, fabric, progress)
     assembly = with_discovered(recipe, assembly, run)
-    _train_stages(recipe, assembly, run, fabric, checkpoint, progress)
+    train_stages(recipe, assembly, run, fabric, checkpoint, progress)
     if recipe.debias.erase != "none" and not erased_path(run).is_file():
         _erase(recipe, assembly, run, fabric, progress)
     report = _written_report(run / "report")
@@ -138,7 +147,7 @@ def _tell(assembly: build.Assembly, progress: Progress) -> None:
             progress.warn(warning)
 
 
-def _train_stages(
+def train_stages(
     recipe: Recipe,
     assembly: build.Assembly,
     run: Path,
@@ -146,6 +155,7 @@ def _train_stages(
     checkpoint: dict[str, Any] | None,
     progress: Progress,
 ) -> None:
+    """The original and the debiasing stage of a recipe, from the start or from a checkpoint, into a run's folder."""
     model = build.build_model(recipe, assembly)
     initial = {k: v.clone() for k, v in model.state_dict().items()}
     stage = None if checkpoint is None else checkpoint["stage"]
