@@ -91,7 +91,7 @@ def assembled(recipe: Recipe) -> build.Assembly:
 
 def train_alone(recipe: Recipe, assembly: build.Assembly) -> tuple[TaskModel, list[dict[str, Any]]]:
     """A recipe's training stages on the CPU, without report or export: the model, and what the stages logged."""
-    fabric = make_fabric("cpu", "32", deterministic=True)
+    fabric = make_fabric("cpu", recipe.training.precision, deterministic=True)
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder)
         train_stages(recipe, assembly, run, fabric, None, Silent())

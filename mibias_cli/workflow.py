@@ -9,6 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from mibias_cli import build
 from mibias_cli.backbone.trainable import parameter_groups
 from mibias_cli.before_training import forewarnings
@@ -233,6 +235,8 @@ def make_stage(
     if head["params"]:
         groups.append(head | {"weight_decay": settings.weight_decay})
     model.to(fabric.device)
+    if recipe.training.channels_last:
+        model.to(memory_format=torch.channels_last)
     original = _original(recipe, assembly, model, fabric) if assembly.data.target.kind == "none" else None
     width = z_width(model, assembly.data.input_shape)
     debiaser = None if plain else build_debiaser(recipe, assembly.data, width, fabric.device)

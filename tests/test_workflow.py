@@ -25,6 +25,7 @@ from mibias_cli.recipe.schema import Recipe
 from mibias_cli.report.gates import GateRules, make_gates
 from mibias_cli.report.schema import load_schema
 from mibias_cli.training.budget import BudgetKeeper
+from mibias_cli.training.loop import StageTrainer
 from mibias_cli.training.run_log import without_clock
 
 TINY = """
@@ -116,6 +117,23 @@ def test_one_seed_one_course(run: Path, tmp_path: Path) -> None:
     assert same(best(tmp_path / "again"), best(run))
     trained(tiny("seed=1"), tmp_path / "other")
     assert not same(best(tmp_path / "other"), best(run))
+
+
+def test_channels_last_is_a_matter_of_memory_alone(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    formats = []
+    kept = StageTrainer.fit
+
+    def fit(trainer: StageTrainer, checkpoint: Any = None) -> None:
+        weight = trainer.model.get_parameter("extractor.backbone.conv2.weight")
+        formats.append(weight.is_contiguous(memory_format=torch.channels_last))
+        kept(trainer, checkpoint)
+
+    monkeypatch.setattr(StageTrainer, "fit", fit)
+    trained(tiny("training.channels_last=true"), tmp_path / "last")
+    assert formats == [True, True]
+    ours, others = best(tmp_path / "last"), best(run)
+    for key, value in ours.items():  # sums in another order: equal but for rounding, which training carries on
+        torch.testing.assert_close(value, others[key], rtol=0, atol=2e-3)
 
 
 def test_a_run_is_not_written_over(run: Path, tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ class DigitCNN(nn.Module):
         hidden: Width of the first linear layer.
         features: Width d of the representation.
         size: Side of the square input in pixels, at least 16.
+        dropout: Share of the first linear layer's outputs that training drops.
 
     Returns:
         forward: (n, channels, size, size) → (n, features).
@@ -42,13 +43,22 @@ class DigitCNN(nn.Module):
     """Layers whose dead units may be started afresh, with the layers before and after them."""
 
     def __init__(
-        self, *, channels: int = 3, width: int = 64, hidden: int = 512, features: int = 64, size: int = 28
+        self,
+        *,
+        channels: int = 3,
+        width: int = 64,
+        hidden: int = 512,
+        features: int = 64,
+        size: int = 28,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         if size < SMALLEST_SIDE:
             raise ValueError(f"size is {size}, digit_cnn needs at least {SMALLEST_SIDE} pixels a side")
         if min(channels, width, hidden, features) < 1:
             raise ValueError("channels, width, hidden and features must be positive")
+        if not 0 <= dropout < 1:
+            raise ValueError(f"dropout is {dropout}, it must lie in [0, 1)")
         side = ((size - 4) // 2 - 4) // 2
         self.size = size
         self.num_features = features
@@ -60,6 +70,7 @@ class DigitCNN(nn.Module):
         self.pool2 = nn.MaxPool2d(2)
         self.fc1 = nn.Linear(width * side * side, hidden)
         self.relu3 = nn.ReLU()
+        self.drop3 = nn.Dropout(dropout)
         self.fc2 = nn.Linear(hidden, features)
         self.relu4 = nn.ReLU()
 
@@ -67,5 +78,5 @@ class DigitCNN(nn.Module):
         """Features (n, features) of images (n, channels, size, size)."""
         x = self.pool1(self.relu1(self.conv1(x)))
         x = self.pool2(self.relu2(self.conv2(x)))
-        x = self.relu3(self.fc1(torch.flatten(x, 1)))
+        x = self.drop3(self.relu3(self.fc1(torch.flatten(x, 1))))
         return self.relu4(self.fc2(x))

@@ -129,7 +129,7 @@ class Stepper:
         metrics: StepMetrics = {"task_loss": float(loss.detach())}
         finite = math.isfinite(metrics["task_loss"])
         if debiaser is not None and finite:
-            z = output["z"][batch.n_own :] if batch.n_own is not None else output["z"]
+            z = output["z"][batch.n_own or 0 :]  # a view, also of all rows: Fabric guards the model's own output
             finite = bool(torch.isfinite(z).all())
             if finite and debiaser.settings.schedule == "queue":
                 debiaser.fit_on_queue(seen, z.detach(), step)

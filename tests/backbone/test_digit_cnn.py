@@ -30,3 +30,15 @@ def test_takes_other_sizes(size: int) -> None:
 def test_refuses_what_is_too_small() -> None:
     with pytest.raises(ValueError, match="at least 16"):
         DigitCNN(size=15)
+
+
+def test_dropout_drops_in_training_alone() -> None:
+    torch.manual_seed(0)
+    network, x = DigitCNN(width=4, hidden=64, features=8, dropout=0.5), torch.rand(5, 3, 28, 28)
+    dropped: list[torch.Tensor] = []
+    network.drop3.register_forward_hook(lambda module, given, result: dropped.append((result == 0) & (given[0] != 0)))
+    assert not torch.equal(network(x), network(x))
+    assert torch.equal(network.eval()(x), network(x))
+    assert [bool(d.any()) for d in dropped] == [True, True, False, False]
+    with pytest.raises(ValueError, match=r"dropout is 1\.0"):
+        DigitCNN(dropout=1.0)

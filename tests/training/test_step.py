@@ -41,9 +41,11 @@ def batch(seed: int, bad: bool = False) -> Batch:
     return Batch(x=x, y=y, c={"sex": y[:, None]}, known={"sex": torch.ones(64, dtype=torch.bool)}, index=y)
 
 
-def stepper(gradients: Gradients = "sum", *, clip_norm: float | None = None, rate: float = 0.1) -> Stepper:
+def stepper(
+    gradients: Gradients = "sum", *, clip_norm: float | None = None, rate: float = 0.1, precision: str = "32"
+) -> Stepper:
     torch.manual_seed(0)
-    fabric = make_fabric("cpu", "32", deterministic=False)
+    fabric = make_fabric("cpu", precision, deterministic=False)
     net = Net()
     model, optimizer = fabric.setup(net, torch.optim.SGD(net.parameters(), lr=rate))
     estimator = ClassifierBound(AttributeHead(4, (2,), (8,)), n_classes=(2,), steps=3)
@@ -116,3 +118,13 @@ def test_what_is_added_to_the_scores_moves_the_task_alone() -> None:
     expected.backward()
     for p, q in zip(s.model.parameters(), reference.model.parameters(), strict=True):
         torch.testing.assert_close(p.grad, q.grad, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("gradients", ["sum", "rescale", "ratio", "project"])
+def test_a_logged_step_in_half_precision_agrees_with_one_in_single(gradients: Gradients) -> None:
+    """Mixed precision guards the model's output against any backward but its own; what is logged needs one."""
+    half = stepper(gradients, precision="bf16").run(batch(0), 0, 1.0, None, log=True)
+    single = stepper(gradients).run(batch(0), 0, 1.0, None, log=True)
+    assert half.keys() == single.keys()
+    assert half["task_loss"] == pytest.approx(single["task_loss"], rel=0.02)
+    assert half["grad_norm/total"] == pytest.approx(single["grad_norm/total"], rel=0.1)
