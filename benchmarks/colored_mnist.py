@@ -4,6 +4,7 @@ python benchmarks/colored_mnist.py --data DIR --variance 0.02 0.03 --methods pla
 
 A row per method, variance and seed, appended as it is ready; rows that the file has are not run again. Accuracy is the
 trained head's on digits of random colour; nothing is chosen by it. Only `grey` takes colours away, and says so.
+With --curves the accuracy after each epoch is kept, too: how soon a method is where another ends.
 """
 
 from __future__ import annotations
@@ -11,53 +12,44 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from runs import Table, mean_and_spread, measure
+from runs import Point, Table, mean_and_spread, measure
+
+ALONE = ("debias.bias_product=0", "training.average_decay=null")
+"""Without what is ours beside the penalty: no product with what colour says, no average of weights."""
 
 PAPER = (
+    *ALONE,
     "debias.estimator=mine",
     "debias.schedule=fresh",
     "debias.balance=none",
-    "debias.recycle_every_steps=null",
+    "debias.weight=1",
     "debias.critic.steps=40",
     "debias.critic.hidden=[64, 64, 64]",
     "debias.critic.learning_rate=1e-4",
     "debias.critic.beta1=0.9",
     "representation.layers=[features]",
     "training.learning_rate=1e-4",
-    "training.beta1=0.9",
     "training.schedule=constant",
-    "training.clip_norm=null",
     "training.epochs=10",
 )
 """Facts of the authors' released code, see docs/method.md: a MINE critic of 3 × 64 on z, K = 40, Adam 1e-4 for all."""
 
-LAST_LAYER = ("representation.layers=[features]", "debias.recycle_every_steps=null", "training.epochs=8")
+LAST_LAYER = (*ALONE, "representation.layers=[features]", "debias.weight=1")
 
 METHODS: dict[str, tuple[str, ...]] = {
-    "plain": (
-        "debias.estimator=none",
-        "training.epochs=5",
-        "training.schedule=constant",
-        "training.beta1=0.9",
-        "training.clip_norm=null",
-    ),
-    "grey": ("debias.estimator=none", "backbone.channels=1", "training.epochs=5"),
-    "reweight": (
-        "debias.weight=0",
-        "debias.balance=task",
-        "debias.critic.steps=1",
-        "debias.critic.hidden=[8]",
-        "debias.recycle_every_steps=null",
-        "training.epochs=8",
-    ),
-    "hsic": ("debias.estimator=hsic", "debias.gradients=ratio", *LAST_LAYER),
-    "lntl": ("debias.estimator=lntl", "debias.balance=none", "debias.critic.steps=1", *LAST_LAYER),
-    "vclub": ("debias.estimator=vclub", "debias.balance=none", *LAST_LAYER),
-    "cross_sample": ("debias.estimator=cross_sample", "debias.balance=none", *LAST_LAYER),
-    "paper": ("debias.gradients=rescale", "debias.weight=1", *PAPER),
-    "released": ("debias.gradients=released", "debias.weight=1", *PAPER),
+    "plain": (*ALONE, "debias.estimator=none", "training.epochs=5", "training.schedule=constant"),
+    "grey": (*ALONE, "debias.estimator=none", "backbone.channels=1"),
+    "reweight": (*ALONE, "debias.weight=0", "debias.balance=task", "debias.critic.steps=1", "debias.critic.hidden=[8]"),
+    "product": ("debias.bias_product=1", "debias.weight=0", "debias.balance=none", "debias.critic.steps=1"),
+    "hsic": (*LAST_LAYER, "debias.estimator=hsic", "debias.gradients=ratio"),
+    "lntl": (*LAST_LAYER, "debias.estimator=lntl", "debias.balance=none", "debias.critic.steps=1"),
+    "vclub": (*LAST_LAYER, "debias.estimator=vclub", "debias.balance=none"),
+    "cross_sample": (*LAST_LAYER, "debias.estimator=cross_sample", "debias.balance=none"),
+    "paper": (*PAPER, "debias.gradients=rescale"),
+    "released": (*PAPER, "debias.gradients=released"),
     "mibias": (),
 }
+"""`product` is the recipe's product of experts without any penalty, after Clark et al., arXiv 1909.03683."""
 KEYS = ("method", "variance", "seed")
 VALUES = ("accuracy", "leakage_bits", "seconds")
 
@@ -69,17 +61,24 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", choices=list(METHODS), default=list(METHODS))
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--out", type=Path, default=Path("colored_mnist.csv"))
+    parser.add_argument("--curves", type=Path, help="CSV of accuracy after each epoch; default: none is taken")
     parser.add_argument("--n-train", type=int, help="only the first so many training images; default: all")
     parser.add_argument("--set", action="append", default=[], help="further overrides of the recipe, for all methods")
     arguments = parser.parse_args()
     table = Table(arguments.out, KEYS, VALUES)
+    curves = None if arguments.curves is None else Table(arguments.curves, (*KEYS, "epoch"), ("seconds", "accuracy"))
     extra = list(arguments.set) + ([f"data.n_train={arguments.n_train}"] if arguments.n_train else [])
     for seed in range(arguments.seeds):
         for variance in arguments.variance:
             for method in arguments.methods:
                 if not table.has(method, variance, seed):
-                    figures = measure(arguments.data, [f"data.variance={variance}", *METHODS[method], *extra], seed)
+                    overrides = [f"data.variance={variance}", *METHODS[method], *extra]
+                    curve: list[Point] | None = None if curves is None else []
+                    figures = measure(arguments.data, overrides, seed, curve)
                     table.add((method, variance, seed), figures)
+                    for epoch, (seconds, accuracy) in enumerate(curve or [], start=1):
+                        assert curves is not None, "points are taken for a table"
+                        curves.add((method, variance, seed, epoch), {"seconds": seconds, "accuracy": accuracy})
                     print(f"{method} σ² {variance} seed {seed}: {100 * figures['accuracy']:.1f} %", flush=True)
     show(table)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import statistics
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -38,19 +39,31 @@ __all__ = [
     "train_alone",
 ]
 
+Point = tuple[float, float]
+"""Seconds of training, and the accuracy that was reached."""
 RECIPE = Path(__file__).parent.parent / "recipes" / "colored_mnist.yaml"
 N_PROBED = 4000
 """Audited digits on which probes are fitted and scored, half of them each."""
 N_HEAD_ROWS = 500
 
 
-def measure(data: str, overrides: Sequence[str], seed: int) -> dict[str, float]:
+CURVE_ROWS = 5000
+"""Audited digits by which the accuracy after each epoch is told."""
+
+
+def measure(data: str, overrides: Sequence[str], seed: int, curve: list[Point] | None = None) -> dict[str, float]:
     """Train the shipped recipe for coloured MNIST with some overrides, and give the figures that the tables need."""
-    return run_recipe(RECIPE, [f"data.root={Path(data).resolve()}", "original=null", *overrides], seed)
+    return run_recipe(RECIPE, [f"data.root={Path(data).resolve()}", "original=null", *overrides], seed, curve)
 
 
-def run_recipe(path: Path, overrides: Sequence[str], seed: int) -> dict[str, float]:
+def run_recipe(path: Path, overrides: Sequence[str], seed: int, curve: list[Point] | None = None) -> dict[str, float]:
     """Train a recipe whose attribute is called colour, on one thread, and probe the audited split.
+
+    Args:
+        path: The recipe.
+        overrides: `KEY=VALUE` texts.
+        seed: The run's seed.
+        curve: Where given, a point is appended for every epoch: seconds of training, accuracy on audited digits.
 
     Returns:
         `accuracy` of the trained head on all audited digits, which have random colours; `leakage_bits` and
@@ -60,7 +73,7 @@ def run_recipe(path: Path, overrides: Sequence[str], seed: int) -> dict[str, flo
     torch.set_num_threads(1)
     recipe = parse_recipe(path.read_text(encoding="utf-8"), path=str(path), overrides=[f"seed={seed}", *overrides])
     assembly = assembled(recipe)
-    model, records = train_alone(recipe, assembly)
+    model, records = train_alone(recipe, assembly, curve)
     data = assembly.data
     z, accuracy = features_and_accuracy(model, data.audit)
     rows = np.random.default_rng(seed).permutation(len(z))[:N_PROBED]
@@ -89,22 +102,55 @@ def assembled(recipe: Recipe) -> build.Assembly:
     return _held[key]
 
 
-def train_alone(recipe: Recipe, assembly: build.Assembly) -> tuple[TaskModel, list[dict[str, Any]]]:
-    """A recipe's training stages on the CPU, without report or export: the model, and what the stages logged."""
+class _Snapshots(Silent):
+    """Keeps what each epoch saved, so that it can be looked at once the clock has stopped."""
+
+    def __init__(self, saved: Path) -> None:
+        self._saved, self._time = saved, 0
+        self.kept: list[Path] = []
+
+    def advance(self, done: int, metrics: Mapping[str, float] | None = None) -> None:
+        self.look()
+
+    def look(self) -> None:
+        time = self._saved.stat().st_mtime_ns if self._saved.exists() else 0
+        if time != self._time:
+            self._time = time
+            self.kept.append(self._saved.with_name(f"{len(self.kept)}.safetensors"))
+            shutil.copy(self._saved, self.kept[-1])
+
+
+def train_alone(
+    recipe: Recipe, assembly: build.Assembly, curve: list[Point] | None = None
+) -> tuple[TaskModel, list[dict[str, Any]]]:
+    """A recipe's training stages on the CPU, without report or export: the model, and what the stages logged.
+
+    With `curve`, a list to which the last stage's epochs are appended: (seconds, accuracy on audited rows) each.
+    """
     fabric = make_fabric("cpu", recipe.training.precision, deterministic=True)
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder)
-        train_stages(recipe, assembly, run, fabric, None, Silent())
+        snapshots = _Snapshots(best_path(run))
+        train_stages(recipe, assembly, run, fabric, None, Silent() if curve is None else snapshots)
         records = [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+        if curve is not None:
+            snapshots.look()
+            seconds = [r["elapsed_seconds"] for r in records if r["kind"] == "validation" and r["stage"] == "debias"]
+            rows = np.arange(len(assembly.data.audit))[:CURVE_ROWS]
+            for elapsed, path in zip(seconds, snapshots.kept, strict=True):
+                model = load_run_model(recipe, assembly, path).eval()
+                curve.append((elapsed, features_and_accuracy(model, assembly.data.audit, rows)[1]))
         return load_run_model(recipe, assembly, best_path(run)).eval(), records
 
 
-def features_and_accuracy(model: TaskModel, split: Split) -> tuple[np.ndarray, float]:
-    """Features (n, d) of a split, and the share of its rows that the trained head gets right."""
-    z = embed(model.extractor, split, batch_size=500).features
+def features_and_accuracy(
+    model: TaskModel, split: Split, rows: np.ndarray | None = None
+) -> tuple[np.ndarray, float]:
+    """Features (n, d) of a split or some of its rows, and the share of them that the trained head gets right."""
+    z = embed(model.extractor, split, batch_size=500, rows=rows).features
     with torch.no_grad():
         predicted = model.head(torch.from_numpy(z)).argmax(dim=1).numpy()
-    return z, float((predicted == split.y).mean())
+    return z, float((predicted == (split.y if rows is None else split.y[rows])).mean())
 
 
 def audit_rows(

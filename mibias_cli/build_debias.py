@@ -21,7 +21,14 @@ if TYPE_CHECKING:
     from mibias_cli.training.settings import Balance
     from mibias_cli.training.watch import CriticWatch
 
-__all__ = ["balance_of", "budgets_of", "build_debiaser", "build_weights", "debiased_attributes"]
+__all__ = [
+    "balance_of",
+    "bias_log_probabilities",
+    "budgets_of",
+    "build_debiaser",
+    "build_weights",
+    "debiased_attributes",
+]
 
 MONITOR_HIDDEN = (64,)
 """Attribute heads that only watch (beside an estimator that has none of its own) are small: they cost little."""
@@ -32,15 +39,35 @@ _FRESH_HEADS: tuple[tuple[tuple[int, ...], float], ...] = (((), 1e-2), ((128, 12
 def build_weights(recipe: Recipe, data: BiasedData) -> dict[str, dict[str, np.ndarray]]:
     """Balancing weights p(y)p(c)/p(y,c) of the train and validation splits: per attribute, and joint for the task.
 
-    With `debias.bias_product` the train split also has what is added to the class scores.
+    With `debias.bias_product` the train split also has what is added to the class scores, and the validation split has
+    what the attributes alone say of the classes.
     """
-    offset = _task_offset(recipe, data)
+    offset, reference = _task_offset(recipe, data), bias_log_probabilities(recipe, data)
     if balance_of(recipe, data) == "none":
-        return {"train": offset, "validation": {}}
-    return {
-        "train": _split_weights(recipe, data, data.train) | offset,
-        "validation": _split_weights(recipe, data, data.validation) if len(data.validation) else {},
-    }
+        return {"train": offset, "validation": reference}
+    held_out = _split_weights(recipe, data, data.validation) if len(data.validation) else {}
+    return {"train": _split_weights(recipe, data, data.train) | offset, "validation": held_out | reference}
+
+
+def bias_log_probabilities(recipe: Recipe, data: BiasedData) -> dict[str, np.ndarray]:
+    """log p(y|c) of validation rows, by BIAS_LOG_P: what models are compared with (`gain_over_bias_bits`).
+
+    From training and validation rows together, each row's from a fit that did not see it; nothing where there are no
+    classes, no attribute or no validation rows.
+    """
+    import numpy as np
+
+    from mibias_cli.data.groups import target_log_probabilities
+    from mibias_cli.training.step import BIAS_LOG_P
+
+    names = debiased_attributes(recipe, data)
+    if not names or data.target.kind != "classes" or not len(data.validation):
+        return {}
+    parts = [_joint(data, split, names) for split in (data.train, data.validation)]
+    c, known = (np.concatenate([part[k] for part in parts]) for k in (0, 1))
+    y = np.concatenate([data.train.y, data.validation.y])
+    log_p = target_log_probabilities(y, c, known, n_y=len(data.class_names), n_c=parts[0][2], seed=recipe.seed)
+    return {BIAS_LOG_P: log_p[len(data.train) :]}
 
 
 def _task_offset(recipe: Recipe, data: BiasedData) -> dict[str, np.ndarray]:

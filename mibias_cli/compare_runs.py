@@ -9,11 +9,14 @@ from typing import Any
 from mibias_cli.errors import RecipeError
 from mibias_cli.recipe.yaml_source import parse_yaml
 from mibias_cli.report.comparison import ComparedRun, compare_reports
+from mibias_cli.report.illustrations import read_metrics
 from mibias_cli.report.read import find_report, read_report
-from mibias_cli.run_folder import RECIPE_FILE
+from mibias_cli.run_folder import RECIPE_FILE, is_run
 
 __all__ = ["compare", "flat_settings", "load_compared_run"]
 
+GAIN = "validation/gain_over_bias_bits"
+"""Figure by which runs are chosen, as training writes it."""
 _SAYS_NOTHING = ("name", "version")
 
 
@@ -34,19 +37,37 @@ def compare(places: Sequence[Path], *, names: Sequence[str] | None = None) -> di
 def load_compared_run(place: Path, name: str) -> ComparedRun:
     """The report of a place, and the settings of the run that it belongs to, if it belongs to one."""
     path = find_report(place)
-    return ComparedRun(name=name, report=read_report(path), settings=_settings(place, path))
+    run = _run_of(place, path)
+    settings = {} if run is None else _settings(run)
+    gain = None if run is None else _gain(run, settings)
+    return ComparedRun(name=name, report=read_report(path), settings=settings, gain_over_bias_bits=gain)
 
 
-def _settings(place: Path, report: Path) -> dict[str, Any]:
+def _run_of(place: Path, report: Path) -> Path | None:
+    """The folder of the run to which a report belongs."""
     folder = place if place.is_dir() else report.parent
-    for candidate in (folder, folder.parent):
-        recipe = candidate / RECIPE_FILE
-        if recipe.is_file():
-            try:
-                return flat_settings(parse_yaml(recipe.read_text(encoding="utf-8"), path=str(recipe)).data)
-            except RecipeError:
-                return {}
-    return {}
+    return next((candidate for candidate in (folder, folder.parent) if is_run(candidate)), None)
+
+
+def _settings(run: Path) -> dict[str, Any]:
+    recipe = run / RECIPE_FILE
+    try:
+        return flat_settings(parse_yaml(recipe.read_text(encoding="utf-8"), path=str(recipe)).data)
+    except RecipeError:
+        return {}
+
+
+def _gain(run: Path, settings: Mapping[str, Any]) -> float | None:
+    """The validation figure of the weights that a run kept: those of its last epoch, or of the best by a metric."""
+    records = read_metrics(run / "metrics.jsonl")
+    checked = [r for r in records if r.get("kind") == "validation" and r.get("stage") == "debias"]
+    metric = settings.get("training.select.metric")
+    if metric is not None:
+        checked = [r for r in checked if isinstance(r.get(metric), float)]
+        best = min if settings.get("training.select.mode") == "min" else max
+        checked = [best(checked, key=lambda r: r[metric])] if checked else []
+    found = checked[-1].get(GAIN) if checked else None
+    return found if isinstance(found, float) else None
 
 
 def flat_settings(recipe: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,7 +14,13 @@ import torch
 from mibias_cli import build
 from mibias_cli.backbone.trainable import parameter_groups
 from mibias_cli.before_training import forewarnings
-from mibias_cli.build_debias import balance_of, build_debiaser, build_weights, debiased_attributes
+from mibias_cli.build_debias import (
+    balance_of,
+    bias_log_probabilities,
+    build_debiaser,
+    build_weights,
+    debiased_attributes,
+)
 from mibias_cli.discover import DISCOVERED_FILE, discover, with_discovered
 from mibias_cli.estimators.erasure import require_leace
 from mibias_cli.evaluate_target import (
@@ -240,7 +246,10 @@ def make_stage(
     original = _original(recipe, assembly, model, fabric) if assembly.data.target.kind == "none" else None
     width = z_width(model, assembly.data.input_shape)
     debiaser = None if plain else build_debiaser(recipe, assembly.data, width, fabric.device)
-    weights = {"train": {}, "validation": {}} if debiaser is None else build_weights(recipe, assembly.data)
+    if debiaser is None:
+        weights: dict[str, dict[str, Any]] = {"train": {}, "validation": bias_log_probabilities(recipe, assembly.data)}
+    else:
+        weights = build_weights(recipe, assembly.data)
 
     if debiaser is not None:
         for warning in forewarnings(recipe, assembly.data, weights["train"]):

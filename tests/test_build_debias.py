@@ -12,7 +12,7 @@ from mibias_cli.build_debias import budgets_of, build_weights
 from mibias_cli.errors import MibiasError, RecipeError
 from mibias_cli.recipe.load import parse_recipe
 from mibias_cli.recipe.schema import Recipe
-from mibias_cli.training.step import TASK_OFFSET, TASK_WEIGHT
+from mibias_cli.training.step import BIAS_LOG_P, TASK_OFFSET, TASK_WEIGHT
 
 DIGITS = """
 version: 1
@@ -54,6 +54,16 @@ def test_bias_product_says_what_the_bias_tells_of_training_rows_alone(assembly: 
         np.testing.assert_allclose(np.exp(2 * offset).sum(axis=1), 1.0, rtol=1e-4)
         # colour gives the digit away: by colour alone most are right
         assert (offset.argmax(axis=1) == y).mean() > 0.6
+
+
+@pytest.mark.parametrize("override", ["debias.balance=critic", "debias.balance=none", "debias.estimator=none"])
+def test_what_the_bias_says_of_validation_rows_is_there_for_any_recipe(
+    assembly: build.Assembly, override: str
+) -> None:
+    log_p, y = build_weights(digits(override), assembly.data)["validation"][BIAS_LOG_P], assembly.data.validation.y
+    np.testing.assert_allclose(np.exp(log_p).sum(axis=1), 1.0, rtol=1e-4)
+    told = -log_p[np.arange(len(y)), y].mean()
+    assert 0 < told < 0.7 * np.log(10)  # colour tells much of the digit, and no row was in the fit that speaks of it
 
 
 def test_bias_product_needs_classes(tmp_path: Path) -> None:

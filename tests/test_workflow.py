@@ -18,6 +18,7 @@ import torch
 from safetensors.torch import load_file
 
 from mibias_cli import workflow
+from mibias_cli.compare_runs import load_compared_run
 from mibias_cli.errors import GateError, MibiasError, RunError, TrainingError
 from mibias_cli.progress import Silent
 from mibias_cli.recipe.load import parse_recipe
@@ -99,6 +100,8 @@ def test_metrics_tell_of_task_information_heads_and_gradients(run: Path) -> None
     checked = [r for r in records if r["kind"] == "validation"]
     assert [(r["stage"], r["epoch"]) for r in checked] == [("original", 0), ("debias", 0), ("debias", 1), ("debias", 2)]
     assert {"validation/accuracy", "validation/weighted_accuracy", "validation/colour/leakage_bits"} <= set(checked[-1])
+    assert all(0 <= r["validation/gain_over_bias_bits"] < 3.33 for r in checked)  # H(y) is log₂ 10
+    assert load_compared_run(run, "run").gain_over_bias_bits == checked[-1]["validation/gain_over_bias_bits"]
 
 
 def test_the_report_is_as_its_schema_says(run: Path) -> None:
@@ -292,12 +295,15 @@ def test_the_best_epoch_by_a_metric_is_kept_and_patience_ends_the_run(tmp_path: 
         "training.select={metric: validation/loss, mode: max, patience: 1}", "training.epochs=9", "original=null"
     )
     trained(recipe, tmp_path / "run")
-    losses = [r["validation/loss"] for r in metrics(tmp_path / "run") if r["kind"] == "validation"]
+    checked = [r for r in metrics(tmp_path / "run") if r["kind"] == "validation"]
+    losses = [r["validation/loss"] for r in checked]
     # the loss falls, so by `max` the first epoch is the best, and one stale epoch ends the run
     assert len(losses) == 2
     assert losses[1] < losses[0]
     last = torch.load(tmp_path / "run" / "checkpoints" / "last.pt", weights_only=True)
     assert not same(best(tmp_path / "run"), last["model"])
+    gain = load_compared_run(tmp_path / "run", "run").gain_over_bias_bits  # of the epoch that was kept
+    assert gain == checked[0]["validation/gain_over_bias_bits"]
 
 
 def test_a_metric_that_does_not_exist_is_said_before_training(tmp_path: Path) -> None:

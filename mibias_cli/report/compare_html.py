@@ -45,6 +45,7 @@ def attributes_of(comparison: Mapping[str, Any]) -> list[str]:
 def group_table(comparison: Mapping[str, Any]) -> Table:
     """A line per group of runs that differ in seeds alone: means, with their spread in small print."""
     names = attributes_of(comparison)
+    has_gain = any(group["gain_over_bias_bits"] is not None for group in comparison["groups"])
     lines = []
     for group in comparison["groups"]:
         collapsed = f"{group['collapsed']} of {len(group['runs'])} collapsed" if group["collapsed"] else ""
@@ -55,17 +56,23 @@ def group_table(comparison: Mapping[str, Any]) -> Table:
             bits = _spread(None if found is None else found["leakage_bits"], format_bits)
             best = found is not None and found.get("on_frontier")
             cells.append(Cell(text=f"{bits.text} ★" if best else bits.text, small=bits.small))
+        if has_gain:
+            gain = _spread(group["gain_over_bias_bits"], format_bits)
+            mark = " ◆" if group["number"] == comparison["chosen"] else ""
+            cells.append(Cell(text=gain.text + mark, small=gain.small))
         lines.append(Line(cells=tuple(cells), quiet=bool(group["collapsed"])))
+    choice = " ◆: chosen by validation data alone, the greatest gain over what the attributes tell." if has_gain else ""
     return Table(
         title="Groups of runs",
         caption="Means over runs that differ in seeds alone; small print: standard deviation, least to greatest. "
-        "★: no other group leaks less at no less accuracy.",
+        f"★: no other group leaks less at no less accuracy.{choice}",
         header=(
             "Setting",
             "Runs",
             _heading(comparison),
             "Worst group",
             *(f"Leakage of {name}, bits" for name in names),
+            *(("Gain over bias, bits",) if has_gain else ()),
         ),
         lines=tuple(lines),
     )
@@ -83,6 +90,7 @@ def _spread(found: Mapping[str, Any] | None, written: Any) -> Cell:
 def run_table(comparison: Mapping[str, Any]) -> Table:
     """A line per run, before → after."""
     names = attributes_of(comparison)
+    has_gain = any(run["gain_over_bias_bits"] is not None for run in comparison["runs"])
     lines = []
     for run in comparison["runs"]:
         cells = [Cell(text=run["name"], small="collapsed" if run["collapsed"] else "")]
@@ -92,6 +100,8 @@ def run_table(comparison: Mapping[str, Any]) -> Table:
         for name in names:
             found = run["attributes"].get(name) or {}
             cells += [bits_cell((found.get(side) or {}).get("leakage_bits")) for side in ("before", "after")]
+        if has_gain:
+            cells.append(Cell(text=format_bits(run["gain_over_bias_bits"])))
         cells += [Cell(text=format_plain(run["effective_rank"])), Cell(text=format_plain(run["cka"]))]
         cells.append(Cell(text=run["gates"] or ABSENT))
         lines.append(Line(cells=tuple(cells), quiet=run["collapsed"]))
@@ -103,6 +113,7 @@ def run_table(comparison: Mapping[str, Any]) -> Table:
         "after",
         "Worst group",
         *leakage,
+        *(("Gain over bias",) if has_gain else ()),
         "Rank",
         "CKA",
         "Gates",

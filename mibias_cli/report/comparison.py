@@ -20,11 +20,15 @@ SEEDS = ("seed", "data.colour_seed")
 
 @dataclass(frozen=True, kw_only=True)
 class ComparedRun:
-    """A run to compare: its name, its report in the form of leakage.json, and its recipe's settings, flat."""
+    """A run to compare: its name, its report in the form of leakage.json, and its recipe's settings, flat.
+
+    `gain_over_bias_bits` is what its model told validation rows' classes beyond what the attributes tell, or None.
+    """
 
     name: str
     report: Mapping[str, Any]
     settings: Mapping[str, Any] = field(default_factory=dict)
+    gain_over_bias_bits: float | None = None
 
 
 def compare_reports(runs: Sequence[ComparedRun]) -> dict[str, Any]:
@@ -36,6 +40,7 @@ def compare_reports(runs: Sequence[ComparedRun]) -> dict[str, Any]:
         for each attribute whether the group is on the frontier: no other group leaks less at no less accuracy.
         `score` is the figure that the task is told by: accuracy, of numbers R², without a target that of the original's
         features.
+        `chosen`: number of the group that validation data alone choose, see `_chosen`, or None.
         `notes`: what should be known before the figures are believed.
     """
     varied = _varied(runs)
@@ -46,13 +51,40 @@ def compare_reports(runs: Sequence[ComparedRun]) -> dict[str, Any]:
         for group, member in zip(groups, members, strict=True):
             if name in group["attributes"]:
                 group["attributes"][name]["on_frontier"] = member
+    chosen = _chosen(groups)
     return {
         "schema_version": SCHEMA_VERSION,
         "varied": varied,
         "runs": rows,
         "groups": groups,
-        "notes": list(_notes(runs, rows)),
+        "chosen": None if chosen is None else chosen["number"],
+        "notes": [*_notes(runs, rows), *_choice_note(chosen, groups)],
     }
+
+
+def _chosen(groups: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """The group with the highest mean gain over the bias among those without a collapse or a failed gate.
+
+    Only validation data count, which are as biased as the training data: nobody needs unbiased ones to choose. None
+    where fewer than two groups have the figure.
+    """
+    told = [group for group in groups if group["gain_over_bias_bits"] is not None]
+    fit = [group for group in told if not group["collapsed"] and not group["gates_failed"]]
+    if len(told) < 2 or not fit:
+        return None
+    return max(fit, key=lambda group: group["gain_over_bias_bits"]["mean"])
+
+
+def _choice_note(chosen: Mapping[str, Any] | None, groups: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    if chosen is None:
+        return
+    bits = chosen["gain_over_bias_bits"]["mean"]
+    out = sum(group["gates_failed"] > 0 for group in groups)
+    beside = f"; {out} with failed gates left out" if out else ""
+    yield (
+        f"Chosen by validation data alone: {chosen['number']}: {chosen['name']}, whose scores tell {bits:.3f} bits of "
+        f"the target beyond what the attributes tell, the most of all{beside}."
+    )
 
 
 def _varied(runs: Sequence[ComparedRun]) -> list[str]:
@@ -71,6 +103,7 @@ def _row(run: ComparedRun, varied: Sequence[str]) -> dict[str, Any]:
         "score": {side: task_score(report, side) for side in ("before", "after")},
         "task": {side: _task(report["task"].get(side)) for side in ("before", "after")},
         "attributes": {name: _attribute(found) for name, found in report["attributes"].items()},
+        "gain_over_bias_bits": run.gain_over_bias_bits,
         "effective_rank": report["similarity"].get("effective_rank_after"),
         "cka": report["similarity"].get("cka"),
     }
@@ -120,6 +153,8 @@ def _group(number: int, rows: Sequence[Mapping[str, Any]], keys: Sequence[str]) 
         "settings": settings,
         "runs": [row["name"] for row in rows],
         "collapsed": sum(row["collapsed"] for row in rows),
+        "gates_failed": sum(row["gates"] == "fail" for row in rows),
+        "gain_over_bias_bits": _spread([row["gain_over_bias_bits"] for row in rows]),
         "score": _spread([_estimate(row["score"]["after"]) for row in rows]),
         "accuracy": _spread([_estimate((row["task"]["after"] or {}).get("accuracy")) for row in rows]),
         "worst_group_accuracy": _spread([(row["task"]["after"] or {}).get("worst_group_accuracy") for row in rows]),

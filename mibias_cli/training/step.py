@@ -17,7 +17,7 @@ from mibias_cli.training.debiaser import Debiaser, StepMetrics
 from mibias_cli.training.original import FrozenOriginal
 from mibias_cli.training.penalty import Gradients, at_norm, gradient_norm, rescaled, without_conflict
 
-__all__ = ["DRAW_WEIGHT", "TASK_OFFSET", "TASK_WEIGHT", "Stepper", "task_loss"]
+__all__ = ["BIAS_LOG_P", "DRAW_WEIGHT", "TASK_OFFSET", "TASK_WEIGHT", "Stepper", "task_loss"]
 
 TASK_WEIGHT = "*task*"
 """Key of `Batch.weight` under which the task loss finds its weights; no attribute can be called so."""
@@ -26,6 +26,8 @@ DRAW_WEIGHT = "*draw*"
 
 TASK_OFFSET = "*offset*"
 """The same of what is added to the class scores in training (n, k): a share of log p(y|c), `debias.bias_product`."""
+BIAS_LOG_P = "*bias*"
+"""The same of log p(y|c) itself (n, k), of validation rows: what the model's scores are to add to."""
 
 
 def task_loss(logits: Tensor, y: Tensor, weight: Tensor | None, kind: TargetKind = "classes") -> Tensor:

@@ -14,12 +14,16 @@ from mibias_cli.backbone.spectrum import effective_rank
 from mibias_cli.data.batch import Batch, Split
 from mibias_cli.data.loader import batches
 from mibias_cli.data.target import Target, TargetKind
+from mibias_cli.estimators.predictive import gain_over_reference
 from mibias_cli.training.debiaser import Debiaser
 from mibias_cli.training.original import FrozenOriginal
 from mibias_cli.training.queue import sample_of
-from mibias_cli.training.step import TASK_WEIGHT, task_loss
+from mibias_cli.training.step import BIAS_LOG_P, TASK_WEIGHT, task_loss
 
-__all__ = ["metric_names", "validate"]
+__all__ = ["GAIN", "metric_names", "validate"]
+
+GAIN = "validation/gain_over_bias_bits"
+"""Name of the figure by which a user without unbiased data chooses, see `validate`."""
 
 MAX_Z_ROWS = 10_000
 """Rows whose z is kept for the attribute heads' bound: enough for ±.01 bits, and bounded in memory."""
@@ -45,6 +49,8 @@ def metric_names(
     """Names of the figures that `validate` gives, so that a name can be checked before training begins."""
     own = ("loss", *_FIGURES[kind], "effective_rank", *(_WEIGHTED[kind] if TASK_WEIGHT in weights else ()))
     names = [f"validation/{name}" for name in own]
+    if BIAS_LOG_P in weights:
+        names.append(GAIN)
     for attribute in () if debiaser is None else debiaser.monitors:
         names += [f"validation/{attribute}/leakage_bits", f"validation/{attribute}/head_accuracy"]
         if attribute in weights:
@@ -69,7 +75,8 @@ def validate(
     """Task and leakage figures of a model in evaluation mode on a split.
 
     `validation/weighted_accuracy` weights samples by p(y)p(c)/p(y,c): the accuracy to expect where y and c are
-    independent, from biased data alone. Of several labels accuracies are means over labels; of numbers `r2`, `mae` and
+    independent, from biased data alone. `validation/gain_over_bias_bits` is what the scores tell of the class beyond what
+    the attributes tell of it, see `gain_over_reference`: a model that leans on the bias gains little. Of several labels accuracies are means over labels; of numbers `r2`, `mae` and
     `rmse` are means over columns, errors in the user's units. `validation/<attribute>/leakage_bits` is the attribute
     heads' held-out bound.
     """
@@ -95,6 +102,10 @@ def validate(
     weight = None if given is None else torch.from_numpy(given).double()
     task = _task_figures(torch.cat(logits), torch.cat(wanted), weight, target)
     figures = {f"validation/{name}": value for name, value in task.items()}
+    if BIAS_LOG_P in weights:
+        reference = torch.from_numpy(weights[BIAS_LOG_P])
+        gain = gain_over_reference(torch.cat(logits), torch.cat(wanted), reference)
+        figures[GAIN] = float(gain) / math.log(2)
     figures["validation/effective_rank"] = effective_rank(torch.cat(features).numpy())
     if debiaser is not None:
         figures |= _leakage_figures(debiaser, kept, seed)

@@ -57,3 +57,26 @@ def test_cross_entropy_gain_is_the_difference_of_two_log_losses() -> None:
     options = {"sample_weight": weight.numpy(), "labels": [0, 1, 2]}
     expected = log_loss(c, p[y].numpy(), **options) - log_loss(c, torch.softmax(logits, 1).numpy(), **options)
     assert predictive.cross_entropy_gain(logits, c, y, p, weight).item() == pytest.approx(expected, abs=1e-10)
+
+
+def test_gain_over_a_reference_is_what_an_independent_expert_adds() -> None:
+    """x and c given y are independent, p(x|y) and p(y|c) are known: the gain of log p(x|y) is I(x; y | c) by counting."""
+    given_c = torch.tensor([[0.9, 0.1], [0.2, 0.8]], dtype=torch.float64)  # p(y|c), p(c) = 1/2
+    given_y = torch.tensor([[0.7, 0.3], [0.25, 0.75]], dtype=torch.float64)  # p(x|y)
+    joint = (0.5 * given_c)[:, :, None] * given_y[None]  # p(c, y, x)
+    counts = (joint * 1e5).round().long()
+    cell = torch.tensor([(c, y, x) for c in range(2) for y in range(2) for x in range(2)])
+    c, y, x = cell.repeat_interleave(counts.reshape(-1), dim=0).T
+    p_cx = joint.sum(dim=1, keepdim=True)
+    p_cy, p_c = joint.sum(dim=2, keepdim=True), joint.sum(dim=(1, 2), keepdim=True)
+    truth = (joint * (joint * p_c / (p_cx * p_cy)).log()).sum().item()
+    expert, reference = given_y.T.log()[x], given_c.log()[c]
+    assert predictive.gain_over_reference(expert, y, reference).item() == pytest.approx(truth, abs=1e-4)
+    # the temperature is found: nobody knows how sure the scores are
+    assert predictive.gain_over_reference(0.2 * expert, y, reference).item() == pytest.approx(truth, abs=1e-4)
+    # what c says already, and noise, add nothing
+    assert predictive.gain_over_reference(reference, y, reference).item() == pytest.approx(0.0, abs=1e-4)
+    noise = torch.randn(len(y), 2, generator=torch.Generator().manual_seed(0))
+    assert predictive.gain_over_reference(noise, y, reference).item() == pytest.approx(0.0, abs=1e-4)
+    # a blend of both adds less than the evidence alone
+    assert predictive.gain_over_reference(expert + 2 * reference, y, reference).item() < 0.8 * truth

@@ -4,6 +4,7 @@ import json
 import statistics
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,37 @@ def test_runs_without_settings_of_their_own_are_not_thrown_together(make: Make) 
     found = compare_reports([ComparedRun(name=name, report=make().to_dict()) for name in ("a", "b")])
     assert [group["name"] for group in found["groups"]] == ["a", "b"]
     assert found["varied"] == []
+
+
+def gaining(make: Make, name: str, gain: float | None, weight: float, **others: Any) -> ComparedRun:
+    report = make(**others).to_dict()
+    return ComparedRun(name=name, report=report, settings={"debias.weight": weight, "seed": 0}, gain_over_bias_bits=gain)
+
+
+def test_validation_data_choose_the_greatest_gain_that_is_no_collapse_and_passes_its_gates(make: Make) -> None:
+    runs = [gaining(make, "a", 0.2, 0), gaining(make, "b", 0.31, 1), gaining(make, "c", 0.4, 2, ranks=(9.0, 0.0))]
+    barred = gaining(make, "d", 0.5, 3)
+    failed = {"status": "fail", "inconclusive": "fail", "expression": "x", "source": "recipe"}
+    barred = replace(barred, report=dict(barred.report) | {"gates": [failed]})
+    found = compare_reports([*runs, barred])
+    assert [group["gain_over_bias_bits"]["mean"] for group in found["groups"]] == [0.2, 0.31, 0.4, 0.5]
+    assert found["chosen"] == 2
+    note = "Chosen by validation data alone: 2: debias.weight=1, whose scores tell 0.310 bits of the target beyond what"
+    assert any(text.startswith(note) and "1 with failed gates left out" in text for text in found["notes"])
+    table = group_table(found)
+    assert table.header[-1] == "Gain over bias, bits"
+    assert [line.cells[-1].text for line in table.lines] == ["0.200", "0.310 ◆", "0.400", "0.500"]
+    assert "◆: chosen by validation data alone" in table.caption
+    assert "Gain over bias" in run_table(found).header
+
+
+def test_nothing_is_chosen_where_there_is_nothing_to_choose_by(make: Make) -> None:
+    for runs in ([gaining(make, "a", 0.2, 0)], [gaining(make, "a", 0.2, 0), gaining(make, "b", None, 1)]):
+        found = compare_reports(runs)
+        assert found["chosen"] is None
+        assert not any("Chosen" in note for note in found["notes"])
+    without = compare_reports([gaining(make, "a", None, 0), gaining(make, "b", None, 1)])
+    assert group_table(without).header[-1] == "Leakage of colour, bits"
 
 
 def with_data(make: Make, name: str, data: str, seed: int) -> ComparedRun:
