@@ -17,7 +17,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from runs import RECIPE, Table, assembled, features_and_accuracy, mean_and_spread, train_alone
+from runs import (
+    NARROW,
+    PENALTY_ALONE,
+    RECIPE,
+    Table,
+    assembled,
+    features_and_accuracy,
+    mean_and_spread,
+    train_alone,
+)
 
 from mibias_cli.backbone.embed import embed
 from mibias_cli.data.batch import BiasedData
@@ -28,9 +37,10 @@ from mibias_cli.recipe.load import parse_recipe
 from mibias_cli.training.model import TaskModel
 
 SETTINGS = (
+    *NARROW,
+    *PENALTY_ALONE,
     "data.n_train=20000",
     "data.validation_fraction=0.5",
-    "training.epochs=10",
     "debias.objective=conditional",
     "debias.balance=none",
     "original=null",

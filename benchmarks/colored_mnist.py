@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from runs import Point, Table, mean_and_spread, measure
+from runs import PENALTY_ALONE, Point, Table, mean_and_spread, measure
 
 ALONE = ("debias.bias_product=0", "training.average_decay=null")
 """Without what is ours beside the penalty: no product with what colour says, no average of weights."""
@@ -48,8 +48,23 @@ METHODS: dict[str, tuple[str, ...]] = {
     "paper": (*PAPER, "debias.gradients=rescale"),
     "released": (*PAPER, "debias.gradients=released"),
     "mibias": (),
+    # what becomes of ours without a part of it, or with another
+    "penalty": PENALTY_ALONE,
+    "no_penalty": ("debias.weight=0", "debias.balance=none", "debias.critic.steps=1"),
+    "full_product": ("debias.bias_product=1",),
+    "large_weight": ("debias.weight=0.03",),
+    "last_layer": ("representation.layers=[features]",),
+    "conditional": ("debias.objective=conditional", "debias.balance=none"),
+    "mine": ("debias.estimator=mine",),
+    "few_steps": ("debias.critic.steps=3",),
+    "no_average": ("training.average_decay=null",),
+    "narrow": ("backbone.options={width: 16, hidden: 128, features: 64}",),
+    "wide": ("backbone.options={width: 64, hidden: 512, features: 64}",),
 }
-"""`product` is the recipe's product of experts without any penalty, after Clark et al., arXiv 1909.03683."""
+PEERS = ("plain", "grey", "reweight", "product", "hsic", "lntl", "vclub", "cross_sample", "paper", "released", "mibias")
+"""What runs where nobody names methods; the rest are ablations.
+
+`product` is the product of experts without any penalty, after Clark et al., arXiv 1909.03683."""
 KEYS = ("method", "variance", "seed")
 VALUES = ("accuracy", "leakage_bits", "seconds")
 
@@ -58,7 +73,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--data", required=True, help="folder with MNIST's IDX files")
     parser.add_argument("--variance", type=float, nargs="+", default=[0.02])
-    parser.add_argument("--methods", nargs="+", choices=list(METHODS), default=list(METHODS))
+    parser.add_argument("--methods", nargs="+", choices=list(METHODS), default=list(PEERS))
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--out", type=Path, default=Path("colored_mnist.csv"))
     parser.add_argument("--curves", type=Path, help="CSV of accuracy after each epoch; default: none is taken")

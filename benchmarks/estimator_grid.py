@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from runs import Table, mean_and_spread, measure
+from runs import NARROW, PENALTY_ALONE, Table, mean_and_spread, measure
 
 from mibias_cli.recipe.tables import ESTIMATORS
 
@@ -28,13 +28,13 @@ OBJECTIVES = {
     "balanced-both": ("debias.objective=marginal", "debias.balance=both"),
 }
 SHORT = (
+    *NARROW,
+    *PENALTY_ALONE,
     "data.n_train=10000",
     "training.epochs=8",
     "debias.warmup_epochs=0.5",
-    "debias.bias_product=0",
     "debias.critic.steps=10",
     "debias.critic.batch_size=128",
-    "backbone.options.width=16",
 )
 KEYS = ("estimator", "layer", "objective", "gradients", "seed")
 VALUES = ("accuracy", "leakage_bits", "conditional_leakage_bits", "seconds", "step_ms")

@@ -29,6 +29,9 @@ from mibias_cli.training.model import TaskModel
 from mibias_cli.workflow import train_stages
 
 __all__ = [
+    "NARROW",
+    "PENALTY_ALONE",
+    "Point",
     "Table",
     "assembled",
     "audit_rows",
@@ -42,6 +45,23 @@ __all__ = [
 Point = tuple[float, float]
 """Seconds of training, and the accuracy that was reached."""
 RECIPE = Path(__file__).parent.parent / "recipes" / "colored_mnist.yaml"
+PENALTY_ALONE = (
+    "debias.bias_product=0",
+    "debias.weight=1",
+    "debias.recycle_every_steps=100",
+    "debias.critic.steps=20",
+    "training.beta1=0.5",
+    "training.clip_norm=20",
+    "training.average_decay=null",
+    "training.epochs=10",
+)
+"""Against the recipe for coloured MNIST: the MI penalty without the product of experts, as it does best."""
+NARROW = (
+    "backbone.options={width: 16, hidden: 128, features: 64}",
+    "training.precision=32",
+    "training.channels_last=false",
+)
+"""A quarter of the paper's width, in single precision: where many short runs are compared."""
 N_PROBED = 4000
 """Audited digits on which probes are fitted and scored, half of them each."""
 N_HEAD_ROWS = 500
@@ -143,9 +163,7 @@ def train_alone(
         return load_run_model(recipe, assembly, best_path(run)).eval(), records
 
 
-def features_and_accuracy(
-    model: TaskModel, split: Split, rows: np.ndarray | None = None
-) -> tuple[np.ndarray, float]:
+def features_and_accuracy(model: TaskModel, split: Split, rows: np.ndarray | None = None) -> tuple[np.ndarray, float]:
     """Features (n, d) of a split or some of its rows, and the share of them that the trained head gets right."""
     z = embed(model.extractor, split, batch_size=500, rows=rows).features
     with torch.no_grad():

@@ -57,9 +57,7 @@ def test_bias_product_says_what_the_bias_tells_of_training_rows_alone(assembly: 
 
 
 @pytest.mark.parametrize("override", ["debias.balance=critic", "debias.balance=none", "debias.estimator=none"])
-def test_what_the_bias_says_of_validation_rows_is_there_for_any_recipe(
-    assembly: build.Assembly, override: str
-) -> None:
+def test_what_the_bias_says_of_validation_rows_is_there_for_any_recipe(assembly: build.Assembly, override: str) -> None:
     log_p, y = build_weights(digits(override), assembly.data)["validation"][BIAS_LOG_P], assembly.data.validation.y
     np.testing.assert_allclose(np.exp(log_p).sum(axis=1), 1.0, rtol=1e-4)
     told = -log_p[np.arange(len(y)), y].mean()

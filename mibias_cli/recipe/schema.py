@@ -214,7 +214,8 @@ class BackboneSection(Section):
     )
     options: dict[str, Any] = Field(
         default_factory=dict,
-        description="Keyword arguments of the model (digit_cnn: width, hidden, features, dropout; mlp: hidden, features, dropout).",
+        description="Keyword arguments of the model (digit_cnn: width, hidden, features, dropout; mlp: hidden, "
+        "features, dropout).",
     )
     input_size: Positive | None = Field(None, description="Side of the input in pixels; null: what the model asks for.")
     channels: Literal[1, 3] | None = Field(None, description="Input channels; null: what the model asks for.")

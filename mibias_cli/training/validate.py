@@ -75,10 +75,10 @@ def validate(
     """Task and leakage figures of a model in evaluation mode on a split.
 
     `validation/weighted_accuracy` weights samples by p(y)p(c)/p(y,c): the accuracy to expect where y and c are
-    independent, from biased data alone. `validation/gain_over_bias_bits` is what the scores tell of the class beyond what
-    the attributes tell of it, see `gain_over_reference`: a model that leans on the bias gains little. Of several labels accuracies are means over labels; of numbers `r2`, `mae` and
-    `rmse` are means over columns, errors in the user's units. `validation/<attribute>/leakage_bits` is the attribute
-    heads' held-out bound.
+    independent, from biased data alone. `validation/gain_over_bias_bits` is what the scores tell of the class beyond
+    what the attributes tell of it, see `gain_over_reference`: a model that leans on the bias gains little. Of several
+    labels accuracies are means over labels; of numbers `r2`, `mae` and `rmse` are means over columns, errors in the
+    user's units. `validation/<attribute>/leakage_bits` is the attribute heads' held-out bound.
     """
     logits: list[Tensor] = []
     wanted: list[Tensor] = []

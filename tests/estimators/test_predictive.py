@@ -60,7 +60,7 @@ def test_cross_entropy_gain_is_the_difference_of_two_log_losses() -> None:
 
 
 def test_gain_over_a_reference_is_what_an_independent_expert_adds() -> None:
-    """x and c given y are independent, p(x|y) and p(y|c) are known: the gain of log p(x|y) is I(x; y | c) by counting."""
+    """x and c are independent given y, and p(x|y), p(y|c) are known: log p(x|y) gains I(x; y | c), by counting."""
     given_c = torch.tensor([[0.9, 0.1], [0.2, 0.8]], dtype=torch.float64)  # p(y|c), p(c) = 1/2
     given_y = torch.tensor([[0.7, 0.3], [0.25, 0.75]], dtype=torch.float64)  # p(x|y)
     joint = (0.5 * given_c)[:, :, None] * given_y[None]  # p(c, y, x)

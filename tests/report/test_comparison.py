@@ -79,7 +79,9 @@ def test_runs_without_settings_of_their_own_are_not_thrown_together(make: Make) 
 
 def gaining(make: Make, name: str, gain: float | None, weight: float, **others: Any) -> ComparedRun:
     report = make(**others).to_dict()
-    return ComparedRun(name=name, report=report, settings={"debias.weight": weight, "seed": 0}, gain_over_bias_bits=gain)
+    return ComparedRun(
+        name=name, report=report, settings={"debias.weight": weight, "seed": 0}, gain_over_bias_bits=gain
+    )
 
 
 def test_validation_data_choose_the_greatest_gain_that_is_no_collapse_and_passes_its_gates(make: Make) -> None:
