@@ -72,8 +72,8 @@ def fresh_folder(parent: Path, name: str) -> Path:
     return candidate
 
 
-def write_environment(folder: Path, *, device: str) -> None:
-    """environment.json: versions and machine, for reading a run later; no host name, user or path."""
+def write_environment(folder: Path, *, device: str, precision: str) -> None:
+    """environment.json: versions, machine and precision, for reading a run later; no host name, user or path."""
     versions = {}
     for package in ("mibias", *PACKAGES):
         try:
@@ -86,6 +86,7 @@ def write_environment(folder: Path, *, device: str) -> None:
         "machine": platform.machine(),
         "n_cpus": os.cpu_count(),
         "device": device,
+        "precision": precision,
         "packages": versions,
     }
     (folder / "environment.json").write_text(json.dumps(environment, indent=2) + "\n", encoding="utf-8")

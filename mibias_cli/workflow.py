@@ -115,7 +115,7 @@ def train(
     assembly = build.assemble(recipe, offline=offline)
     _tell(assembly, progress)
     if checkpoint is None:
-        write_environment(run, device=str(fabric.device))
+        write_environment(run, device=str(fabric.device), precision=str(fabric.strategy.precision.precision))
     if recipe.discover is not None and not (run / DISCOVERED_FILE).is_file():
         discover(recipe, assembly, run, fabric, progress)
     assembly = with_discovered(recipe, assembly, run)

@@ -90,6 +90,7 @@ def test_a_run_has_all_its_parts(run: Path) -> None:
         "export/report/leakage.json",
     ):
         assert (run / part).exists(), part
+    assert json.loads((run / "environment.json").read_text())["precision"] == "32-true"
 
 
 def test_metrics_tell_of_task_information_heads_and_gradients(run: Path) -> None:

@@ -36,6 +36,7 @@ class Precision(StrEnum):
     double = "64"
     bf16 = "bf16"
     half = "16"
+    auto = "auto"
 
 
 class ExportFormat(StrEnum):

@@ -306,8 +306,10 @@ class TrainingSection(Section):
         "average, or 0.99 with `debias.budget_bits`.",
     )
     augment: Flag = Field(False, description="timm's training transforms (crop, flip) in place of the evaluation ones.")
-    precision: Annotated[Literal["32", "64", "bf16", "16"], BeforeValidator(text_of_number)] = Field(
-        "32", description="Floating-point precision (mixed for bf16 and 16)."
+    precision: Annotated[Literal["32", "64", "bf16", "16", "auto"], BeforeValidator(text_of_number)] = Field(
+        "32",
+        description="Floating-point precision (mixed for bf16 and 16); auto: bf16 where the device computes in it, "
+        "else 32.",
     )
     channels_last: Flag = Field(
         False, description="Channels innermost in memory: convolutions in half precision take a third of the time."

@@ -31,7 +31,7 @@ def make_fabric(device: str, precision: str, *, deterministic: bool) -> Any:
 
     Args:
         device: auto, cpu or cuda.
-        precision: 32, 64, bf16 or 16 (the last two mixed).
+        precision: 32, 64, bf16 or 16 (the last two mixed), or auto: bf16 where the device computes in it, else 32.
         deterministic: Whether torch is asked for deterministic kernels.
 
     Raises:
@@ -41,6 +41,8 @@ def make_fabric(device: str, precision: str, *, deterministic: bool) -> Any:
     if device == "cuda" and not has_gpu:
         raise TrainingError("training.device is cuda and torch sees no GPU: set it to auto or cpu, or check the driver")
     accelerator = "cuda" if has_gpu and device != "cpu" else "cpu"
+    if precision == "auto":
+        precision = "bf16" if _has_bf16(accelerator) else "32"
     if accelerator == "cpu" and precision == "16":
         raise TrainingError("training.precision 16 needs a GPU: on the CPU use 32 or bf16")
     if deterministic:
@@ -48,3 +50,12 @@ def make_fabric(device: str, precision: str, *, deterministic: bool) -> Any:
     if precision == "64":
         return Fabric(accelerator=accelerator, devices=1, plugins=[_DoubleThroughout()])
     return Fabric(accelerator=accelerator, devices=1, precision=PRECISIONS[precision])
+
+
+def _has_bf16(accelerator: str) -> bool:
+    """Whether a device has instructions for bf16: elsewhere it is emulated, and slower than single precision."""
+    if accelerator == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    # what torch asks of the processor has no public name; a torch without these is taken to have none
+    asked = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(getattr(torch.cpu, name, bool)() for name in asked)

@@ -97,7 +97,7 @@ recipe.yaml:15:22 evaluation.probes.1: must be logistic, quadratic, mlp, knn or 
         ("debias:\n  critic:\n    hidden: 8\n", "8:13 debias.critic.hidden: must be a list, not 8"),
         ("training:\n  augment: off\n", "must be true or false, not 'off' (in YAML 1.2 on, off, yes and no are text)"),
         ("training:\n  augment: 1\n", "7:12 training.augment: must be true or false, not 1"),
-        ("training:\n  precision: 8\n", "7:14 training.precision: must be 32, 64, bf16 or 16, not '8'"),
+        ("training:\n  precision: 8\n", "7:14 training.precision: must be 32, 64, bf16, 16 or auto, not '8'"),
         ("evaluation:\n  confidence: 1\n", "7:15 evaluation.confidence: must be less than 1, not 1"),
         ("evaluation:\n  probes: []\n", "7:11 evaluation.probes: needs at least 1 entry, it has 0"),
         ("evaluation:\n  probes: [mlp, mlp]\n", "7:17 evaluation.probes.1: 'mlp' is named twice"),

@@ -1,0 +1,31 @@
+"""Which precision `auto` comes to."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from mibias_cli.errors import TrainingError
+from mibias_cli.training.fabric import make_fabric
+
+
+@pytest.mark.parametrize(("has_avx", "has_amx", "expected"), [
+    (True, False, "bf16-mixed"), (False, True, "bf16-mixed"), (False, False, "32-true"),
+])  # fmt: skip
+def test_auto_is_half_precision_where_the_processor_computes_in_it(
+    has_avx: bool, has_amx: bool, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: has_avx, raising=False)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: has_amx, raising=False)
+    assert make_fabric("cpu", "auto", deterministic=False).strategy.precision.precision == expected
+
+
+def test_a_torch_that_cannot_say_computes_in_single_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"):
+        monkeypatch.delattr(torch.cpu, name, raising=False)
+    assert make_fabric("cpu", "auto", deterministic=False).strategy.precision.precision == "32-true"
+
+
+def test_sixteen_bits_on_the_processor_are_refused() -> None:
+    with pytest.raises(TrainingError, match="needs a GPU"):
+        make_fabric("cpu", "16", deterministic=False)
