@@ -68,6 +68,7 @@ PEERS = ("plain", "grey", "reweight", "product", "hsic", "lntl", "vclub", "cross
 `plain` is the recipe's original stage at a constant rate; vclub has λ = 0.1, as it collapses at 1 (11 % in seed 0 at
 σ² = .020); `product` is the product of experts without any penalty, after Clark et al., arXiv 1909.03683.
 """
+REFERENCE = "paper"
 KEYS = ("method", "variance", "seed")
 VALUES = ("accuracy", "leakage_bits", "seconds")
 
@@ -99,18 +100,36 @@ def main() -> None:
                         curves.add((method, variance, seed, epoch), {"seconds": seconds, "accuracy": accuracy})
                     print(f"{method} σ² {variance} seed {seed}: {100 * figures['accuracy']:.1f} %", flush=True)
     show(table)
+    if curves is not None and any(row["method"] == REFERENCE for row in curves.rows):
+        show_time(curves)
 
 
 def show(table: Table) -> None:
-    """Accuracy in % by method and variance, mean ± standard deviation over seeds, in Markdown."""
+    """Accuracy in % and leakage in bits by method and variance, mean ± standard deviation over seeds, in Markdown."""
     variances = sorted({row["variance"] for row in table.rows}, key=float)
-    print("| method | " + " | ".join(variances) + " | seconds |\n|---" + "|---" * (len(variances) + 1) + "|")
-    for (method,), rows in table.groups("method").items():
-        cells = []
-        for variance in variances:
-            cell = [row for row in rows if row["variance"] == variance]
-            cells.append(mean_and_spread(cell, "accuracy", scale=100) if cell else "")
-        print(f"| {method} | " + " | ".join(cells) + f" | {mean_and_spread(rows, 'seconds', digits=0)} |")
+    for column, scale, digits in (("accuracy", 100.0, 1), ("leakage_bits", 1.0, 2)):
+        print(f"\n| {column} | " + " | ".join(variances) + " | seconds |\n|---" + "|---" * (len(variances) + 1) + "|")
+        for (method,), rows in table.groups("method").items():
+            by_variance = [[row for row in rows if row["variance"] == variance] for variance in variances]
+            cells = [mean_and_spread(c, column, scale=scale, digits=digits) if c else "" for c in by_variance]
+            print(f"| {method} | {' | '.join(cells)} | {mean_and_spread(rows, 'seconds', digits=0)} |")
+
+
+def show_time(curves: Table) -> None:
+    """Seconds of training until a method has, after an epoch, the best that the paper's own has after any."""
+    print("\n| variance | seed | method | its best, % | seconds to the paper's best | share of the paper's time |")
+    print("|---|---|---|---|---|---|")
+    for (variance, seed), rows in curves.groups("variance", "seed").items():
+        own = [row for row in rows if row["method"] == REFERENCE]
+        if not own:
+            continue
+        best = max(own, key=lambda row: float(row["accuracy"]))
+        for method in dict.fromkeys(row["method"] for row in rows):
+            points = [row for row in rows if row["method"] == method]
+            reached = [float(r["seconds"]) for r in points if float(r["accuracy"]) >= float(best["accuracy"])]
+            top = 100 * max(float(row["accuracy"]) for row in points)
+            told = f"{min(reached):.0f} | {min(reached) / float(best['seconds']):.3f}" if reached else "never | "
+            print(f"| {variance} | {seed} | {method} | {top:.1f} | {told} |")
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ METHODS: dict[str, tuple[str, ...]] = {
     "plain": (*ALONE, "debias.estimator=none", "training.epochs=8"),
     "grey": (*ALONE, "debias.estimator=none", "backbone.channels=1", "training.epochs=8"),
     "reweight": (*ALONE, "debias.weight=0", "debias.balance=task", "debias.critic.steps=1", "training.epochs=20"),
-    "product": ("original=null", "debias.bias_product=1", "debias.weight=0", "debias.critic.steps=1", "training.epochs=20"),
+    "product": ("original=null", "debias.bias_product=1", "debias.weight=0", "debias.critic.steps=1"),
     "hsic": ("debias.estimator=hsic", "debias.gradients=ratio", *LAST_LAYER),
     "lntl": ("debias.estimator=lntl", "debias.balance=none", "debias.critic.steps=1", *LAST_LAYER),
     "vclub": ("debias.estimator=vclub", "debias.balance=none", *LAST_LAYER),
