@@ -15,8 +15,8 @@ from mibias_cli.run_folder import RECIPE_FILE, is_run
 
 __all__ = ["compare", "flat_settings", "load_compared_run"]
 
-GAIN = "validation/gain_over_bias_bits"
-"""Figure by which runs are chosen, as training writes it."""
+GAIN = ("validation/gain_over_bias_bits", "validation/gain_over_bias_error_bits")
+"""Figure by which runs are chosen and its standard error, as training writes them."""
 _SAYS_NOTHING = ("name", "version")
 
 
@@ -39,8 +39,14 @@ def load_compared_run(place: Path, name: str) -> ComparedRun:
     path = find_report(place)
     run = _run_of(place, path)
     settings = {} if run is None else _settings(run)
-    gain = None if run is None else _gain(run, settings)
-    return ComparedRun(name=name, report=read_report(path), settings=settings, gain_over_bias_bits=gain)
+    gain, error = (None, None) if run is None else _gain(run, settings)
+    return ComparedRun(
+        name=name,
+        report=read_report(path),
+        settings=settings,
+        gain_over_bias_bits=gain,
+        gain_over_bias_error_bits=error,
+    )
 
 
 def _run_of(place: Path, report: Path) -> Path | None:
@@ -57,8 +63,8 @@ def _settings(run: Path) -> dict[str, Any]:
         return {}
 
 
-def _gain(run: Path, settings: Mapping[str, Any]) -> float | None:
-    """The validation figure of the weights that a run kept: those of its last epoch, or of the best by a metric."""
+def _gain(run: Path, settings: Mapping[str, Any]) -> tuple[float | None, float | None]:
+    """The figure and its error of the weights that a run kept: its last epoch's, or those of the best by a metric."""
     records = read_metrics(run / "metrics.jsonl")
     checked = [r for r in records if r.get("kind") == "validation" and r.get("stage") == "debias"]
     metric = settings.get("training.select.metric")
@@ -66,8 +72,8 @@ def _gain(run: Path, settings: Mapping[str, Any]) -> float | None:
         checked = [r for r in checked if isinstance(r.get(metric), float)]
         best = min if settings.get("training.select.mode") == "min" else max
         checked = [best(checked, key=lambda r: r[metric])] if checked else []
-    found = checked[-1].get(GAIN) if checked else None
-    return found if isinstance(found, float) else None
+    gain, error = (checked[-1].get(name) if checked else None for name in GAIN)
+    return (gain, error) if isinstance(gain, float) and isinstance(error, float) else (None, None)
 
 
 def flat_settings(recipe: Mapping[str, Any]) -> dict[str, Any]:

@@ -132,7 +132,7 @@ def cross_entropy_gain(
     return weighted_mean(reference - functional.cross_entropy(logits, c, reduction="none"), weight)
 
 
-def gain_over_reference(logits: Tensor, y: Tensor, reference: Tensor) -> Tensor:
+def gain_over_reference(logits: Tensor, y: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
     """What scores tell of classes beyond what a reference tells of them already: an estimate of I(x; y | c) from below.
 
     The reference is log p(y|c), and the scores' expert is multiplied with it at the best of all temperatures:
@@ -146,7 +146,8 @@ def gain_over_reference(logits: Tensor, y: Tensor, reference: Tensor) -> Tensor:
         reference: log p(y|c) (n, k).
 
     Returns:
-        Nats, a scalar, 0 or more.
+        The gain in nats, 0 or more, and the standard error of the cross-entropy that is left, both scalars: where two
+        sets of scores are compared on the same rows, the first term of the gain is common to both.
 
     References:
         Hinton, Training products of experts by minimizing contrastive divergence (2002); Barber and Agakov (2003).
@@ -154,8 +155,9 @@ def gain_over_reference(logits: Tensor, y: Tensor, reference: Tensor) -> Tensor:
     Example:
         >>> y = torch.tensor([0, 1, 0, 1])
         >>> evidence = 20.0 * functional.one_hot(y, 2)
-        >>> round(gain_over_reference(evidence, y, torch.zeros(4, 2).log_softmax(1)).item(), 4)  # all of log 2
-        0.6931
+        >>> gain, error = gain_over_reference(evidence, y, torch.zeros(4, 2).log_softmax(1))
+        >>> round(gain.item(), 4), round(error.item(), 4)  # all of log 2
+        (0.6931, 0.0)
     """
     logits, reference = logits.double(), reference.double()
 
@@ -163,8 +165,9 @@ def gain_over_reference(logits: Tensor, y: Tensor, reference: Tensor) -> Tensor:
         return float(functional.cross_entropy(a * logits + reference, y))
 
     best = minimize_scalar(loss, bounds=(0.0, 10.0), method="bounded")  # convex in a
-    at_zero = functional.cross_entropy(reference, y)
-    return (at_zero - float(best.fun)).clamp_min(0.0)
+    left = functional.cross_entropy(float(best.x) * logits + reference, y, reduction="none")
+    gain = (functional.cross_entropy(reference, y) - left.mean()).clamp_min(0.0)
+    return gain, left.std(correction=0) / math.sqrt(len(left))
 
 
 def smoothed(logits: Tensor, frequencies: Tensor, share: float) -> Tensor:

@@ -61,7 +61,7 @@ def group_table(comparison: Mapping[str, Any]) -> Table:
             mark = " ◆" if group["number"] == comparison["chosen"] else ""
             cells.append(Cell(text=gain.text + mark, small=gain.small))
         lines.append(Line(cells=tuple(cells), quiet=bool(group["collapsed"])))
-    choice = " ◆: chosen by validation data alone, the greatest gain over what the attributes tell." if has_gain else ""
+    choice = " ◆: chosen without unbiased data, see the notes." if has_gain else ""
     return Table(
         title="Groups of runs",
         caption="Means over runs that differ in seeds alone; small print: standard deviation, least to greatest. "

@@ -22,13 +22,15 @@ SEEDS = ("seed", "data.colour_seed")
 class ComparedRun:
     """A run to compare: its name, its report in the form of leakage.json, and its recipe's settings, flat.
 
-    `gain_over_bias_bits` is what its model told validation rows' classes beyond what the attributes tell, or None.
+    `gain_over_bias_bits` is what its model's scores tell of validation rows' classes beyond what the attributes tell,
+    or None; the other is its standard error.
     """
 
     name: str
     report: Mapping[str, Any]
     settings: Mapping[str, Any] = field(default_factory=dict)
     gain_over_bias_bits: float | None = None
+    gain_over_bias_error_bits: float | None = None
 
 
 def compare_reports(runs: Sequence[ComparedRun]) -> dict[str, Any]:
@@ -63,27 +65,39 @@ def compare_reports(runs: Sequence[ComparedRun]) -> dict[str, Any]:
 
 
 def _chosen(groups: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
-    """The group with the highest mean gain over the bias among those without a collapse or a failed gate.
+    """The group that leaks least among those whose gain over the bias is within a standard error of the highest.
 
-    Only validation data count, which are as biased as the training data: nobody needs unbiased ones to choose. None
-    where fewer than two groups have the figure.
+    Collapsed runs and failed gates are out. The gain comes from validation data, which are as biased as the training
+    data; nobody needs unbiased ones to choose. None where fewer than two groups have the figure.
     """
     told = [group for group in groups if group["gain_over_bias_bits"] is not None]
     fit = [group for group in told if not group["collapsed"] and not group["gates_failed"]]
     if len(told) < 2 or not fit:
         return None
-    return max(fit, key=lambda group: group["gain_over_bias_bits"]["mean"])
+    best = max(fit, key=_gain)
+    least = _gain(best) - (best["gain_over_bias_error_bits"] or {"mean": 0.0})["mean"]
+    return min((group for group in fit if _gain(group) >= least), key=_leakage)
+
+
+def _gain(group: Mapping[str, Any]) -> float:
+    return float(group["gain_over_bias_bits"]["mean"])
+
+
+def _leakage(group: Mapping[str, Any]) -> float:
+    """Leakage of all attributes of a group, in bits."""
+    found = [attribute["leakage_bits"] for attribute in group["attributes"].values()]
+    return math.fsum(math.inf if bits is None else bits["mean"] for bits in found)
 
 
 def _choice_note(chosen: Mapping[str, Any] | None, groups: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     if chosen is None:
         return
-    bits = chosen["gain_over_bias_bits"]["mean"]
     out = sum(group["gates_failed"] > 0 for group in groups)
-    beside = f"; {out} with failed gates left out" if out else ""
+    beside = f" {out} with failed gates left out." if out else ""
     yield (
-        f"Chosen by validation data alone: {chosen['number']}: {chosen['name']}, whose scores tell {bits:.3f} bits of "
-        f"the target beyond what the attributes tell, the most of all{beside}."
+        f"Chosen without unbiased data: {chosen['number']}: {chosen['name']}, whose scores tell {_gain(chosen):.3f} "
+        "bits of the target beyond what the attributes tell: of the settings within a standard error of the most, it "
+        f"leaks least.{beside}"
     )
 
 
@@ -104,6 +118,7 @@ def _row(run: ComparedRun, varied: Sequence[str]) -> dict[str, Any]:
         "task": {side: _task(report["task"].get(side)) for side in ("before", "after")},
         "attributes": {name: _attribute(found) for name, found in report["attributes"].items()},
         "gain_over_bias_bits": run.gain_over_bias_bits,
+        "gain_over_bias_error_bits": run.gain_over_bias_error_bits,
         "effective_rank": report["similarity"].get("effective_rank_after"),
         "cka": report["similarity"].get("cka"),
     }
@@ -155,6 +170,7 @@ def _group(number: int, rows: Sequence[Mapping[str, Any]], keys: Sequence[str]) 
         "collapsed": sum(row["collapsed"] for row in rows),
         "gates_failed": sum(row["gates"] == "fail" for row in rows),
         "gain_over_bias_bits": _spread([row["gain_over_bias_bits"] for row in rows]),
+        "gain_over_bias_error_bits": _spread([row["gain_over_bias_error_bits"] for row in rows]),
         "score": _spread([_estimate(row["score"]["after"]) for row in rows]),
         "accuracy": _spread([_estimate((row["task"]["after"] or {}).get("accuracy")) for row in rows]),
         "worst_group_accuracy": _spread([(row["task"]["after"] or {}).get("worst_group_accuracy") for row in rows]),

@@ -20,10 +20,12 @@ from mibias_cli.training.original import FrozenOriginal
 from mibias_cli.training.queue import sample_of
 from mibias_cli.training.step import BIAS_LOG_P, TASK_WEIGHT, task_loss
 
-__all__ = ["GAIN", "metric_names", "validate"]
+__all__ = ["GAIN", "GAIN_ERROR", "metric_names", "validate"]
 
 GAIN = "validation/gain_over_bias_bits"
 """Name of the figure by which a user without unbiased data chooses, see `validate`."""
+GAIN_ERROR = "validation/gain_over_bias_error_bits"
+"""Name of its standard error between models on the same rows."""
 
 MAX_Z_ROWS = 10_000
 """Rows whose z is kept for the attribute heads' bound: enough for ±.01 bits, and bounded in memory."""
@@ -50,7 +52,7 @@ def metric_names(
     own = ("loss", *_FIGURES[kind], "effective_rank", *(_WEIGHTED[kind] if TASK_WEIGHT in weights else ()))
     names = [f"validation/{name}" for name in own]
     if BIAS_LOG_P in weights:
-        names.append(GAIN)
+        names += [GAIN, GAIN_ERROR]
     for attribute in () if debiaser is None else debiaser.monitors:
         names += [f"validation/{attribute}/leakage_bits", f"validation/{attribute}/head_accuracy"]
         if attribute in weights:
@@ -104,8 +106,8 @@ def validate(
     figures = {f"validation/{name}": value for name, value in task.items()}
     if BIAS_LOG_P in weights:
         reference = torch.from_numpy(weights[BIAS_LOG_P])
-        gain = gain_over_reference(torch.cat(logits), torch.cat(wanted), reference)
-        figures[GAIN] = float(gain) / math.log(2)
+        gain, error = gain_over_reference(torch.cat(logits), torch.cat(wanted), reference)
+        figures |= {GAIN: float(gain) / math.log(2), GAIN_ERROR: float(error) / math.log(2)}
     figures["validation/effective_rank"] = effective_rank(torch.cat(features).numpy())
     if debiaser is not None:
         figures |= _leakage_figures(debiaser, kept, seed)
