@@ -42,7 +42,7 @@ def compare_reports(runs: Sequence[ComparedRun]) -> dict[str, Any]:
         for each attribute whether the group is on the frontier: no other group leaks less at no less accuracy.
         `score` is the figure that the task is told by: accuracy, of numbers R², without a target that of the original's
         features.
-        `chosen`: number of the group that validation data alone choose, see `_chosen`, or None.
+        `chosen`: number of the group that is chosen without unbiased data, see `_chosen`, or None.
         `notes`: what should be known before the figures are believed.
     """
     varied = _varied(runs)
