@@ -10,6 +10,9 @@ from mibias_cli.estimators.ridge import ridge_factor, to_float64
 __all__ = ["canonical_maps", "normal_weight", "soft_hgr", "squared_correlations"]
 
 
+_NO_CORRELATION = 1e-6
+
+
 def normal_weight(a: Tensor, weight: Tensor | None) -> Tensor:
     """Weights (n,) that sum to 1; equal ones where there are none."""
     return a.new_full((len(a),), 1 / len(a)) if weight is None else weight / weight.sum()
@@ -31,8 +34,8 @@ def canonical_maps(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Maps A (p, k), B (q, k) that make centred f (n, p) and g (n, q) canonical, and the correlations σ (k,).
 
-    The singular values of the whitened covariance; `ridge` is added to the covariance of f, as a share of its mean
-    variance. Computed in float64.
+    The singular values of the whitened covariance; pairs that do not correlate at all get maps of 0. `ridge` is added
+    to the covariance of f, as a share of its mean variance. Computed in float64.
     """
     dtype, device = f.dtype, f.device
     w = to_float64(normal_weight(f, weight))
@@ -42,8 +45,10 @@ def canonical_maps(
     cross = torch.linalg.solve_triangular(factor, f.T @ (w[:, None] * g) @ whiten_g, upper=False)
     u, s, v = torch.linalg.svd(cross, full_matrices=False)
     k = min(n_components, len(s))
-    of_f = torch.linalg.solve_triangular(factor.T, u[:, :k], upper=True)
-    of_g = whiten_g @ v[:k].T
+    # where σ is 0 the direction is one that rounding picked: its own features would be noise of any scale
+    kept = (s[:k] > _NO_CORRELATION).to(s.dtype)
+    of_f = torch.linalg.solve_triangular(factor.T, u[:, :k], upper=True) * kept
+    of_g = whiten_g @ v[:k].T * kept
     return of_f.to(device, dtype), of_g.to(device, dtype), s[:k].to(device, dtype)
 
 

@@ -91,3 +91,18 @@ def test_squared_correlations_are_adjusted_to_nothing_on_average() -> None:
     # 600 values of deviation .07: standard error .003
     assert np.mean(values) == pytest.approx(0, abs=0.012)
     assert math.isclose(canonical.squared_correlations(torch.from_numpy(f), torch.from_numpy(2 * f)).min().item(), 1.0)
+
+
+def test_pairs_that_do_not_correlate_are_left_out_and_not_made_of_rounding() -> None:
+    """g has rank 1 of 4: one pair correlates, the maps of the three others are 0 exactly."""
+    generator = torch.Generator().manual_seed(0)
+    z = torch.randn(200, 4, generator=generator, dtype=torch.float64)
+    g = (z[:, :1] + 0.1 * torch.randn(200, 1, generator=generator, dtype=torch.float64)) * torch.tensor([1.0, 2, 3, 4])
+    f, g = z - z.mean(dim=0), g - g.mean(dim=0)
+    of_f, of_g, sigma = canonical.canonical_maps(f, g, None, 4, 1e-6)
+    assert sigma[0] > 0.99
+    assert bool((of_f[:, 1:] == 0).all())
+    assert bool((of_g[:, 1:] == 0).all())
+    square = canonical.squared_correlations(f @ of_f, g @ of_g)
+    assert square[0] > 0.98
+    assert square[1:].tolist() == [0.0, 0.0, 0.0]
