@@ -30,7 +30,7 @@ METHODS: dict[str, tuple[str, ...]] = {
     "product": ("original=null", "debias.bias_product=1", "debias.weight=0", "debias.critic.steps=1"),
     "hsic": ("debias.estimator=hsic", "debias.gradients=ratio", *LAST_LAYER),
     "lntl": ("debias.estimator=lntl", "debias.balance=none", "debias.critic.steps=1", *LAST_LAYER),
-    "vclub": ("debias.estimator=vclub", "debias.balance=none", *LAST_LAYER),
+    "vclub": ("debias.estimator=vclub", "debias.balance=none", *LAST_LAYER, "debias.weight=0.1"),
     "paper": (
         "debias.estimator=mine", "debias.schedule=fresh", "debias.gradients=rescale", "debias.balance=none",
         "debias.critic.hidden=[64, 64, 64]", *LAST_LAYER,
