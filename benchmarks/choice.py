@@ -24,6 +24,7 @@ from runs import NARROW, RECIPE, Table, assembled, audit_rows, features_and_accu
 
 from mibias_cli.evaluation.audit_types import AuditSettings
 from mibias_cli.recipe.load import parse_recipe
+from mibias_cli.report.comparison import least_leaking
 
 GRID = tuple(itertools.product((0.0, 0.7, 1.0), (0.0, 0.01, 0.1, 1.0)))
 """Shares of the product, and λ; (0, 0) is plain training."""
@@ -89,9 +90,8 @@ def taken_by(rule: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
     """The setting that a rule takes among those of a variance and seed."""
     if rule != SWEEP:
         return max(rows, key=lambda row: float(row[RULES[rule]]))
-    best = max(rows, key=lambda row: float(row["gain"]))
-    level = [row for row in rows if float(row["gain"]) >= float(best["gain"]) - float(best["gain_error"])]
-    return min(level, key=lambda row: float(row["leakage_bits"]))
+    gains, errors, leakages = ([float(row[key]) for row in rows] for key in ("gain", "gain_error", "leakage_bits"))
+    return rows[least_leaking(gains, errors, leakages)]
 
 
 def shortfall(rule: str, rows: list[dict[str, Any]]) -> dict[str, float]:

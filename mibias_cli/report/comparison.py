@@ -10,7 +10,7 @@ from typing import Any
 from mibias_cli.report.gates import outcome
 from mibias_cli.report.score import task_score
 
-__all__ = ["SEEDS", "ComparedRun", "compare_reports", "frontier_members"]
+__all__ = ["SEEDS", "ComparedRun", "compare_reports", "frontier_members", "least_leaking"]
 
 SCHEMA_VERSION = 1
 _LEAKAGE = ("leakage_bits", "conditional_leakage_bits")
@@ -74,9 +74,20 @@ def _chosen(groups: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
     fit = [group for group in told if not group["collapsed"] and not group["gates_failed"]]
     if len(told) < 2 or not fit:
         return None
-    best = max(fit, key=_gain)
-    least = _gain(best) - (best["gain_over_bias_error_bits"] or {"mean": 0.0})["mean"]
-    return min((group for group in fit if _gain(group) >= least), key=_leakage)
+    errors = [(group["gain_over_bias_error_bits"] or {"mean": 0.0})["mean"] for group in fit]
+    return fit[least_leaking([_gain(g) for g in fit], errors, [_leakage(g) for g in fit])]
+
+
+def least_leaking(gains: Sequence[float], errors: Sequence[float], leakages: Sequence[float]) -> int:
+    """Which of several settings leaks least among those whose gain is within a standard error of the highest.
+
+    Example:
+        >>> least_leaking([0.31, 0.30, 0.25], [0.02, 0.02, 0.02], [0.5, 0.3, 0.1])
+        1
+    """
+    best = max(range(len(gains)), key=lambda k: gains[k])
+    level = [k for k, gain in enumerate(gains) if gain >= gains[best] - errors[best]]
+    return min(level, key=lambda k: leakages[k])
 
 
 def _gain(group: Mapping[str, Any]) -> float:
