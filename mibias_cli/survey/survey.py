@@ -15,7 +15,7 @@ from mibias_cli.data.encoding import encode_attribute
 from mibias_cli.data.groups import cells
 from mibias_cli.data.tabular import AttributeColumn, Columns, SplitRule, first_rows
 from mibias_cli.errors import DataError, did_you_mean
-from mibias_cli.evaluation.information import label_entropy_bits, mutual_information_bits
+from mibias_cli.evaluation.information import entropy_of_shares, label_entropy_bits, mutual_information_bits
 from mibias_cli.survey.columns import ColumnLook, attribute_rank, look_at
 from mibias_cli.survey.files import file_layout
 from mibias_cli.survey.folders import folder_layout
@@ -48,6 +48,12 @@ class AttributeFound:
     shared_bits: float
     entropy_bits: float
     n_missing: int
+
+    @property
+    def share_of_target(self) -> float:
+        """How much of the target it gives away, I(y; c) / H(y), among its training rows; at most 1."""
+        whole = float(entropy_of_shares(self.cells.sum(axis=1) / self.cells.sum()))
+        return min(self.shared_bits / whole, 1.0) if whole else 0.0
 
     @property
     def renames_target(self) -> bool:

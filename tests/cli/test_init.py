@@ -25,12 +25,12 @@ def init(*arguments: object) -> Result:
     return CliRunner().invoke(app, ["init", *map(str, arguments)])
 
 
-def photos(folder: Path, scanners: str = "AB") -> Path:
+def photos(folder: Path, scanners: str = "AB", agreement: float = 0.8) -> Path:
     rng = np.random.default_rng(0)
     rows = []
     for k in range(80):
         y = k % 2
-        c = y if rng.random() < 0.8 else 1 - y
+        c = y if rng.random() < agreement else 1 - y
         name = f"{('cat', 'dog')[y]}/{k}.png"
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         lookalikes.draw_face(bool(y), 79 * c, 32, rng).save(folder / name)
@@ -132,6 +132,24 @@ def test_other_layouts_validate_and_load(tmp_path: Path, layout: str) -> None:
     result = init(folder, "--out", out, "--backbone", "test_resnet", "--weights", "none")
     assert result.exit_code == 0, result.stderr
     assert takes_steps(out) == json.loads(result.stdout)["rows"]
+
+
+@pytest.mark.parametrize(("agreement", "product"), [(0.7, 0.0), (0.97, 0.8), (1.0, 0.0)])
+def test_a_strong_bias_has_its_say_in_training(tmp_path: Path, agreement: float, product: float) -> None:
+    """Not a weak one, and not one that never misleads: then nothing would be left to learn."""
+    out = tmp_path / "r.yaml"
+    result = init(
+        photos(tmp_path / "photos", agreement=agreement),
+        *("--out", out, "--backbone", "test_resnet", "--weights", "none", "--attribute", "scanner"),
+    )
+    assert result.exit_code == 0, result.stderr
+    recipe = load_recipe(out)
+    assert recipe.debias.bias_product == product
+    assert recipe.debias.weight == (0.03 if product else 1)
+    assert recipe.original is not None
+    assert recipe.original.start_debiasing_from == ("initial" if product else "original")
+    assert ("scanner gives most targets away" in out.read_text()) == bool(product)
+    takes_steps(out)
 
 
 def test_the_model_suits_the_images(tmp_path: Path) -> None:
