@@ -1,0 +1,100 @@
+"""What the recipe that `mibias init` writes is worth, as it is: digits in ten colours, most of them their class's own.
+
+python benchmarks/first_recipe.py --data DIR [--aligned 0.98 0.8] [--seeds 3] [--out first_recipe.csv]
+
+4,000 of MNIST's training digits (an eighth for validation) have their class's colour in so many cases, else one of ten
+at random; 2,000 test digits have one at random. A manifest lists them, `mibias init` writes a recipe from it
+(resnet18, random weights), and that is trained: as written, with the penalty alone, without either. Rows that the CSV
+has are not run again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from runs import Table, mean_and_spread, run_recipe
+
+from mibias_cli.data.mnist import read_idx
+from mibias_cli.data.write_manifest import write_manifest
+from mibias_cli.first_recipe import choose_model, first_recipe
+from mibias_cli.survey.roles import Wishes
+from mibias_cli.survey.survey import survey
+
+N_BIASED, N_RANDOM = 4000, 2000
+VALIDATION_EVERY = 8
+PALETTE = np.array(
+    [
+        (0.9, 0.1, 0.1), (0.1, 0.8, 0.1), (0.2, 0.3, 1.0), (0.9, 0.9, 0.1), (0.9, 0.1, 0.9),
+        (0.1, 0.9, 0.9), (0.6, 0.3, 0.05), (0.5, 0.5, 0.5), (1.0, 0.6, 0.6), (0.3, 0.6, 0.3),
+    ]
+)  # fmt: skip
+METHODS = {
+    "as written": (),
+    "the penalty alone": ("debias.bias_product=0", "debias.weight=1"),
+    "plain": ("debias.bias_product=0", "debias.estimator=none"),
+}
+KEYS = ("aligned", "method", "seed")
+VALUES = ("accuracy", "leakage_bits", "conditional_leakage_bits", "seconds")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="folder with MNIST's IDX files")
+    parser.add_argument("--aligned", type=float, nargs="+", default=[0.98, 0.8])
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--out", type=Path, default=Path("first_recipe.csv"))
+    arguments = parser.parse_args()
+    table = Table(arguments.out, KEYS, VALUES)
+    for aligned in arguments.aligned:
+        with tempfile.TemporaryDirectory() as folder:
+            manifest = draw(arguments.data, aligned, Path(folder))
+            recipe = manifest.with_name("recipe.yaml")
+            found = survey(manifest, Wishes())
+            model = choose_model(found, backbone=None, weights="none")
+            recipe.write_text(first_recipe(found, model, source=manifest, out=recipe).text, encoding="utf-8")
+            for seed, (method, overrides) in itertools.product(range(arguments.seeds), METHODS.items()):
+                if not table.has(aligned, method, seed):
+                    settings = [f"data.path={manifest}", "original=null", *overrides]
+                    table.add((aligned, method, seed), run_recipe(recipe, settings, seed))
+    show(table)
+
+
+def draw(data: Path, aligned: float, folder: Path) -> Path:
+    """The images, and a manifest of them that has columns path, target, colour and split."""
+    rng = np.random.default_rng(0)
+    columns: dict[str, list[str]] = {"path": [], "target": [], "colour": [], "split": []}
+    for part, n, share in (("train", N_BIASED, aligned), ("t10k", N_RANDOM, 0.0)):
+        grey, digits = (read_idx(next(data.glob(f"{part}-{kind}-*")), kind)[:n] for kind in ("images", "labels"))
+        for k, (image, digit) in enumerate(zip(grey, digits, strict=True)):
+            colour = int(digit) if rng.random() < share else int(rng.integers(10))
+            shade = np.clip(PALETTE[colour] + rng.normal(0, 0.05, 3), 0, 1)
+            pixels = np.pad(image, 2)[..., None] / 255 * shade + rng.normal(0, 0.02, (32, 32, 1))
+            name = f"{part}{k}.png"
+            Image.fromarray((255 * np.clip(pixels, 0, 1)).astype(np.uint8)).save(folder / name)
+            split = "test" if part == "t10k" else "train" if k % VALIDATION_EVERY else "val"
+            values = (name, f"digit {digit}", f"colour {colour}", split)
+            for column, value in zip(columns.values(), values, strict=True):
+                column.append(value)
+    write_manifest(folder / "images.csv", columns)
+    return folder / "images.csv"
+
+
+def show(table: Table) -> None:
+    """Mean ± standard deviation over seeds, in Markdown."""
+    print("| aligned | recipe | accuracy, % | leakage, bits | given y, bits | seconds |\n|---|---|---|---|---|---|")
+    for (aligned, method), rows in table.groups("aligned", "method").items():
+        figures = [
+            mean_and_spread(rows, "accuracy", scale=100, digits=1),
+            *(mean_and_spread(rows, c, digits=2) for c in ("leakage_bits", "conditional_leakage_bits")),
+            mean_and_spread(rows, "seconds", digits=0),
+        ]
+        print(f"| {aligned} | {method} | {' | '.join(figures)} |")
+
+
+if __name__ == "__main__":
+    main()
