@@ -102,12 +102,14 @@ def report_of(run: Path) -> dict[str, Any]:
 
 
 def features_of(folder: Path, run: Path, kind: str) -> tuple[Any, dict[str, np.ndarray]]:
-    """The data, and the debiased features of training and audited samples."""
+    """The data, and the debiased features of training and audited samples, cut at ten standard deviations."""
     given = recipe(folder, kind)
     assembly = build.assemble(given, offline=True)
     model = load_run_model(given, assembly, run / "checkpoints" / "best.safetensors")
     splits = (assembly.data.train, assembly.data.audit)
-    return assembly.data, {s.name: embed(model.extractor, s, batch_size=64).features.astype(np.float64) for s in splits}
+    z = {s.name: embed(model.extractor, s, batch_size=64).features.astype(np.float64) for s in splits}
+    mean, far = z["train"].mean(axis=0), 10 * z["train"].std(axis=0)
+    return assembly.data, {name: np.clip(features, mean - far, mean + far) for name, features in z.items()}
 
 
 @pytest.mark.parametrize("kind", TARGETS)

@@ -12,6 +12,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from mibias_cli.evaluation.audit_types import Features
+from mibias_cli.evaluation.scaling import without_outliers
 
 __all__ = ["RIDGE", "Predictions", "predict_labels", "predict_numbers", "predict_task"]
 
@@ -52,12 +53,13 @@ def _live(features: Features) -> tuple[np.ndarray, np.ndarray]:
     """Training and audited features in double precision, 0 where a feature is constant in training up to rounding.
 
     Standardised, the rounding of a dead or erased feature would count as much as anything that the extractor says.
+    Outliers among the rest are cut, as in the probes.
     """
     x, z = (np.array(part, dtype=np.float64) for part in (features.train, features.audit))
-    spread = x.std(axis=0)
+    mean, spread = x.mean(axis=0), x.std(axis=0)
     dead = spread <= _CONSTANT * spread.max(initial=0.0)
-    x[:, dead], z[:, dead] = 0.0, 0.0
-    return x, z
+    mean[dead], spread[dead], x[:, dead], z[:, dead] = 0.0, 0.0, 0.0, 0.0
+    return without_outliers(x, mean, spread), without_outliers(z, mean, spread)
 
 
 def predict_labels(features: Features, train_y: np.ndarray) -> np.ndarray:

@@ -95,6 +95,40 @@ def test_wide_features_are_reduced_and_still_read(family: str) -> None:
     assert (log_p.argmax(axis=1) == c[300:]).mean() > 0.97
 
 
+@pytest.mark.parametrize("family", ["logistic", "mlp"])
+def test_wide_features_with_few_rows_are_read_as_scikit_learn_reads_them(family: str) -> None:
+    """With as many whitened components as rows the last hold nothing in the fitting part and anything beyond it."""
+    g = np.random.default_rng(6)
+    c = g.integers(0, 4, 1200)
+    mixing = g.normal(size=(200, 1280)) * g.exponential(size=200)[:, None]
+    x = np.maximum((g.normal(size=(1200, 200)) + 4.0 * np.eye(200)[c]) @ mixing + g.normal(size=(1200, 1280)), 0)
+    fitted = probe(family, x[:600], c[:600], 4)
+    mean, spread = x[:600].mean(axis=0), x[:600].std(axis=0)
+    by_hand = LogisticRegression(C=0.01, max_iter=300).fit((x[:600] - mean) / spread, c[:600])
+    told = float(by_hand.score((x[600:] - mean) / spread, c[600:]))
+    assert told > 0.5, "there is something to read"
+    predicted = fitted.predict(x[600:], np.zeros((600, 0)), np.zeros((600, 4)))
+    assert (predicted == c[600:]).mean() > told - 0.05
+    gain = 2 + score(fitted, x[600:], 4)[np.arange(600), c[600:]].mean() / np.log(2)
+    assert gain == pytest.approx(fitted.selection_bits, abs=0.25)  # what was promised inside the fitting part
+
+
+@pytest.mark.parametrize("family", ["logistic", "mlp"])
+def test_a_feature_that_is_nearly_silent_in_the_fitting_part_spoils_nothing(family: str) -> None:
+    g = np.random.default_rng(7)
+    c = g.integers(0, 2, 1200)
+    x = g.normal(size=(1200, 8)) + 1.5 * np.eye(8)[c]
+    rare = np.zeros((1200, 100))
+    rare[0] = 1e-4  # a trace in one row of the fitting part
+    rare[600:] = 6.0 * (g.random((600, 100)) < 0.01)
+    alone, beside = probe(family, x[:600], c[:600], 2), probe(family, np.hstack([x, rare])[:600], c[:600], 2)
+
+    def accuracy(fitted: FittedProbe, features: np.ndarray) -> float:
+        return float((fitted.predict(features[600:], np.zeros((600, 0)), np.zeros((600, 2))) == c[600:]).mean())
+
+    assert accuracy(beside, np.hstack([x, rare])) > accuracy(alone, x) - 0.1
+
+
 def test_unknown_probe_names_the_nearest() -> None:
     with pytest.raises(EvaluationError, match="did you mean 'quadratic'"):
         probe("quadratik", np.zeros((30, 1)), np.arange(30) % 2, 2)
