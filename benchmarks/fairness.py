@@ -141,6 +141,7 @@ def main() -> None:
     parser.add_argument("--dataset", choices=list(WRITERS), required=True)
     parser.add_argument("--data", type=Path, required=True, help="folder with UCI's files")
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--first-seed", type=int, default=0, help="seeds are counted from it")
     parser.add_argument("--out", type=Path, required=True, help="CSV of rows")
     parser.add_argument("--methods", nargs="+", choices=list(METHODS), default=list(METHODS))
     parser.add_argument("--settings", nargs="+", help="only these settings; default: all of a method's")
@@ -151,7 +152,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         table = Path(folder) / f"{arguments.dataset}.csv"
         WRITERS[arguments.dataset](arguments.data, table)
-        for seed in range(arguments.seeds):
+        for seed in range(arguments.first_seed, arguments.first_seed + arguments.seeds):
             for method in arguments.methods:
                 for setting in METHODS[method]:
                     if rows.has(method, setting, seed) or setting not in (arguments.settings or METHODS[method]):

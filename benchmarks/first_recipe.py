@@ -1,11 +1,12 @@
 """What the recipe that `mibias init` writes is worth, as it is: digits in ten colours, most of them their class's own.
 
 python benchmarks/first_recipe.py --data DIR [--aligned 0.98 0.8] [--seeds 3] [--out first_recipe.csv]
+    [--backbone tf_efficientnet_lite0 --weights FILE]
 
 4,000 of MNIST's training digits (an eighth for validation) have their class's colour in so many cases, else one of ten
-at random; 2,000 test digits have one at random. A manifest lists them, `mibias init` writes a recipe from it
-(resnet18, random weights), and that is trained: as written, with the penalty alone, without either. Rows that the CSV
-has are not run again.
+at random; 2,000 test digits have one at random. A manifest lists them, `mibias init` writes a recipe from it (resnet18
+with random weights, or what is named), and that is trained: as written, with the penalty alone, without either. Rows
+that the CSV has are not run again.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ METHODS = {
     "the penalty alone": ("debias.bias_product=0", "debias.weight=1"),
     "plain": ("debias.bias_product=0", "debias.estimator=none"),
 }
-KEYS = ("aligned", "method", "seed")
+KEYS = ("backbone", "aligned", "method", "seed")
 VALUES = ("accuracy", "leakage_bits", "conditional_leakage_bits", "seconds")
 
 
@@ -48,20 +49,28 @@ def main() -> None:
     parser.add_argument("--aligned", type=float, nargs="+", default=[0.98, 0.8])
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--out", type=Path, default=Path("first_recipe.csv"))
+    parser.add_argument("--backbone", help="default: what `mibias init` takes for such images")
+    parser.add_argument("--weights", default="none", help="as in a recipe; default: none, random ones")
     arguments = parser.parse_args()
     table = Table(arguments.out, KEYS, VALUES)
     for aligned in arguments.aligned:
         with tempfile.TemporaryDirectory() as folder:
             manifest = draw(arguments.data, aligned, Path(folder))
             recipe = manifest.with_name("recipe.yaml")
-            found = survey(manifest, Wishes())
-            model = choose_model(found, backbone=None, weights="none")
-            recipe.write_text(first_recipe(found, model, source=manifest, out=recipe).text, encoding="utf-8")
+            backbone = write_recipe(manifest, recipe, arguments.backbone, arguments.weights)
             for seed, (method, overrides) in itertools.product(range(arguments.seeds), METHODS.items()):
-                if not table.has(aligned, method, seed):
+                if not table.has(backbone, aligned, method, seed):
                     settings = [f"data.path={manifest}", "original=null", *overrides]
-                    table.add((aligned, method, seed), run_recipe(recipe, settings, seed))
+                    table.add((backbone, aligned, method, seed), run_recipe(recipe, settings, seed))
     show(table)
+
+
+def write_recipe(manifest: Path, recipe: Path, backbone: str | None = None, weights: str = "none") -> str:
+    """What `mibias init` makes of the manifest, and its backbone's name."""
+    found = survey(manifest, Wishes())
+    model = choose_model(found, backbone=backbone, weights=weights)
+    recipe.write_text(first_recipe(found, model, source=manifest, out=recipe).text, encoding="utf-8")
+    return model.name
 
 
 def draw(data: Path, aligned: float, folder: Path) -> Path:
@@ -69,7 +78,7 @@ def draw(data: Path, aligned: float, folder: Path) -> Path:
     rng = np.random.default_rng(0)
     columns: dict[str, list[str]] = {"path": [], "target": [], "colour": [], "split": []}
     for part, n, share in (("train", N_BIASED, aligned), ("t10k", N_RANDOM, 0.0)):
-        grey, digits = (read_idx(next(data.glob(f"{part}-{kind}-*")), kind)[:n] for kind in ("images", "labels"))
+        grey, digits = (read_idx(next(data.glob(f"{part}-{kind}*")), kind)[:n] for kind in ("images", "labels"))
         for k, (image, digit) in enumerate(zip(grey, digits, strict=True)):
             colour = int(digit) if rng.random() < share else int(rng.integers(10))
             shade = np.clip(PALETTE[colour] + rng.normal(0, 0.05, 3), 0, 1)
@@ -86,14 +95,18 @@ def draw(data: Path, aligned: float, folder: Path) -> Path:
 
 def show(table: Table) -> None:
     """Mean ± standard deviation over seeds, in Markdown."""
-    print("| aligned | recipe | accuracy, % | leakage, bits | given y, bits | seconds |\n|---|---|---|---|---|---|")
-    for (aligned, method), rows in table.groups("aligned", "method").items():
+    print(
+        "| backbone | aligned | recipe | accuracy, % | leakage, bits | given y, bits | seconds |\n|---"
+        + "|---" * 6
+        + "|"
+    )
+    for (*cell, method), rows in table.groups("backbone", "aligned", "method").items():
         figures = [
             mean_and_spread(rows, "accuracy", scale=100, digits=1),
             *(mean_and_spread(rows, c, digits=2) for c in ("leakage_bits", "conditional_leakage_bits")),
             mean_and_spread(rows, "seconds", digits=0),
         ]
-        print(f"| {aligned} | {method} | {' | '.join(figures)} |")
+        print(f"| {' | '.join([*cell, method, *figures])} |")
 
 
 if __name__ == "__main__":

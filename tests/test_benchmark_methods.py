@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from mibias_cli.recipe.load import parse_recipe
@@ -25,3 +26,27 @@ def test_methods_are_recipes_and_rivals_have_nothing_of_ours(module: str, monkey
         if name in RIVALS:
             assert recipe.debias.bias_product == 0, name
             assert recipe.training.average_decay is None, name
+
+
+def test_the_first_recipe_of_strongly_biased_digits_has_their_colour_s_say(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    first_recipe = importlib.import_module("first_recipe")
+    monkeypatch.setattr(first_recipe, "N_BIASED", 400)
+    monkeypatch.setattr(first_recipe, "N_RANDOM", 100)
+    for part, n in (("train", 400), ("t10k", 100)):
+        header = bytes([0, 0, 8]), n.to_bytes(4, "big"), (28).to_bytes(4, "big")
+        images = np.full((n, 28, 28), 200, dtype=np.uint8).tobytes()
+        (tmp_path / f"{part}-images-idx3-ubyte").write_bytes(header[0] + b"\3" + header[1] + 2 * header[2] + images)
+        labels = (np.arange(n) % 10).astype(np.uint8).tobytes()
+        (tmp_path / f"{part}-labels-idx1-ubyte").write_bytes(header[0] + b"\1" + header[1] + labels)
+    for aligned, share in ((0.9, 0.8), (0.1, 0.0)):
+        (folder := tmp_path / str(aligned)).mkdir()
+        manifest = first_recipe.draw(tmp_path, aligned, folder)
+        path = folder / "recipe.yaml"
+        assert first_recipe.write_recipe(manifest, path) == "resnet18"
+        recipe = parse_recipe(path.read_text(), path=str(path), overrides=["original=null"])
+        assert recipe.debias.bias_product == share
+        for overrides in first_recipe.METHODS.values():
+            parse_recipe(path.read_text(), path=str(path), overrides=["original=null", *overrides])
