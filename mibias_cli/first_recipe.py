@@ -230,10 +230,10 @@ def _training(found: Survey, model: ModelChoice) -> Iterator[str]:
 
 
 def _given_away(found: Survey) -> str:
-    """The attribute that tells most of the target and still misleads in some rows, or empty where none tells much."""
-    if found.columns.target_kind != "classes":
+    """The attribute that tells most of the target, or empty: none tells much, or one settles it and nothing is left."""
+    if found.columns.target_kind != "classes" or any(a.settles_target for a in found.chosen):
         return ""
-    told = [a for a in found.chosen if a.share_of_target >= _MOST_OF_THE_TARGET and not a.renames_target]
+    told = [a for a in found.chosen if a.share_of_target >= _MOST_OF_THE_TARGET]
     return _one_line(max(told, key=lambda a: a.share_of_target).name) if told else ""
 
 

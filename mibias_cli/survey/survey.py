@@ -56,10 +56,14 @@ class AttributeFound:
         return min(self.shared_bits / whole, 1.0) if whole else 0.0
 
     @property
+    def settles_target(self) -> bool:
+        """Whether each of its values goes with one of the target's alone: it never misleads."""
+        return bool(((self.cells > 0).sum(axis=0) <= 1).all())
+
+    @property
     def renames_target(self) -> bool:
         """Whether each of its values goes with one of the target's, and the other way round."""
-        shown = self.cells > 0
-        return bool((shown.sum(axis=0) <= 1).all() and (shown.sum(axis=1) <= 1).all())
+        return self.settles_target and bool(((self.cells > 0).sum(axis=1) <= 1).all())
 
 
 @dataclass(frozen=True, kw_only=True)

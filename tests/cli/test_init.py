@@ -152,6 +152,22 @@ def test_a_strong_bias_has_its_say_in_training(tmp_path: Path, agreement: float,
     takes_steps(out)
 
 
+def test_an_attribute_that_settles_the_target_leaves_a_product_nothing_to_learn(tmp_path: Path) -> None:
+    """Though it has more values than the target has classes; and whatever stands beside it."""
+    folder = photos(tmp_path / "photos", agreement=0.97)
+    with (folder / "attributes.csv").open(newline="") as file:
+        header, *rows = csv.reader(file)
+    with (folder / "attributes.csv").open("w", newline="") as file:
+        sites = [[*row, row[0].partition("/")[0] + str(k // 2 % 2)] for k, row in enumerate(rows)]
+        csv.writer(file).writerows([[*header, "site"], *sites])
+    common = (folder, "--backbone", "test_resnet", "--weights", "none", "--attribute")
+    for k, (names, product) in enumerate({("site",): 0.0, ("scanner", "site"): 0.0, ("scanner",): 0.8}.items()):
+        wanted = [part for name in names for part in ("--attribute", name)][1:]
+        result = init(*common, *wanted, "--out", tmp_path / f"{k}.yaml")
+        assert result.exit_code == 0, result.stderr
+        assert load_recipe(tmp_path / f"{k}.yaml").debias.bias_product == product, names
+
+
 def test_the_model_suits_the_images(tmp_path: Path) -> None:
     small = survey(photos(tmp_path / "small"), Wishes())
     assert choose_model(small, backbone=None, weights="none").input_size == 32
