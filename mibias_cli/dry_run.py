@@ -45,7 +45,7 @@ def dry_run(recipe: Recipe, *, offline: bool, progress: Progress) -> dict[str, A
     model = build.build_model(recipe, assembly)
     with TemporaryDirectory() as folder, RunLog(Path(folder)) as run_log:
         trainer = make_stage(recipe, assembly, Path(folder), fabric, model, run_log, progress, name="debias")
-        seconds = _time_steps(trainer, data, recipe)
+        seconds = _time_steps(trainer, data, recipe, fabric.device)
     steps = recipe.training.epochs * n_batches(data.train, recipe.training.batch_size)
     original = recipe.original.epochs if recipe.original else 0
     return {
@@ -60,7 +60,7 @@ def dry_run(recipe: Recipe, *, offline: bool, progress: Progress) -> dict[str, A
     }
 
 
-def _time_steps(trainer: Any, data: BiasedData, recipe: Recipe) -> float:
+def _time_steps(trainer: Any, data: BiasedData, recipe: Recipe, device: torch.device) -> float:
     stream = batches(
         data.train,
         batch_size=recipe.training.batch_size,
@@ -77,6 +77,8 @@ def _time_steps(trainer: Any, data: BiasedData, recipe: Recipe) -> float:
             start = time.monotonic()
         n_timed = max(i, 1)
         trainer.try_step(batch, i)
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)  # a step is done when the GPU is
     return (time.monotonic() - start) / n_timed
 
 

@@ -11,8 +11,10 @@ import pytest
 from mibias_cli.recipe.load import parse_recipe
 
 ROOT = Path(__file__).parents[1]
-RECIPES = {"colored_mnist": "colored_mnist.yaml", "taste": "quickstart.yaml"}
-RIVALS = {"plain", "grey", "reweight", "hsic", "lntl", "vclub", "cross_sample", "paper", "released", "penalty"}
+RECIPES = {"colored_mnist": "colored_mnist.yaml", "taste": "quickstart.yaml", "step_cost": "waterbirds.yaml"}
+RIVALS = {
+    "plain", "grey", "reweight", "hsic", "lntl", "vclub", "cross_sample", "paper", "paper_10", "released", "penalty",
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("module", RECIPES)

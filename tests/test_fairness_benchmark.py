@@ -19,7 +19,9 @@ COLUMNS = (
 
 def _python(*arguments: str | Path) -> str:
     command = [sys.executable, *map(str, arguments)]
-    return subprocess.run(command, check=True, capture_output=True, text=True, env=ONE_THREAD).stdout
+    done = subprocess.run(command, capture_output=True, text=True, env=ONE_THREAD)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def _read(path: Path) -> list[dict[str, str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any, Literal
 
 import torch
@@ -11,6 +12,9 @@ from lightning_fabric.plugins import DoublePrecision
 from mibias_cli.errors import TrainingError
 
 __all__ = ["make_fabric"]
+
+# on import Fabric makes its logger talk: of what mixed precision is called, and of settings no recipe has
+logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
 
 PRECISIONS: dict[str, Literal["32-true", "bf16-mixed", "16-mixed"]] = {
     "32": "32-true",

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -29,3 +32,9 @@ def test_a_torch_that_cannot_say_computes_in_single_precision(monkeypatch: pytes
 def test_sixteen_bits_on_the_processor_are_refused() -> None:
     with pytest.raises(TrainingError, match="needs a GPU"):
         make_fabric("cpu", "16", deterministic=False)
+
+
+def test_fabric_itself_says_nothing() -> None:
+    code = "from mibias_cli.training.fabric import make_fabric; make_fabric('cpu', 'bf16', deterministic=False)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout + done.stderr == ""
