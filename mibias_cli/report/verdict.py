@@ -54,25 +54,37 @@ def _headline(report: Mapping[str, Any], reasons: list[str]) -> str:
         for name, found in report["attributes"].items()
     }
     worst = sorted(shares, key=lambda name: -shares[name])[:MAX_NAMED]
-    named = [_bound(name, report["attributes"][name]) for name in worst]
+    unlimited: list[str] = []
+    limited: list[str] = []
+    for name in worst:
+        found = report["attributes"][name]
+        limit = _limit(name, found)
+        (unlimited if limit is None else limited).append(f"{limit or ''} of the {_entropy(name, found)}".strip())
+    clauses = [f"Probes here may extract all {_listed(unlimited)}"] if unlimited else []
+    if limited:
+        clauses.append(f"{'no' if clauses else 'No'} probe here extracts {_listed(limited)}")
+    text = "; ".join(clauses)
     if len(shares) > len(worst):
-        named.append(f"of {len(shares) - len(worst)} further attributes still less")
-    text = f"No probe here extracts {_listed(named)}"
+        text += f"; of {len(shares) - len(worst)} further attributes no larger share"
     score = task_score(report, "after")
     if score is None:
         return f"{text}."
     return f"{text}; {score['name']} is {format_score(report, 'after')}{_before(report)}"
 
 
-def _bound(name: str, found: Mapping[str, Any]) -> str:
+def _entropy(name: str, found: Mapping[str, Any]) -> str:
+    """What there is to extract, and what was before."""
+    text = f"{format_bits(found['entropy_bits'])} bits of {name}"
+    before = found["before"]
+    return text if before is None else f"{text} (before {format_bits(before['leakage_bits']['estimate'])})"
+
+
+def _limit(name: str, found: Mapping[str, Any]) -> str | None:
+    """What no probe exceeds; None where that is no less than all there is, as intervals of small samples may reach."""
     most = _most(name, found)
-    what = f"more than {ceil_bits(most)}" if most > 0 else "any"
-    text = f"{what} of the {format_bits(found['entropy_bits'])} bits of {name}"
-    return (
-        text
-        if found["before"] is None
-        else f"{text} (before {format_bits(found['before']['leakage_bits']['estimate'])})"
-    )
+    if most <= 0:
+        return "any"
+    return None if most >= found["entropy_bits"] else f"more than {ceil_bits(most)}"
 
 
 def _most(name: str, found: Mapping[str, Any]) -> float:
@@ -128,12 +140,12 @@ def _attribute_sentence(name: str, found: Mapping[str, Any], report: Mapping[str
     before, after, change = found["before"], found["after"], found["change"]
     confidence = f"{100 * report['settings']['confidence']:g} %"
     interval = after["leakage_bits"]
-    most = _most(name, found)
+    limit = _limit(name, found)
     features = "audited" if before is None else "debiased"
     channel = f" on channel {after['headline_channel']}" if found["channels"] else ""
-    what = f"more than {ceil_bits(most)}" if most > 0 else "any"
+    subject = "Probes here may extract all" if limit is None else f"No probe here extracts {limit}"
     text = (
-        f"No probe here extracts {what} of the {format_bits(found['entropy_bits'])} bits of {name} "
+        f"{subject} of the {format_bits(found['entropy_bits'])} bits of {name} "
         f"from the {features} features (strongest: {after['headline_probe'].replace('_', ' ')}{channel}, "
         f"{format_bits(interval['estimate'])} bits, {confidence} interval {format_interval(interval)})"
     )

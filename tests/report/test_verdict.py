@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from mibias_cli.report.leakage_report import LeakageReport
+from mibias_cli.report.verdict import make_verdict
 
 
 def test_the_verdict_bounds_what_was_found_and_never_says_that_nothing_is_there(
@@ -42,6 +43,26 @@ def test_estimates_below_zero_are_no_negative_bound(make: Callable[..., LeakageR
     text = make(after=-0.1).to_dict()["verdict"]["text"]
     assert "extracts any of the 2.000 bits" in text
     assert "−0.100 bits" in text
+
+
+def test_an_interval_that_reaches_all_there_is_sets_no_bound(make: Callable[..., LeakageReport]) -> None:
+    verdict = make(before=1.995, after=1.99).to_dict()["verdict"]  # up to 2.01 of 2 bits
+    assert verdict["headline"].startswith(
+        "Probes here may extract all of the 2.000 bits of colour (before 1.995); task"
+    )
+    assert "may extract all of the 2.000 bits of colour from the debiased features (strongest: " in verdict["text"]
+    assert "more than" not in verdict["text"]
+
+
+def test_attributes_with_a_bound_and_without_stand_side_by_side(make: Callable[..., LeakageReport]) -> None:
+    report = make(channels=("colour",)).to_dict()
+    report["attributes"]["size"] = make(channels=("colour",), before=1.995, after=1.99).to_dict()["attributes"][
+        "colour"
+    ]
+    assert make_verdict(report)["headline"].startswith(
+        "Probes here may extract all of the 2.000 bits of size (before 1.995); "
+        "no probe here extracts more than 0.070 of the 2.000 bits of colour (before 0.800); "
+    )
 
 
 @pytest.mark.parametrize(
