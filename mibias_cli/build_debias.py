@@ -28,21 +28,26 @@ __all__ = [
     "build_debiaser",
     "build_weights",
     "debiased_attributes",
+    "share_told",
 ]
 
 MONITOR_HIDDEN = (64,)
 """Attribute heads that only watch (beside an estimator that has none of its own) are small: they cost little."""
 _FRESH_HEADS: tuple[tuple[tuple[int, ...], float], ...] = (((), 1e-2), ((128, 128), 2e-3))
 """Hidden widths and learning rates of the heads that a budget is kept by."""
+LEAST_SHARE = 0.8
+"""Of log p(y|c) under `bias_product: auto`: docs/decisions/0008-the-share-grows-with-the-bias.md."""
 
 
-def build_weights(recipe: Recipe, data: BiasedData) -> dict[str, dict[str, np.ndarray]]:
+def build_weights(
+    recipe: Recipe, data: BiasedData, note: Callable[[str], None] | None = None
+) -> dict[str, dict[str, np.ndarray]]:
     """Balancing weights p(y)p(c)/p(y,c) of the train and validation splits: per attribute, and joint for the task.
 
     With `debias.bias_product` the train split also has what is added to the class scores, and the validation split has
-    what the attributes alone say of the classes.
+    what the attributes alone say of the classes. `note` is told which share `auto` came to.
     """
-    offset, reference = _task_offset(recipe, data), bias_log_probabilities(recipe, data)
+    offset, reference = _task_offset(recipe, data, note), bias_log_probabilities(recipe, data)
     if balance_of(recipe, data) == "none":
         return {"train": offset, "validation": reference}
     held_out = _split_weights(recipe, data, data.validation) if len(data.validation) else {}
@@ -70,17 +75,35 @@ def bias_log_probabilities(recipe: Recipe, data: BiasedData) -> dict[str, np.nda
     return {BIAS_LOG_P: log_p[len(data.train) :]}
 
 
-def _task_offset(recipe: Recipe, data: BiasedData) -> dict[str, np.ndarray]:
+def _task_offset(recipe: Recipe, data: BiasedData, note: Callable[[str], None] | None) -> dict[str, np.ndarray]:
     """A share of log p(y|c) for training rows, by TASK_OFFSET; nothing where the recipe has none."""
     from mibias_cli.data.groups import target_log_probabilities
     from mibias_cli.training.step import TASK_OFFSET
 
-    names, share = debiased_attributes(recipe, data), recipe.debias.bias_product
-    if not names or not share:
+    names, wanted = debiased_attributes(recipe, data), recipe.debias.bias_product
+    if not names or not wanted:
         return {}
     c, known, n_c = _joint(data, data.train, names)
     log_p = target_log_probabilities(data.train.y, c, known, n_y=len(data.class_names), n_c=n_c, seed=recipe.seed)
+    if wanted != "auto":
+        return {TASK_OFFSET: wanted * log_p}
+    told = share_told(data.train.y[known], log_p[known])
+    share = max(LEAST_SHARE, told)
+    if note is not None:
+        note(f"bias_product: auto is {share:.3f}; {', '.join(names)} tell {told:.3f} of the target's entropy")
     return {TASK_OFFSET: share * log_p}
+
+
+def share_told(y: np.ndarray, log_p: np.ndarray) -> float:
+    """What log p(y|c) (n, k) tells of targets y (n,), as a share of their entropy, I(y; c) / H(y); 0 without any."""
+    import numpy as np
+
+    from mibias_cli.evaluation.information import label_entropy_bits
+
+    entropy = label_entropy_bits(y, log_p.shape[1]) * np.log(2)
+    if not entropy:
+        return 0.0
+    return float(1 + log_p[np.arange(len(y)), y].astype(np.float64).mean() / entropy)
 
 
 def _joint(data: BiasedData, split: Split, names: list[str]) -> tuple[np.ndarray, np.ndarray, list[int]]:

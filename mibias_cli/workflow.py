@@ -249,7 +249,7 @@ def make_stage(
     if debiaser is None:
         weights: dict[str, dict[str, Any]] = {"train": {}, "validation": bias_log_probabilities(recipe, assembly.data)}
     else:
-        weights = build_weights(recipe, assembly.data)
+        weights = build_weights(recipe, assembly.data, run_log.line)
 
     if debiaser is not None:
         for warning in forewarnings(recipe, assembly.data, weights["train"]):

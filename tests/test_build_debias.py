@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mibias_cli import build
-from mibias_cli.build_debias import budgets_of, build_weights
+from mibias_cli.build_debias import budgets_of, build_weights, share_told
 from mibias_cli.errors import MibiasError, RecipeError
 from mibias_cli.recipe.load import parse_recipe
 from mibias_cli.recipe.schema import Recipe
@@ -54,6 +54,37 @@ def test_bias_product_says_what_the_bias_tells_of_training_rows_alone(assembly: 
         np.testing.assert_allclose(np.exp(2 * offset).sum(axis=1), 1.0, rtol=1e-4)
         # colour gives the digit away: by colour alone most are right
         assert (offset.argmax(axis=1) == y).mean() > 0.6
+
+
+@pytest.mark.parametrize(("variance", "least", "most"), [(0.002, 0.9, 1.0), (0.2, 0.8, 0.8)])
+def test_an_automatic_share_grows_with_what_the_bias_tells(variance: float, least: float, most: float) -> None:
+    changes = (f"data.variance={variance}", "debias.balance=none")
+    data = build.assemble(digits(*changes), offline=True).data
+    notes: list[str] = []
+    offset = build_weights(digits(*changes, "debias.bias_product=auto"), data, notes.append)["train"][TASK_OFFSET]
+    whole = build_weights(digits(*changes, "debias.bias_product=1"), data)["train"][TASK_OFFSET]
+    share = float(offset[0, 0] / whole[0, 0])
+    assert least - 1e-6 <= share <= most + 1e-6
+    np.testing.assert_allclose(offset, share * whole, rtol=1e-5)
+    assert len(notes) == 1
+    assert f"auto is {share:.3f}" in notes[0]
+
+
+def test_the_share_told_is_known_information_over_entropy() -> None:
+    y = np.array([0, 0, 0, 1])  # H(y) = 0.8113 bits; c tells nothing, all, and of half the rows all
+    prior, sure = np.log([[0.75, 0.25]] * 4), np.log([[1, 1e-12], [1, 1e-12], [1, 1e-12], [1e-12, 1]])
+    assert share_told(y, prior) == pytest.approx(0, abs=1e-12)
+    assert share_told(y, sure) == pytest.approx(1, abs=1e-9)
+    half = np.log([[1, 1e-12], [1, 1e-12], [0.5, 0.5], [0.5, 0.5]])  # H(y|c) is half a bit
+    assert share_told(y, half) == pytest.approx(1 - 0.5 / 0.811278, rel=1e-5)
+    assert share_told(np.zeros(3, dtype=np.int64), np.zeros((3, 1))) == 0
+
+
+@pytest.mark.parametrize("value", ["abc", "-1", "true", ".inf", "'0.5'"])
+def test_a_share_is_a_number_or_auto_and_an_error_says_so_once(value: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        digits(f"debias.bias_product={value}")
+    assert str(caught.value).count("must be auto or a number of at least 0") == 1
 
 
 @pytest.mark.parametrize("override", ["debias.balance=critic", "debias.balance=none", "debias.estimator=none"])

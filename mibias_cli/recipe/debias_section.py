@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import math
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from mibias_cli.recipe.critic_section import CriticSection
 from mibias_cli.recipe.tables import EstimatorName
@@ -67,10 +68,11 @@ class DebiasSection(Section):
         1.0,
         description="Share of the balancing weights in what the estimator sees; the rest is equal weights.",
     )
-    bias_product: NonNegative = Field(
+    bias_product: NonNegative | Literal["auto"] = Field(
         0.0,
         description="How much of log p(y|c), what the attributes alone say of the target, is added to the class scores "
-        "in training; with 1 the task has nothing to gain from what c tells it (a product of experts). Classes only.",
+        "in training; with 1 the task has nothing to gain from what c tells it (a product of experts); auto: 0.8, or "
+        "the share of the target's entropy that the attributes tell, where that is more. Classes only.",
     )
     recycle_every_steps: Positive | None = Field(
         None,
@@ -87,3 +89,11 @@ class DebiasSection(Section):
         "of the debiased attributes, and the head is fitted anew (extra `leace`).",
     )
     critic: CriticSection = CriticSection()
+
+    @field_validator("bias_product", mode="before")
+    @classmethod
+    def _is_a_share_or_auto(cls, value: Any) -> Any:
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if value == "auto" or (is_number and 0 <= value < math.inf):
+            return value
+        raise ValueError("must be auto or a number of at least 0")
