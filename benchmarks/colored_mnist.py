@@ -37,6 +37,8 @@ PAPER = (
 
 LAST_LAYER = (*ALONE, "representation.layers=[features]", "debias.weight=1")
 
+SHARE = "debias.bias_product=0.8"
+
 METHODS: dict[str, tuple[str, ...]] = {
     "plain": (*ALONE, "debias.estimator=none", "training.epochs=3", "training.schedule=constant"),
     "grey": (*ALONE, "debias.estimator=none", "backbone.channels=1"),
@@ -49,19 +51,20 @@ METHODS: dict[str, tuple[str, ...]] = {
     "paper": (*PAPER, "debias.gradients=rescale"),
     "released": (*PAPER, "debias.gradients=released"),
     "mibias": (),
-    # what becomes of ours without a part of it, or with another
+    # what becomes of ours without a part of it, or with another, at one share of the product for every variance
     "penalty": PENALTY_ALONE,
-    "no_penalty": ("debias.weight=0", "debias.balance=none", "debias.critic.steps=1"),
+    "fixed_share": (SHARE,),
+    "no_penalty": (SHARE, "debias.weight=0", "debias.balance=none", "debias.critic.steps=1"),
     "full_product": ("debias.bias_product=1",),
-    "large_weight": ("debias.weight=0.01",),
+    "large_weight": (SHARE, "debias.weight=0.01"),
     "small_share": ("debias.bias_product=0.7",),
-    "last_layer": ("representation.layers=[features]",),
-    "conditional": ("debias.objective=conditional", "debias.balance=none"),
-    "mine": ("debias.estimator=mine",),
-    "few_steps": ("debias.critic.steps=3",),
-    "no_average": ("training.average_decay=null",),
-    "narrow": ("backbone.options={width: 16, hidden: 128, features: 64}",),
-    "wide": ("backbone.options={width: 64, hidden: 512, features: 64}",),
+    "last_layer": (SHARE, "representation.layers=[features]"),
+    "conditional": (SHARE, "debias.objective=conditional", "debias.balance=none"),
+    "mine": (SHARE, "debias.estimator=mine"),
+    "few_steps": (SHARE, "debias.critic.steps=3"),
+    "no_average": (SHARE, "training.average_decay=null"),
+    "narrow": (SHARE, "backbone.options={width: 16, hidden: 128, features: 64}"),
+    "wide": (SHARE, "backbone.options={width: 64, hidden: 512, features: 64}"),
 }
 PEERS = ("plain", "grey", "reweight", "product", "hsic", "lntl", "vclub", "cross_sample", "paper", "released", "mibias")
 """What runs where nobody names methods; the rest are ablations.
