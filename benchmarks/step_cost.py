@@ -42,18 +42,18 @@ METHODS: dict[str, tuple[str, ...]] = {
     "paper_10": (*PAPER, "debias.critic.steps=10"),
     "paper": (*PAPER, "debias.critic.steps=40"),
 }
-N_IMAGES = 64
+N_IMAGES = 128
 
 
 class Held:
     """A reader whose images are where they are needed: any row is one of a few images of noise."""
 
     def __init__(self, shape: tuple[int, ...], device: torch.device) -> None:
-        self._pool = torch.randn(2 * N_IMAGES, *shape, device=device)
+        self._pool = torch.randn(N_IMAGES, *shape, device=device)
 
     def read(self, rows: np.ndarray, epoch: int | None) -> Tensor:
         """Images (n, channels, height, width)."""
-        return self._pool[torch.from_numpy(rows % len(self._pool)).to(self._pool.device)]
+        return self._pool[torch.from_numpy(rows % N_IMAGES).to(self._pool.device)]
 
 
 def main() -> None:
