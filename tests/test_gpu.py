@@ -45,7 +45,7 @@ def test_a_gpu_takes_the_same_course_as_the_cpu(settings: list[str], tmp_path: P
         trained(tiny(*IN_DOUBLE, *settings, f"training.device={device}"), tmp_path / device)
     expected = figures(tmp_path / "cpu")
     assert any("penalty_nats" in record for record in expected)
-    # a budget is measured by probes in single precision
+    # λ follows what fresh heads measure, and small differences grow: 2e-3 was seen
     tolerance = 1e-2 if any("budget" in setting for setting in settings) else 1e-4
     for record, own in zip(figures(tmp_path / "cuda"), expected, strict=True):
         assert record == pytest.approx(own, rel=tolerance, abs=1e-6)
