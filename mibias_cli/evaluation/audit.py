@@ -21,6 +21,7 @@ from mibias_cli.evaluation.audit_types import (
     LayerFindings,
     LeakageFindings,
     Similarity,
+    TaskFindings,
 )
 from mibias_cli.evaluation.correction import correct, enough_permutations
 from mibias_cli.evaluation.information import label_entropy_bits, mutual_information_bits
@@ -29,6 +30,7 @@ from mibias_cli.evaluation.partition import fit_and_score_rows
 from mibias_cli.evaluation.probes import get_probe
 from mibias_cli.evaluation.scoring import families
 from mibias_cli.evaluation.similarity import compare_features, has_collapsed, recovered_share
+from mibias_cli.evaluation.target_types import RegressionFindings
 from mibias_cli.evaluation.task_audit import audit_task
 from mibias_cli.progress import Progress
 
@@ -87,7 +89,12 @@ def audit(inputs: AuditInput, settings: AuditSettings, *, seed: int, progress: P
         columns=columns,
         column_kinds={column.name: column.kind for column in inputs.columns},
         layers=layers,
-        collapsed=has_collapsed(similarity, _n_classes(inputs)),
+        collapsed=has_collapsed(
+            similarity.effective_rank_after,
+            similarity.effective_rank_before,
+            n_classes=_n_classes(inputs),
+            kept=_kept(task.before, task.after),
+        ),
     )
 
 
@@ -105,6 +112,22 @@ def _n_classes(inputs: AuditInput) -> int:
     if inputs.target is not None and inputs.target.kind == "regression":
         return len(inputs.target.names) + 1
     return len(np.unique(inputs.audit_y))
+
+
+def _kept(
+    before: TaskFindings | RegressionFindings | None, after: TaskFindings | RegressionFindings | None
+) -> tuple[float, float] | None:
+    """Balanced accuracy beyond chance, or R², before and after."""
+    if before is None or after is None:
+        return None
+    return _beyond_chance(before), _beyond_chance(after)
+
+
+def _beyond_chance(task: TaskFindings | RegressionFindings) -> float:
+    if isinstance(task, RegressionFindings):
+        return task.r2.estimate
+    n_classes = 2 if task.kind == "multilabel" else len({row.y for row in task.groups if row.n})
+    return task.balanced_accuracy - 1 / max(n_classes, 1)
 
 
 def _labels(attribute: AuditedAttribute) -> np.ndarray:

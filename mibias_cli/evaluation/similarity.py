@@ -9,8 +9,6 @@ from mibias_cli.evaluation.audit_types import Features, Similarity
 from mibias_cli.evaluation.task_rule import predict_numbers
 
 __all__ = [
-    "LOW_RANK",
-    "RANK_DROP",
     "compare_features",
     "effective_rank",
     "has_collapsed",
@@ -18,7 +16,7 @@ __all__ = [
     "recovered_share",
 ]
 
-LOW_RANK, RANK_DROP = 2.0, 0.1
+LOW_RANK, RANK_DROP, KEPT = 2.0, 0.1, 0.9
 MAX_FIT_ROWS = 10_000
 
 
@@ -69,20 +67,28 @@ def compare_features(before: np.ndarray | None, after: np.ndarray, *, original_r
     )
 
 
-def has_collapsed(similarity: Similarity, n_classes: int) -> bool:
+def has_collapsed(
+    rank: float, before: float | None, *, n_classes: int, kept: tuple[float, float] | None = None
+) -> bool:
     """Whether features have lost nearly all their directions, so that low leakage is no success.
 
     They are constant; or their effective rank fell below a tenth of what it was (or below 2) and below half of it; or,
-    with nothing to compare with, it is below 2 for a target of more than three classes. A binary task needs one
-    direction only, so that a low rank alone is no collapse there.
+    with nothing to compare with, it is below 2 for a target of more than three classes. A target of k classes needs
+    k - 1 directions and fine-tuning ends near so many, so that a fall alone is no collapse where the features tell the
+    target about as well as before.
 
     Args:
-        similarity: What was measured.
+        rank: Effective rank of the audited features.
+        before: Of the original's; None without one.
         n_classes: Classes of the target; of labels strata, of numbers one more than columns; 0 without a target.
+        kept: What is told of the target beyond chance, before and after, in any unit; None where that is unknown.
+
+    References: Papyan et al., arXiv 2008.08186, of ranks at the end of training.
     """
-    rank, before = similarity.effective_rank_after, similarity.effective_rank_before
     if rank < 1:
         return True
     if before is None:
         return rank < LOW_RANK and n_classes > 3
+    if kept is not None and kept[1] > 0 and kept[1] >= KEPT * kept[0]:
+        return False
     return rank < max(RANK_DROP * before, LOW_RANK) and rank < before / 2

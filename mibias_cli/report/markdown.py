@@ -102,6 +102,8 @@ def measured_section(report: Mapping[str, Any]) -> str:
     parts = [f"**{escape_markdown(verdict['headline'])}**" if verdict.get("headline") else ""]
     if verdict.get("collapsed"):
         parts.append("Features that hold nothing leak nothing, so low leakage below is no success.")
+    if verdict.get("caution"):
+        parts.append(escape_markdown(verdict["caution"]))
     task = task_table(report) if task_tables.task_table(report) else ""
     parts += [gates_section(report), leakage_table(report), task]
     makers = (

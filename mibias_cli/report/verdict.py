@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from mibias_cli.evaluation.similarity import has_collapsed
 from mibias_cli.report.numbers import ceil_bits, format_bits, format_interval, format_p, format_percent, format_plain
 from mibias_cli.report.score import format_score, has_before, kind_of, task_score
 
 __all__ = ["collapse_reasons", "make_verdict"]
 
-LOW_RANK = 2.0
-RANK_DROP = 0.1
 CHANCE_MARGIN = 0.05
 MAX_NAMED = 3
 
@@ -23,8 +22,8 @@ def make_verdict(report: Mapping[str, Any]) -> dict[str, Any]:
     that there is no leakage. Features that hold nothing leak nothing; that is named a collapse.
 
     Returns:
-        `headline` (one sentence), `text` (the whole), `collapsed`, `reasons` (of a collapse), and a sentence for each
-        attribute.
+        `headline` (one sentence), `text` (the whole), `collapsed`, `reasons` (of a collapse), `caution` (of features
+        that hold little but the target; empty elsewhere), and a sentence for each attribute.
     """
     reasons = collapse_reasons(report)
     sentences = {name: _attribute_sentence(name, found, report) for name, found in report["attributes"].items()}
@@ -36,11 +35,15 @@ def make_verdict(report: Mapping[str, Any]) -> dict[str, Any]:
         )
     parts += sentences.values()
     parts.append(_task_sentence(report))
+    caution = _caution(report, reasons)
+    if caution:
+        parts.append(caution)
     return {
         "headline": _headline(report, reasons),
         "text": " ".join(parts),
         "collapsed": bool(reasons),
         "reasons": reasons,
+        "caution": caution,
         "attributes": sentences,
     }
 
@@ -101,24 +104,56 @@ def _listed(parts: list[str]) -> str:
 def collapse_reasons(report: Mapping[str, Any]) -> list[str]:
     """Why the audited features count as collapsed; empty where they do not.
 
-    A binary task needs one direction only, so a low effective rank counts where it was higher before, or where the
-    target has more classes than such features could tell apart.
+    A fall of the effective rank counts where the task fell with it, see `has_collapsed`.
     """
-    similarity, kind = report["similarity"], kind_of(report)
-    after = report["task"]["after"] or {"groups": []}
-    rank, rank_before = similarity["effective_rank_after"], similarity["effective_rank_before"]
-    n_classes = len({row["y"] for row in after["groups"] if row["n"]}) if kind == "classes" else 0
+    rank, rank_before = _ranks(report)
+    kind, n_classes = kind_of(report), _n_classes(report)
+    before, after = _beyond_chance(report, "before"), _beyond_chance(report, "after")
+    kept = None if before is None or after is None else (before, after)
     reasons = []
-    if rank < 1:
-        reasons.append("the features are constant (effective rank 0)")
-    elif rank_before is not None and rank < max(RANK_DROP * rank_before, LOW_RANK) and rank < rank_before / 2:
-        reasons.append(f"the effective rank fell from {format_plain(rank_before)} to {format_plain(rank)}")
-    elif rank_before is None and rank < LOW_RANK and n_classes > 3:
-        reasons.append(f"the effective rank is {format_plain(rank)} for a target of {n_classes} classes")
-    if not reasons and (report.get("fidelity") or {}).get("collapsed"):
+    if has_collapsed(rank, rank_before, n_classes=n_classes, kept=kept):
+        if rank < 1:
+            reasons.append("the features are constant (effective rank 0)")
+        elif rank_before is not None:
+            reasons.append(f"the effective rank fell from {format_plain(rank_before)} to {format_plain(rank)}")
+        else:
+            reasons.append(f"the effective rank is {format_plain(rank)} for a target of {n_classes} classes")
+    elif (report.get("fidelity") or {}).get("collapsed"):
         reasons.append(f"the features have lost nearly all their directions (effective rank {format_plain(rank)})")
     reasons += _chance_reasons(report, kind, n_classes)
     return reasons
+
+
+def _caution(report: Mapping[str, Any], reasons: list[str]) -> str:
+    """What is said where features have lost most directions and yet tell the target; else empty."""
+    rank, rank_before = _ranks(report)
+    if reasons or rank_before is None or not has_collapsed(rank, rank_before, n_classes=0):
+        return ""
+    return (
+        f"The features tell the target and little else: their effective rank fell from {format_plain(rank_before)} to "
+        f"{format_plain(rank)}. That serves this task; as features for others they are poor."
+    )
+
+
+def _ranks(report: Mapping[str, Any]) -> tuple[float, float | None]:
+    similarity = report["similarity"]
+    return similarity["effective_rank_after"], similarity["effective_rank_before"]
+
+
+def _n_classes(report: Mapping[str, Any]) -> int:
+    if kind_of(report) != "classes":
+        return 0
+    return len({row["y"] for row in report["task"]["after"]["groups"] if row["n"]})
+
+
+def _beyond_chance(report: Mapping[str, Any], side: str) -> float | None:
+    """Balanced accuracy beyond chance, or R²; None where there is no such figure."""
+    task, kind = report["task"][side], kind_of(report)
+    if task is None or kind == "regression":
+        return None if task is None else task["r2"]
+    n_classes = 2 if kind == "multilabel" else _n_classes(report)
+    reached = task["balanced_accuracy"]
+    return None if reached is None or not n_classes else reached - 1 / n_classes
 
 
 def _chance_reasons(report: Mapping[str, Any], kind: str, n_classes: int) -> list[str]:

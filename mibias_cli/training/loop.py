@@ -32,6 +32,7 @@ from mibias_cli.training.validate import metric_names, validate
 __all__ = ["StageTrainer", "best_path", "last_path", "original_path"]
 
 _LOW_RANK, _RANK_DROP = 1.05, 0.1
+_CHANCE_MARGIN, _KEPT = 0.05, 0.9
 _RECYCLE_UNTIL = 0.7  # of all steps: units that start later have no time to learn
 
 
@@ -60,6 +61,7 @@ class _Position:
     stale_epochs: int = 0
     finished: bool = False
     largest_rank: float = 0.0
+    most_told: float = 0.0
     collapse_named: bool = False
 
     def as_dict(self) -> dict[str, Any]:
@@ -288,16 +290,20 @@ class StageTrainer:
         self._record("validation", (epoch + 1) * self._n_batches - 1, epoch, figures)
         shown = ", ".join(f"{k.removeprefix('validation/')} {v:.4f}" for k, v in figures.items())
         self.run_log.line(f"{self.stage} epoch {epoch + 1}/{self.settings.epochs}: {shown}")
-        self._watch_rank(figures.get("validation/effective_rank"))
+        self._watch_rank(figures)
         if self._improves(figures):
             save_weights(self.out_path, self.model)
 
-    def _watch_rank(self, rank: float | None) -> None:
-        """Name a collapse as soon as it shows: features that use hardly any direction are worth nothing."""
+    def _watch_rank(self, figures: Mapping[str, float]) -> None:
+        """Name a collapse as soon as it shows: features that use hardly any direction, and tell less of the target."""
+        rank = figures.get("validation/effective_rank")
         if rank is None:
             return
         largest = self._position.largest_rank = max(self._position.largest_rank, rank)
-        if not self._position.collapse_named and (rank < _LOW_RANK or rank < _RANK_DROP * largest):
+        told = self._told_beyond_chance(figures)
+        most = self._position.most_told = max(self._position.most_told, told)
+        kept = told > _CHANCE_MARGIN and told > _KEPT * most  # few directions are where a task of few classes ends
+        if not kept and not self._position.collapse_named and (rank < _LOW_RANK or rank < _RANK_DROP * largest):
             self._position.collapse_named = True
             text = (
                 f"{self.stage}: features use {rank:.1f} directions (effective rank), {largest:.1f} at most before: "
@@ -305,6 +311,13 @@ class StageTrainer:
             )
             self.progress.warn(text)
             self.run_log.line(f"warning: {text}")
+
+    def _told_beyond_chance(self, figures: Mapping[str, float]) -> float:
+        """Balanced accuracy beyond chance, or R²; 0 without a target."""
+        target = self.data.target
+        n_classes = 2 if target.kind == "multilabel" else len(target.class_names)
+        accuracy = figures.get("validation/balanced_accuracy")
+        return figures.get("validation/r2", 0.0) if accuracy is None else accuracy - 1 / n_classes
 
     def _improves(self, figures: Mapping[str, float]) -> bool:
         """Whether this epoch's weights are the ones to keep; counts stale epochs and ends the stage by patience."""

@@ -105,3 +105,18 @@ def test_features_that_hold_nothing_are_called_collapsed_not_clean(kind: str) ->
     report = LeakageReport(result=result).to_dict()
     assert report["fidelity"]["collapsed"] is True
     assert not audit_features(before, c, y, before=before, settings=settings).collapsed
+
+
+def test_features_that_fine_tuning_narrowed_to_a_binary_target_are_no_collapse() -> None:
+    g = np.random.default_rng(2)
+    y, c = g.integers(0, 2, 1000), g.integers(0, 2, 1000)
+    before = g.normal(size=(1000, 32))
+    before[:, 0] += 2 * y
+    after = np.outer(2 * y + 0.3 * g.normal(size=1000), np.ones(32)) + 0.01 * g.normal(size=(1000, 32))
+    settings = AuditSettings(probes=("logistic",), n_bootstrap=20, n_permutations=19)
+    result = audit_features(after, c, y, before=before, settings=settings)
+    assert result.similarity.effective_rank_after < 2 < 20 < (result.similarity.effective_rank_before or 0)
+    assert not result.collapsed
+    verdict = LeakageReport(result=result).to_dict()["verdict"]
+    assert not verdict["collapsed"]
+    assert "tell the target and little else" in verdict["caution"]

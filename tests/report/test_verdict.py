@@ -69,8 +69,8 @@ def test_attributes_with_a_bound_and_without_stand_side_by_side(make: Callable[.
     ("options", "reason"),
     [
         ({"ranks": (9.0, 0.0)}, "the features are constant"),
-        ({"ranks": (9.0, 1.2)}, "effective rank fell from 9.00 to 1.20"),
-        ({"ranks": (200.0, 12.0)}, "effective rank fell from 200.00 to 12.00"),
+        ({"ranks": (9.0, 1.2), "accuracies": (0.9, 0.8)}, "effective rank fell from 9.00 to 1.20"),
+        ({"ranks": (200.0, 12.0), "accuracies": (0.9, 0.8)}, "effective rank fell from 200.00 to 12.00"),
         ({"accuracies": (0.9, 0.51)}, "balanced accuracy on the task is 51.0\u00a0%, chance is 50.0\u00a0%"),
     ],
 )
@@ -82,4 +82,18 @@ def test_a_collapse_is_no_success(make: Callable[..., LeakageReport], options: d
 
 
 def test_a_binary_task_may_have_low_rank_before_and_after(make: Callable[..., LeakageReport]) -> None:
-    assert not make(ranks=(1.6, 1.3)).to_dict()["verdict"]["collapsed"]
+    verdict = make(ranks=(1.6, 1.3)).to_dict()["verdict"]
+    assert not verdict["collapsed"]
+    assert verdict["caution"] == ""
+
+
+@pytest.mark.parametrize("accuracies", [(0.7, 0.9), (0.9, 0.87)])
+def test_features_that_keep_the_target_alone_are_no_collapse_but_poor(
+    make: Callable[..., LeakageReport], accuracies: tuple[float, float]
+) -> None:
+    # fine-tuning ends near as many directions as the target has classes, less one
+    verdict = make(ranks=(32.0, 1.2), accuracies=accuracies).to_dict()["verdict"]
+    assert not verdict["collapsed"]
+    assert "little else: their effective rank fell from 32.00 to 1.20." in verdict["caution"]
+    assert verdict["caution"] in verdict["text"]
+    assert "poor" not in verdict["headline"]
