@@ -227,6 +227,9 @@ def _training(found: Survey, model: ModelChoice) -> Iterator[str]:
     rate = "1e-3" if tabular or model.weights == "none" else "2e-4"
     yield f"  learning_rate: {rate}"
     yield "  beta1: 0.5"
+    if not tabular:
+        yield "  precision: auto # bf16 where the device computes in it; 32 everywhere else"
+        yield "  channels_last: true # faster convolutions"
 
 
 def _given_away(found: Survey) -> str:
