@@ -16,7 +16,7 @@ __all__ = [
     "recovered_share",
 ]
 
-LOW_RANK, RANK_DROP, KEPT = 2.0, 0.1, 0.9
+LOW_RANK, RANK_DROP, KEPT, CHANCE_MARGIN = 2.0, 0.1, 0.9, 0.05
 MAX_FIT_ROWS = 10_000
 
 
@@ -81,7 +81,7 @@ def has_collapsed(
         rank: Effective rank of the audited features.
         before: Of the original's; None without one.
         n_classes: Classes of the target; of labels strata, of numbers one more than columns; 0 without a target.
-        kept: What is told of the target beyond chance, before and after, in any unit; None where that is unknown.
+        kept: Balanced accuracy beyond chance, or R², before and after; None where that is unknown.
 
     References: Papyan et al., arXiv 2008.08186, of ranks at the end of training.
     """
@@ -89,6 +89,6 @@ def has_collapsed(
         return True
     if before is None:
         return rank < LOW_RANK and n_classes > 3
-    if kept is not None and kept[1] > 0 and kept[1] >= KEPT * kept[0]:
+    if kept is not None and kept[1] > max(KEPT * kept[0], CHANCE_MARGIN):
         return False
     return rank < max(RANK_DROP * before, LOW_RANK) and rank < before / 2

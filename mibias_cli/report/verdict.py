@@ -23,7 +23,7 @@ def make_verdict(report: Mapping[str, Any]) -> dict[str, Any]:
 
     Returns:
         `headline` (one sentence), `text` (the whole), `collapsed`, `reasons` (of a collapse), `caution` (of features
-        that hold little but the target; empty elsewhere), and a sentence for each attribute.
+        with few directions left that tell the target still; empty elsewhere), and a sentence for each attribute.
     """
     reasons = collapse_reasons(report)
     sentences = {name: _attribute_sentence(name, found, report) for name, found in report["attributes"].items()}
@@ -130,8 +130,8 @@ def _caution(report: Mapping[str, Any], reasons: list[str]) -> str:
     if reasons or rank_before is None or not has_collapsed(rank, rank_before, n_classes=0):
         return ""
     return (
-        f"The features tell the target and little else: their effective rank fell from {format_plain(rank_before)} to "
-        f"{format_plain(rank)}. That serves this task; as features for others they are poor."
+        f"The features have few directions left: their effective rank fell from {format_plain(rank_before)} to "
+        f"{format_plain(rank)}. They tell the target still; for other tasks they may be poor."
     )
 
 

@@ -94,6 +94,6 @@ def test_features_that_keep_the_target_alone_are_no_collapse_but_poor(
     # fine-tuning ends near as many directions as the target has classes, less one
     verdict = make(ranks=(32.0, 1.2), accuracies=accuracies).to_dict()["verdict"]
     assert not verdict["collapsed"]
-    assert "little else: their effective rank fell from 32.00 to 1.20." in verdict["caution"]
+    assert "few directions left: their effective rank fell from 32.00 to 1.20." in verdict["caution"]
     assert verdict["caution"] in verdict["text"]
-    assert "poor" not in verdict["headline"]
+    assert "rank" not in verdict["headline"]
