@@ -53,7 +53,7 @@ def accuracy_by_variance(axes: Axes, table: Table) -> None:
         axes.errorbar(x, means, yerr=spreads, marker="o", markersize=4, capsize=2, label=method, **_weight(method))
     axes.set_xlabel("variance σ² of colours: the smaller, the stronger the bias")
     axes.set_ylabel("accuracy on random colours, %")
-    axes.legend(frameon=False, fontsize=8, ncols=2)
+    axes.legend(frameon=False, fontsize=8, ncols=5, loc="lower center", bbox_to_anchor=(0.5, 1.0))
 
 
 def accuracy_by_seconds(axes: Axes, table: Table) -> None:
