@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -56,22 +56,16 @@ def test_these_commands_load_nothing_heavy(arguments: list[str], recipe: Path) -
 
 @pytest.mark.parametrize(("arguments", "limit"), [(["--help"], 0.5), (["validate", "RECIPE"], 1.0)], ids=str)
 def test_they_answer_at_once(arguments: list[str], limit: float, recipe: Path) -> None:
-    """Processor time, the best of several: other work on the machine takes little from that, and none speeds it up."""
+    """The best of several: other work on the machine may slow one down, never speed it up."""
     given = [str(recipe) if argument == "RECIPE" else argument for argument in arguments]
     best = float("inf")
     for _ in range(10):
-        start = spent_by_children()
+        start = time.perf_counter()
         subprocess.run([sys.executable, "-m", "mibias_cli.cli", *given], capture_output=True, timeout=60, check=True)
-        best = min(best, spent_by_children() - start)
+        best = min(best, time.perf_counter() - start)
         if best < limit:
             break
-    assert 0 < best < limit
-
-
-def spent_by_children() -> float:
-    """Seconds of processor time of processes that have ended."""
-    times = os.times()
-    return times.children_user + times.children_system
+    assert best < limit
 
 
 def test_a_reader_that_goes_away_is_no_error() -> None:
