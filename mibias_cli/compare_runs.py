@@ -12,11 +12,12 @@ from mibias_cli.report.comparison import ComparedRun, compare_reports
 from mibias_cli.report.illustrations import read_metrics
 from mibias_cli.report.read import find_report, read_report
 from mibias_cli.run_folder import RECIPE_FILE, is_run
+from mibias_cli.training.run_log import CHOICE, LEAKAGE_GIVEN_TARGET
 
 __all__ = ["compare", "flat_settings", "load_compared_run"]
 
-GAIN = ("validation/gain_over_bias_bits", "validation/gain_over_bias_error_bits")
-"""Figure by which runs are chosen and its standard error, as training writes them."""
+GAIN = "validation/gain_over_bias_bits"
+"""What a run's scores add to what the attributes tell of the target, as training writes it."""
 _SAYS_NOTHING = ("name", "version")
 
 
@@ -39,13 +40,13 @@ def load_compared_run(place: Path, name: str) -> ComparedRun:
     path = find_report(place)
     run = _run_of(place, path)
     settings = {} if run is None else _settings(run)
-    gain, error = (None, None) if run is None else _gain(run, settings)
+    records = [] if run is None else read_metrics(run / "metrics.jsonl")
     return ComparedRun(
         name=name,
         report=read_report(path),
         settings=settings,
-        gain_over_bias_bits=gain,
-        gain_over_bias_error_bits=error,
+        gain_over_bias_bits=_gain(records, settings),
+        leakage_given_target_bits=_last([r for r in records if r.get("kind") == CHOICE], LEAKAGE_GIVEN_TARGET),
     )
 
 
@@ -63,17 +64,20 @@ def _settings(run: Path) -> dict[str, Any]:
         return {}
 
 
-def _gain(run: Path, settings: Mapping[str, Any]) -> tuple[float | None, float | None]:
-    """The figure and its error of the weights that a run kept: its last epoch's, or those of the best by a metric."""
-    records = read_metrics(run / "metrics.jsonl")
+def _gain(records: Sequence[Mapping[str, Any]], settings: Mapping[str, Any]) -> float | None:
+    """The figure of the weights that a run kept: its last epoch's, or those of the best by a metric."""
     checked = [r for r in records if r.get("kind") == "validation" and r.get("stage") == "debias"]
     metric = settings.get("training.select.metric")
     if metric is not None:
         checked = [r for r in checked if isinstance(r.get(metric), float)]
         best = min if settings.get("training.select.mode") == "min" else max
         checked = [best(checked, key=lambda r: r[metric])] if checked else []
-    gain, error = (checked[-1].get(name) if checked else None for name in GAIN)
-    return (gain, error) if isinstance(gain, float) and isinstance(error, float) else (None, None)
+    return _last(checked, GAIN)
+
+
+def _last(records: Sequence[Mapping[str, Any]], name: str) -> float | None:
+    value = records[-1].get(name) if records else None
+    return value if isinstance(value, float) else None
 
 
 def flat_settings(recipe: Mapping[str, Any]) -> dict[str, Any]:

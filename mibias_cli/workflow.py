@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from mibias_cli import build
+from mibias_cli.audit_run import validation_leakage
 from mibias_cli.backbone.trainable import parameter_groups
 from mibias_cli.before_training import forewarnings
 from mibias_cli.build_debias import (
@@ -50,7 +51,7 @@ from mibias_cli.training.loop import StageTrainer, best_path, last_path, origina
 from mibias_cli.training.model import TaskModel, z_width
 from mibias_cli.training.original import FrozenOriginal, freeze_original
 from mibias_cli.training.recycle import Recycler
-from mibias_cli.training.run_log import RunLog
+from mibias_cli.training.run_log import CHOICE, LEAKAGE_GIVEN_TARGET, RunLog
 from mibias_cli.training.settings import OptimSettings
 from mibias_cli.training.step import TASK_WEIGHT, task_loss
 
@@ -182,6 +183,9 @@ def train_stages(
         progress.stage("debiasing" if recipe.debias.estimator != "none" else "training")
         trainer = make_stage(recipe, assembly, run, fabric, model, run_log, progress, name="debias")
         trainer.fit(checkpoint if stage == "debias" else None)
+        leakage = validation_leakage(model, recipe, assembly.data, fabric)
+        if leakage is not None:
+            run_log.record(CHOICE, step=trainer.n_steps, **{LEAKAGE_GIVEN_TARGET: leakage})
 
 
 def _erase(recipe: Recipe, assembly: build.Assembly, run: Path, fabric: Any, progress: Progress) -> None:

@@ -39,4 +39,5 @@ def test_biased_validation_data_choose_the_run_that_random_colours_would(runs: l
     on_random_colours = [run["score"]["after"]["estimate"] for run in (plain, product)]
     assert on_random_colours[1] > on_random_colours[0] + 0.15  # what an unbiased test says
     assert product["gain_over_bias_bits"] > plain["gain_over_bias_bits"]
+    assert product["leakage_given_target_bits"] < plain["leakage_given_target_bits"]
     assert found["groups"][found["chosen"] - 1]["runs"] == ["product"]

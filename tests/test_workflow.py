@@ -102,7 +102,10 @@ def test_metrics_tell_of_task_information_heads_and_gradients(run: Path) -> None
     assert [(r["stage"], r["epoch"]) for r in checked] == [("original", 0), ("debias", 0), ("debias", 1), ("debias", 2)]
     assert {"validation/accuracy", "validation/weighted_accuracy", "validation/colour/leakage_bits"} <= set(checked[-1])
     assert all(0 <= r["validation/gain_over_bias_bits"] < 3.33 for r in checked)  # H(y) is log₂ 10
-    assert load_compared_run(run, "run").gain_over_bias_bits == checked[-1]["validation/gain_over_bias_bits"]
+    compared = load_compared_run(run, "run")
+    assert compared.gain_over_bias_bits == checked[-1]["validation/gain_over_bias_bits"]
+    assert records[-1]["kind"] == "choice"  # of the weights that are kept, after the last epoch
+    assert compared.leakage_given_target_bits == records[-1]["validation/leakage_given_target_bits"]
 
 
 def test_the_report_is_as_its_schema_says(run: Path) -> None:

@@ -13,9 +13,10 @@ from mibias_cli.evaluation.audit_types import (
     AuditInput,
     AuditSettings,
     ColumnFindings,
+    Interval,
     LayerFindings,
 )
-from mibias_cli.evaluation.channel import ChannelTask, make_channel_task
+from mibias_cli.evaluation.channel import ChannelTask, Side, make_channel_task
 from mibias_cli.evaluation.information import label_entropy_bits
 from mibias_cli.evaluation.leakage import Measured, SideMeasured, headline, measure, measure_side
 from mibias_cli.evaluation.partition import inner_folds
@@ -101,16 +102,34 @@ class Prepared:
     def _rows(self, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return np.asarray(z[self.fit], dtype=np.float64), np.asarray(z[self.score], dtype=np.float64)
 
+    def measure_given_target(self, z: np.ndarray) -> Interval:
+        """Leakage given the target alone, of the leakiest channel: that half of what `measure` finds."""
+        z_fit, z_score = self._rows(z)
+        found = [self._asked(task, task.conditional, z_fit, z_score, self.seed + 1, _unseen) for task in self.tasks]
+        return max(found, key=lambda side: side.selection_bits).interval
+
     def _marginal(self, z: np.ndarray, advance: Callable[[], None]) -> tuple[str, SideMeasured]:
         z_fit, z_score = self._rows(z)
-        found = {
-            task.channel: measure_side(
-                task, task.marginal, z_fit, z_score, probes=self.settings.probes, resamples=self.resamples,
-                confidence=self.settings.confidence, seed=self.seed, advance=advance,
-            )
-            for task in self.tasks
-        }  # fmt: skip
+        found = {t.channel: self._asked(t, t.marginal, z_fit, z_score, self.seed, advance) for t in self.tasks}
         return max(found.items(), key=lambda item: item[1].selection_bits)
+
+    def _asked(
+        self,
+        task: ChannelTask,
+        side: Side,
+        z_fit: np.ndarray,
+        z_score: np.ndarray,
+        seed: int,
+        advance: Callable[[], None],
+    ) -> SideMeasured:
+        return measure_side(
+            task, side, z_fit, z_score, probes=self.settings.probes, resamples=self.resamples,
+            confidence=self.settings.confidence, seed=seed, advance=advance,
+        )  # fmt: skip
+
+
+def _unseen() -> None:
+    """Nobody watches the probes."""
 
 
 def prepare(

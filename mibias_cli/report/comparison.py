@@ -10,10 +10,11 @@ from typing import Any
 from mibias_cli.report.gates import outcome
 from mibias_cli.report.score import task_score
 
-__all__ = ["SEEDS", "ComparedRun", "compare_reports", "frontier_members", "least_leaking"]
+__all__ = ["SEEDS", "ComparedRun", "compare_reports", "frontier_members"]
 
 SCHEMA_VERSION = 1
 _LEAKAGE = ("leakage_bits", "conditional_leakage_bits")
+_CHOICE = ("gain_over_bias_bits", "leakage_given_target_bits", "net_gain_bits")
 SEEDS = ("seed", "data.colour_seed")
 """Settings that only draw again: runs that differ in nothing else are repetitions of one another."""
 
@@ -23,14 +24,21 @@ class ComparedRun:
     """A run to compare: its name, its report in the form of leakage.json, and its recipe's settings, flat.
 
     `gain_over_bias_bits` is what its model's scores tell of validation rows' classes beyond what the attributes tell,
-    or None; the other is its standard error.
+    `leakage_given_target_bits` what its features tell of the attributes beyond what the classes tell; None: unknown.
     """
 
     name: str
     report: Mapping[str, Any]
     settings: Mapping[str, Any] = field(default_factory=dict)
     gain_over_bias_bits: float | None = None
-    gain_over_bias_error_bits: float | None = None
+    leakage_given_target_bits: float | None = None
+
+    @property
+    def net_gain_bits(self) -> float | None:
+        """The gain less the leakage: an estimate of I(z; y) − I(z; c) to which the bias adds nothing."""
+        if self.gain_over_bias_bits is None or self.leakage_given_target_bits is None:
+            return None
+        return self.gain_over_bias_bits - self.leakage_given_target_bits
 
 
 def compare_reports(runs: Sequence[ComparedRun]) -> dict[str, Any]:
@@ -65,39 +73,18 @@ def compare_reports(runs: Sequence[ComparedRun]) -> dict[str, Any]:
 
 
 def _chosen(groups: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
-    """The group that leaks least among those whose gain over the bias is within a standard error of the highest.
+    """The group of the highest net gain: what it tells of the target beyond the bias, less what it tells of the bias.
 
-    Collapsed runs and failed gates are out. The gain comes from validation data, which are as biased as the training
-    data; nobody needs unbiased ones to choose. None where fewer than two groups have the figure.
+    Collapsed runs and failed gates are out. Both come from validation data, which are as biased as the training data;
+    nobody needs unbiased ones to choose. None where fewer than two groups have the figure.
     """
-    told = [group for group in groups if group["gain_over_bias_bits"] is not None]
+    told = [group for group in groups if group["net_gain_bits"] is not None]
     fit = [group for group in told if not group["collapsed"] and not group["gates_failed"]]
-    if len(told) < 2 or not fit:
-        return None
-    errors = [(group["gain_over_bias_error_bits"] or {"mean": 0.0})["mean"] for group in fit]
-    return fit[least_leaking([_gain(g) for g in fit], errors, [_leakage(g) for g in fit])]
+    return max(fit, key=_net_gain) if len(told) > 1 and fit else None
 
 
-def least_leaking(gains: Sequence[float], errors: Sequence[float], leakages: Sequence[float]) -> int:
-    """Which of several settings leaks least among those whose gain is within a standard error of the highest.
-
-    Example:
-        >>> least_leaking([0.31, 0.30, 0.25], [0.02, 0.02, 0.02], [0.5, 0.3, 0.1])
-        1
-    """
-    best = max(range(len(gains)), key=lambda k: gains[k])
-    level = [k for k, gain in enumerate(gains) if gain >= gains[best] - errors[best]]
-    return min(level, key=lambda k: leakages[k])
-
-
-def _gain(group: Mapping[str, Any]) -> float:
-    return float(group["gain_over_bias_bits"]["mean"])
-
-
-def _leakage(group: Mapping[str, Any]) -> float:
-    """Leakage of all attributes of a group, in bits."""
-    found = [attribute["leakage_bits"] for attribute in group["attributes"].values()]
-    return math.fsum(math.inf if bits is None else bits["mean"] for bits in found)
+def _net_gain(group: Mapping[str, Any]) -> float:
+    return float(group["net_gain_bits"]["mean"])
 
 
 def _choice_note(chosen: Mapping[str, Any] | None, groups: Sequence[Mapping[str, Any]]) -> Iterator[str]:
@@ -106,9 +93,10 @@ def _choice_note(chosen: Mapping[str, Any] | None, groups: Sequence[Mapping[str,
     out = sum(group["gates_failed"] > 0 for group in groups)
     beside = f" {out} with failed gates left out." if out else ""
     yield (
-        f"Chosen without unbiased data: {chosen['number']}: {chosen['name']}, whose scores tell {_gain(chosen):.3f} "
-        "bits of the target beyond what the attributes tell: of the settings within a standard error of the most, it "
-        f"leaks least.{beside}"
+        f"Chosen without unbiased data: {chosen['number']}: {chosen['name']}, which tells "
+        f"{chosen['gain_over_bias_bits']['mean']:.3f} bits of the target beyond the attributes and "
+        f"{chosen['leakage_given_target_bits']['mean']:.3f} bits of the attributes beyond the target: the highest "
+        f"difference.{beside}"
     )
 
 
@@ -129,7 +117,8 @@ def _row(run: ComparedRun, varied: Sequence[str]) -> dict[str, Any]:
         "task": {side: _task(report["task"].get(side)) for side in ("before", "after")},
         "attributes": {name: _attribute(found) for name, found in report["attributes"].items()},
         "gain_over_bias_bits": run.gain_over_bias_bits,
-        "gain_over_bias_error_bits": run.gain_over_bias_error_bits,
+        "leakage_given_target_bits": run.leakage_given_target_bits,
+        "net_gain_bits": run.net_gain_bits,
         "effective_rank": report["similarity"].get("effective_rank_after"),
         "cka": report["similarity"].get("cka"),
     }
@@ -180,8 +169,7 @@ def _group(number: int, rows: Sequence[Mapping[str, Any]], keys: Sequence[str]) 
         "runs": [row["name"] for row in rows],
         "collapsed": sum(row["collapsed"] for row in rows),
         "gates_failed": sum(row["gates"] == "fail" for row in rows),
-        "gain_over_bias_bits": _spread([row["gain_over_bias_bits"] for row in rows]),
-        "gain_over_bias_error_bits": _spread([row["gain_over_bias_error_bits"] for row in rows]),
+        **{name: _spread([row[name] for row in rows]) for name in _CHOICE},
         "score": _spread([_estimate(row["score"]["after"]) for row in rows]),
         "accuracy": _spread([_estimate((row["task"]["after"] or {}).get("accuracy")) for row in rows]),
         "worst_group_accuracy": _spread([(row["task"]["after"] or {}).get("worst_group_accuracy") for row in rows]),

@@ -139,13 +139,18 @@ class StageTrainer:
                 f"there are {', '.join(names)}"
             )
 
+    @property
+    def n_steps(self) -> int:
+        """Training steps of the whole stage."""
+        return self.settings.epochs * self._n_batches
+
     def fit(self, checkpoint: Mapping[str, Any] | None = None) -> None:
         """Train to the end, from the start or from a checkpoint; the chosen weights end up in model and out_path."""
         self._started = time.monotonic()
         if checkpoint is not None:
             self._restore(checkpoint)
         if not self._position.finished:
-            self.progress.begin(self.stage, self.settings.epochs * self._n_batches)
+            self.progress.begin(self.stage, self.n_steps)
             with scoped_torch_rng(self.fabric.device):
                 for epoch in range(self._position.epoch, self.settings.epochs):
                     self._epoch(epoch)
@@ -230,7 +235,7 @@ class StageTrainer:
         torch.manual_seed(derive_seed(self.seed, self.stage, "step", step))
         log = (step + 1) % self.settings.log_every_steps == 0
         metrics = self._stepper.run(batch, step, weight, fresh, log=log)
-        if self.recycler is not None and step + 1 < _RECYCLE_UNTIL * self.settings.epochs * self._n_batches:
+        if self.recycler is not None and step + 1 < _RECYCLE_UNTIL * self.n_steps:
             metrics |= self.recycler.look(self._optimizers[0], step)
         if self._average is not None:
             self._average.update(self.model)
