@@ -103,7 +103,8 @@ def audit_target(
 def validation_leakage(model: TaskModel, recipe: Recipe, data: BiasedData, fabric: Any) -> float | None:
     """Bits that a model's features tell of the debiased attributes beyond the target, on validation rows.
 
-    None where there is nothing to tell it by: no classes, no attribute, or too few validation rows.
+    None where there is nothing to tell it by: no classes, no attribute that varies, too few validation rows, or
+    features that are not finite (which the audit will say).
     """
     split, names = data.validation, debiased_attributes(recipe, data)
     if not names or data.target.kind != "classes" or not len(split):

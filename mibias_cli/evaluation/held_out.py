@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from mibias_cli.evaluation.attribute_audit import prepare
+from mibias_cli.errors import EvaluationError
+from mibias_cli.evaluation.attribute_audit import check_varies, prepare
 from mibias_cli.evaluation.audit_types import AuditedAttribute, AuditInput, AuditSettings, Features
 from mibias_cli.evaluation.partition import fit_and_score_rows
 
@@ -40,8 +41,12 @@ def leakage_given_target(
         Bits, summed over the attributes; where nothing leaks it scatters around 0.
 
     Raises:
-        EvaluationError: Too few rows where an attribute is known.
+        EvaluationError: Features that are not finite, too few rows where an attribute is known, or one class alone.
     """
+    if not np.isfinite(z).all():
+        raise EvaluationError("validation features are NaN or infinite")
+    for attribute in attributes:
+        check_varies(attribute, "attribute")
     nobody = Features(train=z[:0], audit=z)
     inputs = AuditInput(
         before=None, after=nobody, train_y=y[:0], audit_y=y, class_names=class_names, attributes=tuple(attributes),

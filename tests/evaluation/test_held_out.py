@@ -63,6 +63,14 @@ def test_attributes_add_up() -> None:
     assert found == pytest.approx(H_C_GIVEN_Y + 1.0, abs=0.04)
 
 
-def test_too_few_rows_are_refused() -> None:
-    with pytest.raises(EvaluationError, match="10 are needed"):
-        leakage(columns(C)[:12], attribute("c", C[:12]), y=Y[:12])
+@pytest.mark.parametrize(
+    ("z", "c", "told"),
+    [
+        (columns(C)[:12], C[:12], "10 are needed"),
+        (columns(C), np.zeros_like(C), "one class only"),
+        (columns(np.where(C, np.nan, 0.0)), C, "NaN"),
+    ],
+)
+def test_what_nothing_can_be_told_by_is_refused(z: np.ndarray, c: np.ndarray, told: str) -> None:
+    with pytest.raises(EvaluationError, match=told):
+        leakage(z, attribute("c", c), y=Y[: len(c)])
