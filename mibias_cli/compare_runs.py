@@ -11,8 +11,7 @@ from mibias_cli.recipe.yaml_source import parse_yaml
 from mibias_cli.report.comparison import ComparedRun, compare_reports
 from mibias_cli.report.illustrations import read_metrics
 from mibias_cli.report.read import find_report, read_report
-from mibias_cli.run_folder import RECIPE_FILE, is_run
-from mibias_cli.training.run_log import CHOICE, LEAKAGE_GIVEN_TARGET
+from mibias_cli.run_folder import CHOICE, LEAKAGE_GIVEN_TARGET, RECIPE_FILE, is_run
 
 __all__ = ["compare", "flat_settings", "load_compared_run"]
 

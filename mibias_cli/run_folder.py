@@ -12,9 +12,22 @@ from pathlib import Path
 
 from mibias_cli.errors import RunError
 
-__all__ = ["RECIPE_FILE", "claim_run_folder", "fresh_folder", "is_run", "timestamp", "write_environment"]
+__all__ = [
+    "CHOICE",
+    "LEAKAGE_GIVEN_TARGET",
+    "RECIPE_FILE",
+    "claim_run_folder",
+    "fresh_folder",
+    "is_run",
+    "timestamp",
+    "write_environment",
+]
 
 RECIPE_FILE = "recipe.resolved.yaml"
+CHOICE = "choice"
+"""Kind of the record in metrics.jsonl that tells, after training, what the weights that were kept are chosen by."""
+LEAKAGE_GIVEN_TARGET = "validation/leakage_given_target_bits"
+"""Its figure: what the features tell of the debiased attributes beyond the target, on validation rows."""
 OWNED = (
     RECIPE_FILE,
     "environment.json",

@@ -42,7 +42,15 @@ from mibias_cli.recipe.load import dump_recipe
 from mibias_cli.recipe.schema import Recipe, TrainingSection
 from mibias_cli.report.gates import GateRules
 from mibias_cli.report.read import FILES, read_report
-from mibias_cli.run_folder import RECIPE_FILE, claim_run_folder, fresh_folder, timestamp, write_environment
+from mibias_cli.run_folder import (
+    CHOICE,
+    LEAKAGE_GIVEN_TARGET,
+    RECIPE_FILE,
+    claim_run_folder,
+    fresh_folder,
+    timestamp,
+    write_environment,
+)
 from mibias_cli.seeds import derive_seed
 from mibias_cli.training.checkpoint import load_checkpoint, load_weights, save_weights
 from mibias_cli.training.erase import erase_linearly, erased_path
@@ -51,7 +59,7 @@ from mibias_cli.training.loop import StageTrainer, best_path, last_path, origina
 from mibias_cli.training.model import TaskModel, z_width
 from mibias_cli.training.original import FrozenOriginal, freeze_original
 from mibias_cli.training.recycle import Recycler
-from mibias_cli.training.run_log import CHOICE, LEAKAGE_GIVEN_TARGET, RunLog
+from mibias_cli.training.run_log import RunLog
 from mibias_cli.training.settings import OptimSettings
 from mibias_cli.training.step import TASK_WEIGHT, task_loss
 

@@ -12,12 +12,7 @@ from typing import Any
 
 from torch.utils.tensorboard import SummaryWriter
 
-__all__ = ["CHOICE", "CLOCK_SUFFIXES", "LEAKAGE_GIVEN_TARGET", "RunLog", "without_clock"]
-
-CHOICE = "choice"
-"""Kind of the record that tells, after training, what the weights that were kept are chosen by."""
-LEAKAGE_GIVEN_TARGET = "validation/leakage_given_target_bits"
-"""Its figure: what the features tell of the debiased attributes beyond the target, on validation rows."""
+__all__ = ["CLOCK_SUFFIXES", "RunLog", "without_clock"]
 
 CLOCK_SUFFIXES = ("_seconds", "_per_second", "_bytes")
 """Keys that end so depend on the clock or the machine; everything else is a function of recipe and seed."""

@@ -23,7 +23,7 @@ from mibias_cli.training.step import BIAS_LOG_P, TASK_WEIGHT, task_loss
 __all__ = ["GAIN", "GAIN_ERROR", "metric_names", "validate"]
 
 GAIN = "validation/gain_over_bias_bits"
-"""Name of the figure by which a user without unbiased data chooses, see `validate`."""
+"""Name of what the scores add to the bias: half of what a user without unbiased data chooses by, see `validate`."""
 GAIN_ERROR = "validation/gain_over_bias_error_bits"
 """Name of its standard error between models on the same rows."""
 

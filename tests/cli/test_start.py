@@ -81,3 +81,9 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
     writer.stderr.close()
     assert writer.wait(timeout=60) == 0
     assert stderr == ""
+
+
+def test_comparing_runs_loads_no_torch() -> None:
+    code = "import sys, mibias_cli.compare_runs; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.strip() == "False"
