@@ -19,11 +19,11 @@ from mibias_cli.evaluation.audit_types import (
 from mibias_cli.evaluation.channel import ChannelTask, Side, make_channel_task
 from mibias_cli.evaluation.information import label_entropy_bits
 from mibias_cli.evaluation.leakage import Measured, SideMeasured, headline, measure, measure_side
-from mibias_cli.evaluation.partition import inner_folds
+from mibias_cli.evaluation.partition import fit_and_score_rows, inner_folds
 from mibias_cli.evaluation.resampling import Resamples
 from mibias_cli.evaluation.scoring import families
 
-__all__ = ["MAX_FIT_ROWS", "MIN_ROWS", "Prepared", "check_varies", "prepare"]
+__all__ = ["MAX_FIT_ROWS", "MIN_ROWS", "Prepared", "check_varies", "fit_and_score_parts", "prepare"]
 
 MIN_ROWS = 10
 """Least number of samples with a known attribute in each of the fitting and the scored part."""
@@ -99,14 +99,14 @@ class Prepared:
             accuracy=top.accuracy, r2=top.r2, chance_accuracy=task.chance_accuracy, entropy_bits=entropy,
         )  # fmt: skip
 
-    def _rows(self, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return np.asarray(z[self.fit], dtype=np.float64), np.asarray(z[self.score], dtype=np.float64)
-
     def measure_given_target(self, z: np.ndarray) -> Interval:
         """Leakage given the target alone, of the leakiest channel: that half of what `measure` finds."""
         z_fit, z_score = self._rows(z)
         found = [self._asked(task, task.conditional, z_fit, z_score, self.seed + 1, _unseen) for task in self.tasks]
         return max(found, key=lambda side: side.selection_bits).interval
+
+    def _rows(self, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return np.asarray(z[self.fit], dtype=np.float64), np.asarray(z[self.score], dtype=np.float64)
 
     def _marginal(self, z: np.ndarray, advance: Callable[[], None]) -> tuple[str, SideMeasured]:
         z_fit, z_score = self._rows(z)
@@ -130,6 +130,13 @@ class Prepared:
 
 def _unseen() -> None:
     """Nobody watches the probes."""
+
+
+def fit_and_score_parts(inputs: AuditInput, settings: AuditSettings, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows that probes are fitted on and rows that they are scored on, alike in target and attributes."""
+    labels = [np.where(a.known[:, None], a.c, -1) for a in inputs.attributes]
+    cells = np.concatenate([inputs.audit_y[:, None], *labels], axis=1)
+    return fit_and_score_rows(cells, fit_fraction=settings.fit_fraction, group=inputs.group, seed=seed)
 
 
 def prepare(

@@ -8,7 +8,14 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from mibias_cli.errors import EvaluationError
-from mibias_cli.evaluation.attribute_audit import MAX_FIT_ROWS, MIN_ROWS, Prepared, check_varies, prepare
+from mibias_cli.evaluation.attribute_audit import (
+    MAX_FIT_ROWS,
+    MIN_ROWS,
+    Prepared,
+    check_varies,
+    fit_and_score_parts,
+    prepare,
+)
 from mibias_cli.evaluation.audit_types import (
     AttributeFindings,
     AuditedAttribute,
@@ -26,7 +33,6 @@ from mibias_cli.evaluation.audit_types import (
 from mibias_cli.evaluation.correction import correct, enough_permutations
 from mibias_cli.evaluation.information import label_entropy_bits, mutual_information_bits
 from mibias_cli.evaluation.leakage import Measured, paired_change
-from mibias_cli.evaluation.partition import fit_and_score_rows
 from mibias_cli.evaluation.probes import get_probe
 from mibias_cli.evaluation.scoring import families
 from mibias_cli.evaluation.similarity import compare_features, has_collapsed, recovered_share
@@ -55,8 +61,7 @@ def audit(inputs: AuditInput, settings: AuditSettings, *, seed: int, progress: P
             class, an unknown probe.
     """
     _check(inputs, settings)
-    labels = np.concatenate([inputs.audit_y[:, None], *(_labels(a) for a in inputs.attributes)], axis=1)
-    fit, score = fit_and_score_rows(labels, fit_fraction=settings.fit_fraction, group=inputs.group, seed=seed)
+    fit, score = fit_and_score_parts(inputs, settings, seed)
     n_tests = sum(len(a.channels) * len(families(settings.probes, a.kind)) for a in inputs.attributes)
     shuffles = enough_permutations(settings.n_permutations, n_tests)
 
@@ -128,10 +133,6 @@ def _beyond_chance(task: TaskFindings | RegressionFindings) -> float:
         return task.r2.estimate
     n_classes = 2 if task.kind == "multilabel" else len({row.y for row in task.groups if row.n})
     return task.balanced_accuracy - 1 / max(n_classes, 1)
-
-
-def _labels(attribute: AuditedAttribute) -> np.ndarray:
-    return np.where(attribute.known[:, None], attribute.c, -1)
 
 
 def _extractors(inputs: AuditInput) -> Iterator[tuple[str, Features]]:

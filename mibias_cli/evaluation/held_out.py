@@ -9,9 +9,8 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from mibias_cli.errors import EvaluationError
-from mibias_cli.evaluation.attribute_audit import check_varies, prepare
+from mibias_cli.evaluation.attribute_audit import check_varies, fit_and_score_parts, prepare
 from mibias_cli.evaluation.audit_types import AuditedAttribute, AuditInput, AuditSettings, Features
-from mibias_cli.evaluation.partition import fit_and_score_rows
 
 __all__ = ["leakage_given_target"]
 
@@ -52,8 +51,7 @@ def leakage_given_target(
         before=None, after=nobody, train_y=y[:0], audit_y=y, class_names=class_names, attributes=tuple(attributes),
         group=group,
     )  # fmt: skip
-    labels = np.concatenate([y[:, None], *(np.where(a.known[:, None], a.c, -1) for a in attributes)], axis=1)
-    fit, score = fit_and_score_rows(labels, fit_fraction=_SETTINGS.fit_fraction, group=group, seed=seed)
+    fit, score = fit_and_score_parts(inputs, _SETTINGS, seed)
     found = []
     with threadpool_limits(limits=1):
         for attribute in attributes:
