@@ -26,10 +26,10 @@ from scipy.optimize import brentq
 from scipy.stats import binomtest, chi2, norm
 from threadpoolctl import threadpool_limits
 
-from mibias_cli.evaluation.audit_types import AuditSettings
-from mibias_cli.evaluation.leakage import make_channel_task, measure_side
-from mibias_cli.evaluation.partition import fit_and_score_rows, inner_folds
-from mibias_cli.evaluation.resampling import Resamples
+from mibias_cli.evaluation.findings import AuditSettings
+from mibias_cli.evaluation.leakage.measure import make_channel_task, measure_side
+from mibias_cli.evaluation.statistics.partition import fit_and_score_rows, inner_folds
+from mibias_cli.evaluation.statistics.resampling import Resamples
 
 D, N_FRESH = 64, 200_000
 CHUNK = 1000  # fresh samples scored at a time: quadratic features of more of them fall out of the cache

@@ -30,9 +30,9 @@ from runs import (
 
 from mibias_cli.backbone.embed import embed
 from mibias_cli.data.batch import BiasedData
-from mibias_cli.evaluation.leakage import make_channel_task, measure_side
-from mibias_cli.evaluation.partition import fit_and_score_rows, inner_folds
-from mibias_cli.evaluation.resampling import Resamples
+from mibias_cli.evaluation.leakage.measure import make_channel_task, measure_side
+from mibias_cli.evaluation.statistics.partition import fit_and_score_rows, inner_folds
+from mibias_cli.evaluation.statistics.resampling import Resamples
 from mibias_cli.recipe.load import parse_recipe
 from mibias_cli.training.model import TaskModel
 

@@ -22,8 +22,8 @@ from typing import Any
 import torch
 from runs import NARROW, RECIPE, Table, assembled, features_and_accuracy, mean_and_spread, train_alone
 
-from mibias_cli.evaluation.audit_types import AuditedAttribute
-from mibias_cli.evaluation.held_out import leakage_given_target
+from mibias_cli.evaluation.findings import AuditedAttribute
+from mibias_cli.evaluation.leakage.held_out import leakage_given_target
 from mibias_cli.recipe.load import parse_recipe
 
 GRID = tuple(itertools.product((0.0, 0.7, 1.0), (0.0, 0.01, 0.1, 1.0)))

@@ -12,9 +12,9 @@ from functools import partial
 
 import torch
 
-from mibias_cli.build import ESTIMATORS, resolve
 from mibias_cli.estimators.protocol import EstimatorSpec, Sample
 from mibias_cli.heads.attribute import AttributeHead
+from mibias_cli.run.build import ESTIMATORS, resolve
 
 CLASSES = (8, 8, 8)
 HIDDEN = (128, 128, 128)

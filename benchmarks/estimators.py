@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from information_tasks import TASKS, Task
 
-from mibias_cli.evaluation.estimate import Question, estimate_information
+from mibias_cli.estimate.information import Question, estimate_information
 from mibias_cli.progress import Silent
 
 FIELDS = ("task", "samples", "seed", "estimator", "headline", "nats", "lower", "upper", "truth", "seconds")

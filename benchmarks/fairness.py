@@ -22,12 +22,12 @@ from fairness_peers import PEERS, Encoded, Predictions
 from runs import Table, audit_rows, mean_and_spread, train_alone
 from uci import WRITERS
 
-from mibias_cli import build
 from mibias_cli.data.batch import BiasedData, Split
-from mibias_cli.evaluation.audit_types import AuditSettings
-from mibias_cli.evaluation.fairness import fairness_figures
+from mibias_cli.evaluation.findings import AuditSettings
+from mibias_cli.evaluation.task.fairness import fairness_figures
 from mibias_cli.recipe.load import parse_recipe
 from mibias_cli.recipe.schema import Recipe
+from mibias_cli.run import build
 
 RECIPES = Path(__file__).parent.parent / "recipes"
 BIAS = "sex"

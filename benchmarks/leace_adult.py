@@ -16,12 +16,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from mibias_cli.data.table import load_table
-from mibias_cli.data.tabular import AttributeColumn, Columns, SplitRule
-from mibias_cli.estimators.erasure import fit_leace
+from mibias_cli.data.files.tabular import AttributeColumn, Columns, SplitRule
+from mibias_cli.data.sources.table import load_table
 from mibias_cli.estimators.protocol import Sample
 from mibias_cli.evaluation.audit import audit
-from mibias_cli.evaluation.audit_types import AuditedAttribute, AuditInput, AuditSettings, Features
+from mibias_cli.evaluation.findings import AuditedAttribute, AuditInput, AuditSettings, Features
+from mibias_cli.methods.linear_eraser import fit_leace
 from mibias_cli.progress import Silent
 
 N_AUDIT = 6000

@@ -75,7 +75,7 @@ def run_probe(family: str, ours: bool, n: int, d: int) -> dict[str, float]:
     started, cpu = time.perf_counter(), time.process_time()
     prior = np.log(np.bincount(c[fit], minlength=2) / half)
     if ours:
-        from mibias_cli.evaluation.probes import fit_probe
+        from mibias_cli.evaluation.probes.families import fit_probe
 
         parts = np.array_split(np.random.default_rng(0).permutation(half), 3)
         folds = [(np.concatenate(parts[:k] + parts[k + 1 :]), parts[k]) for k in range(3)]

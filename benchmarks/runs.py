@@ -14,19 +14,19 @@ from typing import Any
 import numpy as np
 import torch
 
-from mibias_cli import build
 from mibias_cli.backbone.embed import embed
 from mibias_cli.data.batch import BiasedData, Split
-from mibias_cli.evaluate_target import load_run_model
 from mibias_cli.evaluation.audit import audit
-from mibias_cli.evaluation.audit_types import AttributeFindings, AuditedAttribute, AuditInput, AuditSettings, Features
+from mibias_cli.evaluation.findings import AttributeFindings, AuditedAttribute, AuditInput, AuditSettings, Features
 from mibias_cli.progress import Silent
 from mibias_cli.recipe.load import parse_recipe
 from mibias_cli.recipe.schema import Recipe
+from mibias_cli.run import build
+from mibias_cli.run.evaluate import load_run_model
+from mibias_cli.run.workflow import train_stages
 from mibias_cli.training.fabric import make_fabric
 from mibias_cli.training.loop import best_path
 from mibias_cli.training.model import TaskModel
-from mibias_cli.workflow import train_stages
 
 __all__ = [
     "NARROW",

@@ -21,15 +21,15 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from mibias_cli import build
 from mibias_cli.data.loader import batches
 from mibias_cli.progress import Silent
 from mibias_cli.recipe.load import parse_recipe
 from mibias_cli.recipe.schema import Recipe
+from mibias_cli.run import build
+from mibias_cli.run.workflow import make_stage
 from mibias_cli.training.fabric import make_fabric
 from mibias_cli.training.run_log import RunLog
 from mibias_cli.training.step import DRAW_WEIGHT
-from mibias_cli.workflow import make_stage
 
 RECIPE = Path(__file__).parent.parent / "recipes" / "waterbirds.yaml"
 PAPER = (

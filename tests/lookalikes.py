@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from mibias_cli.make_manifests import PeopleColumns, make_celeba, make_faces, make_imdb
+from mibias_cli.datasets.manifests import PeopleColumns, make_celeba, make_faces, make_imdb
 
 __all__ = ["celeba", "draw_face", "face_folder", "imdb", "utkface", "waterbirds"]
 

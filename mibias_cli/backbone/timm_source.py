@@ -16,8 +16,8 @@ from timm.data import resolve_data_config
 from timm.models import get_pretrained_cfg, is_model, load_model_config_from_hf
 from torch import nn
 
-from mibias_cli.backbone.state_files import weights_file_of
-from mibias_cli.backbone.weights import LoadReport, load_weights
+from mibias_cli.backbone.weights.matching import LoadReport, load_weights
+from mibias_cli.backbone.weights.state_files import weights_file_of
 from mibias_cli.errors import BackboneError, did_you_mean
 
 __all__ = ["HUB", "LOCAL", "TimmSource", "build_timm", "cached_weights", "find_source", "input_config"]

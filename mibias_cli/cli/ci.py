@@ -43,7 +43,7 @@ def annotate_problems(problems: Iterable[Problem]) -> None:
 
 def annotate_gates(results: Iterable[Mapping[str, Any]]) -> None:
     """An annotation for each gate that did not pass: an error where it fails the report, else a warning."""
-    from mibias_cli.report.gates import is_failure
+    from mibias_cli.gates.rules import is_failure
 
     for result in results:
         if result["status"] != "pass":

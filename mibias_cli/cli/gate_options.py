@@ -14,8 +14,8 @@ from mibias_cli.cli.ci import annotate_gates, append_summary
 from mibias_cli.cli.guard import EXIT_ERROR, EXIT_GATE
 
 if TYPE_CHECKING:
-    from mibias_cli.report.baseline import Tolerance
-    from mibias_cli.report.gates import GateRules
+    from mibias_cli.gates.baseline import Tolerance
+    from mibias_cli.gates.rules import GateRules
 
 __all__ = [
     "BaselineOption",
@@ -79,7 +79,7 @@ def gate_rules(
         GateError: An expression cannot be read, or names what no report has.
         RunError: The baseline is no report.
     """
-    from mibias_cli.report.gates import GateRules, check_gates, make_gates
+    from mibias_cli.gates.rules import GateRules, check_gates, make_gates
 
     if tolerance and baseline is None:
         raise typer.BadParameter("--tolerance is of a comparison with --baseline, which is missing")
@@ -102,7 +102,7 @@ def gate_rules(
 def _tolerance(given: Sequence[str]) -> Tolerance:
     """`0.01` for both figures, `accuracy=0.02` for one; the last of several wins."""
     from mibias_cli.errors import did_you_mean
-    from mibias_cli.report.baseline import Tolerance
+    from mibias_cli.gates.baseline import Tolerance
 
     values = {"leakage_bits": 0.0, "accuracy": 0.0}
     for text in given:
@@ -126,8 +126,8 @@ def conclude(report: Mapping[str, Any], *, junit: Path | None, seconds: float = 
     Raises:
         typer.Exit: With 1 where a gate failed, with 2 where one could not be evaluated.
     """
-    from mibias_cli.report.gates import outcome
-    from mibias_cli.report.junit import render_junit
+    from mibias_cli.gates.junit import render_junit
+    from mibias_cli.gates.rules import outcome
 
     results = report.get("gates", [])
     if junit is not None:

@@ -7,14 +7,14 @@ from typing import Annotated
 import typer
 
 from mibias_cli import __version__
-from mibias_cli.cli.compare_commands import compare, sweep
-from mibias_cli.cli.data_commands import data_app
-from mibias_cli.cli.estimate_command import estimate
+from mibias_cli.cli.commands.compare import compare, sweep
+from mibias_cli.cli.commands.data import data_app
+from mibias_cli.cli.commands.estimate import estimate
+from mibias_cli.cli.commands.init import init
+from mibias_cli.cli.commands.recipe import recipes_app, schema, validate
+from mibias_cli.cli.commands.report import gate
+from mibias_cli.cli.commands.run import evaluate, export, train
 from mibias_cli.cli.guard import GuardedGroup
-from mibias_cli.cli.init_command import init
-from mibias_cli.cli.recipe_commands import recipes_app, schema, validate
-from mibias_cli.cli.report_commands import gate
-from mibias_cli.cli.run_commands import evaluate, export, train
 
 __all__ = ["app", "main"]
 

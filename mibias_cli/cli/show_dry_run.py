@@ -16,7 +16,7 @@ def show_dry_run(findings: Mapping[str, Any]) -> None:
     """Print the findings to stdout.
 
     Args:
-        findings: As `mibias_cli.dry_run.dry_run` gives them.
+        findings: As `mibias_cli.run.dry_run.dry_run` gives them.
     """
     for line in dry_run_lines(findings):
         typer.echo(line)

@@ -10,9 +10,9 @@ import numpy as np
 
 from mibias_cli.data.batch import Attribute, BiasedData, Reader, Split
 from mibias_cli.data.encoding import encode_attribute, encode_kept
-from mibias_cli.data.fingerprint import Streamed, fingerprint
+from mibias_cli.data.files.fingerprint import Streamed, fingerprint
+from mibias_cli.data.files.tabular import AttributeColumn, Columns, SplitRule, Table, first_rows, require_columns
 from mibias_cli.data.groups import split_by_fractions
-from mibias_cli.data.tabular import AttributeColumn, Columns, SplitRule, Table, first_rows, require_columns
 from mibias_cli.data.target import Target
 from mibias_cli.data.target_columns import encode_targets, split_labels
 from mibias_cli.errors import DataError, did_you_mean

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from mibias_cli.data.batch import Attribute
-from mibias_cli.data.tabular import AttributeColumn, Table, first_rows, numbers
+from mibias_cli.data.files.tabular import AttributeColumn, Table, first_rows, numbers
 from mibias_cli.errors import DataError
 
 __all__ = ["MANY", "bin_names", "encode_attribute", "encode_kept", "encode_target", "sorted_names"]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from mibias_cli.data.encoding import bin_names, encode_target
-from mibias_cli.data.tabular import Columns, Table, first_rows, numbers
+from mibias_cli.data.files.tabular import Columns, Table, first_rows, numbers
 from mibias_cli.data.target import Target, TargetKind, classes_target
 from mibias_cli.errors import DataError
 

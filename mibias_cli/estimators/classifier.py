@@ -12,6 +12,13 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional
 
 from mibias_cli.estimators.critics import attribute_classes
+from mibias_cli.estimators.measures.predictive import (
+    cross_entropy,
+    cross_entropy_bound,
+    cross_entropy_gain,
+    frequencies_given,
+    smoothed,
+)
 from mibias_cli.estimators.parameters import (
     OptimizerName,
     full_precision,
@@ -19,13 +26,6 @@ from mibias_cli.estimators.parameters import (
     make_optimizer,
     module_dtype,
     move,
-)
-from mibias_cli.estimators.predictive import (
-    cross_entropy,
-    cross_entropy_bound,
-    cross_entropy_gain,
-    frequencies_given,
-    smoothed,
 )
 from mibias_cli.estimators.protocol import EstimatorSpec, Sample
 from mibias_cli.estimators.rows import known_rows, minibatch_rows, no_penalty, target_classes, with_target

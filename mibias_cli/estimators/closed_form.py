@@ -12,11 +12,11 @@ from torch import Generator, Tensor
 from torch.nn import functional
 
 from mibias_cli.estimators.critics import attribute_classes
+from mibias_cli.estimators.measures.predictive import cross_entropy_bound, cross_entropy_gain, explained_share_nats
+from mibias_cli.estimators.measures.random_features import draw_random_weights, random_features, standardisation
+from mibias_cli.estimators.measures.ridge import ridge_solution
 from mibias_cli.estimators.parameters import full_precision
-from mibias_cli.estimators.predictive import cross_entropy_bound, cross_entropy_gain, explained_share_nats
 from mibias_cli.estimators.protocol import EstimatorSpec, Sample
-from mibias_cli.estimators.random_features import draw_random_weights, random_features, standardisation
-from mibias_cli.estimators.ridge import ridge_solution
 from mibias_cli.estimators.rows import apply_by_group, known_rows, no_penalty, target_classes
 
 __all__ = ["ClosedForm", "from_spec"]

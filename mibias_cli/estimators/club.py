@@ -10,10 +10,10 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional
 
-from mibias_cli.estimators.bounds import weighted_mean
 from mibias_cli.estimators.critics import AttributeEncoder, attribute_classes, perceptron
+from mibias_cli.estimators.measures.bounds import weighted_mean
+from mibias_cli.estimators.measures.predictive import cross_entropy
 from mibias_cli.estimators.parameters import Learner, OptimizerName, full_precision, held_fixed
-from mibias_cli.estimators.predictive import cross_entropy
 from mibias_cli.estimators.protocol import EstimatorSpec, Sample
 from mibias_cli.estimators.rows import (
     comparable_rows,

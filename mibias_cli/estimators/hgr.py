@@ -10,11 +10,11 @@ from typing import Any, Literal, Protocol
 import torch
 from torch import Generator, Tensor, nn
 
-from mibias_cli.estimators.canonical import canonical_maps, normal_weight, soft_hgr, squared_correlations
 from mibias_cli.estimators.critics import AttributeEncoder, attribute_width, perceptron
+from mibias_cli.estimators.measures.canonical import canonical_maps, normal_weight, soft_hgr, squared_correlations
+from mibias_cli.estimators.measures.random_features import draw_random_weights, random_features, standardisation
 from mibias_cli.estimators.parameters import Learner, OptimizerName, full_precision, held_fixed
 from mibias_cli.estimators.protocol import EstimatorSpec, Sample
-from mibias_cli.estimators.random_features import draw_random_weights, random_features, standardisation
 from mibias_cli.estimators.rows import (
     apply_by_group,
     comparable_rows,

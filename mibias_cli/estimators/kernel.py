@@ -10,8 +10,8 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional
 
-from mibias_cli.estimators import dependence
 from mibias_cli.estimators.critics import attribute_classes
+from mibias_cli.estimators.measures import dependence
 from mibias_cli.estimators.parameters import full_precision
 from mibias_cli.estimators.protocol import EstimatorSpec, Sample
 from mibias_cli.estimators.rows import comparable_rows, no_penalty, permutation, target_classes

@@ -11,8 +11,8 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional
 
-from mibias_cli.estimators.bounds import donsker_varadhan, mine_surrogate
 from mibias_cli.estimators.critics import AttributeEncoder, StatisticsNetwork, attribute_width
+from mibias_cli.estimators.measures.bounds import donsker_varadhan, mine_surrogate
 from mibias_cli.estimators.parameters import (
     OptimizerName,
     full_precision,

@@ -11,7 +11,6 @@ from typing import Any, Literal
 import torch
 from torch import Generator, Tensor
 
-from mibias_cli.estimators import bounds
 from mibias_cli.estimators.critics import (
     AttributeEncoder,
     Critic,
@@ -20,6 +19,7 @@ from mibias_cli.estimators.critics import (
     StatisticsNetwork,
     attribute_width,
 )
+from mibias_cli.estimators.measures import bounds
 from mibias_cli.estimators.parameters import Learner, OptimizerName, full_precision, held_fixed
 from mibias_cli.estimators.protocol import EstimatorSpec, Sample
 from mibias_cli.estimators.rows import (

@@ -8,8 +8,8 @@ import torch
 from torch import Generator, Tensor
 
 from mibias_cli.estimators.classifier import ClassifierBound, from_spec
+from mibias_cli.estimators.measures.predictive import weighted_mean
 from mibias_cli.estimators.parameters import full_precision, held_fixed
-from mibias_cli.estimators.predictive import weighted_mean
 from mibias_cli.estimators.protocol import EstimatorSpec, Sample
 from mibias_cli.estimators.rows import no_penalty
 

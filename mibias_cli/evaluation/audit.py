@@ -8,15 +8,8 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from mibias_cli.errors import EvaluationError
-from mibias_cli.evaluation.attribute_audit import (
-    MAX_FIT_ROWS,
-    MIN_ROWS,
-    Prepared,
-    check_varies,
-    fit_and_score_parts,
-    prepare,
-)
-from mibias_cli.evaluation.audit_types import (
+from mibias_cli.evaluation.fidelity import compare_features, has_collapsed, recovered_share
+from mibias_cli.evaluation.findings import (
     AttributeFindings,
     AuditedAttribute,
     AuditInput,
@@ -30,14 +23,21 @@ from mibias_cli.evaluation.audit_types import (
     Similarity,
     TaskFindings,
 )
-from mibias_cli.evaluation.correction import correct, enough_permutations
-from mibias_cli.evaluation.information import label_entropy_bits, mutual_information_bits
-from mibias_cli.evaluation.leakage import Measured, paired_change
-from mibias_cli.evaluation.probes import get_probe
-from mibias_cli.evaluation.scoring import families
-from mibias_cli.evaluation.similarity import compare_features, has_collapsed, recovered_share
+from mibias_cli.evaluation.leakage.attribute import (
+    MAX_FIT_ROWS,
+    MIN_ROWS,
+    Prepared,
+    check_varies,
+    fit_and_score_parts,
+    prepare,
+)
+from mibias_cli.evaluation.leakage.measure import Measured, paired_change
+from mibias_cli.evaluation.leakage.scoring import families
+from mibias_cli.evaluation.probes.families import get_probe
+from mibias_cli.evaluation.statistics.correction import correct, enough_permutations
+from mibias_cli.evaluation.statistics.information import label_entropy_bits, mutual_information_bits
 from mibias_cli.evaluation.target_types import RegressionFindings
-from mibias_cli.evaluation.task_audit import audit_task
+from mibias_cli.evaluation.task.audit import audit_task
 from mibias_cli.progress import Progress
 
 __all__ = ["MAX_FIT_ROWS", "MIN_ROWS", "audit"]

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from mibias_cli.backbone.catalogue import Backbone
 from mibias_cli.backbone.extractor import Extractor
-from mibias_cli.backbone.model_folder import read_model_folder, write_model_folder
-from mibias_cli.backbone.weights import weights_fingerprint
+from mibias_cli.backbone.weights.matching import weights_fingerprint
+from mibias_cli.backbone.weights.model_folder import read_model_folder, write_model_folder
 from mibias_cli.errors import ExportError, RunError
 from mibias_cli.export.heads_file import INFO, ExportInfo, info_of, write_heads, write_info
 from mibias_cli.export.load import load_export

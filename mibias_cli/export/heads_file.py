@@ -15,10 +15,10 @@ from torch import nn
 from mibias_cli import __version__
 from mibias_cli.backbone.catalogue import Backbone
 from mibias_cli.backbone.extractor import Extractor, Pool
-from mibias_cli.backbone.model_folder import portable_state
+from mibias_cli.backbone.weights.model_folder import portable_state
 from mibias_cli.errors import ExportError
-from mibias_cli.estimators.erasure import LinearEraser
 from mibias_cli.heads.target import HeadKind, TargetHead
+from mibias_cli.methods.linear_eraser import LinearEraser
 
 __all__ = ["HEADS", "INFO", "ExportInfo", "info_of", "load_heads", "read_info", "write_heads", "write_info"]
 

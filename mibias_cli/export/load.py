@@ -8,9 +8,9 @@ from pathlib import Path
 
 from mibias_cli.backbone.catalogue import Backbone, create_backbone
 from mibias_cli.backbone.extractor import Extractor
-from mibias_cli.backbone.model_folder import CONFIG, WEIGHTS, read_built_in_arguments
 from mibias_cli.backbone.timm_source import LOCAL
-from mibias_cli.backbone.weights import weights_fingerprint
+from mibias_cli.backbone.weights.matching import weights_fingerprint
+from mibias_cli.backbone.weights.model_folder import CONFIG, WEIGHTS, read_built_in_arguments
 from mibias_cli.errors import ExportError
 from mibias_cli.export.heads_file import ExportInfo, load_heads, read_info
 from mibias_cli.heads.target import TargetHead

@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from mibias_cli.errors import GateError, did_you_mean
-from mibias_cli.gate_expression import parse_gate
-from mibias_cli.recipe.discover_section import DISCOVERED
 from mibias_cli.recipe.fields import value_at
+from mibias_cli.recipe.gate_expression import parse_gate
 from mibias_cli.recipe.messages import Fault
+from mibias_cli.recipe.sections.discover import DISCOVERED
 from mibias_cli.recipe.yaml_source import YamlPath
 
 __all__ = ["WEIGHT_FILES", "Check", "cross_checks", "written_gates"]

@@ -2,7 +2,7 @@
 
 Every key that a recipe may hold is declared here with its default and a one-line description; the JSON Schema that
 ``mibias schema`` prints is made from these models. Names of data sources, estimators and probes are literals here and
-keys of the tables in :mod:`mibias_cli.build`; a test holds the two together.
+keys of the tables in :mod:`mibias_cli.run.build`; a test holds the two together.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator
 
-from mibias_cli.recipe.debias_section import DebiasSection
-from mibias_cli.recipe.discover_section import DiscoverSection
-from mibias_cli.recipe.evaluation_section import EvaluationSection
-from mibias_cli.recipe.gate_section import GateSection, gate_may_be_text
+from mibias_cli.recipe.sections.debias import DebiasSection
+from mibias_cli.recipe.sections.discover import DiscoverSection
+from mibias_cli.recipe.sections.evaluation import EvaluationSection
+from mibias_cli.recipe.sections.gates import GateSection, gate_may_be_text
 from mibias_cli.recipe.values import (
     Flag,
     FormatName,

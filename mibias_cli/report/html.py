@@ -10,11 +10,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from mibias_cli.report import numbers, tables, task_tables
-from mibias_cli.report.confusion_plot import confusion_plot
-from mibias_cli.report.curves import curves_plot
 from mibias_cli.report.illustrations import ExampleCell, Illustrations
-from mibias_cli.report.layer_plot import layer_plot
-from mibias_cli.report.plots import change_plot, group_cells, group_plot, leakage_plot
+from mibias_cli.report.plots.confusion import confusion_plot
+from mibias_cli.report.plots.curves import curves_plot
+from mibias_cli.report.plots.layers import layer_plot
+from mibias_cli.report.plots.leakage import change_plot, group_cells, group_plot, leakage_plot
 from mibias_cli.report.score import has_before, kind_of
 
 __all__ = ["MAX_BYTES", "page_environment", "render_html"]

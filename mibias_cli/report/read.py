@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mibias_cli.errors import RunError
-from mibias_cli.report.leakage_report import SCHEMA_VERSION
+from mibias_cli.report.document import SCHEMA_VERSION
 
 __all__ = ["FILES", "find_report", "read_report"]
 

@@ -17,7 +17,7 @@ from mibias_cli.report.numbers import (
     format_percent,
     format_plain,
 )
-from mibias_cli.report.plots import leakage_rows
+from mibias_cli.report.plots.leakage import leakage_rows
 from mibias_cli.report.score import has_before
 
 __all__ = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from mibias_cli.evaluation.similarity import has_collapsed
+from mibias_cli.evaluation.fidelity import has_collapsed
 from mibias_cli.report.numbers import ceil_bits, format_bits, format_interval, format_p, format_percent, format_plain
 from mibias_cli.report.score import format_score, has_before, kind_of, task_score
 

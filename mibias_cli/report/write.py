@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from mibias_cli.errors import RunError
-from mibias_cli.report.compare_html import frontier_plots, render_comparison
 from mibias_cli.report.html import render_html
 from mibias_cli.report.illustrations import Illustrations
 from mibias_cli.report.markdown import render_markdown
 from mibias_cli.report.read import FILES
-from mibias_cli.report.svg import standalone
 
-__all__ = ["write_comparison", "write_report"]
+__all__ = ["write_atomically", "write_report"]
 
 
 def write_report(
@@ -60,7 +57,7 @@ def write_report(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for kind, text in texts.items():
-            _write_atomically(paths[kind], text)
+            write_atomically(paths[kind], text)
     except OSError as error:
         raise RunError(
             f"{folder}: the report cannot be written: {error.strerror or error}; choose another folder"
@@ -68,36 +65,8 @@ def write_report(
     return paths
 
 
-def write_comparison(folder: Path, comparison: Mapping[str, Any]) -> Path:
-    """Write compare.html, compare.json and frontier-ATTRIBUTE.svg, in place of those of an earlier comparison.
-
-    A comparison holds nothing that the runs do not, so nothing is lost.
-
-    Returns:
-        Path of compare.html.
-
-    Raises:
-        RunError: The folder cannot be written.
-    """
-    page = folder / "compare.html"
-    texts = {
-        page: render_comparison(comparison),
-        folder / "compare.json": json.dumps(comparison, indent=2, allow_nan=False, ensure_ascii=False) + "\n",
-    }
-    for k, (name, svg) in enumerate(frontier_plots(comparison).items()):
-        plain = re.sub(r"[^A-Za-z0-9_-]+", "_", name).strip("_") or str(k)
-        path = folder / f"frontier-{plain}.svg"
-        texts[path if path not in texts else folder / f"frontier-{plain}-{k}.svg"] = standalone(svg)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for path, text in texts.items():
-            _write_atomically(path, text)
-    except OSError as error:
-        raise RunError(f"{folder}: the comparison cannot be written: {error.strerror or error}") from error
-    return page
-
-
-def _write_atomically(path: Path, text: str) -> None:
+def write_atomically(path: Path, text: str) -> None:
+    """Write a file that appears whole or not at all."""
     partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
     try:
         with partial.open("x", encoding="utf-8", newline="\n") as file:

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 
 from mibias_cli.data.encoding import sorted_names
-from mibias_cli.data.tabular import Table, numbers
+from mibias_cli.data.files.tabular import Table, numbers
 
 __all__ = [
     "ATTRIBUTE_NAMES",

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from safetensors import SafetensorError, safe_open
 
-from mibias_cli.data.tabular import Table, first_rows, read_table
+from mibias_cli.data.files.tabular import Table, first_rows, read_table
 from mibias_cli.errors import DataError
 from mibias_cli.survey.columns import guess_path, look_at
 from mibias_cli.survey.layout import Layout

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
-from mibias_cli.data.celeba import ATTRIBUTES, PARTITION, find_celeba, read_celeba
-from mibias_cli.data.extremes import age_bins
-from mibias_cli.data.face_names import looks_like_faces, read_face_names
-from mibias_cli.data.imagefolder import list_images
-from mibias_cli.data.tabular import Table, first_rows, read_table
-from mibias_cli.data.waterbirds import METADATA_COLUMNS
+from mibias_cli.data.files.tabular import Table, first_rows, read_table
+from mibias_cli.data.sources.imagefolder import list_images
+from mibias_cli.datasets.celeba import ATTRIBUTES, PARTITION, find_celeba, read_celeba
+from mibias_cli.datasets.extremes import age_bins
+from mibias_cli.datasets.faces import looks_like_faces, read_face_names
+from mibias_cli.datasets.waterbirds import METADATA_COLUMNS
 from mibias_cli.errors import DataError
 from mibias_cli.survey.columns import MOST_CLASSES, SPLIT_WORDS
 from mibias_cli.survey.layout import CLASS_FOLDER, SPLIT_FOLDER, Layout, make_table, texts

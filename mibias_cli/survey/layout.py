@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from mibias_cli.data.tabular import Table
+from mibias_cli.data.files.tabular import Table
 
 __all__ = ["CLASS_FOLDER", "SPLIT_FOLDER", "Layout", "Source", "make_table", "texts"]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from mibias_cli.data.annotations import Annotations, annotate
-from mibias_cli.data.tabular import Columns, SplitRule, Table, first_rows, numbers, require_columns
+from mibias_cli.data.files.tabular import Columns, SplitRule, Table, first_rows, numbers, require_columns
 from mibias_cli.data.target import TargetKind
 from mibias_cli.errors import DataError
 from mibias_cli.survey.columns import ColumnLook, attribute_rank, guess_group, guess_split, guess_target

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from mibias_cli.data.tabular import Table, first_rows, read_table
+from mibias_cli.data.files.tabular import Table, first_rows, read_table
 from mibias_cli.errors import DataError
 from mibias_cli.survey.columns import guess_path, look_at
 from mibias_cli.survey.layout import Layout, texts

@@ -12,10 +12,10 @@ from PIL import Image
 
 from mibias_cli.data.annotations import SPLITS, Annotations
 from mibias_cli.data.encoding import encode_attribute
+from mibias_cli.data.files.tabular import AttributeColumn, Columns, SplitRule, first_rows
 from mibias_cli.data.groups import cells
-from mibias_cli.data.tabular import AttributeColumn, Columns, SplitRule, first_rows
 from mibias_cli.errors import DataError, did_you_mean
-from mibias_cli.evaluation.information import entropy_of_shares, label_entropy_bits, mutual_information_bits
+from mibias_cli.evaluation.statistics.information import entropy_of_shares, label_entropy_bits, mutual_information_bits
 from mibias_cli.survey.columns import ColumnLook, attribute_rank, look_at
 from mibias_cli.survey.files import file_layout
 from mibias_cli.survey.folders import folder_layout

@@ -13,11 +13,11 @@ from torch import Tensor
 from mibias_cli.data.batch import Batch
 from mibias_cli.estimators.protocol import Estimator, Sample
 from mibias_cli.seeds import derive_seed
-from mibias_cli.training.budget import BudgetKeeper
-from mibias_cli.training.meter import LeakageMeter
+from mibias_cli.training.control.budget import BudgetKeeper
+from mibias_cli.training.control.meter import LeakageMeter
+from mibias_cli.training.control.watch import CriticWatch
 from mibias_cli.training.queue import FeatureQueue, sample_of
 from mibias_cli.training.settings import DebiasSettings
-from mibias_cli.training.watch import CriticWatch
 
 __all__ = ["Debiaser", "Monitor", "StepMetrics"]
 

@@ -19,11 +19,11 @@ from mibias_cli.progress import Progress
 from mibias_cli.seeds import derive_seed, scoped_torch_rng
 from mibias_cli.training.average import WeightAverage
 from mibias_cli.training.checkpoint import load_weights, save_checkpoint, save_weights
+from mibias_cli.training.control.recycle import Recycler
 from mibias_cli.training.debiaser import Debiaser
 from mibias_cli.training.model import TaskModel
 from mibias_cli.training.optimizers import learning_rate_factor, make_optimizer, penalty_weight, set_learning_rates
 from mibias_cli.training.original import FrozenOriginal
-from mibias_cli.training.recycle import Recycler
 from mibias_cli.training.run_log import RunLog
 from mibias_cli.training.settings import OptimSettings
 from mibias_cli.training.step import DRAW_WEIGHT, Stepper

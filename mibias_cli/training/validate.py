@@ -14,7 +14,7 @@ from mibias_cli.backbone.spectrum import effective_rank
 from mibias_cli.data.batch import Batch, Split
 from mibias_cli.data.loader import batches
 from mibias_cli.data.target import Target, TargetKind
-from mibias_cli.estimators.predictive import gain_over_reference
+from mibias_cli.estimators.measures.predictive import gain_over_reference
 from mibias_cli.training.debiaser import Debiaser
 from mibias_cli.training.original import FrozenOriginal
 from mibias_cli.training.queue import sample_of

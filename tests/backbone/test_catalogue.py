@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 
 from mibias_cli.backbone import timm_source
 from mibias_cli.backbone.catalogue import create_backbone
-from mibias_cli.backbone.weights import weights_fingerprint
+from mibias_cli.backbone.weights.matching import weights_fingerprint
 from mibias_cli.errors import BackboneError
 
 

@@ -41,7 +41,7 @@ def calls(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[str, tu
 
         return call
 
-    workflow = ModuleType("mibias_cli.workflow")
+    workflow = ModuleType("mibias_cli.run.workflow")
     for name, result in {
         "train": SimpleNamespace(folder=tmp_path / "run", report=REPORT, export=tmp_path / "run" / "export"),
         "evaluate": SimpleNamespace(folder=tmp_path / "audit", report=REPORT),
@@ -49,7 +49,7 @@ def calls(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[str, tu
     }.items():
         setattr(workflow, name, noting(name, result))
     workflow.load_run_recipe = lambda run, overrides: load_recipe(run / "recipe.resolved.yaml", overrides)
-    dry_run = ModuleType("mibias_cli.dry_run")
+    dry_run = ModuleType("mibias_cli.run.dry_run")
     dry_run.dry_run = noting("dry_run", {"steps": 3})
     for module in (workflow, dry_run):
         monkeypatch.setitem(sys.modules, module.__name__, module)
@@ -213,7 +213,7 @@ def failing(error: BaseException) -> Callable[..., Any]:
 def test_errors_become_messages_and_exit_codes(
     monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int, message: str
 ) -> None:
-    monkeypatch.setattr(sys.modules["mibias_cli.workflow"], "train", failing(error))
+    monkeypatch.setattr(sys.modules["mibias_cli.run.workflow"], "train", failing(error))
     result = run("train", "r.yaml")
     assert result.exit_code == code
     assert message in result.stderr
@@ -223,7 +223,7 @@ def test_errors_become_messages_and_exit_codes(
 @pytest.mark.usefixtures("calls")
 @pytest.mark.parametrize("by_environment", [True, False])
 def test_debug_shows_the_traceback(monkeypatch: pytest.MonkeyPatch, by_environment: bool) -> None:
-    monkeypatch.setattr(sys.modules["mibias_cli.workflow"], "train", failing(KeyError("lost")))
+    monkeypatch.setattr(sys.modules["mibias_cli.run.workflow"], "train", failing(KeyError("lost")))
     if by_environment:
         monkeypatch.setenv("MIBIAS_DEBUG", "1")
     result = run(*([] if by_environment else ["--debug"]), "train", "r.yaml")
@@ -238,7 +238,7 @@ def test_an_interrupted_run_says_how_to_resume(monkeypatch: pytest.MonkeyPatch, 
         (folder / "checkpoints" / "last").mkdir(parents=True, exist_ok=True)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(sys.modules["mibias_cli.workflow"], "train", begin)
+    monkeypatch.setattr(sys.modules["mibias_cli.run.workflow"], "train", begin)
     for arguments, folder in (
         (["r.yaml"], "runs/small/2026"),
         (["r.yaml", "--out", "o"], "o"),

@@ -84,6 +84,6 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
 
 
 def test_comparing_runs_loads_no_torch() -> None:
-    code = "import sys, mibias_cli.compare_runs; print('torch' in sys.modules)"
+    code = "import sys, mibias_cli.compare.runs; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.strip() == "False"

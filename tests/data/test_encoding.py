@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mibias_cli.data.encoding import encode_attribute, encode_target
-from mibias_cli.data.tabular import AttributeColumn, Table
+from mibias_cli.data.files.tabular import AttributeColumn, Table
 from mibias_cli.errors import DataError
 
 

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from mibias_cli.data.arrays import ArrayReader
 from mibias_cli.data.batch import Batch, Split
-from mibias_cli.data.digits import load_digits
-from mibias_cli.data.images import ImageReader
+from mibias_cli.data.files.arrays import ArrayReader
+from mibias_cli.data.files.images import ImageReader
 from mibias_cli.data.inputs import Transforms, unchanged
 from mibias_cli.data.loader import batches, n_batches
+from mibias_cli.data.sources.digits import load_digits
 from mibias_cli.errors import DataError
 
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from mibias_cli.data.batch import BiasedData
+from mibias_cli.data.files.tabular import AttributeColumn, Columns, Table
 from mibias_cli.data.loader import batches
-from mibias_cli.data.table import load_table
-from mibias_cli.data.tabular import AttributeColumn, Columns, Table
+from mibias_cli.data.sources.table import load_table
 from mibias_cli.data.target_columns import MAX_STRATA, encode_targets, kind_of, split_labels
 from mibias_cli.errors import DataError
 

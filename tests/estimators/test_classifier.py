@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from mibias_cli.errors import TrainingError
 from mibias_cli.estimators.classifier import ClassifierBound, from_spec
-from mibias_cli.estimators.predictive import cross_entropy_bound
+from mibias_cli.estimators.measures.predictive import cross_entropy_bound
 from mibias_cli.estimators.protocol import EstimatorSpec, Sample
 from mibias_cli.estimators.rows import minibatch_rows
 from mibias_cli.heads.attribute import AttributeHead

@@ -12,8 +12,8 @@ import torch
 from known_mi import Known, MeanShift, TwoShifts, make_spec, to_sample
 from sklearn.linear_model import LogisticRegression
 
-from mibias_cli.build import ESTIMATORS, resolve
 from mibias_cli.estimators.protocol import Sample
+from mibias_cli.run.build import ESTIMATORS, resolve
 
 CLASSES = (2, 3)
 EDGES = ((-0.5, 0.5), (0.0, 1.0))

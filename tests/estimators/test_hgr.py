@@ -9,7 +9,8 @@ import pytest
 import torch
 from known_mi import Chain, Gaussian, Known, TwoShifts, make_spec, to_sample
 
-from mibias_cli.estimators import canonical, hgr
+from mibias_cli.estimators import hgr
+from mibias_cli.estimators.measures import canonical
 from mibias_cli.estimators.protocol import EstimatorSpec
 
 EDGES = (tuple(np.linspace(-1.5, 1.5, 7)),)

@@ -4,8 +4,9 @@ import pytest
 import torch
 from known_mi import Chain, Gaussian, TwoShifts, make_spec, to_sample
 
-from mibias_cli.estimators import bounds, mine, neural
+from mibias_cli.estimators import mine, neural
 from mibias_cli.estimators.critics import DualCritic, SeparableCritic, StatisticsNetwork
+from mibias_cli.estimators.measures import bounds
 
 NAMES = ("dv", "nwj", "js", "infonce", "smile", "flo")
 OPTIONS = {"hidden": (32, 32), "batch_size": 96, "steps": 200, "learning_rate": 6e-3}

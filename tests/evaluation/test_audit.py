@@ -7,7 +7,7 @@ import pytest
 
 from mibias_cli.errors import EvaluationError
 from mibias_cli.evaluation.audit import audit
-from mibias_cli.evaluation.audit_types import AuditedAttribute, AuditInput, AuditResult, AuditSettings, Features
+from mibias_cli.evaluation.findings import AuditedAttribute, AuditInput, AuditResult, AuditSettings, Features
 from mibias_cli.progress import Silent
 
 QUICK = AuditSettings(probes=("logistic", "quadratic"), n_bootstrap=100)

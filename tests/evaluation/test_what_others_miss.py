@@ -11,12 +11,12 @@ from known_mi import Known, VarianceCoded, to_sample
 from sklearn.linear_model import LogisticRegression
 
 from mibias_cli.estimators.classifier import ClassifierBound
-from mibias_cli.estimators.erasure import fit_leace
 from mibias_cli.evaluation.audit import audit
-from mibias_cli.evaluation.audit_types import AuditedAttribute, AuditInput, AuditResult, AuditSettings, Features
+from mibias_cli.evaluation.findings import AuditedAttribute, AuditInput, AuditResult, AuditSettings, Features
 from mibias_cli.heads.attribute import AttributeHead
+from mibias_cli.methods.linear_eraser import fit_leace
 from mibias_cli.progress import Silent
-from mibias_cli.report.leakage_report import LeakageReport
+from mibias_cli.report.document import LeakageReport
 
 SETTINGS = AuditSettings(n_bootstrap=200, n_permutations=199)
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from mibias_cli.backbone.catalogue import Backbone, create_backbone
 from mibias_cli.backbone.extractor import Extractor
-from mibias_cli.backbone.weights import weights_fingerprint
+from mibias_cli.backbone.weights.matching import weights_fingerprint
 from mibias_cli.errors import ExportError, RunError
 from mibias_cli.export import export as export_module
 from mibias_cli.export.export import Exported, write_export

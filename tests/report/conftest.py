@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from mibias_cli.evaluation.audit_types import (
+from mibias_cli.evaluation.findings import (
     AttributeFindings,
     AuditResult,
     AuditSettings,
@@ -14,7 +14,7 @@ from mibias_cli.evaluation.audit_types import (
     Similarity,
     TaskFindings,
 )
-from mibias_cli.report.leakage_report import LeakageReport
+from mibias_cli.report.document import LeakageReport
 
 
 def leakage(estimate: float, channel: str, channels: dict[str, LeakageFindings] | None = None) -> LeakageFindings:

@@ -7,8 +7,8 @@ from itertools import pairwise
 
 import pytest
 
+from mibias_cli.report.document import LeakageReport
 from mibias_cli.report.html import render_html
-from mibias_cli.report.leakage_report import LeakageReport
 
 VOID = {"meta", "br", "img", "link", "hr", "input"}
 

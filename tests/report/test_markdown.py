@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from mibias_cli.report.leakage_report import LeakageReport
+from mibias_cli.report.document import LeakageReport
 from mibias_cli.report.markdown import leakage_table, render_markdown, task_table
 
 

@@ -10,12 +10,12 @@ from typing import Any
 import jsonschema
 import pytest
 
-from mibias_cli.report.confusion_plot import confusion_plot
+from mibias_cli.report.document import LeakageReport
 from mibias_cli.report.html import MAX_BYTES, render_html
 from mibias_cli.report.illustrations import ExampleCell, Illustrations
-from mibias_cli.report.layer_plot import layer_plot
-from mibias_cli.report.leakage_report import LeakageReport
 from mibias_cli.report.markdown import render_markdown
+from mibias_cli.report.plots.confusion import confusion_plot
+from mibias_cli.report.plots.layers import layer_plot
 from mibias_cli.report.schema import load_schema
 from mibias_cli.report.tables import control_table
 from mibias_cli.report.task_tables import cell_table, task_table

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from mibias_cli.report.leakage_report import LeakageReport
+from mibias_cli.report.document import LeakageReport
 from mibias_cli.report.verdict import make_verdict
 
 

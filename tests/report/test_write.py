@@ -9,7 +9,7 @@ import pytest
 
 from mibias_cli.errors import RunError
 from mibias_cli.report import write
-from mibias_cli.report.leakage_report import LeakageReport
+from mibias_cli.report.document import LeakageReport
 from mibias_cli.report.schema import load_schema
 
 

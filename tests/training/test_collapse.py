@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_workflow import tiny, trained
+from small_runs import tiny, trained
 
 from mibias_cli.progress import Silent
 

@@ -1,0 +1,256 @@
+"""Weights into a module: key prefixes mapped, missing and unexpected keys listed, and a hash of what a module holds."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from timm.models import adapt_input_conv
+from torch import Tensor, nn
+
+from mibias_cli.backbone.weights.state_files import read_state
+from mibias_cli.errors import BackboneError
+
+__all__ = ["LoadReport", "load_weights", "weights_fingerprint"]
+
+_CLASSIFIERS = ("fc", "_fc", "head", "head.fc", "heads.head", "classifier", "last_linear", "head_dist", "linear")
+_LEAVES = frozenset({"weight", "bias", "running_mean", "running_var", "num_batches_tracked"})
+_SHOWN = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadReport:
+    """What became of each tensor of a weights file.
+
+    Args:
+        source: The file.
+        how: How names were matched: `by name`, `by name, prefix 'module.' removed`, `matched by order`, …
+        n_matched, n_expected: Tensors of the module that the file gave, and that it has (counters of batches aside).
+        missing: Names in the module that the file does not give.
+        unexpected: Names in the file for which the module has no place.
+        mismatched: Tensors of another shape, with both shapes; they count as missing too.
+        dropped: Classifier tensors of the file: a backbone has no classifier.
+        adapted: Tensors changed to fit, with what was done (input convolutions to another number of channels).
+    """
+
+    source: str
+    how: str
+    n_matched: int
+    n_expected: int
+    missing: tuple[str, ...] = ()
+    unexpected: tuple[str, ...] = ()
+    mismatched: tuple[str, ...] = ()
+    dropped: tuple[str, ...] = ()
+    adapted: tuple[str, ...] = ()
+
+    def notes(self) -> list[str]:
+        """Lines for the user about what went well."""
+        lines = [f"weights {self.source}: {self.n_matched} of {self.n_expected} tensors, {self.how}"]
+        lines += [f"weights {self.source}: {text}" for text in self.adapted]
+        if self.dropped:
+            lines.append(f"weights {self.source}: classifier left out ({_some(self.dropped)})")
+        return lines
+
+    def warnings(self) -> list[str]:
+        """Lines for the user about what did not fit; empty when every tensor found its place."""
+        rows = (("missing", self.missing), ("unexpected", self.unexpected), ("of another shape", self.mismatched))
+        return [f"weights {self.source}: {len(names)} {what}: {_some(names)}" for what, names in rows if names]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Match:
+    """A proposal: the module's names → tensors that fit, and what is left over."""
+
+    how: str
+    state: dict[str, Tensor]
+    mismatched: tuple[str, ...]
+    left_over: tuple[str, ...]
+    adapted: tuple[str, ...] = ()
+
+
+def load_weights(module: nn.Module, path: Path) -> LoadReport:
+    """Load a weights file into a module, however its keys are prefixed.
+
+    Names are matched after removing the prefix under which most of them fit (`module.`, `model.`, `backbone.`, …);
+    where names or shapes still differ, timm's own checkpoint filter of the architecture is tried, which knows the
+    original repositories and resizes position embeddings. Where names have nothing in common, but the sequence of
+    shapes is exactly the module's (a classifier at its end aside), tensors are matched by order; safetensors
+    files, which do not keep the order, are exempt. Input convolutions of 1 or 3 channels are adapted to the module's.
+
+    Raises:
+        BackboneError: The file cannot be read, or gives less than half of the module's tensors.
+    """
+    file_state = read_state(path)
+    expected = module.state_dict()
+    match = _by_name(module, expected, file_state)
+    if _n_counted(match.state) < _n_counted(expected):
+        filtered = _through_timm_filter(module, expected, file_state)
+        if filtered is not None and _n_counted(filtered.state) > _n_counted(match.state):
+            match = filtered
+    if 2 * _n_counted(match.state) < _n_counted(expected) and path.suffix != ".safetensors":
+        match = _by_order(expected, file_state) or match
+    report = _report(module, path, expected, match)
+    if 2 * report.n_matched < report.n_expected:
+        raise BackboneError(_does_not_fit(report, list(expected), list(file_state)))
+    module.load_state_dict(match.state, strict=False)
+    return report
+
+
+def weights_fingerprint(module: nn.Module) -> str:
+    """sha256 (hex) over names, types, shapes and values of a module's state dict, whatever its order or device.
+
+    Example:
+        >>> a = nn.Linear(2, 1); b = nn.Linear(2, 1)
+        >>> _ = b.load_state_dict(a.state_dict())
+        >>> weights_fingerprint(a) == weights_fingerprint(b)
+        True
+    """
+    digest = hashlib.sha256()
+    for name, tensor in sorted(module.state_dict().items()):
+        flat = tensor.detach().cpu().contiguous().reshape(-1)
+        digest.update(f"{name}|{flat.dtype}|{tuple(tensor.shape)}\n".encode())
+        digest.update(flat.view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _by_name(module: nn.Module, expected: Mapping[str, Tensor], file_state: Mapping[str, Tensor]) -> _Match:
+    """Names after the prefix under which most of them fit."""
+    prefix = _best_prefix(expected, file_state)
+    first_conv = _first_conv_weight(module, expected)
+    state: dict[str, Tensor] = {}
+    mismatched, adapted = [], []
+    for name, wanted in expected.items():
+        given = file_state.get(prefix + name)
+        if given is None:
+            continue
+        if given.shape != wanted.shape and name == first_conv and (fitted := _adapt(given, wanted)) is not None:
+            adapted.append(f"{name} adapted from {given.shape[1]} to {wanted.shape[1]} input channels")
+            given = fitted
+        if given.shape == wanted.shape:
+            state[name] = given
+        else:
+            mismatched.append(f"{name} (file {tuple(given.shape)}, model {tuple(wanted.shape)})")
+    left_over = tuple(k for k in file_state if not (k.startswith(prefix) and k[len(prefix) :] in expected))
+    how = f"by name, prefix '{prefix}' removed" if prefix else "by name"
+    return _Match(how=how, state=state, mismatched=tuple(mismatched), left_over=left_over, adapted=tuple(adapted))
+
+
+def _best_prefix(expected: Mapping[str, Tensor], file_state: Mapping[str, Tensor]) -> str:
+    """The prefix of file keys that leaves the most of the module's names; the shortest of equals."""
+    counts: Counter[str] = Counter()
+    for key in file_state:
+        start = 0
+        while start >= 0:
+            if key[start:] in expected:
+                counts[key[:start]] += 1
+            dot = key.find(".", start)
+            start = dot + 1 if dot >= 0 else -1
+    return min(counts, key=lambda p: (-counts[p], len(p))) if counts else ""
+
+
+def _through_timm_filter(
+    module: nn.Module, expected: Mapping[str, Tensor], file_state: Mapping[str, Tensor]
+) -> _Match | None:
+    """What timm's `checkpoint_filter_fn` of this architecture makes of the file, or None."""
+    filter_keys = getattr(sys.modules[type(module).__module__], "checkpoint_filter_fn", None)
+    if filter_keys is None:
+        return None
+    prefix = _best_prefix(expected, file_state)
+    stripped = {k[len(prefix) :]: v for k, v in file_state.items() if k.startswith(prefix)}
+    try:
+        filtered = filter_keys(stripped, module)
+    except Exception:  # a filter fails in its own way on files that it was not written for: then it is of no use
+        return None
+    match = _by_name(module, expected, filtered)
+    return _Match(
+        how="through timm's checkpoint filter",
+        state=match.state,
+        mismatched=match.mismatched,
+        left_over=match.left_over,
+        adapted=match.adapted,
+    )
+
+
+def _by_order(expected: Mapping[str, Tensor], file_state: Mapping[str, Tensor]) -> _Match | None:
+    """Tensor by tensor, if shapes and last name parts agree all along and only a classifier is left over."""
+    names, given = list(expected), list(file_state.items())
+    if len(given) < len(names):
+        return None
+    for name, (key, tensor) in zip(names, given, strict=False):
+        leaf, file_leaf = name.rpartition(".")[2], key.rpartition(".")[2]
+        same_leaf = leaf == file_leaf or not {leaf, file_leaf} <= _LEAVES
+        if tensor.shape != expected[name].shape or not same_leaf:
+            return None
+    rest = given[len(names) :]
+    if len(rest) > 2 or any(t.ndim != 2 - i for i, (_, t) in enumerate(rest)):  # a matrix, then a vector
+        return None
+    state = {name: tensor for name, (_, tensor) in zip(names, given, strict=False)}
+    return _Match(how="matched by order", state=state, mismatched=(), left_over=tuple(k for k, _ in rest))
+
+
+def _adapt(given: Tensor, wanted: Tensor) -> Tensor | None:
+    """An input convolution for another number of channels, as timm does it, or None where that is impossible."""
+    if given.ndim != 4 or given.shape[0] != wanted.shape[0] or given.shape[2:] != wanted.shape[2:]:
+        return None
+    if wanted.shape[1] == 3 and given.shape[1] == 1:
+        return given.repeat(1, 3, 1, 1) / 3  # a grey image as RGB gives the same response
+    if given.shape[1] != 3:
+        return None
+    return adapt_input_conv(wanted.shape[1], given)
+
+
+def _first_conv_weight(module: nn.Module, expected: Mapping[str, Tensor]) -> str | None:
+    configured = getattr(module, "pretrained_cfg", {}).get("first_conv")
+    if isinstance(configured, str):
+        return f"{configured}.weight"
+    return next((name for name, tensor in expected.items() if tensor.ndim == 4), None)
+
+
+def _report(module: nn.Module, path: Path, expected: Mapping[str, Tensor], match: _Match) -> LoadReport:
+    configured = getattr(module, "pretrained_cfg", {}).get("classifier") or ()
+    classifiers = {*_CLASSIFIERS, *((configured,) if isinstance(configured, str) else configured)}
+
+    def is_classifier(key: str) -> bool:
+        stem, _, leaf = key.rpartition(".")
+        return leaf in ("weight", "bias") and any(stem == c or stem.endswith(f".{c}") for c in classifiers)
+
+    by_order = match.how == "matched by order"
+    dropped = tuple(k for k in match.left_over if by_order or is_classifier(k))
+    return LoadReport(
+        source=str(path),
+        how=match.how,
+        n_matched=_n_counted(match.state),
+        n_expected=_n_counted(expected),
+        missing=tuple(k for k in expected if k not in match.state and not k.endswith("num_batches_tracked")),
+        unexpected=tuple(k for k in match.left_over if k not in dropped),
+        mismatched=match.mismatched,
+        dropped=dropped,
+        adapted=match.adapted,
+    )
+
+
+def _n_counted(state: Mapping[str, Tensor]) -> int:
+    """Tensors apart from BatchNorm's counters, which old files lack."""
+    return sum(not name.endswith("num_batches_tracked") for name in state)
+
+
+def _does_not_fit(report: LoadReport, model_names: Sequence[str], file_names: Sequence[str]) -> str:
+    lines = [
+        f"weights {report.source}: they give only {report.n_matched} of the model's {report.n_expected} tensors; "
+        "are they of this architecture?",
+        f"  the file has {_some(file_names)}",
+        f"  the model has {_some(model_names)}",
+    ]
+    if report.mismatched:
+        lines.append(f"  of another shape: {_some(report.mismatched)}")
+    return "\n".join(lines)
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f", … ({len(names) - _SHOWN} more)" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more

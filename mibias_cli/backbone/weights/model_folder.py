@@ -1,0 +1,131 @@
+"""A backbone as a folder that timm loads by itself: model.safetensors and config.json."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from mibias_cli.backbone.catalogue import BUILT_IN, Backbone, build_built_in
+from mibias_cli.backbone.timm_source import LOCAL
+from mibias_cli.backbone.weights.matching import load_weights
+from mibias_cli.backbone.weights.state_files import weights_file_of
+from mibias_cli.errors import BackboneError
+
+__all__ = ["CONFIG", "WEIGHTS", "portable_state", "read_built_in_arguments", "read_model_folder", "write_model_folder"]
+
+CONFIG, WEIGHTS = "config.json", "model.safetensors"
+# where the base weights came from, and what is true of them or of their classifier alone
+_LEFT_OUT = (
+    *("url", "file", "state_dict", "hf_hub_id", "hf_hub_filename", "source", "custom_load", "architecture"),
+    *("label_offset", "label_names", "label_descriptions", "pool_size"),
+    *("test_input_size", "min_input_size", "test_crop_pct", "test_pool_size"),
+)
+
+
+def write_model_folder(backbone: Backbone, module: nn.Module, folder: Path) -> None:
+    """Write the weights of `module`, an instance of this backbone, so that it can be built again without mibias.
+
+    A timm model's folder loads with `timm.create_model("local-dir:FOLDER", pretrained=True)` in timm 1.0.26 or later
+    and then gives pooled features. The config is written here and not by timm's helper, which is private and differs
+    between versions. `digit_cnn` and `mlp` get a config of the same outline that timm refuses.
+
+    Args:
+        backbone: What the module is an instance of.
+        module: The weights to write; tensors of floating point become float32.
+        folder: An existing folder.
+
+    Raises:
+        BackboneError: An option of the model that JSON cannot hold.
+    """
+    save_file(portable_state(module), folder / WEIGHTS, metadata={"format": "pt"})
+    config: dict[str, Any] = {
+        "architecture": backbone.architecture,
+        "num_classes": 0,
+        "num_features": backbone.n_features,
+    }
+    if backbone.kind == "timm":
+        config |= {"model_args": backbone.arguments, "pretrained_cfg": _pretrained_cfg(backbone)}
+    else:
+        config |= {"library": "mibias", "arguments": backbone.arguments, "input_shape": list(backbone.input_shape)}
+    try:
+        text = json.dumps(config, indent=2)
+    except TypeError as error:
+        raise BackboneError(f"backbone {backbone.name}: an option cannot be written to {CONFIG} ({error})") from error
+    (folder / CONFIG).write_text(text + "\n", encoding="utf-8")
+
+
+def read_model_folder(folder: Path) -> nn.Module:
+    """Build what `write_model_folder` wrote, in evaluation mode: timm's models by timm alone.
+
+    Raises:
+        BackboneError: No config or weights, or weights that do not fill the model.
+    """
+    config = _config(folder)
+    if config.get("architecture") not in BUILT_IN:
+        return _by_timm(folder)
+    module = build_built_in(config["architecture"], read_built_in_arguments(folder))
+    report = load_weights(module, weights_file_of(folder))
+    if report.warnings():
+        raise BackboneError("\n".join(report.warnings()))
+    return module.eval()
+
+
+def _by_timm(folder: Path) -> nn.Module:
+    try:
+        return timm.create_model(f"{LOCAL}{folder}", pretrained=True).eval()
+    except Exception as error:  # what timm raises differs between its versions
+        raise BackboneError(
+            f"{folder}: timm {timm.__version__} cannot load it ({type(error).__name__}: {error}); "
+            f"timm before 1.0.26 reads {WEIGHTS} only where torch.load does, for which torch {torch.__version__} "
+            "may be too old"
+        ) from error
+
+
+def read_built_in_arguments(folder: Path) -> dict[str, Any]:
+    """The keyword arguments of a `digit_cnn` or `mlp` in a folder.
+
+    Raises:
+        BackboneError: The folder holds no config of such a network.
+    """
+    arguments = _config(folder).get("arguments")
+    if not isinstance(arguments, dict):
+        raise BackboneError(f"{folder / CONFIG}: names no arguments, so it is no digit_cnn or mlp")
+    return arguments
+
+
+def portable_state(module: nn.Module) -> dict[str, torch.Tensor]:
+    """A module's state dict on the CPU, in float32, each tensor in its own memory as safetensors demands."""
+    return {
+        name: (t.detach().to("cpu", torch.float32) if t.is_floating_point() else t.detach().cpu()).clone().contiguous()
+        for name, t in module.state_dict().items()
+    }
+
+
+def _pretrained_cfg(backbone: Backbone) -> dict[str, Any]:
+    """timm's description of the weights, made true of these: their input, and no classifier."""
+    cfg = {k: v for k, v in backbone.pretrained_cfg.items() if k not in _LEFT_OUT and v is not None}
+    if backbone.arguments.get("dynamic_img_size") or backbone.arguments.get("strict_img_size") is False:
+        cfg["fixed_input_size"] = False
+    licence = {"license": backbone.licence} if backbone.licence else {}
+    if not licence:
+        cfg.pop("license", None)
+    return {**cfg, **backbone.data_config, **licence, "num_classes": 0, "pool_size": None}
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    path = folder / CONFIG
+    if not path.is_file():
+        raise BackboneError(f"{folder}: no {CONFIG} in it")
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise BackboneError(f"{path}: not JSON ({error})") from error
+    if not isinstance(config, dict):
+        raise BackboneError(f"{path}: expected a JSON object")
+    return config

@@ -1,0 +1,124 @@
+"""Commands on several runs: compare them, or make them by a sweep and compare those."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mibias_cli.cli.guard import EXIT_ERROR, Interrupted
+from mibias_cli.cli.options import Device, DeviceOption, OfflineOption, ReportFormat, SetOption
+from mibias_cli.cli.progress import is_terminal, shown_progress
+
+if TYPE_CHECKING:
+    from mibias_cli.report.tables import Table
+
+__all__ = ["compare", "print_table", "sweep"]
+
+_FormatOption = Annotated[ReportFormat, typer.Option("--format", help="json writes the comparison to stdout.")]
+
+
+def compare(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN", help="Runs, exports, report folders or leakage.json.")],
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="DIR", help="Folder for compare.html, compare.json and an SVG per attribute."),
+    ] = None,
+    output: _FormatOption = ReportFormat.text,
+) -> None:
+    """Compare runs: a table, and the frontier of accuracy and leakage.
+
+    Runs that differ in seeds alone are one group, shown with its spread.
+    """
+    from mibias_cli.compare import runs as compare_runs
+
+    _show(compare_runs.compare(runs), out, output)
+
+
+def sweep(
+    recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="Recipe to sweep.")],
+    over: Annotated[
+        list[str],
+        typer.Option("--over", metavar="KEY=V,V,…", help="A setting and its values. Repeatable: a grid of all."),
+    ],
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Folder of the runs. [default: runs/NAME/sweep]")
+    ] = None,
+    overrides: SetOption = None,
+    jobs: Annotated[int, typer.Option("--jobs", min=1, help="Runs at a time, each a process.")] = 1,
+    device: DeviceOption = None,
+    offline: OfflineOption = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be run, as JSON.")] = False,
+    output: _FormatOption = ReportFormat.text,
+) -> None:
+    """Train a recipe over a grid of settings and compare the runs.
+
+    Given again, it skips what is finished and goes on with what is half finished.
+    """
+    from mibias_cli.compare import sweep as sweeping
+    from mibias_cli.recipe.load import load_recipe
+
+    points = sweeping.make_points([sweeping.parse_axis(text) for text in over])
+    settings = [*(overrides or ()), *([] if device is None else [f"training.device={Device(device).value}"])]
+    if dry_run:
+        typer.echo(json.dumps(sweeping.plain_points(points), indent=2))
+        return
+    folder = out or Path("runs") / load_recipe(recipe, settings).name / "sweep"
+    with shown_progress() as progress:
+        try:
+            result = sweeping.run_sweep(
+                recipe, points, out=folder, overrides=settings, jobs=jobs, progress=progress,
+                options=["--offline"] if offline else [],
+            )  # fmt: skip
+        except KeyboardInterrupt as error:
+            raise Interrupted(f"give the same command again to go on; runs are in {folder}") from error
+    if result.finished:
+        from mibias_cli.compare import runs as compare_runs
+
+        names = list(result.finished)
+        _show(compare_runs.compare([result.finished[name] for name in names], names=names), folder, output)
+    if result.failed:
+        typer.echo(f"{len(result.failed)} of {len(points)} runs failed: {', '.join(result.failed)}", err=True)
+        raise typer.Exit(EXIT_ERROR)
+
+
+def _show(comparison: Mapping[str, Any], out: Path | None, output: ReportFormat) -> None:
+    """JSON to stdout, or tables to stderr; and the files, if a folder is given."""
+    from mibias_cli.compare.page import group_table, run_table, write_comparison
+
+    if output is ReportFormat.json:
+        typer.echo(json.dumps(comparison, indent=2))
+    else:
+        grouped = len(comparison["groups"]) < len(comparison["runs"])
+        print_table(group_table(comparison) if grouped else run_table(comparison))
+        for note in comparison["notes"]:
+            typer.echo(f"note: {note}", err=True)
+    if out is not None:
+        typer.echo(f"comparison: {write_comparison(out, comparison)}", err=True)
+
+
+def print_table(table: Table) -> None:
+    """A table on stderr: Rich on a terminal, aligned text elsewhere."""
+    lines = [[f"{c.text} ({c.small})" if c.small else c.text for c in line.cells] for line in table.lines]
+    if not is_terminal(sys.stderr, os.environ):
+        rows = [list(table.header), *lines]
+        widths = [max(len(row[k]) for row in rows) for k in range(len(table.header))]
+        for row in rows:
+            text = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+            print(text.rstrip(), file=sys.stderr, flush=True)
+        return
+    from rich.console import Console
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    shown = RichTable(show_edge=False, pad_edge=False)
+    for k, name in enumerate(table.header):
+        shown.add_column(name, justify="right" if k else "left")
+    for cells, line in zip(lines, table.lines, strict=True):
+        shown.add_row(*(Text(cell, style="dim" if line.quiet else "") for cell in cells))
+    Console(stderr=True, highlight=False).print(shown)

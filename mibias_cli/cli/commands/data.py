@@ -1,0 +1,159 @@
+"""Commands that turn data sets as they are distributed into manifests that recipes read."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mibias_cli.cli.options import ReportFormat
+from mibias_cli.cli.progress import is_terminal
+
+if TYPE_CHECKING:
+    from mibias_cli.datasets.manifests import WrittenManifests
+
+__all__ = ["data_app"]
+
+data_app = typer.Typer(
+    help="Turn data sets into manifests that recipes read.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+_Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder to write manifests to.")]
+_Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace manifests that exist in --out.")]
+_Seed = Annotated[int, typer.Option("--seed", min=0, max=2**31 - 1, help="Seed of the split.")]
+_Bins = Annotated[
+    str | None,
+    typer.Option(
+        "--age-bins",
+        metavar="A,B,…",
+        help="Edges of the age bins; the last bin has no end. [default: 0,20,25,30,35,40,45,50,55,60,65,70,120]",
+    ),
+]
+_Format = Annotated[
+    ReportFormat | None, typer.Option("--format", help="Of the counts. [default: text on a terminal, json elsewhere]")
+]
+
+
+@data_app.command("faces")
+def faces(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Images named age_sex_race_date.jpg, as in UTKFace.")],
+    out: _Out,
+    age_bins: _Bins = None,
+    seed: _Seed = 0,
+    overwrite: _Overwrite = False,
+    output: _Format = None,
+) -> None:
+    """Write eb1.csv and eb2.csv: faces where age gives the sex away.
+
+    EB1 trains on women of 0 to 29 and men from 40, EB2 on women from 40 and men of 0 to 29. The split column of each
+    has train, validation, other_extreme (the pairs that training never shows) and balanced (as many of each pair).
+    """
+    from mibias_cli.datasets.manifests import make_faces
+
+    _show(make_faces(folder, out, edges=_edges(age_bins), seed=seed, overwrite=overwrite), output)
+
+
+@data_app.command("imdb")
+def imdb(
+    manifest: Annotated[Path, typer.Argument(metavar="MANIFEST", help="CSV or Parquet with path, age and sex.")],
+    out: _Out,
+    root: Annotated[
+        Path | None, typer.Option("--root", metavar="DIR", help="Where image paths start. [default: MANIFEST's folder]")
+    ] = None,
+    path_column: Annotated[str, typer.Option("--path-column", metavar="COLUMN", help="Image paths.")] = "path",
+    age_column: Annotated[str, typer.Option("--age-column", metavar="COLUMN", help="Ages in years.")] = "age",
+    sex_column: Annotated[str, typer.Option("--sex-column", metavar="COLUMN", help="Sexes.")] = "sex",
+    identity_column: Annotated[
+        str | None,
+        typer.Option("--identity-column", metavar="COLUMN", help="Who it is: nobody is in two splits."),
+    ] = None,
+    female: Annotated[
+        str | None,
+        typer.Option(
+            "--female", metavar="VALUE", help="The sex that means female (0 in IMDB-WIKI). [default: female, f, woman]"
+        ),
+    ] = None,
+    age_bins: _Bins = None,
+    seed: _Seed = 0,
+    overwrite: _Overwrite = False,
+    output: _Format = None,
+) -> None:
+    """Write eb1.csv and eb2.csv from a table of people.
+
+    They are what `mibias data faces` writes.
+    """
+    from mibias_cli.datasets.manifests import PeopleColumns, make_imdb
+
+    columns = PeopleColumns(path=path_column, age=age_column, sex=sex_column, identity=identity_column, female=female)
+    made = make_imdb(manifest, out, root=root, columns=columns, edges=_edges(age_bins), seed=seed, overwrite=overwrite)
+    _show(made, output)
+
+
+@data_app.command("celeba")
+def celeba(
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="CelebA: list_attr_celeba, list_eval_partition, images.")
+    ],
+    out: _Out,
+    columns: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--column", metavar="NAME", help="Attributes to write, or `all`. Repeatable. [default: Blond_Hair, Male]"
+        ),
+    ] = None,
+    overwrite: _Overwrite = False,
+    output: _Format = None,
+) -> None:
+    """Write celeba.csv: attributes and split by image.
+
+    Attributes are yes and no, the split is CelebA's partition; tables are joined by image id.
+    """
+    from mibias_cli.datasets.manifests import make_celeba
+
+    names = columns or ["Blond_Hair", "Male"]
+    _show(make_celeba(folder, out, attributes=None if names == ["all"] else names, overwrite=overwrite), output)
+
+
+@data_app.command("waterbirds")
+def waterbirds(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Holds metadata.csv and the images.")],
+    out: _Out,
+    overwrite: _Overwrite = False,
+    output: _Format = None,
+) -> None:
+    """Write waterbirds.csv: metadata.csv in words."""
+    from mibias_cli.datasets.manifests import make_waterbirds
+
+    _show(make_waterbirds(folder, out, overwrite=overwrite), output)
+
+
+def _edges(text: str | None) -> tuple[int, ...]:
+    from mibias_cli.datasets.extremes import AGE_EDGES
+
+    if text is None:
+        return AGE_EDGES
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r} is no list of whole numbers", param_hint="--age-bins") from error
+
+
+def _show(made: WrittenManifests, output: ReportFormat | None) -> None:
+    """Counts on stdout; what was left out, and where the manifests are, on stderr."""
+    if output is ReportFormat.text or (output is None and is_terminal(sys.stdout, os.environ)):
+        for path, splits in made.counts.items():
+            print(path)
+            for split, cells in splits.items():
+                print(f"  {split:14} {sum(cells.values()):>8,}   {', '.join(f'{k}: {n:,}' for k, n in cells.items())}")
+    else:
+        counts = {str(path): splits for path, splits in made.counts.items()}
+        print(json.dumps({"root": str(made.root), "files": counts, "notes": made.notes}, indent=2, ensure_ascii=False))
+    for note in made.notes:
+        typer.echo(f"note: {note}", err=True)
+    typer.echo(f"wrote {', '.join(map(str, made.counts))}; data.root of a recipe is {made.root}", err=True)

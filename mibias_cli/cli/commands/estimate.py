@@ -1,0 +1,101 @@
+"""`mibias estimate`: how much columns tell of another one; a tool of its own, without any model."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from mibias_cli.cli.options import ReportFormat
+from mibias_cli.cli.progress import is_terminal, shown_progress
+
+__all__ = ["AttributeKind", "estimate", "estimate_lines"]
+
+
+class AttributeKind(StrEnum):
+    """What c is taken for."""
+
+    auto = "auto"
+    discrete = "discrete"
+    continuous = "continuous"
+
+
+def estimate(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A .csv, .tsv, .parquet or .safetensors file.")],
+    z: Annotated[str, typer.Option("--z", metavar="PREFIX", help="z is every column whose name starts so.")],
+    c: Annotated[
+        str,
+        typer.Option("--c", metavar="COLUMN", help="The attribute; where no column has this name, all that start so."),
+    ],
+    given: Annotated[
+        str | None, typer.Option("--given", metavar="COLUMN", help="Estimate I(z; c | given) instead of I(z; c).")
+    ] = None,
+    estimators: Annotated[
+        str | None,
+        typer.Option("--estimators", metavar="A,B,…", help="Estimators to run. [default: all that suit c]"),
+    ] = None,
+    kind: Annotated[
+        AttributeKind, typer.Option("--kind", help="Whether c are classes or numbers; auto: by what it holds.")
+    ] = AttributeKind.auto,
+    seed: Annotated[int, typer.Option("--seed", min=0, max=2**31 - 1, help="Seed of the folds and the fits.")] = 0,
+    output: Annotated[
+        ReportFormat | None,
+        typer.Option("--format", help="Output format. [default: a table on a terminal, JSON elsewhere]"),
+    ] = None,
+) -> None:
+    """Estimate the mutual information between columns of a file.
+
+    Every row is scored by fits that have not seen it; the headline is chosen without the rows that it is scored on.
+    """
+    from mibias_cli.estimate.file import estimate_file
+
+    names = None if estimators is None else [name.strip() for name in estimators.split(",") if name.strip()]
+    if names == []:
+        raise typer.BadParameter("name at least one estimator", param_hint="--estimators")
+    with shown_progress() as progress:
+        found = estimate_file(
+            file, z=z, c=c, given=given, estimators=names, kind=kind.value, seed=seed, progress=progress
+        )
+    terminal = is_terminal(sys.stdout, os.environ)
+    if output is ReportFormat.text or (output is None and terminal):
+        print("\n".join(estimate_lines(found)))
+    else:
+        print(json.dumps(found, indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def estimate_lines(found: Mapping[str, Any]) -> list[str]:
+    """The estimates as aligned text, the headline marked.
+
+    Args:
+        found: What `estimate_file` returns.
+
+    Example:
+        >>> print("\\n".join(estimate_lines({
+        ...     "estimates": {"logistic": {"nats": 0.21, "bits": 0.303, "lower": 0.19, "upper": 0.23}},
+        ...     "headline": "logistic", "entropy_nats": 0.693, "kind": "discrete", "n_rows": 100, "n_missing": 0,
+        ...     "z": {"prefix": "z_", "n_columns": 8}, "c": ["colour"], "given": None, "confidence": 0.95})))
+        I(z; colour), 100 rows, z of 8 columns; c discrete, H(c) = 0.693 nats
+                         nats  95 % interval       bits
+        * logistic      0.210  [ 0.190,  0.230]   0.303
+        * headline
+    """
+    given = f" | {', '.join(found['given'])}" if found["given"] else ""
+    title = f"I(z; {', '.join(found['c'][:3])}{', …' if len(found['c']) > 3 else ''}{given})"
+    missing = f" ({found['n_missing']} more lack a value)" if found["n_missing"] else ""
+    entropy = "" if found["entropy_nats"] is None else f", H(c) = {found['entropy_nats']:.3f} nats"
+    lines = [
+        f"{title}, {found['n_rows']} rows{missing}, z of {found['z']['n_columns']} columns; c {found['kind']}{entropy}"
+    ]
+    width = max(12, *(len(name) for name in found["estimates"]))
+    interval = f"{found['confidence']:.0%} interval".replace("%", " %")
+    lines.append(f"  {'':{width}}  {'nats':>6}  {interval:<17} {'bits':>6}")
+    for name, e in found["estimates"].items():
+        mark = "*" if name == found["headline"] else " "
+        lines.append(f"{mark} {name:{width}} {e['nats']:7.3f}  [{e['lower']:6.3f}, {e['upper']:6.3f}] {e['bits']:7.3f}")
+    return [line.rstrip() for line in [*lines, "* headline"]]

@@ -1,0 +1,175 @@
+"""`mibias init`: a first recipe for one's own data."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mibias_cli.cli.options import ReportFormat
+from mibias_cli.cli.progress import is_terminal
+from mibias_cli.errors import DataError
+
+if TYPE_CHECKING:
+    from mibias_cli.survey.survey import Survey
+
+__all__ = ["init"]
+
+_MAX_COLUMNS = 12
+_SCHEMA = "recipe.schema.json"
+
+
+def init(
+    path: Annotated[
+        Path,
+        typer.Argument(metavar="PATH", help="A folder of images, a manifest, a table, or stored embeddings."),
+    ],
+    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="The recipe to write, never over a file.")] = Path(
+        "recipe.yaml"
+    ),
+    target: Annotated[str | None, typer.Option("--target", metavar="COLUMN", help="What is learnt.")] = None,
+    attributes: Annotated[
+        list[str] | None,
+        typer.Option("--attribute", metavar="COLUMN", help="What features should not tell. Repeatable."),
+    ] = None,
+    split: Annotated[
+        str | None, typer.Option("--split", metavar="COLUMN", help="What trains, and what is audited.")
+    ] = None,
+    group: Annotated[
+        str | None, typer.Option("--group", metavar="COLUMN", help="Patient or video: none is in two splits.")
+    ] = None,
+    table: Annotated[
+        Path | None,
+        typer.Option(
+            "--table", metavar="FILE", help="Columns of a folder's images, or of embeddings. [default: looked for]"
+        ),
+    ] = None,
+    root: Annotated[
+        Path | None,
+        typer.Option("--root", metavar="DIR", help="Where a manifest's image paths start. [default: looked for]"),
+    ] = None,
+    backbone: Annotated[
+        str | None,
+        typer.Option("--backbone", metavar="NAME", help="A timm model. [default: by number and size of images]"),
+    ] = None,
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            "--weights", metavar="WEIGHTS", help="none, pretrained, a file, … [default: pretrained if on this machine]"
+        ),
+    ] = None,
+    output: Annotated[
+        ReportFormat | None,
+        typer.Option("--format", help="Of what was found. [default: text on a terminal, json elsewhere]"),
+    ] = None,
+) -> None:
+    """Look at data, say what was found, and write a first recipe.
+
+    Finds classes, columns that may be bias attributes, how many rows each pair has, and how much the target tells of
+    the attribute. What nobody named is guessed, and said. Where no file lists the rows as a recipe reads them, a
+    manifest is written beside the recipe.
+    """
+    from mibias_cli.recipe.json_schema import schema_text
+    from mibias_cli.recipe.load import parse_recipe
+    from mibias_cli.survey.first_recipe import choose_model, first_recipe, write_needed_manifest
+    from mibias_cli.survey.roles import Wishes
+    from mibias_cli.survey.survey import survey
+
+    _refuse_existing(out)
+    wishes = Wishes(target=target, attributes=tuple(attributes or ()), split=split, group=group, table=table, root=root)
+    found = survey(path, wishes)
+    model = choose_model(found, backbone=backbone, weights=weights)
+    recipe = first_recipe(found, model, source=path, out=out)
+    parse_recipe(recipe.text, path=str(out))  # what is written is valid
+    written = [out]
+    if recipe.manifest is not None:
+        _refuse_existing(recipe.manifest)
+        write_needed_manifest(found, recipe.manifest)
+        written.append(recipe.manifest)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(recipe.text, encoding="utf-8")
+    if not out.with_name(_SCHEMA).exists():
+        out.with_name(_SCHEMA).write_text(schema_text(), encoding="utf-8")
+        written.append(out.with_name(_SCHEMA))
+    if output is ReportFormat.text or (output is None and is_terminal(sys.stdout, os.environ)):
+        print("\n".join(survey_lines(found)))
+    else:
+        print(json.dumps(_plain(found), indent=2, ensure_ascii=False))
+    typer.echo(f"wrote {', '.join(map(str, written))}", err=True)
+    if model.why:
+        typer.echo(f"backbone {model.name} starts from random weights: {model.why} (--weights pretrained)", err=True)
+    typer.echo(f"next: mibias train {out} --dry-run", err=True)
+
+
+def survey_lines(found: Survey) -> Iterator[str]:
+    """What was found as text: rows, target, attributes with their cells in training, guesses and notes."""
+    from mibias_cli.survey.layout import CLASS_FOLDER
+
+    yield found.layout.what
+    yield f"  rows        {', '.join(f'{n:,} {split}' for split, n in found.n_rows.items())}"
+    if found.image_sizes:
+        smallest, middle, largest = (f"{w} × {h}" for w, h in found.image_sizes)
+        yield f"  images      about {middle} pixels" + (f" ({smallest} to {largest})" if smallest != largest else "")
+    target = "the class folder" if found.columns.target == CLASS_FOLDER else found.columns.target
+    yield f"  target      {target}: {', '.join(found.class_names)}"
+    for attribute in found.chosen:
+        missing = f", missing in {attribute.n_missing:,}" if attribute.n_missing else ""
+        yield f"  attribute   {attribute.name}: {len(attribute.classes)} classes, {attribute.kind}{missing}"
+        yield (
+            f"              in training the target tells {attribute.shared_bits:.3f} of its "
+            f"{attribute.entropy_bits:.3f} bits"
+        )
+        yield f"  training: target × {attribute.name}"
+        header, rows = attribute.classes[:_MAX_COLUMNS], attribute.cells[:, :_MAX_COLUMNS]
+        cells = [
+            ["", *header],
+            *([name, *(f"{n:,}" for n in row)] for name, row in zip(found.class_names, rows, strict=True)),
+        ]
+        widths = [max(len(line[k]) for line in cells) for k in range(len(header) + 1)]
+        yield from ("    " + "  ".join(c.rjust(w) for c, w in zip(line, widths, strict=True)) for line in cells)
+    if found.candidates:
+        shown = ", ".join(f"{a.name} ({a.shared_bits:.3f} of {a.entropy_bits:.3f} bits)" for a in found.candidates[:8])
+        yield f"  may be attributes too: {shown}"
+    yield from (f"  guessed: {guess}" for guess in found.guesses)
+    yield from (f"  note: {note}" for note in found.notes)
+
+
+def _plain(found: Survey) -> dict[str, Any]:
+    """What was found as plain data."""
+
+    def attribute(a: Any) -> dict[str, Any]:
+        names = [dict(zip(a.classes, map(int, row), strict=True)) for row in a.cells]
+        return {
+            "kind": a.kind,
+            "classes": list(a.classes),
+            "cells": dict(zip(found.class_names, names, strict=True)),
+            "shared_bits": a.shared_bits,
+            "entropy_bits": a.entropy_bits,
+            "n_missing": a.n_missing,
+        }
+
+    return {
+        "layout": found.layout.what,
+        "source": found.layout.source,
+        "rows": dict(found.n_rows),
+        "target": found.columns.target,
+        "target_kind": found.columns.target_kind,
+        "classes": list(found.class_names),
+        "split": found.columns.split,
+        "group": found.columns.group,
+        "attributes": {a.name: attribute(a) for a in found.chosen},
+        "candidates": {a.name: attribute(a) for a in found.candidates},
+        "image_sizes": [list(size) for size in found.image_sizes],
+        "guesses": list(found.guesses),
+        "notes": list(found.notes),
+    }
+
+
+def _refuse_existing(path: Path) -> None:
+    if path.exists():
+        raise DataError(f"{path}: exists already, and is never written over; choose another --out, or remove it")

@@ -1,0 +1,231 @@
+"""Commands that compute: train, evaluate, export. They import torch, and so only when they are called."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mibias_cli.cli.gate_options import (
+    BaselineOption,
+    FailOnOption,
+    Inconclusive,
+    InconclusiveOption,
+    JunitOption,
+    ToleranceOption,
+    conclude,
+    gate_rules,
+)
+from mibias_cli.cli.guard import Interrupted
+from mibias_cli.cli.options import (
+    DeviceOption,
+    ExamplesOption,
+    ExportFormat,
+    OfflineOption,
+    OutOption,
+    Precision,
+    ReportFormat,
+    SetOption,
+)
+from mibias_cli.cli.progress import shown_progress
+from mibias_cli.cli.show import show_report
+from mibias_cli.cli.show_dry_run import show_dry_run
+
+if TYPE_CHECKING:
+    from mibias_cli.recipe.schema import Recipe
+
+__all__ = ["evaluate", "export", "train"]
+
+_RECIPE_FILE = "recipe.resolved.yaml"
+
+
+def train(
+    recipe: Annotated[
+        Path | None, typer.Argument(metavar="RECIPE", help="Recipe to train; not needed with --resume.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="The run's folder. [default: runs/NAME/TIME]")
+    ] = None,
+    overrides: SetOption = None,
+    seed: Annotated[int | None, typer.Option("--seed", min=0, max=2**31 - 1, help="Seed of the run.")] = None,
+    device: DeviceOption = None,
+    precision: Annotated[Precision | None, typer.Option("--precision", help="Floating-point precision.")] = None,
+    resume: Annotated[
+        Path | None,
+        typer.Option("--resume", metavar="RUN", help="Continue a run exactly where its last checkpoint is."),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="One batch forward and backward, then say what a run would take.")
+    ] = False,
+    output: Annotated[
+        ReportFormat | None,
+        typer.Option("--format", help="Of --dry-run. [default: text on a terminal, json elsewhere]"),
+    ] = None,
+    offline: OfflineOption = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a run that exists in --out.")] = False,
+    examples: ExamplesOption = 0,
+    fail_on: FailOnOption = None,
+    baseline: BaselineOption = None,
+    tolerance: ToleranceOption = None,
+    inconclusive: InconclusiveOption = Inconclusive.warn,
+    junit: JunitOption = None,
+) -> None:
+    """Debias, audit and export, as a recipe says.
+
+    Ends with the leakage report, before → after, and with an export that timm loads. A gate that fails ends it with
+    exit code 1.
+    """
+    if resume is not None and (out is not None or overwrite):
+        raise typer.BadParameter("a resumed run stays in its own folder: leave out --out and --overwrite")
+    if recipe is None and resume is None:
+        raise typer.BadParameter("name a RECIPE to train, or a run to --resume")
+    rules = gate_rules(fail_on, baseline, tolerance, inconclusive)
+    settings = _overrides(overrides, seed=seed, device=device, precision=precision)
+    loaded = _load(recipe, resume, settings)
+    if dry_run:
+        _dry_run(loaded, offline, output)
+        return
+    from mibias_cli.run import workflow
+
+    started = time.time()
+    with shown_progress() as progress:
+        try:
+            run = workflow.train(
+                loaded,
+                out=out,
+                resume=resume,
+                overwrite=overwrite,
+                offline=offline,
+                progress=progress,
+                gates=rules,
+                n_examples=examples,
+            )
+        except KeyboardInterrupt as error:
+            raise Interrupted(_how_to_resume(resume or out, loaded.name, started)) from error
+    show_report(run.report)
+    _say_where(run.folder / "report", run.export)
+    conclude(run.report, junit=junit, seconds=time.time() - started)
+
+
+def evaluate(
+    target: Annotated[str, typer.Argument(metavar="TARGET", help="A run, an exported folder, or a timm model name.")],
+    recipe: Annotated[
+        Path | None, typer.Option("--recipe", metavar="R", help="Recipe with the data. [default: the target's own]")
+    ] = None,
+    overrides: SetOption = None,
+    out: OutOption = None,
+    device: DeviceOption = None,
+    offline: OfflineOption = False,
+    output: Annotated[
+        ReportFormat, typer.Option("--format", help="json writes the report to stdout.")
+    ] = ReportFormat.text,
+    examples: ExamplesOption = 0,
+    fail_on: FailOnOption = None,
+    baseline: BaselineOption = None,
+    tolerance: ToleranceOption = None,
+    inconclusive: InconclusiveOption = Inconclusive.warn,
+    junit: JunitOption = None,
+) -> None:
+    """Audit a model for leakage of its bias attributes.
+
+    Fresh probes on held-out features, and accuracy by group; on the data of the target's own recipe, or of --recipe. A
+    gate (--fail-on, --baseline, or the recipe's own) that fails ends it with exit code 1.
+    """
+    rules = gate_rules(fail_on, baseline, tolerance, inconclusive)
+    settings = _overrides(overrides, device=device)
+    loaded = None
+    if recipe is not None:
+        loaded = _load(recipe, None, settings)
+    elif (Path(target) / _RECIPE_FILE).exists():
+        loaded = _load(None, Path(target), settings)
+    elif settings:
+        raise typer.BadParameter(f"{target} is no run with a recipe of its own; --set and --device need --recipe")
+    from mibias_cli.run import workflow
+
+    started = time.time()
+    with shown_progress() as progress:
+        evaluated = workflow.evaluate(
+            target, recipe=loaded, out=out, offline=offline, progress=progress, gates=rules, n_examples=examples
+        )
+    if output is ReportFormat.json:
+        typer.echo(json.dumps(evaluated.report, indent=2))
+    else:
+        show_report(evaluated.report)
+    _say_where(evaluated.folder)
+    conclude(evaluated.report, junit=junit, seconds=time.time() - started)
+
+
+def export(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run.")],
+    out: OutOption = None,
+    formats: Annotated[
+        list[ExportFormat] | None,
+        typer.Option("--format", help="What to write. Repeatable. [default: as the run's recipe says]"),
+    ] = None,
+    offline: OfflineOption = False,
+) -> None:
+    """Write a run's weights to a folder that timm loads.
+
+    With them go the model card and the report. What was written is loaded again and compared before this says done.
+    """
+    from mibias_cli.run import workflow
+
+    names = tuple(chosen.value for chosen in formats or ())
+    with shown_progress() as progress:
+        folder = workflow.export(run, out=out, formats=names, offline=offline, progress=progress)
+    typer.echo(f"exported to {folder}", err=True)
+
+
+def _dry_run(recipe: Recipe, offline: bool, output: ReportFormat | None) -> None:
+    """What a run would do, on stdout: tables for people, JSON for programs."""
+    from mibias_cli.run import dry_run
+
+    with shown_progress() as progress:
+        findings = dry_run.dry_run(recipe, offline=offline, progress=progress)
+    if output is ReportFormat.text or (output is None and sys.stdout.isatty()):
+        show_dry_run(findings)
+    else:
+        typer.echo(json.dumps(findings, indent=2))
+
+
+def _overrides(given: Sequence[str] | None, **options: Any) -> list[str]:
+    """--set options, followed by the options that are short for one."""
+    keys = {"seed": "seed", "device": "training.device", "precision": "training.precision"}
+    values = {name: getattr(value, "value", value) for name, value in options.items() if value is not None}
+    return [*(given or ()), *(f"{keys[name]}={value}" for name, value in values.items())]
+
+
+def _load(recipe: Path | None, run: Path | None, settings: Sequence[str]) -> Recipe:
+    """The recipe of a file, or else of a run."""
+    if recipe is not None:
+        from mibias_cli.gates.recipe_rules import gate_name_faults
+        from mibias_cli.recipe.load import load_recipe
+
+        return load_recipe(recipe, settings, checks=[gate_name_faults])
+    from mibias_cli.run import workflow
+
+    if run is None:
+        raise AssertionError("either a recipe or a run")
+    return workflow.load_run_recipe(run, settings)
+
+
+def _how_to_resume(folder: Path | None, name: str, started: float) -> str:
+    """How to go on with the run that was interrupted: in its folder, or in the newest one begun since."""
+    if folder is None:
+        begun = [path for path in Path("runs", name).glob("*") if path.is_dir() and path.stat().st_mtime >= started - 1]
+        folder = max(begun, key=lambda path: path.stat().st_mtime, default=None)
+    if folder is None or not any((folder / "checkpoints").glob("*")):
+        return "no checkpoint was written yet"
+    return f"resume with: mibias train --resume {folder}"
+
+
+def _say_where(report: Path, export: Path | None = None) -> None:
+    """Where the report and the export are."""
+    for name, path in (("report", report / "leakage.html"), ("export", export)):
+        if path is not None and path.exists():
+            typer.echo(f"{name}: {path}", err=True)

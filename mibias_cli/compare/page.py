@@ -1,0 +1,179 @@
+"""Several runs side by side as one self-contained HTML page, and as tables for terminals."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+
+from mibias_cli.compare.frontier import frontier_plot, score_name
+from mibias_cli.errors import RunError
+from mibias_cli.report.html import page_environment
+from mibias_cli.report.numbers import ABSENT, format_bits, format_percent, format_percent_interval, format_plain
+from mibias_cli.report.plots.svg import standalone
+from mibias_cli.report.tables import Cell, Line, Table, bits_cell
+from mibias_cli.report.write import write_atomically
+
+__all__ = ["attributes_of", "frontier_plots", "group_table", "render_comparison", "run_table", "write_comparison"]
+
+
+def render_comparison(comparison: Mapping[str, Any]) -> str:
+    """The page: the frontier of every attribute, the groups with their spread over seeds, and every run.
+
+    Args:
+        comparison: As `compare_reports` gives it.
+    """
+    page = page_environment().get_template("compare.html.j2")
+    return page.render(
+        c=comparison,
+        plots=[{"name": name, "plot": Markup(svg)} for name, svg in frontier_plots(comparison).items()],
+        groups=group_table(comparison),
+        runs=run_table(comparison),
+        has_spread=any(len(group["runs"]) > 1 for group in comparison["groups"]),
+    )
+
+
+def frontier_plots(comparison: Mapping[str, Any]) -> dict[str, str]:
+    """The frontier of every attribute, as inline SVG."""
+    names = attributes_of(comparison)
+    return {name: frontier_plot(comparison, name, plot_id=f"frontier-{k}") for k, name in enumerate(names)}
+
+
+def attributes_of(comparison: Mapping[str, Any]) -> list[str]:
+    """Every attribute that a run has, in order."""
+    return list(dict.fromkeys(name for run in comparison["runs"] for name in run["attributes"]))
+
+
+def group_table(comparison: Mapping[str, Any]) -> Table:
+    """A line per group of runs that differ in seeds alone: means, with their spread in small print."""
+    names = attributes_of(comparison)
+    has_gain = any(group["net_gain_bits"] is not None for group in comparison["groups"])
+    lines = []
+    for group in comparison["groups"]:
+        collapsed = f"{group['collapsed']} of {len(group['runs'])} collapsed" if group["collapsed"] else ""
+        cells = [Cell(text=f"{group['number']}: {group['name']}", small=collapsed), Cell(text=str(len(group["runs"])))]
+        cells += [_spread(group["score"], format_percent), _spread(group["worst_group_accuracy"], format_percent)]
+        for name in names:
+            found = group["attributes"].get(name)
+            bits = _spread(None if found is None else found["leakage_bits"], format_bits)
+            best = found is not None and found.get("on_frontier")
+            cells.append(Cell(text=f"{bits.text} ★" if best else bits.text, small=bits.small))
+        if has_gain:
+            gain = _spread(group["net_gain_bits"], format_bits)
+            mark = " ◆" if group["number"] == comparison["chosen"] else ""
+            cells.append(Cell(text=gain.text + mark, small=gain.small))
+        lines.append(Line(cells=tuple(cells), quiet=bool(group["collapsed"])))
+    choice = ""
+    if has_gain:
+        choice = (
+            " Net gain: bits that validation rows' classes are told by beyond the attributes, less bits that the "
+            "attributes are told by beyond the classes. ◆: chosen by it, without unbiased data."
+        )
+    return Table(
+        title="Groups of runs",
+        caption="Means over runs that differ in seeds alone; small print: standard deviation, least to greatest. "
+        f"★: no other group leaks less at no less accuracy.{choice}",
+        header=(
+            "Setting",
+            "Runs",
+            _heading(comparison),
+            "Worst group",
+            *(f"Leakage of {name}, bits" for name in names),
+            *(("Net gain, bits",) if has_gain else ()),
+        ),
+        lines=tuple(lines),
+    )
+
+
+def _spread(found: Mapping[str, Any] | None, written: Any) -> Cell:
+    if found is None:
+        return Cell(text=ABSENT)
+    small = ""
+    if found["sd"] is not None:
+        small = f"± {written(found['sd'])}, {written(found['min'])} to {written(found['max'])}"
+    return Cell(text=written(found["mean"]), small=small)
+
+
+def run_table(comparison: Mapping[str, Any]) -> Table:
+    """A line per run, before → after."""
+    names = attributes_of(comparison)
+    has_gain = any(run["net_gain_bits"] is not None for run in comparison["runs"])
+    lines = []
+    for run in comparison["runs"]:
+        cells = [Cell(text=run["name"], small="collapsed" if run["collapsed"] else "")]
+        cells += [Cell(text=_written(run["settings"].get(key))) for key in comparison["varied"]]
+        cells += [_score(run["score"][side]) for side in ("before", "after")]
+        cells.append(Cell(text=format_percent((run["task"]["after"] or {}).get("worst_group_accuracy"))))
+        for name in names:
+            found = run["attributes"].get(name) or {}
+            cells += [bits_cell((found.get(side) or {}).get("leakage_bits")) for side in ("before", "after")]
+        if has_gain:
+            told = run["gain_over_bias_bits"], run["leakage_given_target_bits"]
+            cells += [Cell(text=format_bits(bits)) for bits in told]
+        cells += [Cell(text=format_plain(run["effective_rank"])), Cell(text=format_plain(run["cka"]))]
+        cells.append(Cell(text=run["gates"] or ABSENT))
+        lines.append(Line(cells=tuple(cells), quiet=run["collapsed"]))
+    leakage = [f"{name}, {side}" for name in names for side in ("before", "after")]
+    header = (
+        "Run",
+        *comparison["varied"],
+        f"{_heading(comparison)}, before",
+        "after",
+        "Worst group",
+        *leakage,
+        *(("Gain over bias", "Leakage given target") if has_gain else ()),
+        "Rank",
+        "CKA",
+        "Gates",
+    )
+    caption = "Every run: leakage in bits with intervals, task accuracy, effective rank, CKA to its original."
+    return Table(title="Runs", caption=caption, header=header, lines=tuple(lines))
+
+
+def _heading(comparison: Mapping[str, Any]) -> str:
+    name = score_name(comparison)
+    return "Accuracy" if name == "task accuracy" else name[0].upper() + name[1:]
+
+
+def _score(score: Mapping[str, Any] | None) -> Cell:
+    if score is None:
+        return Cell(text=ABSENT)
+    small = format_percent_interval(score["lower"], score["upper"])
+    return Cell(text=format_percent(score["estimate"]), small="" if small == ABSENT else small)
+
+
+def _written(value: Any) -> str:
+    return ABSENT if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def write_comparison(folder: Path, comparison: Mapping[str, Any]) -> Path:
+    """Write compare.html, compare.json and frontier-ATTRIBUTE.svg, in place of those of an earlier comparison.
+
+    A comparison holds nothing that the runs do not, so nothing is lost.
+
+    Returns:
+        Path of compare.html.
+
+    Raises:
+        RunError: The folder cannot be written.
+    """
+    page = folder / "compare.html"
+    texts = {
+        page: render_comparison(comparison),
+        folder / "compare.json": json.dumps(comparison, indent=2, allow_nan=False, ensure_ascii=False) + "\n",
+    }
+    for k, (name, svg) in enumerate(frontier_plots(comparison).items()):
+        plain = re.sub(r"[^A-Za-z0-9_-]+", "_", name).strip("_") or str(k)
+        path = folder / f"frontier-{plain}.svg"
+        texts[path if path not in texts else folder / f"frontier-{plain}-{k}.svg"] = standalone(svg)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for path, text in texts.items():
+            write_atomically(path, text)
+    except OSError as error:
+        raise RunError(f"{folder}: the comparison cannot be written: {error.strerror or error}") from error
+    return page

@@ -1,0 +1,294 @@
+"""Sweeps: a recipe over a grid of settings, each point a run of its own in a process of its own.
+
+A sweep is resumed by giving the same command again: points whose runs are finished are skipped, half-finished ones go
+on from their last checkpoint.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import itertools
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mibias_cli.errors import Problem, RecipeError, RunError
+from mibias_cli.gates.recipe_rules import gate_name_faults
+from mibias_cli.progress import Progress
+from mibias_cli.recipe.load import dump_recipe, load_recipe
+from mibias_cli.recipe.yaml_source import parse_value
+from mibias_cli.run_folder import OWNED, RECIPE_FILE, is_run
+
+__all__ = ["Axis", "Point", "SweepResult", "is_finished", "make_points", "parse_axis", "plain_points", "run_sweep"]
+
+MAX_POINTS = 1000
+_SECONDS_BETWEEN_LOOKS = 0.2
+_SAFE = re.compile(r"[^A-Za-z0-9._=+-]+")
+_LONGEST = 80
+FINISHED_CODES = (0, 1)
+"""Exit codes of `train` that leave a finished run: all well, or a gate failed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Axis:
+    """One setting and the values that it takes, as YAML texts."""
+
+    key: str
+    values: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Point:
+    """One run of a sweep: its folder's name, and the overrides that make its recipe."""
+
+    name: str
+    overrides: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepResult:
+    """What became of a sweep: the folders of finished runs by name, how many were there already, and what failed."""
+
+    finished: Mapping[str, Path]
+    n_skipped: int
+    failed: Mapping[str, str]
+
+
+def parse_axis(text: str) -> Axis:
+    """Read `KEY=VALUE,VALUE,…`; values are YAML, so that lists and quoted text may hold commas.
+
+    Raises:
+        RecipeError: It is no such text, or a value comes twice.
+
+    Example:
+        >>> parse_axis("debias.weight=0,1e-1").values
+        ('0', '1e-1')
+        >>> parse_axis("representation.layers=[features],[features, output]").values
+        ('[features]', '[features, output]')
+    """
+    key, equals, listed = text.partition("=")
+    if not equals or not key.strip() or not listed.strip():
+        raise _refused(text, "write --over KEY=VALUE,VALUE,…, for example --over debias.weight=0,1,2")
+    values = tuple(part.strip() for part in _split(listed))
+    for value in values:
+        if not value:
+            raise _refused(key, f"a value is empty in {listed!r}")
+        try:
+            parse_value(value)
+        except RecipeError as error:
+            raise _refused(key, f"{error.problems[0].message}, in {value!r}") from error
+    twice = [value for value in values if values.count(value) > 1]
+    if twice:
+        raise _refused(key, f"{twice[0]} is named twice")
+    return Axis(key=key.strip(), values=values)
+
+
+def _split(text: str) -> Iterator[str]:
+    """Parts between the commas that stand outside brackets and quotes."""
+    depth, quote, part = 0, "", ""
+    for character in text:
+        if quote:
+            quote = "" if character == quote else quote
+        elif character in "\"'":
+            quote = character
+        elif character in "[{":
+            depth += 1
+        elif character in "]}":
+            depth -= 1
+        if character == "," and depth == 0 and not quote:
+            yield part
+            part = ""
+        else:
+            part += character
+    yield part
+
+
+def _refused(key: str, message: str) -> RecipeError:
+    return RecipeError([Problem(path="--over", line=0, column=0, key=key, message=message)])
+
+
+def make_points(axes: Sequence[Axis]) -> list[Point]:
+    """The grid of all values of all axes, the last axis fastest.
+
+    Raises:
+        RecipeError: An axis comes twice, or the grid is very large.
+
+    Example:
+        >>> [p.name for p in make_points([parse_axis("debias.weight=0,1"), parse_axis("seed=0,1")])]
+        ['debias.weight=0,seed=0', 'debias.weight=0,seed=1', 'debias.weight=1,seed=0', 'debias.weight=1,seed=1']
+    """
+    keys = [axis.key for axis in axes]
+    for key in keys:
+        if keys.count(key) > 1:
+            raise _refused(key, "is swept twice; give all its values at once")
+    n_points = 1
+    for axis in axes:
+        n_points *= len(axis.values)
+    if n_points > MAX_POINTS:
+        raise _refused(", ".join(keys), f"{n_points} runs; at most {MAX_POINTS} make a sweep")
+    grid = itertools.product(*(axis.values for axis in axes))
+    return [_point([f"{key}={value}" for key, value in zip(keys, values, strict=True)]) for values in grid]
+
+
+def _point(overrides: list[str]) -> Point:
+    """A point with a name that is a folder's: made plain and short, then told apart by a hash."""
+    written = ",".join(overrides)
+    name = ",".join(_SAFE.sub("_", text).strip("_.") for text in overrides)
+    if name != written or len(name) > _LONGEST:
+        name = f"{name[:_LONGEST]}-{hashlib.sha256(written.encode()).hexdigest()[:8]}"
+    return Point(name=name, overrides=tuple(overrides))
+
+
+def run_sweep(
+    recipe: Path,
+    points: Sequence[Point],
+    *,
+    out: Path,
+    overrides: Sequence[str] = (),
+    options: Sequence[str] = (),
+    jobs: int = 1,
+    progress: Progress,
+) -> SweepResult:
+    """Train every point that is not finished yet, `jobs` at a time.
+
+    Args:
+        recipe: The recipe's file.
+        points: The grid.
+        out: Folder of the runs, one each, with their output in `logs/`.
+        overrides: `KEY=VALUE` texts that hold for every point.
+        options: Further options of `mibias train`.
+        jobs: Processes at a time.
+        progress: Told of every run that ends.
+
+    Raises:
+        RecipeError: A point's recipe has problems; said before anything runs.
+        RunError: A folder is in the way, or was made by another recipe.
+    """
+    todo = _checked(recipe, points, out, overrides)
+    finished = {point.name: out / point.name for point in points if point not in todo}
+    n_skipped, failed = len(finished), dict[str, str]()
+    if n_skipped:
+        progress.note(f"{n_skipped} of {len(points)} runs are finished already")
+    (out / "logs").mkdir(parents=True, exist_ok=True)
+    progress.begin("runs", len(todo))
+    for n_done, (point, problem) in enumerate(_run_all(recipe, todo, out, overrides, options, jobs), start=1):
+        if problem:
+            failed[point.name] = problem
+            progress.warn(f"{point.name}: {problem}")
+        else:
+            finished[point.name] = out / point.name
+            progress.note(f"finished {point.name}")
+        progress.advance(n_done)
+    progress.end()
+    in_order = {point.name: finished[point.name] for point in points if point.name in finished}
+    return SweepResult(finished=in_order, n_skipped=n_skipped, failed=failed)
+
+
+def _checked(recipe: Path, points: Sequence[Point], out: Path, overrides: Sequence[str]) -> list[Point]:
+    """The points that are still to be run, after every recipe has been read and every folder looked at."""
+    todo = []
+    for point in points:
+        wanted = dump_recipe(load_recipe(recipe, [*overrides, *point.overrides], checks=[gate_name_faults]))
+        folder = out / point.name
+        if is_run(folder):
+            if (folder / RECIPE_FILE).read_text(encoding="utf-8") != wanted:
+                raise RunError(f"{folder}: was made by another recipe; choose another folder with --out")
+        elif folder.exists() and any(folder.iterdir()):
+            raise RunError(f"{folder}: is in the way and is not a run; choose another folder with --out")
+        if not is_finished(folder):
+            todo.append(point)
+    return todo
+
+
+def is_finished(folder: Path) -> bool:
+    """Whether a run has its report and its export: the last things that `train` writes, each whole or not at all."""
+    return (folder / "report" / "leakage.json").is_file() and (folder / "export").is_dir()
+
+
+def _command(recipe: Path, point: Point, out: Path, overrides: Sequence[str], options: Sequence[str]) -> list[str]:
+    """Resume where there is a checkpoint, else begin anew; a run without one has nothing to lose."""
+    folder = out / point.name
+    begun = (folder / "checkpoints" / "last.pt").is_file()
+    start = [sys.executable, "-m", "mibias_cli.cli", "train", *options]
+    if begun:
+        return [*start, "--resume", str(folder)]
+    settings = [part for text in (*overrides, *point.overrides) for part in ("--set", text)]
+    again = ["--overwrite"] if any((folder / name).exists() for name in OWNED) else []
+    return [*start, str(recipe), "--out", str(folder), *again, *settings]
+
+
+def _run_all(
+    recipe: Path, todo: Sequence[Point], out: Path, overrides: Sequence[str], options: Sequence[str], jobs: int
+) -> Iterator[tuple[Point, str]]:
+    """Each point as its process ends, with what went wrong, or an empty text."""
+    waiting = list(todo)
+    running: dict[subprocess.Popen[bytes], Point] = {}
+    environment = _environment(jobs)
+    try:
+        while waiting or running:
+            while waiting and len(running) < jobs:
+                point = waiting.pop(0)
+                running[_start(_command(recipe, point, out, overrides, options), _log(out, point), environment)] = point
+            ended = [process for process in running if process.poll() is not None]
+            for process in ended:
+                point = running.pop(process)
+                yield point, _problem(process.returncode, out / point.name, _log(out, point))
+            if not ended:
+                time.sleep(_SECONDS_BETWEEN_LOOKS)
+    finally:
+        _stop(running)
+
+
+def _log(out: Path, point: Point) -> Path:
+    return out / "logs" / f"{point.name}.log"
+
+
+def _start(command: Sequence[str], log: Path, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            command, stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env=dict(environment)
+        )
+
+
+def _environment(jobs: int) -> dict[str, str]:
+    """As it is; several jobs share the processors, unless the user has said how many threads each may have."""
+    environment = dict(os.environ)
+    # the job's own summary and annotations would be told once for every run
+    for name in ("GITHUB_STEP_SUMMARY", "GITHUB_ACTIONS"):
+        environment.pop(name, None)
+    if jobs > 1:
+        environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // jobs)))
+    return environment
+
+
+def _problem(code: int, folder: Path, log: Path) -> str:
+    if code in FINISHED_CODES and is_finished(folder):
+        return ""
+    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    said = next((line for line in reversed(lines) if line.strip()), "it said nothing")
+    return f"ended with exit code {code}: {said} (all of it: {log})"
+
+
+def _stop(running: Mapping[subprocess.Popen[bytes], Point]) -> None:
+    """End what still runs, and wait for it: no process outlives its sweep."""
+    for process in running:
+        with contextlib.suppress(OSError):
+            process.terminate()
+    for process in running:
+        try:
+            process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def plain_points(points: Sequence[Point]) -> list[dict[str, Any]]:
+    """The points as plain data, for `--dry-run`."""
+    return [{"name": point.name, "overrides": list(point.overrides)} for point in points]

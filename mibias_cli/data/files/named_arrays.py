@@ -1,0 +1,121 @@
+"""Columns of a file by name, as they are: CSV, Parquet, or the tensors of a safetensors file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from safetensors import SafetensorError, safe_open
+
+from mibias_cli.data.files.tabular import first_rows, numbers, read_table
+from mibias_cli.errors import DataError
+
+__all__ = ["NamedArrays", "read_named_arrays"]
+
+_PARQUET = (".parquet", ".pq")
+_TABLES = (".csv", ".tsv", ".gz")
+
+
+class NamedArrays:
+    """The columns of one file, each (n,) or, in safetensors, (n, k); read when they are asked for.
+
+    Args:
+        path: The file, for errors.
+        names: What it holds, in the file's order.
+    """
+
+    def __init__(self, path: Path, names: Sequence[str]) -> None:
+        self.path = path
+        self.names = tuple(names)
+
+    def read(self, name: str) -> np.ndarray:
+        """One column: numbers (float64, int64 or bool; NaN where missing) or an object array of str and None."""
+        raise NotImplementedError
+
+    def read_numbers(self, names: Sequence[str]) -> np.ndarray:
+        """Columns of numbers side by side (n, d) float64.
+
+        Raises:
+            DataError: One holds something else.
+        """
+        parts = []
+        for name in names:
+            values = self.read(name)
+            if values.dtype == object:
+                shown = first_rows([repr(v) for v in dict.fromkeys(values.tolist())], 3)
+                raise DataError(f"{self.path}: column {name!r} holds text ({shown}), where numbers are needed")
+            parts.append(values.reshape(len(values), -1).astype(np.float64))
+        lengths = {name: len(part) for name, part in zip(names, parts, strict=True)}
+        if len(set(lengths.values())) > 1:
+            raise DataError(f"{self.path}: columns differ in their numbers of rows: {lengths}")
+        return np.concatenate(parts, axis=1)
+
+
+class _Table(NamedArrays):
+    def __init__(self, path: Path) -> None:
+        table = read_table(path)
+        super().__init__(path, list(table.columns))
+        self._columns = table.columns
+
+    def read(self, name: str) -> np.ndarray:
+        values = self._columns[name]
+        parsed, wrong = numbers(values)
+        return values if wrong.any() or np.isnan(parsed).all() else parsed
+
+
+class _Parquet(NamedArrays):
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, pq.read_schema(path).names)
+
+    def read(self, name: str) -> np.ndarray:
+        column = pq.read_table(self.path, columns=[name]).column(name)
+        kind = column.type
+        if pa.types.is_boolean(kind) and not column.null_count:
+            return np.asarray(column.to_numpy(zero_copy_only=False)).astype(bool)
+        if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind):
+            return np.asarray(column.cast(pa.float64()).to_numpy(zero_copy_only=False))
+        out = np.empty(len(column), dtype=object)
+        out[:] = [None if v is None else str(v) for v in column.to_pylist()]
+        return out
+
+
+class _Safetensors(NamedArrays):
+    def __init__(self, path: Path) -> None:
+        with safe_open(path, framework="pt") as file:  # through torch: numpy has no bfloat16
+            super().__init__(path, list(file.keys()))
+
+    def read(self, name: str) -> np.ndarray:
+        with safe_open(self.path, framework="pt") as file:
+            tensor = file.get_tensor(name)
+        if tensor.ndim == 0 or tensor.ndim > 2:
+            raise DataError(f"{self.path}: tensor {name!r} is {tuple(tensor.shape)}; columns are (n,) or (n, k)")
+        if tensor.is_complex():
+            raise DataError(f"{self.path}: tensor {name!r} holds complex numbers")
+        return np.asarray((tensor.to(torch.float64) if tensor.is_floating_point() else tensor).numpy())
+
+
+def read_named_arrays(path: Path) -> NamedArrays:
+    """The columns of a .csv, .tsv (gzipped or not), .parquet or .safetensors file.
+
+    In a safetensors file a column is a tensor (n,), and a tensor (n, k) is k columns of one name.
+
+    Raises:
+        DataError: No such file, an unknown suffix, or not the format it claims to be.
+    """
+    if not path.is_file():
+        raise DataError(f"{path}: no such file")
+    suffix = path.suffix.lower()
+    try:
+        if suffix in _PARQUET:
+            return _Parquet(path)
+        if suffix == ".safetensors":
+            return _Safetensors(path)
+    except (pa.ArrowInvalid, SafetensorError, OSError) as error:
+        raise DataError(f"{path}: cannot be read as {suffix}: {error}") from error
+    if suffix in _TABLES:
+        return _Table(path)
+    raise DataError(f"{path}: columns are read from .csv, .tsv, .parquet and .safetensors, not from {suffix!r}")

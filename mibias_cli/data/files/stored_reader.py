@@ -1,0 +1,64 @@
+"""Reads rows of stored features from their file, or from memory where some were taken out beforehand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mibias_cli.data.batch import BiasedData
+from mibias_cli.data.files.stored_features import StoredFeatures
+
+__all__ = ["StoredReader", "hold_rows"]
+
+
+class StoredReader:
+    """Rows of features that stay in their file.
+
+    Args:
+        features: The file's features (n, d).
+        positions: Row in the file of each of the reader's rows.
+    """
+
+    def __init__(self, features: StoredFeatures, positions: np.ndarray) -> None:
+        self._features, self._positions = features, positions
+        self._held: tuple[np.ndarray, np.ndarray] | None = None
+
+    def read(self, rows: np.ndarray, epoch: int | None) -> Tensor:
+        """Inputs (n, d) of these rows."""
+        if self._held is not None:
+            held, values = self._held
+            at = np.searchsorted(held, rows)
+            if (at < len(held)).all() and (held[at] == rows).all():
+                return torch.from_numpy(values[at])
+        return torch.from_numpy(self._features.take(self._positions[rows]))
+
+    def holding(self, rows: np.ndarray) -> StoredReader:
+        """A reader of the same rows that has some of them in memory, taken out in one pass over the file."""
+        reader = StoredReader(self._features, self._positions)
+        held = np.unique(rows)
+        reader._held = (held, self._features.take(self._positions[held]))
+        return reader
+
+
+def hold_rows(data: BiasedData, chosen: Mapping[str, np.ndarray]) -> BiasedData:
+    """The data with the inputs of some samples in memory where they stay in a file: for all but such data, no change.
+
+    Args:
+        data: The data.
+        chosen: By name of the split, positions of the samples that will be read.
+    """
+    reader = data.train.reader
+    if not isinstance(reader, StoredReader):
+        return data
+    splits = {split.name: split for split in (data.train, data.validation, data.audit)}
+    held = reader.holding(np.concatenate([splits[name].rows[positions] for name, positions in chosen.items()]))
+    return replace(
+        data,
+        train=replace(data.train, reader=held),
+        validation=replace(data.validation, reader=held),
+        audit=replace(data.audit, reader=held),
+    )

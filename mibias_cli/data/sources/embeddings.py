@@ -1,0 +1,111 @@
+"""Stored embeddings: features of a safetensors, npz, npy or Parquet file beside a table of labels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from mibias_cli.data.annotations import Annotations, annotate, assemble
+from mibias_cli.data.batch import BiasedData
+from mibias_cli.data.files.arrays import ArrayReader
+from mibias_cli.data.files.fingerprint import Streamed
+from mibias_cli.data.files.stored_features import StoredFeatures, open_features
+from mibias_cli.data.files.stored_reader import StoredReader
+from mibias_cli.data.files.tabular import (
+    DEFAULT_COLUMNS,
+    DEFAULT_SPLITS,
+    AttributeColumn,
+    Columns,
+    SplitRule,
+    first_rows,
+    read_table,
+)
+from mibias_cli.errors import DataError
+
+__all__ = ["load_embeddings"]
+
+_IN_MEMORY_BYTES = 2**30
+
+
+def load_embeddings(
+    path: Path,
+    *,
+    key: str = "features",
+    prefix: str = "z_",
+    manifest: Path | None = None,
+    columns: Columns = DEFAULT_COLUMNS,
+    splits: SplitRule = DEFAULT_SPLITS,
+    attributes: Mapping[str, AttributeColumn],
+    seed: int = 0,
+    in_memory_bytes: int = _IN_MEMORY_BYTES,
+) -> BiasedData:
+    """Stored embeddings (n, d) as inputs.
+
+    A file whose features take more memory than `in_memory_bytes` stays on disk: it is read once, in chunks, to look for
+    NaN and to take its fingerprint, and after that by the rows that are asked for.
+
+    Args:
+        path: .safetensors, .npz or .npy with an array (n, d), or .parquet with feature columns.
+        key: Name of the array in a .safetensors or .npz file.
+        prefix: Parquet only: the columns whose name starts so are the features, in the file's order.
+        manifest: Table with one row per embedding, in the same order; None: the Parquet file's other columns.
+        columns: Names of the target, split and group columns.
+        splits: Which rows train, validate and are audited.
+        attributes: The bias attributes, by name.
+        seed: Seed of a split by fractions.
+        in_memory_bytes: Largest size of the features, as float32, that are held in memory.
+
+    Raises:
+        DataError: Files, keys, columns or values are missing or wrong, or the numbers of rows differ.
+    """
+    features = open_features(path, key=key, prefix=prefix)
+    if manifest is None and path.suffix.lower() not in (".parquet", ".pq"):
+        raise DataError(f"{path}: holds features alone; set data.manifest to a table with one row per embedding")
+    table = read_table(manifest) if manifest else read_table(path, leave_out=lambda name: name.startswith(prefix))
+    if len(table) != features.shape[0]:
+        raise DataError(
+            f"{path} has {features.shape[0]} embeddings, {table.path} has {len(table)} rows; "
+            "there must be one row per embedding, in the same order"
+        )
+    annotations = annotate(table, columns=columns, attributes=attributes, splits=splits, seed=seed)
+    names = [f"row {number}" for number in annotations.table.row_numbers]
+    if 4 * features.shape[0] * features.shape[1] > in_memory_bytes:
+        return _on_disk(features, annotations, names)
+    x = np.empty((len(annotations.positions), features.shape[1]), dtype=np.float32)
+    start = 0
+    for part in _checked(features, annotations):
+        x[start : start + len(part)] = part
+        start += len(part)
+    return assemble(annotations, ArrayReader(x), row_names=names, contents={"x": x})
+
+
+def _on_disk(features: StoredFeatures, annotations: Annotations, names: list[str]) -> BiasedData:
+    """Data whose inputs stay in their file; their fingerprint is what it would be in memory."""
+    shape = (len(annotations.positions), features.shape[1])
+    x = Streamed(dtype="<f4", shape=shape, parts=lambda: _checked(features, annotations))
+    notes = [] if features.by_row else [
+        f"{features.path}: {features.shape[0]} × {features.shape[1]} features stay on disk; audits read it in two "
+        "passes, but training on it is slow: store them as .safetensors or .npy, whose rows are found at once"
+    ]  # fmt: skip
+    reader = StoredReader(features, annotations.positions)
+    return assemble(annotations, reader, row_names=names, contents={"x": x}, notes=notes)
+
+
+def _checked(features: StoredFeatures, annotations: Annotations) -> Iterator[np.ndarray]:
+    """The features of the rows in use, chunk by chunk; after the last one, what is wrong with them.
+
+    Raises:
+        DataError: Some are not finite.
+    """
+    positions, start, wrong = annotations.positions, 0, []
+    for chunk in features.chunks():
+        first, last = np.searchsorted(positions, [start, start + len(chunk)])
+        part = chunk if last - first == len(chunk) else chunk[positions[first:last] - start]
+        wrong.append(first + np.flatnonzero(~np.isfinite(part).all(axis=1)))
+        yield part
+        start += len(chunk)
+    rows = annotations.table.row_numbers[np.concatenate(wrong)] if wrong else np.empty(0)
+    if len(rows):
+        raise DataError(f"{features.path}: {len(rows)} embedding(s) hold NaN or infinity: rows {first_rows(rows)}")

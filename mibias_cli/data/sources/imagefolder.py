@@ -1,0 +1,155 @@
+"""Class folders of images with a sidecar table of their attributes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from PIL import Image
+
+from mibias_cli.data.annotations import annotate, assemble
+from mibias_cli.data.batch import BiasedData
+from mibias_cli.data.files.image_paths import resolve_paths
+from mibias_cli.data.files.images import ImageReader
+from mibias_cli.data.files.tabular import (
+    DEFAULT_COLUMNS,
+    DEFAULT_SPLITS,
+    AttributeColumn,
+    Columns,
+    SplitRule,
+    Table,
+    first_rows,
+    read_table,
+    require_columns,
+)
+from mibias_cli.data.inputs import IDENTITY, Transforms
+from mibias_cli.errors import DataError
+
+__all__ = ["list_images", "load_imagefolder"]
+
+_SPLIT_FOLDER = "(split folder)"
+
+
+def load_imagefolder(
+    root: Path,
+    *,
+    sidecar: Path,
+    columns: Columns = DEFAULT_COLUMNS,
+    splits: SplitRule = DEFAULT_SPLITS,
+    attributes: Mapping[str, AttributeColumn],
+    transforms: Transforms = IDENTITY,
+    seed: int = 0,
+) -> BiasedData:
+    """Images in class folders (root/class/…), or in split folders that hold class folders (root/train/class/…).
+
+    The folder is the target, unless `columns` asks for labels or numbers of the sidecar, or for no target. Sidecar rows
+    are joined to images by path below the root, never by their order. An image without a row is an error; rows without
+    an image are left out, with a note.
+
+    Args:
+        root: The folder.
+        sidecar: CSV or Parquet with a path column and the attributes.
+        columns: Names of the sidecar's columns; `split` is asked for only where there are no split folders.
+        splits: Names of the split folders, or which rows train, validate and are audited.
+        attributes: The bias attributes, by name.
+        transforms: What the backbone asks for.
+        seed: Seed of a split by fractions, and of augmentation.
+
+    Raises:
+        DataError: No images, images without a row, rows that repeat, or as for a manifest.
+    """
+    if not root.is_dir():
+        raise DataError(f"{root}: no such folder; set data.root to the folder with the class folders")
+    images = list_images(root)
+    in_split_folders = _has_split_folders(root, splits)
+    table = read_table(sidecar)
+    require_columns(table, {"data.columns.path": columns.path})
+    joined, notes = _join(table, columns.path, images, root)
+    depth = 1 if in_split_folders else 0
+    parts = [PurePosixPath(image).parts for image in images]
+    shallow = [image for image, p in zip(images, parts, strict=True) if len(p) < depth + 2]
+    if shallow:
+        layout = "split/class/image" if in_split_folders else "class/image"
+        raise DataError(f"{root}: {len(shallow)} image(s) are not at {layout}: {first_rows(shallow)}; move them")
+    # under names of its own: the sidecar may well have columns of the same names
+    extra = {"(class folder)": _column([p[depth] for p in parts])}
+    if isinstance(columns.target, str) and columns.target_kind in (None, "classes"):
+        columns = replace(columns, target="(class folder)")
+    if in_split_folders:
+        extra[_SPLIT_FOLDER] = _column([p[0] for p in parts])
+        columns = replace(columns, split=_SPLIT_FOLDER)
+    joined = replace(joined, columns={**joined.columns, **extra})
+    annotations = annotate(joined, columns=columns, attributes=attributes, splits=splits, seed=seed)
+    files, names = resolve_paths(annotations.table, columns.path, root)
+    contents = {
+        "paths": [str(value) for value in annotations.table.columns[columns.path]],
+        "bytes": [str(file.stat().st_size) for file in files],
+    }
+    reader = ImageReader(files, transforms, seed, row_names=names)
+    return assemble(annotations, reader, row_names=names, contents=contents, notes=notes)
+
+
+def list_images(root: Path) -> list[str]:
+    """Paths of all images below the root, with forward slashes, sorted; hidden files and folders are passed over.
+
+    Raises:
+        DataError: There is none.
+    """
+    suffixes = {suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN}
+    found = [
+        path.relative_to(root).as_posix()
+        for path in root.rglob("*")
+        if path.suffix.lower() in suffixes and not any(part.startswith(".") for part in path.relative_to(root).parts)
+    ]
+    if not found:
+        raise DataError(f"{root}: no image below it; it should hold one folder of images per class")
+    return sorted(found)
+
+
+def _has_split_folders(root: Path, splits: SplitRule) -> bool:
+    """Whether the folders for training and audit exist and hold folders themselves."""
+    folders = [root / splits.train, root / splits.audit]
+    return all(folder.is_dir() and any(child.is_dir() for child in folder.iterdir()) for folder in folders)
+
+
+def _join(table: Table, column: str, images: list[str], root: Path) -> tuple[Table, list[str]]:
+    """The sidecar's rows in the order of the images, its path column replaced by theirs."""
+    row_of: dict[str, int] = {}
+    repeated: list[str] = []
+    for row, value in enumerate(table.columns[column]):
+        key = _normalised(value, root)
+        if key in row_of:
+            repeated.append(f"row {table.row_numbers[row]} ({value})")
+        row_of.setdefault(key, row)
+    if repeated:
+        raise DataError(f"{table.path}: {len(repeated)} row(s) name an image a second time: {first_rows(repeated)}")
+    without_row = [image for image in images if image not in row_of]
+    if without_row:
+        example = next(iter(row_of))
+        raise DataError(
+            f"{table.path}: {len(without_row)} of {len(images)} images below {root} have no row: "
+            f"{first_rows(without_row)}; {column!r} must hold paths below the root (it has {example!r}); "
+            "give each image a row, with empty cells where an attribute is not known"
+        )
+    present = set(images)
+    unused = [f"row {table.row_numbers[row]} ({key})" for key, row in row_of.items() if key not in present]
+    notes = [f"{table.path}: {len(unused)} row(s) left out, whose image is not below {root}: {first_rows(unused)}"]
+    joined = table.take(np.array([row_of[image] for image in images], dtype=np.int64))
+    return replace(joined, columns={**joined.columns, column: _column(images)}), notes if unused else []
+
+
+def _normalised(value: str | None, root: Path) -> str:
+    """A sidecar's path in the form of `list_images`: forward slashes, no leading `./`, below the root."""
+    text = (value or "").replace("\\", "/")
+    path = PurePosixPath(text)
+    if path.is_absolute() and path.is_relative_to(root.as_posix()):
+        path = path.relative_to(root.as_posix())
+    return path.as_posix()
+
+
+def _column(values: list[str]) -> np.ndarray:
+    out = np.empty(len(values), dtype=object)
+    out[:] = values
+    return out

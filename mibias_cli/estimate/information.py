@@ -1,0 +1,200 @@
+"""Information between columns z and c, given y or not, by every estimator that suits c; rows are scored unseen.
+
+Classes c go to the audit's probes. Numbers c go to the Gaussian ratio and the pair critic on normal scores and, where c
+is one column, to the audit's regressors; nearest neighbours stand beside them where columns are few. The headline is
+chosen fold by fold inside the fitting part; nearest neighbours, no bound and not to be checked on held-out rows, are
+never it unless they are alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from mibias_cli.errors import EvaluationError, did_you_mean
+from mibias_cli.estimate.cross_fit import CrossFitted, Estimate, FoldResult, combine, difference, summarise
+from mibias_cli.estimate.pair_folds import PAIR_ESTIMATORS, ksg_by_stratum, score_pair_fold
+from mibias_cli.estimate.probe_folds import score_probe_fold
+from mibias_cli.evaluation.probes.families import PROBES
+from mibias_cli.evaluation.probes.regressors import REGRESSORS
+from mibias_cli.evaluation.statistics.information import entropy_of_shares
+from mibias_cli.evaluation.statistics.partition import assign_parts
+from mibias_cli.progress import Progress
+
+__all__ = ["CLASS_ESTIMATORS", "MIN_ROWS", "NUMBER_ESTIMATORS", "Information", "Question", "estimate_information"]
+
+CLASS_ESTIMATORS = tuple(PROBES)
+"""Estimators of classes c."""
+NUMBER_ESTIMATORS = (*PAIR_ESTIMATORS, *REGRESSORS, "ksg")
+"""Estimators of numbers c."""
+MIN_ROWS = 40
+MAX_FIT_ROWS = 20_000
+N_FOLDS = 4
+MANY_ROWS = 40_000  # two folds are enough beyond it
+KSG_COLUMNS = 6  # z and c together; beyond it neighbours are slow, and blind
+MARGIN = 0.3  # over √n, in nats: by so much an estimator must gain inside the fitting part over a simpler one
+LN2 = float(np.log(2))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """What is asked: I(z; c), or I(z; c | given).
+
+    Args:
+        z: Numbers (n, d).
+        c: Classes (n,) as integers from 0, or numbers (n, k) float.
+        given: None, classes (n,) as integers from 0, or numbers (n, 1) float.
+    """
+
+    z: np.ndarray
+    c: np.ndarray
+    given: np.ndarray | None = None
+
+    @property
+    def discrete(self) -> bool:
+        """Whether c are classes."""
+        return bool(np.issubdtype(self.c.dtype, np.integer))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Information:
+    """The answer: estimates by name, the headline's name, H(c) of classes, and what selection saw, in nats."""
+
+    estimates: Mapping[str, Estimate]
+    headline: str
+    entropy_nats: float | None
+    selection_nats: Mapping[str, float]
+    n_folds: int
+
+
+def estimate_information(
+    question: Question,
+    *,
+    estimators: Sequence[str] | None = None,
+    seed: int,
+    confidence: float = 0.95,
+    progress: Progress,
+) -> Information:
+    """Estimate I(z; c) or I(z; c | given) in nats.
+
+    Given numbers (rather than classes) enter by the chain rule, I(z, given; c) − I(given; c): a difference of two
+    bounds, and so no bound itself.
+
+    Args:
+        question: The columns.
+        estimators: Names to run; None: all that suit c.
+        seed: Of folds and of everything random in the estimators.
+        confidence: Of the intervals.
+        progress: Told of every fold.
+
+    Raises:
+        EvaluationError: Too few rows, a c that does not vary, unknown or unsuitable estimators.
+    """
+    _check(question)
+    names = _names(question, estimators)
+    chain = question.given is not None and not np.issubdtype(question.given.dtype, np.integer)
+    n_folds = N_FOLDS if len(question.z) <= MANY_ROWS else 2
+    progress.stage("estimating")
+    progress.begin("folds", n_folds * (2 if chain else 1))
+    with threadpool_limits(limits=1):  # many small fits, and results that do not vary with the machine
+        if chain:
+            assert question.given is not None
+            whole = replace(question, z=np.concatenate([question.z, question.given], axis=1), given=None)
+            fitted = difference(
+                _cross_fit(whole, names, n_folds, seed, progress, 0),
+                _cross_fit(replace(question, z=question.given, given=None), names, n_folds, seed, progress, n_folds),
+            )
+        else:
+            fitted = _cross_fit(question, names, n_folds, seed, progress, 0)
+    progress.end()
+    directions = {name: "none" if chain or name == "ksg" else "lower" for name in fitted.terms}
+    entropy = None
+    if question.discrete:
+        entropy = float(entropy_of_shares(np.bincount(question.c) / len(question.c))) * LN2
+    return Information(
+        estimates=summarise(fitted, directions, confidence=confidence),
+        headline=fitted.headline,
+        entropy_nats=entropy,
+        selection_nats=fitted.selection,
+        n_folds=n_folds,
+    )
+
+
+def _check(question: Question) -> None:
+    n = len(question.z)
+    if n < MIN_ROWS:
+        raise EvaluationError(f"{n} rows are too few to estimate information from, {MIN_ROWS} are needed")
+    if not np.isfinite(question.z).all():
+        raise EvaluationError("z holds values that are NaN or infinite; leave those rows or columns out")
+    constant = len(np.unique(question.c)) < 2 if question.discrete else bool((np.ptp(question.c, axis=0) == 0).all())
+    if constant:
+        raise EvaluationError("c holds one value only, so there is nothing to be informed of; choose another column")
+
+
+def _names(question: Question, asked: Sequence[str] | None) -> tuple[str, ...]:
+    kind, other = ("classes", "numbers") if question.discrete else ("numbers", "classes")
+    suited = CLASS_ESTIMATORS if question.discrete else NUMBER_ESTIMATORS
+    if asked is None:
+        n_columns = question.z.shape[1] + (1 if question.discrete else question.c.shape[1])
+        left_out = {"ksg"} if n_columns > KSG_COLUMNS else set()
+        if not question.discrete and question.c.shape[1] > 1:
+            left_out |= set(REGRESSORS)
+        return tuple(name for name in suited if name not in left_out)
+    everything = (*CLASS_ESTIMATORS, *NUMBER_ESTIMATORS)
+    for name in asked:
+        if name not in everything:
+            raise EvaluationError(
+                f"estimator '{name}': unknown{did_you_mean(name, everything)}; of {kind} there are {', '.join(suited)}"
+            )
+        if name not in suited:
+            raise EvaluationError(
+                f"estimator '{name}': is for {other}, and c was taken for {kind}; of {kind} there are "
+                f"{', '.join(suited)} (or say --kind)"
+            )
+        if name in REGRESSORS and question.c.shape[1] > 1:
+            raise EvaluationError(f"estimator '{name}': predicts one column, c has {question.c.shape[1]}")
+    return tuple(name for name in suited if name in asked)
+
+
+def _cross_fit(
+    question: Question, names: Sequence[str], n_folds: int, seed: int, progress: Progress, done: int
+) -> CrossFitted:
+    n = len(question.z)
+    labels = question.c if question.discrete else np.zeros(n, dtype=np.int64)
+    given = question.given
+    generator = np.random.default_rng([seed, 61])
+    stratified = np.stack([labels, labels if given is None else given], axis=1)
+    part = assign_parts(stratified, (1 / n_folds,) * n_folds, group=None, generator=generator)
+    folds = []
+    for k in range(n_folds):
+        fit, score = np.flatnonzero(part != k), np.flatnonzero(part == k)
+        if len(fit) > MAX_FIT_ROWS:
+            fit = np.sort(np.random.default_rng([seed, 62, k]).permutation(fit)[:MAX_FIT_ROWS])
+        folds.append(_score_fold(question, names, fit, score, seed))
+        progress.advance(done + k + 1)
+    if names == ("ksg",):
+        folds = [FoldResult(rows=np.arange(n), terms={}, selection={})]
+    if "ksg" in names:
+        stratum = np.zeros(n, dtype=np.int64) if given is None else given
+        terms = ksg_by_stratum(question.z, question.c, stratum, seed=seed)
+        folds = [replace(fold, terms={**fold.terms, "ksg": terms[fold.rows]}) for fold in folds]
+    return combine(folds, n, margin_nats=MARGIN / np.sqrt(n))
+
+
+def _score_fold(question: Question, names: Sequence[str], fit: np.ndarray, score: np.ndarray, seed: int) -> FoldResult:
+    z, c, given = question.z, question.c, question.given
+    if question.discrete:
+        return score_probe_fold(z, c, given, fit, score, values=None, names=names, seed=seed)
+    stratum = np.zeros(len(z), dtype=np.int64) if given is None else given
+    pairs = [name for name in names if name in PAIR_ESTIMATORS]
+    found = score_pair_fold(z, c, stratum, fit, score, names=pairs, seed=seed)
+    regressors = [name for name in names if name in REGRESSORS]
+    if regressors:
+        values = c[:, 0]
+        bins = np.zeros(len(values), dtype=np.int64)
+        more = score_probe_fold(z, bins, given, fit, score, values=values, names=regressors, seed=seed)
+        found = replace(found, terms={**found.terms, **more.terms}, selection={**found.selection, **more.selection})
+    return found

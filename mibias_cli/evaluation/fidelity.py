@@ -1,0 +1,94 @@
+"""Fidelity of features: effective rank and linear CKA. Constant features leak nothing and are worth nothing."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mibias_cli.backbone.spectrum import centred, effective_rank
+from mibias_cli.evaluation.findings import Features, Similarity
+from mibias_cli.evaluation.task.rule import predict_numbers
+
+__all__ = [
+    "compare_features",
+    "effective_rank",
+    "has_collapsed",
+    "linear_cka",
+    "recovered_share",
+]
+
+LOW_RANK, RANK_DROP, KEPT, CHANCE_MARGIN = 2.0, 0.1, 0.9, 0.05
+MAX_FIT_ROWS = 10_000
+
+
+def linear_cka(a: np.ndarray, b: np.ndarray) -> float:
+    """Linear centred kernel alignment of two representations (n, d_a) and (n, d_b) of the same samples.
+
+    Returns:
+        Between 0 and 1; 1 for features equal up to rotation and scale; 0 where either is constant.
+
+    References: Kornblith et al., arXiv 1905.00414.
+    """
+    a_centred, b_centred = centred(a), centred(b)
+    if a_centred is None or b_centred is None:
+        return 0.0
+    a_centred /= np.linalg.norm(a_centred)  # keeps the fourth powers below in range
+    b_centred /= np.linalg.norm(b_centred)
+    shared = float(((a_centred.T @ b_centred) ** 2).sum())
+    own = float(np.linalg.norm(a_centred.T @ a_centred) * np.linalg.norm(b_centred.T @ b_centred))
+    return shared / own
+
+
+def recovered_share(before: Features, after: Features) -> float | None:
+    """R² of a linear map from the audited features back to the original's, over all of the original's variance.
+
+    Ridge regression (penalty 1) on standardised features, fitted on training samples (at most `MAX_FIT_ROWS` of them)
+    and scored on the audited ones: what debiasing left of the original, up to a linear map. None where there are no
+    training features, or where the original's are constant.
+    """
+    if not len(before.train) or not len(after.train):
+        return None
+    rows = np.unique(np.linspace(0, len(after.train) - 1, min(len(after.train), MAX_FIT_ROWS)).astype(np.int64))
+    original = np.asarray(before.audit, dtype=np.float64)
+    fitted = Features(train=after.train[rows], audit=after.audit)
+    error = predict_numbers(fitted, np.asarray(before.train[rows], dtype=np.float64)) - original
+    spread = float(np.square(original - original.mean(axis=0)).sum())
+    return 1 - float(np.square(error).sum()) / spread if spread > 0 else None
+
+
+def compare_features(before: np.ndarray | None, after: np.ndarray, *, original_r2: float | None = None) -> Similarity:
+    """Dimensions and effective ranks of both, their CKA, and the recovered share where it was worked out."""
+    return Similarity(
+        original_r2=original_r2,
+        n_features_before=None if before is None else before.shape[1],
+        n_features_after=after.shape[1],
+        effective_rank_before=None if before is None else effective_rank(before),
+        effective_rank_after=effective_rank(after),
+        cka=None if before is None else linear_cka(before, after),
+    )
+
+
+def has_collapsed(
+    rank: float, before: float | None, *, n_classes: int, kept: tuple[float, float] | None = None
+) -> bool:
+    """Whether features have lost nearly all their directions, so that low leakage is no success.
+
+    They are constant; or their effective rank fell below a tenth of what it was (or below 2) and below half of it; or,
+    with nothing to compare with, it is below 2 for a target of more than three classes. A target of k classes needs
+    k - 1 directions and fine-tuning ends near so many, so that a fall alone is no collapse where the features tell the
+    target about as well as before.
+
+    Args:
+        rank: Effective rank of the audited features.
+        before: Of the original's; None without one.
+        n_classes: Classes of the target; of labels strata, of numbers one more than columns; 0 without a target.
+        kept: Balanced accuracy beyond chance, or R², before and after; None where that is unknown.
+
+    References: Papyan et al., arXiv 2008.08186, of ranks at the end of training.
+    """
+    if rank < 1:
+        return True
+    if before is None:
+        return rank < LOW_RANK and n_classes > 3
+    if kept is not None and kept[1] > max(KEPT * kept[0], CHANCE_MARGIN):
+        return False
+    return rank < max(RANK_DROP * before, LOW_RANK) and rank < before / 2

@@ -1,0 +1,201 @@
+"""One attribute (or column) on one split, made ready once and then put to any number of representations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from mibias_cli.errors import EvaluationError
+from mibias_cli.evaluation.findings import (
+    AuditedAttribute,
+    AuditInput,
+    AuditSettings,
+    ColumnFindings,
+    Interval,
+    LayerFindings,
+)
+from mibias_cli.evaluation.leakage.channel import ChannelTask, Side, make_channel_task
+from mibias_cli.evaluation.leakage.measure import Measured, SideMeasured, headline, measure, measure_side
+from mibias_cli.evaluation.leakage.scoring import families
+from mibias_cli.evaluation.statistics.information import label_entropy_bits
+from mibias_cli.evaluation.statistics.partition import fit_and_score_rows, inner_folds
+from mibias_cli.evaluation.statistics.resampling import Resamples
+
+__all__ = ["MAX_FIT_ROWS", "MIN_ROWS", "Prepared", "check_varies", "fit_and_score_parts", "prepare"]
+
+MIN_ROWS = 10
+"""Least number of samples with a known attribute in each of the fitting and the scored part."""
+MAX_FIT_ROWS = 10_000
+"""Probes are fitted on at most so many rows: beyond it they gain little and take long."""
+
+
+def check_varies(attribute: AuditedAttribute, kind: str) -> None:
+    """Raise where a channel holds fewer than two classes.
+
+    Args:
+        attribute: What is audited.
+        kind: What it is called in the error: attribute or column.
+    """
+    for channel, c in zip(attribute.channels, attribute.c.T, strict=True):
+        classes = np.unique(c[attribute.known])
+        if len(classes) < 2:
+            seen = "no class at all" if len(classes) == 0 else "one class only"
+            raise EvaluationError(
+                f"{kind} '{attribute.name}', channel '{channel}': the audited split holds {seen}, so nothing "
+                f"can leak there; audit a split in which it varies, or leave the {kind} out"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """An attribute with its parts, folds, baselines and resamples: the same for every representation."""
+
+    attribute: AuditedAttribute
+    settings: AuditSettings
+    fit: np.ndarray
+    score: np.ndarray
+    tasks: tuple[ChannelTask, ...]
+    resamples: Resamples
+    seed: int
+    conditional: bool = True
+
+    @property
+    def n_probes(self) -> int:
+        """How many probes one question about all channels fits."""
+        return sum(len(families(self.settings.probes, task.kind)) for task in self.tasks)
+
+    def measure(self, z: np.ndarray, advance: Callable[[], None]) -> Measured:
+        """Leakage from features (n, d) of the audited samples, marginal and, where there is one, given the target."""
+        z_fit, z_score = self._rows(z)
+        return headline(
+            {
+                task.channel: measure(
+                    task, z_fit, z_score, probes=self.settings.probes, resamples=self.resamples,
+                    confidence=self.settings.confidence, seed=self.seed, advance=advance,
+                    conditional=self.conditional,
+                )
+                for task in self.tasks
+            }
+        )  # fmt: skip
+
+    def measure_layer(self, z: np.ndarray, advance: Callable[[], None]) -> LayerFindings:
+        """Marginal leakage alone, of the leakiest channel."""
+        channel, found = self._marginal(z, advance)
+        return LayerFindings(
+            leakage_bits=found.interval, headline_probe=found.headline_probe, headline_channel=channel,
+            n_features=z.shape[1], null=found.null, p_value=found.p_value,
+        )  # fmt: skip
+
+    def measure_column(self, z: np.ndarray, advance: Callable[[], None]) -> ColumnFindings:
+        """What the features tell of a column of one channel."""
+        _, found = self._marginal(z, advance)
+        top = found.probes[found.headline_probe]
+        task = self.tasks[0]
+        entropy = label_entropy_bits(np.concatenate([task.c_fit, task.c_score]), task.n_classes)
+        return ColumnFindings(
+            information_bits=found.interval, headline_probe=found.headline_probe, probes=found.probes,
+            accuracy=top.accuracy, r2=top.r2, chance_accuracy=task.chance_accuracy, entropy_bits=entropy,
+        )  # fmt: skip
+
+    def measure_given_target(self, z: np.ndarray) -> Interval:
+        """Leakage given the target alone, of the leakiest channel: that half of what `measure` finds."""
+        z_fit, z_score = self._rows(z)
+        found = [self._asked(task, task.conditional, z_fit, z_score, self.seed + 1, _unseen) for task in self.tasks]
+        return max(found, key=lambda side: side.selection_bits).interval
+
+    def _rows(self, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return np.asarray(z[self.fit], dtype=np.float64), np.asarray(z[self.score], dtype=np.float64)
+
+    def _marginal(self, z: np.ndarray, advance: Callable[[], None]) -> tuple[str, SideMeasured]:
+        z_fit, z_score = self._rows(z)
+        found = {t.channel: self._asked(t, t.marginal, z_fit, z_score, self.seed, advance) for t in self.tasks}
+        return max(found.items(), key=lambda item: item[1].selection_bits)
+
+    def _asked(
+        self,
+        task: ChannelTask,
+        side: Side,
+        z_fit: np.ndarray,
+        z_score: np.ndarray,
+        seed: int,
+        advance: Callable[[], None],
+    ) -> SideMeasured:
+        return measure_side(
+            task, side, z_fit, z_score, probes=self.settings.probes, resamples=self.resamples,
+            confidence=self.settings.confidence, seed=seed, advance=advance,
+        )  # fmt: skip
+
+
+def _unseen() -> None:
+    """Nobody watches the probes."""
+
+
+def fit_and_score_parts(inputs: AuditInput, settings: AuditSettings, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows that probes are fitted on and rows that they are scored on, alike in target and attributes."""
+    labels = [np.where(a.known[:, None], a.c, -1) for a in inputs.attributes]
+    cells = np.concatenate([inputs.audit_y[:, None], *labels], axis=1)
+    return fit_and_score_rows(cells, fit_fraction=settings.fit_fraction, group=inputs.group, seed=seed)
+
+
+def prepare(
+    attribute: AuditedAttribute,
+    inputs: AuditInput,
+    settings: AuditSettings,
+    fit: np.ndarray,
+    score: np.ndarray,
+    *,
+    n_permutations: int,
+    seed: int,
+) -> Prepared:
+    """Make an attribute ready.
+
+    Args:
+        attribute: What is audited.
+        inputs: Targets and groups.
+        settings: How.
+        fit, score: Rows of the two parts; those where the attribute is unknown are left out here.
+        n_permutations: Shuffles of the permutation test.
+        seed: Of everything random.
+
+    Raises:
+        EvaluationError: A part with fewer than `MIN_ROWS` known rows.
+    """
+    fit, score = _known_parts(attribute, inputs, fit, score, seed)
+    group = inputs.group
+    tasks = []
+    for k, channel in enumerate(attribute.channels):
+        c = attribute.c[:, k]
+        labels = np.stack([c[fit], inputs.audit_y[fit]], axis=1)
+        folds = inner_folds(labels, group=None if group is None else group[fit], seed=seed)
+        tasks.append(
+            make_channel_task(
+                channel, c, inputs.audit_y, fit, score, folds, n_classes=len(attribute.class_names[k]),
+                n_y=len(inputs.class_names), values=None if attribute.values is None else attribute.values[:, k],
+                group=group, n_permutations=n_permutations, seed=seed,
+            )
+        )  # fmt: skip
+    resamples = Resamples(len(score), settings.n_bootstrap, group=None if group is None else group[score], seed=seed)
+    return Prepared(
+        attribute=attribute, settings=settings, fit=fit, score=score, tasks=tuple(tasks), resamples=resamples,
+        seed=seed, conditional=not inputs.without_target,
+    )  # fmt: skip
+
+
+def _known_parts(
+    attribute: AuditedAttribute, inputs: AuditInput, fit: np.ndarray, score: np.ndarray, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The rows of both parts where the attribute is known, the fitting part thinned to MAX_FIT_ROWS."""
+    fit, score = fit[attribute.known[fit]], score[attribute.known[score]]
+    for part, rows in (("fitted", fit), ("scored", score)):
+        if len(rows) < MIN_ROWS:
+            grouped = " (no group may span both parts)" if inputs.group is not None else ""
+            raise EvaluationError(
+                f"attribute '{attribute.name}': probes would be {part} on {len(rows)} samples{grouped}, "
+                f"{MIN_ROWS} are needed; audit a larger split or change evaluation.fit_fraction"
+            )
+    if len(fit) > MAX_FIT_ROWS:
+        keep = np.random.default_rng([seed, 4]).permutation(len(fit))[:MAX_FIT_ROWS]
+        fit = fit[np.sort(keep)]
+    return fit, score

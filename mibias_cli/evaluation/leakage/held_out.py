@@ -1,0 +1,60 @@
+"""What features tell of bias attributes beyond the target, by one quick probe: for choosing, never for the report."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from mibias_cli.errors import EvaluationError
+from mibias_cli.evaluation.findings import AuditedAttribute, AuditInput, AuditSettings, Features
+from mibias_cli.evaluation.leakage.attribute import check_varies, fit_and_score_parts, prepare
+
+__all__ = ["leakage_given_target"]
+
+_SETTINGS = AuditSettings(probes=("logistic",), n_bootstrap=2, n_permutations=0)
+
+
+def leakage_given_target(
+    z: np.ndarray,
+    y: np.ndarray,
+    attributes: Sequence[AuditedAttribute],
+    *,
+    class_names: tuple[str, ...],
+    group: np.ndarray | None = None,
+    seed: int,
+) -> float:
+    """I(z; c | y) from below: logistic probes, fitted on half of the rows and scored on the other half.
+
+    Args:
+        z: Features (n, d).
+        y: Target classes (n,).
+        attributes: On these rows; of several channels the leakiest counts.
+        class_names: Of the target.
+        group: Group ids (n,); no group is in both halves.
+        seed: Of the halves and the probes.
+
+    Returns:
+        Bits, summed over the attributes; where nothing leaks it scatters around 0.
+
+    Raises:
+        EvaluationError: Features that are not finite, too few rows where an attribute is known, or one class alone.
+    """
+    if not np.isfinite(z).all():
+        raise EvaluationError("validation features are NaN or infinite")
+    for attribute in attributes:
+        check_varies(attribute, "attribute")
+    nobody = Features(train=z[:0], audit=z)
+    inputs = AuditInput(
+        before=None, after=nobody, train_y=y[:0], audit_y=y, class_names=class_names, attributes=tuple(attributes),
+        group=group,
+    )  # fmt: skip
+    fit, score = fit_and_score_parts(inputs, _SETTINGS, seed)
+    found = []
+    with threadpool_limits(limits=1):
+        for attribute in attributes:
+            ready = prepare(attribute, inputs, _SETTINGS, fit, score, n_permutations=0, seed=seed)
+            found.append(ready.measure_given_target(z).estimate)
+    return math.fsum(found)

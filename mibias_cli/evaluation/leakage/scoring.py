@@ -1,0 +1,131 @@
+"""A probe on the scored rows: how much better than the baseline it predicts each label, and any other label."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mibias_cli.evaluation.findings import ProbeFindings
+from mibias_cli.evaluation.leakage.channel import ChannelTask, Side
+from mibias_cli.evaluation.probes.families import FittedProbe, fit_probe
+from mibias_cli.evaluation.probes.regressors import (
+    REGRESSORS,
+    FittedRegressor,
+    fit_regressor,
+    standard_normal_log_density,
+)
+
+__all__ = ["ClassScore", "DensityScore", "Scored", "families", "score_probe"]
+
+LN2 = float(np.log(2))
+ROWS = 2000  # scored at a time: thousands of quadratic features of all rows would fall out of the cache, then of memory
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassScore:
+    """Gains of a classifier in bits: log2 q(k | z_i) − log2 baseline(k) for every sample and class (n, K)."""
+
+    table: np.ndarray
+    c: np.ndarray
+
+    def gains(self) -> np.ndarray:
+        """Gain (n,) on each sample's own label."""
+        return np.asarray(self.table[np.arange(len(self.c)), self.c])
+
+    def shuffled_means(self, rows: np.ndarray) -> np.ndarray:
+        """See `Score`."""
+        n, n_classes = self.table.shape
+        return np.asarray(self.table.ravel()[np.arange(n) * n_classes + self.c[rows]].mean(axis=1))
+
+
+@dataclass(frozen=True, kw_only=True)
+class DensityScore:
+    """Gains of a regressor in bits: log2 q(c | z_i) − log2 N(c; 0, 1), for normal scores c (n,)."""
+
+    regressor: FittedRegressor
+    predicted: np.ndarray
+    c: np.ndarray
+
+    def gains(self) -> np.ndarray:
+        """Gain (n,) on each sample's own value."""
+        return self._gains(self.c)
+
+    def shuffled_means(self, rows: np.ndarray) -> np.ndarray:
+        """See `Score`."""
+        return np.asarray(self._gains(self.c[rows]).mean(axis=1))
+
+    def _gains(self, c: np.ndarray) -> np.ndarray:
+        gains = self.regressor.calibration.log_density(self.predicted, c) - standard_normal_log_density(c)
+        return np.asarray(gains / LN2)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scored:
+    """One fitted probe, scored; `findings.leakage_bits` is still to be filled in. A regressor is no `probe`.
+
+    `price_bits` and `price_sd_bits` are what its gains overstate on average, and the standard deviation of that.
+    """
+
+    findings: ProbeFindings
+    score: ClassScore | DensityScore
+    probe: FittedProbe | None
+    price_bits: float
+    price_sd_bits: float
+
+
+def families(probes: Sequence[str], kind: str) -> tuple[str, ...]:
+    """The families to which questions are put: of a continuous attribute, probes of its bins and regressors."""
+    return (*probes, *(REGRESSORS if kind == "continuous" else ()))
+
+
+def score_probe(name: str, task: ChannelTask, side: Side, z_fit: np.ndarray, z_score: np.ndarray, seed: int) -> Scored:
+    """Fit one family on the fitting part and score it on the other."""
+    if name in REGRESSORS:
+        return _score_regressor(name, task, side, z_fit, z_score, seed)
+    probe = fit_probe(
+        name, z_fit, task.c_fit, n_classes=task.n_classes, extra=side.extra_fit, baseline=side.baseline_fit,
+        folds=task.folds, seed=seed,
+    )  # fmt: skip
+    log_p, predicted = [], []
+    for start in range(0, len(z_score), ROWS):
+        part = slice(start, start + ROWS)
+        asked = z_score[part], side.extra_score[part], side.baseline_score[part]
+        log_p.append(probe.log_probabilities(*asked))
+        predicted.append(probe.predict(*asked))
+    table = (np.concatenate(log_p) - side.baseline_score) / LN2
+    findings = ProbeFindings(
+        accuracy=float((np.concatenate(predicted) == task.c_score).mean()), leakage_bits=float("nan"),
+        selection_bits=probe.selection_bits, setting=probe.setting,
+    )  # fmt: skip
+    score = ClassScore(table=table, c=task.c_score)
+    return Scored(
+        findings=findings, score=score, probe=probe, price_bits=side.price_bits, price_sd_bits=side.price_sd_bits
+    )
+
+
+def _score_regressor(
+    name: str, task: ChannelTask, side: Side, z_fit: np.ndarray, z_score: np.ndarray, seed: int
+) -> Scored:
+    c_fit, c_score = side.numbers
+    assert c_fit is not None
+    assert c_score is not None
+    regressor = fit_regressor(name, z_fit, c_fit, extra=side.extra_fit, folds=task.folds, seed=seed)
+    predicted = regressor.predict(z_score, side.extra_score)
+    findings = ProbeFindings(
+        accuracy=None, leakage_bits=float("nan"), selection_bits=regressor.selection_bits, setting=regressor.setting,
+        r2=_r2(c_score, predicted),
+    )  # fmt: skip
+    # normal scores by the fitting part's ranks: a mean and a variance were estimated, each costs 1 / 2n nats
+    price = 1 / (len(c_fit) * LN2)
+    return Scored(
+        findings=findings, score=DensityScore(regressor=regressor, predicted=predicted, c=c_score), probe=None,
+        price_bits=price, price_sd_bits=price,
+    )  # fmt: skip
+
+
+def _r2(c: np.ndarray, predicted: np.ndarray) -> float:
+    """Share of the variance explained; below 0 where the mean predicts better."""
+    total = float(((c - c.mean()) ** 2).sum())
+    return 1 - float(((c - predicted) ** 2).sum()) / total if total > 0 else 0.0

@@ -1,0 +1,209 @@
+"""Structure of degree two in features: which products and which directions tell classes apart, and a probe on them.
+
+With d features there are d(d+1)/2 products; all at once drown a leak of few products in noise. So structure is screened
+first: products by how much their means differ between classes (finds XOR-coded leakage along axes), and directions in
+which the classes' covariances differ most (finds variance- and XOR-coded leakage in any rotation). What the same
+statistics reach on shuffled labels says how much of either is more than chance.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from sklearn.linear_model import LogisticRegression
+
+from mibias_cli.evaluation.probes.learners import fit_quietly, log_proba
+
+__all__ = ["Quadratic", "QuadraticBasis", "Structure", "find_structure"]
+
+CLIP = 10.0  # standard deviations: one outlier squared would rule the fit
+N_SHUFFLES = 3
+MOST_PRODUCTS = 64
+MOST_DIRECTIONS = 32
+WIDEST_FOR_ALL = 64  # features, of which all products may be taken
+
+
+@dataclass(frozen=True, kw_only=True)
+class Structure:
+    """Products and directions of one training set, the most telling first.
+
+    Args:
+        rows, columns: The pair (p,) of features behind every product.
+        directions: (d, m) in the space of the features.
+        n_products, n_directions: How many are more telling than any on shuffled labels, within what a fit can use.
+    """
+
+    rows: np.ndarray
+    columns: np.ndarray
+    directions: np.ndarray
+    n_products: int
+    n_directions: int
+
+
+def find_structure(x: np.ndarray, c: np.ndarray, *, seed: int) -> Structure:
+    """Rank products and directions, and count those that beat shuffled labels.
+
+    Args:
+        x: Standardised features (n, d).
+        c: Labels (n,) of at least two classes.
+        seed: Of the shuffles.
+    """
+    x = np.clip(x, -CLIP, CLIP)
+    generator = np.random.default_rng([seed, 11])
+    mean = x.T @ x / len(x)
+    squared = x**2
+    variance = np.maximum(squared.T @ squared / len(x) - mean**2, 1e-6)
+    whiten = _whitening(mean)
+    u = x @ whiten
+    rows, columns = np.triu_indices(x.shape[1])
+    product_strength = _product_strength(x, c, mean, variance)[rows, columns]
+    direction_strength, directions = _directions(u, c)
+    chance_product, chance_direction = 0.0, 0.0
+    for _ in range(N_SHUFFLES):
+        shuffled = generator.permutation(c)
+        chance_product = max(chance_product, float(_product_strength(x, shuffled, mean, variance).max()))
+        chance_direction = max(chance_direction, float(_directions(u, shuffled)[0].max(initial=0.0)))
+    order = np.argsort(-product_strength, kind="stable")
+    return Structure(
+        rows=rows[order],
+        columns=columns[order],
+        directions=np.asarray(whiten @ directions, dtype=x.dtype),
+        n_products=min(MOST_PRODUCTS, int((product_strength > chance_product).sum())),
+        n_directions=min(MOST_DIRECTIONS, int((direction_strength > chance_direction).sum())),
+    )
+
+
+def _product_strength(x: np.ndarray, c: np.ndarray, mean: np.ndarray, variance: np.ndarray) -> np.ndarray:
+    """Sum over classes of n_k (class mean − mean)² / variance, for every product (d, d): about χ² under chance."""
+    strength = np.zeros_like(mean)
+    for k in np.unique(c):
+        part = x[c == k]
+        strength += len(part) * (part.T @ part / len(part) - mean) ** 2 / variance
+    return strength
+
+
+def _whitening(second_moment: np.ndarray) -> np.ndarray:
+    values, vectors = np.linalg.eigh(second_moment)
+    good = values > 1e-4 * max(float(values[-1]), 1e-12)
+    return np.asarray(vectors[:, good] / np.sqrt(values[good]))
+
+
+def _directions(u: np.ndarray, c: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Strengths (m,) and whitened directions (d, m) of the classes' deviations from the identity, strongest first."""
+    classes = np.unique(c)
+    if len(classes) == 2:
+        classes = classes[:1]  # the other one deviates in the same directions
+    whole = u.T @ u / len(u)
+    strengths, found = [], []
+    for k in classes:
+        part = u[c == k]
+        values, vectors = np.linalg.eigh(part.T @ part / len(part) - whole)
+        strengths.append(np.abs(values) * np.sqrt(len(part)))  # in units that chance reaches alike in all classes
+        found.append(vectors)
+    strength, vectors = np.concatenate(strengths), np.concatenate(found, axis=1)
+    order = np.argsort(-strength, kind="stable")[: 2 * MOST_DIRECTIONS]
+    return strength[order], vectors[:, order]
+
+
+class QuadraticBasis:
+    """The features, some of their products, squares, and squared directions, standardised as on the training rows.
+
+    Args:
+        x: (n, d) standardised features.
+        structure: Of the same rows.
+        n_products: How many products to keep; None keeps all.
+        n_directions: How many directions.
+        squares: Whether every column's square is kept.
+    """
+
+    def __init__(
+        self, x: np.ndarray, structure: Structure, *, n_products: int | None, n_directions: int, squares: bool
+    ) -> None:
+        x = np.clip(x, -CLIP, CLIP)
+        keep = np.arange(len(structure.rows))[:n_products]
+        if squares:
+            keep = np.union1d(keep, np.flatnonzero(structure.rows == structure.columns))
+        self._rows, self._columns = structure.rows[keep], structure.columns[keep]
+        self._directions = structure.directions[:, :n_directions]
+        quadratic = self._raw(x)
+        self._mean, spread = quadratic.mean(axis=0), quadratic.std(axis=0)
+        self._scale = np.where(spread > 1e-6, spread, np.inf).astype(x.dtype)
+
+    def _raw(self, x: np.ndarray) -> np.ndarray:
+        t = np.ascontiguousarray(x.T)  # whole rows of this are taken faster than columns of x
+        return np.concatenate([(t[self._rows] * t[self._columns]).T, (x @ self._directions) ** 2], axis=1)
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        """(n, d + kept)."""
+        x = np.clip(x, -CLIP, CLIP)
+        quadratic = np.clip((self._raw(x) - self._mean) / self._scale, -CLIP, CLIP)
+        return np.concatenate([x, quadratic], axis=1)
+
+
+class Quadratic:
+    """Logistic regression on quadratic features; rungs are bases of growing size at penalties that suit them."""
+
+    # (share of the screened products, of the screened directions, squares, C); None: all products there are
+    RUNGS: tuple[tuple[int | None, int, bool, float], ...] = (
+        (0, 0, True, 0.01),
+        (1, 0, False, 0.1),
+        (0, 1, False, 0.03),
+        (1, 1, False, 0.003),
+        (1, 1, False, 0.03),
+        (2, 2, True, 0.01),
+        (None, 0, True, 0.001),
+    )
+    n_rungs = len(RUNGS)
+    patience = len(RUNGS)  # bases do not nest: a later one may win after two that did not
+    whitened = True
+    n_telling = 32
+
+    def __init__(self, x: np.ndarray, c: np.ndarray, *, n_extra: int, seed: int) -> None:
+        self._x, self._c = x.astype(np.float32), c
+        self._structure = find_structure(self._x, c, seed=seed)
+        self._basis: tuple[tuple[int | None, int, bool], QuadraticBasis, np.ndarray] | None = None
+        self._model = LogisticRegression(max_iter=60, tol=1e-3)
+        self.classes_ = np.unique(c)
+
+    def _sizes(self, rung: int) -> tuple[int | None, int, bool]:
+        products, directions, squares, _ = self.RUNGS[rung]
+        s = self._structure
+        spare = 4 if products == 2 else 0
+        if products is None:
+            n_products = None if self._x.shape[1] <= WIDEST_FOR_ALL else 4 * MOST_PRODUCTS
+        else:
+            n_products = products * s.n_products + spare
+        return n_products, directions * s.n_directions + spare, squares
+
+    def fit_to(self, rung: int) -> None:
+        """Train up to this rung."""
+        n_products, n_directions, squares = kind = self._sizes(rung)
+        if self._basis is None or self._basis[0] != kind:
+            basis = QuadraticBasis(
+                self._x, self._structure, n_products=n_products, n_directions=n_directions, squares=squares
+            )
+            self._basis = (kind, basis, basis(self._x))
+        self._model.set_params(C=self.RUNGS[rung][3])
+        fit_quietly(self._model, self._basis[2], self._c)
+
+    def log_probabilities(self, x: np.ndarray) -> np.ndarray:
+        """Uncalibrated log-probabilities (n, len(classes_))."""
+        assert self._basis is not None
+        return log_proba(self._model, self._basis[1](x.astype(np.float32)))
+
+    @staticmethod
+    def max_columns(n: int) -> int:
+        """More feature columns than this are, with n rows, first reduced to so many principal components."""
+        return min(256, max(64, n // 16))
+
+    @staticmethod
+    def describe(rung: int) -> str:
+        """The rung's setting in words."""
+        products, directions, squares, strength = Quadratic.RUNGS[rung]
+        parts = [
+            {None: "all products", 0: "", 1: "screened products", 2: "twice the screened products"}[products],
+            {0: "", 1: "screened directions", 2: "twice the screened directions"}[directions],
+            "squares" if squares and products is not None else "",
+        ]
+        return ", ".join([*filter(None, parts), f"C = {strength:g}"])

@@ -1,0 +1,177 @@
+"""The task's side of an audit: accuracy, fairness and crossings, before and after, by one rule."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from mibias_cli.evaluation.findings import (
+    AuditedAttribute,
+    AuditInput,
+    AuditSettings,
+    FairnessFindings,
+    Features,
+    Intersection,
+    TaskFindings,
+)
+from mibias_cli.evaluation.statistics.resampling import Resamples
+from mibias_cli.evaluation.target_types import AuditedTarget, RegressionFindings
+from mibias_cli.evaluation.task.crossings import chosen_crossings, intersection
+from mibias_cli.evaluation.task.fairness import fairness_findings
+from mibias_cli.evaluation.task.groups import task_findings
+from mibias_cli.evaluation.task.labels import label_fairness, label_findings
+from mibias_cli.evaluation.task.numbers import regression_findings
+from mibias_cli.evaluation.task.rule import Predictions, predict_labels, predict_numbers, predict_task
+
+__all__ = ["TaskAudit", "audit_task"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskAudit:
+    """Task figures before and after (None without original or target), fairness by attribute, crossings of attributes.
+
+    A target of numbers has its errors by group in place of fairness and crossings.
+    """
+
+    before: TaskFindings | RegressionFindings | None = None
+    after: TaskFindings | RegressionFindings | None = None
+    fairness: dict[str, tuple[FairnessFindings | None, FairnessFindings]] = field(default_factory=dict)
+    intersections: tuple[Intersection, ...] = ()
+
+
+def audit_task(inputs: AuditInput, settings: AuditSettings, channels: Mapping[str, str], *, seed: int) -> TaskAudit:
+    """Every figure of the task's predictions.
+
+    Args:
+        inputs: Features, targets and attributes.
+        settings: How.
+        channels: By attribute, the channel that is crossed with others.
+        seed: Of the resamples.
+    """
+    if inputs.without_target:
+        return TaskAudit()
+    resamples = Resamples(len(inputs.audit_y), settings.n_bootstrap, group=inputs.group, seed=seed)
+    if inputs.target is None:
+        return _audit_classes(inputs, settings, channels, resamples)
+    if inputs.target.kind == "multilabel":
+        return _audit_labels(inputs, inputs.target, settings, channels, resamples)
+    return _audit_numbers(inputs, inputs.target, settings, resamples)
+
+
+def _audit_classes(
+    inputs: AuditInput, settings: AuditSettings, channels: Mapping[str, str], resamples: Resamples
+) -> TaskAudit:
+    n_classes = len(inputs.class_names)
+
+    def predict(features: Features | None) -> Predictions | None:
+        return None if features is None else predict_task(features, inputs.train_y, n_classes)
+
+    def figures(predictions: Predictions, head_predicted: np.ndarray | None) -> TaskFindings:
+        return task_findings(
+            predictions, inputs.audit_y, inputs.attributes,
+            class_names=inputs.class_names, head_predicted=head_predicted, resamples=resamples,
+            min_cell=settings.min_cell, confidence=settings.confidence,
+        )  # fmt: skip
+
+    before, after = predict(inputs.before), predict(inputs.after)
+    assert after is not None
+    right = None if before is None else before.classes == inputs.audit_y, after.classes == inputs.audit_y
+    return TaskAudit(
+        before=None if before is None else figures(before, inputs.head_before),
+        after=figures(after, inputs.head_after),
+        fairness=_fairness(inputs, settings, before, after),
+        intersections=_intersections(inputs, settings, channels, inputs.audit_y, inputs.class_names, right),
+    )
+
+
+def _audit_labels(
+    inputs: AuditInput,
+    target: AuditedTarget,
+    settings: AuditSettings,
+    channels: Mapping[str, str],
+    resamples: Resamples,
+) -> TaskAudit:
+    """Several labels: a crossing's accuracy is the share of samples whose labels are all right."""
+
+    def predict(features: Features | None) -> np.ndarray | None:
+        return None if features is None else predict_labels(features, target.train)
+
+    def figures(probabilities: np.ndarray, head_predicted: np.ndarray | None) -> TaskFindings:
+        return label_findings(
+            probabilities, target, inputs.attributes, head_predicted=head_predicted, resamples=resamples,
+            min_cell=settings.min_cell, confidence=settings.confidence,
+        )  # fmt: skip
+
+    def right(probabilities: np.ndarray) -> np.ndarray:
+        return np.asarray(((probabilities > 0.5) == target.audit).all(axis=1))
+
+    before, after = predict(inputs.before), predict(inputs.after)
+    assert after is not None
+
+    def fairness(probabilities: np.ndarray, attribute: AuditedAttribute) -> FairnessFindings:
+        return label_fairness(probabilities, target, attribute, min_cell=settings.min_cell)
+
+    everyone = np.zeros(len(inputs.audit_y), dtype=np.int64)
+    return TaskAudit(
+        before=None if before is None else figures(before, inputs.head_before),
+        after=figures(after, inputs.head_after),
+        fairness={
+            a.name: (None if before is None else fairness(before, a), fairness(after, a)) for a in inputs.attributes
+        },
+        intersections=_intersections(
+            inputs, settings, channels, everyone, ("all labels",),
+            (None if before is None else right(before), right(after)),
+        ),
+    )  # fmt: skip
+
+
+def _audit_numbers(
+    inputs: AuditInput, target: AuditedTarget, settings: AuditSettings, resamples: Resamples
+) -> TaskAudit:
+    def figures(features: Features, head_predicted: np.ndarray | None) -> RegressionFindings:
+        return regression_findings(
+            predict_numbers(features, target.train), target, inputs.attributes, head_predicted=head_predicted,
+            resamples=resamples, min_cell=settings.min_cell, confidence=settings.confidence,
+        )  # fmt: skip
+
+    return TaskAudit(
+        before=None if inputs.before is None else figures(inputs.before, inputs.head_before),
+        after=figures(inputs.after, inputs.head_after),
+    )
+
+
+def _fairness(
+    inputs: AuditInput, settings: AuditSettings, before: Predictions | None, after: Predictions
+) -> dict[str, tuple[FairnessFindings | None, FairnessFindings]]:
+    found = {}
+    for attribute in inputs.attributes:
+        pair = [
+            fairness_findings(
+                p.classes, inputs.audit_y, inputs.train_y, attribute, class_names=inputs.class_names,
+                min_cell=settings.min_cell,
+            )
+            for p in (before, after)
+            if p is not None
+        ]  # fmt: skip
+        found[attribute.name] = (None if before is None else pair[0], pair[-1])
+    return found
+
+
+def _intersections(
+    inputs: AuditInput,
+    settings: AuditSettings,
+    channels: Mapping[str, str],
+    y: np.ndarray,
+    class_names: Sequence[str],
+    right: tuple[np.ndarray | None, np.ndarray],
+) -> tuple[Intersection, ...]:
+    by_name = {attribute.name: attribute for attribute in inputs.attributes}
+    return tuple(
+        intersection(
+            [by_name[name] for name in names], channels, y, right[0], right[1],
+            class_names=class_names, min_cell=settings.min_cell, confidence=settings.confidence,
+        )
+        for names in chosen_crossings(list(by_name), settings.crossings)
+    )  # fmt: skip

@@ -1,0 +1,89 @@
+"""Crossings of attributes: accuracy in the cells of the target and several attributes at once."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from mibias_cli.evaluation.findings import AuditedAttribute, CellAccuracy, CrossingRow, Intersection
+from mibias_cli.evaluation.statistics.resampling import wilson_interval
+
+__all__ = ["MAX_ALL_PAIRS", "chosen_crossings", "intersection"]
+
+MAX_ALL_PAIRS = 4
+"""Up to so many attributes every pair is crossed unless the settings name crossings."""
+
+
+def chosen_crossings(names: Sequence[str], wanted: Sequence[Sequence[str]] | None) -> tuple[tuple[str, ...], ...]:
+    """Which attributes are crossed: what is wanted, or every pair where there are few attributes.
+
+    Example:
+        >>> chosen_crossings(["sex", "age"], None)
+        (('sex', 'age'),)
+    """
+    if wanted is not None:
+        return tuple(tuple(crossing) for crossing in wanted)
+    return tuple(itertools.combinations(names, 2)) if len(names) <= MAX_ALL_PAIRS else ()
+
+
+def intersection(
+    attributes: Sequence[AuditedAttribute],
+    channels: Mapping[str, str],
+    y: np.ndarray,
+    correct_before: np.ndarray | None,
+    correct_after: np.ndarray,
+    *,
+    class_names: Sequence[str],
+    min_cell: int,
+    confidence: float,
+) -> Intersection:
+    """The cells in which these attributes and the target cross; rows where one is unknown belong to none.
+
+    Overlooked groups hide in crossings: accuracy may be even over sex and over age and fail old women. Cells that are
+    empty are not listed; those with fewer than `min_cell` samples are, but do not count.
+
+    Args:
+        attributes: What is crossed.
+        channels: Channel of each attribute by the attribute's name.
+        y: Targets (n,).
+        correct_before, correct_after: (n,) bool, whether each sample is predicted right.
+        class_names: Of the target.
+        min_cell: Smallest cell that counts.
+        confidence: Of the intervals.
+    """
+    picked = [a.channels.index(channels[a.name]) for a in attributes]
+    codes = np.stack([y, *(a.c[:, k] for a, k in zip(attributes, picked, strict=True))], axis=1)
+    known = np.logical_and.reduce([a.known for a in attributes])
+    cells, member = np.unique(codes[known], axis=0, return_inverse=True)
+    member = member.reshape(-1)
+    rows = []
+    for index, cell in enumerate(cells):
+        inside = np.flatnonzero(known)[member == index]
+        rows.append(
+            CrossingRow(
+                y=class_names[cell[0]],
+                c=tuple(a.class_names[k][v] for a, k, v in zip(attributes, picked, cell[1:], strict=True)),
+                n=len(inside),
+                counted=len(inside) >= min_cell,
+                before=None if correct_before is None else _accuracy(correct_before[inside], confidence),
+                after=_accuracy(correct_after[inside], confidence),
+            )
+        )
+    return Intersection(
+        attributes=tuple(a.name for a in attributes),
+        channels=tuple(channels[a.name] for a in attributes),
+        worst_group_accuracy_before=_worst([r.before for r in rows if r.counted]),
+        worst_group_accuracy_after=_worst([r.after for r in rows if r.counted]),
+        cells=tuple(rows),
+    )
+
+
+def _accuracy(correct: np.ndarray, confidence: float) -> CellAccuracy:
+    lower, upper = wilson_interval(int(correct.sum()), len(correct), confidence)
+    return CellAccuracy(accuracy=float(correct.mean()), lower=lower, upper=upper)
+
+
+def _worst(cells: Sequence[CellAccuracy | None]) -> float | None:
+    return min((cell.accuracy for cell in cells if cell is not None and cell.accuracy is not None), default=None)

@@ -1,0 +1,150 @@
+"""Group fairness of predictions: parity, opportunity and odds as Fairlearn defines them, and bias amplification."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mibias_cli.evaluation.findings import AuditedAttribute, FairnessFindings
+
+__all__ = ["FIGURES", "bias_amplification", "fairness_figures", "fairness_findings"]
+
+FIGURES = (
+    "demographic_parity_difference",
+    "demographic_parity_ratio",
+    "equal_opportunity_difference",
+    "equal_opportunity_ratio",
+    "equalized_odds_difference",
+    "equalized_odds_ratio",
+)
+
+
+def fairness_figures(y: np.ndarray, predicted: np.ndarray, c: np.ndarray, *, n_y: int) -> dict[str, float | None]:
+    """The six figures of one grouping; with two classes the second is the positive one.
+
+    With more classes each class against the rest is a binary question, and a figure is the worst over them: the largest
+    difference, the smallest ratio. A rate that no sample of a group defines (no positives, say) leaves that group out
+    of the comparison, where Fairlearn counts it as 0; a figure with fewer than two groups, or 0 / 0, is None.
+
+    Args:
+        y, predicted: Classes (n,).
+        c: Groups (n,).
+        n_y: Classes of the target.
+
+    Returns:
+        By name, as in `FIGURES`.
+
+    References: Hardt et al., "Equality of opportunity in supervised learning", arXiv 1610.02413.
+
+    Example:
+        >>> y, c = np.array([1, 1, 1, 1]), np.array([0, 0, 1, 1])
+        >>> fairness_figures(y, np.array([1, 1, 1, 0]), c, n_y=2)["equal_opportunity_difference"]
+        0.5
+    """
+    groups = np.unique(c)
+    found: dict[str, list[float]] = {name: [] for name in FIGURES}
+    for k in [1] if n_y == 2 else range(n_y):
+        chosen, true = predicted == k, y == k
+        selection = _spread([chosen[c == g] for g in groups])
+        opportunity = _spread([chosen[(c == g) & true] for g in groups])
+        alarm = _spread([chosen[(c == g) & ~true] for g in groups])
+        for kind, reduce in (("difference", max), ("ratio", min)):
+            for name, parts in (
+                ("demographic_parity", [selection]),
+                ("equal_opportunity", [opportunity]),
+                ("equalized_odds", [opportunity, alarm]),
+            ):
+                values = [part[kind] for part in parts if kind in part]
+                if values:
+                    found[f"{name}_{kind}"].append(reduce(values))
+    return {
+        name: (max(values) if name.endswith("difference") else min(values)) if values else None
+        for name, values in found.items()
+    }
+
+
+def _spread(parts: list[np.ndarray]) -> dict[str, float]:
+    """Largest less smallest rate of the groups that have one, and smallest by largest."""
+    rates = [float(part.mean()) for part in parts if len(part)]
+    if len(rates) < 2:
+        return {}
+    spread = {"difference": max(rates) - min(rates)}
+    return spread | ({"ratio": min(rates) / max(rates)} if max(rates) > 0 else {})
+
+
+def bias_amplification(
+    y: np.ndarray, predicted: np.ndarray, c: np.ndarray, train_y: np.ndarray, train_c: np.ndarray, *, n_y: int
+) -> float | None:
+    """By how much predictions lean further than the truth towards the classes that went with each group in training.
+
+    The mean over groups and classes of P(ŷ = t | c = a) − P(y = t | c = a), counted positive where t and a occur
+    together in training more often than independence would have it, and negative elsewhere. Above 0: the model
+    amplifies the training data's association.
+
+    Args:
+        y, predicted, c: Of the audited samples (n,).
+        train_y, train_c: Of the training samples.
+        n_y: Classes of the target.
+
+    References: Wang and Russakovsky, "Directional bias amplification", arXiv 2102.12594 (attribute → task).
+    """
+    groups = [g for g in np.unique(c) if (train_c == g).any()]
+    if not groups:
+        return None
+    shifts = []
+    for g in groups:
+        given, in_training = c == g, train_c == g
+        for t in range(n_y):
+            together = float((train_y[in_training] == t).mean()) > float((train_y == t).mean())
+            shift = float((predicted[given] == t).mean()) - float((y[given] == t).mean())
+            shifts.append(shift if together else -shift)
+    return float(np.mean(shifts))
+
+
+def fairness_findings(
+    predicted: np.ndarray,
+    y: np.ndarray,
+    train_y: np.ndarray,
+    attribute: AuditedAttribute,
+    *,
+    class_names: tuple[str, ...],
+    min_cell: int,
+) -> FairnessFindings:
+    """The figures of one attribute, of the worst channel each; groups with fewer than `min_cell` samples are left out.
+
+    Bias amplification compares with the training samples' labels where they are known, else with the audited ones'.
+    """
+    n_y = len(class_names)
+    found: dict[str, list[float]] = {name: [] for name in (*FIGURES, "bias_amplification")}
+    left_out = []
+    for k, (channel, names) in enumerate(zip(attribute.channels, attribute.class_names, strict=True)):
+        c = attribute.c[:, k]
+        sizes = np.bincount(c[attribute.known], minlength=len(names))
+        prefix = f"{channel}: " if len(attribute.channels) > 1 else ""
+        left_out += [prefix + name for name, size in zip(names, sizes, strict=True) if 0 < size < min_cell]
+        rows = attribute.known.copy()
+        rows[attribute.known] = sizes[c[attribute.known]] >= min_cell
+        if not rows.any():
+            continue
+        figures = fairness_figures(y[rows], predicted[rows], c[rows], n_y=n_y)
+        figures["bias_amplification"] = bias_amplification(
+            y[rows], predicted[rows], c[rows], *_reference(attribute, k, y, train_y), n_y=n_y
+        )
+        for name, value in figures.items():
+            if value is not None:
+                found[name].append(value)
+    worst = {
+        name: (min(values) if name.endswith("ratio") else max(values)) if values else None
+        for name, values in found.items()
+    }
+    return FairnessFindings(
+        positive_class=class_names[1] if n_y == 2 else None, groups_left_out=tuple(left_out), **worst
+    )
+
+
+def _reference(
+    attribute: AuditedAttribute, k: int, y: np.ndarray, train_y: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Targets and groups whose association may be amplified."""
+    if attribute.train_c is None or attribute.train_known is None:
+        return y[attribute.known], attribute.c[attribute.known, k]
+    return train_y[attribute.train_known], attribute.train_c[attribute.train_known, k]

@@ -1,0 +1,137 @@
+"""Task figures: accuracy overall, by class, by (y, c) cell, and reweighted as if y and c were independent."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from mibias_cli.evaluation.findings import AuditedAttribute, GroupRow, TaskFindings
+from mibias_cli.evaluation.statistics.information import counts_table
+from mibias_cli.evaluation.statistics.resampling import Resamples, bootstrap_interval, wilson_interval
+from mibias_cli.evaluation.task.calibration import auroc, calibration_error
+from mibias_cli.evaluation.task.confusion import confusions
+from mibias_cli.evaluation.task.rule import Predictions
+
+__all__ = ["adjusted_accuracy", "balanced_accuracy", "group_rows", "task_findings", "worst_group_accuracy"]
+
+
+def balanced_accuracy(y: np.ndarray, predicted: np.ndarray) -> float:
+    """Mean over the classes that occur of the share of their samples that are predicted right.
+
+    Example:
+        >>> balanced_accuracy(np.array([0, 0, 0, 1]), np.array([0, 0, 0, 0]))
+        0.5
+    """
+    return float(np.mean([(predicted[y == k] == k).mean() for k in np.unique(y)]))
+
+
+def adjusted_accuracy(correct: np.ndarray, y: np.ndarray, attribute: AuditedAttribute, *, n_y: int) -> float | None:
+    """Accuracy where every (y, c) cell weighs p(y)p(c) in place of p(y, c); of several channels the least.
+
+    A model that follows the bias is right on the many samples that agree with it; this average takes that advantage
+    away. Cells that are empty have no accuracy and their weight goes to the others. None where no row is known.
+
+    Args:
+        correct: (n,) bool.
+        y: Targets (n,).
+        attribute: The attribute.
+        n_y: Classes of the target.
+    """
+    known = attribute.known
+    if not known.any():
+        return None
+    values = []
+    for names, c in zip(attribute.class_names, attribute.c[known].T, strict=True):
+        table = counts_table(y[known], c, n_y, len(names))
+        right = counts_table(y[known][correct[known]], c[correct[known]], n_y, len(names))
+        share = table / table.sum()
+        weight = np.where(table > 0, share.sum(axis=1, keepdims=True) * share.sum(axis=0, keepdims=True), 0.0)
+        values.append(float((weight * right / np.maximum(table, 1)).sum() / weight.sum()))
+    return min(values)
+
+
+def group_rows(
+    correct: np.ndarray,
+    y: np.ndarray,
+    attribute: AuditedAttribute,
+    *,
+    class_names: Sequence[str],
+    min_cell: int,
+    confidence: float,
+    probabilities: np.ndarray | None = None,
+) -> tuple[GroupRow, ...]:
+    """One row per (y, c) cell and channel, empty cells included, with Wilson intervals.
+
+    Args:
+        correct: (n,) bool, whether each audited sample is predicted right.
+        y: Targets (n,).
+        attribute: The attribute; rows where it is unknown belong to no cell.
+        class_names: Of the target.
+        min_cell: Cells with fewer samples are shown, but `counted` is False.
+        confidence: Of the intervals.
+        probabilities: (n, K), for the cells' calibration error; None: none.
+    """
+    rows = []
+    for channel, names, c in zip(attribute.channels, attribute.class_names, attribute.c.T, strict=True):
+        for y_index, y_name in enumerate(class_names):
+            for c_index, c_name in enumerate(names):
+                cell = attribute.known & (y == y_index) & (c == c_index)
+                n, hits = int(cell.sum()), int(correct[cell].sum())
+                lower, upper = wilson_interval(hits, n, confidence) if n else (None, None)
+                error = calibration_error(probabilities[cell], y[cell]) if n and probabilities is not None else None
+                rows.append(
+                    GroupRow(
+                        attribute=attribute.name, channel=channel, y=y_name, c=c_name, n=n,
+                        accuracy=hits / n if n else None, lower=lower, upper=upper, counted=n > 0 and n >= min_cell,
+                        calibration_error=error,
+                    )
+                )  # fmt: skip
+    return tuple(rows)
+
+
+def worst_group_accuracy(rows: Sequence[GroupRow]) -> float | None:
+    """The least accuracy among cells that are large enough to count, or None where none is."""
+    return min((row.accuracy for row in rows if row.counted and row.accuracy is not None), default=None)
+
+
+def task_findings(
+    predictions: Predictions,
+    y: np.ndarray,
+    attributes: Sequence[AuditedAttribute],
+    *,
+    class_names: Sequence[str],
+    head_predicted: np.ndarray | None,
+    resamples: Resamples,
+    min_cell: int,
+    confidence: float,
+) -> TaskFindings:
+    """Every task figure of one set of predictions for the audited samples."""
+    predicted, probabilities = predictions.classes, predictions.probabilities
+    correct = predicted == y
+    rows = tuple(
+        row
+        for attribute in attributes
+        for row in group_rows(
+            correct, y, attribute, class_names=class_names, min_cell=min_cell, confidence=confidence,
+            probabilities=probabilities,
+        )
+    )  # fmt: skip
+    adjusted = {a.name: adjusted_accuracy(correct, y, a, n_y=len(class_names)) for a in attributes}
+    known = {name: value for name, value in adjusted.items() if value is not None}
+    draws = resamples.means(correct.astype(np.float64)[:, None])[:, 0]
+    worst = worst_group_accuracy(rows)
+    return TaskFindings(
+        accuracy=bootstrap_interval(float(correct.mean()), draws, confidence, n_units=resamples.n_units),
+        balanced_accuracy=balanced_accuracy(y, predicted),
+        worst_group_accuracy=worst,
+        groups=rows,
+        head_accuracy=None if head_predicted is None else float((head_predicted == y).mean()),
+        gap=None if worst is None else float(correct.mean()) - worst,
+        adjusted_accuracy=min(known.values(), default=None),
+        adjusted_accuracies=known,
+        auroc=auroc(probabilities, y),
+        calibration_error=calibration_error(probabilities, y),
+        class_names=tuple(class_names),
+        confusions=tuple(row for a in attributes for row in confusions(predicted, y, a, class_names=class_names)),
+    )

@@ -1,0 +1,146 @@
+"""Figures of a target of numbers: R², errors in the user's units, and errors by group."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from scipy import stats
+
+from mibias_cli.evaluation.findings import AuditedAttribute
+from mibias_cli.evaluation.statistics.resampling import Resamples, bootstrap_interval
+from mibias_cli.evaluation.target_types import AuditedTarget, ErrorRow, NumberFigures, RegressionFindings
+
+__all__ = ["error_rows", "mean_r2", "regression_findings"]
+
+
+def mean_r2(y: np.ndarray, predicted: np.ndarray) -> float | None:
+    """R² (1 less squared error over variance), the mean over columns that vary; None where none does.
+
+    Args:
+        y, predicted: (n, k).
+
+    Example:
+        >>> mean_r2(np.array([[0.0], [2.0]]), np.array([[0.0], [1.0]]))
+        0.5
+    """
+    spread = y.var(axis=0)
+    varies = spread > 0
+    if not varies.any():
+        return None
+    return float((1 - np.square(predicted - y).mean(axis=0)[varies] / spread[varies]).mean())
+
+
+def regression_findings(
+    predicted: np.ndarray,
+    target: AuditedTarget,
+    attributes: Sequence[AuditedAttribute],
+    *,
+    head_predicted: np.ndarray | None,
+    resamples: Resamples,
+    min_cell: int,
+    confidence: float,
+) -> RegressionFindings:
+    """Every figure of predictions (n, k) for the audited samples, with bootstrap intervals by sample or group.
+
+    Args:
+        predicted: In the user's units.
+        target: What they should have been.
+        attributes: The attributes; rows where one is unknown belong to no group of it.
+        head_predicted: Of the trained head, or None.
+        resamples: Of the audited samples.
+        min_cell: Smallest group that counts.
+        confidence: Of the intervals.
+    """
+    y = target.audit
+    rows = tuple(row for a in attributes for row in error_rows(predicted, target, a, min_cell, confidence))
+    error = predicted - y
+    figures = {"r2": mean_r2(y, predicted), "mae": float(np.abs(error).mean(axis=0).mean())}
+    figures["rmse"] = float(np.sqrt(np.square(error).mean(axis=0)).mean())
+    draws = _draws(error, y, resamples)
+    intervals = {
+        name: bootstrap_interval(float("nan") if value is None else value, draws[name], confidence,
+                                 n_units=resamples.n_units)
+        for name, value in figures.items()
+    }  # fmt: skip
+    worst = _worst(rows)
+    mae = intervals["mae"].estimate
+    return RegressionFindings(
+        **intervals,
+        worst_group_mae=worst,
+        gap_mae=None if worst is None else worst - mae,
+        head_r2=None if head_predicted is None else mean_r2(y, head_predicted),
+        columns={name: _column(k, name, predicted, y, rows) for k, name in enumerate(target.names)},
+        group_errors=rows,
+    )
+
+
+def _column(k: int, name: str, predicted: np.ndarray, y: np.ndarray, rows: Sequence[ErrorRow]) -> NumberFigures:
+    error = predicted[:, k] - y[:, k]
+    return NumberFigures(
+        r2=mean_r2(y[:, [k]], predicted[:, [k]]),
+        mae=float(np.abs(error).mean()),
+        rmse=float(np.sqrt(np.square(error).mean())),
+        worst_group_mae=_worst([row for row in rows if row.column == name]),
+    )
+
+
+def _draws(error: np.ndarray, y: np.ndarray, resamples: Resamples) -> dict[str, np.ndarray]:
+    """Figures in every resample, from the means of a few terms."""
+    k = y.shape[1]
+    centred = y - y.mean(axis=0)
+    means = resamples.means(np.concatenate([np.abs(error), np.square(error), centred, np.square(centred)], axis=1))
+    mae, square, first, second = (means[:, i * k : (i + 1) * k] for i in range(4))
+    spread = second - first**2
+    varies = y.var(axis=0) > 0
+    r2 = np.full(len(means), np.nan)
+    if varies.any():
+        tiny = np.finfo(np.float64).tiny
+        r2 = (1 - square[:, varies] / np.maximum(spread[:, varies], tiny)).mean(axis=1)
+    return {"r2": r2, "mae": mae.mean(axis=1), "rmse": np.sqrt(square).mean(axis=1)}
+
+
+def error_rows(
+    predicted: np.ndarray, target: AuditedTarget, attribute: AuditedAttribute, min_cell: int, confidence: float
+) -> Iterator[ErrorRow]:
+    """One row per column and group of the attribute, channel by channel, with Student's interval of the mean error.
+
+    Args:
+        predicted: (n, k) in the user's units.
+        target: What they should have been.
+        attribute: Whose groups.
+        min_cell: Smallest group that counts.
+        confidence: Of the intervals.
+    """
+    for channel, names, c in zip(attribute.channels, attribute.class_names, attribute.c.T, strict=True):
+        for k, column in enumerate(target.names):
+            error = predicted[:, k] - target.audit[:, k]
+            for index, name in enumerate(names):
+                own = error[attribute.known & (c == index)]
+                yield _row(attribute.name, channel, column, name, own, min_cell, confidence)
+
+
+def _row(
+    attribute: str, channel: str, column: str, c: str, error: np.ndarray, min_cell: int, confidence: float
+) -> ErrorRow:
+    n = len(error)
+    mae = float(np.abs(error).mean()) if n else None
+    half = None
+    if n > 1:
+        half = float(stats.t.ppf(0.5 + confidence / 2, n - 1) * np.abs(error).std(ddof=1) / np.sqrt(n))
+    return ErrorRow(
+        attribute=attribute, channel=channel, column=column, c=c, n=n, mae=mae,
+        lower=None if half is None or mae is None else mae - half,
+        upper=None if half is None or mae is None else mae + half,
+        rmse=float(np.sqrt(np.square(error).mean())) if n else None,
+        mean_error=float(error.mean()) if n else None, counted=n > 0 and n >= min_cell,
+    )  # fmt: skip
+
+
+def _worst(rows: Sequence[ErrorRow]) -> float | None:
+    """The greatest error of a group that counts, of several columns the mean over them."""
+    groups: dict[tuple[str, str, str], list[float]] = {}
+    for row in rows:
+        if row.counted and row.mae is not None:
+            groups.setdefault((row.attribute, row.channel, row.c), []).append(row.mae)
+    return max((float(np.mean(values)) for values in groups.values()), default=None)

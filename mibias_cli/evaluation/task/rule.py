@@ -1,0 +1,86 @@
+"""The one rule by which extractors are compared on the task: a linear head on standardised training features."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from mibias_cli.evaluation.findings import Features
+from mibias_cli.evaluation.probes.scaling import without_outliers
+
+__all__ = ["RIDGE", "Predictions", "predict_labels", "predict_numbers", "predict_task"]
+
+RIDGE = 1.0
+"""Penalty of the ridge regression on standardised features that predicts numbers."""
+_CONSTANT = 1e-6
+
+
+@dataclass(frozen=True, kw_only=True)
+class Predictions:
+    """Predicted classes (n,) of the audited samples, and probabilities (n, K) over all classes of the target."""
+
+    classes: np.ndarray
+    probabilities: np.ndarray
+
+
+def predict_task(features: Features, train_y: np.ndarray, n_classes: int) -> Predictions:
+    """Predictions for the audited samples by a logistic head (C = 1) fitted on the training features.
+
+    A trained head depends on how long and with what it was trained; this rule is the same for every extractor. A class
+    that training does not hold has probability 0.
+    """
+    n = len(features.audit)
+    probabilities = np.zeros((n, n_classes))
+    if len(np.unique(train_y)) == 1:
+        probabilities[:, train_y[0]] = 1.0
+        return Predictions(classes=np.full(n, train_y[0]), probabilities=probabilities)
+    head = make_pipeline(StandardScaler(), LogisticRegression(max_iter=500))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # separable training features: the last digit is no matter
+        x, z = _live(features)
+        head.fit(x, train_y)
+    probabilities[:, head.classes_] = head.predict_proba(z)
+    return Predictions(classes=np.asarray(head.predict(z)), probabilities=probabilities)
+
+
+def _live(features: Features) -> tuple[np.ndarray, np.ndarray]:
+    """Training and audited features in double precision, 0 where a feature is constant in training up to rounding.
+
+    Standardised, the rounding of a dead or erased feature would count as much as anything that the extractor says.
+    Outliers among the rest are cut, as in the probes.
+    """
+    x, z = (np.array(part, dtype=np.float64) for part in (features.train, features.audit))
+    mean, spread = x.mean(axis=0), x.std(axis=0)
+    dead = spread <= _CONSTANT * spread.max(initial=0.0)
+    mean[dead], spread[dead], x[:, dead], z[:, dead] = 0.0, 0.0, 0.0, 0.0
+    return without_outliers(x, mean, spread), without_outliers(z, mean, spread)
+
+
+def predict_labels(features: Features, train_y: np.ndarray) -> np.ndarray:
+    """Probabilities (n, k) that each label is on, by a logistic head for each, as `predict_task` fits it.
+
+    Args:
+        features: Of training and audited samples.
+        train_y: Labels of the training samples (n_train, k), 0 or 1.
+    """
+    columns = [predict_task(features, label, 2).probabilities[:, 1] for label in train_y.astype(np.int64).T]
+    return np.stack(columns, axis=1)
+
+
+def predict_numbers(features: Features, train_y: np.ndarray) -> np.ndarray:
+    """Numbers (n, k) for the audited samples, by ridge regression (penalty 1) on standardised training features.
+
+    Args:
+        features: Of training and audited samples.
+        train_y: Numbers of the training samples (n_train, k).
+    """
+    head = make_pipeline(StandardScaler(), Ridge(alpha=RIDGE))
+    x, z = _live(features)
+    predicted = head.fit(x, train_y).predict(z)
+    return np.asarray(predicted, dtype=np.float64).reshape(len(features.audit), -1)

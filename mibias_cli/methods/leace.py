@@ -1,0 +1,164 @@
+"""After training: a last affine layer that erases attributes linearly (LEACE), and a head fitted on what is left."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mibias_cli.backbone.embed import embed
+from mibias_cli.data.batch import Attribute, BiasedData, Split
+from mibias_cli.data.randomness import derived_generator
+from mibias_cli.estimators.critics import encode_attribute
+from mibias_cli.methods.linear_eraser import LeaceMoments, LinearEraser
+from mibias_cli.training.model import TaskModel
+
+__all__ = ["Erased", "erase_linearly", "erased_path", "refit_head"]
+
+_CHUNK = 8192
+_MAX_HEAD_ROWS = 50_000
+_PULL = 1e-3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Erased:
+    """What an erasure did: directions that are gone, of how many, and the head's loss on training features.
+
+    Args:
+        n_erased, n_features: Directions.
+        loss_before, loss_after: Of the trained head on erased features, and of the head that was fitted anew; None
+            where there is no target and so no head.
+    """
+
+    n_erased: int
+    n_features: int
+    loss_before: float | None = None
+    loss_after: float | None = None
+
+
+def erased_path(run: Path) -> Path:
+    """The weights of a run whose features were erased: extractor with its eraser, and head."""
+    return run / "checkpoints" / "erased.safetensors"
+
+
+def erase_linearly(
+    model: TaskModel,
+    data: BiasedData,
+    attributes: Sequence[str],
+    *,
+    loss: Callable[[Tensor, Tensor, Tensor | None], Tensor],
+    weight: np.ndarray | None,
+    batch_size: int,
+    num_workers: int,
+    device: Any,
+    seed: int,
+) -> Erased:
+    """Fit an eraser on the training split's features, give it to the extractor, and fit the head anew.
+
+    All attributes are erased at once, each exactly on the rows on which it is known. Of a continuous one both the value
+    and its quantile bins go: the bins are what probes are asked for. One pass over the split, in evaluation mode; the
+    head is fitted on at most 50,000 rows, drawn by the seed, from where training left it.
+
+    Args:
+        model: Trained; its extractor must have no eraser yet.
+        data: Of which only the training split is read.
+        attributes: Names of those to erase.
+        loss: The task's, of outputs, targets and weights.
+        weight: Weights of the training split in the task loss (n,), or None.
+        batch_size, num_workers, device: How inputs are read and embedded.
+        seed: Of the head's rows.
+
+    Raises:
+        TrainingError: concept-erasure is not installed, features are not finite, or an attribute is hardly known.
+    """
+    split, extractor = data.train, model.extractor
+    assert extractor.eraser is None, "features are erased once"
+    head_rows = np.arange(len(split))
+    if len(split) > _MAX_HEAD_ROWS:
+        head_rows = np.sort(derived_generator(seed, 0).choice(len(split), _MAX_HEAD_ROWS, replace=False))
+    moments, kept = LeaceMoments(extractor.features_dim), []
+    for rows in _chunks(len(split)):
+        found = embed(extractor, split, batch_size=batch_size, device=device, num_workers=num_workers, rows=rows)
+        z = torch.from_numpy(found.features)
+        concepts = {name: _concept(data.attributes[name], split, rows) for name in attributes}
+        moments.add(z, concepts, {name: torch.from_numpy(split.known[name][rows]) for name in attributes})
+        kept.append(z[torch.from_numpy(np.isin(rows, head_rows))])
+    eraser = moments.eraser()
+    left = eraser(torch.cat(kept))
+    extractor.eraser = _like(eraser, extractor)
+    if not any(True for _ in model.head.parameters()):
+        return Erased(n_erased=eraser.n_erased, n_features=extractor.features_dim)
+    y = torch.from_numpy(split.y[head_rows])
+    head_weight = None if weight is None else torch.from_numpy(weight[head_rows]).double()
+    before, after = refit_head(model.head, left, y, loss=loss, weight=head_weight)
+    return Erased(
+        n_erased=eraser.n_erased, n_features=extractor.features_dim, loss_before=before, loss_after=after
+    )  # fmt: skip
+
+
+def refit_head(
+    head: nn.Module,
+    features: Tensor,
+    y: Tensor,
+    *,
+    loss: Callable[[Tensor, Tensor, Tensor | None], Tensor],
+    weight: Tensor | None = None,
+) -> tuple[float, float]:
+    """Fit a head on features (n, d) in place, by L-BFGS from where it is; returns its loss before and after.
+
+    A small pull towards what it said before (1e-3 / 2 of the mean squared difference of outputs) keeps it finite where
+    the classes can be separated.
+
+    Args:
+        head: Features (n, d) → outputs.
+        features: What it is to read from now on.
+        y: Targets (n, …).
+        loss: Of outputs, targets and weights.
+        weight: Weights (n,), or None.
+    """
+    fitted = copy.deepcopy(head).to("cpu", torch.float64)
+    x = features.detach().to("cpu", torch.float64)
+    y = y.double() if y.is_floating_point() else y
+    with torch.no_grad():
+        old = fitted(x)
+        before = float(loss(old, y, weight))
+    optimizer = torch.optim.LBFGS(fitted.parameters(), max_iter=200, history_size=20, line_search_fn="strong_wolfe")
+
+    def closure() -> float:
+        optimizer.zero_grad()
+        outputs = fitted(x)
+        total = loss(outputs, y, weight) + _PULL / 2 * (outputs - old).square().sum(dim=-1).mean()
+        total.backward()
+        return float(total.detach())
+
+    with torch.enable_grad():
+        optimizer.step(closure)
+    with torch.no_grad():
+        after = float(loss(fitted(x), y, weight))
+    head.load_state_dict(fitted.state_dict())
+    return before, after
+
+
+def _chunks(n: int) -> Iterator[np.ndarray]:
+    return (np.arange(start, min(start + _CHUNK, n)) for start in range(0, n, _CHUNK))
+
+
+def _concept(attribute: Attribute, split: Split, rows: np.ndarray) -> Tensor:
+    """What is erased of an attribute (n, k): its classes or bins one-hot, and the values of a continuous one."""
+    values = np.where(split.known[attribute.name][rows, None], split.c[attribute.name][rows], 0)
+    one_hot = encode_attribute(torch.from_numpy(attribute.classes(values)), attribute.n_classes, torch.float64)
+    if attribute.kind != "continuous":
+        return one_hot
+    return torch.cat([one_hot, torch.from_numpy(values).double()], dim=1)
+
+
+def _like(eraser: LinearEraser, extractor: nn.Module) -> nn.Module:
+    """The eraser on the extractor's device and of its type."""
+    parameter = next(extractor.parameters(), torch.empty(0))
+    return eraser.to(parameter.device, parameter.dtype)

@@ -1,0 +1,99 @@
+"""The recipe's `debias`: the MI estimator, what is to fall by how much, and how its gradient meets the task's."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator
+
+from mibias_cli.recipe.sections.critic import CriticSection
+from mibias_cli.recipe.tables import EstimatorName
+from mibias_cli.recipe.values import Flag, NonNegative, Number, Positive, Rate, Section
+
+__all__ = ["BudgetSection", "DebiasSection"]
+
+
+class BudgetSection(Section):
+    """How a leakage budget is kept; it takes effect where `budget_bits` is set."""
+
+    max_weight: Rate = Field(30.0, description="Largest λ.")
+    every_epochs: Rate = Field(0.5, description="Epochs between two measurements by fresh attribute heads.")
+    max_samples: Positive = Field(8000, description="Most training samples on which fresh heads are fitted.")
+
+
+class DebiasSection(Section):
+    """The MI estimator, its schedule, and how its gradient meets the task's."""
+
+    estimator: EstimatorName = Field(
+        "classifier",
+        description="How dependence is measured and penalised, see docs/estimators.md; none: plain training.",
+    )
+    attributes: list[str] | None = Field(None, description="Attributes to debias; null: all.")
+    objective: Literal["marginal", "conditional"] = Field(
+        "marginal",
+        description="marginal: I(z; c); conditional: I(z; c | y), which leaves what y itself says of c.",
+    )
+    weight: NonNegative = Field(1.0, description="λ: weight of the MI penalty, per nat; with a budget, where λ starts.")
+    attribute_weights: dict[str, NonNegative] = Field(
+        default_factory=dict, description="Factor of λ per attribute; 1 for those that are not named."
+    )
+    warmup_epochs: NonNegative = Field(1.0, description="Epochs over which λ rises linearly from 0.")
+    budget_bits: Rate | dict[str, Rate] | None = Field(
+        None,
+        description="Leakage of the features that is allowed, in bits, or one such number per attribute: λ is driven "
+        "until fresh heads find about so much, of I(z; c) or I(z; c | y) as `objective` says; null: λ is `weight`.",
+    )
+    budget: BudgetSection = BudgetSection()
+    schedule: Literal["queue", "fresh"] = Field(
+        "queue", description="queue: critic steps on recent detached features; fresh: on freshly embedded batches."
+    )
+    queue_batches: Positive = Field(32, description="Length of the queue, in batches.")
+    gradients: Literal["sum", "rescale", "ratio", "project", "released"] = Field(
+        "sum",
+        description="sum: one backward; rescale: the paper's per-parameter cap; ratio: the penalty's gradient has λ "
+        "times the norm of the task's; project: without what opposes the other; released: the authors' code "
+        "(a second Adam at λ·lr, a critic pass opening each epoch).",
+    )
+    balance: Literal["none", "critic", "task", "both"] = Field(
+        "critic", description="Where samples are weighted by p(y)p(c)/p(y,c)."
+    )
+    balance_by: Literal["weights", "draws"] = Field(
+        "weights",
+        description="weights: of the batch's samples, in the estimator; draws: the estimator has as many samples of "
+        "its own, drawn in proportion to the weights: a larger step, and far less noise where weights differ a lot.",
+    )
+    balance_clip: Rate = Field(50.0, description="Largest sample weight, relative to a mean of 1.")
+    balance_strength: Annotated[float, Field(ge=0, le=1), Number] = Field(
+        1.0,
+        description="Share of the balancing weights in what the estimator sees; the rest is equal weights.",
+    )
+    bias_product: NonNegative | Literal["auto"] = Field(
+        0.0,
+        description="How much of log p(y|c), what the attributes alone say of the target, is added to the class scores "
+        "in training; with 1 the task has nothing to gain from what c tells it (a product of experts); auto: 0.8, or "
+        "the share of the target's entropy that the attributes tell, where that is more. Classes only.",
+    )
+    recycle_every_steps: Positive | None = Field(
+        None,
+        description="digit_cnn: steps between two looks for units of the penalised layers that have died under the "
+        "penalty and are started afresh; null: never.",
+    )
+    watch: Flag = Field(
+        False,
+        description="Whether the critic is compared with a fresh linear fit on the queue, and K raised where it lags.",
+    )
+    erase: Literal["none", "leace"] = Field(
+        "none",
+        description="leace: after training, a last affine layer takes from the features what a linear probe could read "
+        "of the debiased attributes, and the head is fitted anew (extra `leace`).",
+    )
+    critic: CriticSection = CriticSection()
+
+    @field_validator("bias_product", mode="before")
+    @classmethod
+    def _is_a_share_or_auto(cls, value: Any) -> Any:
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if value == "auto" or (is_number and 0 <= value < math.inf):
+            return value
+        raise ValueError("must be auto or a number of at least 0")

@@ -1,0 +1,90 @@
+"""Confusion by group: a small map of target × prediction for each group of an attribute."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from mibias_cli.report.plots.svg import AFTER, INK, RULE, STYLE, WIDTH, to_svg
+
+__all__ = ["confusion_groups", "confusion_plot"]
+
+MAX_GROUPS = 12
+MAX_LABELLED = 12
+_COLUMNS = 3
+_MIN_SHARE = 0.005  # fainter squares cannot be seen, and each costs a hundred bytes
+
+
+def confusion_groups(task: Mapping[str, Any], attribute: str, channel: str) -> list[Mapping[str, Any]]:
+    """The groups that are drawn: those of most samples, in their order."""
+    own = [g for g in task.get("confusions") or () if g["attribute"] == attribute and g["channel"] == channel]
+    largest = sorted(own, key=lambda g: -g["n"])[:MAX_GROUPS]
+    return [g for g in own if g in largest]
+
+
+def confusion_plot(task: Mapping[str, Any], attribute: str, channel: str, *, plot_id: str) -> str:
+    """One map per group, rows the target, columns the prediction, each row a share of its samples, as inline SVG.
+
+    Empty where there is none.
+
+    Args:
+        task: `task.after` of a report.
+        attribute, channel: Whose groups.
+        plot_id: Prefix of every id in the SVG.
+    """
+    groups = confusion_groups(task, attribute, channel)
+    if not groups:
+        return ""
+    names = [str(name) for name in task.get("class_names") or range(len(groups[0]["counts"]))]
+    n_rows = -(-len(groups) // _COLUMNS)
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH, 1.85 * n_rows), layout="constrained")
+        panels = [figure.add_subplot(n_rows, _COLUMNS, k + 1) for k in range(len(groups))]
+    for k, (axes, group) in enumerate(zip(panels, groups, strict=True)):
+        _draw(axes, group, names, first=k % _COLUMNS == 0)
+    said = "; ".join(_said(group, names) for group in groups)
+    return to_svg(figure, plot_id, f"Confusion by {attribute} ({channel})", said)
+
+
+def _shares(group: Mapping[str, Any]) -> np.ndarray:
+    counts = np.asarray(group["counts"], dtype=np.float64)
+    return counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+
+
+def _draw(axes: Axes, group: Mapping[str, Any], names: list[str], *, first: bool) -> None:
+    shares = _shares(group)
+    n = len(shares)
+    for row, column in zip(*np.nonzero(shares >= _MIN_SHARE), strict=True):
+        square = Rectangle(
+            (column - 0.5, row - 0.5), 1, 1, facecolor=AFTER, alpha=float(shares[row, column]), linewidth=0
+        )
+        axes.add_patch(square)
+    axes.set_xlim(-0.5, n - 0.5)
+    axes.set_ylim(n - 0.5, -0.5)
+    axes.set_aspect("equal")
+    axes.plot([-0.5, n - 0.5], [-0.5, n - 0.5], color=RULE, linewidth=0.6)
+    label = str(group["c"])
+    axes.set_title(f"{label if len(label) <= 14 else label[:13] + '…'} (n = {group['n']})", fontsize=8.5, color=INK)
+    shown = [name if len(name) <= 8 else name[:7] + "…" for name in names] if n <= MAX_LABELLED else []
+    axes.set_xticks(range(len(shown)), shown, fontsize=7, rotation=90)
+    axes.set_yticks(range(len(shown)), shown if first else [""] * len(shown), fontsize=7)
+    axes.tick_params(length=0)
+
+
+def _said(group: Mapping[str, Any], names: list[str]) -> str:
+    """The group's accuracy, and its commonest mistake."""
+    counts = np.asarray(group["counts"])
+    right = counts.trace() / max(counts.sum(), 1)
+    wrong = counts.copy()
+    np.fill_diagonal(wrong, 0)
+    text = f"{group['c']}: {100 * right:.0f} per cent right"
+    if wrong.any():
+        row, column = np.unravel_index(int(wrong.argmax()), wrong.shape)
+        text += f", most often {names[row]} taken for {names[column]}"
+    return text

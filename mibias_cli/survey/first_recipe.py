@@ -1,0 +1,276 @@
+"""`mibias init`: from what a survey found to a recipe with comments that say why."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from mibias_cli.backbone.weights.pretrained import weights_to_fetch
+from mibias_cli.data.files.write_manifest import write_manifest
+from mibias_cli.survey.layout import CLASS_FOLDER, SPLIT_FOLDER
+from mibias_cli.survey.survey import AttributeFound, Survey
+
+__all__ = ["FirstRecipe", "ModelChoice", "choose_model", "first_recipe", "write_needed_manifest"]
+
+SCHEMA_LINE = "# yaml-language-server: $schema=recipe.schema.json"
+_PLAIN = re.compile(r"[A-Za-z_/][A-Za-z0-9_./-]*")
+_NOT_TEXT = {"y", "n", "yes", "no", "on", "off", "true", "false", "null"}
+_SMALL_SIDE, _FULL_SIDE, _STEP = 128, 192, 32
+_MANY_IMAGES = 2000
+_MOST_OF_THE_TARGET = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelChoice:
+    """The backbone of a first recipe.
+
+    Args:
+        name: As `backbone.name` has it.
+        weights: As `backbone.weights` has it.
+        input_size: Pixels, or None: what the model asks for.
+        why: What there is to say of it, or empty.
+    """
+
+    name: str
+    weights: str
+    input_size: int | None = None
+    why: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FirstRecipe:
+    """A recipe's text, and the manifest that it reads where one had to be made."""
+
+    text: str
+    manifest: Path | None
+
+
+def choose_model(found: Survey, *, backbone: str | None, weights: str | None) -> ModelChoice:
+    """The backbone for these data: the user's, or one that suits the images' number and size.
+
+    Pretrained weights are chosen where this machine has them; nothing is to be downloaded that nobody asked for.
+
+    Args:
+        found: What was found.
+        backbone, weights: What the user wants, or None.
+
+    Raises:
+        BackboneError: There is no such model.
+    """
+    if found.layout.source in ("table", "embeddings"):
+        return ModelChoice(name="mlp", weights=weights or "none")
+    side = min(found.image_sizes[1]) if found.image_sizes else _FULL_SIDE
+    large = side >= _SMALL_SIDE and found.n_rows["train"] >= _MANY_IMAGES
+    name = backbone or ("resnet50" if large else "resnet18")
+    size = None if side >= _FULL_SIDE else max(_STEP, _STEP * round(side / _STEP))
+    if name in ("digit_cnn", "mlp") or ":" in name:
+        return ModelChoice(name=name, weights=weights or "none", input_size=size)
+    missing = weights_to_fetch(name)  # an unknown name ends here
+    if weights is not None or missing is None:
+        return ModelChoice(name=name, weights=weights or "pretrained", input_size=size)
+    why = f"pretrained is better, and fetches {missing}" if missing else "timm has no pretrained weights for it"
+    return ModelChoice(name=name, weights="none", input_size=size, why=why)
+
+
+def first_recipe(found: Survey, model: ModelChoice, *, source: Path, out: Path) -> FirstRecipe:
+    """The text of a recipe for what was found.
+
+    Args:
+        found: What was found.
+        model: The backbone.
+        source: What was looked at: it gives the recipe its name.
+        out: Where the recipe will lie: paths in it start from there.
+    """
+    manifest = out.with_name(f"{out.stem}_manifest.csv") if found.must_write else None
+    name = re.sub(r"[^A-Za-z0-9._-]+", "_", source.resolve().name.partition(".")[0]).strip("._-") or "first"
+    lines = [
+        SCHEMA_LINE,
+        f"# {source.name}: {found.layout.what}.",
+        *_facts(found),
+        "version: 1",
+        f"name: {_scalar(name)}",
+        "seed: 0",
+        "",
+        "data:",
+        *_data(found, out, manifest),
+        "",
+        *_model(found, model),
+        "",
+        *_training(found, model),
+    ]
+    return FirstRecipe(text="\n".join(lines) + "\n", manifest=manifest)
+
+
+def write_needed_manifest(found: Survey, path: Path) -> None:
+    """Write the rows that were found, as the recipe reads them."""
+    columns = found.layout.table.columns
+    write_manifest(path, {name: ["" if v is None else str(v) for v in values] for name, values in columns.items()})
+
+
+def _facts(found: Survey) -> Iterator[str]:
+    """What was found, as comments."""
+    rows = ", ".join(f"{n:,} {split}" for split, n in found.n_rows.items())
+    yield f"# Rows: {rows}. Target: {_title(found.columns.target)} ({_few(found.class_names)})."
+    for attribute in found.chosen:
+        yield (
+            f"# Attribute: {attribute.name} ({_few(attribute.classes)}). In training the target tells "
+            f"{attribute.shared_bits:.3f} of its {attribute.entropy_bits:.3f} bits."
+        )
+        row, column = np.unravel_index(int(attribute.cells.argmin()), attribute.cells.shape)
+        pair = f"{found.class_names[row]} × {attribute.classes[column]}"
+        yield f"# Smallest cell of training: {pair}, {attribute.cells.min():,} rows."
+    for note in (*(f"guessed: {guess}" for guess in found.guesses), *found.notes):
+        yield f"# {_one_line(note)}"
+
+
+def _data(found: Survey, out: Path, manifest: Path | None) -> Iterator[str]:
+    layout, columns = found.layout, found.columns
+    yield f"  source: {layout.source}"
+    if layout.source == "imagefolder":
+        yield f"  root: {_path(layout.root, out)}"
+        yield f"  sidecar: {_path(layout.file, out)} # one row per image: its path below root, its attributes"
+    elif layout.source == "embeddings":
+        yield f"  path: {_path(layout.features, out)}"
+        yield f"  key: {_scalar(layout.key)}" if layout.key is not None else f"  prefix: {_scalar(layout.prefix)}"
+        if layout.file is not None:
+            yield f"  manifest: {_path(layout.file, out)} # one row per embedding, in the same order"
+    else:
+        yield f"  path: {_path(manifest or layout.file, out)}"
+        rows_file = manifest or layout.file
+        if layout.root is not None and rows_file is not None and layout.root.absolute() != rows_file.parent.absolute():
+            yield f"  root: {_path(layout.root, out)}"
+    named = {"path": layout.path, "target": columns.target, "split": columns.split, "group": columns.group}
+    unsaid = ("path", "target", CLASS_FOLDER, SPLIT_FOLDER)
+    shown = [f"{role}: {_scalar(n)}" for role, n in named.items() if isinstance(n, str) and n not in unsaid]
+    if shown:
+        yield f"  columns: {{ {', '.join(shown)} }}"
+    if columns.target_kind == "regression":
+        yield "  target_kind: regression # classes, if these numbers are classes"
+    yield from _splits(found)
+    yield "  attributes: # what the features should not tell"
+    for attribute in found.chosen:
+        yield f"    {_scalar(attribute.name)}: {_attribute(attribute)}"
+    for other in found.candidates[:6]:
+        told = f"the target tells {other.shared_bits:.3f} of {other.entropy_bits:.3f} bits"
+        yield f"    # {_scalar(other.name)}: {_attribute(other)} # {told}"
+
+
+def _splits(found: Survey) -> Iterator[str]:
+    if found.columns.split is None:
+        group = f"; no {found.columns.group} is in two" if found.columns.group else ""
+        yield f"  splits: {{ fractions: [0.7, 0.1, 0.2] }} # train, validation, audit: drawn by the seed{group}"
+        return
+    usual = {"train": "train", "validation": "validation", "audit": "test"}
+    values = {role: getattr(found.splits, role) for role in usual}
+    here = set(found.layout.table.columns[found.columns.split])
+    changed = {role: v for role, v in values.items() if v != usual[role] and v in here}
+    if changed:
+        yield f"  splits: {{ {', '.join(f'{role}: {_scalar(value)}' for role, value in changed.items())} }}"
+
+
+def _model(found: Survey, model: ModelChoice) -> Iterator[str]:
+    tabular = found.layout.source in ("table", "embeddings")
+    yield "backbone:"
+    yield f"  name: {_scalar(model.name)}" + ("" if tabular else " # any timm model")
+    if tabular:
+        width = (128, 16) if found.layout.source == "table" else (256, 64)
+        yield f"  options: {{ hidden: [{width[0]}], features: {width[1]} }}"
+    else:
+        yield f"  weights: {_scalar(model.weights)}" + (f" # {model.why}" if model.why else "")
+        if model.input_size is not None:
+            middle = " × ".join(map(str, found.image_sizes[1])) if found.image_sizes else "unknown"
+            yield f"  input_size: {model.input_size} # the images are about {middle}"
+        if model.weights != "none":
+            yield "  freeze_batchnorm: true"
+    yield ""
+    yield "representation:"
+    if tabular:
+        yield "  layers: [features, output] # what the penalty sees: the features, and the class probabilities"
+    else:
+        yield "  layers: [features] # what the penalty sees; an inner layer (layer4) may drop bias and keep the target"
+
+
+def _training(found: Survey, model: ModelChoice) -> Iterator[str]:
+    tabular = found.layout.source in ("table", "embeddings")
+    n = found.n_rows["train"]
+    batch = _power_of_two(n / 16, 16, 256) if tabular else _power_of_two(n / 8, 8, 64)
+    given_away = not tabular and _given_away(found)
+    if not tabular and model.weights == "none":
+        yield "original: # plain training first: the biased extractor that `before` speaks of"
+        yield "  epochs: 10"
+        if given_away:
+            yield "  start_debiasing_from: initial # afresh: weights that read the attribute are slow to forget it"
+        yield ""
+    yield "debias:"
+    if tabular:
+        yield "  estimator: closed_form # solved anew at each step: it never lags behind the features"
+    else:
+        yield "  estimator: classifier # heads that try to tell the attribute; see docs/estimators.md"
+    if given_away:
+        yield f"  bias_product: 0.8 # {given_away} gives most targets away: its say is added to the scores in training"
+        yield "  weight: 0.03 # larger: less leakage, and at some point less accuracy; about 1 without bias_product"
+    else:
+        yield "  weight: 1.0 # larger: less leakage, and at some point less accuracy"
+    yield "  warmup_epochs: 2 # a large weight at once collapses features"
+    yield "  queue_batches: 16"
+    if not tabular:
+        yield "  critic: { hidden: [128, 128], steps: 10, beta1: 0.5 }"
+    yield ""
+    yield "training:"
+    yield f"  epochs: {25 if tabular else 10}"
+    yield f"  batch_size: {batch}"
+    rate = "1e-3" if tabular or model.weights == "none" else "2e-4"
+    yield f"  learning_rate: {rate}"
+    yield "  beta1: 0.5"
+    if not tabular:
+        yield "  precision: auto # bf16 where the device computes in it; 32 everywhere else"
+        yield "  channels_last: true # faster convolutions"
+
+
+def _given_away(found: Survey) -> str:
+    """The attribute that tells most of the target, or empty: none tells much, or one settles it and nothing is left."""
+    if found.columns.target_kind != "classes" or any(a.settles_target for a in found.chosen):
+        return ""
+    told = [a for a in found.chosen if a.share_of_target >= _MOST_OF_THE_TARGET]
+    return _one_line(max(told, key=lambda a: a.share_of_target).name) if told else ""
+
+
+def _attribute(attribute: AttributeFound) -> str:
+    return "{ kind: continuous }" if attribute.kind == "continuous" else "{}"
+
+
+def _path(path: Path | None, out: Path) -> str:
+    """A path as the recipe has it: relative where it lies below the recipe's folder, else absolute."""
+    if path is None:
+        raise AssertionError("a source without a file")
+    folder, full = out.absolute().parent, path.absolute()
+    return _scalar(full.relative_to(folder).as_posix() or "." if full.is_relative_to(folder) else str(full))
+
+
+def _scalar(text: str | None) -> str:
+    """Text as YAML: plain where every reader takes it for text, else in double quotes."""
+    value = text or ""
+    plain = _PLAIN.fullmatch(value) and value.lower() not in _NOT_TEXT
+    return value if plain else json.dumps(value, ensure_ascii=False)
+
+
+def _title(target: object) -> str:
+    return "the class folder" if target == CLASS_FOLDER else str(target)
+
+
+def _few(names: tuple[str, ...]) -> str:
+    return ", ".join(names) if len(names) <= 6 else f"{', '.join(names[:4])}, … of {len(names)}"
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _power_of_two(size: float, low: int, high: int) -> int:
+    """The largest power of two that is no more than size, kept within low and high."""
+    return int(np.clip(2 ** int(np.log2(max(size, 1))), low, high))

@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import copy
+import json
+import sys
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+import mibias_cli
+from mibias_cli.cli.main import app
+
+INTERVAL = {"estimate": 0.5, "lower": 0.25, "upper": 0.75}
+REPORT: dict[str, Any] = {
+    "schema_version": 1,
+    "attributes": {
+        "colour": {
+            "before": None, "entropy_bits": 2.0,
+            "after": {"leakage_bits": INTERVAL, "conditional_leakage_bits": INTERVAL},
+        }
+    },
+    "task": {"before": None, "after": {"accuracy": 0.9}},
+    "similarity": {"effective_rank_after": 4.0, "cka": None},
+    "provenance": {},
+}  # fmt: skip
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> list[str]:
+    places = []
+    for seed in (0, 1):
+        run = tmp_path / f"seed{seed}"
+        (run / "report").mkdir(parents=True)
+        report = copy.deepcopy(REPORT)
+        report["task"]["after"]["accuracy"] = 0.8 + 0.1 * seed
+        (run / "report" / "leakage.json").write_text(json.dumps(report))
+        (run / "recipe.resolved.yaml").write_text(f"version: 1\nseed: {seed}\n")
+        places.append(str(run))
+    return places
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(app, list(arguments))
+
+
+def test_a_table_for_people_and_json_for_programs(runs: list[str], tmp_path: Path) -> None:
+    text = run("compare", *runs, "--out", str(tmp_path / "out"))
+    assert text.exit_code == 0, text.stderr
+    assert text.stdout == ""
+    assert "85.0\u00a0% (± 7.1\u00a0%, 80.0\u00a0% to 90.0\u00a0%)" in text.stderr
+    assert (tmp_path / "out" / "compare.html").exists()
+    as_json = run("compare", *runs, "--format", "json")
+    found = json.loads(as_json.stdout)
+    assert [r["name"] for r in found["runs"]] == ["seed0", "seed1"]
+    assert found["varied"] == ["seed"]
+
+
+def test_runs_of_one_name_are_told_apart_by_their_folders(tmp_path: Path) -> None:
+    for parent in ("a", "b"):
+        (tmp_path / parent / "run").mkdir(parents=True)
+        (tmp_path / parent / "run" / "leakage.json").write_text(json.dumps(REPORT))
+    found = json.loads(run("compare", *(str(tmp_path / p / "run") for p in "ab"), "--format", "json").stdout)
+    assert [r["name"] for r in found["runs"]] == ["a/run", "b/run"]
+
+
+def test_a_folder_without_a_report_is_named(runs: list[str], tmp_path: Path) -> None:
+    (tmp_path / "none").mkdir()
+    result = run("compare", *runs, str(tmp_path / "none"))
+    assert result.exit_code == 2
+    assert "none: holds no report" in result.stderr
+
+
+@pytest.fixture
+def sweeping(monkeypatch: pytest.MonkeyPatch, runs: list[str]) -> dict[str, Any]:
+    """A sweep whose runs are there already; the arguments that it got."""
+    from mibias_cli.compare import sweep
+
+    got: dict[str, Any] = {"failed": {}}
+
+    def run_sweep(recipe: Path, points: Any, **options: Any) -> Any:
+        got.update(options, recipe=recipe, points=points)
+        finished = {Path(place).name: Path(place) for place in runs}
+        return SimpleNamespace(finished=finished, n_skipped=0, failed=got["failed"])
+
+    fake = ModuleType("mibias_cli.compare.sweep")
+    fake.__dict__.update({name: getattr(sweep, name) for name in sweep.__all__} | {"run_sweep": run_sweep})
+    monkeypatch.setitem(sys.modules, fake.__name__, fake)
+    monkeypatch.setattr(mibias_cli, "sweep", fake, raising=False)
+    return got
+
+
+def test_a_sweep_ends_in_a_comparison(sweeping: dict[str, Any], tmp_path: Path) -> None:
+    recipe = tmp_path / "r.yaml"
+    recipe.write_text("version: 1\nname: mine\ndata: {source: digits}\nbackbone: {name: digit_cnn}\n")
+    given = ["sweep", str(recipe), "--over", "seed=0,1", "--set", "training.epochs=1", "--device", "cpu", "--offline"]
+    result = run(*given, "--out", str(tmp_path / "s"), "--jobs", "3")
+    assert result.exit_code == 0, result.stderr
+    assert (sweeping["out"], sweeping["jobs"]) == (tmp_path / "s", 3)
+    assert sweeping["overrides"] == ["training.epochs=1", "training.device=cpu"]
+    assert sweeping["options"] == ["--offline"]
+    assert [point.name for point in sweeping["points"]] == ["seed=0", "seed=1"]
+    assert (tmp_path / "s" / "compare.html").exists()
+    sweeping["failed"] = {"seed=1": "broken"}
+    failed = run(*given, "--out", str(tmp_path / "s"))
+    assert failed.exit_code == 2
+    assert "1 of 2 runs failed: seed=1" in failed.stderr
+    planned = run(*given, "--dry-run")
+    assert json.loads(planned.stdout)[1] == {"name": "seed=1", "overrides": ["seed=1"]}

@@ -1,0 +1,160 @@
+from __future__ import annotations
+
+import json
+import statistics
+import xml.etree.ElementTree as ET
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mibias_cli.compare.comparison import ComparedRun, compare_reports, frontier_members
+from mibias_cli.compare.frontier import frontier_plot
+from mibias_cli.compare.page import group_table, render_comparison, run_table, write_comparison
+from mibias_cli.report.document import LeakageReport
+
+Make = Callable[..., LeakageReport]
+
+
+def runs(make: Make) -> list[ComparedRun]:
+    figures = {(0, 0): (0.8, 0.9), (0, 1): (0.6, 0.8), (1, 0): (0.1, 0.86), (1, 1): (0.2, 0.82), (2, 0): (0.3, 0.7)}
+    return [
+        ComparedRun(
+            name=f"w{weight}s{seed}",
+            report=make(after=leakage, accuracies=(0.7, accuracy)).to_dict(),
+            settings={"debias.weight": weight, "seed": seed, "training.epochs": 3},
+        )
+        for (weight, seed), (leakage, accuracy) in figures.items()
+    ]
+
+
+def test_runs_that_differ_in_seeds_alone_are_one_group_with_its_spread(make: Make) -> None:
+    found = compare_reports(runs(make))
+    assert found["varied"] == ["debias.weight", "seed"]
+    assert [group["runs"] for group in found["groups"]] == [["w0s0", "w0s1"], ["w1s0", "w1s1"], ["w2s0"]]
+    first = found["groups"][0]
+    assert first["name"] == "debias.weight=0"
+    spread = first["attributes"]["colour"]["leakage_bits"]
+    assert spread == pytest.approx({"mean": 0.7, "sd": statistics.stdev([0.8, 0.6]), "min": 0.6, "max": 0.8, "n": 2})
+    assert found["groups"][2]["accuracy"]["sd"] is None
+    # of means: 0.7 bits at 85 %, 0.15 at 84 %, 0.3 at 70 %
+    assert [group["attributes"]["colour"]["on_frontier"] for group in found["groups"]] == [True, True, False]
+    json.dumps(found, allow_nan=False)
+
+
+def test_the_frontier_is_what_no_point_beats() -> None:
+    rng = np.random.default_rng(0)
+    points: list[tuple[float, float] | None] = [
+        tuple(p) for p in rng.integers(0, 6, (60, 2)).astype(float)
+    ]  # ties, too
+    points[7] = None
+    members = frontier_members(points)
+    for k, point in enumerate(points):
+        beaten = point is None or any(
+            other is not None and (
+                (other[0] < point[0] and other[1] >= point[1]) or (other[0] <= point[0] and other[1] > point[1])
+            )
+            for other in points
+        )  # fmt: skip
+        assert members[k] is not beaten
+
+
+def test_a_collapsed_run_is_on_no_frontier_and_is_named(make: Make) -> None:
+    dead = ComparedRun(name="dead", report=make(after=0.0, ranks=(9.0, 0.0)).to_dict())
+    live = ComparedRun(name="live", report=make(after=0.5).to_dict())
+    found = compare_reports([dead, live])
+    assert [g["attributes"]["colour"]["on_frontier"] for g in found["groups"]] == [False, True]
+    assert any("Collapsed" in note and "dead" in note for note in found["notes"])
+
+
+def test_runs_without_settings_of_their_own_are_not_thrown_together(make: Make) -> None:
+    found = compare_reports([ComparedRun(name=name, report=make().to_dict()) for name in ("a", "b")])
+    assert [group["name"] for group in found["groups"]] == ["a", "b"]
+    assert found["varied"] == []
+
+
+def gaining(make: Make, name: str, gain: float | None, weight: float, leaks: float = 0.0, **others: Any) -> ComparedRun:
+    report = make(**others).to_dict()
+    return ComparedRun(
+        name=name, report=report, settings={"debias.weight": weight, "seed": 0}, gain_over_bias_bits=gain,
+        leakage_given_target_bits=leaks,
+    )  # fmt: skip
+
+
+def test_validation_data_choose_the_highest_net_gain_that_is_no_collapse_and_passes_its_gates(make: Make) -> None:
+    runs = [gaining(make, "a", 0.2, 0), gaining(make, "b", 0.31, 1), gaining(make, "c", 0.4, 2, ranks=(9.0, 0.0))]
+    barred = gaining(make, "d", 0.5, 3)
+    failed = {"status": "fail", "inconclusive": "fail", "expression": "x", "source": "recipe"}
+    barred = replace(barred, report=dict(barred.report) | {"gates": [failed]})
+    found = compare_reports([*runs, barred])
+    assert [group["gain_over_bias_bits"]["mean"] for group in found["groups"]] == [0.2, 0.31, 0.4, 0.5]
+    assert found["chosen"] == 2
+    note = "Chosen without unbiased data: 2: debias.weight=1, which tells 0.310 bits of the target beyond the"
+    assert any(text.startswith(note) and "1 with failed gates left out" in text for text in found["notes"])
+    table = group_table(found)
+    assert table.header[-1] == "Net gain, bits"
+    assert [line.cells[-1].text for line in table.lines] == ["0.200", "0.310 ◆", "0.400", "0.500"]
+    assert "◆: chosen by it, without unbiased data" in table.caption
+    assert {"Gain over bias", "Leakage given target"} <= set(run_table(found).header)
+
+
+def test_what_is_told_of_the_bias_counts_against_what_is_told_of_the_target(make: Make) -> None:
+    """The first gains most and leaks most; the last leaks nothing, for it tells nothing. On the audit all are alike."""
+    figures = [(0.31, 0.40), (0.30, 0.05), (0.28, 0.06), (0.01, 0.0)]
+    runs = [gaining(make, f"r{k}", gain, k, leaks) for k, (gain, leaks) in enumerate(figures)]
+    found = compare_reports(runs)
+    assert found["chosen"] == 2
+    assert [group["net_gain_bits"]["mean"] for group in found["groups"]] == pytest.approx([-0.09, 0.25, 0.22, 0.01])
+    assert any("0.300 bits of the target" in note and "0.050 bits of the attributes" in note for note in found["notes"])
+
+
+def test_nothing_is_chosen_where_there_is_nothing_to_choose_by(make: Make) -> None:
+    for runs in ([gaining(make, "a", 0.2, 0)], [gaining(make, "a", 0.2, 0), gaining(make, "b", None, 1)]):
+        found = compare_reports(runs)
+        assert found["chosen"] is None
+        assert not any("Chosen" in note for note in found["notes"])
+    without = compare_reports([gaining(make, "a", None, 0), gaining(make, "b", None, 1)])
+    assert group_table(without).header[-1] == "Leakage of colour, bits"
+
+
+def with_data(make: Make, name: str, data: str, seed: int) -> ComparedRun:
+    report = make().to_dict() | {"provenance": {"data_sha256": data}}
+    return ComparedRun(name=name, report=report, settings={"seed": seed})
+
+
+def test_other_data_are_noted(make: Make) -> None:
+    other = compare_reports([with_data(make, "a", "1", 0), with_data(make, "b", "2", 0)])["notes"]
+    assert other == ["The runs were not audited on the same data: their figures differ for that reason, too."]
+    drawn = compare_reports([with_data(make, "a", "1", 0), with_data(make, "b", "2", 1)])["notes"]
+    assert drawn == ["Each seed draws the audited samples anew: the spread over seeds holds that, too."]
+    assert compare_reports([with_data(make, "a", "1", 0), with_data(make, "b", "1", 1)])["notes"] == []
+
+
+@pytest.mark.parametrize("options", [{}, {"before": None}, {"cka": None}])
+def test_page_and_files(make: Make, options: dict[str, Any], tmp_path: Path) -> None:
+    name = "skin <b>tone</b>/x"
+    reports = [make(name=name, after=leakage, **options).to_dict() for leakage in (0.5, 0.1)]
+    found = compare_reports([ComparedRun(name=f"<r{k}>", report=r) for k, r in enumerate(reports)])
+    page = render_comparison(found)
+    assert "<b>tone" not in page
+    assert "<r0>" not in page
+    assert "script" not in page
+    write_comparison(tmp_path, found)
+    write_comparison(tmp_path, found)
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        "compare.html", "compare.json", "frontier-skin_b_tone_b_x.svg",
+    ]  # fmt: skip
+    svg = ET.parse(tmp_path / "frontier-skin_b_tone_b_x.svg").getroot()
+    assert svg.tag.endswith("svg")
+    assert json.loads((tmp_path / "compare.json").read_text()) == found
+    for table in (group_table(found), run_table(found)):
+        assert all(len(line.cells) == len(table.header) for line in table.lines)
+
+
+def test_the_plot_says_its_figures_in_words(make: Make) -> None:
+    svg = frontier_plot(compare_reports(runs(make)), "colour", plot_id="p")
+    assert "1, debias.weight=0: 0.700 bits at 85.0 per cent, on the frontier" in str(ET.fromstring(svg)[1].text)
+    assert svg == frontier_plot(compare_reports(runs(make)), "colour", plot_id="p")

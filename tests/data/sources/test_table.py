@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from sklearn.impute import SimpleImputer
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+from mibias_cli.data.files.tabular import AttributeColumn, Columns, Table, read_table
+from mibias_cli.data.sources.table import encode_features, load_table
+from mibias_cli.errors import DataError
+
+SEX = {"sex": AttributeColumn()}
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    generator = np.random.default_rng(0)
+    lines = ["age,job,sex,income,split,constant"]
+    for k in range(60):
+        age = "" if k % 9 == 4 else f"{20 + 40 * generator.random():.3f}"
+        job = ("clerk", "nurse", "", "smith")[generator.integers(4)] if k < 50 else ("clerk", "pilot")[k % 2]
+        split = "train" if k < 40 else "validation" if k < 50 else "test"
+        lines.append(f"{age},{job},{'mf'[k % 2]},{'low' if k % 3 else 'high'},{split},5")
+    path = tmp_path / "t.csv"
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def test_features_equal_sklearns(path: Path) -> None:
+    data = load_table(path, columns=Columns(target="income", split="split"), attributes=SEX)
+    table = read_table(path)
+    train = np.arange(60) < 40
+    age = np.array([np.nan if v is None else float(v) for v in table.columns["age"]])[:, None]
+    imputer = SimpleImputer(strategy="median", add_indicator=True).fit(age[train])
+    filled = imputer.transform(age)
+    scaled = StandardScaler().fit(filled[train, :1]).transform(filled[:, :1])
+    job = np.array(["" if v is None else v for v in table.columns["job"]], dtype=object)[:, None]
+    hot = OneHotEncoder(handle_unknown="ignore", sparse_output=False).fit(job[train]).transform(job)
+    expected = np.concatenate([scaled, filled[:, 1:], hot, np.zeros((60, 1))], axis=1)
+    x = data.train.reader.read(np.arange(60), None)
+    assert x.dtype == torch.float32
+    assert data.input_shape == (7,)
+    np.testing.assert_allclose(x.numpy(), expected, atol=1e-6)
+    assert (x[data.audit.rows][:, 2:6].sum(dim=1) == 0).any()  # a pilot: a category that training does not have
+    assert torch.equal(x, data.audit.reader.read(np.arange(60), 3))
+
+
+def test_names_of_the_inputs(path: Path) -> None:
+    _, names = encode_features(read_table(path), ["age", "job", "constant"], np.arange(60) < 40)
+    assert names == ["age", "age missing", "job=", "job=clerk", "job=nurse", "job=smith", "constant"]
+
+
+def test_labels_rows_and_default_features(path: Path) -> None:
+    data = load_table(path, columns=Columns(target="income", split="split"), attributes=SEX)
+    assert data.class_names == ("high", "low")
+    assert data.attributes["sex"].class_names == (("f", "m"),)
+    assert data.audit.row_names[0] == "row 52"
+    with_sex = load_table(
+        path, columns=Columns(target="income", split="split"), attributes=SEX, features=["age", "sex"]
+    )
+    assert with_sex.input_shape == (4,)
+    assert with_sex.fingerprint != data.fingerprint
+
+
+def test_text_of_digits_in_parquet_stays_a_category(tmp_path: Path) -> None:
+    table = pa.table(
+        {
+            "zip": ["01", "02"] * 10,
+            "n": [1, 2] * 10,
+            "b": [True, False] * 10,
+            "target": [0, 1] * 10,
+            "a": [0, 0, 1, 1] * 5,
+        }
+    )
+    pq.write_table(table, tmp_path / "t.parquet")
+    data = load_table(tmp_path / "t.parquet", attributes={"a": AttributeColumn()})
+    assert data.input_shape == (5,)  # zip: 2, n: 1, b: 2
+
+
+def test_a_number_column_that_is_empty_in_training_is_no_number() -> None:
+    column = np.array([None, None, "3"], dtype=object)
+    table = Table(path=Path("t.csv"), columns={"v": column}, row_numbers=np.arange(2, 5))
+    x, names = encode_features(table, ["v"], np.array([True, True, False]))
+    assert names == ["v="]
+    assert x.ravel().tolist() == [1, 1, 0]
+
+
+def test_faults(path: Path) -> None:
+    columns = Columns(target="income", split="split")
+    with pytest.raises(DataError, match=r"data.features\[1\]: no column 'jb', did you mean 'job'"):
+        load_table(path, columns=columns, attributes=SEX, features=["age", "jb"])
+    with pytest.raises(DataError, match="the target 'income' is among data.features"):
+        load_table(path, columns=columns, attributes=SEX, features=["age", "income"])
+    with pytest.raises(DataError, match="no feature columns"):
+        load_table(path, columns=columns, attributes=SEX, features=[])
+    with pytest.raises(DataError, match="data.columns.target: no column 'incme', did you mean 'income'"):
+        load_table(path, columns=Columns(target="incme"), attributes=SEX)
+    path.write_text(path.read_text().replace(",5\n", ",inf\n", 1))
+    with pytest.raises(DataError, match="1 value.* of 'constant' are infinite: rows 2"):
+        load_table(path, columns=columns, attributes=SEX)
+
+
+def test_ramps_follow_a_number_through_the_pieces_of_its_range(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    values = ["0"] * 20 + ["1", "2", "4", "8", ""] + ["3", "99", "-5"]
+    path.write_text("\n".join(["a,k", *(f"{v},7" for v in values)]))
+    table, train = read_table(path), np.arange(28) < 25
+    x, names = encode_features(table, ["a", "k"], train, ramps=4)
+    plain, _ = encode_features(table, ["a", "k"], train)
+    assert names[2:] == ["a from 0 to 1", "a from 1 to 2", "a from 2 to 4", "a from 4 to 8", "k"]
+    np.testing.assert_array_equal(x[:, [0, 1, 6]], plain)
+    expected = {0: [0, 0, 0, 0], 22: [1, 1, 1, 0], 24: [0, 0, 0, 0], 25: [1, 1, 0.5, 0], 26: [1] * 4, 27: [0] * 4}
+    for row, ramp in expected.items():
+        np.testing.assert_allclose(x[row, 2:6], ramp)
+    few, _ = encode_features(table, ["a"], train, ramps=2)
+    assert few.shape == (28, 4)
+
+
+def test_ramps_are_another_dataset(path: Path) -> None:
+    columns = Columns(target="income", split="split")
+    plain = load_table(path, columns=columns, attributes=SEX)
+    ramps = load_table(path, columns=columns, attributes=SEX, ramps=8)
+    assert ramps.fingerprint != plain.fingerprint
+    assert ramps.input_shape == (15,)

@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from safetensors.torch import save_file
+from typer.testing import CliRunner
+
+from mibias_cli.cli.main import app
+from mibias_cli.errors import DataError, EvaluationError
+from mibias_cli.estimate.file import estimate_file
+from mibias_cli.progress import Silent
+
+N = 400
+
+
+def columns() -> dict[str, np.ndarray]:
+    g = np.random.default_rng(0)
+    sex = g.integers(0, 2, N)
+    z = g.normal(size=(N, 3)) + 2.0 * sex[:, None]
+    return {
+        "z_0": z[:, 0], "z_1": z[:, 1], "z_2": z[:, 2], "sex": np.array(["f", "m"])[sex], "code": sex,
+        "age": 40 + 10 * z[:, 0] + g.normal(size=N), "c_0": z[:, 1] + g.normal(size=N), "c_1": g.normal(size=N),
+        "z_target": np.arange(N) % 3,
+    }  # fmt: skip
+
+
+@pytest.fixture
+def parquet(tmp_path: Path) -> Path:
+    path = tmp_path / "t.parquet"
+    pq.write_table(pa.table(columns()), path)
+    return path
+
+
+def run(path: Path, **options: Any) -> dict[str, Any]:
+    return estimate_file(path, z=options.pop("z", "z_"), progress=Silent(), **options)
+
+
+def test_c_and_given_never_count_among_z(parquet: Path) -> None:
+    found = run(parquet, c="z_target", estimators=["logistic"])
+    assert (found["z"]["n_columns"], found["c"]) == (3, ["z_target"])
+    found = run(parquet, c="sex", given="z_target", estimators=["logistic"])
+    assert (found["z"]["n_columns"], found["given"]) == (3, ["z_target"])
+
+
+def test_the_kind_is_that_of_the_column_unless_it_is_said(parquet: Path) -> None:
+    assert run(parquet, c="sex", estimators=["logistic"])["kind"] == "discrete"
+    assert run(parquet, c="code", estimators=["logistic"])["kind"] == "discrete"
+    found = run(parquet, c="age", estimators=["gaussian"])
+    assert (found["kind"], found["entropy_nats"]) == ("continuous", None)
+    assert run(parquet, c="code", kind="continuous", estimators=["gaussian"])["kind"] == "continuous"
+    with pytest.raises(DataError, match="holds text, so it cannot be continuous"):
+        run(parquet, c="sex", kind="continuous")
+    with pytest.raises(EvaluationError, match="400 distinct values in 400 rows"):
+        run(parquet, c="age", kind="discrete")
+
+
+def test_a_prefix_names_several_columns_of_c(parquet: Path) -> None:
+    assert run(parquet, c="c_", estimators=["gaussian"])["c"] == ["c_0", "c_1"]
+
+
+def test_all_formats_give_the_same_figures(parquet: Path, tmp_path: Path) -> None:
+    data = columns()
+    lines = [",".join(data), *(",".join(map(str, row)) for row in zip(*data.values(), strict=True))]
+    (tmp_path / "t.csv").write_text("\n".join(lines) + "\n")
+    z = np.stack([data[f"z_{k}"] for k in range(3)] + [data["z_target"]], axis=1)
+    save_file({"z_": torch.from_numpy(z), "age": torch.from_numpy(data["age"])}, tmp_path / "t.safetensors")
+    assert run(tmp_path / "t.csv", c="age", estimators=["gaussian"]) == {
+        **run(parquet, c="age", estimators=["gaussian"]), "file": "t.csv",
+    }  # fmt: skip
+    tensors = run(tmp_path / "t.safetensors", c="age", estimators=["gaussian"])
+    assert tensors["estimates"] == run(parquet, c="age", estimators=["gaussian"])["estimates"]
+
+
+def test_rows_without_a_value_are_left_out_and_counted(tmp_path: Path) -> None:
+    data: dict[str, Any] = {name: values.tolist() for name, values in columns().items()}
+    data["sex"][:25] = [None] * 25
+    pq.write_table(pa.table(data), tmp_path / "t.parquet")
+    found = run(tmp_path / "t.parquet", c="sex", estimators=["logistic"])
+    assert (found["n_rows"], found["n_missing"]) == (N - 25, 25)
+
+
+def test_columns_that_are_not_there_are_named(parquet: Path) -> None:
+    with pytest.raises(DataError, match=r"no column 'sexx' \(--c\), did you mean 'sex'"):
+        run(parquet, c="sexx")
+    with pytest.raises(DataError, match="no column beside those of c starts with 'q'"):
+        run(parquet, c="sex", z="q")
+    with pytest.raises(DataError, match="both c and given"):
+        run(parquet, c="sex", given="sex")
+
+
+def test_the_command_prints_json_alone_to_stdout(parquet: Path) -> None:
+    arguments = ["estimate", str(parquet), "--z", "z_", "--c", "sex", "--estimators", "logistic,knn", "--seed", "3"]
+    done = CliRunner().invoke(app, [*arguments, "--format", "json"])
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)
+    assert {"logistic", "knn"} <= set(found["estimates"])
+    best = found["estimates"][found["headline"]]
+    assert best["bits"] == pytest.approx(best["nats"] / np.log(2))
+    assert best["lower"] < best["nats"] < best["upper"]
+    assert found["entropy_nats"] == pytest.approx(np.log(2), abs=0.01)
+    assert found["seed"] == 3
+
+
+def test_the_table_marks_the_headline_and_errors_end_with_2(parquet: Path) -> None:
+    arguments = ["estimate", str(parquet), "--z", "z_", "--c", "sex", "--estimators"]
+    done = CliRunner().invoke(app, [*arguments, "logistic", "--format", "text"])
+    assert "* logistic" in done.stdout
+    assert done.stdout.startswith("I(z; sex), 400 rows, z of 4 columns; c discrete, H(c) = 0.688 nats")
+    done = CliRunner().invoke(app, [*arguments, "logistik"])
+    assert done.exit_code == 2
+    assert "did you mean 'logistic'" in done.stderr

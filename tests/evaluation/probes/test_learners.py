@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier
+
+from mibias_cli.evaluation.probes.boosting import GradientBoosting
+from mibias_cli.evaluation.probes.families import PROBES
+from mibias_cli.evaluation.probes.learners import Logistic, Mlp, NearestNeighbours
+from mibias_cli.evaluation.probes.quadratic import Quadratic
+
+
+def blobs(n: int, d: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    g = np.random.default_rng(seed)
+    c = g.integers(0, 3, n)
+    return g.normal(size=(n, d)) + np.eye(d)[c], c
+
+
+def test_logistic_is_scikit_learns() -> None:
+    x, c = blobs(600, 6, 0)
+    ours = Logistic(x[:400], c[:400], n_extra=0, seed=0)
+    ours.fit_to(Logistic.C.index(0.1))
+    theirs = LogisticRegression(C=0.1, max_iter=300).fit(x[:400], c[:400])
+    assert np.allclose(np.exp(ours.log_probabilities(x[400:])), theirs.predict_proba(x[400:]), atol=1e-12)
+
+
+@pytest.mark.parametrize("family", [Logistic, Mlp, NearestNeighbours, GradientBoosting, Quadratic])
+def test_climbing_by_rungs_ends_where_one_climb_ends(family: type) -> None:
+    x, c = blobs(300, 5, 1)
+    stepwise, direct = (family(x, c, n_extra=0, seed=3) for _ in range(2))
+    for rung in range(3):
+        stepwise.fit_to(rung)
+    direct.fit_to(2)
+    tolerance = 2e-3 if family is Logistic else 1e-7  # warm starts of a convex problem agree to the solver's tolerance
+    assert np.allclose(np.exp(stepwise.log_probabilities(x)), np.exp(direct.log_probabilities(x)), atol=tolerance)
+
+
+@pytest.mark.parametrize("name", PROBES)
+def test_every_learner_gives_normalised_probabilities_of_its_classes(name: str) -> None:
+    x, c = blobs(200, 4, 2)
+    learner = PROBES[name](x, 2 * c, n_extra=0, seed=0)  # classes 0, 2, 4
+    learner.fit_to(0)
+    assert learner.classes_.tolist() == [0, 2, 4]
+    assert np.exp(learner.log_probabilities(x)).sum(axis=1) == pytest.approx(1, abs=1e-5)
+    assert all(learner.describe(rung) for rung in range(learner.n_rungs))
+
+
+def test_knn_is_scikit_learns() -> None:
+    x, c = blobs(600, 6, 3)
+    ours = NearestNeighbours(x[:400], c[:400], n_extra=0, seed=0)
+    ours.fit_to(NearestNeighbours.K.index(32))
+    theirs = KNeighborsClassifier(32, algorithm="brute").fit(x[:400].astype(np.float32), c[:400])
+    shares = theirs.predict_proba(x[400:].astype(np.float32))
+    smoothed = (32 * shares + 0.5 / 3) / 32.5
+    assert np.allclose(np.exp(ours.log_probabilities(x[400:])), smoothed, atol=1e-12)
+
+
+def test_knn_looks_first_among_rows_of_the_same_facts() -> None:
+    g = np.random.default_rng(6)
+    y, c = g.integers(0, 2, 400), g.integers(0, 2, 400)
+    x = g.normal(size=(400, 2))
+    learner = NearestNeighbours(np.column_stack([x, np.eye(2)[y]]), c, n_extra=2, seed=0)
+    nearest = learner._search.kneighbors(learner._placed(np.column_stack([x, np.eye(2)[y]])), 9, return_distance=False)
+    assert (y[nearest] == y[:, None]).mean() > 0.99
+
+
+def test_constant_columns_break_nothing() -> None:
+    x = np.zeros((60, 4))
+    c = np.arange(60) % 2
+    for family in PROBES.values():
+        learner = family(x, c, n_extra=0, seed=0)
+        learner.fit_to(0)
+        assert np.exp(learner.log_probabilities(x)) == pytest.approx(0.5, abs=0.02)

@@ -1,0 +1,118 @@
+"""From the recipe's `debias` section to weights and budgets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mibias_cli.errors import MibiasError, RecipeError
+from mibias_cli.recipe.load import parse_recipe
+from mibias_cli.recipe.schema import Recipe
+from mibias_cli.run import build
+from mibias_cli.run.debias import budgets_of, build_weights, share_told
+from mibias_cli.training.step import BIAS_LOG_P, TASK_OFFSET, TASK_WEIGHT
+
+DIGITS = """
+version: 1
+data: {source: digits, variance: 0.05}
+backbone: {name: digit_cnn, options: {width: 2, hidden: 4, features: 4}}
+"""
+
+
+def digits(*overrides: str) -> Recipe:
+    return parse_recipe(DIGITS, path="digits.yaml", overrides=["data.size=28", *overrides])
+
+
+@pytest.fixture(scope="module")
+def assembly() -> build.Assembly:
+    return build.assemble(digits(), offline=True)
+
+
+def test_strength_tempers_what_the_estimator_sees_and_not_the_task(assembly: build.Assembly) -> None:
+    full = build_weights(digits(), assembly.data)["train"]
+    half = build_weights(digits("debias.balance_strength=0.5"), assembly.data)["train"]
+    np.testing.assert_allclose(half["colour"], 0.5 * full["colour"] + 0.5, rtol=1e-6)
+    np.testing.assert_array_equal(half[TASK_WEIGHT], full[TASK_WEIGHT])
+    assert half["colour"].mean() == pytest.approx(1.0, abs=1e-5)
+
+
+def test_a_budget_is_for_all_attributes_or_for_those_named(assembly: build.Assembly) -> None:
+    assert budgets_of(digits(), assembly.data) == {}
+    assert budgets_of(digits("debias.budget_bits=0.1"), assembly.data) == {"colour": 0.1}
+    assert budgets_of(digits("debias.budget_bits={colour: 0.2}"), assembly.data) == {"colour": 0.2}
+
+
+def test_bias_product_says_what_the_bias_tells_of_training_rows_alone(assembly: build.Assembly) -> None:
+    assert TASK_OFFSET not in build_weights(digits(), assembly.data)["train"]
+    for balance in ("critic", "none"):
+        weights = build_weights(digits("debias.bias_product=0.5", f"debias.balance={balance}"), assembly.data)
+        offset, y = weights["train"][TASK_OFFSET], assembly.data.train.y
+        assert offset.shape == (len(y), 10)
+        assert TASK_OFFSET not in weights["validation"]
+        np.testing.assert_allclose(np.exp(2 * offset).sum(axis=1), 1.0, rtol=1e-4)
+        # colour gives the digit away: by colour alone most are right
+        assert (offset.argmax(axis=1) == y).mean() > 0.6
+
+
+@pytest.mark.parametrize(("variance", "least", "most"), [(0.002, 0.9, 1.0), (0.2, 0.8, 0.8)])
+def test_an_automatic_share_grows_with_what_the_bias_tells(variance: float, least: float, most: float) -> None:
+    changes = (f"data.variance={variance}", "debias.balance=none")
+    data = build.assemble(digits(*changes), offline=True).data
+    notes: list[str] = []
+    offset = build_weights(digits(*changes, "debias.bias_product=auto"), data, notes.append)["train"][TASK_OFFSET]
+    whole = build_weights(digits(*changes, "debias.bias_product=1"), data)["train"][TASK_OFFSET]
+    share = float(offset[0, 0] / whole[0, 0])
+    assert least - 1e-6 <= share <= most + 1e-6
+    np.testing.assert_allclose(offset, share * whole, rtol=1e-5)
+    assert len(notes) == 1
+    assert f"auto is {share:.3f}" in notes[0]
+
+
+def test_the_share_told_is_known_information_over_entropy() -> None:
+    y = np.array([0, 0, 0, 1])  # H(y) = 0.8113 bits; c tells nothing, all, and of half the rows all
+    prior, sure = np.log([[0.75, 0.25]] * 4), np.log([[1, 1e-12], [1, 1e-12], [1, 1e-12], [1e-12, 1]])
+    assert share_told(y, prior) == pytest.approx(0, abs=1e-12)
+    assert share_told(y, sure) == pytest.approx(1, abs=1e-9)
+    half = np.log([[1, 1e-12], [1, 1e-12], [0.5, 0.5], [0.5, 0.5]])  # H(y|c) is half a bit
+    assert share_told(y, half) == pytest.approx(1 - 0.5 / 0.811278, rel=1e-5)
+    assert share_told(np.zeros(3, dtype=np.int64), np.zeros((3, 1))) == 0
+
+
+@pytest.mark.parametrize("value", ["abc", "-1", "true", ".inf", "'0.5'"])
+def test_a_share_is_a_number_or_auto_and_an_error_says_so_once(value: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        digits(f"debias.bias_product={value}")
+    assert str(caught.value).count("must be auto or a number of at least 0") == 1
+
+
+@pytest.mark.parametrize("override", ["debias.balance=critic", "debias.balance=none", "debias.estimator=none"])
+def test_what_the_bias_says_of_validation_rows_is_there_for_any_recipe(assembly: build.Assembly, override: str) -> None:
+    log_p, y = build_weights(digits(override), assembly.data)["validation"][BIAS_LOG_P], assembly.data.validation.y
+    np.testing.assert_allclose(np.exp(log_p).sum(axis=1), 1.0, rtol=1e-4)
+    told = -log_p[np.arange(len(y)), y].mean()
+    assert 0 < told < 0.7 * np.log(10)  # colour tells much of the digit, and no row was in the fit that speaks of it
+
+
+def test_bias_product_needs_classes(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("a,b,y,sex\n" + "".join(f"{k},{k % 3},{k / 7},{'fm'[k % 2]}\n" for k in range(60)))
+    text = f"""
+version: 1
+data:
+  source: table
+  path: {tmp_path / "t.csv"}
+  target_kind: regression
+  columns: {{target: y}}
+  attributes: {{sex: {{}}}}
+backbone: {{name: mlp}}
+debias: {{bias_product: 1}}
+"""
+    with pytest.raises(MibiasError, match=r"debias\.bias_product.*regression"):
+        build.assemble(parse_recipe(text, path="r.yaml"), offline=True)
+
+
+def test_bias_product_without_debiasing_is_said_to_do_nothing() -> None:
+    with pytest.raises(RecipeError, match="bias_product.*no effect"):
+        digits("debias.bias_product=1", "debias.estimator=none")
+    assert digits("debias.bias_product=1", "debias.weight=0").debias.bias_product == 1

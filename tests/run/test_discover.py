@@ -1,0 +1,101 @@
+"""Bias unknown: what divides the classes is found, debiased and audited like any attribute."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mibias_cli.errors import RecipeError
+from mibias_cli.progress import Silent
+from mibias_cli.recipe.load import parse_recipe
+from mibias_cli.recipe.schema import Recipe
+from mibias_cli.run import workflow
+from mibias_cli.run.discover import fit_clusters
+
+TABLE = """
+version: 1
+data:
+  source: table
+  path: PATH
+  columns: {target: y}
+  features: [FEATURES]
+  attributes: ATTRIBUTES
+backbone: {name: mlp, options: {hidden: [16], features: 8}}
+discover: {clusters: 2, epochs: 2}
+debias: {objective: conditional, balance: none, attributes: [discovered], queue_batches: 4,
+         critic: {hidden: [16], steps: 2}}
+training: {epochs: 2, batch_size: 64, log_every_steps: 5}
+evaluation: {probes: [logistic], n_bootstrap: 50, n_permutations: 0, random_control: false}
+"""
+
+
+def hidden_bias(n: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """x (n, 6), y and c: c agrees with y in 85 % and moves three columns by 3, y itself moves one by 1."""
+    g = np.random.default_rng(seed)
+    y = g.integers(2, size=n)
+    c = np.where(g.random(n) < 0.85, y, 1 - y)
+    x = g.standard_normal((n, 6))
+    x[:, :3] += 3.0 * c[:, None]
+    x[:, 3] += y
+    return x, y, c
+
+
+def agreement(found: np.ndarray, c: np.ndarray, y: np.ndarray) -> float:
+    """Share of samples whose cluster is that of their c, within each class up to the clusters' names."""
+    right = 0
+    for k in np.unique(y):
+        same = int((found[y == k] == c[y == k]).sum())
+        right += max(same, int((y == k).sum()) - same)
+    return right / len(y)
+
+
+def recipe_for(folder: Path, attributes: str) -> Recipe:
+    x, y, c = hidden_bias(900, 3)
+    names = [f"x{i}" for i in range(6)]
+    rows = [",".join([*names, "y", "c"])]
+    rows += [",".join([*(f"{v:.4f}" for v in row), f"y{a}", f"c{b}"]) for row, a, b in zip(x, y, c, strict=True)]
+    (folder / "table.csv").write_text("\n".join(rows) + "\n")
+    text = TABLE.replace("PATH", str(folder / "table.csv")).replace("FEATURES", ", ".join(names))
+    return parse_recipe(text.replace("ATTRIBUTES", attributes), path="table.yaml")
+
+
+def test_clusters_are_the_hidden_attribute_within_each_class() -> None:
+    x, y, c = hidden_bias(2000, 0)
+    clusters = fit_clusters(x, y, n_classes=3, n_clusters=2, seed=0)  # a class without samples does no harm
+    new_x, new_y, new_c = hidden_bias(1000, 1)
+    assert agreement(clusters(x, y), c, y) > 0.98
+    assert agreement(clusters(new_x, new_y), new_c, new_y) > 0.98
+    assert np.bincount(clusters(x[y == 0], y[y == 0])).argmax() == 0  # the larger cluster is the first
+    again = fit_clusters(x, y, n_classes=3, n_clusters=2, seed=0)
+    assert np.array_equal(clusters(new_x, new_y), again(new_x, new_y))
+
+
+def test_a_run_finds_debiases_and_audits_it_and_resumes_with_what_it_found(tmp_path: Path) -> None:
+    recipe = recipe_for(tmp_path, "{c: {}}")
+    run = workflow.train(
+        recipe, out=tmp_path / "run", resume=None, overwrite=False, offline=True, progress=Silent()
+    )  # fmt: skip
+    assert set(run.report["attributes"]) == {"c", "discovered"}
+    found = (run.folder / "discovered.safetensors").read_bytes()
+    metrics = [json.loads(line) for line in (run.folder / "metrics.jsonl").read_text().splitlines()]
+    assert any("discovered/mi_bits" in record for record in metrics)
+    assert not any("c/mi_bits" in record for record in metrics)
+    again = workflow.evaluate(str(run.folder), recipe=None, out=None, offline=True, progress=Silent())
+    assert again.report["attributes"] == run.report["attributes"]
+    workflow.train(recipe, out=None, resume=run.folder, overwrite=False, offline=True, progress=Silent())
+    assert (run.folder / "discovered.safetensors").read_bytes() == found
+    workflow.export(run.folder, out=None, formats=(), offline=True, progress=Silent())
+
+
+def test_no_attribute_at_all_is_enough_where_one_is_to_be_found(tmp_path: Path) -> None:
+    recipe = recipe_for(tmp_path, "{}")
+    run = workflow.train(
+        recipe, out=tmp_path / "run", resume=None, overwrite=False, offline=True, progress=Silent()
+    )  # fmt: skip
+    assert set(run.report["attributes"]) == {"discovered"}
+    text = TABLE.replace("PATH", "t.csv").replace("FEATURES", "x0").replace("discover:", "# discover:")
+    with pytest.raises(RecipeError, match=r"data.attributes: is empty; name an attribute, or let one be found"):
+        parse_recipe(text.replace("ATTRIBUTES", "{}").replace("attributes: [discovered], ", ""), path="t.yaml")

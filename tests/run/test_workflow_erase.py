@@ -1,0 +1,181 @@
+"""A run whose features are erased after training: audited, exported, reloaded, evaluated and resumed as such."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from mibias_cli.backbone.embed import embed
+from mibias_cli.errors import RunError, TrainingError
+from mibias_cli.export.load import load_export
+from mibias_cli.progress import Silent
+from mibias_cli.recipe.load import load_recipe
+from mibias_cli.run import build, workflow
+from mibias_cli.run.evaluate import chosen_path, load_run_model
+from mibias_cli.training.checkpoint import load_weights
+
+RECIPE = """
+version: 1
+name: erased
+data: {source: table, path: t.csv, columns: {split: split}, attributes: {sex: , site: }}
+backbone: {name: mlp, options: {hidden: [64], features: 12}}
+debias: {estimator: none, erase: leace}
+training: {epochs: 2, batch_size: 128}
+evaluation: {probes: [logistic, gradient_boosting], n_bootstrap: 200, n_permutations: 19,
+             random_control: false}
+export: {formats: [safetensors]}
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A table in which sex moves two columns and is told by the product of two others; site moves one and has gaps."""
+    path = tmp_path_factory.mktemp("erase")
+    g = np.random.default_rng(0)
+    n = 8000
+    sex, site, y = g.integers(2, size=n), g.integers(3, size=n), g.integers(2, size=n)
+    x = g.standard_normal((n, 6))
+    x[:, 0] += 1.5 * sex
+    x[:, 1] = np.abs(x[:, 1]) * np.where(sex == 1, np.sign(x[:, 2]), -np.sign(x[:, 2]))
+    x[:, 3] += site
+    x[:, 4] += y
+    lines = ["a,b,c,d,e,f,target,sex,site,split"]
+    for k in range(n):
+        split = ("train", "train", "train", "train", "train", "validation", "test", "test")[k % 8]
+        where = "" if k % 7 == 0 else f"site {site[k]}"
+        lines.append(f"{','.join(f'{v:.4f}' for v in x[k])},{'ny'[y[k]]},{'fm'[sex[k]]},{where},{split}")
+    (path / "t.csv").write_text("\n".join(lines))
+    (path / "r.yaml").write_text(RECIPE)
+    return path
+
+
+def trained(folder: Path, out: Path, *overrides: str, resume: Path | None = None) -> workflow.TrainedRun:
+    return workflow.train(
+        load_recipe(folder / "r.yaml", overrides), out=out, resume=resume, overwrite=False, offline=True,
+        progress=Silent(),
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def run(folder: Path) -> workflow.TrainedRun:
+    return trained(folder, folder / "run")
+
+
+def test_held_out_a_logistic_probe_finds_nothing_and_a_boosted_one_does(run: workflow.TrainedRun) -> None:
+    """About d (K − 1) / 2n = .002 and .004 bits remain on other samples than the eraser's 5,000; ±.005 is noise."""
+    for name, floor in (("sex", 0.05), ("site", None)):
+        found = run.report["attributes"][name]
+        before, after = (found[when]["probes"]["logistic"]["leakage_bits"] for when in ("before", "after"))
+        assert before > 0.05, name
+        assert abs(after) < 0.01, name
+        if floor is not None:
+            assert found["after"]["headline_probe"] == "gradient_boosting"
+            assert found["after"]["leakage_bits"]["lower"] > floor
+            # what a user of the backbone alone gets stands beside
+            bare = found["others"]["backbone"]["after"]["leakage_bits"]
+            assert bare["estimate"] > found["after"]["leakage_bits"]["estimate"]
+
+
+def test_with_the_logistic_probe_alone_the_interval_holds_zero(run: workflow.TrainedRun, tmp_path: Path) -> None:
+    """Intervals of 95 %, at a fixed seed."""
+    recipe = workflow.load_run_recipe(run.folder, ["evaluation.probes=[logistic]"])
+    report = workflow.evaluate(
+        str(run.folder), recipe=recipe, out=tmp_path / "out", offline=True, progress=Silent()
+    ).report  # fmt: skip
+    for name in ("sex", "site"):
+        interval = report["attributes"][name]["after"]["leakage_bits"]
+        assert interval["lower"] <= 0 <= interval["upper"], name
+        assert report["attributes"][name]["before"]["leakage_bits"]["lower"] > 0.05, name
+
+
+def test_an_export_holds_the_eraser_and_gives_equal_features(run: workflow.TrainedRun, tmp_path: Path) -> None:
+    recipe = workflow.load_run_recipe(run.folder)
+    assembly = build.assemble(recipe, offline=True)
+    model = load_run_model(recipe, assembly, chosen_path(run.folder))
+    loaded = load_export(run.export)
+    assert loaded.info.erased == ("sex", "site")
+    assert json.loads((run.export / "mibias.json").read_text())["format"] == 2
+    data = assembly.data.audit
+    ours, theirs = (embed(e, data, batch_size=500) for e in (model.extractor, loaded.extractor))
+    assert np.abs(ours.features - theirs.features).max() <= 1e-6
+    assert np.abs(ours.features - ours.backbone_features).max() > 0.1
+    x = torch.from_numpy(ours.features)
+    assert loaded.head is not None
+    torch.testing.assert_close(loaded.head(x), model.head(x), rtol=0, atol=1e-6)
+    again = workflow.evaluate(
+        str(run.export), recipe=recipe, out=tmp_path / "out", offline=True, progress=Silent()
+    ).report  # fmt: skip
+    found, known = (r["attributes"]["sex"]["after"]["leakage_bits"]["estimate"] for r in (again, run.report))
+    assert found == pytest.approx(known, abs=1e-3)
+    assert again["task"]["after"]["accuracy"] == pytest.approx(run.report["task"]["after"]["accuracy"], abs=1e-3)
+    card = (run.export / "README.md").read_text()
+    assert "LEACE erased `sex`, `site`" in card
+    assert "what the eraser leaves (12 wide)" in card
+
+
+def test_onnx_gives_erased_features(run: workflow.TrainedRun, tmp_path: Path) -> None:
+    folder = workflow.export(run.folder, out=tmp_path / "e", formats=("onnx",), offline=True, progress=Silent())
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(folder / "model.onnx"), providers=["CPUExecutionProvider"])
+    loaded = load_export(folder)
+    x = torch.randn(5, loaded.backbone.input_shape[0])
+    given = session.run(["features"], {"input": x.numpy()})[0]
+    with torch.no_grad():
+        np.testing.assert_allclose(given, loaded.extractor(x).features.numpy(), atol=1e-4)
+
+
+def test_resuming_after_training_erases_the_same(
+    run: workflow.TrainedRun, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*arguments: Any, **options: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(workflow, "erase_linearly", stop)
+    with pytest.raises(KeyboardInterrupt):
+        trained(folder, tmp_path / "stopped")
+    monkeypatch.undo()
+    with pytest.raises(RunError, match="--resume"):
+        workflow.evaluate(str(tmp_path / "stopped"), recipe=None, out=None, offline=True, progress=Silent())
+    monkeypatch.setattr(workflow, "audit_run_folder", stop)  # the audit is another matter
+    with pytest.raises(KeyboardInterrupt):
+        trained(folder, tmp_path / "unused", resume=tmp_path / "stopped")
+    states = [load_file(chosen_path(path)) for path in (run.folder, tmp_path / "stopped")]
+    assert states[0].keys() == states[1].keys()
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+    best = load_file(run.folder / "checkpoints" / "best.safetensors")
+    assert set(states[0]) - set(best) == {"extractor.eraser.weight", "extractor.eraser.bias"}
+    with pytest.raises(RunError, match="another model"):
+        recipe = workflow.load_run_recipe(run.folder)
+        load_weights(chosen_path(run.folder), build.build_model(recipe, build.assemble(recipe, offline=True)))
+
+
+def test_it_follows_any_estimator_and_a_bottleneck(folder: Path, tmp_path: Path) -> None:
+    found = trained(
+        folder, tmp_path / "run", "debias.estimator=cka", "debias.attributes=[sex]", "representation.bottleneck=6",
+        "debias.balance=both", "evaluation.probes=[logistic]", "training.epochs=1",
+    )  # fmt: skip
+    loaded = load_export(found.export)
+    assert loaded.info.erased == ("sex",)
+    assert loaded.info.bottleneck == loaded.info.features_dim == 6
+    interval = found.report["attributes"]["sex"]["after"]["leakage_bits"]
+    assert interval["lower"] <= 0 <= interval["upper"]
+
+
+def test_a_missing_extra_is_said_before_training(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = importlib.util.find_spec
+
+    def without(name: str, package: str | None = None) -> Any:
+        return None if name == "concept_erasure" else real(name, package)
+
+    monkeypatch.setattr(importlib.util, "find_spec", without)
+    with pytest.raises(TrainingError, match=r"pip install 'mibias\[leace\]'"):
+        trained(folder, tmp_path / "never")
+    assert not (tmp_path / "never").exists()

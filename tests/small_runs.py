@@ -1,0 +1,67 @@
+"""A whole run that is small enough for a test, and what tests look at in it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from mibias_cli.progress import Silent
+from mibias_cli.recipe.load import parse_recipe
+from mibias_cli.recipe.schema import Recipe
+from mibias_cli.run import workflow
+from mibias_cli.training.run_log import without_clock
+
+__all__ = ["TINY", "best", "metrics", "same", "stop_at_step", "tiny", "trained"]
+
+TINY = """
+version: 1
+name: tiny
+data: {source: digits, variance: 0.05, size: 28}
+backbone: {name: digit_cnn, options: {width: 4, hidden: 16, features: 8}}
+representation: {layers: [pool2]}
+original: {epochs: 1}
+debias: {weight: 0.5, queue_batches: 4, critic: {steps: 2, hidden: [16]}}
+training: {epochs: 3, batch_size: 128, log_every_steps: 2, device: cpu}
+evaluation: {probes: [logistic], n_bootstrap: 50}
+"""
+
+
+def tiny(*overrides: str) -> Recipe:
+    return parse_recipe(TINY, path="tiny.yaml", overrides=overrides)
+
+
+def trained(recipe: Recipe, out: Path, **options: Any) -> workflow.TrainedRun:
+    arguments: dict[str, Any] = {"resume": None, "overwrite": False, "offline": True, "progress": Silent()} | options
+    return workflow.train(recipe, out=out, **arguments)
+
+
+def metrics(run: Path) -> list[dict[str, Any]]:
+    return [without_clock(json.loads(line)) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+def best(run: Path) -> dict[str, torch.Tensor]:
+    return load_file(run / "checkpoints" / "best.safetensors")
+
+
+def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[k], other[k]) for k in one)
+
+
+def stop_at_step(monkeypatch: pytest.MonkeyPatch, n: int) -> None:
+    """Interrupt the next run at its n-th step, the original stage's included."""
+    calls = 0
+    real = workflow.StageTrainer._step
+
+    def stopping(self: Any, *arguments: Any) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == n:
+            raise KeyboardInterrupt
+        real(self, *arguments)
+
+    monkeypatch.setattr(workflow.StageTrainer, "_step", stopping)
