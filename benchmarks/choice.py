@@ -22,7 +22,7 @@ from typing import Any
 import torch
 from runs import NARROW, RECIPE, Table, assembled, features_and_accuracy, mean_and_spread, train_alone
 
-from mibias_cli.evaluation.findings import AuditedAttribute
+from mibias_cli.evaluation.inputs import AuditedAttribute
 from mibias_cli.evaluation.leakage.held_out import leakage_given_target
 from mibias_cli.recipe.load import parse_recipe
 

@@ -20,7 +20,8 @@ from mibias_cli.data.files.tabular import AttributeColumn, Columns, SplitRule
 from mibias_cli.data.sources.table import load_table
 from mibias_cli.estimators.protocol import Sample
 from mibias_cli.evaluation.audit import audit
-from mibias_cli.evaluation.findings import AuditedAttribute, AuditInput, AuditSettings, Features
+from mibias_cli.evaluation.findings import AuditSettings
+from mibias_cli.evaluation.inputs import AuditedAttribute, AuditInput, Features
 from mibias_cli.methods.linear_eraser import fit_leace
 from mibias_cli.progress import Silent
 

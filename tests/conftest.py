@@ -15,3 +15,11 @@ def _plain_surroundings(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tests see the same program in a terminal, in CI and in a debugging session."""
     for name in ("CI", "NO_COLOR", "MIBIAS_DEBUG", "FORCE_COLOR"):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def make() -> object:
+    """`reports_by_hand.make_report`."""
+    from reports_by_hand import make_report  # not at the top: the environment above is set before torch is imported
+
+    return make_report

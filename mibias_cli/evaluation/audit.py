@@ -11,18 +11,23 @@ from mibias_cli.errors import EvaluationError
 from mibias_cli.evaluation.fidelity import compare_features, has_collapsed, recovered_share
 from mibias_cli.evaluation.findings import (
     AttributeFindings,
-    AuditedAttribute,
-    AuditInput,
-    AuditResult,
+    AuditFindings,
     AuditSettings,
-    Change,
+    ChannelFindings,
     ColumnFindings,
-    Features,
+    ColumnSides,
+    Fidelity,
+    LabelFindings,
     LayerFindings,
-    LeakageFindings,
+    Leakage,
+    RegressionFindings,
+    Samples,
+    Sides,
     Similarity,
     TaskFindings,
+    TaskSides,
 )
+from mibias_cli.evaluation.inputs import AuditedAttribute, AuditInput, Features
 from mibias_cli.evaluation.leakage.attribute import (
     MAX_FIT_ROWS,
     MIN_ROWS,
@@ -31,12 +36,11 @@ from mibias_cli.evaluation.leakage.attribute import (
     fit_and_score_parts,
     prepare,
 )
-from mibias_cli.evaluation.leakage.measure import Measured, paired_change
+from mibias_cli.evaluation.leakage.measure import Measured, headline, paired_change
 from mibias_cli.evaluation.leakage.scoring import families
 from mibias_cli.evaluation.probes.families import get_probe
 from mibias_cli.evaluation.statistics.correction import correct, enough_permutations
 from mibias_cli.evaluation.statistics.information import label_entropy_bits, mutual_information_bits
-from mibias_cli.evaluation.target_types import RegressionFindings
 from mibias_cli.evaluation.task.audit import audit_task
 from mibias_cli.progress import Progress
 
@@ -44,10 +48,11 @@ __all__ = ["MAX_FIT_ROWS", "MIN_ROWS", "audit"]
 
 N_THREADS = 1  # many small fits: threads cost more than they give, and results must not vary with the machine
 
-SidesMeasured = dict[str, Measured | None]
+SidesMeasured = dict[str, dict[str, Measured]]
+"""By side (before, after, random; those there are), then by channel."""
 
 
-def audit(inputs: AuditInput, settings: AuditSettings, *, seed: int, progress: Progress) -> AuditResult:
+def audit(inputs: AuditInput, settings: AuditSettings, *, seed: int, progress: Progress) -> AuditFindings:
     """Audit one extractor, beside the original one where there is one.
 
     Args:
@@ -75,31 +80,26 @@ def audit(inputs: AuditInput, settings: AuditSettings, *, seed: int, progress: P
         layers = _audit_layers(prepared, inputs, progress)
         columns = {column.name: _audit_column(ready(column), inputs, progress) for column in inputs.columns}
         progress.stage("auditing the task")
-        channels = {name: found.after.headline_channel for name, found in attributes.items()}
+        channels = {name: found.after.marginal.headline_channel for name, found in attributes.items()}
         task = audit_task(inputs, settings, channels, seed=seed)
         similarity = _similarity(inputs)
-    return AuditResult(
-        n_train=len(inputs.train_y),
-        n_audit=len(inputs.audit_y),
-        n_fit=len(fit),
-        n_score=len(score),
+    collapsed = has_collapsed(
+        similarity.effective_rank_after,
+        similarity.effective_rank_before,
+        n_classes=_n_classes(inputs),
+        kept=_kept(task.sides),
+    )
+    return AuditFindings(
         attributes=attributes,
-        task_before=task.before,
-        task_after=task.after,
+        task=task.sides,
         similarity=similarity,
-        settings=settings,
-        seed=seed,
         fairness=task.fairness,
         intersections=task.intersections,
-        columns=columns,
-        column_kinds={column.name: column.kind for column in inputs.columns},
+        fidelity=Fidelity(collapsed=collapsed, columns=columns),
         layers=layers,
-        collapsed=has_collapsed(
-            similarity.effective_rank_after,
-            similarity.effective_rank_before,
-            n_classes=_n_classes(inputs),
-            kept=_kept(task.before, task.after),
-        ),
+        samples=Samples(train=len(inputs.train_y), audit=len(inputs.audit_y), fit=len(fit), score=len(score)),
+        settings=settings,
+        seed=seed,
     )
 
 
@@ -119,16 +119,14 @@ def _n_classes(inputs: AuditInput) -> int:
     return len(np.unique(inputs.audit_y))
 
 
-def _kept(
-    before: TaskFindings | RegressionFindings | None, after: TaskFindings | RegressionFindings | None
-) -> tuple[float, float] | None:
+def _kept(task: TaskSides) -> tuple[float, float] | None:
     """Balanced accuracy beyond chance, or R², before and after."""
-    if before is None or after is None:
+    if task.before is None or task.after is None:
         return None
-    return _beyond_chance(before), _beyond_chance(after)
+    return _beyond_chance(task.before), _beyond_chance(task.after)
 
 
-def _beyond_chance(task: TaskFindings | RegressionFindings) -> float:
+def _beyond_chance(task: TaskFindings | LabelFindings | RegressionFindings) -> float:
     if isinstance(task, RegressionFindings):
         return task.r2.estimate
     n_classes = 2 if task.kind == "multilabel" else len({row.y for row in task.groups if row.n})
@@ -181,7 +179,7 @@ class _Counter:
 
 
 def _measure(prepared: Prepared, inputs: AuditInput, progress: Progress) -> dict[str, SidesMeasured]:
-    """By representation ("" is the audited one) and side."""
+    """By representation ("" is the audited one), side and channel."""
     sides: dict[str, dict[str, Features | None]] = {
         "": {"before": inputs.before, "after": inputs.after, "random": inputs.random}
     }
@@ -191,10 +189,9 @@ def _measure(prepared: Prepared, inputs: AuditInput, progress: Progress) -> dict
     progress.stage(f"auditing {name}")
     questions = 2 if prepared.conditional else 1
     advance = _Counter(progress, f"probes of {name}", n_measured * questions * prepared.n_probes)
-    measured: dict[str, SidesMeasured] = {
+    measured = {
         representation: {
-            side: None if features is None else prepared.measure(features.audit, advance)
-            for side, features in pair.items()
+            side: prepared.measure(features.audit, advance) for side, features in pair.items() if features is not None
         }
         for representation, pair in sides.items()
     }
@@ -209,69 +206,82 @@ def _findings(
     measured: dict[str, dict[str, SidesMeasured]],
 ) -> dict[str, AttributeFindings]:
     """All attributes' findings, their tests corrected together, one representation and side at a time."""
-    corrected: dict[tuple[str, str], dict[str, LeakageFindings]] = {}
+    # one extractor's tests are one family: by representation and side, then by attribute and channel
+    corrected: dict[tuple[str, str], dict[str, dict[str, Leakage]]] = {}
     for representation in ("", *inputs.others):
         for side in ("before", "after", "random"):
-            found = {name: m[representation].get(side) for name, m in measured.items()}
-            corrected[representation, side] = correct({n: m.findings for n, m in found.items() if m is not None})
+            found = {name: m[representation][side] for name, m in measured.items() if side in m[representation]}
+            leakage = {name: {c: m.leakage for c, m in channels.items()} for name, channels in found.items()}
+            corrected[representation, side] = correct(leakage)
     out = {}
     for name, p in prepared.items():
-        before, after = measured[name][""]["before"], measured[name][""]["after"]
-        change = None
-        if before is not None and after is not None:
-            pair = paired_change(before, after, settings.confidence, n_units=p.resamples.n_units)
-            change = Change(leakage_bits=pair[0], conditional_leakage_bits=pair[1])
-        sides = {key: found.get(name) for key, found in corrected.items()}
-        out[name] = _attribute_findings(p.attribute, inputs, sides, change)
+        sides, change = measured[name][""], None
+        if "before" in sides:
+            change = paired_change(sides["before"], sides["after"], settings.confidence, n_units=p.resamples.n_units)
+        own = {key: by_attribute.get(name, {}) for key, by_attribute in corrected.items()}
+        out[name] = _attribute_findings(p.attribute, inputs, own).model_copy(update={"change": change})
     return out
 
 
 def _attribute_findings(
-    attribute: AuditedAttribute,
-    inputs: AuditInput,
-    sides: dict[tuple[str, str], LeakageFindings | None],
-    change: Change | None,
+    attribute: AuditedAttribute, inputs: AuditInput, found: dict[tuple[str, str], dict[str, Leakage]]
 ) -> AttributeFindings:
+    """One attribute: its headline, and where it has several channels each of them beside it.
+
+    Args:
+        attribute: What is audited.
+        inputs: Targets, and the names of further representations.
+        found: By representation and side, then by channel; empty where that side was not measured.
+    """
     known = attribute.known
-    entropy, target = {}, {}
+    channels = {}
     for channel, names, c in zip(attribute.channels, attribute.class_names, attribute.c.T, strict=True):
-        entropy[channel] = label_entropy_bits(c[known], len(names))
-        target[channel] = mutual_information_bits(inputs.audit_y[known], c[known], len(inputs.class_names), len(names))
-    after = sides["", "after"]
-    assert after is not None
-    others = {}
-    for name in inputs.others:
-        other = sides[name, "after"]
-        assert other is not None
-        others[name] = (sides[name, "before"], other)
+        channels[channel] = ChannelFindings(
+            entropy_bits=label_entropy_bits(c[known], len(names)),
+            target_attribute_bits=mutual_information_bits(
+                inputs.audit_y[known], c[known], len(inputs.class_names), len(names)
+            ),
+            before=found["", "before"].get(channel),
+            after=found["", "after"][channel],
+            random=found["", "random"].get(channel),
+        )
+
+    def top(representation: str, side: str) -> Leakage | None:
+        by_channel = found[representation, side]
+        return headline(by_channel) if by_channel else None
+
+    def required(representation: str) -> Leakage:
+        return headline(found[representation, "after"])
+
+    after = required("")
+    # H(c) and I(y; c) stand beside a leakage of the same channel
+    shown = channels[after.marginal.headline_channel]
     return AttributeFindings(
         kind=attribute.kind,
-        entropy_bits=entropy[after.headline_channel],
-        target_attribute_bits=target[after.headline_channel],
-        channel_entropy_bits=entropy,
-        channel_target_attribute_bits=target,
+        entropy_bits=shown.entropy_bits,
+        target_attribute_bits=shown.target_attribute_bits,
         n_known=int(known.sum()),
-        before=sides["", "before"],
+        before=top("", "before"),
         after=after,
-        random=sides["", "random"],
-        change=change,
-        others=others,
+        random=top("", "random"),
+        channels=channels if len(channels) > 1 else {},
+        others={name: Sides[Leakage](before=top(name, "before"), after=required(name)) for name in inputs.others},
     )
 
 
 def _audit_layers(
     prepared: dict[str, Prepared], inputs: AuditInput, progress: Progress
-) -> dict[str, dict[str, tuple[LayerFindings | None, LayerFindings]]]:
+) -> dict[str, dict[str, Sides[LayerFindings]]]:
     """By layer, then by attribute."""
-    found: dict[str, dict[str, tuple[LayerFindings | None, LayerFindings]]] = {}
+    found: dict[str, dict[str, Sides[LayerFindings]]] = {}
     for layer, (before, after) in inputs.layers.items():
         progress.stage(f"auditing layer {layer}")
         total = sum(p.n_probes for p in prepared.values()) * (1 if before is None else 2)
         advance = _Counter(progress, f"probes of layer {layer}", total)
         found[layer] = {
-            name: (
-                None if before is None else p.measure_layer(before.audit, advance),
-                p.measure_layer(after.audit, advance),
+            name: Sides[LayerFindings](
+                before=None if before is None else p.measure_layer(before.audit, advance),
+                after=p.measure_layer(after.audit, advance),
             )
             for name, p in prepared.items()
         }
@@ -279,16 +289,17 @@ def _audit_layers(
     return found
 
 
-def _audit_column(
-    prepared: Prepared, inputs: AuditInput, progress: Progress
-) -> tuple[ColumnFindings | None, ColumnFindings]:
+def _audit_column(prepared: Prepared, inputs: AuditInput, progress: Progress) -> ColumnSides:
     before, after = inputs.before, inputs.after
     name = prepared.attribute.name
     progress.stage(f"auditing what is kept of {name}")
     advance = _Counter(progress, f"probes of {name}", prepared.n_probes * (1 if before is None else 2))
-    found = (
-        None if before is None else prepared.measure_column(before.audit, advance),
-        prepared.measure_column(after.audit, advance),
+
+    def kept(features: Features) -> ColumnFindings:
+        return prepared.measure_column(features.audit, advance)
+
+    found = ColumnSides(
+        kind=prepared.attribute.kind, before=None if before is None else kept(before), after=kept(after)
     )
     progress.end()
     return found

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from mibias_cli.backbone.spectrum import centred, effective_rank
-from mibias_cli.evaluation.findings import Features, Similarity
+from mibias_cli.evaluation.findings import Similarity
+from mibias_cli.evaluation.inputs import Features
 from mibias_cli.evaluation.task.rule import predict_numbers
 
 __all__ = [

@@ -1,384 +1,471 @@
-"""What the audit is given and what it finds: frozen data, numpy arrays in, plain values out."""
+"""What an audit finds: frozen records with the names that leakage.json has. The report adds where it all comes from."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Generic, Literal, TypeAlias, TypeVar
 
-import numpy as np
+from pydantic import Discriminator, Field, Tag
 
-from mibias_cli.evaluation.target_types import AuditedTarget, Interval, LabelFigures, RegressionFindings
+from mibias_cli.evaluation.record import Beside, FlatRecord, Flattened, Real, Record
 
 __all__ = [
+    "AnyTask",
     "AttributeFindings",
-    "AuditInput",
-    "AuditResult",
+    "AuditFindings",
     "AuditSettings",
-    "AuditedAttribute",
     "CellAccuracy",
     "Change",
+    "ChannelFindings",
     "ColumnFindings",
+    "ColumnSides",
     "Confusion",
     "CrossingRow",
+    "ErrorRow",
     "FairnessFindings",
-    "Features",
+    "Fidelity",
+    "Finding",
     "GroupRow",
     "Intersection",
     "Interval",
+    "LabelFigures",
+    "LabelFindings",
     "LayerFindings",
-    "LeakageFindings",
+    "Leakage",
     "NullBand",
+    "NumberFigures",
     "ProbeFindings",
+    "RegressionFindings",
+    "Samples",
+    "Sides",
     "Similarity",
     "TaskFindings",
+    "TaskSides",
+    "WorstGroup",
 ]
 
-
-@dataclass(frozen=True, kw_only=True)
-class Features:
-    """One extractor's features: of training samples (n_train, d) and of audited samples (n, d)."""
-
-    train: np.ndarray
-    audit: np.ndarray
+Kind: TypeAlias = Literal["categorical", "continuous"]
+Share = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=0)]
+T = TypeVar("T", bound=Record)
 
 
-@dataclass(frozen=True, kw_only=True)
-class AuditedAttribute:
-    """A bias attribute (or another column) on the audited split: class indices c (n, channels), known (n,), and names.
+class Sides(Record, Generic[T]):
+    """The same figures of the original extractor and of the one under audit."""
 
-    Args:
-        name: Its name.
-        channels: Names of its channels.
-        class_names: Names of the classes (of a continuous one: quantile bins) per channel.
-        c: Class indices (n, channels).
-        known: (n,) bool; where it is False, c means nothing.
-        kind: categorical or continuous.
-        values: The numbers behind the bins (n, channels), continuous only.
-        train_c, train_known: The same of the training samples, for what compares with them; None where unknown.
+    before: T | None
+    """Of the original extractor; null where there is none."""
+    after: T
+
+
+class Interval(Record):
+    """An estimate with its bootstrap interval, never clamped."""
+
+    estimate: Real
+    lower: Real
+    upper: Real
+
+
+class NullBand(Record):
+    """What the same probe shows where the scored labels are shuffled, in bits: mean and central band.
+
+    For conditional leakage labels are shuffled within each target class.
     """
 
-    name: str
-    channels: tuple[str, ...]
-    class_names: tuple[tuple[str, ...], ...]
-    c: np.ndarray
-    known: np.ndarray
-    kind: Literal["categorical", "continuous"] = "categorical"
-    values: np.ndarray | None = None
-    train_c: np.ndarray | None = None
-    train_known: np.ndarray | None = None
+    mean: Real
+    lower: Real
+    upper: Real
 
 
-@dataclass(frozen=True, kw_only=True)
-class AuditSettings:
-    """How the audit is done; defaults as in the recipe's `evaluation` section."""
+class ProbeFindings(Record):
+    """One probe family on the scored part."""
 
-    probes: tuple[str, ...] = ("logistic", "quadratic", "mlp", "knn", "gradient_boosting")
-    fit_fraction: float = 0.5
-    n_bootstrap: int = 1000
-    confidence: float = 0.95
-    min_cell: int = 10
-    n_permutations: int = 999
-    crossings: tuple[tuple[str, ...], ...] | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class AuditInput:
-    """Everything that is audited.
-
-    Args:
-        before: Features of the original extractor, or None.
-        after: Features of the extractor under audit.
-        train_y, audit_y: Target classes (n_train,) and (n,), or strata of a target that is no classes.
-        class_names: Names of the target's classes, or of its strata.
-        attributes: The bias attributes on the audited split.
-        group: Group ids (n,) of the audited samples, or None; probes' fitting and scoring parts share no group.
-        others: Further representations by name (before or None, after): a backbone's own features beside a
-            bottleneck, inner layers.
-        random: Features of a randomly initialised extractor on the audited samples, or None: what leaks untrained.
-        layers: Inner layers by name, in the network's order, each (before or None, after): where leakage sits.
-        columns: Other columns of the audited split that good features should still tell.
-        head_before, head_after: What the trained heads themselves predict on the audited samples, or None: classes
-            (n,), or labels or numbers (n, k).
-        target: What the target is where it is no classes; None: classes.
-    """
-
-    before: Features | None
-    after: Features
-    train_y: np.ndarray
-    audit_y: np.ndarray
-    class_names: tuple[str, ...]
-    attributes: tuple[AuditedAttribute, ...]
-    group: np.ndarray | None = None
-    others: dict[str, tuple[Features | None, Features]] = field(default_factory=dict)
-    random: Features | None = None
-    layers: dict[str, tuple[Features | None, Features]] = field(default_factory=dict)
-    columns: tuple[AuditedAttribute, ...] = ()
-    head_before: np.ndarray | None = None
-    head_after: np.ndarray | None = None
-    target: AuditedTarget | None = None
-
-    @property
-    def without_target(self) -> bool:
-        """Whether there is nothing to condition on."""
-        return self.target is not None and self.target.kind == "none"
-
-
-@dataclass(frozen=True, kw_only=True)
-class NullBand:
-    """What the same probe shows, in bits, where the scored labels are shuffled: mean and central band."""
-
-    mean: float
-    lower: float
-    upper: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class ProbeFindings:
-    """One probe family on the scored part: accuracy, leakage in bits, and its score inside the fitting part.
-
-    `selection_bits` is that score: it alone chooses the headline. `setting` is what tuning inside the fitting part
-    chose, in words. `p_value` is the permutation test's, `p_value_holm` the same corrected over attributes, channels
-    and probes. A regressor of a continuous attribute has `r2` in place of an accuracy.
-    """
-
-    accuracy: float | None
-    leakage_bits: float
-    selection_bits: float
+    accuracy: Share | None
+    """Null for a regressor of a continuous attribute."""
+    leakage_bits: Real
+    selection_bits: Real
+    """Its score inside the fitting part: that alone chooses the headline probe."""
     setting: str = ""
-    r2: float | None = None
-    p_value: float | None = None
-    p_value_holm: float | None = None
+    """What tuning inside the fitting part chose, in words."""
+    r2: Real | None = None
+    """Of a regressor, in place of an accuracy."""
+    p_value: Share | None = None
+    """Of the permutation test."""
+    p_value_holm: Share | None = None
+    """The same, corrected over attributes, channels and probes."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class LeakageFindings:
-    """Leakage of one channel (or, as headline, of the attribute's leakiest channel) from one representation.
+class Finding(Record):
+    """The answer to one question, I(z; c) or I(z; c | y): a lower bound in bits, the probes behind it, and controls.
 
-    Marginal and conditional leakage each have their own headline probe and channel, chosen inside the fitting part; the
-    conditional ones are None (no probes) where there is no target.
-    Beside them stand the controls: what shuffled labels give (`null`, `p_value`), and the smallest leakage that a
-    sample of this size detects with 80 % power (`detectable_bits`). `channels` holds each channel's findings where an
-    attribute has several.
+    The headline probe (and, of several channels, the headline channel) was chosen inside the fitting part.
     """
 
     leakage_bits: Interval
-    conditional_leakage_bits: Interval | None
-    probes: dict[str, ProbeFindings]
-    conditional_probes: dict[str, ProbeFindings]
-    headline_probe: str
-    conditional_headline_probe: str | None
-    headline_channel: str
-    conditional_headline_channel: str | None
-    chance_accuracy: float
+    probes: dict[str, ProbeFindings] = Field(default_factory=dict)
+    headline_probe: str = ""
+    headline_channel: str = ""
     null: NullBand | None = None
-    p_value: float | None = None
-    p_value_holm: float | None = None
-    detectable_bits: float | None = None
-    conditional_null: NullBand | None = None
-    conditional_p_value: float | None = None
-    conditional_p_value_holm: float | None = None
-    conditional_detectable_bits: float | None = None
-    channels: dict[str, LeakageFindings] = field(default_factory=dict)
+    p_value: Share | None = None
+    p_value_holm: Share | None = None
+    detectable_bits: Real | None = None
+    """The smallest leakage that a sample of this size detects with 80 % power."""
+
+    @property
+    def selection_bits(self) -> float:
+        """The headline probe's score inside the fitting part."""
+        return self.probes[self.headline_probe].selection_bits
 
 
-@dataclass(frozen=True, kw_only=True)
-class Change:
+class Leakage(FlatRecord):
+    """Leakage of one channel, or of an attribute's headline channel, from one representation.
+
+    Lower bounds in bits with their controls: null and p_value by shuffled labels, detectable_bits the smallest leakage
+    that this sample detects with 80 % power. Names with `conditional_` are of I(z; c | y), null without a target.
+    """
+
+    marginal: Annotated[Finding, Flattened()]
+    conditional: Annotated[Finding | None, Flattened("conditional_")]
+    chance_accuracy: float = 0.0
+
+    @property
+    def leakage_bits(self) -> Interval:
+        """I(z; c) in bits."""
+        return self.marginal.leakage_bits
+
+    @property
+    def conditional_leakage_bits(self) -> Interval | None:
+        """I(z; c | y) in bits; None without a target."""
+        return None if self.conditional is None else self.conditional.leakage_bits
+
+    @property
+    def questions(self) -> tuple[tuple[Literal["marginal", "conditional"], Finding], ...]:
+        """The questions that were asked, with their answers."""
+        marginal: tuple[Literal["marginal", "conditional"], Finding] = ("marginal", self.marginal)
+        return (marginal,) if self.conditional is None else (marginal, ("conditional", self.conditional))
+
+
+class Change(Record):
     """After less before, with intervals of the paired difference (the same resamples on both sides)."""
 
     leakage_bits: Interval
     conditional_leakage_bits: Interval | None
 
 
-@dataclass(frozen=True, kw_only=True)
-class AttributeFindings:
-    """One attribute: before (or None), after, and H(c) and I(y; c) on the audited split in bits.
+class ChannelFindings(Record):
+    """One channel: H(c) and I(y; c) on the audited split, and its leakage by side."""
 
-    Those are of after's headline channel; `channel_entropy_bits` and `channel_target_attribute_bits` hold them per
-    channel; `others` the leakage of further representations, `random` that of a randomly initialised extractor.
-    """
+    entropy_bits: Real
+    target_attribute_bits: Real
+    before: Leakage | None
+    after: Leakage
+    random: Leakage | None = None
+    """From a randomly initialised extractor; null where it was not computed."""
 
-    entropy_bits: float
-    target_attribute_bits: float
-    channel_entropy_bits: dict[str, float]
-    channel_target_attribute_bits: dict[str, float]
-    n_known: int
-    before: LeakageFindings | None
-    after: LeakageFindings
+
+class AttributeFindings(ChannelFindings):
+    """One attribute; H(c) and I(y; c) are of after's headline channel."""
+
+    kind: Kind = "categorical"
+    n_known: Count = 0
+    """Audited samples on which the attribute is known."""
     change: Change | None = None
-    others: dict[str, tuple[LeakageFindings | None, LeakageFindings]] = field(default_factory=dict)
-    kind: Literal["categorical", "continuous"] = "categorical"
-    random: LeakageFindings | None = None
+    """After less before, paired."""
+    channels: dict[str, ChannelFindings] = Field(default_factory=dict)
+    """Each channel of an attribute of several; empty where there is one."""
+    others: dict[str, Sides[Leakage]] = Field(default_factory=dict)
+    """Leakage of further representations by name."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class LayerFindings:
+class LayerFindings(Record):
     """Leakage of one attribute's leakiest channel from one inner layer, pooled to `n_features` columns."""
 
     leakage_bits: Interval
     headline_probe: str
     headline_channel: str
-    n_features: int
+    n_features: Count
     null: NullBand | None = None
-    p_value: float | None = None
+    p_value: Share | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class ColumnFindings:
+class ColumnFindings(Record):
     """What the features still tell of a column that they should keep; accuracy or r2 is the headline probe's."""
 
     information_bits: Interval
     headline_probe: str
     probes: dict[str, ProbeFindings]
-    accuracy: float | None
-    r2: float | None
-    chance_accuracy: float
-    entropy_bits: float
+    accuracy: Share | None
+    r2: Real | None
+    chance_accuracy: Share
+    entropy_bits: Real
 
 
-@dataclass(frozen=True, kw_only=True)
-class GroupRow:
-    """One (y, c) cell of one attribute's channel: n, accuracy, its interval, whether it is large enough to count."""
+class ColumnSides(Sides[ColumnFindings]):
+    """A column that features should keep, before and after."""
+
+    kind: Kind = "categorical"
+
+
+class GroupRow(Record):
+    """One (y, c) cell of one attribute's channel: n, accuracy and its interval; counted: large enough to count."""
 
     attribute: str
     channel: str
     y: str
     c: str
-    n: int
-    accuracy: float | None
-    lower: float | None
-    upper: float | None
+    n: Count
+    accuracy: Share | None
+    lower: Real | None
+    upper: Real | None
     counted: bool
-    calibration_error: float | None = None
+    calibration_error: Real | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class CellAccuracy:
-    """Accuracy in one cell with its interval; None where the cell is empty."""
+class CellAccuracy(Record):
+    """Accuracy in one cell with its interval; null where the cell is empty."""
 
-    accuracy: float | None
-    lower: float | None
-    upper: float | None
+    accuracy: Share | None
+    lower: Real | None
+    upper: Real | None
 
 
-@dataclass(frozen=True, kw_only=True)
-class CrossingRow:
-    """One cell of target and several attributes: n, whether it is large enough to count, accuracy before and after."""
+class CrossingRow(Sides[CellAccuracy]):
+    """One cell of target and several attributes; counted: large enough for the worst group."""
 
     y: str
     c: tuple[str, ...]
-    n: int
+    n: Count
     counted: bool
-    before: CellAccuracy | None
-    after: CellAccuracy
 
 
-@dataclass(frozen=True, kw_only=True)
-class Intersection:
+class WorstGroup(Record):
+    """The least accuracy of any cell that counts; null where none does."""
+
+    before: Share | None
+    after: Share | None
+
+
+class Intersection(Record):
     """The cells in which several attributes and the target cross; the worst group is among those that count."""
 
     attributes: tuple[str, ...]
     channels: tuple[str, ...]
-    worst_group_accuracy_before: float | None
-    worst_group_accuracy_after: float | None
+    worst_group_accuracy: WorstGroup
     cells: tuple[CrossingRow, ...]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Confusion:
-    """What the task predicts for one group of an attribute: counts of target (rows) × prediction (columns)."""
+class Confusion(Record):
+    """What the task predicts for one group of an attribute: counts of target (rows) by prediction (columns)."""
 
     attribute: str
     channel: str
     c: str
-    n: int
-    counts: tuple[tuple[int, ...], ...]
+    n: Count
+    counts: tuple[tuple[Count, ...], ...]
 
 
-@dataclass(frozen=True, kw_only=True)
-class TaskFindings:
-    """Task figures of one extractor by one rule: a logistic head fitted on training features, scored on the audit.
+class _Accuracies(FlatRecord):
+    """Task figures by one rule: logistic heads fitted on training features, scored on the audited samples."""
 
-    `head_accuracy` is the trained head's own accuracy there, or None. `gap` is accuracy less the worst group's.
-    `adjusted_accuracies` are the accuracies under p(y)p(c) in place of p(y, c), by attribute, and `adjusted_accuracy`
-    is the least of them. `auroc` is macro-averaged over classes against the rest; `calibration_error` is expected
-    calibration error. `confusions` are by group, classes in the order of `class_names`. Of a target of several labels
-    (`kind` multilabel) figures are means over labels, cells are of one label and one group each, `labels` holds each
-    label's own, and `exact_match` is the share of samples with all labels right.
+    accuracy: Annotated[Interval, Beside()]
+    """The plain average over the audited samples."""
+    balanced_accuracy: Real
+    worst_group_accuracy: Share | None
+    groups: tuple[GroupRow, ...] = ()
+    head_accuracy: Share | None = None
+    """The trained head's own accuracy."""
+    gap: Real | None = None
+    """Accuracy less the worst group's accuracy."""
+    adjusted_accuracy: Share | None = None
+    """The least of adjusted_accuracies."""
+    adjusted_accuracies: dict[str, Share] = Field(default_factory=dict)
+    """By attribute: accuracy under p(y)p(c) in place of p(y, c), every (y, c) cell reweighted as if y and c were
+    independent (of several channels, the least)."""
+    auroc: Share | None = None
+    """Area under the ROC curve; with more than two classes the mean over each class against the rest."""
+    calibration_error: Real | None = None
+    """Expected calibration error of the largest class probability, 15 bins."""
+    class_names: tuple[str, ...] = ()
+    """Classes of the target, in the order of the rows and columns of confusions."""
+    confusions: tuple[Confusion, ...] = ()
+    """By group of each attribute; empty where the target has many classes."""
+
+
+class TaskFindings(_Accuracies):
+    """Task figures of a target of classes, by a logistic head fitted on training features."""
+
+    kind: Literal["classes"] = "classes"
+
+
+class LabelFigures(Record):
+    """One label of several: accuracy, the mean of both classes' recalls, AUROC (null where one class is absent)."""
+
+    accuracy: Share
+    balanced_accuracy: Share
+    auroc: Share | None
+    prevalence: Share
+    """Share of the audited samples with this label."""
+
+
+class LabelFindings(_Accuracies):
+    """Task figures of a target of several labels: means over labels; a cell is one label in one group."""
+
+    kind: Literal["multilabel"] = "multilabel"
+    exact_match: Annotated[Interval, Beside()]
+    """The share of samples with all labels right."""
+    labels: dict[str, LabelFigures]
+    """Each label by itself."""
+
+
+class NumberFigures(Record):
+    """One column of numbers: R² on the audited samples (null where they do not vary), errors in the user's units."""
+
+    r2: Real | None
+    mae: Real
+    rmse: Real
+    worst_group_mae: Real | None
+
+
+class ErrorRow(Record):
+    """Errors of one column in one group of an attribute; lower and upper bound mae; counted: large enough to count.
+
+    An interval needs two samples.
     """
 
-    accuracy: Interval
-    balanced_accuracy: float
-    worst_group_accuracy: float | None
-    groups: tuple[GroupRow, ...]
-    head_accuracy: float | None
-    gap: float | None = None
-    adjusted_accuracy: float | None = None
-    adjusted_accuracies: dict[str, float] = field(default_factory=dict)
-    auroc: float | None = None
-    calibration_error: float | None = None
-    class_names: tuple[str, ...] = ()
-    confusions: tuple[Confusion, ...] = ()
-    kind: Literal["classes", "multilabel"] = "classes"
-    exact_match: Interval | None = None
-    labels: dict[str, LabelFigures] = field(default_factory=dict)
+    attribute: str
+    channel: str
+    column: str
+    c: str
+    n: Count
+    mae: Real | None
+    lower: Real | None
+    upper: Real | None
+    rmse: Real | None
+    mean_error: Real | None
+    """Of prediction less truth."""
+    counted: bool
 
 
-@dataclass(frozen=True, kw_only=True)
-class FairnessFindings:
+class RegressionFindings(FlatRecord):
+    """Figures of a target of numbers, by ridge regression on training features, scored on the audited samples."""
+
+    kind: Literal["regression"] = "regression"
+    r2: Annotated[Interval, Beside()]
+    """R² on the audited samples, the mean over columns."""
+    mae: Annotated[Interval, Beside()]
+    """Mean absolute error in the user's units, the mean over columns."""
+    rmse: Annotated[Interval, Beside()]
+    """Root of the mean squared error in the user's units, the mean over columns."""
+    worst_group_mae: Real | None
+    """The greatest mean absolute error of a group that counts."""
+    gap_mae: Real | None
+    """worst_group_mae less mae."""
+    head_r2: Real | None
+    """The trained head's own R²."""
+    columns: dict[str, NumberFigures] = Field(default_factory=dict)
+    """Each column by itself."""
+    group_errors: tuple[ErrorRow, ...] = ()
+    """Errors by column and group."""
+    groups: tuple[GroupRow, ...] = ()
+    """Empty: numbers have errors by group in place of accuracies."""
+
+
+def _task_kind(value: object) -> str:
+    """Reports of before other kinds of target were known say no kind: classes."""
+    kind = value.get("kind", "classes") if isinstance(value, dict) else getattr(value, "kind", "classes")
+    return str(kind)
+
+
+AnyTask = Annotated[
+    Annotated[TaskFindings, Tag("classes")]
+    | Annotated[LabelFindings, Tag("multilabel")]
+    | Annotated[RegressionFindings, Tag("regression")],
+    Discriminator(_task_kind),
+]
+
+
+class TaskSides(Record):
+    """A linear head fitted on training features, the same rule before and after; null without target or original."""
+
+    before: AnyTask | None
+    after: AnyTask | None
+
+
+class FairnessFindings(Record):
     """How one attribute's groups are treated by the task's predictions; figures as Fairlearn defines them.
 
     A target of two classes has a `positive_class`; with more, every class against the rest is a question of its own
     and each figure is the worst of them. An attribute of several channels has the worst channel's. `groups_left_out`
-    are too small to count. A figure that no group of the split defines is None.
+    are too small to count. A figure that no group of the split defines is null.
     """
 
     positive_class: str | None
     groups_left_out: tuple[str, ...]
-    demographic_parity_difference: float | None
-    demographic_parity_ratio: float | None
-    equal_opportunity_difference: float | None
-    equal_opportunity_ratio: float | None
-    equalized_odds_difference: float | None
-    equalized_odds_ratio: float | None
-    bias_amplification: float | None
+    demographic_parity_difference: Real | None
+    demographic_parity_ratio: Real | None
+    equal_opportunity_difference: Real | None
+    equal_opportunity_ratio: Real | None
+    equalized_odds_difference: Real | None
+    equalized_odds_ratio: Real | None
+    bias_amplification: Real | None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Similarity:
-    """Fidelity: dimensions, effective ranks, and likeness of before and after (None without before).
+class Similarity(Record):
+    """Fidelity: dimensions, effective ranks, and likeness of before and after (null without before)."""
 
-    `cka` is linear CKA; `original_r2` the share of the original features' variance that a linear map gives back from
-    the audited features, fitted on training samples and scored on the audited ones.
-    """
-
-    n_features_before: int | None
-    n_features_after: int
-    effective_rank_before: float | None
-    effective_rank_after: float
-    cka: float | None
-    original_r2: float | None = None
+    n_features_before: Count | None
+    n_features_after: Count
+    effective_rank_before: Real | None
+    effective_rank_after: Real
+    cka: Real | None
+    """Linear CKA to the original."""
+    original_r2: Real | None = None
+    """Share of the original features' variance that a linear map gives back from the audited features, fitted on
+    training samples and scored on the audited ones; null where there is no original."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class AuditResult:
-    """What the audit found; pairs are (before or None, after). `layers` go by layer, then by attribute.
+class Fidelity(Record):
+    """What good features must keep."""
 
-    Without a target there are no findings of the task.
-    """
-
-    n_train: int
-    n_audit: int
-    n_fit: int
-    n_score: int
-    attributes: dict[str, AttributeFindings]
-    task_before: TaskFindings | RegressionFindings | None
-    task_after: TaskFindings | RegressionFindings | None
-    similarity: Similarity
-    settings: AuditSettings
-    seed: int
-    fairness: dict[str, tuple[FairnessFindings | None, FairnessFindings]] = field(default_factory=dict)
-    intersections: tuple[Intersection, ...] = ()
-    columns: dict[str, tuple[ColumnFindings | None, ColumnFindings]] = field(default_factory=dict)
-    column_kinds: dict[str, str] = field(default_factory=dict)
-    layers: dict[str, dict[str, tuple[LayerFindings | None, LayerFindings]]] = field(default_factory=dict)
     collapsed: bool = False
+    """Features that are constant, or have lost nearly all their directions."""
+    columns: dict[str, ColumnSides] = Field(default_factory=dict)
+
+
+class Samples(Record):
+    """Samples behind the figures: of task heads, audited, and the parts on which probes were fitted and scored."""
+
+    train: Count = 0
+    audit: Count = 0
+    fit: Count = 0
+    score: Count = 0
+
+
+class AuditSettings(Record):
+    """How the audit is done; defaults as in the recipe's `evaluation` section."""
+
+    probes: tuple[str, ...] = ("logistic", "quadratic", "mlp", "knn", "gradient_boosting")
+    fit_fraction: float = 0.5
+    n_bootstrap: Count = 1000
+    confidence: float = 0.95
+    min_cell: Count = 10
+    n_permutations: Count = 999
+    crossings: tuple[tuple[str, ...], ...] | None = None
+
+
+class AuditFindings(Record):
+    """Everything that an audit found."""
+
+    attributes: dict[str, AttributeFindings]
+    """Bias attributes by name."""
+    task: TaskSides
+    similarity: Similarity
+    fairness: dict[str, Sides[FairnessFindings]] = Field(default_factory=dict)
+    """Group fairness by attribute."""
+    intersections: tuple[Intersection, ...] = ()
+    """Crossings of attributes: accuracy by cell."""
+    fidelity: Fidelity = Fidelity()
+    layers: dict[str, dict[str, Sides[LayerFindings]]] = Field(default_factory=dict)
+    """Leakage by inner layer, then by attribute."""
+    samples: Samples = Samples()
+    settings: AuditSettings = AuditSettings()
+    seed: Count = 0

@@ -1,204 +1,94 @@
-"""LeakageReport: what an audit found and where it comes from, as plain data in a versioned form."""
+"""The report: what an audit found, where it comes from, what may be said of it, and what became of its gates.
+
+One typed object: leakage.json, its schema, the names that gates know, tables, Markdown and HTML are all made from it.
+"""
 
 from __future__ import annotations
 
-import math
-import numbers
+import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Literal
 
-from mibias_cli.evaluation.findings import (
-    AttributeFindings,
-    AuditResult,
-    Intersection,
-    Interval,
-    LeakageFindings,
-    ProbeFindings,
-    TaskFindings,
-)
-from mibias_cli.evaluation.target_types import RegressionFindings
+from pydantic import Field, JsonValue
+
+from mibias_cli.evaluation.findings import AuditFindings
+from mibias_cli.evaluation.record import Real, Record
 from mibias_cli.report.verdict import make_verdict
 
-__all__ = ["SCHEMA_VERSION", "LeakageReport"]
+__all__ = ["SCHEMA_VERSION", "GateFigure", "GateResult", "Report", "Verdict", "make_report"]
 
 SCHEMA_VERSION = 1
 """Raised whenever a reader of the older form would misread the newer one."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class LeakageReport:
-    """An audit's result with its provenance; every rendering is made from `to_dict()`.
+class Verdict(Record):
+    """What may honestly be said of the audit."""
 
-    Args:
-        result: What the audit found.
-        provenance: What was audited: hashes of recipe, data and weights, backbone, versions, seed, time, device,
-            command. Values are strings, numbers or None.
-    """
+    text: str
+    collapsed: bool
+    reasons: tuple[str, ...]
+    """Of a collapse."""
+    attributes: dict[str, str]
+    """A sentence for each attribute."""
+    headline: str = ""
+    """The verdict in one sentence."""
+    caution: str = ""
+    """Said where features have lost most directions and yet tell the target; else empty."""
 
-    result: AuditResult
-    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+class GateFigure(Record):
+    """The figure that a gate looked at; of a baseline gate: by how much it is worse."""
+
+    estimate: Real | None
+    lower: Real | None
+    upper: Real | None
+
+
+class GateResult(Record):
+    """One gate; it is an error where the report lacks the figure."""
+
+    expression: str
+    source: Literal["recipe", "option", "baseline"]
+    status: Literal["pass", "fail", "inconclusive", "error"]
+    inconclusive: Literal["fail", "warn"]
+    """What an inconclusive gate counts as."""
+    figure: GateFigure | None
+    threshold: Real
+    message: str
+
+    @property
+    def is_failure(self) -> bool:
+        """Whether it fails the report: it failed, or was inconclusive where that counts as failing."""
+        return self.status == "fail" or (self.status == "inconclusive" and self.inconclusive == "fail")
+
+
+class Report(AuditFindings):
+    """What an audit found: leakage in bits, task figures, fidelity, provenance."""
+
+    schema_version: Literal[1] = 1
+    provenance: dict[str, JsonValue] = Field(default_factory=dict)
+    """Hashes, names, versions, times; null where unknown."""
+    verdict: Verdict
+    gates: tuple[GateResult, ...] = ()
+    """What became of the gates: conditions under which the audit fails; empty where none were given."""
+
+    def to_json(self) -> str:
+        """leakage.json: full precision, sorted keys, NaN and infinities as null."""
+        return json.dumps(self.to_dict(), indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n"
 
     def to_dict(self) -> dict[str, Any]:
-        """The report in the form of leakage.json: full precision, NaN and infinities as None."""
-        r = self.result
-        report: dict[str, Any] = {
-            "schema_version": SCHEMA_VERSION,
-            "attributes": {name: _attribute(found) for name, found in r.attributes.items()},
-            "task": {"before": _task(r.task_before), "after": _task(r.task_after)},
-            "similarity": asdict(r.similarity),
-            "fairness": {name: _sides(pair) for name, pair in r.fairness.items()},
-            "intersections": [_intersection(found) for found in r.intersections],
-            "fidelity": {
-                "collapsed": r.collapsed,
-                "columns": {name: {"kind": r.column_kinds[name], **_sides(pair)} for name, pair in r.columns.items()},
-            },
-            "layers": {
-                layer: {name: _sides(pair) for name, pair in found.items()} for layer, found in r.layers.items()
-            },
-            "samples": {"train": r.n_train, "audit": r.n_audit, "fit": r.n_fit, "score": r.n_score},
-            "settings": asdict(r.settings),
-            "seed": r.seed,
-            "provenance": dict(self.provenance),
-        }
-        report = _finite(report)
-        return {**report, "verdict": make_verdict(report)}
+        """The same as plain data."""
+        plain: dict[str, Any] = json.loads(self.model_dump_json())
+        return plain
 
 
-def _finite(value: Any) -> Any:
-    """The same in types that JSON knows; numbers that are not finite become None."""
-    if isinstance(value, Mapping):
-        return {str(k): _finite(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(v) for v in value]
-    if value is None or isinstance(value, bool | int | str):
-        return value
-    if isinstance(value, numbers.Integral):
-        return int(value)
-    if isinstance(value, numbers.Real):
-        number = float(value)
-        return number if math.isfinite(number) else None
-    return str(value)
+def make_report(findings: AuditFindings, provenance: Mapping[str, JsonValue]) -> Report:
+    """The report on an audit.
 
-
-def _interval(interval: Interval | None) -> dict[str, float] | None:
-    return None if interval is None else asdict(interval)
-
-
-def _beside(name: str, interval: Interval) -> dict[str, Any]:
-    """A figure by its name, and its interval by that name with `_interval`."""
-    bounds = {"lower": interval.lower, "upper": interval.upper}
-    return {name: interval.estimate, f"{name}_interval": bounds}
-
-
-def _probes(probes: Mapping[str, ProbeFindings]) -> dict[str, dict[str, Any]]:
-    return {name: asdict(probe) for name, probe in probes.items()}
-
-
-def _leakage(found: LeakageFindings) -> dict[str, Any]:
-    return {
-        "leakage_bits": _interval(found.leakage_bits),
-        "conditional_leakage_bits": _interval(found.conditional_leakage_bits),
-        "probes": _probes(found.probes),
-        "conditional_probes": _probes(found.conditional_probes),
-        "headline_probe": found.headline_probe,
-        "conditional_headline_probe": found.conditional_headline_probe,
-        "headline_channel": found.headline_channel,
-        "conditional_headline_channel": found.conditional_headline_channel,
-        "chance_accuracy": found.chance_accuracy,
-        "null": None if found.null is None else asdict(found.null),
-        "p_value": found.p_value,
-        "p_value_holm": found.p_value_holm,
-        "detectable_bits": found.detectable_bits,
-        "conditional_null": None if found.conditional_null is None else asdict(found.conditional_null),
-        "conditional_p_value": found.conditional_p_value,
-        "conditional_p_value_holm": found.conditional_p_value_holm,
-        "conditional_detectable_bits": found.conditional_detectable_bits,
-    }
-
-
-def _sides(pair: tuple[Any, Any]) -> dict[str, Any]:
-    """A pair of findings as {"before": … or None, "after": …}."""
-    before, after = pair
-    return {"before": None if before is None else asdict(before), "after": asdict(after)}
-
-
-def _intersection(found: Intersection) -> dict[str, Any]:
-    return {
-        "attributes": found.attributes,
-        "channels": found.channels,
-        "worst_group_accuracy": {
-            "before": found.worst_group_accuracy_before,
-            "after": found.worst_group_accuracy_after,
-        },
-        "cells": [asdict(cell) for cell in found.cells],
-    }
-
-
-def _attribute(found: AttributeFindings) -> dict[str, Any]:
-    return {
-        "kind": found.kind,
-        "entropy_bits": found.entropy_bits,
-        "target_attribute_bits": found.target_attribute_bits,
-        "n_known": found.n_known,
-        "before": None if found.before is None else _leakage(found.before),
-        "after": _leakage(found.after),
-        "random": None if found.random is None else _leakage(found.random),
-        "change": None if found.change is None else asdict(found.change),
-        "channels": {
-            channel: {
-                "entropy_bits": found.channel_entropy_bits[channel],
-                "target_attribute_bits": found.channel_target_attribute_bits[channel],
-                "before": None if found.before is None else _leakage(found.before.channels[channel]),
-                "after": _leakage(after),
-                "random": None if found.random is None else _leakage(found.random.channels[channel]),
-            }
-            for channel, after in found.after.channels.items()
-        },
-        "others": {
-            name: {"before": None if before is None else _leakage(before), "after": _leakage(after)}
-            for name, (before, after) in found.others.items()
-        },
-    }
-
-
-def _task(found: TaskFindings | RegressionFindings | None) -> dict[str, Any] | None:
-    if found is None:
-        return None
-    if isinstance(found, RegressionFindings):
-        return _regression(found)
-    several = {}
-    if found.kind == "multilabel" and found.exact_match is not None:
-        several = _beside("exact_match", found.exact_match)
-        several["labels"] = {name: asdict(figures) for name, figures in found.labels.items()}
-    return {
-        "kind": found.kind,
-        **_beside("accuracy", found.accuracy),
-        "balanced_accuracy": found.balanced_accuracy,
-        "worst_group_accuracy": found.worst_group_accuracy,
-        "head_accuracy": found.head_accuracy,
-        "gap": found.gap,
-        "adjusted_accuracy": found.adjusted_accuracy,
-        "adjusted_accuracies": found.adjusted_accuracies,
-        "auroc": found.auroc,
-        "calibration_error": found.calibration_error,
-        "groups": [asdict(row) for row in found.groups],
-        "class_names": found.class_names,
-        "confusions": [asdict(row) for row in found.confusions],
-        **several,
-    }
-
-
-def _regression(found: RegressionFindings) -> dict[str, Any]:
-    return {
-        "kind": "regression",
-        **_beside("r2", found.r2),
-        **_beside("mae", found.mae),
-        **_beside("rmse", found.rmse),
-        "worst_group_mae": found.worst_group_mae,
-        "gap_mae": found.gap_mae,
-        "head_r2": found.head_r2,
-        "columns": {name: asdict(figures) for name, figures in found.columns.items()},
-        "group_errors": [asdict(row) for row in found.group_errors],
-        "groups": [],
-    }
+    Args:
+        findings: What it found.
+        provenance: What was audited: hashes of recipe, data and weights, backbone, versions, seed, time, device.
+    """
+    plain = json.loads(findings.model_dump_json())
+    own = {name: getattr(findings, name) for name in AuditFindings.model_fields}
+    return Report(**own, provenance=dict(provenance), verdict=Verdict(**make_verdict(plain)))

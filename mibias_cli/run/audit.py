@@ -18,13 +18,13 @@ from mibias_cli.data.batch import Attribute, BiasedData, Split
 from mibias_cli.data.files.stored_reader import hold_rows
 from mibias_cli.errors import EvaluationError, did_you_mean
 from mibias_cli.evaluation.audit import audit
-from mibias_cli.evaluation.findings import AuditedAttribute, AuditInput, AuditSettings, Features
+from mibias_cli.evaluation.findings import AuditSettings
+from mibias_cli.evaluation.inputs import AuditedAttribute, AuditedTarget, AuditInput, Features
 from mibias_cli.evaluation.leakage.held_out import leakage_given_target
-from mibias_cli.evaluation.target_types import AuditedTarget
 from mibias_cli.heads.target import TargetHead
 from mibias_cli.progress import Progress
 from mibias_cli.recipe.schema import EvaluationSection, Recipe
-from mibias_cli.report.document import LeakageReport
+from mibias_cli.report.document import Report, make_report
 from mibias_cli.run.debias import debiased_attributes
 from mibias_cli.seeds import derive_seed
 from mibias_cli.training.model import TaskModel
@@ -68,7 +68,7 @@ def audit_target(
     fabric: Any,
     provenance: dict[str, Any],
     progress: Progress,
-) -> LeakageReport:
+) -> Report:
     """Embed the training and the audited samples by each extractor, audit them, and make the report."""
     section = recipe.evaluation
     rows = {
@@ -97,7 +97,7 @@ def audit_target(
         "seed": recipe.seed,
         "device": str(fabric.device),
     }
-    return LeakageReport(result=result, provenance=provenance | hashes)
+    return make_report(result, provenance | hashes)
 
 
 def validation_leakage(model: TaskModel, recipe: Recipe, data: BiasedData, fabric: Any) -> float | None:

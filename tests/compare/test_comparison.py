@@ -14,9 +14,9 @@ import pytest
 from mibias_cli.compare.comparison import ComparedRun, compare_reports, frontier_members
 from mibias_cli.compare.frontier import frontier_plot
 from mibias_cli.compare.page import group_table, render_comparison, run_table, write_comparison
-from mibias_cli.report.document import LeakageReport
+from mibias_cli.report.document import Report
 
-Make = Callable[..., LeakageReport]
+Make = Callable[..., Report]
 
 
 def runs(make: Make) -> list[ComparedRun]:

@@ -7,7 +7,8 @@ import pytest
 
 from mibias_cli.errors import EvaluationError
 from mibias_cli.evaluation.audit import audit
-from mibias_cli.evaluation.findings import AuditedAttribute, AuditInput, AuditResult, AuditSettings, Features
+from mibias_cli.evaluation.findings import AuditFindings, AuditSettings, Samples
+from mibias_cli.evaluation.inputs import AuditedAttribute, AuditInput, Features
 from mibias_cli.progress import Silent
 
 QUICK = AuditSettings(probes=("logistic", "quadratic"), n_bootstrap=100)
@@ -45,7 +46,7 @@ def make_inputs(n: int = 240, n_train: int = 200, *, channels: int = 1, seed: in
     )
 
 
-def run(inputs: AuditInput, settings: AuditSettings = QUICK, seed: int = 0) -> AuditResult:
+def run(inputs: AuditInput, settings: AuditSettings = QUICK, seed: int = 0) -> AuditFindings:
     return audit(inputs, settings, seed=seed, progress=Silent())
 
 
@@ -59,11 +60,11 @@ def test_an_audit_tells_a_leaking_extractor_from_a_clean_one() -> None:
     assert found.change.leakage_bits.upper < 0
     assert found.entropy_bits == pytest.approx(1.0, abs=0.05)
     assert abs(found.target_attribute_bits) < 0.03
-    assert result.task_after.accuracy.estimate > 0.85
-    assert result.task_after.head_accuracy == 1.0
-    assert result.task_before is not None
-    assert result.task_before.head_accuracy is None
-    assert (result.n_train, result.n_audit, result.n_fit, result.n_score) == (200, 240, 120, 120)
+    assert result.task.after.accuracy.estimate > 0.85
+    assert result.task.after.head_accuracy == 1.0
+    assert result.task.before is not None
+    assert result.task.before.head_accuracy is None
+    assert result.samples == Samples(train=200, audit=240, fit=120, score=120)
     for interval in (found.before.leakage_bits, found.after.leakage_bits, found.after.conditional_leakage_bits):
         assert interval.lower <= interval.estimate <= interval.upper
 
@@ -78,7 +79,7 @@ def test_without_before() -> None:
     result = run(replace(make_inputs(), before=None))
     assert result.attributes["colour"].before is None
     assert result.attributes["colour"].change is None
-    assert result.task_before is None
+    assert result.task.before is None
     assert result.similarity.cka is None
 
 
@@ -88,10 +89,12 @@ def test_several_channels_are_each_reported() -> None:
     inputs.before.audit[:, 6] = inputs.after.audit[:, 6]  # only the second channel leaks
     found = run(inputs).attributes["colour"]
     assert found.before is not None
-    assert set(found.before.channels) == set(found.channel_entropy_bits) == {"channel 0", "channel 1"}
-    assert found.before.headline_channel == "channel 1"
-    assert found.before.leakage_bits == found.before.channels["channel 1"].leakage_bits
-    assert found.before.channels["channel 0"].leakage_bits.estimate < 0.05
+    assert set(found.channels) == {"channel 0", "channel 1"}
+    assert found.before.marginal.headline_channel == "channel 1"
+    assert found.before == found.channels["channel 1"].before
+    weak = found.channels["channel 0"].before
+    assert weak is not None
+    assert weak.leakage_bits.estimate < 0.05
 
 
 def test_rows_without_the_attribute_take_no_part() -> None:
@@ -100,7 +103,7 @@ def test_rows_without_the_attribute_take_no_part() -> None:
     c = np.where(known[:, None], inputs.attributes[0].c, 99)  # where unknown, c means nothing
     found = run(replace(inputs, attributes=(replace(inputs.attributes[0], c=c, known=known),)))
     assert found.attributes["colour"].n_known == 200
-    assert sum(row.n for row in found.task_after.groups) == 200
+    assert sum(row.n for row in found.task.after.groups) == 200
 
 
 def test_several_attributes_and_other_representations() -> None:
@@ -116,10 +119,10 @@ def test_several_attributes_and_other_representations() -> None:
     )
     assert list(result.attributes) == ["colour", "sex"]
     others = result.attributes["sex"].others
-    assert others["pooled"][0] is None
-    assert others["pooled"][1].leakage_bits.lower > 0.5
-    assert others["blocks.2"][1].leakage_bits == result.attributes["sex"].after.leakage_bits
-    assert {row.attribute for row in result.task_after.groups} == {"colour", "sex"}
+    assert others["pooled"].before is None
+    assert others["pooled"].after.leakage_bits.lower > 0.5
+    assert others["blocks.2"].after.leakage_bits == result.attributes["sex"].after.leakage_bits
+    assert {row.attribute for row in result.task.after.groups} == {"colour", "sex"}
 
 
 def test_groups_are_not_split() -> None:
@@ -134,7 +137,7 @@ def test_groups_are_not_split() -> None:
     plain = replace(
         inputs, before=None, after=Features(train=z[:200], audit=z), attributes=(attribute,), head_after=None
     )
-    settings = replace(QUICK, probes=("logistic", "mlp"))
+    settings = QUICK.model_copy(update={"probes": ("logistic", "mlp")})
     leaking = run(plain, settings).attributes["colour"].after.leakage_bits
     clean = run(replace(plain, group=group), settings).attributes["colour"].after.leakage_bits
     assert leaking.lower > 0.3
@@ -145,11 +148,13 @@ def test_groups_are_not_split() -> None:
 def test_constant_features_are_audited_without_complaint() -> None:
     inputs = make_inputs()
     constant = Features(train=np.ones((200, 4), dtype=np.float32), audit=np.ones((240, 4), dtype=np.float32))
-    result = run(replace(inputs, before=None, after=constant), replace(QUICK, probes=AuditSettings().probes))
+    result = run(
+        replace(inputs, before=None, after=constant), QUICK.model_copy(update={"probes": AuditSettings().probes})
+    )
     found = result.attributes["colour"].after
     assert found.leakage_bits.estimate == pytest.approx(0, abs=0.01)
     assert result.similarity.effective_rank_after == 0.0
-    assert result.task_after.balanced_accuracy == pytest.approx(1 / 3)
+    assert result.task.after.balanced_accuracy == pytest.approx(1 / 3)
 
 
 def test_a_class_absent_from_the_audited_split_is_no_trouble() -> None:
@@ -191,7 +196,7 @@ def test_an_attribute_of_one_class_is_named() -> None:
 
 def test_an_unknown_probe_is_refused_before_any_work() -> None:
     with pytest.raises(EvaluationError, match="did you mean 'logistic'"):
-        run(make_inputs(), replace(QUICK, probes=("logistik",)))
+        run(make_inputs(), QUICK.model_copy(update={"probes": ("logistik",)}))
 
 
 def test_controls_stand_beside_every_figure() -> None:
@@ -202,21 +207,26 @@ def test_controls_stand_beside_every_figure() -> None:
     found = result.attributes["colour"]
     assert found.before is not None
     assert found.random is not None
-    assert found.before.p_value == pytest.approx(1 / 1000)
-    assert found.before.p_value_holm == pytest.approx(2 / 1000)  # two probes
+    assert found.before.marginal.p_value == pytest.approx(1 / 1000)
+    assert found.before.marginal.p_value_holm == pytest.approx(2 / 1000)  # two probes
     for side in (found.after, found.random):
-        assert side.null is not None
-        assert side.p_value is not None
-        assert side.p_value > 0.01
-        assert side.null.lower <= side.null.mean <= side.null.upper
-        assert side.null.lower <= side.leakage_bits.estimate <= side.null.upper
-        assert side.conditional_p_value is not None
-    assert found.before.null is not None
-    assert found.before.leakage_bits.lower > found.before.null.upper
-    assert found.random.detectable_bits is not None
-    assert found.after.detectable_bits is not None
-    assert found.random.detectable_bits < found.after.detectable_bits  # 3 columns and 7
-    assert run(inputs, replace(QUICK, n_permutations=0)).attributes["colour"].after.p_value is None
+        null = side.marginal.null
+        assert null is not None
+        assert side.marginal.p_value is not None
+        assert side.marginal.p_value > 0.01
+        assert null.lower <= null.mean <= null.upper
+        assert null.lower <= side.leakage_bits.estimate <= null.upper
+        assert side.conditional is not None
+        assert side.conditional.p_value is not None
+    assert found.before.marginal.null is not None
+    assert found.before.leakage_bits.lower > found.before.marginal.null.upper
+    random, after = found.random.marginal.detectable_bits, found.after.marginal.detectable_bits
+    assert random is not None
+    assert after is not None
+    assert random < after  # 3 columns and 7
+    assert (
+        run(inputs, QUICK.model_copy(update={"n_permutations": 0})).attributes["colour"].after.marginal.p_value is None
+    )
 
 
 def test_leakage_by_layer_and_of_columns_that_should_survive() -> None:
@@ -231,21 +241,22 @@ def test_leakage_by_layer_and_of_columns_that_should_survive() -> None:
     }
     result = run(replace(inputs, layers=layers, columns=(shape,)))
     assert list(result.layers) == ["early", "late"]
-    before, early = result.layers["early"]["colour"]
-    assert before is None
+    assert result.layers["early"]["colour"].before is None
+    early = result.layers["early"]["colour"].after
     assert early.leakage_bits.lower > 0.3
     assert early.n_features == 7
-    late = result.layers["late"]["colour"][1]
+    late = result.layers["late"]["colour"].after
     assert late.leakage_bits.upper < early.leakage_bits.lower
     # the same features by the same draws: the layer's figure is the attribute's
     assert late.leakage_bits == result.attributes["colour"].after.leakage_bits
-    kept_before, kept = result.columns["shape"]
-    assert kept_before is not None
+    shown = result.fidelity.columns["shape"]
+    assert shown.before is not None
+    kept = shown.after
     assert kept.information_bits.lower > 1.0
     assert kept.accuracy is not None
     assert kept.accuracy > 0.9
     assert kept.entropy_bits == pytest.approx(np.log2(3), abs=0.02)
-    assert result.column_kinds == {"shape": "categorical"}
+    assert shown.kind == "categorical"
 
 
 def test_a_continuous_attribute_is_put_to_regressors_too() -> None:
@@ -265,14 +276,14 @@ def test_a_continuous_attribute_is_put_to_regressors_too() -> None:
     result = run(replace(inputs, before=None, after=features, attributes=(attribute,)))
     found = result.attributes["age"]
     assert found.kind == "continuous"
-    ridge, logistic = found.after.probes["ridge"], found.after.probes["logistic"]
+    ridge, logistic = found.after.marginal.probes["ridge"], found.after.marginal.probes["logistic"]
     assert ridge.r2 == pytest.approx(0.64, abs=0.08)
     assert ridge.accuracy is None
     assert logistic.r2 is None
     assert ridge.leakage_bits == pytest.approx(0.737, abs=0.15)
     assert logistic.leakage_bits < ridge.leakage_bits
     assert found.after.leakage_bits.lower <= 0.737
-    assert found.after.headline_probe in ("ridge", "mlp_regressor", "boosted_regressor")
+    assert found.after.marginal.headline_probe in ("ridge", "mlp_regressor", "boosted_regressor")
     assert found.after.conditional_leakage_bits.estimate == pytest.approx(0.737, abs=0.15)
 
 
@@ -280,13 +291,13 @@ def test_the_task_has_fairness_figures_and_crossings() -> None:
     inputs = make_inputs()
     second = replace(inputs.attributes[0], name="sex", channels=("sex",), c=1 - inputs.attributes[0].c)
     result = run(replace(inputs, attributes=(*inputs.attributes, second)))
-    before, after = result.fairness["sex"]
-    assert before is not None
-    assert after.demographic_parity_difference == result.fairness["colour"][1].demographic_parity_difference
+    sex, colour = result.fairness["sex"], result.fairness["colour"]
+    assert sex.before is not None
+    assert sex.after.demographic_parity_difference == colour.after.demographic_parity_difference
     (crossing,) = result.intersections
     assert crossing.attributes == ("colour", "sex")
     assert sum(cell.n for cell in crossing.cells) == 240
-    task = result.task_after
+    task = result.task.after
     assert task.worst_group_accuracy is not None
     assert task.gap == pytest.approx(task.accuracy.estimate - task.worst_group_accuracy)
     assert set(task.adjusted_accuracies) == {"colour", "sex"}

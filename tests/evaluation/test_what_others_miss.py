@@ -12,11 +12,12 @@ from sklearn.linear_model import LogisticRegression
 
 from mibias_cli.estimators.classifier import ClassifierBound
 from mibias_cli.evaluation.audit import audit
-from mibias_cli.evaluation.findings import AuditedAttribute, AuditInput, AuditResult, AuditSettings, Features
+from mibias_cli.evaluation.findings import AuditFindings, AuditSettings
+from mibias_cli.evaluation.inputs import AuditedAttribute, AuditInput, Features
 from mibias_cli.heads.attribute import AttributeHead
 from mibias_cli.methods.linear_eraser import fit_leace
 from mibias_cli.progress import Silent
-from mibias_cli.report.document import LeakageReport
+from mibias_cli.report.document import make_report
 
 SETTINGS = AuditSettings(n_bootstrap=200, n_permutations=199)
 
@@ -24,7 +25,7 @@ SETTINGS = AuditSettings(n_bootstrap=200, n_permutations=199)
 def audit_features(
     after: np.ndarray, c: np.ndarray, y: np.ndarray, before: np.ndarray | None = None, n_train: int = 200,
     settings: AuditSettings = SETTINGS,
-) -> AuditResult:  # fmt: skip
+) -> AuditFindings:  # fmt: skip
     """An audit of features whose first rows train the task head."""
     attribute = AuditedAttribute(
         name="sex", channels=("sex",), class_names=(("f", "m"),), c=c[n_train:, None],
@@ -101,10 +102,10 @@ def test_features_that_hold_nothing_are_called_collapsed_not_clean(kind: str) ->
     result = audit_features(after, c, y, before=before, settings=settings)
     found = result.attributes["sex"].after
     assert found.leakage_bits.upper < 0.02  # by leakage alone a triumph
-    assert result.collapsed
-    report = LeakageReport(result=result).to_dict()
+    assert result.fidelity.collapsed
+    report = make_report(result, {}).to_dict()
     assert report["fidelity"]["collapsed"] is True
-    assert not audit_features(before, c, y, before=before, settings=settings).collapsed
+    assert not audit_features(before, c, y, before=before, settings=settings).fidelity.collapsed
 
 
 def test_features_that_fine_tuning_narrowed_to_a_binary_target_are_no_collapse() -> None:
@@ -116,7 +117,7 @@ def test_features_that_fine_tuning_narrowed_to_a_binary_target_are_no_collapse()
     settings = AuditSettings(probes=("logistic",), n_bootstrap=20, n_permutations=19)
     result = audit_features(after, c, y, before=before, settings=settings)
     assert result.similarity.effective_rank_after < 2 < 20 < (result.similarity.effective_rank_before or 0)
-    assert not result.collapsed
-    verdict = LeakageReport(result=result).to_dict()["verdict"]
-    assert not verdict["collapsed"]
-    assert "few directions left" in verdict["caution"]
+    assert not result.fidelity.collapsed
+    verdict = make_report(result, {}).verdict
+    assert not verdict.collapsed
+    assert "few directions left" in verdict.caution

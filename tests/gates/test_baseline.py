@@ -8,12 +8,12 @@ import pytest
 
 from mibias_cli.gates.baseline import Tolerance, baseline_gates, difference
 from mibias_cli.gates.figure_names import Figure
-from mibias_cli.report.document import LeakageReport
+from mibias_cli.report.document import Report
 
-Make = Callable[..., LeakageReport]
+Make = Callable[..., Report]
 
 
-def statuses(new: LeakageReport, old: LeakageReport, tolerance: Tolerance) -> list[str]:
+def statuses(new: Report, old: Report, tolerance: Tolerance) -> list[str]:
     return [gate["status"] for gate in baseline_gates(new.to_dict(), old.to_dict(), tolerance)]
 
 

@@ -8,12 +8,12 @@ import pytest
 from mibias_cli.errors import GateError
 from mibias_cli.gates.figure_names import Figure, check_name, find_figure, names_of
 from mibias_cli.recipe.gate_expression import parse_gate, write_name
-from mibias_cli.report.document import LeakageReport
+from mibias_cli.report.document import Report
 from mibias_cli.report.schema import load_schema
 
 
 @pytest.fixture
-def report(make: Callable[..., LeakageReport]) -> dict[str, Any]:
+def report(make: Callable[..., Report]) -> dict[str, Any]:
     return make(name="skin tone").to_dict()
 
 
@@ -68,7 +68,7 @@ def test_names_that_lead_nowhere(report: dict[str, Any], name: str, message: str
         check_name(load_schema(), gate)
 
 
-def test_where_there_is_no_before_its_figures_are_said_to_be_missing(make: Callable[..., LeakageReport]) -> None:
+def test_where_there_is_no_before_its_figures_are_said_to_be_missing(make: Callable[..., Report]) -> None:
     report = make(before=None).to_dict()
     with pytest.raises(GateError, match=r"attributes\.colour\.before was not measured in this report"):
         find_figure(report, parse_gate("attributes.colour.before.leakage_bits > 0"))

@@ -8,7 +8,7 @@ import pytest
 
 from mibias_cli.errors import GateError
 from mibias_cli.gates.rules import GateRules, check_gates, gate_results, is_failure, make_gates, outcome
-from mibias_cli.report.document import LeakageReport
+from mibias_cli.report.document import Report
 from mibias_cli.report.html import render_html
 from mibias_cli.report.markdown import render_markdown
 from mibias_cli.report.schema import load_schema
@@ -51,7 +51,7 @@ def test_a_bound_may_be_named_itself() -> None:
     assert [status(report, f"mi.{bound} > 0.6") for bound in ("estimate", "lower", "upper")] == ["pass", "pass", "fail"]
 
 
-def test_a_gate_on_nothing_does_not_pass(make: Callable[..., LeakageReport]) -> None:
+def test_a_gate_on_nothing_does_not_pass(make: Callable[..., Report]) -> None:
     report = make(before=None).to_dict()
     rules = GateRules(gates=make_gates(["attributes.colour.before.leakage_bits > 9", "attributes.color.after.x > 1"]))
     results = gate_results(report, rules)
@@ -75,7 +75,7 @@ def test_names_are_checked_before_anything_is_computed() -> None:
         check_gates(make_gates(["attributes.anything.after.leakage_bit > 1"]))
 
 
-def test_results_are_part_of_the_report_in_every_form(make: Callable[..., LeakageReport]) -> None:
+def test_results_are_part_of_the_report_in_every_form(make: Callable[..., Report]) -> None:
     report = make().to_dict()
     texts = ["attributes.colour.after.leakage_bits > 0.01", "attributes.colour.after.leakage_bits > 0.05", "task.x > 1"]
     report["gates"] = gate_results(report, GateRules(gates=make_gates(texts), baseline=make().to_dict()))

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pytest
 
-from mibias_cli.report.document import LeakageReport
+from mibias_cli.report.document import Report
 from mibias_cli.report.html import render_html
 
 VOID = {"meta", "br", "img", "link", "hr", "input"}
@@ -42,9 +42,7 @@ class Page(HTMLParser):
 
 
 @pytest.mark.parametrize("options", [{}, {"before": None}, {"channels": ("colour",)}, {"ranks": (9.0, 0.0)}])
-def test_the_page_is_whole_self_contained_and_small(
-    make: Callable[..., LeakageReport], options: dict[str, object]
-) -> None:
+def test_the_page_is_whole_self_contained_and_small(make: Callable[..., Report], options: dict[str, object]) -> None:
     text = render_html(make(**options).to_dict())
     page = Page(text)
     names = [tag for tag, _ in page.tags]
@@ -63,7 +61,7 @@ def test_the_page_is_whole_self_contained_and_small(
     assert "None" not in page.text
 
 
-def test_the_page_is_sane_for_keyboard_and_screen_reader(make: Callable[..., LeakageReport]) -> None:
+def test_the_page_is_sane_for_keyboard_and_screen_reader(make: Callable[..., Report]) -> None:
     page = Page(render_html(make().to_dict()))
     levels = [int(tag[1]) for tag, _ in page.tags if re.fullmatch(r"h[1-6]", tag)]
     assert levels[0] == 1
@@ -83,10 +81,10 @@ def test_the_page_is_sane_for_keyboard_and_screen_reader(make: Callable[..., Lea
     assert names.count("svg") == 4
 
 
-def test_whatever_a_user_names_is_escaped(make: Callable[..., LeakageReport]) -> None:
+def test_whatever_a_user_names_is_escaped(make: Callable[..., Report]) -> None:
     name = """<script>alert("1")</script>'&$x_1$ ü 色"""
     report = make(name=name, channels=("<img src=x>", "b"))
-    data = LeakageReport(result=report.result, provenance={"backbone": "<b>", "command": "</code><script>"}).to_dict()
+    data = report.model_copy(update={"provenance": {"backbone": "<b>", "command": "</code><script>"}}).to_dict()
     text = render_html(data)
     page = Page(text)
     tags = {tag for tag, _ in page.tags}
@@ -96,7 +94,7 @@ def test_whatever_a_user_names_is_escaped(make: Callable[..., LeakageReport]) ->
     assert "<script" not in text
 
 
-def test_figures_are_shown_before_and_after_with_intervals(make: Callable[..., LeakageReport]) -> None:
+def test_figures_are_shown_before_and_after_with_intervals(make: Callable[..., Report]) -> None:
     text = Page(render_html(make().to_dict())).text
     for shown in (
         "0.800",
@@ -111,11 +109,11 @@ def test_figures_are_shown_before_and_after_with_intervals(make: Callable[..., L
         assert shown in text
 
 
-def test_a_collapse_stands_on_the_first_screen(make: Callable[..., LeakageReport]) -> None:
+def test_a_collapse_stands_on_the_first_screen(make: Callable[..., Report]) -> None:
     text = render_html(make(ranks=(9.0, 0.0)).to_dict())
     assert 'class="verdict collapsed"' in text
     assert text.index("Collapsed, not debiased") < text.index("<table")
 
 
-def test_the_page_is_the_same_each_time(make: Callable[..., LeakageReport]) -> None:
+def test_the_page_is_the_same_each_time(make: Callable[..., Report]) -> None:
     assert render_html(make().to_dict()) == render_html(make().to_dict())

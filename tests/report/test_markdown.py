@@ -2,11 +2,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from mibias_cli.report.document import LeakageReport
+from mibias_cli.report.document import Report
 from mibias_cli.report.markdown import leakage_table, render_markdown, task_table
 
 
-def test_the_leakage_table(make: Callable[..., LeakageReport]) -> None:
+def test_the_leakage_table(make: Callable[..., Report]) -> None:
     assert leakage_table(make().to_dict()).splitlines() == [
         "| Leakage, bits | Before (95 % interval) | After (95 % interval) | Probe | H(c) | I(y;c) |",
         "| --- | ---: | ---: | ---: | ---: | ---: |",
@@ -15,14 +15,14 @@ def test_the_leakage_table(make: Callable[..., LeakageReport]) -> None:
     ]
 
 
-def test_without_before_there_is_a_dash(make: Callable[..., LeakageReport]) -> None:
+def test_without_before_there_is_a_dash(make: Callable[..., Report]) -> None:
     data = make(before=None).to_dict()
     assert leakage_table(data).splitlines()[2].startswith("| colour | – | 0.050")
     assert "| Accuracy (plain average) | 90.0" in task_table(data)
     render_markdown(data)
 
 
-def test_names_neither_break_the_table_nor_bring_markup(make: Callable[..., LeakageReport]) -> None:
+def test_names_neither_break_the_table_nor_bring_markup(make: Callable[..., Report]) -> None:
     text = render_markdown(make(name="a|b\n<script>*x*", channels=("[c](d)", "e")).to_dict())
     assert "a\\|b &lt;script&gt;\\*x\\*" in text
     assert "<script>" not in text

@@ -10,7 +10,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from mibias_cli.report.document import LeakageReport
+from mibias_cli.report.document import Report
 from mibias_cli.report.html import MAX_BYTES, render_html
 from mibias_cli.report.illustrations import ExampleCell, Illustrations
 from mibias_cli.report.markdown import render_markdown
@@ -20,7 +20,7 @@ from mibias_cli.report.schema import load_schema
 from mibias_cli.report.tables import control_table
 from mibias_cli.report.task_tables import cell_table, task_table
 
-Make = Callable[..., LeakageReport]
+Make = Callable[..., Report]
 INTERVAL = {"estimate": 0.1234, "lower": 0.1111, "upper": 0.1399}
 FAIRNESS = (
     "demographic_parity_difference", "demographic_parity_ratio", "equal_opportunity_difference",

@@ -4,12 +4,12 @@ from collections.abc import Callable
 
 import pytest
 
-from mibias_cli.report.document import LeakageReport
+from mibias_cli.report.document import Report
 from mibias_cli.report.verdict import make_verdict
 
 
 def test_the_verdict_bounds_what_was_found_and_never_says_that_nothing_is_there(
-    make: Callable[..., LeakageReport],
+    make: Callable[..., Report],
 ) -> None:
     verdict = make().to_dict()["verdict"]
     assert verdict["attributes"]["colour"] == (
@@ -21,31 +21,31 @@ def test_the_verdict_bounds_what_was_found_and_never_says_that_nothing_is_there(
     assert not verdict["collapsed"]
 
 
-def test_the_bound_is_of_all_probes_not_of_the_headline_alone(make: Callable[..., LeakageReport]) -> None:
+def test_the_bound_is_of_all_probes_not_of_the_headline_alone(make: Callable[..., Report]) -> None:
     report = make(channels=("colour",), after=0.05)
-    probes = report.result.attributes["colour"].after.probes
+    probes = report.attributes["colour"].after.marginal.probes
     object.__setattr__(probes["logistic"], "leakage_bits", 0.2345)
-    assert "more than 0.235 of" in report.to_dict()["verdict"]["text"]
+    assert "more than 0.235 of" in make_verdict(report.to_dict())["text"]
 
 
-def test_no_gain_and_a_rise_are_named(make: Callable[..., LeakageReport]) -> None:
+def test_no_gain_and_a_rise_are_named(make: Callable[..., Report]) -> None:
     assert "not measurably less than before" in make(before=0.06, after=0.05).to_dict()["verdict"]["text"]
     assert "leakage has risen" in make(before=0.05, after=0.5).to_dict()["verdict"]["text"]
 
 
-def test_an_audit_without_before_speaks_of_audited_features(make: Callable[..., LeakageReport]) -> None:
+def test_an_audit_without_before_speaks_of_audited_features(make: Callable[..., Report]) -> None:
     text = make(before=None).to_dict()["verdict"]["text"]
     assert "the audited features" in text
     assert "before" not in text
 
 
-def test_estimates_below_zero_are_no_negative_bound(make: Callable[..., LeakageReport]) -> None:
+def test_estimates_below_zero_are_no_negative_bound(make: Callable[..., Report]) -> None:
     text = make(after=-0.1).to_dict()["verdict"]["text"]
     assert "extracts any of the 2.000 bits" in text
     assert "−0.100 bits" in text
 
 
-def test_an_interval_that_reaches_all_there_is_sets_no_bound(make: Callable[..., LeakageReport]) -> None:
+def test_an_interval_that_reaches_all_there_is_sets_no_bound(make: Callable[..., Report]) -> None:
     verdict = make(before=1.995, after=1.99).to_dict()["verdict"]  # up to 2.01 of 2 bits
     assert verdict["headline"].startswith(
         "Probes here may extract all of the 2.000 bits of colour (before 1.995); task"
@@ -54,7 +54,7 @@ def test_an_interval_that_reaches_all_there_is_sets_no_bound(make: Callable[...,
     assert "more than" not in verdict["text"]
 
 
-def test_attributes_with_a_bound_and_without_stand_side_by_side(make: Callable[..., LeakageReport]) -> None:
+def test_attributes_with_a_bound_and_without_stand_side_by_side(make: Callable[..., Report]) -> None:
     report = make(channels=("colour",)).to_dict()
     report["attributes"]["size"] = make(channels=("colour",), before=1.995, after=1.99).to_dict()["attributes"][
         "colour"
@@ -74,14 +74,14 @@ def test_attributes_with_a_bound_and_without_stand_side_by_side(make: Callable[.
         ({"accuracies": (0.9, 0.51)}, "balanced accuracy on the task is 51.0\u00a0%, chance is 50.0\u00a0%"),
     ],
 )
-def test_a_collapse_is_no_success(make: Callable[..., LeakageReport], options: dict[str, object], reason: str) -> None:
+def test_a_collapse_is_no_success(make: Callable[..., Report], options: dict[str, object], reason: str) -> None:
     verdict = make(**options).to_dict()["verdict"]
     assert verdict["collapsed"]
     assert verdict["text"].startswith("Collapsed, not debiased: ")
     assert reason in verdict["reasons"][0]
 
 
-def test_a_binary_task_may_have_low_rank_before_and_after(make: Callable[..., LeakageReport]) -> None:
+def test_a_binary_task_may_have_low_rank_before_and_after(make: Callable[..., Report]) -> None:
     verdict = make(ranks=(1.6, 1.3)).to_dict()["verdict"]
     assert not verdict["collapsed"]
     assert verdict["caution"] == ""
@@ -89,7 +89,7 @@ def test_a_binary_task_may_have_low_rank_before_and_after(make: Callable[..., Le
 
 @pytest.mark.parametrize("accuracies", [(0.7, 0.9), (0.9, 0.87)])
 def test_features_that_keep_the_target_alone_are_no_collapse_but_poor(
-    make: Callable[..., LeakageReport], accuracies: tuple[float, float]
+    make: Callable[..., Report], accuracies: tuple[float, float]
 ) -> None:
     # fine-tuning ends near as many directions as the target has classes, less one
     verdict = make(ranks=(32.0, 1.2), accuracies=accuracies).to_dict()["verdict"]

@@ -9,11 +9,11 @@ import pytest
 
 from mibias_cli.errors import RunError
 from mibias_cli.report import write
-from mibias_cli.report.document import LeakageReport
+from mibias_cli.report.document import Report
 from mibias_cli.report.schema import load_schema
 
 
-def test_three_files_are_written(make: Callable[..., LeakageReport], tmp_path: Path) -> None:
+def test_three_files_are_written(make: Callable[..., Report], tmp_path: Path) -> None:
     report = make().to_dict()
     paths = write.write_report(tmp_path / "new" / "report", report)
     assert {p.name for p in (tmp_path / "new" / "report").iterdir()} == {"leakage.json", "leakage.html", "leakage.md"}
@@ -25,7 +25,7 @@ def test_three_files_are_written(make: Callable[..., LeakageReport], tmp_path: P
     assert paths["markdown"].read_text("utf-8").startswith("# Leakage report")
 
 
-def test_a_report_is_never_overwritten_unasked(make: Callable[..., LeakageReport], tmp_path: Path) -> None:
+def test_a_report_is_never_overwritten_unasked(make: Callable[..., Report], tmp_path: Path) -> None:
     first = write.write_report(tmp_path, make().to_dict())["json"].read_bytes()
     with pytest.raises(RunError, match="holds a report already"):
         write.write_report(tmp_path, make(after=0.5).to_dict())
@@ -35,7 +35,7 @@ def test_a_report_is_never_overwritten_unasked(make: Callable[..., LeakageReport
 
 
 def test_a_failure_leaves_nothing_behind(
-    make: Callable[..., LeakageReport], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make: Callable[..., Report], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(source: str, target: Path) -> None:
         raise OSError(28, "No space left on device")
@@ -46,7 +46,7 @@ def test_a_failure_leaves_nothing_behind(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_file_in_the_way_is_the_users_to_move(make: Callable[..., LeakageReport], tmp_path: Path) -> None:
+def test_a_file_in_the_way_is_the_users_to_move(make: Callable[..., Report], tmp_path: Path) -> None:
     (tmp_path / "report").write_text("not a folder")
     with pytest.raises(RunError, match="cannot be written"):
         write.write_report(tmp_path / "report", make().to_dict())

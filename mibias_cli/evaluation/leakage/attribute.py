@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from mibias_cli.errors import EvaluationError
-from mibias_cli.evaluation.findings import (
-    AuditedAttribute,
-    AuditInput,
-    AuditSettings,
-    ColumnFindings,
-    Interval,
-    LayerFindings,
-)
-from mibias_cli.evaluation.leakage.channel import ChannelTask, Side, make_channel_task
-from mibias_cli.evaluation.leakage.measure import Measured, SideMeasured, headline, measure, measure_side
+from mibias_cli.evaluation.findings import AuditSettings, ColumnFindings, Finding, Interval, LayerFindings
+from mibias_cli.evaluation.inputs import AuditedAttribute, AuditInput
+from mibias_cli.evaluation.leakage.channel import ChannelTask, Question, make_channel_task
+from mibias_cli.evaluation.leakage.measure import Measured, answer, measure
 from mibias_cli.evaluation.leakage.scoring import families
 from mibias_cli.evaluation.statistics.information import label_entropy_bits
 from mibias_cli.evaluation.statistics.partition import fit_and_score_rows, inner_folds
@@ -66,66 +60,62 @@ class Prepared:
         """How many probes one question about all channels fits."""
         return sum(len(families(self.settings.probes, task.kind)) for task in self.tasks)
 
-    def measure(self, z: np.ndarray, advance: Callable[[], None]) -> Measured:
-        """Leakage from features (n, d) of the audited samples, marginal and, where there is one, given the target."""
+    def measure(self, z: np.ndarray, advance: Callable[[], None]) -> dict[str, Measured]:
+        """By channel, leakage from features (n, d) of the audited samples; given the target too where there is one."""
         z_fit, z_score = self._rows(z)
-        return headline(
-            {
-                task.channel: measure(
-                    task, z_fit, z_score, probes=self.settings.probes, resamples=self.resamples,
-                    confidence=self.settings.confidence, seed=self.seed, advance=advance,
-                    conditional=self.conditional,
-                )
-                for task in self.tasks
-            }
-        )  # fmt: skip
+        return {
+            task.channel: measure(
+                task, z_fit, z_score, probes=self.settings.probes, resamples=self.resamples,
+                confidence=self.settings.confidence, seed=self.seed, advance=advance, conditional=self.conditional,
+            )
+            for task in self.tasks
+        }  # fmt: skip
 
     def measure_layer(self, z: np.ndarray, advance: Callable[[], None]) -> LayerFindings:
         """Marginal leakage alone, of the leakiest channel."""
-        channel, found = self._marginal(z, advance)
+        found = self._marginal(z, advance)
         return LayerFindings(
-            leakage_bits=found.interval, headline_probe=found.headline_probe, headline_channel=channel,
-            n_features=z.shape[1], null=found.null, p_value=found.p_value,
+            leakage_bits=found.leakage_bits, headline_probe=found.headline_probe,
+            headline_channel=found.headline_channel, n_features=z.shape[1], null=found.null, p_value=found.p_value,
         )  # fmt: skip
 
     def measure_column(self, z: np.ndarray, advance: Callable[[], None]) -> ColumnFindings:
         """What the features tell of a column of one channel."""
-        _, found = self._marginal(z, advance)
-        top = found.probes[found.headline_probe]
-        task = self.tasks[0]
+        found = self._marginal(z, advance)
+        top, task = found.probes[found.headline_probe], self.tasks[0]
         entropy = label_entropy_bits(np.concatenate([task.c_fit, task.c_score]), task.n_classes)
         return ColumnFindings(
-            information_bits=found.interval, headline_probe=found.headline_probe, probes=found.probes,
+            information_bits=found.leakage_bits, headline_probe=found.headline_probe, probes=found.probes,
             accuracy=top.accuracy, r2=top.r2, chance_accuracy=task.chance_accuracy, entropy_bits=entropy,
         )  # fmt: skip
 
     def measure_given_target(self, z: np.ndarray) -> Interval:
         """Leakage given the target alone, of the leakiest channel: that half of what `measure` finds."""
-        z_fit, z_score = self._rows(z)
-        found = [self._asked(task, task.conditional, z_fit, z_score, self.seed + 1, _unseen) for task in self.tasks]
-        return max(found, key=lambda side: side.selection_bits).interval
+        return self._leakiest([(task, task.conditional) for task in self.tasks], z, self.seed + 1, _unseen).leakage_bits
 
     def _rows(self, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return np.asarray(z[self.fit], dtype=np.float64), np.asarray(z[self.score], dtype=np.float64)
 
-    def _marginal(self, z: np.ndarray, advance: Callable[[], None]) -> tuple[str, SideMeasured]:
-        z_fit, z_score = self._rows(z)
-        found = {t.channel: self._asked(t, t.marginal, z_fit, z_score, self.seed, advance) for t in self.tasks}
-        return max(found.items(), key=lambda item: item[1].selection_bits)
+    def _marginal(self, z: np.ndarray, advance: Callable[[], None]) -> Finding:
+        return self._leakiest([(task, task.marginal) for task in self.tasks], z, self.seed, advance)
 
-    def _asked(
+    def _leakiest(
         self,
-        task: ChannelTask,
-        side: Side,
-        z_fit: np.ndarray,
-        z_score: np.ndarray,
+        asked: Sequence[tuple[ChannelTask, Question]],
+        z: np.ndarray,
         seed: int,
         advance: Callable[[], None],
-    ) -> SideMeasured:
-        return measure_side(
-            task, side, z_fit, z_score, probes=self.settings.probes, resamples=self.resamples,
-            confidence=self.settings.confidence, seed=seed, advance=advance,
-        )  # fmt: skip
+    ) -> Finding:
+        """One question put to every channel; the leakiest channel's answer, by what was found in the fitting part."""
+        z_fit, z_score = self._rows(z)
+        found = [
+            answer(
+                task, question, z_fit, z_score, probes=self.settings.probes, resamples=self.resamples,
+                confidence=self.settings.confidence, seed=seed, advance=advance,
+            ).finding
+            for task, question in asked
+        ]  # fmt: skip
+        return max(found, key=lambda finding: finding.selection_bits)
 
 
 def _unseen() -> None:

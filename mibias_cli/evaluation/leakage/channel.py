@@ -13,14 +13,14 @@ from mibias_cli.evaluation.statistics.partition import Fold
 from mibias_cli.evaluation.statistics.permutation import ShuffledRows
 from mibias_cli.evaluation.statistics.power import detectable_bits
 
-__all__ = ["ChannelTask", "Side", "frequency_price", "make_channel_task"]
+__all__ = ["ChannelTask", "Question", "frequency_price", "make_channel_task"]
 
 LN2 = float(np.log(2))
 STRENGTHS = (1.0, 4.0, 16.0, 64.0, 256.0, 1e9)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Side:
+class Question:
     """One question about c, marginal or given y: the facts that a probe is told and the answer without features.
 
     `extra_*` are the facts (n, e), `baseline_*` log-probabilities (n, K); those of the fitting part come, for rows
@@ -51,8 +51,8 @@ class ChannelTask:
     c_fit: np.ndarray
     c_score: np.ndarray
     folds: Sequence[Fold]
-    marginal: Side
-    conditional: Side
+    marginal: Question
+    conditional: Question
     chance_accuracy: float
     n_fit_units: int
     n_score_units: int
@@ -104,7 +104,7 @@ def make_channel_task(
         prior[held] = prior_log_probabilities(c_fit[train], n_classes)
     both = None if group is None else group[np.concatenate([fit, score])]
     price, price_sd = frequency_price(c_fit, c_score, n_classes, both)
-    marginal = Side(
+    marginal = Question(
         extra_fit=np.zeros((len(fit), 0)),
         extra_score=np.zeros((len(score), 0)),
         baseline_fit=prior,
@@ -116,7 +116,7 @@ def make_channel_task(
     )
     one_hot = np.eye(n_y)
     given_fit, given_score = _conditional_baseline(c_fit, y_fit, y_score, folds, n_classes, n_y)
-    conditional = Side(
+    conditional = Question(
         extra_fit=one_hot[y_fit], extra_score=one_hot[y_score], baseline_fit=given_fit, baseline_score=given_score,
         shuffles=shuffles(y_score), numbers=numbers(True),
     )  # fmt: skip

@@ -9,7 +9,8 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from mibias_cli.errors import EvaluationError
-from mibias_cli.evaluation.findings import AuditedAttribute, AuditInput, AuditSettings, Features
+from mibias_cli.evaluation.findings import AuditSettings
+from mibias_cli.evaluation.inputs import AuditedAttribute, AuditInput, Features
 from mibias_cli.evaluation.leakage.attribute import check_varies, fit_and_score_parts, prepare
 
 __all__ = ["leakage_given_target"]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mibias_cli.evaluation.findings import ProbeFindings
-from mibias_cli.evaluation.leakage.channel import ChannelTask, Side
+from mibias_cli.evaluation.leakage.channel import ChannelTask, Question
 from mibias_cli.evaluation.probes.families import FittedProbe, fit_probe
 from mibias_cli.evaluation.probes.regressors import (
     REGRESSORS,
@@ -80,39 +80,45 @@ def families(probes: Sequence[str], kind: str) -> tuple[str, ...]:
     return (*probes, *(REGRESSORS if kind == "continuous" else ()))
 
 
-def score_probe(name: str, task: ChannelTask, side: Side, z_fit: np.ndarray, z_score: np.ndarray, seed: int) -> Scored:
+def score_probe(
+    name: str, task: ChannelTask, question: Question, z_fit: np.ndarray, z_score: np.ndarray, seed: int
+) -> Scored:
     """Fit one family on the fitting part and score it on the other."""
     if name in REGRESSORS:
-        return _score_regressor(name, task, side, z_fit, z_score, seed)
+        return _score_regressor(name, task, question, z_fit, z_score, seed)
     probe = fit_probe(
-        name, z_fit, task.c_fit, n_classes=task.n_classes, extra=side.extra_fit, baseline=side.baseline_fit,
+        name, z_fit, task.c_fit, n_classes=task.n_classes, extra=question.extra_fit, baseline=question.baseline_fit,
         folds=task.folds, seed=seed,
     )  # fmt: skip
     log_p, predicted = [], []
     for start in range(0, len(z_score), ROWS):
         part = slice(start, start + ROWS)
-        asked = z_score[part], side.extra_score[part], side.baseline_score[part]
+        asked = z_score[part], question.extra_score[part], question.baseline_score[part]
         log_p.append(probe.log_probabilities(*asked))
         predicted.append(probe.predict(*asked))
-    table = (np.concatenate(log_p) - side.baseline_score) / LN2
+    table = (np.concatenate(log_p) - question.baseline_score) / LN2
     findings = ProbeFindings(
         accuracy=float((np.concatenate(predicted) == task.c_score).mean()), leakage_bits=float("nan"),
         selection_bits=probe.selection_bits, setting=probe.setting,
     )  # fmt: skip
     score = ClassScore(table=table, c=task.c_score)
     return Scored(
-        findings=findings, score=score, probe=probe, price_bits=side.price_bits, price_sd_bits=side.price_sd_bits
+        findings=findings,
+        score=score,
+        probe=probe,
+        price_bits=question.price_bits,
+        price_sd_bits=question.price_sd_bits,
     )
 
 
 def _score_regressor(
-    name: str, task: ChannelTask, side: Side, z_fit: np.ndarray, z_score: np.ndarray, seed: int
+    name: str, task: ChannelTask, question: Question, z_fit: np.ndarray, z_score: np.ndarray, seed: int
 ) -> Scored:
-    c_fit, c_score = side.numbers
+    c_fit, c_score = question.numbers
     assert c_fit is not None
     assert c_score is not None
-    regressor = fit_regressor(name, z_fit, c_fit, extra=side.extra_fit, folds=task.folds, seed=seed)
-    predicted = regressor.predict(z_score, side.extra_score)
+    regressor = fit_regressor(name, z_fit, c_fit, extra=question.extra_fit, folds=task.folds, seed=seed)
+    predicted = regressor.predict(z_score, question.extra_score)
     findings = ProbeFindings(
         accuracy=None, leakage_bits=float("nan"), selection_bits=regressor.selection_bits, setting=regressor.setting,
         r2=_r2(c_score, predicted),

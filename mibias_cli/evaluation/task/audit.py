@@ -8,16 +8,17 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from mibias_cli.evaluation.findings import (
-    AuditedAttribute,
-    AuditInput,
     AuditSettings,
     FairnessFindings,
-    Features,
     Intersection,
+    LabelFindings,
+    RegressionFindings,
+    Sides,
     TaskFindings,
+    TaskSides,
 )
+from mibias_cli.evaluation.inputs import AuditedAttribute, AuditedTarget, AuditInput, Features
 from mibias_cli.evaluation.statistics.resampling import Resamples
-from mibias_cli.evaluation.target_types import AuditedTarget, RegressionFindings
 from mibias_cli.evaluation.task.crossings import chosen_crossings, intersection
 from mibias_cli.evaluation.task.fairness import fairness_findings
 from mibias_cli.evaluation.task.groups import task_findings
@@ -35,9 +36,8 @@ class TaskAudit:
     A target of numbers has its errors by group in place of fairness and crossings.
     """
 
-    before: TaskFindings | RegressionFindings | None = None
-    after: TaskFindings | RegressionFindings | None = None
-    fairness: dict[str, tuple[FairnessFindings | None, FairnessFindings]] = field(default_factory=dict)
+    sides: TaskSides
+    fairness: dict[str, Sides[FairnessFindings]] = field(default_factory=dict)
     intersections: tuple[Intersection, ...] = ()
 
 
@@ -51,7 +51,7 @@ def audit_task(inputs: AuditInput, settings: AuditSettings, channels: Mapping[st
         seed: Of the resamples.
     """
     if inputs.without_target:
-        return TaskAudit()
+        return TaskAudit(sides=TaskSides(before=None, after=None))
     resamples = Resamples(len(inputs.audit_y), settings.n_bootstrap, group=inputs.group, seed=seed)
     if inputs.target is None:
         return _audit_classes(inputs, settings, channels, resamples)
@@ -79,8 +79,10 @@ def _audit_classes(
     assert after is not None
     right = None if before is None else before.classes == inputs.audit_y, after.classes == inputs.audit_y
     return TaskAudit(
-        before=None if before is None else figures(before, inputs.head_before),
-        after=figures(after, inputs.head_after),
+        sides=TaskSides(
+            before=None if before is None else figures(before, inputs.head_before),
+            after=figures(after, inputs.head_after),
+        ),
         fairness=_fairness(inputs, settings, before, after),
         intersections=_intersections(inputs, settings, channels, inputs.audit_y, inputs.class_names, right),
     )
@@ -98,7 +100,7 @@ def _audit_labels(
     def predict(features: Features | None) -> np.ndarray | None:
         return None if features is None else predict_labels(features, target.train)
 
-    def figures(probabilities: np.ndarray, head_predicted: np.ndarray | None) -> TaskFindings:
+    def figures(probabilities: np.ndarray, head_predicted: np.ndarray | None) -> LabelFindings:
         return label_findings(
             probabilities, target, inputs.attributes, head_predicted=head_predicted, resamples=resamples,
             min_cell=settings.min_cell, confidence=settings.confidence,
@@ -115,10 +117,15 @@ def _audit_labels(
 
     everyone = np.zeros(len(inputs.audit_y), dtype=np.int64)
     return TaskAudit(
-        before=None if before is None else figures(before, inputs.head_before),
-        after=figures(after, inputs.head_after),
+        sides=TaskSides(
+            before=None if before is None else figures(before, inputs.head_before),
+            after=figures(after, inputs.head_after),
+        ),
         fairness={
-            a.name: (None if before is None else fairness(before, a), fairness(after, a)) for a in inputs.attributes
+            a.name: Sides[FairnessFindings](
+                before=None if before is None else fairness(before, a), after=fairness(after, a)
+            )
+            for a in inputs.attributes
         },
         intersections=_intersections(
             inputs, settings, channels, everyone, ("all labels",),
@@ -137,26 +144,26 @@ def _audit_numbers(
         )  # fmt: skip
 
     return TaskAudit(
-        before=None if inputs.before is None else figures(inputs.before, inputs.head_before),
-        after=figures(inputs.after, inputs.head_after),
+        sides=TaskSides(
+            before=None if inputs.before is None else figures(inputs.before, inputs.head_before),
+            after=figures(inputs.after, inputs.head_after),
+        )
     )
 
 
 def _fairness(
     inputs: AuditInput, settings: AuditSettings, before: Predictions | None, after: Predictions
-) -> dict[str, tuple[FairnessFindings | None, FairnessFindings]]:
-    found = {}
-    for attribute in inputs.attributes:
-        pair = [
-            fairness_findings(
-                p.classes, inputs.audit_y, inputs.train_y, attribute, class_names=inputs.class_names,
-                min_cell=settings.min_cell,
-            )
-            for p in (before, after)
-            if p is not None
-        ]  # fmt: skip
-        found[attribute.name] = (None if before is None else pair[0], pair[-1])
-    return found
+) -> dict[str, Sides[FairnessFindings]]:
+    def figures(predictions: Predictions, attribute: AuditedAttribute) -> FairnessFindings:
+        return fairness_findings(
+            predictions.classes, inputs.audit_y, inputs.train_y, attribute, class_names=inputs.class_names,
+            min_cell=settings.min_cell,
+        )  # fmt: skip
+
+    return {
+        a.name: Sides[FairnessFindings](before=None if before is None else figures(before, a), after=figures(after, a))
+        for a in inputs.attributes
+    }
 
 
 def _intersections(

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from mibias_cli.evaluation.findings import AuditedAttribute, CellAccuracy, CrossingRow, Intersection
+from mibias_cli.evaluation.findings import CellAccuracy, CrossingRow, Intersection, WorstGroup
+from mibias_cli.evaluation.inputs import AuditedAttribute
 from mibias_cli.evaluation.statistics.resampling import wilson_interval
 
 __all__ = ["MAX_ALL_PAIRS", "chosen_crossings", "intersection"]
@@ -74,8 +75,9 @@ def intersection(
     return Intersection(
         attributes=tuple(a.name for a in attributes),
         channels=tuple(channels[a.name] for a in attributes),
-        worst_group_accuracy_before=_worst([r.before for r in rows if r.counted]),
-        worst_group_accuracy_after=_worst([r.after for r in rows if r.counted]),
+        worst_group_accuracy=WorstGroup(
+            before=_worst([r.before for r in rows if r.counted]), after=_worst([r.after for r in rows if r.counted])
+        ),
         cells=tuple(rows),
     )
 

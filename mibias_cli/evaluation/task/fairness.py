@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from mibias_cli.evaluation.findings import AuditedAttribute, FairnessFindings
+from mibias_cli.evaluation.findings import FairnessFindings
+from mibias_cli.evaluation.inputs import AuditedAttribute
 
 __all__ = ["FIGURES", "bias_amplification", "fairness_figures", "fairness_findings"]
 

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mibias_cli.evaluation.findings import AuditedAttribute, GroupRow, TaskFindings
+from mibias_cli.evaluation.findings import GroupRow, TaskFindings
+from mibias_cli.evaluation.inputs import AuditedAttribute
 from mibias_cli.evaluation.statistics.information import counts_table
 from mibias_cli.evaluation.statistics.resampling import Resamples, bootstrap_interval, wilson_interval
 from mibias_cli.evaluation.task.calibration import auroc, calibration_error

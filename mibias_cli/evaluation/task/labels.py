@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mibias_cli.evaluation.findings import AuditedAttribute, FairnessFindings, GroupRow, TaskFindings
+from mibias_cli.evaluation.findings import FairnessFindings, GroupRow, Interval, LabelFigures, LabelFindings
+from mibias_cli.evaluation.inputs import AuditedAttribute, AuditedTarget
 from mibias_cli.evaluation.statistics.resampling import Resamples, bootstrap_interval
-from mibias_cli.evaluation.target_types import AuditedTarget, Interval, LabelFigures
 from mibias_cli.evaluation.task.calibration import auroc, calibration_error
 from mibias_cli.evaluation.task.fairness import FIGURES, fairness_findings
 from mibias_cli.evaluation.task.groups import (
@@ -30,7 +30,7 @@ def label_findings(
     resamples: Resamples,
     min_cell: int,
     confidence: float,
-) -> TaskFindings:
+) -> LabelFindings:
     """Every figure of labels' probabilities (n, k): accuracies, AUROC and calibration error are means over labels.
 
     A cell is one label in one group of an attribute; `exact_match` is the share of samples whose labels are all right.
@@ -60,8 +60,7 @@ def label_findings(
     errors = [
         calibration_error(np.stack([1 - p, p], axis=1), truth) for p, truth in zip(probabilities.T, y.T, strict=True)
     ]
-    return TaskFindings(
-        kind="multilabel",
+    return LabelFindings(
         accuracy=interval(accuracy, draws[:, 0]),
         balanced_accuracy=float(np.mean([figures.balanced_accuracy for figures in labels.values()])),
         worst_group_accuracy=worst,

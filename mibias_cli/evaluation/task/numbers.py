@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from scipy import stats
 
-from mibias_cli.evaluation.findings import AuditedAttribute
+from mibias_cli.evaluation.findings import ErrorRow, NumberFigures, RegressionFindings
+from mibias_cli.evaluation.inputs import AuditedAttribute, AuditedTarget
 from mibias_cli.evaluation.statistics.resampling import Resamples, bootstrap_interval
-from mibias_cli.evaluation.target_types import AuditedTarget, ErrorRow, NumberFigures, RegressionFindings
 
 __all__ = ["error_rows", "mean_r2", "regression_findings"]
 

@@ -11,7 +11,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from mibias_cli.evaluation.findings import Features
+from mibias_cli.evaluation.inputs import Features
 from mibias_cli.evaluation.probes.scaling import without_outliers
 
 __all__ = ["RIDGE", "Predictions", "predict_labels", "predict_numbers", "predict_task"]

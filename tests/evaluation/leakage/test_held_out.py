@@ -9,7 +9,8 @@ import pytest
 
 from mibias_cli.errors import EvaluationError
 from mibias_cli.evaluation.audit import audit
-from mibias_cli.evaluation.findings import AuditedAttribute, AuditInput, AuditSettings, Features
+from mibias_cli.evaluation.findings import AuditSettings
+from mibias_cli.evaluation.inputs import AuditedAttribute, AuditInput, Features
 from mibias_cli.evaluation.leakage.held_out import leakage_given_target
 from mibias_cli.progress import Silent
 

@@ -11,15 +11,9 @@ import pytest
 from scipy.integrate import quad
 from scipy.stats import norm
 
-from mibias_cli.evaluation.leakage.measure import (
-    ChannelTask,
-    Measured,
-    headline,
-    make_channel_task,
-    measure,
-    measure_side,
-    paired_change,
-)
+from mibias_cli.evaluation.leakage.channel import ChannelTask, make_channel_task
+from mibias_cli.evaluation.leakage.measure import Measured, answer, headline, measure, paired_change
+from mibias_cli.evaluation.leakage.scoring import score_probe
 from mibias_cli.evaluation.statistics.partition import fit_and_score_rows, inner_folds
 from mibias_cli.evaluation.statistics.resampling import Resamples
 
@@ -66,10 +60,10 @@ def test_mean_shift_in_64_dimensions_comes_near_its_closed_form() -> None:
     z = g.normal(size=(5000, 64))
     z[:, 0] += 2.0 * c
     truth = mixture_bits(norm(0, 1), norm(2, 1))
-    found = run(z, c).findings
+    found = run(z, c).leakage
     assert found.leakage_bits.lower <= truth
     assert found.leakage_bits.estimate == pytest.approx(truth, abs=0.06)
-    assert found.probes["logistic"].leakage_bits == pytest.approx(truth, abs=0.06)
+    assert found.marginal.probes["logistic"].leakage_bits == pytest.approx(truth, abs=0.06)
 
 
 @pytest.mark.parametrize("rotated", [False, True])
@@ -81,14 +75,14 @@ def test_variance_coded_leakage_is_found_where_a_linear_probe_sees_none(rotated:
     if rotated:
         z = z @ np.linalg.qr(g.normal(size=(64, 64)))[0]
     truth = mixture_bits(norm(0, 1), norm(0, 4))
-    found = run(z, c, probes=("logistic", "quadratic", "gradient_boosting")).findings
-    assert found.headline_probe != "logistic"
-    assert abs(found.probes["logistic"].leakage_bits) < 0.02
+    found = run(z, c, probes=("logistic", "quadratic", "gradient_boosting")).leakage
+    assert found.marginal.headline_probe != "logistic"
+    assert abs(found.marginal.probes["logistic"].leakage_bits) < 0.02
     assert found.leakage_bits.lower <= truth
     # squares come near the truth, not at it: the log-density ratio of two centred normals is linear in the square
-    assert found.probes["quadratic"].leakage_bits > 0.75 * truth
+    assert found.marginal.probes["quadratic"].leakage_bits > 0.75 * truth
     if not rotated:
-        assert found.probes["gradient_boosting"].leakage_bits > 0.6 * truth
+        assert found.marginal.probes["gradient_boosting"].leakage_bits > 0.6 * truth
 
 
 @pytest.mark.parametrize("rotated", [False, True])
@@ -100,8 +94,8 @@ def test_xor_coded_leakage_in_64_dimensions_is_found(rotated: bool) -> None:
     if rotated:
         z = z @ np.linalg.qr(g.normal(size=(64, 64)))[0]
     truth = 1 - binary_entropy(0.1)
-    found = run(z, c, probes=("logistic", "quadratic")).findings
-    assert abs(found.probes["logistic"].leakage_bits) < 0.02
+    found = run(z, c, probes=("logistic", "quadratic")).leakage
+    assert abs(found.marginal.probes["logistic"].leakage_bits) < 0.02
     assert found.leakage_bits.lower <= truth
     assert found.leakage_bits.estimate > (0.5 if rotated else 0.85) * truth
 
@@ -110,7 +104,7 @@ def test_independent_features_give_about_zero_and_are_not_clamped() -> None:
     estimates = []
     for seed in range(4):
         g = np.random.default_rng([3, seed])
-        found = run(g.normal(size=(600, 16)), g.integers(0, 3, 600)).findings
+        found = run(g.normal(size=(600, 16)), g.integers(0, 3, 600)).leakage
         estimates.append(found.leakage_bits.estimate)
         assert found.leakage_bits.lower <= 0.002
     assert abs(np.mean(estimates)) < 0.015
@@ -123,24 +117,24 @@ def test_leakage_is_entropy_less_cross_entropy_up_to_what_shares_cost() -> None:
     c = g.integers(0, 3, 2000)
     z = g.normal(size=(2000, 3)) + np.eye(3)[c]
     task, fit, score = make_task(c, np.zeros(2000, dtype=np.int64), n_classes=3)
-    found = measure_side(
+    found = answer(
         task, task.marginal, z[fit], z[score], probes=("logistic",), resamples=Resamples(len(score), 50, seed=0),
         confidence=0.95, seed=0, advance=lambda: None,
-    )  # fmt: skip
-    probe = found.scored.probe
+    ).finding  # fmt: skip
+    probe = score_probe("logistic", task, task.marginal, z[fit], z[score], 0).probe
     assert probe is not None
-    side = task.marginal
-    log_p = probe.log_probabilities(z[score], side.extra_score, side.baseline_score)
+    asked = task.marginal
+    log_p = probe.log_probabilities(z[score], asked.extra_score, asked.baseline_score)
     share = np.bincount(c[score]) / len(score)
     plain = -(share * np.log2(share)).sum() + log_p[np.arange(len(score)), c[score]].mean() / np.log(2)
-    assert found.interval.estimate == pytest.approx(plain, abs=3 / (2000 * np.log(2)))
-    accuracy = (probe.predict(z[score], side.extra_score, side.baseline_score) == c[score]).mean()
+    assert found.leakage_bits.estimate == pytest.approx(plain, abs=3 / (2000 * np.log(2)))
+    accuracy = (probe.predict(z[score], asked.extra_score, asked.baseline_score) == c[score]).mean()
     assert found.probes["logistic"].accuracy == accuracy
 
 
 def test_constant_features_leak_nothing() -> None:
     c = np.random.default_rng(4).integers(0, 3, 300)
-    found = run(np.full((300, 5), 2.5), c).findings
+    found = run(np.full((300, 5), 2.5), c).leakage
     assert found.leakage_bits.estimate == pytest.approx(0, abs=0.01)
     assert found.conditional_leakage_bits.estimate == pytest.approx(0, abs=0.01)
 
@@ -150,12 +144,12 @@ def test_conditional_leakage_is_what_the_target_does_not_tell() -> None:
     y = g.integers(0, 2, 6000)
     c = np.where(g.random(6000) < 0.9, y, 1 - y)
     knows_y = np.eye(2)[y] + 0.05 * g.normal(size=(6000, 2))
-    found = run(knows_y, c, y, n_y=2).findings
+    found = run(knows_y, c, y, n_y=2).leakage
     # I(z; c) = I(y; c) = 1 − h(.1); given y nothing is left
     assert found.leakage_bits.estimate == pytest.approx(1 - binary_entropy(0.1), abs=0.05)
     assert found.conditional_leakage_bits.estimate == pytest.approx(0, abs=0.01)
     knows_both = np.concatenate([knows_y, np.eye(2)[c]], axis=1)
-    found = run(knows_both, c, y, n_y=2, probes=("logistic",)).findings
+    found = run(knows_both, c, y, n_y=2, probes=("logistic",)).leakage
     assert found.conditional_leakage_bits.estimate == pytest.approx(binary_entropy(0.1), abs=0.06)
 
 
@@ -164,14 +158,14 @@ def test_interaction_with_the_target_is_found_conditionally() -> None:
     y, c = g.integers(0, 2, (2, 3000))
     z = g.normal(size=(3000, 4))
     z[:, 0] = (2 * y - 1) * (2 * c - 1)  # with y it tells c, without it nothing
-    found = run(z, c, y, n_y=2, probes=("logistic", "quadratic")).findings
+    found = run(z, c, y, n_y=2, probes=("logistic", "quadratic")).leakage
     assert abs(found.leakage_bits.estimate) < 0.01
     assert found.conditional_leakage_bits.estimate > 0.9
 
 
 def test_chance_is_the_majority_of_the_fitting_part() -> None:
     c = np.array([0] * 300 + [1] * 100)
-    found = run(np.zeros((400, 2)), c, probes=("logistic",)).findings
+    found = run(np.zeros((400, 2)), c, probes=("logistic",)).leakage
     assert found.chance_accuracy == pytest.approx(0.75, abs=0.01)
 
 
@@ -188,11 +182,12 @@ def test_the_headline_is_the_probe_that_was_best_inside_the_fitting_part() -> No
     found = measure(
         task, z[fit], z[score], probes=("logistic", "quadratic"), resamples=Resamples(len(score), 50, seed=0),
         confidence=0.95, seed=0, advance=lambda: None,
-    ).findings  # fmt: skip
-    assert found.probes["quadratic"].selection_bits > found.probes["logistic"].selection_bits
-    assert found.probes["logistic"].leakage_bits > found.probes["quadratic"].leakage_bits
-    assert found.headline_probe == "quadratic"
-    assert found.leakage_bits.estimate == found.probes["quadratic"].leakage_bits
+    ).leakage  # fmt: skip
+    probes = found.marginal.probes
+    assert probes["quadratic"].selection_bits > probes["logistic"].selection_bits
+    assert probes["logistic"].leakage_bits > probes["quadratic"].leakage_bits
+    assert found.marginal.headline_probe == "quadratic"
+    assert found.leakage_bits.estimate == probes["quadratic"].leakage_bits
 
 
 def test_the_headline_channel_is_chosen_by_selection_too() -> None:
@@ -211,11 +206,11 @@ def test_the_headline_channel_is_chosen_by_selection_too() -> None:
             task, z[fit], z[score], probes=("logistic",), resamples=Resamples(len(score), 50, seed=0), confidence=0.95,
             seed=0, advance=lambda: None,
         )  # fmt: skip
-    scored = {name: m.findings.leakage_bits.estimate for name, m in measured.items()}
+    scored = {name: m.leakage.leakage_bits.estimate for name, m in measured.items()}
     assert scored["scored"] > scored["fitted"]
-    top = headline(measured).findings
-    assert top.headline_channel == top.conditional_headline_channel == "fitted"
-    assert set(top.channels) == {"fitted", "scored"}
+    top = headline({name: m.leakage for name, m in measured.items()})
+    assert top.conditional is not None
+    assert top.marginal.headline_channel == top.conditional.headline_channel == "fitted"
 
 
 def test_change_is_paired() -> None:
@@ -224,9 +219,9 @@ def test_change_is_paired() -> None:
     before = g.normal(size=(2000, 4)) + 2.0 * c[:, None]
     after = before + 0.01 * g.normal(size=(2000, 4))
     a, b = (run(z, c, probes=("logistic",)) for z in (before, after))
-    change, _ = paired_change(a, b, 0.95)
-    own = a.findings.leakage_bits.upper - a.findings.leakage_bits.lower
-    assert change.estimate == b.findings.leakage_bits.estimate - a.findings.leakage_bits.estimate
+    change = paired_change({"c": a}, {"c": b}, 0.95).leakage_bits
+    own = a.leakage.leakage_bits.upper - a.leakage.leakage_bits.lower
+    assert change.estimate == b.leakage.leakage_bits.estimate - a.leakage.leakage_bits.estimate
     assert change.upper - change.lower < own / 3
 
 
@@ -237,7 +232,7 @@ def test_interval_agrees_with_the_delta_method() -> None:
     z = g.normal(size=(4000, 3)) + 1.0 * c[:, None]
     found = run(z, c, probes=("logistic",))
     _, _, score = make_task(c, np.zeros(4000, dtype=np.int64))
-    width = found.findings.leakage_bits.upper - found.findings.leakage_bits.lower
+    width = found.leakage.leakage_bits.upper - found.leakage.leakage_bits.lower
     # with balanced c the entropy's influence is nil to first order, so the spread is that of the pointwise losses
-    assert found.draws.std() == pytest.approx(width / (2 * 1.96), rel=0.1)
-    assert 0.2 < found.draws.std() * np.sqrt(len(score)) < 1.5
+    assert found.marginal.draws.std() == pytest.approx(width / (2 * 1.96), rel=0.1)
+    assert 0.2 < found.marginal.draws.std() * np.sqrt(len(score)) < 1.5

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 from sklearn.metrics import confusion_matrix
 
-from mibias_cli.evaluation.findings import AuditedAttribute
+from mibias_cli.evaluation.inputs import AuditedAttribute
 from mibias_cli.evaluation.task.confusion import MAX_CLASSES, confusions
 
 

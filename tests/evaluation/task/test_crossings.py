@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mibias_cli.evaluation.findings import AuditedAttribute
+from mibias_cli.evaluation.inputs import AuditedAttribute
 from mibias_cli.evaluation.statistics.resampling import wilson_interval
 from mibias_cli.evaluation.task.crossings import chosen_crossings, intersection
 
@@ -27,11 +27,11 @@ def test_accuracy_hides_in_crossings() -> None:
     assert len(table) == 8
     assert all(row.n == 20 and row.counted for row in found.cells)
     cell = table["yes", "sex 0", "age 1"]
-    assert cell.after.accuracy == found.worst_group_accuracy_after == 0.25
+    assert cell.after.accuracy == found.worst_group_accuracy.after == 0.25
     assert (cell.after.lower, cell.after.upper) == wilson_interval(5, 20, 0.95)
     assert table["yes", "sex 1", "age 1"].after.accuracy == 1.0
     assert cell.before is None
-    assert found.worst_group_accuracy_before is None
+    assert found.worst_group_accuracy.before is None
 
 
 def test_small_cells_are_shown_and_do_not_count_and_unknown_rows_are_nowhere() -> None:
@@ -47,7 +47,7 @@ def test_small_cells_are_shown_and_do_not_count_and_unknown_rows_are_nowhere() -
         (("sex 0", "age 0"), 30, True),
         (("sex 1", "age 0"), 3, False),
     ]
-    assert found.worst_group_accuracy_after == found.worst_group_accuracy_before == 1.0
+    assert found.worst_group_accuracy.after == found.worst_group_accuracy.before == 1.0
     assert found.cells[1].after.accuracy == 0.0
 
 

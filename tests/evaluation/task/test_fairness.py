@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from fairlearn import metrics as fairlearn_metrics
 
-from mibias_cli.evaluation.findings import AuditedAttribute
+from mibias_cli.evaluation.inputs import AuditedAttribute
 from mibias_cli.evaluation.task.fairness import FIGURES, bias_amplification, fairness_figures, fairness_findings
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import balanced_accuracy_score
 
-from mibias_cli.evaluation.findings import AuditedAttribute
+from mibias_cli.evaluation.inputs import AuditedAttribute
 from mibias_cli.evaluation.statistics.resampling import Resamples, wilson_interval
 from mibias_cli.evaluation.task.groups import (
     adjusted_accuracy,

@@ -7,9 +7,8 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score, roc_auc_sco
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from mibias_cli.evaluation.findings import AuditedAttribute, Features
+from mibias_cli.evaluation.inputs import AuditedAttribute, AuditedTarget, Features
 from mibias_cli.evaluation.statistics.resampling import Resamples
-from mibias_cli.evaluation.target_types import AuditedTarget
 from mibias_cli.evaluation.task.fairness import fairness_findings
 from mibias_cli.evaluation.task.labels import label_fairness, label_findings
 from mibias_cli.evaluation.task.rule import predict_labels

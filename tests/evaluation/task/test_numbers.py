@@ -7,9 +7,8 @@ from sklearn.linear_model import Ridge
 from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
 from sklearn.preprocessing import StandardScaler
 
-from mibias_cli.evaluation.findings import AuditedAttribute, Features
+from mibias_cli.evaluation.inputs import AuditedAttribute, AuditedTarget, Features
 from mibias_cli.evaluation.statistics.resampling import Resamples
-from mibias_cli.evaluation.target_types import AuditedTarget
 from mibias_cli.evaluation.task.numbers import error_rows, regression_findings
 from mibias_cli.evaluation.task.rule import predict_numbers
 

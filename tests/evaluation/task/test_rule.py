@@ -4,7 +4,7 @@ import numpy as np
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from mibias_cli.evaluation.findings import Features
+from mibias_cli.evaluation.inputs import Features
 from mibias_cli.evaluation.task.rule import predict_task
 
 

@@ -3,15 +3,14 @@ from __future__ import annotations
 import re
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
-from dataclasses import replace
 
 import matplotlib
 
-from mibias_cli.report.document import LeakageReport
+from mibias_cli.report.document import Report
 from mibias_cli.report.plots.leakage import MAX_CELLS, group_cells, group_plot, leakage_plot
 
 
-def test_plots_are_valid_svg_with_a_title_and_the_figures_in_words(make: Callable[..., LeakageReport]) -> None:
+def test_plots_are_valid_svg_with_a_title_and_the_figures_in_words(make: Callable[..., Report]) -> None:
     svg = leakage_plot(make().to_dict(), "leakage_bits", plot_id="p")
     root = ET.fromstring(svg)
     assert root.tag.endswith("svg")
@@ -20,14 +19,14 @@ def test_plots_are_valid_svg_with_a_title_and_the_figures_in_words(make: Callabl
     assert not re.search(r"<metadata|<dc:date", svg)
 
 
-def test_colours_are_the_pages(make: Callable[..., LeakageReport]) -> None:
+def test_colours_are_the_pages(make: Callable[..., Report]) -> None:
     svg = leakage_plot(make().to_dict(), "conditional_leakage_bits", plot_id="p")
     for variable in ("--ink", "--muted", "--before", "--after", "--rule"):
         assert f"var({variable})" in svg
     assert not re.search(r"#(?:[0-9a-f]{6})\b", svg)
 
 
-def test_plots_are_the_same_each_time_and_leave_matplotlib_as_it_was(make: Callable[..., LeakageReport]) -> None:
+def test_plots_are_the_same_each_time_and_leave_matplotlib_as_it_was(make: Callable[..., Report]) -> None:
     settings = dict(matplotlib.rcParams)
     report = make().to_dict()
     first, again = (group_plot(report, "colour", "red", plot_id="p") for _ in range(2))
@@ -35,7 +34,7 @@ def test_plots_are_the_same_each_time_and_leave_matplotlib_as_it_was(make: Calla
     assert dict(matplotlib.rcParams) == settings
 
 
-def test_bars_start_at_zero_and_end_at_the_estimate(make: Callable[..., LeakageReport]) -> None:
+def test_bars_start_at_zero_and_end_at_the_estimate(make: Callable[..., Report]) -> None:
     """The widths of the bars stand in the ratio of the estimates."""
     svg = leakage_plot(make(channels=("colour",), before=0.8, after=0.2).to_dict(), "leakage_bits", plot_id="p")
     widths = {}
@@ -47,12 +46,12 @@ def test_bars_start_at_zero_and_end_at_the_estimate(make: Callable[..., LeakageR
     assert abs(widths["--before"] / widths["--after"] - 4) < 0.01
 
 
-def test_of_many_cells_the_lowest_are_drawn(make: Callable[..., LeakageReport]) -> None:
+def test_of_many_cells_the_lowest_are_drawn(make: Callable[..., Report]) -> None:
     report = make(channels=("colour",))
-    row = report.result.task_after.groups[0]
-    many = tuple(replace(row, c=f"bin {k}", accuracy=k / 100) for k in range(60))
-    task = replace(report.result.task_after, groups=many)
-    data = LeakageReport(result=replace(report.result, task_after=task)).to_dict()
+    row = report.task.after.groups[0]
+    many = tuple(row.model_copy(update={"c": f"bin {k}", "accuracy": k / 100}) for k in range(60))
+    sides = report.task.model_copy(update={"after": report.task.after.model_copy(update={"groups": many})})
+    data = report.model_copy(update={"task": sides}).to_dict()
     cells = group_cells(data, "colour", "colour")
     assert [after["c"] for after, _ in cells] == [f"bin {k}" for k in range(MAX_CELLS)]
     assert "bin 23" in group_plot(data, "colour", "colour", plot_id="p")

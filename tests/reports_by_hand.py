@@ -1,23 +1,29 @@
-from __future__ import annotations
+"""Reports made by hand, for tests of what is made from a report."""
 
-import pytest
+from __future__ import annotations
 
 from mibias_cli.evaluation.findings import (
     AttributeFindings,
-    AuditResult,
+    AuditFindings,
     AuditSettings,
     Change,
+    ChannelFindings,
+    Finding,
     GroupRow,
     Interval,
-    LeakageFindings,
+    Leakage,
     ProbeFindings,
+    Samples,
+    Sides,
     Similarity,
     TaskFindings,
+    TaskSides,
 )
-from mibias_cli.report.document import LeakageReport
+from mibias_cli.report.document import Report
+from mibias_cli.report.document import make_report as report_on
 
 
-def leakage(estimate: float, channel: str, channels: dict[str, LeakageFindings] | None = None) -> LeakageFindings:
+def leakage(estimate: float, channel: str) -> Leakage:
     def probes(top: float) -> dict[str, ProbeFindings]:
         return {
             "logistic": ProbeFindings(accuracy=0.5, leakage_bits=top - 0.01, selection_bits=0.1, setting="C = 1"),
@@ -26,17 +32,14 @@ def leakage(estimate: float, channel: str, channels: dict[str, LeakageFindings] 
             ),
         }
 
-    return LeakageFindings(
-        leakage_bits=Interval(estimate=estimate, lower=estimate - 0.02, upper=estimate + 0.02),
-        conditional_leakage_bits=Interval(estimate=estimate / 2, lower=estimate / 2 - 0.02, upper=estimate / 2 + 0.02),
-        probes=probes(estimate),
-        conditional_probes=probes(estimate / 2),
-        headline_probe="gradient_boosting",
-        conditional_headline_probe="logistic",
-        headline_channel=channel,
-        conditional_headline_channel=channel,
+    def finding(top: float, probe: str) -> Finding:
+        interval = Interval(estimate=top, lower=top - 0.02, upper=top + 0.02)
+        return Finding(leakage_bits=interval, probes=probes(top), headline_probe=probe, headline_channel=channel)
+
+    return Leakage(
+        marginal=finding(estimate, "gradient_boosting"),
+        conditional=finding(estimate / 2, "logistic"),
         chance_accuracy=0.25,
-        channels=channels or {},
     )
 
 
@@ -68,39 +71,39 @@ def make_report(
     accuracies: tuple[float, float] = (0.7, 0.9),
     ranks: tuple[float, float] = (9.0, 8.0),
     cka: float | None = 0.5,
-) -> LeakageReport:
+) -> Report:
     """A report made by hand: two channels unless `channels` is one name, where the attribute has no others."""
-
-    def side(estimate: float) -> LeakageFindings:
-        if len(channels) == 1:
-            return leakage(estimate, channels[0])
-        per_channel = {c: leakage(estimate - 0.1 * k, c) for k, c in enumerate(channels)}
-        return leakage(estimate, channels[0], per_channel)
-
     change = None
     if before is not None:
         d = after - before
         interval = Interval(estimate=d, lower=d - 0.03, upper=d + 0.03)
         change = Change(leakage_bits=interval, conditional_leakage_bits=interval)
+
+    def channel(k: int) -> ChannelFindings:
+        return ChannelFindings(
+            entropy_bits=2.0,
+            target_attribute_bits=0.123,
+            before=None if before is None else leakage(before - 0.1 * k, channels[k]),
+            after=leakage(after - 0.1 * k, channels[k]),
+        )
+
     found = AttributeFindings(
         entropy_bits=2.0,
         target_attribute_bits=0.123,
-        channel_entropy_bits=dict.fromkeys(channels, 2.0),
-        channel_target_attribute_bits=dict.fromkeys(channels, 0.123),
         n_known=88,
-        before=None if before is None else side(before),
-        after=side(after),
+        before=channel(0).before,
+        after=channel(0).after,
         change=change,
-        others={"blocks.2": (None, leakage(0.4, channels[0]))},
+        channels={name: channel(k) for k, name in enumerate(channels)} if len(channels) > 1 else {},
+        others={"blocks.2": Sides[Leakage](before=None, after=leakage(0.4, channels[0]))},
     )
-    result = AuditResult(
-        n_train=100,
-        n_audit=88,
-        n_fit=44,
-        n_score=44,
+    result = AuditFindings(
+        samples=Samples(train=100, audit=88, fit=44, score=44),
         attributes={name: found},
-        task_before=None if before is None else task(accuracies[0], name, channels),
-        task_after=task(accuracies[1], name, channels),
+        task=TaskSides(
+            before=None if before is None else task(accuracies[0], name, channels),
+            after=task(accuracies[1], name, channels),
+        ),
         similarity=Similarity(
             n_features_before=None if before is None else 16,
             n_features_after=16,
@@ -111,10 +114,4 @@ def make_report(
         settings=AuditSettings(probes=("logistic", "gradient_boosting")),
         seed=0,
     )
-    return LeakageReport(result=result, provenance={"backbone": "test_resnet", "weights_before_sha256": None})
-
-
-@pytest.fixture
-def make() -> object:
-    """`make_report`, for tests that cannot import from a conftest."""
-    return make_report
+    return report_on(result, {"backbone": "test_resnet", "weights_before_sha256": None})

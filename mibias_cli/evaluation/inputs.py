@@ -1,0 +1,102 @@
+"""What an audit is given: features, attributes and targets as arrays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+
+__all__ = ["AuditInput", "AuditedAttribute", "AuditedTarget", "Features"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Features:
+    """One extractor's features: of training samples (n_train, d) and of audited samples (n, d)."""
+
+    train: np.ndarray
+    audit: np.ndarray
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditedAttribute:
+    """A bias attribute (or another column) on the audited split: class indices c (n, channels), known (n,), and names.
+
+    Args:
+        name: Its name.
+        channels: Names of its channels.
+        class_names: Names of the classes (of a continuous one: quantile bins) per channel.
+        c: Class indices (n, channels).
+        known: (n,) bool; where it is False, c means nothing.
+        kind: categorical or continuous.
+        values: The numbers behind the bins (n, channels), continuous only.
+        train_c, train_known: The same of the training samples, for what compares with them; None where unknown.
+    """
+
+    name: str
+    channels: tuple[str, ...]
+    class_names: tuple[tuple[str, ...], ...]
+    c: np.ndarray
+    known: np.ndarray
+    kind: Literal["categorical", "continuous"] = "categorical"
+    values: np.ndarray | None = None
+    train_c: np.ndarray | None = None
+    train_known: np.ndarray | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditedTarget:
+    """A target of labels or numbers, or that there is none; the audit's strata stand in for classes beside it.
+
+    Args:
+        kind: multilabel, regression or none.
+        names: Names of the labels or columns.
+        train, audit: Labels (0 or 1) or numbers in the user's units: (n_train, k) and (n, k).
+    """
+
+    kind: Literal["multilabel", "regression", "none"]
+    names: tuple[str, ...]
+    train: np.ndarray
+    audit: np.ndarray
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditInput:
+    """Everything that is audited.
+
+    Args:
+        before: Features of the original extractor, or None.
+        after: Features of the extractor under audit.
+        train_y, audit_y: Target classes (n_train,) and (n,), or strata of a target that is no classes.
+        class_names: Names of the target's classes, or of its strata.
+        attributes: The bias attributes on the audited split.
+        group: Group ids (n,) of the audited samples, or None; probes' fitting and scoring parts share no group.
+        others: Further representations by name (before or None, after): a backbone's own features beside a
+            bottleneck, inner layers.
+        random: Features of a randomly initialised extractor on the audited samples, or None: what leaks untrained.
+        layers: Inner layers by name, in the network's order, each (before or None, after): where leakage sits.
+        columns: Other columns of the audited split that good features should still tell.
+        head_before, head_after: What the trained heads themselves predict on the audited samples, or None: classes
+            (n,), or labels or numbers (n, k).
+        target: What the target is where it is no classes; None: classes.
+    """
+
+    before: Features | None
+    after: Features
+    train_y: np.ndarray
+    audit_y: np.ndarray
+    class_names: tuple[str, ...]
+    attributes: tuple[AuditedAttribute, ...]
+    group: np.ndarray | None = None
+    others: dict[str, tuple[Features | None, Features]] = field(default_factory=dict)
+    random: Features | None = None
+    layers: dict[str, tuple[Features | None, Features]] = field(default_factory=dict)
+    columns: tuple[AuditedAttribute, ...] = ()
+    head_before: np.ndarray | None = None
+    head_after: np.ndarray | None = None
+    target: AuditedTarget | None = None
+
+    @property
+    def without_target(self) -> bool:
+        """Whether there is nothing to condition on."""
+        return self.target is not None and self.target.kind == "none"
