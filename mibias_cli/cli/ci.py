@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mibias_cli.errors import Problem
+
+if TYPE_CHECKING:
+    from mibias_cli.report.document import GateResult
 
 __all__ = ["annotate", "annotate_gates", "annotate_problems", "append_summary", "fit_bytes", "on_github"]
 
@@ -41,14 +44,12 @@ def annotate_problems(problems: Iterable[Problem]) -> None:
             annotate("error", message, **place, title="mibias")
 
 
-def annotate_gates(results: Iterable[Mapping[str, Any]]) -> None:
+def annotate_gates(results: Iterable[GateResult]) -> None:
     """An annotation for each gate that did not pass: an error where it fails the report, else a warning."""
-    from mibias_cli.gates.rules import is_failure
-
     for result in results:
-        if result["status"] != "pass":
-            level = "error" if is_failure(result) or result["status"] == "error" else "warning"
-            annotate(level, f"{result['expression']}: {result['message']}", title=f"mibias gate: {result['status']}")
+        if result.status != "pass":
+            level = "error" if result.is_failure or result.status == "error" else "warning"
+            annotate(level, f"{result.expression}: {result.message}", title=f"mibias gate: {result.status}")
 
 
 def append_summary(render: Callable[[], str]) -> None:

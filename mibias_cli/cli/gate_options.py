@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,6 +16,7 @@ from mibias_cli.cli.guard import EXIT_ERROR, EXIT_GATE
 if TYPE_CHECKING:
     from mibias_cli.gates.baseline import Tolerance
     from mibias_cli.gates.rules import GateRules
+    from mibias_cli.report.document import GateResult, Report
 
 __all__ = [
     "BaselineOption",
@@ -120,7 +121,7 @@ def _tolerance(given: Sequence[str]) -> Tolerance:
     return Tolerance(**values)
 
 
-def conclude(report: Mapping[str, Any], *, junit: Path | None, seconds: float = 0.0) -> None:
+def conclude(report: Report, *, junit: Path | None, seconds: float = 0.0) -> None:
     """Say what became of the gates wherever it is wanted, and end the command by it.
 
     Raises:
@@ -129,7 +130,7 @@ def conclude(report: Mapping[str, Any], *, junit: Path | None, seconds: float = 
     from mibias_cli.gates.junit import render_junit
     from mibias_cli.gates.rules import outcome
 
-    results = report.get("gates", [])
+    results = report.gates
     if junit is not None:
         junit.parent.mkdir(parents=True, exist_ok=True)
         junit.write_text(render_junit(report, seconds=seconds), encoding="utf-8")
@@ -142,22 +143,17 @@ def conclude(report: Mapping[str, Any], *, junit: Path | None, seconds: float = 
         raise typer.Exit(code)
 
 
-def _markdown(report: Mapping[str, Any]) -> str:
+def _markdown(report: Report) -> str:
     from mibias_cli.report.markdown import render_markdown
 
     return render_markdown(report)
 
 
-def gate_lines(results: Sequence[Mapping[str, Any]]) -> list[str]:
-    """A line for every gate.
-
-    Example:
-        >>> gate_lines([{"status": "pass", "expression": "a > 1", "message": "0 is not > 1", "inconclusive": "warn"}])
-        ['gate pass: a > 1: 0 is not > 1']
-    """
+def gate_lines(results: Sequence[GateResult]) -> list[str]:
+    """A line for every gate."""
     lines = []
     for result in results:
-        counts = f" ({'fails' if result['inconclusive'] == 'fail' else 'passes with a warning'})"
-        status = result["status"] + (counts if result["status"] == "inconclusive" else "")
-        lines.append(f"gate {status}: {result['expression']}: {result['message']}")
+        counts = f" ({'fails' if result.inconclusive == 'fail' else 'passes with a warning'})"
+        status = result.status + (counts if result.status == "inconclusive" else "")
+        lines.append(f"gate {status}: {result.expression}: {result.message}")
     return lines

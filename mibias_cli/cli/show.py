@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from mibias_cli.cli.progress import is_terminal
+
+if TYPE_CHECKING:
+    from mibias_cli.evaluation.findings import Accuracies, Interval, RegressionFindings, Similarity
+    from mibias_cli.report.document import Report
+
+    Task: TypeAlias = Accuracies | RegressionFindings
 
 __all__ = ["Row", "plain_table", "report_rows", "show_report"]
 
 _TITLES = ("", "before", "after")
-_TASK = {
-    "accuracy": "task accuracy",
-    "balanced_accuracy": "task balanced accuracy",
-    "worst_group_accuracy": "task accuracy in the worst group",
-}
-_NUMBERS = {
-    "r2": "task R²",
-    "mae": "task mean absolute error",
-    "worst_group_mae": "task mean absolute error in the worst group",
-}
-_LEAKAGE = {"leakage_bits": "leakage", "conditional_leakage_bits": "leakage given the target"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,12 +31,8 @@ class Row:
     after: str
 
 
-def show_report(report: Mapping[str, Any]) -> None:
-    """Print the report's headline figures to stderr: a Rich table on a terminal, aligned text elsewhere.
-
-    Args:
-        report: The content of leakage.json.
-    """
+def show_report(report: Report) -> None:
+    """Print the report's headline figures to stderr: a Rich table on a terminal, aligned text elsewhere."""
     rows = report_rows(report)
     if not is_terminal(sys.stderr, os.environ):
         print(plain_table(rows), file=sys.stderr, flush=True)
@@ -57,29 +49,46 @@ def show_report(report: Mapping[str, Any]) -> None:
     Console(stderr=True, highlight=False).print(table)
 
 
-def report_rows(report: Mapping[str, Any]) -> list[Row]:
-    """The report's headline figures, task first, then each attribute.
+def report_rows(report: Report) -> list[Row]:
+    """The report's headline figures, task first, then each attribute."""
+    before, after = report.task.before, report.task.after
+    rows = _task(before, after)
+    for name, found in report.attributes.items():
+        for question, answer in found.after.questions:
+            earlier = None if found.before is None else found.before.answer(question)
+            given = "" if question == "marginal" else " given the target"
+            first = _interval(None if earlier is None else earlier.leakage_bits)
+            rows.append(Row(title=f"{name}: leakage{given} (bits)", before=first, after=_interval(answer.leakage_bits)))
+        # both belong to the data, not to a model: what the leakage is to be compared with
+        most, told = f"{found.entropy_bits:.3f}", f"{found.target_attribute_bits:.3f}"
+        rows.append(Row(title=f"{name}: most it could leak, H(c) (bits)", before=most, after=most))
+        if after is not None:
+            title = f"{name}: what the target alone gives away, I(y;c) (bits)"
+            rows.append(Row(title=title, before=told, after=told))
+    return rows + _fidelity(report.similarity)
 
-    Example:
-        >>> report_rows({"task": {"before": None, "after": {"accuracy": 0.5}}, "attributes": {}})
-        [Row(title='task accuracy', before='–', after='50.0 %')]
-    """
-    rows = []
-    before, after = (report["task"].get(side) or {} for side in ("before", "after"))
-    for key, title in _TASK.items():
-        if key in before or key in after:
-            rows.append(Row(title=title, before=_percent(before.get(key)), after=_percent(after.get(key))))
-    for key, title in _NUMBERS.items():
-        if key in before or key in after:
-            rows.append(Row(title=title, before=_plain(before.get(key)), after=_plain(after.get(key))))
-    for name, findings in report["attributes"].items():
-        before, after = (findings.get(side) or {} for side in ("before", "after"))
-        for key, title in _LEAKAGE.items():
-            if before.get(key) is not None or after.get(key) is not None:
-                text = f"{name}: {title} (bits)"
-                rows.append(Row(title=text, before=_interval(before.get(key)), after=_interval(after.get(key))))
-        rows.extend(_references(name, findings, has_target=report["task"].get("after") is not None))
-    return rows + _fidelity(report.get("similarity") or {})
+
+def _task(before: Task | None, after: Task | None) -> list[Row]:
+    """Accuracies, or of a target of numbers R² and errors."""
+    from mibias_cli.evaluation.findings import Accuracies, RegressionFindings
+
+    def row(title: str, value: Callable[[Any], float | None], written: Callable[[float | None], str]) -> Row:
+        first, second = (None if side is None else value(side) for side in (before, after))
+        return Row(title=title, before=written(first), after=written(second))
+
+    if isinstance(after, Accuracies):
+        return [
+            row("task accuracy", lambda side: side.accuracy.estimate, _percent),
+            row("task balanced accuracy", lambda side: side.balanced_accuracy, _percent),
+            row("task accuracy in the worst group", lambda side: side.worst_group_accuracy, _percent),
+        ]
+    if isinstance(after, RegressionFindings):
+        return [
+            row("task R²", lambda side: side.r2.estimate, _plain),
+            row("task mean absolute error", lambda side: side.mae.estimate, _plain),
+            row("task mean absolute error in the worst group", lambda side: side.worst_group_mae, _plain),
+        ]
+    return []
 
 
 def plain_table(rows: Sequence[Row]) -> str:
@@ -97,48 +106,31 @@ def plain_table(rows: Sequence[Row]) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
-def _references(name: str, findings: Mapping[str, Any], *, has_target: bool) -> list[Row]:
-    """H(c) and I(y; c): what the leakage is to be compared with; both belong to the data, not to a model."""
-    titles = {
-        "entropy_bits": f"{name}: most it could leak, H(c) (bits)",
-        "target_attribute_bits": f"{name}: what the target alone gives away, I(y;c) (bits)",
-    }
-    if not has_target:
-        del titles["target_attribute_bits"]
-    return [
-        Row(title=title, before=f"{findings[key]:.3f}", after=f"{findings[key]:.3f}")
-        for key, title in titles.items()
-        if findings.get(key) is not None
-    ]
-
-
-def _fidelity(similarity: Mapping[str, Any]) -> list[Row]:
+def _fidelity(similarity: Similarity) -> list[Row]:
     """Effective rank and CKA: constant features leak nothing and are worth nothing."""
-    rows = []
-    if similarity.get("effective_rank_after") is not None:
-        ranks = (_rank(similarity, side) for side in ("before", "after"))
-        rows.append(Row(title="features: effective rank", before=next(ranks), after=next(ranks)))
-    if similarity.get("cka") is not None:
-        rows.append(Row(title="features: CKA to the original", before="1.000", after=f"{similarity['cka']:.3f}"))
-    if similarity.get("original_r2") is not None:
-        share = f"{similarity['original_r2']:.3f}"
-        rows.append(Row(title="features: original recovered linearly (R²)", before="1.000", after=share))
+    before = _rank(similarity.effective_rank_before, similarity.n_features_before)
+    after = _rank(similarity.effective_rank_after, similarity.n_features_after)
+    rows = [Row(title="features: effective rank", before=before, after=after)]
+    for title, value in (
+        ("features: CKA to the original", similarity.cka),
+        ("features: original recovered linearly (R²)", similarity.original_r2),
+    ):
+        if value is not None and math.isfinite(value):
+            rows.append(Row(title=title, before="1.000", after=f"{value:.3f}"))
     return rows
 
 
-def _rank(similarity: Mapping[str, Any], side: str) -> str:
-    rank = similarity.get(f"effective_rank_{side}")
-    return "–" if rank is None else f"{rank:.2f} of {similarity[f'n_features_{side}']}"
+def _rank(rank: float | None, n_features: int | None) -> str:
+    return "–" if rank is None or math.isnan(rank) else f"{rank:.2f} of {n_features}"
 
 
-def _percent(value: Any) -> str:
-    value = value.get("estimate") if isinstance(value, Mapping) else value
-    return "–" if value is None else f"{100 * value:.1f} %"
+def _percent(value: float | None) -> str:
+    return "–" if value is None or math.isnan(value) else f"{100 * value:.1f} %"
 
 
-def _plain(value: Any) -> str:
-    return "–" if value is None else f"{value:.4g}"
+def _plain(value: float | None) -> str:
+    return "–" if value is None or math.isnan(value) else f"{value:.4g}"
 
 
-def _interval(value: Any) -> str:
-    return "–" if value is None else f"{value['estimate']:.3f} [{value['lower']:.3f}, {value['upper']:.3f}]"
+def _interval(value: Interval | None) -> str:
+    return "–" if value is None else f"{value.estimate:.3f} [{value.lower:.3f}, {value.upper:.3f}]"

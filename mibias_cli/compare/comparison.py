@@ -2,34 +2,50 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Literal
 
+from pydantic import JsonValue
+
+from mibias_cli.evaluation.findings import Accuracies, AttributeFindings, Interval, Leakage, Sides
+from mibias_cli.evaluation.record import Real, Record
 from mibias_cli.gates.rules import outcome
-from mibias_cli.report.score import task_score
+from mibias_cli.report.document import Report
+from mibias_cli.report.score import Score, task_score
 
-__all__ = ["SEEDS", "ComparedRun", "compare_reports", "frontier_members"]
+__all__ = [
+    "SEEDS",
+    "AttributeOfGroup",
+    "AttributeOfRun",
+    "ComparedRun",
+    "Comparison",
+    "Group",
+    "Row",
+    "ScoreOfRun",
+    "Spread",
+    "compare_reports",
+    "frontier_members",
+]
 
-SCHEMA_VERSION = 1
-_LEAKAGE = ("leakage_bits", "conditional_leakage_bits")
-_CHOICE = ("gain_over_bias_bits", "leakage_given_target_bits", "net_gain_bits")
 SEEDS = ("seed", "data.colour_seed")
 """Settings that only draw again: runs that differ in nothing else are repetitions of one another."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ComparedRun:
-    """A run to compare: its name, its report in the form of leakage.json, and its recipe's settings, flat.
+    """A run to compare: its name, its report, and its recipe's settings, flat.
 
-    `gain_over_bias_bits` is what its model's scores tell of validation rows' classes beyond what the attributes tell,
-    `leakage_given_target_bits` what its features tell of the attributes beyond what the classes tell; None: unknown.
+    `gain_over_bias_bits` is the information of its model's scores on the target beyond the attributes, on validation
+    rows; `leakage_given_target_bits` the information of its features on the attributes beyond the target, on the same
+    rows; None: unknown.
     """
 
     name: str
-    report: Mapping[str, Any]
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    report: Report
+    settings: Mapping[str, JsonValue] = field(default_factory=dict)
     gain_over_bias_bits: float | None = None
     leakage_given_target_bits: float | None = None
 
@@ -41,61 +57,183 @@ class ComparedRun:
         return self.gain_over_bias_bits - self.leakage_given_target_bits
 
 
-def compare_reports(runs: Sequence[ComparedRun]) -> dict[str, Any]:
-    """The comparison as plain data, in the form that `mibias compare --format json` prints.
+class ScoreOfRun(Record):
+    """The headline task metric of one side: accuracy, R², or without a target how much of the original is left."""
 
-    Returns:
-        `varied`: settings in which the runs differ. `runs`: per run its varied settings, leakage and task figures.
-        `groups`: runs that differ in seeds alone, with mean, standard deviation, least and greatest of each figure, and
-        for each attribute whether the group is on the frontier: no other group leaks less at no less accuracy.
-        `score` is the figure that the task is told by: accuracy, of numbers R², without a target that of the original's
-        features.
-        `chosen`: number of the group that is chosen without unbiased data, see `_chosen`, or None.
-        `notes`: what should be known before the figures are believed.
-    """
+    name: str
+    estimate: Real
+    lower: Real | None
+    upper: Real | None
+
+
+class ScoreSides(Record):
+    """The headline task metric before and after."""
+
+    before: ScoreOfRun | None
+    after: ScoreOfRun | None
+
+
+class TaskOfRun(Record):
+    """Accuracies of one side; null for a target of numbers."""
+
+    accuracy: Interval | None
+    worst_group_accuracy: float | None
+
+
+class TaskPair(Record):
+    """Accuracies before and after."""
+
+    before: TaskOfRun | None
+    after: TaskOfRun | None
+
+
+class LeakageOfRun(Record):
+    """Both answers of one side, in bits."""
+
+    leakage_bits: Interval
+    conditional_leakage_bits: Interval | None
+
+
+class AttributeOfRun(Sides[LeakageOfRun]):
+    """One attribute's leakage in one run."""
+
+    entropy_bits: Real
+
+
+class Row(Record):
+    """One run: its varied settings, leakage and task figures."""
+
+    name: str
+    settings: dict[str, JsonValue]
+    collapsed: bool
+    gates: Literal["pass", "fail", "error"] | None
+    score: ScoreSides
+    task: TaskPair
+    attributes: dict[str, AttributeOfRun]
+    gain_over_bias_bits: float | None
+    leakage_given_target_bits: float | None
+    net_gain_bits: float | None
+    effective_rank: Real
+    cka: Real | None
+
+
+class Spread(Record):
+    """A figure over the runs of a group; the standard deviation (n − 1) is null for a single run."""
+
+    mean: float
+    sd: float | None
+    min: float
+    max: float
+    n: int
+
+
+class AttributeOfGroup(Record):
+    """One attribute's leakage over a group of runs; on the frontier: no other group leaks less at no less accuracy."""
+
+    leakage_bits: Spread | None
+    conditional_leakage_bits: Spread | None
+    on_frontier: bool = False
+
+
+class Group(Record):
+    """Runs that differ in seeds alone."""
+
+    number: int
+    name: str
+    settings: dict[str, JsonValue]
+    runs: tuple[str, ...]
+    collapsed: int
+    gates_failed: int
+    gain_over_bias_bits: Spread | None
+    leakage_given_target_bits: Spread | None
+    net_gain_bits: Spread | None
+    score: Spread | None
+    accuracy: Spread | None
+    worst_group_accuracy: Spread | None
+    attributes: dict[str, AttributeOfGroup]
+
+    def point(self, attribute: str) -> tuple[float, float] | None:
+        """Leakage and score, the means; None where one of them is unknown."""
+        found = self.attributes.get(attribute)
+        if found is None or found.leakage_bits is None or self.score is None:
+            return None
+        return found.leakage_bits.mean, self.score.mean
+
+
+class Comparison(Record):
+    """Several runs side by side, in the form that `mibias compare --format json` prints."""
+
+    schema_version: Literal[1] = 1
+    varied: tuple[str, ...]
+    """Settings in which the runs differ."""
+    runs: tuple[Row, ...]
+    groups: tuple[Group, ...]
+    chosen: int | None
+    """Number of the group that is chosen without unbiased data; null where there is nothing to choose by."""
+    notes: tuple[str, ...]
+    """What should be known before the figures are believed."""
+
+    @property
+    def attributes(self) -> list[str]:
+        """Every attribute that a run has, in order."""
+        return list(dict.fromkeys(name for run in self.runs for name in run.attributes))
+
+    def to_json(self) -> str:
+        """As text, NaN as null."""
+        plain = json.loads(self.model_dump_json())
+        return json.dumps(plain, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+
+
+def compare_reports(runs: Sequence[ComparedRun]) -> Comparison:
+    """Compare runs: rows, groups of rows that differ in seeds alone, who is on the frontier, and what is chosen."""
     varied = _varied(runs)
     rows = [_row(run, varied) for run in runs]
-    groups = _groups(rows, [key for key in varied if key not in SEEDS])
-    for name in _attributes(rows):
-        members = frontier_members([_point(group, name) for group in groups])
-        for group, member in zip(groups, members, strict=True):
-            if name in group["attributes"]:
-                group["attributes"][name]["on_frontier"] = member
+    groups = _with_frontier(_groups(rows, [key for key in varied if key not in SEEDS]))
     chosen = _chosen(groups)
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "varied": varied,
-        "runs": rows,
-        "groups": groups,
-        "chosen": None if chosen is None else chosen["number"],
-        "notes": [*_notes(runs, rows), *_choice_note(chosen, groups)],
-    }
+    return Comparison(
+        varied=tuple(varied),
+        runs=tuple(rows),
+        groups=tuple(groups),
+        chosen=None if chosen is None else chosen.number,
+        notes=(*_notes(runs, rows), *_choice_note(chosen, groups)),
+    )
 
 
-def _chosen(groups: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
-    """The group of the highest net gain: what it tells of the target beyond the bias, less what it tells of the bias.
+def _with_frontier(groups: Sequence[Group]) -> list[Group]:
+    """The groups, told for each attribute whether no other leaks less at no less accuracy."""
+    on: dict[int, dict[str, AttributeOfGroup]] = {group.number: dict(group.attributes) for group in groups}
+    for name in dict.fromkeys(name for group in groups for name in group.attributes):
+        members = frontier_members([None if group.collapsed else group.point(name) for group in groups])
+        for group, member in zip(groups, members, strict=True):
+            if name in group.attributes:
+                on[group.number][name] = group.attributes[name].model_copy(update={"on_frontier": member})
+    return [group.model_copy(update={"attributes": on[group.number]}) for group in groups]
 
-    Collapsed runs and failed gates are out. Both come from validation data, which are as biased as the training data;
-    nobody needs unbiased ones to choose. None where fewer than two groups have the figure.
+
+def _chosen(groups: Sequence[Group]) -> Group | None:
+    """The group of the highest net gain: information on the target beyond the bias, less leakage beyond the target.
+
+    Collapsed runs and failed gates are out. Both figures come from validation data, which are as biased as the training
+    data; nobody needs unbiased ones to choose. None where fewer than two groups have the figure.
     """
-    told = [group for group in groups if group["net_gain_bits"] is not None]
-    fit = [group for group in told if not group["collapsed"] and not group["gates_failed"]]
+    told = [group for group in groups if group.net_gain_bits is not None]
+    fit = [group for group in told if not group.collapsed and not group.gates_failed]
     return max(fit, key=_net_gain) if len(told) > 1 and fit else None
 
 
-def _net_gain(group: Mapping[str, Any]) -> float:
-    return float(group["net_gain_bits"]["mean"])
+def _net_gain(group: Group) -> float:
+    return -math.inf if group.net_gain_bits is None else group.net_gain_bits.mean
 
 
-def _choice_note(chosen: Mapping[str, Any] | None, groups: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    if chosen is None:
+def _choice_note(chosen: Group | None, groups: Sequence[Group]) -> Iterator[str]:
+    if chosen is None or chosen.gain_over_bias_bits is None or chosen.leakage_given_target_bits is None:
         return
-    out = sum(group["gates_failed"] > 0 for group in groups)
+    out = sum(group.gates_failed > 0 for group in groups)
     beside = f" {out} with failed gates left out." if out else ""
     yield (
-        f"Chosen without unbiased data: {chosen['number']}: {chosen['name']}, which tells "
-        f"{chosen['gain_over_bias_bits']['mean']:.3f} bits of the target beyond the attributes and "
-        f"{chosen['leakage_given_target_bits']['mean']:.3f} bits of the attributes beyond the target: the highest "
+        f"Chosen without unbiased data: {chosen.number}: {chosen.name}, which tells "
+        f"{chosen.gain_over_bias_bits.mean:.3f} bits of the target beyond the attributes and "
+        f"{chosen.leakage_given_target_bits.mean:.3f} bits of the attributes beyond the target: the highest "
         f"difference.{beside}"
     )
 
@@ -106,104 +244,102 @@ def _varied(runs: Sequence[ComparedRun]) -> list[str]:
     return [key for key in keys if any(s.get(key) != known[0].get(key) for s in known)]
 
 
-def _row(run: ComparedRun, varied: Sequence[str]) -> dict[str, Any]:
+def _row(run: ComparedRun, varied: Sequence[str]) -> Row:
     report = run.report
-    return {
-        "name": run.name,
-        "settings": {key: run.settings.get(key) for key in varied},
-        "collapsed": bool(report.get("verdict", {}).get("collapsed", False)),
-        "gates": outcome(report["gates"]) if report.get("gates") else None,
-        "score": {side: task_score(report, side) for side in ("before", "after")},
-        "task": {side: _task(report["task"].get(side)) for side in ("before", "after")},
-        "attributes": {name: _attribute(found) for name, found in report["attributes"].items()},
-        "gain_over_bias_bits": run.gain_over_bias_bits,
-        "leakage_given_target_bits": run.leakage_given_target_bits,
-        "net_gain_bits": run.net_gain_bits,
-        "effective_rank": report["similarity"].get("effective_rank_after"),
-        "cka": report["similarity"].get("cka"),
-    }
+    return Row(
+        name=run.name,
+        settings={key: run.settings.get(key) for key in varied},
+        collapsed=report.verdict.collapsed,
+        gates=outcome(report.gates) if report.gates else None,
+        score=ScoreSides(before=_score(task_score(report, "before")), after=_score(task_score(report, "after"))),
+        task=TaskPair(before=_task(report.task.before), after=_task(report.task.after)),
+        attributes={name: _attribute(found) for name, found in report.attributes.items()},
+        gain_over_bias_bits=run.gain_over_bias_bits,
+        leakage_given_target_bits=run.leakage_given_target_bits,
+        net_gain_bits=run.net_gain_bits,
+        effective_rank=report.similarity.effective_rank_after,
+        cka=report.similarity.cka,
+    )
 
 
-def _task(task: Mapping[str, Any] | None) -> dict[str, Any] | None:
+def _score(score: Score | None) -> ScoreOfRun | None:
+    if score is None:
+        return None
+    return ScoreOfRun(name=score.name, estimate=score.estimate, lower=score.lower, upper=score.upper)
+
+
+def _task(task: Record | None) -> TaskOfRun | None:
     if task is None:
         return None
-    interval = task.get("accuracy_interval") or {"lower": None, "upper": None}
-    if task.get("accuracy") is None:
-        return {"accuracy": None, "worst_group_accuracy": None}
-    return {
-        "accuracy": {"estimate": task["accuracy"], "lower": interval["lower"], "upper": interval["upper"]},
-        "worst_group_accuracy": task.get("worst_group_accuracy"),
-    }
+    if not isinstance(task, Accuracies):
+        return TaskOfRun(accuracy=None, worst_group_accuracy=None)
+    return TaskOfRun(accuracy=task.accuracy, worst_group_accuracy=task.worst_group_accuracy)
 
 
-def _attribute(found: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "entropy_bits": found["entropy_bits"],
-        **{
-            side: None
-            if found.get(side) is None
-            else {key: found[side][key] and dict(found[side][key]) for key in _LEAKAGE}
-            for side in ("before", "after")
-        },
-    }
+def _attribute(found: AttributeFindings) -> AttributeOfRun:
+    def side(leakage: Leakage) -> LeakageOfRun:
+        return LeakageOfRun(
+            leakage_bits=leakage.leakage_bits, conditional_leakage_bits=leakage.conditional_leakage_bits
+        )
+
+    before = None if found.before is None else side(found.before)
+    return AttributeOfRun(entropy_bits=found.entropy_bits, before=before, after=side(found.after))
 
 
-def _groups(rows: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> list[dict[str, Any]]:
+def _groups(rows: Sequence[Row], keys: Sequence[str]) -> list[Group]:
     """Rows of the same settings but for seeds; a run without settings of its own is a group of its own."""
-    members: dict[str, list[Mapping[str, Any]]] = {}
+    members: dict[str, list[Row]] = {}
     for row in rows:
-        own = {key: row["settings"].get(key) for key in keys}
-        key = repr(sorted(own.items())) if any(value is not None for value in row["settings"].values()) else row["name"]
+        own = sorted((key, repr(row.settings.get(key))) for key in keys)
+        key = repr(own) if any(value is not None for value in row.settings.values()) else row.name
         members.setdefault(key, []).append(row)
     return [_group(number, rows, keys) for number, rows in enumerate(members.values(), start=1)]
 
 
-def _group(number: int, rows: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> dict[str, Any]:
-    names = [name for name in _attributes(rows) if all(name in row["attributes"] for row in rows)]
-    settings = {key: rows[0]["settings"].get(key) for key in keys}
+def _group(number: int, rows: Sequence[Row], keys: Sequence[str]) -> Group:
+    names = dict.fromkeys(name for row in rows for name in row.attributes)
+    settings = {key: rows[0].settings.get(key) for key in keys}
     label = ", ".join(f"{key}={value}" for key, value in settings.items() if value is not None)
-    return {
-        "number": number,
-        "name": label or rows[0]["name"],
-        "settings": settings,
-        "runs": [row["name"] for row in rows],
-        "collapsed": sum(row["collapsed"] for row in rows),
-        "gates_failed": sum(row["gates"] == "fail" for row in rows),
-        **{name: _spread([row[name] for row in rows]) for name in _CHOICE},
-        "score": _spread([_estimate(row["score"]["after"]) for row in rows]),
-        "accuracy": _spread([_estimate((row["task"]["after"] or {}).get("accuracy")) for row in rows]),
-        "worst_group_accuracy": _spread([(row["task"]["after"] or {}).get("worst_group_accuracy") for row in rows]),
-        "attributes": {
-            name: {key: _spread([_estimate(row["attributes"][name]["after"][key]) for row in rows]) for key in _LEAKAGE}
+    tasks = [row.task.after for row in rows]
+    return Group(
+        number=number,
+        name=label or rows[0].name,
+        settings=settings,
+        runs=tuple(row.name for row in rows),
+        collapsed=sum(row.collapsed for row in rows),
+        gates_failed=sum(row.gates == "fail" for row in rows),
+        gain_over_bias_bits=_spread([row.gain_over_bias_bits for row in rows]),
+        leakage_given_target_bits=_spread([row.leakage_given_target_bits for row in rows]),
+        net_gain_bits=_spread([row.net_gain_bits for row in rows]),
+        score=_spread([_estimate(row.score.after) for row in rows]),
+        accuracy=_spread([None if task is None else _estimate(task.accuracy) for task in tasks]),
+        worst_group_accuracy=_spread([None if task is None else task.worst_group_accuracy for task in tasks]),
+        attributes={
+            name: AttributeOfGroup(
+                leakage_bits=_spread([row.attributes[name].after.leakage_bits.estimate for row in rows]),
+                conditional_leakage_bits=_spread(
+                    [_estimate(row.attributes[name].after.conditional_leakage_bits) for row in rows]
+                ),
+            )
             for name in names
+            if all(name in row.attributes for row in rows)
         },
-    }
+    )
 
 
-def _estimate(figure: Mapping[str, Any] | None) -> float | None:
-    return None if figure is None else figure["estimate"]
+def _estimate(figure: Interval | ScoreOfRun | None) -> float | None:
+    return None if figure is None else figure.estimate
 
 
-def _spread(values: Sequence[float | None]) -> dict[str, Any] | None:
-    """Mean, standard deviation (n − 1; None for one value), least and greatest; None where a value is missing."""
-    known = [value for value in values if value is not None]
+def _spread(values: Sequence[float | None]) -> Spread | None:
+    """Over the runs of a group; None where a value is missing."""
+    known = [value for value in values if value is not None and math.isfinite(value)]
     if not known or len(known) < len(values):
         return None
     mean = math.fsum(known) / len(known)
     square = math.fsum((value - mean) ** 2 for value in known)
     deviation = math.sqrt(square / (len(known) - 1)) if len(known) > 1 else None
-    return {"mean": mean, "sd": deviation, "min": min(known), "max": max(known), "n": len(known)}
-
-
-def _attributes(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    return list(dict.fromkeys(name for row in rows for name in row["attributes"]))
-
-
-def _point(group: Mapping[str, Any], name: str) -> tuple[float, float] | None:
-    """Leakage and the task's score of a group; None where they are unknown or a run of it has collapsed."""
-    if name not in group["attributes"] or group["collapsed"] or group["score"] is None:
-        return None
-    return group["attributes"][name]["leakage_bits"]["mean"], group["score"]["mean"]
+    return Spread(mean=mean, sd=deviation, min=min(known), max=max(known), n=len(known))
 
 
 def frontier_members(points: Sequence[tuple[float, float] | None]) -> list[bool]:
@@ -223,17 +359,17 @@ def frontier_members(points: Sequence[tuple[float, float] | None]) -> list[bool]
     return [point is not None and not beaten(point) for point in points]
 
 
-def _notes(runs: Sequence[ComparedRun], rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    by_seed: dict[str, set[Any]] = {}
+def _notes(runs: Sequence[ComparedRun], rows: Sequence[Row]) -> Iterator[str]:
+    by_seed: dict[str, set[str]] = {}
     for run in runs:
         seeds = repr([run.settings.get(key) for key in SEEDS])
-        by_seed.setdefault(seeds, set()).add(run.report["provenance"].get("data_sha256"))
+        by_seed.setdefault(seeds, set()).add(str(run.report.provenance.get("data_sha256")))
     if any(len(data) > 1 for data in by_seed.values()):
         yield "The runs were not audited on the same data: their figures differ for that reason, too."
     elif len(set().union(*by_seed.values())) > 1:
         yield "Each seed draws the audited samples anew: the spread over seeds holds that, too."
-    collapsed = [row["name"] for row in rows if row["collapsed"]]
+    collapsed = [row.name for row in rows if row.collapsed]
     if collapsed:
         yield f"Collapsed, so their low leakage is no success: {', '.join(collapsed)}."
-    if len({tuple(row["attributes"]) for row in rows}) > 1:
+    if len({tuple(row.attributes) for row in rows}) > 1:
         yield "The runs do not have the same attributes."

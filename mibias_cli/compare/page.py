@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from markupsafe import Markup
+from pydantic import JsonValue
 
+from mibias_cli.compare.comparison import Comparison, ScoreOfRun, Spread
 from mibias_cli.compare.frontier import frontier_plot, score_name
 from mibias_cli.errors import RunError
 from mibias_cli.report.html import page_environment
@@ -18,60 +18,51 @@ from mibias_cli.report.plots.svg import standalone
 from mibias_cli.report.tables import Cell, Line, Table, bits_cell
 from mibias_cli.report.write import write_atomically
 
-__all__ = ["attributes_of", "frontier_plots", "group_table", "render_comparison", "run_table", "write_comparison"]
+__all__ = ["frontier_plots", "group_table", "render_comparison", "run_table", "write_comparison"]
 
 
-def render_comparison(comparison: Mapping[str, Any]) -> str:
-    """The page: the frontier of every attribute, the groups with their spread over seeds, and every run.
-
-    Args:
-        comparison: As `compare_reports` gives it.
-    """
+def render_comparison(comparison: Comparison) -> str:
+    """The page: the frontier of every attribute, the groups with their spread over seeds, and every run."""
     page = page_environment().get_template("compare.html.j2")
     return page.render(
         c=comparison,
-        plots=[{"name": name, "plot": Markup(svg)} for name, svg in frontier_plots(comparison).items()],
+        plots=[(name, Markup(svg)) for name, svg in frontier_plots(comparison).items()],
         groups=group_table(comparison),
         runs=run_table(comparison),
-        has_spread=any(len(group["runs"]) > 1 for group in comparison["groups"]),
+        has_spread=any(len(group.runs) > 1 for group in comparison.groups),
     )
 
 
-def frontier_plots(comparison: Mapping[str, Any]) -> dict[str, str]:
+def frontier_plots(comparison: Comparison) -> dict[str, str]:
     """The frontier of every attribute, as inline SVG."""
-    names = attributes_of(comparison)
+    names = comparison.attributes
     return {name: frontier_plot(comparison, name, plot_id=f"frontier-{k}") for k, name in enumerate(names)}
 
 
-def attributes_of(comparison: Mapping[str, Any]) -> list[str]:
-    """Every attribute that a run has, in order."""
-    return list(dict.fromkeys(name for run in comparison["runs"] for name in run["attributes"]))
-
-
-def group_table(comparison: Mapping[str, Any]) -> Table:
+def group_table(comparison: Comparison) -> Table:
     """A line per group of runs that differ in seeds alone: means, with their spread in small print."""
-    names = attributes_of(comparison)
-    has_gain = any(group["net_gain_bits"] is not None for group in comparison["groups"])
+    names = comparison.attributes
+    has_gain = any(group.net_gain_bits is not None for group in comparison.groups)
     lines = []
-    for group in comparison["groups"]:
-        collapsed = f"{group['collapsed']} of {len(group['runs'])} collapsed" if group["collapsed"] else ""
-        cells = [Cell(text=f"{group['number']}: {group['name']}", small=collapsed), Cell(text=str(len(group["runs"])))]
-        cells += [_spread(group["score"], format_percent), _spread(group["worst_group_accuracy"], format_percent)]
+    for group in comparison.groups:
+        collapsed = f"{group.collapsed} of {len(group.runs)} collapsed" if group.collapsed else ""
+        cells = [Cell(text=f"{group.number}: {group.name}", small=collapsed), Cell(text=str(len(group.runs)))]
+        cells += [_spread(group.score, format_percent), _spread(group.worst_group_accuracy, format_percent)]
         for name in names:
-            found = group["attributes"].get(name)
-            bits = _spread(None if found is None else found["leakage_bits"], format_bits)
-            best = found is not None and found.get("on_frontier")
+            found = group.attributes.get(name)
+            bits = _spread(None if found is None else found.leakage_bits, format_bits)
+            best = found is not None and found.on_frontier
             cells.append(Cell(text=f"{bits.text} ★" if best else bits.text, small=bits.small))
         if has_gain:
-            gain = _spread(group["net_gain_bits"], format_bits)
-            mark = " ◆" if group["number"] == comparison["chosen"] else ""
+            gain = _spread(group.net_gain_bits, format_bits)
+            mark = " ◆" if group.number == comparison.chosen else ""
             cells.append(Cell(text=gain.text + mark, small=gain.small))
-        lines.append(Line(cells=tuple(cells), quiet=bool(group["collapsed"])))
+        lines.append(Line(cells=tuple(cells), quiet=bool(group.collapsed)))
     choice = ""
     if has_gain:
         choice = (
-            " Net gain: bits that validation rows' classes are told by beyond the attributes, less bits that the "
-            "attributes are told by beyond the classes. ◆: chosen by it, without unbiased data."
+            " Net gain, on validation rows: information of the scores on the target beyond the attributes, less "
+            "information of the features on the attributes beyond the target. ◆: chosen by it, without unbiased data."
         )
     return Table(
         title="Groups of runs",
@@ -89,38 +80,40 @@ def group_table(comparison: Mapping[str, Any]) -> Table:
     )
 
 
-def _spread(found: Mapping[str, Any] | None, written: Any) -> Cell:
+def _spread(found: Spread | None, written: Callable[[float], str]) -> Cell:
     if found is None:
         return Cell(text=ABSENT)
     small = ""
-    if found["sd"] is not None:
-        small = f"± {written(found['sd'])}, {written(found['min'])} to {written(found['max'])}"
-    return Cell(text=written(found["mean"]), small=small)
+    if found.sd is not None:
+        small = f"± {written(found.sd)}, {written(found.min)} to {written(found.max)}"
+    return Cell(text=written(found.mean), small=small)
 
 
-def run_table(comparison: Mapping[str, Any]) -> Table:
+def run_table(comparison: Comparison) -> Table:
     """A line per run, before → after."""
-    names = attributes_of(comparison)
-    has_gain = any(run["net_gain_bits"] is not None for run in comparison["runs"])
+    names = comparison.attributes
+    has_gain = any(run.net_gain_bits is not None for run in comparison.runs)
     lines = []
-    for run in comparison["runs"]:
-        cells = [Cell(text=run["name"], small="collapsed" if run["collapsed"] else "")]
-        cells += [Cell(text=_written(run["settings"].get(key))) for key in comparison["varied"]]
-        cells += [_score(run["score"][side]) for side in ("before", "after")]
-        cells.append(Cell(text=format_percent((run["task"]["after"] or {}).get("worst_group_accuracy"))))
+    for run in comparison.runs:
+        cells = [Cell(text=run.name, small="collapsed" if run.collapsed else "")]
+        cells += [Cell(text=_written(run.settings[key])) for key in comparison.varied]
+        cells += [_score(run.score.before), _score(run.score.after)]
+        worst = None if run.task.after is None else run.task.after.worst_group_accuracy
+        cells.append(Cell(text=format_percent(worst)))
         for name in names:
-            found = run["attributes"].get(name) or {}
-            cells += [bits_cell((found.get(side) or {}).get("leakage_bits")) for side in ("before", "after")]
+            found = run.attributes.get(name)
+            sides = (None, None) if found is None else (found.before, found.after)
+            cells += [bits_cell(None if side is None else side.leakage_bits) for side in sides]
         if has_gain:
-            told = run["gain_over_bias_bits"], run["leakage_given_target_bits"]
+            told = run.gain_over_bias_bits, run.leakage_given_target_bits
             cells += [Cell(text=format_bits(bits)) for bits in told]
-        cells += [Cell(text=format_plain(run["effective_rank"])), Cell(text=format_plain(run["cka"]))]
-        cells.append(Cell(text=run["gates"] or ABSENT))
-        lines.append(Line(cells=tuple(cells), quiet=run["collapsed"]))
+        cells += [Cell(text=format_plain(run.effective_rank)), Cell(text=format_plain(run.cka))]
+        cells.append(Cell(text=run.gates or ABSENT))
+        lines.append(Line(cells=tuple(cells), quiet=run.collapsed))
     leakage = [f"{name}, {side}" for name in names for side in ("before", "after")]
     header = (
         "Run",
-        *comparison["varied"],
+        *comparison.varied,
         f"{_heading(comparison)}, before",
         "after",
         "Worst group",
@@ -134,23 +127,23 @@ def run_table(comparison: Mapping[str, Any]) -> Table:
     return Table(title="Runs", caption=caption, header=header, lines=tuple(lines))
 
 
-def _heading(comparison: Mapping[str, Any]) -> str:
+def _heading(comparison: Comparison) -> str:
     name = score_name(comparison)
     return "Accuracy" if name == "task accuracy" else name[0].upper() + name[1:]
 
 
-def _score(score: Mapping[str, Any] | None) -> Cell:
+def _score(score: ScoreOfRun | None) -> Cell:
     if score is None:
         return Cell(text=ABSENT)
-    small = format_percent_interval(score["lower"], score["upper"])
-    return Cell(text=format_percent(score["estimate"]), small="" if small == ABSENT else small)
+    small = format_percent_interval(score.lower, score.upper)
+    return Cell(text=format_percent(score.estimate), small="" if small == ABSENT else small)
 
 
-def _written(value: Any) -> str:
+def _written(value: JsonValue) -> str:
     return ABSENT if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def write_comparison(folder: Path, comparison: Mapping[str, Any]) -> Path:
+def write_comparison(folder: Path, comparison: Comparison) -> Path:
     """Write compare.html, compare.json and frontier-ATTRIBUTE.svg, in place of those of an earlier comparison.
 
     A comparison holds nothing that the runs do not, so nothing is lost.
@@ -164,7 +157,7 @@ def write_comparison(folder: Path, comparison: Mapping[str, Any]) -> Path:
     page = folder / "compare.html"
     texts = {
         page: render_comparison(comparison),
-        folder / "compare.json": json.dumps(comparison, indent=2, allow_nan=False, ensure_ascii=False) + "\n",
+        folder / "compare.json": comparison.to_json(),
     }
     for k, (name, svg) in enumerate(frontier_plots(comparison).items()):
         plain = re.sub(r"[^A-Za-z0-9_-]+", "_", name).strip("_") or str(k)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mibias_cli.compare.comparison import ComparedRun, compare_reports
+from mibias_cli.compare.comparison import ComparedRun, Comparison, compare_reports
 from mibias_cli.errors import RecipeError
 from mibias_cli.recipe.yaml_source import parse_yaml
 from mibias_cli.report.illustrations import read_metrics
@@ -20,7 +20,7 @@ GAIN = "validation/gain_over_bias_bits"
 _SAYS_NOTHING = ("name", "version")
 
 
-def compare(places: Sequence[Path], *, names: Sequence[str] | None = None) -> dict[str, Any]:
+def compare(places: Sequence[Path], *, names: Sequence[str] | None = None) -> Comparison:
     """Compare runs, exports or reports; see :func:`mibias_cli.compare.comparison.compare_reports` for what comes out.
 
     Args:

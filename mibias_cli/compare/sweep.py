@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from mibias_cli.errors import Problem, RecipeError, RunError
-from mibias_cli.gates.recipe_rules import gate_name_faults
+from mibias_cli.gates.recipe_names import gate_name_faults
 from mibias_cli.progress import Progress
 from mibias_cli.recipe.load import dump_recipe, load_recipe
 from mibias_cli.recipe.yaml_source import parse_value

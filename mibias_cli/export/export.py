@@ -23,6 +23,7 @@ from mibias_cli.export.heads_file import INFO, ExportInfo, info_of, write_heads,
 from mibias_cli.export.load import load_export
 from mibias_cli.export.model_card import model_card
 from mibias_cli.export.onnx_file import write_onnx
+from mibias_cli.report.document import Report
 
 __all__ = ["Exported", "write_export"]
 
@@ -57,7 +58,7 @@ def write_export(
     head: nn.Module | None,
     class_names: Sequence[str],
     representation: Mapping[str, Any],
-    report: Mapping[str, Any] | None,
+    report: Report | None,
     report_folder: Path | None,
     sample_inputs: Tensor,
     formats: Sequence[str] = ("safetensors",),
@@ -77,7 +78,7 @@ def write_export(
         head: The task head, or None.
         class_names: Names of the target's classes, labels or columns; empty where there is no target.
         representation: `layers`: what was penalised (bottleneck and pool are the extractor's own).
-        report: Content of leakage.json for the model card, or None.
+        report: For the model card, or None.
         report_folder: A folder that is copied to `report/`, or None.
         sample_inputs: Inputs (n, …) on which features are compared.
         formats: safetensors (always written) and onnx.
@@ -133,7 +134,7 @@ def _write(
     extractor: Extractor,
     head: nn.Module | None,
     info: ExportInfo,
-    report: Mapping[str, Any] | None,
+    report: Report | None,
     report_folder: Path | None,
     formats: tuple[str, ...],
 ) -> None:

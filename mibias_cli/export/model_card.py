@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Any
 
 from mibias_cli.backbone.extractor import NOT_INNER
+from mibias_cli.evaluation.findings import Leakage
 from mibias_cli.export.heads_file import HEADS, ExportInfo
+from mibias_cli.report.document import Report
 from mibias_cli.report.markdown import escape_markdown, measured_section
 from mibias_cli.report.numbers import format_bits, format_interval
 
@@ -51,12 +51,12 @@ features = loaded.extractor(inputs).features  # (n, {features_dim}); inputs: (n,
 _OUTPUTS = {"classes": "classes", "multilabel": "labels", "regression": "numbers"}
 
 
-def model_card(info: ExportInfo, *, report: Mapping[str, Any] | None, formats: tuple[str, ...]) -> str:
+def model_card(info: ExportInfo, *, report: Report | None, formats: tuple[str, ...]) -> str:
     """The text of README.md: YAML front matter and Markdown.
 
     Args:
         info: What was exported.
-        report: Content of leakage.json, or None where nothing was audited.
+        report: What was found, or None where nothing was audited.
         formats: What was written, for example ("safetensors", "onnx").
     """
     sections = [
@@ -149,19 +149,19 @@ def _onnx(info: ExportInfo) -> str:
     return f"`model.onnx` gives {what}: input `input`, output `features`, any batch size.\n"
 
 
-def _measured(info: ExportInfo, report: Mapping[str, Any] | None) -> str:
+def _measured(info: ExportInfo, report: Report | None) -> str:
     if report is None:
         return "This folder was exported without an audit.\n"
     place = "Leakage is a lower bound, measured by fresh probes on held-out data; the whole report is in `report/`."
     return "\n\n".join([measured_section(report), place]) + "\n"
 
 
-def _others_table(report: Mapping[str, Any]) -> str:
+def _others_table(report: Report) -> str:
     """Leakage of representations beside the audited one: the backbone's own features, inner layers."""
     rows = [
-        [escape_markdown(name), escape_markdown(representation), *(_bits(other[when]) for when in ("before", "after"))]
-        for name, found in report["attributes"].items()
-        for representation, other in found.get("others", {}).items()
+        [escape_markdown(name), escape_markdown(representation), _bits(other.before), _bits(other.after)]
+        for name, found in report.attributes.items()
+        for representation, other in found.others.items()
     ]
     if not rows:
         return ""
@@ -169,14 +169,13 @@ def _others_table(report: Mapping[str, Any]) -> str:
     return "\n".join([*header, *("| " + " | ".join(row) + " |" for row in rows)])
 
 
-def _bits(leakage: Mapping[str, Any] | None) -> str:
+def _bits(leakage: Leakage | None) -> str:
     if leakage is None:
         return "–"
-    interval = leakage["leakage_bits"]
-    return f"{format_bits(interval['estimate'])} ({format_interval(interval)})"
+    return f"{format_bits(leakage.leakage_bits.estimate)} ({format_interval(leakage.leakage_bits)})"
 
 
-def _belonging(info: ExportInfo, report: Mapping[str, Any] | None) -> str:
+def _belonging(info: ExportInfo, report: Report | None) -> str:
     gives = "`timm.create_model` gives" if info.kind == "timm" else "`model.safetensors` gives"
     lines = []
     if info.erased is not None:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Literal
 
 from mibias_cli.errors import GateError
+from mibias_cli.evaluation.findings import QuestionName, RegressionFindings
 from mibias_cli.gates.figure_names import Figure, find_figure
 from mibias_cli.recipe.gate_expression import parse_gate, write_name
+from mibias_cli.report.document import GateFigure, GateResult, Report
 
 __all__ = ["Tolerance", "baseline_gates", "difference"]
 
-_LEAKAGE = ("leakage_bits", "conditional_leakage_bits")
+_LEAKAGE: dict[QuestionName, str] = {"marginal": "leakage_bits", "conditional": "conditional_leakage_bits"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,8 +27,13 @@ class Tolerance:
 
 
 def baseline_gates(
-    report: Mapping[str, Any], baseline: Mapping[str, Any], tolerance: Tolerance, *, name: str = "baseline"
-) -> list[dict[str, Any]]:
+    report: Report,
+    baseline: Report,
+    tolerance: Tolerance,
+    *,
+    name: str = "baseline",
+    inconclusive: Literal["fail", "warn"] = "warn",
+) -> list[GateResult]:
     """Compare every attribute's leakage and the task's accuracy with a baseline.
 
     How much worse a figure is has an interval of its own, made of both figures' intervals. It fails where all of that
@@ -34,54 +41,54 @@ def baseline_gates(
     report twice passes with any tolerance.
 
     Args:
-        report, baseline: In the form of leakage.json.
+        report: The new one.
+        baseline: What it is compared with.
         tolerance: By how much it may be worse.
         name: What to call the baseline.
-
-    Returns:
-        As :func:`mibias_cli.gates.rules.gate_results`, without `inconclusive`.
+        inconclusive: What an inconclusive comparison counts as.
     """
-    other_data = _data_of(report) != _data_of(baseline)
-    note = " (the audited data are not those of the baseline)" if other_data else ""
-    return [
-        _result(report, baseline, figure, sign, allowed, name, note)
-        for figure, sign, allowed in _figures(baseline, tolerance)
-    ]
+    same_data = report.provenance.get("data_sha256") == baseline.provenance.get("data_sha256")
+    note = "" if same_data else " (the audited data are not those of the baseline)"
+    new, old = report.to_dict(), baseline.to_dict()
+    results = []
+    for figure, sign, allowed in _figures(baseline, tolerance):
+        written = write_name(figure)
+        text = f"{written} {'above' if sign > 0 else 'below'} {name} by more than {allowed:g}"
+        looked_up = parse_gate(f"{written} > 0")
+        try:
+            found = _compare(find_figure(new, looked_up), find_figure(old, looked_up), sign, allowed, name, note)
+        except GateError as error:
+            found = _Compared(status="error", message=error.message, figure=None)
+        results.append(
+            GateResult(
+                expression=text, source="baseline", threshold=allowed, inconclusive=inconclusive, status=found.status,
+                figure=found.figure, message=found.message,
+            )
+        )  # fmt: skip
+    return results
 
 
-def _figures(baseline: Mapping[str, Any], tolerance: Tolerance) -> Iterator[tuple[tuple[str, ...], int, float]]:
+def _figures(baseline: Report, tolerance: Tolerance) -> Iterator[tuple[tuple[str, ...], int, float]]:
     """Name, sign of what is worse, and tolerance of every figure that is compared."""
-    for attribute in baseline["attributes"]:
-        for key in _LEAKAGE:
-            if baseline["attributes"][attribute]["after"].get(key) is None:
-                continue
-            yield ("attributes", attribute, "after", key), 1, tolerance.leakage_bits
-    if "r2" in (baseline["task"]["after"] or {}):
-        yield ("task", "after", "r2"), -1, tolerance.accuracy
-    if "accuracy" in (baseline["task"]["after"] or {}):
-        yield ("task", "after", "accuracy"), -1, tolerance.accuracy
+    for attribute, found in baseline.attributes.items():
+        for question, _ in found.after.questions:
+            yield ("attributes", attribute, "after", _LEAKAGE[question]), 1, tolerance.leakage_bits
+    if baseline.task.after is not None:
+        figure = "r2" if isinstance(baseline.task.after, RegressionFindings) else "accuracy"
+        yield ("task", "after", figure), -1, tolerance.accuracy
 
 
-def _result(
-    report: Mapping[str, Any],
-    baseline: Mapping[str, Any],
-    figure: tuple[str, ...],
-    sign: int,
-    allowed: float,
-    name: str,
-    note: str,
-) -> dict[str, Any]:
-    written = write_name(figure)
-    text = f"{written} {'above' if sign > 0 else 'below'} {name} by more than {allowed:g}"
-    result: dict[str, Any] = {"expression": text, "source": "baseline", "threshold": allowed}
-    looked_up = parse_gate(f"{written} > 0")
-    try:
-        new, old = find_figure(report, looked_up), find_figure(baseline, looked_up)
-    except GateError as error:
-        return result | {"status": "error", "figure": None, "message": error.message}
+@dataclass(frozen=True, kw_only=True)
+class _Compared:
+    status: Literal["pass", "fail", "inconclusive", "error"]
+    message: str
+    figure: GateFigure | None
+
+
+def _compare(new: Figure, old: Figure, sign: int, allowed: float, name: str, note: str) -> _Compared:
+    """By how much a figure is worse than the baseline's, and whether that is more than is allowed."""
     worse = difference(new, old) if sign > 0 else difference(old, new)
-    shown = {"estimate": worse.estimate, "lower": worse.lower, "upper": worse.upper}
-    status = "pass" if worse.estimate <= allowed else "inconclusive"
+    status: Literal["pass", "fail", "inconclusive"] = "pass" if worse.estimate <= allowed else "inconclusive"
     if status == "inconclusive" and (worse.lower is None or worse.lower > allowed):
         status = "fail"
     side = "worse" if worse.estimate > 0 else "better"
@@ -89,7 +96,8 @@ def _result(
     message = f"{new.estimate:.4g}, {name} {old.estimate:.4g}: {side} by {abs(worse.estimate):.4g}{interval}{note}"
     if worse.estimate == 0:
         message = f"{new.estimate:.4g}, as {name}{note}"
-    return result | {"status": status, "figure": shown, "message": message}
+    shown = GateFigure(estimate=worse.estimate, lower=worse.lower, upper=worse.upper)
+    return _Compared(status=status, message=message, figure=shown)
 
 
 def difference(a: Figure, b: Figure) -> Figure:
@@ -110,7 +118,3 @@ def difference(a: Figure, b: Figure) -> Figure:
     below = math.hypot(a.estimate - a.lower, b.upper - b.estimate)
     above = math.hypot(a.upper - a.estimate, b.estimate - b.lower)
     return Figure(estimate=estimate, lower=estimate - below, upper=estimate + above)
-
-
-def _data_of(report: Mapping[str, Any]) -> Any:
-    return report.get("provenance", {}).get("data_sha256")

@@ -54,8 +54,8 @@ def find_figure(report: Mapping[str, Any], gate: GateExpression) -> Figure:
 
 
 def _beside(above: Mapping[str, Any], name: str, value: float) -> Mapping[str, Any]:
-    interval = above.get(name + _INTERVAL)
-    return {"estimate": value, **interval} if isinstance(interval, Mapping) else {"estimate": value}
+    beside = name + _INTERVAL
+    return {"estimate": value, **above[beside]} if beside in above else {"estimate": value}
 
 
 def _figure(above: Mapping[str, Any], value: Any, gate: GateExpression) -> Figure:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 from mibias_cli.errors import GateError
 from mibias_cli.gates.baseline import Tolerance, baseline_gates
 from mibias_cli.gates.figure_names import Figure, check_name, find_figure
 from mibias_cli.recipe.gate_expression import Comparison, GateExpression, parse_gate
-from mibias_cli.report.schema import load_schema
+from mibias_cli.report.document import GateFigure, GateResult, Report
+from mibias_cli.report.schema_file import load_schema
 
-__all__ = ["Gate", "GateRules", "check_gates", "gate_results", "is_failure", "make_gates", "outcome"]
+__all__ = ["Gate", "GateRules", "check_gates", "gate_results", "make_gates", "outcome"]
 
 Inconclusive = Literal["fail", "warn"]
+Status = Literal["pass", "fail", "inconclusive", "error"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +47,7 @@ class GateRules:
     """
 
     gates: tuple[Gate, ...] = ()
-    baseline: Mapping[str, Any] | None = None
+    baseline: Report | None = None
     baseline_name: str = "baseline"
     tolerance: Tolerance = field(default_factory=Tolerance)
     inconclusive: Inconclusive = "warn"
@@ -73,58 +75,47 @@ def check_gates(gates: Iterable[Gate]) -> None:
         check_name(schema, gate.expression)
 
 
-def gate_results(report: Mapping[str, Any], rules: GateRules) -> list[dict[str, Any]]:
-    """What became of every gate, in the form in which leakage.json holds it.
+def gate_results(report: Report, rules: GateRules) -> tuple[GateResult, ...]:
+    """What became of every gate.
 
     A figure with an interval fails a gate where all of the interval is past the threshold, passes where none of it is,
     and is inconclusive in between; a figure without one is compared as it is. A name that this report does not have, or
     a figure that was not measured, is an error: a gate on nothing must not pass.
-
-    Args:
-        report: In the form of leakage.json.
-        rules: The gates.
-
-    Returns:
-        Per gate: `expression`, `source`, `status` (pass, fail, inconclusive, error), `inconclusive` (what that means
-        here), `figure` (estimate, lower, upper, or None), `threshold`, `message`.
     """
-    results = [_result(report, gate) for gate in rules.gates]
+    written = report.to_dict()
+    results = [_result(written, gate) for gate in rules.gates]
     if rules.baseline is not None:
-        found = baseline_gates(report, rules.baseline, rules.tolerance, name=rules.baseline_name)
-        results += [{**result, "inconclusive": rules.inconclusive} for result in found]
-    return results
+        results += baseline_gates(
+            report, rules.baseline, rules.tolerance, name=rules.baseline_name, inconclusive=rules.inconclusive
+        )
+    return tuple(results)
 
 
-def is_failure(result: Mapping[str, Any]) -> bool:
-    """Whether a gate's result fails the report: it failed, or was inconclusive where that counts as failing."""
-    return result["status"] == "fail" or (result["status"] == "inconclusive" and result["inconclusive"] == "fail")
-
-
-def outcome(results: Sequence[Mapping[str, Any]]) -> Literal["pass", "fail", "error"]:
+def outcome(results: Sequence[GateResult]) -> Literal["pass", "fail", "error"]:
     """What the gates come to: an error where one could not be evaluated, else fail or pass."""
-    if any(result["status"] == "error" for result in results):
+    if any(result.status == "error" for result in results):
         return "error"
-    return "fail" if any(map(is_failure, results)) else "pass"
+    return "fail" if any(result.is_failure for result in results) else "pass"
 
 
-def _result(report: Mapping[str, Any], gate: Gate) -> dict[str, Any]:
+def _result(report: Mapping[str, object], gate: Gate) -> GateResult:
     expression = gate.expression
-    result: dict[str, Any] = {
-        "expression": expression.text,
-        "source": gate.source,
-        "inconclusive": gate.inconclusive,
-        "threshold": expression.threshold,
-    }
+
+    def result(status: Status, message: str, figure: GateFigure | None = None) -> GateResult:
+        return GateResult(
+            expression=expression.text, source=gate.source, inconclusive=gate.inconclusive,
+            threshold=expression.threshold, status=status, message=message, figure=figure,
+        )  # fmt: skip
+
     try:
         figure = find_figure(report, expression)
     except GateError as error:
-        return result | {"status": "error", "figure": None, "message": error.message}
+        return result("error", error.message)
     status, message = _judge(figure, expression.comparison, expression.threshold)
-    shown = {"estimate": figure.estimate, "lower": figure.lower, "upper": figure.upper}
-    return result | {"status": status, "figure": shown, "message": message}
+    return result(status, message, GateFigure(estimate=figure.estimate, lower=figure.lower, upper=figure.upper))
 
 
-def _judge(figure: Figure, comparison: Comparison, threshold: float) -> tuple[str, str]:
+def _judge(figure: Figure, comparison: Comparison, threshold: float) -> tuple[Status, str]:
     """Status and why: a bound that is past the threshold with all of the interval, with none, or with a part of it."""
     limit = f"{comparison} {threshold:g}"
     if figure.lower is None or figure.upper is None:

@@ -13,27 +13,12 @@ from pydantic import Field, JsonValue
 
 from mibias_cli.evaluation.findings import AuditFindings
 from mibias_cli.evaluation.record import Real, Record
-from mibias_cli.report.verdict import make_verdict
+from mibias_cli.report.verdict import Verdict, make_verdict
 
-__all__ = ["SCHEMA_VERSION", "GateFigure", "GateResult", "Report", "Verdict", "make_report"]
+__all__ = ["SCHEMA_VERSION", "GateFigure", "GateResult", "Report", "make_report"]
 
 SCHEMA_VERSION = 1
 """Raised whenever a reader of the older form would misread the newer one."""
-
-
-class Verdict(Record):
-    """What may honestly be said of the audit."""
-
-    text: str
-    collapsed: bool
-    reasons: tuple[str, ...]
-    """Of a collapse."""
-    attributes: dict[str, str]
-    """A sentence for each attribute."""
-    headline: str = ""
-    """The verdict in one sentence."""
-    caution: str = ""
-    """Said where features have lost most directions and yet tell the target; else empty."""
 
 
 class GateFigure(Record):
@@ -68,7 +53,7 @@ class Report(AuditFindings):
     schema_version: Literal[1] = 1
     provenance: dict[str, JsonValue] = Field(default_factory=dict)
     """Hashes, names, versions, times; null where unknown."""
-    verdict: Verdict
+    verdict: Verdict = Verdict()
     gates: tuple[GateResult, ...] = ()
     """What became of the gates: conditions under which the audit fails; empty where none were given."""
 
@@ -89,6 +74,5 @@ def make_report(findings: AuditFindings, provenance: Mapping[str, JsonValue]) ->
         findings: What it found.
         provenance: What was audited: hashes of recipe, data and weights, backbone, versions, seed, time, device.
     """
-    plain = json.loads(findings.model_dump_json())
     own = {name: getattr(findings, name) for name in AuditFindings.model_fields}
-    return Report(**own, provenance=dict(provenance), verdict=Verdict(**make_verdict(plain)))
+    return Report(**own, provenance=dict(provenance), verdict=make_verdict(findings))

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from mibias_cli.report import numbers, tables, task_tables
+from mibias_cli.evaluation.findings import QUESTIONS, AuditFindings, QuestionName
+from mibias_cli.report import tables, task_tables
+from mibias_cli.report.document import Report
 from mibias_cli.report.illustrations import ExampleCell, Illustrations
 from mibias_cli.report.plots.confusion import confusion_plot
 from mibias_cli.report.plots.curves import curves_plot
@@ -21,13 +23,48 @@ __all__ = ["MAX_BYTES", "page_environment", "render_html"]
 
 MAX_BYTES = 1_000_000
 """A page that people open on phones and attach to mails; what makes it larger is left out, leakage.json has it all."""
-_LEVELS: tuple[dict[str, Any], ...] = (
-    {"examples": True, "n_plotted": 1000, "n_lines": task_tables.MAX_LINES},
-    {"examples": False, "n_plotted": 1000, "n_lines": task_tables.MAX_LINES},
-    {"examples": False, "n_plotted": 8, "n_lines": 40},
-    {"examples": False, "n_plotted": 2, "n_lines": 0},
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Level:
+    """How much a page shows: examples or not, attributes whose groups are plotted, lines in a table of cells."""
+
+    examples: bool
+    n_plotted: int
+    n_lines: int
+
+
+_LEVELS = (
+    _Level(examples=True, n_plotted=1000, n_lines=task_tables.MAX_LINES),
+    _Level(examples=False, n_plotted=1000, n_lines=task_tables.MAX_LINES),
+    _Level(examples=False, n_plotted=8, n_lines=40),
+    _Level(examples=False, n_plotted=2, n_lines=0),
 )
-"""Examples or not, attributes whose groups are plotted, lines in a table of cells: from all to what always fits."""
+"""From all to what always fits."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Plot:
+    """A plot with its heading; `key` says which question it answers."""
+
+    title: str
+    plot: Markup
+    key: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Group:
+    """What the page shows of one attribute's groups: plots of the headline channel, and a table of every cell."""
+
+    name: str
+    channel: str
+    plot: Markup
+    confusion: Markup
+    n_shown: int
+    n_counted: int
+    n_cells: int
+    table: tables.Table
+    errors: tables.Table
 
 
 def page_environment() -> Environment:
@@ -38,38 +75,34 @@ def page_environment() -> Environment:
     )  # fmt: skip
 
 
-def render_html(report: Mapping[str, Any], illustrations: Illustrations | None = None) -> str:
+def render_html(report: Report, illustrations: Illustrations | None = None) -> str:
     """The page.
 
     Everything that a user names is escaped by the template; only the plots, escaped where they are made, are not.
 
     Args:
-        report: In the form of leakage.json.
+        report: What was found.
         illustrations: What is shown beside its figures.
     """
     shown = illustrations or Illustrations()
-    environment = page_environment()
-    environment.filters["percent"] = numbers.format_percent
-    page = environment.get_template("leakage.html.j2")
+    page = page_environment().get_template("leakage.html.j2")
+    makers = (tables.control_table, tables.channel_table, tables.probe_table, tables.other_table)
     parts = {
         "r": report,
-        "backbone": report["provenance"].get("backbone"),
-        "created": report["provenance"].get("created"),
+        "backbone": report.provenance.get("backbone"),
+        "created": report.provenance.get("created"),
         "has_before": has_before(report),
         "kind": kind_of(report),
-        "has_null": any(found["after"].get("null") for found in report["attributes"].values()),
-        "has_random": any(found.get("random") for found in report["attributes"].values()),
-        "confidence": f"{100 * report['settings']['confidence']:g} %",
-        "gates": report.get("gates") or [],
+        "has_null": any(found.after.marginal.null for found in report.attributes.values()),
+        "has_random": any(found.random for found in report.attributes.values()),
+        "confidence": f"{100 * report.settings.confidence:g} %",
         "headline": tables.headline_table(report),
         "task": task_tables.task_table(report),
         "fidelity": tables.fidelity_table(report),
-        "leakage": [_plotted(report, key, title) for key, title in _LEAKAGE if _has(report, key)],
-        "leakage_tables": _whole(
-            [tables.control_table, tables.channel_table, tables.probe_table, tables.other_table], report
-        ),
+        "leakage": list(_leakage_plots(report)),
+        "leakage_tables": [table for table in (make(report) for make in makers) if table],
         "change": Markup(change_plot(report, plot_id="change")),
-        "layers": [p for p in _layer_plots(report) if p["plot"]],
+        "layers": [plot for plot in _layer_plots(report) if plot.plot],
         "layer_table": tables.layer_table(report),
         "fairness": task_tables.fairness_table(report),
         "crossings": task_tables.crossing_tables(report),
@@ -78,8 +111,9 @@ def render_html(report: Mapping[str, Any], illustrations: Illustrations | None =
     }
     groups = list(_groups(report))
     for level in _LEVELS:
-        examples = list(_examples(shown.examples)) if level["examples"] else []
-        cut = [_cut(group, k, report, **level) for k, group in enumerate(groups)]
+        # a page that is too large is made again with less on it
+        examples = list(_examples(shown.examples)) if level.examples else []
+        cut = [_cut(group, k, report, level) for k, group in enumerate(groups)]
         text = page.render(
             **parts, groups=cut, examples=examples,
             examples_left_out=bool(shown.examples) and not examples,
@@ -90,60 +124,55 @@ def render_html(report: Mapping[str, Any], illustrations: Illustrations | None =
     return text
 
 
-def _cut(
-    group: dict[str, Any], k: int, report: Mapping[str, Any], *, n_plotted: int, n_lines: int, **_: Any
-) -> dict[str, Any]:
+def _cut(group: _Group, k: int, report: AuditFindings, level: _Level) -> _Group:
     """A group without its plots where others come first, and with a shorter table."""
-    if n_lines < task_tables.MAX_LINES and group["n_cells"] > n_lines:
-        group = {**group, "table": task_tables.cell_table(report, group["name"], limit=n_lines)}
-    return group if k < n_plotted else {**group, "plot": "", "confusion": ""}
+    if level.n_lines < task_tables.MAX_LINES and group.n_cells > level.n_lines:
+        group = replace(group, table=task_tables.cell_table(report, group.name, limit=level.n_lines))
+    return group if k < level.n_plotted else replace(group, plot=Markup(), confusion=Markup())
 
 
-_LEAKAGE = (("leakage_bits", "Leakage, I(z; c)"), ("conditional_leakage_bits", "Leakage given the target, I(z; c | y)"))
+_TITLES: dict[QuestionName, str] = {
+    "marginal": "Leakage, I(z; c)",
+    "conditional": "Leakage given the target, I(z; c | y)",
+}
 
 
-def _has(report: Mapping[str, Any], key: str) -> bool:
-    return any(found["after"].get(key) is not None for found in report["attributes"].values())
+def _leakage_plots(report: AuditFindings) -> Iterator[_Plot]:
+    for question in QUESTIONS:
+        if any(found.after.answer(question) is not None for found in report.attributes.values()):
+            plot = leakage_plot(report, question, plot_id=f"{question}-leakage")
+            yield _Plot(key=question, title=_TITLES[question], plot=Markup(plot))
 
 
-def _plotted(report: Mapping[str, Any], key: str, title: str) -> dict[str, Any]:
-    plot = leakage_plot(report, key, plot_id=key.replace("_", "-"))
-    return {"key": key, "title": title, "plot": Markup(plot)}
+def _layer_plots(report: AuditFindings) -> Iterator[_Plot]:
+    for k, name in enumerate(report.attributes):
+        yield _Plot(title=name, plot=Markup(layer_plot(report, name, plot_id=f"layers-{k}")))
 
 
-def _whole(makers: Sequence[Any], report: Mapping[str, Any]) -> list[tables.Table]:
-    return [table for table in (make(report) for make in makers) if table]
-
-
-def _layer_plots(report: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    for k, name in enumerate(report["attributes"]):
-        yield {"name": name, "plot": Markup(layer_plot(report, name, plot_id=f"layers-{k}"))}
-
-
-def _groups(report: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def _groups(report: AuditFindings) -> Iterator[_Group]:
     """Per attribute: the plots of the headline channel's cells, and a table of every cell that is not empty."""
-    task = report["task"]["after"] or {"groups": []}
-    for k, (name, found) in enumerate(report["attributes"].items()):
-        channel = found["after"]["headline_channel"]
-        rows = [row for row in task["groups"] if row["attribute"] == name and row["n"]]
+    task = report.task.after
+    for k, (name, found) in enumerate(report.attributes.items()):
+        channel = found.after.marginal.headline_channel
+        rows = [] if task is None else [row for row in task.groups if row.attribute == name and row.n]
         errors = task_tables.error_table(report, name)
         if not rows and not errors:
             continue
-        yield {
-            "name": name,
-            "channel": channel if found["channels"] else "",
-            "plot": Markup(group_plot(report, name, channel, plot_id=f"groups-{k}")),
-            "confusion": Markup(confusion_plot(task, name, channel, plot_id=f"confusion-{k}")),
-            "n_shown": len(group_cells(report, name, channel)),
-            "n_counted": sum(row["counted"] for row in rows if row["channel"] == channel),
-            "n_cells": len(rows),
-            "table": task_tables.cell_table(report, name),
-            "errors": errors,
-        }
+        yield _Group(
+            name=name,
+            channel=channel if found.channels else "",
+            plot=Markup(group_plot(report, name, channel, plot_id=f"groups-{k}")),
+            confusion=Markup(confusion_plot(task, name, channel, plot_id=f"confusion-{k}")),
+            n_shown=len(group_cells(report, name, channel)),
+            n_counted=sum(row.counted for row in rows if row.channel == channel),
+            n_cells=len(rows),
+            table=task_tables.cell_table(report, name),
+            errors=errors,
+        )
 
 
-def _examples(cells: Sequence[ExampleCell]) -> Iterator[dict[str, Any]]:
+def _examples(cells: Sequence[ExampleCell]) -> Iterator[tuple[ExampleCell, list[str]]]:
+    """Cells, with their images as addresses that hold them."""
     for cell in cells:
         kind = cell.media_type
-        urls = [f"data:{kind};base64,{base64.b64encode(image).decode('ascii')}" for image in cell.images]
-        yield {"attribute": cell.attribute, "y": cell.y, "c": cell.c, "side": cell.side, "urls": urls}
+        yield cell, [f"data:{kind};base64,{base64.b64encode(image).decode('ascii')}" for image in cell.images]

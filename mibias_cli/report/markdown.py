@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
+from mibias_cli.evaluation.findings import AuditFindings, Interval
 from mibias_cli.report import tables, task_tables
+from mibias_cli.report.document import GateResult, Report
 from mibias_cli.report.numbers import format_bits, format_interval
 
 __all__ = [
@@ -36,40 +37,34 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(cells) + " |" for cells in (header, rule, *rows))
 
 
-def _with_interval(interval: Mapping[str, float] | None) -> str:
-    return "–" if interval is None else f"{format_bits(interval['estimate'])} ({format_interval(interval)})"
+def _with_interval(interval: Interval | None) -> str:
+    return "–" if interval is None else f"{format_bits(interval.estimate)} ({format_interval(interval)})"
 
 
-def leakage_table(report: Mapping[str, Any]) -> str:
-    """The leakage of every attribute before and after, as a Markdown table.
-
-    Args:
-        report: In the form of leakage.json.
-    """
+def leakage_table(report: AuditFindings) -> str:
+    """The leakage of every attribute before and after, as a Markdown table."""
     rows = []
-    for name, found in report["attributes"].items():
-        for label, key in (("", "leakage_bits"), (", given the target", "conditional_leakage_bits")):
-            if found["after"][key] is None:
-                continue
-            before = None if found["before"] is None else found["before"][key]
-            probe = found["after"]["headline_probe" if not label else "conditional_headline_probe"]
+    for name, found in report.attributes.items():
+        for question, after in found.after.questions:
+            before = None if found.before is None else found.before.answer(question)
+            shared = format_bits(found.target_attribute_bits) if question == "marginal" else "–"
             rows.append(
                 [
-                    escape_markdown(name) + label,
-                    _with_interval(before),
-                    _with_interval(found["after"][key]),
-                    escape_markdown(probe),
-                    format_bits(found["entropy_bits"]),
-                    "–" if label else format_bits(found["target_attribute_bits"]),
+                    escape_markdown(name) + tables.LABELS[question],
+                    _with_interval(None if before is None else before.leakage_bits),
+                    _with_interval(after.leakage_bits),
+                    escape_markdown(after.headline_probe),
+                    format_bits(found.entropy_bits),
+                    shared,
                 ]
             )
-    confidence = f"{100 * report['settings']['confidence']:g} %"
+    confidence = f"{100 * report.settings.confidence:g} %"
     sides = [f"{side} ({confidence} interval)" for side in ("Before", "After")]
     header = ["Leakage, bits", *sides, "Probe", "H(c)", "I(y;c)"]
     return _table(header, rows)
 
 
-def task_table(report: Mapping[str, Any]) -> str:
+def task_table(report: AuditFindings) -> str:
     """The task figures before and after, as a Markdown table."""
     return markdown_table(task_tables.task_table(report))
 
@@ -85,25 +80,24 @@ def markdown_table(table: tables.Table) -> str:
     return _table([escape_markdown(name) for name in table.header], rows)
 
 
-def gates_section(report: Mapping[str, Any]) -> str:
+def gates_section(report: Report) -> str:
     """What became of the gates, as a Markdown list; empty where there were none."""
     signs = {"pass": "✅", "fail": "❌", "inconclusive": "⚠️", "error": "❌"}
 
-    def line(g: Mapping[str, Any]) -> str:
-        expression = str(g["expression"]).replace("`", "")
-        return f"- {signs[g['status']]} **{g['status']}** `{expression}`: {escape_markdown(g['message'])}"
+    def line(gate: GateResult) -> str:
+        expression = gate.expression.replace("`", "")
+        return f"- {signs[gate.status]} **{gate.status}** `{expression}`: {escape_markdown(gate.message)}"
 
-    return "\n".join(map(line, report.get("gates") or ()))
+    return "\n".join(map(line, report.gates))
 
 
-def measured_section(report: Mapping[str, Any]) -> str:
+def measured_section(report: Report) -> str:
     """What was measured, for model cards and job summaries: verdict, gates, every table but those of single cells."""
-    verdict = report.get("verdict") or {}
-    parts = [f"**{escape_markdown(verdict['headline'])}**" if verdict.get("headline") else ""]
-    if verdict.get("collapsed"):
+    verdict = report.verdict
+    parts = [f"**{escape_markdown(verdict.headline)}**" if verdict.headline else ""]
+    if verdict.collapsed:
         parts.append("Features that hold nothing leak nothing, so low leakage below is no success.")
-    if verdict.get("caution"):
-        parts.append(escape_markdown(verdict["caution"]))
+    parts.append(escape_markdown(verdict.caution))
     task = task_table(report) if task_tables.task_table(report) else ""
     parts += [gates_section(report), leakage_table(report), task]
     makers = (
@@ -119,13 +113,16 @@ def measured_section(report: Mapping[str, Any]) -> str:
     return "\n\n".join(part for part in parts if part)
 
 
-def _channel_table(report: Mapping[str, Any]) -> str:
+def _channel_table(report: AuditFindings) -> str:
     rows = []
-    for name, found in report["attributes"].items():
-        for channel, c in found["channels"].items():
-            before = None if c["before"] is None else c["before"]["leakage_bits"]
-            values = [_with_interval(before), _with_interval(c["after"]["leakage_bits"])]
-            values += [_with_interval(c["after"]["conditional_leakage_bits"]), format_bits(c["entropy_bits"])]
+    for name, found in report.attributes.items():
+        for channel, c in found.channels.items():
+            values = [
+                _with_interval(None if c.before is None else c.before.leakage_bits),
+                _with_interval(c.after.leakage_bits),
+                _with_interval(c.after.conditional_leakage_bits),
+                format_bits(c.entropy_bits),
+            ]
             rows.append([f"{escape_markdown(name)}: {escape_markdown(channel)}", *values])
     if not rows:
         return ""
@@ -133,7 +130,7 @@ def _channel_table(report: Mapping[str, Any]) -> str:
     return f"## Channels\n\n{_table(header, rows)}\n\n"
 
 
-def _crossings(report: Mapping[str, Any]) -> str:
+def _crossings(report: AuditFindings) -> str:
     found = task_tables.crossing_tables(report)
     return "".join(
         f"## {escape_markdown(table.title)}\n\n{escape_markdown(table.caption)}\n\n{markdown_table(table)}\n\n"
@@ -141,23 +138,19 @@ def _crossings(report: Mapping[str, Any]) -> str:
     )
 
 
-def render_markdown(report: Mapping[str, Any]) -> str:
-    """The whole report as Markdown.
-
-    Args:
-        report: In the form of leakage.json.
-    """
-    samples = report["samples"]
-    provenance = [f"- {key}: `{str(value).replace('`', '')}`" for key, value in report["provenance"].items()]
+def render_markdown(report: Report) -> str:
+    """The whole report as Markdown."""
+    samples = report.samples
+    provenance = [f"- {key}: `{str(value).replace('`', '')}`" for key, value in report.provenance.items()]
     return (
         "# Leakage report\n\n"
         f"{measured_section(report)}\n\n"
-        f"{escape_markdown(report['verdict']['text'])}\n\n"
+        f"{escape_markdown(report.verdict.text)}\n\n"
         f"{_channel_table(report)}"
         f"{_crossings(report)}"
         "## How it was measured\n\n"
-        f"Probes were fitted on {samples['fit']} audited samples and scored on {samples['score']} others; task heads "
-        f"were fitted on {samples['train']} training samples and scored on all {samples['audit']} audited ones. "
+        f"Probes were fitted on {samples.fit} audited samples and scored on {samples.score} others; task heads "
+        f"were fitted on {samples.train} training samples and scored on all {samples.audit} audited ones. "
         "Leakage is what these probes extract, a lower bound on what the features hold.\n\n"
         "## Provenance\n\n" + "\n".join(provenance) + "\n"
     )

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from typing import TypeGuard
+
+from mibias_cli.evaluation.findings import Interval, NullBand
 
 __all__ = [
     "ABSENT",
@@ -24,6 +26,11 @@ MINUS = "−"
 SPACE = "\u00a0"  # keeps a number and its unit on one line
 
 
+def _known(value: float | None) -> TypeGuard[float]:
+    """Whether there is a number to show: what could not be worked out is None or NaN."""
+    return value is not None and math.isfinite(value)
+
+
 def _signed(text: str) -> str:
     zero = text.lstrip("-").strip("0.") == ""
     return text.lstrip("-") if zero else text.replace("-", MINUS)
@@ -36,12 +43,12 @@ def format_bits(value: float | None) -> str:
         >>> format_bits(-0.0214), format_bits(-0.0001), format_bits(None)
         ('−0.021', '0.000', '–')
     """
-    return ABSENT if value is None else _signed(f"{value:.3f}")
+    return _signed(f"{value:.3f}") if _known(value) else ABSENT
 
 
-def format_interval(interval: Mapping[str, float] | None) -> str:
+def format_interval(interval: Interval | NullBand | None) -> str:
     """`lower to upper` in bits."""
-    return ABSENT if interval is None else f"{format_bits(interval['lower'])} to {format_bits(interval['upper'])}"
+    return ABSENT if interval is None else f"{format_bits(interval.lower)} to {format_bits(interval.upper)}"
 
 
 def ceil_bits(value: float) -> str:
@@ -56,22 +63,22 @@ def ceil_bits(value: float) -> str:
 
 def format_percent(share: float | None) -> str:
     """A share as a percentage with one decimal."""
-    return ABSENT if share is None else f"{100 * share:.1f}{SPACE}%"
+    return f"{100 * share:.1f}{SPACE}%" if _known(share) else ABSENT
 
 
 def format_percent_interval(lower: float | None, upper: float | None) -> str:
     """`lower to upper` in per cent."""
-    return ABSENT if lower is None or upper is None else f"{100 * lower:.1f} to {100 * upper:.1f}{SPACE}%"
+    return f"{100 * lower:.1f} to {100 * upper:.1f}{SPACE}%" if _known(lower) and _known(upper) else ABSENT
 
 
 def format_plain(value: float | None) -> str:
     """Two decimals."""
-    return ABSENT if value is None else _signed(f"{value:.2f}")
+    return _signed(f"{value:.2f}") if _known(value) else ABSENT
 
 
 def format_points(before: float | None, after: float | None) -> str:
     """The change of a share in percentage points, with its sign."""
-    if before is None or after is None:
+    if not _known(before) or not _known(after):
         return ABSENT
     return f"{100 * (after - before):+.1f}{SPACE}points".replace("-", MINUS)
 
@@ -83,7 +90,7 @@ def format_share(value: float | None, *, signed: bool = False) -> str:
         >>> format_share(0.12345), format_share(-0.1), format_share(0.1, signed=True)
         ('0.123', '−0.100', '+0.100')
     """
-    if value is None:
+    if not _known(value):
         return ABSENT
     return f"{value:+.3f}".replace("-", MINUS) if signed else _signed(f"{value:.3f}")
 
@@ -95,7 +102,7 @@ def format_number(value: float | None, *, signed: bool = False) -> str:
         >>> format_number(12345.6), format_number(0.012345), format_number(-2.0, signed=True)
         ('12,350', '0.01235', '−2')
     """
-    if value is None:
+    if not _known(value):
         return ABSENT
     text = f"{value:{'+' if signed else ''}.4g}"
     if ("e" not in text and len(text.lstrip("+-").partition(".")[0]) > 3) or "e+0" in text:
@@ -110,6 +117,6 @@ def format_p(value: float | None) -> str:
         >>> format_p(0.0304), format_p(0.0002)
         ('0.030', '<\\xa00.001')
     """
-    if value is None:
+    if not _known(value):
         return ABSENT
     return f"<{SPACE}0.001" if value < 0.001 else f"{value:.3f}"

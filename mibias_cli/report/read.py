@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+
+from pydantic import ValidationError
 
 from mibias_cli.errors import RunError
-from mibias_cli.report.document import SCHEMA_VERSION
+from mibias_cli.report.document import SCHEMA_VERSION, Report
 
 __all__ = ["FILES", "find_report", "read_report"]
 
 FILES = {"json": "leakage.json", "html": "leakage.html", "markdown": "leakage.md"}
 """What a report's folder holds."""
-
-_PARTS = {"attributes": dict, "task": dict, "similarity": dict, "provenance": dict}
 
 
 def find_report(place: Path) -> Path:
@@ -31,28 +30,26 @@ def find_report(place: Path) -> Path:
     raise RunError(f"{place}: {what}; name a run, a report's folder or its {name}")
 
 
-def read_report(path: Path) -> dict[str, Any]:
-    """The content of a leakage.json.
+def read_report(path: Path) -> Report:
+    """The report in a leakage.json, also one that an earlier mibias wrote.
 
     Raises:
         RunError: It cannot be read, is no leakage report, or is of a later version.
     """
     try:
-        report = json.loads(path.read_text(encoding="utf-8"))
+        plain = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise RunError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise RunError(f"{path}: is no JSON ({error})") from error
-    whole = isinstance(report, dict) and all(isinstance(report.get(key), kind) for key, kind in _PARTS.items())
-    if (
-        not whole
-        or not isinstance(report.get("schema_version"), int)
-        or not isinstance(report["task"].get("after"), dict)
-    ):
-        raise RunError(f"{path}: is no leakage report; name the leakage.json that an audit wrote")
-    if report["schema_version"] > SCHEMA_VERSION:
+    version = plain.get("schema_version") if isinstance(plain, dict) else None
+    if isinstance(version, int) and version > SCHEMA_VERSION:
+        raise RunError(f"{path}: version {version} of the report's form; this mibias reads {SCHEMA_VERSION}")
+    try:
+        return Report.model_validate(plain)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(map(str, first["loc"])) or "the whole"
         raise RunError(
-            f"{path}: version {report['schema_version']} of the report's form; this mibias reads {SCHEMA_VERSION}"
-        )
-    found: dict[str, Any] = report
-    return found
+            f"{path}: is no leakage report ({place}: {first['msg']}); name the leakage.json that an audit wrote"
+        ) from error

@@ -6,17 +6,15 @@ python -m mibias_cli.report.schema          # writes leakage.schema.json anew
 from __future__ import annotations
 
 import json
-from importlib.resources import files
 from pathlib import Path
 
 from pydantic import JsonValue
 
 from mibias_cli.evaluation.record import written_schema
 from mibias_cli.report.document import Report
+from mibias_cli.report.schema_file import FILE
 
-__all__ = ["FILE", "load_schema", "report_schema"]
-
-FILE = "leakage.schema.json"
+__all__ = ["report_schema"]
 
 
 def report_schema() -> dict[str, JsonValue]:
@@ -33,12 +31,6 @@ def _without_titles(node: JsonValue) -> JsonValue:
     if not isinstance(node, dict):
         return node
     return {key: _without_titles(item) for key, item in node.items() if key not in ("title", "default")}
-
-
-def load_schema() -> dict[str, JsonValue]:
-    """The schema that every leakage.json of this version obeys, as the package ships it."""
-    schema: dict[str, JsonValue] = json.loads(files("mibias_cli.report").joinpath(FILE).read_text("utf-8"))
-    return schema
 
 
 def main() -> None:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from mibias_cli.errors import RunError
+from mibias_cli.report.document import Report
 from mibias_cli.report.html import render_html
 from mibias_cli.report.illustrations import Illustrations
 from mibias_cli.report.markdown import render_markdown
@@ -20,7 +18,7 @@ __all__ = ["write_atomically", "write_report"]
 
 def write_report(
     folder: Path,
-    report: Mapping[str, Any],
+    report: Report,
     *,
     illustrations: Illustrations | None = None,
     overwrite: bool = False,
@@ -31,7 +29,7 @@ def write_report(
 
     Args:
         folder: Made if it does not exist.
-        report: In the form of leakage.json.
+        report: What was found.
         illustrations: What the HTML page shows beside the figures.
         overwrite: Whether a report that is there may be replaced.
 
@@ -52,7 +50,7 @@ def write_report(
         "html": render_html(report, illustrations),
         "markdown": render_markdown(report),
         # last, because who waits for the report waits for this file
-        "json": json.dumps(report, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n",
+        "json": report.to_json(),
     }
     try:
         folder.mkdir(parents=True, exist_ok=True)

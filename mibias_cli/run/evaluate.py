@@ -20,6 +20,7 @@ from mibias_cli.methods.linear_eraser import LinearEraser
 from mibias_cli.progress import Progress
 from mibias_cli.recipe.load import dump_recipe, load_recipe
 from mibias_cli.recipe.schema import Recipe
+from mibias_cli.report.document import Report
 from mibias_cli.report.illustrations import Illustrations, read_metrics
 from mibias_cli.report.write import write_report
 from mibias_cli.run import build
@@ -49,10 +50,10 @@ NO_GATES = GateRules()
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluatedTarget:
-    """An audit: where its report is, and what it says (the content of leakage.json)."""
+    """An audit: where its report is, and what it says."""
 
     folder: Path
-    report: dict[str, Any]
+    report: Report
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -212,7 +213,7 @@ def _audited(
         "data_sha256": data.fingerprint,
     }
     audited = audit_target(target, recipe, data, job.fabric, provenance, job.progress)
-    report = with_gates(audited.to_dict(), job.rules)
+    report = with_gates(audited, job.rules)
     config = {} if target.backbone is None else target.backbone.data_config
     seed = derive_seed(recipe.seed, "examples")
     illustrations = Illustrations(

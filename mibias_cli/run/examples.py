@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from mibias_cli.data.batch import BiasedData
+from mibias_cli.report.document import Report
 from mibias_cli.report.illustrations import ExampleCell
 
 __all__ = ["MAX_IMAGES", "example_cells"]
@@ -23,13 +24,13 @@ _QUALITY = 70
 
 
 def example_cells(
-    data: BiasedData, report: Mapping[str, Any], *, n: int, data_config: Mapping[str, Any], seed: int
+    data: BiasedData, report: Report, *, n: int, data_config: Mapping[str, Any], seed: int
 ) -> tuple[ExampleCell, ...]:
     """Up to `n` images of each cell of target and attribute (its headline channel), as the extractor sees them.
 
     Args:
         data: The data; images are drawn from its audited split. Rows that are no images have no examples.
-        report: In the form of leakage.json: which channel of an attribute is shown.
+        report: Tells which channel of an attribute is shown.
         n: Images per cell; the cells of fewest samples are left out where that would be more than MAX_IMAGES.
         data_config: The backbone's, whose mean and standard deviation are taken back.
         seed: Of the draw.
@@ -49,12 +50,13 @@ def example_cells(
 
 
 def _cells(
-    data: BiasedData, report: Mapping[str, Any], n: int, rng: np.random.Generator
+    data: BiasedData, report: Report, n: int, rng: np.random.Generator
 ) -> Iterator[tuple[tuple[str, str, str, str], int, np.ndarray]]:
     """Name, size and drawn rows of every cell that is not empty."""
     split = data.audit
     for name, attribute in data.attributes.items():
-        channel = report["attributes"].get(name, {}).get("after", {}).get("headline_channel", attribute.channels[0])
+        found = report.attributes.get(name)
+        channel = attribute.channels[0] if found is None else found.after.marginal.headline_channel
         k = attribute.channels.index(channel) if channel in attribute.channels else 0
         classes = attribute.classes(split.c[name])[:, k]
         for y, y_name in enumerate(data.class_names):

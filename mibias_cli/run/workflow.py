@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -21,6 +20,7 @@ from mibias_cli.methods.linear_eraser import require_leace
 from mibias_cli.progress import Progress
 from mibias_cli.recipe.load import dump_recipe
 from mibias_cli.recipe.schema import Recipe, TrainingSection
+from mibias_cli.report.document import Report
 from mibias_cli.report.read import FILES, read_report
 from mibias_cli.run import build
 from mibias_cli.run.audit import validation_leakage
@@ -77,10 +77,10 @@ __all__ = [
 
 @dataclass(frozen=True, kw_only=True)
 class TrainedRun:
-    """A finished run: its folder, what its report says (the content of leakage.json), and its export."""
+    """A finished run: its folder, what its report says, and its export."""
 
     folder: Path
-    report: dict[str, Any]
+    report: Report
     export: Path
 
 
@@ -143,7 +143,7 @@ def train(
     return TrainedRun(folder=run, report=with_gates(report, rules), export=run / "export")
 
 
-def _written_report(folder: Path) -> dict[str, Any] | None:
+def _written_report(folder: Path) -> Report | None:
     path = folder / FILES["json"]
     return read_report(path) if path.is_file() else None
 
@@ -339,7 +339,7 @@ def _export_run(
     progress.stage("exporting")
     model = load_run_model(recipe, assembly, chosen_path(run)).eval()
     report_file = run / "report" / "leakage.json"
-    report = json.loads(report_file.read_text(encoding="utf-8")) if report_file.is_file() else None
+    report = read_report(report_file) if report_file.is_file() else None
     audit, target = assembly.data.audit, assembly.data.target
     exported = write_export(
         folder,

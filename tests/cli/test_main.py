@@ -19,14 +19,17 @@ from mibias_cli.cli.options import Device, ExportFormat, Precision
 from mibias_cli.errors import DataError
 from mibias_cli.recipe.load import load_recipe
 from mibias_cli.recipe.schema import EvaluationSection, ExportSection, TrainingSection
+from mibias_cli.report.document import Report
 
 RECIPE = "version: 1\nname: small\ndata:\n  source: digits\nbackbone:\n  name: test_resnet\n"
 LEAKAGE = {"estimate": 1.5, "lower": 1.4, "upper": 1.6}
-REPORT = {
-    "schema_version": "1",
-    "attributes": {"colour": {"before": None, "after": {"leakage_bits": LEAKAGE}, "entropy_bits": 3.0}},
-    "task": {"before": None, "after": {"accuracy": 0.75}},
-}
+REPORT = Report.model_validate(
+    {
+        "schema_version": 1,
+        "attributes": {"colour": {"before": None, "after": {"leakage_bits": LEAKAGE}, "entropy_bits": 3.0}},
+        "task": {"before": None, "after": {"accuracy": 0.75}},
+    }
+)
 
 
 @pytest.fixture
@@ -124,7 +127,7 @@ def test_evaluate_reports_as_text_or_json(calls: list[Any]) -> None:
     assert text.stdout == ""
     assert "1.500 [1.400, 1.600]" in text.stderr
     as_json = run("evaluate", "resnet18", "--recipe", "r.yaml", "--format", "json")
-    assert json.loads(as_json.stdout) == REPORT
+    assert as_json.stdout == REPORT.to_json()
     name, (target,), options = calls[0]
     assert (name, target, options["out"], options["offline"]) == ("evaluate", "resnet18", Path("there"), True)
     assert options["recipe"].training.device == "cpu"

@@ -8,13 +8,14 @@ from typing import Any
 import pytest
 
 from mibias_cli.cli.show import plain_table, report_rows, show_report
+from mibias_cli.report.document import Report
 
 
 def interval(estimate: float) -> dict[str, float]:
     return {"estimate": estimate, "lower": estimate - 0.1, "upper": estimate + 0.1}
 
 
-REPORT: dict[str, Any] = {
+DATA: dict[str, Any] = {
     "attributes": {
         "colour": {
             "before": {"leakage_bits": interval(2), "conditional_leakage_bits": interval(1)},
@@ -25,9 +26,14 @@ REPORT: dict[str, Any] = {
     },
     "task": {
         "before": {"accuracy": 0.41, "balanced_accuracy": 0.4, "worst_group_accuracy": None},
-        "after": {"accuracy": interval(0.83), "balanced_accuracy": 0.82, "worst_group_accuracy": 0.7},
+        "after": {"accuracy": 0.83, "balanced_accuracy": 0.82, "worst_group_accuracy": 0.7},
     },
 }
+
+
+def report(**others: Any) -> Report:
+    return Report.model_validate(DATA | others)
+
 
 GOLDEN = """\
                                                          before                     after
@@ -37,7 +43,8 @@ task accuracy in the worst group                         –                    
 colour: leakage (bits)                                   2.000 [1.900, 2.100]    →  0.050 [-0.050, 0.150]
 colour: leakage given the target (bits)                  1.000 [0.900, 1.100]    →  -0.020 [-0.120, 0.080]
 colour: most it could leak, H(c) (bits)                  2.900                   →  2.900
-colour: what the target alone gives away, I(y;c) (bits)  0.010                   →  0.010"""
+colour: what the target alone gives away, I(y;c) (bits)  0.010                   →  0.010
+features: effective rank                                 –                       →  –"""
 
 
 def squeezed(text: str) -> list[list[str]]:
@@ -45,8 +52,8 @@ def squeezed(text: str) -> list[list[str]]:
 
 
 def test_the_plain_table() -> None:
-    assert squeezed(plain_table(report_rows(REPORT))) == squeezed(GOLDEN)
-    columns = {line.index("→") for line in plain_table(report_rows(REPORT)).splitlines()[1:]}
+    assert squeezed(plain_table(report_rows(report()))) == squeezed(GOLDEN)
+    columns = {line.index("→") for line in plain_table(report_rows(report())).splitlines()[1:]}
     assert len(columns) == 1
 
 
@@ -55,27 +62,27 @@ def test_fidelity_is_shown() -> None:
         "n_features_before": 16, "n_features_after": 8, "effective_rank_before": 9.0, "effective_rank_after": 1.2,
         "cka": 0.5,
     }  # fmt: skip
-    shown = plain_table(report_rows({**REPORT, "similarity": similarity})).splitlines()
+    shown = plain_table(report_rows(report(similarity=similarity))).splitlines()
     assert shown[-2].split("  ")[0] == "features: effective rank"
     assert "9.00 of 16" in shown[-2]
     assert "1.20 of 8" in shown[-2]
     assert shown[-1].split()[-3:] == ["1.000", "→", "0.500"]
-    alone = report_rows({**REPORT, "similarity": similarity | {"effective_rank_before": None, "cka": None}})
+    alone = report_rows(report(similarity=similarity | {"effective_rank_before": None, "cka": None}))
     assert alone[-1].before == "–"
 
 
 def test_without_before() -> None:
-    report = {
-        "attributes": {"colour": {**REPORT["attributes"]["colour"], "before": None}},
-        "task": {"before": None, "after": REPORT["task"]["after"]},
-    }
-    rows = {row.title: row for row in report_rows(report)}
+    alone = report(
+        attributes={"colour": {**DATA["attributes"]["colour"], "before": None}},
+        task={"before": None, "after": DATA["task"]["after"]},
+    )
+    rows = {row.title: row for row in report_rows(alone)}
     assert (rows["task accuracy"].before, rows["task accuracy"].after) == ("–", "83.0 %")
     assert rows["colour: leakage (bits)"].before == "–"
 
 
 def test_text_goes_to_stderr(capsys: pytest.CaptureFixture[str]) -> None:
-    show_report(REPORT)
+    show_report(report())
     captured = capsys.readouterr()
     assert captured.out == ""
     assert squeezed(captured.err) == squeezed(GOLDEN)
@@ -85,7 +92,7 @@ def test_a_terminal_gets_a_table(capsys: pytest.CaptureFixture[str], monkeypatch
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "140")
-    show_report(REPORT)
+    show_report(report())
     captured = capsys.readouterr()
     assert captured.out == ""
     for text in ("before", "after", "task accuracy", "83.0 %", "-0.020 [-0.120, 0.080]"):

@@ -14,7 +14,7 @@ import pytest
 from mibias_cli.compare.comparison import ComparedRun, compare_reports, frontier_members
 from mibias_cli.compare.frontier import frontier_plot
 from mibias_cli.compare.page import group_table, render_comparison, run_table, write_comparison
-from mibias_cli.report.document import Report
+from mibias_cli.report.document import GateResult, Report
 
 Make = Callable[..., Report]
 
@@ -24,7 +24,7 @@ def runs(make: Make) -> list[ComparedRun]:
     return [
         ComparedRun(
             name=f"w{weight}s{seed}",
-            report=make(after=leakage, accuracies=(0.7, accuracy)).to_dict(),
+            report=make(after=leakage, accuracies=(0.7, accuracy)),
             settings={"debias.weight": weight, "seed": seed, "training.epochs": 3},
         )
         for (weight, seed), (leakage, accuracy) in figures.items()
@@ -33,16 +33,19 @@ def runs(make: Make) -> list[ComparedRun]:
 
 def test_runs_that_differ_in_seeds_alone_are_one_group_with_its_spread(make: Make) -> None:
     found = compare_reports(runs(make))
-    assert found["varied"] == ["debias.weight", "seed"]
-    assert [group["runs"] for group in found["groups"]] == [["w0s0", "w0s1"], ["w1s0", "w1s1"], ["w2s0"]]
-    first = found["groups"][0]
-    assert first["name"] == "debias.weight=0"
-    spread = first["attributes"]["colour"]["leakage_bits"]
-    assert spread == pytest.approx({"mean": 0.7, "sd": statistics.stdev([0.8, 0.6]), "min": 0.6, "max": 0.8, "n": 2})
-    assert found["groups"][2]["accuracy"]["sd"] is None
+    assert found.varied == ("debias.weight", "seed")
+    assert [group.runs for group in found.groups] == [("w0s0", "w0s1"), ("w1s0", "w1s1"), ("w2s0",)]
+    first = found.groups[0]
+    assert first.name == "debias.weight=0"
+    spread = first.attributes["colour"].leakage_bits
+    assert spread is not None
+    assert spread.model_dump() == pytest.approx(
+        {"mean": 0.7, "sd": statistics.stdev([0.8, 0.6]), "min": 0.6, "max": 0.8, "n": 2}
+    )
+    assert found.groups[2].accuracy.sd is None
     # of means: 0.7 bits at 85 %, 0.15 at 84 %, 0.3 at 70 %
-    assert [group["attributes"]["colour"]["on_frontier"] for group in found["groups"]] == [True, True, False]
-    json.dumps(found, allow_nan=False)
+    assert [group.attributes["colour"].on_frontier for group in found.groups] == [True, True, False]
+    json.loads(found.to_json())
 
 
 def test_the_frontier_is_what_no_point_beats() -> None:
@@ -63,21 +66,21 @@ def test_the_frontier_is_what_no_point_beats() -> None:
 
 
 def test_a_collapsed_run_is_on_no_frontier_and_is_named(make: Make) -> None:
-    dead = ComparedRun(name="dead", report=make(after=0.0, ranks=(9.0, 0.0)).to_dict())
-    live = ComparedRun(name="live", report=make(after=0.5).to_dict())
+    dead = ComparedRun(name="dead", report=make(after=0.0, ranks=(9.0, 0.0)))
+    live = ComparedRun(name="live", report=make(after=0.5))
     found = compare_reports([dead, live])
-    assert [g["attributes"]["colour"]["on_frontier"] for g in found["groups"]] == [False, True]
-    assert any("Collapsed" in note and "dead" in note for note in found["notes"])
+    assert [g.attributes["colour"].on_frontier for g in found.groups] == [False, True]
+    assert any("Collapsed" in note and "dead" in note for note in found.notes)
 
 
 def test_runs_without_settings_of_their_own_are_not_thrown_together(make: Make) -> None:
-    found = compare_reports([ComparedRun(name=name, report=make().to_dict()) for name in ("a", "b")])
-    assert [group["name"] for group in found["groups"]] == ["a", "b"]
-    assert found["varied"] == []
+    found = compare_reports([ComparedRun(name=name, report=make()) for name in ("a", "b")])
+    assert [group.name for group in found.groups] == ["a", "b"]
+    assert found.varied == ()
 
 
 def gaining(make: Make, name: str, gain: float | None, weight: float, leaks: float = 0.0, **others: Any) -> ComparedRun:
-    report = make(**others).to_dict()
+    report = make(**others)
     return ComparedRun(
         name=name, report=report, settings={"debias.weight": weight, "seed": 0}, gain_over_bias_bits=gain,
         leakage_given_target_bits=leaks,
@@ -87,13 +90,20 @@ def gaining(make: Make, name: str, gain: float | None, weight: float, leaks: flo
 def test_validation_data_choose_the_highest_net_gain_that_is_no_collapse_and_passes_its_gates(make: Make) -> None:
     runs = [gaining(make, "a", 0.2, 0), gaining(make, "b", 0.31, 1), gaining(make, "c", 0.4, 2, ranks=(9.0, 0.0))]
     barred = gaining(make, "d", 0.5, 3)
-    failed = {"status": "fail", "inconclusive": "fail", "expression": "x", "source": "recipe"}
-    barred = replace(barred, report=dict(barred.report) | {"gates": [failed]})
+    failed = GateResult(
+        status="fail", inconclusive="fail", expression="x", source="recipe", figure=None, threshold=0, message=""
+    )
+    barred = replace(barred, report=barred.report.model_copy(update={"gates": (failed,)}))
     found = compare_reports([*runs, barred])
-    assert [group["gain_over_bias_bits"]["mean"] for group in found["groups"]] == [0.2, 0.31, 0.4, 0.5]
-    assert found["chosen"] == 2
+    assert [group.gain_over_bias_bits.mean for group in found.groups if group.gain_over_bias_bits] == [
+        0.2,
+        0.31,
+        0.4,
+        0.5,
+    ]
+    assert found.chosen == 2
     note = "Chosen without unbiased data: 2: debias.weight=1, which tells 0.310 bits of the target beyond the"
-    assert any(text.startswith(note) and "1 with failed gates left out" in text for text in found["notes"])
+    assert any(text.startswith(note) and "1 with failed gates left out" in text for text in found.notes)
     table = group_table(found)
     assert table.header[-1] == "Net gain, bits"
     assert [line.cells[-1].text for line in table.lines] == ["0.200", "0.310 ◆", "0.400", "0.500"]
@@ -106,37 +116,39 @@ def test_what_is_told_of_the_bias_counts_against_what_is_told_of_the_target(make
     figures = [(0.31, 0.40), (0.30, 0.05), (0.28, 0.06), (0.01, 0.0)]
     runs = [gaining(make, f"r{k}", gain, k, leaks) for k, (gain, leaks) in enumerate(figures)]
     found = compare_reports(runs)
-    assert found["chosen"] == 2
-    assert [group["net_gain_bits"]["mean"] for group in found["groups"]] == pytest.approx([-0.09, 0.25, 0.22, 0.01])
-    assert any("0.300 bits of the target" in note and "0.050 bits of the attributes" in note for note in found["notes"])
+    assert found.chosen == 2
+    assert [group.net_gain_bits.mean for group in found.groups if group.net_gain_bits] == pytest.approx(
+        [-0.09, 0.25, 0.22, 0.01]
+    )
+    assert any("0.300 bits of the target" in note and "0.050 bits of the attributes" in note for note in found.notes)
 
 
 def test_nothing_is_chosen_where_there_is_nothing_to_choose_by(make: Make) -> None:
     for runs in ([gaining(make, "a", 0.2, 0)], [gaining(make, "a", 0.2, 0), gaining(make, "b", None, 1)]):
         found = compare_reports(runs)
-        assert found["chosen"] is None
-        assert not any("Chosen" in note for note in found["notes"])
+        assert found.chosen is None
+        assert not any("Chosen" in note for note in found.notes)
     without = compare_reports([gaining(make, "a", None, 0), gaining(make, "b", None, 1)])
     assert group_table(without).header[-1] == "Leakage of colour, bits"
 
 
 def with_data(make: Make, name: str, data: str, seed: int) -> ComparedRun:
-    report = make().to_dict() | {"provenance": {"data_sha256": data}}
+    report = make().model_copy(update={"provenance": {"data_sha256": data}})
     return ComparedRun(name=name, report=report, settings={"seed": seed})
 
 
 def test_other_data_are_noted(make: Make) -> None:
-    other = compare_reports([with_data(make, "a", "1", 0), with_data(make, "b", "2", 0)])["notes"]
-    assert other == ["The runs were not audited on the same data: their figures differ for that reason, too."]
-    drawn = compare_reports([with_data(make, "a", "1", 0), with_data(make, "b", "2", 1)])["notes"]
-    assert drawn == ["Each seed draws the audited samples anew: the spread over seeds holds that, too."]
-    assert compare_reports([with_data(make, "a", "1", 0), with_data(make, "b", "1", 1)])["notes"] == []
+    other = compare_reports([with_data(make, "a", "1", 0), with_data(make, "b", "2", 0)]).notes
+    assert other == ("The runs were not audited on the same data: their figures differ for that reason, too.",)
+    drawn = compare_reports([with_data(make, "a", "1", 0), with_data(make, "b", "2", 1)]).notes
+    assert drawn == ("Each seed draws the audited samples anew: the spread over seeds holds that, too.",)
+    assert compare_reports([with_data(make, "a", "1", 0), with_data(make, "b", "1", 1)]).notes == ()
 
 
 @pytest.mark.parametrize("options", [{}, {"before": None}, {"cka": None}])
 def test_page_and_files(make: Make, options: dict[str, Any], tmp_path: Path) -> None:
     name = "skin <b>tone</b>/x"
-    reports = [make(name=name, after=leakage, **options).to_dict() for leakage in (0.5, 0.1)]
+    reports = [make(name=name, after=leakage, **options) for leakage in (0.5, 0.1)]
     found = compare_reports([ComparedRun(name=f"<r{k}>", report=r) for k, r in enumerate(reports)])
     page = render_comparison(found)
     assert "<b>tone" not in page
@@ -149,7 +161,7 @@ def test_page_and_files(make: Make, options: dict[str, Any], tmp_path: Path) -> 
     ]  # fmt: skip
     svg = ET.parse(tmp_path / "frontier-skin_b_tone_b_x.svg").getroot()
     assert svg.tag.endswith("svg")
-    assert json.loads((tmp_path / "compare.json").read_text()) == found
+    assert (tmp_path / "compare.json").read_text() == found.to_json()
     for table in (group_table(found), run_table(found)):
         assert all(len(line.cells) == len(table.header) for line in table.lines)
 

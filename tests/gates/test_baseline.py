@@ -14,7 +14,7 @@ Make = Callable[..., Report]
 
 
 def statuses(new: Report, old: Report, tolerance: Tolerance) -> list[str]:
-    return [gate["status"] for gate in baseline_gates(new.to_dict(), old.to_dict(), tolerance)]
+    return [gate.status for gate in baseline_gates(new, old, tolerance)]
 
 
 def test_the_same_report_passes_without_tolerance(make: Make) -> None:
@@ -37,14 +37,14 @@ def test_accuracy_may_not_fall(make: Make) -> None:
 
 
 def test_an_attribute_that_is_gone_is_an_error(make: Make) -> None:
-    gates = baseline_gates(make(name="place").to_dict(), make(name="colour").to_dict(), Tolerance())
-    assert [gate["status"] for gate in gates] == ["error", "error", "pass"]
-    assert "'colour'" in gates[0]["message"]
+    gates = baseline_gates(make(name="place"), make(name="colour"), Tolerance())
+    assert [gate.status for gate in gates] == ["error", "error", "pass"]
+    assert "'colour'" in gates[0].message
 
 
 def test_other_data_are_named(make: Make) -> None:
-    old = make().to_dict() | {"provenance": {"data_sha256": "other"}}
-    assert "not those of the baseline" in baseline_gates(make().to_dict(), old, Tolerance())[0]["message"]
+    old = make().model_copy(update={"provenance": {"data_sha256": "other"}})
+    assert "not those of the baseline" in baseline_gates(make(), old, Tolerance())[0].message
 
 
 def test_a_difference_covers_as_often_as_its_parts() -> None:

@@ -9,7 +9,7 @@ from mibias_cli.errors import GateError
 from mibias_cli.gates.figure_names import Figure, check_name, find_figure, names_of
 from mibias_cli.recipe.gate_expression import parse_gate, write_name
 from mibias_cli.report.document import Report
-from mibias_cli.report.schema import load_schema
+from mibias_cli.report.schema_file import load_schema
 
 
 @pytest.fixture

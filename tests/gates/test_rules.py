@@ -1,22 +1,34 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import jsonschema
 import pytest
 
 from mibias_cli.errors import GateError
-from mibias_cli.gates.rules import GateRules, check_gates, gate_results, is_failure, make_gates, outcome
+from mibias_cli.gates.recipe_rules import with_gates
+from mibias_cli.gates.rules import GateRules, check_gates, gate_results, make_gates, outcome
 from mibias_cli.report.document import Report
 from mibias_cli.report.html import render_html
 from mibias_cli.report.markdown import render_markdown
-from mibias_cli.report.schema import load_schema
+from mibias_cli.report.schema_file import load_schema
+
+Make = Callable[..., Report]
+CKA = "similarity.cka"
 
 
-def status(report: dict[str, Any], expression: str) -> str:
+def with_leakage(make: Make, estimate: float, lower: float, upper: float) -> Report:
+    report = make(channels=("colour",)).to_dict()
+    report["attributes"]["colour"]["after"]["leakage_bits"] = {"estimate": estimate, "lower": lower, "upper": upper}
+    return Report.model_validate(report)
+
+
+LEAKAGE = "attributes.colour.after.leakage_bits"
+
+
+def status(report: Report, expression: str) -> str:
     (result,) = gate_results(report, GateRules(gates=make_gates([expression])))
-    return str(result["status"])
+    return result.status
 
 
 @pytest.mark.parametrize(
@@ -30,41 +42,45 @@ def status(report: dict[str, Any], expression: str) -> str:
     ],
 )
 def test_an_interval_past_the_limit_as_a_whole_in_part_or_not_at_all(
-    comparison: str, below: str, at_lower: str, inside: str, at_upper: str, above: str
+    make: Make, comparison: str, below: str, at_lower: str, inside: str, at_upper: str, above: str
 ) -> None:
-    report = {"mi": {"estimate": 0.5, "lower": 0.25, "upper": 0.75}}
+    report = with_leakage(make, 0.5, 0.25, 0.75)
     limits = (0, 0.25, 0.5, 0.75, 1)
-    assert [status(report, f"mi {comparison} {limit}") for limit in limits] == [
+    assert [status(report, f"{LEAKAGE} {comparison} {limit}") for limit in limits] == [
         below, at_lower, inside, at_upper, above,
     ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("comparison", "statuses"), [(">", "pfp"), (">=", "ffp"), ("<", "ppf"), ("<=", "fpf")])
-def test_a_plain_number_is_compared_as_it_is(comparison: str, statuses: str) -> None:
-    report = {"p": 0.5}
-    found = [status(report, f"p {comparison} {limit}")[0] for limit in (0.5, 0.4, 0.6)]
+def test_a_plain_number_is_compared_as_it_is(make: Make, comparison: str, statuses: str) -> None:
+    report = make(cka=0.5)
+    found = [status(report, f"{CKA} {comparison} {limit}")[0] for limit in (0.5, 0.4, 0.6)]
     assert "".join(found) == statuses
 
 
-def test_a_bound_may_be_named_itself() -> None:
-    report = {"mi": {"estimate": 0.5, "lower": 0.25, "upper": 0.75}}
-    assert [status(report, f"mi.{bound} > 0.6") for bound in ("estimate", "lower", "upper")] == ["pass", "pass", "fail"]
+def test_a_bound_may_be_named_itself(make: Make) -> None:
+    report = with_leakage(make, 0.5, 0.25, 0.75)
+    assert [status(report, f"{LEAKAGE}.{bound} > 0.6") for bound in ("estimate", "lower", "upper")] == [
+        "pass",
+        "pass",
+        "fail",
+    ]
 
 
 def test_a_gate_on_nothing_does_not_pass(make: Callable[..., Report]) -> None:
-    report = make(before=None).to_dict()
+    report = make(before=None)
     rules = GateRules(gates=make_gates(["attributes.colour.before.leakage_bits > 9", "attributes.color.after.x > 1"]))
     results = gate_results(report, rules)
-    assert [result["status"] for result in results] == ["error", "error"]
-    assert "did you mean 'colour'" in results[1]["message"]
+    assert [result.status for result in results] == ["error", "error"]
+    assert "did you mean 'colour'" in results[1].message
     assert outcome(results) == "error"
 
 
-def test_inconclusive_counts_as_it_was_said() -> None:
-    report = {"mi": {"estimate": 0.5, "lower": 0.25, "upper": 0.75}}
+def test_inconclusive_counts_as_it_was_said(make: Make) -> None:
+    report = with_leakage(make, 0.5, 0.25, 0.75)
     for said, failing, came_to in (("warn", False, "pass"), ("fail", True, "fail")):
-        results = gate_results(report, GateRules(gates=make_gates(["mi > 0.5"], inconclusive=said)))
-        assert is_failure(results[0]) is failing
+        results = gate_results(report, GateRules(gates=make_gates([f"{LEAKAGE} > 0.5"], inconclusive=said)))
+        assert results[0].is_failure is failing
         assert outcome(results) == came_to
     assert outcome([]) == "pass"
 
@@ -76,14 +92,13 @@ def test_names_are_checked_before_anything_is_computed() -> None:
 
 
 def test_results_are_part_of_the_report_in_every_form(make: Callable[..., Report]) -> None:
-    report = make().to_dict()
     texts = ["attributes.colour.after.leakage_bits > 0.01", "attributes.colour.after.leakage_bits > 0.05", "task.x > 1"]
-    report["gates"] = gate_results(report, GateRules(gates=make_gates(texts), baseline=make().to_dict()))
-    jsonschema.validate(report, load_schema())
-    assert [g["status"] for g in report["gates"]][:3] == ["fail", "inconclusive", "error"]
+    report = with_gates(make(), GateRules(gates=make_gates(texts), baseline=make()))
+    jsonschema.validate(report.to_dict(), load_schema())
+    assert [gate.status for gate in report.gates][:3] == ["fail", "inconclusive", "error"]
     page, text = render_html(report), render_markdown(report)
     assert page.index("leakage_bits &gt; 0.01") < page.index("<table")
     for shown in (page, text):
         assert "inconclusive" in shown
         assert "did you mean" in shown or "there are" in shown
-    assert "Nothing was gated" in render_html(make().to_dict())
+    assert "Nothing was gated" in render_html(make())

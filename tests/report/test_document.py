@@ -8,7 +8,8 @@ import jsonschema
 import pytest
 
 from mibias_cli.report.document import Report
-from mibias_cli.report.schema import load_schema, report_schema
+from mibias_cli.report.schema import report_schema
+from mibias_cli.report.schema_file import load_schema
 
 
 @pytest.mark.parametrize("options", [{}, {"before": None}, {"channels": ("colour",)}, {"cka": float("nan")}])

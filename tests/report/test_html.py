@@ -43,7 +43,7 @@ class Page(HTMLParser):
 
 @pytest.mark.parametrize("options", [{}, {"before": None}, {"channels": ("colour",)}, {"ranks": (9.0, 0.0)}])
 def test_the_page_is_whole_self_contained_and_small(make: Callable[..., Report], options: dict[str, object]) -> None:
-    text = render_html(make(**options).to_dict())
+    text = render_html(make(**options))
     page = Page(text)
     names = [tag for tag, _ in page.tags]
     assert "script" not in names
@@ -62,7 +62,7 @@ def test_the_page_is_whole_self_contained_and_small(make: Callable[..., Report],
 
 
 def test_the_page_is_sane_for_keyboard_and_screen_reader(make: Callable[..., Report]) -> None:
-    page = Page(render_html(make().to_dict()))
+    page = Page(render_html(make()))
     levels = [int(tag[1]) for tag, _ in page.tags if re.fullmatch(r"h[1-6]", tag)]
     assert levels[0] == 1
     assert levels.count(1) == 1
@@ -84,7 +84,7 @@ def test_the_page_is_sane_for_keyboard_and_screen_reader(make: Callable[..., Rep
 def test_whatever_a_user_names_is_escaped(make: Callable[..., Report]) -> None:
     name = """<script>alert("1")</script>'&$x_1$ ü 色"""
     report = make(name=name, channels=("<img src=x>", "b"))
-    data = report.model_copy(update={"provenance": {"backbone": "<b>", "command": "</code><script>"}}).to_dict()
+    data = report.model_copy(update={"provenance": {"backbone": "<b>", "command": "</code><script>"}})
     text = render_html(data)
     page = Page(text)
     tags = {tag for tag, _ in page.tags}
@@ -95,7 +95,7 @@ def test_whatever_a_user_names_is_escaped(make: Callable[..., Report]) -> None:
 
 
 def test_figures_are_shown_before_and_after_with_intervals(make: Callable[..., Report]) -> None:
-    text = Page(render_html(make().to_dict())).text
+    text = Page(render_html(make())).text
     for shown in (
         "0.800",
         "0.780 to 0.820",
@@ -110,10 +110,10 @@ def test_figures_are_shown_before_and_after_with_intervals(make: Callable[..., R
 
 
 def test_a_collapse_stands_on_the_first_screen(make: Callable[..., Report]) -> None:
-    text = render_html(make(ranks=(9.0, 0.0)).to_dict())
+    text = render_html(make(ranks=(9.0, 0.0)))
     assert 'class="verdict collapsed"' in text
     assert text.index("Collapsed, not debiased") < text.index("<table")
 
 
 def test_the_page_is_the_same_each_time(make: Callable[..., Report]) -> None:
-    assert render_html(make().to_dict()) == render_html(make().to_dict())
+    assert render_html(make()) == render_html(make())

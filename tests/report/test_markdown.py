@@ -7,7 +7,7 @@ from mibias_cli.report.markdown import leakage_table, render_markdown, task_tabl
 
 
 def test_the_leakage_table(make: Callable[..., Report]) -> None:
-    assert leakage_table(make().to_dict()).splitlines() == [
+    assert leakage_table(make()).splitlines() == [
         "| Leakage, bits | Before (95 % interval) | After (95 % interval) | Probe | H(c) | I(y;c) |",
         "| --- | ---: | ---: | ---: | ---: | ---: |",
         "| colour | 0.800 (0.780 to 0.820) | 0.050 (0.030 to 0.070) | gradient\\_boosting | 2.000 | 0.123 |",
@@ -16,14 +16,14 @@ def test_the_leakage_table(make: Callable[..., Report]) -> None:
 
 
 def test_without_before_there_is_a_dash(make: Callable[..., Report]) -> None:
-    data = make(before=None).to_dict()
+    data = make(before=None)
     assert leakage_table(data).splitlines()[2].startswith("| colour | – | 0.050")
     assert "| Accuracy (plain average) | 90.0" in task_table(data)
     render_markdown(data)
 
 
 def test_names_neither_break_the_table_nor_bring_markup(make: Callable[..., Report]) -> None:
-    text = render_markdown(make(name="a|b\n<script>*x*", channels=("[c](d)", "e")).to_dict())
+    text = render_markdown(make(name="a|b\n<script>*x*", channels=("[c](d)", "e")))
     assert "a\\|b &lt;script&gt;\\*x\\*" in text
     assert "<script>" not in text
     assert "[c](d)" not in text

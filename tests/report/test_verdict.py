@@ -11,55 +11,52 @@ from mibias_cli.report.verdict import make_verdict
 def test_the_verdict_bounds_what_was_found_and_never_says_that_nothing_is_there(
     make: Callable[..., Report],
 ) -> None:
-    verdict = make().to_dict()["verdict"]
-    assert verdict["attributes"]["colour"] == (
+    verdict = make().verdict
+    assert verdict.attributes["colour"] == (
         "No probe here extracts more than 0.070 of the 2.000 bits of colour from the debiased features (strongest: "
         "gradient boosting on channel red, 0.050 bits, 95 % interval 0.030 to 0.070); before it was 0.800 "
         "(0.780 to 0.820)."
     )
-    assert verdict["text"].endswith("Task accuracy on the audited split: 90.0\u00a0%, before 70.0\u00a0%.")
-    assert not verdict["collapsed"]
+    assert verdict.text.endswith("Task accuracy on the audited split: 90.0\u00a0%, before 70.0\u00a0%.")
+    assert not verdict.collapsed
 
 
 def test_the_bound_is_of_all_probes_not_of_the_headline_alone(make: Callable[..., Report]) -> None:
     report = make(channels=("colour",), after=0.05)
     probes = report.attributes["colour"].after.marginal.probes
     object.__setattr__(probes["logistic"], "leakage_bits", 0.2345)
-    assert "more than 0.235 of" in make_verdict(report.to_dict())["text"]
+    assert "more than 0.235 of" in make_verdict(report).text
 
 
 def test_no_gain_and_a_rise_are_named(make: Callable[..., Report]) -> None:
-    assert "not measurably less than before" in make(before=0.06, after=0.05).to_dict()["verdict"]["text"]
-    assert "leakage has risen" in make(before=0.05, after=0.5).to_dict()["verdict"]["text"]
+    assert "not measurably less than before" in make(before=0.06, after=0.05).verdict.text
+    assert "leakage has risen" in make(before=0.05, after=0.5).verdict.text
 
 
 def test_an_audit_without_before_speaks_of_audited_features(make: Callable[..., Report]) -> None:
-    text = make(before=None).to_dict()["verdict"]["text"]
+    text = make(before=None).verdict.text
     assert "the audited features" in text
     assert "before" not in text
 
 
 def test_estimates_below_zero_are_no_negative_bound(make: Callable[..., Report]) -> None:
-    text = make(after=-0.1).to_dict()["verdict"]["text"]
+    text = make(after=-0.1).verdict.text
     assert "extracts any of the 2.000 bits" in text
     assert "−0.100 bits" in text
 
 
 def test_an_interval_that_reaches_all_there_is_sets_no_bound(make: Callable[..., Report]) -> None:
-    verdict = make(before=1.995, after=1.99).to_dict()["verdict"]  # up to 2.01 of 2 bits
-    assert verdict["headline"].startswith(
-        "Probes here may extract all of the 2.000 bits of colour (before 1.995); task"
-    )
-    assert "may extract all of the 2.000 bits of colour from the debiased features (strongest: " in verdict["text"]
-    assert "more than" not in verdict["text"]
+    verdict = make(before=1.995, after=1.99).verdict  # up to 2.01 of 2 bits
+    assert verdict.headline.startswith("Probes here may extract all of the 2.000 bits of colour (before 1.995); task")
+    assert "may extract all of the 2.000 bits of colour from the debiased features (strongest: " in verdict.text
+    assert "more than" not in verdict.text
 
 
 def test_attributes_with_a_bound_and_without_stand_side_by_side(make: Callable[..., Report]) -> None:
-    report = make(channels=("colour",)).to_dict()
-    report["attributes"]["size"] = make(channels=("colour",), before=1.995, after=1.99).to_dict()["attributes"][
-        "colour"
-    ]
-    assert make_verdict(report)["headline"].startswith(
+    report = make(channels=("colour",))
+    size = make(channels=("colour",), before=1.995, after=1.99).attributes["colour"]
+    both = report.model_copy(update={"attributes": {**report.attributes, "size": size}})
+    assert make_verdict(both).headline.startswith(
         "Probes here may extract all of the 2.000 bits of size (before 1.995); "
         "no probe here extracts more than 0.070 of the 2.000 bits of colour (before 0.800); "
     )
@@ -75,16 +72,16 @@ def test_attributes_with_a_bound_and_without_stand_side_by_side(make: Callable[.
     ],
 )
 def test_a_collapse_is_no_success(make: Callable[..., Report], options: dict[str, object], reason: str) -> None:
-    verdict = make(**options).to_dict()["verdict"]
-    assert verdict["collapsed"]
-    assert verdict["text"].startswith("Collapsed, not debiased: ")
-    assert reason in verdict["reasons"][0]
+    verdict = make(**options).verdict
+    assert verdict.collapsed
+    assert verdict.text.startswith("Collapsed, not debiased: ")
+    assert reason in verdict.reasons[0]
 
 
 def test_a_binary_task_may_have_low_rank_before_and_after(make: Callable[..., Report]) -> None:
-    verdict = make(ranks=(1.6, 1.3)).to_dict()["verdict"]
-    assert not verdict["collapsed"]
-    assert verdict["caution"] == ""
+    verdict = make(ranks=(1.6, 1.3)).verdict
+    assert not verdict.collapsed
+    assert verdict.caution == ""
 
 
 @pytest.mark.parametrize("accuracies", [(0.7, 0.9), (0.9, 0.87)])
@@ -92,8 +89,8 @@ def test_features_that_keep_the_target_alone_are_no_collapse_but_poor(
     make: Callable[..., Report], accuracies: tuple[float, float]
 ) -> None:
     # fine-tuning ends near as many directions as the target has classes, less one
-    verdict = make(ranks=(32.0, 1.2), accuracies=accuracies).to_dict()["verdict"]
-    assert not verdict["collapsed"]
-    assert "few directions left: their effective rank fell from 32.00 to 1.20." in verdict["caution"]
-    assert verdict["caution"] in verdict["text"]
-    assert "rank" not in verdict["headline"]
+    verdict = make(ranks=(32.0, 1.2), accuracies=accuracies).verdict
+    assert not verdict.collapsed
+    assert "few directions left: their effective rank fell from 32.00 to 1.20." in verdict.caution
+    assert verdict.caution in verdict.text
+    assert "rank" not in verdict.headline

@@ -17,7 +17,7 @@ from mibias_cli.data.sources.embeddings import load_embeddings
 from mibias_cli.errors import BackboneError, EvaluationError, MibiasError
 from mibias_cli.progress import Silent
 from mibias_cli.recipe.load import load_recipe
-from mibias_cli.report.schema import load_schema
+from mibias_cli.report.schema_file import load_schema
 from mibias_cli.run import workflow
 
 PROBES = "probes: [logistic], n_bootstrap: 50, n_permutations: 99"

@@ -24,7 +24,7 @@ from mibias_cli.export.load import load_export
 from mibias_cli.progress import Silent
 from mibias_cli.recipe.load import parse_recipe
 from mibias_cli.recipe.schema import Recipe
-from mibias_cli.report.schema import load_schema
+from mibias_cli.report.schema_file import load_schema
 from mibias_cli.run import build, workflow
 from mibias_cli.run.dry_run import dry_run
 from mibias_cli.run.evaluate import load_run_model

@@ -21,7 +21,7 @@ from mibias_cli.compare.runs import load_compared_run
 from mibias_cli.errors import GateError, MibiasError, RunError, TrainingError
 from mibias_cli.gates.rules import GateRules, make_gates
 from mibias_cli.progress import Silent
-from mibias_cli.report.schema import load_schema
+from mibias_cli.report.schema_file import load_schema
 from mibias_cli.run import workflow
 from mibias_cli.training.control.budget import BudgetKeeper
 from mibias_cli.training.loop import StageTrainer

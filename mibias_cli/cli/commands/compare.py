@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,6 +15,7 @@ from mibias_cli.cli.options import Device, DeviceOption, OfflineOption, ReportFo
 from mibias_cli.cli.progress import is_terminal, shown_progress
 
 if TYPE_CHECKING:
+    from mibias_cli.compare.comparison import Comparison
     from mibias_cli.report.tables import Table
 
 __all__ = ["compare", "print_table", "sweep"]
@@ -87,16 +87,16 @@ def sweep(
         raise typer.Exit(EXIT_ERROR)
 
 
-def _show(comparison: Mapping[str, Any], out: Path | None, output: ReportFormat) -> None:
+def _show(comparison: Comparison, out: Path | None, output: ReportFormat) -> None:
     """JSON to stdout, or tables to stderr; and the files, if a folder is given."""
     from mibias_cli.compare.page import group_table, run_table, write_comparison
 
     if output is ReportFormat.json:
-        typer.echo(json.dumps(comparison, indent=2))
+        typer.echo(comparison.to_json(), nl=False)
     else:
-        grouped = len(comparison["groups"]) < len(comparison["runs"])
+        grouped = len(comparison.groups) < len(comparison.runs)
         print_table(group_table(comparison) if grouped else run_table(comparison))
-        for note in comparison["notes"]:
+        for note in comparison.notes:
             typer.echo(f"note: {note}", err=True)
     if out is not None:
         typer.echo(f"comparison: {write_comparison(out, comparison)}", err=True)

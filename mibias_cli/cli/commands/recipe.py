@@ -23,7 +23,7 @@ def validate(
 
     Names every problem at once, each with its line, gates included. Loads no data and no model.
     """
-    from mibias_cli.gates.recipe_rules import gate_name_faults
+    from mibias_cli.gates.recipe_names import gate_name_faults
     from mibias_cli.recipe.load import load_recipe
 
     problems: list[Problem] = []

@@ -153,7 +153,7 @@ def evaluate(
             target, recipe=loaded, out=out, offline=offline, progress=progress, gates=rules, n_examples=examples
         )
     if output is ReportFormat.json:
-        typer.echo(json.dumps(evaluated.report, indent=2))
+        typer.echo(evaluated.report.to_json(), nl=False)
     else:
         show_report(evaluated.report)
     _say_where(evaluated.folder)
@@ -203,7 +203,7 @@ def _overrides(given: Sequence[str] | None, **options: Any) -> list[str]:
 def _load(recipe: Path | None, run: Path | None, settings: Sequence[str]) -> Recipe:
     """The recipe of a file, or else of a run."""
     if recipe is not None:
-        from mibias_cli.gates.recipe_rules import gate_name_faults
+        from mibias_cli.gates.recipe_names import gate_name_faults
         from mibias_cli.recipe.load import load_recipe
 
         return load_recipe(recipe, settings, checks=[gate_name_faults])

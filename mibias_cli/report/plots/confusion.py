@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from mibias_cli.evaluation.findings import Accuracies, Confusion, RegressionFindings
 from mibias_cli.report.plots.svg import AFTER, INK, RULE, STYLE, WIDTH, to_svg
 
 __all__ = ["confusion_groups", "confusion_plot"]
@@ -21,14 +19,14 @@ _COLUMNS = 3
 _MIN_SHARE = 0.005  # fainter squares cannot be seen, and each costs a hundred bytes
 
 
-def confusion_groups(task: Mapping[str, Any], attribute: str, channel: str) -> list[Mapping[str, Any]]:
+def confusion_groups(task: Accuracies, attribute: str, channel: str) -> list[Confusion]:
     """The groups that are drawn: those of most samples, in their order."""
-    own = [g for g in task.get("confusions") or () if g["attribute"] == attribute and g["channel"] == channel]
-    largest = sorted(own, key=lambda g: -g["n"])[:MAX_GROUPS]
+    own = [g for g in task.confusions if g.attribute == attribute and g.channel == channel]
+    largest = sorted(own, key=lambda g: -g.n)[:MAX_GROUPS]
     return [g for g in own if g in largest]
 
 
-def confusion_plot(task: Mapping[str, Any], attribute: str, channel: str, *, plot_id: str) -> str:
+def confusion_plot(task: Accuracies | RegressionFindings | None, attribute: str, channel: str, *, plot_id: str) -> str:
     """One map per group, rows the target, columns the prediction, each row a share of its samples, as inline SVG.
 
     Empty where there is none.
@@ -38,10 +36,10 @@ def confusion_plot(task: Mapping[str, Any], attribute: str, channel: str, *, plo
         attribute, channel: Whose groups.
         plot_id: Prefix of every id in the SVG.
     """
-    groups = confusion_groups(task, attribute, channel)
-    if not groups:
+    groups = confusion_groups(task, attribute, channel) if isinstance(task, Accuracies) else []
+    if not isinstance(task, Accuracies) or not groups:
         return ""
-    names = [str(name) for name in task.get("class_names") or range(len(groups[0]["counts"]))]
+    names = list(task.class_names)
     n_rows = -(-len(groups) // _COLUMNS)
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(WIDTH, 1.85 * n_rows), layout="constrained")
@@ -52,12 +50,12 @@ def confusion_plot(task: Mapping[str, Any], attribute: str, channel: str, *, plo
     return to_svg(figure, plot_id, f"Confusion by {attribute} ({channel})", said)
 
 
-def _shares(group: Mapping[str, Any]) -> np.ndarray:
-    counts = np.asarray(group["counts"], dtype=np.float64)
+def _shares(group: Confusion) -> np.ndarray:
+    counts = np.asarray(group.counts, dtype=np.float64)
     return counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
 
 
-def _draw(axes: Axes, group: Mapping[str, Any], names: list[str], *, first: bool) -> None:
+def _draw(axes: Axes, group: Confusion, names: list[str], *, first: bool) -> None:
     shares = _shares(group)
     n = len(shares)
     for row, column in zip(*np.nonzero(shares >= _MIN_SHARE), strict=True):
@@ -69,21 +67,21 @@ def _draw(axes: Axes, group: Mapping[str, Any], names: list[str], *, first: bool
     axes.set_ylim(n - 0.5, -0.5)
     axes.set_aspect("equal")
     axes.plot([-0.5, n - 0.5], [-0.5, n - 0.5], color=RULE, linewidth=0.6)
-    label = str(group["c"])
-    axes.set_title(f"{label if len(label) <= 14 else label[:13] + '…'} (n = {group['n']})", fontsize=8.5, color=INK)
+    label = group.c
+    axes.set_title(f"{label if len(label) <= 14 else label[:13] + '…'} (n = {group.n})", fontsize=8.5, color=INK)
     shown = [name if len(name) <= 8 else name[:7] + "…" for name in names] if n <= MAX_LABELLED else []
     axes.set_xticks(range(len(shown)), shown, fontsize=7, rotation=90)
     axes.set_yticks(range(len(shown)), shown if first else [""] * len(shown), fontsize=7)
     axes.tick_params(length=0)
 
 
-def _said(group: Mapping[str, Any], names: list[str]) -> str:
+def _said(group: Confusion, names: list[str]) -> str:
     """The group's accuracy, and its commonest mistake."""
-    counts = np.asarray(group["counts"])
+    counts = np.asarray(group.counts)
     right = counts.trace() / max(counts.sum(), 1)
     wrong = counts.copy()
     np.fill_diagonal(wrong, 0)
-    text = f"{group['c']}: {100 * right:.0f} per cent right"
+    text = f"{group.c}: {100 * right:.0f} per cent right"
     if wrong.any():
         row, column = np.unravel_index(int(wrong.argmax()), wrong.shape)
         text += f", most often {names[row]} taken for {names[column]}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import re
 import warnings
 from collections.abc import Sequence
@@ -81,7 +82,7 @@ def new_figure(n_rows: int, row_height: float, *, n_panels: int = 1, height: flo
 
 def whisker(axes: Axes, position: float, lower: float | None, upper: float | None, colour: str = INK) -> None:
     """A horizontal interval; nothing where a bound is missing."""
-    if lower is not None and upper is not None:
+    if lower is not None and upper is not None and math.isfinite(lower) and math.isfinite(upper):
         axes.plot([lower, upper], [position, position], color=colour, linewidth=1.2, solid_capstyle="butt")
 
 

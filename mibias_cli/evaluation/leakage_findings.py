@@ -1,0 +1,210 @@
+"""What an audit finds of leakage: frozen records with the names that leakage.json has."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Generic, Literal, TypeAlias, TypeVar
+
+from pydantic import Field
+
+from mibias_cli.evaluation.record import FlatRecord, Flattened, Real, Record
+
+__all__ = [
+    "QUESTIONS",
+    "AttributeFindings",
+    "Change",
+    "ChannelFindings",
+    "ColumnFindings",
+    "ColumnSides",
+    "Count",
+    "Finding",
+    "Interval",
+    "LayerFindings",
+    "Leakage",
+    "NullBand",
+    "ProbeFindings",
+    "QuestionName",
+    "Share",
+    "Side",
+    "Sides",
+]
+
+Kind: TypeAlias = Literal["categorical", "continuous"]
+Share = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=0)]
+T = TypeVar("T", bound=Record)
+Side: TypeAlias = Literal["before", "after"]
+QuestionName: TypeAlias = Literal["marginal", "conditional"]
+QUESTIONS: tuple[QuestionName, ...] = ("marginal", "conditional")
+"""I(z; c), and I(z; c | y)."""
+
+
+class Sides(Record, Generic[T]):
+    """The same figures of the original extractor and of the one under audit."""
+
+    before: T | None
+    """Of the original extractor; null where there is none."""
+    after: T
+
+    def at(self, side: Side) -> T | None:
+        """The figures of one side."""
+        return self.before if side == "before" else self.after
+
+
+class Interval(Record):
+    """An estimate with its bootstrap interval, never clamped."""
+
+    estimate: Real
+    lower: Real
+    upper: Real
+
+
+class NullBand(Record):
+    """What the same probe shows where the scored labels are shuffled, in bits: mean and central band.
+
+    For conditional leakage labels are shuffled within each target class.
+    """
+
+    mean: Real
+    lower: Real
+    upper: Real
+
+
+class ProbeFindings(Record):
+    """One probe family on the scored part."""
+
+    accuracy: Share | None = None
+    """Null for a regressor of a continuous attribute."""
+    leakage_bits: Real
+    selection_bits: Real = math.nan
+    """Its score inside the fitting part: that alone chooses the headline probe."""
+    setting: str = ""
+    """What tuning inside the fitting part chose, in words."""
+    r2: Real | None = None
+    """Of a regressor, in place of an accuracy."""
+    p_value: Share | None = None
+    """Of the permutation test."""
+    p_value_holm: Share | None = None
+    """The same, corrected over attributes, channels and probes."""
+
+
+class Finding(Record):
+    """The answer to one question, I(z; c) or I(z; c | y): a lower bound in bits, the probes behind it, and controls.
+
+    The headline probe (and, of several channels, the headline channel) was chosen inside the fitting part.
+    """
+
+    leakage_bits: Interval
+    probes: dict[str, ProbeFindings] = Field(default_factory=dict)
+    headline_probe: str = ""
+    headline_channel: str = ""
+    null: NullBand | None = None
+    p_value: Share | None = None
+    p_value_holm: Share | None = None
+    detectable_bits: Real | None = None
+    """The smallest leakage that a sample of this size detects with 80 % power."""
+
+    @property
+    def selection_bits(self) -> float:
+        """The headline probe's score inside the fitting part."""
+        return self.probes[self.headline_probe].selection_bits
+
+
+class Leakage(FlatRecord):
+    """Leakage of one channel, or of an attribute's headline channel, from one representation.
+
+    Lower bounds in bits with their controls: null and p_value by shuffled labels, detectable_bits the smallest leakage
+    that this sample detects with 80 % power. Names with `conditional_` are of I(z; c | y), null without a target.
+    """
+
+    marginal: Annotated[Finding, Flattened()]
+    conditional: Annotated[Finding | None, Flattened("conditional_")] = None
+    chance_accuracy: float = 0.0
+
+    @property
+    def leakage_bits(self) -> Interval:
+        """I(z; c) in bits."""
+        return self.marginal.leakage_bits
+
+    @property
+    def conditional_leakage_bits(self) -> Interval | None:
+        """I(z; c | y) in bits; None without a target."""
+        return None if self.conditional is None else self.conditional.leakage_bits
+
+    def answer(self, question: QuestionName) -> Finding | None:
+        """The answer to one question; None where it was not asked."""
+        return self.marginal if question == "marginal" else self.conditional
+
+    @property
+    def questions(self) -> tuple[tuple[QuestionName, Finding], ...]:
+        """The questions that were asked, with their answers."""
+        return tuple((name, found) for name in QUESTIONS if (found := self.answer(name)) is not None)
+
+
+class Change(Record):
+    """After less before, with intervals of the paired difference (the same resamples on both sides)."""
+
+    leakage_bits: Interval
+    conditional_leakage_bits: Interval | None
+
+    def answer(self, question: QuestionName) -> Interval | None:
+        """The change in the answer to one question."""
+        return self.leakage_bits if question == "marginal" else self.conditional_leakage_bits
+
+
+class ChannelFindings(Record):
+    """One channel: H(c) and I(y; c) on the audited split, and its leakage by side."""
+
+    entropy_bits: Real = math.nan
+    target_attribute_bits: Real = math.nan
+    before: Leakage | None = None
+    after: Leakage
+    random: Leakage | None = None
+    """From a randomly initialised extractor; null where it was not computed."""
+
+    def at(self, side: Side) -> Leakage | None:
+        """Leakage of one side."""
+        return self.before if side == "before" else self.after
+
+
+class AttributeFindings(ChannelFindings):
+    """One attribute; H(c) and I(y; c) are of after's headline channel."""
+
+    kind: Kind = "categorical"
+    n_known: Count = 0
+    """Audited samples on which the attribute is known."""
+    change: Change | None = None
+    """After less before, paired."""
+    channels: dict[str, ChannelFindings] = Field(default_factory=dict)
+    """Each channel of an attribute of several; empty where there is one."""
+    others: dict[str, Sides[Leakage]] = Field(default_factory=dict)
+    """Leakage of further representations by name."""
+
+
+class LayerFindings(Record):
+    """Leakage of one attribute's leakiest channel from one inner layer, pooled to `n_features` columns."""
+
+    leakage_bits: Interval
+    headline_probe: str
+    headline_channel: str
+    n_features: Count
+    null: NullBand | None = None
+    p_value: Share | None = None
+
+
+class ColumnFindings(Record):
+    """What the features still tell of a column that they should keep; accuracy or r2 is the headline probe's."""
+
+    information_bits: Interval
+    headline_probe: str
+    probes: dict[str, ProbeFindings]
+    accuracy: Share | None
+    r2: Real | None
+    chance_accuracy: Share
+    entropy_bits: Real
+
+
+class ColumnSides(Sides[ColumnFindings]):
+    """A column that features should keep, before and after."""
+
+    kind: Kind = "categorical"

@@ -1,0 +1,242 @@
+"""What an audit finds of the task: accuracies, errors and fairness, with the names that leakage.json has."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Literal
+
+from pydantic import Discriminator, Field, Tag
+
+from mibias_cli.evaluation.leakage_findings import Count, Interval, Share, Side, Sides
+from mibias_cli.evaluation.record import Beside, FlatRecord, Real, Record
+
+__all__ = [
+    "Accuracies",
+    "AnyTask",
+    "CellAccuracy",
+    "Confusion",
+    "CrossingRow",
+    "ErrorRow",
+    "FairnessFindings",
+    "GroupRow",
+    "Intersection",
+    "LabelFigures",
+    "LabelFindings",
+    "NumberFigures",
+    "RegressionFindings",
+    "TaskFindings",
+    "TaskSides",
+    "WorstGroup",
+]
+
+
+class GroupRow(Record):
+    """One (y, c) cell of one attribute's channel: n, accuracy and its interval; counted: large enough to count."""
+
+    attribute: str
+    channel: str
+    y: str
+    c: str
+    n: Count
+    accuracy: Share | None
+    lower: Real | None
+    upper: Real | None
+    counted: bool
+    calibration_error: Real | None = None
+
+
+class CellAccuracy(Record):
+    """Accuracy in one cell with its interval; null where the cell is empty."""
+
+    accuracy: Share | None
+    lower: Real | None
+    upper: Real | None
+
+
+class CrossingRow(Sides[CellAccuracy]):
+    """One cell of target and several attributes; counted: large enough for the worst group."""
+
+    y: str
+    c: tuple[str, ...]
+    n: Count
+    counted: bool
+
+
+class WorstGroup(Record):
+    """The least accuracy of any cell that counts; null where none does."""
+
+    before: Share | None
+    after: Share | None
+
+    def at(self, side: Side) -> float | None:
+        """Of one side."""
+        return self.before if side == "before" else self.after
+
+
+class Intersection(Record):
+    """The cells in which several attributes and the target cross; the worst group is among those that count."""
+
+    attributes: tuple[str, ...]
+    channels: tuple[str, ...]
+    worst_group_accuracy: WorstGroup
+    cells: tuple[CrossingRow, ...]
+
+
+class Confusion(Record):
+    """What the task predicts for one group of an attribute: counts of target (rows) by prediction (columns)."""
+
+    attribute: str
+    channel: str
+    c: str
+    n: Count
+    counts: tuple[tuple[Count, ...], ...]
+
+
+class Accuracies(FlatRecord):
+    """Task figures by one rule: logistic heads fitted on training features, scored on the audited samples."""
+
+    accuracy: Annotated[Interval, Beside()]
+    """The plain average over the audited samples."""
+    balanced_accuracy: Real = math.nan
+    worst_group_accuracy: Share | None = None
+    groups: tuple[GroupRow, ...] = ()
+    head_accuracy: Share | None = None
+    """The trained head's own accuracy."""
+    gap: Real | None = None
+    """Accuracy less the worst group's accuracy."""
+    adjusted_accuracy: Share | None = None
+    """The least of adjusted_accuracies."""
+    adjusted_accuracies: dict[str, Share] = Field(default_factory=dict)
+    """By attribute: accuracy under p(y)p(c) in place of p(y, c), every (y, c) cell reweighted as if y and c were
+    independent (of several channels, the least)."""
+    auroc: Share | None = None
+    """Area under the ROC curve; with more than two classes the mean over each class against the rest."""
+    calibration_error: Real | None = None
+    """Expected calibration error of the largest class probability, 15 bins."""
+    class_names: tuple[str, ...] = ()
+    """Classes of the target, in the order of the rows and columns of confusions."""
+    confusions: tuple[Confusion, ...] = ()
+    """By group of each attribute; empty where the target has many classes."""
+
+
+class TaskFindings(Accuracies):
+    """Task figures of a target of classes, by a logistic head fitted on training features."""
+
+    kind: Literal["classes"] = "classes"
+
+
+class LabelFigures(Record):
+    """One label of several: accuracy, the mean of both classes' recalls, AUROC (null where one class is absent)."""
+
+    accuracy: Share
+    balanced_accuracy: Share
+    auroc: Share | None
+    prevalence: Share
+    """Share of the audited samples with this label."""
+
+
+class LabelFindings(Accuracies):
+    """Task figures of a target of several labels: means over labels; a cell is one label in one group."""
+
+    kind: Literal["multilabel"] = "multilabel"
+    exact_match: Annotated[Interval, Beside()]
+    """The share of samples with all labels right."""
+    labels: dict[str, LabelFigures]
+    """Each label by itself."""
+
+
+class NumberFigures(Record):
+    """One column of numbers: R² on the audited samples (null where they do not vary), errors in the user's units."""
+
+    r2: Real | None
+    mae: Real
+    rmse: Real
+    worst_group_mae: Real | None
+
+
+class ErrorRow(Record):
+    """Errors of one column in one group of an attribute; lower and upper bound mae; counted: large enough to count.
+
+    An interval needs two samples.
+    """
+
+    attribute: str
+    channel: str
+    column: str
+    c: str
+    n: Count
+    mae: Real | None
+    lower: Real | None
+    upper: Real | None
+    rmse: Real | None
+    mean_error: Real | None
+    """Of prediction less truth."""
+    counted: bool
+
+
+class RegressionFindings(FlatRecord):
+    """Figures of a target of numbers, by ridge regression on training features, scored on the audited samples."""
+
+    kind: Literal["regression"] = "regression"
+    r2: Annotated[Interval, Beside()]
+    """R² on the audited samples, the mean over columns."""
+    mae: Annotated[Interval, Beside()]
+    """Mean absolute error in the user's units, the mean over columns."""
+    rmse: Annotated[Interval, Beside()]
+    """Root of the mean squared error in the user's units, the mean over columns."""
+    worst_group_mae: Real | None = None
+    """The greatest mean absolute error of a group that counts."""
+    gap_mae: Real | None = None
+    """worst_group_mae less mae."""
+    head_r2: Real | None = None
+    """The trained head's own R²."""
+    columns: dict[str, NumberFigures] = Field(default_factory=dict)
+    """Each column by itself."""
+    group_errors: tuple[ErrorRow, ...] = ()
+    """Errors by column and group."""
+    groups: tuple[GroupRow, ...] = ()
+    """Empty: numbers have errors by group in place of accuracies."""
+
+
+def _task_kind(value: object) -> str:
+    """Reports of before other kinds of target were known say no kind: classes."""
+    kind = value.get("kind", "classes") if isinstance(value, dict) else getattr(value, "kind", "classes")
+    return str(kind)
+
+
+AnyTask = Annotated[
+    Annotated[TaskFindings, Tag("classes")]
+    | Annotated[LabelFindings, Tag("multilabel")]
+    | Annotated[RegressionFindings, Tag("regression")],
+    Discriminator(_task_kind),
+]
+
+
+class TaskSides(Record):
+    """A linear head fitted on training features, the same rule before and after; null without target or original."""
+
+    before: AnyTask | None = None
+    after: AnyTask | None = None
+
+    def at(self, side: Side) -> TaskFindings | LabelFindings | RegressionFindings | None:
+        """Figures of one side."""
+        return self.before if side == "before" else self.after
+
+
+class FairnessFindings(Record):
+    """How one attribute's groups are treated by the task's predictions; figures as Fairlearn defines them.
+
+    A target of two classes has a `positive_class`; with more, every class against the rest is a question of its own
+    and each figure is the worst of them. An attribute of several channels has the worst channel's. `groups_left_out`
+    are too small to count. A figure that no group of the split defines is null.
+    """
+
+    positive_class: str | None
+    groups_left_out: tuple[str, ...]
+    demographic_parity_difference: Real | None
+    demographic_parity_ratio: Real | None
+    equal_opportunity_difference: Real | None
+    equal_opportunity_ratio: Real | None
+    equalized_odds_difference: Real | None
+    equalized_odds_ratio: Real | None
+    bias_amplification: Real | None
