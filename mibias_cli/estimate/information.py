@@ -18,8 +18,7 @@ from mibias_cli.errors import EvaluationError, did_you_mean
 from mibias_cli.estimate.cross_fit import CrossFitted, Estimate, FoldResult, combine, difference, summarise
 from mibias_cli.estimate.pair_folds import PAIR_ESTIMATORS, ksg_by_stratum, score_pair_fold
 from mibias_cli.estimate.probe_folds import score_probe_fold
-from mibias_cli.evaluation.probes.families import PROBES
-from mibias_cli.evaluation.probes.regressors import REGRESSORS
+from mibias_cli.evaluation.probes.families import PROBES, REGRESSORS
 from mibias_cli.evaluation.statistics.information import entropy_of_shares
 from mibias_cli.evaluation.statistics.partition import assign_parts
 from mibias_cli.progress import Progress

@@ -9,7 +9,7 @@ import numpy as np
 from mibias_cli.estimate.cross_fit import FoldResult
 from mibias_cli.evaluation.leakage.channel import make_channel_task
 from mibias_cli.evaluation.leakage.scoring import score_probe
-from mibias_cli.evaluation.probes.regressors import REGRESSORS
+from mibias_cli.evaluation.probes.families import REGRESSORS
 from mibias_cli.evaluation.statistics.partition import inner_folds
 
 __all__ = ["score_probe_fold"]

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 
-from mibias_cli.evaluation.probes.learners import fit_quietly, log_proba
+from mibias_cli.evaluation.probes.learners import Classifier, fit_quietly, log_proba
 
 __all__ = ["Quadratic", "QuadraticBasis", "Structure", "find_structure"]
 
@@ -141,7 +141,7 @@ class QuadraticBasis:
         return np.concatenate([x, quadratic], axis=1)
 
 
-class Quadratic:
+class Quadratic(Classifier):
     """Logistic regression on quadratic features; rungs are bases of growing size at penalties that suit them."""
 
     # (share of the screened products, of the screened directions, squares, C); None: all products there are
@@ -156,7 +156,6 @@ class Quadratic:
     )
     n_rungs = len(RUNGS)
     patience = len(RUNGS)  # bases do not nest: a later one may win after two that did not
-    whitened = True
     n_telling = 32
 
     def __init__(self, x: np.ndarray, c: np.ndarray, *, n_extra: int, seed: int) -> None:
@@ -177,7 +176,6 @@ class Quadratic:
         return n_products, directions * s.n_directions + spare, squares
 
     def fit_to(self, rung: int) -> None:
-        """Train up to this rung."""
         n_products, n_directions, squares = kind = self._sizes(rung)
         if self._basis is None or self._basis[0] != kind:
             basis = QuadraticBasis(
@@ -187,20 +185,17 @@ class Quadratic:
         self._model.set_params(C=self.RUNGS[rung][3])
         fit_quietly(self._model, self._basis[2], self._c)
 
-    def log_probabilities(self, x: np.ndarray) -> np.ndarray:
-        """Uncalibrated log-probabilities (n, len(classes_))."""
+    def answer(self, x: np.ndarray) -> np.ndarray:
         assert self._basis is not None
         return log_proba(self._model, self._basis[1](x.astype(np.float32)))
 
-    @staticmethod
-    def max_columns(n: int) -> int:
-        """More feature columns than this are, with n rows, first reduced to so many principal components."""
+    @classmethod
+    def max_columns(cls, n: int) -> int:
         return min(256, max(64, n // 16))
 
-    @staticmethod
-    def describe(rung: int) -> str:
-        """The rung's setting in words."""
-        products, directions, squares, strength = Quadratic.RUNGS[rung]
+    @classmethod
+    def describe(cls, rung: int) -> str:
+        products, directions, squares, strength = cls.RUNGS[rung]
         parts = [
             {None: "all products", 0: "", 1: "screened products", 2: "twice the screened products"}[products],
             {0: "", 1: "screened directions", 2: "twice the screened directions"}[directions],

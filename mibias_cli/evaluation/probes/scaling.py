@@ -27,10 +27,6 @@ class Scaling:
         """Principal components that stand for the features; 0 where the features stand for themselves."""
         return 0 if self.components is None else self.components.shape[1]
 
-    def __call__(self, x: np.ndarray, extra: np.ndarray) -> np.ndarray:
-        """Scaled features (n, d') with the given facts (n, e) behind them."""
-        return self.beside(self.standardised(x), extra, np.zeros(0, dtype=np.int64))
-
     def beside(self, z: np.ndarray, extra: np.ndarray, columns: np.ndarray) -> np.ndarray:
         """Reduced features of standardised ones (n, d), some of their columns as they are, and the given facts."""
         return np.concatenate([self.reduced(z), z[:, columns], extra], axis=1)

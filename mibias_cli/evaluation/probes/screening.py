@@ -29,10 +29,13 @@ def telling_columns(x: np.ndarray, c: np.ndarray, *, most: int) -> np.ndarray:
         >>> telling_columns(x, c, most=5)[0].item()
         7
     """
+    none = np.zeros(0, dtype=np.int64)
+    if not most or not x.shape[1]:
+        return none
     x, c = x[:MOST_ROWS], c[:MOST_ROWS]
     classes, label = np.unique(c, return_inverse=True)
-    if len(classes) < 2 or not x.shape[1] or not most:
-        return np.zeros(0, dtype=np.int64)
+    if len(classes) < 2:
+        return none
     share = np.bincount(label) / len(label)
     cuts = np.quantile(x, np.arange(1, N_BINS) / N_BINS, axis=0)
     strength, quantile = np.zeros(x.shape[1]), np.zeros(x.shape[1])
