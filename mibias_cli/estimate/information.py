@@ -8,7 +8,8 @@ never it unless they are alone.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -19,8 +20,8 @@ from mibias_cli.estimate.cross_fit import CrossFitted, Estimate, FoldResult, com
 from mibias_cli.estimate.pair_folds import PAIR_ESTIMATORS, ksg_by_stratum, score_pair_fold
 from mibias_cli.estimate.probe_folds import score_probe_fold
 from mibias_cli.evaluation.probes.families import PROBES, REGRESSORS
-from mibias_cli.evaluation.statistics.information import entropy_of_shares
-from mibias_cli.evaluation.statistics.partition import assign_parts
+from mibias_cli.evaluation.statistics.information import label_entropy_bits
+from mibias_cli.evaluation.statistics.partition import Fold, cross_folds
 from mibias_cli.progress import Progress
 
 __all__ = ["CLASS_ESTIMATORS", "MIN_ROWS", "NUMBER_ESTIMATORS", "Information", "Question", "estimate_information"]
@@ -98,21 +99,25 @@ def estimate_information(
     n_folds = N_FOLDS if len(question.z) <= MANY_ROWS else 2
     progress.stage("estimating")
     progress.begin("folds", n_folds * (2 if chain else 1))
-    with threadpool_limits(limits=1):  # many small fits, and results that do not vary with the machine
+    done = itertools.count(1)
+
+    def cross_fit(asked: Question) -> CrossFitted:
+        return _cross_fit(asked, names, n_folds, seed, lambda: progress.advance(next(done)))
+
+    # many small fits, and results that do not vary with the machine
+    with threadpool_limits(limits=1):
         if chain:
             assert question.given is not None
-            whole = replace(question, z=np.concatenate([question.z, question.given], axis=1), given=None)
+            both = np.concatenate([question.z, question.given], axis=1)
             fitted = difference(
-                _cross_fit(whole, names, n_folds, seed, progress, 0),
-                _cross_fit(replace(question, z=question.given, given=None), names, n_folds, seed, progress, n_folds),
+                cross_fit(replace(question, z=both, given=None)),
+                cross_fit(replace(question, z=question.given, given=None)),
             )
         else:
-            fitted = _cross_fit(question, names, n_folds, seed, progress, 0)
+            fitted = cross_fit(question)
     progress.end()
     directions = {name: "none" if chain or name == "ksg" else "lower" for name in fitted.terms}
-    entropy = None
-    if question.discrete:
-        entropy = float(entropy_of_shares(np.bincount(question.c) / len(question.c))) * LN2
+    entropy = label_entropy_bits(question.c, 0) * LN2 if question.discrete else None
     return Information(
         estimates=summarise(fitted, directions, confidence=confidence),
         headline=fitted.headline,
@@ -159,41 +164,37 @@ def _names(question: Question, asked: Sequence[str] | None) -> tuple[str, ...]:
 
 
 def _cross_fit(
-    question: Question, names: Sequence[str], n_folds: int, seed: int, progress: Progress, done: int
+    question: Question, names: Sequence[str], n_folds: int, seed: int, advance: Callable[[], None]
 ) -> CrossFitted:
     n = len(question.z)
+    # folds alike in the classes of c and of what is given; numbers are not stratified by
     labels = question.c if question.discrete else np.zeros(n, dtype=np.int64)
-    given = question.given
-    generator = np.random.default_rng([seed, 61])
-    stratified = np.stack([labels, labels if given is None else given], axis=1)
-    part = assign_parts(stratified, (1 / n_folds,) * n_folds, group=None, generator=generator)
+    stratum = np.zeros(n, dtype=np.int64) if question.given is None else question.given
+    stratified = np.stack([labels, labels if question.given is None else stratum], axis=1)
     folds = []
-    for k in range(n_folds):
-        fit, score = np.flatnonzero(part != k), np.flatnonzero(part == k)
+    for k, (fit, score) in enumerate(
+        cross_folds(stratified, n_folds, group=None, generator=np.random.default_rng([seed, 61]))
+    ):
         if len(fit) > MAX_FIT_ROWS:
             fit = np.sort(np.random.default_rng([seed, 62, k]).permutation(fit)[:MAX_FIT_ROWS])
-        folds.append(_score_fold(question, names, fit, score, seed))
-        progress.advance(done + k + 1)
-    if names == ("ksg",):
-        folds = [FoldResult(rows=np.arange(n), terms={}, selection={})]
+        folds.append(_score_fold(question, stratum, names, (fit, score), seed))
+        advance()
     if "ksg" in names:
-        stratum = np.zeros(n, dtype=np.int64) if given is None else given
+        # neighbours are not fitted: no row needs to be held out from them, and the more rows the better
         terms = ksg_by_stratum(question.z, question.c, stratum, seed=seed)
         folds = [replace(fold, terms={**fold.terms, "ksg": terms[fold.rows]}) for fold in folds]
     return combine(folds, n, margin_nats=MARGIN / np.sqrt(n))
 
 
-def _score_fold(question: Question, names: Sequence[str], fit: np.ndarray, score: np.ndarray, seed: int) -> FoldResult:
+def _score_fold(question: Question, stratum: np.ndarray, names: Sequence[str], fold: Fold, seed: int) -> FoldResult:
     z, c, given = question.z, question.c, question.given
     if question.discrete:
-        return score_probe_fold(z, c, given, fit, score, values=None, names=names, seed=seed)
-    stratum = np.zeros(len(z), dtype=np.int64) if given is None else given
+        return score_probe_fold(z, c, given, fold, names=names, seed=seed)
     pairs = [name for name in names if name in PAIR_ESTIMATORS]
-    found = score_pair_fold(z, c, stratum, fit, score, names=pairs, seed=seed)
     regressors = [name for name in names if name in REGRESSORS]
-    if regressors:
-        values = c[:, 0]
-        bins = np.zeros(len(values), dtype=np.int64)
-        more = score_probe_fold(z, bins, given, fit, score, values=values, names=regressors, seed=seed)
-        found = replace(found, terms={**found.terms, **more.terms}, selection={**found.selection, **more.selection})
-    return found
+    found = score_pair_fold(z, c, stratum, fold, names=pairs, seed=seed)
+    if not regressors:
+        return found
+    # there are no classes of c to stratify by: all rows are of one
+    more = score_probe_fold(z, np.zeros_like(stratum), given, fold, values=c[:, 0], names=regressors, seed=seed)
+    return replace(found, terms={**found.terms, **more.terms}, selection={**found.selection, **more.selection})

@@ -9,9 +9,9 @@ import numpy as np
 from mibias_cli.estimate.copula import NormalScores, fit_gaussian_ratio
 from mibias_cli.estimate.cross_fit import FoldResult
 from mibias_cli.estimate.ksg import ksg_terms
-from mibias_cli.estimate.pair_bound import donsker_varadhan_terms
-from mibias_cli.estimate.pair_critic import Pairs, fit_pair_critic
-from mibias_cli.evaluation.statistics.partition import assign_parts
+from mibias_cli.estimate.pair_critic import PairCritic, Pairs, fit_pair_critic
+from mibias_cli.evaluation.statistics.normal_scores import scored_by_stratum
+from mibias_cli.evaluation.statistics.partition import Fold, two_parts
 
 __all__ = ["PAIR_ESTIMATORS", "ksg_by_stratum", "score_pair_fold"]
 
@@ -21,67 +21,46 @@ MIN_STRATUM = 50
 
 
 def score_pair_fold(
-    z: np.ndarray,
-    c: np.ndarray,
-    stratum: np.ndarray,
-    fit: np.ndarray,
-    score: np.ndarray,
-    *,
-    names: Sequence[str],
-    seed: int,
+    z: np.ndarray, c: np.ndarray, stratum: np.ndarray, fold: Fold, *, names: Sequence[str], seed: int
 ) -> FoldResult:
     """Fit on one part, score the other.
 
     Args:
         z, c: Numbers (n, d) and (n, k).
         stratum: Integers (n,): information is that within strata.
-        fit, score: Rows of the two parts.
+        fold: Rows of the two parts.
         names: Of PAIR_ESTIMATORS.
         seed: Of everything random.
     """
-    fitted, scored = _normal_pairs(z, c, stratum, fit, score)
+    fit, score = fold
+    # monotone maps of single columns change no information; ranks are the fitting part's alone
+    (u_fit, u_score), (v_fit, v_score) = (
+        scored_by_stratum(_placed, x[fit], x[score], stratum[fit], stratum[score], least=MIN_STRATUM) for x in (z, c)
+    )
+    fitted = Pairs(u=u_fit, v=v_fit, stratum=stratum[fit])
+    scored = Pairs(u=u_score, v=v_score, stratum=stratum[score])
     generator = np.random.default_rng([seed, 51])
-    held = assign_parts(fitted.stratum[:, None], (7 / 8, 1 / 8), group=None, generator=generator) == 1
+    train, held = two_parts(fitted.stratum[:, None], (7 / 8, 1 / 8), group=None, generator=generator)
+    n_strata = int(stratum.max()) + 1
     terms: dict[str, np.ndarray] = {}
     selection: dict[str, float] = {}
+
+    def gaussian(rows: Pairs) -> PairCritic:
+        return PairCritic(base=fit_gaussian_ratio(rows.u, rows.v), n_strata=n_strata)
+
     if "gaussian" in names:
-        ratio = fit_gaussian_ratio(fitted.u, fitted.v)
-        terms["gaussian"] = donsker_varadhan_terms(ratio.scorer(scored.u, scored.v), scored.stratum, seed=seed)
-        inner, checked = fitted.take(np.flatnonzero(~held)), fitted.take(np.flatnonzero(held))
-        part = fit_gaussian_ratio(inner.u, inner.v)
-        found = donsker_varadhan_terms(part.scorer(checked.u, checked.v), checked.stratum, seed=seed)
-        selection["gaussian"] = float(found.mean())
+        terms["gaussian"] = gaussian(fitted).terms(scored, seed=seed)
+        selection["gaussian"] = float(gaussian(fitted.take(train)).terms(fitted.take(held), seed=seed).mean())
     if "critic" in names:
-        critic = fit_pair_critic(
-            fitted, n_strata=int(stratum.max()) + 1, train=np.flatnonzero(~held), held=np.flatnonzero(held), seed=seed
-        )
-        terms["critic"] = donsker_varadhan_terms(critic.scorer(scored), scored.stratum, seed=seed)
+        critic = fit_pair_critic(fitted, n_strata=n_strata, train=train, held=held, seed=seed)
+        terms["critic"] = critic.terms(scored, seed=seed)
         selection["critic"] = critic.selection_nats
     return FoldResult(rows=score, terms=terms, selection=selection)
 
 
-def _normal_pairs(
-    z: np.ndarray, c: np.ndarray, stratum: np.ndarray, fit: np.ndarray, score: np.ndarray
-) -> tuple[Pairs, Pairs]:
-    """Both parts as normal scores by the fitting part's ranks, within strata where these are large enough."""
-    sides = []
-    for x in (z, c):
-        pooled = NormalScores(x[fit])
-        parts = pooled(x[fit]), pooled(x[score])
-        values = np.unique(stratum[fit])
-        for value in values if len(values) > 1 else ():
-            rows = fit[stratum[fit] == value]
-            if len(rows) >= MIN_STRATUM:
-                own = NormalScores(x[rows])
-                for part, where in zip(parts, (fit, score), strict=True):
-                    inside = stratum[where] == value
-                    part[inside] = own(x[where[inside]])
-        sides.append(parts)
-    (u_fit, u_score), (v_fit, v_score) = sides
-    return (
-        Pairs(u=u_fit, v=v_fit, stratum=stratum[fit]),
-        Pairs(u=u_score, v=v_score, stratum=stratum[score]),
-    )
+def _placed(sample: np.ndarray, further: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    scores = NormalScores(sample)
+    return scores(sample), scores(further)
 
 
 def ksg_by_stratum(z: np.ndarray, c: np.ndarray, stratum: np.ndarray, *, seed: int) -> np.ndarray:

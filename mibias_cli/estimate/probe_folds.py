@@ -10,7 +10,7 @@ from mibias_cli.estimate.cross_fit import FoldResult
 from mibias_cli.evaluation.leakage.channel import make_channel_task
 from mibias_cli.evaluation.leakage.scoring import score_probe
 from mibias_cli.evaluation.probes.families import REGRESSORS
-from mibias_cli.evaluation.statistics.partition import inner_folds
+from mibias_cli.evaluation.statistics.partition import Fold, inner_folds
 
 __all__ = ["score_probe_fold"]
 
@@ -21,10 +21,9 @@ def score_probe_fold(
     z: np.ndarray,
     c: np.ndarray,
     y: np.ndarray | None,
-    fit: np.ndarray,
-    score: np.ndarray,
+    fold: Fold,
     *,
-    values: np.ndarray | None,
+    values: np.ndarray | None = None,
     names: Sequence[str],
     seed: int,
 ) -> FoldResult:
@@ -34,15 +33,15 @@ def score_probe_fold(
         z: Features (n, d).
         c: Classes (n,), or the bins of `values`.
         y: Given classes (n,), or None.
-        fit, score: Rows of the two parts.
+        fold: Rows of the two parts.
         values: Numbers (n,) for regressors, else None.
         names: Probe families, or regressors where there are `values`.
         seed: Of everything random.
     """
-    labels = np.stack([c[fit], c[fit] if y is None else y[fit]], axis=1)
-    folds = inner_folds(labels, group=None, seed=seed)
-    n_classes = int(c.max()) + 1
+    fit, score = fold
     strata = np.zeros(len(c), dtype=np.int64) if y is None else y
+    folds = inner_folds(np.stack([c[fit], strata[fit]], axis=1), group=None, seed=seed)
+    n_classes = int(c.max()) + 1
     task = make_channel_task(
         "c", c, strata, fit, score, folds, n_classes=n_classes, n_y=int(strata.max()) + 1, values=values, seed=seed
     )
@@ -54,7 +53,8 @@ def score_probe_fold(
         gains = scored.score.gains() * LN2
         if name in REGRESSORS:
             gains = gains - scored.price_bits * LN2
-        elif y is None:  # against the shares of all rows: the mean over all folds is then H(c) less the cross-entropy
+        elif y is None:
+            # against the shares of all rows: the mean over all folds is then H(c) less the cross-entropy
             gains = gains + side.baseline_score[np.arange(len(score)), c[score]] - np.log(share[c[score]])
         terms[name] = gains
         selection[name] = scored.findings.selection_bits * LN2
