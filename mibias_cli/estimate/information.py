@@ -80,8 +80,8 @@ def estimate_information(
 ) -> Information:
     """Estimate I(z; c) or I(z; c | given) in nats.
 
-    Given numbers (rather than classes) enter by the chain rule, I(z, given; c) − I(given; c): a difference of two
-    bounds, and so no bound itself.
+    Given numbers (rather than classes) enter by the chain rule, I(z; c | given) = I(z, given; c) − I(given; c): a
+    difference of two bounds, and so no bound itself.
 
     Args:
         question: The columns.
@@ -183,7 +183,7 @@ def _cross_fit(
         # neighbours are not fitted: no row needs to be held out from them, and the more rows the better
         terms = ksg_by_stratum(question.z, question.c, stratum, seed=seed)
         folds = [replace(fold, terms={**fold.terms, "ksg": terms[fold.rows]}) for fold in folds]
-    return combine(folds, n, margin_nats=MARGIN / np.sqrt(n))
+    return combine(folds, margin_nats=MARGIN / np.sqrt(n))
 
 
 def _score_fold(question: Question, stratum: np.ndarray, names: Sequence[str], fold: Fold, seed: int) -> FoldResult:

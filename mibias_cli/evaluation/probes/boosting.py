@@ -25,8 +25,9 @@ class _Boosting(Learner):
 
     # trees are grown some rungs ahead: scikit-learn bins the features anew at every call
     AHEAD = 4
-    ITERATIONS: tuple[int, ...]
-    RATE: float
+    settings: tuple[int, ...]
+    wording = "{} iterations"
+    rate: float
     make: type[HistGradientBoostingClassifier] | type[HistGradientBoostingRegressor]
     most_columns = 96
 
@@ -39,7 +40,7 @@ class _Boosting(Learner):
         self._basis = QuadraticBasis(x, structure, n_products=n_products, n_directions=n_directions, squares=False)
         self._x = self._basis(x)
         self._model = self.make(
-            learning_rate=self.RATE, max_leaf_nodes=8 if len(x) >= 1500 else 4,
+            learning_rate=self.rate, max_leaf_nodes=8 if len(x) >= 1500 else 4,
             min_samples_leaf=max(3, min(20, len(x) // 20)), max_bins=128, l2_regularization=1.0, early_stopping=False,
             warm_start=True, random_state=seed,
         )  # fmt: skip
@@ -50,11 +51,11 @@ class _Boosting(Learner):
         return c
 
     def fit_to(self, rung: int) -> None:
-        self._n_trees = self.ITERATIONS[rung]
+        self._n_trees = self.settings[rung]
         if self._n_trees > self._n_grown:
             # a first call to a later rung wants just that one
             ahead = self.AHEAD if self._n_grown or rung == 0 else 1
-            self._n_grown = self.ITERATIONS[min(rung + ahead, self.n_rungs) - 1]
+            self._n_grown = self.settings[min(rung + ahead, len(self.settings)) - 1]
             self._model.set_params(max_iter=self._n_grown)
             self._model.fit(self._x, self._c)
 
@@ -66,17 +67,12 @@ class _Boosting(Learner):
         stages = getattr(self._model, f"staged_{name}")(z)
         return np.asarray(next(islice(stages, self._n_trees - 1, None)), dtype=np.float64)
 
-    @classmethod
-    def describe(cls, rung: int) -> str:
-        return f"{cls.ITERATIONS[rung]} iterations"
-
 
 class GradientBoosting(_Boosting, Classifier):
     """Boosted trees of classes."""
 
-    ITERATIONS = (5, 10, 15, 20, 25, 30, 35, 40, 50, 60, 70, 80, 100, 120, 140, 160, 190, 220, 250, 300)
-    RATE = 0.15
-    n_rungs = len(ITERATIONS)
+    settings = (5, 10, 15, 20, 25, 30, 35, 40, 50, 60, 70, 80, 100, 120, 140, 160, 190, 220, 250, 300)
+    rate = 0.15
     make = HistGradientBoostingClassifier
 
     def __init__(self, x: np.ndarray, c: np.ndarray, *, n_extra: int, seed: int) -> None:
@@ -90,9 +86,8 @@ class GradientBoosting(_Boosting, Classifier):
 class BoostedRegression(_Boosting):
     """Boosted trees of a number."""
 
-    ITERATIONS = (5, 10, 15, 20, 30, 40, 50, 60, 80, 100, 130, 160, 200, 250, 300)
-    RATE = 0.1
-    n_rungs = len(ITERATIONS)
+    settings = (5, 10, 15, 20, 30, 40, 50, 60, 80, 100, 130, 160, 200, 250, 300)
+    rate = 0.1
     make = HistGradientBoostingRegressor
 
     @staticmethod

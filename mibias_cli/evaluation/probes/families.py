@@ -17,22 +17,9 @@ from typing import Generic, TypeVar
 import numpy as np
 
 from mibias_cli.errors import EvaluationError, did_you_mean
-from mibias_cli.evaluation.probes.boosting import BoostedRegression, GradientBoosting
-from mibias_cli.evaluation.probes.calibration import (
-    Calibration,
-    calibrate,
-    calibrate_density,
-    standard_normal_log_density,
-)
-from mibias_cli.evaluation.probes.learners import (
-    Classifier,
-    Learner,
-    Logistic,
-    Mlp,
-    MlpRegression,
-    NearestNeighbours,
-    Ridge,
-)
+from mibias_cli.evaluation.probes import boosting, learners
+from mibias_cli.evaluation.probes.calibration import Calibration, calibrate, calibrate_density
+from mibias_cli.evaluation.probes.learners import Classifier, Learner
 from mibias_cli.evaluation.probes.quadratic import Quadratic
 from mibias_cli.evaluation.probes.scaling import Scaling, fit_scaling
 from mibias_cli.evaluation.probes.screening import telling_columns
@@ -41,17 +28,17 @@ from mibias_cli.evaluation.statistics.partition import Fold
 __all__ = ["PROBES", "REGRESSORS", "FittedProbe", "FittedRegressor", "fit_probe", "fit_regressor", "get_probe"]
 
 PROBES: dict[str, type[Classifier]] = {
-    "logistic": Logistic,
+    "logistic": learners.Logistic,
     "quadratic": Quadratic,
-    "mlp": Mlp,
-    "knn": NearestNeighbours,
-    "gradient_boosting": GradientBoosting,
+    "mlp": learners.Mlp,
+    "knn": learners.NearestNeighbours,
+    "gradient_boosting": boosting.GradientBoosting,
 }
 """Probes of classes by name."""
 REGRESSORS: dict[str, type[Learner]] = {
-    "ridge": Ridge,
-    "mlp_regressor": MlpRegression,
-    "boosted_regressor": BoostedRegression,
+    "ridge": learners.Ridge,
+    "mlp_regressor": learners.MlpRegression,
+    "boosted_regressor": boosting.BoostedRegression,
 }
 """Probes of numbers by name."""
 WORTHWHILE_BITS = 0.001  # climbing goes on for gains above this
@@ -130,7 +117,7 @@ class FittedRegressor(_Fitted):
 
     def gains(self, predicted: np.ndarray, c: np.ndarray) -> np.ndarray:
         """log q(c | prediction) − log N(c; 0, 1) in nats, broadcast: its mean over new rows is the leakage found."""
-        return self.tuned.calibration.log_density(predicted, c) - standard_normal_log_density(c)
+        return self.tuned.calibration.density_gains(predicted, c)
 
 
 def fit_probe(
@@ -144,11 +131,11 @@ def fit_probe(
     folds: Sequence[Fold],
     seed: int,
 ) -> FittedProbe:
-    """Fit one family on the fitting part, tuned on rows held out within it.
+    """Fit one family of PROBES on the fitting part, tuned on rows held out within it.
 
     Args:
-        family: Key of PROBES.
-        x: Features (n, d) of the fitting part.
+        family: Its name.
+        x: Features (n, d).
         c: Labels (n,).
         n_classes: K, classes that are absent here included.
         extra: Given facts (n, e) beside the features (the target one-hot), e may be 0.
@@ -176,16 +163,7 @@ def fit_probe(
 def fit_regressor(
     family: str, x: np.ndarray, c: np.ndarray, *, extra: np.ndarray, folds: Sequence[Fold], seed: int
 ) -> FittedRegressor:
-    """Fit one family of numbers on the fitting part, tuned on rows held out within it.
-
-    Args:
-        family: Key of REGRESSORS.
-        x: Features (n, d) of the fitting part.
-        c: Normal scores (n,); within strata of the given facts where leakage beyond these is asked for.
-        extra: Given facts (n, e) beside the features, e may be 0.
-        folds: (train, held-out) rows.
-        seed: Of everything random.
-    """
+    """Fit one family of REGRESSORS as `fit_probe` does; c are normal scores (n,), within strata of the facts if any."""
     tuned = _tune(
         REGRESSORS[family], x, c, extra, folds, seed,
         answer=lambda learner, seen: learner.answer(seen),
@@ -215,12 +193,8 @@ def _tune(
     """Climb the family's rungs on all folds together; fit the best one on the whole fitting part.
 
     Args:
-        make: The family.
-        x, c, extra: Features, labels or numbers, and given facts of the fitting part.
-        folds: (train, held-out) rows.
-        seed: Of everything random.
         answer: What a learner says of rows as it sees them.
-        judge: The calibration of such answers, for these held-out rows.
+        judge: The calibration of such answers, for the rows that they are about.
     """
     # the scaling knows no labels, so folds may share it
     scaling = fit_scaling(x, max_columns=make.max_columns(len(x)), whitened=make.whitened, seed=seed)
@@ -259,7 +233,7 @@ def _climb(make: type[Learner], reached: Callable[[int], Calibration]) -> tuple[
     """The best rung and its calibration; stops after `patience` rungs without a gain worth the time."""
     best = 0, reached(0)
     last_gain, mark = 0, best[1].cautious_gain_bits
-    for rung in range(1, make.n_rungs):
+    for rung in range(1, len(make.settings)):
         found = reached(rung)
         if found.cautious_gain_bits > best[1].cautious_gain_bits:
             best = rung, found

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
-from typing import Protocol
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
@@ -22,13 +21,15 @@ __all__ = [
 ]  # fmt: skip
 
 TINY = 1e-12  # below any probability that calibration leaves alone
-BATCH_FROM = 1500  # rows from which the networks use the larger batch
+STEPS = 60  # of Adam, about, from one rung of a network to the next
 
 
 class Learner(ABC):
-    """One family on one training set. A rung is a setting of its capacity; higher rungs fit more closely."""
+    """One family on one training set. A rung is one of its settings; higher rungs fit more closely."""
 
-    n_rungs: int
+    settings: tuple[float, ...]
+    wording = "{}"
+    """The rung's setting in words."""
     patience = 2
     """How many rungs without improvement before climbing stops."""
     whitened = True
@@ -55,9 +56,9 @@ class Learner(ABC):
         return cls.most_columns
 
     @classmethod
-    @abstractmethod
     def describe(cls, rung: int) -> str:
         """The rung's setting in words."""
+        return cls.wording.format(cls.settings[rung])
 
 
 class Classifier(Learner):
@@ -68,19 +69,12 @@ class Classifier(Learner):
     """The classes of its training labels, sorted."""
 
 
-class _Probabilistic(Protocol):
-    """A scikit-learn classifier."""
-
-    def fit(self, x: np.ndarray, c: np.ndarray, /) -> object: ...
-    def predict_proba(self, x: np.ndarray, /) -> np.ndarray: ...
-
-
-def log_proba(model: _Probabilistic, x: np.ndarray) -> np.ndarray:
-    """A scikit-learn classifier's log-probabilities, no class below what calibration leaves alone."""
+def log_proba(model: LogisticRegression | MLPClassifier, x: np.ndarray) -> np.ndarray:
+    """The model's log-probabilities, no class below what calibration leaves alone."""
     return np.log(np.maximum(np.asarray(model.predict_proba(x), dtype=np.float64), TINY))
 
 
-def fit_quietly(model: _Probabilistic, x: np.ndarray, c: np.ndarray) -> None:
+def fit_quietly(model: LogisticRegression, x: np.ndarray, c: np.ndarray) -> None:
     """Fit without a word about convergence."""
     # a strongly separable problem needs no last digit: an early stop is no fault of the user's
     with warnings.catch_warnings():
@@ -91,8 +85,8 @@ def fit_quietly(model: _Probabilistic, x: np.ndarray, c: np.ndarray) -> None:
 class Logistic(Classifier):
     """Multinomial logistic regression; rungs are ever weaker ridge penalties."""
 
-    C = (0.0001, 0.001, 0.01, 0.1, 1.0, 10.0)
-    n_rungs = len(C)
+    settings = (0.0001, 0.001, 0.01, 0.1, 1.0, 10.0)
+    wording = "C = {:g}"
 
     def __init__(self, x: np.ndarray, c: np.ndarray, *, n_extra: int, seed: int) -> None:
         self._x, self._c = x, c
@@ -101,22 +95,18 @@ class Logistic(Classifier):
         self.classes_ = np.unique(c)
 
     def fit_to(self, rung: int) -> None:
-        self._model.set_params(C=self.C[rung])
+        self._model.set_params(C=self.settings[rung])
         fit_quietly(self._model, self._x, self._c)
 
     def answer(self, x: np.ndarray) -> np.ndarray:
         return log_proba(self._model, x)
 
-    @classmethod
-    def describe(cls, rung: int) -> str:
-        return f"C = {cls.C[rung]:g}"
-
 
 class Ridge(Learner):
     """Ridge regression, solved for all penalties from one decomposition; rungs are ever weaker penalties."""
 
-    ALPHAS = (100.0, 30.0, 10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.001, 0.0001)  # per sample
-    n_rungs = len(ALPHAS)
+    settings = (100.0, 30.0, 10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.001, 0.0001)
+    wording = "penalty = {:g} per sample"
     patience = 3
 
     def __init__(self, x: np.ndarray, c: np.ndarray, *, n_extra: int, seed: int) -> None:
@@ -128,26 +118,22 @@ class Ridge(Learner):
         self._solution = np.zeros(x.shape[1])
 
     def fit_to(self, rung: int) -> None:
-        self._solution = self._vectors @ (self._right / (np.maximum(self._values, 0.0) + self.ALPHAS[rung]))
+        self._solution = self._vectors @ (self._right / (np.maximum(self._values, 0.0) + self.settings[rung]))
 
     def answer(self, x: np.ndarray) -> np.ndarray:
         return np.asarray((x - self._mean) @ self._solution + self._offset)
-
-    @classmethod
-    def describe(cls, rung: int) -> str:
-        return f"penalty = {cls.ALPHAS[rung]:g} per sample"
 
 
 class _Network(Learner):
     """A small network trained by Adam; rungs are stretches of training, so that climbing stops early."""
 
-    STEPS = 60
+    wording = "about {} steps"
 
     def __init__(self, x: np.ndarray, c: np.ndarray, *, n_extra: int, seed: int) -> None:
         self._x, self._c = x.astype(np.float32), c
-        batch = min(128 if len(x) >= BATCH_FROM else 32, len(x))
-        # partial_fit runs whole epochs: so many of them make about STEPS steps
-        self._epochs = max(1, round(self.STEPS * batch / len(x)))
+        batch = min(128 if len(x) >= 1500 else 32, len(x))
+        # partial_fit runs a whole epoch: so many of them make about STEPS steps
+        self._epochs = max(1, round(STEPS * batch / len(x)))
         self._options = {"batch_size": batch, "alpha": 1.0, "learning_rate_init": 0.005, "random_state": seed}
         self._rung = -1
 
@@ -160,15 +146,11 @@ class _Network(Learner):
             self._pass()
         self._rung = rung
 
-    @classmethod
-    def describe(cls, rung: int) -> str:
-        return f"about {(rung + 1) * cls.STEPS} steps"
-
 
 class Mlp(_Network, Classifier):
     """The small network with a softmax."""
 
-    n_rungs = 12
+    settings = tuple(range(STEPS, 13 * STEPS, STEPS))
 
     def __init__(self, x: np.ndarray, c: np.ndarray, *, n_extra: int, seed: int) -> None:
         super().__init__(x, c, n_extra=n_extra, seed=seed)
@@ -185,7 +167,7 @@ class Mlp(_Network, Classifier):
 class MlpRegression(_Network):
     """The small network trained by squared error."""
 
-    n_rungs = 14
+    settings = tuple(range(STEPS, 15 * STEPS, STEPS))
 
     def __init__(self, x: np.ndarray, c: np.ndarray, *, n_extra: int, seed: int) -> None:
         super().__init__(x, c.astype(np.float32), n_extra=n_extra, seed=seed)
@@ -201,8 +183,8 @@ class MlpRegression(_Network):
 class NearestNeighbours(Classifier):
     """Shares of the classes among the k nearest training rows; rungs are ever smaller k."""
 
-    K = (256, 128, 64, 32, 16, 8)
-    n_rungs = len(K)
+    settings: tuple[int, ...] = (256, 128, 64, 32, 16, 8)
+    wording = "k = {}"
     whitened = False
     n_telling = 4
     most_columns = 32
@@ -223,18 +205,14 @@ class NearestNeighbours(Classifier):
         return placed
 
     def fit_to(self, rung: int) -> None:
-        self._k = min(self.K[rung], len(self._one_hot))
+        self._k = min(self.settings[rung], len(self._one_hot))
 
     def answer(self, x: np.ndarray) -> np.ndarray:
         # all rungs ask the same rows, and the nearest come first: one search for the largest k serves them all
         if self._asked is None or self._asked[0].shape != x.shape or not np.array_equal(self._asked[0], x):
-            most = min(self.K[0], len(self._one_hot))
+            most = min(self.settings[0], len(self._one_hot))
             self._asked = x, self._search.kneighbors(self._placed(x), n_neighbors=most, return_distance=False)
         nearest = self._asked[1][:, : self._k]
         # half a neighbour is shared among the classes: none gets probability 0
         shares = (self._one_hot[nearest].sum(axis=1) + 0.5 / len(self.classes_)) / (self._k + 0.5)
         return np.asarray(np.log(shares))
-
-    @classmethod
-    def describe(cls, rung: int) -> str:
-        return f"k = {cls.K[rung]}"

@@ -54,11 +54,15 @@ def find_structure(x: np.ndarray, c: np.ndarray, *, seed: int) -> Structure:
     mean = x.T @ x / len(x)
     squared = x**2
     variance = np.maximum(squared.T @ squared / len(x) - mean**2, 1e-6)
-    whiten = _whitening(mean)
+    # whitened, all directions have the same variance over all classes; nearly constant ones are left out
+    values, vectors = np.linalg.eigh(mean)
+    good = values > 1e-4 * max(float(values[-1]), 1e-12)
+    whiten = np.asarray(vectors[:, good] / np.sqrt(values[good]))
     u = x @ whiten
     rows, columns = np.triu_indices(x.shape[1])
     product_strength = _product_strength(x, c, mean, variance)[rows, columns]
     direction_strength, directions = _directions(u, c)
+    # the strongest of all under shuffled labels: what is above it is more than the luckiest of many
     chance_product, chance_direction = 0.0, 0.0
     for _ in range(N_SHUFFLES):
         shuffled = generator.permutation(c)
@@ -83,23 +87,19 @@ def _product_strength(x: np.ndarray, c: np.ndarray, mean: np.ndarray, variance: 
     return strength
 
 
-def _whitening(second_moment: np.ndarray) -> np.ndarray:
-    values, vectors = np.linalg.eigh(second_moment)
-    good = values > 1e-4 * max(float(values[-1]), 1e-12)
-    return np.asarray(vectors[:, good] / np.sqrt(values[good]))
-
-
 def _directions(u: np.ndarray, c: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Strengths (m,) and whitened directions (d, m) of the classes' deviations from the identity, strongest first."""
     classes = np.unique(c)
+    # of two classes the other one deviates in the same directions
     if len(classes) == 2:
-        classes = classes[:1]  # the other one deviates in the same directions
+        classes = classes[:1]
     whole = u.T @ u / len(u)
     strengths, found = [], []
     for k in classes:
         part = u[c == k]
         values, vectors = np.linalg.eigh(part.T @ part / len(part) - whole)
-        strengths.append(np.abs(values) * np.sqrt(len(part)))  # in units that chance reaches alike in all classes
+        # in units that chance reaches alike in all classes
+        strengths.append(np.abs(values) * np.sqrt(len(part)))
         found.append(vectors)
     strength, vectors = np.concatenate(strengths), np.concatenate(found, axis=1)
     order = np.argsort(-strength, kind="stable")[: 2 * MOST_DIRECTIONS]
@@ -154,7 +154,7 @@ class Quadratic(Classifier):
         (2, 2, True, 0.01),
         (None, 0, True, 0.001),
     )
-    n_rungs = len(RUNGS)
+    settings = tuple(strength for *_, strength in RUNGS)
     patience = len(RUNGS)  # bases do not nest: a later one may win after two that did not
     n_telling = 32
 
@@ -167,22 +167,22 @@ class Quadratic(Classifier):
 
     def _sizes(self, rung: int) -> tuple[int | None, int, bool]:
         products, directions, squares, _ = self.RUNGS[rung]
-        s = self._structure
+        # twice what was found holds at least a few, in case that screening missed some
         spare = 4 if products == 2 else 0
-        if products is None:
-            n_products = None if self._x.shape[1] <= WIDEST_FOR_ALL else 4 * MOST_PRODUCTS
-        else:
-            n_products = products * s.n_products + spare
-        return n_products, directions * s.n_directions + spare, squares
+        n_directions = directions * self._structure.n_directions + spare
+        if products is not None:
+            return products * self._structure.n_products + spare, n_directions, squares
+        return None if self._x.shape[1] <= WIDEST_FOR_ALL else 4 * MOST_PRODUCTS, n_directions, squares
 
     def fit_to(self, rung: int) -> None:
         n_products, n_directions, squares = kind = self._sizes(rung)
+        # rungs that differ in C alone share a basis
         if self._basis is None or self._basis[0] != kind:
             basis = QuadraticBasis(
                 self._x, self._structure, n_products=n_products, n_directions=n_directions, squares=squares
             )
             self._basis = (kind, basis, basis(self._x))
-        self._model.set_params(C=self.RUNGS[rung][3])
+        self._model.set_params(C=self.settings[rung])
         fit_quietly(self._model, self._basis[2], self._c)
 
     def answer(self, x: np.ndarray) -> np.ndarray:

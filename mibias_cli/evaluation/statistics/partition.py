@@ -39,7 +39,7 @@ def assign_parts(
         return _assign_groups(group, shares, generator)
     n = len(labels)
     order = np.lexsort((generator.permutation(n), *labels.T[::-1]))
-    # each part takes its share of every stretch of the order: multiples of the golden ratio, modulo 1, are spread evenly
+    # each part takes its share of every stretch of the order: multiples of the golden ratio, modulo 1, spread evenly
     # over every stretch and have no period that labels could share
     position = (np.arange(n) * 0.6180339887498949 + generator.random()) % 1.0
     if len(set(shares)) == 1:

@@ -20,7 +20,7 @@ def blobs(n: int, d: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 def test_logistic_is_scikit_learns() -> None:
     x, c = blobs(600, 6, 0)
     ours = Logistic(x[:400], c[:400], n_extra=0, seed=0)
-    ours.fit_to(Logistic.C.index(0.1))
+    ours.fit_to(Logistic.settings.index(0.1))
     theirs = LogisticRegression(C=0.1, max_iter=300).fit(x[:400], c[:400])
     assert np.allclose(np.exp(ours.answer(x[400:])), theirs.predict_proba(x[400:]), atol=1e-12)
 
@@ -43,13 +43,13 @@ def test_every_learner_gives_normalised_probabilities_of_its_classes(name: str) 
     learner.fit_to(0)
     assert learner.classes_.tolist() == [0, 2, 4]
     assert np.exp(learner.answer(x)).sum(axis=1) == pytest.approx(1, abs=1e-5)
-    assert all(learner.describe(rung) for rung in range(learner.n_rungs))
+    assert all(learner.describe(rung) for rung in range(len(learner.settings)))
 
 
 def test_knn_is_scikit_learns() -> None:
     x, c = blobs(600, 6, 3)
     ours = NearestNeighbours(x[:400], c[:400], n_extra=0, seed=0)
-    ours.fit_to(NearestNeighbours.K.index(32))
+    ours.fit_to(NearestNeighbours.settings.index(32))
     theirs = KNeighborsClassifier(32, algorithm="brute").fit(x[:400].astype(np.float32), c[:400])
     shares = theirs.predict_proba(x[400:].astype(np.float32))
     smoothed = (32 * shares + 0.5 / 3) / 32.5

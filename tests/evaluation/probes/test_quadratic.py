@@ -68,4 +68,4 @@ def test_trees_split_on_an_xor_that_they_could_not_begin_themselves() -> None:
 
 
 def test_every_rung_says_what_it_is() -> None:
-    assert len({Quadratic.describe(rung) for rung in range(Quadratic.n_rungs)}) == Quadratic.n_rungs
+    assert len({Quadratic.describe(rung) for rung in range(len(Quadratic.RUNGS))}) == len(Quadratic.RUNGS)

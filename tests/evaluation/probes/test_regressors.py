@@ -34,7 +34,7 @@ def linear(n: int, d: int, rho: float, seed: int) -> tuple[np.ndarray, np.ndarra
 def test_ridge_is_scikit_learns() -> None:
     x, c = linear(500, 8, 0.5, 0)
     ours = Ridge(x, c, n_extra=0, seed=0)
-    ours.fit_to(Ridge.ALPHAS.index(0.1))
+    ours.fit_to(Ridge.settings.index(0.1))
     theirs = ScikitRidge(alpha=0.1 * 500).fit(x, c)
     assert np.allclose(ours.answer(x), theirs.predict(x), atol=1e-10)
 
@@ -70,7 +70,7 @@ def test_climbing_by_rungs_ends_where_one_climb_ends(make: type) -> None:
         stepwise.fit_to(rung)
     direct.fit_to(2)
     assert np.allclose(stepwise.answer(x), direct.answer(x), atol=1e-6)
-    assert len({make.describe(rung) for rung in range(make.n_rungs)}) == make.n_rungs
+    assert len({make.describe(rung) for rung in range(len(make.settings))}) == len(make.settings)
 
 
 def test_a_regressor_is_the_same_for_the_same_seed() -> None:
