@@ -17,19 +17,16 @@ from threadpoolctl import threadpool_limits
 
 from mibias_cli.errors import EvaluationError, did_you_mean
 from mibias_cli.estimate.cross_fit import CrossFitted, Estimate, FoldResult, combine, difference, summarise
-from mibias_cli.estimate.pair_folds import PAIR_ESTIMATORS, ksg_by_stratum, score_pair_fold
-from mibias_cli.estimate.probe_folds import score_probe_fold
+from mibias_cli.estimate.folds import PAIR_ESTIMATORS, ksg_by_stratum, score_pair_fold, score_probe_fold
 from mibias_cli.evaluation.probes.families import PROBES, REGRESSORS
 from mibias_cli.evaluation.statistics.information import label_entropy_bits
 from mibias_cli.evaluation.statistics.partition import Fold, cross_folds
 from mibias_cli.progress import Progress
 
-__all__ = ["CLASS_ESTIMATORS", "MIN_ROWS", "NUMBER_ESTIMATORS", "Information", "Question", "estimate_information"]
+__all__ = ["Information", "Question", "estimate_information"]
 
-CLASS_ESTIMATORS = tuple(PROBES)
-"""Estimators of classes c."""
-NUMBER_ESTIMATORS = (*PAIR_ESTIMATORS, *REGRESSORS, "ksg")
-"""Estimators of numbers c."""
+SUITED = {"classes": tuple(PROBES), "numbers": (*PAIR_ESTIMATORS, *REGRESSORS, "ksg")}
+"""Estimators by what c is."""
 MIN_ROWS = 40
 MAX_FIT_ROWS = 20_000
 N_FOLDS = 4
@@ -80,9 +77,6 @@ def estimate_information(
 ) -> Information:
     """Estimate I(z; c) or I(z; c | given) in nats.
 
-    Given numbers (rather than classes) enter by the chain rule, I(z; c | given) = I(z, given; c) − I(given; c): a
-    difference of two bounds, and so no bound itself.
-
     Args:
         question: The columns.
         estimators: Names to run; None: all that suit c.
@@ -94,37 +88,33 @@ def estimate_information(
         EvaluationError: Too few rows, a c that does not vary, unknown or unsuitable estimators.
     """
     _check(question)
-    names = _names(question, estimators)
+    names = _suited(question) if estimators is None else _asked(question, estimators)
     chain = question.given is not None and not np.issubdtype(question.given.dtype, np.integer)
     n_folds = N_FOLDS if len(question.z) <= MANY_ROWS else 2
     progress.stage("estimating")
     progress.begin("folds", n_folds * (2 if chain else 1))
     done = itertools.count(1)
 
-    def cross_fit(asked: Question) -> CrossFitted:
+    def cross_fit(z: np.ndarray, given: np.ndarray | None) -> CrossFitted:
+        asked = replace(question, z=z, given=given)
         return _cross_fit(asked, names, n_folds, seed, lambda: progress.advance(next(done)))
 
     # many small fits, and results that do not vary with the machine
     with threadpool_limits(limits=1):
-        if chain:
-            assert question.given is not None
-            both = np.concatenate([question.z, question.given], axis=1)
-            fitted = difference(
-                cross_fit(replace(question, z=both, given=None)),
-                cross_fit(replace(question, z=question.given, given=None)),
-            )
+        if chain and question.given is not None:
+            # numbers cannot be strata: by the chain rule I(z; c | y) = I(z, y; c) − I(y; c), which as a difference of
+            # two lower bounds is no bound
+            both = cross_fit(np.concatenate([question.z, question.given], axis=1), None)
+            fitted = difference(both, cross_fit(question.given, None))
         else:
-            fitted = cross_fit(question)
+            fitted = cross_fit(question.z, question.given)
     progress.end()
     directions = {name: "none" if chain or name == "ksg" else "lower" for name in fitted.terms}
-    entropy = label_entropy_bits(question.c, 0) * LN2 if question.discrete else None
     return Information(
-        estimates=summarise(fitted, directions, confidence=confidence),
-        headline=fitted.headline,
-        entropy_nats=entropy,
-        selection_nats=fitted.selection,
-        n_folds=n_folds,
-    )
+        estimates=summarise(fitted, directions, confidence=confidence), headline=fitted.headline,
+        entropy_nats=label_entropy_bits(question.c, 0) * LN2 if question.discrete else None,
+        selection_nats=fitted.selection, n_folds=n_folds,
+    )  # fmt: skip
 
 
 def _check(question: Question) -> None:
@@ -133,34 +123,36 @@ def _check(question: Question) -> None:
         raise EvaluationError(f"{n} rows are too few to estimate information from, {MIN_ROWS} are needed")
     if not np.isfinite(question.z).all():
         raise EvaluationError("z holds values that are NaN or infinite; leave those rows or columns out")
-    constant = len(np.unique(question.c)) < 2 if question.discrete else bool((np.ptp(question.c, axis=0) == 0).all())
-    if constant:
+    if (question.c == question.c[0]).all():
         raise EvaluationError("c holds one value only, so there is nothing to be informed of; choose another column")
 
 
-def _names(question: Question, asked: Sequence[str] | None) -> tuple[str, ...]:
+def _suited(question: Question) -> tuple[str, ...]:
+    """All estimators that suit c."""
+    if question.discrete:
+        return SUITED["classes"]
+    n_columns = question.c.shape[1]
+    left_out = {"ksg"} if question.z.shape[1] + n_columns > KSG_COLUMNS else set()
+    # a regressor predicts one column
+    left_out |= set(REGRESSORS) if n_columns > 1 else set()
+    return tuple(name for name in SUITED["numbers"] if name not in left_out)
+
+
+def _asked(question: Question, names: Sequence[str]) -> tuple[str, ...]:
+    """These estimators, in the order in which headlines are chosen: simple ones first."""
     kind, other = ("classes", "numbers") if question.discrete else ("numbers", "classes")
-    suited = CLASS_ESTIMATORS if question.discrete else NUMBER_ESTIMATORS
-    if asked is None:
-        n_columns = question.z.shape[1] + (1 if question.discrete else question.c.shape[1])
-        left_out = {"ksg"} if n_columns > KSG_COLUMNS else set()
-        if not question.discrete and question.c.shape[1] > 1:
-            left_out |= set(REGRESSORS)
-        return tuple(name for name in suited if name not in left_out)
-    everything = (*CLASS_ESTIMATORS, *NUMBER_ESTIMATORS)
-    for name in asked:
+    suited, everything = SUITED[kind], [*SUITED["classes"], *SUITED["numbers"]]
+    there_are = f"of {kind} there are {', '.join(suited)}"
+    for name in names:
         if name not in everything:
-            raise EvaluationError(
-                f"estimator '{name}': unknown{did_you_mean(name, everything)}; of {kind} there are {', '.join(suited)}"
-            )
+            raise EvaluationError(f"estimator '{name}': unknown{did_you_mean(name, everything)}; {there_are}")
         if name not in suited:
             raise EvaluationError(
-                f"estimator '{name}': is for {other}, and c was taken for {kind}; of {kind} there are "
-                f"{', '.join(suited)} (or say --kind)"
+                f"estimator '{name}': is for {other}, and c was taken for {kind}; {there_are} (or say --kind)"
             )
         if name in REGRESSORS and question.c.shape[1] > 1:
             raise EvaluationError(f"estimator '{name}': predicts one column, c has {question.c.shape[1]}")
-    return tuple(name for name in suited if name in asked)
+    return tuple(name for name in suited if name in names)
 
 
 def _cross_fit(
@@ -168,12 +160,12 @@ def _cross_fit(
 ) -> CrossFitted:
     n = len(question.z)
     # folds alike in the classes of c and of what is given; numbers are not stratified by
-    labels = question.c if question.discrete else np.zeros(n, dtype=np.int64)
     stratum = np.zeros(n, dtype=np.int64) if question.given is None else question.given
-    stratified = np.stack([labels, labels if question.given is None else stratum], axis=1)
+    labels = question.c if question.discrete else np.zeros(n, dtype=np.int64)
+    generator = np.random.default_rng([seed, 61])
     folds = []
     for k, (fit, score) in enumerate(
-        cross_folds(stratified, n_folds, group=None, generator=np.random.default_rng([seed, 61]))
+        cross_folds(np.stack([labels, stratum], axis=1), n_folds, group=None, generator=generator)
     ):
         if len(fit) > MAX_FIT_ROWS:
             fit = np.sort(np.random.default_rng([seed, 62, k]).permutation(fit)[:MAX_FIT_ROWS])

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
+from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
@@ -128,22 +130,19 @@ class _Network(Learner):
     """A small network trained by Adam; rungs are stretches of training, so that climbing stops early."""
 
     wording = "about {} steps"
+    _epoch: Callable[[], object]
 
     def __init__(self, x: np.ndarray, c: np.ndarray, *, n_extra: int, seed: int) -> None:
-        self._x, self._c = x.astype(np.float32), c
+        self._x = x.astype(np.float32)
         batch = min(128 if len(x) >= 1500 else 32, len(x))
         # partial_fit runs a whole epoch: so many of them make about STEPS steps
         self._epochs = max(1, round(STEPS * batch / len(x)))
         self._options = {"batch_size": batch, "alpha": 1.0, "learning_rate_init": 0.005, "random_state": seed}
         self._rung = -1
 
-    @abstractmethod
-    def _pass(self) -> None:
-        """One epoch."""
-
     def fit_to(self, rung: int) -> None:
         for _ in range((rung - self._rung) * self._epochs):
-            self._pass()
+            self._epoch()
         self._rung = rung
 
 
@@ -156,9 +155,7 @@ class Mlp(_Network, Classifier):
         super().__init__(x, c, n_extra=n_extra, seed=seed)
         self._model = MLPClassifier((64,), **self._options)
         self.classes_ = np.unique(c)
-
-    def _pass(self) -> None:
-        self._model.partial_fit(self._x, self._c, classes=self.classes_)
+        self._epoch = partial(self._model.partial_fit, self._x, c, classes=self.classes_)
 
     def answer(self, x: np.ndarray) -> np.ndarray:
         return log_proba(self._model, x.astype(np.float32))
@@ -170,11 +167,9 @@ class MlpRegression(_Network):
     settings = tuple(range(STEPS, 15 * STEPS, STEPS))
 
     def __init__(self, x: np.ndarray, c: np.ndarray, *, n_extra: int, seed: int) -> None:
-        super().__init__(x, c.astype(np.float32), n_extra=n_extra, seed=seed)
+        super().__init__(x, c, n_extra=n_extra, seed=seed)
         self._model = MLPRegressor(hidden_layer_sizes=(64,), **self._options)
-
-    def _pass(self) -> None:
-        self._model.partial_fit(self._x, self._c)
+        self._epoch = partial(self._model.partial_fit, self._x, c.astype(np.float32))
 
     def answer(self, x: np.ndarray) -> np.ndarray:
         return np.asarray(self._model.predict(x.astype(np.float32)), dtype=np.float64)

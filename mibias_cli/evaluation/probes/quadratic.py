@@ -144,15 +144,15 @@ class QuadraticBasis:
 class Quadratic(Classifier):
     """Logistic regression on quadratic features; rungs are bases of growing size at penalties that suit them."""
 
-    # (share of the screened products, of the screened directions, squares, C); None: all products there are
-    RUNGS: tuple[tuple[int | None, int, bool, float], ...] = (
-        (0, 0, True, 0.01),
-        (1, 0, False, 0.1),
-        (0, 1, False, 0.03),
-        (1, 1, False, 0.003),
-        (1, 1, False, 0.03),
-        (2, 2, True, 0.01),
-        (None, 0, True, 0.001),
+    # (in words, share of the screened products, of the screened directions, squares, C); None: all products there are
+    RUNGS: tuple[tuple[str, int | None, int, bool, float], ...] = (
+        ("squares", 0, 0, True, 0.01),
+        ("screened products", 1, 0, False, 0.1),
+        ("screened directions", 0, 1, False, 0.03),
+        ("screened products, screened directions", 1, 1, False, 0.003),
+        ("screened products, screened directions", 1, 1, False, 0.03),
+        ("twice the screened products, twice the screened directions, squares", 2, 2, True, 0.01),
+        ("all products", None, 0, True, 0.001),
     )
     settings = tuple(strength for *_, strength in RUNGS)
     patience = len(RUNGS)  # bases do not nest: a later one may win after two that did not
@@ -166,7 +166,7 @@ class Quadratic(Classifier):
         self.classes_ = np.unique(c)
 
     def _sizes(self, rung: int) -> tuple[int | None, int, bool]:
-        products, directions, squares, _ = self.RUNGS[rung]
+        _, products, directions, squares, _ = self.RUNGS[rung]
         # twice what was found holds at least a few, in case that screening missed some
         spare = 4 if products == 2 else 0
         n_directions = directions * self._structure.n_directions + spare
@@ -195,10 +195,4 @@ class Quadratic(Classifier):
 
     @classmethod
     def describe(cls, rung: int) -> str:
-        products, directions, squares, strength = cls.RUNGS[rung]
-        parts = [
-            {None: "all products", 0: "", 1: "screened products", 2: "twice the screened products"}[products],
-            {0: "", 1: "screened directions", 2: "twice the screened directions"}[directions],
-            "squares" if squares and products is not None else "",
-        ]
-        return ", ".join([*filter(None, parts), f"C = {strength:g}"])
+        return f"{cls.RUNGS[rung][0]}, C = {cls.settings[rung]:g}"

@@ -64,9 +64,8 @@ def fit_scaling(x: np.ndarray, *, max_columns: int, whitened: bool, seed: int) -
     if x.shape[1] <= max_columns:
         return Scaling(mean=mean, scale=scale, spread=spread, components=None, component_scale=None)
     n_components = min(max_columns, len(x) - 1)
-    pca = PCA(n_components, svd_solver="randomized", random_state=seed).fit(
-        (without_outliers(x, mean, spread) - mean) / scale
-    )
+    z = (without_outliers(x, mean, spread) - mean) / scale
+    pca = PCA(n_components, svd_solver="randomized", random_state=seed).fit(z)
     # components far below the first would be noise blown up to unit variance
     deviation = np.sqrt(np.maximum(pca.explained_variance_, 0))
     noise = deviation <= 1e-6 * max(float(deviation[0]), 1e-30)

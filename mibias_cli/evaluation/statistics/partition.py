@@ -51,15 +51,13 @@ def assign_parts(
 
 
 def _assign_groups(group: np.ndarray, shares: tuple[float, ...], generator: np.random.Generator) -> np.ndarray:
-    ids, member, counts = np.unique(group, return_inverse=True, return_counts=True)
-    order = generator.permutation(len(ids))
-    order = order[np.argsort(-counts[order], kind="stable")]  # large groups first: small ones can then even things out
-    filled = np.zeros(len(shares))
-    part_of = np.empty(len(ids), dtype=np.int64)
-    for g in order:
-        part = int(np.argmin(filled / np.asarray(shares)))
-        part_of[g] = part
-        filled[part] += counts[g]
+    _, member, counts = np.unique(group, return_inverse=True, return_counts=True)
+    filled, part_of = np.zeros(len(shares)), np.empty(len(counts), dtype=np.int64)
+    # large groups first: small ones can then even things out
+    order = generator.permutation(len(counts))
+    for g in order[np.argsort(-counts[order], kind="stable")]:
+        part_of[g] = np.argmin(filled / np.asarray(shares))
+        filled[part_of[g]] += counts[g]
     return part_of[member.reshape(-1)]
 
 

@@ -1,4 +1,4 @@
-"""Estimators of information between columns of numbers, fold by fold: Gaussian ratio, pair critic, neighbours."""
+"""Estimators of information, fold by fold: what is fitted on one part says what the rows of the other contribute."""
 
 from __future__ import annotations
 
@@ -10,20 +10,24 @@ from mibias_cli.estimate.copula import NormalScores, fit_gaussian_ratio
 from mibias_cli.estimate.cross_fit import FoldResult
 from mibias_cli.estimate.ksg import ksg_terms
 from mibias_cli.estimate.pair_critic import PairCritic, Pairs, fit_pair_critic
+from mibias_cli.evaluation.leakage.channel import make_channel_task
+from mibias_cli.evaluation.leakage.scoring import score_probe
+from mibias_cli.evaluation.probes.families import REGRESSORS
 from mibias_cli.evaluation.statistics.normal_scores import scored_by_stratum
-from mibias_cli.evaluation.statistics.partition import Fold, two_parts
+from mibias_cli.evaluation.statistics.partition import Fold, inner_folds, two_parts
 
-__all__ = ["PAIR_ESTIMATORS", "ksg_by_stratum", "score_pair_fold"]
+__all__ = ["PAIR_ESTIMATORS", "ksg_by_stratum", "score_pair_fold", "score_probe_fold"]
 
 PAIR_ESTIMATORS = ("gaussian", "critic")
 MIN_STRATUM = 50
 """A stratum with fewer fitting rows takes the ranks of all rows."""
+LN2 = float(np.log(2))
 
 
 def score_pair_fold(
     z: np.ndarray, c: np.ndarray, stratum: np.ndarray, fold: Fold, *, names: Sequence[str], seed: int
 ) -> FoldResult:
-    """Fit on one part, score the other.
+    """The Gaussian ratio and the pair critic: fit on one part, score the other.
 
     Args:
         z, c: Numbers (n, d) and (n, k).
@@ -72,3 +76,47 @@ def ksg_by_stratum(z: np.ndarray, c: np.ndarray, stratum: np.ndarray, *, seed: i
             u, v = (NormalScores(x[rows])(x[rows]) for x in (z, c))
             terms[rows] = ksg_terms(u, v, seed=seed)
     return terms
+
+
+def score_probe_fold(
+    z: np.ndarray,
+    c: np.ndarray,
+    y: np.ndarray | None,
+    fold: Fold,
+    *,
+    values: np.ndarray | None = None,
+    names: Sequence[str],
+    seed: int,
+) -> FoldResult:
+    """The audit's probes of classes, or its regressors: fit on one part, score the other.
+
+    Args:
+        z: Features (n, d).
+        c: Classes (n,), or the bins of `values`.
+        y: Given classes (n,), or None.
+        fold: Rows of the two parts.
+        values: Numbers (n,) for regressors, else None.
+        names: Probe families, or regressors where there are `values`.
+        seed: Of everything random.
+    """
+    fit, score = fold
+    strata = np.zeros(len(c), dtype=np.int64) if y is None else y
+    folds = inner_folds(np.stack([c[fit], strata[fit]], axis=1), group=None, seed=seed)
+    n_classes = int(c.max()) + 1
+    task = make_channel_task(
+        "c", c, strata, fit, score, folds, n_classes=n_classes, n_y=int(strata.max()) + 1, values=values, seed=seed
+    )
+    side = task.marginal if y is None else task.conditional
+    share = np.bincount(c, minlength=n_classes) / len(c)
+    terms, selection = {}, {}
+    for name in names:
+        scored = score_probe(name, task, side, z[fit], z[score], seed)
+        gains = scored.score.gains() * LN2
+        if name in REGRESSORS:
+            gains = gains - scored.price_bits * LN2
+        elif y is None:
+            # against the shares of all rows: the mean over all folds is then H(c) less the cross-entropy
+            gains = gains + side.baseline_score[np.arange(len(score)), c[score]] - np.log(share[c[score]])
+        terms[name] = gains
+        selection[name] = scored.findings.selection_bits * LN2
+    return FoldResult(rows=score, terms=terms, selection=selection)
