@@ -106,17 +106,17 @@ def score_probe_fold(
     task = make_channel_task(
         "c", c, strata, fit, score, folds, n_classes=n_classes, n_y=int(strata.max()) + 1, values=values, seed=seed
     )
-    side = task.marginal if y is None else task.conditional
+    question = task.marginal if y is None else task.conditional
     share = np.bincount(c, minlength=n_classes) / len(c)
     terms, selection = {}, {}
     for name in names:
-        scored = score_probe(name, task, side, z[fit], z[score], seed)
+        scored = score_probe(name, task, question, z[fit], z[score], seed)
         gains = scored.score.gains() * LN2
         if name in REGRESSORS:
             gains = gains - scored.price_bits * LN2
         elif y is None:
             # against the shares of all rows: the mean over all folds is then H(c) less the cross-entropy
-            gains = gains + side.baseline_score[np.arange(len(score)), c[score]] - np.log(share[c[score]])
+            gains = gains + question.baseline_score[np.arange(len(score)), c[score]] - np.log(share[c[score]])
         terms[name] = gains
         selection[name] = scored.findings.selection_bits * LN2
     return FoldResult(rows=score, terms=terms, selection=selection)
