@@ -10,7 +10,7 @@ import numpy as np
 
 from mibias_cli.data.files.named_arrays import NamedArrays, read_named_arrays
 from mibias_cli.errors import DataError, EvaluationError, did_you_mean
-from mibias_cli.estimate.information import Question, estimate_information
+from mibias_cli.estimate.information import Columns, estimate_information
 from mibias_cli.progress import Progress
 
 __all__ = ["CONFIDENCE", "FileEstimates", "Kind", "NamedEstimate", "ZColumns", "estimate_file"]
@@ -102,12 +102,12 @@ def estimate_file(
         given_values, given_missing = _read(arrays, given_names, "auto")
         missing = missing | given_missing
     known = ~missing
-    question = Question(
+    columns = Columns(
         z=z_values[known],
         c=_compact(c_values[known]),
         given=None if given_values is None else _compact(given_values[known]),
     )
-    found = estimate_information(question, estimators=estimators, seed=seed, confidence=CONFIDENCE, progress=progress)
+    found = estimate_information(columns, estimators=estimators, seed=seed, confidence=CONFIDENCE, progress=progress)
     estimates: dict[str, NamedEstimate] = {
         name: {
             "nats": e.nats, "bits": e.nats / LN2, "lower": e.lower, "upper": e.upper, "direction": e.direction,
@@ -117,7 +117,7 @@ def estimate_file(
     }  # fmt: skip
     return {
         "estimates": estimates, "headline": found.headline, "entropy_nats": found.entropy_nats,
-        "confidence": CONFIDENCE, "kind": "discrete" if question.discrete else "continuous", "file": path.name,
+        "confidence": CONFIDENCE, "kind": "discrete" if columns.discrete else "continuous", "file": path.name,
         "z": {"prefix": z, "n_columns": int(z_values.shape[1])}, "c": c_names, "given": given_names or None,
         "n_rows": int(known.sum()), "n_missing": int(missing.sum()), "n_folds": found.n_folds, "seed": seed,
     }  # fmt: skip

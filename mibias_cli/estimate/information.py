@@ -23,7 +23,7 @@ from mibias_cli.evaluation.statistics.information import label_entropy_bits
 from mibias_cli.evaluation.statistics.partition import Fold, cross_folds
 from mibias_cli.progress import Progress
 
-__all__ = ["Information", "Question", "estimate_information"]
+__all__ = ["Columns", "Information", "estimate_information"]
 
 SUITED = {"classes": tuple(PROBES), "numbers": (*PAIR_ESTIMATORS, *REGRESSORS, "ksg")}
 """Estimators by what c is."""
@@ -37,8 +37,8 @@ LN2 = float(np.log(2))
 
 
 @dataclass(frozen=True, kw_only=True)
-class Question:
-    """What is asked: I(z; c), or I(z; c | given).
+class Columns:
+    """What I(z; c), or I(z; c | given), is estimated from.
 
     Args:
         z: Numbers (n, d).
@@ -68,7 +68,7 @@ class Information:
 
 
 def estimate_information(
-    question: Question,
+    columns: Columns,
     *,
     estimators: Sequence[str] | None = None,
     seed: int,
@@ -78,7 +78,7 @@ def estimate_information(
     """Estimate I(z; c) or I(z; c | given) in nats.
 
     Args:
-        question: The columns.
+        columns: z, c and given.
         estimators: Names to run; None: all that suit c.
         seed: Of folds and of everything random in the estimators.
         confidence: Of the intervals.
@@ -87,60 +87,60 @@ def estimate_information(
     Raises:
         EvaluationError: Too few rows, a c that does not vary, unknown or unsuitable estimators.
     """
-    _check(question)
-    names = _suited(question) if estimators is None else _asked(question, estimators)
-    chain = question.given is not None and not np.issubdtype(question.given.dtype, np.integer)
-    n_folds = N_FOLDS if len(question.z) <= MANY_ROWS else 2
+    _check(columns)
+    names = _suited(columns) if estimators is None else _asked(columns, estimators)
+    chain = columns.given is not None and not np.issubdtype(columns.given.dtype, np.integer)
+    n_folds = N_FOLDS if len(columns.z) <= MANY_ROWS else 2
     progress.stage("estimating")
     progress.begin("folds", n_folds * (2 if chain else 1))
     done = itertools.count(1)
 
     def cross_fit(z: np.ndarray, given: np.ndarray | None) -> CrossFitted:
-        asked = replace(question, z=z, given=given)
+        asked = replace(columns, z=z, given=given)
         return _cross_fit(asked, names, n_folds, seed, lambda: progress.advance(next(done)))
 
     # many small fits, and results that do not vary with the machine
     with threadpool_limits(limits=1):
-        if chain and question.given is not None:
+        if chain and columns.given is not None:
             # numbers cannot be strata: by the chain rule I(z; c | y) = I(z, y; c) − I(y; c), which as a difference of
             # two lower bounds is no bound
-            both = cross_fit(np.concatenate([question.z, question.given], axis=1), None)
-            fitted = difference(both, cross_fit(question.given, None))
+            both = cross_fit(np.concatenate([columns.z, columns.given], axis=1), None)
+            fitted = difference(both, cross_fit(columns.given, None))
         else:
-            fitted = cross_fit(question.z, question.given)
+            fitted = cross_fit(columns.z, columns.given)
     progress.end()
     directions = {name: "none" if chain or name == "ksg" else "lower" for name in fitted.terms}
     return Information(
         estimates=summarise(fitted, directions, confidence=confidence), headline=fitted.headline,
-        entropy_nats=label_entropy_bits(question.c, 0) * LN2 if question.discrete else None,
+        entropy_nats=label_entropy_bits(columns.c, 0) * LN2 if columns.discrete else None,
         selection_nats=fitted.selection, n_folds=n_folds,
     )  # fmt: skip
 
 
-def _check(question: Question) -> None:
-    n = len(question.z)
+def _check(columns: Columns) -> None:
+    n = len(columns.z)
     if n < MIN_ROWS:
         raise EvaluationError(f"{n} rows are too few to estimate information from, {MIN_ROWS} are needed")
-    if not np.isfinite(question.z).all():
+    if not np.isfinite(columns.z).all():
         raise EvaluationError("z holds values that are NaN or infinite; leave those rows or columns out")
-    if (question.c == question.c[0]).all():
+    if (columns.c == columns.c[0]).all():
         raise EvaluationError("c holds one value only, so there is nothing to be informed of; choose another column")
 
 
-def _suited(question: Question) -> tuple[str, ...]:
+def _suited(columns: Columns) -> tuple[str, ...]:
     """All estimators that suit c."""
-    if question.discrete:
+    if columns.discrete:
         return SUITED["classes"]
-    n_columns = question.c.shape[1]
-    left_out = {"ksg"} if question.z.shape[1] + n_columns > KSG_COLUMNS else set()
+    n_columns = columns.c.shape[1]
+    left_out = {"ksg"} if columns.z.shape[1] + n_columns > KSG_COLUMNS else set()
     # a regressor predicts one column
     left_out |= set(REGRESSORS) if n_columns > 1 else set()
     return tuple(name for name in SUITED["numbers"] if name not in left_out)
 
 
-def _asked(question: Question, names: Sequence[str]) -> tuple[str, ...]:
+def _asked(columns: Columns, names: Sequence[str]) -> tuple[str, ...]:
     """These estimators, in the order in which headlines are chosen: simple ones first."""
-    kind, other = ("classes", "numbers") if question.discrete else ("numbers", "classes")
+    kind, other = ("classes", "numbers") if columns.discrete else ("numbers", "classes")
     suited, everything = SUITED[kind], [*SUITED["classes"], *SUITED["numbers"]]
     there_are = f"of {kind} there are {', '.join(suited)}"
     for name in names:
@@ -150,18 +150,18 @@ def _asked(question: Question, names: Sequence[str]) -> tuple[str, ...]:
             raise EvaluationError(
                 f"estimator '{name}': is for {other}, and c was taken for {kind}; {there_are} (or say --kind)"
             )
-        if name in REGRESSORS and question.c.shape[1] > 1:
-            raise EvaluationError(f"estimator '{name}': predicts one column, c has {question.c.shape[1]}")
+        if name in REGRESSORS and columns.c.shape[1] > 1:
+            raise EvaluationError(f"estimator '{name}': predicts one column, c has {columns.c.shape[1]}")
     return tuple(name for name in suited if name in names)
 
 
 def _cross_fit(
-    question: Question, names: Sequence[str], n_folds: int, seed: int, advance: Callable[[], None]
+    columns: Columns, names: Sequence[str], n_folds: int, seed: int, advance: Callable[[], None]
 ) -> CrossFitted:
-    n = len(question.z)
+    n = len(columns.z)
     # folds alike in the classes of c and of what is given; numbers are not stratified by
-    stratum = np.zeros(n, dtype=np.int64) if question.given is None else question.given
-    labels = question.c if question.discrete else np.zeros(n, dtype=np.int64)
+    stratum = np.zeros(n, dtype=np.int64) if columns.given is None else columns.given
+    labels = columns.c if columns.discrete else np.zeros(n, dtype=np.int64)
     generator = np.random.default_rng([seed, 61])
     folds = []
     for k, (fit, score) in enumerate(
@@ -169,18 +169,18 @@ def _cross_fit(
     ):
         if len(fit) > MAX_FIT_ROWS:
             fit = np.sort(np.random.default_rng([seed, 62, k]).permutation(fit)[:MAX_FIT_ROWS])
-        folds.append(_score_fold(question, stratum, names, (fit, score), seed))
+        folds.append(_score_fold(columns, stratum, names, (fit, score), seed))
         advance()
     if "ksg" in names:
         # neighbours are not fitted: no row needs to be held out from them, and the more rows the better
-        terms = ksg_by_stratum(question.z, question.c, stratum, seed=seed)
+        terms = ksg_by_stratum(columns.z, columns.c, stratum, seed=seed)
         folds = [replace(fold, terms={**fold.terms, "ksg": terms[fold.rows]}) for fold in folds]
     return combine(folds, margin_nats=MARGIN / np.sqrt(n))
 
 
-def _score_fold(question: Question, stratum: np.ndarray, names: Sequence[str], fold: Fold, seed: int) -> FoldResult:
-    z, c, given = question.z, question.c, question.given
-    if question.discrete:
+def _score_fold(columns: Columns, stratum: np.ndarray, names: Sequence[str], fold: Fold, seed: int) -> FoldResult:
+    z, c, given = columns.z, columns.c, columns.given
+    if columns.discrete:
         return score_probe_fold(z, c, given, fold, names=names, seed=seed)
     pairs = [name for name in names if name in PAIR_ESTIMATORS]
     regressors = [name for name in names if name in REGRESSORS]
