@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from information_tasks import TASKS, Task
 
-from mibias_cli.estimate.information import Question, estimate_information
+from mibias_cli.estimate.information import Columns, estimate_information
 from mibias_cli.progress import Silent
 
 FIELDS = ("task", "samples", "seed", "estimator", "headline", "nats", "lower", "upper", "truth", "seconds")
@@ -33,7 +33,7 @@ def run(name: str, task: Task, samples: int, seed: int) -> list[dict[str, object
     """One task with one seed: a row per estimator, and one for the headline."""
     z, c = task.draw(samples, np.random.default_rng([seed, 77]))
     start = time.process_time()
-    found = estimate_information(Question(z=z, c=c), seed=seed, progress=Silent())
+    found = estimate_information(Columns(z=z, c=c), seed=seed, progress=Silent())
     seconds = time.process_time() - start
     return [
         {

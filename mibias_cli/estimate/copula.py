@@ -1,14 +1,14 @@
-"""Normal scores of columns and the Gaussian density ratio between two sets of them.
+"""Normal scores of columns and the Gaussian density ratio between two sets of them (a Gaussian copula).
 
 Mutual information does not change under invertible maps of single columns, so heavy tails and skewed scales need not be
 borne: each column is mapped to normal scores of its ranks. What is Gaussian up to such maps is then Gaussian, and its
-information is a sum over canonical correlations.
+information is a sum over canonical correlations ρ: −½ Σ log(1 − ρ²).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.stats import norm
@@ -40,11 +40,10 @@ class NormalScores:
         """Scores (n, d) float64; values tied with fitting rows get the middle of the tie."""
         n = len(self._sorted)
         out = np.empty(x.shape)
-        for j in range(x.shape[1]):
-            column = self._sorted[:, j]
-            first = np.searchsorted(column, x[:, j], side="left")
-            middle = 0.5 * (first + np.searchsorted(column, x[:, j], side="right"))
-            out[:, j] = norm.ppf(np.clip(middle, 0.5, n - 0.5) / n)
+        for j, column in enumerate(self._sorted.T):
+            first, last = (np.searchsorted(column, x[:, j], side=side) for side in ("left", "right"))
+            # half a rank from either end at least: a new extreme gets a finite score
+            out[:, j] = norm.ppf(np.clip(0.5 * (first + last), 0.5, n - 0.5) / n)
         return out
 
 
@@ -70,19 +69,20 @@ class GaussianRatio:
         return float(-0.5 * np.log1p(-(self.rho**2)).sum())
 
     def variates(self, u: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Canonical variates (n, m) of both sides."""
+        """Canonical variates (n, m) of u and of v."""
         return (u - self.u_mean) @ self.u_map, (v - self.v_mean) @ self.v_map
 
     def scorer(self, u: np.ndarray, v: np.ndarray) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
         """The log density ratio (m,) in nats of pairs of rows, asked for by their indices in u and in v, (m,) each."""
         s, t = self.variates(u, v)
+        # of one pair: −½ log(1 − ρ²) − ½ (ρ² s² + ρ² t² − 2 ρ s t) / (1 − ρ²); the terms in s or t alone are kept
         kept = 1 - self.rho**2
         constant = -0.5 * np.log(kept).sum()
+        s_alone, t_alone = (-0.5 * ((self.rho**2 / kept) * x**2).sum(axis=1) for x in (s, t))
         cross = self.rho / kept
-        alone = -0.5 * ((self.rho**2 / kept) * s**2).sum(axis=1), -0.5 * ((self.rho**2 / kept) * t**2).sum(axis=1)
 
         def score(i: np.ndarray, j: np.ndarray) -> np.ndarray:
-            return np.asarray(constant + alone[0][i] + alone[1][j] + np.einsum("nm,nm,m->n", s[i], t[j], cross))
+            return np.asarray(constant + s_alone[i] + t_alone[j] + np.einsum("nm,nm,m->n", s[i], t[j], cross))
 
         return score
 
@@ -102,31 +102,25 @@ def fit_gaussian_ratio(u: np.ndarray, v: np.ndarray) -> GaussianRatio:
     References:
         Hotelling, Relations between two sets of variates (1936).
     """
-    fold = np.arange(len(u)) % min(N_FOLDS, len(u))  # rows come in random order, or in none that matters
-    best: tuple[float, float, np.ndarray] | None = None
+    # rows come in random order, or in none that matters
+    fold = np.arange(len(u)) % min(N_FOLDS, len(u))
+    found = []
     for ridge in RIDGES:
-        products = []
+        moments = []
         for k in range(int(fold.max()) + 1):
             train, held = fold != k, fold == k
-            found = _canonical(u[train], v[train], ridge)
-            s, t = found.variates(u[held], v[held])
-            products.append(np.stack([(s * t).sum(0), (s**2).sum(0), (t**2).sum(0)]))
-        cross, s_power, t_power = np.sum(products, axis=0)
+            s, t = _canonical(u[train], v[train], ridge).variates(u[held], v[held])
+            moments.append(np.stack([(s * t).sum(0), (s**2).sum(0), (t**2).sum(0)]))
+        cross, s_power, t_power = np.sum(moments, axis=0)
         rho = cross / np.sqrt(np.maximum(s_power * t_power, 1e-30))
+        # what one standard error explains counts as none
         rho = np.clip(np.where(rho > 1 / np.sqrt(len(u)), rho, 0.0), 0.0, STRONGEST)
-        nats = float(-0.5 * np.log1p(-(rho**2)).sum())
-        if best is None or nats > best[0]:
-            best = (nats, ridge, rho)
-    assert best is not None
-    found = _canonical(u, v, best[1])
-    s, t = found.variates(u, v)
-    return GaussianRatio(
-        u_mean=found.u_mean,
-        v_mean=found.v_mean,
-        u_map=found.u_map / np.maximum(s.std(axis=0), 1e-6),
-        v_map=found.v_map / np.maximum(t.std(axis=0), 1e-6),
-        rho=best[2],
-    )
+        found.append(replace(_canonical(u, v, ridge), rho=rho))
+    best = max(found, key=lambda ratio: ratio.nats)
+    # directions of unit variance, as the density ratio takes them
+    s, t = best.variates(u, v)
+    u_map, v_map = best.u_map / np.maximum(s.std(axis=0), 1e-6), best.v_map / np.maximum(t.std(axis=0), 1e-6)
+    return replace(best, u_map=u_map, v_map=v_map)
 
 
 def _canonical(u: np.ndarray, v: np.ndarray, ridge: float) -> GaussianRatio:
@@ -134,12 +128,12 @@ def _canonical(u: np.ndarray, v: np.ndarray, ridge: float) -> GaussianRatio:
     u_mean, v_mean = u.mean(axis=0), v.mean(axis=0)
     a, b = u - u_mean, v - v_mean
     u_white, v_white = _whitening(a, ridge), _whitening(b, ridge)
+    # singular vectors of the whitened cross-covariance
     left, rho, right = np.linalg.svd(u_white.T @ (a.T @ b / len(u)) @ v_white, full_matrices=False)
     return GaussianRatio(u_mean=u_mean, v_mean=v_mean, u_map=u_white @ left, v_map=v_white @ right.T, rho=rho)
 
 
 def _whitening(a: np.ndarray, ridge: float) -> np.ndarray:
-    covariance = a.T @ a / len(a)
-    values, vectors = np.linalg.eigh(covariance)
+    values, vectors = np.linalg.eigh(a.T @ a / len(a))
     added = ridge * max(float(values.mean()), 1e-12)
     return np.asarray((vectors / np.sqrt(np.maximum(values, 0) + added)) @ vectors.T)

@@ -35,7 +35,7 @@ class FoldResult:
     Args:
         rows: The scored rows.
         terms: By name, (len(rows),) in nats.
-        selection: By name, nats; an estimator without an entry is never the headline.
+        selection: By name, nats; an estimator without an entry is never the headline unless none has one.
     """
 
     rows: np.ndarray
@@ -45,50 +45,41 @@ class FoldResult:
 
 @dataclass(frozen=True, kw_only=True)
 class CrossFitted:
-    """All estimators over all rows: contributions (n,) by name, and the headline's name.
-
-    `selection` holds the mean over folds of what each estimator reached inside the fitting parts.
-    """
+    """All estimators over all rows: contributions (n,) and mean selection over folds by name; the headline's name."""
 
     terms: Mapping[str, np.ndarray]
     selection: Mapping[str, float]
     headline: str
 
 
-def combine(folds: Sequence[FoldResult], n: int, *, margin_nats: float) -> CrossFitted:
+def combine(folds: Sequence[FoldResult], *, margin_nats: float) -> CrossFitted:
     """Put folds together; each fold's headline is chosen by its own fitting part.
 
     Args:
         folds: Together they score every row once.
-        n: Number of rows.
         margin_nats: An estimator takes the place of one that stands before it only by a gain above this.
 
     Returns:
         The estimators, with a further one named CHOSEN where folds disagree on the headline.
     """
-    names = list(folds[0].terms)
-    terms = {name: np.empty(n) for name in names}
-    stitched = np.empty(n)
-    chosen = []
-    for fold in folds:
-        best = _choose(names, fold.selection, margin_nats)
-        chosen.append(best)
-        for name in names:
-            terms[name][fold.rows] = fold.terms[name]
-        stitched[fold.rows] = fold.terms[best]
+    order = np.argsort(np.concatenate([fold.rows for fold in folds]))
+
+    def stitched(names: Sequence[str]) -> np.ndarray:
+        return np.concatenate([fold.terms[name] for fold, name in zip(folds, names, strict=True)])[order]
+
+    # chosen inside the fitting part: the best on the scored rows themselves would be a winner's curse
+    chosen = [_choose(fold, margin_nats) for fold in folds]
+    terms = {name: stitched([name] * len(folds)) for name in folds[0].terms}
     selection = {name: float(np.mean([fold.selection[name] for fold in folds])) for name in folds[0].selection}
-    headline = chosen[0]
-    if len(set(chosen)) > 1:
-        headline = CHOSEN
-        terms[CHOSEN] = stitched
-    return CrossFitted(terms=terms, selection=selection, headline=headline)
+    if len(set(chosen)) == 1:
+        return CrossFitted(terms=terms, selection=selection, headline=chosen[0])
+    return CrossFitted(terms={**terms, CHOSEN: stitched(chosen)}, selection=selection, headline=CHOSEN)
 
 
-def _choose(names: Sequence[str], selection: Mapping[str, float], margin_nats: float) -> str:
-    candidates = [name for name in names if name in selection] or list(names)
-    best = candidates[0]
-    for name in candidates[1:]:
-        if selection.get(name, 0.0) > selection.get(best, 0.0) + margin_nats:
+def _choose(fold: FoldResult, margin_nats: float) -> str:
+    best, *others = [name for name in fold.terms if name in fold.selection] or fold.terms
+    for name in others:
+        if fold.selection.get(name, 0.0) > fold.selection.get(best, 0.0) + margin_nats:
             best = name
     return best
 
@@ -104,13 +95,7 @@ def difference(whole: CrossFitted, part: CrossFitted) -> CrossFitted:
 
 
 def summarise(fitted: CrossFitted, directions: Mapping[str, str], *, confidence: float) -> dict[str, Estimate]:
-    """Means with normal intervals, by name.
-
-    Args:
-        fitted: The contributions.
-        directions: `lower` where an estimator is a bound from below; `none` is taken for the others.
-        confidence: Of the intervals.
-    """
+    """Each estimator's mean and its normal interval; `directions` says by name what bound it is."""
     z = NormalDist().inv_cdf(0.5 + confidence / 2)
     found = {}
     for name, terms in fitted.terms.items():

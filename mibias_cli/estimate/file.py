@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal, TypedDict
 
 import numpy as np
 
 from mibias_cli.data.files.named_arrays import NamedArrays, read_named_arrays
 from mibias_cli.errors import DataError, EvaluationError, did_you_mean
-from mibias_cli.estimate.information import Question, estimate_information
+from mibias_cli.estimate.information import Columns, estimate_information
 from mibias_cli.progress import Progress
 
-__all__ = ["CONFIDENCE", "Kind", "estimate_file"]
+__all__ = ["CONFIDENCE", "FileEstimates", "Kind", "NamedEstimate", "ZColumns", "estimate_file"]
 
 Kind = Literal["auto", "discrete", "continuous"]
 CONFIDENCE = 0.95
@@ -21,6 +21,42 @@ MOST_CLASSES = 20
 """Whole numbers of no more distinct values are taken for classes."""
 MOST_CROSSED = 256
 LN2 = float(np.log(2))
+
+
+class NamedEstimate(TypedDict):
+    """One estimator's figure; `lower` and `upper` are in nats, and so is what it reached inside the fitting parts."""
+
+    nats: float
+    bits: float
+    lower: float
+    upper: float
+    direction: str
+    selection_nats: float | None
+
+
+class ZColumns(TypedDict):
+    """What z was read from."""
+
+    prefix: str
+    n_columns: int
+
+
+class FileEstimates(TypedDict):
+    """The JSON that `mibias estimate` prints; `entropy_nats` is None for numbers."""
+
+    estimates: dict[str, NamedEstimate]
+    headline: str
+    entropy_nats: float | None
+    confidence: float
+    kind: str
+    file: str
+    z: ZColumns
+    c: list[str]
+    given: list[str] | None
+    n_rows: int
+    n_missing: int
+    n_folds: int
+    seed: int
 
 
 def estimate_file(
@@ -33,7 +69,7 @@ def estimate_file(
     kind: Kind = "auto",
     seed: int = 0,
     progress: Progress,
-) -> dict[str, Any]:
+) -> FileEstimates:
     """Estimate I(z; c), or I(z; c | given), from the columns of a file.
 
     Args:
@@ -46,101 +82,84 @@ def estimate_file(
         seed: Of everything random.
         progress: Told of what is done.
 
-    Returns:
-        `estimates` by name (`nats`, `bits`, `lower` and `upper` in nats, `direction`, `selection_nats`), `headline`,
-        `entropy_nats` (None for numbers) and what was read.
-
     Raises:
         DataError: The file or its columns cannot be had.
         EvaluationError: Nothing can be estimated from them.
     """
     arrays = read_named_arrays(path)
     c_names = _columns_of(arrays, c, "--c")
-    given_names = _columns_of(arrays, given, "--given") if given is not None else []
+    given_names = [] if given is None else _columns_of(arrays, given, "--given")
     z_names = [n for n in arrays.names if n.startswith(z) and n not in c_names and n not in given_names]
     if not z_names:
         shown = ", ".join(arrays.names[:10])
         raise DataError(f"{path}: no column beside those of c starts with {z!r} (--z); it has: {shown}")
-    if given_names and set(given_names) & set(c_names):
+    if set(given_names) & set(c_names):
         raise DataError(f"{path}: {c!r} is both c and given; information given c about c is none")
     z_values = arrays.read_numbers(z_names)
-    c_values, c_missing, discrete = _read(arrays, c_names, kind)
-    given_values, given_missing, _ = _read(arrays, given_names, "auto") if given_names else (None, False, False)
-    known = ~(np.zeros(len(z_values), dtype=bool) | c_missing | given_missing)
-    question = Question(
+    c_values, missing = _read(arrays, c_names, kind)
+    given_values = None
+    if given_names:
+        given_values, given_missing = _read(arrays, given_names, "auto")
+        missing = missing | given_missing
+    known = ~missing
+    columns = Columns(
         z=z_values[known],
         c=_compact(c_values[known]),
         given=None if given_values is None else _compact(given_values[known]),
     )
-    found = estimate_information(question, estimators=estimators, seed=seed, confidence=CONFIDENCE, progress=progress)
+    found = estimate_information(columns, estimators=estimators, seed=seed, confidence=CONFIDENCE, progress=progress)
+    estimates: dict[str, NamedEstimate] = {
+        name: {
+            "nats": e.nats, "bits": e.nats / LN2, "lower": e.lower, "upper": e.upper, "direction": e.direction,
+            "selection_nats": found.selection_nats.get(name),
+        }
+        for name, e in found.estimates.items()
+    }  # fmt: skip
     return {
-        "estimates": {
-            name: {
-                "nats": e.nats, "bits": e.nats / LN2, "lower": e.lower, "upper": e.upper, "direction": e.direction,
-                "selection_nats": found.selection_nats.get(name),
-            }
-            for name, e in found.estimates.items()
-        },
-        "headline": found.headline,
-        "entropy_nats": found.entropy_nats,
-        "confidence": CONFIDENCE,
-        "kind": "discrete" if discrete else "continuous",
-        "file": path.name,
-        "z": {"prefix": z, "n_columns": int(z_values.shape[1])},
-        "c": c_names,
-        "given": given_names or None,
-        "n_rows": int(known.sum()),
-        "n_missing": int((~known).sum()),
-        "n_folds": found.n_folds,
-        "seed": seed,
+        "estimates": estimates, "headline": found.headline, "entropy_nats": found.entropy_nats,
+        "confidence": CONFIDENCE, "kind": "discrete" if columns.discrete else "continuous", "file": path.name,
+        "z": {"prefix": z, "n_columns": int(z_values.shape[1])}, "c": c_names, "given": given_names or None,
+        "n_rows": int(known.sum()), "n_missing": int(missing.sum()), "n_folds": found.n_folds, "seed": seed,
     }  # fmt: skip
 
 
 def _columns_of(arrays: NamedArrays, name: str, option: str) -> list[str]:
-    if name in arrays.names:
-        return [name]
-    found = [n for n in arrays.names if n.startswith(name)]
+    found = [name] if name in arrays.names else [n for n in arrays.names if n.startswith(name)]
     if not found:
         raise DataError(f"{arrays.path}: no column {name!r} ({option}){did_you_mean(name, arrays.names)}")
     return found
 
 
-def _read(arrays: NamedArrays, names: Sequence[str], kind: Kind) -> tuple[np.ndarray, np.ndarray, bool]:
-    """Classes (n,) int64 or numbers (n, k) float64; where one is missing (n,); and whether these are classes."""
-    columns = [part for name in names for part in _split(arrays.read(name))]
-    lengths = {len(column) for column in columns}
-    if len(lengths) > 1:
+def _read(arrays: NamedArrays, names: Sequence[str], kind: Kind) -> tuple[np.ndarray, np.ndarray]:
+    """Classes (n,) int64 or numbers (n, k) float64, and where one is missing (n,)."""
+    where = f"{arrays.path}: {', '.join(names)}"
+    # one column may be a matrix in a .safetensors file
+    columns = [part for values in map(arrays.read, names) for part in np.atleast_2d(values.T)]
+    if len({len(column) for column in columns}) > 1:
         raise DataError(f"{arrays.path}: columns {', '.join(names)} differ in their numbers of rows")
     text = any(column.dtype == object for column in columns)
     if text and kind == "continuous":
-        raise DataError(f"{arrays.path}: {', '.join(names)} holds text, so it cannot be continuous (--kind)")
+        raise DataError(f"{where} holds text, so it cannot be continuous (--kind)")
     missing = np.any([_missing(column) for column in columns], axis=0)
     if missing.all():
-        raise DataError(f"{arrays.path}: {', '.join(names)} is missing in every row")
-    discrete = kind == "discrete" or (kind == "auto" and all(_are_classes(col[~missing]) for col in columns))
-    if not discrete and text:
-        raise DataError(
-            f"{arrays.path}: {', '.join(names)} holds text beside numbers; name one column, or --kind discrete"
-        )
-    if not discrete:
-        return np.stack(columns, axis=1).astype(np.float64), missing, False
+        raise DataError(f"{where} is missing in every row")
+    if kind == "continuous" or (kind == "auto" and not all(_are_classes(column[~missing]) for column in columns)):
+        if text:
+            raise DataError(f"{where} holds text beside numbers; name one column, or --kind discrete")
+        return np.stack(columns, axis=1).astype(np.float64), missing
+    # several columns of classes are crossed: a mixed-radix number, one digit for each
     codes = np.zeros(len(missing), dtype=np.int64)
     for column in columns:
-        values, code = np.unique(
-            column[~missing].astype(str if column.dtype == object else column.dtype), return_inverse=True
-        )
+        known = column[~missing]
+        values, code = np.unique(known.astype(str) if column.dtype == object else known, return_inverse=True)
         codes[~missing] = codes[~missing] * len(values) + code.reshape(-1)
-    n_classes = len(np.unique(codes[~missing]))
-    if n_classes > max(MOST_CROSSED, 0) or n_classes > 0.5 * (~missing).sum():
+    n_classes, n_known = len(np.unique(codes[~missing])), int((~missing).sum())
+    if n_classes > MOST_CROSSED or n_classes > 0.5 * n_known:
         raise EvaluationError(
-            f"{arrays.path}: {', '.join(names)} has {n_classes} distinct values in {(~missing).sum()} rows, too many "
+            f"{where} has {n_classes} distinct values in {n_known} rows, too many "
             "for classes; group them, or say --kind continuous where they are numbers"
         )
-    return codes, missing, True
-
-
-def _split(values: np.ndarray) -> list[np.ndarray]:
-    return [values] if values.ndim == 1 else list(values.T)
+    return codes, missing
 
 
 def _missing(column: np.ndarray) -> np.ndarray:

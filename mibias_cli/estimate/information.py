@@ -8,7 +8,8 @@ never it unless they are alone.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,20 +17,16 @@ from threadpoolctl import threadpool_limits
 
 from mibias_cli.errors import EvaluationError, did_you_mean
 from mibias_cli.estimate.cross_fit import CrossFitted, Estimate, FoldResult, combine, difference, summarise
-from mibias_cli.estimate.pair_folds import PAIR_ESTIMATORS, ksg_by_stratum, score_pair_fold
-from mibias_cli.estimate.probe_folds import score_probe_fold
-from mibias_cli.evaluation.probes.families import PROBES
-from mibias_cli.evaluation.probes.regressors import REGRESSORS
-from mibias_cli.evaluation.statistics.information import entropy_of_shares
-from mibias_cli.evaluation.statistics.partition import assign_parts
+from mibias_cli.estimate.folds import PAIR_ESTIMATORS, ksg_by_stratum, score_pair_fold, score_probe_fold
+from mibias_cli.evaluation.probes.families import PROBES, REGRESSORS
+from mibias_cli.evaluation.statistics.information import label_entropy_bits
+from mibias_cli.evaluation.statistics.partition import Fold, cross_folds
 from mibias_cli.progress import Progress
 
-__all__ = ["CLASS_ESTIMATORS", "MIN_ROWS", "NUMBER_ESTIMATORS", "Information", "Question", "estimate_information"]
+__all__ = ["Columns", "Information", "estimate_information"]
 
-CLASS_ESTIMATORS = tuple(PROBES)
-"""Estimators of classes c."""
-NUMBER_ESTIMATORS = (*PAIR_ESTIMATORS, *REGRESSORS, "ksg")
-"""Estimators of numbers c."""
+SUITED = {"classes": tuple(PROBES), "numbers": (*PAIR_ESTIMATORS, *REGRESSORS, "ksg")}
+"""Estimators by what c is."""
 MIN_ROWS = 40
 MAX_FIT_ROWS = 20_000
 N_FOLDS = 4
@@ -40,8 +37,8 @@ LN2 = float(np.log(2))
 
 
 @dataclass(frozen=True, kw_only=True)
-class Question:
-    """What is asked: I(z; c), or I(z; c | given).
+class Columns:
+    """What I(z; c), or I(z; c | given), is estimated from.
 
     Args:
         z: Numbers (n, d).
@@ -71,7 +68,7 @@ class Information:
 
 
 def estimate_information(
-    question: Question,
+    columns: Columns,
     *,
     estimators: Sequence[str] | None = None,
     seed: int,
@@ -80,11 +77,8 @@ def estimate_information(
 ) -> Information:
     """Estimate I(z; c) or I(z; c | given) in nats.
 
-    Given numbers (rather than classes) enter by the chain rule, I(z, given; c) − I(given; c): a difference of two
-    bounds, and so no bound itself.
-
     Args:
-        question: The columns.
+        columns: z, c and given.
         estimators: Names to run; None: all that suit c.
         seed: Of folds and of everything random in the estimators.
         confidence: Of the intervals.
@@ -93,108 +87,106 @@ def estimate_information(
     Raises:
         EvaluationError: Too few rows, a c that does not vary, unknown or unsuitable estimators.
     """
-    _check(question)
-    names = _names(question, estimators)
-    chain = question.given is not None and not np.issubdtype(question.given.dtype, np.integer)
-    n_folds = N_FOLDS if len(question.z) <= MANY_ROWS else 2
+    _check(columns)
+    names = _suited(columns) if estimators is None else _asked(columns, estimators)
+    chain = columns.given is not None and not np.issubdtype(columns.given.dtype, np.integer)
+    n_folds = N_FOLDS if len(columns.z) <= MANY_ROWS else 2
     progress.stage("estimating")
     progress.begin("folds", n_folds * (2 if chain else 1))
-    with threadpool_limits(limits=1):  # many small fits, and results that do not vary with the machine
-        if chain:
-            assert question.given is not None
-            whole = replace(question, z=np.concatenate([question.z, question.given], axis=1), given=None)
-            fitted = difference(
-                _cross_fit(whole, names, n_folds, seed, progress, 0),
-                _cross_fit(replace(question, z=question.given, given=None), names, n_folds, seed, progress, n_folds),
-            )
+    done = itertools.count(1)
+
+    def cross_fit(z: np.ndarray, given: np.ndarray | None) -> CrossFitted:
+        asked = replace(columns, z=z, given=given)
+        return _cross_fit(asked, names, n_folds, seed, lambda: progress.advance(next(done)))
+
+    # many small fits, and results that do not vary with the machine
+    with threadpool_limits(limits=1):
+        if chain and columns.given is not None:
+            # numbers cannot be strata: by the chain rule I(z; c | y) = I(z, y; c) − I(y; c), which as a difference of
+            # two lower bounds is no bound
+            both = cross_fit(np.concatenate([columns.z, columns.given], axis=1), None)
+            fitted = difference(both, cross_fit(columns.given, None))
         else:
-            fitted = _cross_fit(question, names, n_folds, seed, progress, 0)
+            fitted = cross_fit(columns.z, columns.given)
     progress.end()
     directions = {name: "none" if chain or name == "ksg" else "lower" for name in fitted.terms}
-    entropy = None
-    if question.discrete:
-        entropy = float(entropy_of_shares(np.bincount(question.c) / len(question.c))) * LN2
     return Information(
-        estimates=summarise(fitted, directions, confidence=confidence),
-        headline=fitted.headline,
-        entropy_nats=entropy,
-        selection_nats=fitted.selection,
-        n_folds=n_folds,
-    )
+        estimates=summarise(fitted, directions, confidence=confidence), headline=fitted.headline,
+        entropy_nats=label_entropy_bits(columns.c, 0) * LN2 if columns.discrete else None,
+        selection_nats=fitted.selection, n_folds=n_folds,
+    )  # fmt: skip
 
 
-def _check(question: Question) -> None:
-    n = len(question.z)
+def _check(columns: Columns) -> None:
+    n = len(columns.z)
     if n < MIN_ROWS:
         raise EvaluationError(f"{n} rows are too few to estimate information from, {MIN_ROWS} are needed")
-    if not np.isfinite(question.z).all():
+    if not np.isfinite(columns.z).all():
         raise EvaluationError("z holds values that are NaN or infinite; leave those rows or columns out")
-    constant = len(np.unique(question.c)) < 2 if question.discrete else bool((np.ptp(question.c, axis=0) == 0).all())
-    if constant:
+    if (columns.c == columns.c[0]).all():
         raise EvaluationError("c holds one value only, so there is nothing to be informed of; choose another column")
 
 
-def _names(question: Question, asked: Sequence[str] | None) -> tuple[str, ...]:
-    kind, other = ("classes", "numbers") if question.discrete else ("numbers", "classes")
-    suited = CLASS_ESTIMATORS if question.discrete else NUMBER_ESTIMATORS
-    if asked is None:
-        n_columns = question.z.shape[1] + (1 if question.discrete else question.c.shape[1])
-        left_out = {"ksg"} if n_columns > KSG_COLUMNS else set()
-        if not question.discrete and question.c.shape[1] > 1:
-            left_out |= set(REGRESSORS)
-        return tuple(name for name in suited if name not in left_out)
-    everything = (*CLASS_ESTIMATORS, *NUMBER_ESTIMATORS)
-    for name in asked:
+def _suited(columns: Columns) -> tuple[str, ...]:
+    """All estimators that suit c."""
+    if columns.discrete:
+        return SUITED["classes"]
+    n_columns = columns.c.shape[1]
+    left_out = {"ksg"} if columns.z.shape[1] + n_columns > KSG_COLUMNS else set()
+    # a regressor predicts one column
+    left_out |= set(REGRESSORS) if n_columns > 1 else set()
+    return tuple(name for name in SUITED["numbers"] if name not in left_out)
+
+
+def _asked(columns: Columns, names: Sequence[str]) -> tuple[str, ...]:
+    """These estimators, in the order in which headlines are chosen: simple ones first."""
+    kind, other = ("classes", "numbers") if columns.discrete else ("numbers", "classes")
+    suited, everything = SUITED[kind], [*SUITED["classes"], *SUITED["numbers"]]
+    there_are = f"of {kind} there are {', '.join(suited)}"
+    for name in names:
         if name not in everything:
-            raise EvaluationError(
-                f"estimator '{name}': unknown{did_you_mean(name, everything)}; of {kind} there are {', '.join(suited)}"
-            )
+            raise EvaluationError(f"estimator '{name}': unknown{did_you_mean(name, everything)}; {there_are}")
         if name not in suited:
             raise EvaluationError(
-                f"estimator '{name}': is for {other}, and c was taken for {kind}; of {kind} there are "
-                f"{', '.join(suited)} (or say --kind)"
+                f"estimator '{name}': is for {other}, and c was taken for {kind}; {there_are} (or say --kind)"
             )
-        if name in REGRESSORS and question.c.shape[1] > 1:
-            raise EvaluationError(f"estimator '{name}': predicts one column, c has {question.c.shape[1]}")
-    return tuple(name for name in suited if name in asked)
+        if name in REGRESSORS and columns.c.shape[1] > 1:
+            raise EvaluationError(f"estimator '{name}': predicts one column, c has {columns.c.shape[1]}")
+    return tuple(name for name in suited if name in names)
 
 
 def _cross_fit(
-    question: Question, names: Sequence[str], n_folds: int, seed: int, progress: Progress, done: int
+    columns: Columns, names: Sequence[str], n_folds: int, seed: int, advance: Callable[[], None]
 ) -> CrossFitted:
-    n = len(question.z)
-    labels = question.c if question.discrete else np.zeros(n, dtype=np.int64)
-    given = question.given
+    n = len(columns.z)
+    # folds alike in the classes of c and of what is given; numbers are not stratified by
+    stratum = np.zeros(n, dtype=np.int64) if columns.given is None else columns.given
+    labels = columns.c if columns.discrete else np.zeros(n, dtype=np.int64)
     generator = np.random.default_rng([seed, 61])
-    stratified = np.stack([labels, labels if given is None else given], axis=1)
-    part = assign_parts(stratified, (1 / n_folds,) * n_folds, group=None, generator=generator)
     folds = []
-    for k in range(n_folds):
-        fit, score = np.flatnonzero(part != k), np.flatnonzero(part == k)
+    for k, (fit, score) in enumerate(
+        cross_folds(np.stack([labels, stratum], axis=1), n_folds, group=None, generator=generator)
+    ):
         if len(fit) > MAX_FIT_ROWS:
             fit = np.sort(np.random.default_rng([seed, 62, k]).permutation(fit)[:MAX_FIT_ROWS])
-        folds.append(_score_fold(question, names, fit, score, seed))
-        progress.advance(done + k + 1)
-    if names == ("ksg",):
-        folds = [FoldResult(rows=np.arange(n), terms={}, selection={})]
+        folds.append(_score_fold(columns, stratum, names, (fit, score), seed))
+        advance()
     if "ksg" in names:
-        stratum = np.zeros(n, dtype=np.int64) if given is None else given
-        terms = ksg_by_stratum(question.z, question.c, stratum, seed=seed)
+        # neighbours are not fitted: no row needs to be held out from them, and the more rows the better
+        terms = ksg_by_stratum(columns.z, columns.c, stratum, seed=seed)
         folds = [replace(fold, terms={**fold.terms, "ksg": terms[fold.rows]}) for fold in folds]
-    return combine(folds, n, margin_nats=MARGIN / np.sqrt(n))
+    return combine(folds, margin_nats=MARGIN / np.sqrt(n))
 
 
-def _score_fold(question: Question, names: Sequence[str], fit: np.ndarray, score: np.ndarray, seed: int) -> FoldResult:
-    z, c, given = question.z, question.c, question.given
-    if question.discrete:
-        return score_probe_fold(z, c, given, fit, score, values=None, names=names, seed=seed)
-    stratum = np.zeros(len(z), dtype=np.int64) if given is None else given
+def _score_fold(columns: Columns, stratum: np.ndarray, names: Sequence[str], fold: Fold, seed: int) -> FoldResult:
+    z, c, given = columns.z, columns.c, columns.given
+    if columns.discrete:
+        return score_probe_fold(z, c, given, fold, names=names, seed=seed)
     pairs = [name for name in names if name in PAIR_ESTIMATORS]
-    found = score_pair_fold(z, c, stratum, fit, score, names=pairs, seed=seed)
     regressors = [name for name in names if name in REGRESSORS]
-    if regressors:
-        values = c[:, 0]
-        bins = np.zeros(len(values), dtype=np.int64)
-        more = score_probe_fold(z, bins, given, fit, score, values=values, names=regressors, seed=seed)
-        found = replace(found, terms={**found.terms, **more.terms}, selection={**found.selection, **more.selection})
-    return found
+    found = score_pair_fold(z, c, stratum, fold, names=pairs, seed=seed)
+    if not regressors:
+        return found
+    # there are no classes of c to stratify by: all rows are of one
+    more = score_probe_fold(z, np.zeros_like(stratum), given, fold, values=c[:, 0], names=regressors, seed=seed)
+    return replace(found, terms={**found.terms, **more.terms}, selection={**found.selection, **more.selection})

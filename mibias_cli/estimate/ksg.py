@@ -18,18 +18,22 @@ def ksg_terms(u: np.ndarray, v: np.ndarray, *, n_neighbours: int = 4, seed: int)
     Args:
         u, v: (n, d) and (n, k), on one scale: normal scores.
         n_neighbours: Neighbours in the joint space.
-        seed: Of a jitter far below the scale of the data, which splits ties: distances of 0 are not foreseen.
+        seed: Of the jitter that splits ties.
 
     References:
         Kraskov, Stögbauer and Grassberger, Estimating mutual information, arXiv cond-mat/0305641, equation 8.
     """
+    # a jitter far below the scale of the data splits ties: distances of 0 are not foreseen
     generator = np.random.default_rng([seed, 41])
     u = u + 1e-8 * generator.standard_normal(u.shape)
     v = v + 1e-8 * generator.standard_normal(v.shape)
     k = min(n_neighbours, len(u) - 1)
+    # distance to the k-th neighbour in the joint space, by the larger of the distances in u and in v; query finds the
+    # row itself first
     joint = np.concatenate([u, v], axis=1)
     reach = cKDTree(joint).query(joint, k + 1, p=np.inf)[0][:, -1]
-    inside = np.nextafter(reach, 0)  # strictly nearer than the k-th neighbour
+    # how many are strictly nearer than that in u alone, and in v alone
+    inside = np.nextafter(reach, 0)
     n_u, n_v = (cKDTree(x).query_ball_point(x, inside, p=np.inf, return_length=True) for x in (u, v))
-    # the counts hold the row itself, which stands for the + 1 of the formula
+    # I = ψ(k) + ψ(n) − ⟨ψ(n_u + 1) + ψ(n_v + 1)⟩; the counts hold the row itself, which is the + 1
     return np.asarray(digamma(k) + digamma(len(u)) - digamma(n_u) - digamma(n_v))

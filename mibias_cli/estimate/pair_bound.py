@@ -29,6 +29,7 @@ def partners(stratum: np.ndarray, n_shifts: int, generator: np.random.Generator)
         n_shifts: How many times.
         generator: Of the order within strata.
     """
+    # one random cycle for each stratum: shifted by any offset but 0, every row gets another one, and each is used once
     members = []
     for value in np.unique(stratum):
         rows = np.flatnonzero(stratum == value)
@@ -56,10 +57,14 @@ def donsker_varadhan_terms(
         Donsker and Varadhan (1983); the estimator is that of Belghazi et al., MINE, arXiv 1801.04062, with T fixed.
     """
     rows = np.arange(len(stratum))
+    # E_joint[T]: each row's own pair
     joint = log_ratio(rows, rows)
+    # E_product[exp T]: each row's z with other rows' c
     generator = np.random.default_rng([seed, 21])
     scores = np.stack([log_ratio(rows, other) for other in partners(stratum, n_shifts, generator)])
     top = float(scores.max())
     weights = np.exp(scores - top).mean(axis=0)
+    # the logarithm to first order in each row: log w̄ + (w_i / w̄ − 1), whose mean is log w̄; so the spread of the terms
+    # is that of the value (the delta method)
     share = weights / weights.mean()
     return np.asarray(joint - (np.log(weights.mean()) + top) - (share - 1.0))

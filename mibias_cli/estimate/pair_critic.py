@@ -1,16 +1,17 @@
-"""A density-ratio network on top of the Gaussian one: what pairs of normal scores share beyond correlation.
+"""A density-ratio network on top of the Gaussian ratio: what pairs of normal scores share beyond correlation.
 
-The network learns, from pairs that belong together and pairs that were shuffled, the log odds of the former: by
-logistic loss, which is steadier than the bound itself. The Gaussian ratio is a given offset, so that where all is
-Gaussian nothing is left to learn and little can be spoilt.
+The network learns, from pairs that belong together and pairs that were shuffled, the log odds of the former. The
+logistic loss is steadier than the bound itself, and its optimum, log p(z, c) / p(z) p(c), is that of the
+Donsker–Varadhan bound too. The Gaussian ratio is a given offset: where all is Gaussian nothing is left to learn.
+
+References: Belghazi et al., MINE, arXiv 1801.04062; Gutmann and Hyvärinen, Noise-contrastive estimation (2010).
 """
 
 from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mibias_cli.estimate.copula import GaussianRatio, fit_gaussian_ratio
-from mibias_cli.estimate.pair_bound import LogRatio, donsker_varadhan_terms, partners
+from mibias_cli.estimate.pair_bound import N_SHIFTS, LogRatio, donsker_varadhan_terms, partners
 
 __all__ = ["PairCritic", "Pairs", "fit_pair_critic"]
 
@@ -31,6 +32,7 @@ LEARNING_RATE = 5e-3
 WEIGHT_DECAY = 0.4
 AVERAGING = 0.99  # of the weights that are used, over steps
 LOOK_EVERY = 3  # epochs
+QUICK_SHIFTS = 8  # pairs of the product distribution for a look in training
 PATIENCE = 24  # epochs without anything found beyond the Gaussian ratio, after which there is nothing
 WORTHWHILE_NATS = 0.003
 SHARES = (0.25, 0.5, 0.75, 1.0)  # of the networks' correction that may be taken
@@ -39,7 +41,7 @@ CHUNK = 65_536
 
 @dataclass(frozen=True, kw_only=True)
 class Pairs:
-    """Normal scores of both sides, (n, d) and (n, k), and the stratum (n,) within which they may be shuffled."""
+    """Normal scores u (n, d) of z and v (n, k) of c, and the stratum (n,) within which they may be shuffled."""
 
     u: np.ndarray
     v: np.ndarray
@@ -54,19 +56,15 @@ class Pairs:
 
 
 class _Network(nn.Module):
-    """A network on the features of both sides; its last layer starts at zero, and so the critic at its base."""
+    """A network on the features of u and v; its last layer starts at zero, and so the critic at its base."""
 
     def __init__(self, n_u: int, n_v: int, generator: torch.Generator) -> None:
         super().__init__()
         self.first_u, self.first_v = nn.Linear(n_u, HIDDEN), nn.Linear(n_v, HIDDEN, bias=False)
         self.second, self.third, self.last = nn.Linear(HIDDEN, HIDDEN), nn.Linear(HIDDEN, HIDDEN), nn.Linear(HIDDEN, 1)
+        widths = {self.first_u: n_u + n_v, self.first_v: n_u + n_v, self.second: HIDDEN, self.third: HIDDEN}
         with torch.no_grad():
-            for layer, width in (
-                (self.first_u, n_u + n_v),
-                (self.first_v, n_u + n_v),
-                (self.second, HIDDEN),
-                (self.third, HIDDEN),
-            ):
+            for layer, width in widths.items():
                 for parameter in layer.parameters():
                     parameter.uniform_(-1 / math.sqrt(width), 1 / math.sqrt(width), generator=generator)
             self.last.weight.zero_()
@@ -84,56 +82,53 @@ def _features(x: np.ndarray) -> np.ndarray:
     return np.concatenate([x, squares, squares.sum(axis=1, keepdims=True) / math.sqrt(x.shape[1])], axis=1)
 
 
-def _sides(pairs: Pairs, n_strata: int) -> tuple[Tensor, Tensor]:
-    """The networks' inputs on both sides; the stratum stands beside u where there are several."""
+def _inputs(pairs: Pairs, n_strata: int) -> tuple[Tensor, Tensor]:
+    """The networks' inputs for u and for v; the stratum stands beside u where there are several."""
+    # one column fewer than strata: the first stratum is that where all the others are 0
     facts = np.eye(n_strata)[pairs.stratum][:, 1:]
     left = np.concatenate([_features(pairs.u), facts], axis=1)
     return torch.from_numpy(left.astype(np.float32)), torch.from_numpy(_features(pairs.v).astype(np.float32))
 
 
-def _correction(networks: tuple[_Network, ...], u: Tensor, v: Tensor) -> np.ndarray:
-    """The networks' mean output (n,)."""
-    with torch.no_grad():
-        parts = [
-            torch.stack([network(u[k : k + CHUNK], v[k : k + CHUNK]) for network in networks]).mean(dim=0)
-            for k in range(0, len(u), CHUNK)
-        ]
-    return torch.cat(parts).double().numpy()
-
-
 @dataclass(frozen=True, kw_only=True)
 class PairCritic:
-    """A fitted critic: the Gaussian ratio plus a share of what the networks add, never above what real pairs reached.
+    """The Gaussian ratio plus a share of what the networks add on average, never above `cap`.
 
     `selection_nats` is its Donsker–Varadhan value and `gaussian_nats` that of the Gaussian ratio alone, on the rows
     that were held out from both.
     """
 
     base: GaussianRatio
-    networks: tuple[_Network, ...]
     n_strata: int
-    share: float
-    cap: float
-    selection_nats: float
-    gaussian_nats: float
+    networks: tuple[_Network, ...] = ()
+    share: float = 1.0
+    cap: float = math.inf
+    selection_nats: float = 0.0
+    gaussian_nats: float = 0.0
 
     def scorer(self, pairs: Pairs) -> LogRatio:
         """Scores in nats of pairs of these rows, asked for by their indices."""
-        return _capped(_scorer(self.base, self.networks, self.n_strata, pairs), self.share, self.cap)
+        u, v = _inputs(pairs, self.n_strata)
+        gaussian = self.base.scorer(pairs.u, pairs.v)
 
+        def score(i: np.ndarray, j: np.ndarray) -> np.ndarray:
+            added = self._added(u[torch.from_numpy(i)], v[torch.from_numpy(j)]) if self.networks else 0.0
+            return np.asarray(np.minimum(gaussian(i, j) + self.share * added, self.cap))
 
-def _scorer(
-    base: GaussianRatio, networks: tuple[_Network, ...], n_strata: int, pairs: Pairs
-) -> Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
-    """The two parts of a score, by row indices."""
-    u, v = _sides(pairs, n_strata)
-    gaussian = base.scorer(pairs.u, pairs.v)
+        return score
 
-    def parts(i: np.ndarray, j: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        added = _correction(networks, u[torch.from_numpy(i)], v[torch.from_numpy(j)]) if networks else np.zeros(len(i))
-        return gaussian(i, j), added
+    def terms(self, pairs: Pairs, *, seed: int, n_shifts: int = N_SHIFTS) -> np.ndarray:
+        """Donsker–Varadhan contributions (n,) of these rows in nats."""
+        return donsker_varadhan_terms(self.scorer(pairs), pairs.stratum, seed=seed, n_shifts=n_shifts)
 
-    return parts
+    def _added(self, u: Tensor, v: Tensor) -> np.ndarray:
+        """The networks' mean output (n,)."""
+        with torch.no_grad():
+            parts = [
+                torch.stack([network(u[k : k + CHUNK], v[k : k + CHUNK]) for network in self.networks]).mean(dim=0)
+                for k in range(0, len(u), CHUNK)
+            ]
+        return torch.cat(parts).double().numpy()
 
 
 def fit_pair_critic(pairs: Pairs, *, n_strata: int, train: np.ndarray, held: np.ndarray, seed: int) -> PairCritic:
@@ -146,58 +141,42 @@ def fit_pair_critic(pairs: Pairs, *, n_strata: int, train: np.ndarray, held: np.
         seed: Of everything random.
     """
     fitted, checked = pairs.take(train), pairs.take(held)
-    base = fit_gaussian_ratio(fitted.u, fitted.v)
-    networks = tuple(
-        _train(fitted, checked, base, n_strata, np.random.default_rng([seed, 31, k])) for k in range(N_NETWORKS)
-    )
+    plain = PairCritic(base=fit_gaussian_ratio(fitted.u, fitted.v), n_strata=n_strata)
+    networks = [_train(fitted, checked, plain, np.random.default_rng([seed, 31, k])) for k in range(N_NETWORKS)]
     joint = np.arange(len(fitted))
-    gaussian = donsker_varadhan_terms(base.scorer(checked.u, checked.v), checked.stratum, seed=seed)
-    # by the gain over the Gaussian ratio less one standard error: the largest of several gains would often be noise
-    best: tuple[float, float, float, tuple[_Network, ...], float] = (0.0, 0.0, math.inf, (), float(gaussian.mean()))
-    for chosen in (*((network,) for network in networks), networks):
-        base_part, added_part = _scorer(base, chosen, n_strata, fitted)(joint, joint)
-        parts = _scorer(base, chosen, n_strata, checked)
+    gaussian = plain.terms(checked, seed=seed)
+    nats = float(gaussian.mean())
+    best, most = replace(plain, selection_nats=nats, gaussian_nats=nats), 0.0
+    # each network alone, and the mean of all
+    for chosen in (*((network,) for network in networks), tuple(networks)):
         for share in SHARES:
-            cap = float((base_part + share * added_part).max())
-            terms = donsker_varadhan_terms(_capped(parts, share, cap), checked.stratum, seed=seed)
+            critic = replace(best, networks=chosen, share=share, cap=math.inf)
+            # E exp T over shuffled pairs hangs on its largest terms: none may score above all pairs that are real
+            critic = replace(critic, cap=float(critic.scorer(fitted)(joint, joint).max()))
+            terms = critic.terms(checked, seed=seed)
             gain = terms - gaussian
+            # the gain over the Gaussian ratio less one standard error: the largest of several would often be noise
             cautious = float(gain.mean() - gain.std() / math.sqrt(len(gain)))
-            if cautious > best[0]:
-                best = (cautious, share, cap, chosen, float(terms.mean()))
-    _, share, cap, kept, value = best
-    return PairCritic(
-        base=base, networks=kept, n_strata=n_strata, share=share, cap=cap,
-        selection_nats=value, gaussian_nats=float(gaussian.mean()),
-    )  # fmt: skip
+            if cautious > most:
+                best, most = replace(critic, selection_nats=float(terms.mean())), cautious
+    return best
 
 
-def _capped(
-    parts: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]], share: float, cap: float
-) -> LogRatio:
-    def score(i: np.ndarray, j: np.ndarray) -> np.ndarray:
-        base, added = parts(i, j)
-        return np.minimum(base + share * added, cap)
-
-    return score
-
-
-def _train(
-    fitted: Pairs, checked: Pairs, base: GaussianRatio, n_strata: int, generator: np.random.Generator
-) -> _Network:
+def _train(fitted: Pairs, checked: Pairs, plain: PairCritic, generator: np.random.Generator) -> _Network:
     """One network, its weights averaged over steps, as it was when its value on the held-out rows was best."""
-    u, v = _sides(fitted, n_strata)
-    offset = base.scorer(fitted.u, fitted.v)
+    u, v = _inputs(fitted, plain.n_strata)
+    offset = plain.base.scorer(fitted.u, fitted.v)
     network = _Network(u.shape[1], v.shape[1], torch.Generator().manual_seed(int(generator.integers(2**31))))
     averaged = copy.deepcopy(network)
     n, batch = len(fitted), min(BATCH, len(fitted))
     steps = n // batch
     optimizer = torch.optim.AdamW(network.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=EPOCHS * steps, pct_start=0.1)
-    best: tuple[float, _Network] = (-math.inf, averaged)
-    gaussian = base.scorer(checked.u, checked.v)
-    start = float(donsker_varadhan_terms(gaussian, checked.stratum, seed=0, n_shifts=8).mean())
+    start = float(plain.terms(checked, seed=0, n_shifts=QUICK_SHIFTS).mean())
+    best, kept = -math.inf, averaged
     for epoch in range(EPOCHS):
         order = generator.permutation(n)
+        # partners are drawn anew each epoch: the rows themselves first, then those of other rows of the stratum
         others = [np.arange(n), *partners(fitted.stratum, SHUFFLED, generator)]
         for rows in np.split(order[: steps * batch], steps):
             i, j = np.tile(rows, 1 + SHUFFLED), np.concatenate([other[rows] for other in others])
@@ -205,23 +184,23 @@ def _train(
             _step(network, optimizer, u[torch.from_numpy(i)], v[torch.from_numpy(j)], given, batch)
             schedule.step()
             with torch.no_grad():
-                for kept, current in zip(averaged.parameters(), network.parameters(), strict=True):
-                    kept.lerp_(current, 1 - AVERAGING)
+                for mean, current in zip(averaged.parameters(), network.parameters(), strict=True):
+                    mean.lerp_(current, 1 - AVERAGING)
         if epoch % LOOK_EVERY == LOOK_EVERY - 1:
-            parts = _scorer(base, (averaged,), n_strata, checked)
-            terms = donsker_varadhan_terms(_capped(parts, 1.0, math.inf), checked.stratum, seed=0, n_shifts=8)
-            if terms.mean() > best[0]:
-                best = (float(terms.mean()), copy.deepcopy(averaged))
-        if epoch + 1 == PATIENCE and best[0] <= start + WORTHWHILE_NATS:
+            value = float(replace(plain, networks=(averaged,)).terms(checked, seed=0, n_shifts=QUICK_SHIFTS).mean())
+            if value > best:
+                best, kept = value, copy.deepcopy(averaged)
+        if epoch + 1 == PATIENCE and best <= start + WORTHWHILE_NATS:
             break
-    return best[1]
+    return kept
 
 
 def _step(
     network: _Network, optimizer: torch.optim.Optimizer, u: Tensor, v: Tensor, given: Tensor, n_joint: int
 ) -> None:
     """One step on the logistic loss; the first rows belong together, the others were shuffled."""
-    score = given + network(u, v) - math.log(SHUFFLED)  # log odds where shuffled pairs are so many times as frequent
+    # log odds where shuffled pairs are SHUFFLED times as frequent: the log ratio less log SHUFFLED
+    score = given + network(u, v) - math.log(SHUFFLED)
     loss = (functional.softplus(-score[:n_joint]).sum() + functional.softplus(score[n_joint:]).sum()) / n_joint
     optimizer.zero_grad()
     loss.backward()

@@ -6,16 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from sklearn.metrics import r2_score
 
 from mibias_cli.evaluation.findings import ProbeFindings
 from mibias_cli.evaluation.leakage.channel import ChannelTask, Question
-from mibias_cli.evaluation.probes.families import FittedProbe, fit_probe
-from mibias_cli.evaluation.probes.regressors import (
-    REGRESSORS,
-    FittedRegressor,
-    fit_regressor,
-    standard_normal_log_density,
-)
+from mibias_cli.evaluation.probes.families import REGRESSORS, FittedProbe, FittedRegressor, fit_probe, fit_regressor
 
 __all__ = ["ClassScore", "DensityScore", "Scored", "families", "score_probe"]
 
@@ -36,6 +31,7 @@ class ClassScore:
 
     def shuffled_means(self, rows: np.ndarray) -> np.ndarray:
         """See `Score`."""
+        # looked up in the flat table: sample i's gain on the label of another sample
         n, n_classes = self.table.shape
         return np.asarray(self.table.ravel()[np.arange(n) * n_classes + self.c[rows]].mean(axis=1))
 
@@ -50,15 +46,11 @@ class DensityScore:
 
     def gains(self) -> np.ndarray:
         """Gain (n,) on each sample's own value."""
-        return self._gains(self.c)
+        return self.regressor.gains(self.predicted, self.c) / LN2
 
     def shuffled_means(self, rows: np.ndarray) -> np.ndarray:
         """See `Score`."""
-        return np.asarray(self._gains(self.c[rows]).mean(axis=1))
-
-    def _gains(self, c: np.ndarray) -> np.ndarray:
-        gains = self.regressor.calibration.log_density(self.predicted, c) - standard_normal_log_density(c)
-        return np.asarray(gains / LN2)
+        return np.asarray((self.regressor.gains(self.predicted, self.c[rows]) / LN2).mean(axis=1))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,18 +82,16 @@ def score_probe(
         name, z_fit, task.c_fit, n_classes=task.n_classes, extra=question.extra_fit, baseline=question.baseline_fit,
         folds=task.folds, seed=seed,
     )  # fmt: skip
-    log_p, predicted = [], []
-    for start in range(0, len(z_score), ROWS):
-        part = slice(start, start + ROWS)
-        asked = z_score[part], question.extra_score[part], question.baseline_score[part]
-        log_p.append(probe.log_probabilities(*asked))
-        predicted.append(probe.predict(*asked))
-    table = (np.concatenate(log_p) - question.baseline_score) / LN2
+    parts = [slice(start, start + ROWS) for start in range(0, len(z_score), ROWS)]
+    said = [probe.predict(z_score[part], question.extra_score[part], question.baseline_score[part]) for part in parts]
+    predicted, log_p = (np.concatenate(halves) for halves in zip(*said, strict=True))
     findings = ProbeFindings(
-        accuracy=float((np.concatenate(predicted) == task.c_score).mean()), leakage_bits=float("nan"),
+        accuracy=float((predicted == task.c_score).mean()), leakage_bits=float("nan"),
         selection_bits=probe.selection_bits, setting=probe.setting,
     )  # fmt: skip
-    score = ClassScore(table=table, c=task.c_score)
+    # differences of log-probabilities: their mean is the baseline's cross-entropy less the probe's, a lower bound on
+    # what the features tell, however poor the probe is
+    score = ClassScore(table=(log_p - question.baseline_score) / LN2, c=task.c_score)
     return Scored(
         findings=findings,
         score=score,
@@ -121,7 +111,7 @@ def _score_regressor(
     predicted = regressor.predict(z_score, question.extra_score)
     findings = ProbeFindings(
         accuracy=None, leakage_bits=float("nan"), selection_bits=regressor.selection_bits, setting=regressor.setting,
-        r2=_r2(c_score, predicted),
+        r2=float(r2_score(c_score, predicted)),
     )  # fmt: skip
     # normal scores by the fitting part's ranks: a mean and a variance were estimated, each costs 1 / 2n nats
     price = 1 / (len(c_fit) * LN2)
@@ -129,9 +119,3 @@ def _score_regressor(
         findings=findings, score=DensityScore(regressor=regressor, predicted=predicted, c=c_score), probe=None,
         price_bits=price, price_sd_bits=price,
     )  # fmt: skip
-
-
-def _r2(c: np.ndarray, predicted: np.ndarray) -> float:
-    """Share of the variance explained; below 0 where the mean predicts better."""
-    total = float(((c - c.mean()) ** 2).sum())
-    return 1 - float(((c - predicted) ** 2).sum()) / total if total > 0 else 0.0

@@ -1,44 +1,52 @@
-"""Fresh probes: classifiers that try to read a bias attribute from features, calibrated before they are scored.
+"""Fresh probes: models that try to read a bias attribute from features, calibrated before they are scored.
 
-An over-confident probe makes H(c) − cross-entropy strongly negative and so hides leakage. Every probe here is therefore
-tuned on rows held out inside the fitting part: how far to train, a temperature, and how much of the baseline (the
-attribute's distribution without features) to mix in. The score on those rows chooses the headline; rows on which
-leakage is measured are never seen.
+For any q, the mean of log q(c | z) − log p(c) over rows that q has not seen is, up to sampling error, at most I(z; c)
+(Barber and Agakov, 2003): what a probe gains over the baseline is a lower bound on the leakage, in nats. Probes of
+classes take class frequencies as p(c); probes of numbers predict normal scores, of which p(c) is N(0, 1).
+
+How far a probe is trained and how far it is trusted is chosen on rows held out inside the fitting part, and so is the
+headline probe: the best on the rows on which leakage is measured would be a winner's curse.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import numpy as np
-from scipy.special import logsumexp
 
 from mibias_cli.errors import EvaluationError, did_you_mean
-from mibias_cli.evaluation.probes.boosting import GradientBoosting
-from mibias_cli.evaluation.probes.learners import Learner, Logistic, Mlp, NearestNeighbours
+from mibias_cli.evaluation.probes import boosting, learners
+from mibias_cli.evaluation.probes.calibration import Calibration, calibrate, calibrate_density
+from mibias_cli.evaluation.probes.learners import Classifier, Learner
 from mibias_cli.evaluation.probes.quadratic import Quadratic
 from mibias_cli.evaluation.probes.scaling import Scaling, fit_scaling
 from mibias_cli.evaluation.probes.screening import telling_columns
 from mibias_cli.evaluation.statistics.partition import Fold
 
-__all__ = ["PROBES", "Calibration", "FittedProbe", "calibrate", "fit_probe", "get_probe"]
+__all__ = ["PROBES", "REGRESSORS", "FittedProbe", "FittedRegressor", "fit_probe", "fit_regressor", "get_probe"]
 
-PROBES: dict[str, type[Learner]] = {
-    "logistic": Logistic,
+PROBES: dict[str, type[Classifier]] = {
+    "logistic": learners.Logistic,
     "quadratic": Quadratic,
-    "mlp": Mlp,
-    "knn": NearestNeighbours,
-    "gradient_boosting": GradientBoosting,
+    "mlp": learners.Mlp,
+    "knn": learners.NearestNeighbours,
+    "gradient_boosting": boosting.GradientBoosting,
 }
-
+"""Probes of classes by name."""
+REGRESSORS: dict[str, type[Learner]] = {
+    "ridge": learners.Ridge,
+    "mlp_regressor": learners.MlpRegression,
+    "boosted_regressor": boosting.BoostedRegression,
+}
+"""Probes of numbers by name."""
 WORTHWHILE_BITS = 0.001  # climbing goes on for gains above this
-TEMPERATURES = np.geomspace(0.5, 8.0, 9)
-# never 0: no class may get probability 0; never 1: a probe that says nothing would get an interval of no width
-MIXES = np.array([0.001, 0.01, 0.03, 0.1, 0.2, 0.4, 0.7, 0.9])
+
+L = TypeVar("L", bound=Learner)
 
 
-def get_probe(name: str) -> type[Learner]:
+def get_probe(name: str) -> type[Classifier]:
     """The probe family of this name.
 
     Raises:
@@ -52,94 +60,64 @@ def get_probe(name: str) -> type[Learner]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FittedProbe:
-    """A calibrated probe: how it was chosen and what it says of new rows."""
+class _Tuned(Generic[L]):
+    """A learner of the whole fitting part at the chosen rung, with how it sees features and how far it is trusted."""
 
-    family: str
+    learner: L
     setting: str
-    selection_bits: float
-    n_classes: int
-    temperature: float
-    mix: float
+    calibration: Calibration
     scaling: Scaling
     columns: np.ndarray
-    learner: Learner | None
 
-    def _raw(self, x: np.ndarray, extra: np.ndarray) -> np.ndarray | None:
-        if self.learner is None:
-            return None
-        features = self.scaling.beside(self.scaling.standardised(x), extra, self.columns)
-        return _spread(self.learner, features, self.n_classes)
-
-    def predict(self, x: np.ndarray, extra: np.ndarray, baseline: np.ndarray) -> np.ndarray:
-        """Most likely class (n,) by the learner itself; calibration plays no part in accuracy."""
-        raw = self._raw(x, extra)
-        return np.asarray((baseline if raw is None else raw).argmax(axis=1))
-
-    def log_probabilities(self, x: np.ndarray, extra: np.ndarray, baseline: np.ndarray) -> np.ndarray:
-        """Calibrated log-probabilities (n, n_classes) in nats, finite for every class that `baseline` gives mass."""
-        raw = self._raw(x, extra)
-        return np.asarray(baseline) if raw is None else _mixed(raw, baseline, self.temperature, self.mix)
-
-
-def _spread(learner: Learner, x: np.ndarray, n_classes: int) -> np.ndarray:
-    """The learner's log-probabilities over all classes; −inf where it never saw the class."""
-    out = np.full((len(x), n_classes), -np.inf)
-    out[:, learner.classes_] = learner.log_probabilities(x)
-    return out
-
-
-def _tempered(raw: np.ndarray, temperature: float) -> np.ndarray:
-    scaled = raw / temperature
-    return np.asarray(scaled - logsumexp(scaled, axis=1, keepdims=True))
-
-
-def _mixed(raw: np.ndarray, baseline: np.ndarray, temperature: float, mix: float) -> np.ndarray:
-    return np.logaddexp(np.log1p(-mix) + _tempered(raw, temperature), np.log(mix) + baseline)
+    def seen(self, x: np.ndarray, extra: np.ndarray) -> np.ndarray:
+        """Features (n, d) and given facts (n, e) as the learner sees them."""
+        return self.scaling.beside(self.scaling.standardised(x), extra, self.columns)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Calibration:
-    """How far a probe is trusted: temperature, share of the baseline, and the gain over the baseline in bits.
+class _Fitted:
+    """The chosen rung in words, and the mean gain over the baseline on held-out rows of the fitting part."""
 
-    `cautious_gain_bits` is the gain less one standard error, by which calibrations are compared.
-    """
-
-    temperature: float
-    mix: float
-    gain_bits: float
-    cautious_gain_bits: float
+    setting: str
+    selection_bits: float
 
 
-def calibrate(raw: np.ndarray, c: np.ndarray, baseline: np.ndarray) -> Calibration:
-    """The temperature and share of the baseline that gain most on these rows, in cross-entropy over the baseline's.
+@dataclass(frozen=True, kw_only=True)
+class FittedProbe(_Fitted):
+    """A calibrated probe of classes; without a tuned learner, all it says is the baseline."""
 
-    What is compared is the gain less one standard error. Taking the largest gain itself would, on features that hold
-    nothing, take noise for a gain, and the probe would lose as much again on the scored rows.
+    tuned: _Tuned[Classifier] | None
+    n_classes: int
 
-    Args:
-        raw: Uncalibrated log-probabilities (n, n_classes); −inf is allowed.
-        c: Labels (n,).
-        baseline: Log-probabilities (n, n_classes) without features.
-    """
-    rows = np.arange(len(c))
-    p_baseline = np.exp(baseline[rows, c])
-    found = []
-    for temperature in TEMPERATURES:
-        p = np.exp(_tempered(raw, float(temperature))[rows, c])
-        gains = np.log2(np.outer(1 - MIXES, p / p_baseline) + MIXES[:, None])
-        mean = gains.mean(axis=1)
-        cautious = mean - gains.std(axis=1) / np.sqrt(len(c))
-        k = int(cautious.argmax())
-        found.append(
-            Calibration(
-                temperature=float(temperature),
-                mix=float(MIXES[k]),
-                gain_bits=float(mean[k]),
-                cautious_gain_bits=float(cautious[k]),
-            )
-        )
-    return max(found, key=lambda calibration: calibration.cautious_gain_bits)
+    def predict(self, x: np.ndarray, extra: np.ndarray, baseline: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Most likely class (n,) and calibrated log-probabilities (n, n_classes) in nats.
+
+        The class is the learner's own: calibration plays no part in accuracy. The log-probabilities are finite for
+        every class that `baseline` gives mass.
+        """
+        if self.tuned is None:
+            return np.asarray(baseline.argmax(axis=1)), np.asarray(baseline)
+        raw = _spread(self.tuned.learner, self.tuned.seen(x, extra), self.n_classes)
+        return np.asarray(raw.argmax(axis=1)), self.tuned.calibration.log_probabilities(raw, baseline)
+
+    def log_probabilities(self, x: np.ndarray, extra: np.ndarray, baseline: np.ndarray) -> np.ndarray:
+        """The second half of `predict`."""
+        return self.predict(x, extra, baseline)[1]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FittedRegressor(_Fitted):
+    """A calibrated probe of numbers; its density mixes a normal one around the prediction with N(0, 1)."""
+
+    tuned: _Tuned[Learner]
+
+    def predict(self, x: np.ndarray, extra: np.ndarray) -> np.ndarray:
+        """The expected value (n,); calibration plays no part in it."""
+        return self.tuned.learner.answer(self.tuned.seen(x, extra))
+
+    def gains(self, predicted: np.ndarray, c: np.ndarray) -> np.ndarray:
+        """log q(c | prediction) − log N(c; 0, 1) in nats, broadcast: its mean over new rows is the leakage found."""
+        return self.tuned.calibration.density_gains(predicted, c)
 
 
 def fit_probe(
@@ -153,14 +131,11 @@ def fit_probe(
     folds: Sequence[Fold],
     seed: int,
 ) -> FittedProbe:
-    """Fit one family on the fitting part, tuned on rows held out within it.
-
-    All folds climb the family's rungs together; the rung with the largest calibrated gain over all held-out rows
-    is then fitted on the whole fitting part.
+    """Fit one family of PROBES on the fitting part, tuned on rows held out within it.
 
     Args:
-        family: Key of PROBES.
-        x: Features (n, d) of the fitting part.
+        family: Its name.
+        x: Features (n, d).
         c: Labels (n,).
         n_classes: K, classes that are absent here included.
         extra: Given facts (n, e) beside the features (the target one-hot), e may be 0.
@@ -168,68 +143,102 @@ def fit_probe(
         folds: (train, held-out) rows.
         seed: Of everything random.
 
-    Returns:
-        The probe; its `selection_bits` is the baseline's held-out cross-entropy less the probe's.
-
     Raises:
         EvaluationError: The family is unknown.
     """
     make = get_probe(family)
-    scaling = fit_scaling(x, max_columns=make.max_columns(len(x)), whitened=make.whitened, seed=seed)
-    z = scaling.standardised(x)
     usable = [(train, held) for train, held in folds if len(np.unique(c[train])) > 1 and len(held)]
-    if not usable:  # a single class to learn from: nothing beyond the baseline can be said
-        return FittedProbe(
-            family=family, setting="baseline", selection_bits=0.0, n_classes=n_classes,
-            temperature=1.0, mix=1.0, scaling=scaling, columns=np.zeros(0, dtype=np.int64), learner=None,
-        )  # fmt: skip
-
-    def features(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """All rows as a learner of some of them sees them, and the single columns among it that tell c there."""
-        most = make.n_telling if scaling.n_components else 0
-        columns = telling_columns(z[rows], c[rows], most=most)
-        return scaling.beside(z, extra, columns), columns
-
-    rung, calibration = _climb(make, features, c, n_classes, extra.shape[1], baseline, usable, seed)
-    seen, columns = features(np.arange(len(c)))
-    learner = make(seen, c, n_extra=extra.shape[1], seed=seed)
-    learner.fit_to(rung)
-    return FittedProbe(
-        family=family, setting=make.describe(rung), selection_bits=calibration.gain_bits, n_classes=n_classes,
-        temperature=calibration.temperature, mix=calibration.mix, scaling=scaling, columns=columns,
-        learner=learner,
+    # a single class to learn from: nothing beyond the baseline can be said
+    if not usable:
+        return FittedProbe(tuned=None, n_classes=n_classes, setting="baseline", selection_bits=0.0)
+    tuned = _tune(
+        make, x, c, extra, usable, seed,
+        answer=lambda learner, seen: _spread(learner, seen, n_classes),
+        judge=lambda raw, held: calibrate(raw, c[held], baseline[held]),
     )  # fmt: skip
+    gain = tuned.calibration.gain_bits
+    return FittedProbe(tuned=tuned, n_classes=n_classes, setting=tuned.setting, selection_bits=gain)
 
 
-def _climb(
-    make: type[Learner],
-    features: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]],
+def fit_regressor(
+    family: str, x: np.ndarray, c: np.ndarray, *, extra: np.ndarray, folds: Sequence[Fold], seed: int
+) -> FittedRegressor:
+    """Fit one family of REGRESSORS as `fit_probe` does; c are normal scores (n,), within strata of the facts if any."""
+    tuned = _tune(
+        REGRESSORS[family], x, c, extra, folds, seed,
+        answer=lambda learner, seen: learner.answer(seen),
+        judge=lambda predicted, held: calibrate_density(predicted, c[held]),
+    )  # fmt: skip
+    return FittedRegressor(tuned=tuned, setting=tuned.setting, selection_bits=tuned.calibration.gain_bits)
+
+
+def _spread(learner: Classifier, x: np.ndarray, n_classes: int) -> np.ndarray:
+    """The learner's log-probabilities over all classes; −inf where it never saw the class."""
+    out = np.full((len(x), n_classes), -np.inf)
+    out[:, learner.classes_] = learner.answer(x)
+    return out
+
+
+def _tune(
+    make: type[L],
+    x: np.ndarray,
     c: np.ndarray,
-    n_classes: int,
-    n_extra: int,
-    baseline: np.ndarray,
+    extra: np.ndarray,
     folds: Sequence[Fold],
     seed: int,
-) -> tuple[int, Calibration]:
-    """The best rung and its calibration."""
+    *,
+    answer: Callable[[L, np.ndarray], np.ndarray],
+    judge: Callable[[np.ndarray, np.ndarray], Calibration],
+) -> _Tuned[L]:
+    """Climb the family's rungs on all folds together; fit the best one on the whole fitting part.
+
+    Args:
+        answer: What a learner says of rows as it sees them.
+        judge: The calibration of such answers, for the rows that they are about.
+    """
+    # the scaling knows no labels, so folds may share it
+    scaling = fit_scaling(x, max_columns=make.max_columns(len(x)), whitened=make.whitened, seed=seed)
+    z = scaling.standardised(x)
+
+    def screened(rows: np.ndarray) -> np.ndarray:
+        """Single columns beside the principal components, which may lose them: by labels, so by these rows alone."""
+        return telling_columns(z[rows], c[rows], most=make.n_telling if scaling.n_components else 0)
+
+    def fitted(rows: np.ndarray, seen: np.ndarray) -> L:
+        return make(seen[rows], c[rows], n_extra=extra.shape[1], seed=seed)
+
     learners, unseen = [], []
-    for train, part in folds:
-        seen = features(train)[0]
-        learners.append(make(seen[train], c[train], n_extra=n_extra, seed=seed))
-        unseen.append(seen[part])
-    held = np.concatenate([h for _, h in folds])
-    best: tuple[int, Calibration] | None = None
-    last_gain, mark = 0, -np.inf
-    for rung in range(make.n_rungs):
+    for train, held in folds:
+        seen = scaling.beside(z, extra, screened(train))
+        learners.append(fitted(train, seen))
+        unseen.append(seen[held])
+    held_rows = np.concatenate([held for _, held in folds])
+
+    def reached(rung: int) -> Calibration:
         for learner in learners:
             learner.fit_to(rung)
-        raw = np.concatenate([_spread(*pair, n_classes) for pair in zip(learners, unseen, strict=True)])
-        found = calibrate(raw, c[held], baseline[held])
-        if best is None or found.cautious_gain_bits > best[1].cautious_gain_bits:
-            best = (rung, found)
+        answers = np.concatenate([answer(*pair) for pair in zip(learners, unseen, strict=True)])
+        return judge(answers, held_rows)
+
+    rung, calibration = _climb(make, reached)
+    everything, columns = np.arange(len(c)), screened(np.arange(len(c)))
+    learner = fitted(everything, scaling.beside(z, extra, columns))
+    learner.fit_to(rung)
+    return _Tuned(
+        learner=learner, setting=make.describe(rung), calibration=calibration, scaling=scaling, columns=columns
+    )
+
+
+def _climb(make: type[Learner], reached: Callable[[int], Calibration]) -> tuple[int, Calibration]:
+    """The best rung and its calibration; stops after `patience` rungs without a gain worth the time."""
+    best = 0, reached(0)
+    last_gain, mark = 0, best[1].cautious_gain_bits
+    for rung in range(1, len(make.settings)):
+        found = reached(rung)
+        if found.cautious_gain_bits > best[1].cautious_gain_bits:
+            best = rung, found
         if found.cautious_gain_bits > mark + WORTHWHILE_BITS:
             last_gain, mark = rung, found.cautious_gain_bits
         elif rung - last_gain >= make.patience:
             break
-    assert best is not None
     return best

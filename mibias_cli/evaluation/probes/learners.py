@@ -1,65 +1,82 @@
 """The learners behind the probes: each climbs rungs of growing capacity on one training set.
 
 A learner sees standardised features (n, d), the last `n_extra` columns of which are given facts (the target, one-hot)
-rather than features, and labels that hold at least two classes. `fit_to(rung)` brings it to a rung at or above the
-one where it stands; `log_probabilities` answers for the classes in `classes_`.
+rather than features. It predicts labels of at least two classes, or numbers of about unit variance.
 """
 
 from __future__ import annotations
 
 import warnings
-from typing import Any, Protocol
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import NearestNeighbors
-from sklearn.neural_network import MLPClassifier
+from sklearn.neural_network import MLPClassifier, MLPRegressor
 
-__all__ = ["Learner", "Logistic", "Mlp", "NearestNeighbours", "fit_quietly", "log_proba"]
+__all__ = [
+    "Classifier", "Learner", "Logistic", "Mlp", "MlpRegression", "NearestNeighbours", "Ridge", "fit_quietly",
+    "log_proba",
+]  # fmt: skip
 
 TINY = 1e-12  # below any probability that calibration leaves alone
+STEPS = 60  # of Adam, about, from one rung of a network to the next
 
 
-class Learner(Protocol):
-    """One family of classifiers on one training set."""
+class Learner(ABC):
+    """One family on one training set. A rung is one of its settings; higher rungs fit more closely."""
 
-    n_rungs: int
-    patience: int
+    settings: tuple[float, ...]
+    wording = "{}"
+    """The rung's setting in words."""
+    patience = 2
     """How many rungs without improvement before climbing stops."""
-    whitened: bool
+    whitened = True
     """Whether principal components are brought to one variance; distances do better without."""
-    n_telling: int
+    n_telling = 0
     """How many single columns are added to principal components: those that tell most and may carry no variance."""
-    classes_: np.ndarray
+    most_columns = 1024
+    """More feature columns than this are first reduced to so many principal components."""
 
+    @abstractmethod
     def __init__(self, x: np.ndarray, c: np.ndarray, *, n_extra: int, seed: int) -> None: ...
 
+    @abstractmethod
     def fit_to(self, rung: int) -> None:
-        """Train up to this rung."""
-        ...
+        """Train up to this rung, which is at or above the one where the learner stands."""
 
-    def log_probabilities(self, x: np.ndarray) -> np.ndarray:
-        """Uncalibrated log-probabilities (n, len(classes_))."""
-        ...
+    @abstractmethod
+    def answer(self, x: np.ndarray) -> np.ndarray:
+        """Uncalibrated log-probabilities (n, len(classes_)) of a classifier, else the expected values (n,)."""
 
-    @staticmethod
-    def max_columns(n: int) -> int:
-        """More feature columns than this are, with n rows, first reduced to so many principal components."""
-        ...
+    @classmethod
+    def max_columns(cls, n: int) -> int:
+        """`most_columns` where there are n rows."""
+        return cls.most_columns
 
-    @staticmethod
-    def describe(rung: int) -> str:
+    @classmethod
+    def describe(cls, rung: int) -> str:
         """The rung's setting in words."""
-        ...
+        return cls.wording.format(cls.settings[rung])
 
 
-def log_proba(model: Any, x: np.ndarray) -> np.ndarray:
-    """A scikit-learn classifier's log-probabilities, no class below what calibration leaves alone."""
+class Classifier(Learner):
+    """A learner of classes."""
+
+    n_telling = 64
+    classes_: np.ndarray
+    """The classes of its training labels, sorted."""
+
+
+def log_proba(model: LogisticRegression | MLPClassifier, x: np.ndarray) -> np.ndarray:
+    """The model's log-probabilities, no class below what calibration leaves alone."""
     return np.log(np.maximum(np.asarray(model.predict_proba(x), dtype=np.float64), TINY))
 
 
-def fit_quietly(model: Any, x: np.ndarray, c: np.ndarray) -> None:
+def fit_quietly(model: LogisticRegression, x: np.ndarray, c: np.ndarray) -> None:
     """Fit without a word about convergence."""
     # a strongly separable problem needs no last digit: an early stop is no fault of the user's
     with warnings.catch_warnings():
@@ -67,80 +84,105 @@ def fit_quietly(model: Any, x: np.ndarray, c: np.ndarray) -> None:
         model.fit(x, c)
 
 
-class Logistic:
+class Logistic(Classifier):
     """Multinomial logistic regression; rungs are ever weaker ridge penalties."""
 
-    C = (0.0001, 0.001, 0.01, 0.1, 1.0, 10.0)
-    n_rungs = len(C)
-    patience = 2
-    whitened = True
-    n_telling = 64
+    settings = (0.0001, 0.001, 0.01, 0.1, 1.0, 10.0)
+    wording = "C = {:g}"
 
     def __init__(self, x: np.ndarray, c: np.ndarray, *, n_extra: int, seed: int) -> None:
         self._x, self._c = x, c
+        # warm: each rung starts from the solution under the stronger penalty, which is near its own
         self._model = LogisticRegression(max_iter=300, warm_start=True)
         self.classes_ = np.unique(c)
 
     def fit_to(self, rung: int) -> None:
-        self._model.set_params(C=self.C[rung])
+        self._model.set_params(C=self.settings[rung])
         fit_quietly(self._model, self._x, self._c)
 
-    def log_probabilities(self, x: np.ndarray) -> np.ndarray:
+    def answer(self, x: np.ndarray) -> np.ndarray:
         return log_proba(self._model, x)
 
-    @staticmethod
-    def max_columns(n: int) -> int:
-        """More feature columns than this are, with n rows, first reduced to so many principal components."""
-        return 1024
 
-    @staticmethod
-    def describe(rung: int) -> str:
-        return f"C = {Logistic.C[rung]:g}"
+class Ridge(Learner):
+    """Ridge regression, solved for all penalties from one decomposition; rungs are ever weaker penalties."""
 
-
-class Mlp:
-    """A small network trained by Adam; rungs are stretches of training, so that climbing stops early."""
-
-    STEPS = 60
-    n_rungs = 12
-    patience = 2
-    whitened = True
-    n_telling = 64
+    settings = (100.0, 30.0, 10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.001, 0.0001)
+    wording = "penalty = {:g} per sample"
+    patience = 3
 
     def __init__(self, x: np.ndarray, c: np.ndarray, *, n_extra: int, seed: int) -> None:
-        self._x, self._c = x.astype(np.float32), c
-        self.classes_ = np.unique(c)
+        self._mean, self._offset = x.mean(axis=0), float(c.mean())
+        centred = x - self._mean
+        # with XᵀX / n = V diag(λ) Vᵀ every penalty α has the solution V (Vᵀ Xᵀc / n) / (λ + α)
+        self._values, self._vectors = np.linalg.eigh(centred.T @ centred / len(x))
+        self._right = self._vectors.T @ (centred.T @ (c - self._offset) / len(x))
+        self._solution = np.zeros(x.shape[1])
+
+    def fit_to(self, rung: int) -> None:
+        self._solution = self._vectors @ (self._right / (np.maximum(self._values, 0.0) + self.settings[rung]))
+
+    def answer(self, x: np.ndarray) -> np.ndarray:
+        return np.asarray((x - self._mean) @ self._solution + self._offset)
+
+
+class _Network(Learner):
+    """A small network trained by Adam; rungs are stretches of training, so that climbing stops early."""
+
+    wording = "about {} steps"
+    _epoch: Callable[[], object]
+
+    def __init__(self, x: np.ndarray, c: np.ndarray, *, n_extra: int, seed: int) -> None:
+        self._x = x.astype(np.float32)
         batch = min(128 if len(x) >= 1500 else 32, len(x))
-        self._epochs = max(1, round(self.STEPS * batch / len(x)))
-        self._model = MLPClassifier((64,), batch_size=batch, alpha=1.0, learning_rate_init=0.005, random_state=seed)
+        # partial_fit runs a whole epoch: so many of them make about STEPS steps
+        self._epochs = max(1, round(STEPS * batch / len(x)))
+        self._options = {"batch_size": batch, "alpha": 1.0, "learning_rate_init": 0.005, "random_state": seed}
         self._rung = -1
 
     def fit_to(self, rung: int) -> None:
         for _ in range((rung - self._rung) * self._epochs):
-            self._model.partial_fit(self._x, self._c, classes=self.classes_)
+            self._epoch()
         self._rung = rung
 
-    def log_probabilities(self, x: np.ndarray) -> np.ndarray:
+
+class Mlp(_Network, Classifier):
+    """The small network with a softmax."""
+
+    settings = tuple(range(STEPS, 13 * STEPS, STEPS))
+
+    def __init__(self, x: np.ndarray, c: np.ndarray, *, n_extra: int, seed: int) -> None:
+        super().__init__(x, c, n_extra=n_extra, seed=seed)
+        self._model = MLPClassifier((64,), **self._options)
+        self.classes_ = np.unique(c)
+        self._epoch = partial(self._model.partial_fit, self._x, c, classes=self.classes_)
+
+    def answer(self, x: np.ndarray) -> np.ndarray:
         return log_proba(self._model, x.astype(np.float32))
 
-    @staticmethod
-    def max_columns(n: int) -> int:
-        """More feature columns than this are, with n rows, first reduced to so many principal components."""
-        return 1024
 
-    @staticmethod
-    def describe(rung: int) -> str:
-        return f"about {(rung + 1) * Mlp.STEPS} steps"
+class MlpRegression(_Network):
+    """The small network trained by squared error."""
+
+    settings = tuple(range(STEPS, 15 * STEPS, STEPS))
+
+    def __init__(self, x: np.ndarray, c: np.ndarray, *, n_extra: int, seed: int) -> None:
+        super().__init__(x, c, n_extra=n_extra, seed=seed)
+        self._model = MLPRegressor(hidden_layer_sizes=(64,), **self._options)
+        self._epoch = partial(self._model.partial_fit, self._x, c.astype(np.float32))
+
+    def answer(self, x: np.ndarray) -> np.ndarray:
+        return np.asarray(self._model.predict(x.astype(np.float32)), dtype=np.float64)
 
 
-class NearestNeighbours:
+class NearestNeighbours(Classifier):
     """Shares of the classes among the k nearest training rows; rungs are ever smaller k."""
 
-    K = (256, 128, 64, 32, 16, 8)
-    n_rungs = len(K)
-    patience = 2
+    settings: tuple[int, ...] = (256, 128, 64, 32, 16, 8)
+    wording = "k = {}"
     whitened = False
     n_telling = 4
+    most_columns = 32
 
     def __init__(self, x: np.ndarray, c: np.ndarray, *, n_extra: int, seed: int) -> None:
         self._n_extra = n_extra
@@ -152,28 +194,20 @@ class NearestNeighbours:
 
     def _placed(self, x: np.ndarray) -> np.ndarray:
         placed = x.astype(np.float32)
-        if self._n_extra:  # the facts decide first, features among rows of the same facts
+        # the facts decide first, features among rows of the same facts
+        if self._n_extra:
             placed[:, -self._n_extra :] *= 4.0
         return placed
 
     def fit_to(self, rung: int) -> None:
-        self._k = min(self.K[rung], len(self._one_hot))
+        self._k = min(self.settings[rung], len(self._one_hot))
 
-    def log_probabilities(self, x: np.ndarray) -> np.ndarray:
+    def answer(self, x: np.ndarray) -> np.ndarray:
+        # all rungs ask the same rows, and the nearest come first: one search for the largest k serves them all
         if self._asked is None or self._asked[0].shape != x.shape or not np.array_equal(self._asked[0], x):
-            most = min(self.K[0], len(self._one_hot))
-            found = self._search.kneighbors(self._placed(x), n_neighbors=most, return_distance=False)
-            self._asked = (x, found)  # all rungs ask the same rows, and the nearest come first
+            most = min(self.settings[0], len(self._one_hot))
+            self._asked = x, self._search.kneighbors(self._placed(x), n_neighbors=most, return_distance=False)
         nearest = self._asked[1][:, : self._k]
         # half a neighbour is shared among the classes: none gets probability 0
         shares = (self._one_hot[nearest].sum(axis=1) + 0.5 / len(self.classes_)) / (self._k + 0.5)
         return np.asarray(np.log(shares))
-
-    @staticmethod
-    def max_columns(n: int) -> int:
-        """More feature columns than this are, with n rows, first reduced to so many principal components."""
-        return 32
-
-    @staticmethod
-    def describe(rung: int) -> str:
-        return f"k = {NearestNeighbours.K[rung]}"

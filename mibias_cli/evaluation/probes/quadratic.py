@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 
-from mibias_cli.evaluation.probes.learners import fit_quietly, log_proba
+from mibias_cli.evaluation.probes.learners import Classifier, fit_quietly, log_proba
 
 __all__ = ["Quadratic", "QuadraticBasis", "Structure", "find_structure"]
 
@@ -54,11 +54,15 @@ def find_structure(x: np.ndarray, c: np.ndarray, *, seed: int) -> Structure:
     mean = x.T @ x / len(x)
     squared = x**2
     variance = np.maximum(squared.T @ squared / len(x) - mean**2, 1e-6)
-    whiten = _whitening(mean)
+    # whitened, all directions have the same variance over all classes; nearly constant ones are left out
+    values, vectors = np.linalg.eigh(mean)
+    good = values > 1e-4 * max(float(values[-1]), 1e-12)
+    whiten = np.asarray(vectors[:, good] / np.sqrt(values[good]))
     u = x @ whiten
     rows, columns = np.triu_indices(x.shape[1])
     product_strength = _product_strength(x, c, mean, variance)[rows, columns]
     direction_strength, directions = _directions(u, c)
+    # the strongest of all under shuffled labels: what is above it is more than the luckiest of many
     chance_product, chance_direction = 0.0, 0.0
     for _ in range(N_SHUFFLES):
         shuffled = generator.permutation(c)
@@ -83,23 +87,19 @@ def _product_strength(x: np.ndarray, c: np.ndarray, mean: np.ndarray, variance: 
     return strength
 
 
-def _whitening(second_moment: np.ndarray) -> np.ndarray:
-    values, vectors = np.linalg.eigh(second_moment)
-    good = values > 1e-4 * max(float(values[-1]), 1e-12)
-    return np.asarray(vectors[:, good] / np.sqrt(values[good]))
-
-
 def _directions(u: np.ndarray, c: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Strengths (m,) and whitened directions (d, m) of the classes' deviations from the identity, strongest first."""
     classes = np.unique(c)
+    # of two classes the other one deviates in the same directions
     if len(classes) == 2:
-        classes = classes[:1]  # the other one deviates in the same directions
+        classes = classes[:1]
     whole = u.T @ u / len(u)
     strengths, found = [], []
     for k in classes:
         part = u[c == k]
         values, vectors = np.linalg.eigh(part.T @ part / len(part) - whole)
-        strengths.append(np.abs(values) * np.sqrt(len(part)))  # in units that chance reaches alike in all classes
+        # in units that chance reaches alike in all classes
+        strengths.append(np.abs(values) * np.sqrt(len(part)))
         found.append(vectors)
     strength, vectors = np.concatenate(strengths), np.concatenate(found, axis=1)
     order = np.argsort(-strength, kind="stable")[: 2 * MOST_DIRECTIONS]
@@ -141,22 +141,21 @@ class QuadraticBasis:
         return np.concatenate([x, quadratic], axis=1)
 
 
-class Quadratic:
+class Quadratic(Classifier):
     """Logistic regression on quadratic features; rungs are bases of growing size at penalties that suit them."""
 
-    # (share of the screened products, of the screened directions, squares, C); None: all products there are
-    RUNGS: tuple[tuple[int | None, int, bool, float], ...] = (
-        (0, 0, True, 0.01),
-        (1, 0, False, 0.1),
-        (0, 1, False, 0.03),
-        (1, 1, False, 0.003),
-        (1, 1, False, 0.03),
-        (2, 2, True, 0.01),
-        (None, 0, True, 0.001),
+    # (in words, share of the screened products, of the screened directions, squares, C); None: all products there are
+    RUNGS: tuple[tuple[str, int | None, int, bool, float], ...] = (
+        ("squares", 0, 0, True, 0.01),
+        ("screened products", 1, 0, False, 0.1),
+        ("screened directions", 0, 1, False, 0.03),
+        ("screened products, screened directions", 1, 1, False, 0.003),
+        ("screened products, screened directions", 1, 1, False, 0.03),
+        ("twice the screened products, twice the screened directions, squares", 2, 2, True, 0.01),
+        ("all products", None, 0, True, 0.001),
     )
-    n_rungs = len(RUNGS)
+    settings = tuple(strength for *_, strength in RUNGS)
     patience = len(RUNGS)  # bases do not nest: a later one may win after two that did not
-    whitened = True
     n_telling = 32
 
     def __init__(self, x: np.ndarray, c: np.ndarray, *, n_extra: int, seed: int) -> None:
@@ -167,43 +166,33 @@ class Quadratic:
         self.classes_ = np.unique(c)
 
     def _sizes(self, rung: int) -> tuple[int | None, int, bool]:
-        products, directions, squares, _ = self.RUNGS[rung]
-        s = self._structure
+        _, products, directions, squares, _ = self.RUNGS[rung]
+        # twice what was found holds at least a few, in case that screening missed some
         spare = 4 if products == 2 else 0
-        if products is None:
-            n_products = None if self._x.shape[1] <= WIDEST_FOR_ALL else 4 * MOST_PRODUCTS
-        else:
-            n_products = products * s.n_products + spare
-        return n_products, directions * s.n_directions + spare, squares
+        n_directions = directions * self._structure.n_directions + spare
+        if products is not None:
+            return products * self._structure.n_products + spare, n_directions, squares
+        return None if self._x.shape[1] <= WIDEST_FOR_ALL else 4 * MOST_PRODUCTS, n_directions, squares
 
     def fit_to(self, rung: int) -> None:
-        """Train up to this rung."""
         n_products, n_directions, squares = kind = self._sizes(rung)
+        # rungs that differ in C alone share a basis
         if self._basis is None or self._basis[0] != kind:
             basis = QuadraticBasis(
                 self._x, self._structure, n_products=n_products, n_directions=n_directions, squares=squares
             )
             self._basis = (kind, basis, basis(self._x))
-        self._model.set_params(C=self.RUNGS[rung][3])
+        self._model.set_params(C=self.settings[rung])
         fit_quietly(self._model, self._basis[2], self._c)
 
-    def log_probabilities(self, x: np.ndarray) -> np.ndarray:
-        """Uncalibrated log-probabilities (n, len(classes_))."""
+    def answer(self, x: np.ndarray) -> np.ndarray:
         assert self._basis is not None
         return log_proba(self._model, self._basis[1](x.astype(np.float32)))
 
-    @staticmethod
-    def max_columns(n: int) -> int:
-        """More feature columns than this are, with n rows, first reduced to so many principal components."""
+    @classmethod
+    def max_columns(cls, n: int) -> int:
         return min(256, max(64, n // 16))
 
-    @staticmethod
-    def describe(rung: int) -> str:
-        """The rung's setting in words."""
-        products, directions, squares, strength = Quadratic.RUNGS[rung]
-        parts = [
-            {None: "all products", 0: "", 1: "screened products", 2: "twice the screened products"}[products],
-            {0: "", 1: "screened directions", 2: "twice the screened directions"}[directions],
-            "squares" if squares and products is not None else "",
-        ]
-        return ", ".join([*filter(None, parts), f"C = {strength:g}"])
+    @classmethod
+    def describe(cls, rung: int) -> str:
+        return f"{cls.RUNGS[rung][0]}, C = {cls.settings[rung]:g}"

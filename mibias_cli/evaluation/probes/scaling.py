@@ -27,10 +27,6 @@ class Scaling:
         """Principal components that stand for the features; 0 where the features stand for themselves."""
         return 0 if self.components is None else self.components.shape[1]
 
-    def __call__(self, x: np.ndarray, extra: np.ndarray) -> np.ndarray:
-        """Scaled features (n, d') with the given facts (n, e) behind them."""
-        return self.beside(self.standardised(x), extra, np.zeros(0, dtype=np.int64))
-
     def beside(self, z: np.ndarray, extra: np.ndarray, columns: np.ndarray) -> np.ndarray:
         """Reduced features of standardised ones (n, d), some of their columns as they are, and the given facts."""
         return np.concatenate([self.reduced(z), z[:, columns], extra], axis=1)
@@ -68,9 +64,8 @@ def fit_scaling(x: np.ndarray, *, max_columns: int, whitened: bool, seed: int) -
     if x.shape[1] <= max_columns:
         return Scaling(mean=mean, scale=scale, spread=spread, components=None, component_scale=None)
     n_components = min(max_columns, len(x) - 1)
-    pca = PCA(n_components, svd_solver="randomized", random_state=seed).fit(
-        (without_outliers(x, mean, spread) - mean) / scale
-    )
+    z = (without_outliers(x, mean, spread) - mean) / scale
+    pca = PCA(n_components, svd_solver="randomized", random_state=seed).fit(z)
     # components far below the first would be noise blown up to unit variance
     deviation = np.sqrt(np.maximum(pca.explained_variance_, 0))
     noise = deviation <= 1e-6 * max(float(deviation[0]), 1e-30)

@@ -2,13 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from scipy.stats import norm
 
-__all__ = ["MIN_STRATUM", "normal_scores"]
+__all__ = ["MIN_STRATUM", "normal_scores", "scored_by_stratum"]
 
 MIN_STRATUM = 30
 """A stratum with fewer fitting values takes the ranks of all values."""
+
+
+def scored_by_stratum(
+    place: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]],
+    fit: np.ndarray,
+    score: np.ndarray,
+    fit_stratum: np.ndarray | None,
+    score_stratum: np.ndarray | None,
+    *,
+    least: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Both parts by `place`, which scores a sample and further values by the sample's ranks; within strata.
+
+    A stratum with fewer than `least` fitting values keeps its scores among all: its own ranks would be mostly noise.
+    """
+    out = place(fit, score)
+    if fit_stratum is None or score_stratum is None:
+        return out
+    for value in np.unique(fit_stratum):
+        mine, others = fit_stratum == value, score_stratum == value
+        if mine.sum() >= least:
+            out[0][mine], out[1][others] = place(fit[mine], score[others])
+    return out
 
 
 def normal_scores(
@@ -29,23 +54,17 @@ def normal_scores(
         (n_fit,) and (n_score,) float64.
     """
     generator = np.random.default_rng([seed, 6])
-    pooled = np.sort(fit)
-    out = _scores(fit, pooled, True, generator), _scores(score, pooled, False, generator)
-    if fit_stratum is None or score_stratum is None:
-        return out
-    for value in np.unique(fit_stratum):
-        mine, others = fit_stratum == value, score_stratum == value
-        if mine.sum() >= MIN_STRATUM:
-            ranks = np.sort(fit[mine])
-            out[0][mine] = _scores(fit[mine], ranks, True, generator)
-            out[1][others] = _scores(score[others], ranks, False, generator)
-    return out
 
+    def scores(values: np.ndarray, ordered: np.ndarray, own: bool) -> np.ndarray:
+        first, last = (np.searchsorted(ordered, values, side=side) for side in ("left", "right"))
+        # a new value stands beside n others: n + 1 places, one of which is its own
+        steps, width = (len(ordered), last - first) if own else (len(ordered) + 1, last - first + 1)
+        # anywhere within its ties: the position is then uniform, and its normal score standard normal
+        position = (first + generator.random(len(values)) * width) / steps
+        return np.asarray(norm.ppf(np.clip(position, 0.5 / steps / 10, 1 - 0.5 / steps / 10)))
 
-def _scores(values: np.ndarray, ordered: np.ndarray, own: bool, generator: np.random.Generator) -> np.ndarray:
-    """Normal scores of values among sorted ones, of which they are part (`own`) or not."""
-    first, last = (np.searchsorted(ordered, values, side=side) for side in ("left", "right"))
-    steps = len(ordered) if own else len(ordered) + 1
-    width = last - first + (0 if own else 1)
-    position = (first + generator.random(len(values)) * width) / steps
-    return np.asarray(norm.ppf(np.clip(position, 0.5 / steps / 10, 1 - 0.5 / steps / 10)))
+    def place(sample: np.ndarray, further: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        ordered = np.sort(sample)
+        return scores(sample, ordered, True), scores(further, ordered, False)
+
+    return scored_by_stratum(place, fit, score, fit_stratum, score_stratum, least=MIN_STRATUM)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["Fold", "assign_parts", "fit_and_score_rows", "inner_folds"]
+__all__ = ["Fold", "assign_parts", "cross_folds", "fit_and_score_rows", "inner_folds", "two_parts"]
 
 Fold = tuple[np.ndarray, np.ndarray]
+"""Rows to learn from, and rows to try it on."""
+SMALL = 1500  # rows below which one held-out part is too noisy
 
 
 def assign_parts(
@@ -37,9 +39,11 @@ def assign_parts(
         return _assign_groups(group, shares, generator)
     n = len(labels)
     order = np.lexsort((generator.permutation(n), *labels.T[::-1]))
-    # evenly spaced ranks, each part taking its share of every stretch: a golden-ratio sequence has no period of its own
+    # each part takes its share of every stretch of the order: multiples of the golden ratio, modulo 1, spread evenly
+    # over every stretch and have no period that labels could share
     position = (np.arange(n) * 0.6180339887498949 + generator.random()) % 1.0
     if len(set(shares)) == 1:
+        # equal parts are dealt in turn, which is as even as can be
         position = ((np.arange(n) + int(generator.integers(len(shares)))) % len(shares) + 0.5) / len(shares)
     parts = np.empty(n, dtype=np.int64)
     parts[order] = np.searchsorted(np.cumsum(shares)[:-1], position, side="right")
@@ -47,39 +51,46 @@ def assign_parts(
 
 
 def _assign_groups(group: np.ndarray, shares: tuple[float, ...], generator: np.random.Generator) -> np.ndarray:
-    ids, member, counts = np.unique(group, return_inverse=True, return_counts=True)
-    order = generator.permutation(len(ids))
-    order = order[np.argsort(-counts[order], kind="stable")]  # large groups first: small ones can then even things out
-    filled = np.zeros(len(shares))
-    part_of = np.empty(len(ids), dtype=np.int64)
-    for g in order:
-        part = int(np.argmin(filled / np.asarray(shares)))
-        part_of[g] = part
-        filled[part] += counts[g]
+    _, member, counts = np.unique(group, return_inverse=True, return_counts=True)
+    filled, part_of = np.zeros(len(shares)), np.empty(len(counts), dtype=np.int64)
+    # large groups first: small ones can then even things out
+    order = generator.permutation(len(counts))
+    for g in order[np.argsort(-counts[order], kind="stable")]:
+        part_of[g] = np.argmin(filled / np.asarray(shares))
+        filled[part_of[g]] += counts[g]
     return part_of[member.reshape(-1)]
 
 
-def fit_and_score_rows(
-    labels: np.ndarray, *, fit_fraction: float, group: np.ndarray | None, seed: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Rows on which probes are fitted, and rows on which they are scored; they share no group."""
-    shares = (fit_fraction, 1.0 - fit_fraction)
-    parts = assign_parts(labels, shares, group=group, generator=np.random.default_rng([seed, 1]))
+def two_parts(
+    labels: np.ndarray, shares: tuple[float, float], *, group: np.ndarray | None, generator: np.random.Generator
+) -> Fold:
+    """The rows of two parts, split as `assign_parts` does."""
+    parts = assign_parts(labels, shares, group=group, generator=generator)
     return np.flatnonzero(parts == 0), np.flatnonzero(parts == 1)
 
 
-def inner_folds(labels: np.ndarray, *, group: np.ndarray | None, seed: int, small: int = 1500) -> list[Fold]:
+def cross_folds(
+    labels: np.ndarray, n_folds: int, *, group: np.ndarray | None, generator: np.random.Generator
+) -> list[Fold]:
+    """Folds of equal size, each held out once, split as `assign_parts` does."""
+    parts = assign_parts(labels, (1 / n_folds,) * n_folds, group=group, generator=generator)
+    return [(np.flatnonzero(parts != k), np.flatnonzero(parts == k)) for k in range(n_folds)]
+
+
+def fit_and_score_rows(labels: np.ndarray, *, fit_fraction: float, group: np.ndarray | None, seed: int) -> Fold:
+    """Rows on which probes are fitted, and rows on which they are scored; they share no group."""
+    shares = (fit_fraction, 1.0 - fit_fraction)
+    return two_parts(labels, shares, group=group, generator=np.random.default_rng([seed, 1]))
+
+
+def inner_folds(labels: np.ndarray, *, group: np.ndarray | None, seed: int) -> list[Fold]:
     """(train, held-out) rows inside the fitting part: three folds where it is small, one 70:30 split where it is not.
 
     With few samples one held-out part is too noisy to calibrate on; with many, folds only cost time.
     """
     generator = np.random.default_rng([seed, 2])
     n_groups = None if group is None else len(np.unique(group))
-    if len(labels) < small and (n_groups is None or n_groups >= 3):
-        third = (1 / 3, 1 / 3, 1 / 3)
-        parts = assign_parts(labels, third, group=group, generator=generator)
-        return [(np.flatnonzero(parts != k), np.flatnonzero(parts == k)) for k in range(3)]
-    if n_groups == 1:
-        group = None  # one group cannot be held out from itself
-    parts = assign_parts(labels, (0.7, 0.3), group=group, generator=generator)
-    return [(np.flatnonzero(parts == 0), np.flatnonzero(parts == 1))]
+    if len(labels) < SMALL and (n_groups is None or n_groups >= 3):
+        return cross_folds(labels, 3, group=group, generator=generator)
+    # one group cannot be held out from itself
+    return [two_parts(labels, (0.7, 0.3), group=None if n_groups == 1 else group, generator=generator)]

@@ -27,8 +27,7 @@ class ShuffledRows:
     """Shuffles of n samples' labels within strata; with groups, whole groups swap their labels.
 
     Labels that are constant within a patient are shuffled between patients: shuffling samples would make the null band
-    far too narrow. Where groups differ in size, a group's labels are repeated or cut to the size of the group that they
-    are given to, starting at a random place. Whatever is shuffled by one object is shuffled alike.
+    far too narrow. Whatever is shuffled by one object is shuffled alike.
 
     Args:
         n: Number of samples.
@@ -49,13 +48,13 @@ class ShuffledRows:
     ) -> None:
         self.n, self.n_permutations, self._seed = n, n_permutations, seed
         strata = np.zeros(n, dtype=np.int64) if stratum is None else stratum
-        self._pieces: list[_Blocks] = []
-        for value in np.unique(strata):
-            rows = np.flatnonzero(strata == value)
-            self._pieces.append(_Blocks(rows, None if group is None else group[rows]))
+        parts = [np.flatnonzero(strata == value) for value in np.unique(strata)]
+        self._pieces = [_Blocks(rows, None if group is None else group[rows]) for rows in parts]
 
     def __iter__(self) -> Iterator[np.ndarray]:
         """The shuffles in chunks (b, n) of row numbers: sample i takes the label of row [·, i]."""
+        # the null that is tested: c is independent of z, or of z given y where the strata are those of y. Labels move;
+        # features stay, and with them what the probe says of them
         generator = np.random.default_rng([self._seed, 5])
         for start in range(0, self.n_permutations, CHUNK):
             count = min(CHUNK, self.n_permutations - start)
@@ -72,6 +71,7 @@ class _Blocks:
         self.rows = rows
         self._sizes: np.ndarray | None = None
         if group is not None:
+            # rows in the order of their groups: a group is then a stretch with a start and a size
             _, member, self._sizes = np.unique(group, return_inverse=True, return_counts=True)
             order = np.argsort(member.reshape(-1), kind="stable")
             self.rows = rows[order]
@@ -83,9 +83,11 @@ class _Blocks:
         if self._sizes is None:
             return generator.permuted(np.broadcast_to(self.rows, (count, len(self.rows))), axis=1)
         n_groups = len(self._sizes)
+        # whose labels each group is given, in every shuffle
         donors = generator.permuted(np.broadcast_to(np.arange(n_groups), (count, n_groups)), axis=1)
         own_size = donors == np.arange(n_groups)
-        # groups of equal size swap their labels in order; others begin anywhere, so that no part is always cut off
+        # groups of equal size swap their labels in order; those of another size are repeated or cut to fit, and begin
+        # anywhere, so that no part is always cut off
         offsets = np.where(
             (self._sizes[donors] == self._sizes) | own_size, 0, generator.integers(0, self._sizes[donors])
         )

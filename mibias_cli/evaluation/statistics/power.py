@@ -32,6 +32,7 @@ def detectable_bits(
         >>> round(detectable_bits(2500, 2500, 64), 4), round(detectable_bits(500, 500, 64), 4)
         (0.0067, 0.0335)
     """
+    # I² / (I + search) = needed, solved for I
     quantile = NormalDist().inv_cdf
     needed = (quantile(1 - level) + quantile(power)) ** 2 / (2 * n_score)
     search = n_features * (n_classes - 1) / (2 * n_fit)

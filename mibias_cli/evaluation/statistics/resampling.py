@@ -1,4 +1,4 @@
-"""Intervals: the bootstrap by sample or by group, and Wilson's interval of a share."""
+"""Intervals by the bootstrap, by sample or by group."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from scipy import stats
 
 from mibias_cli.evaluation.findings import Interval
 
-__all__ = ["MAX_UNITS", "Resamples", "bootstrap_interval", "wilson_interval"]
+__all__ = ["MAX_UNITS", "Resamples", "bootstrap_interval"]
 
 CHUNK = 64
 MAX_UNITS = 20_000
@@ -41,6 +41,7 @@ class Resamples:
             generator.shuffle(bag)
             member, units = bag[member], MAX_UNITS
         self._member, self.n_units = member, units
+        # a resample is kept as how often each unit was drawn: any ratio of sums is then one matrix product
         self._sizes = np.bincount(member, minlength=units).astype(np.float64)
         self._counts = np.empty((n_resamples, units), dtype=np.int16)
         for b in range(n_resamples):
@@ -51,7 +52,9 @@ class Resamples:
         sums = np.stack([np.bincount(self._member, weights=column, minlength=self.n_units) for column in terms.T])
         per_unit = np.concatenate([sums, self._sizes[None]]).T
         out = np.empty((len(self._counts), terms.shape[1]))
-        for start in range(0, len(self._counts), CHUNK):  # in pieces: the whole in float64 may not fit in memory
+        # in pieces: the whole in float64 may not fit in memory
+        for start in range(0, len(self._counts), CHUNK):
+            # the last column is the resample's size, which varies where whole groups are drawn
             totals = self._counts[start : start + CHUNK].astype(np.float64) @ per_unit
             out[start : start + CHUNK] = totals[:, :-1] / totals[:, -1:]
         return out
@@ -74,37 +77,17 @@ def bootstrap_interval(
     References: Hesterberg, "What teachers should know about the bootstrap", arXiv 1411.5279 (expanded percentiles).
     """
     tail = (1 - confidence) / 2
+    z = NormalDist().inv_cdf(1 - tail)
     deviations = np.percentile(draws, [100 * tail, 100 * (1 - tail)]) - draws.mean()
-    if n_units is not None:
-        deviations = deviations * _small_sample_factor(n_units, 1 - tail)
+    if n_units is not None and n_units > 1:
+        deviations = deviations * (
+            float(stats.t.ppf(1 - tail, n_units - 1)) / z * float(np.sqrt(n_units / (n_units - 1)))
+        )
     if extra_sd > 0:
-        deviations = np.sign(deviations) * np.hypot(deviations, NormalDist().inv_cdf(1 - tail) * extra_sd)
-        if not deviations.any():  # constant draws leave the further error alone
-            half = NormalDist().inv_cdf(1 - tail) * extra_sd
-            deviations = np.array([-half, half])
+        # independent errors add by their squares; constant draws leave the further one alone
+        signs = np.sign(deviations) if deviations.any() else np.array([-1.0, 1.0])
+        deviations = signs * np.hypot(deviations, z * extra_sd)
     value = float(estimate)
     return Interval(
         estimate=value, lower=min(value + float(deviations[0]), value), upper=max(value + float(deviations[1]), value)
     )
-
-
-def _small_sample_factor(n_units: int, quantile: float) -> float:
-    if n_units < 2:
-        return 1.0
-    ratio = float(stats.t.ppf(quantile, n_units - 1)) / NormalDist().inv_cdf(quantile)
-    return ratio * float(np.sqrt(n_units / (n_units - 1)))
-
-
-def wilson_interval(successes: int, n: int, confidence: float) -> tuple[float, float]:
-    """Wilson's interval of a share of `successes` among n > 0: inside [0, 1], and of some width even at 0 and 1.
-
-    Example:
-        >>> [round(v, 3) for v in wilson_interval(10, 10, 0.95)]
-        [0.722, 1.0]
-    """
-    z = NormalDist().inv_cdf(0.5 + confidence / 2)
-    share, spread = successes / n, z * z / n
-    centre = (share + spread / 2) / (1 + spread)
-    half = z / (1 + spread) * np.sqrt(share * (1 - share) / n + spread / (4 * n))
-    lower = 0.0 if successes == 0 else float(centre - half)
-    return lower, 1.0 if successes == n else float(centre + half)

@@ -6,10 +6,10 @@ import itertools
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from scipy.stats import binomtest
 
 from mibias_cli.evaluation.findings import CellAccuracy, CrossingRow, Intersection, WorstGroup
 from mibias_cli.evaluation.inputs import AuditedAttribute
-from mibias_cli.evaluation.statistics.resampling import wilson_interval
 
 __all__ = ["MAX_ALL_PAIRS", "chosen_crossings", "intersection"]
 
@@ -83,7 +83,7 @@ def intersection(
 
 
 def _accuracy(correct: np.ndarray, confidence: float) -> CellAccuracy:
-    lower, upper = wilson_interval(int(correct.sum()), len(correct), confidence)
+    lower, upper = binomtest(int(correct.sum()), len(correct)).proportion_ci(confidence, method="wilson")
     return CellAccuracy(accuracy=float(correct.mean()), lower=lower, upper=upper)
 
 

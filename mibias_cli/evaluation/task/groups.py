@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from scipy.stats import binomtest
 
 from mibias_cli.evaluation.findings import GroupRow, TaskFindings
 from mibias_cli.evaluation.inputs import AuditedAttribute
 from mibias_cli.evaluation.statistics.information import counts_table
-from mibias_cli.evaluation.statistics.resampling import Resamples, bootstrap_interval, wilson_interval
+from mibias_cli.evaluation.statistics.resampling import Resamples, bootstrap_interval
 from mibias_cli.evaluation.task.calibration import auroc, calibration_error
 from mibias_cli.evaluation.task.confusion import confusions
 from mibias_cli.evaluation.task.rule import Predictions
@@ -79,7 +80,7 @@ def group_rows(
             for c_index, c_name in enumerate(names):
                 cell = attribute.known & (y == y_index) & (c == c_index)
                 n, hits = int(cell.sum()), int(correct[cell].sum())
-                lower, upper = wilson_interval(hits, n, confidence) if n else (None, None)
+                lower, upper = binomtest(hits, n).proportion_ci(confidence, method="wilson") if n else (None, None)
                 error = calibration_error(probabilities[cell], y[cell]) if n and probabilities is not None else None
                 rows.append(
                     GroupRow(

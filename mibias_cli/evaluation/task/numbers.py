@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 from scipy import stats
+from sklearn.metrics import r2_score
 
 from mibias_cli.evaluation.findings import ErrorRow, NumberFigures, RegressionFindings
 from mibias_cli.evaluation.inputs import AuditedAttribute, AuditedTarget
@@ -24,11 +25,10 @@ def mean_r2(y: np.ndarray, predicted: np.ndarray) -> float | None:
         >>> mean_r2(np.array([[0.0], [2.0]]), np.array([[0.0], [1.0]]))
         0.5
     """
-    spread = y.var(axis=0)
-    varies = spread > 0
+    varies = y.var(axis=0) > 0
     if not varies.any():
         return None
-    return float((1 - np.square(predicted - y).mean(axis=0)[varies] / spread[varies]).mean())
+    return float(r2_score(y[:, varies], predicted[:, varies]))
 
 
 def regression_findings(

@@ -128,7 +128,7 @@ def test_leakage_is_entropy_less_cross_entropy_up_to_what_shares_cost() -> None:
     share = np.bincount(c[score]) / len(score)
     plain = -(share * np.log2(share)).sum() + log_p[np.arange(len(score)), c[score]].mean() / np.log(2)
     assert found.leakage_bits.estimate == pytest.approx(plain, abs=3 / (2000 * np.log(2)))
-    accuracy = (probe.predict(z[score], asked.extra_score, asked.baseline_score) == c[score]).mean()
+    accuracy = (probe.predict(z[score], asked.extra_score, asked.baseline_score)[0] == c[score]).mean()
     assert found.probes["logistic"].accuracy == accuracy
 
 

@@ -20,9 +20,9 @@ def blobs(n: int, d: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 def test_logistic_is_scikit_learns() -> None:
     x, c = blobs(600, 6, 0)
     ours = Logistic(x[:400], c[:400], n_extra=0, seed=0)
-    ours.fit_to(Logistic.C.index(0.1))
+    ours.fit_to(Logistic.settings.index(0.1))
     theirs = LogisticRegression(C=0.1, max_iter=300).fit(x[:400], c[:400])
-    assert np.allclose(np.exp(ours.log_probabilities(x[400:])), theirs.predict_proba(x[400:]), atol=1e-12)
+    assert np.allclose(np.exp(ours.answer(x[400:])), theirs.predict_proba(x[400:]), atol=1e-12)
 
 
 @pytest.mark.parametrize("family", [Logistic, Mlp, NearestNeighbours, GradientBoosting, Quadratic])
@@ -33,7 +33,7 @@ def test_climbing_by_rungs_ends_where_one_climb_ends(family: type) -> None:
         stepwise.fit_to(rung)
     direct.fit_to(2)
     tolerance = 2e-3 if family is Logistic else 1e-7  # warm starts of a convex problem agree to the solver's tolerance
-    assert np.allclose(np.exp(stepwise.log_probabilities(x)), np.exp(direct.log_probabilities(x)), atol=tolerance)
+    assert np.allclose(np.exp(stepwise.answer(x)), np.exp(direct.answer(x)), atol=tolerance)
 
 
 @pytest.mark.parametrize("name", PROBES)
@@ -42,18 +42,18 @@ def test_every_learner_gives_normalised_probabilities_of_its_classes(name: str) 
     learner = PROBES[name](x, 2 * c, n_extra=0, seed=0)  # classes 0, 2, 4
     learner.fit_to(0)
     assert learner.classes_.tolist() == [0, 2, 4]
-    assert np.exp(learner.log_probabilities(x)).sum(axis=1) == pytest.approx(1, abs=1e-5)
-    assert all(learner.describe(rung) for rung in range(learner.n_rungs))
+    assert np.exp(learner.answer(x)).sum(axis=1) == pytest.approx(1, abs=1e-5)
+    assert all(learner.describe(rung) for rung in range(len(learner.settings)))
 
 
 def test_knn_is_scikit_learns() -> None:
     x, c = blobs(600, 6, 3)
     ours = NearestNeighbours(x[:400], c[:400], n_extra=0, seed=0)
-    ours.fit_to(NearestNeighbours.K.index(32))
+    ours.fit_to(NearestNeighbours.settings.index(32))
     theirs = KNeighborsClassifier(32, algorithm="brute").fit(x[:400].astype(np.float32), c[:400])
     shares = theirs.predict_proba(x[400:].astype(np.float32))
     smoothed = (32 * shares + 0.5 / 3) / 32.5
-    assert np.allclose(np.exp(ours.log_probabilities(x[400:])), smoothed, atol=1e-12)
+    assert np.allclose(np.exp(ours.answer(x[400:])), smoothed, atol=1e-12)
 
 
 def test_knn_looks_first_among_rows_of_the_same_facts() -> None:
@@ -71,4 +71,4 @@ def test_constant_columns_break_nothing() -> None:
     for family in PROBES.values():
         learner = family(x, c, n_extra=0, seed=0)
         learner.fit_to(0)
-        assert np.exp(learner.log_probabilities(x)) == pytest.approx(0.5, abs=0.02)
+        assert np.exp(learner.answer(x)) == pytest.approx(0.5, abs=0.02)

@@ -63,9 +63,9 @@ def test_trees_split_on_an_xor_that_they_could_not_begin_themselves() -> None:
     c = np.where(g.random(4000) < 0.1, x[:, 2] * x[:, 9] <= 0, x[:, 2] * x[:, 9] > 0).astype(int)
     trees = GradientBoosting(x[:3000], c[:3000], n_extra=0, seed=0)
     trees.fit_to(3)
-    gained = np.log(2) + trees.log_probabilities(x[3000:])[np.arange(1000), c[3000:]].mean()
+    gained = np.log(2) + trees.answer(x[3000:])[np.arange(1000), c[3000:]].mean()
     assert gained == pytest.approx(0.368, abs=0.05)  # three standard errors of 1,000 rows
 
 
 def test_every_rung_says_what_it_is() -> None:
-    assert len({Quadratic.describe(rung) for rung in range(Quadratic.n_rungs)}) == Quadratic.n_rungs
+    assert len({Quadratic.describe(rung) for rung in range(len(Quadratic.RUNGS))}) == len(Quadratic.RUNGS)

@@ -5,7 +5,7 @@ import pytest
 from sklearn.metrics import balanced_accuracy_score
 
 from mibias_cli.evaluation.inputs import AuditedAttribute
-from mibias_cli.evaluation.statistics.resampling import Resamples, wilson_interval
+from mibias_cli.evaluation.statistics.resampling import Resamples
 from mibias_cli.evaluation.task.groups import (
     adjusted_accuracy,
     balanced_accuracy,
@@ -49,7 +49,7 @@ def test_rows_are_every_cell_of_every_channel_by_hand() -> None:
         ("k1", "yes", "a"): (2, 1.0, True),
         ("k1", "yes", "b"): (0, None, False),
     }
-    assert (rows[0].lower, rows[0].upper) == pytest.approx(wilson_interval(1, 2, 0.95))
+    assert (rows[0].lower, rows[0].upper) == pytest.approx((0.0945312, 0.9054688), abs=1e-6)  # Wilson's
     assert worst_group_accuracy(rows) == 0.5
 
 
