@@ -3,25 +3,44 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 import torch
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 
 from mibias_cli.errors import RunError
+from mibias_cli.training.average import AverageState
+from mibias_cli.training.debiaser import DebiaserState
 
-__all__ = ["load_checkpoint", "load_weights", "save_checkpoint", "save_weights"]
+__all__ = ["StageState", "load_checkpoint", "load_weights", "save_checkpoint", "save_weights"]
+
+
+class StageState(TypedDict):
+    """All that a resumed stage needs; `metrics_bytes` is how much of metrics.jsonl the checkpoint knows of."""
+
+    version: int
+    stage: str
+    position: dict[str, Any]
+    model: dict[str, Tensor]
+    optimizers: list[dict[str, Any]]
+    precision: dict[str, Any]
+    average: AverageState | None
+    metrics_bytes: int
+    stepper: dict[str, float]
+    debiaser: NotRequired[DebiaserState]
 
 
 def _replace(temporary: Path, path: Path) -> None:
+    # on disk before it takes the old file's name: a power cut between the two must not leave an empty checkpoint
     with temporary.open("rb") as f:
         os.fsync(f.fileno())
     os.replace(temporary, path)
 
 
-def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
+def save_checkpoint(path: Path, state: Mapping[str, object]) -> None:
     """Write a training state atomically: a kill at any moment leaves the old file or the new one, never half of one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".partial")
@@ -29,7 +48,7 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
     _replace(temporary, path)
 
 
-def load_checkpoint(path: Path) -> dict[str, Any]:
+def load_checkpoint(path: Path) -> StageState:
     """Read a training state (weights_only: tensors and plain values).
 
     Raises:
@@ -38,7 +57,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise RunError(f"{path}: there is no checkpoint to resume from; start the run anew without --resume")
     try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        state: StageState = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise RunError(f"{path}: the checkpoint cannot be read ({error})") from error
     return state
@@ -48,6 +67,7 @@ def save_weights(path: Path, module: nn.Module) -> None:
     """Write a module's state as safetensors, atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".partial")
+    # safetensors takes neither views nor tensors that share memory
     save_file({k: v.detach().cpu().contiguous().clone() for k, v in module.state_dict().items()}, temporary)
     _replace(temporary, path)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypedDict
 
 import torch
 from torch import Tensor
@@ -13,13 +13,13 @@ from torch import Tensor
 from mibias_cli.data.batch import Batch
 from mibias_cli.estimators.protocol import Estimator, Sample
 from mibias_cli.seeds import derive_seed
-from mibias_cli.training.control.budget import BudgetKeeper
+from mibias_cli.training.control.budget import BudgetKeeper, BudgetState
 from mibias_cli.training.control.meter import LeakageMeter
-from mibias_cli.training.control.watch import CriticWatch
-from mibias_cli.training.queue import FeatureQueue, sample_of
+from mibias_cli.training.control.watch import CriticWatch, WatchState
+from mibias_cli.training.queue import FeatureQueue, QueueState, sample_of
 from mibias_cli.training.settings import DebiasSettings
 
-__all__ = ["Debiaser", "Monitor", "StepMetrics"]
+__all__ = ["Debiaser", "DebiaserState", "Monitor", "StepMetrics"]
 
 StepMetrics = dict[str, float]
 
@@ -32,12 +32,22 @@ class Monitor(Estimator, Protocol):
         ...
 
 
+class DebiaserState(TypedDict):
+    """What a checkpoint stores of a debiaser; the estimators' own states are tensors and plain values."""
+
+    estimators: dict[str, dict[str, Any]]
+    monitors: dict[str, dict[str, Any]]
+    queue: QueueState | None
+    budget: BudgetState | None
+    watch: WatchState | None
+
+
 @dataclass(kw_only=True)
 class Debiaser:
     """What debiasing adds to plain training: one estimator and one monitor per attribute, and the queue.
 
     A monitor may be the estimator itself (the classifier bound). Everything random is drawn from generators that are
-    seeded by (seed, what for, step).
+    seeded by (seed, what for, step), so that a checkpoint needs none of their states.
 
     Args:
         settings: How the penalty enters.
@@ -68,6 +78,11 @@ class Debiaser:
         """Whether the estimator has rows of its own, drawn in proportion to the weights."""
         return self.settings.balance in ("critic", "both") and self.settings.balance_by == "draws"
 
+    @property
+    def weights_task(self) -> bool:
+        """Whether the task loss is weighted."""
+        return self.settings.balance in ("task", "both")
+
     def generator(self, *place: int | str) -> torch.Generator:
         """A CPU generator for one place in the run."""
         return torch.Generator().manual_seed(derive_seed(self.seed, *place))
@@ -77,6 +92,7 @@ class Debiaser:
         for name, estimator in self.estimators.items():
             estimator.fit(samples[name], self.generator("critic", name, step, turn))
             monitor = self.monitors[name]
+            # heads that only watch learn one turn a step, however many the critic takes
             if monitor is not estimator and turn == 0:
                 monitor.fit(samples[name], self.generator("monitor", name, step))
 
@@ -96,15 +112,17 @@ class Debiaser:
             self.queue.push(batch, z)
         samples = {name: self.queue.sample(name) for name in self.estimators}
         self.fit(samples, step)
-        if self.watch is not None and not first:
+        if first:
+            return
+        if self.watch is not None:
             for name, estimator in self.estimators.items():
-                fresh = sample_of(batch, z.detach(), name, weighted=self.weighted)
+                fresh = sample_of(batch, z, name, weighted=self.weighted)
                 self.watch.look(name, estimator, samples[name], fresh, step, self.generator("watch", name, step))
-        if not first:
-            self.queue.push(batch, z)
+        self.queue.push(batch, z)
 
     def penalty(self, batch: Batch, z: Tensor, step: int) -> Tensor:
         """The estimates' sum over attributes (scalar), each times its factor, differentiable in z (n, d)."""
+        # λ enters as λ_a / λ for each attribute a: the step multiplies the sum by λ itself
         total = z.new_zeros(())
         for name, estimator in self.estimators.items():
             sample = sample_of(batch, z, name, weighted=self.weighted)
@@ -113,6 +131,7 @@ class Debiaser:
 
     def factor(self, name: str) -> float:
         """λ of one attribute relative to `settings.weight`."""
+        # an attribute with a budget has the λ that keeps it; the others share debias.weight
         if self.budget is not None and name in self.budget.budget_bits:
             return self.budget.weights()[name] / self.settings.weight
         return self.settings.attribute_weights.get(name, 1.0)
@@ -123,7 +142,7 @@ class Debiaser:
             return {}
         return {f"{name}/mi_weight": weight * self.factor(name) for name in self.estimators}
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> DebiaserState:
         """Everything that a resumed run needs."""
         return {
             "estimators": {name: e.state_dict() for name, e in self.estimators.items()},
@@ -133,17 +152,17 @@ class Debiaser:
             "watch": None if self.watch is None else self.watch.state_dict(),
         }
 
-    def load_state_dict(self, state: Mapping[str, Any], device: torch.device) -> None:
+    def load_state_dict(self, state: DebiaserState, device: torch.device) -> None:
         """Restore what `state_dict` gave."""
         for name, estimator in self.estimators.items():
             estimator.load_state_dict(state["estimators"][name])
-        for name, monitor in self.monitors.items():
-            monitor.load_state_dict(state["monitors"][name])
-        if self.queue is not None:
+            self.monitors[name].load_state_dict(state["monitors"][name])
+        if self.queue is not None and state["queue"] is not None:
             self.queue.load_state_dict(state["queue"], device)
-        if self.budget is not None:
+        if self.budget is not None and state["budget"] is not None:
             self.budget.load_state_dict(state["budget"])
-        if self.watch is not None:
+        # last: it also sets the steps of the estimators that were restored above
+        if self.watch is not None and state["watch"] is not None:
             self.watch.load_state_dict(state["watch"], self.estimators)
 
     def metrics(self, batch: Batch, z: Tensor, step: int) -> StepMetrics:
@@ -151,7 +170,7 @@ class Debiaser:
         result: StepMetrics = {}
         for name, estimator in self.estimators.items():
             sample = sample_of(batch, z.detach(), name, weighted=self.weighted)
-            plain = sample_of(batch, z.detach(), name, weighted=False)
+            plain = sample_of(batch, z.detach(), name, weighted=False)  # accuracy is of the rows as they are
             value = estimator.estimate(sample, self.generator("estimate", name, step))
             if estimator.unit == "nats":
                 result[f"{name}/mi_bits"] = value / math.log(2)

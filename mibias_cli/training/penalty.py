@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-__all__ = ["Gradients", "at_norm", "gradient_norm", "rescaled", "without_conflict"]
+__all__ = ["Gradients", "at_norm", "gradient_norm", "rescaled", "weighted_sum", "without_conflict"]
 
 Gradient = Tensor | None
 Gradients = Sequence[Tensor | None]
@@ -35,8 +35,10 @@ def rescaled(task: Gradients, penalty: Gradients) -> list[Gradient]:
         if g_penalty is None:
             result.append(None)
             continue
+        # per tensor, not over all parameters: a large task gradient in one layer gives the penalty no room in another
         norm = torch.linalg.vector_norm(g_penalty)
         cap = torch.zeros_like(norm) if g_task is None else torch.linalg.vector_norm(g_task)
+        # the clamp keeps 0 / 0 out of the branch that torch.where drops
         scale = torch.where(norm > 0, torch.minimum(cap, norm) / norm.clamp_min(torch.finfo(norm.dtype).tiny), 0.0)
         result.append(g_penalty * scale)
     return result
@@ -73,21 +75,27 @@ def without_conflict(task: Gradients, penalty: Gradients) -> tuple[list[Gradient
     product = sum((float((a * b).sum()) for a, b in shared), 0.0)
     if product >= 0:
         return list(task), list(penalty)
+    # project each onto the plane normal to the other: g_i − (g_i · g_j / ‖g_j‖²) g_j
     task_square, penalty_square = gradient_norm(task) ** 2, gradient_norm(penalty) ** 2
     return (
-        _minus(task, penalty, product / penalty_square),
-        _minus(penalty, task, product / task_square),
+        weighted_sum(task, penalty, -product / penalty_square),
+        weighted_sum(penalty, task, -product / task_square),
     )
 
 
-def _minus(left: Gradients, right: Gradients, factor: float) -> list[Gradient]:
-    """left − factor · right."""
+def weighted_sum(left: Gradients, right: Gradients, weight: float) -> list[Gradient]:
+    """left + weight · right, parameter by parameter; None counts as 0.
+
+    Example:
+        >>> weighted_sum([torch.tensor([1.0]), None], [torch.tensor([2.0]), torch.tensor([3.0])], 0.5)
+        [tensor([2.]), tensor([1.5000])]
+    """
     result: list[Gradient] = []
     for a, b in zip(left, right, strict=True):
         if b is None:
             result.append(a)
         else:
-            result.append(-factor * b if a is None else a - factor * b)
+            result.append(weight * b if a is None else a + weight * b)
     return result
 
 

@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TypeVar
 
 from torch.utils.tensorboard import SummaryWriter
 
@@ -16,6 +16,10 @@ __all__ = ["CLOCK_SUFFIXES", "RunLog", "without_clock"]
 
 CLOCK_SUFFIXES = ("_seconds", "_per_second", "_bytes")
 """Keys that end so depend on the clock or the machine; everything else is a function of recipe and seed."""
+
+
+Scalar = str | int | float | None
+_Value = TypeVar("_Value")
 
 
 class RunLog:
@@ -30,6 +34,7 @@ class RunLog:
     def __init__(self, folder: Path, *, keep_bytes: int = 0, purge_step: int | None = None) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / "metrics.jsonl"
+        # what was written after the checkpoint will be written again
         path.touch()
         with path.open("r+b") as f:
             f.truncate(keep_bytes)
@@ -37,9 +42,9 @@ class RunLog:
         self._lines = (folder / "train.log").open("a" if keep_bytes else "w", encoding="utf-8")
         self._tensorboard = SummaryWriter(folder / "tensorboard", purge_step=purge_step)
 
-    def record(self, kind: str, *, step: int, **values: Any) -> None:
+    def record(self, kind: str, *, step: int, **values: Scalar) -> None:
         """One line of metrics.jsonl, and its numbers to TensorBoard; what is not finite becomes null."""
-        line: dict[str, Any] = {"kind": kind, "step": step}
+        line: dict[str, Scalar] = {"kind": kind, "step": step}
         for key, value in values.items():
             line[key] = None if isinstance(value, float) and not math.isfinite(value) else value
         self._metrics.write(json.dumps(line, allow_nan=False) + "\n")
@@ -74,6 +79,6 @@ class RunLog:
         self.close()
 
 
-def without_clock(record: Mapping[str, Any]) -> dict[str, Any]:
+def without_clock(record: Mapping[str, _Value]) -> dict[str, _Value]:
     """A record without what depends on the clock or the machine."""
     return {k: v for k, v in record.items() if not k.endswith(CLOCK_SUFFIXES)}

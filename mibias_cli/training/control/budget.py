@@ -5,15 +5,22 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TypedDict
 
-__all__ = ["BudgetKeeper", "least_error"]
+__all__ = ["BudgetKeeper", "BudgetState", "least_error"]
 
 _INTEGRAL = 0.25  # a measurement twice over budget multiplies λ by 1.19 for good
 _PROPORTIONAL = 0.5  # and by 1.41 for as long as it is so: leakage follows λ late, and λ must turn before it arrives
 _SLACK_BITS = 0.005  # keeps the ratio finite where almost nothing leaks
 _LARGEST_ERROR = 1.5
 _SMALLEST_WEIGHT = 1e-3
+
+
+class BudgetState(TypedDict):
+    """What a checkpoint stores of a budget, by attribute."""
+
+    log_multiplier: dict[str, float]
+    error: dict[str, float]
 
 
 @dataclass(kw_only=True)
@@ -53,6 +60,7 @@ class BudgetKeeper:
             measured = measured_bits[name]
             if not math.isfinite(measured):
                 continue
+            # the violation log(leakage) − log(budget), bounded: one bad measurement must not throw λ far off
             error = math.log((max(measured, 0.0) + _SLACK_BITS) / (budget + _SLACK_BITS))
             self._error[name] = min(max(error, -_LARGEST_ERROR), _LARGEST_ERROR)
             self._log_multiplier[name] = self._within(self._log_multiplier[name] + _INTEGRAL * self._error[name])
@@ -67,11 +75,11 @@ class BudgetKeeper:
     def _within(self, log_weight: float) -> float:
         return min(max(log_weight, math.log(_SMALLEST_WEIGHT)), math.log(self.max_weight))
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> BudgetState:
         """What a resumed run needs."""
         return {"log_multiplier": dict(self._log_multiplier), "error": dict(self._error)}
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+    def load_state_dict(self, state: BudgetState) -> None:
         """Restore what `state_dict` gave."""
         self._log_multiplier, self._error = dict(state["log_multiplier"]), dict(state["error"])
 
@@ -99,6 +107,7 @@ def least_error(bits: float, n_classes: int) -> float:
     low, high = 0.0, 1.0 - 1.0 / n_classes
     if bits <= 0:
         return 0.0
+    # bisection: Fano's bound rises from 0 to log2(n) on this interval, and 60 halvings leave less than float64 resolves
     for _ in range(60):
         middle = 0.5 * (low + high)
         if _fano_bits(middle, n_classes) < bits:

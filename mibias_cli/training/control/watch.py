@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import TypedDict
 
-from torch import Generator
+from torch import Generator, Tensor
 
 from mibias_cli.estimators.protocol import Estimator, Sample
 
-__all__ = ["CriticWatch"]
+__all__ = ["CriticWatch", "WatchState"]
 
 _EVERY = 50
 _DECAY = 0.7
 _LAG_NATS = 0.02
+
+
+class WatchState(TypedDict):
+    """What a checkpoint stores of a watch, by attribute."""
+
+    lag: dict[str, float]
+    steps: dict[str, int]
 
 
 class CriticWatch:
@@ -31,7 +39,7 @@ class CriticWatch:
         most: Largest K, as a multiple of the first.
     """
 
-    def __init__(self, make_linear: Mapping[str, Any], *, steps: int, most: int = 4) -> None:
+    def __init__(self, make_linear: Mapping[str, Callable[[], Estimator]], *, steps: int, most: int = 4) -> None:
         self.make_linear = make_linear
         self.steps = steps
         self.most = most
@@ -44,12 +52,14 @@ class CriticWatch:
         """Compare and adapt, at every fiftieth step; an estimator without critic steps is left alone."""
         if step % _EVERY or not hasattr(estimator, "steps") or estimator.unit != "nats":
             return
-        linear = self.make_linear[name]().to(queue.z.device, queue.z.dtype)
+        linear: Estimator = self.make_linear[name]().to(queue.z.device, queue.z.dtype)
+        # standardised by the queue, so that one learning rate fits features of any scale
         mean, spread = queue.z.mean(dim=0), queue.z.std(dim=0) + 1e-6
         linear.fit(_scaled(queue, mean, spread), generator)
         lag = linear.estimate(_scaled(batch, mean, spread), generator) - estimator.estimate(batch, generator)
         if not math.isfinite(lag):
             return
+        # a single batch's difference is noise: K follows its moving average
         smoothed = _DECAY * self._lag.get(name, lag) + (1 - _DECAY) * lag
         self._lag[name] = smoothed
         present = self._steps.get(name, self.steps)
@@ -66,18 +76,16 @@ class CriticWatch:
             return {}
         return {f"{name}/critic_steps": float(self._steps[name]), f"{name}/critic_lag_nats": self._lag[name]}
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> WatchState:
         """What a resumed run needs."""
         return {"lag": dict(self._lag), "steps": dict(self._steps)}
 
-    def load_state_dict(self, state: Mapping[str, Any], estimators: Mapping[str, Estimator]) -> None:
+    def load_state_dict(self, state: WatchState, estimators: Mapping[str, Estimator]) -> None:
         """Restore what `state_dict` gave, the estimators' K included."""
         self._lag, self._steps = dict(state["lag"]), dict(state["steps"])
         for name, steps in self._steps.items():
             estimators[name].steps = steps  # type: ignore[attr-defined]  # only estimators that have steps are there
 
 
-def _scaled(sample: Sample, mean: Any, spread: Any) -> Sample:
-    return Sample(
-        z=(sample.z.detach() - mean) / spread, c=sample.c, y=sample.y, weight=sample.weight, known=sample.known
-    )
+def _scaled(sample: Sample, mean: Tensor, spread: Tensor) -> Sample:
+    return replace(sample, z=(sample.z.detach() - mean) / spread)
