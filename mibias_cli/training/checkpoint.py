@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 
@@ -15,7 +15,31 @@ from mibias_cli.errors import RunError
 from mibias_cli.training.average import AverageState
 from mibias_cli.training.debiaser import DebiaserState
 
-__all__ = ["StageState", "load_checkpoint", "load_weights", "save_checkpoint", "save_weights"]
+__all__ = [
+    "StageState",
+    "best_path",
+    "last_path",
+    "load_checkpoint",
+    "load_weights",
+    "original_path",
+    "save_checkpoint",
+    "save_weights",
+]
+
+
+def last_path(run: Path) -> Path:
+    """The whole training state of a run, for resuming."""
+    return run / "checkpoints" / "last.pt"
+
+
+def best_path(run: Path) -> Path:
+    """The weights (extractor and head) that a run evaluates and exports."""
+    return run / "checkpoints" / "best.safetensors"
+
+
+def original_path(run: Path) -> Path:
+    """The weights (extractor and head) of the original extractor: what `before` speaks of."""
+    return run / "checkpoints" / "original.safetensors"
 
 
 class StageState(TypedDict):
@@ -33,19 +57,9 @@ class StageState(TypedDict):
     debiaser: NotRequired[DebiaserState]
 
 
-def _replace(temporary: Path, path: Path) -> None:
-    # on disk before it takes the old file's name: a power cut between the two must not leave an empty checkpoint
-    with temporary.open("rb") as f:
-        os.fsync(f.fileno())
-    os.replace(temporary, path)
-
-
 def save_checkpoint(path: Path, state: Mapping[str, object]) -> None:
     """Write a training state atomically: a kill at any moment leaves the old file or the new one, never half of one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".partial")
-    torch.save(state, temporary)
-    _replace(temporary, path)
+    _write(path, lambda partial: torch.save(state, partial))
 
 
 def load_checkpoint(path: Path) -> StageState:
@@ -65,11 +79,19 @@ def load_checkpoint(path: Path) -> StageState:
 
 def save_weights(path: Path, module: nn.Module) -> None:
     """Write a module's state as safetensors, atomically."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".partial")
     # safetensors takes neither views nor tensors that share memory
-    save_file({k: v.detach().cpu().contiguous().clone() for k, v in module.state_dict().items()}, temporary)
-    _replace(temporary, path)
+    state = {k: v.detach().cpu().contiguous().clone() for k, v in module.state_dict().items()}
+    _write(path, lambda partial: save_file(state, partial))
+
+
+def _write(path: Path, write: Callable[[Path], object]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    write(partial)
+    # on disk before it takes the old file's name: a power cut between the two must not leave an empty checkpoint
+    with partial.open("rb") as f:
+        os.fsync(f.fileno())
+    os.replace(partial, path)
 
 
 def load_weights(path: Path, module: nn.Module) -> None:

@@ -13,9 +13,9 @@ from torch import Tensor
 from mibias_cli.data.batch import Batch
 from mibias_cli.estimators.protocol import Estimator, Sample
 from mibias_cli.seeds import derive_seed
-from mibias_cli.training.control.budget import BudgetKeeper, BudgetState
+from mibias_cli.training.control.budget import BudgetKeeper
 from mibias_cli.training.control.meter import LeakageMeter
-from mibias_cli.training.control.watch import CriticWatch, WatchState
+from mibias_cli.training.control.watch import CriticWatch
 from mibias_cli.training.queue import FeatureQueue, QueueState, sample_of
 from mibias_cli.training.settings import DebiasSettings
 
@@ -38,8 +38,8 @@ class DebiaserState(TypedDict):
     estimators: dict[str, dict[str, Any]]
     monitors: dict[str, dict[str, Any]]
     queue: QueueState | None
-    budget: BudgetState | None
-    watch: WatchState | None
+    budget: Mapping[str, Mapping[str, float]] | None
+    watch: Mapping[str, Mapping[str, float]] | None
 
 
 @dataclass(kw_only=True)
@@ -97,7 +97,7 @@ class Debiaser:
                 monitor.fit(samples[name], self.generator("monitor", name, step))
 
     def fit_on_batch(self, batch: Batch, z: Tensor, step: int, turn: int) -> None:
-        """Fit on one freshly embedded batch (the paper's schedule)."""
+        """Fit on one freshly embedded batch: the paper's schedule."""
         self.fit({n: sample_of(batch, z, n, weighted=self.weighted) for n in self.estimators}, step, turn)
 
     def fit_on_queue(self, batch: Batch, z: Tensor, step: int) -> None:

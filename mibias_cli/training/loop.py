@@ -19,7 +19,15 @@ from mibias_cli.errors import RunError, TrainingError, did_you_mean
 from mibias_cli.progress import Progress
 from mibias_cli.seeds import derive_seed, scoped_torch_rng
 from mibias_cli.training.average import WeightAverage
-from mibias_cli.training.checkpoint import StageState, load_weights, save_checkpoint, save_weights
+from mibias_cli.training.checkpoint import (
+    StageState,
+    best_path,
+    last_path,
+    load_weights,
+    original_path,
+    save_checkpoint,
+    save_weights,
+)
 from mibias_cli.training.control.recycle import Recycler
 from mibias_cli.training.debiaser import Debiaser
 from mibias_cli.training.model import TaskModel
@@ -38,21 +46,6 @@ _VERSION = 2
 _RECYCLE_UNTIL = 0.7  # of all steps: units that start later have no time to learn
 
 
-def last_path(run: Path) -> Path:
-    """The whole training state of a run, for resuming."""
-    return run / "checkpoints" / "last.pt"
-
-
-def best_path(run: Path) -> Path:
-    """The weights (extractor and head) that a run evaluates and exports."""
-    return run / "checkpoints" / "best.safetensors"
-
-
-def original_path(run: Path) -> Path:
-    """The weights (extractor and head) of the original extractor: what `before` speaks of."""
-    return run / "checkpoints" / "original.safetensors"
-
-
 @dataclass(kw_only=True)
 class StageTrainer:
     """Trains one stage of a run: `original` (the task alone) or `debias`.
@@ -64,8 +57,7 @@ class StageTrainer:
         groups: Parameter groups of extractor and head, each with `lr` and `weight_decay`.
         debiaser: None for plain training.
         data: The data; only train and validation are read.
-        weights: Balancing weights of the splits `train` and `validation`, by attribute and
-            TASK_WEIGHT, and TASK_OFFSET.
+        weights: Balancing weights of the splits `train` and `validation`, by attribute and the keys of `step`.
         settings: Optimisation.
         out_path: Where the stage's chosen weights go.
         recycler: Starts dead units of penalised layers afresh, in the first seven tenths of the stage, or None.
@@ -247,9 +239,8 @@ class StageTrainer:
         with self._weights_that_count():
             measured = debiaser.meter.measure(self.model.extractor, step)
         debiaser.budget.update(measured)
-        weights = debiaser.budget.weights()
         figures = {f"{name}/measured_bits": bits for name, bits in measured.items()}
-        figures |= {f"{name}/mi_weight": weights[name] for name in weights}
+        figures |= {f"{name}/mi_weight": weight for name, weight in debiaser.budget.weights().items()}
         self._record("budget", step, epoch, figures)
 
     def _record(self, kind: str, step: int, epoch: int, metrics: Mapping[str, float]) -> None:
@@ -312,10 +303,6 @@ class StageTrainer:
             raise RunError(
                 f"{last_path(self.run)}: this checkpoint was written by another version of mibias; resume it with that "
                 "one, or train anew in another folder"
-            )
-        if state.get("stage") != self.stage:
-            raise RunError(
-                f"{last_path(self.run)}: this checkpoint is of stage {state.get('stage')!r}, not {self.stage!r}"
             )
         self._position = Position(**state["position"])
         self.model.load_state_dict(state["model"])

@@ -66,16 +66,10 @@ def freeze_original(
         batch_size, num_workers, device: How the split is embedded.
         precision: Of the run; the original's features are computed in double precision for 64, else in single.
     """
-    head = model.head
+    head, n = model.head, len(split)
     assert isinstance(head, StandardFeatures), "without a target the head is the original's scale"
-    rows = _spread(len(split))
-    found = embed(
-        model.extractor, split, batch_size=batch_size, num_workers=num_workers, device=device, rows=rows
-    )  # fmt: skip
+    # evenly spread over the split, which may be sorted by class or by source
+    rows = np.unique(np.linspace(0, n - 1, min(n, _MAX_ROWS)).round().astype(np.int64))
+    found = embed(model.extractor, split, batch_size=batch_size, num_workers=num_workers, device=device, rows=rows)
     head.fit(torch.from_numpy(found.features).to(head.mean.device))
     return FrozenOriginal(model.extractor, head, precision=torch.float64 if precision == "64" else torch.float32)
-
-
-def _spread(n: int) -> np.ndarray:
-    """At most _MAX_ROWS positions of n, evenly spread."""
-    return np.unique(np.linspace(0, n - 1, min(n, _MAX_ROWS)).round().astype(np.int64))

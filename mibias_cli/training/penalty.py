@@ -31,11 +31,11 @@ def rescaled(task: Gradients, penalty: Gradients) -> list[Gradient]:
         [tensor([0., 5.])]
     """
     result: list[Gradient] = []
+    # tensor by tensor, not over all parameters: a large task gradient in one layer gives the penalty no room in another
     for g_task, g_penalty in zip(task, penalty, strict=True):
         if g_penalty is None:
             result.append(None)
             continue
-        # per tensor, not over all parameters: a large task gradient in one layer gives the penalty no room in another
         norm = torch.linalg.vector_norm(g_penalty)
         cap = torch.zeros_like(norm) if g_task is None else torch.linalg.vector_norm(g_task)
         # the clamp keeps 0 / 0 out of the branch that torch.where drops
@@ -77,10 +77,7 @@ def without_conflict(task: Gradients, penalty: Gradients) -> tuple[list[Gradient
         return list(task), list(penalty)
     # project each onto the plane normal to the other: g_i − (g_i · g_j / ‖g_j‖²) g_j
     task_square, penalty_square = gradient_norm(task) ** 2, gradient_norm(penalty) ** 2
-    return (
-        weighted_sum(task, penalty, -product / penalty_square),
-        weighted_sum(penalty, task, -product / task_square),
-    )
+    return weighted_sum(task, penalty, -product / penalty_square), weighted_sum(penalty, task, -product / task_square)
 
 
 def weighted_sum(left: Gradients, right: Gradients, weight: float) -> list[Gradient]:
@@ -90,13 +87,8 @@ def weighted_sum(left: Gradients, right: Gradients, weight: float) -> list[Gradi
         >>> weighted_sum([torch.tensor([1.0]), None], [torch.tensor([2.0]), torch.tensor([3.0])], 0.5)
         [tensor([2.]), tensor([1.5000])]
     """
-    result: list[Gradient] = []
-    for a, b in zip(left, right, strict=True):
-        if b is None:
-            result.append(a)
-        else:
-            result.append(weight * b if a is None else a + weight * b)
-    return result
+    scaled = [None if b is None else weight * b for b in right]
+    return [b if a is None else a if b is None else a + b for a, b in zip(left, scaled, strict=True)]
 
 
 def gradient_norm(gradients: Gradients) -> float:

@@ -4,14 +4,15 @@ The game of Ragonesi et al. (arXiv 2003.06430), with extractor f, task head g an
 
     min over f, g, max over T:   L_task(g(f(x)), y) + λ · Î_T(z; c)
 
-A step alternates the two: K critic steps up the bound Î_T (for MINE that of Donsker and Varadhan, arXiv 1801.04062) on a
-z that is held still, then one step of f and g down the sum with T held still. `Stepper.run` reads in that order.
+A step alternates the two: K critic steps up the bound Î_T (MINE's is that of Donsker and Varadhan, arXiv 1801.04062) on
+a z that is held still, then one step of f and g down the sum with T held still. `Stepper.run` reads in that order.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 import torch
 from lightning_fabric import Fabric
@@ -62,51 +63,37 @@ def task_loss(logits: Tensor, y: Tensor, weight: Tensor | None, kind: TargetKind
     return (losses * weight).sum() / weight.sum().clamp_min(torch.finfo(losses.dtype).tiny)
 
 
+@dataclass(kw_only=True)
 class Stepper:
     """Takes training steps of one model.
 
     Args:
         fabric: Lightning Fabric, already launched.
-        model: The task model, set up by Fabric.
-        optimizer: Optimizer of extractor and head, set up by Fabric.
-        penalty_optimizer: `gradients: released` only: the second optimizer, for the extractor's MI step.
+        model, optimizer: The task model and the optimizer of extractor and head, set up by Fabric.
         debiaser: None for plain training.
+        penalty_optimizer: `gradients: released` only: the second optimizer, for the extractor's MI step.
         clip_norm: Largest gradient norm, or None.
         max_skipped: How many steps in a row may be skipped because a loss or a gradient is not finite.
         kind: What the target is, and so which loss it takes.
         original: Where there is no target: what gives the features to stay close to.
     """
 
-    def __init__(
-        self,
-        *,
-        fabric: Fabric,
-        model: nn.Module,
-        optimizer: torch.optim.Optimizer,
-        penalty_optimizer: torch.optim.Optimizer | None = None,
-        debiaser: Debiaser | None,
-        clip_norm: float | None = None,
-        max_skipped: int = 10,
-        kind: TargetKind = "classes",
-        original: FrozenOriginal | None = None,
-    ) -> None:
-        self.fabric = fabric
-        self.model = model
-        self.optimizer = optimizer
-        self.penalty_optimizer = penalty_optimizer
-        self.debiaser = debiaser
-        self.clip_norm = clip_norm
-        self.max_skipped = max_skipped
-        self.kind: TargetKind = kind
-        self.original = original
-        self._parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    fabric: Fabric
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    debiaser: Debiaser | None
+    penalty_optimizer: torch.optim.Optimizer | None = None
+    clip_norm: float | None = None
+    max_skipped: int = 10
+    kind: TargetKind = "classes"
+    original: FrozenOriginal | None = None
+
+    def __post_init__(self) -> None:
+        self._parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         self._capped: Gradients = []
-        self._state: dict[str, float] = {
-            "skipped": 0,
-            "skipped_in_a_row": 0,
-            "task_norm_sum": 0.0,
-            "task_norm_count": 0,
-        }
+        self._state: dict[str, float] = dict.fromkeys(
+            ("skipped", "skipped_in_a_row", "task_norm_sum", "task_norm_count"), 0
+        )
 
     def run(self, batch: Batch, step: int, weight: float, fresh: Iterator[Batch] | None, *, log: bool) -> StepMetrics:
         """One step on a batch; the returned metrics are fuller where `log` is set.
@@ -234,12 +221,12 @@ class Stepper:
         if log:
             metrics["grad_norm/total"] = gradient_norm([p.grad for p in self._parameters])
         if self.clip_norm is not None:
-            clipped = self.fabric.clip_gradients(
+            norm = self.fabric.clip_gradients(
                 self.model, self.optimizer, max_norm=self.clip_norm, error_if_nonfinite=False
             )
-            norm = math.inf if clipped is None else float(clipped)
-            if not math.isfinite(norm):
-                self._skip(metrics | {"gradient_norm": norm}, step)
+            assert norm is not None, "Fabric gives the norm where it clips by it"
+            if not math.isfinite(float(norm)):
+                self._skip(metrics | {"gradient_norm": float(norm)}, step)
                 return metrics
         self.optimizer.step()
         # released: the second optimizer follows the capped MI gradient alone, at λ times the first's rate

@@ -5,22 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TypedDict
 
-__all__ = ["BudgetKeeper", "BudgetState", "least_error"]
+__all__ = ["BudgetKeeper", "least_error"]
 
 _INTEGRAL = 0.25  # a measurement twice over budget multiplies λ by 1.19 for good
 _PROPORTIONAL = 0.5  # and by 1.41 for as long as it is so: leakage follows λ late, and λ must turn before it arrives
 _SLACK_BITS = 0.005  # keeps the ratio finite where almost nothing leaks
 _LARGEST_ERROR = 1.5
 _SMALLEST_WEIGHT = 1e-3
-
-
-class BudgetState(TypedDict):
-    """What a checkpoint stores of a budget, by attribute."""
-
-    log_multiplier: dict[str, float]
-    error: dict[str, float]
 
 
 @dataclass(kw_only=True)
@@ -75,17 +67,17 @@ class BudgetKeeper:
     def _within(self, log_weight: float) -> float:
         return min(max(log_weight, math.log(_SMALLEST_WEIGHT)), math.log(self.max_weight))
 
-    def state_dict(self) -> BudgetState:
+    def state_dict(self) -> dict[str, dict[str, float]]:
         """What a resumed run needs."""
         return {"log_multiplier": dict(self._log_multiplier), "error": dict(self._error)}
 
-    def load_state_dict(self, state: BudgetState) -> None:
+    def load_state_dict(self, state: Mapping[str, Mapping[str, float]]) -> None:
         """Restore what `state_dict` gave."""
         self._log_multiplier, self._error = dict(state["log_multiplier"]), dict(state["error"])
 
 
 def least_error(bits: float, n_classes: int) -> float:
-    """The smallest error rate at which H(y | prediction) can reach so many bits: Fano's inequality, solved.
+    """The smallest error rate in [0, 1 − 1/n_classes] at which H(y | prediction) can reach so many bits.
 
     Features that leak at most b bits of c leave H(y | prediction) ≥ I(y; c) − b, since I(y; c) ≤ I(ŷ; c) + H(y | ŷ).
     With `bits` = I(y; c) − b this is what a marginal budget b must cost.
@@ -94,11 +86,8 @@ def least_error(bits: float, n_classes: int) -> float:
         bits: I(y; c) − b in bits; 0 or less costs nothing.
         n_classes: Number of target classes.
 
-    Returns:
-        An error rate in [0, 1 − 1/n_classes].
-
     References:
-        Cover and Thomas, Elements of Information Theory, theorem 2.10.1.
+        Fano's inequality: Cover and Thomas, Elements of Information Theory, theorem 2.10.1.
 
     Example:
         >>> round(least_error(1.0, 2), 6)

@@ -5,24 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import TypedDict
 
 from torch import Generator, Tensor
 
 from mibias_cli.estimators.protocol import Estimator, Sample
 
-__all__ = ["CriticWatch", "WatchState"]
+__all__ = ["CriticWatch"]
 
 _EVERY = 50
 _DECAY = 0.7
 _LAG_NATS = 0.02
-
-
-class WatchState(TypedDict):
-    """What a checkpoint stores of a watch, by attribute."""
-
-    lag: dict[str, float]
-    steps: dict[str, int]
 
 
 class CriticWatch:
@@ -76,13 +68,13 @@ class CriticWatch:
             return {}
         return {f"{name}/critic_steps": float(self._steps[name]), f"{name}/critic_lag_nats": self._lag[name]}
 
-    def state_dict(self) -> WatchState:
+    def state_dict(self) -> dict[str, Mapping[str, float]]:
         """What a resumed run needs."""
         return {"lag": dict(self._lag), "steps": dict(self._steps)}
 
-    def load_state_dict(self, state: WatchState, estimators: Mapping[str, Estimator]) -> None:
+    def load_state_dict(self, state: Mapping[str, Mapping[str, float]], estimators: Mapping[str, Estimator]) -> None:
         """Restore what `state_dict` gave, the estimators' K included."""
-        self._lag, self._steps = dict(state["lag"]), dict(state["steps"])
+        self._lag, self._steps = dict(state["lag"]), {name: int(k) for name, k in state["steps"].items()}
         for name, steps in self._steps.items():
             estimators[name].steps = steps  # type: ignore[attr-defined]  # only estimators that have steps are there
 
