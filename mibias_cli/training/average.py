@@ -22,7 +22,7 @@ class AverageState(TypedDict):
 
 
 class WeightAverage:
-    """Averages weights over steps: evens out the swings of a minimax game that a last step alone would show.
+    """Averages weights over steps, which evens out the swings of a minimax game that a last step alone would show.
 
     Args:
         model: Whose weights are averaged; buffers are copied, not averaged.

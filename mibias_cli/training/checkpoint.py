@@ -15,31 +15,7 @@ from mibias_cli.errors import RunError
 from mibias_cli.training.average import AverageState
 from mibias_cli.training.debiaser import DebiaserState
 
-__all__ = [
-    "StageState",
-    "best_path",
-    "last_path",
-    "load_checkpoint",
-    "load_weights",
-    "original_path",
-    "save_checkpoint",
-    "save_weights",
-]
-
-
-def last_path(run: Path) -> Path:
-    """The whole training state of a run, for resuming."""
-    return run / "checkpoints" / "last.pt"
-
-
-def best_path(run: Path) -> Path:
-    """The weights (extractor and head) that a run evaluates and exports."""
-    return run / "checkpoints" / "best.safetensors"
-
-
-def original_path(run: Path) -> Path:
-    """The weights (extractor and head) of the original extractor: what `before` speaks of."""
-    return run / "checkpoints" / "original.safetensors"
+__all__ = ["StageState", "load_checkpoint", "load_weights", "save_checkpoint", "save_weights"]
 
 
 class StageState(TypedDict):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypedDict
 
 import torch
@@ -33,7 +33,7 @@ class Monitor(Estimator, Protocol):
 
 
 class DebiaserState(TypedDict):
-    """What a checkpoint stores of a debiaser; the estimators' own states are tensors and plain values."""
+    """What a checkpoint stores; the estimators' own states are tensors and plain values."""
 
     estimators: dict[str, dict[str, Any]]
     monitors: dict[str, dict[str, Any]]
@@ -44,7 +44,7 @@ class DebiaserState(TypedDict):
 
 @dataclass(kw_only=True)
 class Debiaser:
-    """What debiasing adds to plain training: one estimator and one monitor per attribute, and the queue.
+    """One estimator and one monitor per attribute, the queue, and what moves λ.
 
     A monitor may be the estimator itself (the classifier bound). Everything random is drawn from generators that are
     seeded by (seed, what for, step), so that a checkpoint needs none of their states.
@@ -54,8 +54,7 @@ class Debiaser:
         estimators, monitors: By attribute.
         queue: The queue schedule's features, else None.
         seed: Of everything random.
-        budget: Drives λ per attribute where there is a budget.
-        meter: What the budget is kept by.
+        budget, meter: With a leakage budget: what drives λ per attribute, and what measures leakage for it.
         watch: Compares each critic with a fresh linear fit and adapts its steps, or None.
     """
 
@@ -101,12 +100,10 @@ class Debiaser:
         self.fit({n: sample_of(batch, z, n, weighted=self.weighted) for n in self.estimators}, step, turn)
 
     def fit_on_queue(self, batch: Batch, z: Tensor, step: int) -> None:
-        """Fit on all that the queue holds, then take the batch into it.
-
-        The batch that the penalty is computed on is not yet among what the critic was fitted on, so that the estimate
-        is held out. The first batch of all is the exception: without it the queue is empty.
-        """
+        """Fit on all that the queue holds, then take the batch into it."""
         assert self.queue is not None, "the queue schedule has a queue"
+        # the batch enters after the critic steps, so that the penalty is computed on rows that the critic has not seen;
+        # only the very first enters before, since the queue is empty without it
         first = len(self.queue) == 0
         if first:
             self.queue.push(batch, z)
@@ -170,13 +167,11 @@ class Debiaser:
         result: StepMetrics = {}
         for name, estimator in self.estimators.items():
             sample = sample_of(batch, z.detach(), name, weighted=self.weighted)
-            plain = sample_of(batch, z.detach(), name, weighted=False)  # accuracy is of the rows as they are
             value = estimator.estimate(sample, self.generator("estimate", name, step))
-            if estimator.unit == "nats":
-                result[f"{name}/mi_bits"] = value / math.log(2)
-            else:
-                result[f"{name}/dependence"] = value
-            result[f"{name}/head_accuracy"] = self.monitors[name].accuracy(plain)
+            in_nats = estimator.unit == "nats"
+            result[f"{name}/{'mi_bits' if in_nats else 'dependence'}"] = value / math.log(2) if in_nats else value
+            # accuracy is unweighted: the share of the rows as they are
+            result[f"{name}/head_accuracy"] = self.monitors[name].accuracy(replace(sample, weight=None))
             if self.watch is not None:
                 result |= self.watch.metrics(name, estimator)
         return result

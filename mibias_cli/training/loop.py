@@ -15,19 +15,12 @@ from lightning_fabric import Fabric
 
 from mibias_cli.data.batch import Batch, BiasedData
 from mibias_cli.data.loader import batches, n_batches
-from mibias_cli.errors import RunError, TrainingError, did_you_mean
+from mibias_cli.errors import RunError
 from mibias_cli.progress import Progress
+from mibias_cli.run_folder import best_path, last_path, original_path
 from mibias_cli.seeds import derive_seed, scoped_torch_rng
 from mibias_cli.training.average import WeightAverage
-from mibias_cli.training.checkpoint import (
-    StageState,
-    best_path,
-    last_path,
-    load_weights,
-    original_path,
-    save_checkpoint,
-    save_weights,
-)
+from mibias_cli.training.checkpoint import StageState, load_weights, save_checkpoint, save_weights
 from mibias_cli.training.control.recycle import Recycler
 from mibias_cli.training.debiaser import Debiaser
 from mibias_cli.training.model import TaskModel
@@ -37,7 +30,7 @@ from mibias_cli.training.position import Position
 from mibias_cli.training.run_log import RunLog
 from mibias_cli.training.settings import OptimSettings
 from mibias_cli.training.step import DRAW_WEIGHT, Stepper
-from mibias_cli.training.validate import metric_names, validate
+from mibias_cli.training.validate import check_metric, validate
 
 __all__ = ["StageTrainer", "best_path", "last_path", "original_path"]
 
@@ -101,17 +94,9 @@ class StageTrainer:
             kind=self.data.target.kind,
             original=self.original,
         )
-        self._check_select()
-
-    def _check_select(self) -> None:
-        """A metric that does not exist is better said now than after an epoch."""
-        metric = self.settings.select.metric
-        names = metric_names(self.debiaser, self.weights["validation"], self.data.target.kind)
-        if metric is not None and self.debiaser is not None and metric not in names:
-            raise TrainingError(
-                f"training.select.metric: no metric is called '{metric}'{did_you_mean(metric, names)}; "
-                f"there are {', '.join(names)}"
-            )
+        # a metric that does not exist is better said now than after an epoch
+        if self.debiaser is not None and self.settings.select.metric is not None:
+            check_metric(self.settings.select.metric, self.debiaser, self.weights["validation"], self.data.target.kind)
 
     @property
     def n_steps(self) -> int:
@@ -148,8 +133,10 @@ class StageTrainer:
     def _epoch(self, epoch: int) -> None:
         start = self._position.step_in_epoch
         self.model.train()
-        if start == 0:
-            self._opening_critic_pass(epoch)
+        if start == 0 and self.debiaser is not None and self.debiaser.settings.gradients == "released":
+            # the authors' released code opens every epoch with a pass over the data that trains the critic alone
+            for i, batch in enumerate(self._train_batches(epoch, 0, "opening")):
+                self._stepper.fit_critic_on(batch, epoch * self._n_batches + i, turn=-1)
         fresh = self._fresh_stream(epoch * self._n_batches + start)
         for i, batch in enumerate(self._train_batches(epoch, start), start=start):
             self._step(epoch, i, batch, fresh)
@@ -193,13 +180,6 @@ class StageTrainer:
                 epoch, start = epoch + 1, 0
 
         return stream()
-
-    def _opening_critic_pass(self, epoch: int) -> None:
-        """The authors' released code opens every epoch with a pass over the data that trains the critic alone."""
-        if self.debiaser is None or self.debiaser.settings.gradients != "released":
-            return
-        for i, batch in enumerate(self._train_batches(epoch, 0, "opening")):
-            self._stepper.fit_critic_on(batch, epoch * self._n_batches + i, turn=-1)
 
     def _step(self, epoch: int, i: int, batch: Batch, fresh: Iterator[Batch] | None) -> None:
         step = epoch * self._n_batches + i

@@ -50,7 +50,7 @@ class QueueState(TypedDict):
 
 
 class FeatureQueue:
-    """The last `capacity` samples, oldest overwritten first; one ring buffer per attribute field, one for z.
+    """The last `capacity` rows of z with their labels, in ring buffers: the oldest are overwritten first.
 
     Features of a few steps ago stand in for fresh ones: the extractor moves little in so many steps, and K critic
     steps then cost no forward pass of it.

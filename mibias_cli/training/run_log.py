@@ -1,4 +1,4 @@
-"""What a run writes of its course: metrics.jsonl, TensorBoard events and train.log."""
+"""What a run writes while it trains: metrics.jsonl, TensorBoard events and train.log."""
 
 from __future__ import annotations
 

@@ -117,11 +117,9 @@ class Stepper:
         metrics: StepMetrics = {"task_loss": float(loss.detach())}
         finite = math.isfinite(metrics["task_loss"])
         # Î_T(z; c); z that is not finite must not reach critic and queue, which would carry it into later steps
-        penalty: Tensor | None = None
         z = output["z"][batch.n_own or 0 :]  # a view, also of all rows: Fabric guards the model's own output
-        if debiaser is not None and finite:
-            finite = bool(torch.isfinite(z).all())
-        if debiaser is not None and finite:
+        penalty: Tensor | None = None
+        if debiaser is not None and (finite := finite and bool(torch.isfinite(z).all())):
             penalty = self._information(debiaser, batch.drawn, z, step)
             metrics["penalty_nats"] = float(penalty.detach())
             finite = math.isfinite(metrics["penalty_nats"])

@@ -14,49 +14,48 @@ from mibias_cli.backbone.spectrum import effective_rank
 from mibias_cli.data.batch import Split
 from mibias_cli.data.loader import batches
 from mibias_cli.data.target import Target, TargetKind, r_squared
+from mibias_cli.errors import TrainingError, did_you_mean
 from mibias_cli.estimators.measures.predictive import gain_over_reference
 from mibias_cli.training.debiaser import Debiaser
 from mibias_cli.training.original import FrozenOriginal
 from mibias_cli.training.queue import split_sample
 from mibias_cli.training.step import BIAS_LOG_P, TASK_WEIGHT, task_loss
 
-__all__ = ["GAIN", "GAIN_ERROR", "metric_names", "validate"]
+__all__ = ["check_metric", "validate"]
 
-GAIN = "validation/gain_over_bias_bits"
-"""What the scores add to the bias: half of what a user without unbiased data chooses by, see `validate`."""
-GAIN_ERROR = "validation/gain_over_bias_error_bits"
-"""Its standard error between models on the same rows."""
-
+GAIN, GAIN_ERROR = "validation/gain_over_bias_bits", "validation/gain_over_bias_error_bits"
+"""What the scores add to the bias, see `validate`, and its standard error between models on the same rows."""
 MAX_Z_ROWS = 10_000
 """Rows whose features and z are kept: enough for ±.01 bits of the attribute heads' bound, and bounded in memory."""
 
 _FIGURES: Mapping[TargetKind, tuple[str, ...]] = {
-    "classes": ("accuracy", "balanced_accuracy"),
-    "multilabel": ("accuracy", "balanced_accuracy", "exact_match"),
-    "regression": ("r2", "mae", "rmse"),
+    "classes": ("accuracy", "balanced_accuracy", "weighted_accuracy"),
+    "multilabel": ("accuracy", "balanced_accuracy", "exact_match", "weighted_accuracy"),
+    "regression": ("r2", "mae", "rmse", "weighted_rmse"),
     "none": (),
 }
-_WEIGHTED: Mapping[TargetKind, tuple[str, ...]] = {
-    "classes": ("weighted_accuracy",),
-    "multilabel": ("weighted_accuracy",),
-    "regression": ("weighted_rmse",),
-    "none": (),
-}
+"""By kind of target; those that begin with `weighted` only where the task has balancing weights."""
 
 
-def metric_names(
-    debiaser: Debiaser | None, weights: Mapping[str, np.ndarray], kind: TargetKind = "classes"
-) -> list[str]:
-    """Names of the figures that `validate` gives, so that a name can be checked before training begins."""
-    own = ("loss", *_FIGURES[kind], "effective_rank", *(_WEIGHTED[kind] if TASK_WEIGHT in weights else ()))
-    names = [f"validation/{name}" for name in own]
+def check_metric(name: str, debiaser: Debiaser, weights: Mapping[str, np.ndarray], kind: TargetKind) -> None:
+    """Check before training begins that `validate` will give a figure of this name.
+
+    Raises:
+        TrainingError: It will not.
+    """
+    own = [figure for figure in _FIGURES[kind] if TASK_WEIGHT in weights or not figure.startswith("weighted")]
+    names = [f"validation/{figure}" for figure in ("loss", *own, "effective_rank")]
     if BIAS_LOG_P in weights:
         names += [GAIN, GAIN_ERROR]
-    for attribute in () if debiaser is None else debiaser.monitors:
+    for attribute in debiaser.monitors:
         names += [f"validation/{attribute}/leakage_bits", f"validation/{attribute}/head_accuracy"]
         if attribute in weights:
             names.append(f"validation/{attribute}/balanced_leakage_bits")
-    return names
+    if name not in names:
+        raise TrainingError(
+            f"training.select.metric: no metric is called '{name}'{did_you_mean(name, names)}; "
+            f"there are {', '.join(names)}"
+        )
 
 
 @torch.no_grad()
@@ -73,18 +72,15 @@ def validate(
     device: torch.device,
     seed: int,
 ) -> dict[str, float]:
-    """Task and leakage figures of a model in evaluation mode on a split.
+    """Task and leakage figures of a model in evaluation mode on a split, by name.
 
-    `validation/weighted_accuracy` weights samples by p(y)p(c)/p(y,c): the accuracy to expect where y and c are
-    independent, from biased data alone. `validation/gain_over_bias_bits` is what the scores tell of the class beyond
-    what the attributes tell of it, see `gain_over_reference`: a model that leans on the bias gains little. Of several
-    labels accuracies are means over labels; of numbers `r2`, `mae` and `rmse` are means over columns, errors in the
-    user's units. `validation/<attribute>/leakage_bits` is the attribute heads' held-out bound.
+    `weighted_accuracy` weights samples by p(y)p(c)/p(y,c): the accuracy to expect where y and c are independent, from
+    biased data alone. `gain_over_bias_bits` is the information of the scores about the class beyond that of the
+    attributes, see `gain_over_reference`: a model that leans on the bias gains little. Accuracies of several labels are
+    means over labels; `r2`, `mae` and `rmse` are means over columns of numbers, errors in the user's units.
+    `<attribute>/leakage_bits` is the attribute heads' held-out bound.
     """
-    logits: list[Tensor] = []
-    wanted: list[Tensor] = []
-    features: list[Tensor] = []
-    z: list[Tensor] = []
+    logits, wanted, features, z = (list[Tensor]() for _ in range(4))
     for batch in batches(split, batch_size=batch_size, epoch=0, seed=seed, shuffle=False, num_workers=num_workers):
         x = batch.x.to(device)
         output = model(x)
@@ -94,8 +90,7 @@ def validate(
             features.append(output["features"].float().cpu())
             z += [] if debiaser is None else [output["z"]]
     scores, y = torch.cat(logits), torch.cat(wanted)
-    given = weights.get(TASK_WEIGHT)
-    weight = None if given is None else torch.from_numpy(given).double()
+    weight = torch.from_numpy(weights[TASK_WEIGHT]).double() if TASK_WEIGHT in weights else None
     figures = {f"validation/{name}": value for name, value in _task_figures(scores, y, weight, target).items()}
     if BIAS_LOG_P in weights:
         gain, error = gain_over_reference(scores, y, torch.from_numpy(weights[BIAS_LOG_P]))

@@ -27,9 +27,9 @@ _ROUNDS = 8
 class LeakageMeter:
     """Held-out leakage of the features in bits, by heads that training never fought.
 
-    The critic that training works against lags and is fooled; what a budget is kept by must not be. Each measurement
-    makes new heads (a linear one and an MLP), fits them on features of training rows and takes the best held-out bound
-    on validation rows. It is for steering: the report's figures come from the audit's probes on other data.
+    The critic that training works against lags behind, so a budget cannot rest on it. Each measurement makes new heads
+    (a linear one and an MLP), fits them on features of training rows and takes the best held-out bound on validation
+    rows. It only steers λ: the report's figures come from the audit's probes on other data.
 
     Args:
         make_bounds: By attribute: makes fresh bounds for features of a width.
@@ -48,7 +48,7 @@ class LeakageMeter:
     seed: int
 
     def measure(self, extractor: Extractor, turn: int) -> dict[str, float]:
-        """Leakage in bits by attribute (of the leakiest channel); nan where no row of an attribute is known."""
+        """Leakage in bits by attribute (of its channel that leaks most); nan where no row of an attribute is known."""
         rows, held_rows = self._rows(turn), np.arange(len(self.data.validation))
         fit_z = self._features(extractor, self.data.train, rows)
         held_z = self._features(extractor, self.data.validation, held_rows)
@@ -82,10 +82,8 @@ class LeakageMeter:
 
     def _rows(self, turn: int) -> np.ndarray:
         n = len(self.data.train)
-        if n <= self.max_samples:
-            return np.arange(n)
         generator = np.random.default_rng(derive_seed(self.seed, "meter", turn))
-        return np.sort(generator.choice(n, size=self.max_samples, replace=False))
+        return np.sort(generator.choice(n, size=min(n, self.max_samples), replace=False))
 
     def _features(self, extractor: Extractor, split: Split, rows: np.ndarray) -> Tensor:
         embedded = embed(

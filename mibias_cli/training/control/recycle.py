@@ -20,12 +20,10 @@ class Recycler:
     """Looks now and then for dead ReLU units of penalised layers and gives them new incoming weights.
 
     The cheapest way to leak nothing is to be silent: under a penalty many units of the penalised layer die early on,
-    and a dead ReLU has no gradient by which the task could revive it. A unit that is started afresh has the incoming
-    weights of a new layer, outgoing weights of zero, so that nothing changes at once, and a fresh optimizer state.
+    and a dead ReLU has no gradient by which the task could revive it.
 
     Args:
-        backbone: A network whose `recyclable` says, for each layer that may be recycled, the names of the layers before
-            and after it.
+        backbone: A network whose `recyclable` maps a layer to the names of the layers before and after it.
         layers: The penalised layers.
         every_steps: Steps between two looks.
 
@@ -80,7 +78,7 @@ def _layer(backbone: nn.Module, name: str) -> _Layer:
 
 
 def _restart(before: _Layer, after: _Layer, dead: Tensor, optimizer: torch.optim.Optimizer) -> None:
-    """New incoming weights and a positive bias, no outgoing weights, the optimizer's second moment at its mean."""
+    """Give dead units the incoming weights of a new layer, outgoing weights of 0 and a fresh optimizer state."""
     assert before.bias is not None, "a layer without bias cannot be woken by one"
     weight, bias = torch.empty_like(before.weight), torch.empty_like(before.bias)
     # as a new torch layer begins, but for the bias: it is positive, so that the unit fires at once
@@ -92,7 +90,6 @@ def _restart(before: _Layer, after: _Layer, dead: Tensor, optimizer: torch.optim
     after.weight.view(len(after.weight), len(dead), -1)[:, dead] = 0.0
     # momentum of the dead unit is forgotten; a second moment of 0 would make the first new steps huge
     for parameter in (before.weight, before.bias):
-        state = optimizer.state.get(parameter, {})
-        for key, fresh in (("exp_avg", 0.0), ("momentum_buffer", 0.0), ("exp_avg_sq", None)):
-            if isinstance(state.get(key), Tensor):
-                state[key][dead] = state[key].mean() if fresh is None else fresh
+        for key, moment in optimizer.state.get(parameter, {}).items():
+            if key in ("exp_avg", "momentum_buffer", "exp_avg_sq") and isinstance(moment, Tensor):
+                moment[dead] = moment.mean() if key == "exp_avg_sq" else 0.0

@@ -20,15 +20,15 @@ _LAG_NATS = 0.02
 class CriticWatch:
     """Adapts the number of critic steps K to how the critic does beside a fresh linear classifier.
 
-    A lower bound is being minimised, so a critic that lags looks like success. Every 50 steps a linear head is fitted
+    Training minimises a lower bound, so a critic that lags looks like success. Every 50 steps a linear head is fitted
     from scratch on the queue's features, and both are scored on the present batch, which neither has seen. Where the
-    linear fit is ahead by more than 0.02 nats, averaged over looks, K rises by half, up to `most` times where it
-    began; where the critic is ahead by as much, K falls back.
+    linear fit is ahead by more than 0.02 nats, averaged over looks, K rises by half; where the critic is ahead by as
+    much, K falls back.
 
     Args:
         make_linear: By attribute: makes a fresh linear bound for the width of z.
         steps: K at the start.
-        most: Largest K, as a multiple of the first.
+        most: Largest K, as a multiple of `steps`.
     """
 
     def __init__(self, make_linear: Mapping[str, Callable[[], Estimator]], *, steps: int, most: int = 4) -> None:
