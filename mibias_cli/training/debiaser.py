@@ -173,5 +173,5 @@ class Debiaser:
             # accuracy is unweighted: the share of the rows as they are
             result[f"{name}/head_accuracy"] = self.monitors[name].accuracy(replace(sample, weight=None))
             if self.watch is not None:
-                result |= self.watch.metrics(name, estimator)
+                result |= self.watch.metrics(name)
         return result

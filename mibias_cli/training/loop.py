@@ -34,8 +34,7 @@ from mibias_cli.training.validate import check_metric, validate
 
 __all__ = ["StageTrainer", "best_path", "last_path", "original_path"]
 
-_VERSION = 2
-"""Of what a checkpoint holds."""
+_VERSION = 2  # of a checkpoint's layout
 _RECYCLE_UNTIL = 0.7  # of all steps: units that start later have no time to learn
 
 
@@ -94,7 +93,7 @@ class StageTrainer:
             kind=self.data.target.kind,
             original=self.original,
         )
-        # a metric that does not exist is better said now than after an epoch
+        # a misspelt metric ends the run here, not after an epoch
         if self.debiaser is not None and self.settings.select.metric is not None:
             check_metric(self.settings.select.metric, self.debiaser, self.weights["validation"], self.data.target.kind)
 
@@ -213,7 +212,7 @@ class StageTrainer:
         if debiaser is None or debiaser.budget is None or debiaser.meter is None:
             return
         every = max(1, round(debiaser.settings.measure_every_epochs * self._n_batches))
-        # not while λ still rises: what leaks then says nothing of the λ that is set
+        # not while λ still rises: what leaks then is not the effect of the λ that is set
         if (step + 1) % every or step + 1 < debiaser.settings.warmup_epochs * self._n_batches:
             return
         with self._weights_that_count():

@@ -26,12 +26,7 @@ class Position:
     collapse_named: bool = False
 
     def improves(self, figures: Mapping[str, float], select: SelectSettings) -> bool:
-        """Whether this epoch's weights are the ones to keep; counts stale epochs and ends the stage by patience.
-
-        Args:
-            figures: Of this epoch's validation.
-            select: By which of them weights are chosen; without a metric the last epoch's are.
-        """
+        """Whether the weights of the epoch that was validated are to be kept; counts stale epochs, ends by patience."""
         if select.metric is None:
             return True
         value = figures[select.metric]
@@ -44,23 +39,21 @@ class Position:
         return better
 
     def collapse(self, figures: Mapping[str, float], target: Target) -> str | None:
-        """What to warn of as soon as features have collapsed, by the audit's rule; None before and once it was said.
+        """The warning that features have collapsed, by the audit's rule; None before that and after the first warning.
 
-        The reference is the best of the stage so far: its largest effective rank and the most that features told of the
-        target. In the first epoch there is none.
-
-        Args:
-            figures: Of this epoch's validation.
-            target: What the task predicts, which says how many directions the features need.
+        The reference is the best of the stage so far: its largest effective rank and its best task metric. The first
+        epoch has none, nor have targets of two or three classes, whose features end near one or two directions.
         """
         rank = figures.get("validation/effective_rank")
         if rank is None:
             return None
-        before = self.largest_rank or None
-        told = _told_beyond_chance(figures, target)
-        self.largest_rank, self.most_told = max(self.largest_rank, rank), max(self.most_told, told)
-        kept = (self.most_told, told)
-        if self.collapse_named or not has_collapsed(rank, before, n_classes=_n_classes(target), kept=kept):
+        n_classes = _n_classes(target)
+        # untrained features often use more directions than so small a target needs: that fall is no collapse
+        before = None if 0 < n_classes <= 3 else self.largest_rank or None
+        score = _beyond_chance(figures, target)
+        self.largest_rank, self.most_told = max(self.largest_rank, rank), max(self.most_told, score)
+        kept = (self.most_told, score)
+        if self.collapse_named or not has_collapsed(rank, before, n_classes=n_classes, kept=kept):
             return None
         self.collapse_named = True
         return (
@@ -76,7 +69,7 @@ def _n_classes(target: Target) -> int:
     return 0 if target.kind == "none" else len(target.class_names)
 
 
-def _told_beyond_chance(figures: Mapping[str, float], target: Target) -> float:
+def _beyond_chance(figures: Mapping[str, float], target: Target) -> float:
     """Balanced accuracy beyond chance, or R²; 0 without a target."""
     # each label is a task of two classes, whatever the number of strata
     n_classes = 2 if target.kind == "multilabel" else len(target.class_names)

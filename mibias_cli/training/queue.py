@@ -26,14 +26,7 @@ def sample_of(batch: Batch, z: Tensor, attribute: str, *, weighted: bool) -> Sam
 
 
 def split_sample(split: Split, rows: np.ndarray, attribute: str, z: Tensor) -> Sample:
-    """What an estimator of one attribute sees, without weights, of rows of a split, whose representation is z (n, d).
-
-    Args:
-        split: Where the labels are.
-        rows: Positions in the split (n,).
-        attribute: Its name.
-        z: On the device where the sample is wanted.
-    """
+    """What an estimator sees, unweighted, of positions `rows` (n,) of a split whose representation is z (n, d)."""
 
     def at(values: np.ndarray) -> Tensor:
         return torch.from_numpy(values[rows]).to(z.device)

@@ -16,7 +16,6 @@ __all__ = ["CLOCK_SUFFIXES", "RunLog", "without_clock"]
 CLOCK_SUFFIXES = ("_seconds", "_per_second", "_bytes")
 """Keys that end so depend on the clock or the machine; everything else is a function of recipe and seed."""
 
-
 Scalar = str | int | float | None
 _Value = TypeVar("_Value")
 
@@ -27,10 +26,9 @@ class RunLog:
     Args:
         folder: The run's folder.
         keep_bytes: On resume, the length to which metrics.jsonl is cut back: what the checkpoint knows of.
-        purge_step: On resume, the TensorBoard step from which older events are hidden.
     """
 
-    def __init__(self, folder: Path, *, keep_bytes: int = 0, purge_step: int | None = None) -> None:
+    def __init__(self, folder: Path, *, keep_bytes: int = 0) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / "metrics.jsonl"
         # what was written after the checkpoint will be written again
@@ -39,13 +37,14 @@ class RunLog:
             f.truncate(keep_bytes)
         self._metrics = path.open("a", encoding="utf-8")
         self._lines = (folder / "train.log").open("a" if keep_bytes else "w", encoding="utf-8")
-        self._tensorboard = SummaryWriter(folder / "tensorboard", purge_step=purge_step)
+        self._tensorboard = SummaryWriter(folder / "tensorboard")
 
     def record(self, kind: str, *, step: int, **values: Scalar) -> None:
         """One line of metrics.jsonl, and its numbers to TensorBoard; what is not finite becomes null."""
         line: dict[str, Scalar] = {"kind": kind, "step": step}
         for key, value in values.items():
             line[key] = None if isinstance(value, float) and not math.isfinite(value) else value
+        # flushed line by line: whoever watches a run reads the file as it grows
         self._metrics.write(json.dumps(line, allow_nan=False) + "\n")
         self._metrics.flush()
         for key, value in values.items():

@@ -156,7 +156,7 @@ class Stepper:
         """L_task of the epoch's own rows; rows drawn for the estimator are no business of the task."""
         y = own.y if self.original is None else self.original(own.x)
         weighted = self.debiaser is not None and self.debiaser.weights_task
-        # product of experts: what c already says of y is added, so that the network gains nothing by learning it
+        # product of experts (arXiv 1909.03683): log p(y|c) is added, so that the network gains nothing by learning it
         if TASK_OFFSET in own.weight:
             scores = scores + own.weight[TASK_OFFSET].to(scores.dtype)
         return task_loss(scores, y, own.weight.get(TASK_WEIGHT) if weighted else None, self.kind)

@@ -10,6 +10,7 @@ from mibias_cli.training.settings import SelectSettings
 
 DIGITS = classes_target(tuple("0123456789"))
 TWO = classes_target(("no", "yes"))
+NUMBERS = Target(kind="regression", columns=("a", "b", "c"), class_names=("low", "high"))
 
 
 def named_at(epochs: list[tuple[float, float]], target: Target) -> list[int]:
@@ -39,9 +40,11 @@ def named_at(epochs: list[tuple[float, float]], target: Target) -> list[int]:
         # below 2 is a fall whatever a tenth of the largest is, but only below half of it
         ([(8.0, 0.6), (1.5, 0.2)], DIGITS, [1]),
         ([(2.5, 0.6), (1.5, 0.2)], DIGITS, []),
-        # a target of numbers, by R²
-        ([(8.0, 0.6), (1.5, 0.58)], Target(kind="regression", columns=("a",), class_names=("low", "high")), []),
-        ([(8.0, 0.6), (1.5, 0.1)], Target(kind="regression", columns=("a",), class_names=("low", "high")), [1]),
+        # two classes need one direction: only constant features are a collapse
+        ([(2.75, 0.71), (1.34, 0.73), (1.16, 0.69), (0.0, 0.5)], TWO, [3]),
+        # targets of three numbers, by R²
+        ([(8.0, 0.6), (1.5, 0.58)], NUMBERS, []),
+        ([(8.0, 0.6), (1.5, 0.1)], NUMBERS, [1]),
     ],
 )
 def test_a_collapse_is_named_by_the_audits_rule(

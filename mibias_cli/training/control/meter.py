@@ -53,7 +53,7 @@ class LeakageMeter:
         fit_z = self._features(extractor, self.data.train, rows)
         held_z = self._features(extractor, self.data.validation, held_rows)
         mean, spread = fit_z.mean(dim=0), fit_z.std(dim=0)
-        scale = torch.where(spread > 1e-6, spread, torch.inf)  # a constant feature tells nothing
+        scale = torch.where(spread > 1e-6, spread, torch.inf)  # a constant feature becomes 0
         fit_z, held_z = (fit_z - mean) / scale, (held_z - mean) / scale
         found = {}
         for name, make in self.make_bounds.items():
@@ -71,14 +71,11 @@ class LeakageMeter:
     def _best(self, bound: Estimator, fitted: Sample, held: Sample, name: str, turn: int) -> float:
         bound.to(self.device)
         generator = torch.Generator().manual_seed(derive_seed(self.seed, "meter-rows", name, turn))
-        best = -math.inf
+        values = []
         for _ in range(_ROUNDS):
             bound.fit(fitted, generator)
-            value = bound.estimate(held, generator)
-            if math.isnan(value):
-                return math.nan
-            best = max(best, value)
-        return best
+            values.append(bound.estimate(held, generator))
+        return float(np.max(values))  # nan where one is
 
     def _rows(self, turn: int) -> np.ndarray:
         n = len(self.data.train)
@@ -86,7 +83,6 @@ class LeakageMeter:
         return np.sort(generator.choice(n, size=min(n, self.max_samples), replace=False))
 
     def _features(self, extractor: Extractor, split: Split, rows: np.ndarray) -> Tensor:
-        embedded = embed(
-            extractor, split, batch_size=self.batch_size, device=self.device, num_workers=self.num_workers, rows=rows
-        )
-        return torch.from_numpy(embedded.features).to(self.device)
+        batch_size, workers, device = self.batch_size, self.num_workers, self.device
+        found = embed(extractor, split, batch_size=batch_size, device=device, num_workers=workers, rows=rows)
+        return torch.from_numpy(found.features).to(device)

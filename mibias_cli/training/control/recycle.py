@@ -59,7 +59,7 @@ class Recycler:
 
     @torch.no_grad()
     def look(self, optimizer: torch.optim.Optimizer, step: int) -> dict[str, float]:
-        """Recycle what is dead, at every so many-th step; how many units that were, by layer."""
+        """Recycle dead units every `every_steps` steps; returns how many they were, by layer."""
         if (step + 1) % self.every_steps:
             return {}
         counts = {}

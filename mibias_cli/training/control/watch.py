@@ -15,6 +15,7 @@ __all__ = ["CriticWatch"]
 _EVERY = 50
 _DECAY = 0.7
 _LAG_NATS = 0.02
+_MOST = 4
 
 
 class CriticWatch:
@@ -27,14 +28,12 @@ class CriticWatch:
 
     Args:
         make_linear: By attribute: makes a fresh linear bound for the width of z.
-        steps: K at the start.
-        most: Largest K, as a multiple of `steps`.
+        steps: K at the start, which is also the smallest; four times as many are the most.
     """
 
-    def __init__(self, make_linear: Mapping[str, Callable[[], Estimator]], *, steps: int, most: int = 4) -> None:
+    def __init__(self, make_linear: Mapping[str, Callable[[], Estimator]], *, steps: int) -> None:
         self.make_linear = make_linear
         self.steps = steps
-        self.most = most
         self._lag: dict[str, float] = {}
         self._steps: dict[str, int] = {}
 
@@ -56,13 +55,13 @@ class CriticWatch:
         self._lag[name] = smoothed
         present = self._steps.get(name, self.steps)
         if smoothed > _LAG_NATS:
-            present = min(math.ceil(1.5 * present), self.most * self.steps)
+            present = min(math.ceil(1.5 * present), _MOST * self.steps)
         elif smoothed < -_LAG_NATS:
             present = max(math.floor(present / 1.5), self.steps)
         self._steps[name] = present
         estimator.steps = present
 
-    def metrics(self, name: str, estimator: Estimator) -> dict[str, float]:
+    def metrics(self, name: str) -> dict[str, float]:
         """The present K and by how many nats the linear fit is ahead."""
         if name not in self._lag:
             return {}
