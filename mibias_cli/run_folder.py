@@ -16,9 +16,12 @@ __all__ = [
     "CHOICE",
     "LEAKAGE_GIVEN_TARGET",
     "RECIPE_FILE",
+    "best_path",
     "claim_run_folder",
     "fresh_folder",
     "is_run",
+    "last_path",
+    "original_path",
     "timestamp",
     "write_environment",
 ]
@@ -51,6 +54,21 @@ def timestamp() -> str:
 def is_run(folder: Path) -> bool:
     """Whether a folder is that of a run."""
     return (folder / RECIPE_FILE).is_file()
+
+
+def last_path(run: Path) -> Path:
+    """The whole training state of a run, for resuming."""
+    return run / "checkpoints" / "last.pt"
+
+
+def best_path(run: Path) -> Path:
+    """The weights (extractor and head) that a run evaluates and exports."""
+    return run / "checkpoints" / "best.safetensors"
+
+
+def original_path(run: Path) -> Path:
+    """The weights (extractor and head) of the original extractor: what `before` speaks of."""
+    return run / "checkpoints" / "original.safetensors"
 
 
 def claim_run_folder(folder: Path, *, overwrite: bool) -> None:

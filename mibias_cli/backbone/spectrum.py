@@ -1,12 +1,14 @@
-"""How many directions features use: training watches it, the audit reports it."""
+"""How many directions features use, and when they have lost nearly all: training watches it, the audit reports it."""
 
 from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["centred", "effective_rank"]
+__all__ = ["centred", "effective_rank", "has_collapsed"]
 
 RELATIVE_NOISE = 1e-12  # variance below this share of the mean square is float32 rounding
+LOW_RANK, RANK_DROP = 2.0, 0.1
+KEPT, CHANCE_MARGIN = 0.9, 0.05
 
 
 def centred(z: np.ndarray) -> np.ndarray | None:
@@ -39,3 +41,34 @@ def effective_rank(z: np.ndarray) -> float:
     shares = np.maximum(np.linalg.eigvalsh(gram), 0)
     shares = shares[shares > 0] / shares.sum()
     return float(np.exp(-(shares * np.log(shares)).sum()))
+
+
+def has_collapsed(
+    rank: float, before: float | None, *, n_classes: int, kept: tuple[float, float] | None = None
+) -> bool:
+    """Whether features have lost nearly all their directions, so that low leakage is no success.
+
+    They are constant; or their effective rank fell below a tenth of what it was (or below 2) and below half of it; or,
+    with nothing to compare with, it is below 2 for a target of more than three classes. A target of k classes needs
+    k - 1 directions and fine-tuning ends near so many, so that few directions are no collapse where the features tell
+    the target about as well as before.
+
+    Args:
+        rank: Effective rank of the features now.
+        before: Of the original's, or the largest so far in training; None without one.
+        n_classes: Classes of the target; of labels strata, of numbers one more than columns; 0 without a target.
+        kept: Balanced accuracy beyond chance, or R², at its best before and now; None where that is unknown.
+
+    References: Papyan et al., arXiv 2008.08186, of ranks at the end of training.
+
+    Example:
+        >>> has_collapsed(1.5, 12.0, n_classes=10), has_collapsed(1.5, 12.0, n_classes=10, kept=(0.8, 0.8))
+        (True, False)
+    """
+    if rank < 1:
+        return True
+    if kept is not None and kept[1] > max(KEPT * kept[0], CHANCE_MARGIN):
+        return False
+    if before is None:
+        return rank < LOW_RANK and n_classes > 3
+    return rank < max(RANK_DROP * before, LOW_RANK) and rank < before / 2

@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-__all__ = ["Target", "TargetKind", "classes_target"]
+__all__ = ["Target", "TargetKind", "classes_target", "r_squared"]
 
 TargetKind = Literal["classes", "multilabel", "regression", "none"]
 
@@ -77,3 +77,21 @@ def classes_target(class_names: tuple[str, ...], column: str = "target") -> Targ
         2
     """
     return Target(kind="classes", columns=(column,), class_names=class_names)
+
+
+def r_squared(y: np.ndarray, predicted: np.ndarray) -> float | None:
+    """R² (1 less squared error over variance), the mean over columns that vary; None where none does.
+
+    Args:
+        y, predicted: Numbers (n, k).
+
+    Example:
+        >>> r_squared(np.array([[0.0, 5.0], [2.0, 5.0]]), np.array([[0.0, 4.0], [1.0, 4.0]]))
+        0.5
+    """
+    # a constant column has no variance to explain: it would make the mean infinite
+    spread = y.var(axis=0)
+    varies = spread > 0
+    if not varies.any():
+        return None
+    return float((1 - np.square(predicted - y).mean(axis=0)[varies] / spread[varies]).mean())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mibias_cli.backbone.spectrum import centred, effective_rank
+from mibias_cli.backbone.spectrum import centred, effective_rank, has_collapsed
 from mibias_cli.evaluation.findings import Similarity
 from mibias_cli.evaluation.inputs import Features
 from mibias_cli.evaluation.task.rule import predict_numbers
@@ -17,7 +17,6 @@ __all__ = [
     "recovered_share",
 ]
 
-LOW_RANK, RANK_DROP, KEPT, CHANCE_MARGIN = 2.0, 0.1, 0.9, 0.05
 MAX_FIT_ROWS = 10_000
 
 
@@ -66,30 +65,3 @@ def compare_features(before: np.ndarray | None, after: np.ndarray, *, original_r
         effective_rank_after=effective_rank(after),
         cka=None if before is None else linear_cka(before, after),
     )
-
-
-def has_collapsed(
-    rank: float, before: float | None, *, n_classes: int, kept: tuple[float, float] | None = None
-) -> bool:
-    """Whether features have lost nearly all their directions, so that low leakage is no success.
-
-    They are constant; or their effective rank fell below a tenth of what it was (or below 2) and below half of it; or,
-    with nothing to compare with, it is below 2 for a target of more than three classes. A target of k classes needs
-    k - 1 directions and fine-tuning ends near so many, so that a fall alone is no collapse where the features tell the
-    target about as well as before.
-
-    Args:
-        rank: Effective rank of the audited features.
-        before: Of the original's; None without one.
-        n_classes: Classes of the target; of labels strata, of numbers one more than columns; 0 without a target.
-        kept: Balanced accuracy beyond chance, or R², before and after; None where that is unknown.
-
-    References: Papyan et al., arXiv 2008.08186, of ranks at the end of training.
-    """
-    if rank < 1:
-        return True
-    if before is None:
-        return rank < LOW_RANK and n_classes > 3
-    if kept is not None and kept[1] > max(KEPT * kept[0], CHANCE_MARGIN):
-        return False
-    return rank < max(RANK_DROP * before, LOW_RANK) and rank < before / 2

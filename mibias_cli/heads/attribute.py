@@ -35,6 +35,7 @@ class AttributeHead(nn.Module):
         layers: list[nn.Module] = []
         width = n_features
         for next_width in hidden:
+            # in place on the linear layer's output, which nothing else reads; z itself is left alone
             layers += [nn.Linear(width, next_width), nn.LeakyReLU(_SLOPE, inplace=True)]
             width = next_width
         self.trunk = nn.Sequential(*layers)

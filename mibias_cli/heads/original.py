@@ -1,4 +1,4 @@
-"""What stands in a head's place where there is no target: features on the scale of the original's."""
+"""What replaces the target head where there is no target: features on the scale of the original's."""
 
 from __future__ import annotations
 
@@ -39,6 +39,7 @@ class StandardFeatures(nn.Module):
         values = features.to(torch.float64)
         spread = values.std(dim=0, correction=0)
         alive = spread > _DEAD * spread.max().clamp_min(torch.finfo(torch.float64).tiny)
+        # relative to the largest: features of any unit, and float32 rounding is no variance
         spread = torch.where(alive, spread, spread[alive].mean() if alive.any() else 1.0)
         self.mean.copy_(values.mean(dim=0))
         self.scale.copy_(spread)

@@ -46,6 +46,7 @@ class TargetHead(nn.Module):
         super().__init__()
         self.kind = kind
         self.linear = nn.Linear(n_features, n_outputs)
+        # buffers: saved and moved with the weights, so that a model file alone gives numbers in the user's units
         if kind == "regression":
             self.register_buffer("mean", torch.tensor(mean or [0.0] * n_outputs, dtype=torch.float32))
             self.register_buffer("scale", torch.tensor(scale or [1.0] * n_outputs, dtype=torch.float32))

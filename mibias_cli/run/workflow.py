@@ -53,7 +53,7 @@ from mibias_cli.run_folder import (
     write_environment,
 )
 from mibias_cli.seeds import derive_seed
-from mibias_cli.training.checkpoint import load_checkpoint, load_weights, save_weights
+from mibias_cli.training.checkpoint import StageState, load_checkpoint, load_weights, save_weights
 from mibias_cli.training.control.recycle import Recycler
 from mibias_cli.training.fabric import make_fabric
 from mibias_cli.training.loop import StageTrainer, best_path, last_path, original_path
@@ -169,7 +169,7 @@ def train_stages(
     assembly: build.Assembly,
     run: Path,
     fabric: Any,
-    checkpoint: dict[str, Any] | None,
+    checkpoint: StageState | None,
     progress: Progress,
 ) -> None:
     """The original and the debiasing stage of a recipe, from the start or from a checkpoint, into a run's folder."""

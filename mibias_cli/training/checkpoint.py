@@ -3,33 +3,42 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 import torch
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 
 from mibias_cli.errors import RunError
+from mibias_cli.training.average import AverageState
+from mibias_cli.training.debiaser import DebiaserState
 
-__all__ = ["load_checkpoint", "load_weights", "save_checkpoint", "save_weights"]
-
-
-def _replace(temporary: Path, path: Path) -> None:
-    with temporary.open("rb") as f:
-        os.fsync(f.fileno())
-    os.replace(temporary, path)
+__all__ = ["StageState", "load_checkpoint", "load_weights", "save_checkpoint", "save_weights"]
 
 
-def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
+class StageState(TypedDict):
+    """All that a resumed stage needs; `metrics_bytes` is how much of metrics.jsonl the checkpoint knows of."""
+
+    version: int
+    stage: str
+    position: dict[str, Any]
+    model: dict[str, Tensor]
+    optimizers: list[dict[str, Any]]
+    precision: dict[str, Any]
+    average: AverageState | None
+    metrics_bytes: int
+    stepper: dict[str, float]
+    debiaser: NotRequired[DebiaserState]
+
+
+def save_checkpoint(path: Path, state: Mapping[str, object]) -> None:
     """Write a training state atomically: a kill at any moment leaves the old file or the new one, never half of one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".partial")
-    torch.save(state, temporary)
-    _replace(temporary, path)
+    _write(path, lambda partial: torch.save(state, partial))
 
 
-def load_checkpoint(path: Path) -> dict[str, Any]:
+def load_checkpoint(path: Path) -> StageState:
     """Read a training state (weights_only: tensors and plain values).
 
     Raises:
@@ -38,7 +47,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise RunError(f"{path}: there is no checkpoint to resume from; start the run anew without --resume")
     try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        state: StageState = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise RunError(f"{path}: the checkpoint cannot be read ({error})") from error
     return state
@@ -46,10 +55,19 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
 
 def save_weights(path: Path, module: nn.Module) -> None:
     """Write a module's state as safetensors, atomically."""
+    # safetensors takes neither views nor tensors that share memory
+    state = {k: v.detach().cpu().contiguous().clone() for k, v in module.state_dict().items()}
+    _write(path, lambda partial: save_file(state, partial))
+
+
+def _write(path: Path, write: Callable[[Path], object]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".partial")
-    save_file({k: v.detach().cpu().contiguous().clone() for k, v in module.state_dict().items()}, temporary)
-    _replace(temporary, path)
+    partial = path.with_name(path.name + ".partial")
+    write(partial)
+    # on disk before it takes the old file's name: a power cut between the two must not leave an empty checkpoint
+    with partial.open("rb") as f:
+        os.fsync(f.fileno())
+    os.replace(partial, path)
 
 
 def load_weights(path: Path, module: nn.Module) -> None:

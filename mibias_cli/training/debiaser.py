@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, TypedDict
 
 import torch
 from torch import Tensor
@@ -16,10 +16,10 @@ from mibias_cli.seeds import derive_seed
 from mibias_cli.training.control.budget import BudgetKeeper
 from mibias_cli.training.control.meter import LeakageMeter
 from mibias_cli.training.control.watch import CriticWatch
-from mibias_cli.training.queue import FeatureQueue, sample_of
+from mibias_cli.training.queue import FeatureQueue, QueueState, sample_of
 from mibias_cli.training.settings import DebiasSettings
 
-__all__ = ["Debiaser", "Monitor", "StepMetrics"]
+__all__ = ["Debiaser", "DebiaserState", "Monitor", "StepMetrics"]
 
 StepMetrics = dict[str, float]
 
@@ -32,20 +32,29 @@ class Monitor(Estimator, Protocol):
         ...
 
 
+class DebiaserState(TypedDict):
+    """What a checkpoint stores; the estimators' own states are tensors and plain values."""
+
+    estimators: dict[str, dict[str, Any]]
+    monitors: dict[str, dict[str, Any]]
+    queue: QueueState | None
+    budget: Mapping[str, Mapping[str, float]] | None
+    watch: Mapping[str, Mapping[str, float]] | None
+
+
 @dataclass(kw_only=True)
 class Debiaser:
-    """What debiasing adds to plain training: one estimator and one monitor per attribute, and the queue.
+    """One estimator and one monitor per attribute, the queue, and what moves λ.
 
     A monitor may be the estimator itself (the classifier bound). Everything random is drawn from generators that are
-    seeded by (seed, what for, step).
+    seeded by (seed, what for, step), so that a checkpoint needs none of their states.
 
     Args:
         settings: How the penalty enters.
         estimators, monitors: By attribute.
         queue: The queue schedule's features, else None.
         seed: Of everything random.
-        budget: Drives λ per attribute where there is a budget.
-        meter: What the budget is kept by.
+        budget, meter: With a leakage budget: what drives λ per attribute, and what measures leakage for it.
         watch: Compares each critic with a fresh linear fit and adapts its steps, or None.
     """
 
@@ -68,6 +77,11 @@ class Debiaser:
         """Whether the estimator has rows of its own, drawn in proportion to the weights."""
         return self.settings.balance in ("critic", "both") and self.settings.balance_by == "draws"
 
+    @property
+    def weights_task(self) -> bool:
+        """Whether the task loss is weighted."""
+        return self.settings.balance in ("task", "both")
+
     def generator(self, *place: int | str) -> torch.Generator:
         """A CPU generator for one place in the run."""
         return torch.Generator().manual_seed(derive_seed(self.seed, *place))
@@ -77,34 +91,35 @@ class Debiaser:
         for name, estimator in self.estimators.items():
             estimator.fit(samples[name], self.generator("critic", name, step, turn))
             monitor = self.monitors[name]
+            # heads that only watch learn one turn a step, however many the critic takes
             if monitor is not estimator and turn == 0:
                 monitor.fit(samples[name], self.generator("monitor", name, step))
 
     def fit_on_batch(self, batch: Batch, z: Tensor, step: int, turn: int) -> None:
-        """Fit on one freshly embedded batch (the paper's schedule)."""
+        """Fit on one freshly embedded batch: the paper's schedule."""
         self.fit({n: sample_of(batch, z, n, weighted=self.weighted) for n in self.estimators}, step, turn)
 
     def fit_on_queue(self, batch: Batch, z: Tensor, step: int) -> None:
-        """Fit on all that the queue holds, then take the batch into it.
-
-        The batch that the penalty is computed on is not yet among what the critic was fitted on, so that the estimate
-        is held out. The first batch of all is the exception: without it the queue is empty.
-        """
+        """Fit on all that the queue holds, then take the batch into it."""
         assert self.queue is not None, "the queue schedule has a queue"
+        # the batch enters after the critic steps, so that the penalty is computed on rows that the critic has not seen;
+        # only the very first enters before, since the queue is empty without it
         first = len(self.queue) == 0
         if first:
             self.queue.push(batch, z)
         samples = {name: self.queue.sample(name) for name in self.estimators}
         self.fit(samples, step)
-        if self.watch is not None and not first:
+        if first:
+            return
+        if self.watch is not None:
             for name, estimator in self.estimators.items():
-                fresh = sample_of(batch, z.detach(), name, weighted=self.weighted)
+                fresh = sample_of(batch, z, name, weighted=self.weighted)
                 self.watch.look(name, estimator, samples[name], fresh, step, self.generator("watch", name, step))
-        if not first:
-            self.queue.push(batch, z)
+        self.queue.push(batch, z)
 
     def penalty(self, batch: Batch, z: Tensor, step: int) -> Tensor:
         """The estimates' sum over attributes (scalar), each times its factor, differentiable in z (n, d)."""
+        # λ enters as λ_a / λ for each attribute a: the step multiplies the sum by λ itself
         total = z.new_zeros(())
         for name, estimator in self.estimators.items():
             sample = sample_of(batch, z, name, weighted=self.weighted)
@@ -113,6 +128,7 @@ class Debiaser:
 
     def factor(self, name: str) -> float:
         """λ of one attribute relative to `settings.weight`."""
+        # an attribute with a budget has the λ that keeps it; the others share debias.weight
         if self.budget is not None and name in self.budget.budget_bits:
             return self.budget.weights()[name] / self.settings.weight
         return self.settings.attribute_weights.get(name, 1.0)
@@ -123,7 +139,7 @@ class Debiaser:
             return {}
         return {f"{name}/mi_weight": weight * self.factor(name) for name in self.estimators}
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> DebiaserState:
         """Everything that a resumed run needs."""
         return {
             "estimators": {name: e.state_dict() for name, e in self.estimators.items()},
@@ -133,17 +149,17 @@ class Debiaser:
             "watch": None if self.watch is None else self.watch.state_dict(),
         }
 
-    def load_state_dict(self, state: Mapping[str, Any], device: torch.device) -> None:
+    def load_state_dict(self, state: DebiaserState, device: torch.device) -> None:
         """Restore what `state_dict` gave."""
         for name, estimator in self.estimators.items():
             estimator.load_state_dict(state["estimators"][name])
-        for name, monitor in self.monitors.items():
-            monitor.load_state_dict(state["monitors"][name])
-        if self.queue is not None:
+            self.monitors[name].load_state_dict(state["monitors"][name])
+        if self.queue is not None and state["queue"] is not None:
             self.queue.load_state_dict(state["queue"], device)
-        if self.budget is not None:
+        if self.budget is not None and state["budget"] is not None:
             self.budget.load_state_dict(state["budget"])
-        if self.watch is not None:
+        # last: it also sets the steps of the estimators that were restored above
+        if self.watch is not None and state["watch"] is not None:
             self.watch.load_state_dict(state["watch"], self.estimators)
 
     def metrics(self, batch: Batch, z: Tensor, step: int) -> StepMetrics:
@@ -151,13 +167,11 @@ class Debiaser:
         result: StepMetrics = {}
         for name, estimator in self.estimators.items():
             sample = sample_of(batch, z.detach(), name, weighted=self.weighted)
-            plain = sample_of(batch, z.detach(), name, weighted=False)
             value = estimator.estimate(sample, self.generator("estimate", name, step))
-            if estimator.unit == "nats":
-                result[f"{name}/mi_bits"] = value / math.log(2)
-            else:
-                result[f"{name}/dependence"] = value
-            result[f"{name}/head_accuracy"] = self.monitors[name].accuracy(plain)
+            in_nats = estimator.unit == "nats"
+            result[f"{name}/{'mi_bits' if in_nats else 'dependence'}"] = value / math.log(2) if in_nats else value
+            # accuracy is unweighted: the share of the rows as they are
+            result[f"{name}/head_accuracy"] = self.monitors[name].accuracy(replace(sample, weight=None))
             if self.watch is not None:
-                result |= self.watch.metrics(name, estimator)
+                result |= self.watch.metrics(name)
         return result

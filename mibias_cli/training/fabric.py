@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import Any, Literal
+from typing import Literal, TypeVar
 
 import torch
 from lightning_fabric import Fabric
@@ -23,14 +23,17 @@ PRECISIONS: dict[str, Literal["32-true", "bf16-mixed", "16-mixed"]] = {
 }
 
 
+_Output = TypeVar("_Output")
+
+
 class _DoubleThroughout(DoublePrecision):
     """Double precision whose outputs stay double: Fabric rounds them to float32, and the critic would see that."""
 
-    def convert_output(self, data: Any) -> Any:
+    def convert_output(self, data: _Output) -> _Output:
         return data
 
 
-def make_fabric(device: str, precision: str, *, deterministic: bool) -> Any:
+def make_fabric(device: str, precision: str, *, deterministic: bool) -> Fabric:
     """Lightning Fabric on the CPU or one GPU.
 
     Args:

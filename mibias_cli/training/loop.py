@@ -4,68 +4,38 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from lightning_fabric import Fabric
 
 from mibias_cli.data.batch import Batch, BiasedData
 from mibias_cli.data.loader import batches, n_batches
-from mibias_cli.errors import RunError, TrainingError, did_you_mean
+from mibias_cli.errors import RunError
 from mibias_cli.progress import Progress
+from mibias_cli.run_folder import best_path, last_path, original_path
 from mibias_cli.seeds import derive_seed, scoped_torch_rng
 from mibias_cli.training.average import WeightAverage
-from mibias_cli.training.checkpoint import load_weights, save_checkpoint, save_weights
+from mibias_cli.training.checkpoint import StageState, load_weights, save_checkpoint, save_weights
 from mibias_cli.training.control.recycle import Recycler
 from mibias_cli.training.debiaser import Debiaser
 from mibias_cli.training.model import TaskModel
 from mibias_cli.training.optimizers import learning_rate_factor, make_optimizer, penalty_weight, set_learning_rates
 from mibias_cli.training.original import FrozenOriginal
+from mibias_cli.training.position import Position
 from mibias_cli.training.run_log import RunLog
 from mibias_cli.training.settings import OptimSettings
 from mibias_cli.training.step import DRAW_WEIGHT, Stepper
-from mibias_cli.training.validate import metric_names, validate
+from mibias_cli.training.validate import check_metric, validate
 
 __all__ = ["StageTrainer", "best_path", "last_path", "original_path"]
 
-_LOW_RANK, _RANK_DROP = 1.05, 0.1
-_CHANCE_MARGIN, _KEPT = 0.05, 0.9
+_VERSION = 2  # of a checkpoint's layout
 _RECYCLE_UNTIL = 0.7  # of all steps: units that start later have no time to learn
-
-
-def last_path(run: Path) -> Path:
-    """The whole training state of a run, for resuming."""
-    return run / "checkpoints" / "last.pt"
-
-
-def best_path(run: Path) -> Path:
-    """The weights (extractor and head) that a run evaluates and exports."""
-    return run / "checkpoints" / "best.safetensors"
-
-
-def original_path(run: Path) -> Path:
-    """The weights (extractor and head) of the original extractor: what `before` speaks of."""
-    return run / "checkpoints" / "original.safetensors"
-
-
-@dataclass
-class _Position:
-    """Where a stage stands; everything that a checkpoint stores beside tensors."""
-
-    epoch: int = 0
-    step_in_epoch: int = 0
-    best: float | None = None
-    stale_epochs: int = 0
-    finished: bool = False
-    largest_rank: float = 0.0
-    most_told: float = 0.0
-    collapse_named: bool = False
-
-    def as_dict(self) -> dict[str, Any]:
-        return dict(vars(self))
 
 
 @dataclass(kw_only=True)
@@ -79,8 +49,7 @@ class StageTrainer:
         groups: Parameter groups of extractor and head, each with `lr` and `weight_decay`.
         debiaser: None for plain training.
         data: The data; only train and validation are read.
-        weights: Balancing weights of the splits `train` and `validation`, by attribute and
-            TASK_WEIGHT, and TASK_OFFSET.
+        weights: Balancing weights of the splits `train` and `validation`, by attribute and the keys of `step`.
         settings: Optimisation.
         out_path: Where the stage's chosen weights go.
         recycler: Starts dead units of penalised layers afresh, in the first seven tenths of the stage, or None.
@@ -88,9 +57,9 @@ class StageTrainer:
     """
 
     stage: str
-    fabric: Any
+    fabric: Fabric
     model: TaskModel
-    groups: list[dict[str, Any]]
+    groups: Sequence[dict[str, Any]]
     debiaser: Debiaser | None
     data: BiasedData
     weights: Mapping[str, Mapping[str, np.ndarray]]
@@ -102,11 +71,10 @@ class StageTrainer:
     seed: int
     recycler: Recycler | None = None
     original: FrozenOriginal | None = None
-    _position: _Position = field(default_factory=_Position)
+    _position: Position = field(default_factory=Position)
     _started: float = 0.0
 
     def __post_init__(self) -> None:
-        self._task_weighted = self.debiaser is not None and self.debiaser.settings.balance in ("task", "both")
         self._n_batches = n_batches(self.data.train, self.settings.batch_size)
         optimizers = [make_optimizer(self.settings, self.groups)]
         if self.debiaser is not None and self.debiaser.settings.gradients == "released":
@@ -122,35 +90,26 @@ class StageTrainer:
             debiaser=self.debiaser,
             clip_norm=self.settings.clip_norm,
             max_skipped=self.settings.max_skipped_steps,
-            task_weighted=self._task_weighted,
             kind=self.data.target.kind,
             original=self.original,
         )
-
-        self._check_select()
-
-    def _check_select(self) -> None:
-        """A metric that does not exist is better said now than after an epoch."""
-        metric = self.settings.select.metric
-        names = metric_names(self.debiaser, self.weights["validation"], self.data.target.kind)
-        if metric is not None and self.debiaser is not None and metric not in names:
-            raise TrainingError(
-                f"training.select.metric: no metric is called '{metric}'{did_you_mean(metric, names)}; "
-                f"there are {', '.join(names)}"
-            )
+        # a misspelt metric ends the run here, not after an epoch
+        if self.debiaser is not None and self.settings.select.metric is not None:
+            check_metric(self.settings.select.metric, self.debiaser, self.weights["validation"], self.data.target.kind)
 
     @property
     def n_steps(self) -> int:
         """Training steps of the whole stage."""
         return self.settings.epochs * self._n_batches
 
-    def fit(self, checkpoint: Mapping[str, Any] | None = None) -> None:
+    def fit(self, checkpoint: StageState | None = None) -> None:
         """Train to the end, from the start or from a checkpoint; the chosen weights end up in model and out_path."""
         self._started = time.monotonic()
         if checkpoint is not None:
             self._restore(checkpoint)
         if not self._position.finished:
             self.progress.begin(self.stage, self.n_steps)
+            # dropout draws from the global generator, which is seeded anew for every step
             with scoped_torch_rng(self.fabric.device):
                 for epoch in range(self._position.epoch, self.settings.epochs):
                     self._epoch(epoch)
@@ -173,17 +132,22 @@ class StageTrainer:
     def _epoch(self, epoch: int) -> None:
         start = self._position.step_in_epoch
         self.model.train()
-        if start == 0:
-            self._opening_critic_pass(epoch)
+        if start == 0 and self.debiaser is not None and self.debiaser.settings.gradients == "released":
+            # the authors' released code opens every epoch with a pass over the data that trains the critic alone
+            for i, batch in enumerate(self._train_batches(epoch, 0, "opening")):
+                self._stepper.fit_critic_on(batch, epoch * self._n_batches + i, turn=-1)
         fresh = self._fresh_stream(epoch * self._n_batches + start)
         for i, batch in enumerate(self._train_batches(epoch, start), start=start):
             self._step(epoch, i, batch, fresh)
             self._position.step_in_epoch = i + 1
+            # the last step's is written after validation, below
             every = self.settings.checkpoint_every_steps
             if every is not None and (i + 1) % every == 0 and i + 1 < self._n_batches:
                 self._save()
+        # the position moves on first: what validation makes of the epoch belongs to the checkpoint of its end
         self._position.epoch, self._position.step_in_epoch = epoch + 1, 0
-        self._end_of_epoch(epoch)
+        with self._weights_that_count():
+            self._validate_and_choose(epoch)
         self._save()
 
     def _train_batches(self, epoch: int, start: int, purpose: str = "train") -> Iterator[Batch]:
@@ -205,6 +169,7 @@ class StageTrainer:
         """The critic's own shuffled stream, continued from where training step `step` stands in it."""
         if self.debiaser is None or self.debiaser.settings.schedule != "fresh":
             return None
+        # K batches a training step: the stream resumes where an unbroken run would stand
         drawn = step * self.debiaser.settings.critic_steps
 
         def stream() -> Iterator[Batch]:
@@ -215,23 +180,18 @@ class StageTrainer:
 
         return stream()
 
-    def _opening_critic_pass(self, epoch: int) -> None:
-        """The authors' released code opens every epoch with a pass over the data that trains the critic alone."""
-        if self.debiaser is None or self.debiaser.settings.gradients != "released":
-            return
-        for i, batch in enumerate(self._train_batches(epoch, 0, "opening")):
-            self._stepper.fit_critic_on(batch, epoch * self._n_batches + i, turn=-1)
-
     def _step(self, epoch: int, i: int, batch: Batch, fresh: Iterator[Batch] | None) -> None:
         step = epoch * self._n_batches + i
+        # rates and λ are functions of the step alone, so that a resumed run needs no schedule's state
         factor = learning_rate_factor(self.settings, step, self._n_batches)
         set_learning_rates(self._optimizers[0], factor)
         weight = 0.0
         if self.debiaser is not None:
             settings = self.debiaser.settings
             weight = penalty_weight(settings.weight, settings.warmup_epochs, step, self._n_batches)
-            if len(self._optimizers) > 1:
-                set_learning_rates(self._optimizers[1], factor * weight)
+            # released: λ is the ratio of the two optimizers' rates
+            for penalty_optimizer in self._optimizers[1:]:
+                set_learning_rates(penalty_optimizer, factor * weight)
         torch.manual_seed(derive_seed(self.seed, self.stage, "step", step))
         log = (step + 1) % self.settings.log_every_steps == 0
         metrics = self._stepper.run(batch, step, weight, fresh, log=log)
@@ -239,27 +199,27 @@ class StageTrainer:
             metrics |= self.recycler.look(self._optimizers[0], step)
         if self._average is not None:
             self._average.update(self.model)
-        self._measure(step, epoch)
+        self._keep_budget(step, epoch)
         if log:
             if self.debiaser is not None:
                 metrics |= {"mi_weight": weight} | self.debiaser.weight_metrics(weight)
             self._record("train", step, epoch, metrics | {"learning_rate_factor": factor})
         self.progress.advance(step + 1, metrics)
 
-    def _measure(self, step: int, epoch: int) -> None:
+    def _keep_budget(self, step: int, epoch: int) -> None:
         """Where there is a budget: measure leakage by fresh heads every so many steps, and move λ by it."""
         debiaser = self.debiaser
         if debiaser is None or debiaser.budget is None or debiaser.meter is None:
             return
         every = max(1, round(debiaser.settings.measure_every_epochs * self._n_batches))
+        # not while λ still rises: what leaks then is not the effect of the λ that is set
         if (step + 1) % every or step + 1 < debiaser.settings.warmup_epochs * self._n_batches:
             return
         with self._weights_that_count():
             measured = debiaser.meter.measure(self.model.extractor, step)
         debiaser.budget.update(measured)
-        weights = debiaser.budget.weights()
         figures = {f"{name}/measured_bits": bits for name, bits in measured.items()}
-        figures |= {f"{name}/mi_weight": weights[name] for name in weights}
+        figures |= {f"{name}/mi_weight": weight for name, weight in debiaser.budget.weights().items()}
         self._record("budget", step, epoch, figures)
 
     def _record(self, kind: str, step: int, epoch: int, metrics: Mapping[str, float]) -> None:
@@ -267,10 +227,6 @@ class StageTrainer:
         self.run_log.record(kind, step=step + 1, stage=self.stage, epoch=epoch, **metrics, elapsed_seconds=elapsed)
 
     # --- the end of an epoch ---
-
-    def _end_of_epoch(self, epoch: int) -> None:
-        with self._weights_that_count():
-            self._validate_and_choose(epoch)
 
     def _weights_that_count(self) -> contextlib.AbstractContextManager[None]:
         """A scope in which the model has the weights that would be exported: their average, where one is kept."""
@@ -295,56 +251,21 @@ class StageTrainer:
         self._record("validation", (epoch + 1) * self._n_batches - 1, epoch, figures)
         shown = ", ".join(f"{k.removeprefix('validation/')} {v:.4f}" for k, v in figures.items())
         self.run_log.line(f"{self.stage} epoch {epoch + 1}/{self.settings.epochs}: {shown}")
-        self._watch_rank(figures)
-        if self._improves(figures):
+        warning = self._position.collapse(figures, self.data.target)
+        if warning is not None:
+            self.progress.warn(f"{self.stage}: {warning}")
+            self.run_log.line(f"warning: {self.stage}: {warning}")
+        # in plain training the last epoch's weights count, whatever debiasing is chosen by
+        if self.debiaser is None or self._position.improves(figures, self.settings.select):
             save_weights(self.out_path, self.model)
-
-    def _watch_rank(self, figures: Mapping[str, float]) -> None:
-        """Name a collapse as soon as it shows: features that use hardly any direction, and tell less of the target."""
-        rank = figures.get("validation/effective_rank")
-        if rank is None:
-            return
-        largest = self._position.largest_rank = max(self._position.largest_rank, rank)
-        told = self._told_beyond_chance(figures)
-        most = self._position.most_told = max(self._position.most_told, told)
-        kept = told > _CHANCE_MARGIN and told > _KEPT * most  # few directions are where a task of few classes ends
-        if not kept and not self._position.collapse_named and (rank < _LOW_RANK or rank < _RANK_DROP * largest):
-            self._position.collapse_named = True
-            text = (
-                f"{self.stage}: features use {rank:.1f} directions (effective rank), {largest:.1f} at most before: "
-                "they have collapsed. Lower debias.weight, or lengthen debias.warmup_epochs"
-            )
-            self.progress.warn(text)
-            self.run_log.line(f"warning: {text}")
-
-    def _told_beyond_chance(self, figures: Mapping[str, float]) -> float:
-        """Balanced accuracy beyond chance, or R²; 0 without a target."""
-        target = self.data.target
-        n_classes = 2 if target.kind == "multilabel" else len(target.class_names)
-        accuracy = figures.get("validation/balanced_accuracy")
-        return figures.get("validation/r2", 0.0) if accuracy is None else accuracy - 1 / n_classes
-
-    def _improves(self, figures: Mapping[str, float]) -> bool:
-        """Whether this epoch's weights are the ones to keep; counts stale epochs and ends the stage by patience."""
-        select = self.settings.select
-        if select.metric is None or self.debiaser is None:
-            return True
-        value, best = figures[select.metric], self._position.best
-        better = best is None or (value > best if select.mode == "max" else value < best)
-        if better:
-            self._position.best, self._position.stale_epochs = value, 0
-        else:
-            self._position.stale_epochs += 1
-            self._position.finished = select.patience is not None and self._position.stale_epochs >= select.patience
-        return better
 
     # --- checkpoints ---
 
     def _save(self) -> None:
-        state: dict[str, Any] = {
-            "version": 2,
+        state: StageState = {
+            "version": _VERSION,
             "stage": self.stage,
-            "position": self._position.as_dict(),
+            "position": asdict(self._position),
             "model": self.model.state_dict(),
             "optimizers": [o.state_dict() for o in self._optimizers],
             "precision": self.fabric.strategy.precision.state_dict(),
@@ -354,24 +275,20 @@ class StageTrainer:
         }
         if self.debiaser is not None:
             state["debiaser"] = self.debiaser.state_dict()
-        save_checkpoint(last_path(self.run), state)
+        save_checkpoint(last_path(self.run), state)  # the metrics it knows of are on disk already: see `n_bytes`
 
-    def _restore(self, state: Mapping[str, Any]) -> None:
-        if state.get("version") != 2:
+    def _restore(self, state: StageState) -> None:
+        if state.get("version") != _VERSION:
             raise RunError(
                 f"{last_path(self.run)}: this checkpoint was written by another version of mibias; resume it with that "
                 "one, or train anew in another folder"
             )
-        if state.get("stage") != self.stage:
-            raise RunError(
-                f"{last_path(self.run)}: this checkpoint is of stage {state.get('stage')!r}, not {self.stage!r}"
-            )
-        self._position = _Position(**state["position"])
+        self._position = Position(**state["position"])
         self.model.load_state_dict(state["model"])
         for optimizer, saved in zip(self._optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
         self.fabric.strategy.precision.load_state_dict(state["precision"])
-        if self._average is not None:
+        if self._average is not None and state["average"] is not None:
             self._average.load_state_dict(state["average"])
         self._stepper.load_state_dict(state["stepper"])
         if self.debiaser is not None:

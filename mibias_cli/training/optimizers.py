@@ -15,6 +15,7 @@ __all__ = ["learning_rate_factor", "make_optimizer", "penalty_weight", "set_lear
 
 def make_optimizer(settings: OptimSettings, groups: Sequence[dict[str, Any]]) -> torch.optim.Optimizer:
     """The optimizer of extractor and head over parameter groups that each carry their own `lr` and `weight_decay`."""
+    # the schedule changes `lr` at every step: the rate that it scales is kept beside it
     groups = [{**group, "peak_lr": group["lr"]} for group in groups]
     if settings.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=settings.learning_rate, momentum=settings.momentum)
@@ -29,6 +30,7 @@ def learning_rate_factor(settings: OptimSettings, step: int, steps_per_epoch: in
         >>> learning_rate_factor(OptimSettings(epochs=2), 10, 10)
         0.5
     """
+    # from 1 / (w + 1) up to w / (w + 1): the first step already moves, the peak is reached after the warm-up
     warmup = settings.warmup_epochs * steps_per_epoch
     if step < warmup:
         return (step + 1) / (warmup + 1)
@@ -50,7 +52,7 @@ def penalty_weight(weight: float, warmup_epochs: float, step: int, steps_per_epo
     return weight if step >= warmup else weight * step / warmup
 
 
-def set_learning_rates(optimizer: Any, factor: float) -> None:
+def set_learning_rates(optimizer: torch.optim.Optimizer, factor: float) -> None:
     """Set every group's rate to its own peak times a factor."""
     for group in optimizer.param_groups:
         group["lr"] = group["peak_lr"] * factor

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-__all__ = ["Gradients", "at_norm", "gradient_norm", "rescaled", "without_conflict"]
+__all__ = ["Gradients", "at_norm", "gradient_norm", "rescaled", "weighted_sum", "without_conflict"]
 
 Gradient = Tensor | None
 Gradients = Sequence[Tensor | None]
@@ -31,12 +31,14 @@ def rescaled(task: Gradients, penalty: Gradients) -> list[Gradient]:
         [tensor([0., 5.])]
     """
     result: list[Gradient] = []
+    # tensor by tensor, not over all parameters: a large task gradient in one layer gives the penalty no room in another
     for g_task, g_penalty in zip(task, penalty, strict=True):
         if g_penalty is None:
             result.append(None)
             continue
         norm = torch.linalg.vector_norm(g_penalty)
         cap = torch.zeros_like(norm) if g_task is None else torch.linalg.vector_norm(g_task)
+        # the clamp keeps 0 / 0 out of the branch that torch.where drops
         scale = torch.where(norm > 0, torch.minimum(cap, norm) / norm.clamp_min(torch.finfo(norm.dtype).tiny), 0.0)
         result.append(g_penalty * scale)
     return result
@@ -73,22 +75,20 @@ def without_conflict(task: Gradients, penalty: Gradients) -> tuple[list[Gradient
     product = sum((float((a * b).sum()) for a, b in shared), 0.0)
     if product >= 0:
         return list(task), list(penalty)
+    # project each onto the plane normal to the other: g_i − (g_i · g_j / ‖g_j‖²) g_j
     task_square, penalty_square = gradient_norm(task) ** 2, gradient_norm(penalty) ** 2
-    return (
-        _minus(task, penalty, product / penalty_square),
-        _minus(penalty, task, product / task_square),
-    )
+    return weighted_sum(task, penalty, -product / penalty_square), weighted_sum(penalty, task, -product / task_square)
 
 
-def _minus(left: Gradients, right: Gradients, factor: float) -> list[Gradient]:
-    """left − factor · right."""
-    result: list[Gradient] = []
-    for a, b in zip(left, right, strict=True):
-        if b is None:
-            result.append(a)
-        else:
-            result.append(-factor * b if a is None else a - factor * b)
-    return result
+def weighted_sum(left: Gradients, right: Gradients, weight: float) -> list[Gradient]:
+    """left + weight · right, parameter by parameter; None counts as 0.
+
+    Example:
+        >>> weighted_sum([torch.tensor([1.0]), None], [torch.tensor([2.0]), torch.tensor([3.0])], 0.5)
+        [tensor([2.]), tensor([1.5000])]
+    """
+    scaled = [None if b is None else weight * b for b in right]
+    return [b if a is None else a if b is None else a + b for a, b in zip(left, scaled, strict=True)]
 
 
 def gradient_norm(gradients: Gradients) -> float:

@@ -1,4 +1,4 @@
-"""What a run writes of its course: metrics.jsonl, TensorBoard events and train.log."""
+"""What a run writes while it trains: metrics.jsonl, TensorBoard events and train.log."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Any
+from typing import TypeVar
 
 from torch.utils.tensorboard import SummaryWriter
 
@@ -17,6 +16,9 @@ __all__ = ["CLOCK_SUFFIXES", "RunLog", "without_clock"]
 CLOCK_SUFFIXES = ("_seconds", "_per_second", "_bytes")
 """Keys that end so depend on the clock or the machine; everything else is a function of recipe and seed."""
 
+Scalar = str | int | float | None
+_Value = TypeVar("_Value")
+
 
 class RunLog:
     """Appends records to metrics.jsonl and scalars to TensorBoard.
@@ -24,24 +26,25 @@ class RunLog:
     Args:
         folder: The run's folder.
         keep_bytes: On resume, the length to which metrics.jsonl is cut back: what the checkpoint knows of.
-        purge_step: On resume, the TensorBoard step from which older events are hidden.
     """
 
-    def __init__(self, folder: Path, *, keep_bytes: int = 0, purge_step: int | None = None) -> None:
+    def __init__(self, folder: Path, *, keep_bytes: int = 0) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / "metrics.jsonl"
+        # what was written after the checkpoint will be written again
         path.touch()
         with path.open("r+b") as f:
             f.truncate(keep_bytes)
         self._metrics = path.open("a", encoding="utf-8")
         self._lines = (folder / "train.log").open("a" if keep_bytes else "w", encoding="utf-8")
-        self._tensorboard = SummaryWriter(folder / "tensorboard", purge_step=purge_step)
+        self._tensorboard = SummaryWriter(folder / "tensorboard")
 
-    def record(self, kind: str, *, step: int, **values: Any) -> None:
+    def record(self, kind: str, *, step: int, **values: Scalar) -> None:
         """One line of metrics.jsonl, and its numbers to TensorBoard; what is not finite becomes null."""
-        line: dict[str, Any] = {"kind": kind, "step": step}
+        line: dict[str, Scalar] = {"kind": kind, "step": step}
         for key, value in values.items():
             line[key] = None if isinstance(value, float) and not math.isfinite(value) else value
+        # flushed line by line: whoever watches a run reads the file as it grows
         self._metrics.write(json.dumps(line, allow_nan=False) + "\n")
         self._metrics.flush()
         for key, value in values.items():
@@ -68,12 +71,10 @@ class RunLog:
     def __enter__(self) -> RunLog:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 
-def without_clock(record: Mapping[str, Any]) -> dict[str, Any]:
+def without_clock(record: Mapping[str, _Value]) -> dict[str, _Value]:
     """A record without what depends on the clock or the machine."""
     return {k: v for k, v in record.items() if not k.endswith(CLOCK_SUFFIXES)}

@@ -1,4 +1,4 @@
-"""What training is told, as plain frozen data."""
+"""The settings of training, as plain frozen data."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-__all__ = ["Balance", "DebiasSettings", "Gradients", "OptimSettings", "Schedule", "SelectSettings"]
+__all__ = ["Balance", "DebiasSettings", "Gradients", "OptimSettings", "SelectSettings"]
 
 Gradients = Literal["sum", "rescale", "ratio", "project", "released"]
-Schedule = Literal["queue", "fresh"]
 Balance = Literal["none", "critic", "task", "both"]
 
 
@@ -47,14 +46,11 @@ class OptimSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class DebiasSettings:
-    """How the MI penalty enters; the fields are those of the recipe's `debias` section.
-
-    `measure_every_epochs` is how often leakage is measured for a budget.
-    """
+    """How the MI penalty enters: the recipe's `debias` fields, and the budget's `measure_every_epochs`."""
 
     weight: float = 1.0
     warmup_epochs: float = 1.0
-    schedule: Schedule = "queue"
+    schedule: Literal["queue", "fresh"] = "queue"
     critic_steps: int = 15
     queue_batches: int = 32
     gradients: Gradients = "sum"

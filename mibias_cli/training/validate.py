@@ -4,65 +4,63 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mibias_cli.backbone.spectrum import effective_rank
-from mibias_cli.data.batch import Batch, Split
+from mibias_cli.data.batch import Split
 from mibias_cli.data.loader import batches
-from mibias_cli.data.target import Target, TargetKind
+from mibias_cli.data.target import Target, TargetKind, r_squared
+from mibias_cli.errors import TrainingError, did_you_mean
 from mibias_cli.estimators.measures.predictive import gain_over_reference
 from mibias_cli.training.debiaser import Debiaser
 from mibias_cli.training.original import FrozenOriginal
-from mibias_cli.training.queue import sample_of
+from mibias_cli.training.queue import split_sample
 from mibias_cli.training.step import BIAS_LOG_P, TASK_WEIGHT, task_loss
 
-__all__ = ["GAIN", "GAIN_ERROR", "metric_names", "validate"]
+__all__ = ["check_metric", "validate"]
 
-GAIN = "validation/gain_over_bias_bits"
-"""Name of what the scores add to the bias: half of what a user without unbiased data chooses by, see `validate`."""
-GAIN_ERROR = "validation/gain_over_bias_error_bits"
-"""Name of its standard error between models on the same rows."""
-
+GAIN, GAIN_ERROR = "validation/gain_over_bias_bits", "validation/gain_over_bias_error_bits"
+"""What the scores add to the bias, see `validate`, and its standard error between models on the same rows."""
 MAX_Z_ROWS = 10_000
-"""Rows whose z is kept for the attribute heads' bound: enough for ±.01 bits, and bounded in memory."""
-
+"""Rows whose features and z are kept: enough for ±.01 bits of the attribute heads' bound, and bounded in memory."""
 
 _FIGURES: Mapping[TargetKind, tuple[str, ...]] = {
-    "classes": ("accuracy", "balanced_accuracy"),
-    "multilabel": ("accuracy", "balanced_accuracy", "exact_match"),
-    "regression": ("r2", "mae", "rmse"),
+    "classes": ("accuracy", "balanced_accuracy", "weighted_accuracy"),
+    "multilabel": ("accuracy", "balanced_accuracy", "exact_match", "weighted_accuracy"),
+    "regression": ("r2", "mae", "rmse", "weighted_rmse"),
     "none": (),
 }
-_WEIGHTED: Mapping[TargetKind, tuple[str, ...]] = {
-    "classes": ("weighted_accuracy",),
-    "multilabel": ("weighted_accuracy",),
-    "regression": ("weighted_rmse",),
-    "none": (),
-}
+"""By kind of target; those that begin with `weighted` only where the task has balancing weights."""
 
 
-def metric_names(
-    debiaser: Debiaser | None, weights: Mapping[str, np.ndarray], kind: TargetKind = "classes"
-) -> list[str]:
-    """Names of the figures that `validate` gives, so that a name can be checked before training begins."""
-    own = ("loss", *_FIGURES[kind], "effective_rank", *(_WEIGHTED[kind] if TASK_WEIGHT in weights else ()))
-    names = [f"validation/{name}" for name in own]
+def check_metric(name: str, debiaser: Debiaser, weights: Mapping[str, np.ndarray], kind: TargetKind) -> None:
+    """Check before training begins that `validate` will give a figure of this name.
+
+    Raises:
+        TrainingError: It will not.
+    """
+    own = [figure for figure in _FIGURES[kind] if TASK_WEIGHT in weights or not figure.startswith("weighted")]
+    names = [f"validation/{figure}" for figure in ("loss", *own, "effective_rank")]
     if BIAS_LOG_P in weights:
         names += [GAIN, GAIN_ERROR]
-    for attribute in () if debiaser is None else debiaser.monitors:
+    for attribute in debiaser.monitors:
         names += [f"validation/{attribute}/leakage_bits", f"validation/{attribute}/head_accuracy"]
         if attribute in weights:
             names.append(f"validation/{attribute}/balanced_leakage_bits")
-    return names
+    if name not in names:
+        raise TrainingError(
+            f"training.select.metric: no metric is called '{name}'{did_you_mean(name, names)}; "
+            f"there are {', '.join(names)}"
+        )
 
 
 @torch.no_grad()
 def validate(
-    model: Any,
+    model: nn.Module,
     split: Split,
     *,
     target: Target,
@@ -74,43 +72,32 @@ def validate(
     device: torch.device,
     seed: int,
 ) -> dict[str, float]:
-    """Task and leakage figures of a model in evaluation mode on a split.
+    """Task and leakage figures of a model in evaluation mode on a split, by name.
 
-    `validation/weighted_accuracy` weights samples by p(y)p(c)/p(y,c): the accuracy to expect where y and c are
-    independent, from biased data alone. `validation/gain_over_bias_bits` is what the scores tell of the class beyond
-    what the attributes tell of it, see `gain_over_reference`: a model that leans on the bias gains little. Of several
-    labels accuracies are means over labels; of numbers `r2`, `mae` and `rmse` are means over columns, errors in the
-    user's units. `validation/<attribute>/leakage_bits` is the attribute heads' held-out bound.
+    `weighted_accuracy` weights samples by p(y)p(c)/p(y,c): the accuracy to expect where y and c are independent, from
+    biased data alone. `gain_over_bias_bits` is the information of the scores about the class beyond that of the
+    attributes, see `gain_over_reference`: a model that leans on the bias gains little. Accuracies of several labels are
+    means over labels; `r2`, `mae` and `rmse` are means over columns of numbers, errors in the user's units.
+    `<attribute>/leakage_bits` is the attribute heads' held-out bound.
     """
-    logits: list[Tensor] = []
-    wanted: list[Tensor] = []
-    features: list[Tensor] = []
-    kept: list[tuple[Batch, Tensor]] = []
-    n_kept = 0
-    stream = batches(
-        split, batch_size=batch_size, epoch=0, seed=seed, shuffle=False, num_workers=num_workers, weights=dict(weights)
-    )
-    for cpu_batch in stream:
-        batch = cpu_batch.to(device)
-        output = model(batch.x)
+    logits, wanted, features, z = (list[Tensor]() for _ in range(4))
+    for batch in batches(split, batch_size=batch_size, epoch=0, seed=seed, shuffle=False, num_workers=num_workers):
+        x = batch.x.to(device)
+        output = model(x)
         logits.append(output["logits"].float().cpu())
-        wanted.append(cpu_batch.y if original is None else original(batch.x).float().cpu())
-        if n_kept < MAX_Z_ROWS:
+        wanted.append(batch.y if original is None else original(x).float().cpu())
+        if sum(map(len, features)) < MAX_Z_ROWS:
             features.append(output["features"].float().cpu())
-        if debiaser is not None and n_kept < MAX_Z_ROWS:
-            kept.append((batch, output["z"]))
-        n_kept += len(batch.y)
-    given = weights.get(TASK_WEIGHT)
-    weight = None if given is None else torch.from_numpy(given).double()
-    task = _task_figures(torch.cat(logits), torch.cat(wanted), weight, target)
-    figures = {f"validation/{name}": value for name, value in task.items()}
+            z += [] if debiaser is None else [output["z"]]
+    scores, y = torch.cat(logits), torch.cat(wanted)
+    weight = torch.from_numpy(weights[TASK_WEIGHT]).double() if TASK_WEIGHT in weights else None
+    figures = {f"validation/{name}": value for name, value in _task_figures(scores, y, weight, target).items()}
     if BIAS_LOG_P in weights:
-        reference = torch.from_numpy(weights[BIAS_LOG_P])
-        gain, error = gain_over_reference(torch.cat(logits), torch.cat(wanted), reference)
+        gain, error = gain_over_reference(scores, y, torch.from_numpy(weights[BIAS_LOG_P]))
         figures |= {GAIN: float(gain) / math.log(2), GAIN_ERROR: float(error) / math.log(2)}
     figures["validation/effective_rank"] = effective_rank(torch.cat(features).numpy())
     if debiaser is not None:
-        figures |= _leakage_figures(debiaser, kept, seed)
+        figures |= _leakage_figures(debiaser, split, torch.cat(z), weights, seed)
     return figures
 
 
@@ -123,6 +110,7 @@ def _task_figures(logits: Tensor, y: Tensor, weight: Tensor | None, target: Targ
     columns = [(logits.argmax(dim=1), y)]
     if target.kind == "multilabel":
         columns = list(zip((logits > 0).long().T, y.long().T, strict=True))
+    # balanced accuracy: the mean of the recalls of the classes that occur
     right = torch.stack([predicted == true for predicted, true in columns], dim=1).double()
     recalls = [np.mean([float((p[t == k] == k).double().mean()) for k in torch.unique(t)]) for p, t in columns]
     figures |= {"accuracy": float(right.mean()), "balanced_accuracy": float(np.mean(recalls))}
@@ -135,10 +123,11 @@ def _task_figures(logits: Tensor, y: Tensor, weight: Tensor | None, target: Targ
 
 def _number_figures(numbers: Tensor, y: Tensor, weight: Tensor | None, target: Target) -> dict[str, float]:
     scale = torch.tensor(target.scale, dtype=torch.float64)
-    error, spread = (numbers - y).double(), (y - y.mean(dim=0)).double().square().mean(dim=0)
+    error = (numbers - y).double()
     square = error.square()
+    r2 = r_squared(y.double().numpy(), numbers.double().numpy())
     figures = {
-        "r2": float((1 - square.mean(dim=0) / spread).mean()),
+        "r2": math.nan if r2 is None else r2,
         "mae": float((error.abs().mean(dim=0) * scale).mean()),
         "rmse": float((square.mean(dim=0).sqrt() * scale).mean()),
     }
@@ -148,33 +137,18 @@ def _number_figures(numbers: Tensor, y: Tensor, weight: Tensor | None, target: T
     return figures
 
 
-def _leakage_figures(debiaser: Debiaser, kept: list[tuple[Batch, Tensor]], seed: int) -> dict[str, float]:
-    whole = _joined(kept)
-    z = torch.cat([z for _, z in kept])
+def _leakage_figures(
+    debiaser: Debiaser, split: Split, z: Tensor, weights: Mapping[str, np.ndarray], seed: int
+) -> dict[str, float]:
+    """The bound of every attribute's heads on the split's first rows, whose representation is z (n, d)."""
+    rows = np.arange(len(z))
     generator = torch.Generator().manual_seed(seed)
     figures: dict[str, float] = {}
     for name, monitor in debiaser.monitors.items():
-        sample = sample_of(whole, z, name, weighted=False)
+        sample = split_sample(split, rows, name, z)
         figures[f"validation/{name}/leakage_bits"] = monitor.estimate(sample, generator) / math.log(2)
         figures[f"validation/{name}/head_accuracy"] = monitor.accuracy(sample)
-        if name in whole.weight:
-            balanced = sample_of(whole, z, name, weighted=True)
+        if name in weights:
+            balanced = replace(sample, weight=torch.from_numpy(weights[name][rows]).to(z.device))
             figures[f"validation/{name}/balanced_leakage_bits"] = monitor.estimate(balanced, generator) / math.log(2)
     return figures
-
-
-def _joined(kept: list[tuple[Batch, Tensor]]) -> Batch:
-    parts = [batch for batch, _ in kept]
-
-    def join(field: str) -> dict[str, Tensor]:
-        return {k: torch.cat([getattr(p, field)[k] for p in parts]) for k in getattr(parts[0], field)}
-
-    return Batch(
-        x=parts[0].x[:0],
-        y=torch.cat([p.y for p in parts]),
-        c=join("c"),
-        known=join("known"),
-        index=torch.cat([p.index for p in parts]),
-        weight=join("weight"),
-        stratum=torch.cat([p.strata for p in parts]),
-    )

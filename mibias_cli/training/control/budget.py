@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 __all__ = ["BudgetKeeper", "least_error"]
 
@@ -53,6 +52,7 @@ class BudgetKeeper:
             measured = measured_bits[name]
             if not math.isfinite(measured):
                 continue
+            # the violation log(leakage) − log(budget), bounded: one bad measurement must not throw λ far off
             error = math.log((max(measured, 0.0) + _SLACK_BITS) / (budget + _SLACK_BITS))
             self._error[name] = min(max(error, -_LARGEST_ERROR), _LARGEST_ERROR)
             self._log_multiplier[name] = self._within(self._log_multiplier[name] + _INTEGRAL * self._error[name])
@@ -67,17 +67,17 @@ class BudgetKeeper:
     def _within(self, log_weight: float) -> float:
         return min(max(log_weight, math.log(_SMALLEST_WEIGHT)), math.log(self.max_weight))
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, dict[str, float]]:
         """What a resumed run needs."""
         return {"log_multiplier": dict(self._log_multiplier), "error": dict(self._error)}
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+    def load_state_dict(self, state: Mapping[str, Mapping[str, float]]) -> None:
         """Restore what `state_dict` gave."""
         self._log_multiplier, self._error = dict(state["log_multiplier"]), dict(state["error"])
 
 
 def least_error(bits: float, n_classes: int) -> float:
-    """The smallest error rate at which H(y | prediction) can reach so many bits: Fano's inequality, solved.
+    """The smallest error rate in [0, 1 − 1/n_classes] at which H(y | prediction) can reach so many bits.
 
     Features that leak at most b bits of c leave H(y | prediction) ≥ I(y; c) − b, since I(y; c) ≤ I(ŷ; c) + H(y | ŷ).
     With `bits` = I(y; c) − b this is what a marginal budget b must cost.
@@ -86,11 +86,8 @@ def least_error(bits: float, n_classes: int) -> float:
         bits: I(y; c) − b in bits; 0 or less costs nothing.
         n_classes: Number of target classes.
 
-    Returns:
-        An error rate in [0, 1 − 1/n_classes].
-
     References:
-        Cover and Thomas, Elements of Information Theory, theorem 2.10.1.
+        Fano's inequality: Cover and Thomas, Elements of Information Theory, theorem 2.10.1.
 
     Example:
         >>> round(least_error(1.0, 2), 6)
@@ -99,6 +96,7 @@ def least_error(bits: float, n_classes: int) -> float:
     low, high = 0.0, 1.0 - 1.0 / n_classes
     if bits <= 0:
         return 0.0
+    # bisection: Fano's bound rises from 0 to log2(n) on this interval, and 60 halvings leave less than float64 resolves
     for _ in range(60):
         middle = 0.5 * (low + high)
         if _fano_bits(middle, n_classes) < bits:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,8 +13,9 @@ from torch import Tensor
 from mibias_cli.backbone.embed import embed
 from mibias_cli.backbone.extractor import Extractor
 from mibias_cli.data.batch import BiasedData, Split
-from mibias_cli.estimators.protocol import Sample
+from mibias_cli.estimators.protocol import Estimator, Sample
 from mibias_cli.seeds import derive_seed, scoped_torch_rng
+from mibias_cli.training.queue import split_sample
 
 __all__ = ["LeakageMeter"]
 
@@ -27,9 +27,9 @@ _ROUNDS = 8
 class LeakageMeter:
     """Held-out leakage of the features in bits, by heads that training never fought.
 
-    The critic that training works against lags and is fooled; what a budget is kept by must not be. Each measurement
-    makes new heads (a linear one and an MLP), fits them on features of training rows and takes the best held-out bound
-    on validation rows. It is for steering: the report's figures come from the audit's probes on other data.
+    The critic that training works against lags behind, so a budget cannot rest on it. Each measurement makes new heads
+    (a linear one and an MLP), fits them on features of training rows and takes the best held-out bound on validation
+    rows. It only steers λ: the report's figures come from the audit's probes on other data.
 
     Args:
         make_bounds: By attribute: makes fresh bounds for features of a width.
@@ -39,7 +39,7 @@ class LeakageMeter:
         seed: Of the rows and the heads.
     """
 
-    make_bounds: Mapping[str, Callable[[int], Sequence[Any]]]
+    make_bounds: Mapping[str, Callable[[int], Sequence[Estimator]]]
     data: BiasedData
     max_samples: int
     batch_size: int
@@ -48,56 +48,41 @@ class LeakageMeter:
     seed: int
 
     def measure(self, extractor: Extractor, turn: int) -> dict[str, float]:
-        """Leakage in bits by attribute (of the leakiest channel); nan where no row of an attribute is known."""
-        rows = self._rows(turn)
+        """Leakage in bits by attribute (of its channel that leaks most); nan where no row of an attribute is known."""
+        rows, held_rows = self._rows(turn), np.arange(len(self.data.validation))
         fit_z = self._features(extractor, self.data.train, rows)
-        held_z = self._features(extractor, self.data.validation, np.arange(len(self.data.validation)))
+        held_z = self._features(extractor, self.data.validation, held_rows)
         mean, spread = fit_z.mean(dim=0), fit_z.std(dim=0)
-        scale = torch.where(spread > 1e-6, spread, torch.inf)  # a constant feature tells nothing
+        scale = torch.where(spread > 1e-6, spread, torch.inf)  # a constant feature becomes 0
         fit_z, held_z = (fit_z - mean) / scale, (held_z - mean) / scale
         found = {}
         for name, make in self.make_bounds.items():
-            fitted = self._sample(self.data.train, rows, name, fit_z)
-            held = self._sample(self.data.validation, np.arange(len(held_z)), name, held_z)
+            fitted = split_sample(self.data.train, rows, name, fit_z)
+            held = split_sample(self.data.validation, held_rows, name, held_z)
+            # the heads' initial weights: a function of the place in the run, whatever was drawn before
             with scoped_torch_rng():
                 torch.manual_seed(derive_seed(self.seed, "meter", name, turn))
                 bounds = make(fit_z.shape[1])
+            # each bounds the leakage from below: the largest is the tightest
             nats = [self._best(bound, fitted, held, name, turn) for bound in bounds]
             found[name] = max(nats) / math.log(2)
         return found
 
-    def _best(self, bound: Any, fitted: Sample, held: Sample, name: str, turn: int) -> float:
-        bound = bound.to(self.device)
+    def _best(self, bound: Estimator, fitted: Sample, held: Sample, name: str, turn: int) -> float:
+        bound.to(self.device)
         generator = torch.Generator().manual_seed(derive_seed(self.seed, "meter-rows", name, turn))
-        best = -math.inf
+        values = []
         for _ in range(_ROUNDS):
             bound.fit(fitted, generator)
-            value = bound.estimate(held, generator)
-            if math.isnan(value):
-                return math.nan
-            best = max(best, value)
-        return best
+            values.append(bound.estimate(held, generator))
+        return float(np.max(values))  # nan where one is
 
     def _rows(self, turn: int) -> np.ndarray:
         n = len(self.data.train)
-        if n <= self.max_samples:
-            return np.arange(n)
         generator = np.random.default_rng(derive_seed(self.seed, "meter", turn))
-        return np.sort(generator.choice(n, size=self.max_samples, replace=False))
+        return np.sort(generator.choice(n, size=min(n, self.max_samples), replace=False))
 
     def _features(self, extractor: Extractor, split: Split, rows: np.ndarray) -> Tensor:
-        embedded = embed(
-            extractor,
-            split,
-            batch_size=self.batch_size,
-            device=self.device,
-            num_workers=self.num_workers,
-            rows=rows,
-        )
-        return torch.from_numpy(embedded.features).to(self.device)
-
-    def _sample(self, split: Split, rows: np.ndarray, name: str, z: Tensor) -> Sample:
-        def at(values: np.ndarray) -> Tensor:
-            return torch.from_numpy(values[rows]).to(self.device)
-
-        return Sample(z=z, c=at(split.c[name]), y=at(split.strata), weight=None, known=at(split.known[name]))
+        batch_size, workers, device = self.batch_size, self.num_workers, self.device
+        found = embed(extractor, split, batch_size=batch_size, device=device, num_workers=workers, rows=rows)
+        return torch.from_numpy(found.features).to(device)

@@ -33,7 +33,7 @@ def test_a_critic_that_lags_gets_more_steps_within_bounds_and_one_that_leads_giv
     critic = bound(4, 1e-3)  # never fitted: the linear fit is ahead by about .35 nats
     watch = looked(critic, 2)
     assert critic.steps == 9  # 4, 6, 9
-    assert watch.metrics("sex", critic)["sex/critic_lag_nats"] > 0.2
+    assert watch.metrics("sex")["sex/critic_lag_nats"] > 0.2
     looked_long = looked(critic := bound(4, 1e-3), 8)
     assert critic.steps == 16
     critic.steps = 4000
@@ -51,4 +51,4 @@ def test_only_every_fiftieth_step_is_looked_at() -> None:
     critic = bound(4, 1e-3)
     watch = CriticWatch({"sex": lambda: bound(100, 1e-2)}, steps=4)
     watch.look("sex", critic, leaking(100, 0), leaking(100, 1), 49, torch.Generator())
-    assert watch.metrics("sex", critic) == {}
+    assert watch.metrics("sex") == {}
