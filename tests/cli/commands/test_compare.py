@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-import mibias_cli
+import mibias_cli.compare
 from mibias_cli.cli.main import app
 
 INTERVAL = {"estimate": 0.5, "lower": 0.25, "upper": 0.75}
@@ -88,7 +88,7 @@ def sweeping(monkeypatch: pytest.MonkeyPatch, runs: list[str]) -> dict[str, Any]
     fake = ModuleType("mibias_cli.compare.sweep")
     fake.__dict__.update({name: getattr(sweep, name) for name in sweep.__all__} | {"run_sweep": run_sweep})
     monkeypatch.setitem(sys.modules, fake.__name__, fake)
-    monkeypatch.setattr(mibias_cli, "sweep", fake, raising=False)
+    monkeypatch.setattr(mibias_cli.compare, "sweep", fake, raising=False)
     return got
 
 
