@@ -6,6 +6,9 @@ import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+from torch import Tensor
+
 from mibias_cli.backbone.catalogue import Backbone, create_backbone
 from mibias_cli.backbone.extractor import Extractor
 from mibias_cli.backbone.timm_source import LOCAL
@@ -14,8 +17,9 @@ from mibias_cli.backbone.weights.model_folder import CONFIG, WEIGHTS, read_built
 from mibias_cli.errors import ExportError
 from mibias_cli.export.heads_file import ExportInfo, load_heads, read_info
 from mibias_cli.heads.target import TargetHead
+from mibias_cli.run_folder import is_run
 
-__all__ = ["LoadedExport", "load_export"]
+__all__ = ["LoadedExport", "LoadedExtractor", "load_export", "load_extractor"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +37,62 @@ class LoadedExport:
     extractor: Extractor
     head: TargetHead | None
     info: ExportInfo
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadedExtractor:
+    """A debiased extractor for programs: call it with a batch of preprocessed inputs, and it gives features.
+
+    Args:
+        model: Backbone, bottleneck and eraser, in evaluation mode, on the CPU.
+        n_features: Width of what it gives, d: the representation that the report speaks of.
+        input_shape: Shape of one input: (channels, height, width), or (columns,).
+        mean, std: By image channel, what inputs in [0, 1] are standardised with; empty for inputs that are no images.
+        head: The task head, from features to classes, labels or numbers; None where there was no target.
+        class_names: Names of the head's outputs.
+    """
+
+    model: Extractor
+    n_features: int
+    input_shape: tuple[int, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    head: TargetHead | None
+    class_names: tuple[str, ...]
+
+    @torch.no_grad()
+    def __call__(self, inputs: Tensor) -> Tensor:
+        """Debiased features (n, n_features) of inputs (n, *input_shape), on the device where the model is."""
+        if tuple(inputs.shape[1:]) != self.input_shape:
+            raise ExportError(
+                f"inputs: expected shape (n, {', '.join(map(str, self.input_shape))}), found {tuple(inputs.shape)}"
+            )
+        features: Tensor = self.model(inputs).features
+        return features
+
+
+def load_extractor(folder: Path | str) -> LoadedExtractor:
+    """Load the debiased extractor of an exported folder, or of a run that has one.
+
+    Args:
+        folder: What `mibias export` wrote, or a run's folder, whose `export/` is meant.
+
+    Raises:
+        ExportError: The folder or one of its files is missing or damaged, or weights are not those that were exported.
+    """
+    place = Path(folder)
+    own = place / "export"
+    loaded = load_export(own if is_run(place) and own.is_dir() else place)
+    config = loaded.backbone.data_config
+    return LoadedExtractor(
+        model=loaded.extractor,
+        n_features=loaded.info.features_dim,
+        input_shape=loaded.info.input_shape,
+        mean=tuple(config.get("mean", ())),
+        std=tuple(config.get("std", ())),
+        head=loaded.head,
+        class_names=loaded.info.class_names,
+    )
 
 
 def load_export(folder: Path) -> LoadedExport:

@@ -50,7 +50,8 @@ def audit_task(inputs: AuditInput, settings: AuditSettings, channels: Mapping[st
         channels: By attribute, the channel that is crossed with others.
         seed: Of the resamples.
     """
-    if inputs.without_target:
+    # heads are fitted on training rows: without them, or without a target, there is no task to speak of
+    if inputs.without_target or not len(inputs.train_y):
         return TaskAudit(sides=TaskSides(before=None, after=None))
     resamples = Resamples(len(inputs.audit_y), settings.n_bootstrap, group=inputs.group, seed=seed)
     if inputs.target is None:

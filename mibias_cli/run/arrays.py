@@ -1,0 +1,215 @@
+"""An audit of plain arrays: features and labels in, the typed report out. No recipe, no files, no training."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+from collections.abc import Collection, Mapping
+
+import numpy as np
+from numpy.typing import ArrayLike
+from pydantic import JsonValue
+
+from mibias_cli.data.encoding import bin_names
+from mibias_cli.errors import EvaluationError, did_you_mean
+from mibias_cli.evaluation.audit import audit as audit_inputs
+from mibias_cli.evaluation.findings import AuditSettings
+from mibias_cli.evaluation.inputs import AuditedAttribute, AuditedTarget, AuditInput, Features
+from mibias_cli.progress import Progress, Silent
+from mibias_cli.report.document import Report, make_report
+
+__all__ = ["audit"]
+
+MAX_CLASSES = 50
+"""Classes of a column that is not said to be of numbers: with more it is likelier an identifier or a measurement."""
+N_BINS = 4
+"""Quantile bins of numbers, for the probes that tell classes apart."""
+
+
+def audit(
+    features: ArrayLike,
+    attributes: Mapping[str, ArrayLike],
+    target: ArrayLike | None = None,
+    *,
+    before: ArrayLike | None = None,
+    train_features: ArrayLike | None = None,
+    train_target: ArrayLike | None = None,
+    train_before: ArrayLike | None = None,
+    groups: ArrayLike | None = None,
+    numbers: Collection[str] = (),
+    settings: AuditSettings | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Report:
+    """Audit features for leakage of bias attributes: what fresh probes extract, in bits, with intervals and controls.
+
+    This is the audit of `mibias evaluate`, for programs that have features already. Every figure is a lower bound on
+    what the features hold, up to sampling error; nothing is clamped.
+
+    Args:
+        features: (n, d), of samples on which nothing was trained.
+        attributes: By name, (n,) classes (text, whole numbers, booleans) or numbers (with fractions, or named in
+            `numbers`). None and NaN are missing values.
+        target: (n,) classes; with it the report holds leakage given the target, I(z; c | y), too.
+        before: (n, d') features of an original extractor, on the same samples, to compare with.
+        train_features: (m, d) features of training samples. With them and `train_target` the report holds task
+            figures, by a logistic head fitted there.
+        train_target: (m,) their classes.
+        train_before: (m, d') the original's features of them; needed beside `before` for task figures.
+        groups: (n,) ids of what belongs together, such as a patient: never on both sides of a split.
+        numbers: Names of attributes whose whole numbers are quantities, not classes.
+        settings: Probes, resamples and so on; None: the defaults of a recipe.
+        seed: Of everything random: the same arrays and seed give the same report.
+        progress: Told of every fitted probe; None: nobody is.
+
+    Returns:
+        The report; `report.attributes[name].after.leakage_bits.estimate` is in bits.
+
+    Raises:
+        EvaluationError: Arrays that do not fit together, features that are not finite, an attribute that does not
+            vary, or too few samples.
+
+    Example:
+        >>> import numpy as np
+        >>> g = np.random.default_rng(0)
+        >>> scanner = g.integers(0, 2, 600)
+        >>> features = g.normal(size=(600, 8)) + 2.0 * scanner[:, None]
+        >>> found = audit(features, {"scanner": scanner}).attributes["scanner"].after.leakage_bits
+        >>> 0.8 < found.lower <= found.estimate <= 1.0
+        True
+    """
+    z = _matrix("features", features)
+    n = len(z)
+    y, class_names = _target(target, n)
+    train_z, train_y = _training(train_features, train_target, z, class_names)
+    original = None
+    if before is not None:
+        audited = _matrix("before", before, n)
+        trained = audited[:0] if train_before is None else _matrix("train_before", train_before, len(train_z))
+        if len(trained) != len(train_z):
+            raise EvaluationError("train_before: is missing; task figures compare both extractors on training samples")
+        original = Features(train=trained, audit=audited)
+    inputs = AuditInput(
+        before=original,
+        after=Features(train=train_z, audit=z),
+        train_y=train_y,
+        audit_y=y,
+        class_names=class_names,
+        attributes=tuple(_attribute(name, values, n, numbers) for name, values in attributes.items()),
+        group=None if groups is None else _codes("groups", groups, n)[0],
+        target=None if target is not None else _no_target(train_y, y),
+    )
+    _check_names(attributes, numbers)
+    found = audit_inputs(inputs, settings or AuditSettings(), seed=seed, progress=progress or Silent())
+    provenance: dict[str, JsonValue] = {
+        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "features_sha256": hashlib.sha256(np.ascontiguousarray(z).tobytes()).hexdigest(),
+        "seed": seed,
+    }
+    return make_report(found, provenance)
+
+
+def _matrix(name: str, given: ArrayLike, n: int | None = None) -> np.ndarray:
+    z = np.asarray(given)
+    if z.ndim != 2 or z.dtype.kind not in "fiub":
+        raise EvaluationError(f"{name}: expected numbers of shape (samples, features), found {z.shape} of {z.dtype}")
+    if n is not None and len(z) != n:
+        raise EvaluationError(f"{name}: {len(z)} rows, but {n} are expected: one for each sample")
+    return z.astype(np.float32 if z.dtype == np.float32 else np.float64)
+
+
+def _target(target: ArrayLike | None, n: int) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Class indices and names; without a target everything is of one stratum."""
+    if target is None:
+        return np.zeros(n, dtype=np.int64), ("all",)
+    codes, names, known = _codes("target", target, n)
+    if not known.all():
+        raise EvaluationError(f"target: missing in {int((~known).sum())} of {n} samples; leave those samples out")
+    return codes, names
+
+
+def _training(
+    features: ArrayLike | None, target: ArrayLike | None, z: np.ndarray, class_names: tuple[str, ...]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Features and class indices of training samples; empty where there are none."""
+    if features is None:
+        return z[:0], np.zeros(0, dtype=np.int64)
+    train = _matrix("train_features", features)
+    if train.shape[1] != z.shape[1]:
+        raise EvaluationError(f"train_features: {train.shape[1]} columns, but features has {z.shape[1]}")
+    if target is None:
+        return train, np.zeros(len(train), dtype=np.int64)
+    codes, names, known = _codes("train_target", target, len(train))
+    unseen = sorted(set(names) - set(class_names))
+    if unseen or not known.all():
+        what = f"classes that target does not hold: {', '.join(unseen[:5])}" if unseen else "missing values"
+        raise EvaluationError(f"train_target: {what}; leave those samples out")
+    place = np.array([class_names.index(name) for name in names])
+    return train, place[codes]
+
+
+def _no_target(train_y: np.ndarray, y: np.ndarray) -> AuditedTarget:
+    return AuditedTarget(kind="none", names=(), train=train_y[:, None], audit=y[:, None])
+
+
+def _attribute(name: str, given: ArrayLike, n: int, numbers: Collection[str]) -> AuditedAttribute:
+    """Classes, or numbers with the quantile bins that probes of classes need."""
+    values = np.asarray(given)
+    if values.shape != (n,):
+        raise EvaluationError(f"attribute '{name}': expected shape ({n},), one value a sample, found {values.shape}")
+    fractions = values.dtype.kind == "f" and bool((np.mod(values[np.isfinite(values)], 1) != 0).any())
+    if name in numbers or fractions:
+        return _of_numbers(name, values)
+    codes, names, known = _codes(f"attribute '{name}'", values, n)
+    if len(names) > MAX_CLASSES:
+        raise EvaluationError(
+            f"attribute '{name}': {len(names)} different values; for a quantity pass numbers=[{name!r}], "
+            "for classes put rare ones together"
+        )
+    return AuditedAttribute(name=name, channels=(name,), class_names=(names,), c=codes[:, None], known=known)
+
+
+def _of_numbers(name: str, given: np.ndarray) -> AuditedAttribute:
+    try:
+        values = given.astype(np.float64)
+    except (TypeError, ValueError) as error:
+        raise EvaluationError(f"attribute '{name}': is named in numbers, but is not of numbers ({error})") from error
+    known = np.isfinite(values)
+    if not known.any():
+        raise EvaluationError(f"attribute '{name}': holds no number at all")
+    edges = np.unique(np.quantile(values[known], np.arange(1, N_BINS) / N_BINS))
+    codes = np.where(known, np.searchsorted(edges, values, side="right"), 0)
+    return AuditedAttribute(
+        name=name, channels=(name,), class_names=(bin_names(tuple(map(float, edges))),), c=codes[:, None], known=known,
+        kind="continuous", values=np.where(known, values, 0.0)[:, None],
+    )  # fmt: skip
+
+
+def _codes(name: str, given: ArrayLike, n: int) -> tuple[np.ndarray, tuple[str, ...], np.ndarray]:
+    """Class indices (n,), their names in order, and where a value is known (n,)."""
+    values = np.asarray(given)
+    if values.shape != (n,):
+        raise EvaluationError(f"{name}: expected shape ({n},), one value a sample, found {values.shape}")
+    # NaN is the one value that is not equal to itself
+    known = np.array([value is not None and value == value for value in values.tolist()], dtype=bool)
+    written = np.array([_written(value) if there else "" for value, there in zip(values.tolist(), known, strict=True)])
+    order = {_written(value): value for value in values[known].tolist()}
+    try:
+        names = sorted(order, key=lambda text: order[text])
+    except TypeError:  # values of several types have no order of their own
+        names = sorted(order)
+    index = {text: k for k, text in enumerate(names)}
+    return np.array([index.get(text, 0) for text in written], dtype=np.int64), tuple(names), known
+
+
+def _written(value: object) -> str:
+    """`1` and `1.0` are one class."""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
+def _check_names(attributes: Mapping[str, ArrayLike], numbers: Collection[str]) -> None:
+    if not attributes:
+        raise EvaluationError("attributes: is empty; name at least one bias attribute")
+    for name in numbers:
+        if name not in attributes:
+            raise EvaluationError(f"numbers: there is no attribute '{name}'{did_you_mean(name, attributes)}")
