@@ -35,7 +35,7 @@ def audit(
     train_features: ArrayLike | None = None,
     train_target: ArrayLike | None = None,
     train_before: ArrayLike | None = None,
-    groups: ArrayLike | None = None,
+    group: ArrayLike | None = None,
     numbers: Collection[str] = (),
     settings: AuditSettings | None = None,
     seed: int = 0,
@@ -56,7 +56,7 @@ def audit(
             figures, by a logistic head fitted there.
         train_target: (m,) their classes.
         train_before: (m, d') the original's features of them; needed beside `before` for task figures.
-        groups: (n,) ids of what belongs together, such as a patient: never on both sides of a split.
+        group: (n,) ids of what belongs together, such as a patient: never on both sides of a split.
         numbers: Names of attributes whose whole numbers are quantities, not classes.
         settings: Probes, resamples and so on; None: the defaults of a recipe.
         seed: Of everything random: the same arrays and seed give the same report.
@@ -96,7 +96,7 @@ def audit(
         audit_y=y,
         class_names=class_names,
         attributes=tuple(_attribute(name, values, n, numbers) for name, values in attributes.items()),
-        group=None if groups is None else _codes("groups", groups, n)[0],
+        group=None if group is None else _codes("group", group, n)[0],
         target=None if target is not None else _no_target(train_y, y),
     )
     _check_names(attributes, numbers)
