@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Generator, Tensor
@@ -14,9 +13,11 @@ from mibias_cli.estimators.protocol import Sample
 
 __all__ = [
     "apply_by_group",
+    "blocks",
     "comparable_rows",
     "group_means",
     "known_rows",
+    "mean_over_parts",
     "minibatch_rows",
     "minibatches",
     "no_penalty",
@@ -54,14 +55,32 @@ def minibatch_rows(n: int, batch_size: int | None, steps: int, generator: Genera
 
 
 def minibatches(sample: Sample, batch_size: int | None, steps: int, generator: Generator) -> Iterator[Sample]:
-    """`steps` minibatches of a sample, none of whose rows comes back before all were seen; z is detached."""
-    sample = replace(sample, z=sample.z.detach())
+    """`steps` minibatches of a sample, none of whose rows comes back before all were seen."""
     drawn = minibatch_rows(len(sample), batch_size, steps, generator, sample.z.device)
     if not len(drawn):
         yield from [sample] * steps
         return
-    for rows in drawn.split(len(drawn) // steps):
-        yield sample.take(rows)
+    # one gather for all steps: each then takes a slice, which costs nothing
+    gathered, size = sample.take(drawn), len(drawn) // steps
+    for k in range(steps):
+        yield gathered.take(slice(k * size, (k + 1) * size))
+
+
+def blocks(sample: Sample, most: int, generator: Generator) -> list[Sample]:
+    """A sample in random parts of about equal size and at most so many rows; whole, and nothing drawn, if it fits."""
+    if len(sample) <= most:
+        return [sample]
+    order = permutation(len(sample), generator, sample.z.device)
+    return [sample.take(chosen) for chosen in torch.tensor_split(order, -(-len(sample) // most))]
+
+
+def mean_over_parts(
+    parts: Sequence[Sample], shares: Sequence[float], measure: Callable[[Sample], Sequence[Tensor]]
+) -> list[Tensor]:
+    """What `measure` says of each part (scalars, one per channel), averaged by the parts' shares."""
+    measured = [[share * value for value in measure(part)] for part, share in zip(parts, shares, strict=True)]
+    total = sum(shares)
+    return [sum(channel, start=channel[0].new_zeros(())) / total for channel in zip(*measured, strict=True)]
 
 
 def comparable_rows(sample: Sample, dtype: torch.dtype, n_targets: int | None, least: int = 2) -> Sample:

@@ -24,6 +24,7 @@ __all__ = [
     "log_mean_exp",
     "log_pair_weights",
     "mine_surrogate",
+    "normal_weight",
     "nwj",
     "smile",
     "weighted_mean",
@@ -35,6 +36,11 @@ def weighted_mean(values: Tensor, weight: Tensor | None = None) -> Tensor:
     if weight is None:
         return values.mean()
     return (values * weight).sum() / weight.sum()
+
+
+def normal_weight(a: Tensor, weight: Tensor | None) -> Tensor:
+    """Weights (n,) that sum to 1 for rows a (n, …); equal ones where there are none."""
+    return a.new_full((len(a),), 1 / len(a)) if weight is None else weight / weight.sum()
 
 
 def log_mean_exp(scores: Tensor, weight: Tensor | None = None) -> Tensor:

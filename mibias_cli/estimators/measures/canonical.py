@@ -5,17 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from mibias_cli.estimators.measures.bounds import normal_weight
 from mibias_cli.estimators.measures.ridge import ridge_factor, to_float64
 
-__all__ = ["canonical_maps", "normal_weight", "soft_hgr", "squared_correlations"]
+__all__ = ["canonical_maps", "soft_hgr", "squared_correlations"]
 
 
 _NO_CORRELATION = 1e-6
-
-
-def normal_weight(a: Tensor, weight: Tensor | None) -> Tensor:
-    """Weights (n,) that sum to 1; equal ones where there are none."""
-    return a.new_full((len(a),), 1 / len(a)) if weight is None else weight / weight.sum()
 
 
 def soft_hgr(f: Tensor, g: Tensor, weight: Tensor | None = None) -> Tensor:
