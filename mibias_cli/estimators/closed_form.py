@@ -72,6 +72,7 @@ class ClosedForm(BaseEstimator):
         """Per channel the nats of the explained share, pooled over the channel's classes (and over target classes)."""
         weight, held = normal_weight(rows.z, rows.weight), self.held()
         targets = self._one_hot(rows)
+        # R² in this sample under a solution of other rows: what z tells of c now, not what was memorised
         residual = weight @ (targets - self._predict(rows, held)) ** 2
         # a batch holds too few rows of a target class for means of its own
         mean = weight @ targets if self.n_targets is None else held["c_mean"][self.group(rows)]

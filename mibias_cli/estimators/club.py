@@ -36,7 +36,7 @@ def club_of_classes(
         n_groups: Number of groups.
 
     References:
-        arXiv 2006.12013.
+        Cheng et al., arXiv 2006.12013, Section 3.1, with p(c | z) of the model in place of the truth (Section 3.2).
 
     Example:
         >>> c = torch.tensor([0, 1])
@@ -44,6 +44,7 @@ def club_of_classes(
         1.0
     """
     one_hot = functional.one_hot(c, log_q.shape[1]).to(log_q.dtype)
+    # log q(c_i | z_i) less its mean over all c_j: the second is a product with the frequencies of the classes
     frequencies = group_means(one_hot, weight, group, n_groups)
     return weighted_mean(((one_hot - frequencies) * log_q).sum(dim=1), weight)
 
@@ -62,6 +63,7 @@ def club_of_values(
     """
     centre = group_means(c, weight, group, n_groups)
     spread = group_means((c - centre) ** 2, weight, group, n_groups)
+    # E_c'[(c' − mean)²] − (c − mean)²: normalising constants cancel between joint and marginals
     gaps = (mean - centre) ** 2 + spread - (c - mean) ** 2
     halves = 0.5 * gaps * (-log_variance).exp()
     return halves.mean(dim=0) if weight is None else (weight @ halves) / weight.sum()

@@ -50,7 +50,7 @@ class StatisticsNetwork(Critic):
         hidden: Widths of the hidden layers.
 
     References:
-        arXiv 1801.04062, arXiv 2003.06430.
+        Belghazi et al., arXiv 1801.04062, Section 3.1; Ragonesi et al., arXiv 2003.06430.
 
     Example:
         >>> StatisticsNetwork(4, 24, [8])(torch.zeros(5, 4), torch.zeros(5, 24)).shape
@@ -71,6 +71,7 @@ class StatisticsNetwork(Critic):
 
         The first layer is applied to each side once and added, so that a wide z costs n rows and not n × m.
         """
+        # W [z, c] = W_z z + W_c c: only what comes after the first layer sees pairs
         first = self.layers[0]
         assert isinstance(first, nn.Linear), "a perceptron begins with a linear layer"
         of_z, of_c = first.weight.split([z.shape[1], c_encoded.shape[1]], dim=1)
@@ -92,7 +93,7 @@ class SeparableCritic(Critic):
         width: Width of the two embeddings.
 
     References:
-        arXiv 1905.06922.
+        Poole et al., arXiv 1905.06922 (separable critics).
 
     Example:
         >>> SeparableCritic(4, 24, [8]).matrix(torch.zeros(5, 4), torch.zeros(3, 24)).shape
@@ -151,6 +152,7 @@ def encode_attribute(c: Tensor, n_classes: tuple[int, ...] | None, dtype: torch.
     """
     if n_classes is None:
         return c.to(dtype)
+    # channel by channel, each as wide as it has classes
     columns = [functional.one_hot(c[:, k].long(), classes) for k, classes in enumerate(n_classes)]
     return torch.cat(columns, dim=1).to(dtype)
 

@@ -56,6 +56,7 @@ class PairCritic(nn.Module):
     def forward(self, z: Tensor, same_target: Tensor) -> Tensor:
         """Log-odds (channels, n, n) for z (n, d), and whether pairs share the target (n, n) bool."""
         embedded = self.layers(z).view(len(z), -1, self.width).transpose(0, 1)
+        # Σ_k s_k e_k(z) e_k(z'): signs let a pair be unlike in some directions, one set of signs per kind of pair
         with_sign = embedded[None] * self.signs[:, :, None, :]
         odds = with_sign @ embedded.transpose(1, 2) + self.offsets[:, :, None, None]
         return torch.where(same_target, odds[1], odds[0])

@@ -80,6 +80,7 @@ class MaximalCorrelation(BaseEstimator):
         of_f, of_g = f.new_zeros(n_groups, f.shape[1], k), g.new_zeros(n_groups, g.shape[1], k)
         solved = f.new_zeros(n_groups)
         for y in range(n_groups):
+            # a target class of few rows would have correlations of 1 by chance
             chosen = (group == y).nonzero().flatten()
             if len(chosen) >= (self.least if self.n_targets is None else 2 * self.least):
                 weight = None if rows.weight is None else rows.weight[chosen]
@@ -88,6 +89,7 @@ class MaximalCorrelation(BaseEstimator):
         self.hold({"map_f": of_f, "map_g": of_g, "map_solved": solved})
 
     def values(self, rows: Sample, generator: Generator) -> Sequence[Tensor]:
+        # rows of target classes that the last fit could not solve tell nothing
         held = self.held()
         solved = held["map_solved"][self.group(rows)] > 0
         if not bool(solved.all()):
@@ -145,6 +147,7 @@ class BasisCorrelation(MaximalCorrelation):
     def of_c(self, rows: Sample) -> Tensor:
         encoded = self.encoded(rows.c)
         if self.spec.value_classes is None:
+            # moments up to the fourth; bent, so that a single outlier does not make up the whole basis
             bent = 3 * torch.tanh(encoded / 3)
             encoded = torch.cat([bent**p for p in range(1, _POWERS + 1)], dim=1)
         return encoded

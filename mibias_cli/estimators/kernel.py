@@ -61,6 +61,7 @@ class NoCritic(BaseEstimator):
         if self.n_targets is not None:
             y = target_classes(rows)
             groups = [rows.take(y == k) for k in range(self.n_targets)]
+        # four samples at least, each target class apart, and no matrix larger than a block
         parts = [part for group in groups for part in blocks(group, _BLOCK, generator) if len(part) >= self.least]
         shares = [float(len(part)) if part.weight is None else float(part.weight.sum()) for part in parts]
         return mean_over_parts(parts, shares, measure)

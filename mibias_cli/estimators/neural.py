@@ -94,6 +94,7 @@ class Neural(BaseEstimator):
         if self.bound.dual:
             assert isinstance(self.critic, DualCritic), "a bound with two critics has a critic of two parts"
             scores.append(self.critic.dual(seen, c))
+        # NWJ and FLO exponentiate without a logarithm after it: a score of 50 would be the whole mean
         if limit is not None:
             scores = [limit * torch.tanh(one / limit) for one in scores]
         group = None if self.n_targets is None else target_classes(rows)
@@ -105,6 +106,7 @@ def score_matrix(critic: Critic, z: Tensor, c_encoded: Tensor) -> Tensor:
 
     Every distinct c is scored once, so that an attribute of K classes costs n × K passes of a concatenated critic.
     """
+    # a score depends on c's value alone: columns of equal c are copies
     distinct, index = torch.unique(c_encoded, dim=0, return_inverse=True)
     return critic.matrix(z, distinct)[:, index]
 

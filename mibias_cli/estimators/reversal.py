@@ -31,6 +31,7 @@ class GradientReversal(ClassifierBound):
         del self.steps
 
     def objective(self, rows: Sample, generator: Generator) -> Tensor:
+        # minimised beside the bound: heads are to be uncertain, not wrong, which the bound alone would also reward
         certainty = torch.stack([_certainty(logits, rows.weight) for logits in self.logits(rows)]).sum()
         return super().objective(rows, generator) + self.spec.entropy_weight * certainty
 

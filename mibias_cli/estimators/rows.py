@@ -49,6 +49,7 @@ def minibatch_rows(n: int, batch_size: int | None, steps: int, generator: Genera
     """
     if batch_size is None or batch_size >= n:
         return torch.empty(0, dtype=torch.int64, device=device)
+    # as many passes as it takes, end to end; the last one is cut
     needed = steps * batch_size
     passes = [permutation(n, generator, device) for _ in range(-(-needed // n))]
     return torch.cat(passes)[:needed]
@@ -89,6 +90,7 @@ def comparable_rows(sample: Sample, dtype: torch.dtype, n_targets: int | None, l
     A row that no other row of its class can be compared with tells nothing of I(z; c | y).
     """
     rows = known_rows(sample, dtype)
+    # a row of weight 0 would be paired with others for nothing, and its logarithm is −∞
     if rows.weight is not None and not bool((rows.weight > 0).all()):
         rows = rows.take(rows.weight > 0)
     if n_targets is not None and len(rows):
@@ -110,6 +112,7 @@ def permutation_within(group: Tensor, generator: Generator) -> Tensor:
     drawn = permutation(len(group), generator, group.device)
     # the rows in random order, group by group: each takes the place of the one before it, the first of the last
     circle = drawn[torch.argsort(group[drawn], stable=True)]
+    # where a group begins in that order, and for each row where its own group began
     starts = torch.ones(len(circle), dtype=torch.bool, device=group.device)
     starts[1:] = group[circle][1:] != group[circle][:-1]
     position = torch.arange(len(circle), device=group.device)
@@ -153,6 +156,7 @@ def apply_by_group(values: Tensor, maps: Tensor, group: Tensor) -> Tensor:
     """Each row of values (n, p) times the map of its group, from maps (n_groups, p, k): (n, k)."""
     if len(maps) == 1:
         return values @ maps[0]
+    # group by group, so that no map is copied for every row; then back into the order of the rows
     chosen = [(group == k).nonzero().flatten() for k in range(len(maps))]
     products = [values[rows] @ maps[k] for k, rows in enumerate(chosen) if len(rows)]
     return torch.cat(products)[torch.argsort(torch.cat(chosen))]
@@ -164,5 +168,6 @@ def group_means(values: Tensor, weight: Tensor | None, group: Tensor | None, n_g
     given = functional.one_hot(group, n_groups).to(values.dtype)
     weighted = given if weight is None else given * weight[:, None]
     total = weighted.sum(dim=0)
+    # a group without weight has no mean, and no row that would ask for it
     means = (weighted.T @ values) / torch.where(total > 0, total, 1.0)[:, None]
     return means[group]

@@ -91,6 +91,7 @@ def erase_linearly(
         fit.add(z, columns[torch.from_numpy(rows)])
         kept.append(z[torch.from_numpy(np.isin(rows, head_rows))])
     eraser = fit.eraser()
+    # the trained head reads directions that are gone: it is fitted anew on what is left
     left = eraser(torch.cat(kept))
     extractor.eraser = _like(eraser, extractor)
     if not any(True for _ in model.head.parameters()):
@@ -121,6 +122,7 @@ def refit_head(
         loss: Of outputs, targets and weights.
         weight: Weights (n,), or None.
     """
+    # float64 on the CPU: L-BFGS stops where rounding hides the descent
     fitted = copy.deepcopy(head).to("cpu", torch.float64)
     x = features.detach().to("cpu", torch.float64)
     y = y.double() if y.is_floating_point() else y

@@ -74,8 +74,8 @@ class LeaceFit:
         TrainingError: concept-erasure is not installed.
 
     References:
-        Belrose et al., LEACE: Perfect linear concept erasure in closed form, arXiv 2306.03819, Theorem 4.3:
-        the eraser is z − W⁺ P W (z − E[z]), with W the whitening of z and P the projection onto the columns of W Σ_zc.
+        Belrose et al., LEACE: Perfect linear concept erasure in closed form, arXiv 2306.03819: the
+        eraser is z − W⁺ P W (z − E[z]), with W the whitening of z and P the projection onto the columns of W Σ_zc.
 
     Example:
         >>> z = torch.tensor([[0.0, 1.0], [0.0, 2.0], [4.0, 1.0], [4.0, 2.0]])
@@ -115,6 +115,7 @@ class LeaceFit:
 
     def eraser(self, dtype: torch.dtype = torch.float32) -> LinearEraser:
         """The eraser of all batches so far: P z + (I − P) E[z]."""
+        # the library keeps I − P as two thin factors and E[z] as its bias; a layer takes A = P and b = (I − P) E[z]
         found = self._fitter.eraser
         mean = found.bias
         return LinearEraser(found.P.to(dtype), (mean - found.P @ mean).to(dtype))

@@ -39,3 +39,12 @@ def test_a_head_that_says_nothing_costs_nothing() -> None:
         p.data.zero_()
     even = torch.cat([(sample.c[:, 0] == k).nonzero().flatten()[:10] for k in (0, 1)])
     assert estimator.penalty(sample.take(even), torch.Generator()).item() == pytest.approx(0, abs=1e-6)
+
+
+def test_the_watch_leaves_the_steps_of_a_baseline_alone() -> None:
+    """It adapts estimators that have `steps`; the K of the recipe is taken all the same."""
+    torch.manual_seed(0)
+    estimator = GradientReversal(make_spec(n_features=3, n_classes=(2,), steps=4))
+    assert not hasattr(estimator, "steps")
+    estimator.fit(to_sample(MeanShift(means=[0.0, 1.0], d=3).draw(30, seed=0)), torch.Generator())
+    assert {float(state["step"]) for state in estimator.optimizer.state.values()} == {4.0}
