@@ -92,6 +92,7 @@ class LeaceFit:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # its other methods use what torch deprecates
             from concept_erasure import LeaceFitter  # an extra: only those who ask for erasure need it
+        self._shift: Tensor | None = None
         self._fitter = LeaceFitter(
             n_features,
             n_columns,
@@ -111,13 +112,17 @@ class LeaceFit:
             raise TrainingError(
                 "leace: features are not finite; train with a lower learning rate, or look for NaN in the inputs"
             )
-        self._fitter.update(z.detach(), columns)
+        z = z.detach().to("cpu", torch.float64)
+        if self._shift is None:
+            # the library's first batch is taken about 0, which costs digits where z is far from there
+            self._shift = z.mean(dim=0)
+        self._fitter.update(z - self._shift, columns)
 
     def eraser(self, dtype: torch.dtype = torch.float32) -> LinearEraser:
         """The eraser of all batches so far: P z + (I − P) E[z]."""
         # the library keeps I − P as two thin factors and E[z] as its bias; a layer takes A = P and b = (I − P) E[z]
         found = self._fitter.eraser
-        mean = found.bias
+        mean = found.bias if self._shift is None else found.bias + self._shift
         return LinearEraser(found.P.to(dtype), (mean - found.P @ mean).to(dtype))
 
 
