@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from typing import Any, Literal
 
 import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional
 
-from mibias_cli.estimators.critics import AttributeEncoder, attribute_classes, perceptron
+from mibias_cli.estimators.base import BaseEstimator
+from mibias_cli.estimators.critics import attribute_classes, perceptron
 from mibias_cli.estimators.measures.bounds import weighted_mean
 from mibias_cli.estimators.measures.predictive import cross_entropy
-from mibias_cli.estimators.parameters import Learner, OptimizerName, full_precision, held_fixed
 from mibias_cli.estimators.protocol import EstimatorSpec, Sample
-from mibias_cli.estimators.rows import (
-    comparable_rows,
-    group_means,
-    minibatches,
-    no_penalty,
-    target_classes,
-    with_target,
-)
+from mibias_cli.estimators.rows import group_means, target_classes, with_target
 
-__all__ = ["Club", "GaussianModel", "club_of_classes", "club_of_values", "from_spec"]
+__all__ = ["Club", "GaussianModel", "club_of_classes", "club_of_values"]
 
 # Standardised values cannot need a deviation outside e^(±3/2): beyond it a log-likelihood explodes.
 _LOG_VARIANCE = 3.0
@@ -45,7 +36,7 @@ def club_of_classes(
         n_groups: Number of groups.
 
     References:
-        arXiv 2006.12013.
+        Cheng et al., arXiv 2006.12013, Section 3.1, with p(c | z) of the model in place of the truth (Section 3.2).
 
     Example:
         >>> c = torch.tensor([0, 1])
@@ -53,6 +44,7 @@ def club_of_classes(
         1.0
     """
     one_hot = functional.one_hot(c, log_q.shape[1]).to(log_q.dtype)
+    # log q(c_i | z_i) less its mean over all c_j: the second is a product with the frequencies of the classes
     frequencies = group_means(one_hot, weight, group, n_groups)
     return weighted_mean(((one_hot - frequencies) * log_q).sum(dim=1), weight)
 
@@ -71,6 +63,7 @@ def club_of_values(
     """
     centre = group_means(c, weight, group, n_groups)
     spread = group_means((c - centre) ** 2, weight, group, n_groups)
+    # E_c'[(c' − mean)²] − (c − mean)²: normalising constants cancel between joint and marginals
     gaps = (mean - centre) ** 2 + spread - (c - mean) ** 2
     halves = 0.5 * gaps * (-log_variance).exp()
     return halves.mean(dim=0) if weight is None else (weight @ halves) / weight.sum()
@@ -95,128 +88,47 @@ class GaussianModel(nn.Module):
         return mean, _LOG_VARIANCE * torch.tanh(log_variance / _LOG_VARIANCE)
 
 
-class Club:
+class Club(BaseEstimator):
     """vCLUB with attribute heads (classes) or a Gaussian model (values) as q(c | z), refitted several times a step.
 
     The one upper bound here: what is pushed down lies above the information, while q is accurate. Where q lags it is no
-    bound, and it can be negative. The penalty is summed over channels.
-
-    Args:
-        model: Heads z → list of logits (n, K), or a `GaussianModel`.
-        n_classes: Classes per channel; None: values, standardised by the first fit.
-        n_targets: Target classes to condition on (q sees them one-hot beside z); None: the marginal I(z; c).
-        learning_rate, optimizer, beta1: Of the model.
-        steps: Optimizer steps per fit.
-        batch_size: Rows per step; None: the whole sample.
+    bound, and it can be negative. Channels are modelled one by one; values are standardised by the first fit.
 
     References:
-        Cheng et al., CLUB, arXiv 2006.12013.
+        Cheng et al., CLUB, arXiv 2006.12013: the variational bound of Section 3.2.
     """
 
-    unit: Literal["nats", "own"] = "nats"
-    direction: Literal["lower", "upper", "none"] = "upper"
+    direction = "upper"
 
-    def __init__(
-        self,
-        model: nn.Module,
-        *,
-        n_classes: tuple[int, ...] | None,
-        n_targets: int | None = None,
-        learning_rate: float = 2e-3,
-        optimizer: OptimizerName = "adam",
-        beta1: float = 0.9,
-        steps: int = 15,
-        batch_size: int | None = None,
-    ) -> None:
-        self.critic = model
-        self.n_classes = n_classes
-        self.n_targets = n_targets
-        self.steps = steps
-        self.batch_size = batch_size
-        self._learner = Learner(model, learning_rate=learning_rate, optimizer=optimizer, beta1=beta1)
-        self._encode = AttributeEncoder(n_classes)
+    def __init__(self, spec: EstimatorSpec) -> None:
+        values = spec.value_classes is None
+        n_channels = len(spec.n_classes)
+        model = GaussianModel(spec.n_inputs, n_channels, spec.hidden) if values else spec.make_heads(spec.n_inputs)
+        super().__init__(spec, model)
 
-    def fit(self, sample: Sample, generator: Generator) -> None:
-        """Take `steps` steps of maximum likelihood; z is detached, and fewer than two known rows change nothing."""
-        rows = self._rows(sample)
-        if len(rows) < 2:
-            return
-        self._encode.see(rows.c, rows.z.dtype)
-        with torch.enable_grad(), full_precision(rows.z.device):
-            for part in minibatches(rows, self.batch_size, self.steps, generator):
-                self._learner.descend(self._loss(part))
+    def prepare(self, rows: Sample, generator: Generator) -> None:
+        self.see_values(rows.c)
 
-    def penalty(self, sample: Sample, generator: Generator) -> Tensor:
-        """Sum over channels of the bound in nats with the model held fixed, differentiable in sample.z."""
-        rows = self._rows(sample)
-        if len(rows) < 2:
-            return no_penalty(sample.z)
-        with held_fixed(self.critic), full_precision(rows.z.device):
-            return torch.stack(self._bounds(rows)).sum()
-
-    def estimate(self, sample: Sample, generator: Generator) -> float:
-        """The largest channel's bound in nats; nan where fewer than two rows can be compared."""
-        rows = self._rows(sample)
-        if len(rows) < 2:
-            return math.nan
-        with torch.no_grad(), full_precision(rows.z.device):
-            return max(float(bound) for bound in self._bounds(rows))
-
-    def to(self, device: torch.device, dtype: torch.dtype | None = None) -> Club:
-        """Move model, optimizer state and statistics; returns itself."""
-        self._learner.to(device, dtype)
-        self._encode.to(device, dtype)
-        return self
-
-    def state_dict(self) -> dict[str, Any]:
-        """A copy of model, optimizer state and the statistics of a continuous attribute."""
-        return {"critic": self._learner.state_dict(), "c_statistics": self._encode.state_dict()}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what `state_dict` gave."""
-        self._learner.load_state_dict(state["critic"])
-        self._encode.load_state_dict(state["c_statistics"], next(self.critic.parameters()))
-
-    def _rows(self, sample: Sample) -> Sample:
-        return comparable_rows(sample, self._learner.dtype, self.n_targets)
-
-    def _loss(self, rows: Sample) -> Tensor:
-        """Negative log-likelihood, summed over channels."""
+    def loss(self, rows: Sample, generator: Generator) -> Tensor:
+        """Negative log-likelihood of q, summed over channels."""
         q = self.critic(with_target(rows, self.n_targets))
-        if self.n_classes is not None:
+        if self.spec.value_classes is not None:
             classes = attribute_classes(rows.c, None)
             return torch.stack([cross_entropy(one, classes[:, k], rows.weight) for k, one in enumerate(q)]).sum()
         mean, log_variance = q
-        c = self._encode(rows.c, rows.z.dtype)
-        square = (c - mean) ** 2 * (-log_variance).exp()
+        # the Gaussian's constant ½ log 2π moves nothing
+        square = (self.encoded(rows.c) - mean) ** 2 * (-log_variance).exp()
         losses = 0.5 * (square + log_variance).sum(dim=1)
         return losses.mean() if rows.weight is None else (rows.weight @ losses) / rows.weight.sum()
 
-    def _bounds(self, rows: Sample) -> list[Tensor]:
+    def values(self, rows: Sample, generator: Generator) -> Sequence[Tensor]:
         q = self.critic(with_target(rows, self.n_targets))
         n_groups = self.n_targets or 1
+        # given y, a row is set against the others of its target class
         group = None if self.n_targets is None else target_classes(rows)
-        if self.n_classes is None:
-            c = self._encode(rows.c, rows.z.dtype)
+        if self.spec.value_classes is None:
             mean, log_variance = q
-            return list(club_of_values(mean, log_variance, c, rows.weight, group, n_groups))
+            return list(club_of_values(mean, log_variance, self.encoded(rows.c), rows.weight, group, n_groups))
         classes = attribute_classes(rows.c, None)
         log_q = [torch.log_softmax(logits, dim=1) for logits in q]
         return [club_of_classes(one, classes[:, k], rows.weight, group, n_groups) for k, one in enumerate(log_q)]
-
-
-def from_spec(spec: EstimatorSpec) -> Club:
-    """vCLUB as a recipe asks for it: heads for classes, a Gaussian model for a continuous attribute."""
-    n_inputs = spec.n_features + (spec.targets_seen or 0)
-    values = spec.bin_edges is not None
-    model = GaussianModel(n_inputs, len(spec.n_classes), spec.hidden) if values else spec.make_heads(n_inputs)
-    return Club(
-        model,
-        n_classes=None if values else spec.n_classes,
-        n_targets=spec.targets_seen,
-        learning_rate=spec.learning_rate,
-        optimizer=spec.optimizer,
-        beta1=spec.beta1,
-        steps=spec.steps,
-        batch_size=spec.batch_size,
-    )

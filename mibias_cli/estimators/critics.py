@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 __all__ = [
-    "AttributeEncoder",
     "Critic",
     "DualCritic",
     "SeparableCritic",
     "StatisticsNetwork",
     "attribute_classes",
-    "attribute_width",
     "encode_attribute",
     "perceptron",
 ]
@@ -50,11 +46,11 @@ class StatisticsNetwork(Critic):
 
     Args:
         n_features: Width d of the representation.
-        c_width: Width of the encoded attribute, see `attribute_width`.
+        c_width: Width of the encoded attribute, see `EstimatorSpec.c_width`.
         hidden: Widths of the hidden layers.
 
     References:
-        arXiv 1801.04062, arXiv 2003.06430.
+        Belghazi et al., arXiv 1801.04062, Section 3.1; Ragonesi et al., arXiv 2003.06430.
 
     Example:
         >>> StatisticsNetwork(4, 24, [8])(torch.zeros(5, 4), torch.zeros(5, 24)).shape
@@ -75,6 +71,7 @@ class StatisticsNetwork(Critic):
 
         The first layer is applied to each side once and added, so that a wide z costs n rows and not n × m.
         """
+        # W [z, c] = W_z z + W_c c: only what comes after the first layer sees pairs
         first = self.layers[0]
         assert isinstance(first, nn.Linear), "a perceptron begins with a linear layer"
         of_z, of_c = first.weight.split([z.shape[1], c_encoded.shape[1]], dim=1)
@@ -96,7 +93,7 @@ class SeparableCritic(Critic):
         width: Width of the two embeddings.
 
     References:
-        arXiv 1905.06922.
+        Poole et al., arXiv 1905.06922 (separable critics).
 
     Example:
         >>> SeparableCritic(4, 24, [8]).matrix(torch.zeros(5, 4), torch.zeros(3, 24)).shape
@@ -138,11 +135,6 @@ class DualCritic(Critic):
         return self.critic.matrix(z, c_encoded)
 
 
-def attribute_width(n_classes: tuple[int, ...] | None, n_channels: int) -> int:
-    """Width of what `encode_attribute` gives: all classes of all channels, or one column per continuous channel."""
-    return n_channels if n_classes is None else sum(n_classes)
-
-
 def encode_attribute(c: Tensor, n_classes: tuple[int, ...] | None, dtype: torch.dtype = torch.float32) -> Tensor:
     """An attribute as a critic takes it: one-hot channels side by side, or float columns where it is continuous.
 
@@ -160,6 +152,7 @@ def encode_attribute(c: Tensor, n_classes: tuple[int, ...] | None, dtype: torch.
     """
     if n_classes is None:
         return c.to(dtype)
+    # channel by channel, each as wide as it has classes
     columns = [functional.one_hot(c[:, k].long(), classes) for k, classes in enumerate(n_classes)]
     return torch.cat(columns, dim=1).to(dtype)
 
@@ -186,45 +179,3 @@ def attribute_classes(c: Tensor, bin_edges: Sequence[Sequence[float]] | None) ->
         for k, edges in enumerate(bin_edges)
     ]
     return torch.stack(columns, dim=1)
-
-
-class AttributeEncoder:
-    """Encodes an attribute for a critic; continuous values by the mean and deviation of the first sample seen.
-
-    The standardisation never moves after that, so that what the critic learned keeps its meaning.
-
-    Args:
-        n_classes: Classes per channel; None: continuous.
-    """
-
-    def __init__(self, n_classes: tuple[int, ...] | None) -> None:
-        self.n_classes = n_classes
-        self._statistics: dict[str, Tensor] = {}
-
-    def see(self, c: Tensor, dtype: torch.dtype) -> None:
-        """Keep the mean and deviation of continuous values c (n, channels), the first time."""
-        if self.n_classes is not None or self._statistics:
-            return
-        values = c.to(dtype)
-        deviation = values.std(dim=0, unbiased=False)
-        scale = torch.where(deviation > 0, deviation, torch.ones_like(deviation))
-        self._statistics = {"mean": values.mean(dim=0), "scale": scale}
-
-    def __call__(self, c: Tensor, dtype: torch.dtype) -> Tensor:
-        """Encoded attribute (n, width) of values c (n, channels); continuous ones as they are before `see`."""
-        encoded = encode_attribute(c, self.n_classes, dtype)
-        if not self._statistics:
-            return encoded
-        return (encoded - self._statistics["mean"].to(dtype)) / self._statistics["scale"].to(dtype)
-
-    def to(self, device: torch.device, dtype: torch.dtype | None = None) -> None:
-        """Move the statistics."""
-        self._statistics = {k: v.to(device=device, dtype=dtype) for k, v in self._statistics.items()}
-
-    def state_dict(self) -> dict[str, Any]:
-        """A copy of the statistics."""
-        return copy.deepcopy(self._statistics)
-
-    def load_state_dict(self, state: dict[str, Any], like: Tensor) -> None:
-        """Restore what `state_dict` gave, onto the device and floating type of `like`."""
-        self._statistics = {k: v.detach().clone().to(like) for k, v in state.items()}

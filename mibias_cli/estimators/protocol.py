@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol, Self, TypedDict
 
 import torch
 from torch import Generator, Tensor, nn
 
-__all__ = ["Estimator", "EstimatorSpec", "Sample"]
+__all__ = ["Estimator", "EstimatorSpec", "EstimatorState", "Sample"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,8 +33,8 @@ class Sample:
     def __len__(self) -> int:
         return int(self.z.shape[0])
 
-    def take(self, rows: Tensor) -> Sample:
-        """The rows of this sample that an index or a mask names."""
+    def take(self, rows: Tensor | slice) -> Sample:
+        """The rows of this sample that an index, a mask or a slice names."""
         return Sample(
             z=self.z[rows],
             c=self.c[rows],
@@ -42,6 +42,15 @@ class Sample:
             weight=None if self.weight is None else self.weight[rows],
             known=self.known[rows],
         )
+
+
+class EstimatorState(TypedDict):
+    """What a checkpoint keeps of an estimator."""
+
+    tensors: dict[str, Tensor]
+    """Weights of the critic under `critic.…`, and everything else that is held, under its own name."""
+    optimizer: dict[str, object] | None
+    """State of the critic's optimizer; None where there is no critic."""
 
 
 class Estimator(Protocol):
@@ -64,22 +73,22 @@ class Estimator(Protocol):
         """The current estimate on this sample (the largest over channels), in `unit`; never clamped."""
         ...
 
-    def to(self, device: torch.device, dtype: torch.dtype | None = None) -> Any:
+    def to(self, device: torch.device, dtype: torch.dtype | None = None) -> Self:
         """Move everything the estimator holds; returns itself."""
         ...
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> EstimatorState:
         """Everything that a resumed run needs, optimizer state included; tensors and plain values only."""
         ...
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: EstimatorState) -> None:
         """Restore what `state_dict` gave."""
         ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class EstimatorSpec:
-    """What an estimator may need to know to be made; every `from_spec` takes one and uses what concerns it.
+    """All settings of an estimator: every estimator is made from one and uses what concerns it.
 
     Args:
         n_features: Width d of z.
@@ -128,3 +137,18 @@ class EstimatorSpec:
         if self.given_target and self.n_targets is None:
             raise ValueError("given_target needs n_targets")
         return self.n_targets if self.given_target else None
+
+    @property
+    def n_inputs(self) -> int:
+        """Width of what a critic or head sees of z: z itself, and one-hot targets where it is conditional."""
+        return self.n_features + (self.targets_seen or 0)
+
+    @property
+    def value_classes(self) -> tuple[int, ...] | None:
+        """Classes per channel for critics that take a continuous attribute as values; None where it is one."""
+        return None if self.bin_edges is not None else self.n_classes
+
+    @property
+    def c_width(self) -> int:
+        """Width of the attribute as `encode_attribute` gives it: all classes of all channels, or one per value."""
+        return len(self.n_classes) if self.value_classes is None else sum(self.n_classes)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Generator, Tensor
@@ -14,9 +13,11 @@ from mibias_cli.estimators.protocol import Sample
 
 __all__ = [
     "apply_by_group",
+    "blocks",
     "comparable_rows",
     "group_means",
     "known_rows",
+    "mean_over_parts",
     "minibatch_rows",
     "minibatches",
     "no_penalty",
@@ -48,20 +49,39 @@ def minibatch_rows(n: int, batch_size: int | None, steps: int, generator: Genera
     """
     if batch_size is None or batch_size >= n:
         return torch.empty(0, dtype=torch.int64, device=device)
+    # as many passes as it takes, end to end; the last one is cut
     needed = steps * batch_size
     passes = [permutation(n, generator, device) for _ in range(-(-needed // n))]
     return torch.cat(passes)[:needed]
 
 
 def minibatches(sample: Sample, batch_size: int | None, steps: int, generator: Generator) -> Iterator[Sample]:
-    """`steps` minibatches of a sample, none of whose rows comes back before all were seen; z is detached."""
-    sample = replace(sample, z=sample.z.detach())
+    """`steps` minibatches of a sample, none of whose rows comes back before all were seen."""
     drawn = minibatch_rows(len(sample), batch_size, steps, generator, sample.z.device)
     if not len(drawn):
         yield from [sample] * steps
         return
-    for rows in drawn.split(len(drawn) // steps):
-        yield sample.take(rows)
+    # one gather for all steps: each then takes a slice, which costs nothing
+    gathered, size = sample.take(drawn), len(drawn) // steps
+    for k in range(steps):
+        yield gathered.take(slice(k * size, (k + 1) * size))
+
+
+def blocks(sample: Sample, most: int, generator: Generator) -> list[Sample]:
+    """A sample in random parts of about equal size and at most so many rows; whole, and nothing drawn, if it fits."""
+    if len(sample) <= most:
+        return [sample]
+    order = permutation(len(sample), generator, sample.z.device)
+    return [sample.take(chosen) for chosen in torch.tensor_split(order, -(-len(sample) // most))]
+
+
+def mean_over_parts(
+    parts: Sequence[Sample], shares: Sequence[float], measure: Callable[[Sample], Sequence[Tensor]]
+) -> list[Tensor]:
+    """What `measure` says of each part (scalars, one per channel), averaged by the parts' shares."""
+    measured = [[share * value for value in measure(part)] for part, share in zip(parts, shares, strict=True)]
+    total = sum(shares)
+    return [sum(channel, start=channel[0].new_zeros(())) / total for channel in zip(*measured, strict=True)]
 
 
 def comparable_rows(sample: Sample, dtype: torch.dtype, n_targets: int | None, least: int = 2) -> Sample:
@@ -70,6 +90,7 @@ def comparable_rows(sample: Sample, dtype: torch.dtype, n_targets: int | None, l
     A row that no other row of its class can be compared with tells nothing of I(z; c | y).
     """
     rows = known_rows(sample, dtype)
+    # a row of weight 0 would be paired with others for nothing, and its logarithm is −∞
     if rows.weight is not None and not bool((rows.weight > 0).all()):
         rows = rows.take(rows.weight > 0)
     if n_targets is not None and len(rows):
@@ -91,6 +112,7 @@ def permutation_within(group: Tensor, generator: Generator) -> Tensor:
     drawn = permutation(len(group), generator, group.device)
     # the rows in random order, group by group: each takes the place of the one before it, the first of the last
     circle = drawn[torch.argsort(group[drawn], stable=True)]
+    # where a group begins in that order, and for each row where its own group began
     starts = torch.ones(len(circle), dtype=torch.bool, device=group.device)
     starts[1:] = group[circle][1:] != group[circle][:-1]
     position = torch.arange(len(circle), device=group.device)
@@ -134,6 +156,7 @@ def apply_by_group(values: Tensor, maps: Tensor, group: Tensor) -> Tensor:
     """Each row of values (n, p) times the map of its group, from maps (n_groups, p, k): (n, k)."""
     if len(maps) == 1:
         return values @ maps[0]
+    # group by group, so that no map is copied for every row; then back into the order of the rows
     chosen = [(group == k).nonzero().flatten() for k in range(len(maps))]
     products = [values[rows] @ maps[k] for k, rows in enumerate(chosen) if len(rows)]
     return torch.cat(products)[torch.argsort(torch.cat(chosen))]
@@ -145,5 +168,6 @@ def group_means(values: Tensor, weight: Tensor | None, group: Tensor | None, n_g
     given = functional.one_hot(group, n_groups).to(values.dtype)
     weighted = given if weight is None else given * weight[:, None]
     total = weighted.sum(dim=0)
+    # a group without weight has no mean, and no row that would ask for it
     means = (weighted.T @ values) / torch.where(total > 0, total, 1.0)[:, None]
     return means[group]

@@ -6,7 +6,6 @@ import copy
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +15,7 @@ from mibias_cli.backbone.embed import embed
 from mibias_cli.data.batch import Attribute, BiasedData, Split
 from mibias_cli.data.randomness import derived_generator
 from mibias_cli.estimators.critics import encode_attribute
-from mibias_cli.methods.linear_eraser import LeaceMoments, LinearEraser
+from mibias_cli.methods.linear_eraser import LeaceFit, LinearEraser, concept_columns
 from mibias_cli.training.model import TaskModel
 
 __all__ = ["Erased", "erase_linearly", "erased_path", "refit_head"]
@@ -56,7 +55,7 @@ def erase_linearly(
     weight: np.ndarray | None,
     batch_size: int,
     num_workers: int,
-    device: Any,
+    device: torch.device | str,
     seed: int,
 ) -> Erased:
     """Fit an eraser on the training split's features, give it to the extractor, and fit the head anew.
@@ -82,14 +81,17 @@ def erase_linearly(
     head_rows = np.arange(len(split))
     if len(split) > _MAX_HEAD_ROWS:
         head_rows = np.sort(derived_generator(seed, 0).choice(len(split), _MAX_HEAD_ROWS, replace=False))
-    moments, kept = LeaceMoments(extractor.features_dim), []
+    known = {name: torch.from_numpy(split.known[name]) for name in attributes}
+    columns = concept_columns({name: _concept(data.attributes[name], split) for name in attributes}, known)
+    fit, kept = LeaceFit(extractor.features_dim, columns.shape[1]), []
+    # features are never in memory at once: all rows give moments, and those that the head is fitted on are kept
     for rows in _chunks(len(split)):
         found = embed(extractor, split, batch_size=batch_size, device=device, num_workers=num_workers, rows=rows)
         z = torch.from_numpy(found.features)
-        concepts = {name: _concept(data.attributes[name], split, rows) for name in attributes}
-        moments.add(z, concepts, {name: torch.from_numpy(split.known[name][rows]) for name in attributes})
+        fit.add(z, columns[torch.from_numpy(rows)])
         kept.append(z[torch.from_numpy(np.isin(rows, head_rows))])
-    eraser = moments.eraser()
+    eraser = fit.eraser()
+    # the trained head reads directions that are gone: it is fitted anew on what is left
     left = eraser(torch.cat(kept))
     extractor.eraser = _like(eraser, extractor)
     if not any(True for _ in model.head.parameters()):
@@ -97,9 +99,7 @@ def erase_linearly(
     y = torch.from_numpy(split.y[head_rows])
     head_weight = None if weight is None else torch.from_numpy(weight[head_rows]).double()
     before, after = refit_head(model.head, left, y, loss=loss, weight=head_weight)
-    return Erased(
-        n_erased=eraser.n_erased, n_features=extractor.features_dim, loss_before=before, loss_after=after
-    )  # fmt: skip
+    return Erased(n_erased=eraser.n_erased, n_features=extractor.features_dim, loss_before=before, loss_after=after)
 
 
 def refit_head(
@@ -122,6 +122,7 @@ def refit_head(
         loss: Of outputs, targets and weights.
         weight: Weights (n,), or None.
     """
+    # float64 on the CPU: L-BFGS stops where rounding hides the descent
     fitted = copy.deepcopy(head).to("cpu", torch.float64)
     x = features.detach().to("cpu", torch.float64)
     y = y.double() if y.is_floating_point() else y
@@ -149,9 +150,10 @@ def _chunks(n: int) -> Iterator[np.ndarray]:
     return (np.arange(start, min(start + _CHUNK, n)) for start in range(0, n, _CHUNK))
 
 
-def _concept(attribute: Attribute, split: Split, rows: np.ndarray) -> Tensor:
+def _concept(attribute: Attribute, split: Split) -> Tensor:
     """What is erased of an attribute (n, k): its classes or bins one-hot, and the values of a continuous one."""
-    values = np.where(split.known[attribute.name][rows, None], split.c[attribute.name][rows], 0)
+    # a missing value may be NaN or out of range; what stands in for it is masked out
+    values = np.where(split.known[attribute.name][:, None], split.c[attribute.name], 0)
     one_hot = encode_attribute(torch.from_numpy(attribute.classes(values)), attribute.n_classes, torch.float64)
     if attribute.kind != "continuous":
         return one_hot

@@ -11,16 +11,17 @@ from torch import Tensor, nn
 
 from mibias_cli.errors import TrainingError
 from mibias_cli.estimators.critics import encode_attribute
-from mibias_cli.estimators.measures.canonical import normal_weight
+from mibias_cli.estimators.measures.bounds import normal_weight
 from mibias_cli.estimators.protocol import Sample
 from mibias_cli.estimators.rows import known_rows
 
-__all__ = ["LeaceMoments", "LinearEraser", "fit_leace", "require_leace"]
+__all__ = ["LeaceFit", "LinearEraser", "concept_columns", "fit_leace", "require_leace"]
 
 # Below this share of a deviation, what c and whitened z have in common is rounding. The library's own tolerance of 0.01
 # leaves correlations of that size, which a probe finds.
 _TOLERANCE = 1e-6
-_NOT_FINITE = "leace: features are not finite; train with a lower learning rate, or look for NaN in the inputs"
+# A deviation below this share of the values is rounding.
+_ROUNDING = 1e-12
 
 
 class LinearEraser(nn.Module):
@@ -58,92 +59,109 @@ class LinearEraser(nn.Module):
         return nn.functional.linear(z, self.weight, self.bias)
 
 
-class LeaceMoments:
-    """Means and covariances of features and of several attributes, gathered batch by batch, and the eraser they give.
+class LeaceFit:
+    """The library's LEACE of features that come batch by batch, for several attributes at once.
 
-    Why not `fit_leace`: features need not be in memory at once, and attributes may be missing on different rows. Every
-    attribute's covariance with z is taken over the rows on which it is known, and one least change of z brings all of
-    them to 0, so that each is erased exactly on its own rows.
+    One least change of z after which no linear probe predicts any of the attributes better than a constant. A post-hoc
+    method: it needs no training and changes no weight of the extractor. What is coded non-linearly stays: a
+    gradient-boosted or quadratic probe may still read c off. Moments are gathered in float64 on the CPU.
 
     Args:
         n_features: Width d of z.
+        n_columns: Columns k of what is erased, see `concept_columns`.
+
+    Raises:
+        TrainingError: concept-erasure is not installed.
+
+    References:
+        Belrose et al., LEACE: Perfect linear concept erasure in closed form, arXiv 2306.03819: the
+        eraser is z − W⁺ P W (z − E[z]), with W the whitening of z and P the projection onto the columns of W Σ_zc.
 
     Example:
-        >>> moments = LeaceMoments(2)
         >>> z = torch.tensor([[0.0, 1.0], [0.0, 2.0], [4.0, 1.0], [4.0, 2.0]])
         >>> c = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
-        >>> moments.add(z, {"c": c}, {"c": torch.ones(4, dtype=torch.bool)})
-        >>> moments.eraser()(z).round(decimals=6).tolist()
+        >>> columns = concept_columns({"c": c}, {"c": torch.ones(4, dtype=torch.bool)})
+        >>> fit = LeaceFit(2, 2)
+        >>> fit.add(z, columns)
+        >>> fit.eraser()(z).round(decimals=6).tolist()
         [[2.0, 1.0], [2.0, 2.0], [2.0, 1.0], [2.0, 2.0]]
     """
 
-    def __init__(self, n_features: int) -> None:
-        self._z = _Sums(n_features, n_features)
-        self._concepts: dict[str, _Sums] = {}
+    def __init__(self, n_features: int, n_columns: int) -> None:
+        require_leace()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # its other methods use what torch deprecates
+            from concept_erasure import LeaceFitter  # an extra: only those who ask for erasure need it
+        self._shift: Tensor | None = None
+        self._fitter = LeaceFitter(
+            n_features,
+            n_columns,
+            dtype=torch.float64,
+            shrinkage=False,  # exact on these samples
+            constrain_cov_trace=False,  # the constrained solution no longer erases
+            svd_tol=_TOLERANCE,
+        )
 
-    def add(self, z: Tensor, concepts: Mapping[str, Tensor], known: Mapping[str, Tensor]) -> None:
-        """Take in a batch.
-
-        Args:
-            z: Features (n, d).
-            concepts: What is to be erased, by attribute (n, k): classes one-hot, values, or both side by side.
-            known: By attribute (n,) bool; rows that are False say nothing of it.
+    def add(self, z: Tensor, columns: Tensor) -> None:
+        """Take in a batch of features (n, d) and its rows of the columns (n, k).
 
         Raises:
             TrainingError: z is not finite.
         """
-        z = z.detach().to("cpu", torch.float64)
         if not bool(torch.isfinite(z).all()):
-            raise TrainingError(_NOT_FINITE)
-        self._z.add(z, z)
-        for name, concept in concepts.items():
-            sums = self._concepts.setdefault(name, _Sums(z.shape[1], concept.shape[1]))
-            sums.add(z[known[name].cpu()], concept[known[name]].detach().to("cpu", torch.float64))
-
-    def eraser(self) -> LinearEraser:
-        """The least change of z after which no linear probe predicts any of the attributes better than a constant.
-
-        Raises:
-            TrainingError: The library is not installed, or an attribute is known on fewer than two rows.
-        """
-        require_leace()
-        for name, sums in self._concepts.items():
-            if sums.n < 2:
-                raise TrainingError(f"leace: attribute '{name}' is known on fewer than two samples: nothing to erase")
-        cross = [_per_deviation(sums.covariance(), sums.variance()) for sums in self._concepts.values()]
-        return _solve(self._z.n, self._z.mean(), self._z.covariance(), torch.cat(cross, dim=1), torch.float32)
-
-
-class _Sums:
-    """Sums of a (n, p), b (n, q) and their products, about the first batch's means (against cancellation)."""
-
-    def __init__(self, p: int, q: int) -> None:
-        self.n = 0
-        self._shift: tuple[Tensor, Tensor] | None = None
-        self._a, self._b = torch.zeros(p, dtype=torch.float64), torch.zeros(q, dtype=torch.float64)
-        self._bb, self._ab = torch.zeros(q, dtype=torch.float64), torch.zeros(p, q, dtype=torch.float64)
-
-    def add(self, a: Tensor, b: Tensor) -> None:
-        if not len(a):
-            return
+            raise TrainingError(
+                "leace: features are not finite; train with a lower learning rate, or look for NaN in the inputs"
+            )
+        z = z.detach().to("cpu", torch.float64)
         if self._shift is None:
-            self._shift = (a.mean(dim=0), b.mean(dim=0))
-        a, b = a - self._shift[0], b - self._shift[1]
-        self.n += len(a)
-        self._a += a.sum(dim=0)
-        self._b += b.sum(dim=0)
-        self._bb += b.square().sum(dim=0)
-        self._ab += a.T @ b
+            # the library's first batch is taken about 0, which costs digits where z is far from there
+            self._shift = z.mean(dim=0)
+        self._fitter.update(z - self._shift, columns)
 
-    def mean(self) -> Tensor:
-        assert self._shift is not None, "there are rows"
-        return self._shift[0] + self._a / self.n
+    def eraser(self, dtype: torch.dtype = torch.float32) -> LinearEraser:
+        """The eraser of all batches so far: P z + (I − P) E[z]."""
+        # the library keeps I − P as two thin factors and E[z] as its bias; a layer takes A = P and b = (I − P) E[z]
+        found = self._fitter.eraser
+        mean = found.bias if self._shift is None else found.bias + self._shift
+        return LinearEraser(found.P.to(dtype), (mean - found.P @ mean).to(dtype))
 
-    def covariance(self) -> Tensor:
-        return self._ab / self.n - torch.outer(self._a / self.n, self._b / self.n)
 
-    def variance(self) -> Tensor:
-        return self._bb / self.n - (self._b / self.n).square()
+def concept_columns(concepts: Mapping[str, Tensor], known: Mapping[str, Tensor]) -> Tensor:
+    """What is erased of every row (n, k), attributes side by side, so that each is erased exactly on its own rows.
+
+    Attributes may be missing on different rows, and the library knows no missing values. A column that is centred on
+    the rows that know it and 0 on the others has the covariance with z that those rows have, but for the share of them,
+    by which it is divided.
+
+    Args:
+        concepts: By attribute (n, k): classes one-hot, values, or both side by side.
+        known: By attribute (n,) bool; rows that are False say nothing of it.
+
+    Raises:
+        TrainingError: An attribute is known on fewer than two rows.
+
+    Example:
+        >>> concept_columns({"c": torch.tensor([[1.0], [3.0], [9.0]])}, {"c": torch.tensor([True, True, False])})
+        tensor([[-1.5000],
+                [ 1.5000],
+                [ 0.0000]], dtype=torch.float64)
+    """
+    columns = []
+    for name, concept in concepts.items():
+        rows = known[name].cpu()
+        if int(rows.sum()) < 2:
+            raise TrainingError(f"leace: attribute '{name}' is known on fewer than two samples: nothing to erase")
+        values = concept.detach().to("cpu", torch.float64)[rows]
+        centred = values - values.mean(dim=0)
+        deviation = centred.square().mean(dim=0).sqrt()
+        # of unit deviation, so that the tolerance means the same for every class; what does not vary is left out
+        varies = deviation > _ROUNDING * values.abs().amax(dim=0)
+        filled = torch.zeros(len(rows), values.shape[1], dtype=torch.float64)
+        filled[rows] = torch.where(varies, centred / torch.where(varies, deviation, 1.0), 0.0) * (
+            len(rows) / len(values)
+        )
+        columns.append(filled)
+    return torch.cat(columns, dim=1)
 
 
 def require_leace() -> None:
@@ -157,11 +175,10 @@ def require_leace() -> None:
 
 
 def fit_leace(sample: Sample, n_classes: tuple[int, ...] | None) -> LinearEraser:
-    """The least change of z after which no linear probe predicts c better than a constant, on these samples exactly.
+    """`LeaceFit` of one attribute on features in memory, also under sample weights.
 
-    A post-hoc method: it needs no training and changes no weight of the extractor. What is coded non-linearly stays: a
-    gradient-boosted or quadratic probe may still read c off. Under sample weights c is erased from the weighted
-    distribution, in which y may be independent of c and then keeps what it had.
+    Under weights c is erased from the weighted distribution, in which y may be independent of c and then keeps what it
+    had.
 
     Args:
         sample: Features, attribute and weights; rows with a missing attribute are ignored. y plays no part.
@@ -169,49 +186,15 @@ def fit_leace(sample: Sample, n_classes: tuple[int, ...] | None) -> LinearEraser
 
     Raises:
         TrainingError: The library is not installed, fewer than two rows are known, or z is not finite.
-
-    References:
-        Belrose et al., LEACE: Perfect linear concept erasure in closed form, arXiv 2306.03819.
     """
-    require_leace()
     rows = known_rows(sample, torch.float64)
-    if len(rows) < 2:
-        raise TrainingError("leace: needs two samples or more whose attribute is known")
-    if not bool(torch.isfinite(rows.z).all()):
-        raise TrainingError(_NOT_FINITE)
-    z, c = rows.z.detach(), encode_attribute(rows.c, n_classes, torch.float64)
-    weight = normal_weight(z, rows.weight)
-    z_centred, c_centred = z - weight @ z, c - weight @ c
-    weighted = z_centred.T * weight
-    cross = _per_deviation(weighted @ c_centred, c.var(dim=0, unbiased=False))
-    return _solve(len(z), weight @ z, weighted @ z_centred, cross, sample.z.dtype)
-
-
-def _solve(n: int, mean: Tensor, covariance: Tensor, cross: Tensor, dtype: torch.dtype) -> LinearEraser:
-    """The library's eraser of moments: mean (d,) and covariance (d, d) of z, its covariance with concepts (d, k)."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # its other methods use what torch deprecates
-        from concept_erasure import LeaceFitter  # an extra: only those who ask for erasure need it
-    fitter = LeaceFitter(
-        *cross.shape,
-        device=mean.device,
-        dtype=torch.float64,
-        shrinkage=False,  # exact on these samples
-        constrain_cov_trace=False,  # the constrained solution no longer erases
-        svd_tol=_TOLERANCE,
-    )
-    moments = {
-        "n": torch.tensor(n, device=mean.device),
-        "mean_x": mean,
-        "sigma_xx_": (n - 1) * covariance,
-        "sigma_xz_": (n - 1) * cross,
-    }
-    for name, value in moments.items():
-        setattr(fitter, name, value)
-    eraser = fitter.eraser
-    return LinearEraser(eraser.P.to(dtype), (mean - eraser.P @ mean).to(dtype))
-
-
-def _per_deviation(cross: Tensor, variance: Tensor) -> Tensor:
-    """Covariances (d, k) with concepts of unit deviation, so that the tolerance means the same for every class."""
-    return cross / torch.where(variance > 0, variance.sqrt(), torch.ones_like(variance))
+    z, weight = rows.z.detach(), normal_weight(rows.z, rows.weight)
+    columns = concept_columns({"c": encode_attribute(rows.c, n_classes, torch.float64)}, {"c": rows.known}).to(z.device)
+    # The library takes no weights. Deviations from the weighted mean that are scaled by √w have the weighted moments,
+    # and with either sign their mean is 0, so that it takes nothing off them.
+    mean, scale = weight @ z, (len(z) * weight).sqrt()[:, None]
+    x, c = scale * (z - mean), scale * (columns - weight @ columns)
+    fit = LeaceFit(z.shape[1], columns.shape[1])
+    fit.add(torch.cat([x, -x]), torch.cat([c, -c]))
+    projection = fit.eraser(torch.float64).weight.to(z.device)
+    return LinearEraser(projection.to(sample.z.dtype), (mean - projection @ mean).to(sample.z.dtype))

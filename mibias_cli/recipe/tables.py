@@ -13,27 +13,27 @@ __all__ = ["ESTIMATORS", "EstimatorName"]
 
 ESTIMATORS: Mapping[str, str] = {
     # bias-attribute heads
-    "classifier": "mibias_cli.estimators.classifier:from_spec",
-    "lntl": "mibias_cli.estimators.reversal:lntl",
-    "vclub": "mibias_cli.estimators.club:from_spec",
+    "classifier": "mibias_cli.estimators.classifier:ClassifierBound",
+    "lntl": "mibias_cli.estimators.reversal:GradientReversal",
+    "vclub": "mibias_cli.estimators.club:Club",
     # neural bounds on one critic
-    "mine": "mibias_cli.estimators.mine:from_spec",
+    "mine": "mibias_cli.estimators.mine:Mine",
     "dv": "mibias_cli.estimators.neural:dv",
     "nwj": "mibias_cli.estimators.neural:nwj",
     "js": "mibias_cli.estimators.neural:js",
     "infonce": "mibias_cli.estimators.neural:infonce",
     "smile": "mibias_cli.estimators.neural:smile",
     "flo": "mibias_cli.estimators.neural:flo",
-    "cross_sample": "mibias_cli.estimators.cross_sample:from_spec",
+    "cross_sample": "mibias_cli.estimators.cross_sample:CrossSample",
     # nothing that learns by steps
-    "closed_form": "mibias_cli.estimators.closed_form:from_spec",
+    "closed_form": "mibias_cli.estimators.closed_form:ClosedForm",
     "hsic": "mibias_cli.estimators.kernel:hsic",
     "cka": "mibias_cli.estimators.kernel:cka",
     "dcor": "mibias_cli.estimators.kernel:dcor",
     "mmd": "mibias_cli.estimators.kernel:mmd",
     # maximal correlation, by two networks and by the singular values of a small basis
-    "hgr": "mibias_cli.estimators.hgr:neural",
-    "hgr_basis": "mibias_cli.estimators.hgr:basis",
+    "hgr": "mibias_cli.estimators.hgr:NetworkCorrelation",
+    "hgr_basis": "mibias_cli.estimators.hgr:BasisCorrelation",
 }
 
 if TYPE_CHECKING:

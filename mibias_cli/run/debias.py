@@ -276,7 +276,7 @@ def _head_bound(
         smoothing=0.0,
     )
     bound: ClassifierBound = resolve(ESTIMATORS["classifier"])(changed)
-    return bound if dtype is None else bound.to(next(bound.head.parameters()).device, dtype)
+    return bound if dtype is None else bound.to(bound.like.device, dtype)
 
 
 def _estimator_spec(recipe: Recipe, data: BiasedData, attribute: Attribute, z_width: int) -> EstimatorSpec:

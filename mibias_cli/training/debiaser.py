@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, TypedDict
+from typing import Protocol, TypedDict
 
 import torch
 from torch import Tensor
 
 from mibias_cli.data.batch import Batch
-from mibias_cli.estimators.protocol import Estimator, Sample
+from mibias_cli.estimators.protocol import Estimator, EstimatorState, Sample
 from mibias_cli.seeds import derive_seed
 from mibias_cli.training.control.budget import BudgetKeeper
 from mibias_cli.training.control.meter import LeakageMeter
@@ -35,8 +35,8 @@ class Monitor(Estimator, Protocol):
 class DebiaserState(TypedDict):
     """What a checkpoint stores; the estimators' own states are tensors and plain values."""
 
-    estimators: dict[str, dict[str, Any]]
-    monitors: dict[str, dict[str, Any]]
+    estimators: dict[str, EstimatorState]
+    monitors: dict[str, EstimatorState]
     queue: QueueState | None
     budget: Mapping[str, Mapping[str, float]] | None
     watch: Mapping[str, Mapping[str, float]] | None

@@ -5,16 +5,15 @@ from typing import Any
 
 import pytest
 import torch
-from known_mi import Chain, MeanShift, TwoShifts, to_sample
+from known_mi import Chain, MeanShift, TwoShifts, make_spec, to_sample
 from sklearn.linear_model import LogisticRegression
 from torch.nn import functional
 
 from mibias_cli.errors import TrainingError
-from mibias_cli.estimators.classifier import ClassifierBound, from_spec
+from mibias_cli.estimators.classifier import ClassifierBound
 from mibias_cli.estimators.measures.predictive import cross_entropy_bound
-from mibias_cli.estimators.protocol import EstimatorSpec, Sample
+from mibias_cli.estimators.protocol import Sample
 from mibias_cli.estimators.rows import minibatch_rows
-from mibias_cli.heads.attribute import AttributeHead
 
 
 def _sample(n: int, n_classes: tuple[int, ...], weighted: bool, seed: int = 0) -> Sample:
@@ -27,7 +26,8 @@ def _sample(n: int, n_classes: tuple[int, ...], weighted: bool, seed: int = 0) -
 
 def _make(n_classes: tuple[int, ...], seed: int, **options: Any) -> ClassifierBound:
     torch.manual_seed(seed)
-    return ClassifierBound(AttributeHead(4, n_classes, [6]).double(), n_classes=n_classes, **options)
+    spec = make_spec(n_features=4, n_classes=n_classes, hidden=(6,), **options)
+    return ClassifierBound(spec).to(torch.device("cpu"), torch.float64)
 
 
 @pytest.mark.parametrize("n_classes", [(3, 3), (2, 4), (3,)])
@@ -39,20 +39,20 @@ def test_steps_equal_a_loop_over_channels(n_classes: tuple[int, ...], weighted: 
     reference = _make(n_classes, 0)
     estimator.fit(sample, torch.Generator().manual_seed(1))
     drawn = minibatch_rows(40, batch_size, 4, torch.Generator().manual_seed(1), torch.device("cpu"))
-    parameters = list(reference.head.parameters())
+    parameters = list(reference.critic.parameters())
     for k in range(4):
         rows = torch.arange(40) if batch_size is None else drawn[15 * k : 15 * (k + 1)]
         w = torch.ones(len(rows), dtype=torch.float64) if sample.weight is None else sample.weight[rows]
         losses = [
             functional.cross_entropy(logits, sample.c[rows, channel], reduction="none")
-            for channel, logits in enumerate(reference.head(sample.z[rows]))
+            for channel, logits in enumerate(reference.critic(sample.z[rows]))
         ]
         total = torch.stack([(w * one).sum() / w.sum() for one in losses]).sum()
         gradients = torch.autograd.grad(total, parameters)
         with torch.no_grad():
             for p, g in zip(parameters, gradients, strict=True):
                 p.sub_(0.1 * g)
-    for p, q in zip(estimator.head.parameters(), parameters, strict=True):
+    for p, q in zip(estimator.critic.parameters(), parameters, strict=True):
         torch.testing.assert_close(p, q, rtol=0, atol=1e-12)
 
 
@@ -63,9 +63,9 @@ def test_values_per_channel_and_their_sum_and_largest() -> None:
     with torch.no_grad():
         expected = [
             cross_entropy_bound(logits, sample.c[:, k], sample.weight).item()
-            for k, logits in enumerate(estimator.head(sample.z))
+            for k, logits in enumerate(estimator.critic(sample.z))
         ]
-    assert estimator.channel_estimates(sample) == pytest.approx(expected)
+        assert [float(value) for value in estimator.reported(sample, g)] == pytest.approx(expected)
     assert estimator.estimate(sample, g) == pytest.approx(max(expected))
     assert estimator.penalty(sample, g).item() == pytest.approx(sum(expected))
 
@@ -86,31 +86,16 @@ def test_accuracy_is_that_of_a_good_classifier_and_ignores_missing_rows() -> Non
     assert math.isnan(estimator.accuracy(sample.take(torch.arange(0))))
 
 
-def test_from_spec_makes_its_own_heads() -> None:
-    spec = EstimatorSpec(
-        n_features=4,
-        n_classes=(2, 3),
-        bin_edges=None,
-        hidden=(6,),
-        learning_rate=1e-3,
-        optimizer="adam",
-        beta1=0.9,
-        steps=3,
-        batch_size=7,
-        moving_average=None,
-        n_random_features=1,
-        ridge=1.0,
-        make_heads=lambda width: AttributeHead(width, (2, 3), [6]),
-    )
-    first, second = from_spec(spec), from_spec(spec)
-    assert first.head is not second.head
-    assert (first.steps, first.batch_size, first.n_classes) == (3, 7, (2, 3))
+def test_each_makes_its_own_heads() -> None:
+    spec = make_spec(n_features=4, n_classes=(2, 3))
+    assert ClassifierBound(spec).critic is not ClassifierBound(spec).critic
 
 
 def _conditional(seed: int = 0, **options: Any) -> ClassifierBound:
     torch.manual_seed(seed)
     options = {"learning_rate": 4e-3, "steps": 500, "batch_size": 256} | options
-    return ClassifierBound(AttributeHead(4, (2,), [32, 32]), n_classes=(2,), n_targets=2, **options)
+    given = {"given_target": True, "n_targets": 2, "hidden": (32, 32)}
+    return ClassifierBound(make_spec(n_features=2, n_classes=(2,), **given, **options))
 
 
 @pytest.mark.parametrize("weighted", [False, True])
@@ -147,15 +132,15 @@ def test_without_target_classes_a_conditional_estimate_is_refused() -> None:
 
 def confident(error: bool) -> tuple[ClassifierBound, Sample]:
     """A head that is all but certain, of the truth or of its opposite; two equally frequent classes."""
-    head = AttributeHead(1, (2,), ())
+    bound = ClassifierBound(make_spec(n_features=1, n_classes=(2,), hidden=(), smoothing=0.2))
     with torch.no_grad():
-        head.output.weight[:] = torch.tensor([[-8.0], [8.0]])
-        head.output.bias.zero_()
+        bound.critic.output.weight[:] = torch.tensor([[-8.0], [8.0]])
+        bound.critic.output.bias.zero_()
     c = torch.tensor([0, 1]).repeat(50)
     z = (2.0 * c - 1.0) * (-1.0 if error else 1.0)
     known = torch.ones(100, dtype=torch.bool)
     sample = Sample(z=z[:, None].requires_grad_(), c=c[:, None], y=None, weight=None, known=known)
-    return ClassifierBound(head, n_classes=(2,), smoothing=0.2), sample
+    return bound, sample
 
 
 def test_smoothing_bounds_the_penalty_and_the_pull_of_a_confident_error() -> None:
@@ -175,8 +160,9 @@ def test_smoothing_bounds_the_penalty_and_the_pull_of_a_confident_error() -> Non
 def test_smoothed_gradients_agree_with_finite_differences(n_targets: int | None) -> None:
     torch.manual_seed(0)
     g = torch.Generator().manual_seed(0)
-    head = AttributeHead(4 + (n_targets or 0), (3, 2), (8,)).double()
-    bound = ClassifierBound(head, n_classes=(3, 2), smoothing=0.3, n_targets=n_targets, steps=5)
+    given = {"given_target": n_targets is not None, "n_targets": n_targets}
+    bound = ClassifierBound(make_spec(n_features=4, n_classes=(3, 2), hidden=(8,), smoothing=0.3, **given))
+    bound = bound.to(torch.device("cpu"), torch.float64)
     c = torch.stack([torch.randint(3, (20,), generator=g), torch.randint(2, (20,), generator=g)], dim=1)
     y, weight = torch.randint(3, (20,), generator=g), torch.rand(20, generator=g, dtype=torch.float64)
     known = torch.ones(20, dtype=torch.bool)

@@ -47,7 +47,7 @@ def test_above_the_information_where_the_model_is_good(given: bool) -> None:
     source = TwoShifts(agreement=0.6) if given else MeanShift(means=[0.0, 1.5], d=2)
     truth = source.conditional_nats if isinstance(source, TwoShifts) else source.nats
     options = {"given_target": given, "n_targets": 2, "steps": 400, "batch_size": 256, "hidden": (32, 32)}
-    estimator = club.from_spec(make_spec(n_features=2, n_classes=(2,), **options))
+    estimator = club.Club(make_spec(n_features=2, n_classes=(2,), **options))
     estimator.fit(to_sample(source.draw(8_000, seed=0)), torch.Generator().manual_seed(0))
     value = estimator.estimate(to_sample(source.draw(8_000, seed=1)), torch.Generator())
     assert truth < value < 4 * truth
@@ -58,7 +58,7 @@ def test_on_gaussian_values_it_is_the_closed_form() -> None:
     torch.manual_seed(0)
     source, rho = Gaussian(rho=0.6), 0.6
     options = {"steps": 600, "batch_size": 256, "hidden": (16,), "bin_edges": ((0.0,),)}
-    estimator = club.from_spec(make_spec(n_features=1, n_classes=(2,), **options))
+    estimator = club.Club(make_spec(n_features=1, n_classes=(2,), **options))
     estimator.fit(to_sample(source.draw(8_000, seed=0)), torch.Generator().manual_seed(0))
     value = estimator.estimate(to_sample(source.draw(8_000, seed=1)), torch.Generator())
     assert value == pytest.approx(rho**2 / (1 - rho**2), abs=0.06)
@@ -75,7 +75,7 @@ def test_nothing_and_weights() -> None:
     source = Chain(agreement=0.9, shift=3.0)
     drawn = source.draw(8_000, seed=0)
     for weighted in (False, True):
-        estimator = club.from_spec(make_spec(n_features=1, n_classes=(2,), steps=400, batch_size=256))
+        estimator = club.Club(make_spec(n_features=1, n_classes=(2,), steps=400, batch_size=256))
         estimator.fit(to_sample(drawn, weighted=weighted), torch.Generator().manual_seed(0))
         value = estimator.estimate(to_sample(source.draw(8_000, seed=1), weighted=weighted), torch.Generator())
         assert math.isclose(value, 0, abs_tol=0.02) == weighted

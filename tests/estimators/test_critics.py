@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from known_mi import make_spec
 
 from mibias_cli.data.batch import Attribute
-from mibias_cli.estimators.critics import StatisticsNetwork, attribute_classes, attribute_width, encode_attribute
+from mibias_cli.estimators.critics import StatisticsNetwork, attribute_classes, encode_attribute
 
 
 def test_statistics_network_by_hand() -> None:
@@ -20,14 +21,14 @@ def test_statistics_network_by_hand() -> None:
 def test_encoding_of_a_colour_is_24_wide_and_one_hot_per_channel() -> None:
     c = torch.tensor([[0, 7, 3], [1, 1, 1]])
     encoded = encode_attribute(c, (8, 8, 8))
-    assert encoded.shape == (2, 24) == (2, attribute_width((8, 8, 8), 3))
+    assert encoded.shape == (2, 24) == (2, make_spec(n_features=1, n_classes=(8, 8, 8)).c_width)
     assert encoded.nonzero().tolist() == [[0, 0], [0, 15], [0, 19], [1, 1], [1, 9], [1, 17]]
 
 
 def test_encoding_of_a_continuous_attribute_is_its_values() -> None:
     c = torch.tensor([[0.5, 2.0]])
     assert torch.equal(encode_attribute(c, None, torch.float64), c.double())
-    assert attribute_width(None, 2) == 2
+    assert make_spec(n_features=1, n_classes=(3, 3), bin_edges=((0.0, 1.0), (0.0, 1.0))).c_width == 2
 
 
 def test_bins_are_those_of_the_attribute() -> None:

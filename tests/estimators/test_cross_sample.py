@@ -7,7 +7,7 @@ import pytest
 import torch
 from known_mi import Chain, Independent, Known, MeanShift, TwoShifts, make_spec, to_sample
 
-from mibias_cli.estimators.cross_sample import from_spec, sharing_bound
+from mibias_cli.estimators.cross_sample import CrossSample, sharing_bound
 
 OPTIONS = {"steps": 200, "batch_size": 96, "hidden": (32, 32)}
 
@@ -26,7 +26,7 @@ class Corners:
 def _fitted(source: object, **options: object) -> float:
     torch.manual_seed(0)
     d, n_classes = source.d, (int(source.draw(100, seed=0).c.max()) + 1,)
-    estimator = from_spec(make_spec(n_features=d, n_classes=n_classes, **{**OPTIONS, **options}))
+    estimator = CrossSample(make_spec(n_features=d, n_classes=n_classes, **{**OPTIONS, **options}))
     estimator.fit(to_sample(source.draw(4_000, seed=0)), torch.Generator().manual_seed(0))
     return estimator.estimate(to_sample(source.draw(4_000, seed=1)), torch.Generator().manual_seed(1))
 
@@ -68,7 +68,7 @@ def test_pairs_that_share_the_target_are_scored_apart() -> None:
     values = []
     for sample in (with_target, without):
         torch.manual_seed(0)
-        estimator = from_spec(make_spec(n_features=2, n_classes=(2,), **OPTIONS))
+        estimator = CrossSample(make_spec(n_features=2, n_classes=(2,), **OPTIONS))
         estimator.fit(sample, torch.Generator().manual_seed(0))
         values.append(estimator.estimate(sample, torch.Generator().manual_seed(1)))
     assert values[0] < 0.02 < 0.15 < values[1]

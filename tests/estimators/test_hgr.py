@@ -25,7 +25,7 @@ def _generator() -> torch.Generator:
     return torch.Generator().manual_seed(0)
 
 
-@pytest.mark.parametrize("make", [hgr.neural, hgr.basis])
+@pytest.mark.parametrize("make", [hgr.NetworkCorrelation, hgr.BasisCorrelation])
 def test_on_gaussians_half_the_sum_of_even_powers_of_the_correlation(make: object) -> None:
     torch.manual_seed(0)
     source, rho = Gaussian(rho=0.7), 0.7
@@ -36,7 +36,7 @@ def test_on_gaussians_half_the_sum_of_even_powers_of_the_correlation(make: objec
     assert value == pytest.approx(0.5 * rho**2 / (1 - rho**2), abs=0.06)
 
 
-@pytest.mark.parametrize("make", [hgr.neural, hgr.basis])
+@pytest.mark.parametrize("make", [hgr.NetworkCorrelation, hgr.BasisCorrelation])
 def test_on_classes_the_singular_values_of_the_table(make: object) -> None:
     torch.manual_seed(0)
     rng = np.random.default_rng(0)
@@ -52,7 +52,7 @@ def test_on_classes_the_singular_values_of_the_table(make: object) -> None:
     assert value == pytest.approx(0.5 * (sigma[1:] ** 2).sum(), abs=0.03)
 
 
-@pytest.mark.parametrize("make", [hgr.neural, hgr.basis])
+@pytest.mark.parametrize("make", [hgr.NetworkCorrelation, hgr.BasisCorrelation])
 def test_given_the_target_what_goes_through_it_is_no_dependence(make: object) -> None:
     torch.manual_seed(0)
     values = {}

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
-from known_mi import Chain, Gaussian, to_sample
+from known_mi import Chain, Gaussian, make_spec, to_sample
 from torch import Tensor
 
-from mibias_cli.estimators.critics import StatisticsNetwork
-from mibias_cli.estimators.mine import Mine, from_spec
-from mibias_cli.estimators.protocol import EstimatorSpec, Sample
+from mibias_cli.estimators.mine import Mine
+from mibias_cli.estimators.protocol import Sample
 
 CPU = torch.device("cpu")
 
 
-def _linear_critic(seed: int) -> StatisticsNetwork:
+def _mine(seed: int = 0, **options: Any) -> Mine:
+    """One hidden layer of four, in float64, for z (n, 2) and two classes or two continuous channels."""
     torch.manual_seed(seed)
-    return StatisticsNetwork(2, 2, hidden=[4]).double()
+    values = {"n_features": 2, "n_classes": (2,), "hidden": (4,), "moving_average": None} | options
+    return Mine(make_spec(**values)).to(CPU, torch.float64)
 
 
 def _scores(parameters: list[Tensor], z: Tensor, c: Tensor) -> Tensor:
@@ -54,21 +56,18 @@ def _second_implementation(
 @pytest.mark.parametrize("batch", [None, 20])
 def test_steps_equal_a_second_implementation(batch: int | None, decay: float | None, weighted: bool) -> None:
     sample = to_sample(Chain(agreement=0.8, shift=2.0, d=2).draw(50, seed=0), torch.float64, weighted)
-    critic = _linear_critic(0)
-    start = [p.detach().clone() for p in critic.parameters()]
-    estimator = Mine(
-        critic, n_classes=(2,), learning_rate=0.1, optimizer="sgd", steps=6, batch_size=batch, moving_average=decay
-    )
+    estimator = _mine(learning_rate=0.1, optimizer="sgd", steps=6, batch_size=batch, moving_average=decay)
+    start = [p.detach().clone() for p in estimator.critic.parameters()]
     estimator.fit(sample, torch.Generator().manual_seed(3))
     expected = _second_implementation(sample, start, 6, batch, decay, seed=3)
-    for p, q in zip(critic.parameters(), expected, strict=True):
+    for p, q in zip(estimator.critic.parameters(), expected, strict=True):
         torch.testing.assert_close(p.detach(), q, rtol=0, atol=1e-12)
 
 
 def test_penalty_shuffles_once_and_weighs_the_product_of_weighted_marginals() -> None:
     sample = to_sample(Chain(agreement=0.8, shift=2.0, d=2).draw(40, seed=0), torch.float64, weighted=True)
-    critic = _linear_critic(1)
-    estimator = Mine(critic, n_classes=(2,), learning_rate=0.1, steps=1)
+    estimator = _mine(1)
+    critic = estimator.critic
     order = torch.randperm(40, generator=torch.Generator().manual_seed(5))
     one_hot, w = torch.eye(2, dtype=torch.float64)[sample.c[:, 0]], sample.weight
     assert w is not None
@@ -84,7 +83,7 @@ def test_a_step_on_the_whole_sample_draws_exactly_one_permutation() -> None:
     sample = to_sample(Chain(agreement=0.8, shift=2.0, d=2).draw(30, seed=0), torch.float64)
     for batch_size in (None, 30, 31):
         used, reference = torch.Generator().manual_seed(0), torch.Generator().manual_seed(0)
-        Mine(_linear_critic(0), n_classes=(2,), steps=1, batch_size=batch_size).fit(sample, used)
+        _mine(steps=1, batch_size=batch_size).fit(sample, used)
         torch.randperm(30, generator=reference)
         assert torch.equal(used.get_state(), reference.get_state())
 
@@ -95,32 +94,15 @@ def test_a_continuous_attribute_is_standardised_by_the_first_fit() -> None:
     stretched = Sample(z=plain.z, c=1000 * plain.c + 7, y=None, weight=None, known=plain.known)
     values = []
     for sample in (plain, stretched):
-        estimator = Mine(_linear_critic(0), n_classes=None, learning_rate=0.01, steps=10)
+        estimator = _mine(n_classes=(2, 2), bin_edges=((0.0,), (0.0,)), learning_rate=0.01, steps=10)
         estimator.fit(sample, torch.Generator().manual_seed(0))
         values.append(estimator.estimate(sample, torch.Generator().manual_seed(1)))
     assert values[0] == pytest.approx(values[1], abs=1e-8)
     assert math.isfinite(values[0])
 
 
-def test_from_spec_takes_values_where_there_are_bin_edges() -> None:
-    spec = EstimatorSpec(
-        n_features=5,
-        n_classes=(8, 8),
-        bin_edges=None,
-        hidden=(7,),
-        learning_rate=1e-3,
-        optimizer="sgd",
-        beta1=0.9,
-        steps=3,
-        batch_size=4,
-        moving_average=None,
-        n_random_features=1,
-        ridge=1.0,
-        make_heads=lambda width: StatisticsNetwork(width, 1),
-    )
-    categorical, edges = from_spec(spec), tuple(tuple(float(k) for k in range(7)) for _ in range(2))
-    assert next(categorical.critic.parameters()).shape == (7, 5 + 16)
-    assert (categorical.steps, categorical.batch_size, categorical.moving_average) == (3, 4, None)
-    continuous = from_spec(EstimatorSpec(**{**vars(spec), "bin_edges": edges}))
-    assert continuous.n_classes is None
-    assert next(continuous.critic.parameters()).shape == (7, 5 + 2)
+def test_values_are_taken_where_there_are_bin_edges() -> None:
+    edges = tuple(tuple(float(k) for k in range(7)) for _ in range(2))
+    categorical, continuous = (_mine(n_classes=(8, 8), bin_edges=one) for one in (None, edges))
+    assert next(categorical.critic.parameters()).shape == (4, 2 + 16)
+    assert next(continuous.critic.parameters()).shape == (4, 2 + 2)

@@ -20,7 +20,7 @@ def _generator(seed: int = 0) -> torch.Generator:
 def _value(name: str, source: object, *, weighted: bool = False, **options: object) -> float:
     """The bound on 4,000 held-out rows."""
     torch.manual_seed(0)
-    make = mine.from_spec if name == "mine" else getattr(neural, name)
+    make = mine.Mine if name == "mine" else getattr(neural, name)
     estimator = make(make_spec(**{"n_features": 2, "n_classes": (2,)} | OPTIONS | options))
     estimator.fit(to_sample(source.draw(10_000, seed=0), weighted=weighted), _generator())
     return float(estimator.estimate(to_sample(source.draw(4_000, seed=1), weighted=weighted), _generator(1)))

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+import pytest
 import torch
 
 from mibias_cli.estimators.protocol import Sample
 from mibias_cli.estimators.rows import (
     apply_by_group,
+    blocks,
     comparable_rows,
     group_means,
     known_rows,
+    mean_over_parts,
     minibatch_rows,
     minibatches,
     no_penalty,
@@ -87,10 +90,25 @@ def test_group_means_and_maps_by_group_against_loops() -> None:
         torch.testing.assert_close(mapped[i], values[i] @ maps[group[i]])
 
 
-def test_minibatches_are_whole_or_detached_parts() -> None:
-    z = torch.randn(10, 2, requires_grad=True)
+def test_minibatches_are_the_whole_sample_or_the_rows_drawn() -> None:
+    z = torch.arange(10.0)[:, None]
+    sample = Sample(z=z, c=torch.zeros(10, 1), y=None, weight=None, known=torch.ones(10, dtype=torch.bool))
+    drawn = minibatch_rows(10, 4, 3, torch.Generator().manual_seed(0), CPU)
+    parts = list(minibatches(sample, 4, 3, torch.Generator().manual_seed(0)))
+    assert [part.z.flatten().tolist() for part in parts] == drawn.view(3, 4).tolist()
+    assert [len(part) for part in minibatches(sample, None, 2, torch.Generator())] == [10, 10]
+
+
+def test_blocks_are_whole_or_share_out_all_rows() -> None:
+    z = torch.arange(10.0)[:, None]
     sample = Sample(z=z, c=torch.zeros(10, 1), y=None, weight=None, known=torch.ones(10, dtype=torch.bool))
     g = torch.Generator().manual_seed(0)
-    assert [len(part) for part in minibatches(sample, 4, 3, g)] == [4, 4, 4]
-    assert [len(part) for part in minibatches(sample, None, 2, g)] == [10, 10]
-    assert not any(part.z.requires_grad for part in minibatches(sample, 4, 3, g))
+    before = g.get_state()
+    (whole,) = blocks(sample, 10, g)
+    assert whole is sample
+    assert torch.equal(before, g.get_state())
+    parts = blocks(sample, 4, g)
+    assert [len(part) for part in parts] == [4, 3, 3]
+    assert sorted(torch.cat([part.z for part in parts]).flatten().tolist()) == list(range(10))
+    means = mean_over_parts(parts, [len(part) for part in parts], lambda part: [part.z.mean(), part.z.sum() * 0 + 1])
+    assert [float(mean) for mean in means] == pytest.approx([4.5, 1.0])

@@ -7,14 +7,13 @@ import math
 import numpy as np
 import pytest
 import torch
-from known_mi import Known, VarianceCoded, to_sample
+from known_mi import Known, VarianceCoded, make_spec, to_sample
 from sklearn.linear_model import LogisticRegression
 
 from mibias_cli.estimators.classifier import ClassifierBound
 from mibias_cli.evaluation.audit import audit
 from mibias_cli.evaluation.findings import AuditFindings, AuditSettings
 from mibias_cli.evaluation.inputs import AuditedAttribute, AuditInput, Features
-from mibias_cli.heads.attribute import AttributeHead
 from mibias_cli.methods.linear_eraser import fit_leace
 from mibias_cli.progress import Silent
 from mibias_cli.report.document import make_report
@@ -78,7 +77,9 @@ def test_a_critic_that_says_zero_is_no_evidence() -> None:
     drawn = source.draw(2600, 0)
     sample = to_sample(drawn)
     torch.manual_seed(0)
-    critic = ClassifierBound(AttributeHead(4, (2,), []), n_classes=(2,), learning_rate=0.02, steps=400, batch_size=128)
+    critic = ClassifierBound(
+        make_spec(n_features=4, n_classes=(2,), hidden=(), learning_rate=0.02, steps=400, batch_size=128)
+    )
     generator = torch.Generator().manual_seed(0)
     critic.fit(sample, generator)
     with torch.no_grad():

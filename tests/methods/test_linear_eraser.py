@@ -15,9 +15,10 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.metrics import log_loss
 
 from mibias_cli.errors import TrainingError
+from mibias_cli.estimators.critics import encode_attribute
 from mibias_cli.estimators.protocol import Sample
 from mibias_cli.methods import linear_eraser as erasure
-from mibias_cli.methods.linear_eraser import fit_leace
+from mibias_cli.methods.linear_eraser import LeaceFit, concept_columns, fit_leace
 
 SOURCE = MeanShift(means=[-2.0, 0.0, 1.0, 4.0], d=6, p=[0.4, 0.3, 0.2, 0.1])
 
@@ -78,6 +79,31 @@ def test_equal_weights_are_no_weights_and_whole_weights_repeat_rows() -> None:
     repeated = sample.take(torch.cat([torch.arange(300), twice.nonzero().flatten()]))
     weighted = fit_leace(replace(sample, weight=1.0 + twice.double()), (4,))
     torch.testing.assert_close(weighted.weight, fit_leace(repeated, (4,)).weight, rtol=0, atol=1e-9)
+
+
+def test_batches_of_any_size_give_the_same_eraser_and_missing_rows_do_not_matter() -> None:
+    sample = to_sample(SOURCE.draw(600, seed=0), torch.float64)
+    one_hot, known = encode_attribute(sample.c, (4,)), torch.arange(600) % 3 > 0
+    erasers = []
+    for size in (600, 70):
+        # what stands in a missing row plays no part
+        concept = torch.where(known[:, None], one_hot, torch.nan)
+        columns, fit = concept_columns({"c": concept}, {"c": known}), LeaceFit(6, 4)
+        for rows in torch.arange(600).split(size):
+            fit.add(sample.z[rows], columns[rows])
+        erasers.append(fit.eraser(torch.float64))
+    torch.testing.assert_close(erasers[0].weight, erasers[1].weight, rtol=0, atol=1e-12)
+    torch.testing.assert_close(erasers[0].bias, erasers[1].bias, rtol=0, atol=1e-12)
+    # exact on the rows that know c: their classes have no means of their own left
+    erased, c = erasers[0](sample.z)[known], sample.c[known, 0]
+    for k in range(4):
+        torch.testing.assert_close(erased[c == k].mean(dim=0), erased.mean(dim=0), rtol=0, atol=1e-10)
+
+
+def test_a_column_that_does_not_vary_erases_nothing() -> None:
+    constant = torch.full((7, 1), 0.1)
+    known = torch.arange(7) < 5
+    assert concept_columns({"c": constant}, {"c": known}).abs().max() == 0
 
 
 def test_under_balancing_weights_the_target_stays() -> None:

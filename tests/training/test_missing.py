@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+from known_mi import make_spec
 from torch import nn
 
 from mibias_cli.data.batch import Batch
 from mibias_cli.estimators.classifier import ClassifierBound
-from mibias_cli.heads.attribute import AttributeHead
 from mibias_cli.training.debiaser import Debiaser
 from mibias_cli.training.fabric import make_fabric
 from mibias_cli.training.queue import FeatureQueue
@@ -36,7 +36,7 @@ def batch(known: torch.Tensor, seed: int = 0) -> Batch:
 
 def debiaser() -> Debiaser:
     torch.manual_seed(1)
-    estimator = ClassifierBound(AttributeHead(4, (2,), (8,)), n_classes=(2,), steps=3)
+    estimator = ClassifierBound(make_spec(n_features=4, n_classes=(2,), hidden=(8,), learning_rate=2e-3, steps=3))
     return Debiaser(
         settings=DebiasSettings(balance="none"), estimators={"sex": estimator}, monitors={"sex": estimator},
         queue=FeatureQueue(256, weighted=False), seed=0,

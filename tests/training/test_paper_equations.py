@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import pytest
 import torch
+from known_mi import make_spec
 from torch import Tensor, nn
 
 from mibias_cli.data.batch import Batch
-from mibias_cli.estimators.critics import StatisticsNetwork
 from mibias_cli.estimators.mine import Mine
 from mibias_cli.seeds import derive_seed
 from mibias_cli.training.debiaser import Debiaser
@@ -130,7 +130,8 @@ def by_package(batches: list[Batch], fresh: list[Batch], *, released: bool) -> l
     if released:
         optimizers.append(torch.optim.Adam(model.parameters(), lr=WEIGHT * RATE))
     fabric_model, *optimizers = fabric.setup(model, *optimizers)
-    mine = Mine(critic, n_classes=(N_C,), learning_rate=CRITIC_RATE, optimizer="adam", steps=1, batch_size=None)
+    spec = make_spec(n_features=D_Z, n_classes=(N_C,), learning_rate=CRITIC_RATE, steps=1, moving_average=None)
+    mine, monitor = Mine(spec, critic), Mine(spec).to(torch.device("cpu"), torch.float64)
     settings = DebiasSettings(
         weight=WEIGHT,
         schedule="fresh",
@@ -138,7 +139,6 @@ def by_package(batches: list[Batch], fresh: list[Batch], *, released: bool) -> l
         gradients="released" if released else "rescale",
         balance="none",
     )
-    monitor = Mine(StatisticsNetwork(D_Z, N_C, [3]).double(), n_classes=(N_C,), steps=1)
     debiaser = Debiaser(
         settings=settings, estimators={"colour": mine}, monitors={"colour": monitor}, queue=None, seed=SEED
     )

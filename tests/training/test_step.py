@@ -7,13 +7,13 @@ from dataclasses import replace
 
 import pytest
 import torch
+from known_mi import make_spec
 from torch import nn
 from torch.nn import functional
 
 from mibias_cli.data.batch import Batch
 from mibias_cli.errors import TrainingError
 from mibias_cli.estimators.classifier import ClassifierBound
-from mibias_cli.heads.attribute import AttributeHead
 from mibias_cli.training.debiaser import Debiaser
 from mibias_cli.training.fabric import make_fabric
 from mibias_cli.training.penalty import gradient_norm
@@ -48,7 +48,7 @@ def stepper(
     fabric = make_fabric("cpu", precision, deterministic=False)
     net = Net()
     model, optimizer = fabric.setup(net, torch.optim.SGD(net.parameters(), lr=rate))
-    estimator = ClassifierBound(AttributeHead(4, (2,), (8,)), n_classes=(2,), steps=3)
+    estimator = ClassifierBound(make_spec(n_features=4, n_classes=(2,), hidden=(8,), learning_rate=2e-3, steps=3))
     debiaser = Debiaser(
         settings=DebiasSettings(gradients=gradients, balance="none"),
         estimators={"sex": estimator}, monitors={"sex": estimator}, queue=FeatureQueue(256, weighted=False), seed=0,

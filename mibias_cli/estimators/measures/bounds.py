@@ -24,6 +24,7 @@ __all__ = [
     "log_mean_exp",
     "log_pair_weights",
     "mine_surrogate",
+    "normal_weight",
     "nwj",
     "smile",
     "weighted_mean",
@@ -35,6 +36,11 @@ def weighted_mean(values: Tensor, weight: Tensor | None = None) -> Tensor:
     if weight is None:
         return values.mean()
     return (values * weight).sum() / weight.sum()
+
+
+def normal_weight(a: Tensor, weight: Tensor | None) -> Tensor:
+    """Weights (n,) that sum to 1 for rows a (n, …); equal ones where there are none."""
+    return a.new_full((len(a),), 1 / len(a)) if weight is None else weight / weight.sum()
 
 
 def log_mean_exp(scores: Tensor, weight: Tensor | None = None) -> Tensor:
@@ -50,6 +56,7 @@ def log_mean_exp(scores: Tensor, weight: Tensor | None = None) -> Tensor:
     """
     if weight is None:
         return torch.logsumexp(scores, dim=0) - math.log(scores.shape[0])
+    # a weight enters as an added logarithm, so that nothing is exponentiated on its own
     return torch.logsumexp(scores + weight.log(), dim=0) - weight.sum().log()
 
 
@@ -71,7 +78,8 @@ def donsker_varadhan(
         The bound in nats, a scalar.
 
     References:
-        Donsker and Varadhan (1983); arXiv 1801.04062.
+        Donsker and Varadhan (1983), as Theorem 1 of Belghazi et al., arXiv 1801.04062; the estimate that Ragonesi et
+        al., arXiv 2003.06430, minimise.
 
     Example:
         >>> donsker_varadhan(torch.tensor([1.0, 1.0]), torch.tensor([0.0, 0.0])).item()
@@ -107,12 +115,15 @@ def mine_surrogate(
         The surrogate to be maximised and the log of the new average (detached).
 
     References:
-        Section 3.2 of arXiv 1801.04062.
+        Belghazi et al., arXiv 1801.04062, Section 3.2.
     """
+    # log E_batch[exp T], whose gradient is E[∇T exp T] / E[exp T]
     log_mean = log_mean_exp(marginal_scores, marginal_weight)
     present = log_mean.detach()
+    # the moving average in logarithms: log(decay · old + (1 − decay) · present)
     blended = torch.logaddexp(moving_average + math.log(decay), present + math.log1p(-decay))
     average = torch.where(torch.isneginf(moving_average), present, blended)
+    # exp(log_mean − average) is the batch's mean over the average: its gradient has the average as denominator
     return weighted_mean(joint_scores, joint_weight) - torch.exp(log_mean - average), average
 
 
@@ -136,8 +147,10 @@ def log_pair_weights(
     paired = torch.ones(n, n, dtype=torch.bool, device=scores.device)
     if group is not None:
         paired = group[:, None] == group[None, :]
+    # off-diagonal pairs only: the diagonal is joint, not a draw of the marginals
     own = torch.eye(n, dtype=torch.bool, device=scores.device)
     shares = torch.where(paired & ~own, w[None, :], 0.0)
+    # a row without a partner cannot be compared, so that it counts among the joint pairs neither
     joint = torch.where(shares.sum(dim=1) > 0, w, 0.0)
     if diagonal:
         shares = torch.where(paired, w[None, :], 0.0)
@@ -151,7 +164,7 @@ def dv(scores: Tensor, weight: Tensor | None = None, group: Tensor | None = None
     """Donsker–Varadhan on all pairs of a batch: E_joint[T] − log E_marginals[exp T].
 
     References:
-        Donsker and Varadhan (1983); arXiv 1801.04062.
+        Donsker and Varadhan (1983); Poole et al., arXiv 1905.06922, Section 2.2.
 
     Example:
         >>> dv(torch.eye(3)).item()
@@ -167,7 +180,7 @@ def nwj(scores: Tensor, weight: Tensor | None = None, group: Tensor | None = Non
     Tight at T = 1 + log p(z, c) / p(z)p(c): without that 1 the value is off by a nat. Its variance grows as exp(I).
 
     References:
-        arXiv 0809.0853, arXiv 1905.06922.
+        Nguyen, Wainwright and Jordan, arXiv 0809.0853; Poole et al., arXiv 1905.06922, Section 2.2.
 
     Example:
         >>> nwj(torch.ones(3, 3)).item()  # T = 1 everywhere: independence
@@ -184,9 +197,10 @@ def js_objective(scores: Tensor, weight: Tensor | None = None, group: Tensor | N
     ratio. It is steady where DV and NWJ are not; it is not an amount of information: see `js` and `smile` for values.
 
     References:
-        arXiv 1606.00709, arXiv 1808.06670.
+        Nowozin et al. (f-GAN), arXiv 1606.00709; Hjelm et al. (Deep InfoMax), arXiv 1808.06670.
     """
     joint, log_row = log_pair_weights(scores, weight, group)
+    # the mean over pairs of softplus, which is linear in T at most: no exponential to overflow
     marginal = (joint[:, None] * log_row.exp() * functional.softplus(scores)).sum()
     return -(joint @ functional.softplus(-scores.diagonal())) - marginal
 
@@ -195,7 +209,7 @@ def js(scores: Tensor, weight: Tensor | None = None, group: Tensor | None = None
     """The value in nats that matches `js_objective`: NWJ at T + 1, since that objective finds T = log density ratio.
 
     References:
-        Section 2.3 of arXiv 1905.06922.
+        Poole et al., arXiv 1905.06922.
 
     Example:
         >>> js(torch.zeros(3, 3)).item()
@@ -210,12 +224,13 @@ def infonce(scores: Tensor, weight: Tensor | None = None, group: Tensor | None =
     With weights the ceiling is the entropy of the weights, with groups the mean of log(rows in the group).
 
     References:
-        arXiv 1807.03748.
+        van den Oord et al., arXiv 1807.03748; Poole et al., arXiv 1905.06922, Section 2.3.
 
     Example:
         >>> round(infonce(100 * torch.eye(8)).item(), 4), round(math.log(8), 4)
         (2.0794, 2.0794)
     """
+    # here the joint pair is among its own candidates, which is what bounds the value by log n
     joint, log_row = log_pair_weights(scores, weight, group, diagonal=True)
     return joint @ (scores.diagonal() - torch.logsumexp(scores + log_row, dim=1))
 
@@ -232,9 +247,10 @@ def smile(scores: Tensor, tau: float = 5.0, weight: Tensor | None = None, group:
         group: Groups (n,).
 
     References:
-        arXiv 1910.06222.
+        Song and Ermon, arXiv 1910.06222.
     """
     joint, log_row = log_pair_weights(scores, weight, group)
+    # only the mean over marginals is clipped: the joint mean has no exponential
     return joint @ scores.diagonal() - _log_mean(scores.clamp(-tau, tau), joint, log_row)
 
 
@@ -250,17 +266,19 @@ def flo(scores: Tensor, dual: Tensor, weight: Tensor | None = None, group: Tenso
         group: Groups (n,).
 
     References:
-        arXiv 2107.01131.
+        Guo et al., arXiv 2107.01131.
 
     Example:
         >>> flo(torch.zeros(3, 3), torch.zeros(3)).item()
         0.0
     """
     joint, log_row = log_pair_weights(scores, weight, group)
+    # log E_c'[exp(T(z, c') − T(z, c))] of each row
     contrast = torch.logsumexp(scores - scores.diagonal()[:, None] + log_row, dim=1)
     return 1 - joint @ (dual + torch.exp(contrast - dual))
 
 
 def _log_mean(scores: Tensor, joint: Tensor, log_row: Tensor) -> Tensor:
     """log E_marginals[exp T] over all pairs."""
+    # pair (i, j) has the share joint[i] · p(j | i): logarithms add up
     return torch.logsumexp((scores + log_row + joint.log()[:, None]).flatten(), dim=0)

@@ -10,6 +10,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from mibias_cli.estimators.measures.bounds import normal_weight
+
 __all__ = ["centred_inner", "gaussian_kernel", "hsic", "mmd", "normalised", "squared_distances"]
 
 # Widths of the Gaussian kernels that are averaged, as shares of the mean squared distance.
@@ -18,6 +20,7 @@ _SCALES = (0.25, 1.0)
 
 def squared_distances(a: Tensor) -> Tensor:
     """Squared Euclidean distances (n, n) of rows a (n, d), never negative."""
+    # |x|² + |y|² − 2xy loses digits where a is far from 0: distances do not change with the origin
     centred = a - a.mean(dim=0)
     norms = (centred**2).sum(dim=1)
     found = (norms[:, None] + norms[None, :] - 2 * centred @ centred.T).clamp_min(0)
@@ -52,18 +55,22 @@ def hsic(k: Tensor, m: Tensor, weight: Tensor | None = None) -> Tensor:
         weight: Sample weights (n,).
 
     References:
-        Gretton et al. (2005); Song et al. (2012), Feature selection via dependence maximization; the weighted sums over
-        distinct samples are ours.
+        Gretton et al., Measuring statistical dependence with Hilbert–Schmidt norms (2005), Lemma 1; Song et al.,
+        Feature selection via dependence maximization (2012), whose unbiased HSIC this is without weights; Székely et
+        al., Measuring and testing dependence by correlation of distances (2007). The weighted sums are ours.
     """
-    n = len(k)
-    w = k.new_ones(n) / n if weight is None else weight / weight.sum()
+    n, w = len(k), normal_weight(k, weight)
+    # pairs of a sample with itself are what biases the plug-in estimate
     diagonal = torch.eye(n, dtype=torch.bool, device=k.device)
     k, m = k.masked_fill(diagonal, 0.0), m.masked_fill(diagonal, 0.0)
     kw, mw, both = k @ w, m @ w, k * m
+    # HSIC = E[k m] + E[k] E[m] − 2 E[E[k] E[m]] (Gretton et al., Lemma 1). Each mean runs over distinct samples: what
+    # the plain sums have too much, terms in which two indices agree, is taken off by inclusion and exclusion.
     two = w @ both @ w
     three = w @ (kw * mw) - w @ both @ w**2  # i, j ≠ k
     shared = w**2 @ (kw * mw) - w**2 @ both @ w**2
     four = (w @ kw) * (w @ mw) - 4 * shared - 2 * (w**2 @ both @ w**2)
+    # the same sums of the weights alone: how much weight there is in distinct pairs, triples and quadruples
     p2, p3, p4 = (w**2).sum(), (w**3).sum(), (w**4).sum()
     pairs = 1 - p2
     triples = 1 - 3 * p2 + 2 * p3
@@ -78,10 +85,10 @@ def centred_inner(k: Tensor, m: Tensor, weight: Tensor | None = None) -> Tensor:
 
     Biased, but never negative for k = m: what a norm is made of.
     """
-    n = len(k)
-    w = k.new_ones(n) / n if weight is None else weight / weight.sum()
+    w = normal_weight(k, weight)
 
     def centred(a: Tensor) -> Tensor:
+        # row means and column means off, and the mean of all back on: H a H with H = I − 1 wᵀ
         rows = a @ w
         return a - rows[:, None] - rows[None, :] + w @ rows
 
@@ -95,8 +102,10 @@ def normalised(k: Tensor, m: Tensor, weight: Tensor | None = None) -> Tensor:
     positive. Constant z or c gives 0.
 
     References:
-        Kornblith et al., arXiv 1905.00414; Székely and Rizzo (2014), Partial distance correlation.
+        Kornblith et al., arXiv 1905.00414 (CKA); Székely et al. (2007) and, without bias, Székely and
+        Rizzo, Partial distance correlation (2014).
     """
+    # HSIC(k, m) / √(HSIC(k, k) HSIC(m, m))
     norms = centred_inner(k, k, weight) * centred_inner(m, m, weight)
     tiny = torch.finfo(k.dtype).eps ** 2
     varies = norms > tiny
@@ -115,10 +124,12 @@ def mmd(k: Tensor, one_hot: Tensor, weight: Tensor | None = None) -> Tensor:
         A scalar; groups of fewer than two samples are left out, and fewer than two groups give 0.
 
     References:
-        Gretton et al., A kernel two-sample test (2012); Louizos et al., arXiv 1511.00830.
+        Gretton et al., A kernel two-sample test (2012), Lemma 6: the estimate without bias; Louizos et al., arXiv
+        1511.00830.
     """
     w = k.new_ones(len(k)) if weight is None else weight
     members = one_hot * w[:, None]
+    # sums of the kernel over all pairs of two groups, and over the pairs of a sample with itself
     sums = members.T @ k @ members
     own = (members**2 * k.diagonal()[:, None]).sum(dim=0)
     totals, squares = members.sum(dim=0), (members**2).sum(dim=0)
@@ -126,7 +137,9 @@ def mmd(k: Tensor, one_hot: Tensor, weight: Tensor | None = None) -> Tensor:
     usable = pairs > 0
     within = (sums.diagonal() - own) / torch.where(usable, pairs, 1.0)
     between = sums / torch.where(usable, totals, 1.0)[:, None] / torch.where(usable, totals, 1.0)[None, :]
+    # E[k(x, x')] + E[k(y, y')] − 2 E[k(x, y)], where x and x' are distinct
     gaps = within[:, None] + within[None, :] - 2 * between
+    # a pair of groups counts by the product of their frequencies, a group with itself not at all
     share = torch.where(usable, totals, 0.0)
     share = share[:, None] * share[None, :]
     share = share - torch.diag(share.diagonal())

@@ -60,7 +60,7 @@ def cross_entropy_bound(logits: Tensor, c: Tensor, weight: Tensor | None = None)
         The bound in nats, a scalar that is differentiable in the logits.
 
     References:
-        Barber and Agakov (2003); arXiv 1905.06922.
+        Barber and Agakov (2003); Poole et al., arXiv 1905.06922, Section 2.1.
 
     Example:
         >>> c = torch.tensor([0, 1, 0, 1])
@@ -94,6 +94,7 @@ def frequencies_given(
         >>> frequencies_given(torch.tensor([0, 0, 1]), torch.tensor([0, 0, 0]), 2, 2).round(decimals=3).tolist()
         [[0.667, 0.333], [0.667, 0.333]]
     """
+    # counts by products of one-hot matrices, in weights of mean 1: a pseudo-count then is one row
     given = functional.one_hot(y, n_targets).to(dtype)
     if weight is not None:
         weight = weight.to(dtype)
@@ -126,7 +127,7 @@ def cross_entropy_gain(
         Nats, a scalar that is differentiable in the logits.
 
     References:
-        Barber and Agakov (2003); arXiv 1905.06922.
+        Barber and Agakov (2003); Poole et al., arXiv 1905.06922, Section 2.1, with p(c | y) in place of p(c).
     """
     reference = -frequencies.to(logits.dtype)[y, c].log()
     return weighted_mean(reference - functional.cross_entropy(logits, c, reduction="none"), weight)
@@ -161,6 +162,7 @@ def gain_over_reference(logits: Tensor, y: Tensor, reference: Tensor) -> tuple[T
     """
     logits, reference = logits.double(), reference.double()
 
+    # a product of experts: the reference times the scores' own expert, tempered by a
     def loss(a: float) -> float:
         return float(functional.cross_entropy(a * logits + reference, y))
 
@@ -182,6 +184,7 @@ def smoothed(logits: Tensor, frequencies: Tensor, share: float) -> Tensor:
         >>> smoothed(torch.tensor([[100.0, 0.0]]), torch.tensor([0.5, 0.5]), 0.2).exp()
         tensor([[0.9000, 0.1000]])
     """
+    # the mixture in logarithms, so that a certain prediction does not underflow
     q = torch.log_softmax(logits, dim=1) + math.log1p(-share)
     return torch.logaddexp(q, (share * frequencies).to(q.dtype).log())
 
@@ -204,5 +207,6 @@ def explained_share_nats(residual: Tensor, total: Tensor, scale: Tensor, floor: 
     """
     varies = scale > 0
     added = torch.where(varies, floor * scale, torch.ones_like(scale))
+    # −½ log(1 − R²) = ½ log(total / residual)
     nats = 0.5 * (torch.log(total + added) - torch.log(residual + added))
     return torch.where(varies, nats, 0.0 * nats)

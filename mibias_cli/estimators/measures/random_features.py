@@ -37,6 +37,7 @@ def draw_random_weights(
     def normal(*shape: int) -> Tensor:
         return torch.randn(*shape, generator=generator, device=generator.device, dtype=like.dtype).to(like.device)
 
+    # deviations of 1/√fan-in keep projections and pre-activations of unit scale, whatever the width
     width = min(n_features, _WIDEST)
     drawn: dict[str, Tensor] = {}
     if n_features > _WIDEST:

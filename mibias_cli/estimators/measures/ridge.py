@@ -50,6 +50,7 @@ def ridge_solution(features: Tensor, targets: Tensor, weight: Tensor, ridge: flo
     Raises:
         TrainingError: The features are not finite.
     """
+    # (Xᵀ W X + ridge) B = Xᵀ W Y: only products of the size of the features are in float64
     weighted = (features * weight[:, None]).T
     factor = ridge_factor(to_float64(weighted @ features), ridge)
     return torch.cholesky_solve(to_float64(weighted @ targets), factor).to(features.device, features.dtype)

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from known_mi import make_spec
 from torch import nn
 
 from mibias_cli.backbone.extractor import Extractor
 from mibias_cli.data.batch import Split
 from mibias_cli.estimators.classifier import ClassifierBound
-from mibias_cli.heads.attribute import AttributeHead
 from mibias_cli.training.control.meter import LeakageMeter
 
 
@@ -40,14 +40,11 @@ def split(name: str, n: int, shift: float, seed: int) -> Split:
 
 def meter(data: Any, *, given: bool = False) -> LeakageMeter:
     def make(width: int) -> list[ClassifierBound]:
-        n = 2 if given else None
+        options = {"steps": 60, "batch_size": 256, "given_target": given, "n_targets": 2}
         return [
-            ClassifierBound(
-                AttributeHead(width + (n or 0), (2,), hidden), n_classes=(2,), steps=60, learning_rate=rate,
-                batch_size=256, n_targets=n,
-            )
+            ClassifierBound(make_spec(n_features=width, n_classes=(2,), hidden=hidden, learning_rate=rate, **options))
             for hidden, rate in (((), 1e-2), ((64,), 2e-3))
-        ]  # fmt: skip
+        ]
 
     return LeakageMeter(
         make_bounds={"sex": make}, data=data, max_samples=4000, batch_size=500, num_workers=0,

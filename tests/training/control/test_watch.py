@@ -1,10 +1,10 @@
 from __future__ import annotations
 
 import torch
+from known_mi import make_spec
 
 from mibias_cli.estimators.classifier import ClassifierBound
 from mibias_cli.estimators.protocol import Sample
-from mibias_cli.heads.attribute import AttributeHead
 from mibias_cli.training.control.watch import CriticWatch
 
 
@@ -18,7 +18,7 @@ def leaking(n: int, seed: int) -> Sample:
 
 def bound(steps: int, rate: float) -> ClassifierBound:
     torch.manual_seed(0)
-    return ClassifierBound(AttributeHead(6, (2,), ()), n_classes=(2,), steps=steps, learning_rate=rate)
+    return ClassifierBound(make_spec(n_features=6, n_classes=(2,), hidden=(), steps=steps, learning_rate=rate))
 
 
 def looked(critic: ClassifierBound, looks: int) -> CriticWatch:
