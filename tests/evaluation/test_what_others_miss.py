@@ -63,8 +63,8 @@ def test_a_table_erased_linearly_still_tells_sex_to_another_probe() -> None:
     assert abs(linear.score(erased, sex) - 0.5) < 0.04
     found = audit_features(erased, sex, income, before=x).attributes["sex"]
     assert found.before is not None
-    assert found.before.probes["logistic"].leakage_bits > 0.1
-    assert abs(found.after.probes["logistic"].leakage_bits) < 0.02
+    assert found.before.marginal.probes["logistic"].leakage_bits > 0.1
+    assert abs(found.after.marginal.probes["logistic"].leakage_bits) < 0.02
     assert found.after.headline_probe != "logistic"
     assert found.after.leakage_bits.lower > 0.25
     assert found.after.p_value_holm is not None
