@@ -8,20 +8,26 @@ BIN := .venv/bin
 # One thread per process: networks this small, and tests side by side, only wait for each other with more.
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
-.PHONY: demo test check bench format clean
+.PHONY: demo test unit docs bench format clean
 
 demo: .venv/installed
 	$(ONE_THREAD) $(BIN)/mibias train recipes/quickstart.yaml --out runs/demo --overwrite
 
+# What a change must pass, and what continuous integration runs.
 test: .venv/installed-all
-	$(ONE_THREAD) $(BIN)/python -m pytest -q -n $(WORKERS)
-
-check: .venv/installed-all
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(ONE_THREAD) $(BIN)/python -m pytest -q -n $(WORKERS)
+
+# The tests alone; those that take longer than a minute: make unit PYTEST="-m slow".
+unit: .venv/installed-all
+	$(ONE_THREAD) $(BIN)/python -m pytest -q -n $(WORKERS) $(PYTEST)
+
+# The documentation as a site, in site/. A warning is an error.
+docs: .venv/installed-all
+	$(BIN)/mkdocs build --strict --site-dir site
 
 bench: .venv/installed-all
 	$(ONE_THREAD) $(BIN)/python benchmarks/taste.py --jobs 2
@@ -31,7 +37,7 @@ format: .venv/installed-all
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf .venv site build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 
 # Without ensurepip (a system Python that splits it off), the Python's own pip fills the environment.
 .venv/bin/python:

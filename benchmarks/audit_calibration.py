@@ -27,7 +27,9 @@ from scipy.stats import binomtest, chi2, norm
 from threadpoolctl import threadpool_limits
 
 from mibias_cli.evaluation.findings import AuditSettings
-from mibias_cli.evaluation.leakage.measure import make_channel_task, measure_side
+from mibias_cli.evaluation.leakage.channel import make_channel_task
+from mibias_cli.evaluation.leakage.measure import answer
+from mibias_cli.evaluation.leakage.scoring import score_probe
 from mibias_cli.evaluation.statistics.partition import fit_and_score_rows, inner_folds
 from mibias_cli.evaluation.statistics.resampling import Resamples
 
@@ -136,13 +138,14 @@ def _audit_once(cell: Cell, number: int) -> dict[str, object]:
     task = make_channel_task(
         "c", c, y, fit, score, folds, n_classes=2, n_y=1, n_permutations=settings.n_permutations, seed=seed
     )
-    found = measure_side(
+    found = answer(
         task, task.marginal, z[fit], z[score], probes=settings.probes,
         resamples=Resamples(len(score), settings.n_bootstrap, seed=seed), confidence=settings.confidence, seed=seed,
         advance=lambda: None,
-    )  # fmt: skip
+    ).finding  # fmt: skip
     seconds = time.perf_counter() - start
-    probe = found.scored.probe
+    # the headline again, for itself: the same seed fits the same probe
+    probe = score_probe(found.headline_probe, task, task.marginal, z[fit], z[score], seed).probe
     assert probe is not None
     losses = []
     for _ in range(0, N_FRESH, CHUNK):
@@ -151,8 +154,8 @@ def _audit_once(cell: Cell, number: int) -> dict[str, object]:
         log_p = probe.log_probabilities(fresh_z, extra, baseline)
         losses.append(-log_p[np.arange(CHUNK), fresh_c].mean() / np.log(2))
     return {
-        "coding": cell.coding, "bits": cell.bits, "n": cell.n, "draw": number, "estimate": found.interval.estimate,
-        "lower": found.interval.lower, "upper": found.interval.upper, "population": 1 - float(np.mean(losses)),
+        "coding": cell.coding, "bits": cell.bits, "n": cell.n, "draw": number, "estimate": found.leakage_bits.estimate,
+        "lower": found.leakage_bits.lower, "upper": found.leakage_bits.upper, "population": 1 - float(np.mean(losses)),
         "p_value": found.p_value, "detectable": task.detectable_bits(D), "probe": found.headline_probe,
         "seconds": round(seconds, 2),
     }  # fmt: skip

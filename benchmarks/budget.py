@@ -30,7 +30,8 @@ from runs import (
 
 from mibias_cli.backbone.embed import embed
 from mibias_cli.data.batch import BiasedData
-from mibias_cli.evaluation.leakage.measure import make_channel_task, measure_side
+from mibias_cli.evaluation.leakage.channel import make_channel_task
+from mibias_cli.evaluation.leakage.measure import answer
 from mibias_cli.evaluation.statistics.partition import fit_and_score_rows, inner_folds
 from mibias_cli.evaluation.statistics.resampling import Resamples
 from mibias_cli.recipe.load import parse_recipe
@@ -102,18 +103,19 @@ def validation_audit(seed: int, data: BiasedData, model: TaskModel) -> tuple[flo
     labels = np.concatenate([y[:, None], c], axis=1)
     fit, score = fit_and_score_rows(labels, fit_fraction=0.5, group=None, seed=seed)
     resamples = Resamples(len(score), 200, group=None, seed=seed)
-    sides = []
+    found = []
     for k, channel in enumerate(colour.channels):
         folds = inner_folds(np.stack([c[fit, k], y[fit]], axis=1), group=None, seed=seed)
         task = make_channel_task(
             channel, c[:, k], y, fit, score, folds, n_classes=colour.n_classes[k], n_y=10, seed=seed
         )
-        side = measure_side(
+        asked = answer(
             task, task.conditional, z[fit], z[score], probes=PROBES, resamples=resamples, confidence=0.95,
             seed=seed, advance=lambda: None,
         )  # fmt: skip
-        sides.append(side)
-    interval = max(sides, key=lambda side: side.selection_bits).interval  # the leakiest channel, as the audit takes it
+        found.append(asked.finding)
+    # the leakiest channel, as the audit takes it
+    interval = max(found, key=lambda finding: finding.selection_bits).leakage_bits
     return interval.estimate, interval.lower, interval.upper
 
 

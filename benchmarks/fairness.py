@@ -122,7 +122,7 @@ def probe(data: BiasedData, z: np.ndarray, seed: int, n_rows: int) -> dict[str, 
     rows = np.random.default_rng(seed).permutation(len(z))[:n_rows]
     settings = AuditSettings(n_permutations=0, n_bootstrap=10)
     found = audit_rows(data, BIAS, z, rows, settings, seed=seed).after
-    strongest = max(p.accuracy for p in found.probes.values() if p.accuracy is not None)
+    strongest = max(p.accuracy for p in found.marginal.probes.values() if p.accuracy is not None)
     return {"probe_accuracy": strongest, "chance_accuracy": found.chance_accuracy}
 
 

@@ -64,15 +64,17 @@ def main() -> None:
     print(f"H(sex) = {found.entropy_bits:.3f} bits; majority {found.after.chance_accuracy:.3f}")
     print("| probe | bits before | bits after LEACE | accuracy before | after |\n| --- | ---: | ---: | ---: | ---: |")
     assert found.before is not None
-    for name, before in found.before.probes.items():
-        after = found.after.probes[name]
+    for name, before in found.before.marginal.probes.items():
+        after = found.after.marginal.probes[name]
         print(
             f"| {name} | {before.leakage_bits:.3f} | {after.leakage_bits:.3f} | {before.accuracy:.3f} "
             f"| {after.accuracy:.3f} |"
         )
     interval = found.after.leakage_bits
-    print(f"after: {found.after.headline_probe}, {interval.estimate:.3f} [{interval.lower:.3f}, {interval.upper:.3f}]")
-    print(f"p = {found.after.p_value}, corrected {found.after.p_value_holm}")
+    print(
+        f"after: {found.after.marginal.headline_probe}, {interval.estimate:.3f} [{interval.lower:.3f}, {interval.upper:.3f}]"
+    )
+    print(f"p = {found.after.marginal.p_value}, corrected {found.after.marginal.p_value_holm}")
 
 
 if __name__ == "__main__":
