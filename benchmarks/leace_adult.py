@@ -70,11 +70,9 @@ def main() -> None:
             f"| {name} | {before.leakage_bits:.3f} | {after.leakage_bits:.3f} | {before.accuracy:.3f} "
             f"| {after.accuracy:.3f} |"
         )
-    interval = found.after.leakage_bits
-    print(
-        f"after: {found.after.marginal.headline_probe}, {interval.estimate:.3f} [{interval.lower:.3f}, {interval.upper:.3f}]"
-    )
-    print(f"p = {found.after.marginal.p_value}, corrected {found.after.marginal.p_value_holm}")
+    top, interval = found.after.marginal, found.after.leakage_bits
+    print(f"after: {top.headline_probe}, {interval.estimate:.3f} [{interval.lower:.3f}, {interval.upper:.3f}]")
+    print(f"p = {top.p_value}, corrected {top.p_value_holm}")
 
 
 if __name__ == "__main__":
