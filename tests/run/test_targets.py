@@ -25,9 +25,9 @@ from mibias_cli.progress import Silent
 from mibias_cli.recipe.load import parse_recipe
 from mibias_cli.recipe.schema import Recipe
 from mibias_cli.report.schema_file import load_schema
-from mibias_cli.run import build, workflow
+from mibias_cli.run import workflow
+from mibias_cli.run.assemble import assemble, load_run_model
 from mibias_cli.run.dry_run import dry_run
-from mibias_cli.run.evaluate import load_run_model
 from mibias_cli.training.run_log import without_clock
 
 TARGETS = {
@@ -103,13 +103,12 @@ def report_of(run: Path) -> dict[str, Any]:
 
 def features_of(folder: Path, run: Path, kind: str) -> tuple[Any, dict[str, np.ndarray]]:
     """The data, and the debiased features of training and audited samples, cut at ten standard deviations."""
-    given = recipe(folder, kind)
-    assembly = build.assemble(given, offline=True)
-    model = load_run_model(given, assembly, run / "checkpoints" / "best.safetensors")
-    splits = (assembly.data.train, assembly.data.audit)
+    parts = assemble(recipe(folder, kind), offline=True)
+    model = load_run_model(parts, run / "checkpoints" / "best.safetensors")
+    splits = (parts.data.train, parts.data.audit)
     z = {s.name: embed(model.extractor, s, batch_size=64).features.astype(np.float64) for s in splits}
     mean, far = z["train"].mean(axis=0), 10 * z["train"].std(axis=0)
-    return assembly.data, {name: np.clip(features, mean - far, mean + far) for name, features in z.items()}
+    return parts.data, {name: np.clip(features, mean - far, mean + far) for name, features in z.items()}
 
 
 @pytest.mark.parametrize("kind", TARGETS)

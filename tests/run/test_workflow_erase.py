@@ -17,8 +17,10 @@ from mibias_cli.errors import RunError, TrainingError
 from mibias_cli.export.load import load_export
 from mibias_cli.progress import Silent
 from mibias_cli.recipe.load import load_recipe
-from mibias_cli.run import build, workflow
-from mibias_cli.run.evaluate import chosen_path, load_run_model
+from mibias_cli.run import stages, workflow
+from mibias_cli.run.assemble import assemble, load_run_model
+from mibias_cli.run.evaluate import chosen_path
+from mibias_cli.run_folder import RunFolder
 from mibias_cli.training.checkpoint import load_weights
 
 RECIPE = """
@@ -97,12 +99,12 @@ def test_with_the_logistic_probe_alone_the_interval_holds_zero(run: workflow.Tra
 
 def test_an_export_holds_the_eraser_and_gives_equal_features(run: workflow.TrainedRun, tmp_path: Path) -> None:
     recipe = workflow.load_run_recipe(run.folder)
-    assembly = build.assemble(recipe, offline=True)
-    model = load_run_model(recipe, assembly, chosen_path(run.folder))
+    parts = assemble(recipe, offline=True)
+    model = load_run_model(parts, chosen_path(RunFolder(run.folder)))
     loaded = load_export(run.export)
     assert loaded.info.erased == ("sex", "site")
     assert json.loads((run.export / "mibias.json").read_text())["format"] == 2
-    data = assembly.data.audit
+    data = parts.data.audit
     ours, theirs = (embed(e, data, batch_size=500) for e in (model.extractor, loaded.extractor))
     assert np.abs(ours.features - theirs.features).max() <= 1e-6
     assert np.abs(ours.features - ours.backbone_features).max() > 0.1
@@ -138,23 +140,23 @@ def test_resuming_after_training_erases_the_same(
     def stop(*arguments: Any, **options: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(workflow, "erase_linearly", stop)
+    monkeypatch.setattr(stages, "erase_linearly", stop)
     with pytest.raises(KeyboardInterrupt):
         trained(folder, tmp_path / "stopped")
     monkeypatch.undo()
     with pytest.raises(RunError, match="--resume"):
         workflow.evaluate(str(tmp_path / "stopped"), recipe=None, out=None, offline=True, progress=Silent())
-    monkeypatch.setattr(workflow, "audit_run_folder", stop)  # the audit is another matter
+    monkeypatch.setattr(workflow, "write_audit", stop)  # the audit is another matter
     with pytest.raises(KeyboardInterrupt):
         trained(folder, tmp_path / "unused", resume=tmp_path / "stopped")
-    states = [load_file(chosen_path(path)) for path in (run.folder, tmp_path / "stopped")]
+    states = [load_file(chosen_path(RunFolder(path))) for path in (run.folder, tmp_path / "stopped")]
     assert states[0].keys() == states[1].keys()
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
     best = load_file(run.folder / "checkpoints" / "best.safetensors")
     assert set(states[0]) - set(best) == {"extractor.eraser.weight", "extractor.eraser.bias"}
     with pytest.raises(RunError, match="another model"):
         recipe = workflow.load_run_recipe(run.folder)
-        load_weights(chosen_path(run.folder), build.build_model(recipe, build.assemble(recipe, offline=True)))
+        load_weights(chosen_path(RunFolder(run.folder)), assemble(recipe, offline=True).new_model())
 
 
 def test_it_follows_any_estimator_and_a_bottleneck(folder: Path, tmp_path: Path) -> None:
