@@ -75,7 +75,7 @@ def recipe(folder: Path, kind: str, *overrides: str) -> Recipe:
 
 def train(given: Recipe, out: Path, **options: Any) -> dict[str, Any]:
     arguments: dict[str, Any] = {"resume": None, "overwrite": False, "offline": True, "progress": Silent()} | options
-    return workflow.train(given, out=out, **arguments).report
+    return workflow.train(given, out=out, **arguments).report.to_dict()
 
 
 def records(run: Path) -> list[dict[str, Any]]:
@@ -194,7 +194,7 @@ def test_an_export_without_a_head_is_audited_again(folder: Path, runs: Mapping[s
     again = workflow.evaluate(
         str(runs["none"] / "export"), recipe=recipe(folder, "none"), out=tmp_path / "again", offline=True,
         progress=Silent(),
-    ).report  # fmt: skip
+    ).report.to_dict()  # fmt: skip
     jsonschema.validate(again, load_schema())
     assert again["task"] == {"before": None, "after": None}
     assert again["similarity"]["original_r2"] is None

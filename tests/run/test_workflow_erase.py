@@ -72,8 +72,9 @@ def run(folder: Path) -> workflow.TrainedRun:
 
 def test_held_out_a_logistic_probe_finds_nothing_and_a_boosted_one_does(run: workflow.TrainedRun) -> None:
     """About d (K − 1) / 2n = .002 and .004 bits remain on other samples than the eraser's 5,000; ±.005 is noise."""
+    report = run.report.to_dict()
     for name, floor in (("sex", 0.05), ("site", None)):
-        found = run.report["attributes"][name]
+        found = report["attributes"][name]
         before, after = (found[when]["probes"]["logistic"]["leakage_bits"] for when in ("before", "after"))
         assert before > 0.05, name
         assert abs(after) < 0.01, name
@@ -90,7 +91,7 @@ def test_with_the_logistic_probe_alone_the_interval_holds_zero(run: workflow.Tra
     recipe = workflow.load_run_recipe(run.folder, ["evaluation.probes=[logistic]"])
     report = workflow.evaluate(
         str(run.folder), recipe=recipe, out=tmp_path / "out", offline=True, progress=Silent()
-    ).report  # fmt: skip
+    ).report.to_dict()  # fmt: skip
     for name in ("sex", "site"):
         interval = report["attributes"][name]["after"]["leakage_bits"]
         assert interval["lower"] <= 0 <= interval["upper"], name
@@ -113,10 +114,11 @@ def test_an_export_holds_the_eraser_and_gives_equal_features(run: workflow.Train
     torch.testing.assert_close(loaded.head(x), model.head(x), rtol=0, atol=1e-6)
     again = workflow.evaluate(
         str(run.export), recipe=recipe, out=tmp_path / "out", offline=True, progress=Silent()
-    ).report  # fmt: skip
-    found, known = (r["attributes"]["sex"]["after"]["leakage_bits"]["estimate"] for r in (again, run.report))
+    ).report.to_dict()  # fmt: skip
+    first = run.report.to_dict()
+    found, known = (r["attributes"]["sex"]["after"]["leakage_bits"]["estimate"] for r in (again, first))
     assert found == pytest.approx(known, abs=1e-3)
-    assert again["task"]["after"]["accuracy"] == pytest.approx(run.report["task"]["after"]["accuracy"], abs=1e-3)
+    assert again["task"]["after"]["accuracy"] == pytest.approx(first["task"]["after"]["accuracy"], abs=1e-3)
     card = (run.export / "README.md").read_text()
     assert "LEACE erased `sex`, `site`" in card
     assert "what the eraser leaves (12 wide)" in card
@@ -167,7 +169,7 @@ def test_it_follows_any_estimator_and_a_bottleneck(folder: Path, tmp_path: Path)
     loaded = load_export(found.export)
     assert loaded.info.erased == ("sex",)
     assert loaded.info.bottleneck == loaded.info.features_dim == 6
-    interval = found.report["attributes"]["sex"]["after"]["leakage_bits"]
+    interval = found.report.to_dict()["attributes"]["sex"]["after"]["leakage_bits"]
     assert interval["lower"] <= 0 <= interval["upper"]
 
 
