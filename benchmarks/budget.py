@@ -79,9 +79,9 @@ def run(data: str, budget: str, seed: int, extra: Sequence[str]) -> dict[str, fl
         path=str(RECIPE),
         overrides=[f"data.root={Path(data).resolve()}", f"seed={seed}", *SETTINGS, *kept, *extra],
     )
-    assembly = assembled(recipe)
-    model, records = train_alone(recipe, assembly)
-    probe = validation_audit(recipe.seed, assembly.data, model)
+    parts = assembled(recipe)
+    model, records = train_alone(parts)
+    probe = validation_audit(recipe.seed, parts.data, model)
     measured = [r for r in records if r["kind"] == "budget"]
     used = [r["colour/mi_weight"] for r in records if "colour/mi_weight" in r and r["kind"] == "train"]
     return {
@@ -89,7 +89,7 @@ def run(data: str, budget: str, seed: int, extra: Sequence[str]) -> dict[str, fl
         "probe_bits": probe[0],
         "probe_lower": probe[1],
         "probe_upper": probe[2],
-        "accuracy": features_and_accuracy(model, assembly.data.audit)[1],
+        "accuracy": features_and_accuracy(model, parts.data.audit)[1],
         "weight": used[-1] if used else 0.0,
         "seconds": records[-1]["elapsed_seconds"],
     }

@@ -70,17 +70,17 @@ def run(data: Path, cell: Cell) -> dict[str, float]:
     overrides = [*SHORT, f"data.root={data.resolve()}", f"data.variance={variance}", f"seed={seed}"]
     overrides += [f"debias.bias_product={share}", f"debias.weight={weight}"]
     recipe = parse_recipe(RECIPE.read_text(encoding="utf-8"), path=str(RECIPE), overrides=overrides)
-    assembly = assembled(recipe)
-    model, records = train_alone(recipe, assembly)
+    parts = assembled(recipe)
+    model, records = train_alone(parts)
     last = [r for r in records if r["kind"] == "validation"][-1]
-    _, accuracy = features_and_accuracy(model, assembly.data.audit)
-    biased, colour = assembly.data.validation, assembly.data.attributes["colour"]
+    _, accuracy = features_and_accuracy(model, parts.data.audit)
+    biased, colour = parts.data.validation, parts.data.attributes["colour"]
     z, _ = features_and_accuracy(model, biased)
     attribute = AuditedAttribute(
         name="colour", channels=colour.channels, class_names=colour.class_names, c=biased.c["colour"],
         known=biased.known["colour"],
     )  # fmt: skip
-    names = assembly.data.class_names
+    names = parts.data.class_names
     return {
         "accuracy": accuracy,
         GAIN: last["validation/gain_over_bias_bits"],

@@ -27,7 +27,7 @@ from mibias_cli.evaluation.findings import AuditSettings
 from mibias_cli.evaluation.task.fairness import fairness_figures
 from mibias_cli.recipe.load import parse_recipe
 from mibias_cli.recipe.schema import Recipe
-from mibias_cli.run import build
+from mibias_cli.run.assemble import assemble
 
 RECIPES = Path(__file__).parent.parent / "recipes"
 BIAS = "sex"
@@ -77,10 +77,10 @@ def recipe_for(dataset: str, table: Path, overrides: tuple[str, ...], seed: int)
 
 def train_ours(recipe: Recipe) -> Predictions:
     """Train by the package and predict the test part."""
-    assembly = build.assemble(recipe, offline=True)
-    trained, _ = train_alone(recipe, assembly)
+    parts = assemble(recipe, offline=True)
+    trained, _ = train_alone(parts)
     with torch.no_grad():
-        found = trained(inputs(assembly.data.audit))
+        found = trained(inputs(parts.data.audit))
     return Predictions(predicted=found["logits"].argmax(dim=1).numpy(), features=found["features"].numpy())
 
 
@@ -95,7 +95,7 @@ def measure(dataset: str, table: Path, method: str, setting: str, seed: int, pro
     if method in ("plain", "paper"):
         overrides += (f"training.epochs={PLAIN_EPOCHS[dataset]}",)
     recipe = recipe_for(dataset, table, overrides, seed)
-    data = build.build_data(recipe, offline=True)
+    data = assemble(recipe, offline=True).data
     started = time.perf_counter()
     if method in OURS:
         found = train_ours(recipe)

@@ -8,6 +8,7 @@ import shutil
 import statistics
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +23,10 @@ from mibias_cli.evaluation.inputs import AuditedAttribute, AuditInput, Features
 from mibias_cli.progress import Silent
 from mibias_cli.recipe.load import parse_recipe
 from mibias_cli.recipe.schema import Recipe
-from mibias_cli.run import build
-from mibias_cli.run.evaluate import load_run_model
-from mibias_cli.run.workflow import train_stages
+from mibias_cli.run.assemble import Parts, assemble, load_run_model
+from mibias_cli.run.stages import Run, fit_debiased, fit_original
+from mibias_cli.run_folder import RunFolder
 from mibias_cli.training.fabric import make_fabric
-from mibias_cli.training.loop import best_path
 from mibias_cli.training.model import TaskModel
 
 __all__ = [
@@ -93,9 +93,9 @@ def run_recipe(path: Path, overrides: Sequence[str], seed: int, curve: list[Poin
     """
     torch.set_num_threads(1)
     recipe = parse_recipe(path.read_text(encoding="utf-8"), path=str(path), overrides=[f"seed={seed}", *overrides])
-    assembly = assembled(recipe)
-    model, records = train_alone(recipe, assembly, curve)
-    data = assembly.data
+    parts = assembled(recipe)
+    model, records = train_alone(parts, curve)
+    data = parts.data
     z, accuracy = features_and_accuracy(model, data.audit)
     rows = np.random.default_rng(seed).permutation(len(z))[:N_PROBED]
     settings = AuditSettings(probes=("logistic", "mlp"), n_permutations=0, n_bootstrap=100)
@@ -111,16 +111,16 @@ def run_recipe(path: Path, overrides: Sequence[str], seed: int, curve: list[Poin
     }
 
 
-_held: dict[str, build.Assembly] = {}
+_held: dict[str, Parts] = {}
 
 
-def assembled(recipe: Recipe) -> build.Assembly:
-    """Data and backbone, kept while one run after another has the same: painting 70,000 digits takes a while."""
+def assembled(recipe: Recipe) -> Parts:
+    """A recipe's parts. Data and backbone are kept while runs have the same: painting 70,000 digits takes a while."""
     key = recipe.model_dump_json(include={"data", "backbone", "seed"})
     if key not in _held:
         _held.clear()
-        _held[key] = build.assemble(recipe, offline=True)
-    return _held[key]
+        _held[key] = assemble(recipe, offline=True)
+    return replace(_held[key], recipe=recipe)
 
 
 class _Snapshots(Silent):
@@ -141,27 +141,27 @@ class _Snapshots(Silent):
             shutil.copy(self._saved, self.kept[-1])
 
 
-def train_alone(
-    recipe: Recipe, assembly: build.Assembly, curve: list[Point] | None = None
-) -> tuple[TaskModel, list[dict[str, Any]]]:
+def train_alone(parts: Parts, curve: list[Point] | None = None) -> tuple[TaskModel, list[dict[str, Any]]]:
     """A recipe's training stages on the CPU, without report or export: the model, and what the stages logged.
 
     With `curve`, a list to which the last stage's epochs are appended: (seconds, accuracy on audited rows) each.
     """
-    fabric = make_fabric("cpu", recipe.training.precision, deterministic=True)
+    parts = replace(parts, fabric=make_fabric("cpu", parts.recipe.training.precision, deterministic=True))
     with tempfile.TemporaryDirectory() as folder:
-        run = Path(folder)
-        snapshots = _Snapshots(best_path(run))
-        train_stages(recipe, assembly, run, fabric, None, Silent() if curve is None else snapshots)
-        records = [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+        saved = RunFolder(Path(folder))
+        snapshots = _Snapshots(saved.best)
+        run = Run(folder=saved, progress=Silent() if curve is None else snapshots)
+        with run.log() as log:
+            fit_debiased(parts, run, log, start=fit_original(parts, run, log))
+        records = [json.loads(line) for line in saved.metrics.read_text(encoding="utf-8").splitlines()]
         if curve is not None:
             snapshots.look()
             seconds = [r["elapsed_seconds"] for r in records if r["kind"] == "validation" and r["stage"] == "debias"]
-            rows = np.arange(len(assembly.data.audit))[:CURVE_ROWS]
+            rows = np.arange(len(parts.data.audit))[:CURVE_ROWS]
             for elapsed, path in zip(seconds, snapshots.kept, strict=True):
-                model = load_run_model(recipe, assembly, path).eval()
-                curve.append((elapsed, features_and_accuracy(model, assembly.data.audit, rows)[1]))
-        return load_run_model(recipe, assembly, best_path(run)).eval(), records
+                model = load_run_model(parts, path).eval()
+                curve.append((elapsed, features_and_accuracy(model, parts.data.audit, rows)[1]))
+        return load_run_model(parts, saved.best).eval(), records
 
 
 def features_and_accuracy(model: TaskModel, split: Split, rows: np.ndarray | None = None) -> tuple[np.ndarray, float]:

@@ -25,10 +25,10 @@ from mibias_cli.data.loader import batches
 from mibias_cli.progress import Silent
 from mibias_cli.recipe.load import parse_recipe
 from mibias_cli.recipe.schema import Recipe
-from mibias_cli.run import build
-from mibias_cli.run.workflow import make_stage
+from mibias_cli.run.assemble import assemble
+from mibias_cli.run.stages import Run, make_stage
+from mibias_cli.run_folder import RunFolder
 from mibias_cli.training.fabric import make_fabric
-from mibias_cli.training.run_log import RunLog
 from mibias_cli.training.step import DRAW_WEIGHT
 
 RECIPE = Path(__file__).parent.parent / "recipes" / "waterbirds.yaml"
@@ -108,12 +108,12 @@ def prepare(overrides: list[str], run: Path) -> Callable[[], None]:
     run.mkdir()
     recipe: Recipe = parse_recipe(RECIPE.read_text(encoding="utf-8"), path=str(RECIPE), overrides=overrides)
     fabric = make_fabric(recipe.training.device, recipe.training.precision, deterministic=False)
-    assembly = build.assemble(recipe, offline=True)
-    held = Held(assembly.data.input_shape, fabric.device)
-    data = dataclasses.replace(assembly.data, train=dataclasses.replace(assembly.data.train, reader=held))
-    assembly = dataclasses.replace(assembly, data=data)
-    model = build.build_model(recipe, assembly)
-    trainer = make_stage(recipe, assembly, run, fabric, model, RunLog(run), Silent(), name="debias")
+    parts = assemble(recipe, offline=True, fabric=fabric)
+    held = Held(parts.data.input_shape, fabric.device)
+    data = dataclasses.replace(parts.data, train=dataclasses.replace(parts.data.train, reader=held))
+    parts = dataclasses.replace(parts, data=data)
+    going = Run(folder=RunFolder(run), progress=Silent())
+    trainer = make_stage(parts, going, going.log(), parts.new_model(), name="debias")
     weights, draws = trainer.weights["train"], trainer.debiaser is not None and trainer.debiaser.draws
     batch = next(
         batches(

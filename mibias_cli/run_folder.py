@@ -1,4 +1,4 @@
-"""The folder of a run: what belongs to it, when it may be written, and what of the machine is remembered in it."""
+"""The folder of a run: where each of its files is, when it may be written, and which machine wrote it."""
 
 from __future__ import annotations
 
@@ -15,22 +15,21 @@ from mibias_cli.errors import RunError
 __all__ = [
     "CHOICE",
     "LEAKAGE_GIVEN_TARGET",
+    "OWNED",
     "RECIPE_FILE",
-    "best_path",
+    "RunFolder",
     "claim_run_folder",
     "fresh_folder",
     "is_run",
-    "last_path",
-    "original_path",
     "timestamp",
     "write_environment",
 ]
 
 RECIPE_FILE = "recipe.resolved.yaml"
 CHOICE = "choice"
-"""Kind of the record in metrics.jsonl that tells, after training, what the weights that were kept are chosen by."""
+"""Kind of the last record in metrics.jsonl, written after training: by what one run is chosen over others."""
 LEAKAGE_GIVEN_TARGET = "validation/leakage_given_target_bits"
-"""Its figure: what the features tell of the debiased attributes beyond the target, on validation rows."""
+"""That figure: leakage of the debiased attributes beyond what the target says of them, on validation rows."""
 OWNED = (
     RECIPE_FILE,
     "environment.json",
@@ -46,6 +45,33 @@ OWNED = (
 PACKAGES = ("torch", "torchvision", "timm", "lightning-fabric", "numpy", "scikit-learn", "safetensors", "pydantic")
 
 
+class RunFolder:
+    """Where each file of a run is. Everything that reads or writes a run asks here, so that a name stands in one place.
+
+    Args:
+        path: The folder; it need not exist.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        # the recipe with every default filled in, and the machine and versions that ran it
+        self.recipe = path / RECIPE_FILE
+        self.environment = path / "environment.json"
+        # clusters that stand in for an unknown bias: found once, then read by every later command
+        self.discovered = path / "discovered.safetensors"
+        self.metrics = path / "metrics.jsonl"
+        # the whole training state (for resuming), and the weights of each stage that later steps read
+        self.checkpoints = path / "checkpoints"
+        self.last = self.checkpoints / "last.pt"
+        self.original = self.checkpoints / "original.safetensors"
+        self.best = self.checkpoints / "best.safetensors"
+        self.erased = self.checkpoints / "erased.safetensors"
+        # what the run is for
+        self.report = path / "report"
+        self.leakage = self.report / "leakage.json"
+        self.export = path / "export"
+
+
 def timestamp() -> str:
     """The present time as a folder name, UTC."""
     return datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%S")
@@ -54,21 +80,6 @@ def timestamp() -> str:
 def is_run(folder: Path) -> bool:
     """Whether a folder is that of a run."""
     return (folder / RECIPE_FILE).is_file()
-
-
-def last_path(run: Path) -> Path:
-    """The whole training state of a run, for resuming."""
-    return run / "checkpoints" / "last.pt"
-
-
-def best_path(run: Path) -> Path:
-    """The weights (extractor and head) that a run evaluates and exports."""
-    return run / "checkpoints" / "best.safetensors"
-
-
-def original_path(run: Path) -> Path:
-    """The weights (extractor and head) of the original extractor: what `before` speaks of."""
-    return run / "checkpoints" / "original.safetensors"
 
 
 def claim_run_folder(folder: Path, *, overwrite: bool) -> None:
@@ -86,6 +97,7 @@ def claim_run_folder(folder: Path, *, overwrite: bool) -> None:
             )
         if not is_run(folder):
             raise RunError(f"{folder}: is not empty and is not a run: nothing in it was touched; choose another --out")
+        # only what a run writes: the user's own files beside it stay
         for name in OWNED:
             path = folder / name
             if path.is_symlink() or path.is_file():
@@ -120,4 +132,4 @@ def write_environment(folder: Path, *, device: str, precision: str) -> None:
         "precision": precision,
         "packages": versions,
     }
-    (folder / "environment.json").write_text(json.dumps(environment, indent=2) + "\n", encoding="utf-8")
+    RunFolder(folder).environment.write_text(json.dumps(environment, indent=2) + "\n", encoding="utf-8")

@@ -14,6 +14,7 @@ from mibias_cli.progress import Silent
 from mibias_cli.recipe.load import parse_recipe
 from mibias_cli.recipe.schema import Recipe
 from mibias_cli.run import workflow
+from mibias_cli.training.loop import StageTrainer
 from mibias_cli.training.run_log import without_clock
 
 __all__ = ["TINY", "best", "metrics", "same", "stop_at_step", "tiny", "trained"]
@@ -55,7 +56,7 @@ def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
 def stop_at_step(monkeypatch: pytest.MonkeyPatch, n: int) -> None:
     """Interrupt the next run at its n-th step, the original stage's included."""
     calls = 0
-    real = workflow.StageTrainer._step
+    real = StageTrainer._step
 
     def stopping(self: Any, *arguments: Any) -> None:
         nonlocal calls
@@ -64,4 +65,4 @@ def stop_at_step(monkeypatch: pytest.MonkeyPatch, n: int) -> None:
             raise KeyboardInterrupt
         real(self, *arguments)
 
-    monkeypatch.setattr(workflow.StageTrainer, "_step", stopping)
+    monkeypatch.setattr(StageTrainer, "_step", stopping)

@@ -78,10 +78,10 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> workflow.TrainedRun:
 
 
 def test_a_pretrained_backbone_forgets_the_ground(run: workflow.TrainedRun) -> None:
-    ground = run.report["attributes"]["ground"]
+    ground = run.report.to_dict()["attributes"]["ground"]
     assert ground["before"]["leakage_bits"]["lower"] > 0.5  # ImageNet features know sand from sea
     assert ground["after"]["leakage_bits"]["upper"] < ground["before"]["leakage_bits"]["lower"]
-    assert run.report["task"]["after"]["accuracy"] > 0.9  # and still tells a disc from a square
+    assert run.report.to_dict()["task"]["after"]["accuracy"] > 0.9  # and still tells a disc from a square
 
 
 def test_it_is_exported_with_its_licence(run: workflow.TrainedRun) -> None:

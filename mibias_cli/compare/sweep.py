@@ -9,22 +9,22 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import itertools
+import math
 import os
 import re
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from mibias_cli.errors import Problem, RecipeError, RunError
 from mibias_cli.gates.recipe_names import gate_name_faults
 from mibias_cli.progress import Progress
 from mibias_cli.recipe.load import dump_recipe, load_recipe
 from mibias_cli.recipe.yaml_source import parse_value
-from mibias_cli.run_folder import OWNED, RECIPE_FILE, is_run
+from mibias_cli.run_folder import OWNED, RunFolder, is_run
 
 __all__ = ["Axis", "Point", "SweepResult", "is_finished", "make_points", "parse_axis", "plain_points", "run_sweep"]
 
@@ -94,6 +94,7 @@ def _split(text: str) -> Iterator[str]:
     """Parts between the commas that stand outside brackets and quotes."""
     depth, quote, part = 0, "", ""
     for character in text:
+        # a comma counts only outside quotes and brackets
         if quote:
             quote = "" if character == quote else quote
         elif character in "\"'":
@@ -128,9 +129,8 @@ def make_points(axes: Sequence[Axis]) -> list[Point]:
     for key in keys:
         if keys.count(key) > 1:
             raise _refused(key, "is swept twice; give all its values at once")
-    n_points = 1
-    for axis in axes:
-        n_points *= len(axis.values)
+    # counted before it is made: a grid of a few axes can be too large to hold
+    n_points = math.prod(len(axis.values) for axis in axes)
     if n_points > MAX_POINTS:
         raise _refused(", ".join(keys), f"{n_points} runs; at most {MAX_POINTS} make a sweep")
     grid = itertools.product(*(axis.values for axis in axes))
@@ -171,6 +171,7 @@ def run_sweep(
         RecipeError: A point's recipe has problems; said before anything runs.
         RunError: A folder is in the way, or was made by another recipe.
     """
+    # every fault is found before the first of perhaps many hours of training
     todo = _checked(recipe, points, out, overrides)
     finished = {point.name: out / point.name for point in points if point not in todo}
     n_skipped, failed = len(finished), dict[str, str]()
@@ -195,10 +196,11 @@ def _checked(recipe: Path, points: Sequence[Point], out: Path, overrides: Sequen
     """The points that are still to be run, after every recipe has been read and every folder looked at."""
     todo = []
     for point in points:
+        # the recipe as `train` would write it, so that a run made by another one is told from a half-finished one
         wanted = dump_recipe(load_recipe(recipe, [*overrides, *point.overrides], checks=[gate_name_faults]))
         folder = out / point.name
         if is_run(folder):
-            if (folder / RECIPE_FILE).read_text(encoding="utf-8") != wanted:
+            if RunFolder(folder).recipe.read_text(encoding="utf-8") != wanted:
                 raise RunError(f"{folder}: was made by another recipe; choose another folder with --out")
         elif folder.exists() and any(folder.iterdir()):
             raise RunError(f"{folder}: is in the way and is not a run; choose another folder with --out")
@@ -209,15 +211,15 @@ def _checked(recipe: Path, points: Sequence[Point], out: Path, overrides: Sequen
 
 def is_finished(folder: Path) -> bool:
     """Whether a run has its report and its export: the last things that `train` writes, each whole or not at all."""
-    return (folder / "report" / "leakage.json").is_file() and (folder / "export").is_dir()
+    run = RunFolder(folder)
+    return run.leakage.is_file() and run.export.is_dir()
 
 
 def _command(recipe: Path, point: Point, out: Path, overrides: Sequence[str], options: Sequence[str]) -> list[str]:
     """Resume where there is a checkpoint, else begin anew; a run without one has nothing to lose."""
     folder = out / point.name
-    begun = (folder / "checkpoints" / "last.pt").is_file()
     start = [sys.executable, "-m", "mibias_cli.cli", "train", *options]
-    if begun:
+    if RunFolder(folder).last.is_file():
         return [*start, "--resume", str(folder)]
     settings = [part for text in (*overrides, *point.overrides) for part in ("--set", text)]
     again = ["--overwrite"] if any((folder / name).exists() for name in OWNED) else []
@@ -233,6 +235,7 @@ def _run_all(
     environment = _environment(jobs)
     try:
         while waiting or running:
+            # keep as many processes going as there are jobs, and look at them five times a second
             while waiting and len(running) < jobs:
                 point = waiting.pop(0)
                 running[_start(_command(recipe, point, out, overrides, options), _log(out, point), environment)] = point
@@ -243,6 +246,7 @@ def _run_all(
             if not ended:
                 time.sleep(_SECONDS_BETWEEN_LOOKS)
     finally:
+        # an interrupt, or a fault of our own, ends what is still training
         _stop(running)
 
 
@@ -271,6 +275,7 @@ def _environment(jobs: int) -> dict[str, str]:
 def _problem(code: int, folder: Path, log: Path) -> str:
     if code in FINISHED_CODES and is_finished(folder):
         return ""
+    # the last line is the error's own; a traceback's too
     lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
     said = next((line for line in reversed(lines) if line.strip()), "it said nothing")
     return f"ended with exit code {code}: {said} (all of it: {log})"
@@ -289,6 +294,6 @@ def _stop(running: Mapping[subprocess.Popen[bytes], Point]) -> None:
             process.wait()
 
 
-def plain_points(points: Sequence[Point]) -> list[dict[str, Any]]:
+def plain_points(points: Sequence[Point]) -> list[dict[str, object]]:
     """The points as plain data, for `--dry-run`."""
-    return [{"name": point.name, "overrides": list(point.overrides)} for point in points]
+    return [asdict(point) for point in points]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -18,7 +17,7 @@ from mibias_cli.estimators.critics import encode_attribute
 from mibias_cli.methods.linear_eraser import LeaceFit, LinearEraser, concept_columns
 from mibias_cli.training.model import TaskModel
 
-__all__ = ["Erased", "erase_linearly", "erased_path", "refit_head"]
+__all__ = ["Erased", "erase_linearly", "refit_head"]
 
 _CHUNK = 8192
 _MAX_HEAD_ROWS = 50_000
@@ -39,11 +38,6 @@ class Erased:
     n_features: int
     loss_before: float | None = None
     loss_after: float | None = None
-
-
-def erased_path(run: Path) -> Path:
-    """The weights of a run whose features were erased: extractor with its eraser, and head."""
-    return run / "checkpoints" / "erased.safetensors"
 
 
 def erase_linearly(

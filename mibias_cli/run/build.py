@@ -1,49 +1,41 @@
-"""From recipe sections to objects: the only place that knows which name stands for what.
+"""From recipe sections to data, backbone, heads and settings; which name of a recipe stands for which code.
 
-The tables map the names that a recipe may use to `module:object`; nothing is imported before it is asked for, so that
-`mibias validate` knows every name without loading torch.
+The tables map names to `module:object`, which is imported when it is asked for: a recipe of digits needs no reader of
+Parquet files.
 """
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from dataclasses import fields, replace
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from mibias_cli.errors import MibiasError
-from mibias_cli.recipe.schema import (
-    BackboneSection,
-    EmbeddingsData,
-    Recipe,
-    TableData,
-    TrainingSection,
-)
+from torch import nn
+
+from mibias_cli.backbone.catalogue import Backbone, create_backbone
+from mibias_cli.backbone.transforms import transforms_for
+from mibias_cli.data.batch import BiasedData
+from mibias_cli.data.files.tabular import AttributeColumn, Columns, SplitRule
+from mibias_cli.heads.original import StandardFeatures
+from mibias_cli.heads.target import TargetHead
+from mibias_cli.recipe.schema import DigitsData, EmbeddingsData, MnistData, Recipe, TableData, TrainingSection
 from mibias_cli.recipe.tables import ESTIMATORS
+from mibias_cli.recipe.values import Section
+from mibias_cli.training.settings import OptimSettings, SelectSettings
 
 if TYPE_CHECKING:
-    from torch import nn
-
-    from mibias_cli.backbone.catalogue import Backbone
-    from mibias_cli.data.batch import BiasedData
-    from mibias_cli.data.inputs import Transforms
-    from mibias_cli.training.model import TaskModel
-    from mibias_cli.training.settings import OptimSettings
+    from _typeshed import DataclassInstance
 
 __all__ = [
     "DATA_SOURCES",
     "ESTIMATORS",
-    "Assembly",
-    "assemble",
     "build_backbone",
-    "build_bare_model",
     "build_data",
     "build_head",
-    "build_model",
+    "from_section",
     "optim_settings",
     "resolve",
-    "with_embeddings",
 ]
 
 DATA_SOURCES: Mapping[str, str] = {
@@ -54,79 +46,58 @@ DATA_SOURCES: Mapping[str, str] = {
     "mnist": "mibias_cli.data.sources.mnist:load_mnist",
     "table": "mibias_cli.data.sources.table:load_table",
 }
+T = TypeVar("T", bound="DataclassInstance")
 
 
-def resolve(reference: str) -> Any:
-    """The object that `module:object` names."""
+def resolve(reference: str) -> Callable[..., Any]:
+    """The function that `module:function` names."""
     module, _, name = reference.partition(":")
-    return getattr(importlib.import_module(module), name)
+    made: Callable[..., Any] = getattr(importlib.import_module(module), name)
+    return made
 
 
-@dataclass(frozen=True, kw_only=True)
-class Assembly:
-    """Everything of a run that does not change while it trains."""
-
-    data: BiasedData
-    backbone: Backbone
-
-
-def assemble(recipe: Recipe, *, offline: bool) -> Assembly:
-    """Data and backbone of a recipe, each told what the other asks for.
-
-    Raises:
-        MibiasError: The data's target is not one that the recipe's debiasing can do.
-    """
-    data = build_data(recipe, offline=offline)
-    if recipe.debias.bias_product and data.target.kind != "classes":
-        raise MibiasError(
-            f"debias.bias_product: adds to the scores of target classes, but this data's target is of kind "
-            f"{data.target.kind}; leave it out"
-        )
-    return Assembly(data=data, backbone=build_backbone(recipe, data, offline=offline))
+def from_section(kind: type[T], section: Section, **changed: object) -> T:
+    """Settings whose fields are named as the keys of a recipe section, with some values given instead."""
+    same = {f.name: getattr(section, f.name) for f in fields(kind) if f.name not in changed}
+    return kind(**same, **changed)
 
 
 def build_data(recipe: Recipe, *, offline: bool) -> BiasedData:
     """The data of a recipe, with the transforms that its backbone asks for."""
-    from mibias_cli.data.files.tabular import AttributeColumn, Columns, SplitRule
+    section, backbone = recipe.data, recipe.backbone
+    arguments: dict[str, object] = {name: getattr(section, name) for name in type(section).model_fields}
+    del arguments["source"]
 
-    section = recipe.data
-    arguments: dict[str, Any] = {k: getattr(section, k) for k in type(section).model_fields if k != "source"}
-    if "columns" in arguments:
-        named = arguments["columns"].model_dump()
-        several = tuple(named["target"]) if isinstance(named["target"], list) else named["target"]
-        arguments["columns"] = Columns(
-            **(named | {"target": several}),
-            kept=tuple(recipe.evaluation.fidelity_columns),
-            target_kind=arguments.pop("target_kind"),
-        )
-        arguments["splits"] = SplitRule(**arguments["splits"].model_dump())
+    # the user's own files: the recipe says which columns hold what
+    if not isinstance(section, DigitsData | MnistData):
+        columns = section.columns.model_dump()
+        target = section.columns.target
+        columns["target"] = tuple(target) if isinstance(target, list) else target
+        kept = tuple(recipe.evaluation.fidelity_columns)
+        arguments["columns"] = Columns(**columns, kept=kept, target_kind=section.target_kind)
+        arguments["splits"] = SplitRule(**section.splits.model_dump())
         arguments["attributes"] = {
             name: AttributeColumn(column=a.column or name, kind=a.kind, bins=a.bins)
-            for name, a in arguments["attributes"].items()
+            for name, a in section.attributes.items()
         }
+        del arguments["target_kind"]
+
+    # images are resized and normalised as the backbone was trained to see them; rows of numbers are not
     if not isinstance(section, TableData | EmbeddingsData):
-        arguments["transforms"] = _transforms(recipe.backbone, augment=recipe.training.augment, offline=offline)
+        arguments["transforms"] = transforms_for(
+            backbone.name,
+            weights=backbone.weights,
+            channels=backbone.channels,
+            input_size=backbone.input_size,
+            augment=recipe.training.augment,
+            offline=offline,
+        )
     loaded: BiasedData = resolve(DATA_SOURCES[section.source])(**arguments, seed=recipe.seed)
     return loaded
 
 
-def _transforms(section: BackboneSection, *, augment: bool, offline: bool) -> Transforms:
-    from mibias_cli.backbone.transforms import transforms_for
-
-    return transforms_for(
-        section.name,
-        weights=section.weights,
-        channels=section.channels,
-        input_size=section.input_size,
-        augment=augment,
-        offline=offline,
-    )
-
-
-def build_backbone(recipe: Recipe, data: BiasedData, *, offline: bool) -> Backbone:
+def build_backbone(recipe: Recipe, input_shape: tuple[int, ...], *, offline: bool) -> Backbone:
     """The backbone with its weights, for inputs as the data give them."""
-    from mibias_cli.backbone.catalogue import create_backbone
-
     section = recipe.backbone
     backbone = create_backbone(
         section.name,
@@ -134,87 +105,23 @@ def build_backbone(recipe: Recipe, data: BiasedData, *, offline: bool) -> Backbo
         options=dict(section.options),
         channels=section.channels,
         input_size=section.input_size,
-        input_shape=data.input_shape,
+        input_shape=input_shape,
         offline=offline,
         seed=recipe.seed,
     )
     return backbone if section.licence is None else replace(backbone, licence=section.licence)
 
 
-def build_model(recipe: Recipe, assembly: Assembly) -> TaskModel:
-    """A fresh task model around a copy of the backbone as loaded: extractor, target head, and what is penalised."""
-    import copy
-
-    import torch
-
-    from mibias_cli.backbone.extractor import Extractor
-    from mibias_cli.seeds import derive_seed, scoped_torch_rng
-    from mibias_cli.training.model import TaskModel
-
-    section = recipe.representation
-    extractor = Extractor(
-        copy.deepcopy(assembly.backbone.module),
-        assembly.backbone.n_features,
-        bottleneck=section.bottleneck,
-        layers=section.layers,
-        pool=section.pool,
-        seed=recipe.seed,
-    )
-    with scoped_torch_rng():
-        torch.manual_seed(derive_seed(recipe.seed, "head"))
-        head = build_head(assembly.data, extractor.features_dim)
-    return TaskModel(extractor, head, section.layers)
-
-
 def build_head(data: BiasedData, n_features: int) -> nn.Module:
-    """An untrained head for the target; without one, what brings features to the scale of the original's."""
-    from mibias_cli.heads.original import StandardFeatures
-    from mibias_cli.heads.target import TargetHead
-
+    """An untrained head for the target; without a target, a scaling of features to those of the original."""
     target = data.target
     if target.kind == "none":
         return StandardFeatures(n_features)
     return TargetHead(n_features, target.n_outputs, kind=target.kind, mean=target.mean, scale=target.scale)
 
 
-def with_embeddings(recipe: Recipe, path: Path) -> Recipe:
-    """The recipe with its embeddings read from another file.
-
-    Raises:
-        MibiasError: Its data are no embeddings.
-    """
-    if not isinstance(recipe.data, EmbeddingsData):
-        raise MibiasError(
-            f"{path}: a file is audited as stored embeddings, but the recipe's data.source is {recipe.data.source}; "
-            "set it to embeddings, or name a model or a run"
-        )
-    return recipe.model_copy(update={"data": recipe.data.model_copy(update={"path": path})})
-
-
-def build_bare_model(data: BiasedData) -> TaskModel:
-    """A task model that hands its inputs, rows of numbers, through: stored embeddings are audited as they are."""
-    from torch import nn
-
-    from mibias_cli.backbone.extractor import Extractor
-    from mibias_cli.training.model import TaskModel
-
-    return TaskModel(Extractor(nn.Identity(), data.input_shape[0]), nn.Identity(), ["features"])
-
-
-def optim_settings(section: TrainingSection, *, epochs: int | None = None, rate: float | None = None) -> OptimSettings:
-    """The recipe's `training` section as the loop takes it, with epochs and learning rate replaced if given."""
-    from dataclasses import fields
-
-    from mibias_cli.training.settings import OptimSettings, SelectSettings
-
-    values = {f.name: getattr(section, f.name) for f in fields(OptimSettings)}
-    values["select"] = SelectSettings(**section.select.model_dump())
-    values["epochs"] = epochs or section.epochs
-    values["learning_rate"] = rate or section.learning_rate
-    values["final_share"] = section.final_share or 0.0
-    return OptimSettings(**values)
-
-
-def run_folder(recipe: Recipe, timestamp: str) -> Path:
-    """Where a run goes that was given no folder: runs/<name>/<timestamp>."""
-    return Path("runs") / recipe.name / timestamp
+def optim_settings(section: TrainingSection, **changed: object) -> OptimSettings:
+    """The recipe's `training` section as the loop takes it, with some values given instead."""
+    select = from_section(SelectSettings, section.select)
+    given = {"select": select, "final_share": section.final_share or 0.0} | changed
+    return from_section(OptimSettings, section, **given)

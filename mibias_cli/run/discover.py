@@ -1,11 +1,10 @@
-"""Bias unknown: an early-stopped model's clusters become a bias attribute."""
+"""Bias unknown: the clusters of a model that is stopped early become a bias attribute."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import numpy as np
 from safetensors.numpy import load_file, save_file
@@ -14,26 +13,25 @@ from sklearn.decomposition import PCA
 
 from mibias_cli.backbone.embed import embed
 from mibias_cli.backbone.trainable import parameter_groups
-from mibias_cli.data.batch import Attribute, BiasedData, Split
+from mibias_cli.data.batch import Attribute, Split
 from mibias_cli.progress import Progress
-from mibias_cli.recipe.schema import Recipe
 from mibias_cli.recipe.sections.discover import DISCOVERED
-from mibias_cli.run import build
+from mibias_cli.run.assemble import Parts
+from mibias_cli.run.build import optim_settings
+from mibias_cli.run_folder import RunFolder
 from mibias_cli.seeds import derive_seed
 from mibias_cli.training.loop import StageTrainer
+from mibias_cli.training.model import TaskModel
 from mibias_cli.training.run_log import RunLog
 
-__all__ = ["DISCOVERED_FILE", "Clusters", "discover", "fit_clusters", "with_discovered"]
+__all__ = ["Clusters", "discover", "fit_clusters", "with_discovered"]
 
-DISCOVERED_FILE = "discovered.safetensors"
-"""Where a run keeps what it discovered, one tensor of clusters (n,) per split."""
 _COMPONENTS = 20
-_SPLITS = ("train", "validation", "audit")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Clusters:
-    """Centres of clusters within each target class; a frozen map from features and class to a cluster.
+    """Centres of clusters within each target class: a fixed map from features and class to a cluster.
 
     Args:
         mean, scale: Of the features (d,).
@@ -64,13 +62,14 @@ def fit_clusters(features: np.ndarray, y: np.ndarray, *, n_classes: int, n_clust
         y: Target classes (n,) int64.
         n_classes: Number of target classes; one without samples has a single centre.
         n_clusters: Clusters per class; the larger cluster comes first.
-        seed: Of the starts.
+        seed: Of the starts of k-means.
 
     References:
         Sohoni et al., No Subclass Left Behind, arXiv 2011.12945.
     """
     features = np.asarray(features, dtype=np.float64)
     mean, spread = features.mean(axis=0), features.std(axis=0)
+    # a constant feature is divided by infinity: it takes no part
     scale = np.where(spread > 1e-6 * max(float(spread.max()), 1e-30), spread, np.inf)
     standard = (features - mean) / scale
     pca = PCA(min(_COMPONENTS, *standard.shape), svd_solver="full").fit(standard)
@@ -79,69 +78,70 @@ def fit_clusters(features: np.ndarray, y: np.ndarray, *, n_classes: int, n_clust
     centres = []
     for k in range(n_classes):
         own = z[y == k]
+        # too few samples to divide: one centre, their mean
         if len(own) <= n_clusters:
             centres.append(own.mean(axis=0, keepdims=True) if len(own) else np.zeros((1, components.shape[1])))
             continue
         found = KMeans(n_clusters, n_init=10, random_state=seed).fit(own)
+        # the larger cluster first, so that the clusters of two classes compare
         order = np.argsort(-np.bincount(found.labels_, minlength=n_clusters), kind="stable")
         centres.append(found.cluster_centers_[order])
     return Clusters(mean=mean, scale=scale, components=components, centres=tuple(centres))
 
 
-def discover(recipe: Recipe, assembly: build.Assembly, run: Path, fabric: Any, progress: Progress) -> None:
-    """Train plainly for a few epochs, cluster, and write what was found into the run's folder."""
-    assert recipe.discover is not None, "only a recipe that asks for it discovers"
+def discover(parts: Parts, run: RunFolder, progress: Progress) -> None:
+    """Train plainly for a few epochs, cluster, and write the cluster of every sample into the run's folder."""
+    section, data = parts.recipe.discover, parts.data
+    assert section is not None, "only a recipe that asks for it discovers"
     progress.stage("looking for what divides the classes")
-    data = assembly.data
-    model = build.build_model(recipe, assembly).to(fabric.device)
-    settings = build.optim_settings(recipe.training, epochs=recipe.discover.epochs)
+    model = _trained_early(parts, epochs=section.epochs, progress=progress)
+    splits = (data.train, data.validation, data.audit)
+    features = {split.name: embed(model.extractor, split, **parts.reading).features for split in splits}
+    # centres come from training rows alone; other rows go to the nearest centre of their own class
+    z, y, seed = features[data.train.name], data.train.strata, derive_seed(parts.recipe.seed, "discover") % 2**32
+    clusters = fit_clusters(z, y, n_classes=len(data.class_names), n_clusters=section.clusters, seed=seed)
+    save_file({split.name: clusters(features[split.name], split.strata) for split in splits}, run.discovered)
+
+
+def _trained_early(parts: Parts, *, epochs: int, progress: Progress) -> TaskModel:
+    """A fresh model after plain training for a few epochs; its log and checkpoints are thrown away."""
+    recipe, model = parts.recipe, parts.new_model().to(parts.fabric.device)
+    settings = optim_settings(recipe.training, epochs=epochs)
     groups = parameter_groups(model.extractor, train=recipe.backbone.train, learning_rate=settings.learning_rate)
     groups.append({"params": list(model.head.parameters()), "lr": settings.learning_rate, "weight_decay": 0.0})
-    with TemporaryDirectory() as folder, RunLog(Path(folder)) as run_log:
+    with TemporaryDirectory() as folder, RunLog(Path(folder)) as log:
         trainer = StageTrainer(
-            stage="discover", fabric=fabric, model=model, groups=groups, debiaser=None, data=data,
-            weights={"train": {}, "validation": {}}, settings=settings, run=Path(folder),
-            out_path=Path(folder) / "early.safetensors", run_log=run_log, progress=progress, seed=recipe.seed,
-        )  # fmt: skip
+            stage="discover",
+            fabric=parts.fabric,
+            model=model,
+            groups=groups,
+            debiaser=None,
+            data=parts.data,
+            weights={"train": {}, "validation": {}},
+            settings=settings,
+            run=Path(folder),
+            out_path=Path(folder) / "early.safetensors",
+            run_log=log,
+            progress=progress,
+            seed=recipe.seed,
+        )
         trainer.fit()
-    splits = {name: getattr(data, name) for name in _SPLITS}
-    features = {
-        name: embed(
-            model.extractor, split, batch_size=recipe.training.batch_size, device=fabric.device,
-            num_workers=recipe.training.num_workers,
-        ).features
-        for name, split in splits.items()
-    }  # fmt: skip
-    clusters = fit_clusters(
-        features["train"], data.train.strata, n_classes=len(data.class_names), n_clusters=recipe.discover.clusters,
-        seed=derive_seed(recipe.seed, "discover") % 2**32,
-    )  # fmt: skip
-    save_file({n: clusters(features[n], split.strata) for n, split in splits.items()}, run / DISCOVERED_FILE)
+    return model
 
 
-def with_discovered(recipe: Recipe, assembly: build.Assembly, run: Path) -> build.Assembly:
-    """The assembly with the attribute that the run discovered; as it is where the recipe asks for none."""
-    if recipe.discover is None:
-        return assembly
-    found = load_file(run / DISCOVERED_FILE)
-    data, k = assembly.data, recipe.discover.clusters
-    attribute = Attribute(
-        name=DISCOVERED,
-        kind="categorical",
-        channels=(DISCOVERED,),
-        n_classes=(k,),
-        class_names=(tuple(f"cluster {i + 1}" for i in range(k)),),
-    )
+def with_discovered(parts: Parts, run: RunFolder) -> Parts:
+    """The parts with the attribute that the run discovered; as they are where the recipe asks for none."""
+    if parts.recipe.discover is None:
+        return parts
+    found, data, k = load_file(run.discovered), parts.data, parts.recipe.discover.clusters
+    names, channels = tuple(f"cluster {i + 1}" for i in range(k)), (DISCOVERED,)
+    attribute = Attribute(name=DISCOVERED, kind="categorical", channels=channels, n_classes=(k,), class_names=(names,))
 
     def extended(split: Split) -> Split:
         c, known = found[split.name][:, None], np.ones(len(split), dtype=bool)
         return replace(split, c={**split.c, DISCOVERED: c}, known={**split.known, DISCOVERED: known})
 
-    changed: BiasedData = replace(
-        data,
-        attributes={**data.attributes, DISCOVERED: attribute},
-        train=extended(data.train),
-        validation=extended(data.validation),
-        audit=extended(data.audit),
-    )
-    return replace(assembly, data=changed)
+    train, validation, audit = map(extended, (data.train, data.validation, data.audit))
+    attributes = {**data.attributes, DISCOVERED: attribute}
+    data = replace(data, attributes=attributes, train=train, validation=validation, audit=audit)
+    return replace(parts, data=data)

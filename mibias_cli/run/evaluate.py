@@ -1,49 +1,35 @@
-"""Audits of what there is: a run, an exported folder, a timm model, or stored embeddings as they are."""
+"""Audits of what is there already: a run, an exported folder, a timm model, or stored embeddings as they are."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 from torch import nn
 
-from mibias_cli.data.batch import BiasedData
+from mibias_cli.backbone.extractor import Extractor
 from mibias_cli.errors import MibiasError, RunError
 from mibias_cli.export.load import load_export
 from mibias_cli.gates.recipe_rules import all_rules, with_gates
 from mibias_cli.gates.rules import GateRules
-from mibias_cli.methods.leace import erased_path
-from mibias_cli.methods.linear_eraser import LinearEraser
 from mibias_cli.progress import Progress
-from mibias_cli.recipe.load import dump_recipe, load_recipe
-from mibias_cli.recipe.schema import Recipe
+from mibias_cli.recipe.load import load_recipe
+from mibias_cli.recipe.schema import EmbeddingsData, Recipe
 from mibias_cli.report.document import Report
 from mibias_cli.report.illustrations import Illustrations, read_metrics
 from mibias_cli.report.write import write_report
-from mibias_cli.run import build
+from mibias_cli.run.assemble import Parts, assemble, load_run_model
 from mibias_cli.run.audit import AuditTarget, audit_target
 from mibias_cli.run.discover import with_discovered
 from mibias_cli.run.examples import example_cells
-from mibias_cli.run_folder import RECIPE_FILE, fresh_folder, is_run, timestamp
+from mibias_cli.run_folder import RECIPE_FILE, RunFolder, fresh_folder, is_run, timestamp
 from mibias_cli.seeds import derive_seed
-from mibias_cli.training.checkpoint import load_weights
 from mibias_cli.training.fabric import make_fabric
-from mibias_cli.training.loop import best_path, original_path
 from mibias_cli.training.model import TaskModel
 
-__all__ = [
-    "NO_GATES",
-    "AuditJob",
-    "EvaluatedTarget",
-    "audit_run_folder",
-    "chosen_path",
-    "evaluate",
-    "load_run_model",
-    "load_run_recipe",
-]
+__all__ = ["NO_GATES", "EvaluatedTarget", "chosen_path", "evaluate", "load_run_recipe", "run_target", "write_audit"]
 
 NO_GATES = GateRules()
 
@@ -56,27 +42,6 @@ class EvaluatedTarget:
     report: Report
 
 
-@dataclass(frozen=True, kw_only=True)
-class AuditJob:
-    """How an audit is run, and where its report goes.
-
-    Args:
-        fabric: Lightning Fabric, launched.
-        folder: Of the report.
-        rules: What the report is gated by.
-        progress: Told of what happens.
-        n_examples: Example images per (y, c) cell in the page.
-        overwrite: Whether a report in the folder may be replaced.
-    """
-
-    fabric: Any
-    folder: Path
-    rules: GateRules
-    progress: Progress
-    n_examples: int = 0
-    overwrite: bool = False
-
-
 def load_run_recipe(run: Path, overrides: Sequence[str] = ()) -> Recipe:
     """The resolved recipe of a run.
 
@@ -85,21 +50,13 @@ def load_run_recipe(run: Path, overrides: Sequence[str] = ()) -> Recipe:
     """
     if not is_run(run):
         raise RunError(f"{run}: is not a run (it has no {RECIPE_FILE})")
-    return load_recipe(run / RECIPE_FILE, overrides)
+    return load_recipe(RunFolder(run).recipe, overrides)
 
 
-def load_run_model(recipe: Recipe, assembly: build.Assembly, path: Path) -> TaskModel:
-    """A run's model with the weights of one of its files, and with the eraser where that file has one."""
-    model = build.build_model(recipe, assembly)
-    if path.name == erased_path(path).name:
-        model.extractor.eraser = LinearEraser.identity(model.extractor.features_dim)
-    load_weights(path, model)
-    return model
-
-
-def chosen_path(run: Path) -> Path:
+def chosen_path(run: RunFolder) -> Path:
     """The weights that a run's audit and export speak of: the best ones, erased where its recipe says so."""
-    return best_path(run) if load_run_recipe(run).debias.erase == "none" else erased_path(run)
+    # of the run's own recipe: an audit may be given another one, but the weights are what the run made
+    return run.best if load_run_recipe(run.path).debias.erase == "none" else run.erased
 
 
 def evaluate(
@@ -131,94 +88,106 @@ def evaluate(
     if out is None:
         stem = f"{path.name}-{timestamp()}"
         out = fresh_folder(path, "report") if is_run(path) else fresh_folder(Path("runs") / "evaluate", stem)
-    job = AuditJob(
-        fabric=make_fabric(recipe.training.device, "32", deterministic=recipe.training.deterministic),
-        folder=out,
-        rules=all_rules(recipe, gates),
-        progress=progress,
-        n_examples=n_examples,
-    )
+    rules = all_rules(recipe, gates)
+    # an audit computes in single precision, whatever the model was trained in
+    fabric = make_fabric(recipe.training.device, "32", deterministic=recipe.training.deterministic)
+    parts_of = partial(assemble, offline=offline, fabric=fabric)
     progress.stage("loading data and backbone")
+
+    # what the target is decides which extractor is audited, and on which of the recipe's data
     if is_run(path):
-        assembly = with_discovered(recipe, build.assemble(recipe, offline=offline), path)
-        return audit_run_folder(recipe, assembly, path, job)
-    if (path / "mibias.json").is_file() or (path / "config.json").is_file():
-        return _audit_export(path, recipe, offline, job)
-    if path.is_dir():
+        run = RunFolder(path)
+        parts = with_discovered(parts_of(recipe), run)
+        found = run_target(parts, run)
+    elif (path / "mibias.json").is_file() or (path / "config.json").is_file():
+        found = _export_target(path)
+        parts = parts_of(recipe)
+    elif path.is_dir():
         raise RunError(f"{target}: is neither a run (no {RECIPE_FILE}) nor an exported model (no config.json)")
-    if path.is_file():
-        return _audit_stored(path, recipe, offline, job)
-    return _audit_name(target, recipe, offline, job)
+    elif path.is_file():
+        parts = parts_of(_with_embeddings(recipe, path))
+        # a model that hands its inputs through: there is no architecture from which to draw a random control
+        model = TaskModel(Extractor(nn.Identity(), parts.data.input_shape[0]), nn.Identity(), ["features"])
+        found = AuditTarget(name="stored embeddings", weights=path.name, after=model)
+    else:
+        parts = parts_of(_with_backbone(recipe, target))
+        found = _named_target(parts)
+    return write_audit(found, parts, out, rules=rules, progress=progress, n_examples=n_examples)
 
 
-def audit_run_folder(recipe: Recipe, assembly: build.Assembly, run: Path, job: AuditJob) -> EvaluatedTarget:
-    """Audit a trained run, beside its original extractor."""
+def run_target(parts: Parts, run: RunFolder) -> AuditTarget:
+    """A trained run, beside its original extractor."""
+    recipe = parts.recipe
     trained_original = recipe.original is not None
-    target = AuditTarget(
-        before=load_run_model(recipe, assembly, original_path(run)),
-        after=load_run_model(recipe, assembly, chosen_path(run)),
+    return AuditTarget(
+        name=recipe.backbone.name,
+        weights=recipe.backbone.weights,
+        before=load_run_model(parts, run.original),
+        after=load_run_model(parts, chosen_path(run)),
         # an untrained bottleneck or head is nobody's original: before it stand the backbone's own features
         before_is_backbone=not trained_original and recipe.representation.bottleneck is not None,
         before_has_head=trained_original,
         after_has_head=True,
-        backbone=assembly.backbone,
+        backbone=parts.backbone,
+        run=run,
     )
-    provenance = {"backbone": recipe.backbone.name, "weights": recipe.backbone.weights}
-    return _audited(target, recipe, assembly.data, provenance, job, metrics=run / "metrics.jsonl")
 
 
-def _audit_stored(path: Path, recipe: Recipe, offline: bool, job: AuditJob) -> EvaluatedTarget:
-    recipe = build.with_embeddings(recipe, path)
-    data = build.build_data(recipe, offline=offline)
-    target = AuditTarget(before=None, after=build.build_bare_model(data))
-    return _audited(target, recipe, data, {"backbone": "stored embeddings", "weights": path.name}, job)
-
-
-def _audit_export(path: Path, recipe: Recipe, offline: bool, job: AuditJob) -> EvaluatedTarget:
-    loaded = load_export(path)
-    data = build.build_data(recipe, offline=offline)
-    head = loaded.head if loaded.head is not None else nn.Identity()
-    target = AuditTarget(
-        before=None,
-        after=TaskModel(loaded.extractor, head, ["features"]),
+def _export_target(folder: Path) -> AuditTarget:
+    loaded = load_export(folder)
+    return AuditTarget(
+        name=loaded.backbone.name,
+        weights=folder.name,
+        after=TaskModel(loaded.extractor, loaded.head or nn.Identity(), ["features"]),
         after_has_head=loaded.head is not None,
         backbone=loaded.backbone,
     )
-    return _audited(target, recipe, data, {"backbone": loaded.backbone.name, "weights": path.name}, job)
 
 
-def _audit_name(name: str, recipe: Recipe, offline: bool, job: AuditJob) -> EvaluatedTarget:
+def _named_target(parts: Parts) -> AuditTarget:
+    """The recipe's backbone alone: what the recipe puts behind it or taps in it belongs to another model."""
+    recipe = parts.recipe
+    plain = recipe.representation.model_copy(update={"bottleneck": None, "layers": ["features"]})
+    model = replace(parts, recipe=recipe.model_copy(update={"representation": plain})).new_model()
+    section = recipe.backbone
+    return AuditTarget(name=section.name, weights=section.weights, after=model, backbone=parts.backbone)
+
+
+def _with_embeddings(recipe: Recipe, path: Path) -> Recipe:
+    """The recipe with its embeddings read from another file."""
+    if not isinstance(recipe.data, EmbeddingsData):
+        raise MibiasError(
+            f"{path}: a file is audited as stored embeddings, but the recipe's data.source is {recipe.data.source}; "
+            "set it to embeddings, or name a model or a run"
+        )
+    return recipe.model_copy(update={"data": recipe.data.model_copy(update={"path": path})})
+
+
+def _with_backbone(recipe: Recipe, name: str) -> Recipe:
+    """The recipe with another backbone; options are of the one that it names."""
     section = recipe.backbone
     options = section.options if section.name == name else {}
-    recipe = recipe.model_copy(update={"backbone": section.model_copy(update={"name": name, "options": options})})
-    assembly = build.assemble(recipe, offline=offline)
-    plain = recipe.representation.model_copy(update={"bottleneck": None, "layers": ["features"]})
-    model = build.build_model(recipe.model_copy(update={"representation": plain}), assembly)
-    target = AuditTarget(before=None, after=model, backbone=assembly.backbone)
-    return _audited(target, recipe, assembly.data, {"backbone": name, "weights": section.weights}, job)
+    return recipe.model_copy(update={"backbone": section.model_copy(update={"name": name, "options": options})})
 
 
-def _audited(
+def write_audit(
     target: AuditTarget,
-    recipe: Recipe,
-    data: BiasedData,
-    provenance: dict[str, Any],
-    job: AuditJob,
+    parts: Parts,
+    folder: Path,
     *,
-    metrics: Path | None = None,
+    rules: GateRules,
+    progress: Progress,
+    n_examples: int,
+    overwrite: bool = False,
 ) -> EvaluatedTarget:
-    """Audit, gate, and write the report."""
-    provenance = provenance | {
-        "recipe_sha256": hashlib.sha256(dump_recipe(recipe).encode()).hexdigest(),
-        "data_sha256": data.fingerprint,
-    }
-    audited = audit_target(target, recipe, data, job.fabric, provenance, job.progress)
-    report = with_gates(audited, job.rules)
+    """Audit, gate, and write the report into a folder."""
+    report = with_gates(audit_target(target, parts, progress), rules)
+    # images are shown by the channel that leaks most, of which the report speaks
+    headline = {name: attribute.after.marginal.headline_channel for name, attribute in report.attributes.items()}
     config = {} if target.backbone is None else target.backbone.data_config
-    seed = derive_seed(recipe.seed, "examples")
-    illustrations = Illustrations(
-        metrics=() if metrics is None else read_metrics(metrics),
-        examples=example_cells(data, report, n=job.n_examples, data_config=config, seed=seed),
-    )
-    write_report(job.folder, report, illustrations=illustrations, overwrite=job.overwrite)
-    return EvaluatedTarget(folder=job.folder, report=report)
+    seed = derive_seed(parts.recipe.seed, "examples")
+    examples = example_cells(parts.data, headline, n=n_examples, data_config=config, seed=seed)
+    metrics = () if target.run is None else read_metrics(target.run.metrics)
+    illustrations = Illustrations(metrics=metrics, examples=examples)
+    write_report(folder, report, illustrations=illustrations, overwrite=overwrite)
+    return EvaluatedTarget(folder=folder, report=report)

@@ -1,10 +1,9 @@
-"""A few example images of every (y, c) cell of the audited split, small, for the report's page."""
+"""A few small example images of every (y, c) cell of the audited split, for the report's page."""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 import numpy as np
 import torch
@@ -12,33 +11,33 @@ from PIL import Image
 from torch import Tensor
 
 from mibias_cli.data.batch import BiasedData
-from mibias_cli.report.document import Report
 from mibias_cli.report.illustrations import ExampleCell
 
 __all__ = ["MAX_IMAGES", "example_cells"]
 
 MAX_IMAGES = 240
-"""Of all cells together: the page stays small enough for a mail."""
+"""Of all cells together, so that the page is small enough for an e-mail."""
 _SIDE = 64
 _QUALITY = 70
 
 
 def example_cells(
-    data: BiasedData, report: Report, *, n: int, data_config: Mapping[str, Any], seed: int
+    data: BiasedData, channels: Mapping[str, str], *, n: int, data_config: Mapping[str, object], seed: int
 ) -> tuple[ExampleCell, ...]:
-    """Up to `n` images of each cell of target and attribute (its headline channel), as the extractor sees them.
+    """Up to `n` images of each cell of target and attribute, as the extractor sees them.
 
     Args:
         data: The data; images are drawn from its audited split. Rows that are no images have no examples.
-        report: Tells which channel of an attribute is shown.
-        n: Images per cell; the cells of fewest samples are left out where that would be more than MAX_IMAGES.
-        data_config: The backbone's, whose mean and standard deviation are taken back.
+        channels: By attribute, the channel that is shown.
+        n: Images per cell; the cells with fewest samples are left out where that would be more than MAX_IMAGES.
+        data_config: The backbone's; images were normalised by its mean and standard deviation, which is undone here.
         seed: Of the draw.
     """
     if len(data.input_shape) != 3 or n < 1:
         return ()
+    # the cells with most samples are kept, and shown in the order of their names
     rng = np.random.default_rng(seed)
-    cells = sorted(_cells(data, report, n, rng), key=lambda cell: -cell[1])
+    cells = sorted(_cells(data, channels, n, rng), key=lambda cell: -cell[1])
     kept = cells[: max(1, MAX_IMAGES // n)]
     return tuple(
         ExampleCell(
@@ -50,14 +49,12 @@ def example_cells(
 
 
 def _cells(
-    data: BiasedData, report: Report, n: int, rng: np.random.Generator
+    data: BiasedData, channels: Mapping[str, str], n: int, rng: np.random.Generator
 ) -> Iterator[tuple[tuple[str, str, str, str], int, np.ndarray]]:
     """Name, size and drawn rows of every cell that is not empty."""
     split = data.audit
     for name, attribute in data.attributes.items():
-        found = report.attributes.get(name)
-        channel = attribute.channels[0] if found is None else found.after.marginal.headline_channel
-        k = attribute.channels.index(channel) if channel in attribute.channels else 0
+        k = attribute.channels.index(channels[name])
         classes = attribute.classes(split.c[name])[:, k]
         for y, y_name in enumerate(data.class_names):
             for c, c_name in enumerate(attribute.class_names[k]):
@@ -67,8 +64,9 @@ def _cells(
                     yield (name, attribute.channels[k], y_name, c_name), len(rows), drawn
 
 
-def _inputs(data: BiasedData, rows: np.ndarray, config: Mapping[str, Any]) -> Tensor:
+def _inputs(data: BiasedData, rows: np.ndarray, config: Mapping[str, object]) -> Tensor:
     """Images (n, C, H, W) in [0, 1]."""
+    # normalisation is undone, so that people see what the camera saw
     x = data.audit.reader.read(data.audit.rows[rows], None).float()
     mean, std = config.get("mean"), config.get("std")
     if mean is not None and std is not None:

@@ -17,7 +17,7 @@ from mibias_cli.data.batch import Batch, BiasedData
 from mibias_cli.data.loader import batches, n_batches
 from mibias_cli.errors import RunError
 from mibias_cli.progress import Progress
-from mibias_cli.run_folder import best_path, last_path, original_path
+from mibias_cli.run_folder import RunFolder
 from mibias_cli.seeds import derive_seed, scoped_torch_rng
 from mibias_cli.training.average import WeightAverage
 from mibias_cli.training.checkpoint import StageState, load_weights, save_checkpoint, save_weights
@@ -32,7 +32,7 @@ from mibias_cli.training.settings import OptimSettings
 from mibias_cli.training.step import DRAW_WEIGHT, Stepper
 from mibias_cli.training.validate import check_metric, validate
 
-__all__ = ["StageTrainer", "best_path", "last_path", "original_path"]
+__all__ = ["StageTrainer"]
 
 _VERSION = 2  # of a checkpoint's layout
 _RECYCLE_UNTIL = 0.7  # of all steps: units that start later have no time to learn
@@ -275,13 +275,13 @@ class StageTrainer:
         }
         if self.debiaser is not None:
             state["debiaser"] = self.debiaser.state_dict()
-        save_checkpoint(last_path(self.run), state)  # the metrics it knows of are on disk already: see `n_bytes`
+        save_checkpoint(RunFolder(self.run).last, state)  # the metrics it knows of are on disk already: see `n_bytes`
 
     def _restore(self, state: StageState) -> None:
         if state.get("version") != _VERSION:
             raise RunError(
-                f"{last_path(self.run)}: this checkpoint was written by another version of mibias; resume it with that "
-                "one, or train anew in another folder"
+                f"{RunFolder(self.run).last}: this checkpoint was written by another version of mibias; resume it with "
+                "that one, or train anew in another folder"
             )
         self._position = Position(**state["position"])
         self.model.load_state_dict(state["model"])

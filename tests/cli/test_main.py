@@ -13,7 +13,7 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
-import mibias_cli
+import mibias_cli.run
 from mibias_cli.cli.main import app
 from mibias_cli.cli.options import Device, ExportFormat, Precision
 from mibias_cli.errors import DataError
@@ -56,7 +56,7 @@ def calls(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[str, tu
     dry_run.dry_run = noting("dry_run", {"steps": 3})
     for module in (workflow, dry_run):
         monkeypatch.setitem(sys.modules, module.__name__, module)
-        monkeypatch.setattr(mibias_cli, module.__name__.split(".")[1], module, raising=False)
+        monkeypatch.setattr(mibias_cli.run, module.__name__.split(".")[-1], module, raising=False)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "r.yaml").write_text(RECIPE)
     (tmp_path / "old").mkdir()

@@ -118,8 +118,8 @@ def test_every_point_is_run_once_and_then_skipped(recipe: Path, tmp_path: Path) 
     with pytest.raises(RunError, match="was made by another recipe"):
         sweep.run_sweep(recipe, grid, out=out, progress=Silent())
     found = compare(list(again.finished.values()), names=list(again.finished))
-    assert found["varied"] == ["seed", "debias.weight"]
-    assert [len(group["runs"]) for group in found["groups"]] == [2, 2]
+    assert list(found.varied) == ["seed", "debias.weight"]
+    assert [len(group.runs) for group in found.groups] == [2, 2]
 
 
 def test_half_finished_runs_go_on_and_those_without_a_checkpoint_begin_anew(recipe: Path, tmp_path: Path) -> None:

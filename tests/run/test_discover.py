@@ -78,13 +78,13 @@ def test_a_run_finds_debiases_and_audits_it_and_resumes_with_what_it_found(tmp_p
     run = workflow.train(
         recipe, out=tmp_path / "run", resume=None, overwrite=False, offline=True, progress=Silent()
     )  # fmt: skip
-    assert set(run.report["attributes"]) == {"c", "discovered"}
+    assert set(run.report.attributes) == {"c", "discovered"}
     found = (run.folder / "discovered.safetensors").read_bytes()
     metrics = [json.loads(line) for line in (run.folder / "metrics.jsonl").read_text().splitlines()]
     assert any("discovered/mi_bits" in record for record in metrics)
     assert not any("c/mi_bits" in record for record in metrics)
     again = workflow.evaluate(str(run.folder), recipe=None, out=None, offline=True, progress=Silent())
-    assert again.report["attributes"] == run.report["attributes"]
+    assert again.report.to_dict()["attributes"] == run.report.to_dict()["attributes"]
     workflow.train(recipe, out=None, resume=run.folder, overwrite=False, offline=True, progress=Silent())
     assert (run.folder / "discovered.safetensors").read_bytes() == found
     workflow.export(run.folder, out=None, formats=(), offline=True, progress=Silent())
@@ -95,7 +95,7 @@ def test_no_attribute_at_all_is_enough_where_one_is_to_be_found(tmp_path: Path) 
     run = workflow.train(
         recipe, out=tmp_path / "run", resume=None, overwrite=False, offline=True, progress=Silent()
     )  # fmt: skip
-    assert set(run.report["attributes"]) == {"discovered"}
+    assert set(run.report.attributes) == {"discovered"}
     text = TABLE.replace("PATH", "t.csv").replace("FEATURES", "x0").replace("discover:", "# discover:")
     with pytest.raises(RecipeError, match=r"data.attributes: is empty; name an attribute, or let one be found"):
         parse_recipe(text.replace("ATTRIBUTES", "{}").replace("attributes: [discovered], ", ""), path="t.yaml")

@@ -27,7 +27,7 @@ N = 900
 def evaluated(target: str, recipe: Path, out: Path, *overrides: str) -> dict[str, Any]:
     found = workflow.evaluate(
         target, recipe=load_recipe(recipe, overrides), out=out, offline=True, progress=Silent()
-    ).report
+    ).report.to_dict()
     jsonschema.validate(found, load_schema())
     return found
 

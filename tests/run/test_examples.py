@@ -40,12 +40,12 @@ def data(shape: tuple[int, ...] = (3, 80, 60), n_classes: int = 2) -> BiasedData
     )  # fmt: skip
 
 
-REPORT = {"attributes": {"place": {"after": {"headline_channel": "sky"}}}}
+CHANNELS = {"place": "sky"}
 CONFIG = {"mean": MEAN, "std": STD}
 
 
 def test_images_are_of_their_cell_and_as_they_were_before_normalisation() -> None:
-    cells = example_cells(data(), REPORT, n=3, data_config=CONFIG, seed=0)
+    cells = example_cells(data(), CHANNELS, n=3, data_config=CONFIG, seed=0)
     assert [(cell.channel, cell.y, cell.c) for cell in cells] == [
         ("sky", "a", "day"), ("sky", "a", "night"), ("sky", "b", "day"), ("sky", "b", "night"),
     ]  # fmt: skip
@@ -61,13 +61,12 @@ def test_images_are_of_their_cell_and_as_they_were_before_normalisation() -> Non
 
 
 def test_the_same_seed_draws_the_same_images() -> None:
-    first, again, other = (example_cells(data(), REPORT, n=2, data_config=CONFIG, seed=s) for s in (0, 0, 1))
+    first, again, other = (example_cells(data(), CHANNELS, n=2, data_config=CONFIG, seed=s) for s in (0, 0, 1))
     assert first == again != other
 
 
 def test_many_cells_are_cut_and_rows_have_no_images() -> None:
-    report = {"attributes": {"place": {"after": {"headline_channel": "ground"}}}}
-    cells = example_cells(data(n_classes=20), report, n=20, data_config=CONFIG, seed=0)
+    cells = example_cells(data(n_classes=20), {"place": "ground"}, n=20, data_config=CONFIG, seed=0)
     assert len(cells) == MAX_IMAGES // 20
-    assert example_cells(data(shape=(8,)), REPORT, n=2, data_config={}, seed=0) == ()
-    assert example_cells(data(), REPORT, n=0, data_config={}, seed=0) == ()
+    assert example_cells(data(shape=(8,)), CHANNELS, n=2, data_config={}, seed=0) == ()
+    assert example_cells(data(), CHANNELS, n=0, data_config={}, seed=0) == ()

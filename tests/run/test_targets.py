@@ -25,9 +25,9 @@ from mibias_cli.progress import Silent
 from mibias_cli.recipe.load import parse_recipe
 from mibias_cli.recipe.schema import Recipe
 from mibias_cli.report.schema_file import load_schema
-from mibias_cli.run import build, workflow
+from mibias_cli.run import workflow
+from mibias_cli.run.assemble import assemble, load_run_model
 from mibias_cli.run.dry_run import dry_run
-from mibias_cli.run.evaluate import load_run_model
 from mibias_cli.training.run_log import without_clock
 
 TARGETS = {
@@ -75,7 +75,7 @@ def recipe(folder: Path, kind: str, *overrides: str) -> Recipe:
 
 def train(given: Recipe, out: Path, **options: Any) -> dict[str, Any]:
     arguments: dict[str, Any] = {"resume": None, "overwrite": False, "offline": True, "progress": Silent()} | options
-    return workflow.train(given, out=out, **arguments).report
+    return workflow.train(given, out=out, **arguments).report.to_dict()
 
 
 def records(run: Path) -> list[dict[str, Any]]:
@@ -103,13 +103,12 @@ def report_of(run: Path) -> dict[str, Any]:
 
 def features_of(folder: Path, run: Path, kind: str) -> tuple[Any, dict[str, np.ndarray]]:
     """The data, and the debiased features of training and audited samples, cut at ten standard deviations."""
-    given = recipe(folder, kind)
-    assembly = build.assemble(given, offline=True)
-    model = load_run_model(given, assembly, run / "checkpoints" / "best.safetensors")
-    splits = (assembly.data.train, assembly.data.audit)
+    parts = assemble(recipe(folder, kind), offline=True)
+    model = load_run_model(parts, run / "checkpoints" / "best.safetensors")
+    splits = (parts.data.train, parts.data.audit)
     z = {s.name: embed(model.extractor, s, batch_size=64).features.astype(np.float64) for s in splits}
     mean, far = z["train"].mean(axis=0), 10 * z["train"].std(axis=0)
-    return assembly.data, {name: np.clip(features, mean - far, mean + far) for name, features in z.items()}
+    return parts.data, {name: np.clip(features, mean - far, mean + far) for name, features in z.items()}
 
 
 @pytest.mark.parametrize("kind", TARGETS)
@@ -195,7 +194,7 @@ def test_an_export_without_a_head_is_audited_again(folder: Path, runs: Mapping[s
     again = workflow.evaluate(
         str(runs["none"] / "export"), recipe=recipe(folder, "none"), out=tmp_path / "again", offline=True,
         progress=Silent(),
-    ).report  # fmt: skip
+    ).report.to_dict()  # fmt: skip
     jsonschema.validate(again, load_schema())
     assert again["task"] == {"before": None, "after": None}
     assert again["similarity"]["original_r2"] is None

@@ -123,17 +123,17 @@ def test_evaluating_again_writes_beside(run: Path) -> None:
     assert (run / "report" / "leakage.json").read_bytes() == first
     known = json.loads(first)
     for part in ("attributes", "task", "similarity"):
-        assert again.report[part] == known[part]
+        assert again.report.to_dict()[part] == known[part]
 
 
 def test_an_export_and_a_timm_name_are_audited_without_training(run: Path, tmp_path: Path) -> None:
     exported = workflow.evaluate(
         str(run / "export"), recipe=tiny(), out=tmp_path / "export", offline=True, progress=Silent()
     )
-    assert exported.report["task"]["before"] is None
+    assert exported.report.task.before is None
     known = json.loads((run / "report" / "leakage.json").read_text())
     after = known["attributes"]["colour"]["after"]["leakage_bits"]["estimate"]
-    found = exported.report["attributes"]["colour"]["after"]["leakage_bits"]["estimate"]
+    found = exported.report.attributes["colour"].after.marginal.leakage_bits.estimate
     assert found == pytest.approx(after, abs=1e-4)
     named = workflow.evaluate(
         "test_resnet",
@@ -142,7 +142,7 @@ def test_an_export_and_a_timm_name_are_audited_without_training(run: Path, tmp_p
         offline=True,
         progress=Silent(),
     )
-    assert named.report["attributes"]["colour"]["before"] is None
+    assert named.report.attributes["colour"].before is None
     with pytest.raises(MibiasError, match="--recipe"):
         workflow.evaluate("test_resnet", recipe=None, out=None, offline=True, progress=Silent())
 
@@ -156,8 +156,10 @@ def test_resuming_a_finished_run_replaces_nothing(run: Path) -> None:
     gates = GateRules(gates=make_gates(["attributes.colour.after.leakage_bits > -9"]))
     again = trained(workflow.load_run_recipe(run), run, resume=run, gates=gates)
     assert written() == before
-    assert [gate["status"] for gate in again.report["gates"]] == ["fail"]
-    assert again.report["attributes"] == json.loads((run / "report" / "leakage.json").read_text())["attributes"]
+    assert [gate.status for gate in again.report.gates] == ["fail"]
+    assert (
+        again.report.to_dict()["attributes"] == json.loads((run / "report" / "leakage.json").read_text())["attributes"]
+    )
 
 
 def test_what_a_kill_left_of_a_report_is_written_anew(run: Path, tmp_path: Path) -> None:
@@ -184,7 +186,7 @@ def test_gates_are_in_the_report_and_a_bad_one_stops_before_anything_runs(run: P
                               n_examples=1)  # fmt: skip
     written = json.loads((tmp_path / "gated" / "leakage.json").read_text())
     assert [(gate["source"], gate["status"]) for gate in written["gates"]] == [("recipe", "pass"), ("recipe", "pass")]
-    assert found.report["gates"] == written["gates"]
+    assert found.report.to_dict()["gates"] == written["gates"]
     page = (tmp_path / "gated" / "leakage.html").read_text()
     assert "<img" in page
     assert "Training curves" in page

@@ -17,8 +17,10 @@ from mibias_cli.errors import RunError, TrainingError
 from mibias_cli.export.load import load_export
 from mibias_cli.progress import Silent
 from mibias_cli.recipe.load import load_recipe
-from mibias_cli.run import build, workflow
-from mibias_cli.run.evaluate import chosen_path, load_run_model
+from mibias_cli.run import stages, workflow
+from mibias_cli.run.assemble import assemble, load_run_model
+from mibias_cli.run.evaluate import chosen_path
+from mibias_cli.run_folder import RunFolder
 from mibias_cli.training.checkpoint import load_weights
 
 RECIPE = """
@@ -70,8 +72,9 @@ def run(folder: Path) -> workflow.TrainedRun:
 
 def test_held_out_a_logistic_probe_finds_nothing_and_a_boosted_one_does(run: workflow.TrainedRun) -> None:
     """About d (K − 1) / 2n = .002 and .004 bits remain on other samples than the eraser's 5,000; ±.005 is noise."""
+    report = run.report.to_dict()
     for name, floor in (("sex", 0.05), ("site", None)):
-        found = run.report["attributes"][name]
+        found = report["attributes"][name]
         before, after = (found[when]["probes"]["logistic"]["leakage_bits"] for when in ("before", "after"))
         assert before > 0.05, name
         assert abs(after) < 0.01, name
@@ -88,7 +91,7 @@ def test_with_the_logistic_probe_alone_the_interval_holds_zero(run: workflow.Tra
     recipe = workflow.load_run_recipe(run.folder, ["evaluation.probes=[logistic]"])
     report = workflow.evaluate(
         str(run.folder), recipe=recipe, out=tmp_path / "out", offline=True, progress=Silent()
-    ).report  # fmt: skip
+    ).report.to_dict()  # fmt: skip
     for name in ("sex", "site"):
         interval = report["attributes"][name]["after"]["leakage_bits"]
         assert interval["lower"] <= 0 <= interval["upper"], name
@@ -97,12 +100,12 @@ def test_with_the_logistic_probe_alone_the_interval_holds_zero(run: workflow.Tra
 
 def test_an_export_holds_the_eraser_and_gives_equal_features(run: workflow.TrainedRun, tmp_path: Path) -> None:
     recipe = workflow.load_run_recipe(run.folder)
-    assembly = build.assemble(recipe, offline=True)
-    model = load_run_model(recipe, assembly, chosen_path(run.folder))
+    parts = assemble(recipe, offline=True)
+    model = load_run_model(parts, chosen_path(RunFolder(run.folder)))
     loaded = load_export(run.export)
     assert loaded.info.erased == ("sex", "site")
     assert json.loads((run.export / "mibias.json").read_text())["format"] == 2
-    data = assembly.data.audit
+    data = parts.data.audit
     ours, theirs = (embed(e, data, batch_size=500) for e in (model.extractor, loaded.extractor))
     assert np.abs(ours.features - theirs.features).max() <= 1e-6
     assert np.abs(ours.features - ours.backbone_features).max() > 0.1
@@ -111,10 +114,11 @@ def test_an_export_holds_the_eraser_and_gives_equal_features(run: workflow.Train
     torch.testing.assert_close(loaded.head(x), model.head(x), rtol=0, atol=1e-6)
     again = workflow.evaluate(
         str(run.export), recipe=recipe, out=tmp_path / "out", offline=True, progress=Silent()
-    ).report  # fmt: skip
-    found, known = (r["attributes"]["sex"]["after"]["leakage_bits"]["estimate"] for r in (again, run.report))
+    ).report.to_dict()  # fmt: skip
+    first = run.report.to_dict()
+    found, known = (r["attributes"]["sex"]["after"]["leakage_bits"]["estimate"] for r in (again, first))
     assert found == pytest.approx(known, abs=1e-3)
-    assert again["task"]["after"]["accuracy"] == pytest.approx(run.report["task"]["after"]["accuracy"], abs=1e-3)
+    assert again["task"]["after"]["accuracy"] == pytest.approx(first["task"]["after"]["accuracy"], abs=1e-3)
     card = (run.export / "README.md").read_text()
     assert "LEACE erased `sex`, `site`" in card
     assert "what the eraser leaves (12 wide)" in card
@@ -138,23 +142,23 @@ def test_resuming_after_training_erases_the_same(
     def stop(*arguments: Any, **options: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(workflow, "erase_linearly", stop)
+    monkeypatch.setattr(stages, "erase_linearly", stop)
     with pytest.raises(KeyboardInterrupt):
         trained(folder, tmp_path / "stopped")
     monkeypatch.undo()
     with pytest.raises(RunError, match="--resume"):
         workflow.evaluate(str(tmp_path / "stopped"), recipe=None, out=None, offline=True, progress=Silent())
-    monkeypatch.setattr(workflow, "audit_run_folder", stop)  # the audit is another matter
+    monkeypatch.setattr(workflow, "write_audit", stop)  # the audit is another matter
     with pytest.raises(KeyboardInterrupt):
         trained(folder, tmp_path / "unused", resume=tmp_path / "stopped")
-    states = [load_file(chosen_path(path)) for path in (run.folder, tmp_path / "stopped")]
+    states = [load_file(chosen_path(RunFolder(path))) for path in (run.folder, tmp_path / "stopped")]
     assert states[0].keys() == states[1].keys()
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
     best = load_file(run.folder / "checkpoints" / "best.safetensors")
     assert set(states[0]) - set(best) == {"extractor.eraser.weight", "extractor.eraser.bias"}
     with pytest.raises(RunError, match="another model"):
         recipe = workflow.load_run_recipe(run.folder)
-        load_weights(chosen_path(run.folder), build.build_model(recipe, build.assemble(recipe, offline=True)))
+        load_weights(chosen_path(RunFolder(run.folder)), assemble(recipe, offline=True).new_model())
 
 
 def test_it_follows_any_estimator_and_a_bottleneck(folder: Path, tmp_path: Path) -> None:
@@ -165,7 +169,7 @@ def test_it_follows_any_estimator_and_a_bottleneck(folder: Path, tmp_path: Path)
     loaded = load_export(found.export)
     assert loaded.info.erased == ("sex",)
     assert loaded.info.bottleneck == loaded.info.features_dim == 6
-    interval = found.report["attributes"]["sex"]["after"]["leakage_bits"]
+    interval = found.report.to_dict()["attributes"]["sex"]["after"]["leakage_bits"]
     assert interval["lower"] <= 0 <= interval["upper"]
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -35,13 +35,12 @@ from mibias_cli.cli.options import (
 from mibias_cli.cli.progress import shown_progress
 from mibias_cli.cli.show import show_report
 from mibias_cli.cli.show_dry_run import show_dry_run
+from mibias_cli.run_folder import RunFolder, is_run
 
 if TYPE_CHECKING:
     from mibias_cli.recipe.schema import Recipe
 
 __all__ = ["evaluate", "export", "train"]
-
-_RECIPE_FILE = "recipe.resolved.yaml"
 
 
 def train(
@@ -80,16 +79,18 @@ def train(
     Ends with the leakage report, before → after, and with an export that timm loads. A gate that fails ends it with
     exit code 1.
     """
+    # what no recipe can mend is said before one is read
     if resume is not None and (out is not None or overwrite):
         raise typer.BadParameter("a resumed run stays in its own folder: leave out --out and --overwrite")
     if recipe is None and resume is None:
         raise typer.BadParameter("name a RECIPE to train, or a run to --resume")
     rules = gate_rules(fail_on, baseline, tolerance, inconclusive)
-    settings = _overrides(overrides, seed=seed, device=device, precision=precision)
+    settings = _overrides(overrides, {"seed": seed, "training.device": device, "training.precision": precision})
     loaded = _load(recipe, resume, settings)
     if dry_run:
         _dry_run(loaded, offline, output)
         return
+    # torch is loaded from here on: faults of a recipe are told at once
     from mibias_cli.run import workflow
 
     started = time.time()
@@ -108,7 +109,7 @@ def train(
         except KeyboardInterrupt as error:
             raise Interrupted(_how_to_resume(resume or out, loaded.name, started)) from error
     show_report(run.report)
-    _say_where(run.folder / "report", run.export)
+    _say_where(RunFolder(run.folder).report, run.export)
     conclude(run.report, junit=junit, seconds=time.time() - started)
 
 
@@ -137,11 +138,12 @@ def evaluate(
     gate (--fail-on, --baseline, or the recipe's own) that fails ends it with exit code 1.
     """
     rules = gate_rules(fail_on, baseline, tolerance, inconclusive)
-    settings = _overrides(overrides, device=device)
+    settings = _overrides(overrides, {"training.device": device})
+    # the data: of the recipe that was named, else of the run's own, changed by the options in both cases
     loaded = None
     if recipe is not None:
         loaded = _load(recipe, None, settings)
-    elif (Path(target) / _RECIPE_FILE).exists():
+    elif is_run(Path(target)):
         loaded = _load(None, Path(target), settings)
     elif settings:
         raise typer.BadParameter(f"{target} is no run with a recipe of its own; --set and --device need --recipe")
@@ -193,11 +195,10 @@ def _dry_run(recipe: Recipe, offline: bool, output: ReportFormat | None) -> None
         typer.echo(json.dumps(findings, indent=2))
 
 
-def _overrides(given: Sequence[str] | None, **options: Any) -> list[str]:
-    """--set options, followed by the options that are short for one."""
-    keys = {"seed": "seed", "device": "training.device", "precision": "training.precision"}
-    values = {name: getattr(value, "value", value) for name, value in options.items() if value is not None}
-    return [*(given or ()), *(f"{keys[name]}={value}" for name, value in values.items())]
+def _overrides(given: Sequence[str] | None, options: Mapping[str, object | None]) -> list[str]:
+    """--set options, followed by the options that are short for one, by the key that they set."""
+    values = {key: getattr(value, "value", value) for key, value in options.items() if value is not None}
+    return [*(given or ()), *(f"{key}={value}" for key, value in values.items())]
 
 
 def _load(recipe: Path | None, run: Path | None, settings: Sequence[str]) -> Recipe:
@@ -209,17 +210,17 @@ def _load(recipe: Path | None, run: Path | None, settings: Sequence[str]) -> Rec
         return load_recipe(recipe, settings, checks=[gate_name_faults])
     from mibias_cli.run import workflow
 
-    if run is None:
-        raise AssertionError("either a recipe or a run")
+    assert run is not None, "either a recipe or a run"
     return workflow.load_run_recipe(run, settings)
 
 
 def _how_to_resume(folder: Path | None, name: str, started: float) -> str:
     """How to go on with the run that was interrupted: in its folder, or in the newest one begun since."""
     if folder is None:
+        # a run that was given no folder named one by the time at which it began
         begun = [path for path in Path("runs", name).glob("*") if path.is_dir() and path.stat().st_mtime >= started - 1]
         folder = max(begun, key=lambda path: path.stat().st_mtime, default=None)
-    if folder is None or not any((folder / "checkpoints").glob("*")):
+    if folder is None or not any(RunFolder(folder).checkpoints.glob("*")):
         return "no checkpoint was written yet"
     return f"resume with: mibias train --resume {folder}"
 

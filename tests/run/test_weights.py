@@ -1,7 +1,8 @@
-"""From the recipe's `debias` section to weights and budgets."""
+"""What labels alone say before training: weights, budgets and the product of experts."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,8 @@ import pytest
 from mibias_cli.errors import MibiasError, RecipeError
 from mibias_cli.recipe.load import parse_recipe
 from mibias_cli.recipe.schema import Recipe
-from mibias_cli.run import build
-from mibias_cli.run.debias import budgets_of, build_weights, share_told
+from mibias_cli.run.assemble import Parts, assemble
+from mibias_cli.run.weights import share_told
 from mibias_cli.training.step import BIAS_LOG_P, TASK_OFFSET, TASK_WEIGHT
 
 DIGITS = """
@@ -26,31 +27,36 @@ def digits(*overrides: str) -> Recipe:
 
 
 @pytest.fixture(scope="module")
-def assembly() -> build.Assembly:
-    return build.assemble(digits(), offline=True)
+def loaded() -> Parts:
+    return assemble(digits(), offline=True)
 
 
-def test_strength_tempers_what_the_estimator_sees_and_not_the_task(assembly: build.Assembly) -> None:
-    full = build_weights(digits(), assembly.data)["train"]
-    half = build_weights(digits("debias.balance_strength=0.5"), assembly.data)["train"]
+def changed(parts: Parts, *overrides: str) -> Parts:
+    """The same data under another recipe."""
+    return replace(parts, recipe=digits(*overrides))
+
+
+def test_strength_tempers_what_the_estimator_sees_and_not_the_task(loaded: Parts) -> None:
+    full = loaded.weights.train
+    half = changed(loaded, "debias.balance_strength=0.5").weights.train
     np.testing.assert_allclose(half["colour"], 0.5 * full["colour"] + 0.5, rtol=1e-6)
     np.testing.assert_array_equal(half[TASK_WEIGHT], full[TASK_WEIGHT])
     assert half["colour"].mean() == pytest.approx(1.0, abs=1e-5)
 
 
-def test_a_budget_is_for_all_attributes_or_for_those_named(assembly: build.Assembly) -> None:
-    assert budgets_of(digits(), assembly.data) == {}
-    assert budgets_of(digits("debias.budget_bits=0.1"), assembly.data) == {"colour": 0.1}
-    assert budgets_of(digits("debias.budget_bits={colour: 0.2}"), assembly.data) == {"colour": 0.2}
+def test_a_budget_is_for_all_attributes_or_for_those_named(loaded: Parts) -> None:
+    assert loaded.budgets == {}
+    assert changed(loaded, "debias.budget_bits=0.1").budgets == {"colour": 0.1}
+    assert changed(loaded, "debias.budget_bits={colour: 0.2}").budgets == {"colour": 0.2}
 
 
-def test_bias_product_says_what_the_bias_tells_of_training_rows_alone(assembly: build.Assembly) -> None:
-    assert TASK_OFFSET not in build_weights(digits(), assembly.data)["train"]
+def test_bias_product_says_what_the_bias_tells_of_training_rows_alone(loaded: Parts) -> None:
+    assert TASK_OFFSET not in loaded.weights.train
     for balance in ("critic", "none"):
-        weights = build_weights(digits("debias.bias_product=0.5", f"debias.balance={balance}"), assembly.data)
-        offset, y = weights["train"][TASK_OFFSET], assembly.data.train.y
+        weights = changed(loaded, "debias.bias_product=0.5", f"debias.balance={balance}").weights
+        offset, y = weights.train[TASK_OFFSET], loaded.data.train.y
         assert offset.shape == (len(y), 10)
-        assert TASK_OFFSET not in weights["validation"]
+        assert TASK_OFFSET not in weights.validation
         np.testing.assert_allclose(np.exp(2 * offset).sum(axis=1), 1.0, rtol=1e-4)
         # colour gives the digit away: by colour alone most are right
         assert (offset.argmax(axis=1) == y).mean() > 0.6
@@ -59,10 +65,10 @@ def test_bias_product_says_what_the_bias_tells_of_training_rows_alone(assembly: 
 @pytest.mark.parametrize(("variance", "least", "most"), [(0.002, 0.9, 1.0), (0.2, 0.8, 0.8)])
 def test_an_automatic_share_grows_with_what_the_bias_tells(variance: float, least: float, most: float) -> None:
     changes = (f"data.variance={variance}", "debias.balance=none")
-    data = build.assemble(digits(*changes), offline=True).data
-    notes: list[str] = []
-    offset = build_weights(digits(*changes, "debias.bias_product=auto"), data, notes.append)["train"][TASK_OFFSET]
-    whole = build_weights(digits(*changes, "debias.bias_product=1"), data)["train"][TASK_OFFSET]
+    parts = assemble(digits(*changes), offline=True)
+    weights = changed(parts, *changes, "debias.bias_product=auto").weights
+    offset, notes = weights.train[TASK_OFFSET], weights.notes
+    whole = changed(parts, *changes, "debias.bias_product=1").weights.train[TASK_OFFSET]
     share = float(offset[0, 0] / whole[0, 0])
     assert least - 1e-6 <= share <= most + 1e-6
     np.testing.assert_allclose(offset, share * whole, rtol=1e-5)
@@ -88,8 +94,8 @@ def test_a_share_is_a_number_or_auto_and_an_error_says_so_once(value: str) -> No
 
 
 @pytest.mark.parametrize("override", ["debias.balance=critic", "debias.balance=none", "debias.estimator=none"])
-def test_what_the_bias_says_of_validation_rows_is_there_for_any_recipe(assembly: build.Assembly, override: str) -> None:
-    log_p, y = build_weights(digits(override), assembly.data)["validation"][BIAS_LOG_P], assembly.data.validation.y
+def test_what_the_bias_says_of_validation_rows_is_there_for_any_recipe(loaded: Parts, override: str) -> None:
+    log_p, y = changed(loaded, override).bias_log_probabilities[BIAS_LOG_P], loaded.data.validation.y
     np.testing.assert_allclose(np.exp(log_p).sum(axis=1), 1.0, rtol=1e-4)
     told = -log_p[np.arange(len(y)), y].mean()
     assert 0 < told < 0.7 * np.log(10)  # colour tells much of the digit, and no row was in the fit that speaks of it
@@ -109,7 +115,7 @@ backbone: {{name: mlp}}
 debias: {{bias_product: 1}}
 """
     with pytest.raises(MibiasError, match=r"debias\.bias_product.*regression"):
-        build.assemble(parse_recipe(text, path="r.yaml"), offline=True)
+        assemble(parse_recipe(text, path="r.yaml"), offline=True)
 
 
 def test_bias_product_without_debiasing_is_said_to_do_nothing() -> None:

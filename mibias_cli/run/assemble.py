@@ -1,0 +1,151 @@
+"""What a recipe stands for, made once: data, device, backbone and sample weights, for every command alike."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache, cached_property, partial
+from pathlib import Path
+from typing import TypedDict
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+
+from mibias_cli.backbone.catalogue import Backbone
+from mibias_cli.backbone.extractor import Extractor
+from mibias_cli.data.batch import BiasedData
+from mibias_cli.errors import MibiasError
+from mibias_cli.methods.linear_eraser import LinearEraser
+from mibias_cli.recipe.schema import Recipe
+from mibias_cli.run.build import build_backbone, build_data, build_head
+from mibias_cli.run.weights import SampleWeights, bias_log_probabilities, build_weights
+from mibias_cli.run_folder import RunFolder
+from mibias_cli.seeds import derive_seed, scoped_torch_rng
+from mibias_cli.training.checkpoint import load_weights
+from mibias_cli.training.fabric import make_fabric
+from mibias_cli.training.model import TaskModel
+from mibias_cli.training.settings import Balance
+
+__all__ = ["Parts", "assemble", "load_run_model"]
+
+
+class Reading(TypedDict):
+    """How splits are read and embedded: what everything that embeds asks for."""
+
+    batch_size: int
+    num_workers: int
+    device: torch.device
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """Everything of a run that does not change while it trains.
+
+    Data and device are there from the start. Backbone and sample weights are made when they are first asked for, and
+    kept: the audit of an export needs neither.
+
+    Args:
+        recipe: What all of it was made from.
+        data: The three splits, their attributes and target.
+        fabric: Lightning Fabric: the device and the precision.
+        load_backbone: Gives the backbone as it was loaded, the same one at every call.
+    """
+
+    recipe: Recipe
+    data: BiasedData
+    fabric: Fabric
+    load_backbone: Callable[[], Backbone]
+
+    @property
+    def backbone(self) -> Backbone:
+        """The backbone as it was loaded; models train copies of it."""
+        return self.load_backbone()
+
+    @property
+    def debiased(self) -> list[str]:
+        """Names of the attributes that the recipe debiases, in the data's order."""
+        chosen = self.recipe.debias.attributes
+        return [name for name in self.data.attributes if chosen is None or name in chosen]
+
+    @property
+    def balance(self) -> Balance:
+        """Where samples are balanced: nowhere without a target, from which the weights are made."""
+        return "none" if self.data.target.kind == "none" else self.recipe.debias.balance
+
+    @property
+    def budgets(self) -> dict[str, float]:
+        """Leakage budget in bits of every debiased attribute that has one."""
+        bits, names = self.recipe.debias.budget_bits, self.debiased
+        if isinstance(bits, dict):
+            return {name: bits[name] for name in names if name in bits}
+        return {} if bits is None else dict.fromkeys(names, bits)
+
+    @property
+    def reading(self) -> Reading:
+        """Batch size, workers and device, as training has them."""
+        section = self.recipe.training
+        return {"batch_size": section.batch_size, "num_workers": section.num_workers, "device": self.fabric.device}
+
+    @cached_property
+    def weights(self) -> SampleWeights:
+        """Balancing weights, and what a product of experts adds to class scores."""
+        return build_weights(self)
+
+    @cached_property
+    def bias_log_probabilities(self) -> Mapping[str, np.ndarray]:
+        """What the attributes alone say of the classes of validation rows: what every model is compared with."""
+        return bias_log_probabilities(self)
+
+    def new_model(self) -> TaskModel:
+        """A fresh task model around a copy of the backbone: extractor, target head, and what is penalised."""
+        section, seed = self.recipe.representation, self.recipe.seed
+        extractor = Extractor(
+            copy.deepcopy(self.backbone.module),
+            self.backbone.n_features,
+            bottleneck=section.bottleneck,
+            layers=section.layers,
+            pool=section.pool,
+            seed=seed,
+        )
+        # seeded apart from everything else, so that two models of one recipe start alike
+        with scoped_torch_rng():
+            torch.manual_seed(derive_seed(seed, "head"))
+            head = build_head(self.data, extractor.features_dim)
+        return TaskModel(extractor, head, section.layers)
+
+
+def assemble(recipe: Recipe, *, offline: bool, fabric: Fabric | None = None) -> Parts:
+    """The parts of a recipe: the only way in which a command comes by data or a backbone.
+
+    Args:
+        recipe: What to make.
+        offline: Whether to refuse downloads.
+        fabric: Device and precision; None: those of the recipe's training.
+
+    Raises:
+        MibiasError: The data's target is not one that the recipe's debiasing can do.
+    """
+    section = recipe.training
+    # the device first: that there is no GPU is better said before a large data set is read
+    fabric = fabric or make_fabric(section.device, section.precision, deterministic=section.deterministic)
+    data = build_data(recipe, offline=offline)
+    if recipe.debias.bias_product and data.target.kind != "classes":
+        raise MibiasError(
+            f"debias.bias_product: adds to the scores of target classes, but this data's target is of kind "
+            f"{data.target.kind}; leave it out"
+        )
+    # one that is cached, not a property: parts with other data (a discovered attribute) share the backbone
+    load_backbone = cache(partial(build_backbone, recipe, data.input_shape, offline=offline))
+    return Parts(recipe=recipe, data=data, fabric=fabric, load_backbone=load_backbone)
+
+
+def load_run_model(parts: Parts, weights: Path) -> TaskModel:
+    """A run's model with the weights of one of its files, and with the eraser where that file has one."""
+    model = parts.new_model()
+    if weights.name == RunFolder(weights).erased.name:
+        # the file's weights fill it
+        model.extractor.eraser = LinearEraser.identity(model.extractor.features_dim)
+    load_weights(weights, model)
+    return model

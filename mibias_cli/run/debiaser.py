@@ -1,0 +1,146 @@
+"""From a recipe's `debias` section to estimators, queue, budget and watch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+
+import torch
+
+from mibias_cli.estimators.classifier import ClassifierBound
+from mibias_cli.estimators.protocol import EstimatorSpec
+from mibias_cli.heads.attribute import AttributeHead
+from mibias_cli.run.assemble import Parts
+from mibias_cli.run.build import ESTIMATORS, from_section, resolve
+from mibias_cli.seeds import derive_seed, scoped_torch_rng
+from mibias_cli.training.control.budget import BudgetKeeper
+from mibias_cli.training.control.meter import LeakageMeter
+from mibias_cli.training.control.watch import CriticWatch
+from mibias_cli.training.debiaser import Debiaser
+from mibias_cli.training.queue import FeatureQueue
+from mibias_cli.training.settings import DebiasSettings
+
+__all__ = ["build_debiaser"]
+
+MONITOR_HIDDEN = (64,)
+"""Attribute heads that only watch (beside an estimator that has none of its own) are small: they cost little."""
+_FRESH_HEADS: tuple[tuple[tuple[int, ...], float], ...] = (((), 1e-2), ((128, 128), 2e-3))
+"""Hidden widths and learning rates of the heads that a budget is kept by: a linear one and an MLP."""
+_FRESH_BATCH = 256
+
+
+def build_debiaser(parts: Parts, z_width: int) -> Debiaser | None:
+    """Estimators, attribute heads and queue of a recipe for a z of some width; None for plain training."""
+    recipe, section = parts.recipe, parts.recipe.debias
+    if section.estimator == "none":
+        return None
+    device = parts.fabric.device
+    dtype = torch.float64 if recipe.training.precision == "64" else torch.float32
+
+    # one estimator per attribute, and beside it a monitor: heads whose accuracy says how much the features tell
+    estimators, monitors = {}, {}
+    with scoped_torch_rng():
+        for name in parts.debiased:
+            torch.manual_seed(derive_seed(recipe.seed, "critic", name))
+            spec = _estimator_spec(parts, name, z_width)
+            estimators[name] = resolve(ESTIMATORS[section.estimator])(spec).to(device, dtype)
+            monitors[name] = estimators[name]
+            # the classifier bound is a head already and watches itself
+            if section.estimator != "classifier":
+                monitor = _classifier(spec, MONITOR_HIDDEN, steps=1, rate=1e-3, batch_size=spec.batch_size)
+                monitors[name] = monitor.to(device, dtype)
+
+    # the queue keeps weights beside features where the estimator weighs rows; drawn rows are weighted already
+    weighted = parts.balance in ("critic", "both") and section.balance_by == "weights"
+    capacity = section.queue_batches * recipe.training.batch_size
+    budget, meter = _build_budget(parts, dtype)
+    settings = from_section(
+        DebiasSettings,
+        section,
+        # with a budget λ starts at `weight`, and something has to start
+        weight=section.weight if budget is None else section.weight or 1.0,
+        critic_steps=section.critic.steps,
+        balance=parts.balance,
+        measure_every_epochs=section.budget.every_epochs,
+    )
+    return Debiaser(
+        settings=settings,
+        estimators=estimators,
+        monitors=monitors,
+        queue=FeatureQueue(capacity, weighted=weighted) if section.schedule == "queue" else None,
+        seed=derive_seed(recipe.seed, "debias"),
+        budget=budget,
+        meter=meter,
+        watch=_build_watch(parts, z_width) if section.watch else None,
+    )
+
+
+def _build_budget(parts: Parts, dtype: torch.dtype) -> tuple[BudgetKeeper | None, LeakageMeter | None]:
+    """What keeps a leakage budget, where the recipe has one: a controller of λ, and fresh heads that measure for it."""
+    section, budgets = parts.recipe.debias, parts.budgets
+    if section.budget_bits is None:
+        return None, None
+    keeper = BudgetKeeper(budget_bits=budgets, weight=section.weight or 1.0, max_weight=section.budget.max_weight)
+    meter = LeakageMeter(
+        make_bounds={name: partial(_fresh_bounds, parts, name, dtype) for name in budgets},
+        data=parts.data,
+        max_samples=section.budget.max_samples,
+        seed=derive_seed(parts.recipe.seed, "budget"),
+        **parts.reading,
+    )
+    return keeper, meter
+
+
+def _fresh_bounds(parts: Parts, name: str, dtype: torch.dtype, width: int) -> Sequence[ClassifierBound]:
+    """A linear and an MLP head with their bounds for features of a width."""
+    # in the precision of the run, in which its features come
+    spec = _estimator_spec(parts, name, width)
+    bounds = [_classifier(spec, hidden, steps=60, rate=rate) for hidden, rate in _FRESH_HEADS]
+    return [bound.to(torch.device("cpu"), dtype) for bound in bounds]
+
+
+def _build_watch(parts: Parts, z_width: int) -> CriticWatch:
+    """A fresh linear head for every look at the critic."""
+    specs = {name: _estimator_spec(parts, name, z_width) for name in parts.debiased}
+    makers = {name: partial(_classifier, spec, (), steps=100, rate=1e-2) for name, spec in specs.items()}
+    return CriticWatch(makers, steps=parts.recipe.debias.critic.steps)
+
+
+def _classifier(
+    spec: EstimatorSpec, hidden: tuple[int, ...], *, steps: int, rate: float, batch_size: int | None = _FRESH_BATCH
+) -> ClassifierBound:
+    """A classifier bound on fresh attribute heads of given widths, however the recipe's own critic is set up."""
+    return ClassifierBound(
+        replace(
+            spec,
+            hidden=hidden,
+            make_heads=partial(AttributeHead, n_classes=spec.n_classes, hidden=hidden),
+            steps=steps,
+            learning_rate=rate,
+            optimizer="adam",
+            beta1=0.9,
+            batch_size=batch_size,
+            smoothing=0.0,
+        )
+    )
+
+
+def _estimator_spec(parts: Parts, name: str, z_width: int) -> EstimatorSpec:
+    """What the recipe's estimator of one attribute is made from; what is not named here is as in `debias.critic`."""
+    section, critic, attribute = parts.recipe.debias, parts.recipe.debias.critic, parts.data.attributes[name]
+    queued, hidden = section.schedule == "queue", tuple(critic.hidden)
+    return from_section(
+        EstimatorSpec,
+        critic,
+        n_features=z_width,
+        n_classes=attribute.n_classes,
+        bin_edges=attribute.bin_edges,
+        hidden=hidden,
+        # the loop takes the fresh schedule's K turns itself, one critic step on each whole batch
+        steps=critic.steps if queued else 1,
+        batch_size=(critic.batch_size or parts.recipe.training.batch_size) if queued else None,
+        given_target=section.objective == "conditional",
+        n_targets=len(parts.data.class_names),
+        make_heads=partial(AttributeHead, n_classes=attribute.n_classes, hidden=hidden),
+    )

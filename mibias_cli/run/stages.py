@@ -1,0 +1,222 @@
+"""The stages of a run: plain training of the original, debiasing, and erasing, each from its parts into its folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from mibias_cli.backbone.trainable import parameter_groups
+from mibias_cli.methods.leace import erase_linearly
+from mibias_cli.progress import Progress
+from mibias_cli.recipe.load import dump_recipe
+from mibias_cli.recipe.schema import Recipe
+from mibias_cli.run.assemble import Parts, load_run_model
+from mibias_cli.run.audit import validation_leakage
+from mibias_cli.run.build import optim_settings
+from mibias_cli.run.debiaser import build_debiaser
+from mibias_cli.run.weights import forewarnings
+from mibias_cli.run_folder import CHOICE, LEAKAGE_GIVEN_TARGET, RunFolder, claim_run_folder, timestamp
+from mibias_cli.seeds import derive_seed
+from mibias_cli.training.checkpoint import StageState, load_checkpoint, load_weights, save_weights
+from mibias_cli.training.control.recycle import Recycler
+from mibias_cli.training.loop import StageTrainer
+from mibias_cli.training.model import TaskModel, z_width
+from mibias_cli.training.original import freeze_original
+from mibias_cli.training.run_log import RunLog
+from mibias_cli.training.settings import OptimSettings
+from mibias_cli.training.step import TASK_WEIGHT, task_loss
+
+__all__ = ["Run", "erase", "fit_debiased", "fit_original", "make_stage"]
+
+StageName = Literal["original", "debias"]
+Weights = Mapping[str, Mapping[str, np.ndarray]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """A run that is going on.
+
+    Args:
+        folder: Where it writes.
+        progress: Told of what happens.
+        checkpoint: The training state that it continues from; None: it trains from the start.
+    """
+
+    folder: RunFolder
+    progress: Progress
+    checkpoint: StageState | None = None
+
+    @classmethod
+    def open(cls, recipe: Recipe, *, out: Path | None, resume: Path | None, overwrite: bool, progress: Progress) -> Run:
+        """A new run's folder with its recipe in it, or the folder of a run to resume with its last checkpoint."""
+        folder = RunFolder(resume or out or Path("runs") / recipe.name / timestamp())
+        if resume is None:
+            claim_run_folder(folder.path, overwrite=overwrite)
+            folder.recipe.write_text(dump_recipe(recipe), encoding="utf-8")
+            return cls(folder=folder, progress=progress)
+        # a run that was stopped before its first checkpoint starts anew in its own folder
+        checkpoint = load_checkpoint(folder.last) if folder.last.exists() else None
+        return cls(folder=folder, progress=progress, checkpoint=checkpoint)
+
+    @property
+    def stage(self) -> str | None:
+        """The stage that the checkpoint was written in."""
+        return None if self.checkpoint is None else self.checkpoint["stage"]
+
+    def log(self) -> RunLog:
+        """The run's log; on resume metrics.jsonl is cut back to what the checkpoint knows of."""
+        keep = 0 if self.checkpoint is None else self.checkpoint["metrics_bytes"]
+        return RunLog(self.folder.path, keep_bytes=keep)
+
+
+def fit_original(parts: Parts, run: Run, log: RunLog) -> TaskModel:
+    """The model that `before` speaks of, in original.safetensors: trained on the task alone, or as it was loaded."""
+    model = parts.new_model()
+    if parts.recipe.original is None:
+        save_weights(run.folder.original, model)
+    elif run.stage in (None, "original"):
+        run.progress.stage("training the original extractor on the task alone")
+        make_stage(parts, run, log, model, name="original").fit(run.checkpoint)
+    else:
+        # the checkpoint is of debiasing: this stage was finished before
+        load_weights(run.folder.original, model)
+    return model
+
+
+def fit_debiased(parts: Parts, run: Run, log: RunLog, *, start: TaskModel) -> TaskModel:
+    """Debias a model in place, into best.safetensors; without an estimator this is plain training.
+
+    At its end the log gets the figure by which runs are compared: leakage on validation rows, beyond the target.
+    """
+    recipe, model = parts.recipe, start
+    # from the same weights as the original, not from what it learnt: a fresh model of the same seed has them
+    if recipe.original is not None and recipe.original.start_debiasing_from == "initial":
+        model.load_state_dict(parts.new_model().state_dict())
+    run.progress.stage("debiasing" if recipe.debias.estimator != "none" else "training")
+    trainer = make_stage(parts, run, log, model, name="debias")
+    trainer.fit(run.checkpoint if run.stage == "debias" else None)
+    # of the weights that were kept, which `fit` leaves in the model
+    leakage = validation_leakage(model, parts)
+    if leakage is not None:
+        log.record(CHOICE, step=trainer.n_steps, **{LEAKAGE_GIVEN_TARGET: leakage})
+    return model
+
+
+def erase(parts: Parts, run: Run) -> None:
+    """The best weights with an eraser behind them and a head fitted on what it leaves, in a file of their own."""
+    run.progress.stage("erasing linearly (LEACE)")
+    recipe, model = parts.recipe, load_run_model(parts, run.folder.best)
+    # the head is fitted anew by the loss that it was trained by: weighted only where debiasing balanced the task
+    weighted = recipe.debias.estimator != "none" and parts.balance in ("task", "both")
+    done = erase_linearly(
+        model,
+        parts.data,
+        parts.debiased,
+        loss=partial(task_loss, kind=parts.data.target.kind),
+        weight=parts.weights.train[TASK_WEIGHT] if weighted else None,
+        seed=derive_seed(recipe.seed, "erase"),
+        **parts.reading,
+    )
+    # where every direction is gone, the features tell nothing at all
+    told = run.progress.note if done.n_erased < done.n_features else run.progress.warn
+    text = f"LEACE erased {done.n_erased} of {done.n_features} directions"
+    if done.loss_before is not None:
+        text += f"; task loss on training features {done.loss_before:.4f} with the trained head"
+        text += f", {done.loss_after:.4f} with the head fitted anew"
+    told(text)
+    save_weights(run.folder.erased, model)
+
+
+def make_stage(parts: Parts, run: Run, log: RunLog, model: TaskModel, *, name: StageName) -> StageTrainer:
+    """The trainer of one stage of a recipe around a model; a dry run takes single steps of it."""
+    recipe, data, folder = parts.recipe, parts.data, run.folder
+    plain = name == "original"
+    settings = _stage_settings(recipe, name)
+    # what trains is chosen first: frozen stages stay in evaluation mode from here on
+    groups = _parameter_groups(recipe, model, settings)
+    model.to(parts.fabric.device)
+    if recipe.training.channels_last:
+        model.to(memory_format=torch.channels_last)
+
+    # without a target, the task is to keep the features that the model has now
+    original = None
+    if data.target.kind == "none":
+        original = freeze_original(model, data.train, precision=recipe.training.precision, **parts.reading)
+
+    # plain training balances nothing; validation still compares the model with what the bias alone would say
+    weights: Weights = {"train": {}, "validation": parts.bias_log_probabilities}
+    debiaser = None if plain else build_debiaser(parts, z_width(model, data.input_shape))
+    recycler, every = None, recipe.debias.recycle_every_steps
+    if debiaser is not None:
+        weights = _debiasing_weights(parts, run, log)
+        if every is not None:
+            recycler = Recycler(model.extractor.backbone, recipe.representation.layers, every_steps=every)
+    return StageTrainer(
+        stage=name,
+        fabric=parts.fabric,
+        model=model,
+        groups=groups,
+        debiaser=debiaser,
+        data=data,
+        weights=weights,
+        settings=settings,
+        run=folder.path,
+        out_path=folder.original if plain else folder.best,
+        run_log=log,
+        progress=run.progress,
+        seed=recipe.seed,
+        recycler=recycler,
+        original=original,
+    )
+
+
+def _debiasing_weights(parts: Parts, run: Run, log: RunLog) -> Weights:
+    """Sample weights by split; what is to be said of them is said before the first step."""
+    warnings = forewarnings(parts)
+    for line in (*parts.weights.notes, *(f"warning: {text}" for text in warnings)):
+        log.line(line)
+    for text in warnings:
+        run.progress.warn(text)
+    return {
+        "train": parts.weights.train,
+        "validation": {**parts.weights.validation, **parts.bias_log_probabilities},
+    }
+
+
+def _stage_settings(recipe: Recipe, name: StageName) -> OptimSettings:
+    """How a stage optimises: by `training`, the original with epochs and rate of its own."""
+    section, original = recipe.training, recipe.original
+    if name == "original" and original is not None:
+        rate = original.learning_rate or section.learning_rate
+        return optim_settings(section, epochs=original.epochs, learning_rate=rate)
+    settings = optim_settings(section)
+    if name == "debias" and recipe.debias.budget_bits is not None:
+        # what the recipe leaves open is set so that a budget is kept: features must be able to follow λ to the end
+        if section.final_share is None:  # at a rate of 0 they stay as they are, whatever λ says
+            settings = replace(settings, final_share=0.2)
+        if section.average_decay is None:  # leakage of one step's weights differs from that of the next by half
+            settings = replace(settings, average_decay=0.99)
+    return settings
+
+
+def _parameter_groups(recipe: Recipe, model: TaskModel, settings: OptimSettings) -> list[dict[str, Any]]:
+    """Optimizer groups: the extractor's stages at their own rates, and the head at the full one."""
+    section = recipe.backbone
+    groups = parameter_groups(
+        model.extractor,
+        train=section.train,
+        learning_rate=settings.learning_rate,
+        layer_decay=section.layer_decay,
+        weight_decay=settings.weight_decay,
+        batchnorm_frozen=section.freeze_batchnorm,
+    )
+    head = list(model.head.parameters())
+    if head:
+        groups.append({"params": head, "lr": settings.learning_rate, "weight_decay": settings.weight_decay})
+    return groups

@@ -1,0 +1,165 @@
+"""What labels alone say before training: sample weights, the product of experts, and warnings about both.
+
+Nothing here looks at an input or a network; everything is counted or fitted on targets and attributes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mibias_cli.data.batch import BiasedData, Split
+from mibias_cli.data.groups import balancing_weights, effective_sample_size, target_log_probabilities
+from mibias_cli.evaluation.statistics.information import label_entropy_bits, mutual_information_bits
+from mibias_cli.training.control.budget import least_error
+from mibias_cli.training.step import BIAS_LOG_P, DRAW_WEIGHT, TASK_OFFSET, TASK_WEIGHT
+
+if TYPE_CHECKING:
+    from mibias_cli.run.assemble import Parts
+
+__all__ = ["SampleWeights", "bias_log_probabilities", "build_weights", "forewarnings", "share_told"]
+
+LEAST_SHARE = 0.8
+"""Of log p(y|c) under `bias_product: auto`: docs/decisions/0008-the-share-grows-with-the-bias.md."""
+_FEW, _SHARE = 500, 0.05
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleWeights:
+    """What is made of labels before training, for every row of a split (n,) or (n, classes).
+
+    Args:
+        train: Balancing weights by attribute, TASK_WEIGHT, DRAW_WEIGHT and TASK_OFFSET, as the recipe asks for them.
+        validation: The same of validation rows, without an offset.
+        notes: Lines for train.log.
+    """
+
+    train: Mapping[str, np.ndarray]
+    validation: Mapping[str, np.ndarray]
+    notes: tuple[str, ...] = ()
+
+
+def build_weights(parts: Parts) -> SampleWeights:
+    """Balancing weights p(y)p(c)/p(y,c) of the train and validation splits: per attribute, and joint for the task.
+
+    Under them y and c are independent, so an estimator does not find in z what y itself says of c. With
+    `debias.bias_product` the train split also has what is added to the class scores.
+    """
+    offset, notes = _task_offset(parts)
+    if parts.balance == "none":
+        return SampleWeights(train=offset, validation={}, notes=notes)
+    held_out = _split_weights(parts, parts.data.validation) if len(parts.data.validation) else {}
+    return SampleWeights(train=_split_weights(parts, parts.data.train) | offset, validation=held_out, notes=notes)
+
+
+def bias_log_probabilities(parts: Parts) -> dict[str, np.ndarray]:
+    """log p(y|c) of validation rows (n, classes), by BIAS_LOG_P: the baseline of `gain_over_bias_bits`.
+
+    Nothing where there are no classes, no attribute or no validation rows.
+    """
+    data, seed = parts.data, parts.recipe.seed
+    if not parts.debiased or data.target.kind != "classes" or not len(data.validation):
+        return {}
+    # fitted on training and validation rows together, but each row's value comes from a fold that did not see it
+    both = [_joint(data, split, parts.debiased) for split in (data.train, data.validation)]
+    c, known = (np.concatenate([part[k] for part in both]) for k in (0, 1))
+    y = np.concatenate([data.train.y, data.validation.y])
+    log_p = target_log_probabilities(y, c, known, n_y=len(data.class_names), n_c=both[0][2], seed=seed)
+    return {BIAS_LOG_P: log_p[len(data.train) :]}
+
+
+def _task_offset(parts: Parts) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
+    """A share of log p(y|c) for training rows, by TASK_OFFSET, and what to note of it; nothing if none is asked for."""
+    data, names, wanted = parts.data, parts.debiased, parts.recipe.debias.bias_product
+    if not names or not wanted:
+        return {}, ()
+    c, known, n_c = _joint(data, data.train, names)
+    n_y, seed = len(data.class_names), parts.recipe.seed
+    log_p = target_log_probabilities(data.train.y, c, known, n_y=n_y, n_c=n_c, seed=seed)
+    if wanted != "auto":
+        return {TASK_OFFSET: wanted * log_p}, ()
+    # auto: the more of the target the attributes tell, the larger the share of log p(y|c) that is added for the task
+    told = share_told(data.train.y[known], log_p[known])
+    share = max(LEAST_SHARE, told)
+    note = f"bias_product: auto is {share:.3f}; {', '.join(names)} tell {told:.3f} of the target's entropy"
+    return {TASK_OFFSET: share * log_p}, (note,)
+
+
+def share_told(y: np.ndarray, log_p: np.ndarray) -> float:
+    """What log p(y|c) (n, k) tells of targets y (n,), as a share of their entropy, I(y; c) / H(y); 0 without any."""
+    entropy = label_entropy_bits(y, log_p.shape[1]) * np.log(2)
+    if not entropy:
+        return 0.0
+    # I(y; c) / H(y) = 1 − H(y|c) / H(y), and the mean of −log p(y|c) estimates H(y|c), in nats as the entropy is here
+    return float(1 + log_p[np.arange(len(y)), y].astype(np.float64).mean() / entropy)
+
+
+def _joint(data: BiasedData, split: Split, names: Sequence[str]) -> tuple[np.ndarray, np.ndarray, list[int]]:
+    """Classes of some attributes side by side (n, channels), rows where all are known (n,), classes per channel."""
+    c = np.concatenate([data.attributes[n].classes(split.c[n]) for n in names], axis=1)
+    known = np.logical_and.reduce([split.known[n] for n in names])
+    return c, known, [k for n in names for k in data.attributes[n].n_classes]
+
+
+def _split_weights(parts: Parts, split: Split) -> dict[str, np.ndarray]:
+    section, names, n_y = parts.recipe.debias, parts.debiased, len(parts.data.class_names)
+    if not names:
+        return {}
+
+    def weigh(chosen: Sequence[str]) -> np.ndarray:
+        c, known, n_c = _joint(parts.data, split, chosen)
+        clip, seed = section.balance_clip, parts.recipe.seed
+        return balancing_weights(split.strata, c, known, n_y=n_y, n_c=n_c, clip=clip, seed=seed)
+
+    weights = {name: weigh([name]) for name in names}
+    task = weights[names[0]] if len(names) == 1 else weigh(names)
+    # the strength tempers what the estimator sees; the task keeps its full weights
+    strength = section.balance_strength
+    tempered = {name: strength * weight + (1 - strength) for name, weight in weights.items()}
+    # rows are drawn once for all attributes, so by the weights under which y is independent of them together
+    return {**tempered, TASK_WEIGHT: task, DRAW_WEIGHT: strength * task + (1 - strength)}
+
+
+def _target_attribute_bits(data: BiasedData) -> dict[str, float]:
+    """I(y; c) of the training split in bits, by attribute (the largest channel): what a perfect classifier leaks."""
+    found = {}
+    for name, attribute in data.attributes.items():
+        known = data.train.known[name]
+        classes = attribute.classes(data.train.c[name][known])
+        found[name] = max(
+            mutual_information_bits(data.train.strata[known], c, len(data.class_names), n)
+            for c, n in zip(classes.T, attribute.n_classes, strict=True)
+        )
+    return found
+
+
+def forewarnings(parts: Parts) -> list[str]:
+    """Warnings about balancing weights that rest on few samples, and about marginal budgets below I(y; c)."""
+    data, n, warnings = parts.data, len(parts.data.train), []
+    for name in parts.debiased:
+        if name in parts.weights.train:
+            size = effective_sample_size(parts.weights.train[name])
+            if size < _FEW or size < _SHARE * n:
+                warnings.append(
+                    f"attribute '{name}': balancing weights leave an effective sample size of {size:.0f} of {n}; rare "
+                    "pairs of target and attribute carry the estimate. Lower debias.balance_clip, or collect such pairs"
+                )
+    # with weights in the estimator, or conditional on y, a perfect classifier need not leak I(y; c)
+    if parts.recipe.debias.objective != "marginal" or parts.balance not in ("none", "task"):
+        return warnings
+    shared = _target_attribute_bits(data)
+    for name, bits in parts.budgets.items():
+        # of labels and numbers I(y; c) is that of their strata, which can only be less; what it costs is not known
+        classes = data.target.kind == "classes"
+        cost = least_error(shared[name] - bits, len(data.class_names))
+        if cost > 0:
+            price = f"; on data like these it costs an error of at least {100 * cost:.1f} %" if classes else ""
+            warnings.append(
+                f"attribute '{name}': the budget of {bits:g} bits lies below I(y; c) = {shared[name]:.3f} bits, "
+                f"the least that perfect predictions leak{price}. Set debias.objective to conditional, or raise "
+                "the budget"
+            )
+    return warnings
