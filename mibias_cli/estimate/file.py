@@ -11,7 +11,7 @@ import numpy as np
 from mibias_cli.data.files.named_arrays import NamedArrays, read_named_arrays
 from mibias_cli.errors import DataError, EvaluationError, did_you_mean
 from mibias_cli.estimate.information import Columns, estimate_information
-from mibias_cli.progress import Progress
+from mibias_cli.progress import Progress, Silent
 
 __all__ = ["CONFIDENCE", "FileEstimates", "Kind", "NamedEstimate", "ZColumns", "estimate_file"]
 
@@ -60,7 +60,7 @@ class FileEstimates(TypedDict):
 
 
 def estimate_file(
-    path: Path,
+    path: Path | str,
     *,
     z: str,
     c: str,
@@ -68,7 +68,7 @@ def estimate_file(
     estimators: Sequence[str] | None = None,
     kind: Kind = "auto",
     seed: int = 0,
-    progress: Progress,
+    progress: Progress | None = None,
 ) -> FileEstimates:
     """Estimate I(z; c), or I(z; c | given), from the columns of a file.
 
@@ -86,6 +86,7 @@ def estimate_file(
         DataError: The file or its columns cannot be had.
         EvaluationError: Nothing can be estimated from them.
     """
+    path = Path(path)
     arrays = read_named_arrays(path)
     c_names = _columns_of(arrays, c, "--c")
     given_names = [] if given is None else _columns_of(arrays, given, "--given")
@@ -107,7 +108,9 @@ def estimate_file(
         c=_compact(c_values[known]),
         given=None if given_values is None else _compact(given_values[known]),
     )
-    found = estimate_information(columns, estimators=estimators, seed=seed, confidence=CONFIDENCE, progress=progress)
+    found = estimate_information(
+        columns, estimators=estimators, seed=seed, confidence=CONFIDENCE, progress=progress or Silent()
+    )
     estimates: dict[str, NamedEstimate] = {
         name: {
             "nats": e.nats, "bits": e.nats / LN2, "lower": e.lower, "upper": e.upper, "direction": e.direction,

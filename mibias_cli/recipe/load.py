@@ -20,7 +20,7 @@ from mibias_cli.recipe.yaml_source import Source, YamlPath, parse_yaml
 __all__ = ["dump_recipe", "load_recipe", "parse_recipe"]
 
 
-def load_recipe(path: Path, overrides: Sequence[str] = (), *, checks: Sequence[Check] = ()) -> Recipe:
+def load_recipe(path: Path | str, overrides: Sequence[str] = (), *, checks: Sequence[Check] = ()) -> Recipe:
     """Read a recipe from a file.
 
     Args:

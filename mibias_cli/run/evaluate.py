@@ -14,7 +14,7 @@ from mibias_cli.errors import MibiasError, RunError
 from mibias_cli.export.load import load_export
 from mibias_cli.gates.recipe_rules import all_rules, with_gates
 from mibias_cli.gates.rules import GateRules
-from mibias_cli.progress import Progress
+from mibias_cli.progress import Progress, Silent
 from mibias_cli.recipe.load import load_recipe
 from mibias_cli.recipe.schema import EmbeddingsData, Recipe
 from mibias_cli.report.document import Report
@@ -60,12 +60,12 @@ def chosen_path(run: RunFolder) -> Path:
 
 
 def evaluate(
-    target: str,
+    target: Path | str,
     *,
-    recipe: Recipe | None,
-    out: Path | None,
-    offline: bool,
-    progress: Progress,
+    recipe: Recipe | None = None,
+    out: Path | str | None = None,
+    offline: bool = False,
+    progress: Progress | None = None,
     gates: GateRules = NO_GATES,
     n_examples: int = 0,
 ) -> EvaluatedTarget:
@@ -76,18 +76,23 @@ def evaluate(
         recipe: Names the data; for a run, replaces its own. Needed for all but runs.
         out: Folder of the report; None: a new folder in the run, or below runs/evaluate.
         offline: Whether to refuse downloads.
-        progress: Told of what happens.
+        progress: Told of what happens; None: nobody is.
         gates: Gates beside the recipe's own.
         n_examples: Example images per (y, c) cell in the page.
+
+    Raises:
+        MibiasError: Whatever the user can mend; each kind is a subclass.
     """
-    path = Path(target)
+    path, progress = Path(target), progress or Silent()
     if recipe is None and is_run(path):
         recipe = load_run_recipe(path)
     if recipe is None:
         raise MibiasError(f"{target}: is not a run, so the data must be named by a recipe: pass --recipe FILE")
     if out is None:
         stem = f"{path.name}-{timestamp()}"
-        out = fresh_folder(path, "report") if is_run(path) else fresh_folder(Path("runs") / "evaluate", stem)
+        folder = fresh_folder(path, "report") if is_run(path) else fresh_folder(Path("runs") / "evaluate", stem)
+    else:
+        folder = Path(out)
     rules = all_rules(recipe, gates)
     # an audit computes in single precision, whatever the model was trained in
     fabric = make_fabric(recipe.training.device, "32", deterministic=recipe.training.deterministic)
@@ -110,9 +115,9 @@ def evaluate(
         model = TaskModel(Extractor(nn.Identity(), parts.data.input_shape[0]), nn.Identity(), ["features"])
         found = AuditTarget(name="stored embeddings", weights=path.name, after=model)
     else:
-        parts = parts_of(_with_backbone(recipe, target))
+        parts = parts_of(_with_backbone(recipe, str(target)))
         found = _named_target(parts)
-    return write_audit(found, parts, out, rules=rules, progress=progress, n_examples=n_examples)
+    return write_audit(found, parts, folder, rules=rules, progress=progress, n_examples=n_examples)
 
 
 def run_target(parts: Parts, run: RunFolder) -> AuditTarget:

@@ -13,7 +13,7 @@ from mibias_cli.export.heads_file import INFO
 from mibias_cli.gates.recipe_rules import all_rules, with_gates
 from mibias_cli.gates.rules import GateRules
 from mibias_cli.methods.linear_eraser import require_leace
-from mibias_cli.progress import Progress
+from mibias_cli.progress import Progress, Silent
 from mibias_cli.recipe.schema import Recipe
 from mibias_cli.report.document import Report
 from mibias_cli.report.read import read_report
@@ -47,11 +47,11 @@ class TrainedRun:
 def train(
     recipe: Recipe,
     *,
-    out: Path | None,
-    resume: Path | None,
-    overwrite: bool,
-    offline: bool,
-    progress: Progress,
+    out: Path | str | None = None,
+    resume: Path | str | None = None,
+    overwrite: bool = False,
+    offline: bool = False,
+    progress: Progress | None = None,
     gates: GateRules = NO_GATES,
     n_examples: int = 0,
 ) -> TrainedRun:
@@ -65,16 +65,20 @@ def train(
         resume: A run to continue from its last checkpoint.
         overwrite: Whether an existing run in `out` may be replaced.
         offline: Whether to refuse downloads.
-        progress: Told of what happens.
+        progress: Told of what happens; None: nobody is.
         gates: Gates beside the recipe's own.
         n_examples: Example images per (y, c) cell in the report's page.
+
+    Raises:
+        MibiasError: Whatever the user can mend; each kind is a subclass.
     """
     # what can be wrong without any data is said before a folder is touched
     rules = all_rules(recipe, gates)
     if recipe.debias.erase != "none":
         require_leace()
 
-    run = Run.open(recipe, out=out, resume=resume, overwrite=overwrite, progress=progress)
+    told = progress or Silent()
+    run = Run.open(recipe, out=_path(out), resume=_path(resume), overwrite=overwrite, progress=told)
     parts = _assembled(recipe, run, offline=offline)
     # the same log for both stages: the checkpoint says how much of it counts
     with run.log() as log:
@@ -91,10 +95,10 @@ def train(
     else:
         target = run_target(parts, folder)
         report = write_audit(
-            target, parts, folder.report, rules=rules, progress=progress, n_examples=n_examples, overwrite=True
+            target, parts, folder.report, rules=rules, progress=told, n_examples=n_examples, overwrite=True
         ).report
     if not (folder.export / INFO).is_file():
-        _export(parts, folder, folder.export, recipe.export.formats, progress)
+        _export(parts, folder, folder.export, recipe.export.formats, told)
     return TrainedRun(folder=folder.path, report=with_gates(report, rules), export=folder.export)
 
 
@@ -129,7 +133,14 @@ def _tell(parts: Parts, progress: Progress) -> None:
             progress.warn(warning)
 
 
-def export(run: Path, *, out: Path | None, formats: Sequence[str], offline: bool, progress: Progress) -> Path:
+def export(
+    run: Path | str,
+    *,
+    out: Path | str | None = None,
+    formats: Sequence[str] = (),
+    offline: bool = False,
+    progress: Progress | None = None,
+) -> Path:
     """Export a run's debiased weights and report to a folder, reloaded and compared before it is called done.
 
     Args:
@@ -137,13 +148,25 @@ def export(run: Path, *, out: Path | None, formats: Sequence[str], offline: bool
         out: Where to; None: a new folder in the run.
         formats: safetensors, onnx; empty: what the run's recipe says.
         offline: Whether to refuse downloads.
-        progress: Told of what happens.
+        progress: Told of what happens; None: nobody is.
+
+    Returns:
+        The folder, which `load_extractor` and timm load.
+
+    Raises:
+        RunError: It is no run.
+        ExportError: What was written and loaded again does not give the same features.
     """
+    run = Path(run)
     recipe = load_run_recipe(run)
     # weights are copied and compared on the CPU: a run that was trained on a GPU is exported without one
     parts = assemble(recipe, offline=offline, fabric=make_fabric("cpu", "32", deterministic=False))
-    folder = out or fresh_folder(run, "export")
-    return _export(parts, RunFolder(run), folder, formats or recipe.export.formats, progress)
+    folder = _path(out) or fresh_folder(run, "export")
+    return _export(parts, RunFolder(run), folder, formats or recipe.export.formats, progress or Silent())
+
+
+def _path(given: Path | str | None) -> Path | None:
+    return None if given is None else Path(given)
 
 
 def _export(parts: Parts, run: RunFolder, folder: Path, formats: Sequence[str], progress: Progress) -> Path:
