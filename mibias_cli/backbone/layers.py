@@ -71,7 +71,9 @@ def layer_outputs(
             handle.remove()
     for name in names:
         if name not in kept:
-            raise BackboneError(f"{setting}: '{name}' takes no part in the backbone's forward pass; name another module")
+            raise BackboneError(
+                f"{setting}: '{name}' takes no part in the backbone's forward pass; name another module"
+            )
 
 
 def pooled_rows(

@@ -60,7 +60,9 @@ def parameter_groups(
     # the bottleneck is new: it learns at the last stage's rate
     stages = [(name, parameter, stage_of[name]) for name, parameter in backbone.named_parameters()]
     if extractor.bottleneck is not None:
-        stages += [(f"bottleneck.{name}", parameter, last) for name, parameter in extractor.bottleneck.named_parameters()]
+        stages += [
+            (f"bottleneck.{name}", parameter, last) for name, parameter in extractor.bottleneck.named_parameters()
+        ]
 
     # one group per stage and kind of weight decay; without layer decay all stages are one
     members: dict[tuple[int, bool], list[nn.Parameter]] = {}

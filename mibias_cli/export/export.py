@@ -5,11 +5,10 @@ from __future__ import annotations
 import copy
 import secrets
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +16,7 @@ from torch import Tensor, nn
 from mibias_cli.backbone.catalogue import Backbone
 from mibias_cli.backbone.extractor import Extractor
 from mibias_cli.backbone.weights.matching import weights_fingerprint
-from mibias_cli.backbone.weights.model_folder import read_model_folder, write_model_folder
+from mibias_cli.backbone.weights.model_folder import load_by_timm, write_model_folder
 from mibias_cli.errors import ExportError, RunError
 from mibias_cli.export.heads_file import INFO, ExportInfo, info_of, write_heads, write_info
 from mibias_cli.export.load import load_export
@@ -57,7 +56,7 @@ def write_export(
     extractor: Extractor,
     head: nn.Module | None,
     class_names: Sequence[str],
-    representation: Mapping[str, Any],
+    layers: Sequence[str],
     report: Report | None,
     report_folder: Path | None,
     sample_inputs: Tensor,
@@ -77,7 +76,7 @@ def write_export(
         extractor: Whose weights are exported, as float32.
         head: The task head, or None.
         class_names: Names of the target's classes, labels or columns; empty where there is no target.
-        representation: `layers`: what was penalised (bottleneck and pool are the extractor's own).
+        layers: What was penalised (bottleneck and pool are the extractor's own).
         report: For the model card, or None.
         report_folder: A folder that is copied to `report/`, or None.
         sample_inputs: Inputs (n, …) on which features are compared.
@@ -94,6 +93,7 @@ def write_export(
         if name not in FORMATS:
             raise ExportError(f"export.formats: unknown format '{name}', choose from {', '.join(FORMATS)}")
     _check_free(folder, overwrite)
+    # copies: the caller's model keeps its device, precision and mode
     frozen = copy.deepcopy(extractor).to("cpu", torch.float32).eval()
     frozen_head = None if head is None else copy.deepcopy(head).to("cpu", torch.float32).eval()
     x = sample_inputs.detach().to("cpu", torch.float32)
@@ -102,11 +102,12 @@ def write_export(
         frozen,
         frozen_head,
         class_names=class_names,
-        layers=representation.get("layers", ("features",)),
+        layers=layers,
         base_weights=base_weights,
         fingerprint=weights_fingerprint(frozen.backbone),
         erased=erased,
     )
+    # beside the wanted folder, so on the same file system: the last step is one rename
     partial = folder.parent / f".{folder.name}.{secrets.token_hex(4)}.partial"
     partial.mkdir(parents=True)
     try:
@@ -116,7 +117,7 @@ def write_export(
         _open_up(partial)
         files = tuple(sorted(str(p.relative_to(partial)) for p in partial.rglob("*") if p.is_file()))
         _put_in_place(partial, folder)
-    except BaseException:
+    except BaseException:  # Ctrl-C too: half an export is never left behind
         shutil.rmtree(partial, ignore_errors=True)
         raise
     return Exported(
@@ -150,17 +151,21 @@ def _write(
 def _reload_and_compare(folder: Path, extractor: Extractor, head: nn.Module | None, x: Tensor) -> float:
     """Largest difference over pooled features, representation and logits, between memory and what was written."""
     wanted = extractor(x)
-    given = read_model_folder(folder)(x)
-    pairs = [("the backbone's features", wanted.backbone_features, given)]
     loaded = load_export(folder)
-    features = loaded.extractor(x).features
-    pairs.append(("the representation", wanted.features, features))
+    given = loaded.extractor(x)
+    pairs = [
+        ("the backbone's features", wanted.backbone_features, given.backbone_features),
+        ("the representation", wanted.features, given.features),
+    ]
+    # what users of timm will get, by its own reader
+    if loaded.backbone.kind == "timm":
+        pairs.append(("the backbone's features", wanted.backbone_features, load_by_timm(folder)(x)))
     if head is not None and loaded.head is not None:
-        pairs.append(("the task head's logits", head(wanted.features), loaded.head(features)))
+        pairs.append(("the task head's logits", head(wanted.features), loaded.head(given.features)))
     largest = 0.0
     for what, a, b in pairs:
         difference = float((a - b).abs().max()) if a.shape == b.shape and a.numel() else float(a.shape != b.shape)
-        if not difference <= TOLERANCE:
+        if not difference <= TOLERANCE:  # said so, NaN is refused too
             raise ExportError(
                 f"export: {what} differ by {difference:.3g} after reloading (allowed are {TOLERANCE:g}); "
                 "nothing was written"
@@ -184,6 +189,7 @@ def _check_free(folder: Path, overwrite: bool) -> None:
         raise RunError(f"{folder}: is a file, choose another folder")
     if not any(folder.iterdir()):
         return
+    # --overwrite replaces exports, never anyone's other files
     if not overwrite:
         raise RunError(f"{folder}: exists already; choose another folder with --out, or replace it with --overwrite")
     if not (folder / INFO).is_file():

@@ -48,6 +48,7 @@ def write_onnx(extractor: Extractor, sample_inputs: Tensor, folder: Path) -> flo
     _check_installed()
     path = folder / ONNX_FILE
     module = _FeaturesOnly(extractor).eval()
+    # two samples or more: a batch of one would be traced as a constant
     traced = sample_inputs if len(sample_inputs) > 1 else sample_inputs.repeat(2, *[1] * (sample_inputs.ndim - 1))
     logger = logging.getLogger("torch.onnx")
     level = logger.level
@@ -73,6 +74,7 @@ def write_onnx(extractor: Extractor, sample_inputs: Tensor, folder: Path) -> flo
         ) from error
     finally:
         logger.setLevel(level)
+    # a batch and a single sample, since the batch size is meant to be free
     return max(_difference(module, path, sample_inputs), _difference(module, path, sample_inputs[:1]))
 
 
@@ -93,6 +95,7 @@ def _difference(module: nn.Module, path: Path, x: Tensor) -> float:
         wanted = module(x)
     if given.shape != wanted.shape:
         raise ExportError(f"onnx: gives features {tuple(given.shape)} where torch gives {tuple(wanted.shape)}")
+    # relative to the largest feature: ONNX Runtime fuses and reorders operations, small features differ by more
     scale = max(float(wanted.abs().max()), torch.finfo(torch.float32).tiny)
     difference = float((given - wanted).abs().max()) / scale
     if not difference <= TOLERANCE:

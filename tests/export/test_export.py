@@ -19,7 +19,7 @@ from mibias_cli.backbone.weights.matching import weights_fingerprint
 from mibias_cli.errors import ExportError, RunError
 from mibias_cli.export import export as export_module
 from mibias_cli.export.export import Exported, write_export
-from mibias_cli.export.load import load_export
+from mibias_cli.export.load import load_export, load_extractor
 from mibias_cli.heads.target import TargetHead
 
 WITHOUT_MIBIAS = """
@@ -67,7 +67,7 @@ def export(folder: Path, parts: tuple[Backbone, Extractor, TargetHead], **change
         "extractor": extractor,
         "head": head,
         "class_names": ("a", "b", "c"),
-        "representation": {"layers": list(extractor.inner_layers) or ["features"]},
+        "layers": list(extractor.inner_layers) or ["features"],
         "report": None,
         "report_folder": None,
         "sample_inputs": x,
@@ -115,7 +115,7 @@ def test_load_export_gives_back_extractor_and_head(
     tmp_path: Path, name: str, bottleneck: int | None, layers: tuple[str, ...], arguments: dict[str, Any]
 ) -> None:
     parts = trained(name, bottleneck=bottleneck, layers=layers, **arguments)
-    exported, x = export(tmp_path / "export", parts, base_weights="local-dir:there", representation={"layers": layers})
+    exported, x = export(tmp_path / "export", parts, base_weights="local-dir:there", layers=layers)
     loaded = load_export(tmp_path / "export")
     with torch.no_grad():
         wanted, given = parts[1].eval()(x), loaded.extractor(x)
@@ -184,9 +184,10 @@ def test_onnx_missing_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_what_differs_is_not_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(export_module, "read_model_folder", lambda folder: create_backbone("digit_cnn", seed=8).module)
+    other = create_backbone("test_resnet", input_size=32, seed=8).module.eval()
+    monkeypatch.setattr(export_module, "load_by_timm", lambda folder: other)
     with pytest.raises(ExportError, match="backbone's features differ by"):
-        export(tmp_path / "export", trained("digit_cnn"))
+        export(tmp_path / "export", trained("test_resnet", input_size=32))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -264,3 +265,46 @@ def test_damaged_folders_are_refused(tmp_path: Path) -> None:
     (folder / "config.json").unlink()
     with pytest.raises(ExportError, match=r"config.json is missing"):
         load_export(folder)
+
+
+def test_an_exported_folder_as_one_callable(tmp_path: Path) -> None:
+    parts = trained("test_resnet", bottleneck=4, layers=("layer2",), input_size=32, channels=1)
+    _, x = export(tmp_path / "runs" / "export", parts)
+    extractor = load_extractor(str(tmp_path / "runs" / "export"))
+    given = extractor(x)
+    with torch.no_grad():
+        wanted = parts[1].eval()(x).features
+        assert torch.equal(extractor.head(given), parts[2](wanted))
+    assert torch.equal(given, wanted)
+    assert not given.requires_grad
+    assert (extractor.n_features, extractor.input_shape, extractor.class_names) == (4, (1, 32, 32), ("a", "b", "c"))
+    assert (extractor.mean, extractor.std) == ((0.5,), (0.5,))
+    with pytest.raises(ExportError, match=r"inputs: expected shape \(n, 1, 32, 32\), found \(3, 3, 32, 32\)"):
+        extractor(x.expand(-1, 3, -1, -1))
+    # a run's folder stands for the export in it
+    (tmp_path / "runs" / "recipe.resolved.yaml").write_text("version: 1\n")
+    assert torch.equal(load_extractor(tmp_path / "runs")(x), wanted)
+    with pytest.raises(ExportError, match="does not exist"):
+        load_extractor(tmp_path / "nowhere")
+
+
+def test_vectors_need_no_mean(tmp_path: Path) -> None:
+    parts = trained("mlp", input_shape=(5,))
+    export(tmp_path / "export", parts, head=None, class_names=())
+    extractor = load_extractor(tmp_path / "export")
+    assert (extractor.mean, extractor.head, extractor.class_names, extractor.input_shape) == ((), None, (), (5,))
+    assert extractor(torch.zeros(2, 5)).shape == (2, 16)
+
+
+def test_an_export_of_the_first_format_loads(tmp_path: Path) -> None:
+    """Its mibias.json names neither what was erased nor the kind of target."""
+    parts = trained("digit_cnn")
+    _, x = export(tmp_path / "export", parts)
+    path = tmp_path / "export" / "mibias.json"
+    content = json.loads(path.read_text())
+    del content["target_kind"], content["representation"]["erased"]
+    path.write_text(json.dumps(content))
+    loaded = load_export(tmp_path / "export")
+    assert (loaded.info.erased, loaded.info.target_kind) == (None, "classes")
+    with torch.no_grad():
+        assert torch.equal(loaded.extractor(x).features, parts[1].eval()(x).features)
