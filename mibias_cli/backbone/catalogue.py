@@ -97,15 +97,7 @@ def create_backbone(
         8
     """
     if name in BUILT_IN:
-        return _built_in(
-            name,
-            weights,
-            options or {},
-            channels=channels or 3,
-            size=input_size or 28,
-            input_shape=input_shape,
-            seed=seed,
-        )
+        return _built_in(name, weights, options or {}, (channels or 3, input_size or 28), input_shape, seed)
     source = find_source(name, weights, offline=offline)
     module, arguments, report = build_timm(
         source, options=options or {}, channels=channels, input_size=input_size, offline=offline, seed=seed
@@ -132,9 +124,7 @@ def _built_in(
     name: str,
     weights: str,
     options: Mapping[str, object],
-    *,
-    channels: int,
-    size: int,
+    image: tuple[int, int],
     input_shape: tuple[int, ...] | None,
     seed: int,
 ) -> Backbone:
@@ -147,7 +137,7 @@ def _built_in(
             raise BackboneError(f"backbone mlp: takes vectors, the data give inputs of shape {input_shape}")
         arguments: dict[str, object] = {"n_inputs": input_shape[0], **options}
     else:
-        arguments = {"channels": channels, "size": size, **options}
+        arguments = {"channels": image[0], "size": image[1], **options}
     module = build_built_in(name, arguments, seed=seed)
     data_config: InputConfig = {}
     shape = input_shape or ()

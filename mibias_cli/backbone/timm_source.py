@@ -21,7 +21,7 @@ from mibias_cli.backbone.weights.state_files import weights_file_of
 from mibias_cli.errors import BackboneError, did_you_mean
 
 __all__ = [
-    "CONFIG", "HUB", "LOCAL", "InputConfig", "ModelConfig", "PretrainedConfig", "TimmSource", "build_timm",
+    "CONFIG", "HUB", "LOCAL", "InputConfig", "PretrainedConfig", "TimmSource", "build_timm",
     "find_source", "input_config", "read_config", "weights_to_fetch",
 ]  # fmt: skip
 
@@ -58,15 +58,6 @@ class PretrainedConfig(InputConfig, total=False):
     file: str | None
     custom_load: bool
     fixed_input_size: bool
-
-
-class ModelConfig(PretrainedConfig, total=False):
-    """The config.json of a model folder: timm's (older ones hold `pretrained_cfg` on this level), or our own."""
-
-    architecture: str
-    pretrained_cfg: PretrainedConfig
-    model_args: dict[str, object]
-    arguments: dict[str, object]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,9 +181,7 @@ def input_config(pretrained_cfg: PretrainedConfig, *, channels: int | None, inpu
 
 
 def weights_to_fetch(name: str) -> str | None:
-    """What `weights: pretrained` would fetch for a timm model: a place on the hub or an address; None: nothing.
-
-    One would ask before one writes a recipe: nothing here opens a connection.
+    """Where `weights: pretrained` would fetch a timm model from, told without a connection.
 
     Returns:
         None where the weights are in timm's cache; else their place, or empty text where timm has none.
@@ -207,7 +196,7 @@ def weights_to_fetch(name: str) -> str | None:
     return f"https://huggingface.co/{repository}" if repository else url or ""
 
 
-def read_config(folder: Path) -> ModelConfig:
+def read_config(folder: Path) -> dict[str, Any]:
     """The config.json of a model folder, timm's or our own.
 
     Raises:
@@ -221,7 +210,7 @@ def read_config(folder: Path) -> ModelConfig:
             f"{LOCAL}{folder}: no {CONFIG} in it; for bare weights set backbone.weights to the file itself"
         )
     try:
-        config: ModelConfig = json.loads(path.read_text(encoding="utf-8"))
+        config = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise BackboneError(f"{path}: not a timm config ({type(error).__name__}: {error})") from error
     if not isinstance(config, dict):

@@ -9,11 +9,11 @@ from timm.data import create_transform
 from timm.data.transforms import CenterCropOrPad
 from torchvision.transforms import Compose, Normalize, Resize
 
-from mibias_cli.backbone.catalogue import BUILT_IN, Backbone
+from mibias_cli.backbone.catalogue import BUILT_IN
 from mibias_cli.backbone.timm_source import InputConfig, find_source, input_config
 from mibias_cli.data.inputs import IDENTITY, Transforms
 
-__all__ = ["transforms_for", "transforms_of"]
+__all__ = ["image_transforms", "transforms_for"]
 
 
 def transforms_for(
@@ -48,26 +48,17 @@ def transforms_for(
     if name == "mlp":
         return IDENTITY
     if name in BUILT_IN:
-        return _unnormalised(channels or 3, input_size or 28)
+        side = input_size or 28
+        fit = Resize((side, side), antialias=True)
+        return Transforms(train=fit, evaluate=fit, arrays=fit, channels=channels or 3, size=(side, side))
     source = find_source(name, weights, offline=offline)
-    return _from_config(input_config(source.pretrained_cfg, channels=channels, input_size=input_size), augment=augment)
+    return image_transforms(
+        input_config(source.pretrained_cfg, channels=channels, input_size=input_size), augment=augment
+    )
 
 
-def transforms_of(backbone: Backbone, *, augment: bool = False) -> Transforms:
-    """The transforms of a backbone that is built already, such as a reloaded export; see `transforms_for`."""
-    if backbone.kind == "mlp":
-        return IDENTITY
-    if backbone.kind == "digit_cnn":
-        return _unnormalised(backbone.input_shape[0], backbone.input_shape[1])
-    return _from_config(backbone.data_config, augment=augment)
-
-
-def _unnormalised(channels: int, side: int) -> Transforms:
-    fit = Resize((side, side), antialias=True)
-    return Transforms(train=fit, evaluate=fit, arrays=fit, channels=channels, size=(side, side))
-
-
-def _from_config(config: InputConfig, *, augment: bool) -> Transforms:
+def image_transforms(config: InputConfig, *, augment: bool = False) -> Transforms:
+    """The transforms that timm asks for in its own terms; see `transforms_for`."""
     n_channels, height, width = config["input_size"]
     evaluate = _on_floats(create_transform(**config, is_training=False))
     # the very same object where nothing is augmented: readers then transform whole batches by `arrays`

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from mibias_cli.backbone.catalogue import Backbone, create_backbone
 from mibias_cli.backbone.extractor import Extractor
-from mibias_cli.backbone.timm_source import CONFIG, LOCAL
+from mibias_cli.backbone.timm_source import CONFIG, LOCAL, read_config
 from mibias_cli.backbone.weights.matching import weights_fingerprint
-from mibias_cli.backbone.weights.model_folder import WEIGHTS, read_built_in_arguments
+from mibias_cli.backbone.weights.model_folder import WEIGHTS
 from mibias_cli.errors import ExportError
 from mibias_cli.export.heads_file import ExportInfo, load_heads, read_info
 from mibias_cli.heads.target import TargetHead
@@ -129,7 +129,7 @@ def _backbone(folder: Path, info: ExportInfo) -> Backbone:
         loaded = create_backbone(
             info.kind,
             weights=f"{LOCAL}{folder}",
-            options=read_built_in_arguments(folder),
+            options=read_config(folder).get("arguments"),
             input_shape=info.input_shape,
             offline=True,
         )

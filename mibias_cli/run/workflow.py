@@ -151,7 +151,7 @@ def _export(parts: Parts, run: RunFolder, folder: Path, formats: Sequence[str], 
     model = load_run_model(parts, chosen_path(run)).eval()
     report = read_report(run.leakage) if run.leakage.is_file() else None
     audit, target = parts.data.audit, parts.data.target
-    exported = write_export(
+    write_export(
         folder,
         backbone=parts.backbone,
         extractor=model.extractor,
@@ -165,4 +165,4 @@ def _export(parts: Parts, run: RunFolder, folder: Path, formats: Sequence[str], 
         base_weights=parts.recipe.backbone.weights,
         erased=parts.debiased,
     )
-    return exported.folder
+    return folder

@@ -11,10 +11,10 @@ from safetensors.torch import save_file
 from torch import nn
 
 from mibias_cli.backbone.catalogue import Backbone
-from mibias_cli.backbone.timm_source import CONFIG, LOCAL, read_config
+from mibias_cli.backbone.timm_source import CONFIG, LOCAL
 from mibias_cli.errors import BackboneError
 
-__all__ = ["WEIGHTS", "load_by_timm", "portable_state", "read_built_in_arguments", "write_model_folder"]
+__all__ = ["WEIGHTS", "load_by_timm", "portable_state", "write_model_folder"]
 
 WEIGHTS = "model.safetensors"
 # where the base weights came from, and what is true of them or of their classifier alone
@@ -71,18 +71,6 @@ def load_by_timm(folder: Path) -> nn.Module:
             f"timm before 1.0.26 reads {WEIGHTS} only where torch.load does, for which torch {torch.__version__} "
             "may be too old"
         ) from error
-
-
-def read_built_in_arguments(folder: Path) -> dict[str, object]:
-    """The keyword arguments of a `digit_cnn` or `mlp` in a folder.
-
-    Raises:
-        BackboneError: The folder holds no config of such a network.
-    """
-    arguments = read_config(folder).get("arguments")
-    if not isinstance(arguments, dict):
-        raise BackboneError(f"{folder / CONFIG}: names no arguments, so it is no digit_cnn or mlp")
-    return arguments
 
 
 def portable_state(module: nn.Module) -> dict[str, torch.Tensor]:
