@@ -6,14 +6,23 @@ import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from mibias_cli.backbone.digit_cnn import DigitCNN
+from mibias_cli.backbone.extractor import evaluating
 from mibias_cli.backbone.mlp import MLP
-from mibias_cli.backbone.timm_source import HUB, LOCAL, build_timm, find_source, input_config
+from mibias_cli.backbone.timm_source import (
+    HUB,
+    LOCAL,
+    InputConfig,
+    PretrainedConfig,
+    build_timm,
+    find_source,
+    input_config,
+)
 from mibias_cli.backbone.weights.matching import LoadReport, load_weights
 from mibias_cli.backbone.weights.state_files import weights_file_of
 from mibias_cli.errors import BackboneError, did_you_mean
@@ -48,10 +57,10 @@ class Backbone:
     module: nn.Module
     n_features: int
     architecture: str
-    arguments: dict[str, Any]
+    arguments: dict[str, object]
     input_shape: tuple[int, ...]
-    data_config: dict[str, Any]
-    pretrained_cfg: dict[str, Any]
+    data_config: InputConfig
+    pretrained_cfg: PretrainedConfig
     weights: str
     licence: str | None
     load_report: LoadReport | None
@@ -61,13 +70,12 @@ def create_backbone(
     name: str,
     *,
     weights: str = "none",
-    options: Mapping[str, Any] | None = None,
+    options: Mapping[str, object] | None = None,
     channels: int | None = None,
     input_size: int | None = None,
     input_shape: tuple[int, ...] | None = None,
     offline: bool = False,
     seed: int = 0,
-    root: Path | None = None,
 ) -> Backbone:
     """Build a backbone and load its weights.
 
@@ -75,12 +83,11 @@ def create_backbone(
         name: A timm model (with or without a tag), `digit_cnn`, `mlp`, or local-dir:FOLDER or hf-hub:ORG/MODEL alone.
         weights: none, pretrained, a weights file, local-dir:FOLDER or hf-hub:ORG/MODEL.
         options: Keyword arguments of the model.
-        channels: Input channels; None: what the model asks for.
+        channels: Image channels of the input; None: what the model asks for.
         input_size: Side of the input in pixels; None: what the model asks for.
         input_shape: Shape of one input; needed for an MLP, (n_inputs,).
         offline: Fetch nothing; what is in the cache may be used.
         seed: Seed of weights that are drawn at random; torch's own generator is left as it was.
-        root: Folder that relative paths in `weights` start from; None: the current one.
 
     Raises:
         BackboneError: An unknown name, option or size, or weights that cannot be had or do not fit.
@@ -89,23 +96,14 @@ def create_backbone(
         >>> create_backbone("digit_cnn", options={"width": 4, "hidden": 16, "features": 8}).n_features
         8
     """
-    weights = _rooted(weights, root)
     if name in BUILT_IN:
-        return _built_in(
-            name,
-            weights,
-            dict(options or {}),
-            channels=channels,
-            input_size=input_size,
-            input_shape=input_shape,
-            seed=seed,
-        )
+        return _built_in(name, weights, options or {}, (channels or 3, input_size or 28), input_shape, seed)
     source = find_source(name, weights, offline=offline)
     module, arguments, report = build_timm(
         source, options=options or {}, channels=channels, input_size=input_size, offline=offline, seed=seed
     )
     data_config = input_config(source.pretrained_cfg, channels=channels, input_size=input_size)
-    shape = tuple(data_config["input_size"])
+    shape = data_config["input_size"]
     return Backbone(
         name=source.name,
         kind="timm",
@@ -115,7 +113,7 @@ def create_backbone(
         arguments=arguments,
         input_shape=shape,
         data_config=data_config,
-        pretrained_cfg=dict(source.pretrained_cfg),
+        pretrained_cfg=source.pretrained_cfg,
         weights=source.weights,
         licence=source.licence,
         load_report=report,
@@ -125,10 +123,8 @@ def create_backbone(
 def _built_in(
     name: str,
     weights: str,
-    options: dict[str, Any],
-    *,
-    channels: int | None,
-    input_size: int | None,
+    options: Mapping[str, object],
+    image: tuple[int, int],
     input_shape: tuple[int, ...] | None,
     seed: int,
 ) -> Backbone:
@@ -139,18 +135,19 @@ def _built_in(
     if name == "mlp":
         if input_shape is None or len(input_shape) != 1:
             raise BackboneError(f"backbone mlp: takes vectors, the data give inputs of shape {input_shape}")
-        arguments, shape = {"n_inputs": input_shape[0], **options}, tuple(input_shape)
+        arguments: dict[str, object] = {"n_inputs": input_shape[0], **options}
     else:
-        arguments = {"channels": channels or 3, "size": input_size or 28, **options}
-        shape = (arguments["channels"], arguments["size"], arguments["size"])
+        arguments = {"channels": image[0], "size": image[1], **options}
     module = build_built_in(name, arguments, seed=seed)
+    data_config: InputConfig = {}
+    shape = input_shape or ()
+    if isinstance(module, DigitCNN):
+        # read off the module: the options of an exported folder name channels and size themselves
+        shape = data_config["input_size"] = (module.conv1.in_channels, module.size, module.size)
     report = None
     if weights != "none":
-        is_folder = weights.startswith(LOCAL)
-        report = load_weights(
-            module, weights_file_of(Path(weights.removeprefix(LOCAL))) if is_folder else Path(weights)
-        )
-    data_config = {"input_size": shape} if name == "digit_cnn" else {}
+        path = Path(weights.removeprefix(LOCAL))
+        report = load_weights(module, weights_file_of(path) if weights.startswith(LOCAL) else path)
     return Backbone(
         name=name,
         kind="mlp" if name == "mlp" else "digit_cnn",
@@ -167,7 +164,7 @@ def _built_in(
     )
 
 
-def build_built_in(name: str, arguments: Mapping[str, Any], *, seed: int = 0) -> nn.Module:
+def build_built_in(name: str, arguments: Mapping[str, object], *, seed: int = 0) -> nn.Module:
     """A network of `BUILT_IN` with its weights drawn from a seed.
 
     Raises:
@@ -189,19 +186,16 @@ def build_built_in(name: str, arguments: Mapping[str, Any], *, seed: int = 0) ->
 
 
 def _width(name: str, module: nn.Module, shape: tuple[int, ...]) -> int:
-    """Width of the pooled features, found by a forward pass."""
-    was_training = module.training
+    """Width of the pooled features, found by a forward pass that leaves no trace."""
     parameter = next(module.parameters(), None)
     x = torch.zeros(1, *shape, dtype=torch.float32 if parameter is None else parameter.dtype)
     try:
-        with torch.no_grad(), torch.random.fork_rng(devices=[]):
-            features = module.eval()(x)
+        with evaluating(module), torch.no_grad(), torch.random.fork_rng(devices=[]):
+            features = module(x)
     except Exception as error:  # whatever a model raises about a size that does not suit it
         raise BackboneError(
             f"backbone {name}: fails on an input of shape {shape}; try another backbone.input_size ({error})"
         ) from error
-    finally:
-        module.train(was_training)
     if not isinstance(features, Tensor) or features.ndim != 2:
         got = tuple(features.shape) if isinstance(features, Tensor) else type(features).__name__
         raise BackboneError(
@@ -209,10 +203,3 @@ def _width(name: str, module: nn.Module, shape: tuple[int, ...]) -> int:
             "remove a global_pool option that switches pooling off, or choose another model"
         )
     return int(features.shape[1])
-
-
-def _rooted(weights: str, root: Path | None) -> str:
-    if root is None or weights in ("none", "pretrained") or weights.startswith(HUB):
-        return weights
-    prefix = LOCAL if weights.startswith(LOCAL) else ""
-    return f"{prefix}{root / weights.removeprefix(LOCAL)}"

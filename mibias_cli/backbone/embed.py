@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from mibias_cli.backbone.extractor import Extractor, Representation, evaluating
-from mibias_cli.backbone.layer_view import LayerView
+from mibias_cli.backbone.layers import layer_outputs, pooled_rows
 from mibias_cli.data.batch import Split
 from mibias_cli.data.loader import batches
 from mibias_cli.errors import BackboneError, did_you_mean
@@ -66,7 +66,7 @@ def embed(
         num_workers: Processes that read the inputs.
         rows: Positions in the split (n,) to embed, in this order; None: all.
         layers: Inner layers to keep beside the features; each must be one that the extractor taps.
-        view: Any inner modules of the backbone to watch in the same pass, pooled over a grid (see `LayerView`).
+        view: Any inner modules of the backbone to watch in the same pass, pooled over a grid (see `pooled_rows`).
         precision: 32, 64, or mixed bf16 or 16; results are float32 always.
 
     Raises:
@@ -75,31 +75,45 @@ def embed(
     """
     for name in layers:
         if name not in extractor.inner_layers:
-            taps = ", ".join(extractor.inner_layers) or "none"
+            there_are = ", ".join(extractor.inner_layers) or "none"
             raise BackboneError(
-                f"layer '{name}' is not tapped{did_you_mean(name, extractor.inner_layers)}; taps: {taps}"
+                f"layer '{name}' is not tapped{did_you_mean(name, extractor.inner_layers)}; taps: {there_are}"
             )
     part = split if rows is None else _at(split, np.asarray(rows, dtype=np.int64))
+    if not len(part):
+        # the widths of inner layers are known only after a forward pass
+        nothing = np.zeros((0, 0), dtype=np.float32)
+        return Embedded(
+            features=np.zeros((0, extractor.features_dim), dtype=np.float32),
+            backbone_features=np.zeros((0, extractor.n_features), dtype=np.float32),
+            taps=dict.fromkeys(layers, nothing),
+            view=dict.fromkeys(view, nothing),
+        )
     device = torch.device(device)
     extractor.to(device)
-    found: dict[str, list[np.ndarray]] = {name: [] for name in ("features", "backbone_features", *layers)}
-    seen: dict[str, list[np.ndarray]] = {name: [] for name in view}
-    watched = LayerView(extractor.backbone, view)
+    features: list[np.ndarray] = []
+    backbone_features: list[np.ndarray] = []
+    taps: dict[str, list[np.ndarray]] = {name: [] for name in layers}
+    viewed: dict[str, list[np.ndarray]] = {name: [] for name in view}
+    watched = layer_outputs(extractor.backbone, view, _grid_rows, setting="evaluation.layers")
     # no_grad, not inference_mode: models that keep a buffer of a forward pass could not train on it afterwards
-    with evaluating(extractor), torch.no_grad(), watched:
+    with evaluating(extractor), torch.no_grad(), watched as seen:
         for batch in batches(part, batch_size=batch_size, epoch=0, seed=0, shuffle=False, num_workers=num_workers):
-            _keep(found, _forward(extractor, batch.x.to(device, non_blocking=True), precision), extractor)
-            for name, rows_seen in watched.take().items():
-                seen[name].append(_to_numpy(rows_seen))
-    if not len(part):
-        return _nothing(extractor, layers, view)
-    arrays = {name: np.concatenate(parts) for name, parts in found.items() if parts}
-    features = arrays["features"]
+            found = _forward(extractor, batch.x.to(device, non_blocking=True), precision)
+            # batch by batch to the CPU: device memory holds one batch, whatever the split's size
+            features.append(_to_numpy(found.features))
+            if not extractor.is_bare:
+                backbone_features.append(_to_numpy(found.backbone_features))
+            for rows_of, given in ((taps, found.taps), (viewed, seen)):
+                for name, parts in rows_of.items():
+                    parts.append(_to_numpy(given[name]))
+    representation = np.concatenate(features)
     return Embedded(
-        features=features,
-        backbone_features=features if extractor.is_bare else arrays["backbone_features"],
-        taps={name: arrays[name] for name in layers},
-        view={name: np.concatenate(parts) for name, parts in seen.items()},
+        features=representation,
+        # without bottleneck and eraser both are the same numbers: keep them once
+        backbone_features=representation if extractor.is_bare else np.concatenate(backbone_features),
+        taps={name: np.concatenate(parts) for name, parts in taps.items()},
+        view={name: np.concatenate(parts) for name, parts in viewed.items()},
     )
 
 
@@ -116,12 +130,8 @@ def _forward(extractor: Extractor, x: Tensor, precision: Precision) -> Represent
     return representation
 
 
-def _keep(found: dict[str, list[np.ndarray]], representation: Representation, extractor: Extractor) -> None:
-    for name, parts in found.items():
-        if name == "backbone_features" and extractor.is_bare:
-            continue  # the very same tensor
-        tensor = representation.taps[name] if name in representation.taps else getattr(representation, name)
-        parts.append(_to_numpy(tensor))
+def _grid_rows(x: Tensor, channels_last: bool) -> Tensor:
+    return pooled_rows(x, "grid", channels_last=channels_last)
 
 
 def _to_numpy(tensor: Tensor) -> np.ndarray:
@@ -140,13 +150,4 @@ def _at(split: Split, positions: np.ndarray) -> Split:
         group=None if split.group is None else split.group[positions],
         rows=split.rows[positions],
         row_names=[split.row_names[i] for i in positions],
-    )
-
-
-def _nothing(extractor: Extractor, layers: Sequence[str], view: Sequence[str]) -> Embedded:
-    return Embedded(
-        features=np.zeros((0, extractor.features_dim), dtype=np.float32),
-        backbone_features=np.zeros((0, extractor.n_features), dtype=np.float32),
-        taps={name: np.zeros((0, 0), dtype=np.float32) for name in layers},
-        view={name: np.zeros((0, 0), dtype=np.float32) for name in view},
     )

@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 from urllib.parse import urlparse
 
 import timm
 import torch
-from huggingface_hub import try_to_load_from_cache
+from huggingface_hub import hf_hub_download, try_to_load_from_cache
 from timm.data import resolve_data_config
-from timm.models import get_pretrained_cfg, is_model, load_model_config_from_hf
+from timm.models import get_pretrained_cfg, is_model
 from torch import nn
 
 from mibias_cli.backbone.weights.matching import LoadReport, load_weights
 from mibias_cli.backbone.weights.state_files import weights_file_of
 from mibias_cli.errors import BackboneError, did_you_mean
 
-__all__ = ["HUB", "LOCAL", "TimmSource", "build_timm", "cached_weights", "find_source", "input_config"]
+__all__ = [
+    "CONFIG", "HUB", "LOCAL", "InputConfig", "PretrainedConfig", "TimmSource", "build_timm",
+    "find_source", "input_config", "read_config", "weights_to_fetch",
+]  # fmt: skip
 
-LOCAL, HUB = "local-dir:", "hf-hub:"
+CONFIG, LOCAL, HUB = "config.json", "local-dir:", "hf-hub:"
 _OURS = {
     "num_classes": "a backbone has no classifier",
     "in_chans": "set backbone.channels",
@@ -32,6 +35,29 @@ _OURS = {
     "checkpoint_path": "set backbone.weights",
     "features_only": "set representation.layers",
 }
+
+
+class InputConfig(TypedDict, total=False):
+    """What a timm model asks of its inputs, under timm's names; digit_cnn has an input_size alone, mlp nothing."""
+
+    input_size: tuple[int, int, int]
+    interpolation: str
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    crop_pct: float
+    crop_mode: str
+
+
+class PretrainedConfig(InputConfig, total=False):
+    """timm's description of weights (`pretrained_cfg`), as far as mibias reads it."""
+
+    license: str | None
+    hf_hub_id: str | None
+    hf_hub_filename: str | None
+    url: str | None
+    file: str | None
+    custom_load: bool
+    fixed_input_size: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,16 +71,14 @@ class TimmSource:
         pretrained_cfg: timm's description of the weights: input, mean, std, licence, where to fetch them.
         model_args: Arguments that a folder's or a hub's config holds.
         folder: The folder that config and weights are read from, if any.
-        fetched: For an hf-hub model: whether weights come over the network (they are not in the cache).
     """
 
     name: str
     weights: str
     architecture: str
-    pretrained_cfg: dict[str, Any]
-    model_args: dict[str, Any] = field(default_factory=dict)
+    pretrained_cfg: PretrainedConfig
+    model_args: dict[str, object] = field(default_factory=dict)
     folder: Path | None = None
-    fetched: bool = False
 
     @property
     def licence(self) -> str | None:
@@ -75,27 +99,34 @@ def find_source(name: str, weights: str, *, offline: bool) -> TimmSource:
         return _from_folder(name, weights, Path(weights.removeprefix(LOCAL)))
     if weights.startswith(HUB):
         return _from_hub(name, weights, offline=offline)
-    _check_name(name)
+    architecture = name.partition(".")[0]
+    if not is_model(architecture):
+        names = timm.list_models()
+        hint = did_you_mean(architecture, [*names, "digit_cnn", "mlp"])
+        raise BackboneError(
+            f"backbone {name}: unknown{hint}; it may be digit_cnn, mlp, or one of the {len(names)} models of timm "
+            f"{timm.__version__} (timm.list_models('*{name[:6]}*') searches them)"
+        )
     try:
         cfg = get_pretrained_cfg(name)
     except RuntimeError as error:
-        tags = timm.list_pretrained(f"{name.partition('.')[0]}.*")
+        tags = timm.list_pretrained(f"{architecture}.*")
         raise BackboneError(
             f"backbone {name}: unknown tag{did_you_mean(name, tags)}; timm has {', '.join(tags) or 'no weights for it'}"
         ) from error
-    described = cfg.to_dict() if cfg is not None else {}
-    return TimmSource(name=name, weights=weights, architecture=name.partition(".")[0], pretrained_cfg=described)
+    described: PretrainedConfig = cfg.to_dict() if cfg is not None else {}
+    return TimmSource(name=name, weights=weights, architecture=architecture, pretrained_cfg=described)
 
 
 def build_timm(
     source: TimmSource,
     *,
-    options: Mapping[str, Any],
+    options: Mapping[str, object],
     channels: int | None,
     input_size: int | None,
     offline: bool,
     seed: int,
-) -> tuple[nn.Module, dict[str, Any], LoadReport | None]:
+) -> tuple[nn.Module, dict[str, object], LoadReport | None]:
     """Build the model without its classifier, and load its weights.
 
     Returns:
@@ -111,11 +142,13 @@ def build_timm(
     arguments.pop("num_classes", None)
     if channels is not None:
         arguments["in_chans"] = channels
+    # only models with position embeddings and the like are built for a size; convolutional ones take any
     if input_size is not None and source.pretrained_cfg.get("fixed_input_size", False):
         arguments["img_size"] = input_size
     with torch.random.fork_rng(devices=[]):
         torch.random.default_generator.manual_seed(seed)
         module = _create(source, arguments, offline=offline)
+    # timm has loaded what it fetches itself; files and folders go through our matching, which tells what did not fit
     report = None
     if source.folder is not None:
         report = load_weights(module, weights_file_of(source.folder))
@@ -124,28 +157,74 @@ def build_timm(
     return module, arguments, report
 
 
-def input_config(pretrained_cfg: Mapping[str, Any], *, channels: int | None, input_size: int | None) -> dict[str, Any]:
+def input_config(pretrained_cfg: PretrainedConfig, *, channels: int | None, input_size: int | None) -> InputConfig:
     """What a timm model asks of its inputs: input_size (C, H, W), interpolation, mean, std, crop_pct, crop_mode.
 
-    With another number of channels than timm's, mean and std are their means over timm's channels, as in timm.
+    With another number of image channels than timm's, mean and std are their means over timm's channels, as in timm.
     """
-    cfg = dict(pretrained_cfg)
-    config = dict(resolve_data_config({} if cfg else {"img_size": 224}, pretrained_cfg=cfg))
+    # timm refuses an empty description without a size: say its own default
+    config = resolve_data_config({} if pretrained_cfg else {"img_size": 224}, pretrained_cfg=dict(pretrained_cfg))
     c, height, width = config["input_size"]
     c = channels or c
-    config["input_size"] = (c, input_size or height, input_size or width)
-    for key in ("mean", "std"):
-        values = tuple(float(v) for v in config[key])
-        config[key] = values if len(values) == c else (sum(values) / len(values),) * c
+
+    def per_channel(values: tuple[float, ...]) -> tuple[float, ...]:
+        values = tuple(float(v) for v in values)
+        return values if len(values) == c else (sum(values) / len(values),) * c
+
+    fitted: InputConfig = {
+        **config,
+        "input_size": (c, input_size or height, input_size or width),
+        "mean": per_channel(config["mean"]),
+        "std": per_channel(config["std"]),
+    }
+    return fitted
+
+
+def weights_to_fetch(name: str) -> str | None:
+    """Where `weights: pretrained` would fetch a timm model from, told without a connection.
+
+    Returns:
+        None where the weights are in timm's cache; else their place, or empty text where timm has none.
+
+    Raises:
+        BackboneError: There is no such model.
+    """
+    cfg = find_source(name, "pretrained", offline=True).pretrained_cfg
+    if _cached_weights(cfg) is not None:
+        return None
+    repository, url = cfg.get("hf_hub_id"), cfg.get("url")
+    return f"https://huggingface.co/{repository}" if repository else url or ""
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """The config.json of a model folder, timm's or our own.
+
+    Raises:
+        BackboneError: The folder or its config is missing, or the config is no JSON object.
+    """
+    path = folder / CONFIG
+    if not folder.is_dir():
+        raise BackboneError(f"{LOCAL}{folder}: this folder does not exist")
+    if not path.is_file():
+        raise BackboneError(
+            f"{LOCAL}{folder}: no {CONFIG} in it; for bare weights set backbone.weights to the file itself"
+        )
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise BackboneError(f"{path}: not a timm config ({type(error).__name__}: {error})") from error
+    if not isinstance(config, dict):
+        raise BackboneError(f"{path}: not a timm config (a JSON object is expected)")
     return config
 
 
-def _create(source: TimmSource, arguments: dict[str, Any], *, offline: bool) -> nn.Module:
+def _create(source: TimmSource, arguments: Mapping[str, Any], *, offline: bool) -> nn.Module:
     """timm.create_model, with its errors put into words."""
-    wanted = source.weights == "pretrained" or (source.weights.startswith(HUB) and source.fetched)
-    timm_name = f"{LOCAL}{source.folder}" if source.folder is not None else source.name
-    if source.weights.startswith(HUB) and source.folder is None:
-        timm_name = source.weights
+    from_hub = source.weights.startswith(HUB) and source.folder is None
+    wanted = source.weights == "pretrained" or from_hub
+    timm_name = source.weights if from_hub else source.name
+    if source.folder is not None:
+        timm_name = f"{LOCAL}{source.folder}"
     overlay = _cached_overlay(source, offline=offline) if source.weights == "pretrained" else None
     try:
         return timm.create_model(
@@ -161,11 +240,11 @@ def _create(source: TimmSource, arguments: dict[str, Any], *, offline: bool) -> 
             raise BackboneError(f"backbone {source.name}: timm cannot build it with {arguments}: {error}") from error
         raise BackboneError(
             f"backbone {source.name}: the weights could not be fetched or loaded ({type(error).__name__}: {error}).\n"
-            f"{_how_to_get(source)}"
+            f"{_how_to_get(source.weights, source.pretrained_cfg)}"
         ) from error
 
 
-def _cached_overlay(source: TimmSource, *, offline: bool) -> dict[str, Any] | None:
+def _cached_overlay(source: TimmSource, *, offline: bool) -> dict[str, str] | None:
     """Offline: point timm at the cached file, or say what is missing. Online: None, timm fetches by itself."""
     cfg = source.pretrained_cfg
     if not (cfg.get("hf_hub_id") or cfg.get("url") or cfg.get("file")):
@@ -174,119 +253,86 @@ def _cached_overlay(source: TimmSource, *, offline: bool) -> dict[str, Any] | No
         raise BackboneError(f"backbone {source.name}: timm has no pretrained weights for it{there_is}")
     if not offline:
         return None
-    if not cfg.get("custom_load") and (path := cached_weights(cfg)) is not None:
+    if not cfg.get("custom_load") and (path := _cached_weights(cfg)) is not None:
         return {"file": str(path)}
     raise BackboneError(
         f"backbone {source.name}: its pretrained weights are not in the cache, and --offline forbids fetching them.\n"
-        f"{_how_to_get(source)}"
+        f"{_how_to_get(source.weights, cfg)}"
     )
 
 
-def cached_weights(cfg: Mapping[str, Any]) -> Path | None:
+def _cached_weights(cfg: PretrainedConfig) -> Path | None:
     """Where this machine already has the weights that timm describes, or None."""
-    if repository := cfg.get("hf_hub_id"):
-        repository, _, revision = repository.partition("@")
+    # the hub's cache first, then torch's own: timm's order
+    if found := cfg.get("hf_hub_id"):
+        repository, _, revision = found.partition("@")
         for file_name in filter(None, (cfg.get("hf_hub_filename"), "model.safetensors", "pytorch_model.bin")):
             path = try_to_load_from_cache(repository, file_name, revision=revision or None)
             if isinstance(path, str):
                 return Path(path)
     if url := cfg.get("url"):
-        path = Path(torch.hub.get_dir()) / "checkpoints" / Path(urlparse(url).path).name
-        if path.is_file():
-            return path
+        downloaded = Path(torch.hub.get_dir()) / "checkpoints" / Path(urlparse(url).path).name
+        if downloaded.is_file():
+            return downloaded
     return None
 
 
-def _how_to_get(source: TimmSource) -> str:
+def _how_to_get(weights: str, cfg: PretrainedConfig) -> str:
     """What would be fetched, and how to have it without a network."""
-    repository = source.pretrained_cfg.get("hf_hub_id")
-    if source.weights.startswith(HUB):
-        repository = source.weights.removeprefix(HUB)
-    url = source.pretrained_cfg.get("url")
+    repository = weights.removeprefix(HUB) if weights.startswith(HUB) else cfg.get("hf_hub_id")
+    url = cfg.get("url")
     what = [f"https://huggingface.co/{repository} (model.safetensors)"] if repository else []
-    what += [str(url)] if url else []
+    what += [url] if url else []
     get = f"`hf download {repository} --local-dir FOLDER`" if repository else f"download {url}"
     use = "backbone.weights: local-dir:FOLDER" if repository else "backbone.weights: FILE"
     return f"It would fetch {' or '.join(what)}. On a machine with network: {get}; then set `{use}`."
 
 
 def _from_folder(name: str, weights: str, folder: Path) -> TimmSource:
-    config_path = folder / "config.json"
-    if not folder.is_dir():
-        raise BackboneError(f"{LOCAL}{folder}: this folder does not exist")
-    if not config_path.is_file():
-        raise BackboneError(
-            f"{LOCAL}{folder}: no config.json in it; for bare weights set backbone.weights to the file itself"
-        )
+    config = read_config(folder)
     try:
-        config = json.loads(config_path.read_text(encoding="utf-8"))
-        cfg = dict(config.get("pretrained_cfg", config))
-        architecture = str(config["architecture"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise BackboneError(f"{config_path}: not a timm config ({type(error).__name__}: {error})") from error
-    _check_same(name, architecture, f"{LOCAL}{folder}")
-    model_args = dict(config.get("model_args", {}))
+        architecture, model_args = str(config["architecture"]), dict(config.get("model_args", {}))
+        cfg = _for_these(config.get("pretrained_cfg", config), model_args)
+    except (KeyError, TypeError, ValueError) as error:
+        raise BackboneError(f"{folder / CONFIG}: not a timm config ({type(error).__name__}: {error})") from error
+    if not is_model(architecture):
+        raise BackboneError(f"{weights}: its architecture '{architecture}' is unknown to timm {timm.__version__}")
+    anonymous = name.startswith((LOCAL, HUB))
+    if not anonymous and name.partition(".")[0] != architecture:
+        raise BackboneError(
+            f"{weights}: holds a {architecture}, backbone.name is {name}; set backbone.name: {architecture}"
+        )
     return TimmSource(
-        name=architecture if name.startswith(LOCAL) else name,
+        name=architecture if anonymous else name,
         weights=weights,
         architecture=architecture,
-        pretrained_cfg=_for_these(cfg, model_args),
+        pretrained_cfg=cfg,
         model_args=model_args,
         folder=folder,
     )
 
 
-def _from_hub(name: str, weights: str, *, offline: bool) -> TimmSource:
-    repository, _, revision = weights.removeprefix(HUB).partition("@")
-    cached = try_to_load_from_cache(repository, "config.json", revision=revision or None)
-    if offline:
-        if not isinstance(cached, str):
-            source = TimmSource(name=name, weights=weights, architecture="", pretrained_cfg={})
-            raise BackboneError(
-                f"{weights}: not in the cache, and --offline forbids fetching it.\n{_how_to_get(source)}"
-            )
-        return _from_folder(LOCAL if name.startswith(HUB) else name, weights, Path(cached).parent)
-    try:
-        cfg, architecture, model_args = load_model_config_from_hf(weights.removeprefix(HUB))
-    except Exception as error:  # network errors come in as many classes as there are HTTP libraries
-        source = TimmSource(name=name, weights=weights, architecture="", pretrained_cfg={})
-        raise BackboneError(
-            f"{weights}: its config could not be fetched ({type(error).__name__}: {error}).\n{_how_to_get(source)}"
-        ) from error
-    _check_same(name, architecture, weights)
-    return TimmSource(
-        name=architecture if name.startswith(HUB) else name,
-        weights=weights,
-        architecture=architecture,
-        pretrained_cfg=_for_these(cfg, model_args or {}),
-        model_args=dict(model_args or {}),
-        fetched=True,
-    )
-
-
-def _for_these(cfg: Mapping[str, Any], model_args: Mapping[str, Any]) -> dict[str, Any]:
+def _for_these(cfg: PretrainedConfig, model_args: Mapping[str, object]) -> PretrainedConfig:
     """The description of weights, with the input that the saved arguments say: older folders keep the base's."""
     channels, height, width = cfg.get("input_size", (3, 224, 224))
-    size = model_args.get("img_size") or (height, width)
-    height, width = (size, size) if isinstance(size, int) else size
-    return {**cfg, "input_size": (model_args.get("in_chans") or channels, height, width)}
+    size, in_chans = model_args.get("img_size"), model_args.get("in_chans")
+    if isinstance(size, int | list | tuple):
+        height, width = (size, size) if isinstance(size, int) else size
+    if isinstance(in_chans, int):
+        channels = in_chans
+    return {**cfg, "input_size": (channels, height, width)}
 
 
-def _check_same(name: str, architecture: str, where: str) -> None:
-    if not is_model(architecture):
-        raise BackboneError(f"{where}: its architecture '{architecture}' is unknown to timm {timm.__version__}")
-    if not name.startswith((LOCAL, HUB)) and name.partition(".")[0] != architecture:
-        raise BackboneError(
-            f"{where}: holds a {architecture}, backbone.name is {name}; set backbone.name: {architecture}"
-        )
-
-
-def _check_name(name: str) -> None:
-    if is_model(name.partition(".")[0]):
-        return
-    names = timm.list_models()
-    hint = did_you_mean(name.partition(".")[0], [*names, "digit_cnn", "mlp"])
-    raise BackboneError(
-        f"backbone {name}: unknown{hint}; it may be digit_cnn, mlp, or one of the {len(names)} models of timm "
-        f"{timm.__version__} (timm.list_models('*{name[:6]}*') searches them)"
-    )
+def _from_hub(name: str, weights: str, *, offline: bool) -> TimmSource:
+    """A model of the hub: its config is fetched, or taken from the cache, and read as a folder's is."""
+    repository, _, revision = weights.removeprefix(HUB).partition("@")
+    try:
+        path = hf_hub_download(repository, CONFIG, revision=revision or None, local_files_only=offline)
+    except Exception as error:  # network errors come in as many classes as there are HTTP libraries
+        what = f"its config could not be fetched ({type(error).__name__}: {error})"
+        if offline:
+            what = "not in the cache, and --offline forbids fetching it"
+        raise BackboneError(f"{weights}: {what}.\n{_how_to_get(weights, {})}") from error
+    source = _from_folder(name, weights, Path(path).parent)
+    # offline the weights lie beside the config in the cache; online timm fetches them by itself
+    return source if offline else replace(source, folder=None)

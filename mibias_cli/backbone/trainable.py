@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Literal
+from typing import Literal
 
 from timm.models import group_parameters
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from mibias_cli.backbone.extractor import Extractor, stage_names
-from mibias_cli.errors import BackboneError, did_you_mean
+from mibias_cli.backbone.extractor import Extractor
+from mibias_cli.backbone.layers import stage_names, unknown_layer
+from mibias_cli.errors import BackboneError
 
-__all__ = ["Trained", "choose_trainable", "freeze_batchnorm", "parameter_groups", "set_training_mode"]
+__all__ = ["Trained", "choose_trainable", "parameter_groups"]
 
 Trained = Literal["all", "none"] | Sequence[str]
 
@@ -25,7 +26,7 @@ def parameter_groups(
     layer_decay: float = 1.0,
     weight_decay: float = 0.0,
     batchnorm_frozen: bool = False,
-) -> list[dict[str, Any]]:
+) -> list[dict[str, object]]:
     """Optimizer groups of the extractor: frozen stages left out, earlier stages at smaller learning rates.
 
     A stage s of S stages learns at learning_rate · layer_decay^(S − 1 − s); the bottleneck is at the full rate.
@@ -53,32 +54,37 @@ def parameter_groups(
     backbone = extractor.backbone
     stage_of = _stage_of_parameters(backbone)
     last = max(stage_of.values(), default=0)
-    exempt = _without_weight_decay(backbone)
-    groups: dict[tuple[int, bool], dict[str, Any]] = {}
+    listed = getattr(backbone, "no_weight_decay", None)  # timm: position embeddings, class tokens, …
+    exempt = frozenset(listed()) if callable(listed) else frozenset()
 
-    def add(name: str, parameter: nn.Parameter, stage: int) -> None:
-        if not parameter.requires_grad:
-            return
-        decays = parameter.ndim > 1 and name not in exempt and weight_decay > 0
+    # the bottleneck is new: it learns at the last stage's rate
+    stages = [(name, parameter, stage_of[name]) for name, parameter in backbone.named_parameters()]
+    if extractor.bottleneck is not None:
+        stages += [
+            (f"bottleneck.{name}", parameter, last) for name, parameter in extractor.bottleneck.named_parameters()
+        ]
+
+    # one group per stage and kind of weight decay; without layer decay all stages are one
+    members: dict[tuple[int, bool], list[nn.Parameter]] = {}
+    for name, parameter, stage in stages:
+        if parameter.requires_grad:
+            decays = parameter.ndim > 1 and name not in exempt and weight_decay > 0
+            members.setdefault((stage if layer_decay != 1.0 else last, decays), []).append(parameter)
+
+    groups: list[dict[str, object]] = []
+    for (stage, decays), parameters in sorted(members.items(), key=lambda item: item[0]):
         scale = layer_decay ** (last - stage)
-        key = (stage if layer_decay != 1.0 else last, decays)
-        if key not in groups:
-            label = f"stage {key[0]}" if layer_decay != 1.0 else "extractor"
-            groups[key] = {
-                "params": [],
+        label = f"stage {stage}" if layer_decay != 1.0 else "extractor"
+        groups.append(
+            {
+                "params": parameters,
                 "lr": learning_rate * scale,
                 "weight_decay": weight_decay if decays else 0.0,
                 "lr_scale": scale,
                 "name": label if decays or not weight_decay else f"{label}, no weight decay",
             }
-        groups[key]["params"].append(parameter)
-
-    for name, parameter in backbone.named_parameters():
-        add(name, parameter, stage_of[name])
-    if extractor.bottleneck is not None:
-        for name, parameter in extractor.bottleneck.named_parameters():
-            add(f"bottleneck.{name}", parameter, last)
-    return [groups[key] for key in sorted(groups)]
+        )
+    return groups
 
 
 def choose_trainable(extractor: Extractor, *, train: Trained = "all", batchnorm_frozen: bool = False) -> None:
@@ -87,6 +93,12 @@ def choose_trainable(extractor: Extractor, *, train: Trained = "all", batchnorm_
     A frozen stage is a fixed function: its parameters get no gradient and all of it stays in evaluation mode, so
     that neither BatchNorm statistics nor dropout move it. The bottleneck always trains.
 
+    Args:
+        extractor: What trains.
+        train: all, none, or module prefixes of the backbone.
+        batchnorm_frozen: Whether every BatchNorm keeps its statistics and affine parameters: for small batches, whose
+            statistics are noise, and where the loaded statistics are part of what is debiased.
+
     Raises:
         BackboneError: A stage that the backbone does not have, or that holds no parameters.
     """
@@ -94,36 +106,21 @@ def choose_trainable(extractor: Extractor, *, train: Trained = "all", batchnorm_
     prefixes = _trained_prefixes(backbone, train)
     for name, parameter in backbone.named_parameters():
         parameter.requires_grad_(_below(name, prefixes))
+    # a module that only contains a trained one (layer4 where layer4.0.conv1 trains) follows the mode of training
     kept = {
         name
         for name, _ in backbone.named_modules()
         if not _below(name, prefixes) and not any(p.startswith(f"{name}." if name else "") for p in prefixes)
     }
-    extractor.kept_in_eval = frozenset(kept)
     if batchnorm_frozen:
-        freeze_batchnorm(extractor)
-    extractor.train(extractor.training)
-
-
-def freeze_batchnorm(extractor: Extractor) -> None:
-    """Keep every BatchNorm's statistics and affine parameters as they are, in training too.
-
-    One would choose it for small batches, whose statistics are noise, and where the loaded statistics are part of what
-    is debiased.
-    """
-    kept = set(extractor.kept_in_eval)
-    for name, module in extractor.backbone.named_modules():
-        if isinstance(module, _BatchNorm):  # of any dimension, SyncBatchNorm and timm's BatchNormAct too
-            kept.add(name)
-            for parameter in module.parameters(recurse=False):
-                parameter.requires_grad_(False)
+        for name, module in backbone.named_modules():
+            if isinstance(module, _BatchNorm):  # of any dimension, SyncBatchNorm and timm's BatchNormAct too
+                kept.add(name)
+                for parameter in module.parameters(recurse=False):
+                    parameter.requires_grad_(False)
     extractor.kept_in_eval = frozenset(kept)
+    # apply it to the mode that the extractor is in now
     extractor.train(extractor.training)
-
-
-def set_training_mode(extractor: Extractor, mode: bool = True) -> None:
-    """Training mode but for what is frozen; `extractor.train()` does the same, this name says so."""
-    extractor.train(mode)
 
 
 def _trained_prefixes(backbone: nn.Module, train: Trained) -> tuple[str, ...]:
@@ -135,10 +132,7 @@ def _trained_prefixes(backbone: nn.Module, train: Trained) -> tuple[str, ...]:
     modules, parameters = dict(backbone.named_modules()), dict(backbone.named_parameters())
     for name in names:
         if name not in parameters and (not name or name not in modules):
-            raise BackboneError(
-                f"backbone.train: the backbone has no stage '{name}'{did_you_mean(name, [*modules, *parameters])}; "
-                f"its stages are {', '.join(stage_names(backbone))} (or inner ones, as in layer1.0)"
-            )
+            raise unknown_layer("backbone.train", name, backbone, [*modules, *parameters])
         if not any(_below(p, (name,)) for p in parameters):
             raise BackboneError(
                 f"backbone.train: '{name}' holds no parameters; take one of {', '.join(stage_names(backbone))}"
@@ -157,11 +151,8 @@ def _stage_of_parameters(backbone: nn.Module) -> dict[str, int]:
     if matcher is not None:
         found: dict[str, int] = group_parameters(backbone, matcher(coarse=True), reverse=True)
         last = max(found.values(), default=0)
+        # what the matcher leaves out learns as the last stage does
         return {name: found.get(name, last) for name in names}
+    # no such matcher: each top-level module is a stage, in the order in which they were made
     order = {stage: i for i, stage in enumerate(dict.fromkeys(name.partition(".")[0] for name in names))}
     return {name: order[name.partition(".")[0]] for name in names}
-
-
-def _without_weight_decay(backbone: nn.Module) -> frozenset[str]:
-    listed = getattr(backbone, "no_weight_decay", None)
-    return frozenset(listed()) if callable(listed) else frozenset()

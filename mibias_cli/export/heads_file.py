@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
+from pydantic import TypeAdapter
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
@@ -26,6 +26,9 @@ HEADS, INFO = "heads.safetensors", "mibias.json"
 FORMAT = 1
 FORMAT_ERASED = 2
 """Of a folder with an eraser, which a reader of format 1 would leave out without a word."""
+# where the fields of ExportInfo stand in mibias.json, in this order
+_BACKBONE = ("name", "kind", "architecture", "input_shape", "n_features", "base_weights", "licence", "fingerprint")
+_REPRESENTATION = ("bottleneck", "layers", "pool", "features_dim", "erased")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,12 +107,8 @@ def info_of(
 def write_heads(extractor: Extractor, head: nn.Module | None, folder: Path) -> None:
     """Write bottleneck (`bottleneck.…`), eraser and task head to heads.safetensors, if there is any."""
     parts = {"bottleneck": extractor.bottleneck, "eraser": extractor.eraser, "head": head}
-    state = {
-        f"{part}.{name}": tensor
-        for part, module in parts.items()
-        if module is not None
-        for name, tensor in portable_state(module).items()
-    }
+    # the names of nn.ModuleDict: "head.linear.weight"
+    state = portable_state(nn.ModuleDict({name: module for name, module in parts.items() if module is not None}))
     if state:
         save_file(state, folder / HEADS, metadata={"format": "pt"})
 
@@ -129,10 +128,12 @@ def load_heads(extractor: Extractor, info: ExportInfo, folder: Path) -> TargetHe
         state = load_file(path)
     except SafetensorError as error:
         raise ExportError(f"{path}: not a readable safetensors file ({error})") from error
+    # empty modules of the right shapes first, then their weights
     head = None
     if info.has_head and info.target_kind is not None:
         head = TargetHead(info.features_dim, len(info.class_names), kind=info.target_kind).eval()
     extractor.eraser = None if info.erased is None else LinearEraser.identity(info.features_dim)
+    # one by one and strictly: a missing, superfluous or misshapen tensor is an error that names its part
     for part, module in (("bottleneck", extractor.bottleneck), ("eraser", extractor.eraser), ("head", head)):
         if module is None:
             continue
@@ -146,29 +147,15 @@ def load_heads(extractor: Extractor, info: ExportInfo, folder: Path) -> TargetHe
 
 def write_info(info: ExportInfo, folder: Path) -> None:
     """Write mibias.json."""
+    values = asdict(info)
     content = {
         "format": FORMAT if info.erased is None else FORMAT_ERASED,
         "mibias_version": info.mibias_version,
-        "backbone": {
-            "name": info.name,
-            "kind": info.kind,
-            "architecture": info.architecture,
-            "input_shape": list(info.input_shape),
-            "n_features": info.n_features,
-            "base_weights": info.base_weights,
-            "licence": info.licence,
-            "fingerprint": info.fingerprint,
-        },
-        "representation": {
-            "bottleneck": info.bottleneck,
-            "layers": list(info.layers),
-            "pool": info.pool,
-            "features_dim": info.features_dim,
-            "erased": None if info.erased is None else list(info.erased),
-        },
+        "backbone": {name: values[name] for name in _BACKBONE},
+        "representation": {name: values[name] for name in _REPRESENTATION},
         "head": {"n_features": info.features_dim, "n_classes": len(info.class_names)} if info.has_head else None,
         "target_kind": info.target_kind,
-        "class_names": list(info.class_names),
+        "class_names": info.class_names,
     }
     (folder / INFO).write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
@@ -185,30 +172,14 @@ def read_info(folder: Path) -> ExportInfo:
     if not path.is_file():
         raise ExportError(f"{folder}: no {INFO} in it, so it is not a folder that mibias exported")
     try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
         if content["format"] not in (FORMAT, FORMAT_ERASED):
             formats = f"{FORMAT} and {FORMAT_ERASED}"
             raise ExportError(f"{path}: format {content['format']}, this mibias ({__version__}) reads {formats}")
-        backbone, representation = content["backbone"], content["representation"]
-        erased = representation.get("erased")
-        return ExportInfo(
-            mibias_version=content["mibias_version"],
-            name=backbone["name"],
-            kind=backbone["kind"],
-            architecture=backbone["architecture"],
-            input_shape=tuple(backbone["input_shape"]),
-            n_features=backbone["n_features"],
-            bottleneck=representation["bottleneck"],
-            layers=tuple(representation["layers"]),
-            pool=representation["pool"],
-            features_dim=representation["features_dim"],
-            class_names=tuple(content["class_names"]),
-            has_head=content["head"] is not None,
-            base_weights=backbone["base_weights"],
-            licence=backbone["licence"],
-            fingerprint=backbone["fingerprint"],
-            erased=None if erased is None else tuple(erased),
-            target_kind=content.get("target_kind", "classes"),
-        )
+        # files of format 1 may lack `erased` and `target_kind`: the defaults say what they meant
+        names = ("mibias_version", "class_names", "target_kind")
+        flat = {name: content[name] for name in names if name in content}
+        values = {**flat, **content["backbone"], **content["representation"], "has_head": content["head"] is not None}
+        return TypeAdapter(ExportInfo).validate_python(values)
     except (ValueError, KeyError, TypeError) as error:
         raise ExportError(f"{path}: damaged ({type(error).__name__}: {error})") from error

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from mibias_cli.backbone.catalogue import Backbone, create_backbone
 from mibias_cli.backbone.extractor import Extractor
-from mibias_cli.backbone.timm_source import LOCAL
+from mibias_cli.backbone.timm_source import CONFIG, LOCAL, read_config
 from mibias_cli.backbone.weights.matching import weights_fingerprint
-from mibias_cli.backbone.weights.model_folder import CONFIG, WEIGHTS, read_built_in_arguments
+from mibias_cli.backbone.weights.model_folder import WEIGHTS
 from mibias_cli.errors import ExportError
 from mibias_cli.export.heads_file import ExportInfo, load_heads, read_info
 from mibias_cli.heads.target import TargetHead
@@ -47,7 +47,7 @@ class LoadedExtractor:
         model: Backbone, bottleneck and eraser, in evaluation mode, on the CPU.
         n_features: Width of what it gives, d: the representation that the report speaks of.
         input_shape: Shape of one input: (channels, height, width), or (columns,).
-        mean, std: By image channel, what inputs in [0, 1] are standardised with; empty for inputs that are no images.
+        mean, std: By image channel, what inputs in [0, 1] are standardised with; empty where inputs stay as they are.
         head: The task head, from features to classes, labels or numbers; None where there was no target.
         class_names: Names of the head's outputs.
     """
@@ -107,6 +107,7 @@ def load_export(folder: Path) -> LoadedExport:
         if not (folder / name).is_file():
             raise ExportError(f"{folder}: {name} is missing")
     backbone = _backbone(folder, info)
+    # two checks: that every tensor found its place, and that they are the very weights that were audited
     report = backbone.load_report
     if report is not None and report.warnings():
         raise ExportError("\n".join([f"{folder}: {WEIGHTS} does not fill the model", *report.warnings()]))
@@ -121,16 +122,18 @@ def load_export(folder: Path) -> LoadedExport:
 
 
 def _backbone(folder: Path, info: ExportInfo) -> Backbone:
+    # offline: the folder holds all there is to load
     if info.kind == "timm":
         loaded = create_backbone(f"{LOCAL}{folder}", offline=True)
     else:
         loaded = create_backbone(
             info.kind,
             weights=f"{LOCAL}{folder}",
-            options=read_built_in_arguments(folder),
+            options=read_config(folder).get("arguments"),
             input_shape=info.input_shape,
             offline=True,
         )
     if loaded.n_features != info.n_features:
         raise ExportError(f"{folder}: gives {loaded.n_features} features, mibias.json says {info.n_features}")
+    # the folder is called what the recipe called the backbone
     return dataclasses.replace(loaded, name=info.name, licence=info.licence)

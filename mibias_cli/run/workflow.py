@@ -174,13 +174,13 @@ def _export(parts: Parts, run: RunFolder, folder: Path, formats: Sequence[str], 
     model = load_run_model(parts, chosen_path(run)).eval()
     report = read_report(run.leakage) if run.leakage.is_file() else None
     audit, target = parts.data.audit, parts.data.target
-    exported = write_export(
+    write_export(
         folder,
         backbone=parts.backbone,
         extractor=model.extractor,
         head=None if target.kind == "none" else model.head,
         class_names=target.class_names if target.kind == "classes" else target.columns,
-        representation=parts.recipe.representation.model_dump(mode="json"),
+        layers=parts.recipe.representation.layers,
         report=report,
         report_folder=None if report is None else run.report,
         sample_inputs=audit.reader.read(audit.rows[np.arange(min(8, len(audit)))], None),
@@ -188,4 +188,4 @@ def _export(parts: Parts, run: RunFolder, folder: Path, formats: Sequence[str], 
         base_weights=parts.recipe.backbone.weights,
         erased=parts.debiased,
     )
-    return exported.folder
+    return folder

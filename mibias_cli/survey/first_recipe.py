@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mibias_cli.backbone.weights.pretrained import weights_to_fetch
+from mibias_cli.backbone.timm_source import weights_to_fetch
 from mibias_cli.data.files.write_manifest import write_manifest
 from mibias_cli.survey.layout import CLASS_FOLDER, SPLIT_FOLDER
 from mibias_cli.survey.survey import AttributeFound, Survey

@@ -10,12 +10,7 @@ from torch import nn
 
 from mibias_cli.backbone.catalogue import create_backbone
 from mibias_cli.backbone.extractor import Extractor
-from mibias_cli.backbone.trainable import (
-    choose_trainable,
-    freeze_batchnorm,
-    parameter_groups,
-    set_training_mode,
-)
+from mibias_cli.backbone.trainable import choose_trainable, parameter_groups
 from mibias_cli.errors import BackboneError
 
 
@@ -80,7 +75,7 @@ def moved(extractor: Extractor, before: dict[str, torch.Tensor]) -> set[str]:
 def test_only_named_stages_move() -> None:
     extractor = extractor_of(bottleneck=4)
     groups = parameter_groups(extractor, train=["layer4", "layer3.0.conv2"], learning_rate=0.1)
-    set_training_mode(extractor)
+    extractor.train()
     before = copy.deepcopy(extractor.state_dict())
     step(extractor, groups)
     stages = {k.removeprefix("backbone.").rpartition(".")[0] for k in moved(extractor, before)}
@@ -112,7 +107,7 @@ def test_all_thaws_again() -> None:
 def test_frozen_batchnorm_stays_as_loaded() -> None:
     extractor = extractor_of()
     groups = parameter_groups(extractor, learning_rate=0.1, batchnorm_frozen=True)
-    set_training_mode(extractor)
+    extractor.train()
     before = copy.deepcopy(extractor.state_dict())
     step(extractor, groups)
     norms = {n for n, m in extractor.named_modules() if isinstance(m, nn.BatchNorm2d)}
@@ -134,7 +129,7 @@ def test_batchnorm_moves_unless_it_is_frozen() -> None:
     before = copy.deepcopy(extractor.state_dict())
     step(extractor, groups)
     assert any(k.endswith("running_mean") for k in moved(extractor, before))
-    freeze_batchnorm(extractor)
+    choose_trainable(extractor, batchnorm_frozen=True)
     before = copy.deepcopy(extractor.state_dict())
     extractor(torch.rand(8, 3, 32, 32))
     assert moved(extractor, before) == set()
@@ -142,7 +137,7 @@ def test_batchnorm_moves_unless_it_is_frozen() -> None:
 
 def test_unknown_stages_are_named() -> None:
     with pytest.raises(
-        BackboneError, match=r"no stage 'layer9', did you mean 'layer\d'.*layer1, layer2, layer3, layer4"
+        BackboneError, match=r"no module 'layer9', did you mean 'layer\d'.*layer1, layer2, layer3, layer4"
     ):
         parameter_groups(extractor_of(), train=["layer9"], learning_rate=0.1)
     with pytest.raises(BackboneError, match="'maxpool' holds no parameters"):

@@ -18,8 +18,9 @@ from mibias_cli.backbone.extractor import Extractor
 from mibias_cli.backbone.weights.matching import weights_fingerprint
 from mibias_cli.errors import ExportError, RunError
 from mibias_cli.export import export as export_module
-from mibias_cli.export.export import Exported, write_export
-from mibias_cli.export.load import load_export
+from mibias_cli.export.export import write_export
+from mibias_cli.export.heads_file import read_info
+from mibias_cli.export.load import load_export, load_extractor
 from mibias_cli.heads.target import TargetHead
 
 WITHOUT_MIBIAS = """
@@ -58,7 +59,7 @@ def trained(
     return backbone, extractor, TargetHead(extractor.features_dim, 3)
 
 
-def export(folder: Path, parts: tuple[Backbone, Extractor, TargetHead], **changes: Any) -> tuple[Exported, Tensor]:
+def export(folder: Path, parts: tuple[Backbone, Extractor, TargetHead], **changes: Any) -> Tensor:
     backbone, extractor, head = parts
     torch.manual_seed(1)
     x = torch.rand(3, *backbone.input_shape)
@@ -67,13 +68,14 @@ def export(folder: Path, parts: tuple[Backbone, Extractor, TargetHead], **change
         "extractor": extractor,
         "head": head,
         "class_names": ("a", "b", "c"),
-        "representation": {"layers": list(extractor.inner_layers) or ["features"]},
+        "layers": list(extractor.inner_layers) or ["features"],
         "report": None,
         "report_folder": None,
         "sample_inputs": x,
         **changes,
     }
-    return write_export(folder, **arguments), x
+    write_export(folder, **arguments)
+    return x
 
 
 def test_timm_without_mibias_gives_the_same_features(tmp_path: Path) -> None:
@@ -86,8 +88,7 @@ def test_timm_without_mibias_gives_the_same_features(tmp_path: Path) -> None:
     parts = {name: trained(name, bottleneck=5, **arguments) for name, arguments in cases.items()}
     inputs = {}
     for name in cases:
-        exported, inputs[name] = export(tmp_path / "exports" / name, parts[name])
-        assert exported.max_difference <= 1e-6
+        inputs[name] = export(tmp_path / "exports" / name, parts[name])
         (tmp_path / "exports" / name / "report").mkdir()
         np.save(tmp_path / "exports" / name / "report" / "x.npy", inputs[name].numpy())
     command = [sys.executable, "-c", WITHOUT_MIBIAS, str(tmp_path / "exports")]
@@ -115,7 +116,7 @@ def test_load_export_gives_back_extractor_and_head(
     tmp_path: Path, name: str, bottleneck: int | None, layers: tuple[str, ...], arguments: dict[str, Any]
 ) -> None:
     parts = trained(name, bottleneck=bottleneck, layers=layers, **arguments)
-    exported, x = export(tmp_path / "export", parts, base_weights="local-dir:there", representation={"layers": layers})
+    x = export(tmp_path / "export", parts, base_weights="local-dir:there", layers=layers)
     loaded = load_export(tmp_path / "export")
     with torch.no_grad():
         wanted, given = parts[1].eval()(x), loaded.extractor(x)
@@ -125,12 +126,13 @@ def test_load_export_gives_back_extractor_and_head(
     assert loaded.backbone.input_shape == parts[0].input_shape
     assert (loaded.info.layers, loaded.info.base_weights, loaded.backbone.name) == (layers, "local-dir:there", name)
     assert (
-        weights_fingerprint(loaded.extractor.backbone) == exported.fingerprint == weights_fingerprint(parts[0].module)
+        weights_fingerprint(loaded.extractor.backbone)
+        == loaded.info.fingerprint
+        == weights_fingerprint(parts[0].module)
     )
-    second, _ = export(
-        tmp_path / "again", (loaded.backbone, loaded.extractor, loaded.head)
-    )  # an export can be exported
-    assert second.fingerprint == exported.fingerprint
+    # an export can be exported
+    export(tmp_path / "again", (loaded.backbone, loaded.extractor, loaded.head))
+    assert read_info(tmp_path / "again").fingerprint == loaded.info.fingerprint
 
 
 def test_timm_takes_the_backbone_where_the_heads_lie_beside_it(tmp_path: Path) -> None:
@@ -150,8 +152,12 @@ def test_timm_takes_the_backbone_where_the_heads_lie_beside_it(tmp_path: Path) -
 def test_the_extractors_weights_are_exported_not_the_backbones(tmp_path: Path) -> None:
     backbone, extractor, head = trained("digit_cnn")
     averaged = Extractor(create_backbone("digit_cnn", seed=9).module, backbone.n_features)
-    exported, _ = export(tmp_path / "export", (backbone, averaged, head))
-    assert exported.fingerprint == weights_fingerprint(averaged.backbone) != weights_fingerprint(extractor.backbone)
+    export(tmp_path / "export", (backbone, averaged, head))
+    assert (
+        read_info(tmp_path / "export").fingerprint
+        == weights_fingerprint(averaged.backbone)
+        != weights_fingerprint(extractor.backbone)
+    )
 
 
 def test_double_precision_is_exported_as_single(tmp_path: Path) -> None:
@@ -165,9 +171,7 @@ def test_onnx_is_compared(tmp_path: Path) -> None:
     import onnxruntime
 
     parts = trained("test_resnet", bottleneck=4, input_size=32)
-    exported, x = export(tmp_path / "export", parts, formats=["safetensors", "onnx"])
-    assert exported.onnx_difference is not None
-    assert exported.onnx_difference <= 1e-4
+    x = export(tmp_path / "export", parts, formats=["safetensors", "onnx"])
     session = onnxruntime.InferenceSession(str(tmp_path / "export/model.onnx"), providers=["CPUExecutionProvider"])
     for n in (1, 2, 7):
         batch = torch.rand(n, *x.shape[1:])
@@ -184,9 +188,10 @@ def test_onnx_missing_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_what_differs_is_not_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(export_module, "read_model_folder", lambda folder: create_backbone("digit_cnn", seed=8).module)
+    other = create_backbone("test_resnet", input_size=32, seed=8).module.eval()
+    monkeypatch.setattr(export_module, "load_by_timm", lambda folder: other)
     with pytest.raises(ExportError, match="backbone's features differ by"):
-        export(tmp_path / "export", trained("digit_cnn"))
+        export(tmp_path / "export", trained("test_resnet", input_size=32))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -203,12 +208,9 @@ def test_existing_folders(tmp_path: Path) -> None:
     folder = tmp_path / "export"
     folder.mkdir()
     export(folder, parts)  # an empty folder is no obstacle
-    with pytest.raises(RunError, match=r"exists already.*--overwrite"):
+    with pytest.raises(RunError, match=r"exists already.*--out"):
         export(folder, parts)
-    (folder / "stale").write_text("")
-    exported, _ = export(folder, parts, overwrite=True)
-    assert not (folder / "stale").exists()
-    assert set(exported.files) == {
+    assert {p.name for p in folder.iterdir()} == {
         "README.md",
         "config.json",
         "heads.safetensors",
@@ -216,11 +218,9 @@ def test_existing_folders(tmp_path: Path) -> None:
         "model.safetensors",
     }
     assert [p.name for p in tmp_path.iterdir()] == ["export"]
-    (tmp_path / "home").mkdir()
-    (tmp_path / "home" / "letters.txt").write_text("dear")
-    with pytest.raises(RunError, match="not replaced"):
-        export(tmp_path / "home", parts, overwrite=True)
-    assert (tmp_path / "home" / "letters.txt").read_text() == "dear"
+    (tmp_path / "letters.txt").write_text("dear")
+    with pytest.raises(RunError, match="is a file"):
+        export(tmp_path / "letters.txt", parts)
     with pytest.raises(ExportError, match="unknown format 'pickle'"):
         export(tmp_path / "other", parts, formats=["pickle"])
 
@@ -228,8 +228,8 @@ def test_existing_folders(tmp_path: Path) -> None:
 def test_report_is_copied(tmp_path: Path) -> None:
     (tmp_path / "report").mkdir()
     (tmp_path / "report" / "leakage.json").write_text("{}")
-    exported, _ = export(tmp_path / "export", trained("digit_cnn"), report_folder=tmp_path / "report")
-    assert "report/leakage.json" in exported.files
+    export(tmp_path / "export", trained("digit_cnn"), report_folder=tmp_path / "report")
+    assert (tmp_path / "export/report/leakage.json").read_text() == "{}"
 
 
 def test_damaged_folders_are_refused(tmp_path: Path) -> None:
@@ -264,3 +264,46 @@ def test_damaged_folders_are_refused(tmp_path: Path) -> None:
     (folder / "config.json").unlink()
     with pytest.raises(ExportError, match=r"config.json is missing"):
         load_export(folder)
+
+
+def test_an_exported_folder_as_one_callable(tmp_path: Path) -> None:
+    parts = trained("test_resnet", bottleneck=4, layers=("layer2",), input_size=32, channels=1)
+    x = export(tmp_path / "runs" / "export", parts)
+    extractor = load_extractor(str(tmp_path / "runs" / "export"))
+    given = extractor(x)
+    with torch.no_grad():
+        wanted = parts[1].eval()(x).features
+        assert torch.equal(extractor.head(given), parts[2](wanted))
+    assert torch.equal(given, wanted)
+    assert not given.requires_grad
+    assert (extractor.n_features, extractor.input_shape, extractor.class_names) == (4, (1, 32, 32), ("a", "b", "c"))
+    assert (extractor.mean, extractor.std) == ((0.5,), (0.5,))
+    with pytest.raises(ExportError, match=r"inputs: expected shape \(n, 1, 32, 32\), found \(3, 3, 32, 32\)"):
+        extractor(x.expand(-1, 3, -1, -1))
+    # a run's folder stands for the export in it
+    (tmp_path / "runs" / "recipe.resolved.yaml").write_text("version: 1\n")
+    assert torch.equal(load_extractor(tmp_path / "runs")(x), wanted)
+    with pytest.raises(ExportError, match="does not exist"):
+        load_extractor(tmp_path / "nowhere")
+
+
+def test_vectors_need_no_mean(tmp_path: Path) -> None:
+    parts = trained("mlp", input_shape=(5,))
+    export(tmp_path / "export", parts, head=None, class_names=())
+    extractor = load_extractor(tmp_path / "export")
+    assert (extractor.mean, extractor.head, extractor.class_names, extractor.input_shape) == ((), None, (), (5,))
+    assert extractor(torch.zeros(2, 5)).shape == (2, 16)
+
+
+def test_an_export_of_the_first_format_loads(tmp_path: Path) -> None:
+    """Its mibias.json names neither what was erased nor the kind of target."""
+    parts = trained("digit_cnn")
+    x = export(tmp_path / "export", parts)
+    path = tmp_path / "export" / "mibias.json"
+    content = json.loads(path.read_text())
+    del content["target_kind"], content["representation"]["erased"]
+    path.write_text(json.dumps(content))
+    loaded = load_export(tmp_path / "export")
+    assert (loaded.info.erased, loaded.info.target_kind) == (None, "classes")
+    with torch.no_grad():
+        assert torch.equal(loaded.extractor(x).features, parts[1].eval()(x).features)

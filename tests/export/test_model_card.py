@@ -1,9 +1,9 @@
 """The model card: front matter that parses, and words that fit what was exported."""
 
 import dataclasses
-from typing import Any
 
 import yaml
+from reports_by_hand import make_report
 
 from mibias_cli.export.heads_file import ExportInfo
 from mibias_cli.export.model_card import model_card
@@ -89,41 +89,12 @@ def test_code_of_the_card_is_valid_python() -> None:
         compile(code, "README.md", "exec")
 
 
-def leakage(bits: float) -> dict[str, Any]:
-    interval = {"estimate": bits, "lower": bits - 0.01, "upper": bits + 0.01}
-    return {
-        "leakage_bits": interval,
-        "conditional_leakage_bits": interval,
-        "headline_probe": "quadratic",
-        "conditional_headline_probe": "mlp",
-    }
-
-
 def test_tables_of_a_report() -> None:
-    task = {
-        "accuracy": 0.9,
-        "accuracy_interval": {"lower": 0.88, "upper": 0.92},
-        "balanced_accuracy": 0.85,
-        "worst_group_accuracy": 0.6,
-        "head_accuracy": None,
-    }
-    report = {
-        "settings": {"confidence": 0.95},
-        "attributes": {
-            "place": {
-                "entropy_bits": 1.0,
-                "target_attribute_bits": 0.4,
-                "before": leakage(0.7),
-                "after": leakage(0.125),
-                "others": {"backbone_features": {"before": None, "after": leakage(0.333)}},
-            }
-        },
-        "task": {"before": None, "after": task},
-    }
+    report = make_report(name="place", channels=("place",), before=0.7, after=0.125, accuracies=(0.6, 0.9))
     info = dataclasses.replace(INFO, bottleneck=8, features_dim=8, class_names=("a|b", "c"))
     card = model_card(info, report=report, formats=("safetensors",))
-    assert "| place | 0.700 (0.690 to 0.710) | 0.125 (0.115 to 0.135) |" in card
+    assert "| place | 0.700 (0.680 to 0.720) | 0.125 (0.105 to 0.145) |" in card
     assert "90.0" in card
     assert "60.0" in card
-    assert "| place | backbone\\_features | – | 0.333 (0.323 to 0.343) |" in card
+    assert "| place | blocks.2 | – | 0.400 (0.380 to 0.420) |" in card
     assert "a\\|b, c" in card

@@ -6,7 +6,7 @@ import hashlib
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -35,7 +35,7 @@ class LoadReport:
         unexpected: Names in the file for which the module has no place.
         mismatched: Tensors of another shape, with both shapes; they count as missing too.
         dropped: Classifier tensors of the file: a backbone has no classifier.
-        adapted: Tensors changed to fit, with what was done (input convolutions to another number of channels).
+        adapted: Tensors changed to fit, with what was done (input convolutions to another number of image channels).
     """
 
     source: str
@@ -87,16 +87,28 @@ def load_weights(module: nn.Module, path: Path) -> LoadReport:
     """
     file_state = read_state(path)
     expected = module.state_dict()
+    # 1. by name
     match = _by_name(module, expected, file_state)
+    # 2. where something is left over: timm's filter for this architecture, if that places more
     if _n_counted(match.state) < _n_counted(expected):
         filtered = _through_timm_filter(module, expected, file_state)
         if filtered is not None and _n_counted(filtered.state) > _n_counted(match.state):
             match = filtered
+    # 3. names that have nothing in common: by order, which only torch files keep (safetensors sorts by name)
     if 2 * _n_counted(match.state) < _n_counted(expected) and path.suffix != ".safetensors":
         match = _by_order(expected, file_state) or match
     report = _report(module, path, expected, match)
+    # with most tensors at their random start the features would be noise: say so before anything is changed
     if 2 * report.n_matched < report.n_expected:
-        raise BackboneError(_does_not_fit(report, list(expected), list(file_state)))
+        lines = [
+            f"weights {report.source}: they give only {report.n_matched} of the model's {report.n_expected} tensors; "
+            "are they of this architecture?",
+            f"  the file has {_some(list(file_state))}",
+            f"  the model has {_some(list(expected))}",
+        ]
+        if report.mismatched:
+            lines.append(f"  of another shape: {_some(report.mismatched)}")
+        raise BackboneError("\n".join(lines))
     module.load_state_dict(match.state, strict=False)
     return report
 
@@ -111,6 +123,7 @@ def weights_fingerprint(module: nn.Module) -> str:
         True
     """
     digest = hashlib.sha256()
+    # name, type and shape go in beside the bytes: equal bytes of another shape are another model
     for name, tensor in sorted(module.state_dict().items()):
         flat = tensor.detach().cpu().contiguous().reshape(-1)
         digest.update(f"{name}|{flat.dtype}|{tuple(tensor.shape)}\n".encode())
@@ -128,6 +141,7 @@ def _by_name(module: nn.Module, expected: Mapping[str, Tensor], file_state: Mapp
         given = file_state.get(prefix + name)
         if given is None:
             continue
+        # grey weights in a colour model, or the other way round
         if given.shape != wanted.shape and name == first_conv and (fitted := _adapt(given, wanted)) is not None:
             adapted.append(f"{name} adapted from {given.shape[1]} to {wanted.shape[1]} input channels")
             given = fitted
@@ -142,14 +156,11 @@ def _by_name(module: nn.Module, expected: Mapping[str, Tensor], file_state: Mapp
 
 def _best_prefix(expected: Mapping[str, Tensor], file_state: Mapping[str, Tensor]) -> str:
     """The prefix of file keys that leaves the most of the module's names; the shortest of equals."""
+    # every key votes for each of its heads that leaves a known name: "module.conv1.weight" for "module."
     counts: Counter[str] = Counter()
     for key in file_state:
-        start = 0
-        while start >= 0:
-            if key[start:] in expected:
-                counts[key[:start]] += 1
-            dot = key.find(".", start)
-            start = dot + 1 if dot >= 0 else -1
+        starts = [0, *(i + 1 for i, character in enumerate(key) if character == ".")]
+        counts.update(key[:start] for start in starts if key[start:] in expected)
     return min(counts, key=lambda p: (-counts[p], len(p))) if counts else ""
 
 
@@ -157,6 +168,7 @@ def _through_timm_filter(
     module: nn.Module, expected: Mapping[str, Tensor], file_state: Mapping[str, Tensor]
 ) -> _Match | None:
     """What timm's `checkpoint_filter_fn` of this architecture makes of the file, or None."""
+    # timm keeps the filter beside the class, and calls it with bare names
     filter_keys = getattr(sys.modules[type(module).__module__], "checkpoint_filter_fn", None)
     if filter_keys is None:
         return None
@@ -166,14 +178,7 @@ def _through_timm_filter(
         filtered = filter_keys(stripped, module)
     except Exception:  # a filter fails in its own way on files that it was not written for: then it is of no use
         return None
-    match = _by_name(module, expected, filtered)
-    return _Match(
-        how="through timm's checkpoint filter",
-        state=match.state,
-        mismatched=match.mismatched,
-        left_over=match.left_over,
-        adapted=match.adapted,
-    )
+    return replace(_by_name(module, expected, filtered), how="through timm's checkpoint filter")
 
 
 def _by_order(expected: Mapping[str, Tensor], file_state: Mapping[str, Tensor]) -> _Match | None:
@@ -181,13 +186,16 @@ def _by_order(expected: Mapping[str, Tensor], file_state: Mapping[str, Tensor]) 
     names, given = list(expected), list(file_state.items())
     if len(given) < len(names):
         return None
+    # one tensor that does not fit ends it: a shift by one would fill the rest with wrong weights of the right shape
     for name, (key, tensor) in zip(names, given, strict=False):
         leaf, file_leaf = name.rpartition(".")[2], key.rpartition(".")[2]
+        # weight and bias of a norm have one shape: names must tell them apart, where they say anything
         same_leaf = leaf == file_leaf or not {leaf, file_leaf} <= _LEAVES
         if tensor.shape != expected[name].shape or not same_leaf:
             return None
+    # what is left over must be a classifier: a matrix, then a vector
     rest = given[len(names) :]
-    if len(rest) > 2 or any(t.ndim != 2 - i for i, (_, t) in enumerate(rest)):  # a matrix, then a vector
+    if len(rest) > 2 or any(t.ndim != 2 - i for i, (_, t) in enumerate(rest)):
         return None
     state = {name: tensor for name, (_, tensor) in zip(names, given, strict=False)}
     return _Match(how="matched by order", state=state, mismatched=(), left_over=tuple(k for k, _ in rest))
@@ -219,6 +227,7 @@ def _report(module: nn.Module, path: Path, expected: Mapping[str, Tensor], match
         stem, _, leaf = key.rpartition(".")
         return leaf in ("weight", "bias") and any(stem == c or stem.endswith(f".{c}") for c in classifiers)
 
+    # by order only a classifier can be left over; by name its key must look like one
     by_order = match.how == "matched by order"
     dropped = tuple(k for k in match.left_over if by_order or is_classifier(k))
     return LoadReport(
@@ -237,18 +246,6 @@ def _report(module: nn.Module, path: Path, expected: Mapping[str, Tensor], match
 def _n_counted(state: Mapping[str, Tensor]) -> int:
     """Tensors apart from BatchNorm's counters, which old files lack."""
     return sum(not name.endswith("num_batches_tracked") for name in state)
-
-
-def _does_not_fit(report: LoadReport, model_names: Sequence[str], file_names: Sequence[str]) -> str:
-    lines = [
-        f"weights {report.source}: they give only {report.n_matched} of the model's {report.n_expected} tensors; "
-        "are they of this architecture?",
-        f"  the file has {_some(file_names)}",
-        f"  the model has {_some(model_names)}",
-    ]
-    if report.mismatched:
-        lines.append(f"  of another shape: {_some(report.mismatched)}")
-    return "\n".join(lines)
 
 
 def _some(names: Sequence[str]) -> str:

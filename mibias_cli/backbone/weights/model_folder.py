@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import timm
 import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from mibias_cli.backbone.catalogue import BUILT_IN, Backbone, build_built_in
-from mibias_cli.backbone.timm_source import LOCAL
-from mibias_cli.backbone.weights.matching import load_weights
-from mibias_cli.backbone.weights.state_files import weights_file_of
+from mibias_cli.backbone.catalogue import Backbone
+from mibias_cli.backbone.timm_source import CONFIG, LOCAL
 from mibias_cli.errors import BackboneError
 
-__all__ = ["CONFIG", "WEIGHTS", "portable_state", "read_built_in_arguments", "read_model_folder", "write_model_folder"]
+__all__ = ["WEIGHTS", "load_by_timm", "portable_state", "write_model_folder"]
 
-CONFIG, WEIGHTS = "config.json", "model.safetensors"
+WEIGHTS = "model.safetensors"
 # where the base weights came from, and what is true of them or of their classifier alone
 _LEFT_OUT = (
     *("url", "file", "state_dict", "hf_hub_id", "hf_hub_filename", "source", "custom_load", "architecture"),
@@ -44,7 +41,7 @@ def write_model_folder(backbone: Backbone, module: nn.Module, folder: Path) -> N
         BackboneError: An option of the model that JSON cannot hold.
     """
     save_file(portable_state(module), folder / WEIGHTS, metadata={"format": "pt"})
-    config: dict[str, Any] = {
+    config: dict[str, object] = {
         "architecture": backbone.architecture,
         "num_classes": 0,
         "num_features": backbone.n_features,
@@ -60,23 +57,12 @@ def write_model_folder(backbone: Backbone, module: nn.Module, folder: Path) -> N
     (folder / CONFIG).write_text(text + "\n", encoding="utf-8")
 
 
-def read_model_folder(folder: Path) -> nn.Module:
-    """Build what `write_model_folder` wrote, in evaluation mode: timm's models by timm alone.
+def load_by_timm(folder: Path) -> nn.Module:
+    """What timm alone makes of an exported folder, in evaluation mode: what its users will get.
 
     Raises:
-        BackboneError: No config or weights, or weights that do not fill the model.
+        BackboneError: This timm cannot load it.
     """
-    config = _config(folder)
-    if config.get("architecture") not in BUILT_IN:
-        return _by_timm(folder)
-    module = build_built_in(config["architecture"], read_built_in_arguments(folder))
-    report = load_weights(module, weights_file_of(folder))
-    if report.warnings():
-        raise BackboneError("\n".join(report.warnings()))
-    return module.eval()
-
-
-def _by_timm(folder: Path) -> nn.Module:
     try:
         return timm.create_model(f"{LOCAL}{folder}", pretrained=True).eval()
     except Exception as error:  # what timm raises differs between its versions
@@ -87,18 +73,6 @@ def _by_timm(folder: Path) -> nn.Module:
         ) from error
 
 
-def read_built_in_arguments(folder: Path) -> dict[str, Any]:
-    """The keyword arguments of a `digit_cnn` or `mlp` in a folder.
-
-    Raises:
-        BackboneError: The folder holds no config of such a network.
-    """
-    arguments = _config(folder).get("arguments")
-    if not isinstance(arguments, dict):
-        raise BackboneError(f"{folder / CONFIG}: names no arguments, so it is no digit_cnn or mlp")
-    return arguments
-
-
 def portable_state(module: nn.Module) -> dict[str, torch.Tensor]:
     """A module's state dict on the CPU, in float32, each tensor in its own memory as safetensors demands."""
     return {
@@ -107,25 +81,14 @@ def portable_state(module: nn.Module) -> dict[str, torch.Tensor]:
     }
 
 
-def _pretrained_cfg(backbone: Backbone) -> dict[str, Any]:
+def _pretrained_cfg(backbone: Backbone) -> dict[str, object]:
     """timm's description of the weights, made true of these: their input, and no classifier."""
     cfg = {k: v for k, v in backbone.pretrained_cfg.items() if k not in _LEFT_OUT and v is not None}
+    # built so, the model takes any size: timm must not hold it to the one it was trained with
     if backbone.arguments.get("dynamic_img_size") or backbone.arguments.get("strict_img_size") is False:
         cfg["fixed_input_size"] = False
+    # weights drawn at random have no licence, whatever timm says of those it knows
     licence = {"license": backbone.licence} if backbone.licence else {}
     if not licence:
         cfg.pop("license", None)
     return {**cfg, **backbone.data_config, **licence, "num_classes": 0, "pool_size": None}
-
-
-def _config(folder: Path) -> dict[str, Any]:
-    path = folder / CONFIG
-    if not path.is_file():
-        raise BackboneError(f"{folder}: no {CONFIG} in it")
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise BackboneError(f"{path}: not JSON ({error})") from error
-    if not isinstance(config, dict):
-        raise BackboneError(f"{path}: expected a JSON object")
-    return config

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -20,15 +19,8 @@ WEIGHT_SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt", ".tar")
 
 # Averaged weights first, as timm does: they are what such a run was evaluated with.
 _CONTAINERS = (
-    "state_dict_ema",
-    "model_ema",
-    "state_dict",
-    "model_state_dict",
-    "model_state",
-    "model",
-    "module",
-    "extractor",
-    "backbone",
+    *("state_dict_ema", "model_ema", "state_dict", "model_state_dict", "model_state"),
+    *("model", "module", "extractor", "backbone"),
 )
 _PREFERRED_FILES = ("model.safetensors", "pytorch_model.bin", "pytorch_model.pth", "model.pth")
 
@@ -46,8 +38,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
         raise BackboneError(f"weights {path}: {what}")
     if path.suffix not in WEIGHT_SUFFIXES:
         raise BackboneError(f"weights {path}: unknown kind of file, expected one of {', '.join(WEIGHT_SUFFIXES)}")
-    content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
-    state = _tensors(content)
+    state = _tensors(_read(path))
     if not state:
         raise BackboneError(f"weights {path}: no tensors in it; it should hold a state dict (name → tensor)")
     return state
@@ -64,6 +55,7 @@ def weights_file_of(folder: Path) -> Path:
     for name in _PREFERRED_FILES:
         if (folder / name).is_file():
             return folder / name
+    # else any weights file, safetensors before those that torch unpickles
     for suffix in WEIGHT_SUFFIXES:
         files = sorted(folder.glob(f"*{suffix}"))
         if files:
@@ -71,29 +63,28 @@ def weights_file_of(folder: Path) -> Path:
     raise BackboneError(f"local-dir:{folder}: no weights in it, expected model.safetensors or pytorch_model.bin")
 
 
-def _read_safetensors(path: Path) -> Mapping[str, Any]:
+def _read(path: Path) -> Mapping[str, object]:
+    """What the file holds, as it was saved: nothing but tensors, numbers, text and containers of these."""
     try:
-        return load_file(path, device="cpu")
-    except (SafetensorError, OSError) as error:
-        raise BackboneError(f"weights {path}: not a readable safetensors file ({error})") from error
-
-
-def _read_torch(path: Path) -> Mapping[str, Any]:
-    try:
+        if path.suffix == ".safetensors":
+            return dict(load_file(path, device="cpu"))
+        # weights_only: torch's own reader of plain data; arbitrary classes, and so arbitrary code, are refused
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise BackboneError(
             f"weights {path}: torch.load(weights_only=True) refuses it; if you trust the file, load it yourself and "
             f"save its state dict as .safetensors ({str(error).splitlines()[0]})"
         ) from error
-    except (RuntimeError, EOFError, OSError, ValueError) as error:
-        raise BackboneError(f"weights {path}: not a readable torch file ({error})") from error
+    except (SafetensorError, RuntimeError, EOFError, OSError, ValueError) as error:
+        kind = "safetensors" if path.suffix == ".safetensors" else "torch"
+        raise BackboneError(f"weights {path}: not a readable {kind} file ({error})") from error
     if not isinstance(content, Mapping):
         raise BackboneError(f"weights {path}: holds a {type(content).__name__}, expected a state dict (name → tensor)")
     return content
 
 
-def _tensors(content: Mapping[str, Any]) -> dict[str, Tensor]:
+def _tensors(content: Mapping[str, object]) -> dict[str, Tensor]:
+    # containers lie in one another, as in {"model": {"state_dict": …}}: go down while one of them holds tensors
     for key in _CONTAINERS:
         inner = content.get(key)
         if isinstance(inner, Mapping) and (state := _tensors(inner)):

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from mibias_cli.backbone.catalogue import create_backbone
 from mibias_cli.backbone.digit_cnn import DigitCNN
-from mibias_cli.backbone.transforms import transforms_of
+from mibias_cli.backbone.transforms import transforms_for
 from mibias_cli.backbone.weights.matching import load_weights, weights_fingerprint
 from mibias_cli.errors import BackboneError
 
@@ -139,7 +139,7 @@ def test_efficientnet_lite0_knows_a_palace_from_a_flower() -> None:
     """Real weights in the wrong places would not: ImageNet classes of scikit-learn's two photographs."""
     path, state = lite0()
     backbone = create_backbone("tf_efficientnet_lite0", weights=str(path))
-    evaluate = transforms_of(backbone).evaluate
+    evaluate = transforms_for("tf_efficientnet_lite0").evaluate
     images = [torch.from_numpy(i.copy()).permute(2, 0, 1) / 255 for i in load_sample_images().images]
     with torch.no_grad():
         features = backbone.module.eval()(torch.stack([evaluate(image) for image in images]))
