@@ -11,6 +11,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -107,3 +108,35 @@ def test_the_examples_for_programs_run(tmp_path: Path, monkeypatch: pytest.Monke
     shown: list[str] = []
     runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS)
     assert runner.run(examples, out=shown.append).failed == 0, "".join(shown)
+
+
+def test_architecture_names_every_file() -> None:
+    """One line per file: each module's file name stands in the section of its room (or of its sub-room)."""
+    text = (DOCS / "architecture.md").read_text(encoding="utf-8")
+    sections = {part.partition("\n")[0].strip("# "): part for part in re.split(r"\n(?=##+ )", text)}
+    lacking = []
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(PACKAGE).parts
+        if path.name == "__init__.py":
+            continue
+        room = sections.get("/".join(parts[:-1])) or sections.get(parts[0])
+        if len(parts) == 1:
+            room = sections["At the bottom, and beside the package"]
+        if room is None or not re.search(rf"`(?:[a-z_]+/)?{re.escape(path.name)}`", room):
+            lacking.append("/".join(parts))
+    assert lacking == []
+
+
+def test_architecture_and_walkthrough_name_no_file_that_is_gone() -> None:
+    there = {path.name for path in [*PACKAGE.rglob("*.py"), *(ROOT / "benchmarks").glob("*.py"), *DOCS.glob("*.py")]}
+    for page in ("architecture.md", "walkthrough.md"):
+        named = re.findall(r"`(?:[a-z_]+/)*([a-z_]+\.py)`", (DOCS / page).read_text(encoding="utf-8"))
+        assert sorted(set(named) - there) == [], page
+
+
+def test_layers_are_those_that_are_checked() -> None:
+    layers = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]["contracts"][
+        0
+    ]
+    text = (DOCS / "architecture.md").read_text(encoding="utf-8")
+    assert "\n".join(layers["layers"]) in text
