@@ -45,54 +45,68 @@ def public_names(path: Path) -> list[str]:
     return []
 
 
-def packages() -> list[Path]:
-    """Folders of the package that hold modules, `mibias_cli` itself first."""
-    folders = [PACKAGE, *sorted(path.parent for path in PACKAGE.rglob("*/__init__.py"))]
-    return [folder for folder in folders if modules(folder)]
-
-
-def modules(folder: Path) -> list[Path]:
-    """The modules of one package, its `__init__` first where that has public names."""
-    own = [folder / "__init__.py"] if public_names(folder / "__init__.py") else []
-    return own + [path for path in sorted(folder.glob("*.py")) if not path.name.startswith("__")]
+def homes(path: Path) -> dict[str, str]:
+    """Where a module's imported names are defined: {"estimate": "mibias_cli.estimate.file.estimate_file"}."""
+    nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+    imports = [node for node in nodes if isinstance(node, ast.ImportFrom)]
+    return {alias.asname or alias.name: f"{node.module}.{alias.name}" for node in imports for alias in node.names}
 
 
 def dotted(path: Path) -> str:
     """`mibias_cli.data.batch` for mibias_cli/data/batch.py."""
-    parts = path.relative_to(ROOT).with_suffix("").parts
-    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts)
 
 
-def page_name(folder: Path) -> str:
-    """Where the page of a package stands in the site's sources: api/data.files.md."""
-    return f"api/{dotted(folder).partition('.')[2] or 'mibias_cli'}.md"
+def modules(folder: Path) -> list[Path]:
+    """The modules of one package, without those of its sub-packages."""
+    return [path for path in sorted(folder.glob("*.py")) if not path.name.startswith("__")]
+
+
+def public_page() -> str:
+    """The Markdown of the page on `import mibias_cli`, name by name."""
+    lines = ["# import mibias_cli", "", "What a program can use; how, is on the page [Python](../python.md).", ""]
+    defined = homes(PACKAGE / "__init__.py")
+    for name in public_names(PACKAGE / "__init__.py"):
+        if name.startswith("__"):
+            continue
+        options = ["    options:", "      heading_level: 2"]
+        if (PACKAGE / name).is_dir():
+            # a room has the function's name: the function is shown from where it is defined
+            lines += [f'<a id="mibias_cli.{name}"></a>', "", f"::: {defined[name]}", *options]
+            lines += [f"      heading: mibias_cli.{name}", f"      toc_label: {name}", ""]
+        else:
+            lines += [f"::: mibias_cli.{name}", *options, ""]
+    return "\n".join(lines)
 
 
 def page(folder: Path) -> str:
-    """The Markdown of one package's page: a section for each module, with directives for its public names."""
-    title = dotted(folder)
-    lines = [f"# {title}", ""]
+    """The Markdown of one package's page: a section for each module, with its public names."""
+    lines = [f"# {dotted(folder)}", ""]
     for path in modules(folder):
-        names = [name for name in public_names(path) if not name.startswith("__")]
-        if path.name == "__init__.py":
-            # the package's own offer: each name by itself, so that one without documentation fails the build
-            for name in names:
-                lines += [f"::: {title}.{name}", "    options:", "      heading_level: 2", ""]
-            continue
+        names = public_names(path)
         lines += [f"::: {dotted(path)}", "    options:", "      heading_level: 2", f"      members: {names}", ""]
     return "\n".join(lines)
 
 
-def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add the pages."""
-    for folder in packages():
-        files.append(File.generated(config, page_name(folder), content=page(folder)))
-    return files
+def pages() -> dict[str, tuple[str, str]]:
+    """Title and Markdown of every API page, by its place in the site's sources."""
+    folders = [path.parent for path in sorted(PACKAGE.rglob("*/__init__.py"))]
+    found = {"api/public.md": ("import mibias_cli", public_page())}
+    for folder in [PACKAGE, *(folder for folder in folders if modules(folder))]:
+        title = dotted(folder).partition(".")[2] or "errors, progress, seeds"
+        found[f"api/{dotted(folder)}.md"] = (title, page(folder))
+    return found
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """Put the pages into the navigation, below those that mkdocs.yml names."""
-    entries = [{dotted(folder).partition(".")[2] or "mibias_cli": page_name(folder)} for folder in packages()]
     assert config.nav is not None, "mkdocs.yml has a navigation"
-    config.nav = [*config.nav, {"API": entries}]
+    config.nav = [*config.nav, {"API": [{title: place} for place, (title, _) in pages().items()]}]
     return config
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Add the pages."""
+    for place, (_, text) in pages().items():
+        files.append(File.generated(config, place, content=text))
+    return files
