@@ -17,8 +17,6 @@ from pathlib import Path
 
 import pytest
 
-import mibias_cli
-
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 PACKAGE = ROOT / "mibias_cli"
@@ -97,7 +95,6 @@ def test_links_between_files_lead_somewhere(page: str) -> None:
             assert (path.parent / link).exists(), link
 
 
-@pytest.mark.skipif(not hasattr(mibias_cli, "audit"), reason="the package has no Python API yet")
 def test_the_examples_for_programs_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The ```pycon blocks of docs/python.md, in order, as one session in an empty folder."""
     monkeypatch.chdir(tmp_path)
