@@ -27,7 +27,7 @@ unit: .venv/installed-all
 
 # The documentation as a site, in site/. A warning is an error.
 docs: .venv/installed-all
-	$(BIN)/mkdocs build --strict --site-dir site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --site-dir site
 
 bench: .venv/installed-all
 	$(ONE_THREAD) $(BIN)/python benchmarks/taste.py --jobs 2
