@@ -12,7 +12,7 @@ from mibias_cli.errors import GateError, did_you_mean
 from mibias_cli.recipe.fields import value_at
 from mibias_cli.recipe.gate_expression import parse_gate
 from mibias_cli.recipe.messages import Fault
-from mibias_cli.recipe.sections.discover import DISCOVERED
+from mibias_cli.recipe.sections.training import DISCOVERED
 from mibias_cli.recipe.yaml_source import YamlPath
 
 __all__ = ["WEIGHT_FILES", "Check", "cross_checks", "written_gates"]

@@ -10,7 +10,7 @@ from pydantic_core import ErrorDetails
 
 from mibias_cli.errors import did_you_mean
 from mibias_cli.recipe.fields import field_at, places_of_key, section_at, value_at
-from mibias_cli.recipe.schema import DATA_SOURCES
+from mibias_cli.recipe.sections.data import DATA_SOURCES
 from mibias_cli.recipe.yaml_source import YamlPath
 
 __all__ = ["Fault", "faults_of"]

@@ -18,7 +18,8 @@ from mibias_cli.cli.main import app
 from mibias_cli.cli.options import Device, ExportFormat, Precision
 from mibias_cli.errors import DataError
 from mibias_cli.recipe.load import load_recipe
-from mibias_cli.recipe.schema import EvaluationSection, ExportSection, TrainingSection
+from mibias_cli.recipe.sections.evaluation import EvaluationSection
+from mibias_cli.recipe.sections.training import ExportSection, TrainingSection
 from mibias_cli.report.document import Report
 
 RECIPE = "version: 1\nname: small\ndata:\n  source: digits\nbackbone:\n  name: test_resnet\n"

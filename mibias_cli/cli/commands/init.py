@@ -74,8 +74,8 @@ def init(
     the attribute. What nobody named is guessed, and said. Where no file lists the rows as a recipe reads them, a
     manifest is written beside the recipe.
     """
-    from mibias_cli.recipe.json_schema import schema_text
     from mibias_cli.recipe.load import parse_recipe
+    from mibias_cli.recipe.schema import schema_text
     from mibias_cli.survey.first_recipe import choose_model, first_recipe, write_needed_manifest
     from mibias_cli.survey.roles import Wishes
     from mibias_cli.survey.survey import survey

@@ -42,7 +42,7 @@ def schema(
     out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="File to write. [default: stdout]")] = None,
 ) -> None:
     """Print the JSON Schema of recipes, for editors."""
-    from mibias_cli.recipe.json_schema import schema_text
+    from mibias_cli.recipe.schema import schema_text
 
     if out is None:
         typer.echo(schema_text(), nl=False)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import Field
 
-from mibias_cli.recipe.values import NonNegative, Number, Positive, Rate, Section
+from mibias_cli.recipe.values import Decay, Fraction, NonNegative, Positive, Rate, Section
 
 __all__ = ["CriticSection"]
 
@@ -17,14 +17,12 @@ class CriticSection(Section):
     hidden: list[Positive] = Field(default_factory=lambda: [128, 128, 128], description="Widths of the hidden layers.")
     learning_rate: Rate = Field(2e-3, description="Learning rate of the critic.")
     optimizer: Literal["adam", "sgd"] = Field("adam", description="Optimizer of the critic.")
-    beta1: Annotated[float, Field(ge=0, lt=1), Number] = Field(
-        0.9, description="Decay of adam's mean gradient; 0.5 follows moving features faster."
-    )
+    beta1: Decay = Field(0.9, description="Decay of adam's mean gradient; 0.5 follows moving features faster.")
     steps: Positive = Field(15, description="K: critic steps per training step.")
     batch_size: Positive | None = Field(
         None, description="Queue schedule: samples per critic step; null: training.batch_size."
     )
-    moving_average: Annotated[float, Field(gt=0, lt=1), Number] | None = Field(
+    moving_average: Fraction | None = Field(
         0.99, description="mine: decay of the moving average that corrects the gradient's denominator; null: plain DV."
     )
     architecture: Literal["auto", "concatenated", "separable"] = Field(
@@ -35,7 +33,7 @@ class CriticSection(Section):
     entropy_weight: NonNegative = Field(
         0.1, description="lntl: weight of the entropy term; the reversed gradient has 1."
     )
-    smoothing: Annotated[float, Field(ge=0, lt=1), Number] = Field(
+    smoothing: Decay = Field(
         0.0,
         description="classifier: share of the class frequencies mixed into what the head says in the penalty, so that "
         "a head which is confidently wrong pulls with bounded force.",

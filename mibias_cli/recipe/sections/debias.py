@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, Literal
+from typing import Literal
 
 from pydantic import Field, field_validator
 
 from mibias_cli.recipe.sections.critic import CriticSection
 from mibias_cli.recipe.tables import EstimatorName
-from mibias_cli.recipe.values import Flag, NonNegative, Number, Positive, Rate, Section
+from mibias_cli.recipe.values import Flag, NonNegative, Positive, Rate, Section, Share
 
 __all__ = ["BudgetSection", "DebiasSection"]
 
@@ -64,7 +64,7 @@ class DebiasSection(Section):
         "its own, drawn in proportion to the weights: a larger step, and far less noise where weights differ a lot.",
     )
     balance_clip: Rate = Field(50.0, description="Largest sample weight, relative to a mean of 1.")
-    balance_strength: Annotated[float, Field(ge=0, le=1), Number] = Field(
+    balance_strength: Share = Field(
         1.0,
         description="Share of the balancing weights in what the estimator sees; the rest is equal weights.",
     )
@@ -92,7 +92,7 @@ class DebiasSection(Section):
 
     @field_validator("bias_product", mode="before")
     @classmethod
-    def _is_a_share_or_auto(cls, value: Any) -> Any:
+    def _is_a_share_or_auto(cls, value: object) -> object:
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
         if value == "auto" or (is_number and 0 <= value < math.inf):
             return value

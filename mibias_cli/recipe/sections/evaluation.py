@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import get_args
 
 from pydantic import Field
 
-from mibias_cli.recipe.values import Flag, Fraction, Positive, ProbeName, Section, Text, Whole
+from mibias_cli.recipe.values import Count, Flag, Fraction, Positive, ProbeName, Section, Text
 
 __all__ = ["EvaluationSection"]
-
-
-def _all_probes() -> list[ProbeName]:
-    return ["logistic", "quadratic", "mlp", "knn", "gradient_boosting"]
 
 
 class EvaluationSection(Section):
     """The audit."""
 
     probes: list[ProbeName] = Field(
-        default_factory=_all_probes,
+        default_factory=lambda: list(get_args(ProbeName)),
         min_length=1,
         description="Probe families fitted on one part of the audited split and scored on the other.",
     )
@@ -28,7 +24,7 @@ class EvaluationSection(Section):
     n_bootstrap: Positive = Field(1000, description="Bootstrap resamples.")
     confidence: Fraction = Field(0.95, description="Confidence of the intervals.")
     min_cell: Positive = Field(10, description="(y, c) cells with fewer samples are left out of the worst group.")
-    n_permutations: Annotated[int, Field(ge=0), Whole] = Field(
+    n_permutations: Count = Field(
         999, description="Shuffles of the permutation test (more where Holm's correction needs them); 0: no test."
     )
     random_control: Flag = Field(True, description="Audit a randomly initialised extractor too: what leaks untrained.")
