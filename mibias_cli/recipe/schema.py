@@ -28,9 +28,7 @@ class Recipe(Section):
 
     version: Literal[1] = Field(description="Version of the recipe format.")
     name: str = Field("run", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="Name of the folder below runs/.")
-    seed: Annotated[int, Field(ge=0, lt=2**31), Whole] = Field(
-        0, description="Seed of everything but the colours of digits."
-    )
+    seed: Annotated[int, Field(ge=0, lt=2**31), Whole] = Field(0, description="Seed of all but the colours of digits.")
     data: DataSection
     backbone: BackboneSection
     representation: RepresentationSection = RepresentationSection()

@@ -1,21 +1,29 @@
 """YAML as recipes are read: YAML 1.2 scalars, no duplicate keys, and where every key stands.
 
 PyYAML follows YAML 1.1, in which `1e-3` is text, `off` is False, `1:30` is ninety, and a repeated key silently wins.
-Here only YAML 1.2's core schema is resolved, a repeated key is a problem, and lines and columns are kept so that later
-errors can point at them.
+So PyYAML only parses the text into nodes. What the nodes mean is decided here, by YAML 1.2's core schema; a repeated
+key is a problem, and lines and columns are kept so that later errors can point at them.
+(ruamel.yaml knows YAML 1.2, but gives up at the first repeated key and accepts tags, dates and merge keys.)
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TypeAlias
 
 import yaml
 
 from mibias_cli.errors import Problem, RecipeError
 
-__all__ = ["PLAIN_SCALARS", "Position", "Source", "YamlPath", "parse_value", "parse_yaml"]
+__all__ = ["PLAIN_SCALARS", "Position", "Source", "Yaml", "YamlMapping", "YamlPath", "parse_value", "parse_yaml"]
+
+Yaml: TypeAlias = "bool | int | float | str | list[Yaml] | dict[str, Yaml] | None"
+"""A value as YAML holds it."""
+
+YamlMapping: TypeAlias = Mapping[str, Yaml]
+"""A parsed recipe."""
 
 YamlPath = tuple[str | int, ...]
 
@@ -34,10 +42,7 @@ PLAIN_SCALARS: dict[str, tuple[re.Pattern[str], list[str]]] = {
     _TAG + "int": (_INT, list("-+0123456789")),
     _TAG + "float": (_FLOAT, list("-+.0123456789")),
 }
-"""YAML 1.2's core schema: tag → (pattern, first characters) of the plain scalars that are no text."""
-
-_COLLECTION_TAGS = (_TAG + "map", _TAG + "seq")
-_SCALAR_TAGS = (*PLAIN_SCALARS, _TAG + "str")
+"""YAML 1.2's core schema: tag → (pattern, first characters) of the plain scalars that are not text."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +61,7 @@ class Source:
 
     path: str
     lines: tuple[str, ...]
-    data: dict[str, Any]
+    data: dict[str, Yaml]
     positions: dict[YamlPath, Position]
     problems: tuple[Problem, ...]
 
@@ -73,7 +78,7 @@ def parse_yaml(text: str, *, path: str) -> Source:
         path: What to call it in errors.
 
     Raises:
-        RecipeError: It is no YAML, or no mapping. (Repeated keys and the like are kept in `problems`.)
+        RecipeError: The text is not YAML, or not a mapping. (Repeated keys and the like are kept in `problems`.)
 
     Example:
         >>> source = parse_yaml("rate: 1e-3\\nmode: off\\n", path="recipe.yaml")
@@ -82,23 +87,24 @@ def parse_yaml(text: str, *, path: str) -> Source:
         >>> source.positions[("mode",)].line
         2
     """
-    lines = tuple(_LINE_BREAK.split(text))
-    builder = _Builder(path=path, lines=lines)
+    builder = _Builder(path=path, lines=tuple(_LINE_BREAK.split(text)))
     node = _compose(text, builder)
     if node is None:
         message = "the file is empty; a recipe is a mapping that begins `version: 1`"
         raise RecipeError([builder.problem((), 1, 1, message)])
     if not isinstance(node, yaml.MappingNode):
-        line, column = _start(node)
-        message = f"a recipe is a mapping of keys to values, this is {_kind(node)}"
-        raise RecipeError([builder.problem((), line, column, message)])
+        kind = "a list" if isinstance(node, yaml.SequenceNode) else "a single value"
+        message = f"a recipe is a mapping of keys to values, this is {kind}"
+        raise RecipeError([builder.problem((), *_start(node), message)])
     data = builder.build(node, ())
-    if not isinstance(data, dict):  # a tag that makes something else of the mapping
+    if not isinstance(data, dict):  # a tag before the mapping that a recipe may not have
         raise RecipeError(builder.problems)
-    return Source(path=path, lines=lines, data=data, positions=builder.positions, problems=tuple(builder.problems))
+    return Source(
+        path=path, lines=builder.lines, data=data, positions=builder.positions, problems=tuple(builder.problems)
+    )
 
 
-def parse_value(text: str) -> Any:
+def parse_value(text: str) -> Yaml:
     """The value of `--set key=TEXT`, read as YAML 1.2.
 
     Raises:
@@ -120,9 +126,8 @@ class _Loader(yaml.SafeLoader):
     """PyYAML's scanner and parser with the scalars of YAML 1.2's core schema."""
 
 
+# an own, empty table first: PyYAML's is shared by all loaders and holds the scalars of YAML 1.1
 _Loader.yaml_implicit_resolvers = {}
-
-
 for _tag, (_pattern, _first) in PLAIN_SCALARS.items():
     _Loader.add_implicit_resolver(_tag, _pattern, _first)
 
@@ -139,30 +144,34 @@ class _Builder:
     n_values: int = 0
 
     def problem(self, path: YamlPath, line: int, column: int, message: str) -> Problem:
-        key = ".".join(map(str, path))
-        text = _shown(self.lines, line)
+        key, text = ".".join(map(str, path)), _shown(self.lines, line)
         return Problem(path=self.path, line=line, column=column, key=key, message=message, source_line=text)
 
-    def build(self, node: yaml.Node, path: YamlPath) -> Any:
+    def build(self, node: yaml.Node, path: YamlPath) -> Yaml:
+        # a few aliases of aliases can stand for billions of values, and an alias inside its own anchor for endless ones
         self.n_values += 1
         if self.n_values > _MAX_VALUES or id(node) in self.open_nodes:
             what = "an alias that contains itself" if id(node) in self.open_nodes else "aliases that expand without end"
             raise RecipeError([self.problem(path, *_start(node), f"{what}; write the values out")])
         if isinstance(node, yaml.ScalarNode):
             return self._scalar(node, path)
-        if not isinstance(node, yaml.MappingNode | yaml.SequenceNode) or node.tag not in _COLLECTION_TAGS:
-            self._note(node, path, f"the tag {_short_tag(node.tag)} is not allowed in a recipe")
-            return None
+        # only plain mappings and lists: a tag such as !!python/object would call code in other loaders
+        value: Yaml = None
         self.open_nodes.add(id(node))
-        value: Any = self._mapping(node, path) if isinstance(node, yaml.MappingNode) else self._sequence(node, path)
+        if isinstance(node, yaml.MappingNode) and node.tag == _TAG + "map":
+            value = self._mapping(node, path)
+        elif isinstance(node, yaml.SequenceNode) and node.tag == _TAG + "seq":
+            value = self._sequence(node, path)
+        else:
+            self._note(node, path, f"the tag {_short_tag(node.tag)} is not allowed in a recipe")
         self.open_nodes.discard(id(node))
         return value
 
     def _note(self, node: yaml.Node, path: YamlPath, message: str) -> None:
         self.problems.append(self.problem(path, *_start(node), message))
 
-    def _mapping(self, node: yaml.MappingNode, path: YamlPath) -> dict[str, Any]:
-        data: dict[str, Any] = {}
+    def _mapping(self, node: yaml.MappingNode, path: YamlPath) -> dict[str, Yaml]:
+        data: dict[str, Yaml] = {}
         for key_node, value_node in node.value:
             key = self._key(key_node, path)
             if key is None:
@@ -177,6 +186,7 @@ class _Builder:
         return data
 
     def _key(self, node: yaml.Node, path: YamlPath) -> str | None:
+        """The key as it is written (`off` and `1` are text, too), or None for what cannot be one."""
         if not isinstance(node, yaml.ScalarNode):
             self._note(node, path, "a key must be plain text")
         elif node.value == "<<" and not node.style:
@@ -187,30 +197,31 @@ class _Builder:
             return str(node.value)
         return None
 
-    def _sequence(self, node: yaml.SequenceNode, path: YamlPath) -> list[Any]:
+    def _sequence(self, node: yaml.SequenceNode, path: YamlPath) -> list[Yaml]:
         items = []
         for index, item in enumerate(node.value):
-            here = (*path, index)
             # an aliased item lies before the list that uses it: point at the list instead
-            at = item if item.start_mark.index >= node.start_mark.index else node
-            line, column = _start(at)
+            line, column = _start(item if item.start_mark.index >= node.start_mark.index else node)
+            here = (*path, index)
             self.positions[here] = Position(line=line, column=column, value_line=line, value_column=column)
             items.append(self.build(item, here))
         return items
 
-    def _scalar(self, node: yaml.ScalarNode, path: YamlPath) -> Any:
+    def _scalar(self, node: yaml.ScalarNode, path: YamlPath) -> Yaml:
         text = node.value
         if node.tag == _TAG + "str":
             return text
+        # a tag may also be written out (`!!int x`), so the text has to fit it
         if node.tag == _TAG + "null" and _NULL.match(text):
             return None
         if node.tag == _TAG + "bool" and _BOOL.match(text):
             return text.lower() == "true"
         if node.tag == _TAG + "int" and _INT.match(text) and len(text) < 1000:
-            return _integer(text)
+            base = {"0o": 8, "0x": 16}.get(text[:2], 10)
+            return int(text[2:] if base != 10 else text, base)
         if node.tag == _TAG + "float" and _FLOAT.match(text):
-            return _number(text)
-        if node.tag not in _SCALAR_TAGS:
+            return float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))
+        if node.tag not in PLAIN_SCALARS:
             self._note(node, path, f"the tag {_short_tag(node.tag)} is not allowed in a recipe")
         elif _INT.match(text):
             self._note(node, path, "the number is too long")
@@ -229,8 +240,8 @@ def _compose(text: str, builder: _Builder) -> yaml.Node | None:
             loader.dispose()
     except yaml.reader.ReaderError as error:
         before = _LINE_BREAK.split(text[: error.position])
-        code = text[error.position]
-        message = f"the character U+{ord(code):04X} is not allowed in YAML; is this a text file?"
+        code = ord(text[error.position])
+        message = f"the character U+{code:04X} is not allowed in YAML; is this a text file?"
         raise RecipeError([builder.problem((), len(before), len(before[-1]) + 1, message)]) from error
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -265,30 +276,16 @@ def _position(key: yaml.Node, value: yaml.Node) -> Position:
     line, column = _start(key)
     block = isinstance(value, yaml.CollectionNode) and not value.flow_style
     empty = isinstance(value, yaml.ScalarNode) and not value.style and value.value == ""
-    at = key if block or empty or value.start_mark.index < key.end_mark.index else value
-    value_line, value_column = _start(at)
+    value_line, value_column = _start(key if block or empty or value.start_mark.index < key.end_mark.index else value)
     return Position(line=line, column=column, value_line=value_line, value_column=value_column)
 
 
 def _shown(lines: tuple[str, ...], number: int) -> str:
-    """A line as errors show it: one column per character, so that carets line up, and not endlessly long."""
+    """A line as errors show it: one column per character, so that carets line up, and at most 200 of them."""
     if not 0 < number <= len(lines):
         return ""
     return "".join(character if character.isprintable() else " " for character in lines[number - 1][:200])
 
 
-def _kind(node: yaml.Node) -> str:
-    return "a list" if isinstance(node, yaml.SequenceNode) else "a single value"
-
-
 def _short_tag(tag: str) -> str:
     return "!!" + tag.removeprefix(_TAG) if tag.startswith(_TAG) else tag
-
-
-def _integer(text: str) -> int:
-    base = {"0o": 8, "0x": 16}.get(text[:2], 10)
-    return int(text[2:] if base != 10 else text, base)
-
-
-def _number(text: str) -> float:
-    return float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))

@@ -51,7 +51,7 @@ class RepresentationSection(Section):
 
     bottleneck: Positive | None = Field(
         None,
-        description="Width of a linear + ReLU layer added to the pooled features; its output is then the features.",
+        description="Width of a linear + ReLU layer on the pooled features; its output is then the features.",
     )
     layers: list[str] = Field(
         default_factory=lambda: ["features"],

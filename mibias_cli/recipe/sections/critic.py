@@ -1,4 +1,4 @@
-"""The recipe's `debias.critic`: what an estimator's critic is made of and how it learns."""
+"""The recipe's `debias.critic`: the network that an estimator trains, and how it is trained."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["CriticSection"]
 
 
 class CriticSection(Section):
-    """The network that estimates MI: a critic of pairs (z, c), or attribute heads; and what is solved in its stead."""
+    """The network that estimates MI (a critic of pairs (z, c), or attribute heads), or the fit that replaces it."""
 
     hidden: list[Positive] = Field(default_factory=lambda: [128, 128, 128], description="Widths of the hidden layers.")
     learning_rate: Rate = Field(2e-3, description="Learning rate of the critic.")
@@ -35,8 +35,8 @@ class CriticSection(Section):
     )
     smoothing: Decay = Field(
         0.0,
-        description="classifier: share of the class frequencies mixed into what the head says in the penalty, so that "
-        "a head which is confidently wrong pulls with bounded force.",
+        description="classifier: share of the class frequencies mixed into the head's probabilities in the penalty, "
+        "so that a confidently wrong head has a bounded gradient.",
     )
     n_random_features: Positive = Field(
         512, description="closed_form: number of random ReLU features (hgr_basis: at most 128 of them)."

@@ -1,4 +1,4 @@
-"""The recipe's `debias`: the MI estimator, what is to fall by how much, and how its gradient meets the task's."""
+"""The recipe's `debias`: the MI estimator, the strength of its penalty, and how that meets the task's gradient."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class DebiasSection(Section):
 
     estimator: EstimatorName = Field(
         "classifier",
-        description="How dependence is measured and penalised, see docs/estimators.md; none: plain training.",
+        description="How dependence is measured and penalised (docs/estimators.md); none: plain training.",
     )
     attributes: list[str] | None = Field(None, description="Attributes to debias; null: all.")
     objective: Literal["marginal", "conditional"] = Field(
@@ -41,8 +41,8 @@ class DebiasSection(Section):
     warmup_epochs: NonNegative = Field(1.0, description="Epochs over which λ rises linearly from 0.")
     budget_bits: Rate | dict[str, Rate] | None = Field(
         None,
-        description="Leakage of the features that is allowed, in bits, or one such number per attribute: λ is driven "
-        "until fresh heads find about so much, of I(z; c) or I(z; c | y) as `objective` says; null: λ is `weight`.",
+        description="Allowed leakage of the features in bits, or one such number per attribute: λ is adjusted until "
+        "fresh heads find about this much of I(z; c), or of I(z; c | y) as `objective` says; null: λ is `weight`.",
     )
     budget: BudgetSection = BudgetSection()
     schedule: Literal["queue", "fresh"] = Field(
@@ -76,24 +76,25 @@ class DebiasSection(Section):
     )
     recycle_every_steps: Positive | None = Field(
         None,
-        description="digit_cnn: steps between two looks for units of the penalised layers that have died under the "
-        "penalty and are started afresh; null: never.",
+        description="digit_cnn: steps between two searches for units of the penalised layers that the penalty has "
+        "silenced, which are then reinitialised; null: never.",
     )
     watch: Flag = Field(
         False,
-        description="Whether the critic is compared with a fresh linear fit on the queue, and K raised where it lags.",
+        description="Compare the critic with a fresh linear fit on the queue, and raise K where the critic lags.",
     )
     erase: Literal["none", "leace"] = Field(
         "none",
-        description="leace: after training, a last affine layer takes from the features what a linear probe could read "
-        "of the debiased attributes, and the head is fitted anew (extra `leace`).",
+        description="leace: after training, a last affine layer removes from the features what a linear probe could "
+        "read of the debiased attributes, and the target head is fitted anew (extra `leace`).",
     )
     critic: CriticSection = CriticSection()
 
+    # checked by hand: pydantic would report each member of the union, two errors for one mistake
     @field_validator("bias_product", mode="before")
     @classmethod
     def _is_a_share_or_auto(cls, value: object) -> object:
-        is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        if value == "auto" or (is_number and 0 <= value < math.inf):
+        number = value if isinstance(value, int | float) and not isinstance(value, bool) else -1
+        if value == "auto" or 0 <= number < math.inf:
             return value
         raise ValueError("must be auto or a number of at least 0")

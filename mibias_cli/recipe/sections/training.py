@@ -1,4 +1,4 @@
-"""The recipe's `original`, `discover`, `training` and `export`: what is trained when, and what is written at the end."""
+"""The recipe's `original`, `discover`, `training` and `export`: what is trained, in which order, and exported."""
 
 from __future__ import annotations
 
