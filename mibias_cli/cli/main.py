@@ -10,9 +10,9 @@ from mibias_cli import __version__
 from mibias_cli.cli.commands.compare import compare, sweep
 from mibias_cli.cli.commands.data import data_app
 from mibias_cli.cli.commands.estimate import estimate
+from mibias_cli.cli.commands.gate import gate
 from mibias_cli.cli.commands.init import init
 from mibias_cli.cli.commands.recipe import recipes_app, schema, validate
-from mibias_cli.cli.commands.report import gate
 from mibias_cli.cli.commands.run import evaluate, export, train
 from mibias_cli.cli.guard import GuardedGroup
 

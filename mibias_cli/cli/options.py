@@ -13,6 +13,7 @@ __all__ = [
     "DeviceOption",
     "ExamplesOption",
     "ExportFormat",
+    "FormatOption",
     "OfflineOption",
     "OutOption",
     "Precision",
@@ -47,7 +48,7 @@ class ExportFormat(StrEnum):
 
 
 class ReportFormat(StrEnum):
-    """How `evaluate` answers."""
+    """How commands print what they found."""
 
     text = "text"
     json = "json"
@@ -61,6 +62,9 @@ SetOption = Annotated[
 ]
 OutOption = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Folder to write to.")]
 DeviceOption = Annotated[Device | None, typer.Option("--device", help="Where to compute.")]
+FormatOption = Annotated[
+    ReportFormat | None, typer.Option("--format", help="Output format. [default: text on a terminal, json elsewhere]")
+]
 ExamplesOption = Annotated[
     int, typer.Option("--examples", metavar="N", min=0, max=20, help="Images of each target × attribute cell to show.")
 ]

@@ -9,24 +9,18 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol, TextIO
 
+from mibias_cli.progress import Progress
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import TaskID
 
 __all__ = ["Display", "PlainProgress", "TerminalProgress", "is_terminal", "shown_progress"]
 
-SECONDS_BETWEEN_LINES = 5.0
 
+class Display(Progress, Protocol):
+    """A progress that holds the terminal until it is closed."""
 
-class Display(Protocol):
-    """A progress that holds the terminal until it is closed; see :class:`mibias_cli.progress.Progress`."""
-
-    def stage(self, text: str) -> None: ...
-    def begin(self, description: str, total: int) -> None: ...
-    def advance(self, done: int, metrics: Mapping[str, float] | None = None) -> None: ...
-    def end(self) -> None: ...
-    def note(self, text: str) -> None: ...
-    def warn(self, text: str) -> None: ...
     def close(self) -> None: ...
 
 
@@ -56,9 +50,7 @@ class PlainProgress:
         clock: Seconds since any fixed moment; replaced in tests.
     """
 
-    def __init__(
-        self, stream: TextIO, *, seconds: float = SECONDS_BETWEEN_LINES, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, stream: TextIO, *, seconds: float = 5.0, clock: Callable[[], float] = time.monotonic) -> None:
         self._stream = stream
         self._seconds = seconds
         self._clock = clock
@@ -66,6 +58,7 @@ class PlainProgress:
         self._description = ""
         self._total = 0
 
+    # each method's first line says what is shown; when it is called, see mibias_cli.progress.Progress
     def stage(self, text: str) -> None:
         """A line with the time since the start."""
         self._write(text)
@@ -139,10 +132,9 @@ class TerminalProgress:
         """Move the bar; metrics stay until newer ones come."""
         if self._task is None:
             return
+        self._bars.update(self._task, completed=done)
         if metrics:
-            self._bars.update(self._task, completed=done, metrics=_metrics(metrics))
-        else:
-            self._bars.update(self._task, completed=done)
+            self._bars.update(self._task, metrics=_metrics(metrics))
 
     def end(self) -> None:
         """Take the bar away."""

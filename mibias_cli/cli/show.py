@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import math
-import os
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from mibias_cli.cli.progress import is_terminal
+from mibias_cli.cli.output import aligned, print_table
 
 if TYPE_CHECKING:
     from mibias_cli.evaluation.findings import Accuracies, Interval, RegressionFindings, Similarity
@@ -18,8 +16,6 @@ if TYPE_CHECKING:
     Task: TypeAlias = Accuracies | RegressionFindings
 
 __all__ = ["Row", "plain_table", "report_rows", "show_report"]
-
-_TITLES = ("", "before", "after")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,19 +30,8 @@ class Row:
 def show_report(report: Report) -> None:
     """Print the report's headline figures to stderr: a Rich table on a terminal, aligned text elsewhere."""
     rows = report_rows(report)
-    if not is_terminal(sys.stderr, os.environ):
-        print(plain_table(rows), file=sys.stderr, flush=True)
-        return
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(show_edge=False, pad_edge=False)
-    for title in _TITLES:
-        table.add_column(title, justify="left" if not title else "right")
-    for row in rows:
-        table.add_row(Text(row.title), Text(row.before, style="red"), Text(row.after, style="green"))
-    Console(stderr=True, highlight=False).print(table)
+    cells = [(row.title, row.before, row.after) for row in rows]
+    print_table(plain_table(rows), ("", "before", "after"), cells, [("", "red", "green")] * len(rows))
 
 
 def report_rows(report: Report) -> list[Row]:
@@ -91,19 +76,15 @@ def _task(before: Task | None, after: Task | None) -> list[Row]:
     return []
 
 
-def plain_table(rows: Sequence[Row]) -> str:
-    """The rows as aligned text.
+def plain_table(rows: Sequence[Row]) -> list[str]:
+    """The rows as lines of aligned text.
 
     Example:
-        >>> print(plain_table([Row(title="task accuracy", before="40.0 %", after="80.0 %")]))
+        >>> print(*plain_table([Row(title="task accuracy", before="40.0 %", after="80.0 %")]), sep="\\n")
                        before     after
         task accuracy  40.0 %  →  80.0 %
     """
-    wide = max((len(row.title) for row in rows), default=0)
-    middle = max([len("before"), *(len(row.before) for row in rows)])
-    lines = [f"{'':{wide}}  {'before':<{middle}}     after"]
-    lines += [f"{row.title:{wide}}  {row.before:<{middle}}  →  {row.after}" for row in rows]
-    return "\n".join(line.rstrip() for line in lines)
+    return aligned([("", "before", "", "after"), *((row.title, row.before, "→", row.after) for row in rows)])
 
 
 def _fidelity(similarity: Similarity) -> list[Row]:

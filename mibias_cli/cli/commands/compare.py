@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,13 +10,14 @@ import typer
 
 from mibias_cli.cli.guard import EXIT_ERROR, Interrupted
 from mibias_cli.cli.options import Device, DeviceOption, OfflineOption, ReportFormat, SetOption
-from mibias_cli.cli.progress import is_terminal, shown_progress
+from mibias_cli.cli.output import aligned, print_table
+from mibias_cli.cli.progress import shown_progress
 
 if TYPE_CHECKING:
     from mibias_cli.compare.comparison import Comparison
     from mibias_cli.report.tables import Table
 
-__all__ = ["compare", "print_table", "sweep"]
+__all__ = ["compare", "sweep"]
 
 _FormatOption = Annotated[ReportFormat, typer.Option("--format", help="json writes the comparison to stdout.")]
 
@@ -95,30 +94,15 @@ def _show(comparison: Comparison, out: Path | None, output: ReportFormat) -> Non
         typer.echo(comparison.to_json(), nl=False)
     else:
         grouped = len(comparison.groups) < len(comparison.runs)
-        print_table(group_table(comparison) if grouped else run_table(comparison))
+        _print(group_table(comparison) if grouped else run_table(comparison))
         for note in comparison.notes:
             typer.echo(f"note: {note}", err=True)
     if out is not None:
         typer.echo(f"comparison: {write_comparison(out, comparison)}", err=True)
 
 
-def print_table(table: Table) -> None:
-    """A table on stderr: Rich on a terminal, aligned text elsewhere."""
-    lines = [[f"{c.text} ({c.small})" if c.small else c.text for c in line.cells] for line in table.lines]
-    if not is_terminal(sys.stderr, os.environ):
-        rows = [list(table.header), *lines]
-        widths = [max(len(row[k]) for row in rows) for k in range(len(table.header))]
-        for row in rows:
-            text = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-            print(text.rstrip(), file=sys.stderr, flush=True)
-        return
-    from rich.console import Console
-    from rich.table import Table as RichTable
-    from rich.text import Text
-
-    shown = RichTable(show_edge=False, pad_edge=False)
-    for k, name in enumerate(table.header):
-        shown.add_column(name, justify="right" if k else "left")
-    for cells, line in zip(lines, table.lines, strict=True):
-        shown.add_row(*(Text(cell, style="dim" if line.quiet else "") for cell in cells))
-    Console(stderr=True, highlight=False).print(shown)
+def _print(table: Table) -> None:
+    """A table of the comparison's page; what is small there stands in brackets here."""
+    rows = [[f"{c.text} ({c.small})" if c.small else c.text for c in line.cells] for line in table.lines]
+    styles = [["dim" if line.quiet else ""] * len(line.cells) for line in table.lines]
+    print_table(aligned([table.header, *rows]), table.header, rows, styles)

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import os
-import sys
-from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mibias_cli.cli.options import ReportFormat
-from mibias_cli.cli.progress import is_terminal, shown_progress
+from mibias_cli.cli.options import FormatOption
+from mibias_cli.cli.output import print_found
+from mibias_cli.cli.progress import shown_progress
+
+if TYPE_CHECKING:
+    from mibias_cli.estimate.file import FileEstimates
 
 __all__ = ["AttributeKind", "estimate", "estimate_lines"]
 
@@ -44,10 +44,7 @@ def estimate(
         AttributeKind, typer.Option("--kind", help="Whether c are classes or numbers; auto: by what it holds.")
     ] = AttributeKind.auto,
     seed: Annotated[int, typer.Option("--seed", min=0, max=2**31 - 1, help="Seed of the folds and the fits.")] = 0,
-    output: Annotated[
-        ReportFormat | None,
-        typer.Option("--format", help="Output format. [default: a table on a terminal, JSON elsewhere]"),
-    ] = None,
+    output: FormatOption = None,
 ) -> None:
     """Estimate the mutual information between columns of a file.
 
@@ -62,14 +59,10 @@ def estimate(
         found = estimate_file(
             file, z=z, c=c, given=given, estimators=names, kind=kind.value, seed=seed, progress=progress
         )
-    terminal = is_terminal(sys.stdout, os.environ)
-    if output is ReportFormat.text or (output is None and terminal):
-        print("\n".join(estimate_lines(found)))
-    else:
-        print(json.dumps(found, indent=2, ensure_ascii=False, allow_nan=False))
+    print_found(found, estimate_lines(found), output)
 
 
-def estimate_lines(found: Mapping[str, Any]) -> list[str]:
+def estimate_lines(found: FileEstimates) -> list[str]:
     """The estimates as aligned text, the headline marked.
 
     Args:

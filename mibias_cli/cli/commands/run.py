@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mibias_cli.cli.gate_options import (
+from mibias_cli.cli.commands.gate import (
     BaselineOption,
     FailOnOption,
     Inconclusive,

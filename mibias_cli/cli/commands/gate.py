@@ -1,4 +1,4 @@
-"""Gates on the command line: the options that `evaluate`, `train` and `gate` share, and how a command ends by them."""
+"""`mibias gate`, and the gate options that it shares with `train` and `evaluate`."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ __all__ = [
     "JunitOption",
     "ToleranceOption",
     "conclude",
-    "gate_lines",
+    "gate",
     "gate_rules",
 ]
 
 
 class Inconclusive(StrEnum):
-    """What a gate means whose interval holds the limit."""
+    """How a gate counts whose figure is uncertain: its interval contains the limit."""
 
     fail = "fail"
     warn = "warn"
@@ -55,17 +55,42 @@ ToleranceOption = Annotated[
     typer.Option(
         "--tolerance",
         metavar="X",
-        help="By how much it may be worse than --baseline: a number, or leakage_bits=X or accuracy=X. Repeatable. "
+        help="How much worse than --baseline is allowed: a number, or leakage_bits=X or accuracy=X. Repeatable. "
         "[default: 0]",
     ),
 ]
 InconclusiveOption = Annotated[
     Inconclusive,
-    typer.Option("--inconclusive", help="What it means that an interval holds the limit of --fail-on or --baseline."),
+    typer.Option("--inconclusive", help="Where an interval contains the limit of --fail-on or --baseline."),
 ]
 JunitOption = Annotated[
     Path | None, typer.Option("--junit", metavar="FILE", help="Write the gates as JUnit XML, a test case each.")
 ]
+
+
+def gate(
+    report: Annotated[
+        Path, typer.Argument(metavar="REPORT", help="A leakage.json, a report's folder, a run or an export.")
+    ],
+    fail_on: FailOnOption = None,
+    baseline: BaselineOption = None,
+    tolerance: ToleranceOption = None,
+    inconclusive: InconclusiveOption = Inconclusive.warn,
+    junit: JunitOption = None,
+) -> None:
+    """Gate a report that is written already.
+
+    Exits with 0 where it passes, with 1 where a gate fails, with 2 where one cannot be evaluated. The report itself
+    stays as it is.
+    """
+    rules = gate_rules(fail_on, baseline, tolerance, inconclusive)
+    if not rules.gates and rules.baseline is None:
+        raise typer.BadParameter("nothing to gate by: give --fail-on or --baseline")
+    from mibias_cli.gates.recipe_rules import with_gates
+    from mibias_cli.report.read import find_report, read_report
+
+    found = read_report(find_report(report))
+    conclude(with_gates(found, rules), junit=junit)
 
 
 def gate_rules(
@@ -105,6 +130,7 @@ def _tolerance(given: Sequence[str]) -> Tolerance:
     from mibias_cli.errors import did_you_mean
     from mibias_cli.gates.baseline import Tolerance
 
+    # a number alone sets both
     values = {"leakage_bits": 0.0, "accuracy": 0.0}
     for text in given:
         key, equals, number = text.partition("=") if "=" in text else ("", "", text)
@@ -122,7 +148,7 @@ def _tolerance(given: Sequence[str]) -> Tolerance:
 
 
 def conclude(report: Report, *, junit: Path | None, seconds: float = 0.0) -> None:
-    """Say what became of the gates wherever it is wanted, and end the command by it.
+    """Report the gates' results to JUnit, stderr and continuous integration, and end the command by them.
 
     Raises:
         typer.Exit: With 1 where a gate failed, with 2 where one could not be evaluated.
@@ -134,8 +160,8 @@ def conclude(report: Report, *, junit: Path | None, seconds: float = 0.0) -> Non
     if junit is not None:
         junit.parent.mkdir(parents=True, exist_ok=True)
         junit.write_text(render_junit(report, seconds=seconds), encoding="utf-8")
-    for line in gate_lines(results):
-        print(line, file=sys.stderr, flush=True)
+    for result in results:
+        print(_line(result), file=sys.stderr, flush=True)
     annotate_gates(results)
     append_summary(lambda: _markdown(report))
     code = {"pass": 0, "fail": EXIT_GATE, "error": EXIT_ERROR}[outcome(results)]
@@ -149,11 +175,7 @@ def _markdown(report: Report) -> str:
     return render_markdown(report)
 
 
-def gate_lines(results: Sequence[GateResult]) -> list[str]:
-    """A line for every gate."""
-    lines = []
-    for result in results:
-        counts = f" ({'fails' if result.inconclusive == 'fail' else 'passes with a warning'})"
-        status = result.status + (counts if result.status == "inconclusive" else "")
-        lines.append(f"gate {status}: {result.expression}: {result.message}")
-    return lines
+def _line(result: GateResult) -> str:
+    counts = f" ({'fails' if result.inconclusive == 'fail' else 'passes with a warning'})"
+    status = result.status + (counts if result.status == "inconclusive" else "")
+    return f"gate {status}: {result.expression}: {result.message}"
