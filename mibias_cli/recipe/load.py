@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -105,27 +106,18 @@ class _Places:
     def problem(self, fault: Fault) -> Problem:
         """The problem with its line; what is missing is shown at the section that should hold it."""
         place, message = fault
-        key = ".".join(map(str, place))
         if self.is_overridden(place):
-            return Problem(path="--set", key=key, message=message)
-        position = self.source.positions.get(place)
-        if position is None:
-            line, column = self._nearest(place)
-        elif message.startswith("unknown key"):
-            line, column = position.line, position.column
+            return Problem(path="--set", key=".".join(map(str, place)), message=message)
+        positions = self.source.positions
+        if place in positions:
+            found = positions[place]
+            at = found.key if message.startswith("unknown key") else found.value
         else:
-            line, column = position.value_line, position.value_column
-        shown = self.source.line(line)
-        return Problem(path=self.source.path, line=line, column=column, key=key, message=message, source_line=shown)
-
-    def _nearest(self, place: YamlPath) -> tuple[int, int]:
-        """The section around a place, or the file's first key."""
-        for depth in range(len(place) - 1, 0, -1):
-            around = self.source.positions.get(place[:depth])
-            if around is not None:
-                return around.line, around.column
-        first = next(iter(self.source.positions.values()), None)
-        return (first.line, first.column) if first else (1, 1)
+            # the nearest section around it, or the file's first key
+            around = (positions[place[:n]] for n in range(len(place) - 1, 0, -1) if place[:n] in positions)
+            nearest = next(chain(around, positions.values()), None)
+            at = nearest.key if nearest else (1, 1)
+        return self.source.problem(place, at, message)
 
 
 def _in_order(problem: Problem) -> tuple[bool, int, int]:

@@ -23,13 +23,10 @@ _WANTED = {
     "number_expected": "a number",
     "whole_number_expected": "a whole number",
     "int_type": "a whole number",
-    "int_parsing": "a whole number",
     "int_from_float": "a whole number",
     "float_type": "a number",
-    "float_parsing": "a number",
     "finite_number": "a finite number",
     "bool_type": "true or false",
-    "bool_parsing": "true or false",
     "string_type": "text",
     "list_type": "a list",
     "tuple_type": "a list",
@@ -42,7 +39,7 @@ _LIMITS = {
     "less_than": ("less than", "lt"),
     "less_than_equal": ("at most", "le"),
 }
-_SECTIONS = {"model_type", "model_attributes_type", "dict_type", "mapping_type"}
+_SECTIONS = {"model_type", "model_attributes_type", "dict_type"}
 
 
 def faults_of(errors: Sequence[ErrorDetails], data: YamlMapping) -> list[Fault]:

@@ -47,12 +47,10 @@ PLAIN_SCALARS: dict[str, tuple[re.Pattern[str], list[str]]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Position:
-    """Where a key or a list item stands, and where its value does; lines and columns count from 1."""
+    """Where a key or a list item stands, and where its value does: (line, column), counted from 1."""
 
-    line: int
-    column: int
-    value_line: int
-    value_column: int
+    key: tuple[int, int]
+    value: tuple[int, int]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,14 +58,25 @@ class Source:
     """A parsed YAML mapping with the position of every key and item, and the problems found on the way."""
 
     path: str
-    lines: tuple[str, ...]
-    data: dict[str, Yaml]
-    positions: dict[YamlPath, Position]
-    problems: tuple[Problem, ...]
+    lines: list[str]
+    data: dict[str, Yaml] = field(default_factory=dict)
+    positions: dict[YamlPath, Position] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
 
-    def line(self, number: int) -> str:
-        """The text of a line as errors show it, or an empty string beyond the end."""
-        return _shown(self.lines, number)
+    def problem(self, place: YamlPath, at: tuple[int, int], message: str) -> Problem:
+        """A problem with the line that it stands on.
+
+        Args:
+            place: The key.
+            at: Line and column.
+            message: What is wrong.
+        """
+        line, column = at
+        text = self.lines[line - 1][:200] if line <= len(self.lines) else ""
+        # one column a character, so that carets line up
+        text = "".join(character if character.isprintable() else " " for character in text)
+        key = ".".join(map(str, place))
+        return Problem(path=self.path, line=line, column=column, key=key, message=message, source_line=text)
 
 
 def parse_yaml(text: str, *, path: str) -> Source:
@@ -84,24 +93,23 @@ def parse_yaml(text: str, *, path: str) -> Source:
         >>> source = parse_yaml("rate: 1e-3\\nmode: off\\n", path="recipe.yaml")
         >>> source.data
         {'rate': 0.001, 'mode': 'off'}
-        >>> source.positions[("mode",)].line
-        2
+        >>> source.positions[("mode",)].key
+        (2, 1)
     """
-    builder = _Builder(path=path, lines=tuple(_LINE_BREAK.split(text)))
-    node = _compose(text, builder)
+    source = Source(path=path, lines=_LINE_BREAK.split(text))
+    node = _compose(text, source)
     if node is None:
         message = "the file is empty; a recipe is a mapping that begins `version: 1`"
-        raise RecipeError([builder.problem((), 1, 1, message)])
+        raise RecipeError([source.problem((), (1, 1), message)])
     if not isinstance(node, yaml.MappingNode):
         kind = "a list" if isinstance(node, yaml.SequenceNode) else "a single value"
         message = f"a recipe is a mapping of keys to values, this is {kind}"
-        raise RecipeError([builder.problem((), *_start(node), message)])
-    data = builder.build(node, ())
+        raise RecipeError([source.problem((), _start(node), message)])
+    data = _Builder(source=source).build(node, ())
     if not isinstance(data, dict):  # a tag before the mapping that a recipe may not have
-        raise RecipeError(builder.problems)
-    return Source(
-        path=path, lines=builder.lines, data=data, positions=builder.positions, problems=tuple(builder.problems)
-    )
+        raise RecipeError(source.problems)
+    source.data.update(data)
+    return source
 
 
 def parse_value(text: str) -> Yaml:
@@ -114,11 +122,11 @@ def parse_value(text: str) -> Yaml:
         >>> parse_value("[1e-3, off]")
         [0.001, 'off']
     """
-    builder = _Builder(path="--set", lines=tuple(_LINE_BREAK.split(text)))
-    node = _compose(text, builder)
-    value = None if node is None else builder.build(node, ())
-    if builder.problems:
-        raise RecipeError(builder.problems)
+    source = Source(path="--set", lines=_LINE_BREAK.split(text))
+    node = _compose(text, source)
+    value = None if node is None else _Builder(source=source).build(node, ())
+    if source.problems:
+        raise RecipeError(source.problems)
     return value
 
 
@@ -136,23 +144,16 @@ for _tag, (_pattern, _first) in PLAIN_SCALARS.items():
 class _Builder:
     """Turns composed nodes into plain values while noting positions and problems."""
 
-    path: str
-    lines: tuple[str, ...]
-    positions: dict[YamlPath, Position] = field(default_factory=dict)
-    problems: list[Problem] = field(default_factory=list)
+    source: Source
     open_nodes: set[int] = field(default_factory=set)
     n_values: int = 0
-
-    def problem(self, path: YamlPath, line: int, column: int, message: str) -> Problem:
-        key, text = ".".join(map(str, path)), _shown(self.lines, line)
-        return Problem(path=self.path, line=line, column=column, key=key, message=message, source_line=text)
 
     def build(self, node: yaml.Node, path: YamlPath) -> Yaml:
         # a few aliases of aliases can stand for billions of values, and an alias inside its own anchor for endless ones
         self.n_values += 1
         if self.n_values > _MAX_VALUES or id(node) in self.open_nodes:
             what = "an alias that contains itself" if id(node) in self.open_nodes else "aliases that expand without end"
-            raise RecipeError([self.problem(path, *_start(node), f"{what}; write the values out")])
+            raise RecipeError([self.source.problem(path, _start(node), f"{what}; write the values out")])
         if isinstance(node, yaml.ScalarNode):
             return self._scalar(node, path)
         # only plain mappings and lists: a tag such as !!python/object would call code in other loaders
@@ -168,7 +169,7 @@ class _Builder:
         return value
 
     def _note(self, node: yaml.Node, path: YamlPath, message: str) -> None:
-        self.problems.append(self.problem(path, *_start(node), message))
+        self.source.problems.append(self.source.problem(path, _start(node), message))
 
     def _mapping(self, node: yaml.MappingNode, path: YamlPath) -> dict[str, Yaml]:
         data: dict[str, Yaml] = {}
@@ -178,10 +179,10 @@ class _Builder:
                 continue
             here = (*path, key)
             if key in data:
-                first = self.positions[here].line
+                first, _ = self.source.positions[here].key
                 self._note(key_node, here, f"key repeated, it stands on line {first} already; keep one of the two")
                 continue
-            self.positions[here] = _position(key_node, value_node)
+            self.source.positions[here] = _position(key_node, value_node)
             data[key] = self.build(value_node, here)
         return data
 
@@ -201,10 +202,9 @@ class _Builder:
         items = []
         for index, item in enumerate(node.value):
             # an aliased item lies before the list that uses it: point at the list instead
-            line, column = _start(item if item.start_mark.index >= node.start_mark.index else node)
-            here = (*path, index)
-            self.positions[here] = Position(line=line, column=column, value_line=line, value_column=column)
-            items.append(self.build(item, here))
+            at = _start(item if item.start_mark.index >= node.start_mark.index else node)
+            self.source.positions[(*path, index)] = Position(key=at, value=at)
+            items.append(self.build(item, (*path, index)))
         return items
 
     def _scalar(self, node: yaml.ScalarNode, path: YamlPath) -> Yaml:
@@ -230,7 +230,7 @@ class _Builder:
         return None
 
 
-def _compose(text: str, builder: _Builder) -> yaml.Node | None:
+def _compose(text: str, source: Source) -> yaml.Node | None:
     """The document's node; syntax errors become a RecipeError."""
     try:
         loader = _Loader(text)
@@ -242,18 +242,18 @@ def _compose(text: str, builder: _Builder) -> yaml.Node | None:
         before = _LINE_BREAK.split(text[: error.position])
         code = ord(text[error.position])
         message = f"the character U+{code:04X} is not allowed in YAML; is this a text file?"
-        raise RecipeError([builder.problem((), len(before), len(before[-1]) + 1, message)]) from error
+        raise RecipeError([source.problem((), (len(before), len(before[-1]) + 1), message)]) from error
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
-        raise RecipeError([builder.problem((), line, column, _syntax_message(error, builder, line))]) from error
+        at = (mark.line + 1, mark.column + 1) if mark else (1, 1)
+        raise RecipeError([source.problem((), at, _syntax_message(error, source.lines[at[0] - 1 :]))]) from error
     except RecursionError as error:
-        raise RecipeError([builder.problem((), 1, 1, "nested too deeply for a recipe")]) from error
+        raise RecipeError([source.problem((), (1, 1), "nested too deeply for a recipe")]) from error
 
 
-def _syntax_message(error: yaml.MarkedYAMLError, builder: _Builder, line: int) -> str:
-    """What is wrong with the syntax, in words that say what to do where the cause is a usual one."""
-    text = builder.lines[line - 1] if line <= len(builder.lines) else ""
+def _syntax_message(error: yaml.MarkedYAMLError, lines: list[str]) -> str:
+    """What is wrong with the first of these lines, in words that say what to do where the cause is a usual one."""
+    text = lines[0] if lines else ""
     problem = " ".join(str(error.problem or "").split())
     if "\\t" in problem or "\t" in text[: len(text) - len(text.lstrip())]:
         return "a tab cannot indent YAML; use spaces"
@@ -273,18 +273,10 @@ def _start(node: yaml.Node) -> tuple[int, int]:
 
 def _position(key: yaml.Node, value: yaml.Node) -> Position:
     """The key's place, and the value's where that is on the page right behind it (no block, no alias, not empty)."""
-    line, column = _start(key)
     block = isinstance(value, yaml.CollectionNode) and not value.flow_style
     empty = isinstance(value, yaml.ScalarNode) and not value.style and value.value == ""
-    value_line, value_column = _start(key if block or empty or value.start_mark.index < key.end_mark.index else value)
-    return Position(line=line, column=column, value_line=value_line, value_column=value_column)
-
-
-def _shown(lines: tuple[str, ...], number: int) -> str:
-    """A line as errors show it: one column per character, so that carets line up, and at most 200 of them."""
-    if not 0 < number <= len(lines):
-        return ""
-    return "".join(character if character.isprintable() else " " for character in lines[number - 1][:200])
+    elsewhere = block or empty or value.start_mark.index < key.end_mark.index
+    return Position(key=_start(key), value=_start(key if elsewhere else value))
 
 
 def _short_tag(tag: str) -> str:
