@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -21,37 +21,17 @@ __all__ = [
     "SetOption",
 ]
 
-
-class Device(StrEnum):
-    """training.device of the recipe."""
-
-    auto = "auto"
-    cpu = "cpu"
-    cuda = "cuda"
-
-
-class Precision(StrEnum):
-    """training.precision of the recipe."""
-
-    full = "32"
-    double = "64"
-    bf16 = "bf16"
-    half = "16"
-    auto = "auto"
+# As in the recipe, whose models are not imported for the names: that would cost --help its speed.
+Device = Literal["auto", "cpu", "cuda"]
+Precision = Literal["32", "64", "bf16", "16", "auto"]
+ReportFormat = Literal["text", "json"]
 
 
 class ExportFormat(StrEnum):
-    """export.formats of the recipe."""
+    """export.formats of the recipe; an enumeration, as typer takes no list of literals."""
 
     safetensors = "safetensors"
     onnx = "onnx"
-
-
-class ReportFormat(StrEnum):
-    """How commands print what they found."""
-
-    text = "text"
-    json = "json"
 
 
 SetOption = Annotated[

@@ -21,7 +21,7 @@ def print_found(found: object, lines: Iterable[str], output: ReportFormat | None
         lines: The result as text.
         output: Which of them to print; None: text on a terminal, JSON elsewhere.
     """
-    if output is ReportFormat.text or (output is None and is_terminal(sys.stdout, os.environ)):
+    if output == "text" or (output is None and is_terminal(sys.stdout, os.environ)):
         print("\n".join(lines))
     else:
         print(json.dumps(found, indent=2, ensure_ascii=False, allow_nan=False))

@@ -10,7 +10,7 @@ from mibias_cli.cli.options import ReportFormat
 from mibias_cli.cli.output import aligned, count_table, print_found
 
 
-@pytest.mark.parametrize(("output", "is_text"), [(ReportFormat.text, True), (ReportFormat.json, False), (None, False)])
+@pytest.mark.parametrize(("output", "is_text"), [("text", True), ("json", False), (None, False)])
 def test_json_unless_text_is_asked_for_or_a_terminal_reads(
     output: ReportFormat | None, is_text: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:

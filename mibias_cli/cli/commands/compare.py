@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mibias_cli.cli.guard import EXIT_ERROR, Interrupted
-from mibias_cli.cli.options import Device, DeviceOption, OfflineOption, ReportFormat, SetOption
+from mibias_cli.cli.options import DeviceOption, OfflineOption, ReportFormat, SetOption
 from mibias_cli.cli.output import aligned, print_table
 from mibias_cli.cli.progress import shown_progress
 
@@ -28,7 +28,7 @@ def compare(
         Path | None,
         typer.Option("--out", metavar="DIR", help="Folder for compare.html, compare.json and an SVG per attribute."),
     ] = None,
-    output: _FormatOption = ReportFormat.text,
+    output: _FormatOption = "text",
 ) -> None:
     """Compare runs: a table, and the frontier of accuracy and leakage.
 
@@ -53,7 +53,7 @@ def sweep(
     device: DeviceOption = None,
     offline: OfflineOption = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be run, as JSON.")] = False,
-    output: _FormatOption = ReportFormat.text,
+    output: _FormatOption = "text",
 ) -> None:
     """Train a recipe over a grid of settings and compare the runs.
 
@@ -63,7 +63,7 @@ def sweep(
     from mibias_cli.recipe.load import load_recipe
 
     points = sweeping.make_points([sweeping.parse_axis(text) for text in over])
-    settings = [*(overrides or ()), *([] if device is None else [f"training.device={Device(device).value}"])]
+    settings = [*(overrides or ()), *([] if device is None else [f"training.device={device}"])]
     if dry_run:
         typer.echo(json.dumps(sweeping.plain_points(points), indent=2))
         return
@@ -90,7 +90,7 @@ def _show(comparison: Comparison, out: Path | None, output: ReportFormat) -> Non
     """JSON to stdout, or tables to stderr; and the files, if a folder is given."""
     from mibias_cli.compare.page import group_table, run_table, write_comparison
 
-    if output is ReportFormat.json:
+    if output == "json":
         typer.echo(comparison.to_json(), nl=False)
     else:
         grouped = len(comparison.groups) < len(comparison.runs)

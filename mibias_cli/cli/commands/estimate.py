@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -15,15 +14,7 @@ from mibias_cli.cli.progress import shown_progress
 if TYPE_CHECKING:
     from mibias_cli.estimate.file import FileEstimates
 
-__all__ = ["AttributeKind", "estimate", "estimate_lines"]
-
-
-class AttributeKind(StrEnum):
-    """What c is taken for."""
-
-    auto = "auto"
-    discrete = "discrete"
-    continuous = "continuous"
+__all__ = ["estimate", "estimate_lines"]
 
 
 def estimate(
@@ -41,8 +32,9 @@ def estimate(
         typer.Option("--estimators", metavar="A,B,…", help="Estimators to run. [default: all that suit c]"),
     ] = None,
     kind: Annotated[
-        AttributeKind, typer.Option("--kind", help="Whether c are classes or numbers; auto: by what it holds.")
-    ] = AttributeKind.auto,
+        Literal["auto", "discrete", "continuous"],
+        typer.Option("--kind", help="Whether c are classes or numbers; auto: by what it holds."),
+    ] = "auto",
     seed: Annotated[int, typer.Option("--seed", min=0, max=2**31 - 1, help="Seed of the folds and the fits.")] = 0,
     output: FormatOption = None,
 ) -> None:
@@ -56,9 +48,7 @@ def estimate(
     if names == []:
         raise typer.BadParameter("name at least one estimator", param_hint="--estimators")
     with shown_progress() as progress:
-        found = estimate_file(
-            file, z=z, c=c, given=given, estimators=names, kind=kind.value, seed=seed, progress=progress
-        )
+        found = estimate_file(file, z=z, c=c, given=given, estimators=names, kind=kind, seed=seed, progress=progress)
     print_found(found, estimate_lines(found), output)
 
 

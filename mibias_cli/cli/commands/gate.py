@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -31,12 +30,8 @@ __all__ = [
 ]
 
 
-class Inconclusive(StrEnum):
-    """How a gate counts whose figure is uncertain: its interval contains the limit."""
-
-    fail = "fail"
-    warn = "warn"
-
+Inconclusive = Literal["fail", "warn"]
+"""How a gate counts whose figure is uncertain: its interval contains the limit."""
 
 FailOnOption = Annotated[
     list[str] | None,
@@ -75,7 +70,7 @@ def gate(
     fail_on: FailOnOption = None,
     baseline: BaselineOption = None,
     tolerance: ToleranceOption = None,
-    inconclusive: InconclusiveOption = Inconclusive.warn,
+    inconclusive: InconclusiveOption = "warn",
     junit: JunitOption = None,
 ) -> None:
     """Gate a report that is written already.
@@ -109,7 +104,7 @@ def gate_rules(
 
     if tolerance and baseline is None:
         raise typer.BadParameter("--tolerance is of a comparison with --baseline, which is missing")
-    gates = make_gates(fail_on or (), inconclusive=inconclusive.value)
+    gates = make_gates(fail_on or (), inconclusive=inconclusive)
     check_gates(gates)
     if baseline is None:
         return GateRules(gates=gates)
@@ -121,7 +116,7 @@ def gate_rules(
         baseline=read_report(found),
         baseline_name=str(baseline),
         tolerance=_tolerance(tolerance or ()),
-        inconclusive=inconclusive.value,
+        inconclusive=inconclusive,
     )
 
 
