@@ -81,16 +81,19 @@ def fit_bytes(text: str, limit: int) -> str:
     room = limit - len(_CUT.encode("utf-8"))
     if room <= 0:
         return ""
+    # cut at a line's end, so that neither a character nor a row of a table is torn
     kept = raw[:room]
     return kept[: kept.rfind(b"\n") + 1].decode("utf-8", errors="ignore") + _CUT
 
 
 def _from_workspace(path: str) -> str:
+    # GitHub finds a file by its path from the checkout
     workspace = os.environ.get("GITHUB_WORKSPACE")
     absolute = Path(path).absolute()
     return str(absolute.relative_to(workspace)) if workspace and absolute.is_relative_to(workspace) else path
 
 
+# The escapes that GitHub's workflow commands ask for: `%` and line breaks, in properties `:` and `,` as well.
 def _data(text: str) -> str:
     return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
 

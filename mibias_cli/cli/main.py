@@ -24,9 +24,11 @@ app = typer.Typer(
     help="Debias pretrained feature extractors by mutual-information backpropagation, and measure that it worked.",
     no_args_is_help=True,
     add_completion=False,
-    rich_markup_mode=None,  # Rich would cost a third of the time that --help may take
+    # Rich would cost a third of the time that --help may take
+    rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+# in the order in which --help lists them
 for _command in (init, train, evaluate, estimate, export, compare, sweep, gate, validate, schema):
     app.command()(_command)
 app.add_typer(data_app, name="data")

@@ -26,6 +26,7 @@ class Display(Progress, Protocol):
 
 def is_terminal(stream: TextIO, environment: Mapping[str, str]) -> bool:
     """Whether bars and colours are welcome: a terminal that is not dumb, outside CI, with no NO_COLOR set."""
+    # a CI log may look like a terminal, but keeps every frame of a bar
     if any(environment.get(name) for name in ("CI", "NO_COLOR")) or environment.get("TERM") == "dumb":
         return False
     return stream.isatty()
@@ -69,6 +70,7 @@ class PlainProgress:
 
     def advance(self, done: int, metrics: Mapping[str, float] | None = None) -> None:
         """A line, if the last one is long enough ago."""
+        # counted from the last line of any kind: a stage's line is news enough
         if self._clock() - self._last_line >= self._seconds:
             share = f" ({done / self._total:.0%})" if self._total else ""
             text = f"{self._description} {done}/{self._total}{share}"
@@ -114,6 +116,7 @@ class TerminalProgress:
             bars.TimeRemainingColumn(),
             bars.TextColumn("{task.fields[metrics]}", markup=False),
             console=self._console,
+            # finished bars go away, so that only the stages' lines stay
             transient=True,
         )
         self._task: TaskID | None = None
@@ -156,6 +159,7 @@ class TerminalProgress:
         self._bars.stop()
 
     def _print(self, text: str, *, style: str) -> None:
+        # no markup: names of attributes and paths may hold brackets
         self._console.print(text, style=style, markup=False, soft_wrap=True)
 
 

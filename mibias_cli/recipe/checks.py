@@ -84,6 +84,7 @@ def _some_attribute(data: YamlMapping) -> Iterator[Fault]:
     """Without an attribute there is nothing to audit, unless one is to be discovered; its name is taken then."""
     declared = value_at(("data", "attributes"), data)
     discovers = isinstance(value_at(("discover",), data), dict)
+    # only an empty mapping: a missing one is the schema's to refuse
     if declared == {} and not discovers:
         yield ("data", "attributes"), "is empty; name an attribute, or let one be found with `discover: {}`"
     if isinstance(declared, dict) and DISCOVERED in declared and discovers:
@@ -101,6 +102,7 @@ def _backbone_fits_data(data: YamlMapping) -> Iterator[Fault]:
     source, name = value_at(("data", "source"), data), value_at(("backbone", "name"), data)
     if not isinstance(source, str) or not isinstance(name, str):
         return
+    # an unknown source or a name of the wrong type is the schema's to refuse
     if source in _TABULAR and name != "mlp":
         yield ("backbone", "name"), f"data of source {source} are rows of numbers, they need `mlp`, not {name!r}"
     if source in ("manifest", "imagefolder", *_COLOURED) and name == "mlp":
@@ -113,6 +115,7 @@ def _weights(data: YamlMapping) -> Iterator[Fault]:
     if not isinstance(weights, str) or weights == "none":
         return
     path: YamlPath = ("backbone", "weights")
+    # timm knows which of its models have pretrained weights; of the built-in networks none has
     if weights == "pretrained":
         if name in _BUILT_IN:
             yield path, f"{name} has no pretrained weights; write none, or the path of a file"
@@ -202,6 +205,7 @@ def _gated_attributes(data: YamlMapping) -> Iterator[Fault]:
             name = parse_gate(text).name
         except GateError:
             continue  # the schema says so already
+        # other figures of the report are not by attribute
         if known and name[0] in ("attributes", "fairness") and len(name) > 1 and name[1] not in known:
             yield place, _no_attribute(name[1], known)
 

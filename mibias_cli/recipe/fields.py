@@ -24,6 +24,7 @@ def section_at(path: YamlPath, data: YamlMapping) -> type[BaseModel] | None:
         >>> section_at(("data",), {"data": {"source": "mnist"}}).__name__
         'MnistData'
     """
+    # walk down from the whole recipe, choosing the data section by its source on the way
     annotation: object = Recipe
     for depth, key in enumerate(path):
         annotation = _step(_section(annotation, path[:depth], data) or annotation, key)

@@ -18,6 +18,7 @@ __all__ = ["Comparison", "GateExpression", "parse_gate", "write_name"]
 Comparison = Literal[">", ">=", "<", "<="]
 
 _EXAMPLE = "attributes.colour.after.leakage_bits > 0.05"
+# a part of a name as it is, and one in brackets and quotes
 _PART = re.compile(r"[^\s.\[\]<>=!\"']+")
 _QUOTED = re.compile(r"\[\s*(\"(?:[^\"\\]|\\.)*\"|'[^']*')\s*\]")
 _NUMBER = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?$")
@@ -65,6 +66,7 @@ def parse_gate(text: str) -> GateExpression:
         if position == len(text):
             raise _error(text, f"a comparison and a number are missing, as in {_EXAMPLE!r}", position)
         raise _error(text, "a comparison is expected here: >, >=, < or <=", position)
+    # `=>` and `==` are read whole, so that the message can show what was written
     comparison: Comparison | None = next((c for c in get_args(Comparison) if c == found.group()), None)
     if comparison is None:
         raise _error(text, f"{found.group()!r} is no comparison that a gate knows; use >, >=, < or <=", position)
@@ -95,6 +97,7 @@ def _name(text: str) -> tuple[tuple[str, ...], tuple[int, ...], int]:
     position = 0
     if not text:
         raise _error(text, f"is empty; write for example {_EXAMPLE!r}")
+    # `0.05 < a` is clear, but the parser reads names first
     if _NUMBER.match(text.split()[0]) or text[0] in "<>=!":
         raise _error(text, f"the figure's name comes first, as in {_EXAMPLE!r}", position)
     while True:
@@ -133,6 +136,7 @@ def _number(text: str, start: int) -> float:
     # what was meant is often plain
     if re.search(r"\s(?:and|or|&&?|\|\|?)\s", f" {given} "):
         raise _error(text, "a gate is one comparison; give each a gate of its own", start)
+    # figures of the report are shares, not percentages
     hint = f"; write {float(given[:-1]) / 100:g}" if given.endswith("%") and _NUMBER.match(given[:-1]) else ""
     raise _error(text, f"must be compared with a finite number, not {given!r}{hint}", start)
 

@@ -67,6 +67,7 @@ def parse_recipe(text: str, *, path: str, overrides: Sequence[str] = (), checks:
     except RecipeError as error:
         # the recipe cannot be read, but mistakes in --set are named all the same
         raise RecipeError([*error.problems, *apply_overrides({}, overrides).problems]) from error
+    # values of --set first, so that they can mend a fault of the file
     overridden = apply_overrides(source.data, overrides)
     places = _Places(source=source, overridden=overridden)
     recipe, faults = _validate(overridden, checks)
@@ -110,6 +111,7 @@ class _Places:
             return Problem(path="--set", key=".".join(map(str, place)), message=message)
         positions = self.source.positions
         if place in positions:
+            # an unknown key is wrong itself, of other faults the value is
             found = positions[place]
             at = found.key if message.startswith("unknown key") else found.value
         else:

@@ -51,7 +51,7 @@ def faults_of(errors: Sequence[ErrorDetails], data: YamlMapping) -> list[Fault]:
     """
     faults: dict[YamlPath, str] = {}
     for error in errors:
-        # of a value that no member of a union takes, the first member's error says enough
+        # where no member of a union takes a value, the first member's error is enough
         path, message = _fault(error, data)
         faults.setdefault(path, message)
     return list(faults.items())
@@ -126,7 +126,7 @@ def _count(error: ErrorDetails, path: YamlPath, data: YamlMapping) -> Fault:
         field = field_at(path, data)
         about = f": {field.description.rstrip('.')}" if field is not None and field.description else ""
         return path, f"missing key{about}"
-    # pydantic reports a list that is too short as missing items; all of them are one fault of the list
+    # of a list of fixed length pydantic reports every missing item; together they are one fault of the list
     place = path[:-1] if kind == "missing" else path
     given = value_at(place, data)
     n_given = len(given) if isinstance(given, Sequence | Mapping) else 0
@@ -149,6 +149,7 @@ def _source(kind: str, path: YamlPath, data: YamlMapping) -> Fault:
 
 def _choice(expected: str, given: object) -> str:
     """`must be a, b or c, not …`, with the nearest choice."""
+    # pydantic gives the choices as text: 'a', 'b' or 'c'
     choices = re.findall(r"'((?:[^'\\]|\\.)*)'", expected)
     hint = did_you_mean(given, choices) if isinstance(given, str) else ""
     return f"must be {expected.replace(chr(39), '')}, not {_show(given)}{hint}"

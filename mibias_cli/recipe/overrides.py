@@ -32,6 +32,7 @@ def apply_overrides(data: YamlMapping, overrides: Sequence[str]) -> Overridden:
         >>> apply_overrides({"seed": 0}, ["seed=3", "debias.weight=1e-1"]).data
         {'seed': 3, 'debias': {'weight': 0.1}}
     """
+    # the file's own values stay as they are: errors show them
     result = copy.deepcopy(dict(data))
     paths: set[YamlPath] = set()
     problems: list[Problem] = []

@@ -28,6 +28,7 @@ class Recipe(Section):
 
     version: Literal[1] = Field(description="Version of the recipe format.")
     name: str = Field("run", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="Name of the folder below runs/.")
+    # the range that all of Python, numpy and torch take
     seed: Annotated[int, Field(ge=0, lt=2**31), Whole] = Field(0, description="Seed of all but the colours of digits.")
     data: DataSection
     backbone: BackboneSection
@@ -52,6 +53,7 @@ def schema_text() -> str:
 
     Editors complete and check recipes by it.
     """
+    # editors show the title, and know by $schema which draft they read
     schema = Recipe.model_json_schema()
     schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "mibias recipe"}
     return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"

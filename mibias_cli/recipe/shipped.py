@@ -18,6 +18,7 @@ def shipped_recipes() -> dict[str, Path]:
 
 def recipe_title(path: Path) -> str:
     """The first comment of a recipe that is no instruction to editors: what the recipe is for."""
+    # comments below the first key are about that key
     for line in path.read_text(encoding="utf-8").splitlines():
         if not line.startswith("#"):
             break

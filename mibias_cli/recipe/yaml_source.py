@@ -27,6 +27,7 @@ YamlMapping: TypeAlias = Mapping[str, Yaml]
 
 YamlPath = tuple[str | int, ...]
 
+# more than any recipe has, and few enough to stop aliases that multiply
 _MAX_VALUES = 100_000
 _LINE_BREAK = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
 _TAG = "tag:yaml.org,2002:"
@@ -178,6 +179,7 @@ class _Builder:
             if key is None:
                 continue
             here = (*path, key)
+            # the first of two keys counts, so that the rest is checked as one reads it
             if key in data:
                 first, _ = self.source.positions[here].key
                 self._note(key_node, here, f"key repeated, it stands on line {first} already; keep one of the two")
@@ -239,6 +241,7 @@ def _compose(text: str, source: Source) -> yaml.Node | None:
         finally:
             loader.dispose()
     except yaml.reader.ReaderError as error:
+        # this error knows how many characters lie before it, but no line
         before = _LINE_BREAK.split(text[: error.position])
         code = ord(text[error.position])
         message = f"the character U+{code:04X} is not allowed in YAML; is this a text file?"

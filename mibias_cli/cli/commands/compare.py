@@ -62,6 +62,7 @@ def sweep(
     from mibias_cli.compare import sweep as sweeping
     from mibias_cli.recipe.load import load_recipe
 
+    # a mistake in --over shows before anything runs
     points = sweeping.make_points([sweeping.parse_axis(text) for text in over])
     settings = [*(overrides or ()), *([] if device is None else [f"training.device={device}"])]
     if dry_run:
@@ -76,6 +77,7 @@ def sweep(
             )  # fmt: skip
         except KeyboardInterrupt as error:
             raise Interrupted(f"give the same command again to go on; runs are in {folder}") from error
+    # runs that failed do not keep the others from being compared
     if result.finished:
         from mibias_cli.compare import runs as compare_runs
 
@@ -93,6 +95,7 @@ def _show(comparison: Comparison, out: Path | None, output: ReportFormat) -> Non
     if output == "json":
         typer.echo(comparison.to_json(), nl=False)
     else:
+        # a row for each group where some runs differ in their seeds alone
         grouped = len(comparison.groups) < len(comparison.runs)
         _print(group_table(comparison) if grouped else run_table(comparison))
         for note in comparison.notes:

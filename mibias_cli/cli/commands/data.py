@@ -21,6 +21,7 @@ data_app = typer.Typer(
     rich_markup_mode=None,
 )
 
+# options that several of the commands share
 _Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder to write manifests to.")]
 _Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace manifests that exist in --out.")]
 _Seed = Annotated[int, typer.Option("--seed", min=0, max=2**31 - 1, help="Seed of the split.")]
@@ -110,6 +111,7 @@ def celeba(
     """
     from mibias_cli.datasets.manifests import make_celeba
 
+    # the pair that is usual in work on bias
     names = columns or ["Blond_Hair", "Male"]
     _show(make_celeba(folder, out, attributes=None if names == ["all"] else names, overwrite=overwrite), output)
 
@@ -130,6 +132,7 @@ def waterbirds(
 def _edges(text: str | None) -> tuple[int, ...]:
     from mibias_cli.datasets.extremes import AGE_EDGES
 
+    # without the option, the edges that its help names
     if text is None:
         return AGE_EDGES
     try:
@@ -140,6 +143,7 @@ def _edges(text: str | None) -> tuple[int, ...]:
 
 def _show(made: WrittenManifests, output: ReportFormat | None) -> None:
     """Counts on stdout; what was left out, and where the manifests are, on stderr."""
+    # a line for every split: its rows, and those of every cell
     lines = []
     for path, splits in made.counts.items():
         lines.append(str(path))

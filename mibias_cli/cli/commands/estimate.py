@@ -44,6 +44,7 @@ def estimate(
     """
     from mibias_cli.estimate.file import estimate_file
 
+    # None: all that suit c; an empty list is a mistake, not a wish for none
     names = None if estimators is None else [name.strip() for name in estimators.split(",") if name.strip()]
     if names == []:
         raise typer.BadParameter("name at least one estimator", param_hint="--estimators")
@@ -68,6 +69,7 @@ def estimate_lines(found: FileEstimates) -> list[str]:
         * logistic      0.210  [ 0.190,  0.230]   0.303
         * headline
     """
+    # what was estimated, from how much, and what it can be compared with
     given = f" | {', '.join(found['given'])}" if found["given"] else ""
     title = f"I(z; {', '.join(found['c'][:3])}{', …' if len(found['c']) > 3 else ''}{given})"
     missing = f" ({found['n_missing']} more lack a value)" if found["n_missing"] else ""
@@ -75,6 +77,7 @@ def estimate_lines(found: FileEstimates) -> list[str]:
     lines = [
         f"{title}, {found['n_rows']} rows{missing}, z of {found['z']['n_columns']} columns; c {found['kind']}{entropy}"
     ]
+    # one row for each estimator, the headline marked
     width = max(12, *(len(name) for name in found["estimates"]))
     interval = f"{found['confidence']:.0%} interval".replace("%", " %")
     lines.append(f"  {'':{width}}  {'nats':>6}  {interval:<17} {'bits':>6}")

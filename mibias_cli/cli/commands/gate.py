@@ -108,6 +108,7 @@ def gate_rules(
     check_gates(gates)
     if baseline is None:
         return GateRules(gates=gates)
+    # read now: a baseline that is missing should not end a run of hours
     from mibias_cli.report.read import find_report, read_report
 
     found = find_report(baseline)
@@ -129,6 +130,7 @@ def _tolerance(given: Sequence[str]) -> Tolerance:
     values = {"leakage_bits": 0.0, "accuracy": 0.0}
     for text in given:
         key, equals, number = text.partition("=") if "=" in text else ("", "", text)
+        # `nan` and what is no number at all are refused alike
         try:
             value = float(number)
         except ValueError:
@@ -171,6 +173,7 @@ def _markdown(report: Report) -> str:
 
 
 def _line(result: GateResult) -> str:
+    # whether an uncertain figure counts depends on --inconclusive, so the line says it
     counts = f" ({'fails' if result.inconclusive == 'fail' else 'passes with a warning'})"
     status = result.status + (counts if result.status == "inconclusive" else "")
     return f"gate {status}: {result.expression}: {result.message}"

@@ -73,6 +73,7 @@ def init(
     from mibias_cli.survey.roles import Wishes
     from mibias_cli.survey.survey import survey
 
+    # looking at data may take minutes, so a file that is in the way is refused first
     _refuse_existing(out)
     wishes = Wishes(target=target, attributes=tuple(attributes or ()), split=split, group=group, table=table, root=root)
     found = survey(path, wishes)
@@ -80,6 +81,7 @@ def init(
     recipe = first_recipe(found, model, source=path, out=out)
     # what is written is valid: else nothing is written
     parse_recipe(recipe.text, path=str(out))
+    # the manifest, where one is needed, before the recipe that names it
     written = [out]
     if recipe.manifest is not None:
         _refuse_existing(recipe.manifest)
@@ -114,8 +116,10 @@ def survey_lines(found: Survey) -> Iterator[str]:
             f"{attribute.entropy_bits:.3f} bits"
         )
         yield f"  training: target × {attribute.name}"
+        # very wide tables are cut
         rows = zip(found.class_names, attribute.cells[:, :_MAX_COLUMNS], strict=True)
         yield from (f"    {line}" for line in count_table(attribute.classes[:_MAX_COLUMNS], rows))
+    # further columns, those first that the target tells most of
     if found.candidates:
         shown = ", ".join(f"{a.name} ({a.shared_bits:.3f} of {a.entropy_bits:.3f} bits)" for a in found.candidates[:8])
         yield f"  may be attributes too: {shown}"

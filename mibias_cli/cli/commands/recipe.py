@@ -26,6 +26,7 @@ def validate(
     from mibias_cli.gates.recipe_names import gate_name_faults
     from mibias_cli.recipe.load import load_recipe
 
+    # every recipe is checked, and all problems are named at once
     problems: list[Problem] = []
     for path in recipes:
         try:

@@ -22,6 +22,7 @@ class CriticSection(Section):
     batch_size: Positive | None = Field(
         None, description="Queue schedule: samples per critic step; null: training.batch_size."
     )
+    # MINE's correction of the biased gradient (arXiv:1801.04062, section 3.2)
     moving_average: Fraction | None = Field(
         0.99, description="mine: decay of the moving average that corrects the gradient's denominator; null: plain DV."
     )
@@ -29,7 +30,9 @@ class CriticSection(Section):
         "auto",
         description="Neural bounds: one MLP of z beside c (auto: for one channel of few classes), or an inner product.",
     )
+    # SMILE (arXiv:1910.06222)
     tau: Rate = Field(5.0, description="smile: where exp(T) is clipped, e^±tau.")
+    # Learning Not to Learn (arXiv:1812.10352)
     entropy_weight: NonNegative = Field(
         0.1, description="lntl: weight of the entropy term; the reversed gradient has 1."
     )

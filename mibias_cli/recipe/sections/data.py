@@ -77,6 +77,7 @@ class SplitsSection(Section):
         (0.7, 0.1, 0.2), description="Train, validation, audit: used where no split column is given."
     )
 
+    # a tolerance for 0.7 + 0.1 + 0.2, which is not quite 1
     @field_validator("fractions")
     @classmethod
     def _fractions_sum_to_one(cls, value: tuple[float, float, float]) -> tuple[float, float, float]:

@@ -34,6 +34,7 @@ class DebiasSection(Section):
         "marginal",
         description="marginal: I(z; c); conditional: I(z; c | y), which leaves what y itself says of c.",
     )
+    # how strong the penalty is: a fixed λ, or one that a budget controls
     weight: NonNegative = Field(1.0, description="λ: weight of the MI penalty, per nat; with a budget, where λ starts.")
     attribute_weights: dict[str, NonNegative] = Field(
         default_factory=dict, description="Factor of λ per attribute; 1 for those that are not named."
@@ -45,6 +46,7 @@ class DebiasSection(Section):
         "fresh heads find about this much of I(z; c), or of I(z; c | y) as `objective` says; null: λ is `weight`.",
     )
     budget: BudgetSection = BudgetSection()
+    # what the critic sees, and how often
     schedule: Literal["queue", "fresh"] = Field(
         "queue", description="queue: critic steps on recent detached features; fresh: on freshly embedded batches."
     )
@@ -55,6 +57,7 @@ class DebiasSection(Section):
         "times the norm of the task's; project: without what opposes the other; released: the authors' code "
         "(a second Adam at λ·lr, a critic pass opening each epoch).",
     )
+    # weighting out that y and c depend on each other in the training data
     balance: Literal["none", "critic", "task", "both"] = Field(
         "critic", description="Where samples are weighted by p(y)p(c)/p(y,c)."
     )
@@ -74,6 +77,7 @@ class DebiasSection(Section):
         "in training; with 1 the task has nothing to gain from what c tells it (a product of experts); auto: 0.8, or "
         "the share of the target's entropy that the attributes tell, where that is more. Classes only.",
     )
+    # what is done about units, a critic and features that training alone leaves behind
     recycle_every_steps: Positive | None = Field(
         None,
         description="digit_cnn: steps between two searches for units of the penalised layers that the penalty has "

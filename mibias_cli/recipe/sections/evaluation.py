@@ -19,8 +19,10 @@ class EvaluationSection(Section):
         min_length=1,
         description="Probe families fitted on one part of the audited split and scored on the other.",
     )
+    # probes never score rows on which they were fitted
     fit_fraction: Fraction = Field(0.5, description="Share of the audited split on which probes are fitted.")
     max_samples: Positive = Field(20000, description="Most samples that are audited (and that fit the target head).")
+    # uncertainty and significance
     n_bootstrap: Positive = Field(1000, description="Bootstrap resamples.")
     confidence: Fraction = Field(0.95, description="Confidence of the intervals.")
     min_cell: Positive = Field(10, description="(y, c) cells with fewer samples are left out of the worst group.")

@@ -77,6 +77,7 @@ class TrainingSection(Section):
     beta1: Decay = Field(0.9, description="Decay of adam's mean gradient; 0.5 steadies the game against a critic.")
     schedule: Literal["cosine", "constant"] = Field("cosine", description="Learning-rate schedule.")
     warmup_epochs: NonNegative = Field(0.0, description="Epochs over which the learning rate rises linearly.")
+    # None stands for a default that depends on whether there is a budget
     final_share: Share | None = Field(
         None,
         description="Share of the peak learning rate at which cosine ends; null: 0, or 0.2 with `debias.budget_bits`, "
