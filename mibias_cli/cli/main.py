@@ -41,6 +41,7 @@ def main() -> None:
 
 
 def _print_version(wanted: bool) -> None:
+    # called for every command: the option is eager, so that no command is needed beside it
     if wanted:
         typer.echo(f"mibias {__version__}")
         raise typer.Exit

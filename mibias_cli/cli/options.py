@@ -45,6 +45,7 @@ DeviceOption = Annotated[Device | None, typer.Option("--device", help="Where to 
 FormatOption = Annotated[
     ReportFormat | None, typer.Option("--format", help="Output format. [default: text on a terminal, json elsewhere]")
 ]
+# at most 20 each: the images are stored in the report's page
 ExamplesOption = Annotated[
     int, typer.Option("--examples", metavar="N", min=0, max=20, help="Images of each target × attribute cell to show.")
 ]

@@ -29,6 +29,7 @@ def show_report(report: Report) -> None:
 
 def report_rows(report: Report) -> list[Row]:
     """The report's headline figures, task first, then each attribute."""
+    # the task's figures decide its rows: accuracies, errors, or none without a target
     before, after = report.task.before, report.task.after
     rows = _task(before, after)
     for name, found in report.attributes.items():

@@ -34,6 +34,7 @@ def dry_run_lines(found: DryRun) -> Iterator[str]:
         "peak memory": f"{found['peak_memory_bytes'] / 2**20:,.0f} MiB",
     }
     yield from aligned(list(figures.items()))
+    # then a table for every split and attribute channel
     for split, channels in found["cells"].items():
         for channel, rows in channels.items():
             yield ""

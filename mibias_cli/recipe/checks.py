@@ -100,9 +100,9 @@ def _draws_need_a_queue(data: YamlMapping) -> Iterator[Fault]:
 def _backbone_fits_data(data: YamlMapping) -> Iterator[Fault]:
     """Rows go through an MLP, images do not."""
     source, name = value_at(("data", "source"), data), value_at(("backbone", "name"), data)
+    # what is no text is the schema's to refuse
     if not isinstance(source, str) or not isinstance(name, str):
         return
-    # an unknown source or a name of the wrong type is the schema's to refuse
     if source in _TABULAR and name != "mlp":
         yield ("backbone", "name"), f"data of source {source} are rows of numbers, they need `mlp`, not {name!r}"
     if source in ("manifest", "imagefolder", *_COLOURED) and name == "mlp":

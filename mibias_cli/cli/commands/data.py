@@ -66,7 +66,7 @@ def imdb(
     sex_column: Annotated[str, typer.Option("--sex-column", metavar="COLUMN", help="Sexes.")] = "sex",
     identity_column: Annotated[
         str | None,
-        typer.Option("--identity-column", metavar="COLUMN", help="Who it is: nobody is in two splits."),
+        typer.Option("--identity-column", metavar="COLUMN", help="Column with the person: nobody is in two splits."),
     ] = None,
     female: Annotated[
         str | None,

@@ -19,10 +19,12 @@ __all__ = ["estimate", "estimate_lines"]
 
 def estimate(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A .csv, .tsv, .parquet or .safetensors file.")],
-    z: Annotated[str, typer.Option("--z", metavar="PREFIX", help="z is every column whose name starts so.")],
+    z: Annotated[str, typer.Option("--z", metavar="PREFIX", help="z is every column whose name starts with this.")],
     c: Annotated[
         str,
-        typer.Option("--c", metavar="COLUMN", help="The attribute; where no column has this name, all that start so."),
+        typer.Option(
+            "--c", metavar="COLUMN", help="The attribute: the column of this name, else all whose names start with it."
+        ),
     ],
     given: Annotated[
         str | None, typer.Option("--given", metavar="COLUMN", help="Estimate I(z; c | given) instead of I(z; c).")

@@ -28,16 +28,20 @@ def init(
     out: Annotated[Path, typer.Option("--out", metavar="FILE", help="The recipe to write, never over a file.")] = Path(
         "recipe.yaml"
     ),
-    target: Annotated[str | None, typer.Option("--target", metavar="COLUMN", help="What is learnt.")] = None,
+    target: Annotated[
+        str | None, typer.Option("--target", metavar="COLUMN", help="Column that is to be predicted.")
+    ] = None,
     attributes: Annotated[
         list[str] | None,
-        typer.Option("--attribute", metavar="COLUMN", help="What features should not tell. Repeatable."),
+        typer.Option("--attribute", metavar="COLUMN", help="Column that features should not reveal. Repeatable."),
     ] = None,
     split: Annotated[
-        str | None, typer.Option("--split", metavar="COLUMN", help="What trains, and what is audited.")
+        str | None,
+        typer.Option("--split", metavar="COLUMN", help="Column that says which rows train and which are audited."),
     ] = None,
     group: Annotated[
-        str | None, typer.Option("--group", metavar="COLUMN", help="Patient or video: none is in two splits.")
+        str | None,
+        typer.Option("--group", metavar="COLUMN", help="Column with patients or videos: none is in two splits."),
     ] = None,
     table: Annotated[
         Path | None,
@@ -64,8 +68,8 @@ def init(
     """Look at data, say what was found, and write a first recipe.
 
     Finds classes, columns that may be bias attributes, how many rows each pair has, and how much the target tells of
-    the attribute. What nobody named is guessed, and said. Where no file lists the rows as a recipe reads them, a
-    manifest is written beside the recipe.
+    the attribute. Columns that no option names are guessed, and the guesses are listed. Where no file lists the rows
+    as a recipe reads them, a manifest is written beside the recipe.
     """
     from mibias_cli.recipe.load import parse_recipe
     from mibias_cli.recipe.shipped import add_schema
