@@ -80,10 +80,10 @@ class Problem:
     """One fault in a recipe: where it stands, what is wrong, and the line itself."""
 
     path: str
-    line: int
-    column: int
-    key: str
     message: str
+    line: int = 0
+    column: int = 0
+    key: str = ""
     source_line: str = ""
 
     def __str__(self) -> str:

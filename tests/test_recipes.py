@@ -14,7 +14,9 @@ import uci_lookalikes
 from mibias_cli.evaluation.probes.families import PROBES
 from mibias_cli.progress import Silent
 from mibias_cli.recipe.load import load_recipe
-from mibias_cli.recipe.schema import DATA_SOURCES, DebiasSection, EvaluationSection
+from mibias_cli.recipe.sections.data import DATA_SOURCES
+from mibias_cli.recipe.sections.debias import DebiasSection
+from mibias_cli.recipe.sections.evaluation import EvaluationSection
 from mibias_cli.recipe.shipped import shipped_recipes
 from mibias_cli.run import build
 from mibias_cli.run.dry_run import dry_run

@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mibias_cli.errors import Problem
 
@@ -25,7 +25,7 @@ def on_github() -> bool:
     return os.environ.get("GITHUB_ACTIONS") == "true"
 
 
-def annotate(level: str, message: str, **properties: Any) -> None:
+def annotate(level: str, message: str, **properties: object) -> None:
     """A workflow command (`::error file=…,line=…::message`) on stderr, in GitHub Actions alone."""
     if not on_github():
         return
@@ -37,6 +37,7 @@ def annotate_problems(problems: Iterable[Problem]) -> None:
     """An annotation for each problem of a recipe, at its line."""
     for problem in problems:
         message = f"{problem.key}: {problem.message}" if problem.key else problem.message
+        # a value from the command line stands in no file
         if problem.path.startswith("--"):
             annotate("error", f"{problem.path} {message}", title="mibias")
         else:
@@ -54,6 +55,7 @@ def annotate_gates(results: Iterable[GateResult]) -> None:
 
 def append_summary(render: Callable[[], str]) -> None:
     """Append Markdown to the job summary, if there is one, cut at a line's end where it would be too long."""
+    # rendered only where somebody will read it
     name = os.environ.get("GITHUB_STEP_SUMMARY")
     if not name:
         return
@@ -72,25 +74,29 @@ def fit_bytes(text: str, limit: int) -> str:
         >>> fit_bytes("short", 100)
         'short'
     """
+    # GitHub counts bytes, not characters
     raw = text.encode("utf-8")
     if len(raw) <= limit:
         return text
     room = limit - len(_CUT.encode("utf-8"))
     if room <= 0:
         return ""
+    # cut at a line's end, so that neither a character nor a row of a table is torn
     kept = raw[:room]
     return kept[: kept.rfind(b"\n") + 1].decode("utf-8", errors="ignore") + _CUT
 
 
 def _from_workspace(path: str) -> str:
+    # GitHub finds a file by its path from the checkout
     workspace = os.environ.get("GITHUB_WORKSPACE")
     absolute = Path(path).absolute()
     return str(absolute.relative_to(workspace)) if workspace and absolute.is_relative_to(workspace) else path
 
 
+# The escapes that GitHub's workflow commands ask for: `%` and line breaks, in properties `:` and `,` as well.
 def _data(text: str) -> str:
     return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
 
 
-def _property(value: Any) -> str:
+def _property(value: object) -> str:
     return _data(str(value)).replace(":", "%3A").replace(",", "%2C")

@@ -30,12 +30,14 @@ class Interrupted(Exception):
 class GuardedGroup(TyperGroup):
     """A group of commands in which every error ends in a message and an exit code."""
 
+    # no type for the context: newer versions of typer bring a click of their own, older ones import it
     def invoke(self, ctx: Any) -> Any:
         """Run the chosen command."""
         debug = bool(ctx.params.get("debug"))
         with guarded(debug=debug):
             result = super().invoke(ctx)
-            sys.stdout.flush()  # a reader that has gone away shows here, not at the interpreter's exit
+            # a reader that has gone away shows here, not at the interpreter's exit
+            sys.stdout.flush()
             return result
 
 
@@ -51,14 +53,16 @@ def guarded(*, debug: bool) -> Iterator[None]:
     except (typer.Exit, typer.Abort):
         raise
     except (KeyboardInterrupt, Interrupted) as error:
+        # on a line of its own, below the ^C of the terminal
         typer.echo(f"\ninterrupted{f'; {error}' if str(error) else ''}", err=True)
         raise typer.Exit(EXIT_INTERRUPTED) from error
     except BrokenPipeError as error:
         _leave_quietly()
         raise typer.Exit(0) from error
     except Exception as error:
+        # a usage error (told by its parts, see above): Typer prints it with the command's usage
         if hasattr(error, "show") and hasattr(error, "exit_code"):
-            raise  # a usage error: Typer prints it with the command's usage
+            raise
         if debug:
             traceback.print_exc()
         else:
@@ -71,7 +75,7 @@ def guarded(*, debug: bool) -> Iterator[None]:
 
 
 def _message(error: Exception) -> str:
-    """The user's own errors in full; errors of the system by file; anything else is ours."""
+    """The error in words: a fault of recipe, data or system that the user can mend, or else a fault of mibias."""
     if isinstance(error, RecipeError):
         n = len(error.problems)
         return f"{error}\n{n} problem{'s' if n > 1 else ''}"
@@ -79,6 +83,7 @@ def _message(error: Exception) -> str:
         return f"error: {error}"
     if isinstance(error, OSError) and error.strerror:
         return f"error: {error.strerror}{f': {error.filename}' if error.filename else ''}"
+    # nothing that the user did: what to report
     text = str(error).strip()
     return (
         f"internal error in mibias {__version__}: {type(error).__name__}{f': {text}' if text else ''}\n"
@@ -88,6 +93,7 @@ def _message(error: Exception) -> str:
 
 def _leave_quietly() -> None:
     """Whoever read our output has gone (`| head`): send the rest nowhere, so that no flush complains."""
+    # Python flushes both streams once more at its exit, and would complain then
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for stream in (sys.stdout, sys.stderr):
         try:

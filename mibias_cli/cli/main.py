@@ -10,9 +10,9 @@ from mibias_cli import __version__
 from mibias_cli.cli.commands.compare import compare, sweep
 from mibias_cli.cli.commands.data import data_app
 from mibias_cli.cli.commands.estimate import estimate
+from mibias_cli.cli.commands.gate import gate
 from mibias_cli.cli.commands.init import init
 from mibias_cli.cli.commands.recipe import recipes_app, schema, validate
-from mibias_cli.cli.commands.report import gate
 from mibias_cli.cli.commands.run import evaluate, export, train
 from mibias_cli.cli.guard import GuardedGroup
 
@@ -24,9 +24,11 @@ app = typer.Typer(
     help="Debias pretrained feature extractors by mutual-information backpropagation, and measure that it worked.",
     no_args_is_help=True,
     add_completion=False,
-    rich_markup_mode=None,  # Rich would cost a third of the time that --help may take
+    # Rich would cost a third of the time that --help may take
+    rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+# in the order in which --help lists them
 for _command in (init, train, evaluate, estimate, export, compare, sweep, gate, validate, schema):
     app.command()(_command)
 app.add_typer(data_app, name="data")
@@ -39,6 +41,7 @@ def main() -> None:
 
 
 def _print_version(wanted: bool) -> None:
+    # called for every command: the option is eager, so that no command is needed beside it
     if wanted:
         typer.echo(f"mibias {__version__}")
         raise typer.Exit

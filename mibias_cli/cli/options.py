@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -13,6 +13,7 @@ __all__ = [
     "DeviceOption",
     "ExamplesOption",
     "ExportFormat",
+    "FormatOption",
     "OfflineOption",
     "OutOption",
     "Precision",
@@ -20,37 +21,17 @@ __all__ = [
     "SetOption",
 ]
 
-
-class Device(StrEnum):
-    """training.device of the recipe."""
-
-    auto = "auto"
-    cpu = "cpu"
-    cuda = "cuda"
-
-
-class Precision(StrEnum):
-    """training.precision of the recipe."""
-
-    full = "32"
-    double = "64"
-    bf16 = "bf16"
-    half = "16"
-    auto = "auto"
+# As in the recipe, whose models are not imported for the names: that would cost --help its speed.
+Device = Literal["auto", "cpu", "cuda"]
+Precision = Literal["32", "64", "bf16", "16", "auto"]
+ReportFormat = Literal["text", "json"]
 
 
 class ExportFormat(StrEnum):
-    """export.formats of the recipe."""
+    """export.formats of the recipe; an enumeration, as typer takes no list of literals."""
 
     safetensors = "safetensors"
     onnx = "onnx"
-
-
-class ReportFormat(StrEnum):
-    """How `evaluate` answers."""
-
-    text = "text"
-    json = "json"
 
 
 SetOption = Annotated[
@@ -61,6 +42,10 @@ SetOption = Annotated[
 ]
 OutOption = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Folder to write to.")]
 DeviceOption = Annotated[Device | None, typer.Option("--device", help="Where to compute.")]
+FormatOption = Annotated[
+    ReportFormat | None, typer.Option("--format", help="Output format. [default: text on a terminal, json elsewhere]")
+]
+# at most 20 each: the images are stored in the report's page
 ExamplesOption = Annotated[
     int, typer.Option("--examples", metavar="N", min=0, max=20, help="Images of each target × attribute cell to show.")
 ]

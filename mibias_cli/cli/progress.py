@@ -9,29 +9,24 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol, TextIO
 
+from mibias_cli.progress import Progress
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import TaskID
 
 __all__ = ["Display", "PlainProgress", "TerminalProgress", "is_terminal", "shown_progress"]
 
-SECONDS_BETWEEN_LINES = 5.0
 
+class Display(Progress, Protocol):
+    """A progress that holds the terminal until it is closed."""
 
-class Display(Protocol):
-    """A progress that holds the terminal until it is closed; see :class:`mibias_cli.progress.Progress`."""
-
-    def stage(self, text: str) -> None: ...
-    def begin(self, description: str, total: int) -> None: ...
-    def advance(self, done: int, metrics: Mapping[str, float] | None = None) -> None: ...
-    def end(self) -> None: ...
-    def note(self, text: str) -> None: ...
-    def warn(self, text: str) -> None: ...
     def close(self) -> None: ...
 
 
 def is_terminal(stream: TextIO, environment: Mapping[str, str]) -> bool:
     """Whether bars and colours are welcome: a terminal that is not dumb, outside CI, with no NO_COLOR set."""
+    # a CI log may look like a terminal, but keeps every frame of a bar
     if any(environment.get(name) for name in ("CI", "NO_COLOR")) or environment.get("TERM") == "dumb":
         return False
     return stream.isatty()
@@ -56,9 +51,7 @@ class PlainProgress:
         clock: Seconds since any fixed moment; replaced in tests.
     """
 
-    def __init__(
-        self, stream: TextIO, *, seconds: float = SECONDS_BETWEEN_LINES, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, stream: TextIO, *, seconds: float = 5.0, clock: Callable[[], float] = time.monotonic) -> None:
         self._stream = stream
         self._seconds = seconds
         self._clock = clock
@@ -66,6 +59,7 @@ class PlainProgress:
         self._description = ""
         self._total = 0
 
+    # each method's first line says what is shown; when it is called, see mibias_cli.progress.Progress
     def stage(self, text: str) -> None:
         """A line with the time since the start."""
         self._write(text)
@@ -76,6 +70,7 @@ class PlainProgress:
 
     def advance(self, done: int, metrics: Mapping[str, float] | None = None) -> None:
         """A line, if the last one is long enough ago."""
+        # counted from the last line of any kind: a stage's line is news enough
         if self._clock() - self._last_line >= self._seconds:
             share = f" ({done / self._total:.0%})" if self._total else ""
             text = f"{self._description} {done}/{self._total}{share}"
@@ -121,6 +116,7 @@ class TerminalProgress:
             bars.TimeRemainingColumn(),
             bars.TextColumn("{task.fields[metrics]}", markup=False),
             console=self._console,
+            # finished bars go away, so that only the stages' lines stay
             transient=True,
         )
         self._task: TaskID | None = None
@@ -139,10 +135,9 @@ class TerminalProgress:
         """Move the bar; metrics stay until newer ones come."""
         if self._task is None:
             return
+        self._bars.update(self._task, completed=done)
         if metrics:
-            self._bars.update(self._task, completed=done, metrics=_metrics(metrics))
-        else:
-            self._bars.update(self._task, completed=done)
+            self._bars.update(self._task, metrics=_metrics(metrics))
 
     def end(self) -> None:
         """Take the bar away."""
@@ -164,6 +159,7 @@ class TerminalProgress:
         self._bars.stop()
 
     def _print(self, text: str, *, style: str) -> None:
+        # no markup: names of attributes and paths may hold brackets
         self._console.print(text, style=style, markup=False, soft_wrap=True)
 
 

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import math
-import os
-import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from mibias_cli.cli.progress import is_terminal
+from mibias_cli.cli.output import aligned, print_table
 
 if TYPE_CHECKING:
     from mibias_cli.evaluation.findings import Accuracies, Interval, RegressionFindings, Similarity
@@ -19,52 +16,34 @@ if TYPE_CHECKING:
 
 __all__ = ["Row", "plain_table", "report_rows", "show_report"]
 
-_TITLES = ("", "before", "after")
 
-
-@dataclass(frozen=True, kw_only=True)
-class Row:
-    """One line of the table, as text."""
-
-    title: str
-    before: str
-    after: str
+Row: TypeAlias = tuple[str, str, str]
+"""One line of the table: title, before, after."""
 
 
 def show_report(report: Report) -> None:
     """Print the report's headline figures to stderr: a Rich table on a terminal, aligned text elsewhere."""
     rows = report_rows(report)
-    if not is_terminal(sys.stderr, os.environ):
-        print(plain_table(rows), file=sys.stderr, flush=True)
-        return
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(show_edge=False, pad_edge=False)
-    for title in _TITLES:
-        table.add_column(title, justify="left" if not title else "right")
-    for row in rows:
-        table.add_row(Text(row.title), Text(row.before, style="red"), Text(row.after, style="green"))
-    Console(stderr=True, highlight=False).print(table)
+    print_table(plain_table(rows), ("", "before", "after"), rows, [("", "red", "green")] * len(rows))
 
 
 def report_rows(report: Report) -> list[Row]:
     """The report's headline figures, task first, then each attribute."""
+    # the task's figures decide its rows: accuracies, errors, or none without a target
     before, after = report.task.before, report.task.after
     rows = _task(before, after)
     for name, found in report.attributes.items():
         for question, answer in found.after.questions:
+            # a model that was not debiased by mibias has no side `before`
             earlier = None if found.before is None else found.before.answer(question)
             given = "" if question == "marginal" else " given the target"
             first = _interval(None if earlier is None else earlier.leakage_bits)
-            rows.append(Row(title=f"{name}: leakage{given} (bits)", before=first, after=_interval(answer.leakage_bits)))
-        # both belong to the data, not to a model: what the leakage is to be compared with
+            rows.append((f"{name}: leakage{given} (bits)", first, _interval(answer.leakage_bits)))
+        # what the leakage is to be compared with; both belong to the data, so before and after are the same
         most, told = f"{found.entropy_bits:.3f}", f"{found.target_attribute_bits:.3f}"
-        rows.append(Row(title=f"{name}: most it could leak, H(c) (bits)", before=most, after=most))
+        rows.append((f"{name}: most it could leak, H(c) (bits)", most, most))
         if after is not None:
-            title = f"{name}: what the target alone gives away, I(y;c) (bits)"
-            rows.append(Row(title=title, before=told, after=told))
+            rows.append((f"{name}: what the target alone gives away, I(y;c) (bits)", told, told))
     return rows + _fidelity(report.similarity)
 
 
@@ -74,7 +53,7 @@ def _task(before: Task | None, after: Task | None) -> list[Row]:
 
     def row(title: str, value: Callable[[Any], float | None], written: Callable[[float | None], str]) -> Row:
         first, second = (None if side is None else value(side) for side in (before, after))
-        return Row(title=title, before=written(first), after=written(second))
+        return title, written(first), written(second)
 
     if isinstance(after, Accuracies):
         return [
@@ -91,32 +70,29 @@ def _task(before: Task | None, after: Task | None) -> list[Row]:
     return []
 
 
-def plain_table(rows: Sequence[Row]) -> str:
-    """The rows as aligned text.
+def plain_table(rows: Sequence[Row]) -> list[str]:
+    """The rows as lines of aligned text.
 
     Example:
-        >>> print(plain_table([Row(title="task accuracy", before="40.0 %", after="80.0 %")]))
+        >>> print(*plain_table([("task accuracy", "40.0 %", "80.0 %")]), sep="\\n")
                        before     after
         task accuracy  40.0 %  →  80.0 %
     """
-    wide = max((len(row.title) for row in rows), default=0)
-    middle = max([len("before"), *(len(row.before) for row in rows)])
-    lines = [f"{'':{wide}}  {'before':<{middle}}     after"]
-    lines += [f"{row.title:{wide}}  {row.before:<{middle}}  →  {row.after}" for row in rows]
-    return "\n".join(line.rstrip() for line in lines)
+    return aligned([("", "before", "", "after"), *((title, before, "→", after) for title, before, after in rows)])
 
 
 def _fidelity(similarity: Similarity) -> list[Row]:
     """Effective rank and CKA: constant features leak nothing and are worth nothing."""
     before = _rank(similarity.effective_rank_before, similarity.n_features_before)
     after = _rank(similarity.effective_rank_after, similarity.n_features_after)
-    rows = [Row(title="features: effective rank", before=before, after=after)]
+    rows = [("features: effective rank", before, after)]
+    # the original is compared with itself on the side `before`
     for title, value in (
         ("features: CKA to the original", similarity.cka),
         ("features: original recovered linearly (R²)", similarity.original_r2),
     ):
         if value is not None and math.isfinite(value):
-            rows.append(Row(title=title, before="1.000", after=f"{value:.3f}"))
+            rows.append((title, "1.000", f"{value:.3f}"))
     return rows
 
 

@@ -5,27 +5,27 @@ The checks read the parsed YAML, not the validated recipe, so that they run, and
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator
 
 from mibias_cli.errors import GateError, did_you_mean
 from mibias_cli.recipe.fields import value_at
 from mibias_cli.recipe.gate_expression import parse_gate
 from mibias_cli.recipe.messages import Fault
-from mibias_cli.recipe.sections.discover import DISCOVERED
-from mibias_cli.recipe.yaml_source import YamlPath
+from mibias_cli.recipe.sections.training import DISCOVERED
+from mibias_cli.recipe.yaml_source import Yaml, YamlMapping, YamlPath
 
 __all__ = ["WEIGHT_FILES", "Check", "cross_checks", "written_gates"]
 
-Check = Callable[[Mapping[str, Any]], Iterator[Fault]]
+Check = Callable[[YamlMapping], Iterator[Fault]]
 """Reads the parsed recipe and says what does not fit."""
 
 WEIGHT_FILES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt", ".tar")
-"""What the name of a file with weights ends in."""
+"""How names of files with weights end."""
 
 _COLOURED = ("digits", "mnist")
 _TABULAR = ("table", "embeddings")
 _BUILT_IN = ("digit_cnn", "mlp")
+# lists of names in which every name stands once
 _LISTS: tuple[YamlPath, ...] = (
     ("debias", "attributes"),
     ("evaluation", "probes"),
@@ -39,63 +39,68 @@ _LISTS: tuple[YamlPath, ...] = (
 )
 
 
-def cross_checks(data: Mapping[str, Any]) -> list[Fault]:
+def cross_checks(data: YamlMapping) -> list[Fault]:
     """Every place where two keys of the recipe contradict each other; places of the wrong type are passed over."""
     return [fault for check in _CHECKS for fault in check(data)]
 
 
-def _attributes(data: Mapping[str, Any]) -> list[str]:
+def _list_at(path: YamlPath, data: YamlMapping) -> list[Yaml]:
+    """The list at a path; empty where there is none."""
+    value = value_at(path, data)
+    return value if isinstance(value, list) else []
+
+
+def _attributes(data: YamlMapping) -> list[str]:
     """Names of the attributes that the data have, as far as the recipe says."""
+    # the colour protocol brings its own attribute
     declared = value_at(("data", "attributes"), data)
     coloured = value_at(("data", "source"), data) in _COLOURED
     own = ["colour"] if coloured else list(declared) if isinstance(declared, dict) else []
     return [*own, DISCOVERED] if isinstance(value_at(("discover",), data), dict) else own
 
 
-def _debiased_attributes(data: Mapping[str, Any]) -> Iterator[Fault]:
-    """debias.attributes names attributes of the data."""
+def _no_attribute(name: str, known: list[str]) -> str:
+    """That the data do not have an attribute, with the name that was probably meant."""
+    hint = did_you_mean(name, known) or f"; they are {', '.join(known)}"
+    return f"the data have no attribute {name!r}{hint}"
+
+
+def _debiased_attributes(data: YamlMapping) -> Iterator[Fault]:
+    """What names attributes in `debias` names attributes of the data."""
+    # where the data section itself is at fault, no attribute is known, and none is refused
     known = _attributes(data)
-    named = value_at(("debias", "attributes"), data)
-    if not known or not isinstance(named, list):
-        return
-    if not named:
+    if known and value_at(("debias", "attributes"), data) == []:
         yield ("debias", "attributes"), "is empty; leave it out to debias all, or set debias.estimator to none"
-    for index, name in enumerate(named):
-        if isinstance(name, str) and name not in known:
-            hint = did_you_mean(name, known) or f"; they are {', '.join(known)}"
-            yield ("debias", "attributes", index), f"the data have no attribute {name!r}{hint}"
+    for key in ("attributes", "attribute_weights", "budget_bits"):
+        # items of a list stand at their index, items of a mapping at their name
+        named = value_at(("debias", key), data)
+        names = list(named) if isinstance(named, list | dict) else []
+        for index, name in enumerate(names):
+            if known and isinstance(name, str) and name not in known:
+                yield ("debias", key, index if isinstance(named, list) else name), _no_attribute(name, known)
 
 
-def _some_attribute(data: Mapping[str, Any]) -> Iterator[Fault]:
+def _some_attribute(data: YamlMapping) -> Iterator[Fault]:
     """Without an attribute there is nothing to audit, unless one is to be discovered; its name is taken then."""
     declared = value_at(("data", "attributes"), data)
     discovers = isinstance(value_at(("discover",), data), dict)
+    # only an empty mapping: a missing one is the schema's to refuse
     if declared == {} and not discovers:
         yield ("data", "attributes"), "is empty; name an attribute, or let one be found with `discover: {}`"
     if isinstance(declared, dict) and DISCOVERED in declared and discovers:
         yield ("data", "attributes", DISCOVERED), "is the name of what `discover` finds; call this one otherwise"
 
 
-def _draws_need_a_queue(data: Mapping[str, Any]) -> Iterator[Fault]:
-    """The fresh schedule's batches are the epoch's own."""
+def _draws_need_a_queue(data: YamlMapping) -> Iterator[Fault]:
+    """In the fresh schedule the estimator's batches are the epoch's own, so nothing can be drawn for it."""
     if value_at(("debias", "balance_by"), data) == "draws" and value_at(("debias", "schedule"), data) == "fresh":
         yield ("debias", "balance_by"), "draws go with `schedule: queue`; with `fresh` write weights"
 
 
-def _weights_and_budgets_by_attribute(data: Mapping[str, Any]) -> Iterator[Fault]:
-    """debias.attribute_weights and debias.budget_bits name attributes of the data."""
-    known = _attributes(data)
-    for key in ("attribute_weights", "budget_bits"):
-        named = value_at(("debias", key), data)
-        for name in named if known and isinstance(named, dict) else ():
-            if name not in known:
-                hint = did_you_mean(str(name), known) or f"; they are {', '.join(known)}"
-                yield ("debias", key, name), f"the data have no attribute {name!r}{hint}"
-
-
-def _backbone_fits_data(data: Mapping[str, Any]) -> Iterator[Fault]:
+def _backbone_fits_data(data: YamlMapping) -> Iterator[Fault]:
     """Rows go through an MLP, images do not."""
     source, name = value_at(("data", "source"), data), value_at(("backbone", "name"), data)
+    # what is no text is the schema's to refuse
     if not isinstance(source, str) or not isinstance(name, str):
         return
     if source in _TABULAR and name != "mlp":
@@ -104,12 +109,13 @@ def _backbone_fits_data(data: Mapping[str, Any]) -> Iterator[Fault]:
         yield ("backbone", "name"), f"`mlp` takes rows of numbers, data of source {source} are images"
 
 
-def _weights(data: Mapping[str, Any]) -> Iterator[Fault]:
+def _weights(data: YamlMapping) -> Iterator[Fault]:
     """backbone.weights has one of its forms, and the built-in networks have nothing pretrained."""
     weights, name = value_at(("backbone", "weights"), data), value_at(("backbone", "name"), data)
     if not isinstance(weights, str) or weights == "none":
         return
     path: YamlPath = ("backbone", "weights")
+    # timm knows which of its models have pretrained weights; of the built-in networks none has
     if weights == "pretrained":
         if name in _BUILT_IN:
             yield path, f"{name} has no pretrained weights; write none, or the path of a file"
@@ -119,61 +125,59 @@ def _weights(data: Mapping[str, Any]) -> Iterator[Fault]:
         yield path, f"must be {forms}; not {weights!r}{hint}"
 
 
-def _fidelity_columns(data: Mapping[str, Any]) -> Iterator[Fault]:
+def _fidelity_columns(data: YamlMapping) -> Iterator[Fault]:
     """Columns are of files; coloured digits have none."""
     if value_at(("data", "source"), data) in _COLOURED and value_at(("evaluation", "fidelity_columns"), data):
         yield ("evaluation", "fidelity_columns"), "coloured digits have no columns; leave it out"
 
 
-def _no_repeats(data: Mapping[str, Any]) -> Iterator[Fault]:
+def _no_repeats(data: YamlMapping) -> Iterator[Fault]:
     """Lists of names name everything once."""
     for path in _LISTS:
-        names = value_at(path, data)
-        for index, name in enumerate(names if isinstance(names, list) else []):
+        names = _list_at(path, data)
+        for index, name in enumerate(names):
             if isinstance(name, str) and name in names[:index]:
                 yield (*path, index), f"{name!r} is named twice"
 
 
-def _patience(data: Mapping[str, Any]) -> Iterator[Fault]:
+def _patience(data: YamlMapping) -> Iterator[Fault]:
     """Early stopping needs something to watch."""
-    select = value_at(("training", "select"), data)
-    if isinstance(select, Mapping) and select.get("patience") is not None and select.get("metric") is None:
-        yield ("training", "select", "patience"), "needs training.select.metric, the metric that should improve"
+    path: YamlPath = ("training", "select", "patience")
+    if value_at(path, data) is not None and value_at(("training", "select", "metric"), data) is None:
+        yield path, "needs training.select.metric, the metric that should improve"
 
 
-def _target_kind(data: Mapping[str, Any]) -> Iterator[Fault]:
+def _target_kind(data: YamlMapping) -> Iterator[Fault]:
     """data.target_kind fits the target's columns."""
-    kind, columns = value_at(("data", "target_kind"), data), value_at(("data", "columns"), data)
-    given = isinstance(columns, Mapping) and "target" in columns
-    target = columns["target"] if isinstance(columns, Mapping) and given else "target"
-    if kind in ("classes", "multilabel", "regression") and target is None:
-        yield ("data", "target_kind"), f"is {kind}, which needs a target; name its columns in data.columns.target"
-    if kind == "classes" and isinstance(target, list) and len(target) > 1:
-        wanted = f"is classes, which are of one column, but data.columns.target has {len(target)}"
-        yield ("data", "target_kind"), f"{wanted}; set it to multilabel or regression"
+    path: YamlPath = ("data", "target_kind")
+    kind, n_columns = value_at(path, data), len(_list_at(("data", "columns", "target"), data))
+    if kind in ("classes", "multilabel", "regression") and _target_is_null(data):
+        yield path, f"is {kind}, which needs a target; name its columns in data.columns.target"
+    if kind == "classes" and n_columns > 1:
+        wanted = f"is classes, which are of one column, but data.columns.target has {n_columns}"
+        yield path, f"{wanted}; set it to multilabel or regression"
 
 
-def _bias_product(data: Mapping[str, Any]) -> Iterator[Fault]:
+def _bias_product(data: YamlMapping) -> Iterator[Fault]:
     """Plain training adds nothing to the scores."""
     path: YamlPath = ("debias", "bias_product")
     if value_at(path, data) and value_at(("debias", "estimator"), data) == "none":
         yield path, "has no effect with estimator: none, plain training; name an estimator (with weight: 0, if need be)"
 
 
-def _has_no_target(data: Mapping[str, Any]) -> bool:
+def _target_is_null(data: YamlMapping) -> bool:
+    """Whether `data.columns.target: null` is written; a key that is left out means its default."""
     columns = value_at(("data", "columns"), data)
-    written_null = isinstance(columns, Mapping) and "target" in columns and columns["target"] is None
-    return written_null or value_at(("data", "target_kind"), data) == "none"
+    return isinstance(columns, dict) and "target" in columns and columns["target"] is None
 
 
-def _without_target(data: Mapping[str, Any]) -> Iterator[Fault]:
-    """What needs a target, where there is none."""
-    if not _has_no_target(data):
+def _without_target(data: YamlMapping) -> Iterator[Fault]:
+    """Settings that need a target, where there is none."""
+    if not (_target_is_null(data) or value_at(("data", "target_kind"), data) == "none"):
         return
     if value_at(("debias", "objective"), data) == "conditional":
         yield ("debias", "objective"), "conditional leaves what the target tells, but there is none; set it to marginal"
-    layers = value_at(("representation", "layers"), data)
-    for index, layer in enumerate(layers if isinstance(layers, list) else []):
+    for index, layer in enumerate(_list_at(("representation", "layers"), data)):
         if layer == "output":
             yield ("representation", "layers", index), "output is the task's, but there is no target; take it out"
     if value_at(("representation", "bottleneck"), data) is not None:
@@ -184,17 +188,16 @@ def _without_target(data: Mapping[str, Any]) -> Iterator[Fault]:
             yield (section,), "trains on the task, but there is no target; leave it out, or name data.columns.target"
 
 
-def written_gates(data: Mapping[str, Any]) -> Iterator[tuple[YamlPath, str]]:
+def written_gates(data: YamlMapping) -> Iterator[tuple[YamlPath, str]]:
     """The gates of a parsed recipe that are text, each with its place."""
-    gates = value_at(("gates",), data)
-    for index, gate in enumerate(gates if isinstance(gates, list) else []):
-        if isinstance(gate, str):
-            yield ("gates", index), gate
-        elif isinstance(gate, Mapping) and isinstance(gate.get("fail_on"), str):
-            yield ("gates", index, "fail_on"), gate["fail_on"]
+    for index, gate in enumerate(_list_at(("gates",), data)):
+        place: YamlPath = ("gates", index, "fail_on") if isinstance(gate, dict) else ("gates", index)
+        text = gate.get("fail_on") if isinstance(gate, dict) else gate
+        if isinstance(text, str):
+            yield place, text
 
 
-def _gated_attributes(data: Mapping[str, Any]) -> Iterator[Fault]:
+def _gated_attributes(data: YamlMapping) -> Iterator[Fault]:
     """Gates name attributes of the data."""
     known = _attributes(data)
     for place, text in written_gates(data):
@@ -202,16 +205,15 @@ def _gated_attributes(data: Mapping[str, Any]) -> Iterator[Fault]:
             name = parse_gate(text).name
         except GateError:
             continue  # the schema says so already
+        # other figures of the report are not by attribute
         if known and name[0] in ("attributes", "fairness") and len(name) > 1 and name[1] not in known:
-            hint = did_you_mean(name[1], known) or f"; they are {', '.join(known)}"
-            yield place, f"the data have no attribute {name[1]!r}{hint}"
+            yield place, _no_attribute(name[1], known)
 
 
 _CHECKS: tuple[Check, ...] = (
     _some_attribute,
     _draws_need_a_queue,
     _debiased_attributes,
-    _weights_and_budgets_by_attribute,
     _gated_attributes,
     _backbone_fits_data,
     _weights,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import yaml
 
@@ -16,12 +15,16 @@ __all__ = ["dump_recipe"]
 class _Dumper(yaml.SafeDumper):
     """Quotes whatever a reader of YAML 1.1 or 1.2 would not take for text."""
 
-    def ignore_aliases(self, data: Any) -> bool:
+    def ignore_aliases(self, data: object) -> bool:
         return True
 
 
+# beside PyYAML's own resolvers of YAML 1.1: text that either version reads as something else is quoted
 for _tag, (_pattern, _first) in PLAIN_SCALARS.items():
     _Dumper.add_implicit_resolver(_tag, _pattern, _first)
+# paths are text, tuples are lists
+_Dumper.add_multi_representer(Path, lambda dumper, path: dumper.represent_str(str(path)))
+_Dumper.add_representer(tuple, yaml.SafeDumper.represent_list)
 
 
 def dump_recipe(recipe: Recipe) -> str:
@@ -29,14 +32,6 @@ def dump_recipe(recipe: Recipe) -> str:
 
     The resolved recipe is saved beside a run, so that the run can be repeated after defaults have changed.
     """
-    sections = _plain(recipe.model_dump())
+    sections = recipe.model_dump()
     sections["data"] = {"source": recipe.data.source, **sections["data"]}  # what kind of data it is comes first
     return yaml.dump(sections, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return str(value) if isinstance(value, Path) else value

@@ -1,4 +1,4 @@
-"""Gate expressions: `attributes.colour.after.leakage_bits > 0.05`, read by a small parser of their own (no eval).
+"""Gate expressions: `attributes.colour.after.leakage_bits > 0.05`, read by a small parser (no eval).
 
 An expression names a figure of leakage.json, a comparison and a number; the gate fails where it holds.
 """
@@ -18,6 +18,7 @@ __all__ = ["Comparison", "GateExpression", "parse_gate", "write_name"]
 Comparison = Literal[">", ">=", "<", "<="]
 
 _EXAMPLE = "attributes.colour.after.leakage_bits > 0.05"
+# a part of a name as it is, and one in brackets and quotes
 _PART = re.compile(r"[^\s.\[\]<>=!\"']+")
 _QUOTED = re.compile(r"\[\s*(\"(?:[^\"\\]|\\.)*\"|'[^']*')\s*\]")
 _NUMBER = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?$")
@@ -65,17 +66,12 @@ def parse_gate(text: str) -> GateExpression:
         if position == len(text):
             raise _error(text, f"a comparison and a number are missing, as in {_EXAMPLE!r}", position)
         raise _error(text, "a comparison is expected here: >, >=, < or <=", position)
+    # `=>` and `==` are read whole, so that the message can show what was written
     comparison: Comparison | None = next((c for c in get_args(Comparison) if c == found.group()), None)
     if comparison is None:
         raise _error(text, f"{found.group()!r} is no comparison that a gate knows; use >, >=, < or <=", position)
-    start = _skip(text, found.end())
-    return GateExpression(
-        text=text,
-        name=name,
-        comparison=comparison,
-        threshold=_number(text, start),
-        columns=columns,
-    )
+    threshold = _number(text, _skip(text, found.end()))
+    return GateExpression(text=text, name=name, comparison=comparison, threshold=threshold, columns=columns)
 
 
 def write_name(name: tuple[str, ...]) -> str:
@@ -98,38 +94,35 @@ def _name(text: str) -> tuple[tuple[str, ...], tuple[int, ...], int]:
     """The name's parts, where each begins, and where the name (with the space behind it) ends."""
     parts: list[str] = []
     columns: list[int] = []
-    position = _skip(text, 0)
-    if position == len(text):
+    position = 0
+    if not text:
         raise _error(text, f"is empty; write for example {_EXAMPLE!r}")
-    if _NUMBER.match(text[position:].split()[0]) or text[position] in "<>=!":
+    # `0.05 < a` is clear, but the parser reads names first
+    if _NUMBER.match(text.split()[0]) or text[0] in "<>=!":
         raise _error(text, f"the figure's name comes first, as in {_EXAMPLE!r}", position)
     while True:
         quoted = _QUOTED.match(text, position)
-        plain = None if quoted else _PART.match(text, position)
-        if quoted:
-            parts.append(_unquoted(text, quoted, position))
-            columns.append(position)
-            position = quoted.end()
-        elif plain:
-            parts.append(plain.group())
-            columns.append(position)
-            position = plain.end()
-        elif text[position : position + 1] == "[":
-            raise _error(text, 'a quoted name is expected in brackets, as in ["skin tone"]', position)
-        else:
-            raise _error(text, "a part of the figure's name is expected here", position)
+        part = quoted or _PART.match(text, position)
+        if part is None:
+            in_brackets = 'a quoted name is expected in brackets, as in ["skin tone"]'
+            at_bracket = text[position : position + 1] == "["
+            raise _error(text, in_brackets if at_bracket else "a part of the figure's name is expected here", position)
+        parts.append(_unquoted(text, quoted.group(1), position) if quoted else part.group())
+        columns.append(position)
+        position = part.end()
+        # a dot or a bracket leads to the next part, anything else ends the name
         if text[position : position + 1] == ".":
             position += 1
         elif text[position : position + 1] != "[":
             return tuple(parts), tuple(columns), _skip(text, position)
 
 
-def _unquoted(text: str, quoted: re.Match[str], position: int) -> str:
-    inner = quoted.group(1)
-    if inner.startswith("'"):
-        return inner[1:-1]
+def _unquoted(text: str, quoted: str, position: int) -> str:
+    """What a quoted part holds: between single quotes as it is, between double quotes with JSON's escapes."""
+    if quoted.startswith("'"):
+        return quoted[1:-1]
     try:
-        return str(json.loads(inner))
+        return str(json.loads(quoted))
     except json.JSONDecodeError as error:
         raise _error(text, f"the quoted name cannot be read ({error.msg}); escapes are as in JSON", position) from error
 
@@ -138,20 +131,19 @@ def _number(text: str, start: int) -> float:
     given = text[start:].strip()
     if not given:
         raise _error(text, "a number is missing behind the comparison", len(text))
-    if _NUMBER.match(given):
-        value = float(given)
-        if math.isfinite(value):
-            return value
+    if _NUMBER.match(given) and math.isfinite(float(given)):  # 1e999 is a number, but infinite
+        return float(given)
+    # what was meant is often plain
     if re.search(r"\s(?:and|or|&&?|\|\|?)\s", f" {given} "):
         raise _error(text, "a gate is one comparison; give each a gate of its own", start)
+    # figures of the report are shares, not percentages
     hint = f"; write {float(given[:-1]) / 100:g}" if given.endswith("%") and _NUMBER.match(given[:-1]) else ""
     raise _error(text, f"must be compared with a finite number, not {given!r}{hint}", start)
 
 
 def _skip(text: str, position: int) -> int:
-    while position < len(text) and text[position].isspace():
-        position += 1
-    return position
+    """The next place that is no white space."""
+    return len(text) - len(text[position:].lstrip())
 
 
 def _error(text: str, message: str, column: int | None = None) -> GateError:

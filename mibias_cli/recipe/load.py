@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -26,7 +27,7 @@ def load_recipe(path: Path | str, overrides: Sequence[str] = (), *, checks: Sequ
     Args:
         path: The YAML file; relative paths inside it start from its folder.
         overrides: `KEY=VALUE` texts as `--set` takes them; relative paths there start from the current folder.
-        checks: Further checks of the parsed recipe, by those who know more than what a recipe may hold.
+        checks: Further checks of the parsed recipe, for what this package cannot know.
 
     Raises:
         RecipeError: The file cannot be read, or the recipe has problems: all of them, each with its line.
@@ -40,12 +41,13 @@ def load_recipe(path: Path | str, overrides: Sequence[str] = (), *, checks: Sequ
             IsADirectoryError: "this is a folder, not a recipe file",
         }
         reason = reasons.get(type(error), f"cannot be read ({error.strerror})")
-        raise RecipeError([_unplaced(str(path), reason)]) from error
+        raise RecipeError([Problem(path=str(path), message=reason)]) from error
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = raw[: error.start].count(b"\n") + 1
-        raise RecipeError([_unplaced(str(path), f"is not UTF-8 text (line {line}); save it as UTF-8")]) from error
+        message = f"is not UTF-8 text (line {line}); save it as UTF-8"
+        raise RecipeError([Problem(path=str(path), message=message)]) from error
     return parse_recipe(text, path=str(path), overrides=overrides, checks=checks)
 
 
@@ -63,7 +65,9 @@ def parse_recipe(text: str, *, path: str, overrides: Sequence[str] = (), checks:
     try:
         source = parse_yaml(text.removeprefix("\ufeff"), path=path)
     except RecipeError as error:
+        # the recipe cannot be read, but mistakes in --set are named all the same
         raise RecipeError([*error.problems, *apply_overrides({}, overrides).problems]) from error
+    # values of --set first, so that they can mend a fault of the file
     overridden = apply_overrides(source.data, overrides)
     places = _Places(source=source, overridden=overridden)
     recipe, faults = _validate(overridden, checks)
@@ -81,6 +85,7 @@ def _validate(overridden: Overridden, checks: Sequence[Check]) -> tuple[Recipe |
         recipe = Recipe.model_validate(overridden.data)
     except ValidationError as error:
         faults = faults_of(error.errors(include_url=False), overridden.data)
+    # one fault a place: where the schema refuses a value already, what else is wrong with it would only confuse
     found = [*cross_checks(overridden.data), *(fault for check in checks for fault in check(overridden.data))]
     for place, message in found:
         if place not in {taken for taken, _ in faults}:
@@ -102,33 +107,21 @@ class _Places:
     def problem(self, fault: Fault) -> Problem:
         """The problem with its line; what is missing is shown at the section that should hold it."""
         place, message = fault
-        key = ".".join(map(str, place))
         if self.is_overridden(place):
-            return Problem(path="--set", line=0, column=0, key=key, message=message)
-        position = self.source.positions.get(place)
-        if position is not None:
-            at_key = message.startswith("unknown key")
-            line = position.line if at_key else position.value_line
-            column = position.column if at_key else position.value_column
+            return Problem(path="--set", key=".".join(map(str, place)), message=message)
+        positions = self.source.positions
+        if place in positions:
+            # an unknown key is wrong itself, of other faults the value is
+            found = positions[place]
+            at = found.key if message.startswith("unknown key") else found.value
         else:
-            line, column = self._nearest(place)
-        shown = self.source.line(line) if line else ""
-        return Problem(path=self.source.path, line=line, column=column, key=key, message=message, source_line=shown)
-
-    def _nearest(self, place: YamlPath) -> tuple[int, int]:
-        """The section around a place, or the file's first key."""
-        for depth in range(len(place) - 1, 0, -1):
-            around = self.source.positions.get(place[:depth])
-            if around is not None:
-                return around.line, around.column
-        first = next(iter(self.source.positions.values()), None)
-        return (first.line, first.column) if first else (1, 1)
+            # the nearest section around it, or the file's first key
+            around = (positions[place[:n]] for n in range(len(place) - 1, 0, -1) if place[:n] in positions)
+            nearest = next(chain(around, positions.values()), None)
+            at = nearest.key if nearest else (1, 1)
+        return self.source.problem(place, at, message)
 
 
 def _in_order(problem: Problem) -> tuple[bool, int, int]:
     """By line; what has no line comes last."""
     return problem.line == 0, problem.line, problem.column
-
-
-def _unplaced(path: str, message: str) -> Problem:
-    return Problem(path=path, line=0, column=0, key="", message=message)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from mibias_cli.errors import Problem, RecipeError
-from mibias_cli.recipe.fields import default_at
-from mibias_cli.recipe.yaml_source import YamlPath, parse_value
+from mibias_cli.recipe.fields import default_list
+from mibias_cli.recipe.yaml_source import Yaml, YamlMapping, YamlPath, parse_value
 
 __all__ = ["Overridden", "apply_overrides"]
 
@@ -18,12 +17,12 @@ __all__ = ["Overridden", "apply_overrides"]
 class Overridden:
     """A recipe with values from the command line: the data, the paths that were set, and what went wrong."""
 
-    data: dict[str, Any]
+    data: dict[str, Yaml]
     paths: frozenset[YamlPath]
     problems: tuple[Problem, ...]
 
 
-def apply_overrides(data: Mapping[str, Any], overrides: Sequence[str]) -> Overridden:
+def apply_overrides(data: YamlMapping, overrides: Sequence[str]) -> Overridden:
     """Lay `KEY=VALUE` texts over parsed YAML; the last of several for one key wins.
 
     Keys are dotted (`debias.critic.steps`), a number is an index into a list (`representation.layers.0`), values are
@@ -33,21 +32,21 @@ def apply_overrides(data: Mapping[str, Any], overrides: Sequence[str]) -> Overri
         >>> apply_overrides({"seed": 0}, ["seed=3", "debias.weight=1e-1"]).data
         {'seed': 3, 'debias': {'weight': 0.1}}
     """
+    # the file's own values stay as they are: errors show them
     result = copy.deepcopy(dict(data))
     paths: set[YamlPath] = set()
     problems: list[Problem] = []
     for text in overrides:
         key, equals, value_text = text.partition("=")
         key = key.strip()
-        if not equals or not all(key.split(".")):
-            problems.append(_problem(text, "write --set KEY=VALUE, for example --set training.epochs=3"))
-            continue
         try:
+            if not equals or not all(key.split(".")):
+                key = text
+                raise _Refused("write --set KEY=VALUE, for example --set training.epochs=3")
             paths |= _set(result, key.split("."), parse_value(value_text))
-        except RecipeError as error:
-            problems.append(_problem(key, f"{error.problems[0].message}, in {value_text!r}"))
-        except _Refused as refusal:
-            problems.append(_problem(key, str(refusal)))
+        except (RecipeError, _Refused) as error:
+            at_value = f"{error.problems[0].message}, in {value_text!r}" if isinstance(error, RecipeError) else ""
+            problems.append(Problem(path="--set", key=key, message=at_value or str(error)))
     return Overridden(data=result, paths=frozenset(paths), problems=tuple(problems))
 
 
@@ -55,36 +54,31 @@ class _Refused(Exception):
     """The key leads nowhere."""
 
 
-def _set(data: dict[str, Any], keys: list[str], value: Any) -> set[YamlPath]:
+def _set(data: dict[str, Yaml], keys: list[str], value: Yaml) -> set[YamlPath]:
     """Set one value; returns its path and the paths of the sections that had to be begun."""
-    container: Any = data
+    container: Yaml = data
     begun: set[YamlPath] = set()
     path: YamlPath = ()
     for depth, key in enumerate(keys):
-        step = _step(container, key, path)
+        parent, where = container, ".".join(map(str, path))
+        step: str | int = key
+        # what stands there already, where the key can lead there at all
+        if isinstance(parent, dict):
+            container = parent.get(key)
+        elif not isinstance(parent, list):
+            raise _Refused(f"{where} is a single value, it has no {key!r}")
+        elif key.isdigit() and int(key) < len(parent):
+            step = int(key)
+            container = parent[step]
+        else:
+            raise _Refused(f"{where} is a list of {len(parent)}; its items are 0 to {len(parent) - 1}, not {key!r}")
         path = (*path, step)
         if depth == len(keys) - 1:
-            container[step] = value
-            break
-        if isinstance(container, dict) and container.get(step) is None:
-            default = default_at(path, data) if keys[depth + 1].isdigit() else None
-            container[step] = default if isinstance(default, list) else {}
+            container = value
+        elif container is None and isinstance(parent, dict):
+            # an index is into the list that the schema would fill in; other keys begin a section
+            default = default_list(path, data) if keys[depth + 1].isdigit() else None
+            container = {} if default is None else default
             begun.add(path)
-        container = container[step]
+        parent[step] = container  # type: ignore[index]  # the step suits its parent
     return begun | {path}
-
-
-def _step(container: Any, key: str, path: YamlPath) -> Any:
-    """The key itself, or the index that it stands for where the container is a list."""
-    where = ".".join(map(str, path))
-    if isinstance(container, dict):
-        return key
-    if not isinstance(container, list):
-        raise _Refused(f"{where} is a single value, it has no {key!r}")
-    if not key.isdigit() or int(key) >= len(container):
-        raise _Refused(f"{where} is a list of {len(container)}; its items are 0 to {len(container) - 1}, not {key!r}")
-    return int(key)
-
-
-def _problem(key: str, message: str) -> Problem:
-    return Problem(path="--set", line=0, column=0, key=key, message=message)

@@ -5,9 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
-
-from pydantic import BaseModel
 
 from mibias_cli.recipe.checks import WEIGHT_FILES
 from mibias_cli.recipe.schema import Recipe
@@ -25,22 +22,12 @@ def make_paths_absolute(recipe: Recipe, base_of: Callable[[YamlPath], Path]) -> 
         recipe: A validated recipe.
         base_of: The folder that a relative path at a place of the recipe starts from.
     """
-    recipe = _absolute(recipe, (), base_of)
-    place: YamlPath = ("backbone", "weights")
-    weights = _weights(recipe.backbone.weights, base_of(place))
-    return recipe.model_copy(update={"backbone": recipe.backbone.model_copy(update={"weights": weights})})
-
-
-def _absolute(value: Any, place: YamlPath, base_of: Callable[[YamlPath], Path]) -> Any:
-    if isinstance(value, Path):
-        return _join(base_of(place), value)
-    if isinstance(value, BaseModel):
-        old = {name: getattr(value, name) for name in type(value).model_fields}
-        new = {name: _absolute(item, (*place, name), base_of) for name, item in old.items()}
-        return value.model_copy(update={name: item for name, item in new.items() if item is not old[name]})
-    if isinstance(value, dict) and any(isinstance(item, BaseModel) for item in value.values()):
-        return {name: _absolute(item, (*place, name), base_of) for name, item in value.items()}
-    return value
+    # paths stand among the keys of `data`, and in one of the forms of backbone.weights
+    given = {name: getattr(recipe.data, name) for name in type(recipe.data).model_fields}
+    data = {name: _join(base_of(("data", name)), path) for name, path in given.items() if isinstance(path, Path)}
+    weights = _weights(recipe.backbone.weights, base_of(("backbone", "weights")))
+    backbone = recipe.backbone.model_copy(update={"weights": weights})
+    return recipe.model_copy(update={"data": recipe.data.model_copy(update=data), "backbone": backbone})
 
 
 def _weights(text: str, base: Path) -> str:
@@ -58,4 +45,4 @@ def _join(base: Path, path: Path) -> Path:
         path = path.expanduser()
     except RuntimeError:
         return path  # a `~user` that this machine does not know: opening it will say so
-    return Path(os.path.abspath(base / path))
+    return Path(os.path.abspath(base / path))  # Path.resolve would follow links

@@ -8,9 +8,7 @@ from pathlib import Path
 import mibias_cli
 from mibias_cli.errors import Problem, RecipeError, did_you_mean
 
-__all__ = ["copy_recipe", "recipe_title", "shipped_recipes"]
-
-_SCHEMA = "recipe.schema.json"
+__all__ = ["add_schema", "copy_recipe", "recipe_title", "shipped_recipes"]
 
 
 def shipped_recipes() -> dict[str, Path]:
@@ -20,6 +18,7 @@ def shipped_recipes() -> dict[str, Path]:
 
 def recipe_title(path: Path) -> str:
     """The first comment of a recipe that is no instruction to editors: what the recipe is for."""
+    # comments below the first key are about that key
     for line in path.read_text(encoding="utf-8").splitlines():
         if not line.startswith("#"):
             break
@@ -45,16 +44,24 @@ def copy_recipe(name: str, destination: Path) -> list[Path]:
     recipes = shipped_recipes()
     if name not in recipes:
         hint = did_you_mean(name, recipes) or f"; they are {', '.join(recipes)}"
-        raise _refusal(name, f"no recipe of this name comes with mibias{hint}")
+        raise RecipeError([Problem(path=name, message=f"no recipe of this name comes with mibias{hint}")])
     target = destination / recipes[name].name if destination.is_dir() else destination
     if target.exists():
-        raise _refusal(str(target), "exists already; choose another place, or remove it")
+        raise RecipeError([Problem(path=str(target), message="exists already; choose another place, or remove it")])
     target.parent.mkdir(parents=True, exist_ok=True)
     written = [Path(shutil.copyfile(recipes[name], target))]
-    schema, beside = recipes[name].with_name(_SCHEMA), target.with_name(_SCHEMA)
-    if schema.exists() and not beside.exists():
-        written.append(Path(shutil.copyfile(schema, beside)))
-    return written
+    return written + add_schema(target)
+
+
+def add_schema(recipe: Path) -> list[Path]:
+    """Write the JSON Schema by which editors complete a recipe beside it, unless one is there; what was written."""
+    from mibias_cli.recipe.schema import schema_text
+
+    path = recipe.with_name("recipe.schema.json")
+    if path.exists():
+        return []
+    path.write_text(schema_text(), encoding="utf-8")
+    return [path]
 
 
 def _folder() -> Path:
@@ -62,7 +69,3 @@ def _folder() -> Path:
     package = Path(mibias_cli.__file__).parent
     installed = package / "recipes"
     return installed if installed.is_dir() else package.parent / "recipes"
-
-
-def _refusal(what: str, message: str) -> RecipeError:
-    return RecipeError([Problem(path=what, line=0, column=0, key="", message=message)])

@@ -1,7 +1,7 @@
 """The table of estimators: what `debias.estimator` may say, and which `module:object` that stands for.
 
-It lies with the recipe, so that its names are at once the values that a recipe may hold; `build` resolves it. A row
-here and the function that it names are all that a new estimator takes. Nothing is imported before it is asked for.
+It lies with the recipe because its names are the values that a recipe may hold; `mibias_cli.run.build` resolves them.
+A new estimator takes a row here and the function that it names. Nothing is imported before it is used.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ ESTIMATORS: Mapping[str, str] = {
     "hgr_basis": "mibias_cli.estimators.hgr:BasisCorrelation",
 }
 
+# mypy cannot read a Literal that is made from a table
 if TYPE_CHECKING:
     EstimatorName = str
 else:

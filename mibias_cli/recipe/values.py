@@ -1,13 +1,15 @@
-"""What recipe values are made of: the base of sections, numbers that are no text, text that may be a number."""
+"""The types that recipe values are made of, and the base class of all sections."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 __all__ = [
+    "Count",
+    "Decay",
     "Flag",
     "FormatName",
     "Fraction",
@@ -18,6 +20,7 @@ __all__ = [
     "ProbeName",
     "Rate",
     "Section",
+    "Share",
     "TargetKindName",
     "Text",
     "Whole",
@@ -32,35 +35,41 @@ class Section(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _empty_means_defaults(cls, value: Any) -> Any:
+    def _empty_means_defaults(cls, value: object) -> object:
         return {} if value is None else value
 
 
-def _number(value: Any) -> Any:
-    """Refuse what pydantic would convert to a number: a quoted "5" or a `true` in a recipe is a mistake."""
+# Pydantic would read "5" and `true` as numbers. In a recipe both are mistakes, so both are refused before it does.
+def _number(value: object) -> object:
     if isinstance(value, str | bool):
         raise PydanticCustomError("number_expected", "a number is expected")
     return value
 
 
-def _whole_number(value: Any) -> Any:
+def _whole_number(value: object) -> object:
     if isinstance(value, str | bool):
         raise PydanticCustomError("whole_number_expected", "a whole number is expected")
     return value
 
 
-def text_of_number(value: Any) -> Any:
+def text_of_number(value: object) -> object:
     """Column names and split values may look like numbers: `train: 0` means the text `0` of a CSV file."""
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
+# Limits come first: pydantic's JSON Schema has no `minimum` where a limit is laid over a validator.
 Number = BeforeValidator(_number)
 Whole = BeforeValidator(_whole_number)
 Integer = Annotated[int, Whole]
 Positive = Annotated[int, Field(gt=0), Whole]
+Count = Annotated[int, Field(ge=0), Whole]
 Rate = Annotated[float, Field(gt=0), Number]
 NonNegative = Annotated[float, Field(ge=0), Number]
+# shares of a whole, by which of their ends are allowed
 Fraction = Annotated[float, Field(gt=0, lt=1), Number]
+Decay = Annotated[float, Field(ge=0, lt=1), Number]
+Share = Annotated[float, Field(ge=0, le=1), Number]
+# strict: `augment: 1` is a mistake, too
 Flag = Annotated[bool, Field(strict=True)]
 Text = Annotated[str, BeforeValidator(text_of_number)]
 ProbeName = Literal["logistic", "quadratic", "mlp", "knn", "gradient_boosting"]

@@ -19,7 +19,9 @@ from mibias_cli.data.batch import BiasedData
 from mibias_cli.data.files.tabular import AttributeColumn, Columns, SplitRule
 from mibias_cli.heads.original import StandardFeatures
 from mibias_cli.heads.target import TargetHead
-from mibias_cli.recipe.schema import DigitsData, EmbeddingsData, MnistData, Recipe, TableData, TrainingSection
+from mibias_cli.recipe.schema import Recipe
+from mibias_cli.recipe.sections.data import DigitsData, EmbeddingsData, MnistData, TableData
+from mibias_cli.recipe.sections.training import TrainingSection
 from mibias_cli.recipe.tables import ESTIMATORS
 from mibias_cli.recipe.values import Section
 from mibias_cli.training.settings import OptimSettings, SelectSettings

@@ -15,7 +15,7 @@ from mibias_cli.backbone.embed import embed
 from mibias_cli.backbone.trainable import parameter_groups
 from mibias_cli.data.batch import Attribute, Split
 from mibias_cli.progress import Progress
-from mibias_cli.recipe.sections.discover import DISCOVERED
+from mibias_cli.recipe.sections.training import DISCOVERED
 from mibias_cli.run.assemble import Parts
 from mibias_cli.run.build import optim_settings
 from mibias_cli.run_folder import RunFolder

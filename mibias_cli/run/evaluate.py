@@ -16,7 +16,8 @@ from mibias_cli.gates.recipe_rules import all_rules, with_gates
 from mibias_cli.gates.rules import GateRules
 from mibias_cli.progress import Progress, Silent
 from mibias_cli.recipe.load import load_recipe
-from mibias_cli.recipe.schema import EmbeddingsData, Recipe
+from mibias_cli.recipe.schema import Recipe
+from mibias_cli.recipe.sections.data import EmbeddingsData
 from mibias_cli.report.document import Report
 from mibias_cli.report.illustrations import Illustrations, read_metrics
 from mibias_cli.report.write import write_report

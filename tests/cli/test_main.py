@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import typer
@@ -18,7 +18,8 @@ from mibias_cli.cli.main import app
 from mibias_cli.cli.options import Device, ExportFormat, Precision
 from mibias_cli.errors import DataError
 from mibias_cli.recipe.load import load_recipe
-from mibias_cli.recipe.schema import EvaluationSection, ExportSection, TrainingSection
+from mibias_cli.recipe.sections.evaluation import EvaluationSection
+from mibias_cli.recipe.sections.training import ExportSection, TrainingSection
 from mibias_cli.report.document import Report
 
 RECIPE = "version: 1\nname: small\ndata:\n  source: digits\nbackbone:\n  name: test_resnet\n"
@@ -254,8 +255,8 @@ def test_an_interrupted_run_says_how_to_resume(monkeypatch: pytest.MonkeyPatch, 
 
 def test_options_offer_what_the_recipe_takes() -> None:
     training = TrainingSection.model_json_schema()["properties"]
-    assert [choice.value for choice in Device] == training["device"]["enum"]
-    assert [choice.value for choice in Precision] == training["precision"]["enum"]
+    assert list(get_args(Device)) == training["device"]["enum"]
+    assert list(get_args(Precision)) == training["precision"]["enum"]
     formats = ExportSection.model_json_schema()["properties"]["formats"]["items"]["enum"]
     assert [choice.value for choice in ExportFormat] == formats
     assert EvaluationSection().probes

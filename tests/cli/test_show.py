@@ -52,8 +52,8 @@ def squeezed(text: str) -> list[list[str]]:
 
 
 def test_the_plain_table() -> None:
-    assert squeezed(plain_table(report_rows(report()))) == squeezed(GOLDEN)
-    columns = {line.index("→") for line in plain_table(report_rows(report())).splitlines()[1:]}
+    assert squeezed("\n".join(plain_table(report_rows(report())))) == squeezed(GOLDEN)
+    columns = {line.index("→") for line in plain_table(report_rows(report()))[1:]}
     assert len(columns) == 1
 
 
@@ -62,7 +62,7 @@ def test_fidelity_is_shown() -> None:
         "n_features_before": 16, "n_features_after": 8, "effective_rank_before": 9.0, "effective_rank_after": 1.2,
         "cka": 0.5,
     }  # fmt: skip
-    shown = plain_table(report_rows(report(similarity=similarity))).splitlines()
+    shown = plain_table(report_rows(report(similarity=similarity)))
     assert shown[-2].split("  ")[0] == "features: effective rank"
     assert "9.00 of 16" in shown[-2]
     assert "1.20 of 8" in shown[-2]

@@ -1,10 +1,9 @@
 from __future__ import annotations
 
-from typing import Any
-
 from mibias_cli.cli.show_dry_run import dry_run_lines
+from mibias_cli.run.dry_run import DryRun
 
-FOUND: dict[str, Any] = {
+FOUND: DryRun = {
     "splits": {"train": 1200, "audit": 30},
     "cells": {"train": {"place": {"land": {"day": 1000, "night": 20}, "water": {"day": 80, "night": 100}}}},
     "n_parameters": 1234567,
@@ -38,5 +37,5 @@ def test_figures_first_then_the_cells() -> None:
 
 def test_a_wide_table_is_cut_with_a_note() -> None:
     row = {f"class {k}": k for k in range(20)}
-    lines = list(dry_run_lines({"cells": {"train": {"c": {"y": row}}}}))
+    lines = list(dry_run_lines({**FOUND, "cells": {"train": {"c": {"y": row}}}}))
     assert lines[-1] == "  … and 8 more classes (--format json has them all)"

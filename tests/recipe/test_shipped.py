@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,8 @@ from jsonschema import Draft202012Validator
 
 from mibias_cli.errors import RecipeError
 from mibias_cli.recipe import shipped
-from mibias_cli.recipe.json_schema import json_schema, schema_text
 from mibias_cli.recipe.load import load_recipe
+from mibias_cli.recipe.schema import schema_text
 from mibias_cli.recipe.shipped import copy_recipe, recipe_title, shipped_recipes
 from mibias_cli.recipe.yaml_source import parse_yaml
 
@@ -36,7 +37,7 @@ def test_the_checked_in_schema_is_the_programs() -> None:
 
 
 def test_the_schema_is_a_schema_and_says_what_every_key_is_for() -> None:
-    schema = json_schema()
+    schema = json.loads(schema_text())
     Draft202012Validator.check_schema(schema)
     models = [schema, *schema["$defs"].values()]
     for model in models:
@@ -45,7 +46,7 @@ def test_the_schema_is_a_schema_and_says_what_every_key_is_for() -> None:
 
 
 def test_every_shipped_recipe_is_valid_points_editors_to_the_schema_and_says_what_it_is_for() -> None:
-    validator = Draft202012Validator(json_schema())
+    validator = Draft202012Validator(json.loads(schema_text()))
     for path in shipped_recipes().values():
         text = path.read_text(encoding="utf-8")
         assert text.startswith("# yaml-language-server: $schema=recipe.schema.json\n"), path
@@ -55,7 +56,7 @@ def test_every_shipped_recipe_is_valid_points_editors_to_the_schema_and_says_wha
 
 
 def test_the_schema_refuses_what_the_program_refuses() -> None:
-    validator = Draft202012Validator(json_schema())
+    validator = Draft202012Validator(json.loads(schema_text()))
     data = parse_yaml("version: 1\ndata: {source: digits}\nbackbone: {name: x}\ndebias: {wieght: 1}\n", path="r").data
     assert len(list(validator.iter_errors(data))) == 1
 

@@ -67,7 +67,7 @@ def test_nan() -> None:
 
 def test_positions_of_keys_values_and_items() -> None:
     source = parse_yaml("a:\n  bb: 1\n  c:\n  - x\n  -   y\nd: {e: [1,  2]}\nf:\n", path="r.yaml")
-    places = {path: (p.line, p.column, p.value_line, p.value_column) for path, p in source.positions.items()}
+    places = {path: (*p.key, *p.value) for path, p in source.positions.items()}
     assert places == {
         ("a",): (1, 1, 1, 1),
         ("a", "bb"): (2, 3, 2, 7),
@@ -85,15 +85,15 @@ def test_positions_of_keys_values_and_items() -> None:
 def test_aliases_are_followed_and_point_at_the_key_that_uses_them() -> None:
     source = parse_yaml("a: &x [1, 2]\nb: *x\nc: [*x]\n", path="r.yaml")
     assert source.data == {"a": [1, 2], "b": [1, 2], "c": [[1, 2]]}
-    assert source.positions[("b",)].value_line == 2
-    assert source.positions[("c", 0)].line == 3
+    assert source.positions[("b",)].value[0] == 2
+    assert source.positions[("c", 0)].key[0] == 3
 
 
 @pytest.mark.parametrize("line_break", ["\n", "\r\n", "\r"])
 def test_line_breaks_of_every_system(line_break: str) -> None:
     source = parse_yaml(line_break.join(["a: 1", "b: 2", "c: 3", ""]), path="r.yaml")
-    assert source.positions[("c",)].line == 3
-    assert source.line(3) == "c: 3"
+    assert source.positions[("c",)].key == (3, 1)
+    assert source.problem(("c",), (3, 1), "wrong").source_line == "c: 3"
 
 
 def test_keys_are_text_as_written() -> None:

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import json
-import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mibias_cli.cli.guard import EXIT_ERROR, Interrupted
-from mibias_cli.cli.options import Device, DeviceOption, OfflineOption, ReportFormat, SetOption
-from mibias_cli.cli.progress import is_terminal, shown_progress
+from mibias_cli.cli.options import DeviceOption, OfflineOption, ReportFormat, SetOption
+from mibias_cli.cli.output import aligned, print_table
+from mibias_cli.cli.progress import shown_progress
 
 if TYPE_CHECKING:
     from mibias_cli.compare.comparison import Comparison
     from mibias_cli.report.tables import Table
 
-__all__ = ["compare", "print_table", "sweep"]
+__all__ = ["compare", "sweep"]
 
 _FormatOption = Annotated[ReportFormat, typer.Option("--format", help="json writes the comparison to stdout.")]
 
@@ -29,7 +28,7 @@ def compare(
         Path | None,
         typer.Option("--out", metavar="DIR", help="Folder for compare.html, compare.json and an SVG per attribute."),
     ] = None,
-    output: _FormatOption = ReportFormat.text,
+    output: _FormatOption = "text",
 ) -> None:
     """Compare runs: a table, and the frontier of accuracy and leakage.
 
@@ -54,7 +53,7 @@ def sweep(
     device: DeviceOption = None,
     offline: OfflineOption = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be run, as JSON.")] = False,
-    output: _FormatOption = ReportFormat.text,
+    output: _FormatOption = "text",
 ) -> None:
     """Train a recipe over a grid of settings and compare the runs.
 
@@ -63,8 +62,9 @@ def sweep(
     from mibias_cli.compare import sweep as sweeping
     from mibias_cli.recipe.load import load_recipe
 
+    # a mistake in --over shows before anything runs
     points = sweeping.make_points([sweeping.parse_axis(text) for text in over])
-    settings = [*(overrides or ()), *([] if device is None else [f"training.device={Device(device).value}"])]
+    settings = [*(overrides or ()), *([] if device is None else [f"training.device={device}"])]
     if dry_run:
         typer.echo(json.dumps(sweeping.plain_points(points), indent=2))
         return
@@ -77,6 +77,7 @@ def sweep(
             )  # fmt: skip
         except KeyboardInterrupt as error:
             raise Interrupted(f"give the same command again to go on; runs are in {folder}") from error
+    # runs that failed do not keep the others from being compared
     if result.finished:
         from mibias_cli.compare import runs as compare_runs
 
@@ -91,34 +92,20 @@ def _show(comparison: Comparison, out: Path | None, output: ReportFormat) -> Non
     """JSON to stdout, or tables to stderr; and the files, if a folder is given."""
     from mibias_cli.compare.page import group_table, run_table, write_comparison
 
-    if output is ReportFormat.json:
+    if output == "json":
         typer.echo(comparison.to_json(), nl=False)
     else:
+        # a row for each group where some runs differ in their seeds alone
         grouped = len(comparison.groups) < len(comparison.runs)
-        print_table(group_table(comparison) if grouped else run_table(comparison))
+        _print(group_table(comparison) if grouped else run_table(comparison))
         for note in comparison.notes:
             typer.echo(f"note: {note}", err=True)
     if out is not None:
         typer.echo(f"comparison: {write_comparison(out, comparison)}", err=True)
 
 
-def print_table(table: Table) -> None:
-    """A table on stderr: Rich on a terminal, aligned text elsewhere."""
-    lines = [[f"{c.text} ({c.small})" if c.small else c.text for c in line.cells] for line in table.lines]
-    if not is_terminal(sys.stderr, os.environ):
-        rows = [list(table.header), *lines]
-        widths = [max(len(row[k]) for row in rows) for k in range(len(table.header))]
-        for row in rows:
-            text = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-            print(text.rstrip(), file=sys.stderr, flush=True)
-        return
-    from rich.console import Console
-    from rich.table import Table as RichTable
-    from rich.text import Text
-
-    shown = RichTable(show_edge=False, pad_edge=False)
-    for k, name in enumerate(table.header):
-        shown.add_column(name, justify="right" if k else "left")
-    for cells, line in zip(lines, table.lines, strict=True):
-        shown.add_row(*(Text(cell, style="dim" if line.quiet else "") for cell in cells))
-    Console(stderr=True, highlight=False).print(shown)
+def _print(table: Table) -> None:
+    """A table of the comparison's page; what is small there stands in brackets here."""
+    rows = [[f"{c.text} ({c.small})" if c.small else c.text for c in line.cells] for line in table.lines]
+    styles = [["dim" if line.quiet else ""] * len(line.cells) for line in table.lines]
+    print_table(aligned([table.header, *rows]), table.header, rows, styles)

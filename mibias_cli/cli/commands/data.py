@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mibias_cli.cli.options import ReportFormat
-from mibias_cli.cli.progress import is_terminal
+from mibias_cli.cli.options import FormatOption, ReportFormat
+from mibias_cli.cli.output import print_found
 
 if TYPE_CHECKING:
     from mibias_cli.datasets.manifests import WrittenManifests
@@ -24,6 +21,7 @@ data_app = typer.Typer(
     rich_markup_mode=None,
 )
 
+# options that several of the commands share
 _Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder to write manifests to.")]
 _Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace manifests that exist in --out.")]
 _Seed = Annotated[int, typer.Option("--seed", min=0, max=2**31 - 1, help="Seed of the split.")]
@@ -35,9 +33,6 @@ _Bins = Annotated[
         help="Edges of the age bins; the last bin has no end. [default: 0,20,25,30,35,40,45,50,55,60,65,70,120]",
     ),
 ]
-_Format = Annotated[
-    ReportFormat | None, typer.Option("--format", help="Of the counts. [default: text on a terminal, json elsewhere]")
-]
 
 
 @data_app.command("faces")
@@ -47,7 +42,7 @@ def faces(
     age_bins: _Bins = None,
     seed: _Seed = 0,
     overwrite: _Overwrite = False,
-    output: _Format = None,
+    output: FormatOption = None,
 ) -> None:
     """Write eb1.csv and eb2.csv: faces where age gives the sex away.
 
@@ -71,7 +66,7 @@ def imdb(
     sex_column: Annotated[str, typer.Option("--sex-column", metavar="COLUMN", help="Sexes.")] = "sex",
     identity_column: Annotated[
         str | None,
-        typer.Option("--identity-column", metavar="COLUMN", help="Who it is: nobody is in two splits."),
+        typer.Option("--identity-column", metavar="COLUMN", help="Column with the person: nobody is in two splits."),
     ] = None,
     female: Annotated[
         str | None,
@@ -82,7 +77,7 @@ def imdb(
     age_bins: _Bins = None,
     seed: _Seed = 0,
     overwrite: _Overwrite = False,
-    output: _Format = None,
+    output: FormatOption = None,
 ) -> None:
     """Write eb1.csv and eb2.csv from a table of people.
 
@@ -108,7 +103,7 @@ def celeba(
         ),
     ] = None,
     overwrite: _Overwrite = False,
-    output: _Format = None,
+    output: FormatOption = None,
 ) -> None:
     """Write celeba.csv: attributes and split by image.
 
@@ -116,6 +111,7 @@ def celeba(
     """
     from mibias_cli.datasets.manifests import make_celeba
 
+    # the pair that is usual in work on bias
     names = columns or ["Blond_Hair", "Male"]
     _show(make_celeba(folder, out, attributes=None if names == ["all"] else names, overwrite=overwrite), output)
 
@@ -125,7 +121,7 @@ def waterbirds(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Holds metadata.csv and the images.")],
     out: _Out,
     overwrite: _Overwrite = False,
-    output: _Format = None,
+    output: FormatOption = None,
 ) -> None:
     """Write waterbirds.csv: metadata.csv in words."""
     from mibias_cli.datasets.manifests import make_waterbirds
@@ -136,6 +132,7 @@ def waterbirds(
 def _edges(text: str | None) -> tuple[int, ...]:
     from mibias_cli.datasets.extremes import AGE_EDGES
 
+    # without the option, the edges that its help names
     if text is None:
         return AGE_EDGES
     try:
@@ -146,14 +143,15 @@ def _edges(text: str | None) -> tuple[int, ...]:
 
 def _show(made: WrittenManifests, output: ReportFormat | None) -> None:
     """Counts on stdout; what was left out, and where the manifests are, on stderr."""
-    if output is ReportFormat.text or (output is None and is_terminal(sys.stdout, os.environ)):
-        for path, splits in made.counts.items():
-            print(path)
-            for split, cells in splits.items():
-                print(f"  {split:14} {sum(cells.values()):>8,}   {', '.join(f'{k}: {n:,}' for k, n in cells.items())}")
-    else:
-        counts = {str(path): splits for path, splits in made.counts.items()}
-        print(json.dumps({"root": str(made.root), "files": counts, "notes": made.notes}, indent=2, ensure_ascii=False))
+    # a line for every split: its rows, and those of every cell
+    lines = []
+    for path, splits in made.counts.items():
+        lines.append(str(path))
+        for split, cells in splits.items():
+            of_cells = ", ".join(f"{name}: {n:,}" for name, n in cells.items())
+            lines.append(f"  {split:14} {sum(cells.values()):>8,}   {of_cells}")
+    counts = {str(path): splits for path, splits in made.counts.items()}
+    print_found({"root": str(made.root), "files": counts, "notes": made.notes}, lines, output)
     for note in made.notes:
         typer.echo(f"note: {note}", err=True)
     typer.echo(f"wrote {', '.join(map(str, made.counts))}; data.root of a recipe is {made.root}", err=True)

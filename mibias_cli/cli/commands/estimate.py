@@ -2,36 +2,29 @@
 
 from __future__ import annotations
 
-import json
-import os
-import sys
-from collections.abc import Mapping
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from mibias_cli.cli.options import ReportFormat
-from mibias_cli.cli.progress import is_terminal, shown_progress
+from mibias_cli.cli.options import FormatOption
+from mibias_cli.cli.output import print_found
+from mibias_cli.cli.progress import shown_progress
 
-__all__ = ["AttributeKind", "estimate", "estimate_lines"]
+if TYPE_CHECKING:
+    from mibias_cli.estimate.file import FileEstimates
 
-
-class AttributeKind(StrEnum):
-    """What c is taken for."""
-
-    auto = "auto"
-    discrete = "discrete"
-    continuous = "continuous"
+__all__ = ["estimate", "estimate_lines"]
 
 
 def estimate(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A .csv, .tsv, .parquet or .safetensors file.")],
-    z: Annotated[str, typer.Option("--z", metavar="PREFIX", help="z is every column whose name starts so.")],
+    z: Annotated[str, typer.Option("--z", metavar="PREFIX", help="z is every column whose name starts with this.")],
     c: Annotated[
         str,
-        typer.Option("--c", metavar="COLUMN", help="The attribute; where no column has this name, all that start so."),
+        typer.Option(
+            "--c", metavar="COLUMN", help="The attribute: the column of this name, else all whose names start with it."
+        ),
     ],
     given: Annotated[
         str | None, typer.Option("--given", metavar="COLUMN", help="Estimate I(z; c | given) instead of I(z; c).")
@@ -41,13 +34,11 @@ def estimate(
         typer.Option("--estimators", metavar="A,B,…", help="Estimators to run. [default: all that suit c]"),
     ] = None,
     kind: Annotated[
-        AttributeKind, typer.Option("--kind", help="Whether c are classes or numbers; auto: by what it holds.")
-    ] = AttributeKind.auto,
+        Literal["auto", "discrete", "continuous"],
+        typer.Option("--kind", help="Whether c are classes or numbers; auto: by what it holds."),
+    ] = "auto",
     seed: Annotated[int, typer.Option("--seed", min=0, max=2**31 - 1, help="Seed of the folds and the fits.")] = 0,
-    output: Annotated[
-        ReportFormat | None,
-        typer.Option("--format", help="Output format. [default: a table on a terminal, JSON elsewhere]"),
-    ] = None,
+    output: FormatOption = None,
 ) -> None:
     """Estimate the mutual information between columns of a file.
 
@@ -55,21 +46,16 @@ def estimate(
     """
     from mibias_cli.estimate.file import estimate_file
 
+    # None: all that suit c; an empty list is a mistake, not a wish for none
     names = None if estimators is None else [name.strip() for name in estimators.split(",") if name.strip()]
     if names == []:
         raise typer.BadParameter("name at least one estimator", param_hint="--estimators")
     with shown_progress() as progress:
-        found = estimate_file(
-            file, z=z, c=c, given=given, estimators=names, kind=kind.value, seed=seed, progress=progress
-        )
-    terminal = is_terminal(sys.stdout, os.environ)
-    if output is ReportFormat.text or (output is None and terminal):
-        print("\n".join(estimate_lines(found)))
-    else:
-        print(json.dumps(found, indent=2, ensure_ascii=False, allow_nan=False))
+        found = estimate_file(file, z=z, c=c, given=given, estimators=names, kind=kind, seed=seed, progress=progress)
+    print_found(found, estimate_lines(found), output)
 
 
-def estimate_lines(found: Mapping[str, Any]) -> list[str]:
+def estimate_lines(found: FileEstimates) -> list[str]:
     """The estimates as aligned text, the headline marked.
 
     Args:
@@ -85,6 +71,7 @@ def estimate_lines(found: Mapping[str, Any]) -> list[str]:
         * logistic      0.210  [ 0.190,  0.230]   0.303
         * headline
     """
+    # what was estimated, from how much, and what it can be compared with
     given = f" | {', '.join(found['given'])}" if found["given"] else ""
     title = f"I(z; {', '.join(found['c'][:3])}{', …' if len(found['c']) > 3 else ''}{given})"
     missing = f" ({found['n_missing']} more lack a value)" if found["n_missing"] else ""
@@ -92,6 +79,7 @@ def estimate_lines(found: Mapping[str, Any]) -> list[str]:
     lines = [
         f"{title}, {found['n_rows']} rows{missing}, z of {found['z']['n_columns']} columns; c {found['kind']}{entropy}"
     ]
+    # one row for each estimator, the headline marked
     width = max(12, *(len(name) for name in found["estimates"]))
     interval = f"{found['confidence']:.0%} interval".replace("%", " %")
     lines.append(f"  {'':{width}}  {'nats':>6}  {interval:<17} {'bits':>6}")

@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import json
-import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mibias_cli.cli.options import ReportFormat
-from mibias_cli.cli.progress import is_terminal
+from mibias_cli.cli.options import FormatOption
+from mibias_cli.cli.output import count_table, print_found
 from mibias_cli.errors import DataError
 
 if TYPE_CHECKING:
-    from mibias_cli.survey.survey import Survey
+    from mibias_cli.survey.survey import AttributeFound, Survey
 
 __all__ = ["init"]
 
 _MAX_COLUMNS = 12
-_SCHEMA = "recipe.schema.json"
 
 
 def init(
@@ -32,16 +28,20 @@ def init(
     out: Annotated[Path, typer.Option("--out", metavar="FILE", help="The recipe to write, never over a file.")] = Path(
         "recipe.yaml"
     ),
-    target: Annotated[str | None, typer.Option("--target", metavar="COLUMN", help="What is learnt.")] = None,
+    target: Annotated[
+        str | None, typer.Option("--target", metavar="COLUMN", help="Column that is to be predicted.")
+    ] = None,
     attributes: Annotated[
         list[str] | None,
-        typer.Option("--attribute", metavar="COLUMN", help="What features should not tell. Repeatable."),
+        typer.Option("--attribute", metavar="COLUMN", help="Column that features should not reveal. Repeatable."),
     ] = None,
     split: Annotated[
-        str | None, typer.Option("--split", metavar="COLUMN", help="What trains, and what is audited.")
+        str | None,
+        typer.Option("--split", metavar="COLUMN", help="Column that says which rows train and which are audited."),
     ] = None,
     group: Annotated[
-        str | None, typer.Option("--group", metavar="COLUMN", help="Patient or video: none is in two splits.")
+        str | None,
+        typer.Option("--group", metavar="COLUMN", help="Column with patients or videos: none is in two splits."),
     ] = None,
     table: Annotated[
         Path | None,
@@ -63,29 +63,29 @@ def init(
             "--weights", metavar="WEIGHTS", help="none, pretrained, a file, … [default: pretrained if on this machine]"
         ),
     ] = None,
-    output: Annotated[
-        ReportFormat | None,
-        typer.Option("--format", help="Of what was found. [default: text on a terminal, json elsewhere]"),
-    ] = None,
+    output: FormatOption = None,
 ) -> None:
     """Look at data, say what was found, and write a first recipe.
 
     Finds classes, columns that may be bias attributes, how many rows each pair has, and how much the target tells of
-    the attribute. What nobody named is guessed, and said. Where no file lists the rows as a recipe reads them, a
-    manifest is written beside the recipe.
+    the attribute. Columns that no option names are guessed, and the guesses are listed. Where no file lists the rows
+    as a recipe reads them, a manifest is written beside the recipe.
     """
-    from mibias_cli.recipe.json_schema import schema_text
     from mibias_cli.recipe.load import parse_recipe
+    from mibias_cli.recipe.shipped import add_schema
     from mibias_cli.survey.first_recipe import choose_model, first_recipe, write_needed_manifest
     from mibias_cli.survey.roles import Wishes
     from mibias_cli.survey.survey import survey
 
+    # looking at data may take minutes, so a file that is in the way is refused first
     _refuse_existing(out)
     wishes = Wishes(target=target, attributes=tuple(attributes or ()), split=split, group=group, table=table, root=root)
     found = survey(path, wishes)
     model = choose_model(found, backbone=backbone, weights=weights)
     recipe = first_recipe(found, model, source=path, out=out)
-    parse_recipe(recipe.text, path=str(out))  # what is written is valid
+    # what is written is valid: else nothing is written
+    parse_recipe(recipe.text, path=str(out))
+    # the manifest, where one is needed, before the recipe that names it
     written = [out]
     if recipe.manifest is not None:
         _refuse_existing(recipe.manifest)
@@ -93,13 +93,8 @@ def init(
         written.append(recipe.manifest)
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(recipe.text, encoding="utf-8")
-    if not out.with_name(_SCHEMA).exists():
-        out.with_name(_SCHEMA).write_text(schema_text(), encoding="utf-8")
-        written.append(out.with_name(_SCHEMA))
-    if output is ReportFormat.text or (output is None and is_terminal(sys.stdout, os.environ)):
-        print("\n".join(survey_lines(found)))
-    else:
-        print(json.dumps(_plain(found), indent=2, ensure_ascii=False))
+    written += add_schema(out)
+    print_found(_plain(found), survey_lines(found), output)
     typer.echo(f"wrote {', '.join(map(str, written))}", err=True)
     if model.why:
         typer.echo(f"backbone {model.name} starts from random weights: {model.why} (--weights pretrained)", err=True)
@@ -125,13 +120,10 @@ def survey_lines(found: Survey) -> Iterator[str]:
             f"{attribute.entropy_bits:.3f} bits"
         )
         yield f"  training: target × {attribute.name}"
-        header, rows = attribute.classes[:_MAX_COLUMNS], attribute.cells[:, :_MAX_COLUMNS]
-        cells = [
-            ["", *header],
-            *([name, *(f"{n:,}" for n in row)] for name, row in zip(found.class_names, rows, strict=True)),
-        ]
-        widths = [max(len(line[k]) for line in cells) for k in range(len(header) + 1)]
-        yield from ("    " + "  ".join(c.rjust(w) for c, w in zip(line, widths, strict=True)) for line in cells)
+        # very wide tables are cut
+        rows = zip(found.class_names, attribute.cells[:, :_MAX_COLUMNS], strict=True)
+        yield from (f"    {line}" for line in count_table(attribute.classes[:_MAX_COLUMNS], rows))
+    # further columns, those first that the target tells most of
     if found.candidates:
         shown = ", ".join(f"{a.name} ({a.shared_bits:.3f} of {a.entropy_bits:.3f} bits)" for a in found.candidates[:8])
         yield f"  may be attributes too: {shown}"
@@ -139,10 +131,10 @@ def survey_lines(found: Survey) -> Iterator[str]:
     yield from (f"  note: {note}" for note in found.notes)
 
 
-def _plain(found: Survey) -> dict[str, Any]:
+def _plain(found: Survey) -> dict[str, object]:
     """What was found as plain data."""
 
-    def attribute(a: Any) -> dict[str, Any]:
+    def attribute(a: AttributeFound) -> dict[str, object]:
         names = [dict(zip(a.classes, map(int, row), strict=True)) for row in a.cells]
         return {
             "kind": a.kind,

@@ -26,6 +26,7 @@ def validate(
     from mibias_cli.gates.recipe_names import gate_name_faults
     from mibias_cli.recipe.load import load_recipe
 
+    # every recipe is checked, and all problems are named at once
     problems: list[Problem] = []
     for path in recipes:
         try:
@@ -42,7 +43,7 @@ def schema(
     out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="File to write. [default: stdout]")] = None,
 ) -> None:
     """Print the JSON Schema of recipes, for editors."""
-    from mibias_cli.recipe.json_schema import schema_text
+    from mibias_cli.recipe.schema import schema_text
 
     if out is None:
         typer.echo(schema_text(), nl=False)

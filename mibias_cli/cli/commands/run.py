@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mibias_cli.cli.gate_options import (
+from mibias_cli.cli.commands.gate import (
     BaselineOption,
     FailOnOption,
-    Inconclusive,
     InconclusiveOption,
     JunitOption,
     ToleranceOption,
@@ -71,7 +70,7 @@ def train(
     fail_on: FailOnOption = None,
     baseline: BaselineOption = None,
     tolerance: ToleranceOption = None,
-    inconclusive: InconclusiveOption = Inconclusive.warn,
+    inconclusive: InconclusiveOption = "warn",
     junit: JunitOption = None,
 ) -> None:
     """Debias, audit and export, as a recipe says.
@@ -122,14 +121,12 @@ def evaluate(
     out: OutOption = None,
     device: DeviceOption = None,
     offline: OfflineOption = False,
-    output: Annotated[
-        ReportFormat, typer.Option("--format", help="json writes the report to stdout.")
-    ] = ReportFormat.text,
+    output: Annotated[ReportFormat, typer.Option("--format", help="json writes the report to stdout.")] = "text",
     examples: ExamplesOption = 0,
     fail_on: FailOnOption = None,
     baseline: BaselineOption = None,
     tolerance: ToleranceOption = None,
-    inconclusive: InconclusiveOption = Inconclusive.warn,
+    inconclusive: InconclusiveOption = "warn",
     junit: JunitOption = None,
 ) -> None:
     """Audit a model for leakage of its bias attributes.
@@ -154,7 +151,7 @@ def evaluate(
         evaluated = workflow.evaluate(
             target, recipe=loaded, out=out, offline=offline, progress=progress, gates=rules, n_examples=examples
         )
-    if output is ReportFormat.json:
+    if output == "json":
         typer.echo(evaluated.report.to_json(), nl=False)
     else:
         show_report(evaluated.report)
@@ -189,7 +186,7 @@ def _dry_run(recipe: Recipe, offline: bool, output: ReportFormat | None) -> None
 
     with shown_progress() as progress:
         findings = dry_run.dry_run(recipe, offline=offline, progress=progress)
-    if output is ReportFormat.text or (output is None and sys.stdout.isatty()):
+    if output == "text" or (output is None and sys.stdout.isatty()):
         show_dry_run(findings)
     else:
         typer.echo(json.dumps(findings, indent=2))
@@ -197,8 +194,7 @@ def _dry_run(recipe: Recipe, offline: bool, output: ReportFormat | None) -> None
 
 def _overrides(given: Sequence[str] | None, options: Mapping[str, object | None]) -> list[str]:
     """--set options, followed by the options that are short for one, by the key that they set."""
-    values = {key: getattr(value, "value", value) for key, value in options.items() if value is not None}
-    return [*(given or ()), *(f"{key}={value}" for key, value in values.items())]
+    return [*(given or ()), *(f"{key}={value}" for key, value in options.items() if value is not None)]
 
 
 def _load(recipe: Path | None, run: Path | None, settings: Sequence[str]) -> Recipe:

@@ -1,15 +1,15 @@
-"""The recipe's `debias`: the MI estimator, what is to fall by how much, and how its gradient meets the task's."""
+"""The recipe's `debias`: the MI estimator, the strength of its penalty, and how that meets the task's gradient."""
 
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, Literal
+from typing import Literal
 
 from pydantic import Field, field_validator
 
 from mibias_cli.recipe.sections.critic import CriticSection
 from mibias_cli.recipe.tables import EstimatorName
-from mibias_cli.recipe.values import Flag, NonNegative, Number, Positive, Rate, Section
+from mibias_cli.recipe.values import Flag, NonNegative, Positive, Rate, Section, Share
 
 __all__ = ["BudgetSection", "DebiasSection"]
 
@@ -27,13 +27,14 @@ class DebiasSection(Section):
 
     estimator: EstimatorName = Field(
         "classifier",
-        description="How dependence is measured and penalised, see docs/estimators.md; none: plain training.",
+        description="How dependence is measured and penalised (docs/estimators.md); none: plain training.",
     )
     attributes: list[str] | None = Field(None, description="Attributes to debias; null: all.")
     objective: Literal["marginal", "conditional"] = Field(
         "marginal",
         description="marginal: I(z; c); conditional: I(z; c | y), which leaves what y itself says of c.",
     )
+    # how strong the penalty is: a fixed λ, or one that a budget controls
     weight: NonNegative = Field(1.0, description="λ: weight of the MI penalty, per nat; with a budget, where λ starts.")
     attribute_weights: dict[str, NonNegative] = Field(
         default_factory=dict, description="Factor of λ per attribute; 1 for those that are not named."
@@ -41,10 +42,11 @@ class DebiasSection(Section):
     warmup_epochs: NonNegative = Field(1.0, description="Epochs over which λ rises linearly from 0.")
     budget_bits: Rate | dict[str, Rate] | None = Field(
         None,
-        description="Leakage of the features that is allowed, in bits, or one such number per attribute: λ is driven "
-        "until fresh heads find about so much, of I(z; c) or I(z; c | y) as `objective` says; null: λ is `weight`.",
+        description="Allowed leakage of the features in bits, or one such number per attribute: λ is adjusted until "
+        "fresh heads find about this much of I(z; c), or of I(z; c | y) as `objective` says; null: λ is `weight`.",
     )
     budget: BudgetSection = BudgetSection()
+    # what the critic sees, and how often
     schedule: Literal["queue", "fresh"] = Field(
         "queue", description="queue: critic steps on recent detached features; fresh: on freshly embedded batches."
     )
@@ -55,6 +57,7 @@ class DebiasSection(Section):
         "times the norm of the task's; project: without what opposes the other; released: the authors' code "
         "(a second Adam at λ·lr, a critic pass opening each epoch).",
     )
+    # weighting out that y and c depend on each other in the training data
     balance: Literal["none", "critic", "task", "both"] = Field(
         "critic", description="Where samples are weighted by p(y)p(c)/p(y,c)."
     )
@@ -64,7 +67,7 @@ class DebiasSection(Section):
         "its own, drawn in proportion to the weights: a larger step, and far less noise where weights differ a lot.",
     )
     balance_clip: Rate = Field(50.0, description="Largest sample weight, relative to a mean of 1.")
-    balance_strength: Annotated[float, Field(ge=0, le=1), Number] = Field(
+    balance_strength: Share = Field(
         1.0,
         description="Share of the balancing weights in what the estimator sees; the rest is equal weights.",
     )
@@ -74,26 +77,28 @@ class DebiasSection(Section):
         "in training; with 1 the task has nothing to gain from what c tells it (a product of experts); auto: 0.8, or "
         "the share of the target's entropy that the attributes tell, where that is more. Classes only.",
     )
+    # what is done about units, a critic and features that training alone leaves behind
     recycle_every_steps: Positive | None = Field(
         None,
-        description="digit_cnn: steps between two looks for units of the penalised layers that have died under the "
-        "penalty and are started afresh; null: never.",
+        description="digit_cnn: steps between two searches for units of the penalised layers that the penalty has "
+        "silenced, which are then reinitialised; null: never.",
     )
     watch: Flag = Field(
         False,
-        description="Whether the critic is compared with a fresh linear fit on the queue, and K raised where it lags.",
+        description="Compare the critic with a fresh linear fit on the queue, and raise K where the critic lags.",
     )
     erase: Literal["none", "leace"] = Field(
         "none",
-        description="leace: after training, a last affine layer takes from the features what a linear probe could read "
-        "of the debiased attributes, and the head is fitted anew (extra `leace`).",
+        description="leace: after training, a last affine layer removes from the features what a linear probe could "
+        "read of the debiased attributes, and the target head is fitted anew (extra `leace`).",
     )
     critic: CriticSection = CriticSection()
 
+    # checked by hand: pydantic would report each member of the union, two errors for one mistake
     @field_validator("bias_product", mode="before")
     @classmethod
-    def _is_a_share_or_auto(cls, value: Any) -> Any:
-        is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        if value == "auto" or (is_number and 0 <= value < math.inf):
+    def _is_a_share_or_auto(cls, value: object) -> object:
+        number = value if isinstance(value, int | float) and not isinstance(value, bool) else -1
+        if value == "auto" or 0 <= number < math.inf:
             return value
         raise ValueError("must be auto or a number of at least 0")

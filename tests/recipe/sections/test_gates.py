@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import jsonschema
 import pytest
 import yaml
@@ -10,8 +12,8 @@ from mibias_cli.errors import RecipeError
 from mibias_cli.gates.recipe_names import gate_name_faults
 from mibias_cli.gates.recipe_rules import all_rules
 from mibias_cli.gates.rules import GateRules, make_gates
-from mibias_cli.recipe.json_schema import json_schema
 from mibias_cli.recipe.load import dump_recipe, parse_recipe
+from mibias_cli.recipe.schema import schema_text
 
 BASE = "version: 1\ndata: {source: digits}\nbackbone: {name: digit_cnn}\n"
 BOTH = BASE + (
@@ -28,7 +30,7 @@ def test_a_gate_is_text_or_a_section() -> None:
         ("task.after.accuracy < 0.8", "fail"),
     ]
     assert parse_recipe(dump_recipe(recipe), path="r.yaml") == recipe
-    jsonschema.validate(yaml.safe_load(BOTH), json_schema())
+    jsonschema.validate(yaml.safe_load(BOTH), json.loads(schema_text()))
 
 
 def test_the_recipes_gates_come_before_the_options() -> None:

@@ -1,12 +1,11 @@
-"""Gates on the command line: the options that `evaluate`, `train` and `gate` share, and how a command ends by them."""
+"""`mibias gate`, and the gate options that it shares with `train` and `evaluate`."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -26,17 +25,13 @@ __all__ = [
     "JunitOption",
     "ToleranceOption",
     "conclude",
-    "gate_lines",
+    "gate",
     "gate_rules",
 ]
 
 
-class Inconclusive(StrEnum):
-    """What a gate means whose interval holds the limit."""
-
-    fail = "fail"
-    warn = "warn"
-
+Inconclusive = Literal["fail", "warn"]
+"""How a gate counts whose figure is uncertain: its interval contains the limit."""
 
 FailOnOption = Annotated[
     list[str] | None,
@@ -55,17 +50,42 @@ ToleranceOption = Annotated[
     typer.Option(
         "--tolerance",
         metavar="X",
-        help="By how much it may be worse than --baseline: a number, or leakage_bits=X or accuracy=X. Repeatable. "
+        help="How much worse than --baseline is allowed: a number, or leakage_bits=X or accuracy=X. Repeatable. "
         "[default: 0]",
     ),
 ]
 InconclusiveOption = Annotated[
     Inconclusive,
-    typer.Option("--inconclusive", help="What it means that an interval holds the limit of --fail-on or --baseline."),
+    typer.Option("--inconclusive", help="Where an interval contains the limit of --fail-on or --baseline."),
 ]
 JunitOption = Annotated[
     Path | None, typer.Option("--junit", metavar="FILE", help="Write the gates as JUnit XML, a test case each.")
 ]
+
+
+def gate(
+    report: Annotated[
+        Path, typer.Argument(metavar="REPORT", help="A leakage.json, a report's folder, a run or an export.")
+    ],
+    fail_on: FailOnOption = None,
+    baseline: BaselineOption = None,
+    tolerance: ToleranceOption = None,
+    inconclusive: InconclusiveOption = "warn",
+    junit: JunitOption = None,
+) -> None:
+    """Gate a report that is written already.
+
+    Exits with 0 where it passes, with 1 where a gate fails, with 2 where one cannot be evaluated. The report itself
+    stays as it is.
+    """
+    rules = gate_rules(fail_on, baseline, tolerance, inconclusive)
+    if not rules.gates and rules.baseline is None:
+        raise typer.BadParameter("nothing to gate by: give --fail-on or --baseline")
+    from mibias_cli.gates.recipe_rules import with_gates
+    from mibias_cli.report.read import find_report, read_report
+
+    found = read_report(find_report(report))
+    conclude(with_gates(found, rules), junit=junit)
 
 
 def gate_rules(
@@ -84,10 +104,11 @@ def gate_rules(
 
     if tolerance and baseline is None:
         raise typer.BadParameter("--tolerance is of a comparison with --baseline, which is missing")
-    gates = make_gates(fail_on or (), inconclusive=inconclusive.value)
+    gates = make_gates(fail_on or (), inconclusive=inconclusive)
     check_gates(gates)
     if baseline is None:
         return GateRules(gates=gates)
+    # read now: a baseline that is missing should not end a run of hours
     from mibias_cli.report.read import find_report, read_report
 
     found = find_report(baseline)
@@ -96,7 +117,7 @@ def gate_rules(
         baseline=read_report(found),
         baseline_name=str(baseline),
         tolerance=_tolerance(tolerance or ()),
-        inconclusive=inconclusive.value,
+        inconclusive=inconclusive,
     )
 
 
@@ -105,9 +126,11 @@ def _tolerance(given: Sequence[str]) -> Tolerance:
     from mibias_cli.errors import did_you_mean
     from mibias_cli.gates.baseline import Tolerance
 
+    # a number alone sets both
     values = {"leakage_bits": 0.0, "accuracy": 0.0}
     for text in given:
         key, equals, number = text.partition("=") if "=" in text else ("", "", text)
+        # `nan` and what is no number at all are refused alike
         try:
             value = float(number)
         except ValueError:
@@ -122,7 +145,7 @@ def _tolerance(given: Sequence[str]) -> Tolerance:
 
 
 def conclude(report: Report, *, junit: Path | None, seconds: float = 0.0) -> None:
-    """Say what became of the gates wherever it is wanted, and end the command by it.
+    """Report the gates' results to JUnit, stderr and continuous integration, and end the command by them.
 
     Raises:
         typer.Exit: With 1 where a gate failed, with 2 where one could not be evaluated.
@@ -134,8 +157,8 @@ def conclude(report: Report, *, junit: Path | None, seconds: float = 0.0) -> Non
     if junit is not None:
         junit.parent.mkdir(parents=True, exist_ok=True)
         junit.write_text(render_junit(report, seconds=seconds), encoding="utf-8")
-    for line in gate_lines(results):
-        print(line, file=sys.stderr, flush=True)
+    for result in results:
+        print(_line(result), file=sys.stderr, flush=True)
     annotate_gates(results)
     append_summary(lambda: _markdown(report))
     code = {"pass": 0, "fail": EXIT_GATE, "error": EXIT_ERROR}[outcome(results)]
@@ -149,11 +172,8 @@ def _markdown(report: Report) -> str:
     return render_markdown(report)
 
 
-def gate_lines(results: Sequence[GateResult]) -> list[str]:
-    """A line for every gate."""
-    lines = []
-    for result in results:
-        counts = f" ({'fails' if result.inconclusive == 'fail' else 'passes with a warning'})"
-        status = result.status + (counts if result.status == "inconclusive" else "")
-        lines.append(f"gate {status}: {result.expression}: {result.message}")
-    return lines
+def _line(result: GateResult) -> str:
+    # whether an uncertain figure counts depends on --inconclusive, so the line says it
+    counts = f" ({'fails' if result.inconclusive == 'fail' else 'passes with a warning'})"
+    status = result.status + (counts if result.status == "inconclusive" else "")
+    return f"gate {status}: {result.expression}: {result.message}"

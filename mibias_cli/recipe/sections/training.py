@@ -1,0 +1,120 @@
+"""The recipe's `original`, `discover`, `training` and `export`: what is trained, in which order, and exported."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field
+
+from mibias_cli.recipe.values import (
+    Count,
+    Decay,
+    Flag,
+    FormatName,
+    NonNegative,
+    Positive,
+    Rate,
+    Section,
+    Share,
+    text_of_number,
+)
+
+__all__ = [
+    "DISCOVERED",
+    "DiscoverSection",
+    "ExportSection",
+    "OriginalSection",
+    "SelectSection",
+    "TrainingSection",
+]
+
+DISCOVERED = "discovered"
+"""Name of the attribute that is discovered."""
+
+_SAFETENSORS: list[FormatName] = ["safetensors"]
+
+
+class OriginalSection(Section):
+    """Plain training on the task alone, before debiasing: its result is the extractor that `before` speaks of."""
+
+    epochs: Positive = Field(description="Epochs of plain training.")
+    learning_rate: Rate | None = Field(None, description="Learning rate; null: training.learning_rate.")
+    start_debiasing_from: Literal["original", "initial"] = Field(
+        "original", description="Debiasing starts from the plainly trained weights or from those before it."
+    )
+
+
+class DiscoverSection(Section):
+    """Clusters of an early-stopped model's features within each target class, taken for a bias attribute.
+
+    A model that is stopped early has learnt what is easiest. Where the bias is easier than the task, its features
+    divide the samples of a class by the bias. The attribute that is found has the name `discovered`.
+    """
+
+    clusters: Positive = Field(2, description="Clusters per target class.")
+    epochs: Positive = Field(1, description="Epochs of plain training before clustering; few, so that bias leads.")
+
+
+class SelectSection(Section):
+    """Best-checkpoint choice and early stopping by a validation metric."""
+
+    metric: str | None = Field(
+        None, description="Name in metrics.jsonl, for example validation/balanced_accuracy; null: the last epoch."
+    )
+    mode: Literal["max", "min"] = Field("max", description="Whether larger or smaller is better.")
+    patience: Positive | None = Field(None, description="Stop after so many epochs without improvement; null: never.")
+
+
+class TrainingSection(Section):
+    """Optimisation, precision and logging."""
+
+    epochs: Positive = Field(10, description="Epochs of debiasing.")
+    batch_size: Positive = Field(128, description="Samples per step.")
+    optimizer: Literal["adam", "adamw", "sgd"] = Field("adamw", description="Optimizer of extractor and target head.")
+    learning_rate: Rate = Field(1e-3, description="Peak learning rate.")
+    weight_decay: NonNegative = Field(0.0, description="Weight decay.")
+    momentum: NonNegative = Field(0.9, description="Momentum of sgd.")
+    beta1: Decay = Field(0.9, description="Decay of adam's mean gradient; 0.5 steadies the game against a critic.")
+    schedule: Literal["cosine", "constant"] = Field("cosine", description="Learning-rate schedule.")
+    warmup_epochs: NonNegative = Field(0.0, description="Epochs over which the learning rate rises linearly.")
+    # None stands for a default that depends on whether there is a budget
+    final_share: Share | None = Field(
+        None,
+        description="Share of the peak learning rate at which cosine ends; null: 0, or 0.2 with `debias.budget_bits`, "
+        "because features that no longer move cannot follow λ.",
+    )
+    clip_norm: Rate | None = Field(None, description="Largest gradient norm; null: no clipping.")
+    max_skipped_steps: Count = Field(
+        10, description="Steps in a row that may be skipped because a loss or gradient is not finite; more end the run."
+    )
+    average_decay: Decay | None = Field(
+        None,
+        description="Decay per step of a moving average of the weights, which is evaluated and exported; null: no "
+        "average, or 0.99 with `debias.budget_bits`.",
+    )
+    augment: Flag = Field(False, description="timm's training transforms (crop, flip) in place of the evaluation ones.")
+    # `precision: 16` without quotes is a number in YAML
+    precision: Annotated[Literal["32", "64", "bf16", "16", "auto"], BeforeValidator(text_of_number)] = Field(
+        "32",
+        description="Floating-point precision (mixed for bf16 and 16); auto: bf16 where the device computes in it, "
+        "else 32.",
+    )
+    channels_last: Flag = Field(
+        False, description="Image channels innermost in memory: half-precision convolutions take a third of the time."
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where to train.")
+    num_workers: Count = Field(0, description="Processes that read data.")
+    deterministic: Flag = Field(False, description="Deterministic kernels on the GPU (the CPU has no others).")
+    log_every_steps: Positive = Field(50, description="Steps between two records of metrics.jsonl.")
+    checkpoint_every_steps: Positive | None = Field(
+        None, description="Steps between two checkpoints; null: one at the end of each epoch."
+    )
+    select: SelectSection = SelectSection()
+
+
+class ExportSection(Section):
+    """What `train` exports at its end."""
+
+    formats: list[FormatName] = Field(
+        default_factory=_SAFETENSORS.copy, min_length=1, description="safetensors always; onnx is an extra."
+    )
