@@ -37,6 +37,7 @@ OWNED = (
     "train.log",
     "tensorboard",
     "checkpoints",
+    "discovered.safetensors",
     "report",
     "export",
 )

@@ -161,6 +161,7 @@ def export(
     recipe = load_run_recipe(run)
     # weights are copied and compared on the CPU: a run that was trained on a GPU is exported without one
     parts = assemble(recipe, offline=offline, fabric=make_fabric("cpu", "32", deterministic=False))
+    parts = with_discovered(parts, RunFolder(run))
     folder = _path(out) or fresh_folder(run, "export")
     return _export(parts, RunFolder(run), folder, formats or recipe.export.formats, progress or Silent())
 
