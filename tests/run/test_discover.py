@@ -14,6 +14,7 @@ from mibias_cli.recipe.load import parse_recipe
 from mibias_cli.recipe.schema import Recipe
 from mibias_cli.run import workflow
 from mibias_cli.run.discover import fit_clusters
+from mibias_cli.run_folder import OWNED
 
 TABLE = """
 version: 1
@@ -79,6 +80,8 @@ def test_a_run_finds_debiases_and_audits_it_and_resumes_with_what_it_found(tmp_p
         recipe, out=tmp_path / "run", resume=None, overwrite=False, offline=True, progress=Silent()
     )  # fmt: skip
     assert set(run.report.attributes) == {"c", "discovered"}
+    # what a run writes is what --overwrite removes
+    assert {path.name for path in run.folder.iterdir()} <= set(OWNED)
     found = (run.folder / "discovered.safetensors").read_bytes()
     metrics = [json.loads(line) for line in (run.folder / "metrics.jsonl").read_text().splitlines()]
     assert any("discovered/mi_bits" in record for record in metrics)
