@@ -61,7 +61,7 @@ class EvaluationError(MibiasError):
 
 
 class GateError(MibiasError):
-    """A gate cannot be read, or names what no report has.
+    """A gate cannot be read, or names a figure that no report has.
 
     Args:
         shown: The whole error.

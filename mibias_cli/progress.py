@@ -1,4 +1,4 @@
-"""How long work tells of itself without printing: a protocol that the CLI implements and everything else receives."""
+"""Progress of long work, without printing: a protocol that the CLI implements and that all other code only calls."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["Progress", "Silent"]
 
 
 class Progress(Protocol):
-    """Receives what happens; says nothing of how it is shown."""
+    """Told of what happens; how it is shown, if at all, is its own matter."""
 
     def stage(self, text: str) -> None:
         """A new stage begins, for example `training` or `auditing colour`."""
@@ -20,7 +20,7 @@ class Progress(Protocol):
         ...
 
     def advance(self, done: int, metrics: Mapping[str, float] | None = None) -> None:
-        """`done` steps of the current piece of work are behind us; metrics are shown beside it."""
+        """`done` steps of the current piece of work are finished; metrics may be shown beside them."""
         ...
 
     def end(self) -> None:

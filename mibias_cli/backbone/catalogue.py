@@ -47,7 +47,6 @@ class Backbone:
         input_shape: Shape of one input, (C, H, W) or (n_inputs,).
         data_config: What it asks of images: input_size, interpolation, mean, std, crop_pct, crop_mode; else empty.
         pretrained_cfg: timm's description of the weights, or empty.
-        weights: As the recipe gives them.
         licence: Licence of the base weights, or None where it is unknown.
         load_report: What became of the tensors of a weights file, or None where none was read.
     """
@@ -61,7 +60,6 @@ class Backbone:
     input_shape: tuple[int, ...]
     data_config: InputConfig
     pretrained_cfg: PretrainedConfig
-    weights: str
     licence: str | None
     load_report: LoadReport | None
 
@@ -114,7 +112,6 @@ def create_backbone(
         input_shape=shape,
         data_config=data_config,
         pretrained_cfg=source.pretrained_cfg,
-        weights=source.weights,
         licence=source.licence,
         load_report=report,
     )
@@ -158,7 +155,6 @@ def _built_in(
         input_shape=shape,
         data_config=data_config,
         pretrained_cfg={},
-        weights=weights,
         licence=None,
         load_report=report,
     )

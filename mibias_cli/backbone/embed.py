@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from mibias_cli.backbone.extractor import Extractor, Representation, evaluating
+from mibias_cli.backbone.extractor import Extractor, evaluating
 from mibias_cli.backbone.layers import layer_outputs, pooled_rows
 from mibias_cli.data.batch import Split
 from mibias_cli.data.loader import batches
@@ -20,20 +18,17 @@ from mibias_cli.errors import BackboneError, did_you_mean
 
 __all__ = ["Embedded", "embed"]
 
-Precision = Literal["32", "64", "bf16", "16"]
-_HALF = {"bf16": torch.bfloat16, "16": torch.float16}
-
 
 @dataclass(frozen=True, kw_only=True)
 class Embedded:
-    """What an extractor makes of a split, row by row in the split's order, float32.
+    """The features that an extractor gives for a split, row by row in the split's order, float32.
 
     Args:
         features: The representation (n, features_dim).
         backbone_features: The backbone's pooled features (n, n_features); the same array where the
             representation is these (no bottleneck, no eraser).
         taps: The inner layers that were asked for, each (n, d).
-        view: The layers that were watched, pooled over a grid, each (n, d).
+        view: The layers that were read beside them, pooled over a grid, each (n, d).
     """
 
     features: np.ndarray
@@ -52,22 +47,20 @@ def embed(
     rows: np.ndarray | None = None,
     layers: Sequence[str] = (),
     view: Sequence[str] = (),
-    precision: Precision = "32",
 ) -> Embedded:
-    """Embed a split with the evaluation transform, in evaluation mode.
+    """Embed a split with the evaluation transform, in evaluation mode, in the precision of the extractor's parameters.
 
     The extractor is moved to the device; the mode of each of its modules is put back afterwards.
 
     Args:
-        extractor: What embeds.
-        split: What is embedded.
+        extractor: Gives the features.
+        split: The samples whose features are wanted.
         batch_size: Samples per forward pass.
-        device: Where.
+        device: Where to compute.
         num_workers: Processes that read the inputs.
         rows: Positions in the split (n,) to embed, in this order; None: all.
         layers: Inner layers to keep beside the features; each must be one that the extractor taps.
-        view: Any inner modules of the backbone to watch in the same pass, pooled over a grid (see `pooled_rows`).
-        precision: 32, 64, or mixed bf16 or 16; results are float32 always.
+        view: Any inner modules of the backbone to read in the same pass, pooled over a grid (see `pooled_rows`).
 
     Raises:
         BackboneError: A layer that the extractor does not tap.
@@ -91,6 +84,8 @@ def embed(
         )
     device = torch.device(device)
     extractor.to(device)
+    # inputs become what the parameters are; a backbone without any (stored embeddings) takes them as they come
+    dtype = next((parameter.dtype for parameter in extractor.parameters()), None)
     features: list[np.ndarray] = []
     backbone_features: list[np.ndarray] = []
     taps: dict[str, list[np.ndarray]] = {name: [] for name in layers}
@@ -99,7 +94,8 @@ def embed(
     # no_grad, not inference_mode: models that keep a buffer of a forward pass could not train on it afterwards
     with evaluating(extractor), torch.no_grad(), watched as seen:
         for batch in batches(part, batch_size=batch_size, epoch=0, seed=0, shuffle=False, num_workers=num_workers):
-            found = _forward(extractor, batch.x.to(device, non_blocking=True), precision)
+            x = batch.x.to(device, non_blocking=True)
+            found = extractor(x.to(dtype) if dtype is not None and x.is_floating_point() else x)
             # batch by batch to the CPU: device memory holds one batch, whatever the split's size
             features.append(_to_numpy(found.features))
             if not extractor.is_bare:
@@ -115,19 +111,6 @@ def embed(
         taps={name: np.concatenate(parts) for name, parts in taps.items()},
         view={name: np.concatenate(parts) for name, parts in viewed.items()},
     )
-
-
-def _forward(extractor: Extractor, x: Tensor, precision: Precision) -> Representation:
-    """One forward pass, inputs cast to what the parameters are, half precision by autocast."""
-    parameter = next(extractor.parameters(), x)
-    if x.is_floating_point():
-        x = x.to(parameter.dtype)
-    mixed: AbstractContextManager[object] = nullcontext()
-    if precision in _HALF:
-        mixed = torch.autocast(x.device.type, dtype=_HALF[precision])
-    with mixed:
-        representation: Representation = extractor(x)
-    return representation
 
 
 def _grid_rows(x: Tensor, channels_last: bool) -> Tensor:

@@ -1,4 +1,4 @@
-"""The same architecture with weights drawn anew: the control that says what leaks without any training."""
+"""The same architecture with weights drawn anew: the control that shows what leaks without any training."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def reinitialised_extractor(extractor: Extractor, backbone: Backbone, *, seed: i
     """An extractor of the same shape whose weights are all drawn from a seed; nothing is fetched.
 
     Args:
-        extractor: What is to be imitated: the new one has a bottleneck of the same width where this one has one.
+        extractor: The model for it: the new one has a bottleneck of the same width where this one has one.
         backbone: Its backbone as it was built.
         seed: Of all weights.
     """

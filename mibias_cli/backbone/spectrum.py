@@ -36,9 +36,11 @@ def effective_rank(z: np.ndarray) -> float:
     deviation = centred(z)
     if deviation is None:
         return 0.0
+    # the covariance up to a factor; for few samples the Gram matrix has the same non-zero eigenvalues, and is smaller
     wide = deviation.shape[1] > deviation.shape[0]
     gram = deviation @ deviation.T if wide else deviation.T @ deviation
     shares = np.maximum(np.linalg.eigvalsh(gram), 0)
+    # 0 · log 0 is 0: directions without variance drop out
     shares = shares[shares > 0] / shares.sum()
     return float(np.exp(-(shares * np.log(shares)).sum()))
 
@@ -50,7 +52,7 @@ def has_collapsed(
 
     They are constant; or their effective rank fell below a tenth of what it was (or below 2) and below half of it; or,
     with nothing to compare with, it is below 2 for a target of more than three classes. A target of k classes needs
-    k - 1 directions and fine-tuning ends near so many, so that few directions are no collapse where the features tell
+    k - 1 directions and fine-tuning ends near that number, so few directions are no collapse where the features predict
     the target about as well as before.
 
     Args:
@@ -65,8 +67,10 @@ def has_collapsed(
         >>> has_collapsed(1.5, 12.0, n_classes=10), has_collapsed(1.5, 12.0, n_classes=10, kept=(0.8, 0.8))
         (True, False)
     """
+    # constant features; any others have a rank of 1 or more
     if rank < 1:
         return True
+    # few directions that still tell the target are what a good fine-tuned extractor ends with (neural collapse)
     if kept is not None and kept[1] > max(KEPT * kept[0], CHANCE_MARGIN):
         return False
     if before is None:

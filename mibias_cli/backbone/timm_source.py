@@ -279,6 +279,7 @@ def _cached_weights(cfg: PretrainedConfig) -> Path | None:
 
 def _how_to_get(weights: str, cfg: PretrainedConfig) -> str:
     """What would be fetched, and how to have it without a network."""
+    # a user without a network needs the address, the command that fetches, and the setting to use then
     repository = weights.removeprefix(HUB) if weights.startswith(HUB) else cfg.get("hf_hub_id")
     url = cfg.get("url")
     what = [f"https://huggingface.co/{repository} (model.safetensors)"] if repository else []

@@ -1,4 +1,4 @@
-"""Which stages train, at which learning rate, and what of BatchNorm stays as it was loaded."""
+"""Which stages train, at which learning rate, and whether BatchNorm stays as it was loaded."""
 
 from __future__ import annotations
 

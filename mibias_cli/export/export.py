@@ -100,11 +100,13 @@ def write_export(
             shutil.copytree(report_folder, partial / "report")
         # read back what was written, as its users will, before anything has the wanted name
         _reload_and_compare(partial, frozen, frozen_head, x)
+        # from memory, not from the folder: what was just found equal needs no second reading
         if "onnx" in formats:
             write_onnx(frozen, x, partial)
         _open_up(partial)
+        # from here on nothing can fail but the file system: an empty folder of the wanted name gives way
         if folder.is_dir():
-            folder.rmdir()  # it is empty
+            folder.rmdir()
         partial.rename(folder)
     except BaseException:  # Ctrl-C too: half an export is never left behind
         shutil.rmtree(partial, ignore_errors=True)
@@ -137,6 +139,7 @@ def _reload_and_compare(folder: Path, extractor: Extractor, head: nn.Module | No
 
 def _open_up(folder: Path) -> None:
     """Give every file the rights of those that Python makes (safetensors writes what its owner alone may read)."""
+    # mibias.json was written by Python, under the user's umask
     mode = (folder / INFO).stat().st_mode & 0o777
     for path in folder.rglob("*"):
         if path.is_file():

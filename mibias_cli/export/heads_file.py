@@ -105,9 +105,9 @@ def info_of(
 
 
 def write_heads(extractor: Extractor, head: nn.Module | None, folder: Path) -> None:
-    """Write bottleneck (`bottleneck.…`), eraser and task head to heads.safetensors, if there is any."""
+    """Write bottleneck, eraser and task head to heads.safetensors, if there is any."""
     parts = {"bottleneck": extractor.bottleneck, "eraser": extractor.eraser, "head": head}
-    # the names of nn.ModuleDict: "head.linear.weight"
+    # names begin with the part: "bottleneck.0.weight", "eraser.bias", "head.linear.weight"
     state = portable_state(nn.ModuleDict({name: module for name, module in parts.items() if module is not None}))
     if state:
         save_file(state, folder / HEADS, metadata={"format": "pt"})

@@ -117,6 +117,7 @@ def load_export(folder: Path) -> LoadedExport:
         backbone.module, info.n_features, bottleneck=info.bottleneck, layers=info.layers, pool=info.pool
     )
     head = load_heads(extractor, info, folder)
+    # fresh modules start in training mode
     extractor.eval()
     return LoadedExport(backbone=backbone, extractor=extractor, head=head, info=info)
 

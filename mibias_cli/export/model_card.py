@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 
 from mibias_cli.backbone.extractor import NOT_INNER
-from mibias_cli.evaluation.findings import Leakage
 from mibias_cli.export.heads_file import HEADS, ExportInfo
 from mibias_cli.report.document import Report
-from mibias_cli.report.markdown import escape_markdown, measured_section
-from mibias_cli.report.numbers import format_bits, format_interval
+from mibias_cli.report.markdown import escape_markdown, markdown_table, measured_section
+from mibias_cli.report.tables import other_table
 
 __all__ = ["model_card"]
 
@@ -77,6 +76,7 @@ def model_card(info: ExportInfo, *, report: Report | None, formats: tuple[str, .
 
 
 def _front_matter(info: ExportInfo) -> str:
+    # what the Hugging Face hub reads: without a licence it takes the word `unknown`
     is_timm = info.kind == "timm"
     lines = [
         "---",
@@ -94,17 +94,15 @@ def _front_matter(info: ExportInfo) -> str:
 
 
 def _summary(info: ExportInfo) -> str:
-    classes = (
-        f", for a task with the {_OUTPUTS[info.target_kind]} "
-        f"{', '.join(escape_markdown(name) for name in info.class_names)}"
-        if info.class_names and info.target_kind is not None
-        else ""
-    )
+    task = ""
     if info.target_kind is None:
-        classes = " while its features stayed close to the original's"
+        task = " while its features stayed close to the original's"
+    elif info.class_names:
+        names = ", ".join(escape_markdown(name) for name in info.class_names)
+        task = f", for a task with the {_OUTPUTS[info.target_kind]} {names}"
     return (
         f"A feature extractor ({info.architecture}, {info.n_features} features) that was trained to tell less of a "
-        f"bias attribute{classes}. Penalised in training: {_listed(info.layers)}"
+        f"bias attribute{task}. Penalised in training: {_listed(info.layers)}"
         f"{f' (inner maps: {_pooling(info)})' if _inner(info) else ''}. Written by mibias {info.mibias_version}.\n"
         f"{_erasure(info)}"
     )
@@ -125,6 +123,7 @@ def _code(info: ExportInfo) -> str:
     shape = ", ".join(str(n) for n in info.input_shape)
     if info.kind != "timm":
         return _MIBIAS_CODE.format(features_dim=info.features_dim, shape=shape)
+    # a grey model takes grey images, which PIL calls mode L
     mode = ' in mode "L"' if info.input_shape[0] == 1 else ""
     return _TIMM_CODE.format(n_features=info.n_features, refined=_refining_code(info), mode=mode)
 
@@ -133,6 +132,7 @@ def _refining_code(info: ExportInfo) -> str:
     """From pooled features to the representation: bottleneck, then eraser."""
     if info.bottleneck is None and info.erased is None:
         return ""
+    # plain torch on purpose: whoever reads the card may not have mibias
     code = _HEADS_CODE
     name = "features"
     if info.bottleneck is not None:
@@ -156,27 +156,9 @@ def _measured(info: ExportInfo, report: Report | None) -> str:
     return "\n\n".join([measured_section(report), place]) + "\n"
 
 
-def _others_table(report: Report) -> str:
-    """Leakage of representations beside the audited one: the backbone's own features, inner layers."""
-    rows = [
-        [escape_markdown(name), escape_markdown(representation), _bits(other.before), _bits(other.after)]
-        for name, found in report.attributes.items()
-        for representation, other in found.others.items()
-    ]
-    if not rows:
-        return ""
-    header = ["| Attribute | Representation | Leakage before, bits | After |", "| --- | --- | ---: | ---: |"]
-    return "\n".join([*header, *("| " + " | ".join(row) + " |" for row in rows)])
-
-
-def _bits(leakage: Leakage | None) -> str:
-    if leakage is None:
-        return "–"
-    return f"{format_bits(leakage.leakage_bits.estimate)} ({format_interval(leakage.leakage_bits)})"
-
-
 def _belonging(info: ExportInfo, report: Report | None) -> str:
     gives = "`timm.create_model` gives" if info.kind == "timm" else "`model.safetensors` gives"
+    # whoever takes the model by timm alone gets other features than those that were audited: say which
     lines = []
     if info.erased is not None:
         before = "" if info.bottleneck is None else "a linear layer and ReLU (`bottleneck`), then "
@@ -202,8 +184,9 @@ def _belonging(info: ExportInfo, report: Report | None) -> str:
             f"The penalty acted on {_listed(_inner(info))} inside the backbone, {_pooling(info)}. "
             "The report's figures are not of those layers, but of the features that leave the extractor."
         )
-    if report is not None and (table := _others_table(report)):
-        lines.append(f"Measured on representations beside that one:\n\n{table}")
+    # the backbone's own features, for those who take the model from timm without the rest
+    if report is not None and (table := other_table(report)):
+        lines.append(f"Measured on representations beside that one:\n\n{markdown_table(table)}")
     if info.has_head:
         n, kind = len(info.class_names), info.target_kind or "classes"
         what = _OUTPUTS[kind] if n > 1 else _OUTPUTS[kind].removesuffix("s")

@@ -55,6 +55,7 @@ def write_onnx(extractor: Extractor, sample_inputs: Tensor, folder: Path) -> Non
         logger.setLevel(logging.ERROR)
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")  # the exporter warns of its own dependencies
+            # the batch is the only free axis: image size is baked into position embeddings and pooling
             torch.onnx.export(
                 module,
                 (traced,),

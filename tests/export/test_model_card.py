@@ -96,5 +96,5 @@ def test_tables_of_a_report() -> None:
     assert "| place | 0.700 (0.680 to 0.720) | 0.125 (0.105 to 0.145) |" in card
     assert "90.0" in card
     assert "60.0" in card
-    assert "| place | blocks.2 | – | 0.400 (0.380 to 0.420) |" in card
+    assert "| place in blocks.2 | – | 0.400 (0.380 to 0.420) |" in card
     assert "a\\|b, c" in card
