@@ -14,15 +14,8 @@ from torch import Tensor, nn
 from mibias_cli.backbone.digit_cnn import DigitCNN
 from mibias_cli.backbone.extractor import evaluating
 from mibias_cli.backbone.mlp import MLP
-from mibias_cli.backbone.timm_source import (
-    HUB,
-    LOCAL,
-    InputConfig,
-    PretrainedConfig,
-    build_timm,
-    find_source,
-    input_config,
-)
+from mibias_cli.backbone.timm_config import HUB, LOCAL, InputConfig, PretrainedConfig, input_config
+from mibias_cli.backbone.timm_source import build_timm, find_source
 from mibias_cli.backbone.weights.matching import LoadReport, load_weights
 from mibias_cli.backbone.weights.state_files import weights_file_of
 from mibias_cli.errors import BackboneError, did_you_mean

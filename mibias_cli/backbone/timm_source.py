@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any
 from urllib.parse import urlparse
 
 import timm
 import torch
 from huggingface_hub import hf_hub_download, try_to_load_from_cache
-from timm.data import resolve_data_config
 from timm.models import get_pretrained_cfg, is_model
 from torch import nn
 
+from mibias_cli.backbone.timm_config import CONFIG, HUB, LOCAL, PretrainedConfig, read_config
 from mibias_cli.backbone.weights.matching import LoadReport, load_weights
 from mibias_cli.backbone.weights.state_files import weights_file_of
 from mibias_cli.errors import BackboneError, did_you_mean
 
-__all__ = [
-    "CONFIG", "HUB", "LOCAL", "InputConfig", "PretrainedConfig", "TimmSource", "build_timm",
-    "find_source", "input_config", "read_config", "weights_to_fetch",
-]  # fmt: skip
+__all__ = ["TimmSource", "build_timm", "find_source", "weights_to_fetch"]
 
-CONFIG, LOCAL, HUB = "config.json", "local-dir:", "hf-hub:"
 _OURS = {
     "num_classes": "a backbone has no classifier",
     "in_chans": "set backbone.channels",
@@ -35,29 +30,6 @@ _OURS = {
     "checkpoint_path": "set backbone.weights",
     "features_only": "set representation.layers",
 }
-
-
-class InputConfig(TypedDict, total=False):
-    """What a timm model asks of its inputs, under timm's names; digit_cnn has an input_size alone, mlp nothing."""
-
-    input_size: tuple[int, int, int]
-    interpolation: str
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    crop_pct: float
-    crop_mode: str
-
-
-class PretrainedConfig(InputConfig, total=False):
-    """timm's description of weights (`pretrained_cfg`), as far as mibias reads it."""
-
-    license: str | None
-    hf_hub_id: str | None
-    hf_hub_filename: str | None
-    url: str | None
-    file: str | None
-    custom_load: bool
-    fixed_input_size: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,29 +129,6 @@ def build_timm(
     return module, arguments, report
 
 
-def input_config(pretrained_cfg: PretrainedConfig, *, channels: int | None, input_size: int | None) -> InputConfig:
-    """What a timm model asks of its inputs: input_size (C, H, W), interpolation, mean, std, crop_pct, crop_mode.
-
-    With another number of image channels than timm's, mean and std are their means over timm's channels, as in timm.
-    """
-    # timm refuses an empty description without a size: say its own default
-    config = resolve_data_config({} if pretrained_cfg else {"img_size": 224}, pretrained_cfg=dict(pretrained_cfg))
-    c, height, width = config["input_size"]
-    c = channels or c
-
-    def per_channel(values: tuple[float, ...]) -> tuple[float, ...]:
-        values = tuple(float(v) for v in values)
-        return values if len(values) == c else (sum(values) / len(values),) * c
-
-    fitted: InputConfig = {
-        **config,
-        "input_size": (c, input_size or height, input_size or width),
-        "mean": per_channel(config["mean"]),
-        "std": per_channel(config["std"]),
-    }
-    return fitted
-
-
 def weights_to_fetch(name: str) -> str | None:
     """Where `weights: pretrained` would fetch a timm model from, told without a connection.
 
@@ -194,28 +143,6 @@ def weights_to_fetch(name: str) -> str | None:
         return None
     repository, url = cfg.get("hf_hub_id"), cfg.get("url")
     return f"https://huggingface.co/{repository}" if repository else url or ""
-
-
-def read_config(folder: Path) -> dict[str, Any]:
-    """The config.json of a model folder, timm's or our own.
-
-    Raises:
-        BackboneError: The folder or its config is missing, or the config is no JSON object.
-    """
-    path = folder / CONFIG
-    if not folder.is_dir():
-        raise BackboneError(f"{LOCAL}{folder}: this folder does not exist")
-    if not path.is_file():
-        raise BackboneError(
-            f"{LOCAL}{folder}: no {CONFIG} in it; for bare weights set backbone.weights to the file itself"
-        )
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise BackboneError(f"{path}: not a timm config ({type(error).__name__}: {error})") from error
-    if not isinstance(config, dict):
-        raise BackboneError(f"{path}: not a timm config (a JSON object is expected)")
-    return config
 
 
 def _create(source: TimmSource, arguments: Mapping[str, Any], *, offline: bool) -> nn.Module:

@@ -10,7 +10,8 @@ from timm.data.transforms import CenterCropOrPad
 from torchvision.transforms import Compose, Normalize, Resize
 
 from mibias_cli.backbone.catalogue import BUILT_IN
-from mibias_cli.backbone.timm_source import InputConfig, find_source, input_config
+from mibias_cli.backbone.timm_config import InputConfig, input_config
+from mibias_cli.backbone.timm_source import find_source
 from mibias_cli.data.inputs import IDENTITY, Transforms
 
 __all__ = ["image_transforms", "transforms_for"]

@@ -66,13 +66,7 @@ def write_export(
         RunError: The folder exists and is not empty.
         ExportError: What was written does not give the same features, or onnx is not installed. Nothing is left behind.
     """
-    for name in formats:
-        if name not in FORMATS:
-            raise ExportError(f"export.formats: unknown format '{name}', choose from {', '.join(FORMATS)}")
-    if folder.exists() and not folder.is_dir():
-        raise RunError(f"{folder}: is a file, choose another folder")
-    if folder.is_dir() and any(folder.iterdir()):
-        raise RunError(f"{folder}: exists already; choose another folder with --out, or remove this one")
+    _check(folder, formats)
     # copies: the caller's model keeps its device, precision and mode
     frozen = copy.deepcopy(extractor).to("cpu", torch.float32).eval()
     frozen_head = None if head is None else copy.deepcopy(head).to("cpu", torch.float32).eval()
@@ -103,14 +97,20 @@ def write_export(
         # from memory, not from the folder: what was just found equal needs no second reading
         if "onnx" in formats:
             write_onnx(frozen, x, partial)
-        _open_up(partial)
-        # from here on nothing can fail but the file system: an empty folder of the wanted name gives way
-        if folder.is_dir():
-            folder.rmdir()
-        partial.rename(folder)
+        _put_in_place(partial, folder)
     except BaseException:  # Ctrl-C too: half an export is never left behind
         shutil.rmtree(partial, ignore_errors=True)
         raise
+
+
+def _check(folder: Path, formats: Sequence[str]) -> None:
+    for name in formats:
+        if name not in FORMATS:
+            raise ExportError(f"export.formats: unknown format '{name}', choose from {', '.join(FORMATS)}")
+    if folder.exists() and not folder.is_dir():
+        raise RunError(f"{folder}: is a file, choose another folder")
+    if folder.is_dir() and any(folder.iterdir()):
+        raise RunError(f"{folder}: exists already; choose another folder with --out, or remove this one")
 
 
 @torch.no_grad()
@@ -137,10 +137,13 @@ def _reload_and_compare(folder: Path, extractor: Extractor, head: nn.Module | No
             )
 
 
-def _open_up(folder: Path) -> None:
-    """Give every file the rights of those that Python makes (safetensors writes what its owner alone may read)."""
-    # mibias.json was written by Python, under the user's umask
-    mode = (folder / INFO).stat().st_mode & 0o777
-    for path in folder.rglob("*"):
+def _put_in_place(partial: Path, folder: Path) -> None:
+    # safetensors writes files that their owner alone may read: give all the rights of mibias.json, which Python wrote
+    mode = (partial / INFO).stat().st_mode & 0o777
+    for path in partial.rglob("*"):
         if path.is_file():
             path.chmod(mode)
+    # an empty folder of the wanted name gives way
+    if folder.is_dir():
+        folder.rmdir()
+    partial.rename(folder)

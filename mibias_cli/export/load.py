@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mibias_cli.backbone.catalogue import Backbone, create_backbone
 from mibias_cli.backbone.extractor import Extractor
-from mibias_cli.backbone.timm_source import CONFIG, LOCAL, read_config
+from mibias_cli.backbone.timm_config import CONFIG, LOCAL, read_config
 from mibias_cli.backbone.weights.matching import weights_fingerprint
 from mibias_cli.backbone.weights.model_folder import WEIGHTS
 from mibias_cli.errors import ExportError

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from mibias_cli.backbone.catalogue import Backbone
-from mibias_cli.backbone.timm_source import CONFIG, LOCAL
+from mibias_cli.backbone.timm_config import CONFIG, LOCAL
 from mibias_cli.errors import BackboneError
 
 __all__ = ["WEIGHTS", "load_by_timm", "portable_state", "write_model_folder"]
