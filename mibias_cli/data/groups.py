@@ -10,7 +10,7 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
-from mibias_cli.data.randomness import derived_generator
+from mibias_cli.seeds import derived_generator
 
 __all__ = ["balancing_weights", "cells", "effective_sample_size", "split_by_fractions", "target_log_probabilities"]
 

@@ -11,8 +11,8 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from mibias_cli.data.batch import Batch, Split
-from mibias_cli.data.randomness import derived_generator
 from mibias_cli.errors import DataError
+from mibias_cli.seeds import derived_generator
 
 __all__ = ["batches", "n_batches"]
 

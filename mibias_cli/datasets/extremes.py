@@ -9,9 +9,9 @@ import numpy as np
 
 from mibias_cli.data.files.tabular import first_rows
 from mibias_cli.data.groups import split_by_fractions
-from mibias_cli.data.randomness import derived_generator
 from mibias_cli.datasets.faces import People
 from mibias_cli.errors import DataError
+from mibias_cli.seeds import derived_generator
 
 __all__ = ["AGE_EDGES", "BALANCED", "OTHER_EXTREME", "age_bins", "extreme_manifests", "extreme_splits"]
 

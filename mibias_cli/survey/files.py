@@ -14,14 +14,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from safetensors import SafetensorError, safe_open
 
-from mibias_cli.data.files.tabular import Table, first_rows, read_table
+from mibias_cli.data.columns import look_at
+from mibias_cli.data.files.tabular import PARQUET, Table, first_rows, read_table
 from mibias_cli.errors import DataError
-from mibias_cli.survey.columns import guess_path, look_at
+from mibias_cli.survey.columns import guess_path
 from mibias_cli.survey.layout import Layout
 
 __all__ = ["file_layout"]
 
-_PARQUET = (".parquet", ".pq")
 _ARRAYS = (".safetensors", ".npz", ".npy")
 _FEWEST_FEATURES = 8
 _USUAL_KEYS = ("features", "embeddings", "embedding", "z", "x")
@@ -44,7 +44,7 @@ def file_layout(path: Path, *, table: Path | None, root: Path | None) -> Layout:
     suffix = path.suffix.lower()
     if suffix in _ARRAYS:
         return _arrays(path, table)
-    if suffix in _PARQUET and (prefix := _feature_prefix(path)) is not None:
+    if suffix in PARQUET and (prefix := _feature_prefix(path)) is not None:
         return _parquet_embeddings(path, prefix, table)
     rows = read_table(path)
     column = guess_path([look_at(rows, name) for name in rows.columns])

@@ -12,7 +12,7 @@ import numpy as np
 
 from mibias_cli.backbone.timm_source import weights_to_fetch
 from mibias_cli.data.files.write_manifest import write_manifest
-from mibias_cli.survey.layout import CLASS_FOLDER, SPLIT_FOLDER
+from mibias_cli.data.sources.imagefolder import CLASS_FOLDER, SPLIT_FOLDER
 from mibias_cli.survey.survey import AttributeFound, Survey
 
 __all__ = ["FirstRecipe", "ModelChoice", "choose_model", "first_recipe", "write_needed_manifest"]

@@ -7,15 +7,16 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
-from mibias_cli.data.files.tabular import Table, first_rows, read_table
-from mibias_cli.data.sources.imagefolder import list_images
+from mibias_cli.data.columns import MOST_CLASSES
+from mibias_cli.data.files.tabular import first_rows, read_table, texts
+from mibias_cli.data.sources.imagefolder import CLASS_FOLDER, SPLIT_FOLDER, list_images
 from mibias_cli.datasets.celeba import ATTRIBUTES, PARTITION, find_celeba, read_celeba
 from mibias_cli.datasets.extremes import age_bins
 from mibias_cli.datasets.faces import looks_like_faces, read_face_names
 from mibias_cli.datasets.waterbirds import METADATA_COLUMNS
 from mibias_cli.errors import DataError
-from mibias_cli.survey.columns import MOST_CLASSES, SPLIT_WORDS
-from mibias_cli.survey.layout import CLASS_FOLDER, SPLIT_FOLDER, Layout, make_table, texts
+from mibias_cli.survey.columns import SPLIT_WORDS
+from mibias_cli.survey.layout import Layout, make_table
 from mibias_cli.survey.sidecars import find_sidecar, join_sidecar
 
 __all__ = ["folder_layout"]
@@ -229,12 +230,7 @@ def _with_derived(layout: Layout, parts: Sequence[tuple[str, ...]], depth: int) 
         kinds = {v for v in values if v}
         if 2 <= len(kinds) <= min(MOST_CLASSES, n // 2) and not any(v.isdecimal() for v in kinds):
             kept[name] = texts(values)
-    table = Table(
-        path=layout.table.path,
-        columns={**layout.table.columns, **kept},
-        row_numbers=layout.table.row_numbers,
-    )
-    return replace(layout, table=table, attributes=tuple(kept)[:1])
+    return replace(layout, table=layout.table.with_columns(kept), attributes=tuple(kept)[:1])
 
 
 def _listed(folder: Path, images: Sequence[str], given: Path | None) -> Layout:

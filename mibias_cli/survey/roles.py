@@ -10,11 +10,13 @@ from pathlib import Path
 import numpy as np
 
 from mibias_cli.data.annotations import Annotations, annotate
-from mibias_cli.data.files.tabular import Columns, SplitRule, Table, first_rows, numbers, require_columns
+from mibias_cli.data.columns import ColumnLook, Columns, SplitRule, numbers
+from mibias_cli.data.files.tabular import Table, first_rows, require_columns
+from mibias_cli.data.sources.imagefolder import CLASS_FOLDER
 from mibias_cli.data.target import TargetKind
 from mibias_cli.errors import DataError
-from mibias_cli.survey.columns import ColumnLook, attribute_rank, guess_group, guess_split, guess_target
-from mibias_cli.survey.layout import CLASS_FOLDER, Layout
+from mibias_cli.survey.columns import attribute_rank, guess_group, guess_split, guess_target
+from mibias_cli.survey.layout import Layout
 
 __all__ = ["FEWEST", "Roles", "Wishes", "annotate_roles", "choose_roles", "keep_usable_rows"]
 

@@ -11,15 +11,17 @@ import numpy as np
 from PIL import Image
 
 from mibias_cli.data.annotations import SPLITS, Annotations
+from mibias_cli.data.columns import AttributeColumn, ColumnLook, Columns, SplitRule, look_at
 from mibias_cli.data.encoding import encode_attribute
-from mibias_cli.data.files.tabular import AttributeColumn, Columns, SplitRule, first_rows
+from mibias_cli.data.files.tabular import first_rows
 from mibias_cli.data.groups import cells
+from mibias_cli.data.sources.imagefolder import CLASS_FOLDER, SPLIT_FOLDER
 from mibias_cli.errors import DataError, did_you_mean
 from mibias_cli.evaluation.statistics.information import entropy_of_shares, label_entropy_bits, mutual_information_bits
-from mibias_cli.survey.columns import ColumnLook, attribute_rank, look_at
+from mibias_cli.survey.columns import attribute_rank
 from mibias_cli.survey.files import file_layout
 from mibias_cli.survey.folders import folder_layout
-from mibias_cli.survey.layout import CLASS_FOLDER, SPLIT_FOLDER, Layout
+from mibias_cli.survey.layout import Layout
 from mibias_cli.survey.roles import Roles, Wishes, annotate_roles, choose_roles, keep_usable_rows
 
 __all__ = ["AttributeFound", "Survey", "survey"]

@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 import torch
 from safetensors import SafetensorError, safe_open
 
-from mibias_cli.data.files.tabular import first_rows, numbers, read_table
+from mibias_cli.data.columns import numbers
+from mibias_cli.data.files.tabular import first_rows, read_table
 from mibias_cli.errors import DataError
 
 __all__ = ["NamedArrays", "read_named_arrays"]

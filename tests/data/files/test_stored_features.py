@@ -12,10 +12,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from mibias_cli.data.columns import AttributeColumn, Columns
 from mibias_cli.data.files import stored_features
+from mibias_cli.data.files.readers import StoredReader, hold_rows
 from mibias_cli.data.files.stored_features import SUFFIXES, open_features
-from mibias_cli.data.files.stored_reader import StoredReader, hold_rows
-from mibias_cli.data.files.tabular import AttributeColumn, Columns
 from mibias_cli.data.sources.embeddings import load_embeddings
 from mibias_cli.errors import DataError
 
