@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import re
-import zipfile
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import IO
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from safetensors import SafetensorError, safe_open
 
 from mibias_cli.data.columns import look_at
+from mibias_cli.data.files.stored_features import array_shapes
 from mibias_cli.data.files.tabular import PARQUET, Table, first_rows, read_table
 from mibias_cli.errors import DataError
 from mibias_cli.survey.columns import guess_path
@@ -92,7 +89,7 @@ def _parquet_embeddings(path: Path, prefix: str, table: Path | None) -> Layout:
 
 
 def _arrays(path: Path, table: Path | None) -> Layout:
-    shapes = _shapes(path)
+    shapes = array_shapes(path)
     wide = {name: shape for name, shape in shapes.items() if len(shape) == 2}
     if not wide:
         listed = first_rows([f"{name} {shape}" for name, shape in shapes.items()])
@@ -119,34 +116,6 @@ def _arrays(path: Path, table: Path | None) -> Layout:
         features=path,
         key=key,
     )
-
-
-def _shapes(path: Path) -> dict[str, tuple[int, ...]]:
-    """Shapes of the arrays of a file, from their headers alone."""
-    suffix = path.suffix.lower()
-    try:
-        if suffix == ".safetensors":
-            with safe_open(path, framework="pt") as arrays:
-                names = list(arrays.keys())
-                return {name: tuple(arrays.get_slice(name).get_shape()) for name in names}
-        if suffix == ".npy":
-            with path.open("rb") as file:
-                return {_USUAL_KEYS[0]: _shape(file)}
-        shapes = {}
-        with zipfile.ZipFile(path) as archive:
-            for name in archive.namelist():
-                with archive.open(name) as member:
-                    shapes[name.removesuffix(".npy")] = _shape(member)
-        return shapes
-    except (SafetensorError, ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise DataError(f"{path}: cannot be read as {suffix}: {error}") from error
-
-
-def _shape(file: IO[bytes]) -> tuple[int, ...]:
-    """What a numpy file's header says."""
-    version = np.lib.format.read_magic(file)
-    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    return tuple(read(file)[0])
 
 
 def _table_beside(path: Path, n: int) -> Path | None:
