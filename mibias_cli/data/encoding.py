@@ -42,14 +42,19 @@ def encode_attribute(
     class_names = sorted_names(set(values[known]))
     codes = np.zeros(len(values), dtype=np.int64)
     codes[known] = class_codes(values[known], class_names)
-    attribute = Attribute(
+    return codes[:, None], known, _attribute(name, class_names)
+
+
+def _attribute(name: str, classes: tuple[str, ...], edges: tuple[float, ...] | None = None) -> Attribute:
+    """An attribute of one channel: of classes, or, where there are edges, of numbers in bins."""
+    return Attribute(
         name=name,
-        kind="categorical",
+        kind="categorical" if edges is None else "continuous",
         channels=(name,),
-        n_classes=(len(class_names),),
-        class_names=(class_names,),
+        n_classes=(len(classes),),
+        class_names=(classes,),
+        bin_edges=None if edges is None else (edges,),
     )
-    return codes[:, None], known, attribute
 
 
 def encode_kept(name: str, table: Table, in_training: np.ndarray) -> tuple[np.ndarray, np.ndarray, Attribute]:
@@ -78,15 +83,7 @@ def _continuous(
     if not len(training):
         raise DataError(f"{table.path}: attribute {name!r}: column {column!r} is empty in every training row")
     edges = quantile_edges(training, spec.bins)
-    attribute = Attribute(
-        name=name,
-        kind="continuous",
-        channels=(name,),
-        n_classes=(len(edges) + 1,),
-        class_names=(bin_names(edges),),
-        bin_edges=(edges,),
-    )
-    return value[:, None], known, attribute
+    return value[:, None], known, _attribute(name, bin_names(edges), edges)
 
 
 def quantile_edges(values: np.ndarray, n_bins: int) -> tuple[float, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import pairwise, product
 
 import numpy as np
 
@@ -79,9 +79,11 @@ def extreme_splits(
         train = own & (part == 0)
         shown = np.isin(bins, bins[train])
         split[train] = "train"
+        # an age that training does not show is left out everywhere: no one could have learnt it
         split[own & (part == 1) & shown] = "validation"
         other = ~own & (part != 2) & shown
         if identity is not None:
+            # a face that training shows is known by more than its age and sex
             other &= ~np.isin(identity, identity[own & (part != 2)])
         split[other] = OTHER_EXTREME
         split[_balanced(2 * female + young, np.flatnonzero((part == 2) & shown), seed)] = BALANCED
@@ -121,6 +123,7 @@ def extreme_manifests(
     bins = np.array(age_bins(people.age, edges), dtype=object)[rows]
     female, is_young = people.female[rows], young[rows]
     identity = None if people.identity is None else people.identity[rows]
+    # shares of each pair of sex and age bin, not of the whole alone, are the same in all parts
     _, label = np.unique([f"{f} {b}" for f, b in zip(female, bins, strict=True)], return_inverse=True)
     part = split_by_fractions(label.reshape(-1), identity, fractions, seed=seed)
     notes = [f"{len(people.age) - len(rows)} image(s) of people between {YOUNG_BELOW} and {OLD_FROM - 1} take no part"]
@@ -146,13 +149,12 @@ def _check_filled(name: str, split: np.ndarray, female: np.ndarray, young: np.nd
     """Every split has both of its pairs (the balanced test all four)."""
     empty = []
     for value in ("train", "validation", OTHER_EXTREME, BALANCED):
-        for woman in (True, False):
-            ages = (True, False) if value == BALANCED else ((woman == (name == "eb1")) != (value == OTHER_EXTREME),)
-            empty += [
-                f"{value} has no {'women' if woman else 'men'} of {_GROUPS[not is_young]}"
-                for is_young in ages
-                if not ((split == value) & (female == woman) & (young == is_young)).any()
-            ]
+        for woman, is_young in product((True, False), repeat=2):
+            # eb1 trains on young women and older men, eb2 on the other two pairs
+            own = (woman == is_young) == (name == "eb1")
+            expected = value == BALANCED or own == (value != OTHER_EXTREME)
+            if expected and not ((split == value) & (female == woman) & (young == is_young)).any():
+                empty.append(f"{value} has no {'women' if woman else 'men'} of {_GROUPS[not is_young]}")
     if empty:
         raise DataError(f"{name}: too few images: {'; '.join(empty)}; each pair of sex and age group needs some")
 
