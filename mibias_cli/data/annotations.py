@@ -97,7 +97,7 @@ def annotate(
     wanted |= {f"evaluation.fidelity_columns[{k}]": name for k, name in enumerate(columns.kept)}
     wanted |= {f"data.attributes.{name}": spec.column or name for name, spec in attributes.items()}
     require_columns(table, wanted)
-    # which rows are in use comes first: everything after is told of these rows alone
+    # rows of no split go first: everything below sees only the rows in use
     notes: list[str] = []
     positions = np.arange(len(table))
     role: np.ndarray | None = None
@@ -179,6 +179,7 @@ def assemble(
 def _roles_by_column(table: Table, column: str, splits: SplitRule, notes: list[str]) -> np.ndarray:
     """Index in SPLITS of each row by its split value, −1 where it names none."""
     names = (splits.train, splits.validation, splits.audit)
+    # two roles of one value would share their rows
     if len(set(names)) < 3:
         raise DataError(f"{table.path}: data.splits: train, validation and audit must be three values, not {names}")
     values = table.columns[column]
@@ -194,6 +195,7 @@ def _roles_by_column(table: Table, column: str, splits: SplitRule, notes: list[s
                 f"{table.path}: no row has {name!r} in {column!r}, which data.splits.{SPLITS[k]} asks for"
                 f"{did_you_mean(name, others)}; it holds {counts}"
             )
+    # rows of other values are left out, and counted: data sets often have a fourth split
     if others:
         counts = ", ".join(f"{value!r} ({n} rows)" for value, n in sorted(others.items())[:10])
         notes.append(f"{table.path}: {sum(others.values())} row(s) left out, whose {column!r} names no split: {counts}")
@@ -210,6 +212,7 @@ def _complete_roles(
     notes: list[str],
 ) -> np.ndarray:
     """All three splits: drawn by fractions where there is no split column, validation alone where that is empty."""
+    # drawn splits are stratified by the target, so that rare classes are in all three
     label = split_labels(table, columns)
     if role is None:
         role = split_by_fractions(label, group, splits.fractions, seed=seed)
@@ -246,6 +249,7 @@ def _groups(table: Table, column: str) -> np.ndarray:
 
 def _check_groups(table: Table, columns: Columns, role: np.ndarray, group: np.ndarray) -> None:
     """No group may be in two splits: what a model learnt of a patient would help it on the audited rows."""
+    # which splits each group has rows in: (groups, splits)
     ids, code = np.unique(group, return_inverse=True)
     present = np.zeros((len(ids), len(SPLITS)), dtype=bool)
     present[code, role] = True

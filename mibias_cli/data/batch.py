@@ -165,7 +165,7 @@ class BiasedData:
         target: What the task predicts.
         input_shape: Shape of one input as the backbone gets it, for example (3, 96, 96) or (104,).
         fingerprint: sha256 over what the data are (labels, attributes, split, and paths or pixels).
-        notes: What the user should know of how the data were read (rows left out, a validation split that was drawn).
+        notes: What the user should know about reading (rows left out, a validation split that was drawn).
         kept: By name, the columns that good features should still tell, described as attributes are.
     """
 

@@ -1,4 +1,4 @@
-"""(y, c) cells, splits that keep groups whole, and weights under which y and c are independent."""
+"""Counts of (y, c) pairs, splits that keep groups whole, and weights under which y and c are independent."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def balancing_weights(
     clip: float,
     seed: int,
 ) -> np.ndarray:
-    """Weights (n,) float32 proportional to p(y) p(c) / p(y, c): under them c carries no news of y.
+    """Weights (n,) float32 proportional to p(y) p(c) / p(y, c): under them y and c are independent.
 
     An attribute of one channel, or one whose joint cells are few (at least 25 known rows per cell of y and all
     channels), is counted, with Laplace smoothing. Where cells are finer (a colour has 8 × 8 × 8 of them per class), the
@@ -128,6 +128,7 @@ def balancing_weights(
         Kamiran and Calders, "Data preprocessing techniques for classification without discrimination", 2012.
     """
     weights = np.ones(len(y), dtype=np.float64)
+    # rows without the attribute keep weight 1 and shape nothing
     y, c = y[known], c[known]
     if not len(y):
         return weights.astype(np.float32)
@@ -146,10 +147,10 @@ def balancing_weights(
 def target_log_probabilities(
     y: np.ndarray, c: np.ndarray, known: np.ndarray, *, n_y: int, n_c: Sequence[int], seed: int
 ) -> np.ndarray:
-    """log p(y|c) in nats (n, n_y) float32: what the bias alone says of every target class.
+    """log p(y|c) in nats (n, n_y) float32: what the attribute alone predicts for every target class.
 
-    Modelled as in `balancing_weights`; each row's comes from a fit that did not see the row, so that a rare row does
-    not vouch for itself. No class has less than 1/1000 of its share of all rows.
+    Modelled as in `balancing_weights`; each row's comes from a fit that did not see the row, so that the model cannot
+    learn a rare row by heart. No class has less than 1/1000 of its share of all rows.
 
     Args:
         y: Targets (n,) int64.
@@ -159,6 +160,7 @@ def target_log_probabilities(
         n_c: Number of classes per channel.
         seed: Seed of the folds.
     """
+    # a small count for each class: log p(y) stays finite for one that never occurs
     prior = np.bincount(y[known] if known.any() else y, minlength=n_y) + 1e-3
     prior = prior / prior.sum()
     found = np.tile(np.log(prior), (len(y), 1))

@@ -57,12 +57,14 @@ def batches(
     Raises:
         DataError: An input cannot be read.
     """
+    # a function of (seed, epoch): no state of a generator is needed to resume in the middle of an epoch
     order = derived_generator(seed, epoch).permutation(len(split)) if shuffle else np.arange(len(split))
     positions = _cut(order, batch_size, drop_last)
     # a stream of its own: whether rows are drawn must not change the epoch's order
     drawn = [] if draw_by is None else _draws(positions, draw_by, derived_generator(seed, epoch, _DRAWS))
     source = _Batches(split, positions[start_step:], epoch if shuffle else None, weights, drawn[start_step:])
     positions = positions[start_step:]
+    # the same batches either way: workers only read them ahead
     if num_workers == 0 or not positions:
         yield from (source.make(step) for step in range(len(positions)))
         return
@@ -155,6 +157,7 @@ def _cut(order: np.ndarray, batch_size: int, drop_last: bool) -> list[np.ndarray
     cut = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
     if drop_last and len(cut) > 1 and len(cut[-1]) < batch_size:
         return cut[:-1]
+    # batch normalisation needs two samples
     if len(cut) > 1 and len(cut[-1]) == 1 < batch_size:
         return [*cut[:-2], np.concatenate(cut[-2:])]
     return cut

@@ -124,6 +124,7 @@ def _parsed(table: Table, name: str, kind: TargetKind, in_training: np.ndarray) 
 
 
 def _labels(parsed: np.ndarray, names: tuple[str, ...], in_training: np.ndarray) -> tuple[np.ndarray, Target]:
+    # strata are combinations of labels; labels themselves stay what the heads predict
     levels = _levels(parsed[in_training].astype(np.int64))
     strata = tuple(" + ".join(n for n, on in zip(names, level, strict=True) if on) or "no label" for level in levels)
     target = Target(kind="multilabel", columns=names, class_names=strata, levels=levels)
@@ -131,6 +132,7 @@ def _labels(parsed: np.ndarray, names: tuple[str, ...], in_training: np.ndarray)
 
 
 def _numbers(parsed: np.ndarray, names: tuple[str, ...], in_training: np.ndarray) -> tuple[np.ndarray, Target]:
+    # standardised by training rows, so that a squared error has the same scale in every column
     mean, scale = parsed[in_training].mean(axis=0), parsed[in_training].std(axis=0)
     y = ((parsed - mean) / scale).astype(np.float32)
     n_bins = _N_BINS if len(names) == 1 else _N_BINS_OF_SEVERAL
@@ -158,6 +160,7 @@ def _stratum_name(level: Sequence[int], names: tuple[str, ...], shown: list[tupl
 
 def _levels(codes: np.ndarray) -> tuple[tuple[int, ...], ...]:
     """The most frequent combinations of training, in the order of their codes."""
+    # rare combinations would be strata of a few rows, in which nothing can be balanced or estimated
     found, counts = np.unique(codes, axis=0, return_counts=True)
     kept = np.sort(np.argsort(-counts, kind="stable")[:MAX_STRATA])
     return tuple(tuple(map(int, level)) for level in found[kept])

@@ -23,12 +23,14 @@ _IMAGE_FOLDERS = ("img_align_celeba", "img_align_celeba/img_align_celeba", "Img/
 
 def find_celeba(folder: Path) -> dict[str, Path]:
     """CelebA's tables below a folder by their names without a suffix, as .csv or .txt; the images under `images`."""
+    # the places of the official download, of Kaggle's and of torchvision's
     found = {}
     for name in (ATTRIBUTES, PARTITION, IDENTITY):
         places = (folder / inner / f"{name}{suffix}" for inner in _FOLDERS for suffix in _SUFFIXES)
         path = next((place for place in places if place.is_file()), None)
         if path is not None:
             found[name] = path
+    # a folder counts as the images' only if there are images in it
     roots = (folder / inner / images for inner in _FOLDERS for images in _IMAGE_FOLDERS)
     images = next((root for root in roots if root.is_dir() and any(root.glob("*.jpg"))), None)
     return found | ({"images": images} if images is not None else {})
@@ -88,7 +90,8 @@ def _read(path: Path) -> Table:
         return read_table(path)
     lines = path.read_text(encoding="utf-8").split("\n")
     records = [(number, line.split()) for number, line in enumerate(lines, start=1) if line.strip()]
-    if records and len(records[0][1]) == 1:  # the count
+    # list_attr_celeba.txt begins with the number of images, then the names of the attributes
+    if records and len(records[0][1]) == 1:
         header, records = ["image_id", *records[1][1]], records[2:]
     else:
         header = ["image_id", path.stem]

@@ -98,9 +98,9 @@ def extreme_manifests(
     fractions: tuple[float, float, float] = (0.7, 0.1, 0.2),
     seed: int = 0,
 ) -> tuple[dict[str, dict[str, list[str]]], list[str]]:
-    """The columns of either extreme's manifest, and what there is to say of it.
+    """The columns of either extreme's manifest, and notes for the user.
 
-    Sex can be learnt under age bias (target `sex`, attribute `age_bin`) and age under sex bias (target `age_bin` or
+    Sex can be the target under age bias (target `sex`, attribute `age_bin`) and age under sex bias (target `age_bin` or
     `age_group`, attribute `sex`). Women and men of 30 to 39 take no part.
 
     Args:
@@ -116,6 +116,7 @@ def extreme_manifests(
     References:
         Alvi, Zisserman, Nellaker, "Turning a Blind Eye", arXiv 1809.02169; bins and extremes as in arXiv 2003.06430.
     """
+    # the ten years between keep the two age groups well apart
     young, old = people.age < YOUNG_BELOW, people.age >= OLD_FROM
     rows = np.flatnonzero(young | old)
     if not len(rows):
@@ -140,6 +141,7 @@ def extreme_manifests(
 
 def _balanced(pair: np.ndarray, candidates: np.ndarray, seed: int) -> np.ndarray:
     """As many candidates of each of the four pairs as the rarest has, drawn at random; in ascending order."""
+    # as many of each as of the rarest: neither sex nor age then says anything of the other
     smallest = int(np.bincount(pair[candidates], minlength=4).min())
     shuffled = derived_generator(seed, 0xBA1A).permutation(candidates)
     return np.sort(np.concatenate([shuffled[pair[shuffled] == k][:smallest] for k in range(4)]))
@@ -163,6 +165,7 @@ def _columns(
     people: People, rows: np.ndarray, bins: np.ndarray, young: np.ndarray, split: np.ndarray
 ) -> dict[str, list[str]]:
     """The manifest's columns, rows of no split left out."""
+    # rows of no split are not written
     kept = np.flatnonzero(split != "")
     taken = rows[kept]
     columns = {

@@ -36,7 +36,7 @@ class PeopleColumns:
 
 
 def read_people(path: Path, columns: PeopleColumns, *, root: Path | None = None) -> People:
-    """The people of a CSV or Parquet manifest; rows without an image, an age or a sex are left out, and told.
+    """The people of a CSV or Parquet manifest; rows without an image, an age or a sex are left out and listed.
 
     Args:
         path: The manifest.
@@ -54,15 +54,15 @@ def read_people(path: Path, columns: PeopleColumns, *, root: Path | None = None)
     ages = [_age(value) for value in table.columns[columns.age]]
     faults = {row: fault for row, age in enumerate(ages) if (fault := _fault(table, row, age, columns, folder))}
     kept = [row for row in range(len(table)) if row not in faults]
-    told = tuple(f"row {table.row_numbers[row]} ({fault})" for row, fault in faults.items())
+    listed = tuple(f"row {table.row_numbers[row]} ({fault})" for row, fault in faults.items())
     if not kept:
-        raise DataError(f"{path}: no row has an image below {folder}, an age and a sex: {first_rows(told)}")
+        raise DataError(f"{path}: no row has an image below {folder}, an age and a sex: {first_rows(listed)}")
     return People(
         path=[str(v) for v in table.columns[columns.path][kept]],
         age=np.array([ages[row] for row in kept], dtype=np.int64),
         female=np.array([sexes[v] for v in table.columns[columns.sex][kept]]),
         identity=None if columns.identity is None else table.columns[columns.identity][kept].astype(str),
-        faults=told,
+        faults=listed,
     )
 
 
@@ -83,6 +83,7 @@ def _age(value: str | None) -> int | None:
         years = float(value) if value is not None else math.nan
     except ValueError:
         return None
+    # IMDB-WIKI's ages come from wrong dates at times: negative, or of several hundred years
     return math.floor(years) if 0 <= years <= OLDEST else None
 
 
@@ -94,6 +95,7 @@ def _sexes(table: Table, column: str, female: str | None) -> dict[str | None, bo
             shown = first_rows(sorted(repr(v) for v in values))
             raise DataError(f"{table.path}: no row has {female!r} (--female) in {column!r}; it holds {shown}")
         return {value: value == female for value in values}
+    # without --female only words are understood: 0 and 1 mean different things in different tables
     known = {value: value.lower() in _FEMALE for value in values if value.lower() in _FEMALE + _MALE}
     unknown = sorted(repr(value) for value in values - set(known))
     if unknown:

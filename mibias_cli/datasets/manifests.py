@@ -115,6 +115,7 @@ def _write(
     counts: dict[Path, dict[str, dict[str, int]]] = {}
     for name, columns in manifests.items():
         write_manifest(paths[name], columns)
+        # how often each pair occurs in each split, which shows the bias that was made
         values = [columns[column] for column in pair]
         texts = [" ".join(row) for row in zip(*values, strict=True)] if values else ["images"] * len(columns["split"])
         splits = sorted(set(columns["split"]), key=_SPLITS.index)

@@ -35,6 +35,7 @@ def read_waterbirds(folder: Path) -> tuple[dict[str, list[str]], list[str]]:
     """
     table = read_table(folder / "metadata.csv")
     require_columns(table, {f"Waterbirds' {name}": name for name in METADATA_COLUMNS})
+    # a repeated image could be in training and in the audit
     for name in ("img_id", "img_filename"):
         refuse_repeats(table, name)
     paths = table.columns["img_filename"]

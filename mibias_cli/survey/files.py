@@ -60,6 +60,7 @@ def file_layout(path: Path, *, table: Path | None, root: Path | None) -> Layout:
 
 def _root_of(table: Table, column: str, folder: Path) -> Path | None:
     """The folder, or one in it, below which most of the first rows' images are."""
+    # the folder under which most of some images exist; on a tie the file's own
     some = [str(v) for v in table.columns[column][:_LOOKED_AT] if v is not None]
     inner = sorted(child for child in folder.iterdir() if child.is_dir() and not child.name.startswith("."))
     hits = {root: sum((root / name).is_file() for name in some) for root in (folder, *inner)}
@@ -74,8 +75,10 @@ def _feature_prefix(path: Path) -> str | None:
     except (pa.ArrowInvalid, OSError) as error:
         raise DataError(f"{path}: cannot be read as Parquet: {error}") from error
     numeric = [f.name for f in schema if pa.types.is_floating(f.type) or pa.types.is_integer(f.type)]
+    # z_0, z_1, …: columns that differ by a number at the end
     stems = Counter(match[1] for name in numeric if (match := re.fullmatch(r"(.*?[^\d])\d+", name)))
     for stem, n in stems.most_common(1):
+        # all columns of that beginning must be features, as a recipe's prefix takes all of them
         if n >= _FEWEST_FEATURES and sum(name.startswith(stem) for name in schema.names) == n:
             return stem
     return None
@@ -94,6 +97,7 @@ def _arrays(path: Path, table: Path | None) -> Layout:
     if not wide:
         listed = first_rows([f"{name} {shape}" for name, shape in shapes.items()])
         raise DataError(f"{path}: no array (n, d) in it, which embeddings are; it has: {listed or 'nothing'}")
+    # of several arrays: a usual name, or else the widest
     usual = [name for name in _USUAL_KEYS if name in wide]
     key = usual[0] if usual else max(wide, key=lambda name: wide[name][1])
     n, d = wide[key]

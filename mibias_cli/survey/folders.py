@@ -34,6 +34,7 @@ def folder_layout(folder: Path, table: Path | None) -> Layout:
     Raises:
         DataError: No image, or a layout that says neither target nor attributes.
     """
+    # from the most specific layout to the least: each says more of the data than the next
     if table is None:
         for look in (_waterbirds, _celeba, _metadata):
             if (found := look(folder)) is not None:
@@ -115,6 +116,7 @@ def _faces(folder: Path) -> Layout:
 
 def _metadata(folder: Path) -> Layout | None:
     """Hugging Face's imagefolder: a metadata file with file_name, at the top or one in each split folder."""
+    # a table at the top serves as it is; JSON lines, and one table per split folder, have to be merged
     at_top = next((folder / name for name in _METADATA if (folder / name).is_file()), None)
     if at_top is not None and at_top.suffix != ".jsonl":
         table = read_table(at_top)
@@ -155,6 +157,7 @@ def _records(file: Path) -> dict[str, list[str | None]]:
 
 def _merged(folder: Path, parts: Sequence[tuple[Path, dict[str, list[str | None]]]]) -> dict[str, list[str | None]]:
     """The rows of all metadata files, paths below the folder, and the split by the folder that each lies in."""
+    # columns of any of the files; where one lacks a column, its rows have no value
     names = list(dict.fromkeys(name for _, columns in parts for name in columns))
     merged: dict[str, list[str | None]] = {name: [] for name in names}
     merged["split"] = []
@@ -181,6 +184,7 @@ def _split_words(names: set[str]) -> tuple[str, str, str] | None:
     train, validation, test = by_role
     if train is None or (test is None and validation is None):
         return None
+    # where nothing is called test, what validates is audited, and validation is drawn from training
     if test is None:
         return train, "(drawn from train)", str(validation)
     return train, validation or "(drawn from train)", test
@@ -192,6 +196,7 @@ def _split_folders(images: Sequence[str]) -> tuple[str, str, str] | None:
     top = {p[0] for p in parts if len(p) > 2}
     if any(len(p) < 3 for p in parts):
         return None
+    # split folders only if there is nothing beside them
     found = _split_words(top)
     return found if found is not None and top <= set(found) else None
 
@@ -225,6 +230,7 @@ def _with_derived(layout: Layout, parts: Sequence[tuple[str, ...]], depth: int) 
         "subfolder": [p[depth + 1] if len(p) > depth + 2 else None for p in parts],
         "name_prefix": [p[-1].partition("_")[0].partition("-")[0] if {"_", "-"} & set(p[-1]) else None for p in parts],
     }
+    # a few values with several images each, and no numbers, which would be running numbers
     kept = {}
     for name, values in derived.items():
         kinds = {v for v in values if v}

@@ -54,6 +54,7 @@ def find_sidecar(root: Path, images: Sequence[str], given: Path | None) -> Sidec
             )
         return found
     tables = [path for folder in (root, root.parent) for pattern in _PATTERNS for path in sorted(folder.glob(pattern))]
+    # the table that lists most images, and at least half of them
     best: Sidecar | None = None
     for path in tables[:_MOST_TABLES]:
         try:
@@ -102,6 +103,7 @@ def join_sidecar(layout: Layout, sidecar: Sidecar) -> Layout:
     for name, values in sidecar.table.columns.items():
         if name != sidecar.path and name not in layout.table.columns:
             columns[name] = texts([values[row] if row >= 0 else None for row in rows])
+    # images without a row stay, with empty cells: their attribute is not known
     without = [image for image, row in zip(images, rows, strict=True) if row < 0]
     notes = [f"{len(without)} image(s) without a row in {sidecar.file.name}: {first_rows(without)}"] if without else []
     notes += [f"{sidecar.n_unused} row(s) of {sidecar.file.name} name no image"] if sidecar.n_unused else []

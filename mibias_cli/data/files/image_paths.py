@@ -16,7 +16,7 @@ def resolve_paths(table: Table, column: str, root: Path) -> tuple[list[Path], li
     """The image files of a table's rows, and what to call each row in an error.
 
     A manifest is often somebody else's, so a path (`..`, absolute or through a link) that leads out of the root is an
-    error. All rows are checked before anything is read, and all faults of one kind are told at once.
+    error. All rows are checked before anything is read; one error names all faults of one kind.
 
     Args:
         table: The rows.
@@ -29,11 +29,8 @@ def resolve_paths(table: Table, column: str, root: Path) -> tuple[list[Path], li
     if not root.is_dir():
         raise DataError(f"{root}: no such folder; set data.root to the folder that image paths start from")
     values = table.columns[column]
-    _refuse(
-        table,
-        [f"{n}" for n, v in zip(table.row_numbers, values, strict=True) if v is None],
-        f"have no path in {column!r}",
-    )
+    empty = [str(n) for n, v in zip(table.row_numbers, values, strict=True) if v is None]
+    _refuse(table, empty, f"have no path in {column!r}")
     names = [f"row {n} ({v})" for n, v in zip(table.row_numbers, values, strict=True)]
     base = os.path.realpath(root)
     folders: dict[str, str] = {}

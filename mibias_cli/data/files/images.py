@@ -36,6 +36,7 @@ def load_image(path: Path, channels: int) -> Tensor:
         OSError, ValueError, …: whatever Pillow raises on a broken file; ValueError for values out of range.
     """
     with Image.open(path) as image:
+        # cameras store how they were held, not turned pixels
         upright = ImageOps.exif_transpose(image)
         if upright.mode in _DEEP or upright.mode == "F":
             pixels = torch.from_numpy(_deep(upright))[None]
@@ -46,6 +47,7 @@ def load_image(path: Path, channels: int) -> Tensor:
             coloured = upright.convert("RGBA") if "transparency" in upright.info else upright
             array = np.array(coloured.convert("RGB"), dtype=np.float32) / np.float32(255)
             pixels = torch.from_numpy(array).permute(2, 0, 1)
+    # from here on one or three channels, whatever the file had
     if pixels.shape[0] == channels:
         return pixels.contiguous()
     return pixels.mean(dim=0, keepdim=True) if channels == 1 else pixels.repeat(channels, 1, 1)
@@ -58,17 +60,15 @@ class ImageReader:
         paths: One file per row.
         transforms: What the backbone asks for.
         seed: Seed of augmentation.
-        row_names: What to call each row in an error; default: its number.
+        row_names: What to call each row in an error.
     """
 
-    def __init__(
-        self, paths: Sequence[Path], transforms: Transforms, seed: int, *, row_names: Sequence[str] | None = None
-    ) -> None:
+    def __init__(self, paths: Sequence[Path], transforms: Transforms, seed: int, row_names: Sequence[str]) -> None:
         # as text: worker processes get a copy of all, and a Path takes several times the memory
         self._paths = [str(path) for path in paths]
         self._transforms = transforms
         self._seed = seed
-        self._row_names = list(row_names) if row_names is not None else [f"row {k}" for k in range(len(paths))]
+        self._row_names = list(row_names)
 
     def read(self, rows: np.ndarray, epoch: int | None) -> Tensor:
         """Inputs (n, …) of these rows; epoch None: the evaluation transform, else training's (see `transformed`).

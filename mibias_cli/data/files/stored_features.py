@@ -1,4 +1,4 @@
-"""Features in a file, read in chunks or row by row, so that a file need not fit in memory."""
+"""Features in a file, read in chunks or row by row, so that the file need not fit in memory."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ class _MappedFeatures:
 
 
 def _float32(values: np.ndarray | Tensor) -> np.ndarray:
-    """The same values; numbers too large for float32 become infinite, and are told of as such later."""
+    """The same values; numbers too large for float32 become infinite, which the caller reports."""
     if isinstance(values, Tensor):
         return values.to(torch.float32).numpy()
     with np.errstate(over="ignore"):
@@ -261,6 +261,7 @@ class _ParquetFeatures:
 
     def take(self, rows: np.ndarray) -> np.ndarray:
         out = np.empty((len(rows), self.shape[1]), dtype=np.float32)
+        # a row group is read only if a wanted row lies in it
         start = 0
         with self._file() as file:
             for group in range(file.num_row_groups):
@@ -296,6 +297,7 @@ def _open_parquet(path: Path, prefix: str) -> StoredFeatures:
         schema = metadata.schema.to_arrow_schema()
     except (pa.ArrowInvalid, OSError) as error:
         raise DataError(f"{path}: cannot be read as Parquet: {error}") from error
+    # types are checked here: a text column would only fail at the first chunk
     columns = tuple(name for name in schema.names if name.startswith(prefix))
     if not columns:
         listed = ", ".join(schema.names[:10])

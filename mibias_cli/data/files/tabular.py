@@ -138,7 +138,7 @@ def _read_csv(path: Path) -> Table:
     except csv.Error as error:
         raise DataError(f"{path}: row {reader.line_num}: {error}") from error
     _check_header(path, header)
-    # all ragged rows are told at once, not the first alone
+    # one error names all ragged rows, not the first alone
     ragged = [number for record, number in zip(records, row_numbers, strict=True) if len(record) != len(header)]
     if ragged:
         raise DataError(

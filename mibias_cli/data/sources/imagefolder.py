@@ -82,6 +82,7 @@ def list_images(root: Path) -> list[str]:
     Raises:
         DataError: There is none.
     """
+    # every suffix that Pillow can read, not only the usual ones
     suffixes = {suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN}
     found = [
         path.relative_to(root).as_posix()
@@ -101,6 +102,7 @@ def _has_split_folders(root: Path, splits: SplitRule) -> bool:
 
 def _join(table: Table, column: str, images: list[str], root: Path) -> tuple[Table, list[str]]:
     """The sidecar's rows in the order of the images, its path column replaced by theirs."""
+    # by path, never by order: a sidecar that was sorted otherwise would label every image wrongly
     row_of: dict[str, int] = {}
     repeated: list[str] = []
     for row, value in enumerate(table.columns[column]):
@@ -110,6 +112,7 @@ def _join(table: Table, column: str, images: list[str], root: Path) -> tuple[Tab
         row_of.setdefault(key, row)
     if repeated:
         raise DataError(f"{table.path}: {len(repeated)} row(s) name an image a second time: {first_rows(repeated)}")
+    # an image without a row is an error: leaving it out without a word might leave out a whole group
     without_row = [image for image in images if image not in row_of]
     if without_row:
         example = next(iter(row_of))
@@ -118,6 +121,7 @@ def _join(table: Table, column: str, images: list[str], root: Path) -> tuple[Tab
             f"{first_rows(without_row)}; {column!r} must hold paths below the root (it has {example!r}); "
             "give each image a row, with empty cells where an attribute is not known"
         )
+    # the other way round it is no error: sidecars are often of a larger data set
     present = set(images)
     unused = [f"row {table.row_numbers[row]} ({key})" for key, row in row_of.items() if key not in present]
     notes = [f"{table.path}: {len(unused)} row(s) left out, whose image is not below {root}: {first_rows(unused)}"]

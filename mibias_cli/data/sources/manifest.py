@@ -66,5 +66,5 @@ def image_data(
         "paths": [str(value) for value in annotations.table.columns[column]],
         "bytes": [str(file.stat().st_size) for file in files],
     }
-    reader = ImageReader(files, transforms, seed, row_names=names)
+    reader = ImageReader(files, transforms, seed, names)
     return assemble(annotations, reader, row_names=names, contents=contents, notes=notes)

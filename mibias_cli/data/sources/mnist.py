@@ -99,6 +99,7 @@ def read_idx(path: Path, kind: str) -> np.ndarray:
     if len(data) < header or magic != _MAGIC[kind]:
         raise DataError(f"{path}: not an IDX file of {kind}: its magic number is {magic}, not {_MAGIC[kind]}")
     shape = tuple(int(v) for v in np.frombuffer(data, dtype=">u4", count=n_dimensions, offset=4))
+    # the header says how long the file must be, which finds a download that was cut short
     expected = header + int(np.prod(shape, dtype=np.int64))
     if len(data) != expected:
         raise DataError(
@@ -112,6 +113,7 @@ def _find(root: Path) -> dict[tuple[str, str], Path]:
     found: dict[tuple[str, str], Path] = {}
     missing: list[str] = []
     for key, name in _FILES.items():
+        # unpacking tools write either form
         dotted = name.replace("-idx", ".idx")
         tried = [f"{name}.gz", name, f"{dotted}.gz", dotted]
         paths = [root / candidate for candidate in tried if (root / candidate).is_file()]

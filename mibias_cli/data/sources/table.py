@@ -38,11 +38,13 @@ def load_table(
         DataError: Columns or values are missing or wrong; there is no feature; the target is among the features.
     """
     table = read_table(path)
+    # whatever has another role is no feature, unless it is named as one
     taken = {*columns.named, columns.split, columns.group} | {spec.column or name for name, spec in attributes.items()}
     chosen = list(features) if features is not None else [name for name in table.columns if name not in taken]
     require_columns(table, {f"data.features[{k}]": name for k, name in enumerate(chosen)})
     if not chosen:
         raise DataError(f"{path}: no feature columns; name some in data.features")
+    # a target among the inputs is no task
     for target in columns.targets:
         if target in chosen:
             raise DataError(f"{path}: the target {target!r} is among data.features; take it out")
