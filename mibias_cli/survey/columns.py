@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from mibias_cli.data.columns import ColumnLook, name_words
 
-__all__ = ["SPLIT_WORDS", "attribute_rank", "guess_group", "guess_path", "guess_split", "guess_target"]
+__all__ = ["attribute_rank", "guess_group", "guess_path", "guess_split", "guess_target", "split_roles"]
 
 _PATH_NAMES = (
     "path", "file_name", "filename", "file", "filepath", "img_filename", "image", "image_path", "img", "image_id",
@@ -29,7 +29,7 @@ _ATTRIBUTE_NAMES = (
     ),
 )  # fmt: skip
 """Words in the names of likely bias attributes: the likelier, and others."""
-SPLIT_WORDS: tuple[tuple[str, ...], ...] = (
+_SPLIT_WORDS: tuple[tuple[str, ...], ...] = (
     ("train", "training", "trn"),
     ("validation", "val", "valid", "dev"),
     ("test", "testing", "audit", "eval", "balanced"),
@@ -63,13 +63,18 @@ def guess_split(looks: Sequence[ColumnLook]) -> tuple[str, tuple[str, str, str]]
         if look.kind != "classes" or look.name.lower() not in _SPLIT_NAMES:
             continue
         # numbers mean roles only where they are all there: a fold column goes on to 3 and 4
-        lower = {value.lower(): value for value in look.values}
-        if set(lower) == {"0", "1", "2"}:
+        if set(look.values) == {"0", "1", "2"}:
             return look.name, ("0", "1", "2")
-        found = [next((lower[w] for w in words if w in lower), None) for words in SPLIT_WORDS]
-        if found[0] is not None and found[2] is not None:
-            return look.name, (found[0], found[1] or "validation", found[2])
+        train, validation, audit = split_roles(look.values)
+        if train is not None and audit is not None:
+            return look.name, (train, validation or "validation", audit)
     return None
+
+
+def split_roles(names: Iterable[str]) -> list[str | None]:
+    """Which of some names mean train, validation and audit, in this order; None where none does."""
+    lower = {name.lower(): name for name in names}
+    return [next((lower[word] for word in words if word in lower), None) for words in _SPLIT_WORDS]
 
 
 def guess_group(looks: Sequence[ColumnLook]) -> str | None:

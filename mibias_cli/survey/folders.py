@@ -15,7 +15,7 @@ from mibias_cli.datasets.extremes import age_bins
 from mibias_cli.datasets.faces import looks_like_faces, read_face_names
 from mibias_cli.datasets.waterbirds import METADATA_COLUMNS
 from mibias_cli.errors import DataError
-from mibias_cli.survey.columns import SPLIT_WORDS
+from mibias_cli.survey.columns import split_roles
 from mibias_cli.survey.layout import Layout, make_table
 from mibias_cli.survey.sidecars import find_sidecar, join_sidecar
 
@@ -131,13 +131,14 @@ def _metadata(folder: Path) -> Layout | None:
     if not parts or any("file_name" not in columns for _, columns in parts):
         return None
     merged = _merged(folder, parts)
+    words = _split_words({value for value in merged["split"] if value}) if at_top is None else None
     return Layout(
         what=f"a Hugging Face imagefolder ({first_rows([str(f.relative_to(folder)) for f, _ in parts])})",
         source="manifest",
         table=make_table(folder / parts[0][0].name, merged),
         root=folder,
         path="file_name",
-        split=_values_of_split(merged["split"]) if at_top is None else None,
+        split=None if words is None else ("split", words),
     )
 
 
@@ -173,15 +174,9 @@ def _merged(folder: Path, parts: Sequence[tuple[Path, dict[str, list[str | None]
     return merged
 
 
-def _values_of_split(values: Sequence[str | None]) -> tuple[str, tuple[str, str, str]] | None:
-    found = _split_words({value for value in values if value})
-    return None if found is None else ("split", found)
-
-
 def _split_words(names: set[str]) -> tuple[str, str, str] | None:
-    """Which of some names are train, validation and audit; where none says test, what validates is audited."""
-    by_role = [next((name for name in sorted(names) if name.lower() in words), None) for words in SPLIT_WORDS]
-    train, validation, test = by_role
+    """Which of some names are train, validation and audit."""
+    train, validation, test = split_roles(sorted(names))
     if train is None or (test is None and validation is None):
         return None
     # where nothing is called test, what validates is audited, and validation is drawn from training
