@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from mibias_cli.data.files.tabular import AttributeColumn, Columns, SplitRule
+from mibias_cli.data.columns import AttributeColumn, Columns, SplitRule
 from mibias_cli.data.sources.table import load_table
 from mibias_cli.estimators.protocol import Sample
 from mibias_cli.evaluation.audit import audit

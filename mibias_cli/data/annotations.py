@@ -9,47 +9,62 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from mibias_cli.data.batch import Attribute, BiasedData, Reader, Split
+from mibias_cli.data.columns import AttributeColumn, Columns, SplitRule
 from mibias_cli.data.encoding import encode_attribute, encode_kept
 from mibias_cli.data.files.fingerprint import Streamed, fingerprint
-from mibias_cli.data.files.tabular import AttributeColumn, Columns, SplitRule, Table, first_rows, require_columns
+from mibias_cli.data.files.tabular import Table, first_rows, require_columns
 from mibias_cli.data.groups import split_by_fractions
 from mibias_cli.data.target import Target
 from mibias_cli.data.target_columns import encode_targets, split_labels
 from mibias_cli.errors import DataError, did_you_mean
 
-__all__ = ["SPLITS", "Annotations", "annotate", "assemble"]
+__all__ = ["SPLITS", "Annotations", "Labels", "annotate", "assemble"]
 
 SPLITS = ("train", "validation", "audit")
 """Names of the splits, in order."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Annotations:
-    """Labels of all rows in use.
+class Labels:
+    """What is known of all n rows in use, but for their inputs.
 
     Args:
-        table: The rows in use.
-        positions: Where each of them stands in the table that was given (n,).
         role: Index in `SPLITS` of each row (n,).
         y, target: Targets and what they are.
-        c, known: Attribute values (n, 1) and masks (n,), by name.
+        c, known: Attribute values (n, channels) and masks (n,), by name.
         attributes: The attributes, by name.
         group: Group ids (n,), or None.
         notes: What the user should know.
         kept: By name, the columns that features should still tell: values (n, 1), masks (n,), descriptions.
     """
 
-    table: Table
-    positions: np.ndarray
     role: np.ndarray
     y: np.ndarray
     target: Target
     c: dict[str, np.ndarray]
     known: dict[str, np.ndarray]
     attributes: dict[str, Attribute]
-    group: np.ndarray | None
-    notes: tuple[str, ...]
+    group: np.ndarray | None = None
+    notes: tuple[str, ...] = ()
     kept: dict[str, tuple[np.ndarray, np.ndarray, Attribute]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Annotations(Labels):
+    """Labels from a table.
+
+    Args:
+        table: The rows in use.
+        positions: Where each of them stands in the table that was given (n,).
+    """
+
+    table: Table
+    positions: np.ndarray
+
+    @property
+    def row_names(self) -> list[str]:
+        """What to call each row in an error."""
+        return [f"row {number}" for number in self.table.row_numbers]
 
 
 def annotate(
@@ -66,6 +81,13 @@ def annotate(
     names training and audit but no row at all is left for validation, a validation split is drawn from training in the
     proportion of `splits.fractions`, with a note.
 
+    Args:
+        table: All rows.
+        columns: Names of the target, split and group columns.
+        attributes: The bias attributes, by name.
+        splits: Which rows train, validate and are audited.
+        seed: Seed of a split by fractions.
+
     Raises:
         DataError: Columns are missing, a split is empty, a group is in two splits, or labels cannot be encoded.
     """
@@ -75,6 +97,7 @@ def annotate(
     wanted |= {f"evaluation.fidelity_columns[{k}]": name for k, name in enumerate(columns.kept)}
     wanted |= {f"data.attributes.{name}": spec.column or name for name, spec in attributes.items()}
     require_columns(table, wanted)
+    # rows of no split go first: everything below sees only the rows in use
     notes: list[str] = []
     positions = np.arange(len(table))
     role: np.ndarray | None = None
@@ -86,6 +109,7 @@ def annotate(
     role = _complete_roles(table, columns, splits, role, group, seed, notes)
     if group is not None:
         _check_groups(table, columns, role, group)
+    # classes, bins and statistics are those of training rows: validation and audit must not shape them
     y, target = encode_targets(table, columns, role == 0)
     encoded = {name: encode_attribute(name, spec, table, role == 0) for name, spec in attributes.items()}
     return Annotations(
@@ -104,7 +128,7 @@ def annotate(
 
 
 def assemble(
-    annotations: Annotations,
+    labels: Labels,
     reader: Reader,
     *,
     row_names: list[str],
@@ -114,45 +138,48 @@ def assemble(
     """The data set of these labels, whose row i is the reader's row i.
 
     Args:
-        annotations: The labels.
+        labels: The labels.
         reader: Reads the inputs.
         row_names: What to call each row in an error.
         contents: What the inputs are, for the fingerprint.
         notes: Further notes.
     """
-    target = annotations.target
+    target = labels.target
     splits = {}
     for k, name in enumerate(SPLITS):
-        rows = np.flatnonzero(annotations.role == k)
+        rows = np.flatnonzero(labels.role == k)
         splits[name] = Split(
             name=name,
-            y=annotations.y[rows],
-            c={key: value[rows] for key, value in annotations.c.items()},
-            known={key: value[rows] for key, value in annotations.known.items()},
-            group=None if annotations.group is None else annotations.group[rows],
+            y=labels.y[rows],
+            c={key: value[rows] for key, value in labels.c.items()},
+            known={key: value[rows] for key, value in labels.known.items()},
+            group=None if labels.group is None else labels.group[rows],
             rows=rows,
             row_names=[row_names[row] for row in rows],
             reader=reader,
-            kept={key: value[rows] for key, (value, _, _) in annotations.kept.items()},
-            kept_known={key: known[rows] for key, (_, known, _) in annotations.kept.items()},
-            stratum=None if target.kind == "classes" else target.strata(annotations.y[rows]),
+            kept={key: value[rows] for key, (value, _, _) in labels.kept.items()},
+            kept_known={key: known[rows] for key, (_, known, _) in labels.kept.items()},
+            stratum=None if target.kind == "classes" else target.strata(labels.y[rows]),
         )
     if target.kind != "classes":
+        # how y was standardised and binned; classes are in the fingerprint by their names alone, as in older versions
         contents = {**contents, "target": [repr(target)]}
     return BiasedData(
         **splits,
-        attributes=annotations.attributes,
+        attributes=labels.attributes,
         target=target,
+        # the shape after transforms, which only reading a row tells
         input_shape=tuple(reader.read(splits["train"].rows[:1], None).shape[1:]),
-        fingerprint=fingerprint(splits.values(), annotations.attributes, target.class_names, contents),
-        notes=(*annotations.notes, *notes),
-        kept={key: attribute for key, (_, _, attribute) in annotations.kept.items()},
+        fingerprint=fingerprint(splits.values(), labels.attributes, target.class_names, contents),
+        notes=(*labels.notes, *notes),
+        kept={key: attribute for key, (_, _, attribute) in labels.kept.items()},
     )
 
 
 def _roles_by_column(table: Table, column: str, splits: SplitRule, notes: list[str]) -> np.ndarray:
     """Index in SPLITS of each row by its split value, −1 where it names none."""
     names = (splits.train, splits.validation, splits.audit)
+    # two roles of one value would share their rows
     if len(set(names)) < 3:
         raise DataError(f"{table.path}: data.splits: train, validation and audit must be three values, not {names}")
     values = table.columns[column]
@@ -168,6 +195,7 @@ def _roles_by_column(table: Table, column: str, splits: SplitRule, notes: list[s
                 f"{table.path}: no row has {name!r} in {column!r}, which data.splits.{SPLITS[k]} asks for"
                 f"{did_you_mean(name, others)}; it holds {counts}"
             )
+    # rows of other values are left out, and counted: data sets often have a fourth split
     if others:
         counts = ", ".join(f"{value!r} ({n} rows)" for value, n in sorted(others.items())[:10])
         notes.append(f"{table.path}: {sum(others.values())} row(s) left out, whose {column!r} names no split: {counts}")
@@ -184,10 +212,12 @@ def _complete_roles(
     notes: list[str],
 ) -> np.ndarray:
     """All three splits: drawn by fractions where there is no split column, validation alone where that is empty."""
+    # drawn splits are stratified by the target, so that rare classes are in all three
     label = split_labels(table, columns)
     if role is None:
         role = split_by_fractions(label, group, splits.fractions, seed=seed)
     elif not (role == 1).any():
+        # validation must come from training: taken from the audit, it would choose the model on audited rows
         train = np.flatnonzero(role == 0)
         share = splits.fractions[1] / (splits.fractions[0] + splits.fractions[1] or 1.0)
         part = split_by_fractions(label[train], None if group is None else group[train], (1 - share, share), seed=seed)
@@ -210,9 +240,8 @@ def _groups(table: Table, column: str) -> np.ndarray:
     values = table.columns[column]
     empty = np.array([v is None for v in values])
     if empty.any():
-        rows = first_rows(table.row_numbers[empty])
         raise DataError(
-            f"{table.path}: {empty.sum()} row(s) have no group in {column!r}: rows {rows}; "
+            f"{table.path}: {empty.sum()} row(s) have no group in {column!r}: rows {table.rows_where(empty)}; "
             "give each a group id of its own if it belongs to none"
         )
     return np.array([str(v) for v in values])
@@ -220,6 +249,7 @@ def _groups(table: Table, column: str) -> np.ndarray:
 
 def _check_groups(table: Table, columns: Columns, role: np.ndarray, group: np.ndarray) -> None:
     """No group may be in two splits: what a model learnt of a patient would help it on the audited rows."""
+    # which splits each group has rows in: (groups, splits)
     ids, code = np.unique(group, return_inverse=True)
     present = np.zeros((len(ids), len(SPLITS)), dtype=bool)
     present[code, role] = True

@@ -1,7 +1,8 @@
-"""What flows from data to everything after it: attributes, batches, splits."""
+"""What the data room hands to all others: attributes, batches, splits, and the whole data set."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -9,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mibias_cli.data.target import Target
+from mibias_cli.data.target import Target, bin_codes
 
 __all__ = ["Attribute", "Batch", "BiasedData", "Reader", "Split"]
 
@@ -18,8 +19,7 @@ __all__ = ["Attribute", "Batch", "BiasedData", "Reader", "Split"]
 class Attribute:
     """A bias attribute of one or several channels.
 
-    A categorical attribute has `n_classes` per channel. A continuous one has quantile bins per channel
-    (`bin_edges`, from the training split) through which attribute heads and probes see it.
+    Attribute heads and probes see a continuous attribute through quantile bins (`bin_edges`, from the training split).
 
     Args:
         name: The attribute's name in recipe and report.
@@ -39,22 +39,23 @@ class Attribute:
 
     def classes(self, c: np.ndarray) -> np.ndarray:
         """Class indices (n, channels) int64 of attribute values (n, channels): bins where continuous."""
-        if self.bin_edges is None:
-            return np.asarray(c, dtype=np.int64)
-        columns = [np.searchsorted(np.asarray(e), c[:, k], side="right") for k, e in enumerate(self.bin_edges)]
-        return np.stack(columns, axis=1).astype(np.int64)
+        return np.asarray(c, dtype=np.int64) if self.bin_edges is None else bin_codes(c, self.bin_edges)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """A batch: inputs x (n, …), targets y, attributes c[name] (n, channels), known[name] (n,), rows index (n,).
+    """One batch.
 
-    y is int64 (n,) of classes, float32 (n, k) of labels or standardised numbers, zeros (n,) without a target; `stratum`
-    (n,) is its discrete view, None where y is that itself.
-    c is int64 for a categorical attribute and float32 for a continuous one; where `known` is False its value means
-    nothing. `weight` holds what was made of labels beforehand: balancing weights p(y)p(c)/p(y,c) (n,) with mean 1 over
-    the training split, and what is added to class scores (n, k).
-    Rows from `n_own` on are not the epoch's: they were drawn in proportion to weights, for the estimator.
+    Args:
+        x: Inputs (n, …).
+        y: Targets: classes (n,) int64, labels or standardised numbers (n, k) float32, zeros (n,) without a target.
+        c: By attribute, (n, channels): int64 where categorical, float32 where continuous.
+        known: By attribute, (n,) bool: where False, the value in c means nothing.
+        index: Positions in the split (n,).
+        weight: Per row, computed beforehand from labels: balancing weights p(y)p(c)/p(y,c) (n,) with mean 1 over the
+            training split, and numbers (n, k) that are added to class scores.
+        stratum: The target's strata (n,) int64; None where y is classes.
+        n_own: Rows from here on are not the epoch's: they were drawn in proportion to weights, for the estimator.
     """
 
     x: Tensor
@@ -77,17 +78,23 @@ class Batch:
         return self if self.n_own is None else self._part(slice(self.n_own, None))
 
     def _part(self, rows: slice) -> Batch:
-        def cut(d: dict[str, Tensor]) -> dict[str, Tensor]:
-            return {k: v[rows] for k, v in d.items()}
+        return self._each(lambda tensor: tensor[rows], n_own=None)
+
+    def _each(self, change: Callable[[Tensor], Tensor], n_own: int | None) -> Batch:
+        """The batch with every tensor changed in the same way."""
+
+        def changed(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+            return {name: change(tensor) for name, tensor in tensors.items()}
 
         return Batch(
-            x=self.x[rows],
-            y=self.y[rows],
-            c=cut(self.c),
-            known=cut(self.known),
-            index=self.index[rows],
-            weight=cut(self.weight),
-            stratum=None if self.stratum is None else self.stratum[rows],
+            x=change(self.x),
+            y=change(self.y),
+            c=changed(self.c),
+            known=changed(self.known),
+            index=change(self.index),
+            weight=changed(self.weight),
+            stratum=None if self.stratum is None else change(self.stratum),
+            n_own=n_own,
         )
 
     @property
@@ -97,20 +104,8 @@ class Batch:
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on another device."""
-
-        def move(d: dict[str, Tensor]) -> dict[str, Tensor]:
-            return {k: v.to(device, non_blocking=True) for k, v in d.items()}
-
-        return Batch(
-            x=self.x.to(device, non_blocking=True),
-            y=self.y.to(device, non_blocking=True),
-            c=move(self.c),
-            known=move(self.known),
-            index=self.index.to(device, non_blocking=True),
-            weight=move(self.weight),
-            stratum=None if self.stratum is None else self.stratum.to(device, non_blocking=True),
-            n_own=self.n_own,
-        )
+        # non_blocking: copies from pinned memory run beside the computation of the step before
+        return self._each(lambda tensor: tensor.to(device, non_blocking=True), n_own=self.n_own)
 
 
 class Reader(Protocol):
@@ -170,7 +165,7 @@ class BiasedData:
         target: What the task predicts.
         input_shape: Shape of one input as the backbone gets it, for example (3, 96, 96) or (104,).
         fingerprint: sha256 over what the data are (labels, attributes, split, and paths or pixels).
-        notes: What the user should know of how the data were read (rows left out, a validation split that was drawn).
+        notes: What the user should know about reading (rows left out, a validation split that was drawn).
         kept: By name, the columns that good features should still tell, described as attributes are.
     """
 

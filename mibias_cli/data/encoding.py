@@ -1,59 +1,18 @@
-"""Text columns into labels: targets into classes, attributes into classes or numbers with quantile bins."""
+"""Attribute columns into classes, or into numbers with quantile bins."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
-from typing import Literal
+from collections.abc import Sequence
 
 import numpy as np
 
 from mibias_cli.data.batch import Attribute
-from mibias_cli.data.files.tabular import AttributeColumn, Table, first_rows, numbers
+from mibias_cli.data.columns import AttributeColumn, is_quantity, numbers, sorted_names
+from mibias_cli.data.files.tabular import Table
 from mibias_cli.errors import DataError
 
-__all__ = ["MANY", "bin_names", "encode_attribute", "encode_kept", "encode_target", "sorted_names"]
-
-MANY = 10
-"""A column of numbers with more different values than this is taken for a quantity, not for classes."""
-
-
-def encode_target(table: Table, column: str, in_training: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Targets (n,) int64 and the names of their classes, which are those of the training rows, sorted.
-
-    Args:
-        table: All rows in use.
-        column: The target's column.
-        in_training: (n,) bool.
-
-    Raises:
-        DataError: A target is missing, training has one class alone, or a class occurs outside training only.
-    """
-    values = table.columns[column]
-    empty = np.array([v is None for v in values])
-    if empty.any():
-        rows = first_rows(table.row_numbers[empty])
-        raise DataError(
-            f"{table.path}: {empty.sum()} row(s) have no target in {column!r}: rows {rows}; fill them or take them out"
-        )
-    names = sorted_names(set(values[in_training]))
-    if len(names) < 2:
-        raise DataError(f"{table.path}: {column!r} has one class in training, {names[0]!r}; a task needs two or more")
-    unseen = sorted_names(set(values) - set(names))
-    if unseen:
-        counted = [f"{name!r} ({np.sum(values == name)} rows)" for name in unseen]
-        raise DataError(
-            f"{table.path}: {len(unseen)} class(es) of {column!r} are in no training row: {first_rows(counted)}; "
-            f"training has {first_rows([repr(n) for n in names], 20)}{_if_numbers(table, column, names)}"
-        )
-    return _codes(values, names), names
-
-
-def _if_numbers(table: Table, column: str, names: tuple[str, ...]) -> str:
-    """What to say of a column of very many different numbers."""
-    if len(names) <= MANY or numbers(table.columns[column])[1].any():
-        return ""
-    return "; if these numbers are a quantity, set data.target_kind to regression"
+__all__ = ["bin_names", "class_codes", "encode_attribute", "encode_kept", "quantile_edges"]
 
 
 def encode_attribute(
@@ -79,48 +38,33 @@ def encode_attribute(
         raise DataError(f"{table.path}: attribute {name!r}: column {column!r} is empty in every row")
     if spec.kind == "continuous":
         return _continuous(name, spec, table, known, in_training)
+    # classes of all rows, not of training alone: the audit may meet a hospital that training never saw
     class_names = sorted_names(set(values[known]))
     codes = np.zeros(len(values), dtype=np.int64)
-    codes[known] = _codes(values[known], class_names)
-    attribute = Attribute(
+    codes[known] = class_codes(values[known], class_names)
+    return codes[:, None], known, _attribute(name, class_names)
+
+
+def _attribute(name: str, classes: tuple[str, ...], edges: tuple[float, ...] | None = None) -> Attribute:
+    """An attribute of one channel: of classes, or, where there are edges, of numbers in bins."""
+    return Attribute(
         name=name,
-        kind="categorical",
+        kind="categorical" if edges is None else "continuous",
         channels=(name,),
-        n_classes=(len(class_names),),
-        class_names=(class_names,),
+        n_classes=(len(classes),),
+        class_names=(classes,),
+        bin_edges=None if edges is None else (edges,),
     )
-    return codes[:, None], known, attribute
 
 
 def encode_kept(name: str, table: Table, in_training: np.ndarray) -> tuple[np.ndarray, np.ndarray, Attribute]:
-    """A column as `encode_attribute` gives it, continuous where it holds numbers of more than MANY different values.
-
-    Args:
-        name: The column.
-        table: All rows in use.
-        in_training: (n,) bool.
+    """A column as `encode_attribute` gives it, continuous where it looks like a quantity.
 
     Raises:
         DataError: The column is empty.
     """
-    _, wrong = numbers(table.columns[name])
-    several = len({v for v in table.columns[name] if v is not None}) > MANY
-    kind: Literal["continuous", "categorical"] = "continuous" if several and not wrong.any() else "categorical"
-    return encode_attribute(name, AttributeColumn(kind=kind), table, in_training)
-
-
-def sorted_names(names: Iterable[str]) -> tuple[str, ...]:
-    """Names in order: as numbers if all are numbers, else as text.
-
-    Example:
-        >>> sorted_names({"10", "9", "-1"}), sorted_names({"b", "a", "10"})
-        (('-1', '9', '10'), ('10', 'a', 'b'))
-    """
-    listed = sorted(names)
-    array = np.empty(len(listed), dtype=object)
-    array[:] = listed
-    parsed, wrong = numbers(array)
-    return tuple(listed) if wrong.any() else tuple(array[np.argsort(parsed, kind="stable")])
+    quantity = is_quantity(table.columns[name])
+    return encode_attribute(name, AttributeColumn(kind="continuous" if quantity else "categorical"), table, in_training)
 
 
 def _continuous(
@@ -129,31 +73,32 @@ def _continuous(
     column = spec.column or name
     parsed, wrong = numbers(table.columns[column])
     if wrong.any():
-        faults = zip(table.row_numbers[wrong], table.columns[column][wrong], strict=True)
-        listed = [f"{row} ({value!r})" for row, value in faults]
         raise DataError(
             f"{table.path}: attribute {name!r} is continuous, but {wrong.sum()} value(s) of {column!r} are no finite "
-            f"numbers: rows {first_rows(listed)}; fix them, empty the cells, or make the attribute categorical"
+            f"numbers: rows {table.rows_where(wrong, column)}; fix them, empty the cells, or make the attribute "
+            "categorical"
         )
     value = np.where(known, parsed, 0.0).astype(np.float32)
     training = value[known & in_training]
     if not len(training):
         raise DataError(f"{table.path}: attribute {name!r}: column {column!r} is empty in every training row")
-    # edges in float32, as the values are: an edge must fall on the same side of a value everywhere
-    inner = np.quantile(training.astype(np.float64), np.arange(1, spec.bins) / spec.bins).astype(np.float32)
-    edges = tuple(float(edge) for edge in np.unique(inner) if edge > training.min())
-    attribute = Attribute(
-        name=name,
-        kind="continuous",
-        channels=(name,),
-        n_classes=(len(edges) + 1,),
-        class_names=(bin_names(edges),),
-        bin_edges=(edges,),
-    )
-    return value[:, None], known, attribute
+    edges = quantile_edges(training, spec.bins)
+    return value[:, None], known, _attribute(name, bin_names(edges), edges)
 
 
-def bin_names(edges: tuple[float, ...]) -> tuple[str, ...]:
+def quantile_edges(values: np.ndarray, n_bins: int) -> tuple[float, ...]:
+    """Inner edges that cut float32 values (n,) into at most so many bins of about equal size, none of them empty.
+
+    scikit-learn's KBinsDiscretizer has its edges in float64: a value could fall on either side of them by its type.
+    """
+    inner = np.quantile(values.astype(np.float64), np.arange(1, n_bins) / n_bins)
+    # in float32, as the values are, so that a value and an edge compare alike everywhere
+    distinct = np.unique(inner.astype(np.float32))
+    # an edge at the smallest value would leave the bin below it empty
+    return tuple(float(edge) for edge in distinct if edge > values.min())
+
+
+def bin_names(edges: Sequence[float]) -> tuple[str, ...]:
     """Names of the bins between inner edges.
 
     Example:
@@ -166,6 +111,7 @@ def bin_names(edges: tuple[float, ...]) -> tuple[str, ...]:
     return (f"below {edges[0]:g}", *between, f"{edges[-1]:g} and above")
 
 
-def _codes(values: np.ndarray, names: tuple[str, ...]) -> np.ndarray:
+def class_codes(values: np.ndarray, names: Sequence[str]) -> np.ndarray:
+    """The position in `names` (n,) int64 of each value (n,)."""
     index = {name: k for k, name in enumerate(names)}
     return np.array([index[v] for v in values], dtype=np.int64)

@@ -1,4 +1,4 @@
-"""(y, c) cells, splits that keep groups whole, and weights under which y and c are independent."""
+"""Counts of (y, c) pairs, splits that keep groups whole, and weights under which y and c are independent."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from collections.abc import Sequence
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import OneHotEncoder
 
-from mibias_cli.data.randomness import derived_generator
+from mibias_cli.seeds import derived_generator
 
 __all__ = ["balancing_weights", "cells", "effective_sample_size", "split_by_fractions", "target_log_probabilities"]
 
@@ -56,6 +57,7 @@ def split_by_fractions(y: np.ndarray, group: np.ndarray | None, fractions: Seque
 
 def _stratified(y: np.ndarray, fractions: np.ndarray, generator: np.random.Generator) -> np.ndarray:
     """Class by class, in random order, each sample goes to the part that lags furthest behind its share so far."""
+    # turns depend on positions alone; then rows in random order, sorted by class, take them one after the other
     shares = fractions.tolist()
     lag = [0.0] * len(shares)
     turns = np.empty(len(y), dtype=np.int64)
@@ -76,14 +78,17 @@ def _grouped(y: np.ndarray, group: np.ndarray, fractions: np.ndarray, generator:
     n_groups = int(code.max()) + 1
     counts = cells(code, label, n_groups, len(classes)).astype(np.float64)
     per_class = counts.sum(axis=0)
+    # what each part still lacks of each class, as a share of the class, so that rare classes count as much
     shortage = fractions[:, None] * per_class / per_class
     shortage[fractions == 0] = -np.inf
     share = counts / per_class
+    # the largest first, while there is room for them in every part; equal ones in random order
     order = generator.permutation(n_groups)
     order = order[np.argsort(-counts[order].sum(axis=1), kind="stable")]
     part_of_group = np.empty(n_groups, dtype=np.int64)
     for g in order:
         present = counts[g] > 0
+        # the shortage of the group's classes, weighted by how many rows of each it brings
         part = int(np.argmax(shortage[:, present] @ counts[g, present] / counts[g].sum()))
         part_of_group[g] = part
         shortage[part] -= share[g]
@@ -100,7 +105,7 @@ def balancing_weights(
     clip: float,
     seed: int,
 ) -> np.ndarray:
-    """Weights (n,) float32 proportional to p(y) p(c) / p(y, c): under them c carries no news of y.
+    """Weights (n,) float32 proportional to p(y) p(c) / p(y, c): under them y and c are independent.
 
     An attribute of one channel, or one whose joint cells are few (at least 25 known rows per cell of y and all
     channels), is counted, with Laplace smoothing. Where cells are finer (a colour has 8 × 8 × 8 of them per class), the
@@ -123,6 +128,7 @@ def balancing_weights(
         Kamiran and Calders, "Data preprocessing techniques for classification without discrimination", 2012.
     """
     weights = np.ones(len(y), dtype=np.float64)
+    # rows without the attribute keep weight 1 and shape nothing
     y, c = y[known], c[known]
     if not len(y):
         return weights.astype(np.float32)
@@ -130,7 +136,10 @@ def balancing_weights(
         joint, cell = np.unique(c, axis=0, return_inverse=True)
         raw = _counted(y, cell.reshape(-1), n_y, len(joint))
     else:
-        raw = _modelled(y, c, n_y, n_c, seed)
+        # p(y) / p(y|c) is the same ratio, and a model of p(y|c) needs no count of every cell
+        prior = np.bincount(y, minlength=n_y) / len(y)
+        table, fold, row_cell = _best_model(y, c, prior, n_c, seed)
+        raw = prior[y] / table[fold, row_cell, y]
     weights[known] = _capped(raw / raw.mean(), clip)
     return weights.astype(np.float32)
 
@@ -138,10 +147,10 @@ def balancing_weights(
 def target_log_probabilities(
     y: np.ndarray, c: np.ndarray, known: np.ndarray, *, n_y: int, n_c: Sequence[int], seed: int
 ) -> np.ndarray:
-    """log p(y|c) in nats (n, n_y) float32: what the bias alone says of every target class.
+    """log p(y|c) in nats (n, n_y) float32: what the attribute alone predicts for every target class.
 
-    Modelled as in `balancing_weights`; each row's comes from a fit that did not see the row, so that a rare row does
-    not vouch for itself. No class has less than 1/1000 of its share of all rows.
+    Modelled as in `balancing_weights`; each row's comes from a fit that did not see the row, so that the model cannot
+    learn a rare row by heart. No class has less than 1/1000 of its share of all rows.
 
     Args:
         y: Targets (n,) int64.
@@ -151,6 +160,7 @@ def target_log_probabilities(
         n_c: Number of classes per channel.
         seed: Seed of the folds.
     """
+    # a small count for each class: log p(y) stays finite for one that never occurs
     prior = np.bincount(y[known] if known.any() else y, minlength=n_y) + 1e-3
     prior = prior / prior.sum()
     found = np.tile(np.log(prior), (len(y), 1))
@@ -174,17 +184,11 @@ def effective_sample_size(weights: np.ndarray) -> float:
 def _counted(y: np.ndarray, c: np.ndarray, n_y: int, n_c: int) -> np.ndarray:
     """p(y) p(c) / p(y, c) by counting, one pseudo-count per cell whose row and column are not empty."""
     counts = cells(y, c, n_y, n_c).astype(np.float64)
+    # Laplace smoothing keeps a pair that never occurs from an infinite weight
     counts += (counts.sum(axis=1, keepdims=True) > 0) & (counts.sum(axis=0, keepdims=True) > 0)
     joint = counts / counts.sum()
     product = joint.sum(axis=1, keepdims=True) * joint.sum(axis=0, keepdims=True)
     return product[y, c] / joint[y, c]
-
-
-def _modelled(y: np.ndarray, c: np.ndarray, n_y: int, n_c: Sequence[int], seed: int) -> np.ndarray:
-    """p(y) / p(y|c), by the better of two cross-fitted models."""
-    prior = np.bincount(y, minlength=n_y) / len(y)
-    table, fold, cell = _best_model(y, c, prior, n_c, seed)
-    return prior[y] / table[fold, cell, y]
 
 
 def _best_model(
@@ -195,11 +199,13 @@ def _best_model(
     joint, cell = np.unique(c, axis=0, return_inverse=True)
     cell = cell.reshape(-1)
     best: tuple[float, np.ndarray] | None = None
+    # channels alone, then with their pairs; the second is taken only where it predicts held-out rows better
     for pairs in (False, True):
         keys = _keys(joint, n_c, pairs)
         if pairs and len(joint) * sum(len(np.unique(key)) for key in keys) > _MAX_DESIGN:
             break  # attributes of very many classes, whose pairs would not fit into memory
-        table = _cross_fitted(y, cell, fold, _one_hot(keys), prior)
+        design = OneHotEncoder(sparse_output=False).fit_transform(np.stack(keys, axis=1))
+        table = _cross_fitted(y, cell, fold, design, prior)
         score = float(np.log(table[fold, cell, y]).sum())
         if best is None or score > best[0]:
             best = (score, table)
@@ -214,6 +220,7 @@ def _cross_fitted(
     table = np.empty((_N_FOLDS, len(design), len(prior)))
     for k in range(_N_FOLDS):
         fit = fold != k
+        # rows of one cell and class are alike: a fit on counts is the fit on rows, in a fraction of the time
         counts = cells(cell[fit], y[fit], len(design), len(prior))
         row, label = np.nonzero(counts)
         probability = np.tile(1e-3 * prior, (len(design), 1))  # a class that the fit never saw keeps some probability
@@ -238,16 +245,12 @@ def _keys(c: np.ndarray, n_c: Sequence[int], pairs: bool) -> list[np.ndarray]:
     return keys
 
 
-def _one_hot(keys: Sequence[np.ndarray]) -> np.ndarray:
-    """One-hot columns of each key, for the classes that occur."""
-    blocks = [(key[:, None] == np.unique(key)).astype(np.float64) for key in keys]
-    return np.concatenate(blocks, axis=1)
-
-
 def _capped(weights: np.ndarray, clip: float) -> np.ndarray:
     """min(s · w, clip), with the one s that makes the mean 1."""
     if clip <= 1.0:
         return np.ones_like(weights)
+    # with k weights capped, the mean is 1 at s = (n - k · clip) / (sum of the others); the k sought is the smallest
+    # for which s leaves the others below the cap
     ascending = np.sort(weights)
     sums = np.cumsum(ascending)
     n = len(weights)

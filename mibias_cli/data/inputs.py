@@ -1,13 +1,16 @@
-"""What a backbone asks of its inputs, as plain callables that the backbone makes and data sources apply."""
+"""What a backbone asks of its inputs: transforms that the backbone makes and data sources apply."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+import numpy as np
 from torch import Tensor
 
-__all__ = ["IDENTITY", "Transforms", "unchanged"]
+from mibias_cli.seeds import restored_global_generators, seed_global_generators
+
+__all__ = ["IDENTITY", "Transforms", "transformed", "unchanged"]
 
 
 def unchanged(x: Tensor) -> Tensor:
@@ -19,15 +22,15 @@ def unchanged(x: Tensor) -> Tensor:
 class Transforms:
     """The transforms of one backbone; all must be picklable, because worker processes get them.
 
-    Training without augmentation is said by `train == evaluate`: then readers of images in memory transform whole
-    batches by `arrays`, which is many times faster than one image at a time.
+    `train == evaluate` means training without augmentation: readers of images in memory then transform whole batches by
+    `arrays`, which is many times faster than one image at a time.
 
     Args:
         train: Tensor (channels, H, W) in [0, 1] to the model's input, with augmentation; may draw from the global
             generators of `random`, numpy and torch (CPU), which readers seed for each sample and restore.
         evaluate: The same without augmentation; a function of its argument alone.
         arrays: `evaluate` for a whole batch (n, channels, H, W) at once.
-        channels: 1 or 3: how many channels the images have that are passed in.
+        channels: Image channels that are passed in, 1 or 3.
         size: (height, width) of the model's input, or None where any size goes.
     """
 
@@ -39,3 +42,28 @@ class Transforms:
 
 
 IDENTITY = Transforms(train=unchanged, evaluate=unchanged, arrays=unchanged)
+
+
+def transformed(
+    images: Iterable[Tensor], rows: np.ndarray, epoch: int | None, transforms: Transforms, seed: int
+) -> list[Tensor]:
+    """The images (channels, H, W) as the model's inputs; augmentation is a function of (seed, epoch, row) alone.
+
+    It does not depend on batch order, on worker processes or on what was drawn before, and leaves the global generators
+    as it found them.
+
+    Args:
+        images: One per row.
+        rows: Rows (n,) in the reader.
+        epoch: None: the evaluation transform; else training's.
+        transforms: What the backbone asks for.
+        seed: Seed of augmentation.
+    """
+    inputs = []
+    # the evaluation transform too: it should draw nothing, but only the scope makes sure of it
+    with restored_global_generators():
+        for image, row in zip(images, rows.tolist(), strict=True):
+            if epoch is not None:
+                seed_global_generators(seed, epoch, row)
+            inputs.append(transforms.evaluate(image) if epoch is None else transforms.train(image))
+    return inputs

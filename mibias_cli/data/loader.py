@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
 from mibias_cli.data.batch import Batch, Split
-from mibias_cli.data.randomness import derived_generator
 from mibias_cli.errors import DataError
+from mibias_cli.seeds import derived_generator
 
 __all__ = ["batches", "n_batches"]
 
 _DRAWS = 0xD2A3
-"""Keeps the draws' stream apart from the order's."""
+"""Marks the stream of the draws, which is not the order's."""
 
 
 def n_batches(split: Split, batch_size: int, *, drop_last: bool = False) -> int:
@@ -58,11 +57,14 @@ def batches(
     Raises:
         DataError: An input cannot be read.
     """
+    # a function of (seed, epoch): no state of a generator is needed to resume in the middle of an epoch
     order = derived_generator(seed, epoch).permutation(len(split)) if shuffle else np.arange(len(split))
     positions = _cut(order, batch_size, drop_last)
+    # a stream of its own: whether rows are drawn must not change the epoch's order
     drawn = [] if draw_by is None else _draws(positions, draw_by, derived_generator(seed, epoch, _DRAWS))
     source = _Batches(split, positions[start_step:], epoch if shuffle else None, weights, drawn[start_step:])
     positions = positions[start_step:]
+    # the same batches either way: workers only read them ahead
     if num_workers == 0 or not positions:
         yield from (source.make(step) for step in range(len(positions)))
         return
@@ -84,7 +86,6 @@ def _worker_batches(source: _Batches, num_workers: int) -> Iterator[Batch | Data
             batch_size=None,
             shuffle=False,
             num_workers=num_workers,
-            collate_fn=_as_is,
             generator=torch.Generator(),  # else the loader draws its workers' seeds from the global generator
         )
         iterator = iter(loader)
@@ -143,20 +144,20 @@ class _Batches(Dataset["Batch | DataError"]):
 
 def _draws(batches: list[np.ndarray], weights: np.ndarray, generator: np.random.Generator) -> list[np.ndarray]:
     """As many positions as each batch has, drawn in proportion to weights with replacement."""
+    # inverse transform sampling: a uniform number falls into a row's stretch in proportion to its weight
     cumulative = np.cumsum(weights, dtype=np.float64)
     uniform = generator.random(sum(map(len, batches))) * cumulative[-1]
+    # clip: rounding may bring the largest number to the very end
     drawn = np.searchsorted(cumulative, uniform, side="right").clip(max=len(weights) - 1)
     return np.split(drawn, np.cumsum([len(batch) for batch in batches])[:-1])
 
 
 def _cut(order: np.ndarray, batch_size: int, drop_last: bool) -> list[np.ndarray]:
+    """The order in batches; see `batches` for the last one."""
     cut = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
     if drop_last and len(cut) > 1 and len(cut[-1]) < batch_size:
         return cut[:-1]
+    # batch normalisation needs two samples
     if len(cut) > 1 and len(cut[-1]) == 1 < batch_size:
         return [*cut[:-2], np.concatenate(cut[-2:])]
     return cut
-
-
-def _as_is(batch: Any) -> Any:
-    return batch

@@ -1,13 +1,14 @@
-"""What a task predicts: classes, several labels, numbers, or nothing, where features are to stay what they were."""
+"""What a task predicts: classes, several labels, numbers, or nothing (features should then stay what they were)."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
-__all__ = ["Target", "TargetKind", "classes_target", "r_squared"]
+__all__ = ["Target", "TargetKind", "bin_codes", "classes_target", "r_squared"]
 
 TargetKind = Literal["classes", "multilabel", "regression", "none"]
 
@@ -16,9 +17,9 @@ TargetKind = Literal["classes", "multilabel", "regression", "none"]
 class Target:
     """The target of a data set, and the discrete view of it that balancing and conditioning need.
 
-    Whatever is done given y (weights p(y)p(c)/p(y,c), I(z; c | y), cells of y and c) sees y through strata: the classes
-    themselves; of labels and of binned numbers the combinations that are most frequent in training, every other
-    combination going to the nearest of them; one stratum where there is no target.
+    Everything that conditions on y (weights p(y)p(c)/p(y,c), I(z; c | y), cells of y and c) sees y through strata. For
+    classes these are the classes. For labels and binned numbers they are the most frequent combinations of training;
+    every other combination goes to the nearest of them. Without a target there is one stratum.
 
     Args:
         kind: classes, multilabel (columns of 0 and 1), regression (columns of numbers) or none.
@@ -52,7 +53,7 @@ class Target:
         if self.kind in ("classes", "none"):
             return np.asarray(y, dtype=np.int64)
         codes = self.codes(y)
-        # the distance of codes: labels that differ, bins that lie between
+        # each row goes to the nearest stratum: fewest labels that differ, or fewest bins in between
         apart = [np.abs(codes - np.asarray(level)).sum(axis=1) for level in self.levels]
         return np.asarray(np.argmin(apart, axis=0), dtype=np.int64)
 
@@ -60,13 +61,18 @@ class Target:
         """Labels, or bins of numbers, (n, k) int64 of targets (n, k)."""
         if self.kind == "multilabel":
             return np.asarray(y, dtype=np.int64)
-        columns = [np.searchsorted(np.asarray(e), y[:, k], side="right") for k, e in enumerate(self.bin_edges)]
-        return np.stack(columns, axis=1).astype(np.int64)
+        return bin_codes(y, self.bin_edges)
 
     def in_units(self, y: np.ndarray) -> np.ndarray:
         """Targets or predictions (n, k) float64 in the user's units: numbers without their standardisation."""
         values = np.asarray(y, dtype=np.float64)
         return values * np.asarray(self.scale) + np.asarray(self.mean) if self.kind == "regression" else values
+
+
+def bin_codes(values: np.ndarray, edges: Sequence[Sequence[float]]) -> np.ndarray:
+    """Bins (n, k) int64 of values (n, k); `edges` are the inner edges of each column, which belong to the bin above."""
+    columns = [np.searchsorted(np.asarray(inner), values[:, k], side="right") for k, inner in enumerate(edges)]
+    return np.stack(columns, axis=1).astype(np.int64)
 
 
 def classes_target(class_names: tuple[str, ...], column: str = "target") -> Target:

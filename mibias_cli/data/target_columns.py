@@ -1,4 +1,4 @@
-"""Columns of text into targets: which kind they are, and y as training takes it."""
+"""Target columns: which kind of target they are, and y as training takes it."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mibias_cli.data.encoding import bin_names, encode_target
-from mibias_cli.data.files.tabular import Columns, Table, first_rows, numbers
-from mibias_cli.data.target import Target, TargetKind, classes_target
+from mibias_cli.data.columns import Columns, is_quantity, numbers, sorted_names
+from mibias_cli.data.encoding import bin_names, class_codes, quantile_edges
+from mibias_cli.data.files.tabular import Table, first_rows
+from mibias_cli.data.target import Target, TargetKind, bin_codes, classes_target
 from mibias_cli.errors import DataError
 
 __all__ = ["MAX_STRATA", "encode_targets", "kind_of", "split_labels"]
 
 MAX_STRATA = 16
-"""Most combinations of labels or bins that are told apart where something is done given y."""
+"""Most combinations of labels or bins that are strata of their own."""
 _N_BINS, _N_BINS_OF_SEVERAL, _N_SPLIT_BINS = 5, 2, 10
 _OFF, _ON = ("0", "false"), ("1", "true")
 
@@ -38,8 +39,10 @@ def split_labels(table: Table, columns: Columns) -> np.ndarray:
         return np.zeros(len(table), dtype=np.int64)
     if kind == "regression":
         value, _ = numbers(table.columns[columns.targets[0]])
+        # tenths of the ranks: every part of the split gets small and large numbers alike
         rank = np.argsort(np.argsort(value, kind="stable"), kind="stable")
         return np.asarray(rank * _N_SPLIT_BINS // max(len(table), 1), dtype=np.int64)
+    # a separator that no cell of text holds keeps ("a", "bc") and ("ab", "c") apart
     joined = ["\x1f".join(map(str, row)) for row in zip(*(table.columns[n] for n in columns.targets), strict=True)]
     _, label = np.unique(joined, return_inverse=True)
     return np.asarray(label.reshape(-1), dtype=np.int64)
@@ -65,23 +68,46 @@ def encode_targets(table: Table, columns: Columns, in_training: np.ndarray) -> t
         return np.zeros(len(table), dtype=np.int64), Target(kind="none", columns=(), class_names=("all",))
     names = columns.targets
     if kind == "classes":
-        y, class_names = encode_target(table, names[0], in_training)
-        return y, classes_target(class_names, names[0])
+        return _classes(table, names[0], in_training)
     parsed = np.stack([_parsed(table, name, kind, in_training) for name in names], axis=1)
     if kind == "multilabel":
         return _labels(parsed, names, in_training)
     return _numbers(parsed, names, in_training)
 
 
-def _parsed(table: Table, name: str, kind: TargetKind, in_training: np.ndarray) -> np.ndarray:
-    """One column as float64; every fault names its rows."""
-    values = table.columns[name]
+def _classes(table: Table, column: str, in_training: np.ndarray) -> tuple[np.ndarray, Target]:
+    """One column of classes, which are those of the training rows."""
+    values = _complete(table, column)
+    names = sorted_names(set(values[in_training]))
+    if len(names) < 2:
+        raise DataError(f"{table.path}: {column!r} has one class in training, {names[0]!r}; a task needs two or more")
+    unseen = sorted_names(set(values) - set(names))
+    if unseen:
+        counted = [f"{name!r} ({np.sum(values == name)} rows)" for name in unseen]
+        # very many different numbers are rarely classes: a quantity was meant
+        hint = "; if these numbers are a quantity, set data.target_kind to regression" if is_quantity(values) else ""
+        raise DataError(
+            f"{table.path}: {len(unseen)} class(es) of {column!r} are in no training row: {first_rows(counted)}; "
+            f"training has {first_rows([repr(n) for n in names], 20)}{hint}"
+        )
+    return class_codes(values, names), classes_target(names, column)
+
+
+def _complete(table: Table, column: str) -> np.ndarray:
+    """The column's values, where every row has one."""
+    values = table.columns[column]
     empty = np.array([v is None for v in values])
     if empty.any():
-        rows = first_rows(table.row_numbers[empty])
         raise DataError(
-            f"{table.path}: {empty.sum()} row(s) have no target in {name!r}: rows {rows}; fill them or take them out"
+            f"{table.path}: {empty.sum()} row(s) have no target in {column!r}: rows {table.rows_where(empty)}; "
+            "fill them or take them out"
         )
+    return values
+
+
+def _parsed(table: Table, name: str, kind: TargetKind, in_training: np.ndarray) -> np.ndarray:
+    """One column as float64; every fault names its rows."""
+    values = _complete(table, name)
     if kind == "multilabel":
         wrong = np.array([v.lower() not in _OFF + _ON for v in values])
         parsed = np.array([float(v.lower() in _ON) for v in values])
@@ -90,8 +116,7 @@ def _parsed(table: Table, name: str, kind: TargetKind, in_training: np.ndarray) 
         parsed, wrong = numbers(values)
         what = "a target of regression is a finite number; set data.target_kind to classes, or mend the column"
     if wrong.any():
-        faults = zip(table.row_numbers[wrong], values[wrong], strict=True)
-        listed = first_rows([f"{row} ({value!r})" for row, value in faults])
+        listed = table.rows_where(wrong, name)
         raise DataError(f"{table.path}: {wrong.sum()} value(s) of {name!r} cannot be used: rows {listed}; {what}")
     if len(np.unique(parsed[in_training])) < 2:
         raise DataError(f"{table.path}: {name!r} has one value in training, so there is nothing to learn; leave it out")
@@ -99,6 +124,7 @@ def _parsed(table: Table, name: str, kind: TargetKind, in_training: np.ndarray) 
 
 
 def _labels(parsed: np.ndarray, names: tuple[str, ...], in_training: np.ndarray) -> tuple[np.ndarray, Target]:
+    # strata are combinations of labels; labels themselves stay what the heads predict
     levels = _levels(parsed[in_training].astype(np.int64))
     strata = tuple(" + ".join(n for n, on in zip(names, level, strict=True) if on) or "no label" for level in levels)
     target = Target(kind="multilabel", columns=names, class_names=strata, levels=levels)
@@ -106,24 +132,24 @@ def _labels(parsed: np.ndarray, names: tuple[str, ...], in_training: np.ndarray)
 
 
 def _numbers(parsed: np.ndarray, names: tuple[str, ...], in_training: np.ndarray) -> tuple[np.ndarray, Target]:
+    # standardised by training rows, so that a squared error has the same scale in every column
     mean, scale = parsed[in_training].mean(axis=0), parsed[in_training].std(axis=0)
     y = ((parsed - mean) / scale).astype(np.float32)
     n_bins = _N_BINS if len(names) == 1 else _N_BINS_OF_SEVERAL
-    edges = tuple(_edges(y[in_training, k], n_bins) for k in range(len(names)))
+    edges = tuple(quantile_edges(y[in_training, k], n_bins) for k in range(len(names)))
+    levels = _levels(bin_codes(y[in_training], edges))
+    # bins are cut in standardised units, and named in the user's own
+    shown = [bin_names([float(e * s + m) for e in inner]) for inner, m, s in zip(edges, mean, scale, strict=True)]
     target = Target(
-        kind="regression", columns=names, class_names=(), mean=tuple(map(float, mean)), scale=tuple(map(float, scale)),
+        kind="regression",
+        columns=names,
+        class_names=tuple(_stratum_name(level, names, shown) for level in levels),
+        mean=tuple(map(float, mean)),
+        scale=tuple(map(float, scale)),
         bin_edges=edges,
-    )  # fmt: skip
-    levels = _levels(target.codes(y[in_training]))
-    shown = [bin_names(tuple(float(e * s + m) for e in inner)) for inner, m, s in zip(edges, mean, scale, strict=True)]
-    strata = tuple(_stratum_name(level, names, shown) for level in levels)
-    return y, Target(**{**vars(target), "class_names": strata, "levels": levels})
-
-
-def _edges(values: np.ndarray, n_bins: int) -> tuple[float, ...]:
-    # in float32, as the values are: an edge must fall on the same side of a value everywhere
-    inner = np.quantile(values.astype(np.float64), np.arange(1, n_bins) / n_bins).astype(np.float32)
-    return tuple(float(edge) for edge in np.unique(inner) if edge > values.min())
+        levels=levels,
+    )
+    return y, target
 
 
 def _stratum_name(level: Sequence[int], names: tuple[str, ...], shown: list[tuple[str, ...]]) -> str:
@@ -134,6 +160,7 @@ def _stratum_name(level: Sequence[int], names: tuple[str, ...], shown: list[tupl
 
 def _levels(codes: np.ndarray) -> tuple[tuple[int, ...], ...]:
     """The most frequent combinations of training, in the order of their codes."""
+    # rare combinations would be strata of a few rows, in which nothing can be balanced or estimated
     found, counts = np.unique(codes, axis=0, return_counts=True)
     kept = np.sort(np.argsort(-counts, kind="stable")[:MAX_STRATA])
     return tuple(tuple(map(int, level)) for level in found[kept])

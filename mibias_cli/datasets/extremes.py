@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import pairwise, product
 
 import numpy as np
 
 from mibias_cli.data.files.tabular import first_rows
 from mibias_cli.data.groups import split_by_fractions
-from mibias_cli.data.randomness import derived_generator
 from mibias_cli.datasets.faces import People
 from mibias_cli.errors import DataError
+from mibias_cli.seeds import derived_generator
 
 __all__ = ["AGE_EDGES", "BALANCED", "OTHER_EXTREME", "age_bins", "extreme_manifests", "extreme_splits"]
 
@@ -79,9 +79,11 @@ def extreme_splits(
         train = own & (part == 0)
         shown = np.isin(bins, bins[train])
         split[train] = "train"
+        # an age that training does not show is left out everywhere: no one could have learnt it
         split[own & (part == 1) & shown] = "validation"
         other = ~own & (part != 2) & shown
         if identity is not None:
+            # a face that training shows is known by more than its age and sex
             other &= ~np.isin(identity, identity[own & (part != 2)])
         split[other] = OTHER_EXTREME
         split[_balanced(2 * female + young, np.flatnonzero((part == 2) & shown), seed)] = BALANCED
@@ -96,9 +98,9 @@ def extreme_manifests(
     fractions: tuple[float, float, float] = (0.7, 0.1, 0.2),
     seed: int = 0,
 ) -> tuple[dict[str, dict[str, list[str]]], list[str]]:
-    """The columns of either extreme's manifest, and what there is to say of it.
+    """The columns of either extreme's manifest, and notes for the user.
 
-    Sex can be learnt under age bias (target `sex`, attribute `age_bin`) and age under sex bias (target `age_bin` or
+    Sex can be the target under age bias (target `sex`, attribute `age_bin`) and age under sex bias (target `age_bin` or
     `age_group`, attribute `sex`). Women and men of 30 to 39 take no part.
 
     Args:
@@ -114,6 +116,7 @@ def extreme_manifests(
     References:
         Alvi, Zisserman, Nellaker, "Turning a Blind Eye", arXiv 1809.02169; bins and extremes as in arXiv 2003.06430.
     """
+    # the ten years between keep the two age groups well apart
     young, old = people.age < YOUNG_BELOW, people.age >= OLD_FROM
     rows = np.flatnonzero(young | old)
     if not len(rows):
@@ -121,6 +124,7 @@ def extreme_manifests(
     bins = np.array(age_bins(people.age, edges), dtype=object)[rows]
     female, is_young = people.female[rows], young[rows]
     identity = None if people.identity is None else people.identity[rows]
+    # shares of each pair of sex and age bin, not of the whole alone, are the same in all parts
     _, label = np.unique([f"{f} {b}" for f, b in zip(female, bins, strict=True)], return_inverse=True)
     part = split_by_fractions(label.reshape(-1), identity, fractions, seed=seed)
     notes = [f"{len(people.age) - len(rows)} image(s) of people between {YOUNG_BELOW} and {OLD_FROM - 1} take no part"]
@@ -137,6 +141,7 @@ def extreme_manifests(
 
 def _balanced(pair: np.ndarray, candidates: np.ndarray, seed: int) -> np.ndarray:
     """As many candidates of each of the four pairs as the rarest has, drawn at random; in ascending order."""
+    # as many of each as of the rarest: neither sex nor age then says anything of the other
     smallest = int(np.bincount(pair[candidates], minlength=4).min())
     shuffled = derived_generator(seed, 0xBA1A).permutation(candidates)
     return np.sort(np.concatenate([shuffled[pair[shuffled] == k][:smallest] for k in range(4)]))
@@ -146,13 +151,12 @@ def _check_filled(name: str, split: np.ndarray, female: np.ndarray, young: np.nd
     """Every split has both of its pairs (the balanced test all four)."""
     empty = []
     for value in ("train", "validation", OTHER_EXTREME, BALANCED):
-        for woman in (True, False):
-            ages = (True, False) if value == BALANCED else ((woman == (name == "eb1")) != (value == OTHER_EXTREME),)
-            empty += [
-                f"{value} has no {'women' if woman else 'men'} of {_GROUPS[not is_young]}"
-                for is_young in ages
-                if not ((split == value) & (female == woman) & (young == is_young)).any()
-            ]
+        for woman, is_young in product((True, False), repeat=2):
+            # eb1 trains on young women and older men, eb2 on the other two pairs
+            own = (woman == is_young) == (name == "eb1")
+            expected = value == BALANCED or own == (value != OTHER_EXTREME)
+            if expected and not ((split == value) & (female == woman) & (young == is_young)).any():
+                empty.append(f"{value} has no {'women' if woman else 'men'} of {_GROUPS[not is_young]}")
     if empty:
         raise DataError(f"{name}: too few images: {'; '.join(empty)}; each pair of sex and age group needs some")
 
@@ -161,6 +165,7 @@ def _columns(
     people: People, rows: np.ndarray, bins: np.ndarray, young: np.ndarray, split: np.ndarray
 ) -> dict[str, list[str]]:
     """The manifest's columns, rows of no split left out."""
+    # rows of no split are not written
     kept = np.flatnonzero(split != "")
     taken = rows[kept]
     columns = {

@@ -60,6 +60,7 @@ def parse_face_name(name: str) -> FaceName | str:
         >>> parse_face_name("61_1_20170109150557335.jpg")
         '3 parts where age_sex_race_date has 4'
     """
+    # the name up to the first dot: UTKFace's aligned images end in .jpg.chip.jpg
     parts = name.partition(".")[0].split("_")
     if len(parts) != 4:
         return f"{len(parts)} part{'' if len(parts) == 1 else 's'} where age_sex_race_date has 4"
@@ -76,7 +77,7 @@ def parse_face_name(name: str) -> FaceName | str:
 
 
 def read_face_names(folder: Path) -> People:
-    """The people of a folder (and the folders in it) by their file names; malformed names are left out, and told.
+    """The people of a folder (and the folders in it) by their file names; malformed names are left out and listed.
 
     Raises:
         DataError: No such folder, no image in it, or no file of the form.
@@ -86,6 +87,7 @@ def read_face_names(folder: Path) -> People:
     images = list_images(folder)
     parsed = {image: parse_face_name(PurePosixPath(image).name) for image in images}
     faults = tuple(f"{image} ({found})" for image, found in parsed.items() if isinstance(found, str))
+    # UTKFace has some files without a race; they are left out, not guessed
     named = [(image, found) for image, found in parsed.items() if isinstance(found, FaceName)]
     if not named:
         raise DataError(
@@ -103,6 +105,7 @@ def read_face_names(folder: Path) -> People:
 
 def looks_like_faces(images: list[str]) -> bool:
     """Whether most of some image paths are named age_sex_race_date."""
+    # a sample over the whole listing, which is sorted: the first names would be of one age
     some = images[:: max(1, len(images) // _LOOKED_AT)]
     named = sum(isinstance(parse_face_name(PurePosixPath(image).name), FaceName) for image in some)
     return 2 * named > len(some)

@@ -12,7 +12,7 @@ from mibias_cli.data.files.write_manifest import refuse_existing, write_manifest
 from mibias_cli.datasets.celeba import read_celeba
 from mibias_cli.datasets.extremes import AGE_EDGES, BALANCED, OTHER_EXTREME, extreme_manifests
 from mibias_cli.datasets.faces import People, read_face_names
-from mibias_cli.datasets.imdb import read_people
+from mibias_cli.datasets.imdb import PeopleColumns, read_people
 from mibias_cli.datasets.waterbirds import read_waterbirds
 
 __all__ = ["PeopleColumns", "WrittenManifests", "make_celeba", "make_faces", "make_imdb", "make_waterbirds"]
@@ -33,17 +33,6 @@ class WrittenManifests:
     root: Path
     counts: dict[Path, dict[str, dict[str, int]]]
     notes: tuple[str, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class PeopleColumns:
-    """Columns of an IMDB-style manifest, and the value of sex that means female (None: the words for it)."""
-
-    path: str = "path"
-    age: str = "age"
-    sex: str = "sex"
-    identity: str | None = None
-    female: str | None = None
 
 
 def make_faces(
@@ -73,15 +62,7 @@ def make_imdb(
     Raises:
         DataError: Columns or files are missing, too few people are left, or a file is in the way.
     """
-    people = read_people(
-        manifest,
-        root=root,
-        path_column=columns.path,
-        age_column=columns.age,
-        sex_column=columns.sex,
-        identity_column=columns.identity,
-        female=columns.female,
-    )
+    people = read_people(manifest, columns, root=root)
     folder = root or manifest.parent
     return _write_extremes(people, folder, out, edges=edges, seed=seed, overwrite=overwrite, what="unusable row(s)")
 
@@ -128,11 +109,13 @@ def _write(
     overwrite: bool,
 ) -> WrittenManifests:
     paths = {name: out / f"{name}.csv" for name in manifests}
+    # all files are looked for before any is written
     if not overwrite:
         refuse_existing(list(paths.values()))
     counts: dict[Path, dict[str, dict[str, int]]] = {}
     for name, columns in manifests.items():
         write_manifest(paths[name], columns)
+        # how often each pair occurs in each split, which shows the bias that was made
         values = [columns[column] for column in pair]
         texts = [" ".join(row) for row in zip(*values, strict=True)] if values else ["images"] * len(columns["split"])
         splits = sorted(set(columns["split"]), key=_SPLITS.index)

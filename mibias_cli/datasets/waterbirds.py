@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 
+import numpy as np
+
 from mibias_cli.data.files.tabular import first_rows, read_table, require_columns
+from mibias_cli.datasets.values import in_words, refuse_repeats
 from mibias_cli.errors import DataError
 
 __all__ = ["METADATA_COLUMNS", "read_waterbirds"]
 
 METADATA_COLUMNS = ("img_id", "img_filename", "y", "split", "place")
-"""By these one knows the file; it also has place_filename."""
+"""A file with these columns is Waterbirds' (it also has place_filename)."""
 
 _WORDS = {
-    "y": ("bird", ("landbird", "waterbird")),
-    "place": ("place", ("land", "water")),
-    "split": ("split", ("train", "validation", "test")),
+    "y": ("bird", {"0": "landbird", "1": "waterbird"}),
+    "place": ("place", {"0": "land", "1": "water"}),
+    "split": ("split", {"0": "train", "1": "validation", "2": "test"}),
 }
 
 
@@ -33,24 +35,16 @@ def read_waterbirds(folder: Path) -> tuple[dict[str, list[str]], list[str]]:
     """
     table = read_table(folder / "metadata.csv")
     require_columns(table, {f"Waterbirds' {name}": name for name in METADATA_COLUMNS})
+    # a repeated image could be in training and in the audit
     for name in ("img_id", "img_filename"):
-        repeated = [str(value) for value, n in Counter(table.columns[name]).items() if n > 1]
-        if repeated:
-            raise DataError(f"{table.path}: {len(repeated)} value(s) of {name} occur twice: {first_rows(repeated)}")
-    for name, (_, words) in _WORDS.items():
-        allowed = [str(k) for k in range(len(words))]
-        faults = zip(table.row_numbers, table.columns[name], strict=True)
-        wrong = [f"row {number} ({value!r})" for number, value in faults if value not in allowed]
-        if wrong:
-            raise DataError(
-                f"{table.path}: {len(wrong)} value(s) of {name!r} are none of {', '.join(allowed)}: {first_rows(wrong)}"
-            )
-    paths = [str(value) for value in table.columns["img_filename"]]
-    kept = [row for row, path in enumerate(paths) if (folder / path).is_file()]
-    absent = [f"row {table.row_numbers[row]} ({paths[row]})" for row in sorted(set(range(len(paths))) - set(kept))]
-    if not kept:
+        refuse_repeats(table, name)
+    paths = table.columns["img_filename"]
+    present = np.array([(folder / str(path)).is_file() for path in paths])
+    # values are checked in all rows, also in those without an image
+    columns = {new: np.array(in_words(table, old, words))[present].tolist() for old, (new, words) in _WORDS.items()}
+    absent = [f"row {n} ({path})" for n, path in zip(table.row_numbers[~present], paths[~present], strict=True)]
+    if not present.any():
         raise DataError(f"{folder}: none of the {len(paths)} images of metadata.csv is in it: {first_rows(absent)}")
-    columns = {"path": [paths[row] for row in kept]}
-    columns |= {to: [words[int(table.columns[name][r])] for r in kept] for name, (to, words) in _WORDS.items()}
+    columns = {"path": [str(path) for path in paths[present]], **columns}
     notes = [f"{len(absent)} image(s) of metadata.csv are not there, left out: {first_rows(absent)}"] if absent else []
     return columns, notes

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from mibias_cli.backbone.embed import embed
 from mibias_cli.data.batch import Attribute, BiasedData, Split
-from mibias_cli.data.randomness import derived_generator
 from mibias_cli.estimators.critics import encode_attribute
 from mibias_cli.methods.linear_eraser import LeaceFit, LinearEraser, concept_columns
+from mibias_cli.seeds import derived_generator
 from mibias_cli.training.model import TaskModel
 
 __all__ = ["Erased", "erase_linearly", "refit_head"]

@@ -17,7 +17,7 @@ from mibias_cli.backbone.embed import embed
 from mibias_cli.backbone.reinitialise import reinitialised_extractor
 from mibias_cli.backbone.weights.matching import weights_fingerprint
 from mibias_cli.data.batch import Attribute, BiasedData, Split
-from mibias_cli.data.files.stored_reader import hold_rows
+from mibias_cli.data.files.readers import hold_rows
 from mibias_cli.errors import EvaluationError, did_you_mean
 from mibias_cli.evaluation.audit import audit
 from mibias_cli.evaluation.findings import AuditSettings

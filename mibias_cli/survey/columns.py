@@ -1,53 +1,23 @@
-"""What the columns of a table look like: classes, numbers, ids, paths, and which of them may be what."""
+"""Guesses which columns are path, target, split, group and bias attribute, by their names and by what they hold."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Iterable, Sequence
 
-import numpy as np
+from mibias_cli.data.columns import ColumnLook, name_words
 
-from mibias_cli.data.encoding import sorted_names
-from mibias_cli.data.files.tabular import Table, numbers
-
-__all__ = [
-    "ATTRIBUTE_NAMES",
-    "MOST_CLASSES",
-    "SPLIT_WORDS",
-    "ColumnLook",
-    "attribute_rank",
-    "guess_group",
-    "guess_path",
-    "guess_split",
-    "guess_target",
-    "look_at",
-]
-
-MOST_CLASSES = 20
-"""A column of more different values holds no classes."""
-_MANY_NUMBERS = 10
+__all__ = ["attribute_rank", "guess_group", "guess_path", "guess_split", "guess_target", "split_roles"]
 
 _PATH_NAMES = (
-    "path",
-    "file_name",
-    "filename",
-    "file",
-    "filepath",
-    "img_filename",
-    "image",
-    "image_path",
-    "img",
-    "image_id",
-)
+    "path", "file_name", "filename", "file", "filepath", "img_filename", "image", "image_path", "img", "image_id",
+)  # fmt: skip
 _TARGET_NAMES = ("target", "label", "labels", "y", "class", "category", "diagnosis", "outcome", "income", "finding")
 _SPLIT_NAMES = ("split", "partition", "subset", "fold", "set", "phase")
 _GROUP_NAMES = (
     "patient", "patient_id", "subject", "subject_id", "person", "person_id", "identity", "participant", "video",
     "video_id", "group", "group_id", "case_id",
 )  # fmt: skip
-ATTRIBUTE_NAMES = (
+_ATTRIBUTE_NAMES = (
     (
         "sex", "gender", "male", "female", "race", "ethnicity", "skin", "tone", "fitzpatrick", "hospital", "site",
         "centre", "center", "scanner", "device", "camera", "machine", "vendor", "manufacturer", "place", "background",
@@ -59,53 +29,12 @@ ATTRIBUTE_NAMES = (
     ),
 )  # fmt: skip
 """Words in the names of likely bias attributes: the likelier, and others."""
-SPLIT_WORDS: tuple[tuple[str, ...], ...] = (
+_SPLIT_WORDS: tuple[tuple[str, ...], ...] = (
     ("train", "training", "trn"),
     ("validation", "val", "valid", "dev"),
     ("test", "testing", "audit", "eval", "balanced"),
 )
 """What train, validation and audit are called, in order."""
-_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
-
-
-@dataclass(frozen=True, kw_only=True)
-class ColumnLook:
-    """What a column looks like.
-
-    Args:
-        name: The column.
-        kind: classes (few values), number (many, all numbers), path (of images), id (a value of its own per row), text.
-        n_missing: Rows without a value.
-        values: Its values in order with their counts where it holds classes; else empty.
-        n_values: How many different values.
-    """
-
-    name: str
-    kind: Literal["classes", "number", "path", "id", "text", "empty"]
-    n_missing: int
-    values: Mapping[str, int]
-    n_values: int
-
-
-def look_at(table: Table, name: str) -> ColumnLook:
-    """What one column of a table looks like."""
-    column = table.columns[name]
-    counts = Counter(v for v in column if v is not None)
-    n, n_values = sum(counts.values()), len(counts)
-    _, wrong = numbers(column)
-    kind: Literal["classes", "number", "path", "id", "text", "empty"]
-    if not n:
-        kind = "empty"
-    elif np.mean([str(v).lower().endswith(_ENDINGS) for v in list(counts)[:200]]) > 0.5:
-        kind = "path"
-    elif not wrong.any() and n_values > _MANY_NUMBERS:
-        kind = "id" if n_values == n and _words(name) & {"id", "index", "number", "no"} else "number"
-    elif n_values <= MOST_CLASSES and (n_values < n or n <= 2):
-        kind = "classes"
-    else:
-        kind = "id" if n_values == n else "text"
-    values = {v: counts[v] for v in sorted_names(counts)} if kind == "classes" else {}
-    return ColumnLook(name=name, kind=kind, n_missing=len(column) - n, values=values, n_values=n_values)
 
 
 def attribute_rank(name: str) -> int | None:
@@ -115,13 +44,8 @@ def attribute_rank(name: str) -> int | None:
         >>> [attribute_rank(name) for name in ("Sex", "patient_sex", "scanner-id", "pages", "MaritalStatus")]
         [0, 0, 0, None, 1]
     """
-    words = {*_words(name), name.lower()}
-    return next((rank for rank, names in enumerate(ATTRIBUTE_NAMES) if words & set(names)), None)
-
-
-def _words(name: str) -> set[str]:
-    """The words of a column's name, in lower case."""
-    return set("".join(f" {c.lower()}" if c.isupper() else c if c.isalnum() else " " for c in name).split())
+    words = {*name_words(name), name.lower()}
+    return next((rank for rank, names in enumerate(_ATTRIBUTE_NAMES) if words & set(names)), None)
 
 
 def guess_path(looks: Sequence[ColumnLook]) -> str | None:
@@ -138,13 +62,19 @@ def guess_split(looks: Sequence[ColumnLook]) -> tuple[str, tuple[str, str, str]]
     for look in looks:
         if look.kind != "classes" or look.name.lower() not in _SPLIT_NAMES:
             continue
-        lower = {value.lower(): value for value in look.values}
-        if set(lower) == {"0", "1", "2"}:
+        # numbers mean roles only where they are all there: a fold column goes on to 3 and 4
+        if set(look.values) == {"0", "1", "2"}:
             return look.name, ("0", "1", "2")
-        found = [next((lower[w] for w in words if w in lower), None) for words in SPLIT_WORDS]
-        if found[0] is not None and found[2] is not None:
-            return look.name, (found[0], found[1] or "validation", found[2])
+        train, validation, audit = split_roles(look.values)
+        if train is not None and audit is not None:
+            return look.name, (train, validation or "validation", audit)
     return None
+
+
+def split_roles(names: Iterable[str]) -> list[str | None]:
+    """Which of some names mean train, validation and audit, in this order; None where none does."""
+    lower = {name.lower(): name for name in names}
+    return [next((lower[word] for word in words if word in lower), None) for words in _SPLIT_WORDS]
 
 
 def guess_group(looks: Sequence[ColumnLook]) -> str | None:
@@ -159,11 +89,13 @@ def guess_target(looks: Sequence[ColumnLook], taken: Sequence[str]) -> str | Non
     numeric = [x.name for x in looks if x.kind == "number" and x.name not in taken]
     if named := _named([*several, *numeric], _TARGET_NAMES):
         return named
+    # tables of data sets often end with what is to be predicted
     others = [name for name in several if attribute_rank(name) is None]
     return others[-1] if others else None
 
 
 def _named(names: Sequence[str], usual: Sequence[str]) -> str | None:
     """The first of the usual names that is there, whatever its case."""
+    # reversed, so that of two columns that differ by case the first is found
     lower = {name.lower(): name for name in reversed(names)}
     return next((lower[name] for name in usual if name in lower), None)

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import re
-import zipfile
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import IO
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from safetensors import SafetensorError, safe_open
 
-from mibias_cli.data.files.tabular import Table, first_rows, read_table
+from mibias_cli.data.columns import look_at
+from mibias_cli.data.files.stored_features import array_shapes
+from mibias_cli.data.files.tabular import PARQUET, Table, first_rows, read_table
 from mibias_cli.errors import DataError
-from mibias_cli.survey.columns import guess_path, look_at
+from mibias_cli.survey.columns import guess_path
 from mibias_cli.survey.layout import Layout
 
 __all__ = ["file_layout"]
 
-_PARQUET = (".parquet", ".pq")
 _ARRAYS = (".safetensors", ".npz", ".npy")
 _FEWEST_FEATURES = 8
 _USUAL_KEYS = ("features", "embeddings", "embedding", "z", "x")
@@ -44,7 +41,7 @@ def file_layout(path: Path, *, table: Path | None, root: Path | None) -> Layout:
     suffix = path.suffix.lower()
     if suffix in _ARRAYS:
         return _arrays(path, table)
-    if suffix in _PARQUET and (prefix := _feature_prefix(path)) is not None:
+    if suffix in PARQUET and (prefix := _feature_prefix(path)) is not None:
         return _parquet_embeddings(path, prefix, table)
     rows = read_table(path)
     column = guess_path([look_at(rows, name) for name in rows.columns])
@@ -63,6 +60,7 @@ def file_layout(path: Path, *, table: Path | None, root: Path | None) -> Layout:
 
 def _root_of(table: Table, column: str, folder: Path) -> Path | None:
     """The folder, or one in it, below which most of the first rows' images are."""
+    # the folder under which most of some images exist; on a tie the file's own
     some = [str(v) for v in table.columns[column][:_LOOKED_AT] if v is not None]
     inner = sorted(child for child in folder.iterdir() if child.is_dir() and not child.name.startswith("."))
     hits = {root: sum((root / name).is_file() for name in some) for root in (folder, *inner)}
@@ -77,8 +75,10 @@ def _feature_prefix(path: Path) -> str | None:
     except (pa.ArrowInvalid, OSError) as error:
         raise DataError(f"{path}: cannot be read as Parquet: {error}") from error
     numeric = [f.name for f in schema if pa.types.is_floating(f.type) or pa.types.is_integer(f.type)]
+    # z_0, z_1, …: columns that differ by a number at the end
     stems = Counter(match[1] for name in numeric if (match := re.fullmatch(r"(.*?[^\d])\d+", name)))
     for stem, n in stems.most_common(1):
+        # all columns of that beginning must be features, as a recipe's prefix takes all of them
         if n >= _FEWEST_FEATURES and sum(name.startswith(stem) for name in schema.names) == n:
             return stem
     return None
@@ -92,11 +92,12 @@ def _parquet_embeddings(path: Path, prefix: str, table: Path | None) -> Layout:
 
 
 def _arrays(path: Path, table: Path | None) -> Layout:
-    shapes = _shapes(path)
+    shapes = array_shapes(path)
     wide = {name: shape for name, shape in shapes.items() if len(shape) == 2}
     if not wide:
         listed = first_rows([f"{name} {shape}" for name, shape in shapes.items()])
         raise DataError(f"{path}: no array (n, d) in it, which embeddings are; it has: {listed or 'nothing'}")
+    # of several arrays: a usual name, or else the widest
     usual = [name for name in _USUAL_KEYS if name in wide]
     key = usual[0] if usual else max(wide, key=lambda name: wide[name][1])
     n, d = wide[key]
@@ -119,34 +120,6 @@ def _arrays(path: Path, table: Path | None) -> Layout:
         features=path,
         key=key,
     )
-
-
-def _shapes(path: Path) -> dict[str, tuple[int, ...]]:
-    """Shapes of the arrays of a file, from their headers alone."""
-    suffix = path.suffix.lower()
-    try:
-        if suffix == ".safetensors":
-            with safe_open(path, framework="pt") as arrays:
-                names = list(arrays.keys())
-                return {name: tuple(arrays.get_slice(name).get_shape()) for name in names}
-        if suffix == ".npy":
-            with path.open("rb") as file:
-                return {_USUAL_KEYS[0]: _shape(file)}
-        shapes = {}
-        with zipfile.ZipFile(path) as archive:
-            for name in archive.namelist():
-                with archive.open(name) as member:
-                    shapes[name.removesuffix(".npy")] = _shape(member)
-        return shapes
-    except (SafetensorError, ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise DataError(f"{path}: cannot be read as {suffix}: {error}") from error
-
-
-def _shape(file: IO[bytes]) -> tuple[int, ...]:
-    """What a numpy file's header says."""
-    version = np.lib.format.read_magic(file)
-    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    return tuple(read(file)[0])
 
 
 def _table_beside(path: Path, n: int) -> Path | None:

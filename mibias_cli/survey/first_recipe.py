@@ -12,7 +12,7 @@ import numpy as np
 
 from mibias_cli.backbone.timm_source import weights_to_fetch
 from mibias_cli.data.files.write_manifest import write_manifest
-from mibias_cli.survey.layout import CLASS_FOLDER, SPLIT_FOLDER
+from mibias_cli.data.sources.imagefolder import CLASS_FOLDER, SPLIT_FOLDER
 from mibias_cli.survey.survey import AttributeFound, Survey
 
 __all__ = ["FirstRecipe", "ModelChoice", "choose_model", "first_recipe", "write_needed_manifest"]
@@ -33,7 +33,7 @@ class ModelChoice:
         name: As `backbone.name` has it.
         weights: As `backbone.weights` has it.
         input_size: Pixels, or None: what the model asks for.
-        why: What there is to say of it, or empty.
+        why: A remark for the recipe, or empty.
     """
 
     name: str
@@ -64,9 +64,11 @@ def choose_model(found: Survey, *, backbone: str | None, weights: str | None) ->
     """
     if found.layout.source in ("table", "embeddings"):
         return ModelChoice(name="mlp", weights=weights or "none")
+    # the middle image stands for all; unknown sizes count as photographs
     side = min(found.image_sizes[1]) if found.image_sizes else _FULL_SIDE
     large = side >= _SMALL_SIDE and found.n_rows["train"] >= _MANY_IMAGES
     name = backbone or ("resnet50" if large else "resnet18")
+    # small images are not blown up to the model's own size: a multiple of 32 suits every stride
     size = None if side >= _FULL_SIDE else max(_STEP, _STEP * round(side / _STEP))
     if name in ("digit_cnn", "mlp") or ":" in name:
         return ModelChoice(name=name, weights=weights or "none", input_size=size)
@@ -121,6 +123,7 @@ def _facts(found: Survey) -> Iterator[str]:
             f"# Attribute: {attribute.name} ({_few(attribute.classes)}). In training the target tells "
             f"{attribute.shared_bits:.3f} of its {attribute.entropy_bits:.3f} bits."
         )
+        # the cell that limits what debiasing can learn from
         row, column = np.unravel_index(int(attribute.cells.argmin()), attribute.cells.shape)
         pair = f"{found.class_names[row]} × {attribute.classes[column]}"
         yield f"# Smallest cell of training: {pair}, {attribute.cells.min():,} rows."
@@ -145,6 +148,7 @@ def _data(found: Survey, out: Path, manifest: Path | None) -> Iterator[str]:
         if layout.root is not None and rows_file is not None and layout.root.absolute() != rows_file.parent.absolute():
             yield f"  root: {_path(layout.root, out)}"
     named = {"path": layout.path, "target": columns.target, "split": columns.split, "group": columns.group}
+    # the loader's own defaults need no line
     unsaid = ("path", "target", CLASS_FOLDER, SPLIT_FOLDER)
     shown = [f"{role}: {_scalar(n)}" for role, n in named.items() if isinstance(n, str) and n not in unsaid]
     if shown:
@@ -168,6 +172,7 @@ def _splits(found: Survey) -> Iterator[str]:
     usual = {"train": "train", "validation": "validation", "audit": "test"}
     values = {role: getattr(found.splits, role) for role in usual}
     here = set(found.layout.table.columns[found.columns.split])
+    # only values that differ from the loader's, and that the column has
     changed = {role: v for role, v in values.items() if v != usual[role] and v in here}
     if changed:
         yield f"  splits: {{ {', '.join(f'{role}: {_scalar(value)}' for role, value in changed.items())} }}"
@@ -197,9 +202,11 @@ def _model(found: Survey, model: ModelChoice) -> Iterator[str]:
 
 def _training(found: Survey, model: ModelChoice) -> Iterator[str]:
     tabular = found.layout.source in ("table", "embeddings")
+    # batches small enough for some steps per epoch, within what the penalty needs and memory allows
     n = found.n_rows["train"]
     batch = _power_of_two(n / 16, 16, 256) if tabular else _power_of_two(n / 8, 8, 64)
     given_away = not tabular and _given_away(found)
+    # an untrained extractor has no bias yet: it is first trained on the task alone
     if not tabular and model.weights == "none":
         yield "original: # plain training first: the biased extractor that `before` speaks of"
         yield "  epochs: 10"
@@ -236,6 +243,7 @@ def _given_away(found: Survey) -> str:
     """The attribute that tells most of the target, or empty: none tells much, or one settles it and nothing is left."""
     if found.columns.target_kind != "classes" or any(a.settles_target for a in found.chosen):
         return ""
+    # a penalty alone cannot win against an attribute that gives most targets away
     told = [a for a in found.chosen if a.share_of_target >= _MOST_OF_THE_TARGET]
     return _one_line(max(told, key=lambda a: a.share_of_target).name) if told else ""
 

@@ -7,15 +7,16 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
-from mibias_cli.data.files.tabular import Table, first_rows, read_table
-from mibias_cli.data.sources.imagefolder import list_images
+from mibias_cli.data.columns import MOST_CLASSES
+from mibias_cli.data.files.tabular import first_rows, read_table, texts
+from mibias_cli.data.sources.imagefolder import CLASS_FOLDER, SPLIT_FOLDER, list_images
 from mibias_cli.datasets.celeba import ATTRIBUTES, PARTITION, find_celeba, read_celeba
 from mibias_cli.datasets.extremes import age_bins
 from mibias_cli.datasets.faces import looks_like_faces, read_face_names
 from mibias_cli.datasets.waterbirds import METADATA_COLUMNS
 from mibias_cli.errors import DataError
-from mibias_cli.survey.columns import MOST_CLASSES, SPLIT_WORDS
-from mibias_cli.survey.layout import CLASS_FOLDER, SPLIT_FOLDER, Layout, make_table, texts
+from mibias_cli.survey.columns import split_roles
+from mibias_cli.survey.layout import Layout, make_table
 from mibias_cli.survey.sidecars import find_sidecar, join_sidecar
 
 __all__ = ["folder_layout"]
@@ -33,6 +34,7 @@ def folder_layout(folder: Path, table: Path | None) -> Layout:
     Raises:
         DataError: No image, or a layout that says neither target nor attributes.
     """
+    # from the most specific layout to the least: each says more of the data than the next
     if table is None:
         for look in (_waterbirds, _celeba, _metadata):
             if (found := look(folder)) is not None:
@@ -114,6 +116,7 @@ def _faces(folder: Path) -> Layout:
 
 def _metadata(folder: Path) -> Layout | None:
     """Hugging Face's imagefolder: a metadata file with file_name, at the top or one in each split folder."""
+    # a table at the top serves as it is; JSON lines, and one table per split folder, have to be merged
     at_top = next((folder / name for name in _METADATA if (folder / name).is_file()), None)
     if at_top is not None and at_top.suffix != ".jsonl":
         table = read_table(at_top)
@@ -128,13 +131,14 @@ def _metadata(folder: Path) -> Layout | None:
     if not parts or any("file_name" not in columns for _, columns in parts):
         return None
     merged = _merged(folder, parts)
+    words = _split_words({value for value in merged["split"] if value}) if at_top is None else None
     return Layout(
         what=f"a Hugging Face imagefolder ({first_rows([str(f.relative_to(folder)) for f, _ in parts])})",
         source="manifest",
         table=make_table(folder / parts[0][0].name, merged),
         root=folder,
         path="file_name",
-        split=_values_of_split(merged["split"]) if at_top is None else None,
+        split=None if words is None else ("split", words),
     )
 
 
@@ -154,6 +158,7 @@ def _records(file: Path) -> dict[str, list[str | None]]:
 
 def _merged(folder: Path, parts: Sequence[tuple[Path, dict[str, list[str | None]]]]) -> dict[str, list[str | None]]:
     """The rows of all metadata files, paths below the folder, and the split by the folder that each lies in."""
+    # columns of any of the files; where one lacks a column, its rows have no value
     names = list(dict.fromkeys(name for _, columns in parts for name in columns))
     merged: dict[str, list[str | None]] = {name: [] for name in names}
     merged["split"] = []
@@ -169,17 +174,12 @@ def _merged(folder: Path, parts: Sequence[tuple[Path, dict[str, list[str | None]
     return merged
 
 
-def _values_of_split(values: Sequence[str | None]) -> tuple[str, tuple[str, str, str]] | None:
-    found = _split_words({value for value in values if value})
-    return None if found is None else ("split", found)
-
-
 def _split_words(names: set[str]) -> tuple[str, str, str] | None:
-    """Which of some names are train, validation and audit; where none says test, what validates is audited."""
-    by_role = [next((name for name in sorted(names) if name.lower() in words), None) for words in SPLIT_WORDS]
-    train, validation, test = by_role
+    """Which of some names are train, validation and audit."""
+    train, validation, test = split_roles(sorted(names))
     if train is None or (test is None and validation is None):
         return None
+    # where nothing is called test, what validates is audited, and validation is drawn from training
     if test is None:
         return train, "(drawn from train)", str(validation)
     return train, validation or "(drawn from train)", test
@@ -191,6 +191,7 @@ def _split_folders(images: Sequence[str]) -> tuple[str, str, str] | None:
     top = {p[0] for p in parts if len(p) > 2}
     if any(len(p) < 3 for p in parts):
         return None
+    # split folders only if there is nothing beside them
     found = _split_words(top)
     return found if found is not None and top <= set(found) else None
 
@@ -224,17 +225,13 @@ def _with_derived(layout: Layout, parts: Sequence[tuple[str, ...]], depth: int) 
         "subfolder": [p[depth + 1] if len(p) > depth + 2 else None for p in parts],
         "name_prefix": [p[-1].partition("_")[0].partition("-")[0] if {"_", "-"} & set(p[-1]) else None for p in parts],
     }
+    # a few values with several images each, and no numbers, which would be running numbers
     kept = {}
     for name, values in derived.items():
         kinds = {v for v in values if v}
         if 2 <= len(kinds) <= min(MOST_CLASSES, n // 2) and not any(v.isdecimal() for v in kinds):
             kept[name] = texts(values)
-    table = Table(
-        path=layout.table.path,
-        columns={**layout.table.columns, **kept},
-        row_numbers=layout.table.row_numbers,
-    )
-    return replace(layout, table=table, attributes=tuple(kept)[:1])
+    return replace(layout, table=layout.table.with_columns(kept), attributes=tuple(kept)[:1])
 
 
 def _listed(folder: Path, images: Sequence[str], given: Path | None) -> Layout:

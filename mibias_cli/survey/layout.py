@@ -9,14 +9,11 @@ from typing import Literal
 
 import numpy as np
 
-from mibias_cli.data.files.tabular import Table
+from mibias_cli.data.files.tabular import Table, texts
 
-__all__ = ["CLASS_FOLDER", "SPLIT_FOLDER", "Layout", "Source", "make_table", "texts"]
+__all__ = ["Layout", "Source", "make_table"]
 
 Source = Literal["manifest", "imagefolder", "table", "embeddings"]
-
-CLASS_FOLDER, SPLIT_FOLDER = "(class folder)", "(split folder)"
-"""What the folders of an image are called among the columns: no table has columns of these names."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,13 +57,6 @@ def make_table(path: Path, columns: Mapping[str, Sequence[str | None]]) -> Table
         path: What to call it in errors.
         columns: By name, all of one length.
     """
-    made = {name: texts(values) for name, values in columns.items()}
+    made = {name: texts([value or None for value in values]) for name, values in columns.items()}
     n = len(next(iter(made.values())))
     return Table(path=path, columns=made, row_numbers=np.arange(1, n + 1))
-
-
-def texts(values: Sequence[str | None]) -> np.ndarray:
-    """An object array (n,) of text, None where it is empty."""
-    out = np.empty(len(values), dtype=object)
-    out[:] = [value or None for value in values]
-    return out

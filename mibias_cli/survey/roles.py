@@ -10,11 +10,13 @@ from pathlib import Path
 import numpy as np
 
 from mibias_cli.data.annotations import Annotations, annotate
-from mibias_cli.data.files.tabular import Columns, SplitRule, Table, first_rows, numbers, require_columns
+from mibias_cli.data.columns import ColumnLook, Columns, SplitRule, numbers
+from mibias_cli.data.files.tabular import Table, first_rows, require_columns
+from mibias_cli.data.sources.imagefolder import CLASS_FOLDER
 from mibias_cli.data.target import TargetKind
 from mibias_cli.errors import DataError
-from mibias_cli.survey.columns import ColumnLook, attribute_rank, guess_group, guess_split, guess_target
-from mibias_cli.survey.layout import CLASS_FOLDER, Layout
+from mibias_cli.survey.columns import attribute_rank, guess_group, guess_split, guess_target
+from mibias_cli.survey.layout import Layout
 
 __all__ = ["FEWEST", "Roles", "Wishes", "annotate_roles", "choose_roles", "keep_usable_rows"]
 
@@ -78,11 +80,13 @@ def choose_roles(layout: Layout, looks: Mapping[str, ColumnLook], wishes: Wishes
     Raises:
         DataError: A column that was named is not there, a split column cannot be read, or nothing may be a target.
     """
+    # one error names all options that name no column
     named = {"--target": wishes.target, "--split": wishes.split, "--group": wishes.group}
     named |= {f"--attribute {name}": name for name in wishes.attributes}
     require_columns(layout.table, {option: name for option, name in named.items() if name is not None})
     guesses: list[str] = []
     sure: set[str] = set()
+    # the split: by wish, by layout, by its name and values; otherwise it is drawn
     split = layout.split
     if split is not None:
         sure.add("split")
@@ -93,11 +97,13 @@ def choose_roles(layout: Layout, looks: Mapping[str, ColumnLook], wishes: Wishes
         guesses.append(f"split {split[0]}: by its name and values ({', '.join(split[1])})")
     elif split is None:
         guesses.append("split: none found; 70, 10 and 20 of 100 rows are drawn for train, validation and audit")
+    # the group: by wish or by name, but never a column that is wanted as an attribute
     group = wishes.group or guess_group([look for name, look in looks.items() if name not in wishes.attributes])
     if wishes.group is not None:
         sure.add("group")
     elif group is not None:
         guesses.append(f"group {group}: by its name")
+    # the target is guessed last, among the columns that have no other role
     taken = {name for name in (layout.path, split and split[0], group, *wishes.attributes, *layout.attributes) if name}
     target = wishes.target or layout.target or guess_target(list(looks.values()), list(taken))
     if target is None:
@@ -134,6 +140,7 @@ def keep_usable_rows(layout: Layout, roles: Roles) -> tuple[Layout, list[str]]:
         table = _drop(table, absent, f"whose image is not below {layout.root}", dropped, paths)
     if roles.target_kind == "classes":
         target = table.columns[roles.target]
+        # a drawn split may leave a class of a few rows out of training, and then loading fails
         if roles.split is None:
             counts = Counter(target)
             rare = np.array([counts[v] < FEWEST for v in target], dtype=bool)
@@ -153,6 +160,7 @@ def annotate_roles(layout: Layout, roles: Roles) -> tuple[Roles, Annotations]:
     Raises:
         DataError: It fails without them too, or with those that are sure.
     """
+    # each round gives up at most one guess, the group before the split, so this ends
     while True:
         try:
             annotations = annotate(
@@ -191,6 +199,7 @@ def _kind_of_target(look: ColumnLook, table: Table) -> TargetKind:
         return "classes"
     parsed, _ = numbers(table.columns[look.name])
     values = np.unique(parsed[~np.isnan(parsed)])
+    # 0, 1, 2, … in many rows each: classes that were numbered
     counted = bool((np.diff(values) == 1).all()) and values[0] in (0, 1)
     enough = len(parsed) >= _ROWS_PER_CLASS * len(values)
     return "classes" if counted and enough and attribute_rank(look.name) is None else "regression"

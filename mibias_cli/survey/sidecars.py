@@ -8,10 +8,11 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from mibias_cli.data.files.tabular import Table, first_rows, read_table
+from mibias_cli.data.columns import look_at
+from mibias_cli.data.files.tabular import Table, first_rows, read_table, texts
 from mibias_cli.errors import DataError
-from mibias_cli.survey.columns import guess_path, look_at
-from mibias_cli.survey.layout import Layout, texts
+from mibias_cli.survey.columns import guess_path
+from mibias_cli.survey.layout import Layout
 
 __all__ = ["Sidecar", "find_sidecar", "join_sidecar"]
 
@@ -53,6 +54,7 @@ def find_sidecar(root: Path, images: Sequence[str], given: Path | None) -> Sidec
             )
         return found
     tables = [path for folder in (root, root.parent) for pattern in _PATTERNS for path in sorted(folder.glob(pattern))]
+    # the table that lists most images, and at least half of them
     best: Sidecar | None = None
     for path in tables[:_MOST_TABLES]:
         try:
@@ -70,6 +72,7 @@ def _read(path: Path, root: Path, images: Sequence[str]) -> Sidecar | None:
     column = guess_path([look_at(table, name) for name in table.columns])
     if column is None:
         return None
+    # how the table may name an image: below the root, with the root's name, with the whole path, by the name alone
     keys: tuple[Callable[[str], str], ...] = (
         lambda image: image,
         lambda image: f"{root.name}/{image}",
@@ -78,6 +81,7 @@ def _read(path: Path, root: Path, images: Sequence[str]) -> Sidecar | None:
     )
     rows = {PurePosixPath((v or "").replace("\\", "/")).as_posix(): r for r, v in enumerate(table.columns[column])}
     found = [{image: rows[key(image)] for image in images if key(image) in rows} for key in keys]
+    # the form that finds most images; of equal ones the earlier, which says more of where the image is
     best = max(range(len(keys)), key=lambda k: (len(found[k]), -k))
     row_of = found[best]
     if not row_of:
@@ -99,13 +103,15 @@ def join_sidecar(layout: Layout, sidecar: Sidecar) -> Layout:
     for name, values in sidecar.table.columns.items():
         if name != sidecar.path and name not in layout.table.columns:
             columns[name] = texts([values[row] if row >= 0 else None for row in rows])
+    # images without a row stay, with empty cells: their attribute is not known
     without = [image for image, row in zip(images, rows, strict=True) if row < 0]
     notes = [f"{len(without)} image(s) without a row in {sidecar.file.name}: {first_rows(without)}"] if without else []
     notes += [f"{sidecar.n_unused} row(s) of {sidecar.file.name} name no image"] if sidecar.n_unused else []
     # a manifest that names missing files cannot be loaded; an image folder's sidecar may
     serves = sidecar.exact and not without and (layout.source == "imagefolder" or not sidecar.n_unused)
-    joined = replace(layout.table, columns={**layout.table.columns, **columns})
+    joined = layout.table.with_columns(columns)
     if serves:
+        # the recipe will name the sidecar's own path column
         renamed = {sidecar.path if name == "path" else name: values for name, values in joined.columns.items()}
         joined = replace(joined, columns=renamed)
     return replace(

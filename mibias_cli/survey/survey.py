@@ -1,4 +1,4 @@
-"""Look at a data set: what is the target, what may bias, which cells there are, and how much y tells of c."""
+"""Look at a data set: what is the target, what may be a bias attribute, and how strongly the two go together."""
 
 from __future__ import annotations
 
@@ -11,15 +11,17 @@ import numpy as np
 from PIL import Image
 
 from mibias_cli.data.annotations import SPLITS, Annotations
+from mibias_cli.data.columns import AttributeColumn, ColumnLook, Columns, SplitRule, look_at
 from mibias_cli.data.encoding import encode_attribute
-from mibias_cli.data.files.tabular import AttributeColumn, Columns, SplitRule, first_rows
+from mibias_cli.data.files.tabular import first_rows
 from mibias_cli.data.groups import cells
+from mibias_cli.data.sources.imagefolder import CLASS_FOLDER, SPLIT_FOLDER
 from mibias_cli.errors import DataError, did_you_mean
 from mibias_cli.evaluation.statistics.information import entropy_of_shares, label_entropy_bits, mutual_information_bits
-from mibias_cli.survey.columns import ColumnLook, attribute_rank, look_at
+from mibias_cli.survey.columns import attribute_rank
 from mibias_cli.survey.files import file_layout
 from mibias_cli.survey.folders import folder_layout
-from mibias_cli.survey.layout import CLASS_FOLDER, SPLIT_FOLDER, Layout
+from mibias_cli.survey.layout import Layout
 from mibias_cli.survey.roles import Roles, Wishes, annotate_roles, choose_roles, keep_usable_rows
 
 __all__ = ["AttributeFound", "Survey", "survey"]
@@ -51,7 +53,7 @@ class AttributeFound:
 
     @property
     def share_of_target(self) -> float:
-        """How much of the target it gives away, I(y; c) / H(y), among its training rows; at most 1."""
+        """How much of the target the attribute predicts, I(y; c) / H(y), in its training rows; at most 1."""
         whole = float(entropy_of_shares(self.cells.sum(axis=1) / self.cells.sum()))
         return min(self.shared_bits / whole, 1.0) if whole else 0.0
 
@@ -112,17 +114,21 @@ def survey(path: Path, wishes: Wishes) -> Survey:
         layout = folder_layout(path, wishes.table)
     else:
         layout = file_layout(path, table=wishes.table, root=wishes.root)
+    # roles of columns first, then which rows can be used, then labels and splits as loading will make them
     looks = {name: look_at(layout.table, name) for name in layout.table.columns}
     roles = choose_roles(layout, looks, wishes)
     layout, dropped = keep_usable_rows(layout, roles)
+    # embeddings are joined by order: leaving out rows of the table would shift all that follow
     if dropped and layout.source == "embeddings":
         raise DataError(f"{layout.file or layout.features}: {'; '.join(dropped)}; take these rows and embeddings out")
     roles, annotations = annotate_roles(layout, roles)
     found = _attributes(annotations, looks, roles)
     chosen, how = _chosen(layout, found, wishes)
     others = sorted((a for a in found if a not in chosen), key=lambda a: -a.shared_bits)
+    # a column that renames the target is the target once more, and no bias
     renamed = [a.name for a in others if a.renames_target]
     exact = [f"{first_rows(renamed)}: each value goes with one value of the target"] if renamed else []
+    # a recipe can only name a file: rows that no file holds as they are have to be written to one
     must_write = layout.source != "embeddings" and (layout.file is None or bool(dropped))
     if must_write and layout.source == "imagefolder":
         layout, roles = _as_manifest(layout, roles)
@@ -144,6 +150,7 @@ def survey(path: Path, wishes: Wishes) -> Survey:
 def _as_manifest(layout: Layout, roles: Roles) -> tuple[Layout, Roles]:
     """Class folders as a manifest: the folders' columns get names that a table may have."""
     columns = layout.table.columns
+    # names that need no quotes in YAML, unless the table has them already
     names = {}
     for made, usual in ((CLASS_FOLDER, "class"), (SPLIT_FOLDER, "split")):
         if made in columns:
@@ -172,6 +179,7 @@ def _attributes(annotations: Annotations, looks: Mapping[str, ColumnLook], roles
         used = training & known
         if not used.any():
             continue
+        # both in training rows alone: what the model can learn the bias from
         classes, n_c = attribute.classes(c)[used, 0], attribute.n_classes[0]
         found.append(
             AttributeFound(
@@ -202,10 +210,12 @@ def _chosen(layout: Layout, found: Sequence[AttributeFound], wishes: Wishes) -> 
         return [by_name[name] for name in dict.fromkeys(wishes.attributes)], []
     if known := [by_name[name] for name in layout.attributes if name in by_name]:
         return known, [f"attribute {known[0].name}: by the layout"]
+    # by name: the likeliest words first, then the column that goes most with the target
     ranked = [(rank, a) for a in found if (rank := attribute_rank(a.name)) is not None]
     if ranked:
         _, best = min(ranked, key=lambda pair: (pair[0], -pair[1].shared_bits))
         return [best], [f"attribute {best.name}: by its name"]
+    # of images, the metadata beside them are candidates; a table's columns are features, any of which may be meant
     likely = [a for a in found if not a.renames_target]
     if not likely or layout.source == "table":
         shown = ", ".join(
@@ -225,6 +235,7 @@ def _image_sizes(layout: Layout) -> tuple[tuple[int, int], ...]:
     """(width, height) of the smallest, the middle and the largest of some images, by their shorter sides."""
     if layout.path is None or layout.root is None:
         return ()
+    # some images spread over the listing; only their headers are read
     paths = layout.table.columns[layout.path]
     sizes = []
     for name in paths[:: max(1, len(paths) // _SAMPLED_IMAGES)]:
@@ -233,5 +244,6 @@ def _image_sizes(layout: Layout) -> tuple[tuple[int, int], ...]:
                 sizes.append((int(image.size[0]), int(image.size[1])))
         except (OSError, SyntaxError, ValueError):
             continue  # loading will name a broken file; here it has no size
+    # by the shorter side, which is what the model's input size is compared with
     sizes.sort(key=lambda size: (min(size), size))
     return (sizes[0], sizes[len(sizes) // 2], sizes[-1]) if sizes else ()

@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mibias_cli.data.encoding import encode_attribute, encode_target
-from mibias_cli.data.files.tabular import AttributeColumn, Table
+from mibias_cli.data.columns import AttributeColumn
+from mibias_cli.data.encoding import encode_attribute
+from mibias_cli.data.files.tabular import Table
 from mibias_cli.errors import DataError
 
 
@@ -19,24 +20,6 @@ def one_column(values: Sequence[str | None]) -> Table:
 
 def training(n: int, n_train: int) -> np.ndarray:
     return np.arange(n) < n_train
-
-
-def test_target_classes_are_trainings_and_sorted() -> None:
-    y, names = encode_target(one_column(["b", "a", "b", "a"]), "v", training(4, 3))
-    assert names == ("a", "b")
-    assert y.tolist() == [1, 0, 1, 0]
-    y, names = encode_target(one_column(["10", "9", "-1"]), "v", training(3, 3))
-    assert names == ("-1", "9", "10")
-    assert y.tolist() == [2, 1, 0]
-
-
-def test_target_faults() -> None:
-    with pytest.raises(DataError, match=r"1 class.* in no training row: 'c' \(2 rows\)"):
-        encode_target(one_column(["a", "b", "c", "c"]), "v", training(4, 2))
-    with pytest.raises(DataError, match="2 row.* no target in 'v': rows 3, 5"):
-        encode_target(one_column(["a", None, "b", None]), "v", training(4, 4))
-    with pytest.raises(DataError, match="one class in training, 'a'"):
-        encode_target(one_column(["a", "a", "b"]), "v", training(3, 2))
 
 
 def test_categorical_attribute_with_missing_values() -> None:

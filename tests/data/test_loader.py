@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from mibias_cli.data.batch import Batch, Split
-from mibias_cli.data.files.arrays import ArrayReader
 from mibias_cli.data.files.images import ImageReader
+from mibias_cli.data.files.readers import ArrayReader
 from mibias_cli.data.inputs import Transforms, unchanged
 from mibias_cli.data.loader import batches, n_batches
 from mibias_cli.data.sources.digits import load_digits

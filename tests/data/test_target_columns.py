@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from mibias_cli.data.batch import BiasedData
-from mibias_cli.data.files.tabular import AttributeColumn, Columns, Table
+from mibias_cli.data.columns import AttributeColumn, Columns
+from mibias_cli.data.files.tabular import Table, texts
 from mibias_cli.data.loader import batches
 from mibias_cli.data.sources.table import load_table
 from mibias_cli.data.target_columns import MAX_STRATA, encode_targets, kind_of, split_labels
@@ -157,3 +158,34 @@ def test_the_kind_of_target_is_part_of_the_fingerprint(tmp_path: Path) -> None:
     kinds: list[Columns] = [Columns(target="tall"), Columns(target="tall", target_kind="regression")]
     kinds.append(Columns(target="tall", target_kind="multilabel"))
     assert len({loaded(tmp_path, columns).fingerprint for columns in kinds}) == 3
+
+
+def column(values: Sequence[str | None]) -> Table:
+    return Table(path=Path("m.csv"), columns={"v": texts(values)}, row_numbers=np.arange(2, len(values) + 2))
+
+
+def first(n: int, n_train: int) -> np.ndarray:
+    return np.arange(n) < n_train
+
+
+def encode_target(table: Table, column: str, in_training: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
+    y, target = encode_targets(table, Columns(target=column), in_training)
+    return y, target.class_names
+
+
+def test_target_classes_are_trainings_and_sorted() -> None:
+    y, names = encode_target(column(["b", "a", "b", "a"]), "v", first(4, 3))
+    assert names == ("a", "b")
+    assert y.tolist() == [1, 0, 1, 0]
+    y, names = encode_target(column(["10", "9", "-1"]), "v", first(3, 3))
+    assert names == ("-1", "9", "10")
+    assert y.tolist() == [2, 1, 0]
+
+
+def test_target_faults() -> None:
+    with pytest.raises(DataError, match=r"1 class.* in no training row: 'c' \(2 rows\)"):
+        encode_target(column(["a", "b", "c", "c"]), "v", first(4, 2))
+    with pytest.raises(DataError, match="2 row.* no target in 'v': rows 3, 5"):
+        encode_target(column(["a", None, "b", None]), "v", first(4, 4))
+    with pytest.raises(DataError, match="one class in training, 'a'"):
+        encode_target(column(["a", "a", "b"]), "v", first(3, 2))

@@ -45,7 +45,7 @@ def test_images_that_are_not_there(tmp_path: Path) -> None:
     [
         (["1,a.jpg,2,0,0,x"], r"1 value\(s\) of 'y' are none of 0, 1: row 2 \('2'\)"),
         (["1,a.jpg,1,3,0,x"], r"1 value\(s\) of 'split' are none of 0, 1, 2: row 2 \('3'\)"),
-        (["1,a.jpg,1,0,0,x", "1,b.jpg,1,0,0,x"], r"1 value\(s\) of img_id occur twice: 1"),
+        (["1,a.jpg,1,0,0,x", "1,b.jpg,1,0,0,x"], r"1 value\(s\) of 'img_id' occur more than once: 1"),
         (["1,nowhere.jpg,1,0,0,x"], r"none of the 1 images"),
     ],
 )

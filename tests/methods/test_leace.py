@@ -15,7 +15,7 @@ from torch import nn
 from mibias_cli.backbone.embed import embed
 from mibias_cli.backbone.extractor import Extractor
 from mibias_cli.data.batch import Attribute, BiasedData, Split
-from mibias_cli.data.files.arrays import ArrayReader
+from mibias_cli.data.files.readers import ArrayReader
 from mibias_cli.data.target import classes_target
 from mibias_cli.heads.target import TargetHead
 from mibias_cli.methods import leace as erase_module

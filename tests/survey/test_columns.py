@@ -1,4 +1,4 @@
-"""What columns look like, and what is guessed of them."""
+"""What is guessed of columns by their names and looks."""
 
 from __future__ import annotations
 
@@ -7,49 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from mibias_cli.survey.columns import (
-    ColumnLook,
-    attribute_rank,
-    guess_group,
-    guess_path,
-    guess_split,
-    guess_target,
-    look_at,
-)
+from mibias_cli.data.columns import ColumnLook, look_at
+from mibias_cli.survey.columns import attribute_rank, guess_group, guess_path, guess_split, guess_target
 from mibias_cli.survey.layout import make_table
 
 
 def looks(**columns: Sequence[str | None]) -> list[ColumnLook]:
     table = make_table(Path("t.csv"), columns)
     return [look_at(table, name) for name in columns]
-
-
-@pytest.mark.parametrize(
-    ("values", "kind", "n_values"),
-    [
-        (["a", "b", "a", "b"], "classes", 2),
-        (["1", "0", "1", None], "classes", 2),
-        ([str(k % 10) for k in range(40)], "classes", 10),
-        ([str(k / 7) for k in range(40)], "number", 40),
-        ([f"{k}.JPG" for k in range(40)], "path", 40),
-        ([f"person {k}" for k in range(40)], "id", 40),
-        ([f"person {k // 2}" for k in range(60)], "text", 30),
-        ([None, None], "empty", 0),
-    ],
-)
-def test_kinds(values: list[str | None], kind: str, n_values: int) -> None:
-    (look,) = looks(column=values)
-    assert (look.kind, look.n_values, look.n_missing) == (kind, n_values, values.count(None))
-
-
-def test_a_number_of_its_own_per_row_is_an_id_where_it_is_called_so() -> None:
-    (look,) = looks(img_id=[str(k) for k in range(40)])
-    assert look.kind == "id"
-
-
-def test_classes_come_in_order_with_their_counts() -> None:
-    (look,) = looks(grade=["10", "9", "10", None, "9", "10"])
-    assert list(look.values.items()) == [("9", 2), ("10", 3)]
 
 
 def test_attribute_names() -> None:

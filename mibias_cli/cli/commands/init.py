@@ -103,7 +103,7 @@ def init(
 
 def survey_lines(found: Survey) -> Iterator[str]:
     """What was found as text: rows, target, attributes with their cells in training, guesses and notes."""
-    from mibias_cli.survey.layout import CLASS_FOLDER
+    from mibias_cli.data.sources.imagefolder import CLASS_FOLDER
 
     yield found.layout.what
     yield f"  rows        {', '.join(f'{n:,} {split}' for split, n in found.n_rows.items())}"

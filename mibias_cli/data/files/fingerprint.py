@@ -1,4 +1,4 @@
-"""One sha256 over what the data are, so that a report says which data it speaks of."""
+"""One sha256 over a data set, so that a report says which data it is about."""
 
 from __future__ import annotations
 
@@ -47,6 +47,7 @@ def fingerprint(
     _add(digest, "class_names", class_names)
     for name in sorted(attributes):
         _add(digest, "attribute", [repr(attributes[name])])
+    # rows too: the same samples in other splits are another data set
     for split in splits:
         _add(digest, split.name, split.rows)
         _add(digest, "y", split.y)
@@ -62,6 +63,7 @@ def fingerprint(
 
 def _add(digest: hashlib._Hash, name: str, values: np.ndarray | Streamed | Iterable[str]) -> None:
     """Add one named part, with its type and shape, so that no two different data sets give the same bytes."""
+    # the same bytes as the whole array would give, so that data on disk and in memory have one fingerprint
     if isinstance(values, Streamed):
         digest.update(f"{name} {values.dtype} {values.shape}\n".encode())
         for part in values.parts():
@@ -73,5 +75,6 @@ def _add(digest: hashlib._Hash, name: str, values: np.ndarray | Streamed | Itera
         return
     texts = [str(v).encode() for v in values]
     digest.update(f"{name} {len(texts)}\n".encode())
+    # each with its length, or ("ab", "c") and ("a", "bc") would be the same bytes
     for text in texts:
         digest.update(f"{len(text)} ".encode() + text)

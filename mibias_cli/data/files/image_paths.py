@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,7 +16,7 @@ def resolve_paths(table: Table, column: str, root: Path) -> tuple[list[Path], li
     """The image files of a table's rows, and what to call each row in an error.
 
     A manifest is often somebody else's, so a path (`..`, absolute or through a link) that leads out of the root is an
-    error. All rows are checked before anything is read, and all faults of one kind are told at once.
+    error. All rows are checked before anything is read; one error names all faults of one kind.
 
     Args:
         table: The rows.
@@ -29,50 +28,35 @@ def resolve_paths(table: Table, column: str, root: Path) -> tuple[list[Path], li
     """
     if not root.is_dir():
         raise DataError(f"{root}: no such folder; set data.root to the folder that image paths start from")
-    values: Sequence[str | None] = list(table.columns[column])
-    numbers = [int(number) for number in table.row_numbers]
-    _refuse(table, [n for n, v in zip(numbers, values, strict=True) if v is None], f"have no path in {column!r}")
-    names = [f"row {n} ({v})" for n, v in zip(numbers, values, strict=True)]
+    values = table.columns[column]
+    empty = [str(n) for n, v in zip(table.row_numbers, values, strict=True) if v is None]
+    _refuse(table, empty, f"have no path in {column!r}")
+    names = [f"row {n} ({v})" for n, v in zip(table.row_numbers, values, strict=True)]
     base = os.path.realpath(root)
     folders: dict[str, str] = {}
-    paths: list[Path] = []
-    outside: list[str] = []
-    missing: list[str] = []
-    for name, value in zip(names, values, strict=True):
-        assert value is not None
-        path, exists = _real(os.path.join(base, value), folders)
-        if os.path.commonpath([base, path]) != base:
-            outside.append(name)
-        elif not exists:
-            missing.append(name)
-        paths.append(Path(path))
+    paths = [_real(os.path.join(base, value), folders) for value in values]
+    # all rows are checked before any image is read, so that a run does not fail at its last image
+    outside = [name for name, path in zip(names, paths, strict=True) if os.path.commonpath([base, path]) != base]
     _refuse(
         table,
         outside,
         f"have a path that leads out of {root}; set data.root to a folder that holds all images (and links' targets)",
     )
+    missing = [name for name, path in zip(names, paths, strict=True) if not os.path.isfile(path)]
     _refuse(table, missing, f"name a file that does not exist below {root}")
-    return paths, names
+    return [Path(path) for path in paths], names
 
 
-def _real(path: str, folders: dict[str, str]) -> tuple[str, bool]:
-    """The path without links or `..`, and whether it is a file; each folder is resolved once."""
+def _real(path: str, folders: dict[str, str]) -> str:
+    """The path without links or `..`."""
     folder, name = os.path.split(path)
-    if name in ("", ".", ".."):
-        return os.path.realpath(path), False
+    # realpath asks the disk for every folder on the way: once per folder, not once per image
     if folder not in folders:
         folders[folder] = os.path.realpath(folder)
     path = os.path.join(folders[folder], name)
-    try:
-        mode = os.lstat(path).st_mode
-    except (OSError, ValueError):
-        return path, False
-    if stat.S_ISLNK(mode):
-        path = os.path.realpath(path)
-        return path, os.path.isfile(path)
-    return path, stat.S_ISREG(mode)
+    return os.path.realpath(path) if name in ("", ".", "..") or os.path.islink(path) else path
 
 
-def _refuse(table: Table, rows: Sequence[str] | Sequence[int], what: str) -> None:
+def _refuse(table: Table, rows: Sequence[str], what: str) -> None:
     if rows:
         raise DataError(f"{table.path}: {len(rows)} row(s) {what}: {first_rows(rows)}")

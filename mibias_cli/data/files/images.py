@@ -1,4 +1,4 @@
-"""Reads image files into float tensors: RGB, grey, palette, alpha, CMYK, 1 bit and 16 bit, turned as EXIF says."""
+"""Reads image files into float tensors: RGB, grey, palette, alpha, CMYK, 1 bit and 16 bit, rotated as EXIF says."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from mibias_cli.data.inputs import Transforms
-from mibias_cli.data.randomness import restored_global_generators, seed_global_generators
+from mibias_cli.data.inputs import Transforms, transformed
 from mibias_cli.errors import DataError
 
 __all__ = ["ImageReader", "load_image"]
@@ -37,6 +36,7 @@ def load_image(path: Path, channels: int) -> Tensor:
         OSError, ValueError, …: whatever Pillow raises on a broken file; ValueError for values out of range.
     """
     with Image.open(path) as image:
+        # cameras store how they were held, not turned pixels
         upright = ImageOps.exif_transpose(image)
         if upright.mode in _DEEP or upright.mode == "F":
             pixels = torch.from_numpy(_deep(upright))[None]
@@ -47,6 +47,7 @@ def load_image(path: Path, channels: int) -> Tensor:
             coloured = upright.convert("RGBA") if "transparency" in upright.info else upright
             array = np.array(coloured.convert("RGB"), dtype=np.float32) / np.float32(255)
             pixels = torch.from_numpy(array).permute(2, 0, 1)
+    # from here on one or three channels, whatever the file had
     if pixels.shape[0] == channels:
         return pixels.contiguous()
     return pixels.mean(dim=0, keepdim=True) if channels == 1 else pixels.repeat(channels, 1, 1)
@@ -59,50 +60,29 @@ class ImageReader:
         paths: One file per row.
         transforms: What the backbone asks for.
         seed: Seed of augmentation.
-        row_names: What to call each row in an error; default: its number.
+        row_names: What to call each row in an error.
     """
 
-    def __init__(
-        self,
-        paths: Sequence[Path],
-        transforms: Transforms,
-        seed: int,
-        *,
-        row_names: Sequence[str] | None = None,
-    ) -> None:
+    def __init__(self, paths: Sequence[Path], transforms: Transforms, seed: int, row_names: Sequence[str]) -> None:
+        # as text: worker processes get a copy of all, and a Path takes several times the memory
         self._paths = [str(path) for path in paths]
         self._transforms = transforms
         self._seed = seed
-        self._row_names = list(row_names) if row_names is not None else [f"row {k}" for k in range(len(paths))]
+        self._row_names = list(row_names)
 
     def read(self, rows: np.ndarray, epoch: int | None) -> Tensor:
-        """Inputs (n, …) of these rows.
-
-        Augmentation does not depend on batch order, on worker processes or on what was drawn before, and leaves the
-        global generators as it found them.
-
-        Args:
-            rows: Rows (n,).
-            epoch: None: the evaluation transform; else training's, seeded for each row by (seed, epoch, row).
+        """Inputs (n, …) of these rows; epoch None: the evaluation transform, else training's (see `transformed`).
 
         Raises:
             DataError: A file cannot be read, or the transforms leave images of different sizes.
         """
         images = [self._load(int(row)) for row in rows]
-        # the evaluation transform too: it draws nothing, but only the scope makes sure of it
-        with restored_global_generators():
-            inputs = [self._transformed(image, int(row), epoch) for image, row in zip(images, rows, strict=True)]
+        inputs = transformed(images, rows, epoch, self._transforms, self._seed)
         shapes = {tuple(x.shape): row for x, row in zip(inputs, rows, strict=True)}
         if len(shapes) > 1:
             listed = ", ".join(f"{shape} ({self._row_names[row]})" for shape, row in list(shapes.items())[:3])
             raise DataError(f"images differ in size: {listed}; set backbone.input_size to bring them to one size")
         return torch.stack(inputs)
-
-    def _transformed(self, image: Tensor, row: int, epoch: int | None) -> Tensor:
-        if epoch is None:
-            return self._transforms.evaluate(image)
-        seed_global_generators(self._seed, epoch, row)
-        return self._transforms.train(image)
 
     def _load(self, row: int) -> Tensor:
         path = Path(self._paths[row])

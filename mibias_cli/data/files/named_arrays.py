@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,30 +13,28 @@ import pyarrow.parquet as pq
 import torch
 from safetensors import SafetensorError, safe_open
 
-from mibias_cli.data.files.tabular import first_rows, numbers, read_table
+from mibias_cli.data.columns import numbers
+from mibias_cli.data.files.tabular import PARQUET, first_rows, read_table, texts
 from mibias_cli.errors import DataError
 
 __all__ = ["NamedArrays", "read_named_arrays"]
 
-_PARQUET = (".parquet", ".pq")
 _TABLES = (".csv", ".tsv", ".gz")
 
 
+@dataclass(frozen=True, kw_only=True)
 class NamedArrays:
     """The columns of one file, each (n,) or, in safetensors, (n, k); read when they are asked for.
 
     Args:
         path: The file, for errors.
         names: What it holds, in the file's order.
+        read: One column: numbers (float64, int64 or bool; NaN where missing) or an object array of str and None.
     """
 
-    def __init__(self, path: Path, names: Sequence[str]) -> None:
-        self.path = path
-        self.names = tuple(names)
-
-    def read(self, name: str) -> np.ndarray:
-        """One column: numbers (float64, int64 or bool; NaN where missing) or an object array of str and None."""
-        raise NotImplementedError
+    path: Path
+    names: tuple[str, ...]
+    read: Callable[[str], np.ndarray]
 
     def read_numbers(self, names: Sequence[str]) -> np.ndarray:
         """Columns of numbers side by side (n, d) float64.
@@ -55,47 +55,30 @@ class NamedArrays:
         return np.concatenate(parts, axis=1)
 
 
-class _Table(NamedArrays):
-    def __init__(self, path: Path) -> None:
-        table = read_table(path)
-        super().__init__(path, list(table.columns))
-        self._columns = table.columns
-
-    def read(self, name: str) -> np.ndarray:
-        values = self._columns[name]
-        parsed, wrong = numbers(values)
-        return values if wrong.any() or np.isnan(parsed).all() else parsed
+def _table_column(values: np.ndarray) -> np.ndarray:
+    parsed, wrong = numbers(values)
+    return values if wrong.any() or np.isnan(parsed).all() else parsed
 
 
-class _Parquet(NamedArrays):
-    def __init__(self, path: Path) -> None:
-        super().__init__(path, pq.read_schema(path).names)
-
-    def read(self, name: str) -> np.ndarray:
-        column = pq.read_table(self.path, columns=[name]).column(name)
-        kind = column.type
-        if pa.types.is_boolean(kind) and not column.null_count:
-            return np.asarray(column.to_numpy(zero_copy_only=False)).astype(bool)
-        if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind):
-            return np.asarray(column.cast(pa.float64()).to_numpy(zero_copy_only=False))
-        out = np.empty(len(column), dtype=object)
-        out[:] = [None if v is None else str(v) for v in column.to_pylist()]
-        return out
+def _parquet_column(path: Path, name: str) -> np.ndarray:
+    column = pq.read_table(path, columns=[name]).column(name)
+    kind = column.type
+    if pa.types.is_boolean(kind) and not column.null_count:
+        return np.asarray(column.to_numpy(zero_copy_only=False)).astype(bool)
+    if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind):
+        # by way of float64, in which a missing whole number can be NaN
+        return np.asarray(column.cast(pa.float64()).to_numpy(zero_copy_only=False))
+    return texts([None if v is None else str(v) for v in column.to_pylist()])
 
 
-class _Safetensors(NamedArrays):
-    def __init__(self, path: Path) -> None:
-        with safe_open(path, framework="pt") as file:  # through torch: numpy has no bfloat16
-            super().__init__(path, list(file.keys()))
-
-    def read(self, name: str) -> np.ndarray:
-        with safe_open(self.path, framework="pt") as file:
-            tensor = file.get_tensor(name)
-        if tensor.ndim == 0 or tensor.ndim > 2:
-            raise DataError(f"{self.path}: tensor {name!r} is {tuple(tensor.shape)}; columns are (n,) or (n, k)")
-        if tensor.is_complex():
-            raise DataError(f"{self.path}: tensor {name!r} holds complex numbers")
-        return np.asarray((tensor.to(torch.float64) if tensor.is_floating_point() else tensor).numpy())
+def _tensor_column(path: Path, name: str) -> np.ndarray:
+    with safe_open(path, framework="pt") as file:  # through torch: numpy has no bfloat16
+        tensor = file.get_tensor(name)
+    if tensor.ndim == 0 or tensor.ndim > 2:
+        raise DataError(f"{path}: tensor {name!r} is {tuple(tensor.shape)}; columns are (n,) or (n, k)")
+    if tensor.is_complex():
+        raise DataError(f"{path}: tensor {name!r} holds complex numbers")
+    return np.asarray((tensor.to(torch.float64) if tensor.is_floating_point() else tensor).numpy())
 
 
 def read_named_arrays(path: Path) -> NamedArrays:
@@ -110,12 +93,16 @@ def read_named_arrays(path: Path) -> NamedArrays:
         raise DataError(f"{path}: no such file")
     suffix = path.suffix.lower()
     try:
-        if suffix in _PARQUET:
-            return _Parquet(path)
+        if suffix in PARQUET:
+            names = tuple(pq.read_schema(path).names)
+            return NamedArrays(path=path, names=names, read=partial(_parquet_column, path))
         if suffix == ".safetensors":
-            return _Safetensors(path)
+            with safe_open(path, framework="pt") as file:
+                names = tuple(file.keys())
+            return NamedArrays(path=path, names=names, read=partial(_tensor_column, path))
     except (pa.ArrowInvalid, SafetensorError, OSError) as error:
         raise DataError(f"{path}: cannot be read as {suffix}: {error}") from error
     if suffix in _TABLES:
-        return _Table(path)
+        columns = read_table(path).columns
+        return NamedArrays(path=path, names=tuple(columns), read=lambda name: _table_column(columns[name]))
     raise DataError(f"{path}: columns are read from .csv, .tsv, .parquet and .safetensors, not from {suffix!r}")

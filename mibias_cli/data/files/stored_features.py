@@ -1,53 +1,46 @@
-"""Features in a file, read in chunks or row by row, so that a file need not fit in memory."""
+"""Features in a file, read in chunks or row by row, so that the file need not fit in memory."""
 
 from __future__ import annotations
 
-import json
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import IO, Protocol
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from safetensors import SafetensorError, safe_open
+from torch import Tensor
 
+from mibias_cli.data.files.tabular import PARQUET
 from mibias_cli.errors import DataError, did_you_mean
 
-__all__ = ["SUFFIXES", "StoredFeatures", "open_features"]
+__all__ = ["StoredFeatures", "array_shapes", "open_features"]
 
 _CHUNK_BYTES = 2**24
-_TORCH_TYPES = {"BF16": torch.bfloat16, "F8_E4M3": torch.float8_e4m3fn, "F8_E5M2": torch.float8_e5m2}
-_NUMPY_TYPES = {
-    "F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1",
-    "U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "u1",
-}  # fmt: skip
 
-_Decode = Callable[[bytearray], np.ndarray]
-"""Bytes of values → those values, float32 (k,)."""
+
+class _Sliceable(Protocol):
+    """An array in a file, of which slices can be read."""
+
+    def __getitem__(self, rows: slice) -> np.ndarray | Tensor: ...
 
 
 class StoredFeatures(Protocol):
-    """Features (n, d) of a file; nothing is held between calls."""
+    """Features of a file: its path, their shape (n, d), and whether single rows are found without reading others."""
 
     @property
-    def path(self) -> Path:
-        """The file."""
-        ...
+    def path(self) -> Path: ...
 
     @property
-    def shape(self) -> tuple[int, int]:
-        """n and d."""
-        ...
+    def shape(self) -> tuple[int, int]: ...
 
     @property
-    def by_row(self) -> bool:
-        """Whether single rows are found at once, not by reading what lies before them."""
-        ...
+    def by_row(self) -> bool: ...
 
     def chunks(self) -> Iterator[np.ndarray]:
         """All rows in order, some megabytes at a time: (k, d) float32."""
@@ -74,7 +67,32 @@ def open_features(path: Path, *, key: str, prefix: str) -> StoredFeatures:
     suffix = path.suffix.lower()
     if suffix not in _OPENERS:
         raise DataError(f"{path}: embeddings are read from {', '.join(_OPENERS)}, not from {suffix!r}")
-    return _OPENERS[suffix](path, prefix if suffix in (".parquet", ".pq") else key)
+    return _OPENERS[suffix](path, prefix if suffix in PARQUET else key)
+
+
+def array_shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """Shapes of the arrays of a .safetensors, .npz or .npy file by name (of .npy: `features`), from headers alone.
+
+    Raises:
+        DataError: It is no such file.
+    """
+    suffix = path.suffix.lower()
+    if suffix == ".safetensors":
+        try:
+            with safe_open(path, framework="pt") as arrays:
+                return {name: tuple(arrays.get_slice(name).get_shape()) for name in list(arrays.keys())}
+        except (SafetensorError, OSError) as error:
+            raise DataError(f"{path}: cannot be read as safetensors: {error}") from error
+    shapes = {}
+    with _numpy_errors(path, suffix):
+        if suffix == ".npy":
+            with path.open("rb") as file:
+                return {"features": _npy_header(file)[0]}
+        with zipfile.ZipFile(path) as archive:
+            for name in archive.namelist():
+                with archive.open(name) as member:
+                    shapes[name.removesuffix(".npy")] = _npy_header(member)[0]
+    return shapes
 
 
 def _chunk_rows(n_columns: int) -> int:
@@ -83,6 +101,7 @@ def _chunk_rows(n_columns: int) -> int:
 
 def _taken(features: StoredFeatures, chunks: Iterator[np.ndarray], rows: np.ndarray, start: int = 0) -> np.ndarray:
     """Rows picked from chunks that begin at row `start`; reading ends with the last of them."""
+    # sorted, so that one pass over the chunks finds all of them
     order = np.argsort(rows, kind="stable")
     wanted = np.asarray(rows)[order]
     out = np.empty((len(rows), features.shape[1]), dtype=np.float32)
@@ -100,86 +119,64 @@ def _taken(features: StoredFeatures, chunks: Iterator[np.ndarray], rows: np.ndar
 
 
 @dataclass(frozen=True, kw_only=True)
-class _RawFeatures:
+class _MappedFeatures:
+    """Rows that are found at once: `open` maps the file, and slices of what it gives are read from there."""
+
     path: Path
     shape: tuple[int, int]
-    offset: int
-    value_bytes: int
-    decode: _Decode
+    open: Callable[[], _Sliceable]
     by_row: bool = True
 
     def chunks(self) -> Iterator[np.ndarray]:
         step = _chunk_rows(self.shape[1])
-        with self.path.open("rb") as file:
-            file.seek(self.offset)
-            for start in range(0, self.shape[0], step):
-                yield self._read(file, min(step, self.shape[0] - start))
+        for start in range(0, self.shape[0], step):
+            # mapped anew for each chunk: pages of a map that were read count as memory in use until it is closed
+            yield _float32(self.open()[start : start + step])
 
     def take(self, rows: np.ndarray) -> np.ndarray:
+        array = self.open()
         out = np.empty((len(rows), self.shape[1]), dtype=np.float32)
-        row_bytes = self.shape[1] * self.value_bytes
-        # by seeking, not through a map of the file, whose pages would count as memory in use
-        with self.path.open("rb", buffering=0) as file:
-            for k, row in enumerate(rows.tolist()):
-                file.seek(self.offset + row * row_bytes)
-                out[k] = self._read(file, 1)
+        for k, row in enumerate(rows.tolist()):
+            out[k] = _float32(array[row : row + 1])
         return out
 
-    def _read(self, file: IO[bytes], n_rows: int) -> np.ndarray:
-        return _read_rows(self.path, file, n_rows, self.shape[1], self.value_bytes, self.decode)
 
-
-def _read_rows(path: Path, file: IO[bytes], n_rows: int, d: int, value_bytes: int, decode: _Decode) -> np.ndarray:
-    wanted = n_rows * d * value_bytes
-    data = bytearray()
-    while len(data) < wanted:
-        part = file.read(wanted - len(data))
-        if not part:
-            raise DataError(f"{path}: ends before its last row; it was cut short, write or fetch it again")
-        data = bytearray(part) if not data else data + part
-    return decode(data).reshape(n_rows, d)
-
-
-def _numpy_decoder(dtype: np.dtype[Any]) -> _Decode:
-    def decode(data: bytearray) -> np.ndarray:
-        with np.errstate(over="ignore"):  # what becomes infinite is named as such
-            return np.frombuffer(data, dtype=dtype).astype(np.float32)
-
-    return decode
-
-
-def _torch_decoder(dtype: torch.dtype) -> _Decode:
-    return lambda data: torch.frombuffer(data, dtype=dtype).to(torch.float32).numpy()
+def _float32(values: np.ndarray | Tensor) -> np.ndarray:
+    """The same values; numbers too large for float32 become infinite, which the caller reports."""
+    if isinstance(values, Tensor):
+        return values.to(torch.float32).numpy()
+    with np.errstate(over="ignore"):
+        return values.astype(np.float32)
 
 
 def _open_safetensors(path: Path, key: str) -> StoredFeatures:
+    def array() -> _Sliceable:
+        # through torch: numpy has neither bfloat16 nor float8
+        found: _Sliceable = safe_open(path, framework="pt").get_slice(key)
+        return found
+
     try:
         with safe_open(path, framework="pt") as file:  # checks the whole header
             _require_key(path, key, list(file.keys()))
-        with path.open("rb") as raw:
-            length = int.from_bytes(raw.read(8), "little")
-            entry = json.loads(raw.read(length))[key]
+            entry = file.get_slice(key)
+            shape, kind = tuple(entry.get_shape()), entry.get_dtype()
     except SafetensorError as error:
         raise DataError(f"{path}: cannot be read as safetensors: {error}") from error
-    kind, offset = entry["dtype"], 8 + length + entry["data_offsets"][0]
-    if kind in _TORCH_TYPES:
-        value_bytes, decode = _TORCH_TYPES[kind].itemsize, _torch_decoder(_TORCH_TYPES[kind])
-    else:
-        dtype = None if kind not in _NUMPY_TYPES else np.dtype(_NUMPY_TYPES[kind])
-        value_bytes, decode = _numeric(path, key, tuple(entry["shape"]), dtype, kind)
-    shape = _matrix(path, key, tuple(entry["shape"]), kind)
-    return _RawFeatures(path=path, shape=shape, offset=offset, value_bytes=value_bytes, decode=decode)
+    matrix = _matrix(path, key, shape, kind, is_number=kind != "BOOL", is_complex=kind.startswith("C"))
+    return _MappedFeatures(path=path, shape=matrix, open=array)
 
 
 def _open_npy(path: Path, key: str) -> StoredFeatures:
-    with _numpy_errors(path, ".npy"), path.open("rb") as file:
-        shape, fortran, dtype = _npy_header(file)
-        offset = file.tell()
-        if fortran and len(shape) == 2:
-            return _HeldFeatures(path, np.load(path, allow_pickle=False))
-    value_bytes, decode = _numeric(path, path.name, shape, dtype, str(dtype))
-    matrix = _matrix(path, path.name, shape, str(dtype))
-    return _RawFeatures(path=path, shape=matrix, offset=offset, value_bytes=value_bytes, decode=decode)
+    def array() -> np.ndarray:
+        mapped: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
+        return mapped
+
+    with _numpy_errors(path, ".npy"):
+        header = array()
+    matrix = _numeric_matrix(path, path.name, header.shape, header.dtype)
+    if header.flags.c_contiguous:
+        return _MappedFeatures(path=path, shape=matrix, open=array)
+    return _held(path, np.load(path, allow_pickle=False))
 
 
 # --- arrays in a zip archive: npz ---
@@ -187,11 +184,12 @@ def _open_npy(path: Path, key: str) -> StoredFeatures:
 
 @dataclass(frozen=True, kw_only=True)
 class _ZippedFeatures:
+    """Rows of a member of an archive, which can only be read from its beginning on."""
+
     path: Path
     shape: tuple[int, int]
     member: str
-    value_bytes: int
-    decode: _Decode
+    dtype: np.dtype[np.generic]
     by_row: bool = False
 
     def chunks(self) -> Iterator[np.ndarray]:
@@ -200,7 +198,8 @@ class _ZippedFeatures:
         with _numpy_errors(self.path, ".npz"), zipfile.ZipFile(self.path) as archive, archive.open(self.member) as file:
             _npy_header(file)
             for start in range(0, n, step):
-                yield _read_rows(self.path, file, min(step, n - start), d, self.value_bytes, self.decode)
+                data = file.read(min(step, n - start) * d * self.dtype.itemsize)
+                yield _float32(np.frombuffer(data, dtype=self.dtype).reshape(-1, d))
 
     def take(self, rows: np.ndarray) -> np.ndarray:
         return _taken(self, self.chunks(), rows)
@@ -215,31 +214,18 @@ def _open_npz(path: Path, key: str) -> StoredFeatures:
             shape, fortran, dtype = _npy_header(file)
         if fortran and len(shape) == 2:
             with np.load(path, allow_pickle=False) as arrays:
-                return _HeldFeatures(path, arrays[key])
-    value_bytes, decode = _numeric(path, key, shape, dtype, str(dtype))
-    matrix = _matrix(path, key, shape, str(dtype))
-    return _ZippedFeatures(path=path, shape=matrix, member=member, value_bytes=value_bytes, decode=decode)
+                return _held(path, arrays[key])
+    return _ZippedFeatures(path=path, shape=_numeric_matrix(path, key, shape, dtype), member=member, dtype=dtype)
 
 
-class _HeldFeatures:
-    """An array that lies column by column in its file, and so is held: its rows cannot be streamed."""
-
-    by_row = True
-
-    def __init__(self, path: Path, array: np.ndarray) -> None:
-        self.path, self._array = path, np.ascontiguousarray(array, dtype=np.float32)
-        self.shape = (array.shape[0], array.shape[1])
-
-    def chunks(self) -> Iterator[np.ndarray]:
-        step = _chunk_rows(self.shape[1])
-        return (self._array[start : start + step] for start in range(0, self.shape[0], step))
-
-    def take(self, rows: np.ndarray) -> np.ndarray:
-        taken: np.ndarray = self._array[rows]
-        return taken
+def _held(path: Path, array: np.ndarray) -> StoredFeatures:
+    """An array that lies column by column in its file, and so is held in memory: its rows cannot be streamed."""
+    held = np.ascontiguousarray(array, dtype=np.float32)
+    return _MappedFeatures(path=path, shape=(held.shape[0], held.shape[1]), open=lambda: held)
 
 
-def _npy_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+def _npy_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[np.generic]]:
+    """Shape, whether columns lie one behind the other, and type; the file is left where the values begin."""
     version = np.lib.format.read_magic(file)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, fortran, dtype = read(file)
@@ -253,7 +239,9 @@ def _numpy_errors(path: Path, suffix: str) -> Iterator[None]:
     try:
         yield
     except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise DataError(f"{path}: cannot be read as {suffix} without pickled objects: {error}") from error
+        raise DataError(
+            f"{path}: cannot be read as {suffix} without pickled objects (was it cut short?): {error}"
+        ) from error
 
 
 # --- columns: Parquet ---
@@ -273,6 +261,7 @@ class _ParquetFeatures:
 
     def take(self, rows: np.ndarray) -> np.ndarray:
         out = np.empty((len(rows), self.shape[1]), dtype=np.float32)
+        # a row group is read only if a wanted row lies in it
         start = 0
         with self._file() as file:
             for group in range(file.num_row_groups):
@@ -308,6 +297,7 @@ def _open_parquet(path: Path, prefix: str) -> StoredFeatures:
         schema = metadata.schema.to_arrow_schema()
     except (pa.ArrowInvalid, OSError) as error:
         raise DataError(f"{path}: cannot be read as Parquet: {error}") from error
+    # types are checked here: a text column would only fail at the first chunk
     columns = tuple(name for name in schema.names if name.startswith(prefix))
     if not columns:
         listed = ", ".join(schema.names[:10])
@@ -322,18 +312,17 @@ def _open_parquet(path: Path, prefix: str) -> StoredFeatures:
 # --- what all ask for ---
 
 
-def _numeric(
-    path: Path, key: str, shape: tuple[int, ...], dtype: np.dtype[Any] | None, kind: str
-) -> tuple[int, _Decode]:
-    if dtype is not None and np.issubdtype(dtype, np.complexfloating):
+def _numeric_matrix(path: Path, key: str, shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> tuple[int, int]:
+    is_number, is_complex = np.issubdtype(dtype, np.number), np.issubdtype(dtype, np.complexfloating)
+    return _matrix(path, key, shape, str(dtype), is_number=is_number, is_complex=is_complex)
+
+
+def _matrix(
+    path: Path, key: str, shape: tuple[int, ...], kind: str, *, is_number: bool, is_complex: bool
+) -> tuple[int, int]:
+    if is_complex:
         raise DataError(f"{path}: {key!r} holds complex numbers; embeddings are real")
-    if dtype is None or not np.issubdtype(dtype, np.number):
-        raise DataError(f"{path}: {key!r} is {shape} of {kind}; embeddings are (n, d) numbers")
-    return dtype.itemsize, _numpy_decoder(dtype)
-
-
-def _matrix(path: Path, key: str, shape: tuple[int, ...], kind: str) -> tuple[int, int]:
-    if len(shape) != 2 or not shape[1]:
+    if not is_number or len(shape) != 2 or not shape[1]:
         raise DataError(f"{path}: {key!r} is {shape} of {kind}; embeddings are (n, d) numbers")
     return shape[0], shape[1]
 
@@ -352,5 +341,3 @@ _OPENERS: dict[str, Callable[[Path, str], StoredFeatures]] = {
     ".pq": _open_parquet,
     ".npy": _open_npy,
 }
-SUFFIXES = tuple(_OPENERS)
-"""Suffixes of the files that hold embeddings."""

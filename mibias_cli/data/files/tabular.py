@@ -5,84 +5,21 @@ from __future__ import annotations
 import csv
 import gzip
 import io
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mibias_cli.data.target import TargetKind
 from mibias_cli.errors import DataError, did_you_mean
 
-__all__ = [
-    "DEFAULT_COLUMNS",
-    "DEFAULT_SPLITS",
-    "AttributeColumn",
-    "Columns",
-    "SplitRule",
-    "Table",
-    "first_rows",
-    "numbers",
-    "read_table",
-    "require_columns",
-]
+__all__ = ["PARQUET", "Table", "first_rows", "read_table", "require_columns", "texts"]
 
+PARQUET = (".parquet", ".pq")
+"""Suffixes of Parquet files."""
 _MISSING = {"", "null", "nan"}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Columns:
-    """Names of the columns that hold path, target, split and group (None where there is none).
-
-    A target may be one column, several, or none; `target_kind` says what it is, None: as the columns look. `kept` names
-    columns of no other use that an audit asks after: what good features should still tell.
-    """
-
-    path: str = "path"
-    target: str | tuple[str, ...] | None = "target"
-    split: str | None = None
-    group: str | None = None
-    kept: tuple[str, ...] = ()
-    target_kind: TargetKind | None = None
-
-    @property
-    def targets(self) -> tuple[str, ...]:
-        """The target's columns; empty where there is no target."""
-        return () if self.target_kind == "none" else self.named
-
-    @property
-    def named(self) -> tuple[str, ...]:
-        """The columns that are named as target, whether there is a target or not: they are no features."""
-        if self.target is None:
-            return ()
-        return (self.target,) if isinstance(self.target, str) else tuple(self.target)
-
-
-@dataclass(frozen=True, kw_only=True)
-class AttributeColumn:
-    """Where a bias attribute stands and how it is read; column None: a column of the attribute's own name."""
-
-    column: str | None = None
-    kind: Literal["categorical", "continuous"] = "categorical"
-    bins: int = 8
-
-
-@dataclass(frozen=True, kw_only=True)
-class SplitRule:
-    """Values of the split column for the three splits, and their shares where there is no such column."""
-
-    train: str = "train"
-    validation: str = "validation"
-    audit: str = "test"
-    fractions: tuple[float, float, float] = (0.7, 0.1, 0.2)
-
-
-DEFAULT_COLUMNS = Columns()
-DEFAULT_SPLITS = SplitRule()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,14 +44,25 @@ class Table:
     def take(self, positions: np.ndarray) -> Table:
         """The records at these positions (or where a mask is True)."""
         columns = {name: values[positions] for name, values in self.columns.items()}
-        return Table(path=self.path, columns=columns, row_numbers=self.row_numbers[positions], text=self.text)
+        return replace(self, columns=columns, row_numbers=self.row_numbers[positions])
+
+    def with_columns(self, columns: Mapping[str, np.ndarray]) -> Table:
+        """The table with these columns added, or put in the place of those of the same names."""
+        return replace(self, columns={**self.columns, **columns})
+
+    def rows_where(self, mask: np.ndarray, column: str | None = None) -> str:
+        """For an error: the numbers of the first rows where a mask (n,) is True, with a column's values there."""
+        numbers = self.row_numbers[mask]
+        if column is None:
+            return first_rows(numbers)
+        return first_rows([f"{n} ({v!r})" for n, v in zip(numbers, self.columns[column][mask], strict=True)])
 
 
 def read_table(path: Path, *, leave_out: Callable[[str], bool] | None = None) -> Table:
     """A CSV (.tsv: tab-separated; gzipped or not) or Parquet file.
 
-    CSV goes through Python's own reader, which knows the line on which each record ends, so that row numbers are right
-    even after blank lines; a record whose cells hold line breaks is named by its last line.
+    CSV goes through Python's own reader and not pyarrow's, because it knows the line on which every record ends: row
+    numbers are right even after blank lines. A record whose cells hold line breaks is named by its last line.
 
     Args:
         path: The file.
@@ -125,7 +73,7 @@ def read_table(path: Path, *, leave_out: Callable[[str], bool] | None = None) ->
     """
     if not path.is_file():
         raise DataError(f"{path}: no such file")
-    table = _read_parquet(path, leave_out) if path.suffix.lower() in (".parquet", ".pq") else _read_csv(path)
+    table = _read_parquet(path, leave_out) if path.suffix.lower() in PARQUET else _read_csv(path)
     if not len(table):
         raise DataError(f"{path}: has a header but no records")
     return table
@@ -159,31 +107,19 @@ def first_rows(items: Sequence[str] | Sequence[int] | np.ndarray, n: int = 5) ->
     return shown if len(items) <= n else f"{shown} and {len(items) - n} more"
 
 
-def numbers(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Values as float64 (n,), NaN where missing or no finite number, and a mask (n,) of the latter.
-
-    Args:
-        values: Text (n,), None where missing.
-    """
-    parsed = np.full(len(values), np.nan)
-    wrong = np.zeros(len(values), dtype=bool)
-    for row, text in enumerate(values):
-        if text is None:
-            continue
-        try:
-            number = float(text)
-        except ValueError:
-            number = math.nan
-        parsed[row] = number if math.isfinite(number) else math.nan
-        wrong[row] = not math.isfinite(number)
-    return parsed, wrong
+def texts(values: Sequence[str | None]) -> np.ndarray:
+    """Text, and None where it is missing, as an object array (n,)."""
+    out = np.empty(len(values), dtype=object)
+    out[:] = values
+    return out
 
 
 def _read_csv(path: Path) -> Table:
     raw = path.read_bytes()
     try:
-        if raw[:2] == b"\x1f\x8b":
+        if raw[:2] == b"\x1f\x8b":  # gzip, whatever the file's name is
             raw = gzip.decompress(raw)
+        # -sig: Excel puts a byte order mark before the first column's name
         text = raw.decode("utf-8-sig")
     except (OSError, EOFError) as error:
         raise DataError(f"{path}: the gzip stream is broken ({error})") from error
@@ -196,19 +132,20 @@ def _read_csv(path: Path) -> Table:
     try:
         header = [name.strip() for name in next(reader, [])]
         for record in reader:
-            if record:
+            if record:  # a blank line is no record, but it counts as a line
                 records.append(record)
                 row_numbers.append(reader.line_num)
     except csv.Error as error:
         raise DataError(f"{path}: row {reader.line_num}: {error}") from error
     _check_header(path, header)
+    # one error names all ragged rows, not the first alone
     ragged = [number for record, number in zip(records, row_numbers, strict=True) if len(record) != len(header)]
     if ragged:
         raise DataError(
             f"{path}: {len(ragged)} row(s) do not have the header's {len(header)} cells: rows {first_rows(ragged)}"
         )
     by_column = zip(*records, strict=True) if records else ([] for _ in header)
-    columns = {name: _texts(cells) for name, cells in zip(header, by_column, strict=True)}
+    columns = {name: _cleaned(cells) for name, cells in zip(header, by_column, strict=True)}
     return Table(path=path, columns=columns, row_numbers=np.asarray(row_numbers, dtype=np.int64))
 
 
@@ -220,8 +157,9 @@ def _read_parquet(path: Path, leave_out: Callable[[str], bool] | None) -> Table:
     except (pa.ArrowInvalid, OSError) as error:
         raise DataError(f"{path}: cannot be read as Parquet: {error}") from error
     _check_header(path, names)
-    columns = {name: _texts(_plain(v) for v in table.column(name).to_pylist()) for name in wanted}
+    columns = {name: _cleaned(_plain(v) for v in table.column(name).to_pylist()) for name in wanted}
     types = {name: table.schema.field(name).type for name in wanted}
+    # "01" in a column of strings is a name (a post code, say), not the number 1
     text = frozenset(n for n, t in types.items() if not (pa.types.is_integer(t) or pa.types.is_floating(t)))
     return Table(path=path, columns=columns, row_numbers=np.arange(1, table.num_rows + 1), text=text)
 
@@ -237,12 +175,10 @@ def _plain(value: object) -> str | None:
     return str(value)
 
 
-def _texts(values: Iterable[str | None]) -> np.ndarray:
+def _cleaned(values: Iterable[str | None]) -> np.ndarray:
     """An object array of stripped text, None where missing."""
     stripped = [None if v is None else v.strip() for v in values]
-    out = np.empty(len(stripped), dtype=object)
-    out[:] = [None if v is None or v.lower() in _MISSING else v for v in stripped]
-    return out
+    return texts([None if v is None or v.lower() in _MISSING else v for v in stripped])
 
 
 def _check_header(path: Path, header: Sequence[str]) -> None:

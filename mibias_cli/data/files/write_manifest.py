@@ -31,6 +31,7 @@ def write_manifest(path: Path, columns: Mapping[str, Sequence[str]]) -> None:
         columns: By name; empty text where a value is missing.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    # renamed when it is whole: an interrupted run leaves no half manifest under the name
     unfinished = path.with_name(f".{path.name}.part")
     with unfinished.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")

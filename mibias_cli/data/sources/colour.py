@@ -27,7 +27,7 @@ __all__ = [
 ]
 
 N_BINS = 8
-"""Bins per channel of the attribute `colour`."""
+"""Bins per channel of the attribute `colour` (arXiv 2003.06430)."""
 
 MEAN_COLOURS: np.ndarray = (
     np.array(
@@ -69,12 +69,14 @@ def colours(labels: np.ndarray, variance: float, generator: np.random.Generator)
         variance: σ² in [0, 1] units.
         generator: Source of the noise; the first m colours do not depend on how many follow.
     """
+    # noise row by row, so that the first m colours do not depend on n
     noise = generator.standard_normal((len(labels), 3))
     return np.clip(MEAN_COLOURS[labels] + np.sqrt(variance) * noise, 0.0, 1.0).astype(np.float32)
 
 
 def random_colours(n: int, variance: float, generator: np.random.Generator) -> np.ndarray:
     """Colours (n, 3) around the means of digits drawn uniformly: the audit's, which say nothing of the digit."""
+    # means of random digits: the audit has the same colours as training, but they say nothing of the digit
     return colours(generator.integers(0, len(MEAN_COLOURS), n), variance, generator)
 
 
@@ -91,6 +93,7 @@ def channel_maxima(grey: np.ndarray, colours: np.ndarray, peak: float) -> np.nda
         colours: Their colours (n, 3) in [0, 1].
         peak: The value of white.
     """
+    # all pixels of an image have one colour, so its brightest grey pixel has the maximum of every channel
     brightest = (grey.max(axis=(1, 2)).astype(np.float32) / np.float32(peak))[:, None]
     return np.clip(brightest * colours, 0.0, 1.0).astype(np.float32)
 
@@ -105,6 +108,8 @@ def colour_bins(maxima: np.ndarray) -> np.ndarray:
         >>> colour_bins(np.array([[0.0, 0.125, 1.0]])).tolist()
         [[0, 1, 7]]
     """
+    # the maximum over pixels: the colour itself, where the digit is brightest
     if maxima.ndim == 4:
         maxima = maxima.max(axis=(2, 3))
+    # 1.0 itself belongs to the last bin
     return np.minimum((maxima * N_BINS).astype(np.int64), N_BINS - 1)

@@ -7,10 +7,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from mibias_cli.data.batch import BiasedData, Split
-from mibias_cli.data.files.fingerprint import fingerprint
-from mibias_cli.data.inputs import Transforms
-from mibias_cli.data.randomness import restored_global_generators, seed_global_generators
+from mibias_cli.data.annotations import SPLITS, Labels, assemble
+from mibias_cli.data.batch import BiasedData
+from mibias_cli.data.inputs import Transforms, transformed
 from mibias_cli.data.sources.colour import COLOUR, channel_maxima, colour_bins, colourise
 from mibias_cli.data.target import classes_target
 from mibias_cli.errors import DataError
@@ -54,16 +53,13 @@ class ColouredReader:
         images = self._coloured(torch.tensor(rows, dtype=torch.int64))
         if epoch is None or self._transforms.train == self._transforms.evaluate:
             return self._transforms.arrays(images)
-        augmented = []
-        with restored_global_generators():
-            for image, row in zip(images, rows, strict=True):
-                seed_global_generators(self._seed, epoch, int(row))
-                augmented.append(self._transforms.train(image))
-        return torch.stack(augmented)
+        return torch.stack(transformed(images, rows, epoch, self._transforms, self._seed))
 
     def _coloured(self, rows: Tensor) -> Tensor:
         grey = self._grey[rows].float().div_(self._peak)
+        # resized as grey images, with a third of the work: colouring multiplies each channel by a constant
         if self._size is not None and grey.shape[1:] != (self._size, self._size):
+            # antialias is for shrinking alone: without it, pixels would be skipped
             shrinks = self._size < max(grey.shape[1:])
             grey = interpolate(grey[:, None], size=(self._size, self._size), mode="bilinear", antialias=shrinks)[:, 0]
         images = colourise(grey, self._colours[rows])
@@ -75,7 +71,7 @@ def coloured_data(
     grey: np.ndarray,
     colours: np.ndarray,
     digits: np.ndarray,
-    members: dict[str, np.ndarray],
+    role: np.ndarray,
     peak: float,
     size: int | None,
     transforms: Transforms,
@@ -83,40 +79,31 @@ def coloured_data(
 ) -> BiasedData:
     """The data set of coloured digits.
 
-    The attribute is taken from the images before they are resized, so that `size` does not change it.
-
     Args:
         grey: Grey images (n, H, W) uint8.
         colours: Their colours (n, 3).
-        digits: Their digits (n,).
-        members: Rows of each split, by name.
+        digits: Their digits (n,) int64.
+        role: Index in `SPLITS` of each image (n,).
         peak, size, transforms, seed: As for `ColouredReader`.
+
+    Raises:
+        DataError: A split is empty.
     """
-    reader = ColouredReader(grey, colours, peak=peak, size=size, transforms=transforms, seed=seed)
-    bins = colour_bins(channel_maxima(grey, colours, peak))
-    splits: dict[str, Split] = {}
-    for name, rows in members.items():
-        if not len(rows):
+    for name, n in zip(SPLITS, np.bincount(role, minlength=len(SPLITS)), strict=True):
+        if not n:
             raise DataError(f"data: the {name} split is empty; give it a larger share of the {len(digits)} images")
-        splits[name] = Split(
-            name=name,
-            y=digits[rows].astype(np.int64),
-            c={COLOUR.name: bins[rows]},
-            known={COLOUR.name: np.ones(len(rows), dtype=bool)},
-            group=None,
-            rows=rows.astype(np.int64),
-            row_names=[f"image {row}" for row in rows],
-            reader=reader,
-        )
-    attributes = {COLOUR.name: COLOUR}
-    class_names = tuple(str(digit) for digit in range(10))
-    contents: dict[str, np.ndarray | list[str]] = {"grey": grey, "colours": colours, "size": [str(size)]}
-    return BiasedData(
-        train=splits["train"],
-        validation=splits["validation"],
-        audit=splits["audit"],
-        attributes=attributes,
-        target=classes_target(class_names),
-        input_shape=tuple(reader.read(splits["train"].rows[:1], None).shape[1:]),
-        fingerprint=fingerprint(splits.values(), attributes, class_names, contents),
+    labels = Labels(
+        role=role,
+        y=digits,
+        target=classes_target(tuple(str(digit) for digit in range(10))),
+        # of the images before they are resized, so that `size` does not change the attribute
+        c={COLOUR.name: colour_bins(channel_maxima(grey, colours, peak))},
+        known={COLOUR.name: np.ones(len(digits), dtype=bool)},
+        attributes={COLOUR.name: COLOUR},
+    )
+    return assemble(
+        labels,
+        ColouredReader(grey, colours, peak=peak, size=size, transforms=transforms, seed=seed),
+        row_names=[f"image {row}" for row in range(len(digits))],
+        contents={"grey": grey, "colours": colours, "size": [str(size)]},
     )

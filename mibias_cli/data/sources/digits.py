@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 from sklearn.datasets import load_digits as sklearn_digits
 
+from mibias_cli.data.annotations import SPLITS
 from mibias_cli.data.batch import BiasedData
 from mibias_cli.data.groups import split_by_fractions
 from mibias_cli.data.inputs import IDENTITY, Transforms
-from mibias_cli.data.randomness import derived_generator
 from mibias_cli.data.sources.colour import colours, random_colours
 from mibias_cli.data.sources.coloured import coloured_data
+from mibias_cli.seeds import derived_generator
 
 __all__ = ["load_digits"]
 
@@ -49,15 +50,16 @@ def load_digits(
     kept = 1.0 - audit_fraction
     fractions = (kept * (1.0 - validation_fraction), kept * validation_fraction, audit_fraction)
     role = split_by_fractions(digits, None, fractions, seed=seed)
-    members = {name: np.flatnonzero(role == k) for k, name in enumerate(("train", "validation", "audit"))}
     drawn = colours(digits, variance, derived_generator(colour_seed, 0))
+    # both are drawn for all images, so that an image's colour does not depend on the split
     shuffled = random_colours(len(digits), variance, derived_generator(colour_seed, 1))
-    drawn[members["audit"]] = shuffled[members["audit"]]
+    in_audit = role == SPLITS.index("audit")
+    drawn[in_audit] = shuffled[in_audit]
     return coloured_data(
         grey=grey,
         colours=drawn,
         digits=digits,
-        members=members,
+        role=role,
         peak=16.0,
         size=size,
         transforms=transforms,

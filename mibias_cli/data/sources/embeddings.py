@@ -9,19 +9,11 @@ import numpy as np
 
 from mibias_cli.data.annotations import Annotations, annotate, assemble
 from mibias_cli.data.batch import BiasedData
-from mibias_cli.data.files.arrays import ArrayReader
+from mibias_cli.data.columns import DEFAULT_COLUMNS, DEFAULT_SPLITS, AttributeColumn, Columns, SplitRule
 from mibias_cli.data.files.fingerprint import Streamed
+from mibias_cli.data.files.readers import ArrayReader, StoredReader
 from mibias_cli.data.files.stored_features import StoredFeatures, open_features
-from mibias_cli.data.files.stored_reader import StoredReader
-from mibias_cli.data.files.tabular import (
-    DEFAULT_COLUMNS,
-    DEFAULT_SPLITS,
-    AttributeColumn,
-    Columns,
-    SplitRule,
-    first_rows,
-    read_table,
-)
+from mibias_cli.data.files.tabular import PARQUET, first_rows, read_table
 from mibias_cli.errors import DataError
 
 __all__ = ["load_embeddings"]
@@ -51,17 +43,14 @@ def load_embeddings(
         key: Name of the array in a .safetensors or .npz file.
         prefix: Parquet only: the columns whose name starts so are the features, in the file's order.
         manifest: Table with one row per embedding, in the same order; None: the Parquet file's other columns.
-        columns: Names of the target, split and group columns.
-        splits: Which rows train, validate and are audited.
-        attributes: The bias attributes, by name.
-        seed: Seed of a split by fractions.
+        columns, splits, attributes, seed: See `annotate`.
         in_memory_bytes: Largest size of the features, as float32, that are held in memory.
 
     Raises:
         DataError: Files, keys, columns or values are missing or wrong, or the numbers of rows differ.
     """
     features = open_features(path, key=key, prefix=prefix)
-    if manifest is None and path.suffix.lower() not in (".parquet", ".pq"):
+    if manifest is None and path.suffix.lower() not in PARQUET:
         raise DataError(f"{path}: holds features alone; set data.manifest to a table with one row per embedding")
     table = read_table(manifest) if manifest else read_table(path, leave_out=lambda name: name.startswith(prefix))
     if len(table) != features.shape[0]:
@@ -70,18 +59,18 @@ def load_embeddings(
             "there must be one row per embedding, in the same order"
         )
     annotations = annotate(table, columns=columns, attributes=attributes, splits=splits, seed=seed)
-    names = [f"row {number}" for number in annotations.table.row_numbers]
     if 4 * features.shape[0] * features.shape[1] > in_memory_bytes:
-        return _on_disk(features, annotations, names)
+        return _on_disk(features, annotations)
+    # filled part by part: concatenating the parts would hold all of them twice
     x = np.empty((len(annotations.positions), features.shape[1]), dtype=np.float32)
     start = 0
     for part in _checked(features, annotations):
         x[start : start + len(part)] = part
         start += len(part)
-    return assemble(annotations, ArrayReader(x), row_names=names, contents={"x": x})
+    return assemble(annotations, ArrayReader(x), row_names=annotations.row_names, contents={"x": x})
 
 
-def _on_disk(features: StoredFeatures, annotations: Annotations, names: list[str]) -> BiasedData:
+def _on_disk(features: StoredFeatures, annotations: Annotations) -> BiasedData:
     """Data whose inputs stay in their file; their fingerprint is what it would be in memory."""
     shape = (len(annotations.positions), features.shape[1])
     x = Streamed(dtype="<f4", shape=shape, parts=lambda: _checked(features, annotations))
@@ -90,7 +79,7 @@ def _on_disk(features: StoredFeatures, annotations: Annotations, names: list[str
         "passes, but training on it is slow: store them as .safetensors or .npy, whose rows are found at once"
     ]  # fmt: skip
     reader = StoredReader(features, annotations.positions)
-    return assemble(annotations, reader, row_names=names, contents={"x": x}, notes=notes)
+    return assemble(annotations, reader, row_names=annotations.row_names, contents={"x": x}, notes=notes)
 
 
 def _checked(features: StoredFeatures, annotations: Annotations) -> Iterator[np.ndarray]:
@@ -101,6 +90,7 @@ def _checked(features: StoredFeatures, annotations: Annotations) -> Iterator[np.
     """
     positions, start, wrong = annotations.positions, 0, []
     for chunk in features.chunks():
+        # positions ascend, so those within this chunk lie side by side
         first, last = np.searchsorted(positions, [start, start + len(chunk)])
         part = chunk if last - first == len(chunk) else chunk[positions[first:last] - start]
         wrong.append(first + np.flatnonzero(~np.isfinite(part).all(axis=1)))

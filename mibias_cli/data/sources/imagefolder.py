@@ -9,27 +9,18 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from PIL import Image
 
-from mibias_cli.data.annotations import annotate, assemble
+from mibias_cli.data.annotations import annotate
 from mibias_cli.data.batch import BiasedData
-from mibias_cli.data.files.image_paths import resolve_paths
-from mibias_cli.data.files.images import ImageReader
-from mibias_cli.data.files.tabular import (
-    DEFAULT_COLUMNS,
-    DEFAULT_SPLITS,
-    AttributeColumn,
-    Columns,
-    SplitRule,
-    Table,
-    first_rows,
-    read_table,
-    require_columns,
-)
+from mibias_cli.data.columns import DEFAULT_COLUMNS, DEFAULT_SPLITS, AttributeColumn, Columns, SplitRule
+from mibias_cli.data.files.tabular import Table, first_rows, read_table, require_columns, texts
 from mibias_cli.data.inputs import IDENTITY, Transforms
+from mibias_cli.data.sources.manifest import image_data
 from mibias_cli.errors import DataError
 
-__all__ = ["list_images", "load_imagefolder"]
+__all__ = ["CLASS_FOLDER", "SPLIT_FOLDER", "list_images", "load_imagefolder"]
 
-_SPLIT_FOLDER = "(split folder)"
+CLASS_FOLDER, SPLIT_FOLDER = "(class folder)", "(split folder)"
+"""Columns made of an image's folders, under names that no table has."""
 
 
 def load_imagefolder(
@@ -53,7 +44,7 @@ def load_imagefolder(
         sidecar: CSV or Parquet with a path column and the attributes.
         columns: Names of the sidecar's columns; `split` is asked for only where there are no split folders.
         splits: Names of the split folders, or which rows train, validate and are audited.
-        attributes: The bias attributes, by name.
+        attributes: See `annotate`.
         transforms: What the backbone asks for.
         seed: Seed of a split by fractions, and of augmentation.
 
@@ -73,22 +64,16 @@ def load_imagefolder(
     if shallow:
         layout = "split/class/image" if in_split_folders else "class/image"
         raise DataError(f"{root}: {len(shallow)} image(s) are not at {layout}: {first_rows(shallow)}; move them")
-    # under names of its own: the sidecar may well have columns of the same names
-    extra = {"(class folder)": _column([p[depth] for p in parts])}
+    # the folders as columns, so that from here on the data are a manifest's
+    extra = {CLASS_FOLDER: texts([p[depth] for p in parts])}
     if isinstance(columns.target, str) and columns.target_kind in (None, "classes"):
-        columns = replace(columns, target="(class folder)")
+        columns = replace(columns, target=CLASS_FOLDER)
     if in_split_folders:
-        extra[_SPLIT_FOLDER] = _column([p[0] for p in parts])
-        columns = replace(columns, split=_SPLIT_FOLDER)
-    joined = replace(joined, columns={**joined.columns, **extra})
+        extra[SPLIT_FOLDER] = texts([p[0] for p in parts])
+        columns = replace(columns, split=SPLIT_FOLDER)
+    joined = joined.with_columns(extra)
     annotations = annotate(joined, columns=columns, attributes=attributes, splits=splits, seed=seed)
-    files, names = resolve_paths(annotations.table, columns.path, root)
-    contents = {
-        "paths": [str(value) for value in annotations.table.columns[columns.path]],
-        "bytes": [str(file.stat().st_size) for file in files],
-    }
-    reader = ImageReader(files, transforms, seed, row_names=names)
-    return assemble(annotations, reader, row_names=names, contents=contents, notes=notes)
+    return image_data(annotations, columns.path, root, transforms, seed, notes)
 
 
 def list_images(root: Path) -> list[str]:
@@ -97,6 +82,7 @@ def list_images(root: Path) -> list[str]:
     Raises:
         DataError: There is none.
     """
+    # every suffix that Pillow can read, not only the usual ones
     suffixes = {suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN}
     found = [
         path.relative_to(root).as_posix()
@@ -116,6 +102,7 @@ def _has_split_folders(root: Path, splits: SplitRule) -> bool:
 
 def _join(table: Table, column: str, images: list[str], root: Path) -> tuple[Table, list[str]]:
     """The sidecar's rows in the order of the images, its path column replaced by theirs."""
+    # by path, never by order: a sidecar that was sorted otherwise would label every image wrongly
     row_of: dict[str, int] = {}
     repeated: list[str] = []
     for row, value in enumerate(table.columns[column]):
@@ -125,6 +112,7 @@ def _join(table: Table, column: str, images: list[str], root: Path) -> tuple[Tab
         row_of.setdefault(key, row)
     if repeated:
         raise DataError(f"{table.path}: {len(repeated)} row(s) name an image a second time: {first_rows(repeated)}")
+    # an image without a row is an error: leaving it out without a word might leave out a whole group
     without_row = [image for image in images if image not in row_of]
     if without_row:
         example = next(iter(row_of))
@@ -133,11 +121,12 @@ def _join(table: Table, column: str, images: list[str], root: Path) -> tuple[Tab
             f"{first_rows(without_row)}; {column!r} must hold paths below the root (it has {example!r}); "
             "give each image a row, with empty cells where an attribute is not known"
         )
+    # the other way round it is no error: sidecars are often of a larger data set
     present = set(images)
     unused = [f"row {table.row_numbers[row]} ({key})" for key, row in row_of.items() if key not in present]
     notes = [f"{table.path}: {len(unused)} row(s) left out, whose image is not below {root}: {first_rows(unused)}"]
     joined = table.take(np.array([row_of[image] for image in images], dtype=np.int64))
-    return replace(joined, columns={**joined.columns, column: _column(images)}), notes if unused else []
+    return joined.with_columns({column: texts(images)}), notes if unused else []
 
 
 def _normalised(value: str | None, root: Path) -> str:
@@ -147,9 +136,3 @@ def _normalised(value: str | None, root: Path) -> str:
     if path.is_absolute() and path.is_relative_to(root.as_posix()):
         path = path.relative_to(root.as_posix())
     return path.as_posix()
-
-
-def _column(values: list[str]) -> np.ndarray:
-    out = np.empty(len(values), dtype=object)
-    out[:] = values
-    return out

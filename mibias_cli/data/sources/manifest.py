@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from mibias_cli.data.annotations import annotate, assemble
+from mibias_cli.data.annotations import Annotations, annotate, assemble
 from mibias_cli.data.batch import BiasedData
+from mibias_cli.data.columns import DEFAULT_COLUMNS, DEFAULT_SPLITS, AttributeColumn, Columns, SplitRule
 from mibias_cli.data.files.image_paths import resolve_paths
 from mibias_cli.data.files.images import ImageReader
-from mibias_cli.data.files.tabular import (
-    DEFAULT_COLUMNS,
-    DEFAULT_SPLITS,
-    AttributeColumn,
-    Columns,
-    SplitRule,
-    read_table,
-    require_columns,
-)
+from mibias_cli.data.files.tabular import read_table, require_columns
 from mibias_cli.data.inputs import IDENTITY, Transforms
 
-__all__ = ["load_manifest"]
+__all__ = ["image_data", "load_manifest"]
 
 
 def load_manifest(
@@ -38,9 +31,7 @@ def load_manifest(
     Args:
         path: CSV or Parquet file.
         root: Folder that paths start from; None: the manifest's own.
-        columns: Names of the columns.
-        splits: Which rows train, validate and are audited.
-        attributes: The bias attributes, by name.
+        columns, splits, attributes: See `annotate`.
         transforms: What the backbone asks for.
         seed: Seed of a split by fractions, and of augmentation.
 
@@ -50,10 +41,30 @@ def load_manifest(
     table = read_table(path)
     require_columns(table, {"data.columns.path": columns.path})
     annotations = annotate(table, columns=columns, attributes=attributes, splits=splits, seed=seed)
-    files, names = resolve_paths(annotations.table, columns.path, root or path.parent)
+    return image_data(annotations, columns.path, root or path.parent, transforms, seed)
+
+
+def image_data(
+    annotations: Annotations, column: str, root: Path, transforms: Transforms, seed: int, notes: Iterable[str] = ()
+) -> BiasedData:
+    """The data set of labelled rows that name image files.
+
+    Args:
+        annotations: The labels.
+        column: The column with paths below the root.
+        root: The folder.
+        transforms: What the backbone asks for.
+        seed: Seed of augmentation.
+        notes: Further notes.
+
+    Raises:
+        DataError: A path leads out of the root, or to no file.
+    """
+    files, names = resolve_paths(annotations.table, column, root)
+    # paths and sizes stand for the pixels: hashing these would read every file before training starts
     contents = {
-        "paths": [str(value) for value in annotations.table.columns[columns.path]],
+        "paths": [str(value) for value in annotations.table.columns[column]],
         "bytes": [str(file.stat().st_size) for file in files],
     }
-    reader = ImageReader(files, transforms, seed, row_names=names)
-    return assemble(annotations, reader, row_names=names, contents=contents)
+    reader = ImageReader(files, transforms, seed, names)
+    return assemble(annotations, reader, row_names=names, contents=contents, notes=notes)

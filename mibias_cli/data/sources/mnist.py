@@ -8,13 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
+from mibias_cli.data.annotations import SPLITS
 from mibias_cli.data.batch import BiasedData
 from mibias_cli.data.groups import split_by_fractions
 from mibias_cli.data.inputs import IDENTITY, Transforms
-from mibias_cli.data.randomness import derived_generator
 from mibias_cli.data.sources.colour import colours, random_colours
 from mibias_cli.data.sources.coloured import coloured_data
 from mibias_cli.errors import DataError
+from mibias_cli.seeds import derived_generator
 
 __all__ = ["load_mnist", "read_idx"]
 
@@ -59,6 +60,7 @@ def load_mnist(
     grey, digits = grey[:n_train], digits[:n_train]
     if grey.shape[1:] != grey_test.shape[1:]:
         raise DataError(f"{root}: training images are {grey.shape[1:]}, test images {grey_test.shape[1:]}")
+    # the test set keeps its role: only training images are divided, the audit's share of them is none
     role = split_by_fractions(digits, None, (1.0 - validation_fraction, validation_fraction, 0.0), seed=seed)
     drawn = colours(digits, variance, derived_generator(colour_seed, 0))
     shuffled = random_colours(len(digits_test), variance, derived_generator(colour_seed, 1))
@@ -66,11 +68,7 @@ def load_mnist(
         grey=np.concatenate([grey, grey_test]),
         colours=np.concatenate([drawn, shuffled]),
         digits=np.concatenate([digits, digits_test]),
-        members={
-            "train": np.flatnonzero(role == 0),
-            "validation": np.flatnonzero(role == 1),
-            "audit": np.arange(len(digits), len(digits) + len(digits_test)),
-        },
+        role=np.concatenate([role, np.full(len(digits_test), SPLITS.index("audit"))]),
         peak=255.0,
         size=size,
         transforms=transforms,
@@ -94,12 +92,14 @@ def read_idx(path: Path, kind: str) -> np.ndarray:
             data = gzip.decompress(data)
         except (OSError, EOFError, zlib.error) as error:
             raise DataError(f"{path}: the gzip stream is broken ({error}); get the file again") from error
+    # own code, not torchvision's reader: that one takes no gzip, and answers a cut file with a bare assertion
     n_dimensions = 3 if kind == "images" else 1
     header = 4 + 4 * n_dimensions
     magic = int.from_bytes(data[:4], "big")
     if len(data) < header or magic != _MAGIC[kind]:
         raise DataError(f"{path}: not an IDX file of {kind}: its magic number is {magic}, not {_MAGIC[kind]}")
     shape = tuple(int(v) for v in np.frombuffer(data, dtype=">u4", count=n_dimensions, offset=4))
+    # the header says how long the file must be, which finds a download that was cut short
     expected = header + int(np.prod(shape, dtype=np.int64))
     if len(data) != expected:
         raise DataError(
@@ -113,6 +113,7 @@ def _find(root: Path) -> dict[tuple[str, str], Path]:
     found: dict[tuple[str, str], Path] = {}
     missing: list[str] = []
     for key, name in _FILES.items():
+        # unpacking tools write either form
         dotted = name.replace("-idx", ".idx")
         tried = [f"{name}.gz", name, f"{dotted}.gz", dotted]
         paths = [root / candidate for candidate in tried if (root / candidate).is_file()]

@@ -101,7 +101,7 @@ def test_unreadable_files_are_named_with_their_row(tmp_path: Path) -> None:
 def test_sizes_that_differ_are_named(tmp_path: Path) -> None:
     for side in (4, 5):
         Image.new("RGB", (side, side)).save(tmp_path / f"{side}.png")
-    reader = ImageReader([tmp_path / "4.png", tmp_path / "5.png"], IDENTITY, 0)
+    reader = ImageReader([tmp_path / "4.png", tmp_path / "5.png"], IDENTITY, 0, ["row 0", "row 1"])
     with pytest.raises(DataError, match=r"\(3, 4, 4\) \(row 0\), \(3, 5, 5\) \(row 1\).*input_size"):
         reader.read(np.array([0, 1]), None)
 
@@ -117,7 +117,9 @@ def reader(tmp_path: Path) -> ImageReader:
     for k in range(6):
         paths.append(tmp_path / f"{k}.png")
         Image.new("RGB", (2, 2), (k, k, k)).save(paths[-1])
-    return ImageReader(paths, Transforms(train=global_noise, evaluate=unchanged, arrays=unchanged), seed=7)
+    return ImageReader(
+        paths, Transforms(train=global_noise, evaluate=unchanged, arrays=unchanged), 7, [str(path) for path in paths]
+    )
 
 
 def test_augmentation_does_not_depend_on_order_or_global_state(reader: ImageReader) -> None:

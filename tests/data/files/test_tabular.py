@@ -8,7 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from mibias_cli.data.files.tabular import numbers, read_table, require_columns
+from mibias_cli.data.columns import numbers
+from mibias_cli.data.files.tabular import read_table, require_columns
 from mibias_cli.errors import DataError
 
 

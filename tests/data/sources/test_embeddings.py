@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from mibias_cli.data.files.tabular import AttributeColumn, Columns
+from mibias_cli.data.columns import AttributeColumn, Columns
 from mibias_cli.data.sources.embeddings import load_embeddings
 from mibias_cli.errors import DataError
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from mibias_cli.data.files.tabular import AttributeColumn, Columns, SplitRule
+from mibias_cli.data.columns import AttributeColumn, Columns, SplitRule
 from mibias_cli.data.sources.imagefolder import load_imagefolder
 from mibias_cli.errors import DataError
 

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from mibias_cli.data.batch import BiasedData
-from mibias_cli.data.files.tabular import AttributeColumn, Columns, SplitRule
+from mibias_cli.data.columns import AttributeColumn, Columns, SplitRule
 from mibias_cli.data.sources.manifest import load_manifest
 from mibias_cli.errors import DataError
 

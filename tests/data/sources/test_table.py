@@ -10,8 +10,9 @@ import torch
 from sklearn.impute import SimpleImputer
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from mibias_cli.data.files.tabular import AttributeColumn, Columns, Table, read_table
-from mibias_cli.data.sources.table import encode_features, load_table
+from mibias_cli.data.columns import AttributeColumn, Columns
+from mibias_cli.data.files.tabular import read_table
+from mibias_cli.data.sources.table import load_table
 from mibias_cli.errors import DataError
 
 SEX = {"sex": AttributeColumn()}
@@ -50,11 +51,6 @@ def test_features_equal_sklearns(path: Path) -> None:
     assert torch.equal(x, data.audit.reader.read(np.arange(60), 3))
 
 
-def test_names_of_the_inputs(path: Path) -> None:
-    _, names = encode_features(read_table(path), ["age", "job", "constant"], np.arange(60) < 40)
-    assert names == ["age", "age missing", "job=", "job=clerk", "job=nurse", "job=smith", "constant"]
-
-
 def test_labels_rows_and_default_features(path: Path) -> None:
     data = load_table(path, columns=Columns(target="income", split="split"), attributes=SEX)
     assert data.class_names == ("high", "low")
@@ -82,14 +78,6 @@ def test_text_of_digits_in_parquet_stays_a_category(tmp_path: Path) -> None:
     assert data.input_shape == (5,)  # zip: 2, n: 1, b: 2
 
 
-def test_a_number_column_that_is_empty_in_training_is_no_number() -> None:
-    column = np.array([None, None, "3"], dtype=object)
-    table = Table(path=Path("t.csv"), columns={"v": column}, row_numbers=np.arange(2, 5))
-    x, names = encode_features(table, ["v"], np.array([True, True, False]))
-    assert names == ["v="]
-    assert x.ravel().tolist() == [1, 1, 0]
-
-
 def test_faults(path: Path) -> None:
     columns = Columns(target="income", split="split")
     with pytest.raises(DataError, match=r"data.features\[1\]: no column 'jb', did you mean 'job'"):
@@ -103,22 +91,6 @@ def test_faults(path: Path) -> None:
     path.write_text(path.read_text().replace(",5\n", ",inf\n", 1))
     with pytest.raises(DataError, match="1 value.* of 'constant' are infinite: rows 2"):
         load_table(path, columns=columns, attributes=SEX)
-
-
-def test_ramps_follow_a_number_through_the_pieces_of_its_range(tmp_path: Path) -> None:
-    path = tmp_path / "t.csv"
-    values = ["0"] * 20 + ["1", "2", "4", "8", ""] + ["3", "99", "-5"]
-    path.write_text("\n".join(["a,k", *(f"{v},7" for v in values)]))
-    table, train = read_table(path), np.arange(28) < 25
-    x, names = encode_features(table, ["a", "k"], train, ramps=4)
-    plain, _ = encode_features(table, ["a", "k"], train)
-    assert names[2:] == ["a from 0 to 1", "a from 1 to 2", "a from 2 to 4", "a from 4 to 8", "k"]
-    np.testing.assert_array_equal(x[:, [0, 1, 6]], plain)
-    expected = {0: [0, 0, 0, 0], 22: [1, 1, 1, 0], 24: [0, 0, 0, 0], 25: [1, 1, 0.5, 0], 26: [1] * 4, 27: [0] * 4}
-    for row, ramp in expected.items():
-        np.testing.assert_allclose(x[row, 2:6], ramp)
-    few, _ = encode_features(table, ["a"], train, ramps=2)
-    assert few.shape == (28, 4)
 
 
 def test_ramps_are_another_dataset(path: Path) -> None:

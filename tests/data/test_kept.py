@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mibias_cli.data.files.tabular import AttributeColumn, Columns
+from mibias_cli.data.columns import AttributeColumn, Columns
 from mibias_cli.data.sources.table import load_table
 from mibias_cli.errors import DataError
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from mibias_cli.data.randomness import derived_generator, restored_global_generators, seed_global_generators
+from mibias_cli.seeds import derived_generator, restored_global_generators, seed_global_generators
 
 
 def draw() -> tuple[float, float, float]:

@@ -1,4 +1,4 @@
-"""Reads rows of stored features from their file, or from memory where some were taken out beforehand."""
+"""Reads rows of numbers: from an array in memory, or from stored features that stay in their file."""
 
 from __future__ import annotations
 
@@ -12,7 +12,23 @@ from torch import Tensor
 from mibias_cli.data.batch import BiasedData
 from mibias_cli.data.files.stored_features import StoredFeatures
 
-__all__ = ["StoredReader", "hold_rows"]
+__all__ = ["ArrayReader", "StoredReader", "hold_rows"]
+
+
+class ArrayReader:
+    """Rows of an array (n, d) float32; there is no augmentation, so every epoch reads the same.
+
+    Example:
+        >>> ArrayReader(np.eye(3, dtype=np.float32)).read(np.array([2]), None).tolist()
+        [[0.0, 0.0, 1.0]]
+    """
+
+    def __init__(self, x: np.ndarray) -> None:
+        self._x = torch.from_numpy(np.require(x, np.float32, ["C", "W"]))
+
+    def read(self, rows: np.ndarray, epoch: int | None) -> Tensor:
+        """Inputs (n, d) of these rows."""
+        return self._x[torch.tensor(rows, dtype=torch.int64)]
 
 
 class StoredReader:
@@ -29,6 +45,7 @@ class StoredReader:
 
     def read(self, rows: np.ndarray, epoch: int | None) -> Tensor:
         """Inputs (n, d) of these rows."""
+        # what was taken out beforehand serves only where it has every row that is asked for
         if self._held is not None:
             held, values = self._held
             at = np.searchsorted(held, rows)
@@ -45,7 +62,7 @@ class StoredReader:
 
 
 def hold_rows(data: BiasedData, chosen: Mapping[str, np.ndarray]) -> BiasedData:
-    """The data with the inputs of some samples in memory where they stay in a file: for all but such data, no change.
+    """The data with the inputs of some samples in memory; data whose inputs are no `StoredReader`'s come back as is.
 
     Args:
         data: The data.
@@ -54,6 +71,7 @@ def hold_rows(data: BiasedData, chosen: Mapping[str, np.ndarray]) -> BiasedData:
     reader = data.train.reader
     if not isinstance(reader, StoredReader):
         return data
+    # one pass over the file for the rows of all three splits
     splits = {split.name: split for split in (data.train, data.validation, data.audit)}
     held = reader.holding(np.concatenate([splits[name].rows[positions] for name, positions in chosen.items()]))
     return replace(

@@ -1,0 +1,172 @@
+"""Columns of a table: which role each has, and what type its values are (numbers, classes, ids, paths)."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from mibias_cli.data.files.tabular import Table, texts
+from mibias_cli.data.target import TargetKind
+
+__all__ = [
+    "DEFAULT_COLUMNS",
+    "DEFAULT_SPLITS",
+    "MOST_CLASSES",
+    "AttributeColumn",
+    "ColumnKind",
+    "ColumnLook",
+    "Columns",
+    "SplitRule",
+    "is_quantity",
+    "look_at",
+    "name_words",
+    "numbers",
+    "sorted_names",
+]
+
+MOST_CLASSES = 20
+"""A column of more different values holds no classes."""
+_MANY = 10
+"""A column of numbers with more different values than this is taken for a quantity, not for classes."""
+_IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
+
+ColumnKind = Literal["classes", "number", "path", "id", "text", "empty"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Columns:
+    """Names of the columns that hold path, target, split and group (None where there is none).
+
+    A target may be one column, several, or none; `target_kind` says what it is, None: as the columns look. `kept` names
+    further columns that good features should still tell: an audit reports on them.
+    """
+
+    path: str = "path"
+    target: str | tuple[str, ...] | None = "target"
+    split: str | None = None
+    group: str | None = None
+    kept: tuple[str, ...] = ()
+    target_kind: TargetKind | None = None
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The target's columns; empty where there is no target."""
+        return () if self.target_kind == "none" else self.named
+
+    @property
+    def named(self) -> tuple[str, ...]:
+        """The columns that are named as target, whether there is a target or not: they are no features."""
+        if self.target is None:
+            return ()
+        return (self.target,) if isinstance(self.target, str) else tuple(self.target)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttributeColumn:
+    """Where a bias attribute is and how it is read; column None: the column of the attribute's own name."""
+
+    column: str | None = None
+    kind: Literal["categorical", "continuous"] = "categorical"
+    bins: int = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitRule:
+    """Values of the split column for the three splits, and their shares where there is no such column."""
+
+    train: str = "train"
+    validation: str = "validation"
+    audit: str = "test"
+    fractions: tuple[float, float, float] = (0.7, 0.1, 0.2)
+
+
+DEFAULT_COLUMNS = Columns()
+DEFAULT_SPLITS = SplitRule()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ColumnLook:
+    """What a column looks like.
+
+    Args:
+        name: The column.
+        kind: classes (few values), number (many, all numbers), path (of images), id (a value of its own per row), text.
+        n_missing: Rows without a value.
+        values: Its values in order with their counts where it holds classes; else empty.
+        n_values: How many different values.
+    """
+
+    name: str
+    kind: ColumnKind
+    n_missing: int
+    values: Mapping[str, int]
+    n_values: int
+
+
+def look_at(table: Table, name: str) -> ColumnLook:
+    """What one column of a table looks like."""
+    column = table.columns[name]
+    counts = Counter(v for v in column if v is not None)
+    n, n_values = sum(counts.values()), len(counts)
+    kind: ColumnKind
+    if not n:
+        kind = "empty"
+    elif np.mean([str(v).lower().endswith(_IMAGE_ENDINGS) for v in list(counts)[:200]]) > 0.5:
+        kind = "path"
+    elif is_quantity(column):
+        # a different number in every row may still be a measurement: only the name tells an id
+        kind = "id" if n_values == n and name_words(name) & {"id", "index", "number", "no"} else "number"
+    elif n_values <= MOST_CLASSES and (n_values < n or n <= 2):
+        kind = "classes"
+    else:
+        kind = "id" if n_values == n else "text"
+    values = {v: counts[v] for v in sorted_names(counts)} if kind == "classes" else {}
+    return ColumnLook(name=name, kind=kind, n_missing=len(column) - n, values=values, n_values=n_values)
+
+
+def is_quantity(values: np.ndarray) -> bool:
+    """Whether text (n,), None where missing, holds numbers alone, and more different ones than classes would have."""
+    return len({v for v in values if v is not None}) > _MANY and not numbers(values)[1].any()
+
+
+def numbers(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Values as float64 (n,), NaN where missing or no finite number, and a mask (n,) of the latter.
+
+    Args:
+        values: Text (n,), None where missing.
+    """
+    parsed = np.full(len(values), np.nan)
+    wrong = np.zeros(len(values), dtype=bool)
+    for row, text in enumerate(values):
+        if text is None:
+            continue
+        try:
+            number = float(text)
+        except ValueError:
+            number = math.nan
+        parsed[row] = number if math.isfinite(number) else math.nan
+        wrong[row] = not math.isfinite(number)
+    return parsed, wrong
+
+
+def sorted_names(names: Iterable[str]) -> tuple[str, ...]:
+    """Names in order: as numbers if all are numbers, else as text.
+
+    Example:
+        >>> sorted_names({"10", "9", "-1"}), sorted_names({"b", "a", "10"})
+        (('-1', '9', '10'), ('10', 'a', 'b'))
+    """
+    # sorted as text first, so that equal numbers ("1", "1.0") have an order too
+    listed = texts(sorted(names))
+    parsed, wrong = numbers(listed)
+    return tuple(listed) if wrong.any() else tuple(listed[np.argsort(parsed, kind="stable")])
+
+
+def name_words(name: str) -> set[str]:
+    """The words of a column's name, in lower case: they end at signs, and where a capital begins the next."""
+    return set("".join(f" {c.lower()}" if c.isupper() else c if c.isalnum() else " " for c in name).split())
