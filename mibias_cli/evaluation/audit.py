@@ -74,15 +74,18 @@ def audit(inputs: AuditInput, settings: AuditSettings, *, seed: int, progress: P
         return prepare(attribute, inputs, settings, fit, score, n_permutations=shuffles, seed=seed)
 
     with threadpool_limits(limits=N_THREADS):
+        # what does not depend on features is made once: parts, folds, baselines, resamples, shuffles
         prepared = {attribute.name: ready(attribute) for attribute in inputs.attributes}
         measured = {name: _measure(p, inputs, progress) for name, p in prepared.items()}
         attributes = _findings(prepared, inputs, settings, measured)
         layers = _audit_layers(prepared, inputs, progress)
         columns = {column.name: _audit_column(ready(column), inputs, progress) for column in inputs.columns}
         progress.stage("auditing the task")
+        # a crossing of attributes shows each one's headline channel
         channels = {name: found.after.marginal.headline_channel for name, found in attributes.items()}
         task = audit_task(inputs, settings, channels, seed=seed)
         similarity = _similarity(inputs)
+    # low leakage of features that hold nothing is no success, so the audit says which it is
     collapsed = has_collapsed(
         similarity.effective_rank_after,
         similarity.effective_rank_before,
@@ -160,6 +163,7 @@ def _check(inputs: AuditInput, settings: AuditSettings) -> None:
         raise EvaluationError(
             f"audited split: {len(inputs.audit_y)} samples are too few, {2 * MIN_ROWS} are needed; audit a larger split"
         )
+    # a constant attribute cannot leak, and no probe can be fitted to it
     for attribute in inputs.attributes:
         check_varies(attribute, "attribute")
     for column in inputs.columns:
@@ -184,6 +188,7 @@ def _measure(prepared: Prepared, inputs: AuditInput, progress: Progress) -> dict
         "": {"before": inputs.before, "after": inputs.after, "random": inputs.random}
     }
     sides |= {name: {"before": before, "after": after} for name, (before, after) in inputs.others.items()}
+    # progress counts fitted probes: that is what takes the time
     n_measured = sum(features is not None for pair in sides.values() for features in pair.values())
     name = prepared.attribute.name
     progress.stage(f"auditing {name}")

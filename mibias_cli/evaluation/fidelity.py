@@ -31,6 +31,7 @@ def linear_cka(a: np.ndarray, b: np.ndarray) -> float:
     a_centred, b_centred = centred(a), centred(b)
     if a_centred is None or b_centred is None:
         return 0.0
+    # arXiv 1905.00414: ‖AᵀB‖² / (‖AᵀA‖ ‖BᵀB‖) of centred features, here with n × d work and no n × n matrix
     a_centred /= np.linalg.norm(a_centred)  # keeps the fourth powers below in range
     b_centred /= np.linalg.norm(b_centred)
     shared = float(((a_centred.T @ b_centred) ** 2).sum())
@@ -47,9 +48,11 @@ def recovered_share(before: Features, after: Features) -> float | None:
     """
     if not len(before.train) or not len(after.train):
         return None
+    # rows spread evenly over the training samples: no draw, so no seed
     rows = np.unique(np.linspace(0, len(after.train) - 1, min(len(after.train), MAX_FIT_ROWS)).astype(np.int64))
     original = np.asarray(before.audit, dtype=np.float64)
     fitted = Features(train=after.train[rows], audit=after.audit)
+    # the original's features are the numbers that are predicted from the audited ones
     error = predict_numbers(fitted, np.asarray(before.train[rows], dtype=np.float64)) - original
     spread = float(np.square(original - original.mean(axis=0)).sum())
     return 1 - float(np.square(error).sum()) / spread if spread > 0 else None

@@ -87,6 +87,7 @@ __all__ = [
 ]
 
 
+# what follows belongs to neither leakage nor task
 class Similarity(Record):
     """Fidelity: dimensions, effective ranks, and likeness of before and after (null without before)."""
 

@@ -122,6 +122,7 @@ class FlatRecord(Record):
 
     @model_serializer(mode="wrap")
     def _write(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # the order of fields is kept, so that files of one version look alike
         written: dict[str, Any] = {}
         forms = _forms(type(self))
         for name, value in handler(self).items():
@@ -135,6 +136,7 @@ class FlatRecord(Record):
         if not isinstance(data, Mapping):
             return data
         data = dict(data)
+        # a mapping from JSON has the written names, one from code the fields' own
         for name, (form, inner) in _forms(cls).items():
             # a record that is made by the audit is given its parts whole
             if name not in data or not (data[name] is None or isinstance(data[name], Record | Mapping)):
@@ -145,6 +147,7 @@ class FlatRecord(Record):
 def written_schema(record: type[Record]) -> JsonSchema:
     """The JSON Schema (draft 2020-12) of what a record writes, marked fields as they are written."""
     schema = record.model_json_schema()
+    # pydantic describes fields as they are held; marked ones are written otherwise
     definitions = schema.get("$defs", {})
     for node in (schema, *definitions.values()):
         properties: JsonSchema = {}

@@ -124,6 +124,7 @@ def _unseen() -> None:
 
 def fit_and_score_parts(inputs: AuditInput, settings: AuditSettings, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Rows that probes are fitted on and rows that they are scored on, alike in target and attributes."""
+    # both parts are alike in the target and in every attribute; unknown is a value of its own here
     labels = [np.where(a.known[:, None], a.c, -1) for a in inputs.attributes]
     cells = np.concatenate([inputs.audit_y[:, None], *labels], axis=1)
     return fit_and_score_rows(cells, fit_fraction=settings.fit_fraction, group=inputs.group, seed=seed)
@@ -152,12 +153,14 @@ def prepare(
     Raises:
         EvaluationError: A part with fewer than `MIN_ROWS` known rows.
     """
+    # only rows where the attribute is known are fitted on and scored
     fit, score = _known_parts(attribute, inputs, fit, score, seed)
     group = inputs.group
     tasks = []
     for k, channel in enumerate(attribute.channels):
         c = attribute.c[:, k]
         labels = np.stack([c[fit], inputs.audit_y[fit]], axis=1)
+        # folds inside the fitting part: probes are tuned, calibrated and chosen there alone
         folds = inner_folds(labels, group=None if group is None else group[fit], seed=seed)
         tasks.append(
             make_channel_task(
@@ -166,6 +169,7 @@ def prepare(
                 group=group, n_permutations=n_permutations, seed=seed,
             )
         )  # fmt: skip
+    # drawn once: before, after and every layer see the same resamples, which makes differences paired
     resamples = Resamples(len(score), settings.n_bootstrap, group=None if group is None else group[score], seed=seed)
     return Prepared(
         attribute=attribute, settings=settings, fit=fit, score=score, tasks=tuple(tasks), resamples=resamples,
@@ -186,6 +190,7 @@ def _known_parts(
                 f"{MIN_ROWS} are needed; audit a larger split or change evaluation.fit_fraction"
             )
     if len(fit) > MAX_FIT_ROWS:
+        # a random part, not the first rows: files are often sorted
         keep = np.random.default_rng([seed, 4]).permutation(len(fit))[:MAX_FIT_ROWS]
         fit = fit[np.sort(keep)]
     return fit, score

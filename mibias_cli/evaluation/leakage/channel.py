@@ -99,10 +99,13 @@ def make_channel_task(
         strata = (y_fit, y_score) if given else (None, None)
         return normal_scores(values[fit], values[score], *strata, seed=seed)
 
+    # marginal question: what is known of c without features is its shares, H(c) in the end
     prior = np.tile(prior_log_probabilities(c_fit, n_classes), (len(c_fit), 1))
+    # held-out rows get shares from the fold's training rows, as the probe does
     for train, held in folds:
         prior[held] = prior_log_probabilities(c_fit[train], n_classes)
     both = None if group is None else group[np.concatenate([fit, score])]
+    # shares are estimates: a probe's gain over them is larger than its gain over the truth
     price, price_sd = frequency_price(c_fit, c_score, n_classes, both)
     marginal = Question(
         extra_fit=np.zeros((len(fit), 0)),
@@ -114,12 +117,14 @@ def make_channel_task(
         price_sd_bits=price_sd,
         numbers=numbers(False),
     )
+    # conditional question: the probe is told y as well, and must beat p(c | y)
     one_hot = np.eye(n_y)
     given_fit, given_score = _conditional_baseline(c_fit, y_fit, y_score, folds, n_classes, n_y)
     conditional = Question(
         extra_fit=one_hot[y_fit], extra_score=one_hot[y_score], baseline_fit=given_fit, baseline_score=given_score,
         shuffles=shuffles(y_score), numbers=numbers(True),
     )  # fmt: skip
+    # chance is what guessing the fitting part's commonest class would get
     majority = int(np.bincount(c_fit, minlength=n_classes).argmax())
     return ChannelTask(
         channel=channel, n_classes=n_classes, c_fit=c_fit, c_score=c_score, folds=folds,
@@ -154,9 +159,11 @@ def frequency_price(
     """
     c = np.concatenate([c_fit, c_score])
     n = len(c)
+    # the best guess at the true shares: both parts together
     share = np.bincount(c, minlength=n_classes) / n
     seen = share > 0
     known = float((share[seen] * (np.log(share[seen]) - prior_log_probabilities(c_fit, n_classes)[seen])).sum()) / LN2
+    # multinomial variance of a share; samples of one group are no independent draws
     variance = share * (1 - share) / n
     if group is not None:
         _, member = np.unique(group, return_inverse=True)
@@ -175,6 +182,7 @@ def _conditional_baseline(
     A badly smoothed p(c | y) would have too high a cross-entropy and so would feign conditional leakage.
     """
     held_rows = np.concatenate([held for _, held in folds])
+    # the strength with which rare cells lean on p(c), by held-out cross-entropy
     best: tuple[float, float, np.ndarray] | None = None
     for strength in STRENGTHS:
         table = conditional_log_probabilities(y_fit, c_fit, n_y=n_y, n_classes=n_classes, strength=strength)

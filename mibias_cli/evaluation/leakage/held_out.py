@@ -47,6 +47,7 @@ def leakage_given_target(
         raise EvaluationError("validation features are NaN or infinite")
     for attribute in attributes:
         check_varies(attribute, "attribute")
+    # there is no original and no task here: one set of features, one question
     nobody = Features(train=z[:0], audit=z)
     inputs = AuditInput(
         before=None, after=nobody, train_y=y[:0], audit_y=y, class_names=class_names, attributes=tuple(attributes),
@@ -56,6 +57,7 @@ def leakage_given_target(
     found = []
     with threadpool_limits(limits=1):
         for attribute in attributes:
+            # no permutations and two resamples: only the estimate is wanted
             ready = prepare(attribute, inputs, _SETTINGS, fit, score, n_permutations=0, seed=seed)
             found.append(ready.measure_given_target(z).estimate)
     return math.fsum(found)

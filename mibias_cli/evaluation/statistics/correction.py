@@ -27,6 +27,7 @@ def correct(found: Mapping[str, Mapping[str, Leakage]]) -> dict[str, dict[str, L
 
     Marginal and conditional tests are two families: each answers a question of its own.
     """
+    # each question's tests of one extractor are one family: attributes × channels × probes
     adjusted: dict[tuple[str, str, str, str], float] = {}
     for question in ("marginal", "conditional"):
         tests = {

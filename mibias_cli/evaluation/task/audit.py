@@ -66,6 +66,7 @@ def _audit_classes(
 ) -> TaskAudit:
     n_classes = len(inputs.class_names)
 
+    # the same head for every extractor: a trained head tells of its training, too
     def predict(features: Features | None) -> Predictions | None:
         return None if features is None else predict_task(features, inputs.train_y, n_classes)
 
@@ -78,6 +79,7 @@ def _audit_classes(
 
     before, after = predict(inputs.before), predict(inputs.after)
     assert after is not None
+    # crossings count who is predicted right, before and after
     right = None if before is None else before.classes == inputs.audit_y, after.classes == inputs.audit_y
     return TaskAudit(
         sides=TaskSides(
@@ -116,6 +118,7 @@ def _audit_labels(
     def fairness(probabilities: np.ndarray, attribute: AuditedAttribute) -> FairnessFindings:
         return label_fairness(probabilities, target, attribute, min_cell=settings.min_cell)
 
+    # labels have no single class, so a crossing counts samples whose labels are all right
     everyone = np.zeros(len(inputs.audit_y), dtype=np.int64)
     return TaskAudit(
         sides=TaskSides(

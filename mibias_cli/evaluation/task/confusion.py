@@ -35,6 +35,7 @@ def confusions(
         for index, name in enumerate(names):
             rows = attribute.known & (c == index)
             if rows.any():
+                # rows are the truth, columns what is predicted
                 counts = counts_table(y[rows], predicted[rows], n_y, n_y)
                 table = tuple(tuple(int(n) for n in line) for line in counts)
                 yield Confusion(attribute=attribute.name, channel=channel, c=name, n=int(rows.sum()), counts=table)

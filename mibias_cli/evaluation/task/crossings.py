@@ -55,6 +55,7 @@ def intersection(
         confidence: Of the intervals.
     """
     picked = [a.channels.index(channels[a.name]) for a in attributes]
+    # a cell is one combination of target and attributes that occurs
     codes = np.stack([y, *(a.c[:, k] for a, k in zip(attributes, picked, strict=True))], axis=1)
     known = np.logical_and.reduce([a.known for a in attributes])
     cells, member = np.unique(codes[known], axis=0, return_inverse=True)

@@ -43,8 +43,10 @@ def fairness_figures(y: np.ndarray, predicted: np.ndarray, c: np.ndarray, *, n_y
     """
     groups = np.unique(c)
     found: dict[str, list[float]] = {name: [] for name in FIGURES}
+    # each class against the rest is a binary question
     for k in [1] if n_y == 2 else range(n_y):
         chosen, true = predicted == k, y == k
+        # parity looks at who is chosen, opportunity at the truly positive, odds at both kinds of truth
         selection = _spread([chosen[c == g] for g in groups])
         opportunity = _spread([chosen[(c == g) & true] for g in groups])
         alarm = _spread([chosen[(c == g) & ~true] for g in groups])
@@ -65,6 +67,7 @@ def fairness_figures(y: np.ndarray, predicted: np.ndarray, c: np.ndarray, *, n_y
 
 def _spread(parts: list[np.ndarray]) -> dict[str, float]:
     """Largest less smallest rate of the groups that have one, and smallest by largest."""
+    # a group without a rate, such as one without positives, is left out, not counted as 0
     rates = [float(part.mean()) for part in parts if len(part)]
     if len(rates) < 2:
         return {}
@@ -93,6 +96,7 @@ def bias_amplification(
         return None
     shifts = []
     for g in groups:
+        # arXiv 2102.12594, direction attribute → task: towards what training paired counts as amplification
         given, in_training = c == g, train_c == g
         for t in range(n_y):
             together = float((train_y[in_training] == t).mean()) > float((train_y == t).mean())
@@ -119,6 +123,7 @@ def fairness_findings(
     left_out = []
     for k, (channel, names) in enumerate(zip(attribute.channels, attribute.class_names, strict=True)):
         c = attribute.c[:, k]
+        # a rate of a handful of samples is noise, and the largest difference would be that noise
         sizes = np.bincount(c[attribute.known], minlength=len(names))
         prefix = f"{channel}: " if len(attribute.channels) > 1 else ""
         left_out += [prefix + name for name, size in zip(names, sizes, strict=True) if 0 < size < min_cell]

@@ -45,9 +45,11 @@ def adjusted_accuracy(correct: np.ndarray, y: np.ndarray, attribute: AuditedAttr
         return None
     values = []
     for names, c in zip(attribute.class_names, attribute.c[known].T, strict=True):
+        # how many samples, and how many right ones, each (y, c) cell holds
         table = counts_table(y[known], c, n_y, len(names))
         right = counts_table(y[known][correct[known]], c[correct[known]], n_y, len(names))
         share = table / table.sum()
+        # p(y)p(c): as if the attribute told nothing of the target; an empty cell has no accuracy to weigh
         weight = np.where(table > 0, share.sum(axis=1, keepdims=True) * share.sum(axis=0, keepdims=True), 0.0)
         values.append(float((weight * right / np.maximum(table, 1)).sum() / weight.sum()))
     return min(values)
@@ -78,8 +80,10 @@ def group_rows(
     for channel, names, c in zip(attribute.channels, attribute.class_names, attribute.c.T, strict=True):
         for y_index, y_name in enumerate(class_names):
             for c_index, c_name in enumerate(names):
+                # a row whose attribute is unknown is in no cell
                 cell = attribute.known & (y == y_index) & (c == c_index)
                 n, hits = int(cell.sum()), int(correct[cell].sum())
+                # Wilson's interval stays inside [0, 1] in small cells, where the normal one does not
                 lower, upper = binomtest(hits, n).proportion_ci(confidence, method="wilson") if n else (None, None)
                 error = calibration_error(probabilities[cell], y[cell]) if n and probabilities is not None else None
                 rows.append(
@@ -119,8 +123,10 @@ def task_findings(
             probabilities=probabilities,
         )
     )  # fmt: skip
+    # averages that a model cannot win by following the bias
     adjusted = {a.name: adjusted_accuracy(correct, y, a, n_y=len(class_names)) for a in attributes}
     known = {name: value for name, value in adjusted.items() if value is not None}
+    # the headline interval: bootstrap over samples, or over groups where there are some
     draws = resamples.means(correct.astype(np.float64)[:, None])[:, 0]
     worst = worst_group_accuracy(rows)
     return TaskFindings(

@@ -46,8 +46,10 @@ def label_findings(
     """
     y, predicted = target.audit.astype(np.int64), (probabilities > 0.5).astype(np.int64)
     correct = predicted == y
+    # each label is a binary task of its own
     labels = {name: _figures(probabilities[:, k], predicted[:, k], y[:, k]) for k, name in enumerate(target.names)}
     rows = _rows(correct, target, attributes, min_cell, confidence)
+    # one set of resamples for both averages: labels right on average, and all labels right
     draws = resamples.means(np.stack([correct.mean(axis=1), correct.all(axis=1)], axis=1))
 
     def interval(estimate: float, values: np.ndarray) -> Interval:
@@ -56,6 +58,7 @@ def label_findings(
     adjusted = {a.name: _adjusted(correct, y, a) for a in attributes}
     known = {name: value for name, value in adjusted.items() if value is not None}
     worst, accuracy = worst_group_accuracy(rows), float(correct.mean())
+    # a label that is always on or always off ranks nothing
     ranked = [figures.auroc for figures in labels.values() if figures.auroc is not None]
     errors = [
         calibration_error(np.stack([1 - p, p], axis=1), truth) for p, truth in zip(probabilities.T, y.T, strict=True)
@@ -94,6 +97,7 @@ def _rows(
     confidence: float,
 ) -> tuple[GroupRow, ...]:
     """One row per label and group, channel by channel."""
+    # here a cell is one label in one group, so there is one class, the label itself
     everyone = np.zeros(len(correct), dtype=np.int64)
     return tuple(
         row
@@ -131,6 +135,7 @@ def label_fairness(
         )
         for k in range(y.shape[1])
     ]  # fmt: skip
+    # the worst label speaks for the attribute: largest difference, smallest ratio
     worst: dict[str, float | None] = {}
     for name in (*FIGURES, "bias_amplification"):
         values = [value for value in (getattr(each, name) for each in found) if value is not None]

@@ -55,8 +55,10 @@ def regression_findings(
     y = target.audit
     rows = tuple(row for a in attributes for row in error_rows(predicted, target, a, min_cell, confidence))
     error = predicted - y
+    # R² tells share of variance, the errors are in the user's units
     figures = {"r2": mean_r2(y, predicted), "mae": float(np.abs(error).mean(axis=0).mean())}
     figures["rmse"] = float(np.sqrt(np.square(error).mean(axis=0)).mean())
+    # every figure of every resample from a few means, so that nothing is predicted again
     draws = _draws(error, y, resamples)
     intervals = {
         name: bootstrap_interval(float("nan") if value is None else value, draws[name], confidence,
@@ -89,12 +91,14 @@ def _draws(error: np.ndarray, y: np.ndarray, resamples: Resamples) -> dict[str, 
     """Figures in every resample, from the means of a few terms."""
     k = y.shape[1]
     centred = y - y.mean(axis=0)
+    # var(y) = E[y²] − E[y]²: two means are all that a resample needs; y is centred for precision
     means = resamples.means(np.concatenate([np.abs(error), np.square(error), centred, np.square(centred)], axis=1))
     mae, square, first, second = (means[:, i * k : (i + 1) * k] for i in range(4))
     spread = second - first**2
     varies = y.var(axis=0) > 0
     r2 = np.full(len(means), np.nan)
     if varies.any():
+        # a resample may hold one value of y alone
         tiny = np.finfo(np.float64).tiny
         r2 = (1 - square[:, varies] / np.maximum(spread[:, varies], tiny)).mean(axis=1)
     return {"r2": r2, "mae": mae.mean(axis=1), "rmse": np.sqrt(square).mean(axis=1)}
@@ -127,6 +131,7 @@ def _row(
     mae = float(np.abs(error).mean()) if n else None
     half = None
     if n > 1:
+        # Student's interval of a mean of absolute errors; it needs two of them
         half = float(stats.t.ppf(0.5 + confidence / 2, n - 1) * np.abs(error).std(ddof=1) / np.sqrt(n))
     return ErrorRow(
         attribute=attribute, channel=channel, column=column, c=c, n=n, mae=mae,

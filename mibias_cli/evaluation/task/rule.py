@@ -37,6 +37,7 @@ def predict_task(features: Features, train_y: np.ndarray, n_classes: int) -> Pre
     """
     n = len(features.audit)
     probabilities = np.zeros((n, n_classes))
+    # a single class leaves nothing to fit
     if len(np.unique(train_y)) == 1:
         probabilities[:, train_y[0]] = 1.0
         return Predictions(classes=np.full(n, train_y[0]), probabilities=probabilities)
@@ -57,6 +58,7 @@ def _live(features: Features) -> tuple[np.ndarray, np.ndarray]:
     """
     x, z = (np.array(part, dtype=np.float64) for part in (features.train, features.audit))
     mean, spread = x.mean(axis=0), x.std(axis=0)
+    # standardising would blow rounding errors of a constant feature up to the size of a real one
     dead = spread <= _CONSTANT * spread.max(initial=0.0)
     mean[dead], spread[dead], x[:, dead], z[:, dead] = 0.0, 0.0, 0.0, 0.0
     return without_outliers(x, mean, spread), without_outliers(z, mean, spread)
