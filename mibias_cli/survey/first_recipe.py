@@ -62,6 +62,7 @@ def choose_model(found: Survey, *, backbone: str | None, weights: str | None) ->
     Raises:
         BackboneError: There is no such model.
     """
+    # rows of numbers need no pretrained model
     if found.layout.source in ("table", "embeddings"):
         return ModelChoice(name="mlp", weights=weights or "none")
     # the middle image stands for all; unknown sizes count as photographs
@@ -263,6 +264,7 @@ def _path(path: Path | None, out: Path) -> str:
 def _scalar(text: str | None) -> str:
     """Text as YAML: plain where every reader takes it for text, else in double quotes."""
     value = text or ""
+    # YAML 1.1 readers take yes, no, on and off for booleans
     plain = _PLAIN.fullmatch(value) and value.lower() not in _NOT_TEXT
     return value if plain else json.dumps(value, ensure_ascii=False)
 

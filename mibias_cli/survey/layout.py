@@ -57,6 +57,7 @@ def make_table(path: Path, columns: Mapping[str, Sequence[str | None]]) -> Table
         path: What to call it in errors.
         columns: By name, all of one length.
     """
+    # empty cells are missing values, as in a CSV
     made = {name: texts([value or None for value in values]) for name, values in columns.items()}
     n = len(next(iter(made.values())))
     return Table(path=path, columns=made, row_numbers=np.arange(1, n + 1))
