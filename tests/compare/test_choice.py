@@ -35,9 +35,14 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 def test_biased_validation_data_choose_the_run_that_random_colours_would(runs: list[Path]) -> None:
     found = compare(runs)
-    plain, product = found["runs"]
-    on_random_colours = [run["score"]["after"]["estimate"] for run in (plain, product)]
+    plain, product = found.runs
+    on_random_colours = [run.score.after.estimate for run in (plain, product) if run.score.after is not None]
     assert on_random_colours[1] > on_random_colours[0] + 0.15  # what an unbiased test says
-    assert product["gain_over_bias_bits"] > plain["gain_over_bias_bits"]
-    assert product["leakage_given_target_bits"] < plain["leakage_given_target_bits"]
-    assert found["groups"][found["chosen"] - 1]["runs"] == ["product"]
+    assert product.gain_over_bias_bits is not None
+    assert plain.gain_over_bias_bits is not None
+    assert product.gain_over_bias_bits > plain.gain_over_bias_bits
+    assert product.leakage_given_target_bits is not None
+    assert plain.leakage_given_target_bits is not None
+    assert product.leakage_given_target_bits < plain.leakage_given_target_bits
+    assert found.chosen is not None
+    assert found.groups[found.chosen - 1].runs == ("product",)
