@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+import statistics
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Generic, Literal, TypeVar
 
 from pydantic import JsonValue
 
-from mibias_cli.evaluation.findings import Accuracies, AttributeFindings, Interval, Leakage, Sides
+from mibias_cli.evaluation.findings import Interval, Sides
 from mibias_cli.evaluation.record import Real, Record
 from mibias_cli.gates.rules import outcome
 from mibias_cli.report.document import Report
@@ -23,13 +24,14 @@ __all__ = [
     "ComparedRun",
     "Comparison",
     "Group",
+    "Pair",
     "Row",
-    "ScoreOfRun",
     "Spread",
     "compare_reports",
     "frontier_members",
 ]
 
+T = TypeVar("T", bound=Record)
 SEEDS = ("seed", "data.colour_seed")
 """Settings that only draw again: runs that differ in nothing else are repetitions of one another."""
 
@@ -57,38 +59,22 @@ class ComparedRun:
         return self.gain_over_bias_bits - self.leakage_given_target_bits
 
 
-class ScoreOfRun(Record):
-    """The headline task metric of one side: accuracy, R², or without a target how much of the original is left."""
+class Pair(Record, Generic[T]):
+    """The same figures before and after; null where that side has none."""
 
-    name: str
-    estimate: Real
-    lower: Real | None
-    upper: Real | None
-
-
-class ScoreSides(Record):
-    """The headline task metric before and after."""
-
-    before: ScoreOfRun | None
-    after: ScoreOfRun | None
+    before: T | None
+    after: T | None
 
 
 class TaskOfRun(Record):
     """Accuracies of one side; null for a target of numbers."""
 
-    accuracy: Interval | None
-    worst_group_accuracy: float | None
-
-
-class TaskPair(Record):
-    """Accuracies before and after."""
-
-    before: TaskOfRun | None
-    after: TaskOfRun | None
+    accuracy: Interval | None = None
+    worst_group_accuracy: float | None = None
 
 
 class LeakageOfRun(Record):
-    """Both answers of one side, in bits."""
+    """Leakage of one side in bits, marginal and conditional."""
 
     leakage_bits: Interval
     conditional_leakage_bits: Interval | None
@@ -107,8 +93,8 @@ class Row(Record):
     settings: dict[str, JsonValue]
     collapsed: bool
     gates: Literal["pass", "fail", "error"] | None
-    score: ScoreSides
-    task: TaskPair
+    score: Pair[Score]
+    task: Pair[TaskOfRun]
     attributes: dict[str, AttributeOfRun]
     gain_over_bias_bits: float | None
     leakage_given_target_bits: float | None
@@ -186,7 +172,9 @@ class Comparison(Record):
 
 def compare_reports(runs: Sequence[ComparedRun]) -> Comparison:
     """Compare runs: rows, groups of rows that differ in seeds alone, who is on the frontier, and what is chosen."""
-    varied = _varied(runs)
+    known = [run.settings for run in runs if run.settings]
+    keys = dict.fromkeys(key for settings in known for key in settings)
+    varied = [key for key in keys if any(settings.get(key) != known[0].get(key) for settings in known)]
     rows = [_row(run, varied) for run in runs]
     groups = _with_frontier(_groups(rows, [key for key in varied if key not in SEEDS]))
     chosen = _chosen(groups)
@@ -199,51 +187,6 @@ def compare_reports(runs: Sequence[ComparedRun]) -> Comparison:
     )
 
 
-def _with_frontier(groups: Sequence[Group]) -> list[Group]:
-    """The groups, told for each attribute whether no other leaks less at no less accuracy."""
-    on: dict[int, dict[str, AttributeOfGroup]] = {group.number: dict(group.attributes) for group in groups}
-    for name in dict.fromkeys(name for group in groups for name in group.attributes):
-        members = frontier_members([None if group.collapsed else group.point(name) for group in groups])
-        for group, member in zip(groups, members, strict=True):
-            if name in group.attributes:
-                on[group.number][name] = group.attributes[name].model_copy(update={"on_frontier": member})
-    return [group.model_copy(update={"attributes": on[group.number]}) for group in groups]
-
-
-def _chosen(groups: Sequence[Group]) -> Group | None:
-    """The group of the highest net gain: information on the target beyond the bias, less leakage beyond the target.
-
-    Collapsed runs and failed gates are out. Both figures come from validation data, which are as biased as the training
-    data; nobody needs unbiased ones to choose. None where fewer than two groups have the figure.
-    """
-    told = [group for group in groups if group.net_gain_bits is not None]
-    fit = [group for group in told if not group.collapsed and not group.gates_failed]
-    return max(fit, key=_net_gain) if len(told) > 1 and fit else None
-
-
-def _net_gain(group: Group) -> float:
-    return -math.inf if group.net_gain_bits is None else group.net_gain_bits.mean
-
-
-def _choice_note(chosen: Group | None, groups: Sequence[Group]) -> Iterator[str]:
-    if chosen is None or chosen.gain_over_bias_bits is None or chosen.leakage_given_target_bits is None:
-        return
-    out = sum(group.gates_failed > 0 for group in groups)
-    beside = f" {out} with failed gates left out." if out else ""
-    yield (
-        f"Chosen without unbiased data: {chosen.number}: {chosen.name}, which tells "
-        f"{chosen.gain_over_bias_bits.mean:.3f} bits of the target beyond the attributes and "
-        f"{chosen.leakage_given_target_bits.mean:.3f} bits of the attributes beyond the target: the highest "
-        f"difference.{beside}"
-    )
-
-
-def _varied(runs: Sequence[ComparedRun]) -> list[str]:
-    known = [run.settings for run in runs if run.settings]
-    keys = dict.fromkeys(key for settings in known for key in settings)
-    return [key for key in keys if any(s.get(key) != known[0].get(key) for s in known)]
-
-
 def _row(run: ComparedRun, varied: Sequence[str]) -> Row:
     report = run.report
     return Row(
@@ -251,9 +194,13 @@ def _row(run: ComparedRun, varied: Sequence[str]) -> Row:
         settings={key: run.settings.get(key) for key in varied},
         collapsed=report.verdict.collapsed,
         gates=outcome(report.gates) if report.gates else None,
-        score=ScoreSides(before=_score(task_score(report, "before")), after=_score(task_score(report, "after"))),
-        task=TaskPair(before=_task(report.task.before), after=_task(report.task.after)),
-        attributes={name: _attribute(found) for name, found in report.attributes.items()},
+        score=Pair(before=task_score(report, "before"), after=task_score(report, "after")),
+        # the records here keep a part of the report's figures, by the same names
+        task=Pair[TaskOfRun].model_validate(report.task, from_attributes=True),
+        attributes={
+            name: AttributeOfRun.model_validate(found, from_attributes=True)
+            for name, found in report.attributes.items()
+        },
         gain_over_bias_bits=run.gain_over_bias_bits,
         leakage_given_target_bits=run.leakage_given_target_bits,
         net_gain_bits=run.net_gain_bits,
@@ -262,45 +209,28 @@ def _row(run: ComparedRun, varied: Sequence[str]) -> Row:
     )
 
 
-def _score(score: Score | None) -> ScoreOfRun | None:
-    if score is None:
-        return None
-    return ScoreOfRun(name=score.name, estimate=score.estimate, lower=score.lower, upper=score.upper)
-
-
-def _task(task: Record | None) -> TaskOfRun | None:
-    if task is None:
-        return None
-    if not isinstance(task, Accuracies):
-        return TaskOfRun(accuracy=None, worst_group_accuracy=None)
-    return TaskOfRun(accuracy=task.accuracy, worst_group_accuracy=task.worst_group_accuracy)
-
-
-def _attribute(found: AttributeFindings) -> AttributeOfRun:
-    def side(leakage: Leakage) -> LeakageOfRun:
-        return LeakageOfRun(
-            leakage_bits=leakage.leakage_bits, conditional_leakage_bits=leakage.conditional_leakage_bits
-        )
-
-    before = None if found.before is None else side(found.before)
-    return AttributeOfRun(entropy_bits=found.entropy_bits, before=before, after=side(found.after))
-
-
 def _groups(rows: Sequence[Row], keys: Sequence[str]) -> list[Group]:
-    """Rows of the same settings but for seeds; a run without settings of its own is a group of its own."""
+    """Rows of the same settings except for seeds."""
     members: dict[str, list[Row]] = {}
     for row in rows:
-        own = sorted((key, repr(row.settings.get(key))) for key in keys)
-        key = repr(own) if any(value is not None for value in row.settings.values()) else row.name
-        members.setdefault(key, []).append(row)
+        # a report without a recipe has no settings: nothing says that it repeats another, so it stands alone
+        known = any(value is not None for value in row.settings.values())
+        same = repr(sorted((key, repr(row.settings[key])) for key in keys)) if known else row.name
+        members.setdefault(same, []).append(row)
     return [_group(number, rows, keys) for number, rows in enumerate(members.values(), start=1)]
 
 
 def _group(number: int, rows: Sequence[Row], keys: Sequence[str]) -> Group:
     names = dict.fromkeys(name for row in rows for name in row.attributes)
-    settings = {key: rows[0].settings.get(key) for key in keys}
+    settings = {key: rows[0].settings[key] for key in keys}
     label = ", ".join(f"{key}={value}" for key, value in settings.items() if value is not None)
-    tasks = [row.task.after for row in rows]
+    tasks = [row.task.after or TaskOfRun() for row in rows]
+    # only what every run of the group has: a mean over some of them would not be comparable
+    leakage = {
+        name: [row.attributes[name].after for row in rows]
+        for name in names
+        if all(name in row.attributes for row in rows)
+    }
     return Group(
         number=number,
         name=label or rows[0].name,
@@ -308,38 +238,50 @@ def _group(number: int, rows: Sequence[Row], keys: Sequence[str]) -> Group:
         runs=tuple(row.name for row in rows),
         collapsed=sum(row.collapsed for row in rows),
         gates_failed=sum(row.gates == "fail" for row in rows),
-        gain_over_bias_bits=_spread([row.gain_over_bias_bits for row in rows]),
-        leakage_given_target_bits=_spread([row.leakage_given_target_bits for row in rows]),
-        net_gain_bits=_spread([row.net_gain_bits for row in rows]),
-        score=_spread([_estimate(row.score.after) for row in rows]),
-        accuracy=_spread([None if task is None else _estimate(task.accuracy) for task in tasks]),
-        worst_group_accuracy=_spread([None if task is None else task.worst_group_accuracy for task in tasks]),
+        gain_over_bias_bits=_spread(row.gain_over_bias_bits for row in rows),
+        leakage_given_target_bits=_spread(row.leakage_given_target_bits for row in rows),
+        net_gain_bits=_spread(row.net_gain_bits for row in rows),
+        score=_spread(row.score.after for row in rows),
+        accuracy=_spread(task.accuracy for task in tasks),
+        worst_group_accuracy=_spread(task.worst_group_accuracy for task in tasks),
         attributes={
             name: AttributeOfGroup(
-                leakage_bits=_spread([row.attributes[name].after.leakage_bits.estimate for row in rows]),
-                conditional_leakage_bits=_spread(
-                    [_estimate(row.attributes[name].after.conditional_leakage_bits) for row in rows]
-                ),
+                leakage_bits=_spread(side.leakage_bits for side in sides),
+                conditional_leakage_bits=_spread(side.conditional_leakage_bits for side in sides),
             )
-            for name in names
-            if all(name in row.attributes for row in rows)
+            for name, sides in leakage.items()
         },
     )
 
 
-def _estimate(figure: Interval | ScoreOfRun | None) -> float | None:
-    return None if figure is None else figure.estimate
-
-
-def _spread(values: Sequence[float | None]) -> Spread | None:
-    """Over the runs of a group; None where a value is missing."""
+def _spread(figures: Iterable[Interval | Score | float | None]) -> Spread | None:
+    """Over the runs of a group, of estimates where figures have intervals; None where a value is missing."""
+    values = [figure.estimate if isinstance(figure, Interval | Score) else figure for figure in figures]
     known = [value for value in values if value is not None and math.isfinite(value)]
     if not known or len(known) < len(values):
         return None
-    mean = math.fsum(known) / len(known)
-    square = math.fsum((value - mean) ** 2 for value in known)
-    deviation = math.sqrt(square / (len(known) - 1)) if len(known) > 1 else None
-    return Spread(mean=mean, sd=deviation, min=min(known), max=max(known), n=len(known))
+    sd = statistics.stdev(known) if len(known) > 1 else None
+    return Spread(mean=statistics.fmean(known), sd=sd, min=min(known), max=max(known), n=len(known))
+
+
+def _with_frontier(groups: Sequence[Group]) -> list[Group]:
+    """The groups, marked for each attribute where no other leaks less at no less accuracy."""
+    names = {name for group in groups for name in group.attributes}
+    # features that hold nothing leak nothing: a group with a collapsed run must not beat the others
+    members = {
+        name: frontier_members([None if group.collapsed else group.point(name) for group in groups]) for name in names
+    }
+    return [
+        group.model_copy(
+            update={
+                "attributes": {
+                    name: found.model_copy(update={"on_frontier": members[name][k]})
+                    for name, found in group.attributes.items()
+                }
+            }
+        )
+        for k, group in enumerate(groups)
+    ]
 
 
 def frontier_members(points: Sequence[tuple[float, float] | None]) -> list[bool]:
@@ -359,7 +301,32 @@ def frontier_members(points: Sequence[tuple[float, float] | None]) -> list[bool]
     return [point is not None and not beaten(point) for point in points]
 
 
+def _chosen(groups: Sequence[Group]) -> Group | None:
+    """The group of the highest net gain: information on the target beyond the bias, less leakage beyond the target.
+
+    Collapsed runs and failed gates are out. Both figures come from validation data, which are as biased as the training
+    data; nobody needs unbiased ones to choose. None where fewer than two groups have the figure.
+    """
+    known = [(group.net_gain_bits.mean, group) for group in groups if group.net_gain_bits is not None]
+    fit = [pair for pair in known if not pair[1].collapsed and not pair[1].gates_failed]
+    return max(fit, key=lambda pair: pair[0])[1] if len(known) > 1 and fit else None
+
+
+def _choice_note(chosen: Group | None, groups: Sequence[Group]) -> Iterator[str]:
+    if chosen is None or chosen.gain_over_bias_bits is None or chosen.leakage_given_target_bits is None:
+        return
+    out = sum(group.gates_failed > 0 for group in groups)
+    beside = f" {out} with failed gates left out." if out else ""
+    yield (
+        f"Chosen without unbiased data: {chosen.number}: {chosen.name}, which tells "
+        f"{chosen.gain_over_bias_bits.mean:.3f} bits of the target beyond the attributes and "
+        f"{chosen.leakage_given_target_bits.mean:.3f} bits of the attributes beyond the target: the highest "
+        f"difference.{beside}"
+    )
+
+
 def _notes(runs: Sequence[ComparedRun], rows: Sequence[Row]) -> Iterator[str]:
+    # other data under the same seed are another data set; under other seeds they are what the seed drew
     by_seed: dict[str, set[str]] = {}
     for run in runs:
         seeds = repr([run.settings.get(key) for key in SEEDS])

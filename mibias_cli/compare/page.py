@@ -9,14 +9,13 @@ from pathlib import Path
 from markupsafe import Markup
 from pydantic import JsonValue
 
-from mibias_cli.compare.comparison import Comparison, ScoreOfRun, Spread
+from mibias_cli.compare.comparison import Comparison, Spread
 from mibias_cli.compare.frontier import frontier_plot, score_name
-from mibias_cli.errors import RunError
 from mibias_cli.report.html import page_environment
-from mibias_cli.report.numbers import ABSENT, format_bits, format_percent, format_percent_interval, format_plain
+from mibias_cli.report.numbers import ABSENT, format_bits, format_decimals, format_percent
 from mibias_cli.report.plots.svg import standalone
-from mibias_cli.report.tables import Cell, Line, Table, bits_cell
-from mibias_cli.report.write import write_atomically
+from mibias_cli.report.tables import Cell, Table, bits_cell, line, percent_cell
+from mibias_cli.report.write import write_files
 
 __all__ = ["frontier_plots", "group_table", "render_comparison", "run_table", "write_comparison"]
 
@@ -42,51 +41,41 @@ def frontier_plots(comparison: Comparison) -> dict[str, str]:
 def group_table(comparison: Comparison) -> Table:
     """A line per group of runs that differ in seeds alone: means, with their spread in small print."""
     names = comparison.attributes
+    # training writes net gains only where validation data allow it
     has_gain = any(group.net_gain_bits is not None for group in comparison.groups)
     lines = []
     for group in comparison.groups:
         collapsed = f"{group.collapsed} of {len(group.runs)} collapsed" if group.collapsed else ""
-        cells = [Cell(text=f"{group.number}: {group.name}", small=collapsed), Cell(text=str(len(group.runs)))]
-        cells += [_spread(group.score, format_percent), _spread(group.worst_group_accuracy, format_percent)]
+        cells = [_spread(group.score, format_percent), _spread(group.worst_group_accuracy, format_percent)]
         for name in names:
             found = group.attributes.get(name)
-            bits = _spread(None if found is None else found.leakage_bits, format_bits)
-            best = found is not None and found.on_frontier
-            cells.append(Cell(text=f"{bits.text} ★" if best else bits.text, small=bits.small))
+            bits = None if found is None else found.leakage_bits
+            cells.append(_spread(bits, format_bits, " ★" if found is not None and found.on_frontier else ""))
         if has_gain:
-            gain = _spread(group.net_gain_bits, format_bits)
             mark = " ◆" if group.number == comparison.chosen else ""
-            cells.append(Cell(text=gain.text + mark, small=gain.small))
-        lines.append(Line(cells=tuple(cells), quiet=bool(group.collapsed)))
+            cells.append(_spread(group.net_gain_bits, format_bits, mark))
+        heading = Cell(text=f"{group.number}: {group.name}", small=collapsed)
+        lines.append(line(heading, str(len(group.runs)), *cells, quiet=bool(group.collapsed)))
     choice = ""
     if has_gain:
         choice = (
             " Net gain, on validation rows: information of the scores on the target beyond the attributes, less "
             "information of the features on the attributes beyond the target. ◆: chosen by it, without unbiased data."
         )
-    return Table(
-        title="Groups of runs",
-        caption="Means over runs that differ in seeds alone; small print: standard deviation, least to greatest. "
-        f"★: no other group leaks less at no less accuracy.{choice}",
-        header=(
-            "Setting",
-            "Runs",
-            _heading(comparison),
-            "Worst group",
-            *(f"Leakage of {name}, bits" for name in names),
-            *(("Net gain, bits",) if has_gain else ()),
-        ),
-        lines=tuple(lines),
+    leakage = [f"Leakage of {name}, bits" for name in names]
+    caption = (
+        "Means over runs that differ in seeds alone; small print: standard deviation, least to greatest. "
+        f"★: no other group leaks less at no less accuracy.{choice}"
     )
+    header = ("Setting", "Runs", _heading(comparison), "Worst group", *leakage, *["Net gain, bits"] * has_gain)
+    return Table(title="Groups of runs", caption=caption, header=header, lines=tuple(lines))
 
 
-def _spread(found: Spread | None, written: Callable[[float], str]) -> Cell:
+def _spread(found: Spread | None, written: Callable[[float], str], mark: str = "") -> Cell:
     if found is None:
-        return Cell(text=ABSENT)
-    small = ""
-    if found.sd is not None:
-        small = f"± {written(found.sd)}, {written(found.min)} to {written(found.max)}"
-    return Cell(text=written(found.mean), small=small)
+        return Cell(text=ABSENT + mark)
+    small = "" if found.sd is None else f"± {written(found.sd)}, {written(found.min)} to {written(found.max)}"
+    return Cell(text=written(found.mean) + mark, small=small)
 
 
 def run_table(comparison: Comparison) -> Table:
@@ -95,29 +84,38 @@ def run_table(comparison: Comparison) -> Table:
     has_gain = any(run.net_gain_bits is not None for run in comparison.runs)
     lines = []
     for run in comparison.runs:
-        cells = [Cell(text=run.name, small="collapsed" if run.collapsed else "")]
-        cells += [Cell(text=_written(run.settings[key])) for key in comparison.varied]
-        cells += [_score(run.score.before), _score(run.score.after)]
+        scores = [
+            percent_cell(*((None,) * 3 if score is None else (score.estimate, score.lower, score.upper)))
+            for score in (run.score.before, run.score.after)
+        ]
         worst = None if run.task.after is None else run.task.after.worst_group_accuracy
-        cells.append(Cell(text=format_percent(worst)))
+        leakage: list[Cell] = []
         for name in names:
             found = run.attributes.get(name)
             sides = (None, None) if found is None else (found.before, found.after)
-            cells += [bits_cell(None if side is None else side.leakage_bits) for side in sides]
-        if has_gain:
-            told = run.gain_over_bias_bits, run.leakage_given_target_bits
-            cells += [Cell(text=format_bits(bits)) for bits in told]
-        cells += [Cell(text=format_plain(run.effective_rank)), Cell(text=format_plain(run.cka))]
-        cells.append(Cell(text=run.gates or ABSENT))
-        lines.append(Line(cells=tuple(cells), quiet=run.collapsed))
-    leakage = [f"{name}, {side}" for name in names for side in ("before", "after")]
+            leakage += [bits_cell(None if side is None else side.leakage_bits) for side in sides]
+        gains = [format_bits(bits) for bits in (run.gain_over_bias_bits, run.leakage_given_target_bits)]
+        lines.append(
+            line(
+                Cell(text=run.name, small="collapsed" if run.collapsed else ""),
+                *(_written(run.settings[key]) for key in comparison.varied),
+                *scores,
+                format_percent(worst),
+                *leakage,
+                *(gains if has_gain else ()),
+                format_decimals(run.effective_rank, 2),
+                format_decimals(run.cka, 2),
+                run.gates or ABSENT,
+                quiet=run.collapsed,
+            )
+        )
     header = (
         "Run",
         *comparison.varied,
         f"{_heading(comparison)}, before",
         "after",
         "Worst group",
-        *leakage,
+        *(f"{name}, {side}" for name in names for side in ("before", "after")),
         *(("Gain over bias", "Leakage given target") if has_gain else ()),
         "Rank",
         "CKA",
@@ -130,13 +128,6 @@ def run_table(comparison: Comparison) -> Table:
 def _heading(comparison: Comparison) -> str:
     name = score_name(comparison)
     return "Accuracy" if name == "task accuracy" else name[0].upper() + name[1:]
-
-
-def _score(score: ScoreOfRun | None) -> Cell:
-    if score is None:
-        return Cell(text=ABSENT)
-    small = format_percent_interval(score.lower, score.upper)
-    return Cell(text=format_percent(score.estimate), small="" if small == ABSENT else small)
 
 
 def _written(value: JsonValue) -> str:
@@ -155,18 +146,11 @@ def write_comparison(folder: Path, comparison: Comparison) -> Path:
         RunError: The folder cannot be written.
     """
     page = folder / "compare.html"
-    texts = {
-        page: render_comparison(comparison),
-        folder / "compare.json": comparison.to_json(),
-    }
+    texts = {page: render_comparison(comparison), folder / "compare.json": comparison.to_json()}
     for k, (name, svg) in enumerate(frontier_plots(comparison).items()):
+        # names of attributes may hold what names of files may not, and two of them may then be the same
         plain = re.sub(r"[^A-Za-z0-9_-]+", "_", name).strip("_") or str(k)
         path = folder / f"frontier-{plain}.svg"
         texts[path if path not in texts else folder / f"frontier-{plain}-{k}.svg"] = standalone(svg)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for path, text in texts.items():
-            write_atomically(path, text)
-    except OSError as error:
-        raise RunError(f"{folder}: the comparison cannot be written: {error.strerror or error}") from error
+    write_files(texts, "comparison")
     return page

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+
+from pydantic import JsonValue
 
 from mibias_cli.compare.comparison import ComparedRun, Comparison, compare_reports
 from mibias_cli.errors import RecipeError
 from mibias_cli.recipe.yaml_source import parse_yaml
-from mibias_cli.report.illustrations import read_metrics
+from mibias_cli.report.illustrations import Metrics, read_metrics
 from mibias_cli.report.read import find_report, read_report
 from mibias_cli.run_folder import CHOICE, LEAKAGE_GIVEN_TARGET, RECIPE_FILE, is_run
 
@@ -37,9 +38,11 @@ def compare(places: Sequence[Path], *, names: Sequence[str] | None = None) -> Co
 def load_compared_run(place: Path, name: str) -> ComparedRun:
     """The report of a place, and the settings of the run that it belongs to, if it belongs to one."""
     path = find_report(place)
-    run = _run_of(place, path)
+    folder = place if place.is_dir() else path.parent
+    # a report lies in the run's folder or in its `report`; one that was copied elsewhere has no run
+    run = next((candidate for candidate in (folder, folder.parent) if is_run(candidate)), None)
     settings = {} if run is None else _settings(run)
-    records = [] if run is None else read_metrics(run / "metrics.jsonl")
+    records = () if run is None else read_metrics(run / "metrics.jsonl")
     return ComparedRun(
         name=name,
         report=read_report(path),
@@ -49,44 +52,40 @@ def load_compared_run(place: Path, name: str) -> ComparedRun:
     )
 
 
-def _run_of(place: Path, report: Path) -> Path | None:
-    """The folder of the run to which a report belongs."""
-    folder = place if place.is_dir() else report.parent
-    return next((candidate for candidate in (folder, folder.parent) if is_run(candidate)), None)
-
-
-def _settings(run: Path) -> dict[str, Any]:
+def _settings(run: Path) -> dict[str, JsonValue]:
     recipe = run / RECIPE_FILE
     try:
         return flat_settings(parse_yaml(recipe.read_text(encoding="utf-8"), path=str(recipe)).data)
     except RecipeError:
+        # figures can be compared without settings
         return {}
 
 
-def _gain(records: Sequence[Mapping[str, Any]], settings: Mapping[str, Any]) -> float | None:
+def _gain(records: Sequence[Metrics], settings: Mapping[str, JsonValue]) -> float | None:
     """The figure of the weights that a run kept: its last epoch's, or those of the best by a metric."""
     checked = [r for r in records if r.get("kind") == "validation" and r.get("stage") == "debias"]
     metric = settings.get("training.select.metric")
     if metric is not None:
-        checked = [r for r in checked if isinstance(r.get(metric), float)]
-        best = min if settings.get("training.select.mode") == "min" else max
-        checked = [best(checked, key=lambda r: r[metric])] if checked else []
+        # the same choice that training made when it kept the best epoch's weights
+        sign = -1 if settings.get("training.select.mode") == "min" else 1
+        figures = [(sign * figure, r) for r in checked if (figure := _last([r], str(metric))) is not None]
+        checked = [max(figures, key=lambda pair: pair[0])[1]] if figures else []
     return _last(checked, GAIN)
 
 
-def _last(records: Sequence[Mapping[str, Any]], name: str) -> float | None:
+def _last(records: Sequence[Metrics], name: str) -> float | None:
     value = records[-1].get(name) if records else None
     return value if isinstance(value, float) else None
 
 
-def flat_settings(recipe: Mapping[str, Any]) -> dict[str, Any]:
+def flat_settings(recipe: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
     """A parsed recipe with dotted keys; lists are values.
 
     Example:
         >>> flat_settings({"seed": 0, "debias": {"critic": {"steps": 5}}})
         {'seed': 0, 'debias.critic.steps': 5}
     """
-    flat: dict[str, Any] = {}
+    flat: dict[str, JsonValue] = {}
     for key, value in recipe.items():
         if key in _SAYS_NOTHING:
             continue

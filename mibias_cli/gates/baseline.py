@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
 
-from mibias_cli.errors import GateError
 from mibias_cli.evaluation.findings import QuestionName, RegressionFindings
 from mibias_cli.gates.figure_names import Figure, find_figure
+from mibias_cli.gates.result import Inconclusive, Status, gate_result
 from mibias_cli.recipe.gate_expression import parse_gate, write_name
-from mibias_cli.report.document import GateFigure, GateResult, Report
+from mibias_cli.report.document import GateResult, Report
 
 __all__ = ["Tolerance", "baseline_gates", "difference"]
 
@@ -32,7 +31,7 @@ def baseline_gates(
     tolerance: Tolerance,
     *,
     name: str = "baseline",
-    inconclusive: Literal["fail", "warn"] = "warn",
+    inconclusive: Inconclusive = "warn",
 ) -> list[GateResult]:
     """Compare every attribute's leakage and the task's accuracy with a baseline.
 
@@ -50,26 +49,24 @@ def baseline_gates(
     same_data = report.provenance.get("data_sha256") == baseline.provenance.get("data_sha256")
     note = "" if same_data else " (the audited data are not those of the baseline)"
     new, old = report.to_dict(), baseline.to_dict()
-    results = []
-    for figure, sign, allowed in _figures(baseline, tolerance):
+
+    def result(figure: tuple[str, ...], sign: int, allowed: float) -> GateResult:
         written = write_name(figure)
-        text = f"{written} {'above' if sign > 0 else 'below'} {name} by more than {allowed:g}"
-        looked_up = parse_gate(f"{written} > 0")
-        try:
-            found = _compare(find_figure(new, looked_up), find_figure(old, looked_up), sign, allowed, name, note)
-        except GateError as error:
-            found = _Compared(status="error", message=error.message, figure=None)
-        results.append(
-            GateResult(
-                expression=text, source="baseline", threshold=allowed, inconclusive=inconclusive, status=found.status,
-                figure=found.figure, message=found.message,
-            )
-        )  # fmt: skip
-    return results
+        looked_up = parse_gate(f"{written} > 0")  # only its name counts
+        return gate_result(
+            lambda: _judge(find_figure(new, looked_up), find_figure(old, looked_up), sign, allowed, name, note),
+            expression=f"{written} {'above' if sign > 0 else 'below'} {name} by more than {allowed:g}",
+            source="baseline",
+            threshold=allowed,
+            inconclusive=inconclusive,
+        )
+
+    return [result(*compared) for compared in _figures(baseline, tolerance)]
 
 
 def _figures(baseline: Report, tolerance: Tolerance) -> Iterator[tuple[tuple[str, ...], int, float]]:
-    """Name, sign of what is worse, and tolerance of every figure that is compared."""
+    """Name, sign (1: more is worse) and tolerance of every figure that is compared."""
+    # the baseline's attributes, not the report's: one that is gone must show as an error
     for attribute, found in baseline.attributes.items():
         for question, _ in found.after.questions:
             yield ("attributes", attribute, "after", _LEAKAGE[question]), 1, tolerance.leakage_bits
@@ -78,32 +75,25 @@ def _figures(baseline: Report, tolerance: Tolerance) -> Iterator[tuple[tuple[str
         yield ("task", "after", figure), -1, tolerance.accuracy
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Compared:
-    status: Literal["pass", "fail", "inconclusive", "error"]
-    message: str
-    figure: GateFigure | None
-
-
-def _compare(new: Figure, old: Figure, sign: int, allowed: float, name: str, note: str) -> _Compared:
-    """By how much a figure is worse than the baseline's, and whether that is more than is allowed."""
+def _judge(new: Figure, old: Figure, sign: int, allowed: float, name: str, note: str) -> tuple[Status, str, Figure]:
+    """Whether a figure is worse than the baseline's by more than is allowed, why, and by how much."""
     worse = difference(new, old) if sign > 0 else difference(old, new)
-    status: Literal["pass", "fail", "inconclusive"] = "pass" if worse.estimate <= allowed else "inconclusive"
-    if status == "inconclusive" and (worse.lower is None or worse.lower > allowed):
-        status = "fail"
+    status: Status = "pass"
+    if worse.estimate > allowed:
+        # a rise that the interval does not rule out as chance is no failure yet
+        status = "fail" if worse.lower is None or worse.lower > allowed else "inconclusive"
+    if worse.estimate == 0:
+        return status, f"{new.estimate:.4g}, as {name}{note}", worse
     side = "worse" if worse.estimate > 0 else "better"
     interval = "" if worse.lower is None else f" (interval of worse − baseline: {worse.lower:.4g} to {worse.upper:.4g})"
-    message = f"{new.estimate:.4g}, {name} {old.estimate:.4g}: {side} by {abs(worse.estimate):.4g}{interval}{note}"
-    if worse.estimate == 0:
-        message = f"{new.estimate:.4g}, as {name}{note}"
-    shown = GateFigure(estimate=worse.estimate, lower=worse.lower, upper=worse.upper)
-    return _Compared(status=status, message=message, figure=shown)
+    change = f"{side} by {abs(worse.estimate):.4g}{interval}{note}"
+    return status, f"{new.estimate:.4g}, {name} {old.estimate:.4g}: {change}", worse
 
 
 def difference(a: Figure, b: Figure) -> Figure:
     """a − b with an interval made of both intervals as if they were independent.
 
-    Two audits of the same samples are correlated, which makes this interval wider than need be: it errs on the side of
+    Two audits of the same samples are correlated, so this interval is wider than need be and errs towards
     `inconclusive`.
 
     References: Zou and Donner, "Construction of confidence limits about effect measures" (Statistics in Medicine 2008).
@@ -115,6 +105,7 @@ def difference(a: Figure, b: Figure) -> Figure:
     estimate = a.estimate - b.estimate
     if a.lower is None or a.upper is None or b.lower is None or b.upper is None:
         return Figure(estimate=estimate)
+    # each bound is as far off as the two distances that move it, added as independent errors are
     below = math.hypot(a.estimate - a.lower, b.upper - b.estimate)
     above = math.hypot(a.upper - a.estimate, b.estimate - b.lower)
     return Figure(estimate=estimate, lower=estimate - below, upper=estimate + above)

@@ -13,45 +13,46 @@ _FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff
 
 
 def render_junit(report: Report, *, seconds: float = 0.0) -> str:
-    """One test case per gate: failed, skipped where it is inconclusive and only warns, an error where nothing was
-    there to compare.
+    """One test case per gate: failed, skipped if it only warns, an error if its figure is missing.
 
     Args:
         report: With its gates.
         seconds: How long the audit took.
     """
-    results = report.gates
-    failures = sum(result.is_failure for result in results)
-    errors = sum(result.status == "error" for result in results)
-    skipped = sum(result.status == "inconclusive" and not result.is_failure for result in results)
+    kinds = [_kind(result) for result in report.gates]
     counts = {
-        "tests": str(len(results)),
-        "failures": str(failures),
-        "errors": str(errors),
-        "skipped": str(skipped),
+        "tests": str(len(kinds)),
+        "failures": str(kinds.count("failure")),
+        "errors": str(kinds.count("error")),
+        "skipped": str(kinds.count("skipped")),
         "time": f"{seconds:.3f}",
     }
+    # <testsuites> has no attribute for skipped tests
     suites = ET.Element("testsuites", {"name": "mibias", **{k: v for k, v in counts.items() if k != "skipped"}})
     suite = ET.SubElement(suites, "testsuite", {"name": "mibias gates", **counts})
-    for result in results:
-        _case(suite, result)
+    for result, kind in zip(report.gates, kinds, strict=True):
+        _case(suite, result, kind)
     ET.SubElement(suite, "system-out").text = _legal(report.verdict.text)
     ET.indent(suites)
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(suites, encoding="unicode") + "\n"
 
 
-def _case(suite: ET.Element, result: GateResult) -> None:
+def _kind(result: GateResult) -> str:
+    """What stands in a gate's test case; a gate that passed has only what it said."""
+    if result.is_failure:
+        return "failure"
+    # what is inconclusive and no failure only warns: JUnit knows no warning, and `skipped` does not fail a pipeline
+    return {"error": "error", "inconclusive": "skipped"}.get(result.status, "system-out")
+
+
+def _case(suite: ET.Element, result: GateResult, kind: str) -> None:
     name, message = _legal(result.expression), _legal(result.message)
     case = ET.SubElement(suite, "testcase", {"classname": f"mibias.{result.source}", "name": name, "time": "0"})
-    kinds = {"pass": "", "fail": "failure", "error": "error", "inconclusive": "skipped"}
-    kind = "failure" if result.is_failure else kinds[result.status]
-    if kind:
-        found = ET.SubElement(case, kind, {"message": message})
-        if kind != "skipped":
-            found.set("type", result.status)
-            found.text = f"{name}\n{message}"
-    else:
-        ET.SubElement(case, "system-out").text = message
+    found = ET.SubElement(case, kind, {} if kind == "system-out" else {"message": message})
+    if kind in ("failure", "error"):
+        found.set("type", result.status)
+    if kind != "skipped":
+        found.text = message if kind == "system-out" else f"{name}\n{message}"
 
 
 def _legal(text: str) -> str:

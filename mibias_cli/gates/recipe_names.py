@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 from mibias_cli.errors import GateError
 from mibias_cli.gates.figure_names import check_name
 from mibias_cli.recipe.checks import written_gates
 from mibias_cli.recipe.gate_expression import parse_gate
 from mibias_cli.recipe.messages import Fault
+from mibias_cli.recipe.yaml_source import YamlMapping
 from mibias_cli.report.schema_file import load_schema
 
 __all__ = ["gate_name_faults"]
 
 
-def gate_name_faults(data: Mapping[str, Any]) -> Iterator[Fault]:
+def gate_name_faults(data: YamlMapping) -> Iterator[Fault]:
     """A cross check of recipes: gates whose names no report can have.
 
     Args:

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import operator
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from mibias_cli.errors import GateError
 from mibias_cli.gates.baseline import Tolerance, baseline_gates
 from mibias_cli.gates.figure_names import Figure, check_name, find_figure
+from mibias_cli.gates.result import Inconclusive, Status, gate_result
 from mibias_cli.recipe.gate_expression import Comparison, GateExpression, parse_gate
-from mibias_cli.report.document import GateFigure, GateResult, Report
+from mibias_cli.report.document import GateResult, Report
 from mibias_cli.report.schema_file import load_schema
 
 __all__ = ["Gate", "GateRules", "check_gates", "gate_results", "make_gates", "outcome"]
 
-Inconclusive = Literal["fail", "warn"]
-Status = Literal["pass", "fail", "inconclusive", "error"]
+_COMPARISONS: dict[Comparison, Callable[[float, float], bool]] = {
+    ">": operator.gt,
+    ">=": operator.ge,
+    "<": operator.lt,
+    "<=": operator.le,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +87,7 @@ def gate_results(report: Report, rules: GateRules) -> tuple[GateResult, ...]:
     and is inconclusive in between; a figure without one is compared as it is. A name that this report does not have, or
     a figure that was not measured, is an error: a gate on nothing must not pass.
     """
+    # names are looked up in what leakage.json holds, so that a gate means the same for a report read from a file
     written = report.to_dict()
     results = [_result(written, gate) for gate in rules.gates]
     if rules.baseline is not None:
@@ -100,43 +106,28 @@ def outcome(results: Sequence[GateResult]) -> Literal["pass", "fail", "error"]:
 
 def _result(report: Mapping[str, object], gate: Gate) -> GateResult:
     expression = gate.expression
-
-    def result(status: Status, message: str, figure: GateFigure | None = None) -> GateResult:
-        return GateResult(
-            expression=expression.text, source=gate.source, inconclusive=gate.inconclusive,
-            threshold=expression.threshold, status=status, message=message, figure=figure,
-        )  # fmt: skip
-
-    try:
-        figure = find_figure(report, expression)
-    except GateError as error:
-        return result("error", error.message)
-    status, message = _judge(figure, expression.comparison, expression.threshold)
-    return result(status, message, GateFigure(estimate=figure.estimate, lower=figure.lower, upper=figure.upper))
+    return gate_result(
+        lambda: _judge(find_figure(report, expression), expression),
+        expression=expression.text,
+        source=gate.source,
+        threshold=expression.threshold,
+        inconclusive=gate.inconclusive,
+    )
 
 
-def _judge(figure: Figure, comparison: Comparison, threshold: float) -> tuple[Status, str]:
-    """Status and why: a bound that is past the threshold with all of the interval, with none, or with a part of it."""
-    limit = f"{comparison} {threshold:g}"
+def _judge(figure: Figure, gate: GateExpression) -> tuple[Status, str, Figure]:
+    """Status and why: all of the interval is past the threshold, none of it, or a part."""
+    holds, threshold = _COMPARISONS[gate.comparison], gate.threshold
+    limit = f"{gate.comparison} {threshold:g}"
     if figure.lower is None or figure.upper is None:
-        holds = _holds(figure.estimate, comparison, threshold)
-        return (
-            ("fail", f"{figure.estimate:.4g} is {limit}")
-            if holds
-            else ("pass", f"{figure.estimate:.4g} is not {limit}")
-        )
-    near, far = (figure.lower, figure.upper) if comparison.startswith(">") else (figure.upper, figure.lower)
+        if holds(figure.estimate, threshold):
+            return "fail", f"{figure.estimate:.4g} is {limit}", figure
+        return "pass", f"{figure.estimate:.4g} is not {limit}", figure
+    # the bound that crosses the threshold last: if even it is past, the whole interval is
+    near, far = (figure.lower, figure.upper) if gate.comparison.startswith(">") else (figure.upper, figure.lower)
     interval = f"{figure.estimate:.4g} (interval {figure.lower:.4g} to {figure.upper:.4g})"
-    if _holds(near, comparison, threshold):
-        return "fail", f"{interval} is {limit} as a whole"
-    if not _holds(far, comparison, threshold):
-        return "pass", f"{interval} is nowhere {limit}"
-    return "inconclusive", f"{interval} reaches over {threshold:g}: these samples cannot tell"
-
-
-def _holds(value: float, comparison: Comparison, threshold: float) -> bool:
-    if comparison == ">":
-        return value > threshold
-    if comparison == ">=":
-        return value >= threshold
-    return value < threshold if comparison == "<" else value <= threshold
+    if holds(near, threshold):
+        return "fail", f"{interval} is {limit} as a whole", figure
+    if not holds(far, threshold):
+        return "pass", f"{interval} is nowhere {limit}", figure
+    return "inconclusive", f"{interval} reaches over {threshold:g}: these samples cannot tell", figure

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field, JsonValue
 
@@ -61,9 +61,10 @@ class Report(AuditFindings):
         """leakage.json: full precision, sorted keys, NaN and infinities as null."""
         return json.dumps(self.to_dict(), indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n"
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, JsonValue]:
         """The same as plain data."""
-        plain: dict[str, Any] = json.loads(self.model_dump_json())
+        # by way of JSON text, which makes NaN null and tuples lists as a file would
+        plain: dict[str, JsonValue] = json.loads(self.model_dump_json())
         return plain
 
 
@@ -74,5 +75,6 @@ def make_report(findings: AuditFindings, provenance: Mapping[str, JsonValue]) ->
         findings: What it found.
         provenance: What was audited: hashes of recipe, data and weights, backbone, versions, seed, time, device.
     """
+    # parts are taken as they are: a dump would make mappings of typed records
     own = {name: getattr(findings, name) for name in AuditFindings.model_fields}
     return Report(**own, provenance=dict(provenance), verdict=make_verdict(findings))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from mibias_cli.evaluation.findings import QUESTIONS, AuditFindings, QuestionName
+from mibias_cli.evaluation.findings import AuditFindings, QuestionName
 from mibias_cli.report import tables, task_tables
 from mibias_cli.report.document import Report
 from mibias_cli.report.illustrations import ExampleCell, Illustrations
@@ -25,8 +26,7 @@ MAX_BYTES = 1_000_000
 """A page that people open on phones and attach to mails; what makes it larger is left out, leakage.json has it all."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Level:
+class _Level(NamedTuple):
     """How much a page shows: examples or not, attributes whose groups are plotted, lines in a table of cells."""
 
     examples: bool
@@ -34,22 +34,21 @@ class _Level:
     n_lines: int
 
 
+# from all to what always fits: images go first, because they are large and say least
 _LEVELS = (
-    _Level(examples=True, n_plotted=1000, n_lines=task_tables.MAX_LINES),
-    _Level(examples=False, n_plotted=1000, n_lines=task_tables.MAX_LINES),
-    _Level(examples=False, n_plotted=8, n_lines=40),
-    _Level(examples=False, n_plotted=2, n_lines=0),
+    _Level(True, 1000, task_tables.MAX_LINES),
+    _Level(False, 1000, task_tables.MAX_LINES),
+    _Level(False, 8, 40),
+    _Level(False, 2, 0),
 )
-"""From all to what always fits."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Plot:
+class _Plot(NamedTuple):
     """A plot with its heading; `key` says which question it answers."""
 
+    key: str
     title: str
     plot: Markup
-    key: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +84,7 @@ def render_html(report: Report, illustrations: Illustrations | None = None) -> s
         illustrations: What is shown beside its figures.
     """
     shown = illustrations or Illustrations()
+    # plots are drawn once: only the choice of what to show is made again below
     page = page_environment().get_template("leakage.html.j2")
     makers = (tables.control_table, tables.channel_table, tables.probe_table, tables.other_table)
     parts = {
@@ -102,7 +102,11 @@ def render_html(report: Report, illustrations: Illustrations | None = None) -> s
         "leakage": list(_leakage_plots(report)),
         "leakage_tables": [table for table in (make(report) for make in makers) if table],
         "change": Markup(change_plot(report, plot_id="change")),
-        "layers": [plot for plot in _layer_plots(report) if plot.plot],
+        "layers": [
+            _Plot("", name, Markup(plot))
+            for k, name in enumerate(report.attributes)
+            if (plot := layer_plot(report, name, plot_id=f"layers-{k}"))
+        ],
         "layer_table": tables.layer_table(report),
         "fairness": task_tables.fairness_table(report),
         "crossings": task_tables.crossing_tables(report),
@@ -112,7 +116,7 @@ def render_html(report: Report, illustrations: Illustrations | None = None) -> s
     groups = list(_groups(report))
     for level in _LEVELS:
         # a page that is too large is made again with less on it
-        examples = list(_examples(shown.examples)) if level.examples else []
+        examples = [(cell, _addresses(cell)) for cell in shown.examples] if level.examples else []
         cut = [_cut(group, k, report, level) for k, group in enumerate(groups)]
         text = page.render(
             **parts, groups=cut, examples=examples,
@@ -122,6 +126,11 @@ def render_html(report: Report, illustrations: Illustrations | None = None) -> s
         if len(text.encode()) <= MAX_BYTES:
             break
     return text
+
+
+def _addresses(cell: ExampleCell) -> list[str]:
+    """Images as addresses that hold them, so that the page needs no other file."""
+    return [f"data:{cell.media_type};base64,{base64.b64encode(image).decode('ascii')}" for image in cell.images]
 
 
 def _cut(group: _Group, k: int, report: AuditFindings, level: _Level) -> _Group:
@@ -138,15 +147,9 @@ _TITLES: dict[QuestionName, str] = {
 
 
 def _leakage_plots(report: AuditFindings) -> Iterator[_Plot]:
-    for question in QUESTIONS:
+    for question, title in _TITLES.items():
         if any(found.after.answer(question) is not None for found in report.attributes.values()):
-            plot = leakage_plot(report, question, plot_id=f"{question}-leakage")
-            yield _Plot(key=question, title=_TITLES[question], plot=Markup(plot))
-
-
-def _layer_plots(report: AuditFindings) -> Iterator[_Plot]:
-    for k, name in enumerate(report.attributes):
-        yield _Plot(title=name, plot=Markup(layer_plot(report, name, plot_id=f"layers-{k}")))
+            yield _Plot(question, title, Markup(leakage_plot(report, question, plot_id=f"{question}-leakage")))
 
 
 def _groups(report: AuditFindings) -> Iterator[_Group]:
@@ -169,10 +172,3 @@ def _groups(report: AuditFindings) -> Iterator[_Group]:
             table=task_tables.cell_table(report, name),
             errors=errors,
         )
-
-
-def _examples(cells: Sequence[ExampleCell]) -> Iterator[tuple[ExampleCell, list[str]]]:
-    """Cells, with their images as addresses that hold them."""
-    for cell in cells:
-        kind = cell.media_type
-        yield cell, [f"data:{kind};base64,{base64.b64encode(image).decode('ascii')}" for image in cell.images]

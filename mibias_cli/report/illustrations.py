@@ -6,9 +6,14 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypeAlias
 
-__all__ = ["ExampleCell", "Illustrations", "read_metrics"]
+from pydantic import JsonValue
+
+__all__ = ["ExampleCell", "Illustrations", "Metrics", "read_metrics"]
+
+Metrics: TypeAlias = Mapping[str, JsonValue]
+"""A record of metrics.jsonl."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,11 +45,11 @@ class Illustrations:
         examples: Cells with example images.
     """
 
-    metrics: tuple[Mapping[str, Any], ...] = ()
+    metrics: tuple[Metrics, ...] = ()
     examples: tuple[ExampleCell, ...] = ()
 
 
-def read_metrics(path: Path) -> tuple[dict[str, Any], ...]:
+def read_metrics(path: Path) -> tuple[Metrics, ...]:
     """The records of metrics.jsonl; empty where there is no such file, without a last line that was cut short."""
     if not path.is_file():
         return ()
@@ -53,6 +58,7 @@ def read_metrics(path: Path) -> tuple[dict[str, Any], ...]:
         try:
             record = json.loads(line)
         except json.JSONDecodeError:
+            # a run that was killed while it wrote; nothing comes after
             break
         if isinstance(record, dict):
             records.append(record)

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from mibias_cli.evaluation.findings import AuditFindings, Interval
 from mibias_cli.report import tables, task_tables
 from mibias_cli.report.document import GateResult, Report
-from mibias_cli.report.numbers import format_bits, format_interval
+from mibias_cli.report.numbers import ABSENT, format_bits, format_interval
+from mibias_cli.report.verdict import EMPTY_FEATURES
 
 __all__ = [
     "escape_markdown",
@@ -17,7 +18,6 @@ __all__ = [
     "markdown_table",
     "measured_section",
     "render_markdown",
-    "task_table",
 ]
 
 
@@ -37,47 +37,59 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(cells) + " |" for cells in (header, rule, *rows))
 
 
-def _with_interval(interval: Interval | None) -> str:
-    return "–" if interval is None else f"{format_bits(interval.estimate)} ({format_interval(interval)})"
+def _with_interval(interval: Interval | None) -> tables.Cell:
+    if interval is None:
+        return tables.Cell(text=ABSENT)
+    return tables.Cell(text=format_bits(interval.estimate), small=format_interval(interval))
 
 
-def leakage_table(report: AuditFindings) -> str:
-    """The leakage of every attribute before and after, as a Markdown table."""
-    rows = []
+def leakage_table(report: AuditFindings) -> tables.Table:
+    """The leakage of every attribute before and after, with the probe that found it."""
+    lines = []
     for name, found in report.attributes.items():
         for question, after in found.after.questions:
-            before = None if found.before is None else found.before.answer(question)
-            shared = format_bits(found.target_attribute_bits) if question == "marginal" else "–"
-            rows.append(
-                [
-                    escape_markdown(name) + tables.LABELS[question],
-                    _with_interval(None if before is None else before.leakage_bits),
+            lines.append(
+                tables.line(
+                    name + tables.LABELS[question],
+                    _with_interval(tables.bits_at(found, "before", question)),
                     _with_interval(after.leakage_bits),
-                    escape_markdown(after.headline_probe),
+                    after.headline_probe,
                     format_bits(found.entropy_bits),
-                    shared,
-                ]
+                    # what the target tells of the attribute bounds nothing once the target is given
+                    format_bits(found.target_attribute_bits) if question == "marginal" else ABSENT,
+                )
             )
     confidence = f"{100 * report.settings.confidence:g} %"
     sides = [f"{side} ({confidence} interval)" for side in ("Before", "After")]
-    header = ["Leakage, bits", *sides, "Probe", "H(c)", "I(y;c)"]
-    return _table(header, rows)
+    header = ("Leakage, bits", *sides, "Probe", "H(c)", "I(y;c)")
+    return tables.Table(title="Leakage", caption="", header=header, lines=tuple(lines))
 
 
-def task_table(report: AuditFindings) -> str:
-    """The task figures before and after, as a Markdown table."""
-    return markdown_table(task_tables.task_table(report))
+def _channel_table(report: AuditFindings) -> tables.Table:
+    lines = [
+        tables.line(
+            f"{name}: {channel}",
+            _with_interval(tables.bits_at(found, "before", "marginal")),
+            _with_interval(found.after.leakage_bits),
+            _with_interval(found.after.conditional_leakage_bits),
+            format_bits(found.entropy_bits),
+        )
+        for name, attribute in report.attributes.items()
+        for channel, found in attribute.channels.items()
+    ]
+    header = ("Leakage, bits", "Before", "After", "After, given the target", "H(c)")
+    return tables.Table(title="Channels", caption="", header=header, lines=tuple(lines))
 
 
 def markdown_table(table: tables.Table) -> str:
     """A report's table as Markdown, what is small print in brackets; lines that do not count are marked."""
-    rows = []
+    header = [escape_markdown(name) for name in table.header]
+    # numbers are compared digit by digit, so they stand flush right; headings do not
+    rows = [header, ["---"] + ["---:"] * (len(header) - 1)]
     for line in table.lines:
-        cells = [f"{c.text} ({c.small})" if c.small else c.text for c in line.cells]
-        rows.append(
-            [escape_markdown(cells[0]) + (" (too few)" if line.quiet else ""), *map(escape_markdown, cells[1:])]
-        )
-    return _table([escape_markdown(name) for name in table.header], rows)
+        cells = [escape_markdown(f"{c.text} ({c.small})" if c.small else c.text) for c in line.cells]
+        rows.append([cells[0] + (" (too few)" if line.quiet else ""), *cells[1:]])
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in rows)
 
 
 def gates_section(report: Report) -> str:
@@ -96,10 +108,10 @@ def measured_section(report: Report) -> str:
     verdict = report.verdict
     parts = [f"**{escape_markdown(verdict.headline)}**" if verdict.headline else ""]
     if verdict.collapsed:
-        parts.append("Features that hold nothing leak nothing, so low leakage below is no success.")
-    parts.append(escape_markdown(verdict.caution))
-    task = task_table(report) if task_tables.task_table(report) else ""
-    parts += [gates_section(report), leakage_table(report), task]
+        parts.append(EMPTY_FEATURES)
+    task = task_tables.task_table(report)
+    parts += [escape_markdown(verdict.caution), gates_section(report), markdown_table(leakage_table(report))]
+    parts.append(markdown_table(task) if task else "")
     makers = (
         tables.fidelity_table,
         tables.control_table,
@@ -109,32 +121,17 @@ def measured_section(report: Report) -> str:
     )
     for table in [make(report) for make in makers]:
         if table:
-            parts += [f"{escape_markdown(table.caption)}", markdown_table(table)]
+            parts += [escape_markdown(table.caption), markdown_table(table)]
     return "\n\n".join(part for part in parts if part)
 
 
-def _channel_table(report: AuditFindings) -> str:
-    rows = []
-    for name, found in report.attributes.items():
-        for channel, c in found.channels.items():
-            values = [
-                _with_interval(None if c.before is None else c.before.leakage_bits),
-                _with_interval(c.after.leakage_bits),
-                _with_interval(c.after.conditional_leakage_bits),
-                format_bits(c.entropy_bits),
-            ]
-            rows.append([f"{escape_markdown(name)}: {escape_markdown(channel)}", *values])
-    if not rows:
-        return ""
-    header = ["Leakage, bits", "Before", "After", "After, given the target", "H(c)"]
-    return f"## Channels\n\n{_table(header, rows)}\n\n"
-
-
-def _crossings(report: AuditFindings) -> str:
-    found = task_tables.crossing_tables(report)
+def _sections(made: Sequence[tables.Table]) -> str:
+    """Tables that have a heading of their own."""
     return "".join(
-        f"## {escape_markdown(table.title)}\n\n{escape_markdown(table.caption)}\n\n{markdown_table(table)}\n\n"
-        for table in found
+        f"{part}\n\n"
+        for table in made
+        for part in (f"## {escape_markdown(table.title)}", escape_markdown(table.caption), markdown_table(table))
+        if part
     )
 
 
@@ -146,8 +143,7 @@ def render_markdown(report: Report) -> str:
         "# Leakage report\n\n"
         f"{measured_section(report)}\n\n"
         f"{escape_markdown(report.verdict.text)}\n\n"
-        f"{_channel_table(report)}"
-        f"{_crossings(report)}"
+        f"{_sections([*filter(None, [_channel_table(report)]), *task_tables.crossing_tables(report)])}"
         "## How it was measured\n\n"
         f"Probes were fitted on {samples.fit} audited samples and scored on {samples.score} others; task heads "
         f"were fitted on {samples.train} training samples and scored on all {samples.audit} audited ones. "

@@ -11,14 +11,13 @@ __all__ = [
     "ABSENT",
     "ceil_bits",
     "format_bits",
+    "format_decimals",
     "format_interval",
     "format_number",
     "format_p",
     "format_percent",
     "format_percent_interval",
-    "format_plain",
     "format_points",
-    "format_share",
 ]
 
 ABSENT = "–"
@@ -32,18 +31,26 @@ def _known(value: float | None) -> TypeGuard[float]:
 
 
 def _signed(text: str) -> str:
+    # a small negative value that rounds to zero is written without a sign
     zero = text.lstrip("-").strip("0.") == ""
     return text.lstrip("-") if zero else text.replace("-", MINUS)
 
 
-def format_bits(value: float | None) -> str:
-    """Three decimals, with a real minus sign.
+def format_decimals(value: float | None, digits: int = 3, *, signed: bool = False) -> str:
+    """A fixed number of decimals, with a real minus sign; with `signed` also a plus sign, for changes.
 
     Example:
-        >>> format_bits(-0.0214), format_bits(-0.0001), format_bits(None)
-        ('−0.021', '0.000', '–')
+        >>> format_decimals(0.12345), format_decimals(-0.0001), format_decimals(0.1, 2, signed=True)
+        ('0.123', '0.000', '+0.10')
     """
-    return _signed(f"{value:.3f}") if _known(value) else ABSENT
+    if not _known(value):
+        return ABSENT
+    return f"{value:+.{digits}f}".replace("-", MINUS) if signed else _signed(f"{value:.{digits}f}")
+
+
+def format_bits(value: float | None) -> str:
+    """Bits with three decimals."""
+    return format_decimals(value)
 
 
 def format_interval(interval: Interval | NullBand | None) -> str:
@@ -58,6 +65,7 @@ def ceil_bits(value: float) -> str:
         >>> ceil_bits(0.0121)
         '0.013'
     """
+    # the subtraction forgives floats their rounding error: 1000 * 0.009 is a hair more than 9 or less
     return _signed(f"{math.ceil(value * 1000 - 1e-9) / 1000:.3f}")
 
 
@@ -71,28 +79,11 @@ def format_percent_interval(lower: float | None, upper: float | None) -> str:
     return f"{100 * lower:.1f} to {100 * upper:.1f}{SPACE}%" if _known(lower) and _known(upper) else ABSENT
 
 
-def format_plain(value: float | None) -> str:
-    """Two decimals."""
-    return _signed(f"{value:.2f}") if _known(value) else ABSENT
-
-
 def format_points(before: float | None, after: float | None) -> str:
     """The change of a share in percentage points, with its sign."""
     if not _known(before) or not _known(after):
         return ABSENT
     return f"{100 * (after - before):+.1f}{SPACE}points".replace("-", MINUS)
-
-
-def format_share(value: float | None, *, signed: bool = False) -> str:
-    """Three decimals of a share, a ratio or a difference of such.
-
-    Example:
-        >>> format_share(0.12345), format_share(-0.1), format_share(0.1, signed=True)
-        ('0.123', '−0.100', '+0.100')
-    """
-    if not _known(value):
-        return ABSENT
-    return f"{value:+.3f}".replace("-", MINUS) if signed else _signed(f"{value:.3f}")
 
 
 def format_number(value: float | None, *, signed: bool = False) -> str:
@@ -105,6 +96,7 @@ def format_number(value: float | None, *, signed: bool = False) -> str:
     if not _known(value):
         return ABSENT
     text = f"{value:{'+' if signed else ''}.4g}"
+    # `g` gives few digits in front of the point an exponent; people read 12,350 faster than 1.235e+04
     if ("e" not in text and len(text.lstrip("+-").partition(".")[0]) > 3) or "e+0" in text:
         text = f"{float(text):{'+' if signed else ''},.0f}"
     return _signed(text)
@@ -119,4 +111,5 @@ def format_p(value: float | None) -> str:
     """
     if not _known(value):
         return ABSENT
+    # a permutation test of finitely many shuffles never shows p = 0
     return f"<{SPACE}0.001" if value < 0.001 else f"{value:.3f}"

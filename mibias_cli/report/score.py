@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
 from mibias_cli.evaluation.findings import AuditFindings, RegressionFindings, Side
-from mibias_cli.report.numbers import format_percent, format_share
+from mibias_cli.evaluation.record import Real, Record
+from mibias_cli.report.numbers import format_decimals, format_percent
 
 __all__ = ["Score", "TargetKind", "format_score", "has_before", "kind_of", "task_score"]
 
@@ -19,14 +19,13 @@ _NAMES: dict[TargetKind, str] = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
-class Score:
+class Score(Record):
     """The headline task metric of one side; bounds are None where it has no interval."""
 
     name: str
-    estimate: float
-    lower: float | None = None
-    upper: float | None = None
+    estimate: Real
+    lower: Real | None = None
+    upper: Real | None = None
 
 
 def kind_of(report: AuditFindings) -> TargetKind:
@@ -43,6 +42,7 @@ def task_score(report: AuditFindings, side: Side) -> Score | None:
     """The headline task metric of one side; without a target, the share of the original features that is left."""
     kind, task = kind_of(report), report.task.at(side)
     if kind == "none":
+        # without a target the features themselves are what should survive; the original ones give themselves back whole
         share = report.similarity.original_r2
         return None if share is None else Score(name=_NAMES[kind], estimate=1.0 if side == "before" else share)
     if task is None:
@@ -54,5 +54,5 @@ def task_score(report: AuditFindings, side: Side) -> Score | None:
 def format_score(report: AuditFindings, side: Side) -> str:
     """The metric as text: accuracies in per cent, R² as a share."""
     score = task_score(report, side)
-    written = format_percent if kind_of(report) in ("classes", "multilabel") else format_share
+    written = format_percent if kind_of(report) in ("classes", "multilabel") else format_decimals
     return written(None if score is None else score.estimate)

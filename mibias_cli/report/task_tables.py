@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from mibias_cli.evaluation.findings import (
     Accuracies,
@@ -16,18 +17,11 @@ from mibias_cli.evaluation.findings import (
     RegressionFindings,
     Side,
 )
-from mibias_cli.report.numbers import (
-    ABSENT,
-    format_number,
-    format_percent,
-    format_percent_interval,
-    format_points,
-    format_share,
-)
+from mibias_cli.report.numbers import ABSENT, format_decimals, format_number, format_percent, format_points
 from mibias_cli.report.score import kind_of
-from mibias_cli.report.tables import Cell, Line, Table, line, sides_of, titles
+from mibias_cli.report.tables import Cell, Line, Table, line, percent_cell, sides_of, titles
 
-__all__ = ["MAX_LINES", "accuracy_cell", "cell_table", "crossing_tables", "error_table", "fairness_table", "task_table"]
+__all__ = ["MAX_LINES", "cell_table", "crossing_tables", "error_table", "fairness_table", "task_table"]
 
 MAX_LINES = 250
 """Cells in a table of the page: more are cut, leakage.json holds them all."""
@@ -58,18 +52,7 @@ _FAIRNESS = {
     "bias_amplification": "Bias amplification",
 }
 Values = Sequence[float | None]
-
-
-def accuracy_cell(task: Accuracies | RegressionFindings | None) -> Cell:
-    """Accuracy above its interval."""
-    if not isinstance(task, Accuracies):
-        return Cell(text=ABSENT)
-    return _percent_cell(task.accuracy.estimate, task.accuracy.lower, task.accuracy.upper)
-
-
-def _percent_cell(share: float | None, lower: float | None, upper: float | None) -> Cell:
-    small = format_percent_interval(lower, upper)
-    return Cell(text=format_percent(share), small="" if small == ABSENT else small)
+Row = TypeVar("Row", GroupRow, ErrorRow)
 
 
 def task_table(report: AuditFindings) -> Table:
@@ -94,24 +77,26 @@ def task_table(report: AuditFindings) -> Table:
 def _accuracy_lines(given: Sequence[Accuracies | None]) -> list[Line]:
     after = given[-1]
     several = isinstance(after, LabelFindings)
+    cells = [
+        Cell(text=ABSENT) if task is None else percent_cell(*task.accuracy.model_dump().values()) for task in given
+    ]
     name = "Accuracy (mean over labels)" if several else "Accuracy (plain average)"
-    estimates = [None if task is None else task.accuracy.estimate for task in given]
-    lines = [line(name, *map(accuracy_cell, given), *_points(estimates))]
-    for key, label in _PERCENT.items():
-        values = [_value(task, key) for task in given]
+    lines = [line(name, *cells, *_points([_value(task, "accuracy") for task in given]))]
+    shares = {label: [_value(task, key) for task in given] for key, label in _PERCENT.items()}
+    # of one attribute the least is its own, and stands among the figures above
+    if after is not None and len(after.adjusted_accuracies) > 1:
+        for attribute in after.adjusted_accuracies:
+            shares[f"Adjusted accuracy, cells of {attribute}"] = [
+                None if task is None else task.adjusted_accuracies.get(attribute) for task in given
+            ]
+    for label, values in shares.items():
         if any(value is not None for value in values):
             lines.append(line(label, *map(format_percent, values), *_points(values)))
-    adjusted = [{} if task is None else task.adjusted_accuracies for task in given]
-    for attribute in adjusted[-1] if len(adjusted[-1]) > 1 else ():
-        values = [side.get(attribute) for side in adjusted]
-        lines.append(line(f"Adjusted accuracy, cells of {attribute}", *map(format_percent, values), *_points(values)))
-    aurocs = [_value(task, "auroc") for task in given]
-    if any(value is not None for value in aurocs):
-        lines.append(_compared("AUROC", aurocs, format_share))
+    lines += _compared("AUROC", [_value(task, "auroc") for task in given], format_decimals)
     if isinstance(after, LabelFindings):
         for label in after.labels:
             values = [task.labels[label].auroc if isinstance(task, LabelFindings) else None for task in given]
-            lines.append(_compared(f"AUROC of {label}", values, format_share))
+            lines += _compared(f"AUROC of {label}", values, format_decimals, always=True)
     return lines
 
 
@@ -119,15 +104,13 @@ def _number_lines(given: Sequence[RegressionFindings | None]) -> list[Line]:
     """R² and errors before and after, of every column where there are several."""
     lines = []
     for key, label in _NUMBERS.items():
-        values = [_value(task, key) for task in given]
-        if any(value is not None for value in values):
-            lines.append(_compared(label, values, format_number))
+        lines += _compared(label, [_value(task, key) for task in given], format_number)
     after = given[-1]
     assert after is not None, "a target of numbers has figures"
     for name in after.columns if len(after.columns) > 1 else ():
         for key in ("r2", "mae", "rmse", "worst_group_mae"):
             values = [None if task is None else _value(task.columns[name], key) for task in given]
-            lines.append(_compared(f"{name}: {_NUMBERS[key]}", values, format_number))
+            lines += _compared(f"{name}: {_NUMBERS[key]}", values, format_number, always=True)
     return lines
 
 
@@ -143,43 +126,45 @@ def _points(values: Values) -> list[str]:
     return [format_points(*values)] if len(values) == 2 else []
 
 
-def _compared(label: str, values: Values, written: Callable[..., str]) -> Line:
-    """A figure on each side, and after less before."""
+def _compared(label: str, values: Values, written: Callable[..., str], *, always: bool = False) -> list[Line]:
+    """A line of a figure on each side, and after less before; none where it was not measured, unless `always`."""
+    if not always and all(value is None for value in values):
+        return []
     change = []
     if len(values) == 2:
         before, after = values
         change = [written(None if before is None or after is None else after - before, signed=True)]
-    return line(label, *map(written, values), *change)
+    return [line(label, *map(written, values), *change)]
 
 
-def error_table(report: AuditFindings, attribute: str, *, limit: int = MAX_LINES) -> Table:
+def _by_side(
+    rows: Callable[[Side], Sequence[Row]], key: Callable[[Row], object], attribute: str, sides: Sequence[Side]
+) -> tuple[list[Row], list[list[Row | None]]]:
+    """An attribute's rows that hold samples after, and for each of them its row on every side."""
+    own = {side: {key(row): row for row in rows(side) if row.attribute == attribute} for side in sides}
+    filled = [row for row in own["after"].values() if row.n]
+    return filled, [[own[side].get(key(row)) for side in sides] for row in filled]
+
+
+def error_table(report: AuditFindings, attribute: str) -> Table:
     """Errors of a target of numbers in every group of an attribute; empty for other targets."""
     sides = sides_of(report)
-    by_key = {side: {_error_key(row): row for row in _errors(report, side, attribute)} for side in sides}
-    rows = [row for row in _errors(report, "after", attribute) if row.n]
-    several, channels = len({row.column for row in rows}) > 1, len({row.channel for row in rows}) > 1
+
+    def rows(side: Side) -> Sequence[ErrorRow]:
+        task = report.task.at(side)
+        return task.group_errors if isinstance(task, RegressionFindings) else ()
+
+    filled, paired = _by_side(rows, lambda row: (row.channel, row.column, row.c), attribute, sides)
+    # what all rows share is left out of their headings
+    several, channels = len({row.column for row in filled}) > 1, len({row.channel for row in filled}) > 1
     lines = []
-    for row in rows[:limit]:
+    for row, pair in list(zip(filled, paired, strict=True))[:MAX_LINES]:
         name = row.c + (f" ({row.channel})" if channels else "") + (f", {row.column}" if several else "")
-        cells = [_error_cell(by_key[side].get(_error_key(row))) for side in sides]
-        lines.append(line(name, str(row.n), *cells, format_number(row.mean_error, signed=True), quiet=not row.counted))
-    return Table(
-        title=f"Errors by {attribute}",
-        caption=f"Mean absolute error by {attribute}; the last column is the mean of prediction less truth.",
-        header=(attribute, "n", *(f"Error {side}" for side in sides), "Mean of errors"),
-        lines=tuple(lines),
-    )
-
-
-def _errors(report: AuditFindings, side: Side, attribute: str) -> list[ErrorRow]:
-    task = report.task.at(side)
-    return (
-        [row for row in task.group_errors if row.attribute == attribute] if isinstance(task, RegressionFindings) else []
-    )
-
-
-def _error_key(row: ErrorRow) -> tuple[str, str, str]:
-    return row.channel, row.column, row.c
+        bias = format_number(row.mean_error, signed=True)
+        lines.append(line(name, str(row.n), *map(_error_cell, pair), bias, quiet=not row.counted))
+    caption = f"Mean absolute error by {attribute}; the last column is the mean of prediction less truth."
+    header = (attribute, "n", *(f"Error {side}" for side in sides), "Mean of errors")
+    return Table(title=f"Errors by {attribute}", caption=caption, header=header, lines=tuple(lines))
 
 
 def _error_cell(row: ErrorRow | None) -> Cell:
@@ -199,50 +184,40 @@ def fairness_table(report: AuditFindings) -> Table:
         for key, label in _FAIRNESS.items():
             values = [_value(found.at(side), key) for side in sides]
             if any(value is not None for value in values):
-                heading = Cell(text=f"{name}: {label.lower()}", small=note)
-                lines.append(Line(cells=(heading, *(Cell(text=format_share(value)) for value in values))))
-    positive = [found.after.positive_class for found in report.fairness.values()]
+                lines.append(line(Cell(text=f"{name}: {label.lower()}", small=note), *map(format_decimals, values)))
+    # differences and ratios are of one class against the rest: two classes have one such question, more have several
+    positive = next((found.after.positive_class for found in report.fairness.values()), None)
     each = "Each label by itself" if kind_of(report) == "multilabel" else "Each class against the rest"
-    what = f"{each}, the worst of them."
-    if positive and positive[0] is not None:
-        what = f"Positive class: {positive[0]}."
+    what = f"{each}, the worst of them." if positive is None else f"Positive class: {positive}."
     caption = f"How the task's predictions treat groups: differences are best at 0, ratios at 1. {what}"
-    return Table(title="Fairness", caption=caption, header=("Fairness", *titles(sides)), lines=tuple(lines))
+    header = ("Fairness", *titles(sides))
+    return Table(title="Fairness", caption=caption, header=header, lines=tuple(lines))
 
 
 def cell_table(report: AuditFindings, attribute: str, *, limit: int = MAX_LINES) -> Table:
     """Every cell of target and attribute that holds samples, or the first of them."""
     sides = sides_of(report)
-    by_key = {side: {_key(row): row for row in _groups(report, side, attribute)} for side in sides}
-    rows = [row for row in _groups(report, "after", attribute) if row.n]
-    channels = len({row.channel for row in rows}) > 1
-    calibrated = any(row.calibration_error is not None for row in rows)
+
+    def rows(side: Side) -> Sequence[GroupRow]:
+        task = report.task.at(side)
+        return () if task is None else task.groups
+
+    filled, paired = _by_side(rows, lambda row: (row.channel, row.y, row.c), attribute, sides)
+    channels = len({row.channel for row in filled}) > 1
+    calibrated = any(row.calibration_error is not None for row in filled)
     lines = []
-    for row in rows[:limit]:
-        shown = [_row_cell(by_key[side].get(_key(row))) for side in sides]
+    for row, pair in list(zip(filled, paired, strict=True))[:limit]:
         name = f"{row.y} / {row.c}" + (f" ({row.channel})" if channels else "")
         error = [format_percent(row.calibration_error)] if calibrated else []
-        lines.append(line(name, str(row.n), *shown, *error, quiet=not row.counted))
-    more = f" The first {limit} of {len(rows)}: leakage.json has them all." if len(rows) > limit else ""
-    return Table(
-        title=f"Cells of {attribute}",
-        caption=f"Accuracy by target and {attribute}.{more}",
-        header=(f"Target / {attribute}", "n", *titles(sides), *(["Calibration error"] if calibrated else [])),
-        lines=tuple(lines),
-    )
-
-
-def _groups(report: AuditFindings, side: Side, attribute: str) -> list[GroupRow]:
-    task = report.task.at(side)
-    return [] if task is None else [row for row in task.groups if row.attribute == attribute]
-
-
-def _key(row: GroupRow) -> tuple[str, str, str]:
-    return row.channel, row.y, row.c
+        lines.append(line(name, str(row.n), *map(_row_cell, pair), *error, quiet=not row.counted))
+    more = f" The first {limit} of {len(filled)}: leakage.json has them all." if len(filled) > limit else ""
+    caption = f"Accuracy by target and {attribute}.{more}"
+    header = (f"Target / {attribute}", "n", *titles(sides), *(["Calibration error"] if calibrated else []))
+    return Table(title=f"Cells of {attribute}", caption=caption, header=header, lines=tuple(lines))
 
 
 def _row_cell(row: GroupRow | CellAccuracy | None) -> Cell:
-    return Cell(text=ABSENT) if row is None else _percent_cell(row.accuracy, row.lower, row.upper)
+    return Cell(text=ABSENT) if row is None else percent_cell(row.accuracy, row.lower, row.upper)
 
 
 def crossing_tables(report: AuditFindings) -> list[Table]:
@@ -257,17 +232,12 @@ def _crossing_table(found: Intersection, sides: tuple[Side, ...]) -> Table:
         (cell for cell in found.cells if cell.n),
         key=lambda cell: (not cell.counted, 2.0 if cell.after.accuracy is None else cell.after.accuracy),
     )
-    lines = [
-        line(
-            " / ".join([cell.y, *cell.c]),
-            str(cell.n),
-            *(_row_cell(cell.at(side)) for side in sides),
-            quiet=not cell.counted,
-        )
-        for cell in cells[:MAX_LINES]
-    ]
+    lines = []
+    for cell in cells[:MAX_LINES]:
+        figures = [_row_cell(cell.at(side)) for side in sides]
+        lines.append(line(" / ".join([cell.y, *cell.c]), str(cell.n), *figures, quiet=not cell.counted))
     said = ", ".join(f"{side} {format_percent(found.worst_group_accuracy.at(side))}" for side in sides)
     more = f" The lowest {MAX_LINES} of {len(cells)}: leakage.json has them all." if len(cells) > MAX_LINES else ""
-    header = (f"Target / {' / '.join(found.attributes)}", "n", *titles(sides))
     caption = f"Accuracy where {name} cross. Worst group: {said}.{more}"
+    header = (f"Target / {' / '.join(found.attributes)}", "n", *titles(sides))
     return Table(title=f"Crossing of {name}", caption=caption, header=header, lines=tuple(lines))

@@ -17,13 +17,15 @@ from mibias_cli.evaluation.findings import (
     TaskFindings,
 )
 from mibias_cli.evaluation.record import Record
-from mibias_cli.report.numbers import ceil_bits, format_bits, format_interval, format_p, format_percent, format_plain
+from mibias_cli.report.numbers import ceil_bits, format_bits, format_decimals, format_interval, format_p, format_percent
 from mibias_cli.report.score import format_score, has_before, kind_of, task_score
 
-__all__ = ["Verdict", "collapse_reasons", "make_verdict"]
+__all__ = ["EMPTY_FEATURES", "Verdict", "collapse_reasons", "make_verdict"]
 
 CHANCE_MARGIN = 0.05
 MAX_NAMED = 3
+EMPTY_FEATURES = "Features that hold nothing leak nothing, so low leakage below is no success."
+"""Said of every collapse."""
 
 
 class Verdict(Record):
@@ -51,15 +53,12 @@ def make_verdict(findings: AuditFindings) -> Verdict:
     caution = _caution(findings, reasons)
     sentences = {name: _attribute_sentence(name, found, findings) for name, found in findings.attributes.items()}
     parts = [*sentences.values(), _task_sentence(findings), *([caution] if caution else [])]
-    if reasons:
+    collapse = f"Collapsed, not debiased: {'; '.join(reasons)}." if reasons else ""
+    if collapse:
         # first of all: whoever reads on must know that the low leakage below is worth nothing
-        parts.insert(
-            0,
-            f"Collapsed, not debiased: {'; '.join(reasons)}. Features that hold nothing leak nothing, so low leakage "
-            "below is no success.",
-        )
+        parts = [collapse, EMPTY_FEATURES, *parts]
     return Verdict(
-        headline=_headline(findings, reasons),
+        headline=collapse or _headline(findings),
         text=" ".join(parts),
         collapsed=bool(reasons),
         reasons=tuple(reasons),
@@ -68,10 +67,9 @@ def make_verdict(findings: AuditFindings) -> Verdict:
     )
 
 
-def _headline(findings: AuditFindings, reasons: list[str]) -> str:
+def _headline(findings: AuditFindings) -> str:
     """The verdict in one sentence: what the leakiest attributes leak at most, and at which accuracy."""
-    if reasons:
-        return f"Collapsed, not debiased: {'; '.join(reasons)}."
+    # shares of H(c), because attributes of many groups have more bits to leak
     shares = {
         name: _most(found) / found.entropy_bits if found.entropy_bits else 0.0
         for name, found in findings.attributes.items()
@@ -83,6 +81,7 @@ def _headline(findings: AuditFindings, reasons: list[str]) -> str:
         found = findings.attributes[name]
         limit = _limit(found)
         (unlimited if limit is None else limited).append(f"{limit or ''} of the {_entropy(name, found)}".strip())
+    # the bad news first
     clauses = [f"Probes here may extract all {_listed(unlimited)}"] if unlimited else []
     if limited:
         clauses.append(f"{'no' if clauses else 'No'} probe here extracts {_listed(limited)}")
@@ -111,6 +110,7 @@ def _limit(found: AttributeFindings) -> str | None:
 
 def _most(found: AttributeFindings) -> float:
     """The upper end of the headline's interval, or what the strongest of all probes scored, if that is more."""
+    # the strongest probe may be another than the headline, which was chosen on other rows
     channels = found.channels or {"": found}
     scored = [p.leakage_bits for channel in channels.values() for p in channel.after.marginal.probes.values()]
     return max([found.after.leakage_bits.upper, *(value for value in scored if not math.isnan(value))])
@@ -134,12 +134,16 @@ def collapse_reasons(findings: AuditFindings) -> list[str]:
         if rank < 1:
             reasons.append("the features are constant (effective rank 0)")
         elif rank_before is not None:
-            reasons.append(f"the effective rank fell from {format_plain(rank_before)} to {format_plain(rank)}")
+            reasons.append(
+                f"the effective rank fell from {format_decimals(rank_before, 2)} to {format_decimals(rank, 2)}"
+            )
         else:
-            reasons.append(f"the effective rank is {format_plain(rank)} for a target of {n_classes} classes")
+            reasons.append(f"the effective rank is {format_decimals(rank, 2)} for a target of {n_classes} classes")
     elif findings.fidelity.collapsed:
-        reasons.append(f"the features have lost nearly all their directions (effective rank {format_plain(rank)})")
-    return reasons + _chance_reasons(findings, n_classes)
+        reasons.append(
+            f"the features have lost nearly all their directions (effective rank {format_decimals(rank, 2)})"
+        )
+    return reasons + _chance_reasons(findings)
 
 
 def _caution(findings: AuditFindings, reasons: list[str]) -> str:
@@ -148,8 +152,8 @@ def _caution(findings: AuditFindings, reasons: list[str]) -> str:
     if reasons or rank_before is None or not has_collapsed(rank, rank_before, n_classes=0):
         return ""
     return (
-        f"The features have few directions left: their effective rank fell from {format_plain(rank_before)} to "
-        f"{format_plain(rank)}. They tell the target still; for other tasks they may be poor."
+        f"The features have few directions left: their effective rank fell from {format_decimals(rank_before, 2)} to "
+        f"{format_decimals(rank, 2)}. They tell the target still; for other tasks they may be poor."
     )
 
 
@@ -159,28 +163,32 @@ def _n_classes(findings: AuditFindings) -> int:
     return len({row.y for row in task.groups if row.n}) if isinstance(task, TaskFindings) else 0
 
 
+def _n_outcomes(findings: AuditFindings) -> int:
+    """Outcomes to guess from: classes, or two of every label."""
+    return 2 if isinstance(findings.task.after, LabelFindings) else _n_classes(findings)
+
+
 def _beyond_chance(findings: AuditFindings, side: Side) -> float | None:
     """Balanced accuracy beyond chance, or R²; None where there is no such figure."""
-    task = findings.task.at(side)
-    if task is None:
-        return None
-    if isinstance(task, RegressionFindings):
-        return None if math.isnan(task.r2.estimate) else task.r2.estimate
-    n_classes = 2 if isinstance(task, LabelFindings) else _n_classes(findings)
-    return None if math.isnan(task.balanced_accuracy) or not n_classes else task.balanced_accuracy - 1 / n_classes
+    task, n = findings.task.at(side), _n_outcomes(findings)
+    if task is None or isinstance(task, RegressionFindings):
+        return None if task is None or math.isnan(task.r2.estimate) else task.r2.estimate
+    return None if math.isnan(task.balanced_accuracy) or not n else task.balanced_accuracy - 1 / n
 
 
-def _chance_reasons(findings: AuditFindings, n_classes: int) -> list[str]:
+def _chance_reasons(findings: AuditFindings) -> list[str]:
     """Features that tell next to nothing of the target, or of the original where there is no target."""
     task = findings.task.after
     if task is None or isinstance(task, RegressionFindings):
+        # an R² of 0 is chance: the mean does as well
         score = task_score(findings, "after")
         if score is None or not score.estimate < CHANCE_MARGIN:
             return []
         return [f"{score.name} is {format_score(findings, 'after')}"]
-    n_classes = 2 if isinstance(task, LabelFindings) else n_classes
-    if n_classes > 1 and task.balanced_accuracy < 1 / n_classes + CHANCE_MARGIN * (1 - 1 / n_classes):
-        reached, chance = format_percent(task.balanced_accuracy), format_percent(1 / n_classes)
+    # balanced accuracy, because always naming the largest class is far above chance in plain accuracy
+    n = _n_outcomes(findings)
+    if n > 1 and task.balanced_accuracy < 1 / n + CHANCE_MARGIN * (1 - 1 / n):
+        reached, chance = format_percent(task.balanced_accuracy), format_percent(1 / n)
         return [f"balanced accuracy on the task is {reached}, chance is {chance}"]
     return []
 
@@ -201,6 +209,7 @@ def _attribute_sentence(name: str, found: AttributeFindings, findings: AuditFind
     if before is not None and change is not None:
         earlier = before.leakage_bits
         text += f"; before it was {format_bits(earlier.estimate)} ({format_interval(earlier)})"
+        # a paired interval that holds 0 is no evidence of a change
         if change.leakage_bits.lower > 0:
             text += ": leakage has risen"
         elif change.leakage_bits.upper >= 0:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Mapping
 from pathlib import Path
 
 from mibias_cli.errors import RunError
@@ -13,7 +14,7 @@ from mibias_cli.report.illustrations import Illustrations
 from mibias_cli.report.markdown import render_markdown
 from mibias_cli.report.read import FILES
 
-__all__ = ["write_atomically", "write_report"]
+__all__ = ["write_atomically", "write_files", "write_report"]
 
 
 def write_report(
@@ -39,36 +40,50 @@ def write_report(
     Raises:
         RunError: The folder holds a report already, or cannot be written.
     """
-    folder = Path(folder)
     paths = {kind: folder / name for kind, name in FILES.items()}
     there = [path.name for path in paths.values() if path.exists()]
     if there and not overwrite:
         raise RunError(
             f"{folder}: holds a report already ({', '.join(there)}); write to another folder or allow overwriting"
         )
+    # the JSON file comes last, because whoever waits for the report waits for it
     texts = {
-        "html": render_html(report, illustrations),
-        "markdown": render_markdown(report),
-        # last, because who waits for the report waits for this file
-        "json": report.to_json(),
+        paths["html"]: render_html(report, illustrations),
+        paths["markdown"]: render_markdown(report),
+        paths["json"]: report.to_json(),
     }
+    write_files(texts, "report")
+    return paths
+
+
+def write_files(texts: Mapping[Path, str], what: str) -> None:
+    """Write files of one folder, which is made if need be; all texts are ready, so nothing fails half-way to render.
+
+    Args:
+        texts: By path.
+        what: What they are, for the message.
+
+    Raises:
+        RunError: The folder cannot be written.
+    """
+    folder = next(iter(texts)).parent
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for kind, text in texts.items():
-            write_atomically(paths[kind], text)
+        for path, text in texts.items():
+            write_atomically(path, text)
     except OSError as error:
-        raise RunError(
-            f"{folder}: the report cannot be written: {error.strerror or error}; choose another folder"
-        ) from error
-    return paths
+        reason = error.strerror or error
+        raise RunError(f"{folder}: the {what} cannot be written: {reason}; choose another folder") from error
 
 
 def write_atomically(path: Path, text: str) -> None:
     """Write a file that appears whole or not at all."""
+    # in the same folder, because only within one file system a rename replaces a file in one step
     partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
     try:
         with partial.open("x", encoding="utf-8", newline="\n") as file:
             file.write(text)
+            # on the disk before it is renamed: after a power cut there is the old file or the new one
             file.flush()
             os.fsync(file.fileno())
         os.replace(partial, path)

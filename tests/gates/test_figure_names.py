@@ -68,6 +68,11 @@ def test_names_that_lead_nowhere(report: dict[str, Any], name: str, message: str
         check_name(load_schema(), gate)
 
 
+@pytest.mark.parametrize("name", ["task.after.r2", "task.after.mae.upper", "task.after.exact_match", "provenance.x.y"])
+def test_the_schema_knows_every_kind_of_task(name: str) -> None:
+    check_name(load_schema(), parse_gate(f"{name} > 0"))
+
+
 def test_where_there_is_no_before_its_figures_are_said_to_be_missing(make: Callable[..., Report]) -> None:
     report = make(before=None).to_dict()
     with pytest.raises(GateError, match=r"attributes\.colour\.before was not measured in this report"):

@@ -3,11 +3,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from mibias_cli.report.document import Report
-from mibias_cli.report.markdown import leakage_table, render_markdown, task_table
+from mibias_cli.report.markdown import leakage_table, markdown_table, render_markdown
+from mibias_cli.report.task_tables import task_table
 
 
 def test_the_leakage_table(make: Callable[..., Report]) -> None:
-    assert leakage_table(make()).splitlines() == [
+    assert markdown_table(leakage_table(make())).splitlines() == [
         "| Leakage, bits | Before (95 % interval) | After (95 % interval) | Probe | H(c) | I(y;c) |",
         "| --- | ---: | ---: | ---: | ---: | ---: |",
         "| colour | 0.800 (0.780 to 0.820) | 0.050 (0.030 to 0.070) | gradient\\_boosting | 2.000 | 0.123 |",
@@ -17,8 +18,8 @@ def test_the_leakage_table(make: Callable[..., Report]) -> None:
 
 def test_without_before_there_is_a_dash(make: Callable[..., Report]) -> None:
     data = make(before=None)
-    assert leakage_table(data).splitlines()[2].startswith("| colour | – | 0.050")
-    assert "| Accuracy (plain average) | 90.0" in task_table(data)
+    assert markdown_table(leakage_table(data)).splitlines()[2].startswith("| colour | – | 0.050")
+    assert "| Accuracy (plain average) | 90.0" in markdown_table(task_table(data))
     render_markdown(data)
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import TypeAlias
 
 from matplotlib.axes import Axes
 
+from mibias_cli.report.illustrations import Metrics
 from mibias_cli.report.plots.svg import AFTER, BEFORE, INK, MUTED, new_figure, to_svg
 
 __all__ = ["MAX_POINTS", "curves_plot"]
@@ -15,10 +16,13 @@ MAX_POINTS = 200
 """Points of a line: more are thinned, which keeps the page small."""
 MAX_PANELS = 6
 _LINES = (AFTER, BEFORE, MUTED)
-Line = tuple[str, list[float], list[float]]
+Line: TypeAlias = tuple[str, list[float], list[float]]
+"""Label, steps and values."""
+Placed: TypeAlias = tuple[float, Metrics]
+"""A record with its place on the axis."""
 
 
-def curves_plot(metrics: Sequence[Mapping[str, Any]], *, plot_id: str) -> str:
+def curves_plot(metrics: Sequence[Metrics], *, plot_id: str) -> str:
     """Panels of curves over the run's steps, one below the other, as inline SVG; empty where nothing was recorded.
 
     Args:
@@ -30,6 +34,7 @@ def curves_plot(metrics: Sequence[Mapping[str, Any]], *, plot_id: str) -> str:
     if not panels:
         return ""
     figure, axes_list = new_figure(1, 1.1, n_panels=len(panels), height=0.75)
+    # one range for all panels, so that what happens at the same step stands at the same place
     steps = [x for _, lines in panels for _, line, _ in lines for x in line]
     margin = 0.02 * (max(steps) - min(steps)) or 1.0
     for axes, (title, lines) in zip(axes_list, panels, strict=True):
@@ -40,28 +45,35 @@ def curves_plot(metrics: Sequence[Mapping[str, Any]], *, plot_id: str) -> str:
     return to_svg(figure, plot_id, "Training curves", said)
 
 
-def _on_one_axis(metrics: Sequence[Mapping[str, Any]]) -> tuple[list[tuple[float, Mapping[str, Any]]], list[float]]:
+def _on_one_axis(metrics: Sequence[Metrics]) -> tuple[list[Placed], list[float]]:
     """Records with the step that they have if stages follow one another, and where stages but the first begin."""
-    placed: list[tuple[float, Mapping[str, Any]]] = []
+    placed: list[Placed] = []
     starts: list[float] = []
     offset, last, stage = 0.0, 0.0, None
     for record in metrics:
-        step = record.get("step")
-        if not isinstance(step, int | float):
+        step = _number(record, "step")
+        if step is None:
             continue
-        if stage is not None and record.get("stage") != stage:
+        # a record without a stage, such as the choice that is written after training, belongs to the one before it
+        now = record.get("stage", stage)
+        if stage is not None and now != stage:
             # stages count their own steps; where they count on, nothing is shifted
             offset = last if step + offset < last else offset
             starts.append(last)
-        stage = record.get("stage")
+        stage = now
         last = max(last, step + offset)
         placed.append((step + offset, record))
     return placed, starts
 
 
-def _panels(records: Sequence[tuple[float, Mapping[str, Any]]]) -> Iterator[tuple[str, list[Line]]]:
+def _number(record: Metrics, key: str) -> float | None:
+    value = record.get(key)
+    return value if isinstance(value, int | float) else None
+
+
+def _panels(records: Sequence[Placed]) -> Iterator[tuple[str, list[Line]]]:
     def line(label: str, kind: str, key: str) -> list[Line]:
-        found = [(x, r[key]) for x, r in records if r.get("kind") == kind and isinstance(r.get(key), int | float)]
+        found = [(x, y) for x, r in records if r.get("kind") == kind and (y := _number(r, key)) is not None]
         thin = found[:: max(1, -(-len(found) // MAX_POINTS))]
         return [(label, [x for x, _ in thin], [float(y) for _, y in thin])] if found else []
 
@@ -72,23 +84,19 @@ def _panels(records: Sequence[tuple[float, Mapping[str, Any]]]) -> Iterator[tupl
         [found for key in accuracies for found in line(key.replace("_", " "), "validation", f"validation/{key}")],
     )
     yield "validation R²", line("R²", "validation", "validation/r2")
-    for name in _attributes(records):
-        found = line("critic, training", "train", f"{name}/mi_bits")
-        yield (
-            f"critic's bits of {name}",
-            found + line("heads, validation", "validation", f"validation/{name}/leakage_bits"),
-        )
-    yield "weight of the penalty, λ", line("λ", "train", "mi_weight")
-
-
-def _attributes(records: Sequence[tuple[float, Mapping[str, Any]]]) -> list[str]:
     end = "/mi_bits"
-    names = [key.removesuffix(end) for _, record in records for key in record if key.endswith(end)]
-    return list(dict.fromkeys(names))
+    # in the order in which training names them
+    for name in dict.fromkeys(key.removesuffix(end) for _, r in records for key in r if key.endswith(end)):
+        # what the critic believes while it trains, beside what heads read from held-out rows
+        found = line("critic, training", "train", f"{name}{end}")
+        heads = line("heads, validation", "validation", f"validation/{name}/leakage_bits")
+        yield f"critic's bits of {name}", found + heads
+    yield "weight of the penalty, λ", line("λ", "train", "mi_weight")
 
 
 def _draw(axes: Axes, title: str, lines: Sequence[Line], starts: Sequence[float]) -> None:
     for (label, x, y), colour in zip(lines, _LINES, strict=False):
+        # so few points make no line that can be seen
         marker = "o" if len(x) < 3 else None
         axes.plot(x, y, color=colour, linewidth=1.3, marker=marker, markersize=3, label=label)
     for start in starts:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from mibias_cli.evaluation.findings import AuditFindings, LayerFindings, Side, Sides
-from mibias_cli.report.plots.svg import AFTER, BEFORE, INK, MUTED, label_rows, new_figure, to_svg, whisker
+from mibias_cli.evaluation.findings import AuditFindings, LayerFindings, Sides
+from mibias_cli.report.plots.svg import DRAWN, INK, MUTED, label_rows, new_figure, to_svg, whisker
 
 __all__ = ["layer_plot"]
 
@@ -24,8 +24,9 @@ def layer_plot(report: AuditFindings, attribute: str, *, plot_id: str) -> str:
     if not rows:
         return ""
     figure, (axes,) = new_figure(len(rows), 0.36)
-    drawn: tuple[tuple[Side, str, float], ...] = (("before", BEFORE, -0.1), ("after", AFTER, 0.1))
-    for side, colour, offset in drawn:
+    for side, colour, sign in DRAWN:
+        offset = 0.1 * sign
+        # the line shows where along the network leakage rises, so it joins only layers that were measured
         points = [(k, at) for k, (_, found) in enumerate(rows) if (at := found.at(side)) is not None]
         x = [at.leakage_bits.estimate for _, at in points]
         axes.plot(x, [k + offset for k, _ in points], color=colour, linewidth=1.2, marker="o", markersize=4)

@@ -21,6 +21,7 @@ from mibias_cli.evaluation.findings import (
 from mibias_cli.report.plots.svg import (
     AFTER,
     BEFORE,
+    DRAWN,
     INK,
     MUTED,
     label_rows,
@@ -28,7 +29,7 @@ from mibias_cli.report.plots.svg import (
     to_svg,
     whisker,
 )
-from mibias_cli.report.tables import LABELS, leakage_rows
+from mibias_cli.report.tables import LABELS, bits_at, leakage_rows
 
 __all__ = ["MAX_CELLS", "change_plot", "group_cells", "group_plot", "leakage_plot"]
 
@@ -49,14 +50,16 @@ def leakage_plot(report: AuditFindings, question: QuestionName, *, plot_id: str)
     figure, (axes,) = new_figure(len(rows), 0.66)
     left = _left_end(rows, question)
     for position, (_, found) in enumerate(rows):
-        for leakage, colour, shift in ((found.before, BEFORE, -0.2), (found.after, AFTER, 0.2)):
+        for side, colour, sign in DRAWN:
+            leakage, height = found.at(side), position + 0.2 * sign
             answer = None if leakage is None else leakage.answer(question)
             if answer is None:
                 continue
             interval = answer.leakage_bits
-            _null_band(axes, position + shift, answer.null, left)
-            axes.barh(position + shift, interval.estimate, height=0.26, color=colour, linewidth=0)
-            whisker(axes, position + shift, interval.lower, interval.upper)
+            # the band first, so that the bar stands before it
+            _null_band(axes, height, answer.null, left)
+            axes.barh(height, interval.estimate, height=0.26, color=colour, linewidth=0)
+            whisker(axes, height, interval.lower, interval.upper)
         random = None if found.random is None else found.random.answer(question)
         if random is not None:
             x = [random.leakage_bits.estimate]
@@ -72,16 +75,9 @@ def leakage_plot(report: AuditFindings, question: QuestionName, *, plot_id: str)
     return to_svg(figure, plot_id, title, "; ".join(_in_words(name, found, question) for name, found in rows))
 
 
-def _bits(found: ChannelFindings, side: Side, question: QuestionName) -> Interval | None:
-    leakage = found.at(side)
-    answer = None if leakage is None else leakage.answer(question)
-    return None if answer is None else answer.leakage_bits
-
-
 def _left_end(rows: Sequence[tuple[str, ChannelFindings]], question: QuestionName) -> float:
     """Left of everything but null bands: a probe that is sure of itself does very badly on shuffled labels."""
-    sides: tuple[Side, ...] = ("before", "after")
-    found = [_bits(channel, side, question) for _, channel in rows for side in sides]
+    found = [bits_at(channel, side, question) for _, channel in rows for side, *_ in DRAWN]
     least = min((interval.lower for interval in found if interval is not None), default=0.0)
     most = max((channel.entropy_bits for _, channel in rows), default=1.0)
     return min(least, 0.0) - 0.12 * max(most, 0.1)
@@ -104,9 +100,9 @@ def _mark(axes: Axes, position: float, value: float | None, colour: str, line: s
 
 
 def _in_words(name: str, found: ChannelFindings, question: QuestionName) -> str:
-    before, after = _bits(found, "before", question), _bits(found, "after", question)
-    told = [f"{side} {bits.estimate:.3f}" for side, bits in (("before", before), ("after", after)) if bits is not None]
-    return f"{name}: {', '.join(told)} of {found.entropy_bits:.3f}"
+    answers = [(side, bits_at(found, side, question)) for side, *_ in DRAWN]
+    told = ", ".join(f"{side} {bits.estimate:.3f}" for side, bits in answers if bits is not None)
+    return f"{name}: {told} of {found.entropy_bits:.3f}"
 
 
 def change_plot(report: AuditFindings, *, plot_id: str) -> str:
@@ -119,8 +115,8 @@ def change_plot(report: AuditFindings, *, plot_id: str) -> str:
         return ""
     figure, (axes,) = new_figure(len(rows), 0.4)
     for position, (_, before, after) in enumerate(rows):
-        for interval, colour, offset in ((before, BEFORE, -0.12), (after, AFTER, 0.12)):
-            whisker(axes, position + offset, interval.lower, interval.upper, colour)
+        for interval, (_, colour, sign) in zip((before, after), DRAWN, strict=True):
+            whisker(axes, position + 0.12 * sign, interval.lower, interval.upper, colour)
         start, end = before.estimate, after.estimate
         axes.annotate(
             "", (end, position), (start, position),
@@ -142,23 +138,23 @@ def _changes(report: AuditFindings) -> Iterator[tuple[str, Interval, Interval]]:
     """Name, before and after in per cent."""
     for name, found in report.attributes.items():
         for question, _ in found.after.questions if found.entropy_bits else ():
-            before, after = _bits(found, "before", question), _bits(found, "after", question)
+            before, after = (bits_at(found, side, question) for side, *_ in DRAWN)
             if before is not None and after is not None:
                 label = name + LABELS[question]
                 yield label, _share(before, found.entropy_bits), _share(after, found.entropy_bits)
-    task = report.task
-    if isinstance(task.before, Accuracies) and isinstance(task.after, Accuracies):
-        yield "task accuracy", _share(task.before.accuracy), _share(task.after.accuracy)
-        worst = task.before.worst_group_accuracy, task.after.worst_group_accuracy
-        if worst[0] is not None and worst[1] is not None:
-            yield "worst group", _share(_point(worst[0])), _share(_point(worst[1]))
-    numbers = [side.r2 for side in (task.before, task.after) if isinstance(side, RegressionFindings)]
+    old, new = report.task.before, report.task.after
+    if isinstance(old, Accuracies) and isinstance(new, Accuracies):
+        yield "task accuracy", _share(old.accuracy), _share(new.accuracy)
+        worst = [_point(task.worst_group_accuracy) for task in (old, new) if task.worst_group_accuracy is not None]
+        if len(worst) == 2:
+            yield "worst group", _share(worst[0]), _share(worst[1])
+    numbers = [task.r2 for task in (old, new) if isinstance(task, RegressionFindings)]
     if len(numbers) == 2 and all(math.isfinite(r2.estimate) for r2 in numbers):
         yield "R² of the task", _share(numbers[0]), _share(numbers[1])
 
 
 def _point(value: float) -> Interval:
-    """A figure that has no interval."""
+    """A figure that has no interval, such as the least of many cells."""
     return Interval(estimate=value, lower=math.nan, upper=math.nan)
 
 
@@ -182,10 +178,11 @@ def group_plot(report: AuditFindings, attribute: str, channel: str, *, plot_id: 
     cells = group_cells(report, attribute, channel)
     figure, (axes,) = new_figure(len(cells), 0.33)
     for position, (after, before) in enumerate(cells):
-        for row, colour, offset in ((before, BEFORE, -0.15), (after, AFTER, 0.15)):
+        for row, (_, colour, sign) in zip((before, after), DRAWN, strict=True):
             if row is not None and row.accuracy is not None:
-                whisker(axes, position + offset, row.lower, row.upper, colour)
-                axes.plot([row.accuracy], [position + offset], marker="o", markersize=4, color=colour)
+                height = position + 0.15 * sign
+                whisker(axes, height, row.lower, row.upper, colour)
+                axes.plot([row.accuracy], [height], marker="o", markersize=4, color=colour)
         axes.text(1.04, position, f"n = {after.n}", fontsize=8.5, color=MUTED, va="center")
     axes.set_xlim(-0.02, 1.02)
     axes.set_xlabel("accuracy")
@@ -205,5 +202,6 @@ def group_cells(report: AuditFindings, attribute: str, channel: str) -> list[tup
         return {(r.y, r.c): r for r in own if r.accuracy is not None}
 
     before, after = cells("before"), cells("after")
+    # the lowest are what a reader looks for; they keep their order, so that before and after are easy to find
     lowest = set(sorted(after, key=lambda k: after[k].accuracy or 0.0)[:MAX_CELLS])
     return [(after[k], before.get(k)) for k in after if k in lowest]

@@ -14,9 +14,12 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from mibias_cli.evaluation.findings import Side
+
 __all__ = [
     "AFTER",
     "BEFORE",
+    "DRAWN",
     "INK",
     "MUTED",
     "PAPER",
@@ -80,6 +83,10 @@ def new_figure(n_rows: int, row_height: float, *, n_panels: int = 1, height: flo
     return figure, panels
 
 
+DRAWN: tuple[tuple[Side, str, int], ...] = (("before", BEFORE, -1), ("after", AFTER, 1))
+"""Both sides of a row: colour, and whether it stands above (−1) or below (1) the row's middle."""
+
+
 def whisker(axes: Axes, position: float, lower: float | None, upper: float | None, colour: str = INK) -> None:
     """A horizontal interval; nothing where a bound is missing."""
     if lower is not None and upper is not None and math.isfinite(lower) and math.isfinite(upper):
@@ -110,19 +117,21 @@ def to_svg(figure: Figure, plot_id: str, title: str, description: str) -> str:
             metadata={"Date": None, "Creator": None, "Format": None, "Type": None},
         )  # fmt: skip
     text = buffer.getvalue()
+    # inline in a page there is no XML declaration, and metadata would date the file
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     for stand_in, variable in COLOURS.items():
         text = text.replace(stand_in, f"var({variable})")
+    # several plots stand in one page, so ids and what points at them need a prefix of their own
     text = re.sub(r'\bid="([^"]*)"', rf'id="{plot_id}-\1"', text)
     text = re.sub(r'(xlink:href="#|url\(#)', rf"\g<1>{plot_id}-", text)
+    # the page's font, whatever matplotlib measured with
     text = re.sub(r"font: ([^;\"]*)px [^;\"]*", r"font: \1px var(--font)", text)
-    head = re.match(r"<svg[^>]*>", text)
-    assert head is not None
-    box = re.search(r'viewBox="([^"]*)"', head.group(0))
-    assert box is not None
+    # the size in points goes, the box stays: the page decides how wide a plot is
+    head = re.match(r"<svg[^>]*viewBox=\"([^\"]*)\"[^>]*>", text)
+    assert head is not None, "matplotlib writes a viewBox"
     opening = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="{box.group(1)}" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="{head.group(1)}" '
         f'role="img" aria-labelledby="{plot_id}-title {plot_id}-desc">'
         f'<title id="{plot_id}-title">{escape(title)}</title>'
         f'<desc id="{plot_id}-desc">{escape(description)}</desc>'

@@ -30,6 +30,14 @@ def test_every_kind_of_curve_has_a_panel_and_is_said_in_words() -> None:
     assert "critic's bits of place: critic, training from 0 to 0.4" in said
 
 
+def test_a_dotted_line_stands_where_debiasing_begins_and_nowhere_else() -> None:
+    choice = {"kind": "choice", "step": 10, "validation/leakage_given_target_bits": 0.1}
+    svg = curves_plot(records(5), plot_id="c")
+    # one line in each of the three panels
+    assert svg.count("stroke-dasharray") == 3
+    assert curves_plot([*records(5), choice], plot_id="c") == svg
+
+
 def test_many_points_are_thinned() -> None:
     short, long = (len(curves_plot(records(n), plot_id="c")) for n in (500, 20_000))
     assert long < 1.5 * short
