@@ -18,11 +18,6 @@ def frontier_plot(comparison: Comparison, attribute: str, *, plot_id: str) -> st
     Runs are small dots; a group of runs that differ in seeds alone is its number, at their mean, with bars from the
     least to the greatest (for one run: its intervals). Originals (before) are hollow squares. Groups that no other
     beats are joined by a line; collapsed ones are crossed and on no frontier.
-
-    Args:
-        comparison: As `compare_reports` gives it.
-        attribute: Whose leakage.
-        plot_id: Prefix of every id in the SVG.
     """
     figure, (axes,) = new_figure(1, 3.4)
     axes.grid(axis="y", color=RULE, linewidth=0.6)
@@ -82,6 +77,7 @@ def _bars(group: Group, attribute: str, runs: Sequence[Row]) -> tuple[tuple[floa
     assert accuracy is not None, "a group that is drawn has both figures"
     if len(group.runs) > 1:
         return (leakage.min, leakage.max), (accuracy.min, accuracy.max)
+    # one run has no spread over seeds, but its audit has intervals
     run = next(run for run in runs if run.name == group.runs[0])
     x, y = run.attributes[attribute].after.leakage_bits, run.score.after
     if y is None or y.lower is None or y.upper is None:

@@ -23,12 +23,7 @@ Placed: TypeAlias = tuple[float, Metrics]
 
 
 def curves_plot(metrics: Sequence[Metrics], *, plot_id: str) -> str:
-    """Panels of curves over the run's steps, one below the other, as inline SVG; empty where nothing was recorded.
-
-    Args:
-        metrics: Records of metrics.jsonl, in order.
-        plot_id: Prefix of every id in the SVG.
-    """
+    """Panels of curves over the run's steps, one below the other, as inline SVG; empty where nothing was recorded."""
     records, starts = _on_one_axis(metrics)
     panels = [(title, lines) for title, lines in _panels(records) if lines][:MAX_PANELS]
     if not panels:

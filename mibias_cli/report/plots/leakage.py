@@ -41,10 +41,7 @@ MAX_ROWS = 40
 def leakage_plot(report: AuditFindings, question: QuestionName, *, plot_id: str) -> str:
     """Bars of leakage before and after with intervals and null band, one row per attribute and channel, as inline SVG.
 
-    Args:
-        report: What was found.
-        question: Marginal or conditional leakage.
-        plot_id: Prefix of every id in the SVG, unlike that of any other plot on the page.
+    Also a diamond for a random extractor, and lines at H(c) and I(y; c).
     """
     rows = leakage_rows(report)[:MAX_ROWS]
     figure, (axes,) = new_figure(len(rows), 0.66)
@@ -169,11 +166,6 @@ def group_plot(report: AuditFindings, attribute: str, channel: str, *, plot_id: 
     """Dots of accuracy per (y, c) cell with Wilson intervals, before and after, as inline SVG.
 
     Where there are many cells, the lowest.
-
-    Args:
-        report: What was found.
-        attribute, channel: Whose cells.
-        plot_id: Prefix of every id in the SVG.
     """
     cells = group_cells(report, attribute, channel)
     figure, (axes,) = new_figure(len(cells), 0.33)
