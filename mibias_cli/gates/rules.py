@@ -92,6 +92,7 @@ def all_rules(recipe: Recipe, given: GateRules) -> GateRules:
         for section in recipe.gates
         for gate in make_gates([section.fail_on], inconclusive=section.inconclusive, source="recipe")
     ]
+    # all are checked before the audit, which may take hours
     rules = replace(given, gates=(*own, *given.gates))
     check_gates(rules.gates)
     return rules
@@ -121,6 +122,7 @@ def gate_results(report: Report, rules: GateRules) -> tuple[GateResult, ...]:
 
 def outcome(results: Sequence[GateResult]) -> Literal["pass", "fail", "error"]:
     """What the gates come to: an error where one could not be evaluated, else fail or pass."""
+    # a gate that could not be evaluated says nothing either way, which is worse than a failure
     if any(result.status == "error" for result in results):
         return "error"
     return "fail" if any(result.is_failure for result in results) else "pass"

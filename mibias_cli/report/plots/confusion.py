@@ -59,6 +59,7 @@ def _draw(axes: Axes, group: Confusion, names: list[str], *, first: bool) -> Non
     # what lies on the diagonal is right
     axes.plot([-0.5, n - 0.5], [-0.5, n - 0.5], color=RULE, linewidth=0.6)
     axes.set_title(f"{shorten(group.c, 14)} (n = {group.n})", fontsize=8.5, color=INK)
+    # of many classes no label could be read, but the picture still shows a diagonal
     shown = [shorten(name, 8) for name in names] if n <= MAX_LABELLED else []
     axes.set_xticks(range(len(shown)), shown, fontsize=7, rotation=90)
     axes.set_yticks(range(len(shown)), shown if first else [""] * len(shown), fontsize=7)
@@ -69,6 +70,7 @@ def _said(group: Confusion, names: list[str]) -> str:
     """The group's accuracy, and its commonest mistake."""
     counts = np.asarray(group.counts)
     right = counts.trace() / max(counts.sum(), 1)
+    # without the diagonal, the largest count is the commonest mistake
     wrong = counts.copy()
     np.fill_diagonal(wrong, 0)
     text = f"{group.c}: {100 * right:.0f} per cent right"

@@ -69,6 +69,7 @@ def _number(record: Metrics, key: str) -> float | None:
 def _panels(records: Sequence[Placed]) -> Iterator[tuple[str, list[Line]]]:
     def line(label: str, kind: str, key: str) -> list[Line]:
         found = [(x, y) for x, r in records if r.get("kind") == kind and (y := _number(r, key)) is not None]
+        # every k-th point, so that each one shown was measured
         thin = found[:: max(1, -(-len(found) // MAX_POINTS))]
         return [(label, [x for x, _ in thin], [float(y) for _, y in thin])] if found else []
 

@@ -75,6 +75,7 @@ def new_figure(n_rows: int, row_height: float, *, n_panels: int = 1, height: flo
         size = (WIDTH, n_panels * (height + row_height * max(n_rows, 1)))
         figure = Figure(figsize=size, layout="constrained")
         panels = [figure.add_subplot(n_panels, 1, k + 1) for k in range(n_panels)]
+    # rows are read across: lines from top to bottom help, a frame does not
     for axes in panels:
         axes.spines[["top", "right", "left"]].set_visible(False)
         axes.tick_params(axis="y", length=0)
@@ -124,6 +125,7 @@ def to_svg(figure: Figure, plot_id: str, title: str, description: str) -> str:
     # inline in a page there is no XML declaration, and metadata would date the file
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    # the page sets the variables, so one SVG serves light and dark
     for stand_in, variable in COLOURS.items():
         text = text.replace(stand_in, f"var({variable})")
     # several plots stand in one page, so ids and what points at them need a prefix of their own
