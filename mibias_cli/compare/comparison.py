@@ -172,11 +172,13 @@ class Comparison(Record):
 
 def compare_reports(runs: Sequence[ComparedRun]) -> Comparison:
     """Compare runs: rows, groups of rows that differ in seeds alone, who is on the frontier, and what is chosen."""
-    known = [run.settings for run in runs if run.settings]
-    keys = dict.fromkeys(key for settings in known for key in settings)
-    varied = [key for key in keys if any(settings.get(key) != known[0].get(key) for settings in known)]
+    # reports without a recipe say nothing of settings, so they do not make every setting a varied one
+    keys = dict.fromkeys(key for run in runs for key in run.settings)
+    known = [{**keys, **run.settings} for run in runs if run.settings]
+    varied = [key for key in keys if any(settings[key] != known[0][key] for settings in known)]
     rows = [_row(run, varied) for run in runs]
     groups = _with_frontier(_groups(rows, [key for key in varied if key not in SEEDS]))
+    # by groups, not runs: a lucky seed is no better setting
     chosen = _chosen(groups)
     return Comparison(
         varied=tuple(varied),
@@ -258,6 +260,7 @@ def _spread(figures: Iterable[Interval | Score | float | None]) -> Spread | None
     """Over the runs of a group, of estimates where figures have intervals; None where a value is missing."""
     values = [figure.estimate if isinstance(figure, Interval | Score) else figure for figure in figures]
     known = [value for value in values if value is not None and math.isfinite(value)]
+    # a mean over the runs that happen to have a figure would flatter the setting
     if not known or len(known) < len(values):
         return None
     sd = statistics.stdev(known) if len(known) > 1 else None
@@ -295,6 +298,7 @@ def frontier_members(points: Sequence[tuple[float, float] | None]) -> list[bool]
         [True, False, True, False]
     """
 
+    # two equal points do not beat each other: both are on the frontier
     def beaten(point: tuple[float, float]) -> bool:
         return any(p is not None and p != point and p[0] <= point[0] and p[1] >= point[1] for p in points)
 
@@ -315,6 +319,7 @@ def _chosen(groups: Sequence[Group]) -> Group | None:
 def _choice_note(chosen: Group | None, groups: Sequence[Group]) -> Iterator[str]:
     if chosen is None or chosen.gain_over_bias_bits is None or chosen.leakage_given_target_bits is None:
         return
+    # said, because the best figure may be among those that were left out
     out = sum(group.gates_failed > 0 for group in groups)
     beside = f" {out} with failed gates left out." if out else ""
     yield (
@@ -329,8 +334,8 @@ def _notes(runs: Sequence[ComparedRun], rows: Sequence[Row]) -> Iterator[str]:
     # other data under the same seed are another data set; under other seeds they are what the seed drew
     by_seed: dict[str, set[str]] = {}
     for run in runs:
-        seeds = repr([run.settings.get(key) for key in SEEDS])
-        by_seed.setdefault(seeds, set()).add(str(run.report.provenance.get("data_sha256")))
+        seeds = repr(sorted(item for item in run.settings.items() if item[0] in SEEDS))
+        by_seed.setdefault(seeds, set()).add(str(run.report.data_sha256))
     if any(len(data) > 1 for data in by_seed.values()):
         yield "The runs were not audited on the same data: their figures differ for that reason, too."
     elif len(set().union(*by_seed.values())) > 1:

@@ -18,17 +18,14 @@ def frontier_plot(comparison: Comparison, attribute: str, *, plot_id: str) -> st
     Runs are small dots; a group of runs that differ in seeds alone is its number, at their mean, with bars from the
     least to the greatest (for one run: its intervals). Originals (before) are hollow squares. Groups that no other
     beats are joined by a line; collapsed ones are crossed and on no frontier.
-
-    Args:
-        comparison: As `compare_reports` gives it.
-        attribute: Whose leakage.
-        plot_id: Prefix of every id in the SVG.
     """
     figure, (axes,) = new_figure(1, 3.4)
     axes.grid(axis="y", color=RULE, linewidth=0.6)
     runs = [run for run in comparison.runs if attribute in run.attributes]
+    # single runs first, so that the marks of groups stand over them
     for run in runs:
         _run(axes, run, attribute)
+    # a group without leakage or score has no place in the plane
     placed = [(group, point) for group in comparison.groups if (point := group.point(attribute)) is not None]
     best = sorted(point for group, point in placed if group.attributes[attribute].on_frontier)
     axes.plot([x for x, _ in best], [100 * y for _, y in best], color=INK, linewidth=1.2, linestyle="--", zorder=2)
@@ -66,6 +63,7 @@ def _run(axes: Axes, run: Row, attribute: str) -> None:
 def _group(axes: Axes, group: Group, point: tuple[float, float], attribute: str, runs: Sequence[Row]) -> None:
     (left, right), (low, high) = _bars(group, attribute, runs)
     x, y = point
+    # collapsed features leak nothing because they hold nothing: shown, but not as a result
     colour = MUTED if group.collapsed else AFTER
     axes.plot([left, right], [100 * y, 100 * y], color=colour, linewidth=1.0, zorder=3)
     axes.plot([x, x], [100 * low, 100 * high], color=colour, linewidth=1.0, zorder=3)
@@ -82,6 +80,7 @@ def _bars(group: Group, attribute: str, runs: Sequence[Row]) -> tuple[tuple[floa
     assert accuracy is not None, "a group that is drawn has both figures"
     if len(group.runs) > 1:
         return (leakage.min, leakage.max), (accuracy.min, accuracy.max)
+    # one run has no spread over seeds, but its audit has intervals
     run = next(run for run in runs if run.name == group.runs[0])
     x, y = run.attributes[attribute].after.leakage_bits, run.score.after
     if y is None or y.lower is None or y.upper is None:

@@ -14,7 +14,7 @@ from mibias_cli.compare.frontier import frontier_plot, score_name
 from mibias_cli.report.html import page_environment
 from mibias_cli.report.numbers import ABSENT, format_bits, format_decimals, format_percent
 from mibias_cli.report.plots.svg import standalone
-from mibias_cli.report.tables import Cell, Table, bits_cell, line, percent_cell
+from mibias_cli.report.tables import Cell, Table, bits_cell, line, score_cell
 from mibias_cli.report.write import write_files
 
 __all__ = ["frontier_plots", "group_table", "render_comparison", "run_table", "write_comparison"]
@@ -74,6 +74,7 @@ def group_table(comparison: Comparison) -> Table:
 def _spread(found: Spread | None, written: Callable[[float], str], mark: str = "") -> Cell:
     if found is None:
         return Cell(text=ABSENT + mark)
+    # a single run has no spread
     small = "" if found.sd is None else f"± {written(found.sd)}, {written(found.min)} to {written(found.max)}"
     return Cell(text=written(found.mean) + mark, small=small)
 
@@ -84,11 +85,9 @@ def run_table(comparison: Comparison) -> Table:
     has_gain = any(run.net_gain_bits is not None for run in comparison.runs)
     lines = []
     for run in comparison.runs:
-        scores = [
-            percent_cell(*((None,) * 3 if score is None else (score.estimate, score.lower, score.upper)))
-            for score in (run.score.before, run.score.after)
-        ]
+        scores = [score_cell(score) for score in (run.score.before, run.score.after)]
         worst = None if run.task.after is None else run.task.after.worst_group_accuracy
+        # every run has the same columns, also one that was audited for other attributes
         leakage: list[Cell] = []
         for name in names:
             found = run.attributes.get(name)
@@ -131,6 +130,7 @@ def _heading(comparison: Comparison) -> str:
 
 
 def _written(value: JsonValue) -> str:
+    # as YAML writes them
     return ABSENT if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 

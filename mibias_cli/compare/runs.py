@@ -87,6 +87,7 @@ def flat_settings(recipe: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
     """
     flat: dict[str, JsonValue] = {}
     for key, value in recipe.items():
+        # a name or a version tells no setting from another
         if key in _SAYS_NOTHING:
             continue
         if isinstance(value, Mapping):
@@ -99,8 +100,10 @@ def flat_settings(recipe: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
 def _short_names(places: Sequence[Path]) -> list[str]:
     """The last parts of the paths, as many as it takes for no two to be the same."""
     whole = [place.absolute().parts for place in places]
+    # from the end, because runs of one study lie beside each other
     for n in range(1, max(map(len, whole)) + 1):
         names = ["/".join(parts[-n:]) for parts in whole]
         if len(set(names)) == len(names):
             return names
+    # the same place was named twice
     return [f"{'/'.join(parts[-1:])} ({k})" for k, parts in enumerate(whole, start=1)]

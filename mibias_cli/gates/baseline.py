@@ -46,7 +46,7 @@ def baseline_gates(
         name: What to call the baseline.
         inconclusive: What an inconclusive comparison counts as.
     """
-    same_data = report.provenance.get("data_sha256") == baseline.provenance.get("data_sha256")
+    same_data = report.data_sha256 == baseline.data_sha256
     note = "" if same_data else " (the audited data are not those of the baseline)"
     new, old = report.to_dict(), baseline.to_dict()
 

@@ -131,24 +131,20 @@ def _hint(part: str, there: Iterable[str], depth: int, tree: Tree, gate: GateExp
     return place + (close or (f"; there are {shown}" if names else "; there is nothing there"))
 
 
-def names_of(report: Tree) -> list[tuple[str, ...]]:
-    """The names of all figures of a report, intervals by the name of what they belong to.
+def names_of(value: object, name: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """The names of all figures of a report, or of a part of it called `name`; an interval has its estimate's name.
 
     Example:
-        >>> names_of({"task": {"gap": 0.1, "groups": []}, "mi": {"estimate": 1, "lower": 0, "upper": 2}})
+        >>> list(names_of({"task": {"gap": 0.1, "groups": []}, "mi": {"estimate": 1, "lower": 0, "upper": 2}}))
         [('task', 'gap'), ('mi',)]
     """
-    return list(_names(report, ()))
-
-
-def _names(value: object, name: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
     if _is_number(value) or (isinstance(value, Mapping) and "estimate" in value):
         yield name
     elif isinstance(value, Mapping):
         for key, item in value.items():
-            # an interval that stands beside its estimate has that one's name
+            # an interval that stands beside its estimate is found by that one's name
             if key != _ANY_NAME and not (key.endswith(_INTERVAL) and key.removesuffix(_INTERVAL) in value):
-                yield from _names(item, (*name, key))
+                yield from names_of(item, (*name, key))
 
 
 def _outline(node: object, schema: Mapping[str, object]) -> object:
@@ -159,8 +155,9 @@ def _outline(node: object, schema: Mapping[str, object]) -> object:
         definitions = schema["$defs"]
         assert isinstance(definitions, Mapping), "definitions are by name"
         return _outline(definitions[str(node["$ref"]).rpartition("/")[2]], schema)
-    if "anyOf" in node or "oneOf" in node:
-        options = [_outline(option, schema) for option in node.get("anyOf", node.get("oneOf"))]
+    options = [_outline(option, schema) for key in ("anyOf", "oneOf") if key in node for option in node[key]]
+    if options:
+        # null is what stands where a figure was not measured; the name is right all the same
         options = [option for option in options if option is not None]
         # a task is of one kind of several: whatever one of them has may be gated on, the first kind's keys come first
         merged: dict[str, object] = {}

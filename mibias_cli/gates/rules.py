@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from mibias_cli.gates.baseline import Tolerance, baseline_gates
 from mibias_cli.gates.figure_names import Figure, check_name, find_figure
 from mibias_cli.gates.result import Inconclusive, Status, gate_result
 from mibias_cli.recipe.gate_expression import Comparison, GateExpression, parse_gate
+from mibias_cli.recipe.schema import Recipe
 from mibias_cli.report.document import GateResult, Report
 from mibias_cli.report.schema_file import load_schema
 
-__all__ = ["Gate", "GateRules", "check_gates", "gate_results", "make_gates", "outcome"]
+__all__ = ["Gate", "GateRules", "all_rules", "check_gates", "gate_results", "make_gates", "outcome", "with_gates"]
 
 _COMPARISONS: dict[Comparison, Callable[[float, float], bool]] = {
     ">": operator.gt,
@@ -80,6 +81,28 @@ def check_gates(gates: Iterable[Gate]) -> None:
         check_name(schema, gate.expression)
 
 
+def all_rules(recipe: Recipe, given: GateRules) -> GateRules:
+    """The recipe's gates, followed by those that were given otherwise.
+
+    Raises:
+        GateError: One of them names what no report can have.
+    """
+    own = [
+        gate
+        for section in recipe.gates
+        for gate in make_gates([section.fail_on], inconclusive=section.inconclusive, source="recipe")
+    ]
+    # all are checked before the audit, which may take hours
+    rules = replace(given, gates=(*own, *given.gates))
+    check_gates(rules.gates)
+    return rules
+
+
+def with_gates(report: Report, rules: GateRules) -> Report:
+    """A report with what became of the gates."""
+    return report.model_copy(update={"gates": gate_results(report, rules)})
+
+
 def gate_results(report: Report, rules: GateRules) -> tuple[GateResult, ...]:
     """What became of every gate.
 
@@ -99,6 +122,7 @@ def gate_results(report: Report, rules: GateRules) -> tuple[GateResult, ...]:
 
 def outcome(results: Sequence[GateResult]) -> Literal["pass", "fail", "error"]:
     """What the gates come to: an error where one could not be evaluated, else fail or pass."""
+    # a gate that could not be evaluated says nothing either way, which is worse than a failure
     if any(result.status == "error" for result in results):
         return "error"
     return "fail" if any(result.is_failure for result in results) else "pass"

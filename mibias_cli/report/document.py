@@ -57,6 +57,11 @@ class Report(AuditFindings):
     gates: tuple[GateResult, ...] = ()
     """What became of the gates: conditions under which the audit fails; empty where none were given."""
 
+    @property
+    def data_sha256(self) -> JsonValue:
+        """Which samples were audited; None where unknown."""
+        return self.provenance.get("data_sha256")
+
     def to_json(self) -> str:
         """leakage.json: full precision, sorted keys, NaN and infinities as null."""
         return json.dumps(self.to_dict(), indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n"

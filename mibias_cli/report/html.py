@@ -86,11 +86,11 @@ def render_html(report: Report, illustrations: Illustrations | None = None) -> s
     shown = illustrations or Illustrations()
     # plots are drawn once: only the choice of what to show is made again below
     page = page_environment().get_template("leakage.html.j2")
+    # from whether a figure may be trusted to the details
     makers = (tables.control_table, tables.channel_table, tables.probe_table, tables.other_table)
-    parts = {
+    parts: dict[str, object] = {
         "r": report,
-        "backbone": report.provenance.get("backbone"),
-        "created": report.provenance.get("created"),
+        **{key: report.provenance.get(key) for key in ("backbone", "created")},
         "has_before": has_before(report),
         "kind": kind_of(report),
         "has_null": any(found.after.marginal.null for found in report.attributes.values()),
@@ -156,8 +156,10 @@ def _groups(report: AuditFindings) -> Iterator[_Group]:
     """Per attribute: the plots of the headline channel's cells, and a table of every cell that is not empty."""
     task = report.task.after
     for k, (name, found) in enumerate(report.attributes.items()):
+        # of several channels only the headline's is drawn; the table has all of them
         channel = found.after.marginal.headline_channel
         rows = [] if task is None else [row for row in task.groups if row.attribute == name and row.n]
+        # a target of numbers has errors by group in place of accuracies by cell
         errors = task_tables.error_table(report, name)
         if not rows and not errors:
             continue

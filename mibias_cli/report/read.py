@@ -42,12 +42,14 @@ def read_report(path: Path) -> Report:
         raise RunError(f"{path}: cannot be read: {error.strerror or error}") from error
     except (ValueError, RecursionError) as error:
         raise RunError(f"{path}: is no JSON ({error})") from error
+    # a later form may have other names, and then the message should be about the version, not about them
     version = plain.get("schema_version") if isinstance(plain, dict) else None
     if isinstance(version, int) and version > SCHEMA_VERSION:
         raise RunError(f"{path}: version {version} of the report's form; this mibias reads {SCHEMA_VERSION}")
     try:
         return Report.model_validate(plain)
     except ValidationError as error:
+        # of many problems the first is enough to see that it is another file
         first = error.errors(include_url=False)[0]
         place = ".".join(map(str, first["loc"])) or "the whole"
         raise RunError(

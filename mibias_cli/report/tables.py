@@ -30,7 +30,7 @@ from mibias_cli.report.numbers import (
     format_percent,
     format_percent_interval,
 )
-from mibias_cli.report.score import has_before
+from mibias_cli.report.score import Score, has_before
 
 __all__ = [
     "LABELS",
@@ -50,6 +50,7 @@ __all__ = [
     "other_table",
     "percent_cell",
     "probe_table",
+    "score_cell",
     "sides_of",
     "titles",
 ]
@@ -114,6 +115,11 @@ def percent_cell(share: float | None, lower: float | None, upper: float | None) 
     return _cell(format_percent(share), format_percent_interval(lower, upper))
 
 
+def score_cell(found: Interval | Score | None) -> Cell:
+    """A figure in per cent above its interval; a dash where there is none."""
+    return Cell(text=ABSENT) if found is None else percent_cell(found.estimate, found.lower, found.upper)
+
+
 def _cell(text: str, interval: str) -> Cell:
     """A figure without an interval has no small print."""
     return Cell(text=text, small="" if ABSENT in interval else interval)
@@ -136,6 +142,7 @@ def _all_bits(found: ChannelFindings | Sides[Leakage], sides: Sequence[Side]) ->
 
 def leakage_rows(report: AuditFindings) -> list[tuple[str, ChannelFindings]]:
     """Name and findings of every channel, of the attribute itself where it has only one."""
+    # an attribute of one channel has no list of channels: its own findings are that channel's
     return [
         (f"{name}: {channel}" if channel else name, found)
         for name, attribute in report.attributes.items()
@@ -284,11 +291,13 @@ def fidelity_table(report: AuditFindings) -> Table:
         (found.effective_rank_after, found.n_features_after),
     ]
     cells = [Cell(text=format_decimals(rank, 2), small=f"of {n or ABSENT}") for rank, n in ranks[-len(sides) :]]
+    # rank beside dimensions, because a rank of 8 is much of 10 features and little of 2048
     lines = [line("Effective rank", *cells)]
     if "before" in sides:
         # the original is like itself in full, where likeness is defined at all
         cka = format_decimals(found.cka, 2)
         lines.append(line("CKA to the original", ABSENT if cka == ABSENT else "1.00", cka))
+        # only extractors without a target are judged by the original features, so others have no such line
         if found.original_r2 is not None:
             lines.append(line("Original recovered by a linear map, R²", "1.00", format_decimals(found.original_r2, 2)))
     caption = "What is left of the features: directions in use, and likeness to the original's."

@@ -19,7 +19,7 @@ from mibias_cli.evaluation.findings import (
 )
 from mibias_cli.report.numbers import ABSENT, format_decimals, format_number, format_percent, format_points
 from mibias_cli.report.score import kind_of
-from mibias_cli.report.tables import Cell, Line, Table, line, percent_cell, sides_of, titles
+from mibias_cli.report.tables import Cell, Line, Table, line, percent_cell, score_cell, sides_of, titles
 
 __all__ = ["MAX_LINES", "cell_table", "crossing_tables", "error_table", "fairness_table", "task_table"]
 
@@ -77,9 +77,7 @@ def task_table(report: AuditFindings) -> Table:
 def _accuracy_lines(given: Sequence[Accuracies | None]) -> list[Line]:
     after = given[-1]
     several = isinstance(after, LabelFindings)
-    cells = [
-        Cell(text=ABSENT) if task is None else percent_cell(*task.accuracy.model_dump().values()) for task in given
-    ]
+    cells = [score_cell(None if task is None else task.accuracy) for task in given]
     name = "Accuracy (mean over labels)" if several else "Accuracy (plain average)"
     lines = [line(name, *cells, *_points([_value(task, "accuracy") for task in given]))]
     shares = {label: [_value(task, key) for task in given] for key, label in _PERCENT.items()}
@@ -89,6 +87,7 @@ def _accuracy_lines(given: Sequence[Accuracies | None]) -> list[Line]:
             shares[f"Adjusted accuracy, cells of {attribute}"] = [
                 None if task is None else task.adjusted_accuracies.get(attribute) for task in given
             ]
+    # a figure that was not asked for, such as calibration, has no line of dashes
     for label, values in shares.items():
         if any(value is not None for value in values):
             lines.append(line(label, *map(format_percent, values), *_points(values)))
@@ -107,6 +106,7 @@ def _number_lines(given: Sequence[RegressionFindings | None]) -> list[Line]:
         lines += _compared(label, [_value(task, key) for task in given], format_number)
     after = given[-1]
     assert after is not None, "a target of numbers has figures"
+    # of a single column the figures above are its own
     for name in after.columns if len(after.columns) > 1 else ():
         for key in ("r2", "mae", "rmse", "worst_group_mae"):
             values = [None if task is None else _value(task.columns[name], key) for task in given]
@@ -133,6 +133,7 @@ def _compared(label: str, values: Values, written: Callable[..., str], *, always
     change = []
     if len(values) == 2:
         before, after = values
+        # a change of a ratio or an error has no unit that needs points
         change = [written(None if before is None or after is None else after - before, signed=True)]
     return [line(label, *map(written, values), *change)]
 
@@ -141,6 +142,7 @@ def _by_side(
     rows: Callable[[Side], Sequence[Row]], key: Callable[[Row], object], attribute: str, sides: Sequence[Side]
 ) -> tuple[list[Row], list[list[Row | None]]]:
     """An attribute's rows that hold samples after, and for each of them its row on every side."""
+    # audits of before and after may list cells in another order, so they are joined by what they are of
     own = {side: {key(row): row for row in rows(side) if row.attribute == attribute} for side in sides}
     filled = [row for row in own["after"].values() if row.n]
     return filled, [[own[side].get(key(row)) for side in sides] for row in filled]

@@ -130,6 +130,7 @@ def collapse_reasons(findings: AuditFindings) -> list[str]:
     before, after = _beyond_chance(findings, "before"), _beyond_chance(findings, "after")
     kept = None if before is None or after is None else (before, after)
     reasons = []
+    # a low rank alone is no collapse: a good extractor of ten classes needs few directions
     if has_collapsed(rank, rank_before, n_classes=n_classes, kept=kept):
         if rank < 1:
             reasons.append("the features are constant (effective rank 0)")
@@ -219,6 +220,7 @@ def _attribute_sentence(name: str, found: AttributeFindings, findings: AuditFind
 
 def _power_sentence(after: Finding) -> str:
     """What would have gone unnoticed; empty where nobody worked it out."""
+    # small leakage that shuffled labels reach as well is not distinguished from none
     detectable, p_value = after.detectable_bits, after.p_value_holm
     chance = "" if p_value is None else f" Shuffled labels reach this with p = {format_p(p_value)} (Holm)."
     if detectable is None:

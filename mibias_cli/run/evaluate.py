@@ -12,8 +12,7 @@ from torch import nn
 from mibias_cli.backbone.extractor import Extractor
 from mibias_cli.errors import MibiasError, RunError
 from mibias_cli.export.load import load_export
-from mibias_cli.gates.recipe_rules import all_rules, with_gates
-from mibias_cli.gates.rules import GateRules
+from mibias_cli.gates.rules import GateRules, all_rules, with_gates
 from mibias_cli.progress import Progress, Silent
 from mibias_cli.recipe.load import load_recipe
 from mibias_cli.recipe.schema import Recipe

@@ -10,8 +10,7 @@ import numpy as np
 
 from mibias_cli.export.export import write_export
 from mibias_cli.export.heads_file import INFO
-from mibias_cli.gates.recipe_rules import all_rules, with_gates
-from mibias_cli.gates.rules import GateRules
+from mibias_cli.gates.rules import GateRules, all_rules, with_gates
 from mibias_cli.methods.linear_eraser import require_leace
 from mibias_cli.progress import Progress, Silent
 from mibias_cli.recipe.schema import Recipe

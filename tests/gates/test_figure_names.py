@@ -80,7 +80,7 @@ def test_where_there_is_no_before_its_figures_are_said_to_be_missing(make: Calla
 
 
 def test_the_schema_allows_every_name_of_a_report(report: dict[str, Any]) -> None:
-    names = names_of(report)
+    names = list(names_of(report))
     assert len(names) > 50
     for name in names:
         gate = parse_gate(f"{write_name(name)} > 0")

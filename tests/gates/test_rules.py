@@ -6,8 +6,7 @@ import jsonschema
 import pytest
 
 from mibias_cli.errors import GateError
-from mibias_cli.gates.recipe_rules import with_gates
-from mibias_cli.gates.rules import GateRules, check_gates, gate_results, make_gates, outcome
+from mibias_cli.gates.rules import GateRules, check_gates, gate_results, make_gates, outcome, with_gates
 from mibias_cli.report.document import Report
 from mibias_cli.report.html import render_html
 from mibias_cli.report.markdown import render_markdown

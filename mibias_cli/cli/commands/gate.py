@@ -81,7 +81,7 @@ def gate(
     rules = gate_rules(fail_on, baseline, tolerance, inconclusive)
     if not rules.gates and rules.baseline is None:
         raise typer.BadParameter("nothing to gate by: give --fail-on or --baseline")
-    from mibias_cli.gates.recipe_rules import with_gates
+    from mibias_cli.gates.rules import with_gates
     from mibias_cli.report.read import find_report, read_report
 
     found = read_report(find_report(report))

@@ -9,9 +9,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from mibias_cli.evaluation.findings import Accuracies, Confusion, RegressionFindings
-from mibias_cli.report.plots.svg import AFTER, INK, RULE, STYLE, WIDTH, to_svg
+from mibias_cli.report.plots.svg import AFTER, INK, RULE, STYLE, WIDTH, shorten, to_svg
 
-__all__ = ["confusion_groups", "confusion_plot"]
+__all__ = ["confusion_plot"]
 
 MAX_GROUPS = 12
 MAX_LABELLED = 12
@@ -19,25 +19,18 @@ _COLUMNS = 3
 _MIN_SHARE = 0.005  # fainter squares cannot be seen, and each costs a hundred bytes
 
 
-def confusion_groups(task: Accuracies, attribute: str, channel: str) -> list[Confusion]:
-    """The groups that are drawn: those of most samples, in their order."""
-    own = [g for g in task.confusions if g.attribute == attribute and g.channel == channel]
-    largest = sorted(own, key=lambda g: -g.n)[:MAX_GROUPS]
-    return [g for g in own if g in largest]
-
-
 def confusion_plot(task: Accuracies | RegressionFindings | None, attribute: str, channel: str, *, plot_id: str) -> str:
     """One map per group, rows the target, columns the prediction, each row a share of its samples, as inline SVG.
 
     Empty where there is none.
-
-    Args:
-        task: `task.after` of a report.
-        attribute, channel: Whose groups.
-        plot_id: Prefix of every id in the SVG.
     """
-    groups = confusion_groups(task, attribute, channel) if isinstance(task, Accuracies) else []
-    if not isinstance(task, Accuracies) or not groups:
+    if not isinstance(task, Accuracies):
+        return ""
+    own = [g for g in task.confusions if g.attribute == attribute and g.channel == channel]
+    # the groups of most samples, in their order
+    largest = sorted(own, key=lambda g: -g.n)[:MAX_GROUPS]
+    groups = [g for g in own if g in largest]
+    if not groups:
         return ""
     names = list(task.class_names)
     n_rows = -(-len(groups) // _COLUMNS)
@@ -50,13 +43,10 @@ def confusion_plot(task: Accuracies | RegressionFindings | None, attribute: str,
     return to_svg(figure, plot_id, f"Confusion by {attribute} ({channel})", said)
 
 
-def _shares(group: Confusion) -> np.ndarray:
-    counts = np.asarray(group.counts, dtype=np.float64)
-    return counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-
-
 def _draw(axes: Axes, group: Confusion, names: list[str], *, first: bool) -> None:
-    shares = _shares(group)
+    counts = np.asarray(group.counts, dtype=np.float64)
+    # by row, because classes differ in size: each row says what became of one class
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     n = len(shares)
     for row, column in zip(*np.nonzero(shares >= _MIN_SHARE), strict=True):
         square = Rectangle(
@@ -66,10 +56,11 @@ def _draw(axes: Axes, group: Confusion, names: list[str], *, first: bool) -> Non
     axes.set_xlim(-0.5, n - 0.5)
     axes.set_ylim(n - 0.5, -0.5)
     axes.set_aspect("equal")
+    # what lies on the diagonal is right
     axes.plot([-0.5, n - 0.5], [-0.5, n - 0.5], color=RULE, linewidth=0.6)
-    label = group.c
-    axes.set_title(f"{label if len(label) <= 14 else label[:13] + '…'} (n = {group.n})", fontsize=8.5, color=INK)
-    shown = [name if len(name) <= 8 else name[:7] + "…" for name in names] if n <= MAX_LABELLED else []
+    axes.set_title(f"{shorten(group.c, 14)} (n = {group.n})", fontsize=8.5, color=INK)
+    # of many classes no label could be read, but the picture still shows a diagonal
+    shown = [shorten(name, 8) for name in names] if n <= MAX_LABELLED else []
     axes.set_xticks(range(len(shown)), shown, fontsize=7, rotation=90)
     axes.set_yticks(range(len(shown)), shown if first else [""] * len(shown), fontsize=7)
     axes.tick_params(length=0)
@@ -79,6 +70,7 @@ def _said(group: Confusion, names: list[str]) -> str:
     """The group's accuracy, and its commonest mistake."""
     counts = np.asarray(group.counts)
     right = counts.trace() / max(counts.sum(), 1)
+    # without the diagonal, the largest count is the commonest mistake
     wrong = counts.copy()
     np.fill_diagonal(wrong, 0)
     text = f"{group.c}: {100 * right:.0f} per cent right"

@@ -23,12 +23,7 @@ Placed: TypeAlias = tuple[float, Metrics]
 
 
 def curves_plot(metrics: Sequence[Metrics], *, plot_id: str) -> str:
-    """Panels of curves over the run's steps, one below the other, as inline SVG; empty where nothing was recorded.
-
-    Args:
-        metrics: Records of metrics.jsonl, in order.
-        plot_id: Prefix of every id in the SVG.
-    """
+    """Panels of curves over the run's steps, one below the other, as inline SVG; empty where nothing was recorded."""
     records, starts = _on_one_axis(metrics)
     panels = [(title, lines) for title, lines in _panels(records) if lines][:MAX_PANELS]
     if not panels:
@@ -74,6 +69,7 @@ def _number(record: Metrics, key: str) -> float | None:
 def _panels(records: Sequence[Placed]) -> Iterator[tuple[str, list[Line]]]:
     def line(label: str, kind: str, key: str) -> list[Line]:
         found = [(x, y) for x, r in records if r.get("kind") == kind and (y := _number(r, key)) is not None]
+        # every k-th point, so that each one shown was measured
         thin = found[:: max(1, -(-len(found) // MAX_POINTS))]
         return [(label, [x for x, _ in thin], [float(y) for _, y in thin])] if found else []
 

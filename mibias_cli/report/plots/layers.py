@@ -14,11 +14,6 @@ def layer_plot(report: AuditFindings, attribute: str, *, plot_id: str) -> str:
     """Leakage of one attribute from every layer, one row each from input to output, as inline SVG.
 
     Empty where no layer was measured.
-
-    Args:
-        report: What was found.
-        attribute: Whose leakage.
-        plot_id: Prefix of every id in the SVG.
     """
     rows = [(name, found[attribute]) for name, found in report.layers.items() if attribute in found][:MAX_LAYERS]
     if not rows:

@@ -41,10 +41,7 @@ MAX_ROWS = 40
 def leakage_plot(report: AuditFindings, question: QuestionName, *, plot_id: str) -> str:
     """Bars of leakage before and after with intervals and null band, one row per attribute and channel, as inline SVG.
 
-    Args:
-        report: What was found.
-        question: Marginal or conditional leakage.
-        plot_id: Prefix of every id in the SVG, unlike that of any other plot on the page.
+    Also a diamond for a random extractor, and lines at H(c) and I(y; c).
     """
     rows = leakage_rows(report)[:MAX_ROWS]
     figure, (axes,) = new_figure(len(rows), 0.66)
@@ -61,9 +58,11 @@ def leakage_plot(report: AuditFindings, question: QuestionName, *, plot_id: str)
             axes.barh(height, interval.estimate, height=0.26, color=colour, linewidth=0)
             whisker(axes, height, interval.lower, interval.upper)
         random = None if found.random is None else found.random.answer(question)
+        # what an untrained network gives away: leakage below it needs no training to explain
         if random is not None:
             x = [random.leakage_bits.estimate]
             axes.plot(x, [position], marker="D", markersize=4.5, color=MUTED, linestyle="none")
+        # once the target is given, what it tells of the attribute is no reference any more
         if question == "marginal":
             _mark(axes, position, found.target_attribute_bits, INK, ":")
         _mark(axes, position, found.entropy_bits, MUTED, "-")
@@ -87,6 +86,7 @@ def _null_band(axes: Axes, position: float, null: NullBand | None, left: float) 
     """The band, or an arrow at the edge where it lies beyond it."""
     if null is None:
         return
+    # cut at the left edge: a wide band must not squeeze the bars
     start, end = max(null.lower, left), null.upper
     if end > left:
         axes.barh(position, end - start, left=start, height=0.4, color=MUTED, alpha=0.3, linewidth=0)
@@ -118,6 +118,7 @@ def change_plot(report: AuditFindings, *, plot_id: str) -> str:
         for interval, (_, colour, sign) in zip((before, after), DRAWN, strict=True):
             whisker(axes, position + 0.12 * sign, interval.lower, interval.upper, colour)
         start, end = before.estimate, after.estimate
+        # the arrow says which way, also where both intervals overlap
         axes.annotate(
             "", (end, position), (start, position),
             arrowprops={"arrowstyle": "-|>", "color": INK, "linewidth": 1.3, "shrinkA": 0, "shrinkB": 0},
@@ -126,6 +127,7 @@ def change_plot(report: AuditFindings, *, plot_id: str) -> str:
         axes.plot([end], [position], marker="o", markersize=5.5, color=AFTER)
     values = [value for _, *sides in rows for side in sides for value in (side.lower, side.upper, side.estimate)]
     known = [value for value in values if math.isfinite(value)]
+    # 0 and 100 per cent are always in sight
     axes.set_xlim(min(-2, *known) - 3, max(100, *known) + 3)
     axes.axvline(0, color=INK, linewidth=0.8)
     axes.set_xlabel("per cent (leakage: of H(c))")
@@ -169,11 +171,6 @@ def group_plot(report: AuditFindings, attribute: str, channel: str, *, plot_id: 
     """Dots of accuracy per (y, c) cell with Wilson intervals, before and after, as inline SVG.
 
     Where there are many cells, the lowest.
-
-    Args:
-        report: What was found.
-        attribute, channel: Whose cells.
-        plot_id: Prefix of every id in the SVG.
     """
     cells = group_cells(report, attribute, channel)
     figure, (axes,) = new_figure(len(cells), 0.33)
@@ -183,6 +180,7 @@ def group_plot(report: AuditFindings, attribute: str, channel: str, *, plot_id: 
                 height = position + 0.15 * sign
                 whisker(axes, height, row.lower, row.upper, colour)
                 axes.plot([row.accuracy], [height], marker="o", markersize=4, color=colour)
+        # small cells have wide intervals: n says why
         axes.text(1.04, position, f"n = {after.n}", fontsize=8.5, color=MUTED, va="center")
     axes.set_xlim(-0.02, 1.02)
     axes.set_xlabel("accuracy")

@@ -27,6 +27,7 @@ __all__ = [
     "WIDTH",
     "label_rows",
     "new_figure",
+    "shorten",
     "standalone",
     "to_svg",
     "whisker",
@@ -63,11 +64,10 @@ MAX_LABEL = 28
 
 
 def new_figure(n_rows: int, row_height: float, *, n_panels: int = 1, height: float = 0.65) -> tuple[Figure, list[Axes]]:
-    """A figure as wide as the page's column with panels one below the other, each of some rows and a margin.
+    """A figure as wide as the page's column: panels one below the other, each of rows and a margin.
 
     Args:
-        n_rows: Rows of each panel.
-        row_height: Of a row, in inches.
+        n_rows, row_height: Rows of each panel, and the height of one in inches.
         n_panels: How many panels.
         height: What a panel needs beside its rows, in inches.
     """
@@ -75,6 +75,7 @@ def new_figure(n_rows: int, row_height: float, *, n_panels: int = 1, height: flo
         size = (WIDTH, n_panels * (height + row_height * max(n_rows, 1)))
         figure = Figure(figsize=size, layout="constrained")
         panels = [figure.add_subplot(n_panels, 1, k + 1) for k in range(n_panels)]
+    # rows are read across: lines from top to bottom help, a frame does not
     for axes in panels:
         axes.spines[["top", "right", "left"]].set_visible(False)
         axes.tick_params(axis="y", length=0)
@@ -93,10 +94,15 @@ def whisker(axes: Axes, position: float, lower: float | None, upper: float | Non
         axes.plot([lower, upper], [position, position], color=colour, linewidth=1.2, solid_capstyle="butt")
 
 
+def shorten(name: str, n: int) -> str:
+    """A name of at most n characters."""
+    return name if len(name) <= n else name[: n - 1] + "…"
+
+
 def label_rows(axes: Axes, names: Sequence[str]) -> None:
     """Names of the rows, from the top, cut short where they are long."""
-    short = [name if len(name) <= MAX_LABEL else name[: MAX_LABEL - 1] + "…" for name in names]
-    axes.set_yticks(range(len(names)), short)
+    axes.set_yticks(range(len(names)), [shorten(name, MAX_LABEL) for name in names])
+    # matplotlib counts from below, tables from above
     axes.set_ylim(max(len(names), 1) - 0.5, -0.5)
 
 
@@ -106,8 +112,7 @@ def to_svg(figure: Figure, plot_id: str, title: str, description: str) -> str:
     Args:
         figure: The figure.
         plot_id: Prefix of every id in the SVG, unlike that of any other plot on the page.
-        title: What the picture is, for screen readers.
-        description: What it shows, in words.
+        title, description: What the picture is and what it shows, for screen readers.
     """
     buffer = io.StringIO()
     with matplotlib.rc_context(STYLE), warnings.catch_warnings():
@@ -120,6 +125,7 @@ def to_svg(figure: Figure, plot_id: str, title: str, description: str) -> str:
     # inline in a page there is no XML declaration, and metadata would date the file
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    # the page sets the variables, so one SVG serves light and dark
     for stand_in, variable in COLOURS.items():
         text = text.replace(stand_in, f"var({variable})")
     # several plots stand in one page, so ids and what points at them need a prefix of their own

@@ -10,8 +10,7 @@ import yaml
 
 from mibias_cli.errors import RecipeError
 from mibias_cli.gates.recipe_names import gate_name_faults
-from mibias_cli.gates.recipe_rules import all_rules
-from mibias_cli.gates.rules import GateRules, make_gates
+from mibias_cli.gates.rules import GateRules, all_rules, make_gates
 from mibias_cli.recipe.load import dump_recipe, parse_recipe
 from mibias_cli.recipe.schema import schema_text
 
