@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib.resources import files
 
 import pytest
 
@@ -43,6 +44,10 @@ def test_functions_that_share_a_name_with_a_room_stay_functions() -> None:
         "assert callable(export) and callable(estimate)\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
+def test_type_checkers_are_told_that_the_package_is_typed() -> None:
+    assert files("mibias_cli").joinpath("py.typed").is_file()
 
 
 def test_an_unknown_name_is_an_error() -> None:
