@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Annotated, Generic, Literal, TypeAlias, TypeVar
 
-from pydantic import Field
+from pydantic import Field, WithJsonSchema
 
 from mibias_cli.evaluation.record import FlatRecord, Flattened, Real, Record
 
@@ -30,7 +30,8 @@ __all__ = [
 ]
 
 Kind: TypeAlias = Literal["categorical", "continuous"]
-Share = Annotated[float, Field(ge=0, le=1)]
+Share = Annotated[Real, WithJsonSchema({"type": ["number", "null"], "description": "Between 0 and 1, up to rounding."})]
+"""A share; no bound is enforced: a mean of ones may come out as 1.0000000000000002, and must not end an audit."""
 Count = Annotated[int, Field(ge=0)]
 T = TypeVar("T", bound=Record)
 Side: TypeAlias = Literal["before", "after"]

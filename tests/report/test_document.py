@@ -5,8 +5,10 @@ import json
 from collections.abc import Callable
 
 import jsonschema
+import numpy as np
 import pytest
 
+from mibias_cli.evaluation.findings import TaskFindings, TaskSides
 from mibias_cli.report.document import Report
 from mibias_cli.report.schema import report_schema
 from mibias_cli.report.schema_file import load_schema
@@ -71,6 +73,17 @@ def test_numbers_are_whole_and_finite(make: Callable[..., Report]) -> None:
 def test_what_was_written_is_read_back_the_same(make: Callable[..., Report]) -> None:
     report = make()
     assert Report.model_validate_json(report.to_json()) == report
+
+
+def test_a_share_that_rounding_lifts_above_one_ends_no_audit(make: Callable[..., Report]) -> None:
+    """The adjusted accuracy of a model that is always right is a sum of products over a sum."""
+    task = make().task.after
+    assert task is not None
+    above = np.nextafter(1.0, 2.0)
+    found = TaskFindings(**{**dict(task), "adjusted_accuracy": above, "adjusted_accuracies": {"colour": above}})
+    report = make().model_copy(update={"task": TaskSides(before=None, after=found)})
+    assert Report.model_validate_json(report.to_json()) == report
+    jsonschema.validate(report.to_dict(), load_schema())
 
 
 def test_the_schema_file_is_what_the_types_say() -> None:
