@@ -14,6 +14,7 @@ __all__ = ["FILES", "find_report", "read_report"]
 
 FILES = {"json": "leakage.json", "html": "leakage.html", "markdown": "leakage.md"}
 """What a report's folder holds."""
+_PARTS = ("schema_version", "attributes", "task", "similarity", "provenance")
 
 
 def find_report(place: Path) -> Path:
@@ -46,6 +47,13 @@ def read_report(path: Path) -> Report:
     version = plain.get("schema_version") if isinstance(plain, dict) else None
     if isinstance(version, int) and version > SCHEMA_VERSION:
         raise RunError(f"{path}: version {version} of the report's form; this mibias reads {SCHEMA_VERSION}")
+    # figures that an older report lacks have defaults; without these parts it is another file, and a gate on it would
+    # compare nothing and pass
+    lacking = [name for name in _PARTS if not isinstance(plain, dict) or name not in plain]
+    if lacking:
+        raise RunError(
+            f"{path}: is no leakage report (it has no {', '.join(lacking)}); name the leakage.json that an audit wrote"
+        )
     try:
         return Report.model_validate(plain)
     except ValidationError as error:

@@ -107,6 +107,8 @@ def test_what_is_no_report_is_said(tmp_path: Path) -> None:
     for name, text, said in (
         ("a.json", "{", "is no JSON"),
         ("b.json", "[1]", "is no leakage report"),
+        ("d.json", '{"schema_version": 1, "attributes": {}, "task": {}}', "has no similarity, provenance"),
+        ("e.json", json.dumps({**REPORT, "attributes": 3}), "is no leakage report (attributes: "),
         ("c.json", json.dumps({**REPORT, "schema_version": 99}), "version 99"),
     ):
         (tmp_path / name).write_text(text)
@@ -114,6 +116,16 @@ def test_what_is_no_report_is_said(tmp_path: Path) -> None:
         assert (result.exit_code, said in result.stderr) == (2, True), result.stderr
     (tmp_path / "empty").mkdir()
     assert "holds no report" in run("gate", str(tmp_path / "empty"), "--fail-on", f"{LEAKAGE} > 0.1").stderr
+
+
+def test_a_report_without_a_target_can_be_gated(tmp_path: Path) -> None:
+    alone = {**SIDE, "conditional_leakage_bits": None, "conditional_headline_probe": None}
+    attribute = {**REPORT["attributes"]["colour"], "after": alone}
+    report = {**REPORT, "attributes": {"colour": attribute}, "task": {"before": None, "after": None}}
+    (tmp_path / "leakage.json").write_text(json.dumps(report))
+    given = ["gate", str(tmp_path), "--baseline", str(tmp_path), "--fail-on"]
+    assert run(*given, f"{LEAKAGE} > 0.8").exit_code == 0
+    assert run(*given, f"{LEAKAGE} > 0.1").exit_code == 1
 
 
 def test_github_gets_a_summary_and_annotations(report: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
