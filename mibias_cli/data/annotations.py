@@ -68,12 +68,7 @@ class Annotations(Labels):
 
 
 def annotate(
-    table: Table,
-    *,
-    columns: Columns,
-    attributes: Mapping[str, AttributeColumn],
-    splits: SplitRule,
-    seed: int,
+    table: Table, *, columns: Columns, attributes: Mapping[str, AttributeColumn], splits: SplitRule, seed: int
 ) -> Annotations:
     """Labels and splits of a table's rows.
 

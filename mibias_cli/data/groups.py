@@ -96,14 +96,7 @@ def _grouped(y: np.ndarray, group: np.ndarray, fractions: np.ndarray, generator:
 
 
 def balancing_weights(
-    y: np.ndarray,
-    c: np.ndarray,
-    known: np.ndarray,
-    *,
-    n_y: int,
-    n_c: Sequence[int],
-    clip: float,
-    seed: int,
+    y: np.ndarray, c: np.ndarray, known: np.ndarray, *, n_y: int, n_c: Sequence[int], clip: float, seed: int
 ) -> np.ndarray:
     """Weights (n,) float32 proportional to p(y) p(c) / p(y, c): under them y and c are independent.
 

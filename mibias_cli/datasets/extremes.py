@@ -48,13 +48,7 @@ def age_bins(age: np.ndarray, edges: Sequence[int] = AGE_EDGES) -> list[str]:
 
 
 def extreme_splits(
-    female: np.ndarray,
-    young: np.ndarray,
-    bins: np.ndarray,
-    part: np.ndarray,
-    identity: np.ndarray | None,
-    *,
-    seed: int,
+    female: np.ndarray, young: np.ndarray, bins: np.ndarray, part: np.ndarray, identity: np.ndarray | None, *, seed: int
 ) -> dict[str, np.ndarray]:
     """The split column (n,) of either extreme: what trains, validates, and can be audited.
 

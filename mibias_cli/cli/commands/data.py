@@ -16,9 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["data_app"]
 
 data_app = typer.Typer(
-    help="Turn data sets into manifests that recipes read.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
+    help="Turn data sets into manifests that recipes read.", no_args_is_help=True, rich_markup_mode=None
 )
 
 # options that several of the commands share

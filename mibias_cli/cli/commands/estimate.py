@@ -30,8 +30,7 @@ def estimate(
         str | None, typer.Option("--given", metavar="COLUMN", help="Estimate I(z; c | given) instead of I(z; c).")
     ] = None,
     estimators: Annotated[
-        str | None,
-        typer.Option("--estimators", metavar="A,B,…", help="Estimators to run. [default: all that suit c]"),
+        str | None, typer.Option("--estimators", metavar="A,B,…", help="Estimators to run. [default: all that suit c]")
     ] = None,
     kind: Annotated[
         Literal["auto", "discrete", "continuous"],

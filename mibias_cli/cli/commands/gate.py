@@ -89,10 +89,7 @@ def gate(
 
 
 def gate_rules(
-    fail_on: Sequence[str] | None,
-    baseline: Path | None,
-    tolerance: Sequence[str] | None,
-    inconclusive: Inconclusive,
+    fail_on: Sequence[str] | None, baseline: Path | None, tolerance: Sequence[str] | None, inconclusive: Inconclusive
 ) -> GateRules:
     """The gates that the options give, checked as far as they can be before anything is computed.
 

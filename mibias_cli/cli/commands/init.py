@@ -22,8 +22,7 @@ _MAX_COLUMNS = 12
 
 def init(
     path: Annotated[
-        Path,
-        typer.Argument(metavar="PATH", help="A folder of images, a manifest, a table, or stored embeddings."),
+        Path, typer.Argument(metavar="PATH", help="A folder of images, a manifest, a table, or stored embeddings.")
     ],
     out: Annotated[Path, typer.Option("--out", metavar="FILE", help="The recipe to write, never over a file.")] = Path(
         "recipe.yaml"

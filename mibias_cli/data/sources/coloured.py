@@ -32,14 +32,7 @@ class ColouredReader:
     """
 
     def __init__(
-        self,
-        grey: np.ndarray,
-        colours: np.ndarray,
-        *,
-        peak: float,
-        size: int | None,
-        transforms: Transforms,
-        seed: int,
+        self, grey: np.ndarray, colours: np.ndarray, *, peak: float, size: int | None, transforms: Transforms, seed: int
     ) -> None:
         self._grey = torch.from_numpy(np.require(grey, requirements=["C", "W"]))
         self._colours = torch.from_numpy(np.require(colours, requirements=["C", "W"]))

@@ -56,12 +56,5 @@ def load_digits(
     in_audit = role == SPLITS.index("audit")
     drawn[in_audit] = shuffled[in_audit]
     return coloured_data(
-        grey=grey,
-        colours=drawn,
-        digits=digits,
-        role=role,
-        peak=16.0,
-        size=size,
-        transforms=transforms,
-        seed=seed,
+        grey=grey, colours=drawn, digits=digits, role=role, peak=16.0, size=size, transforms=transforms, seed=seed
     )

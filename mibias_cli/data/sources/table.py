@@ -52,8 +52,5 @@ def load_table(
     encoder = fit_encoder(annotations.table, chosen, annotations.role == 0, ramps=ramps)
     x = encoder.encode(annotations.table)
     return assemble(
-        annotations,
-        ArrayReader(x),
-        row_names=annotations.row_names,
-        contents={"features": encoder.input_names, "x": x},
+        annotations, ArrayReader(x), row_names=annotations.row_names, contents={"features": encoder.input_names, "x": x}
     )

@@ -50,8 +50,7 @@ class RepresentationSection(Section):
     """What is audited and exported (the features), and which layers the MI penalty sees."""
 
     bottleneck: Positive | None = Field(
-        None,
-        description="Width of a linear + ReLU layer on the pooled features; its output is then the features.",
+        None, description="Width of a linear + ReLU layer on the pooled features; its output is then the features."
     )
     layers: list[str] = Field(
         default_factory=lambda: ["features"],

@@ -26,13 +26,11 @@ class DebiasSection(Section):
     """The MI estimator, its schedule, and how its gradient meets the task's."""
 
     estimator: EstimatorName = Field(
-        "classifier",
-        description="How dependence is measured and penalised (docs/estimators.md); none: plain training.",
+        "classifier", description="How dependence is measured and penalised (docs/estimators.md); none: plain training."
     )
     attributes: list[str] | None = Field(None, description="Attributes to debias; null: all.")
     objective: Literal["marginal", "conditional"] = Field(
-        "marginal",
-        description="marginal: I(z; c); conditional: I(z; c | y), which leaves what y itself says of c.",
+        "marginal", description="marginal: I(z; c); conditional: I(z; c | y), which leaves what y itself says of c."
     )
     # how strong the penalty is: a fixed λ, or one that a budget controls
     weight: NonNegative = Field(1.0, description="λ: weight of the MI penalty, per nat; with a budget, where λ starts.")
@@ -68,8 +66,7 @@ class DebiasSection(Section):
     )
     balance_clip: Rate = Field(50.0, description="Largest sample weight, relative to a mean of 1.")
     balance_strength: Share = Field(
-        1.0,
-        description="Share of the balancing weights in what the estimator sees; the rest is equal weights.",
+        1.0, description="Share of the balancing weights in what the estimator sees; the rest is equal weights."
     )
     bias_product: NonNegative | Literal["auto"] = Field(
         0.0,
@@ -84,8 +81,7 @@ class DebiasSection(Section):
         "silenced, which are then reinitialised; null: never.",
     )
     watch: Flag = Field(
-        False,
-        description="Compare the critic with a fresh linear fit on the queue, and raise K where the critic lags.",
+        False, description="Compare the critic with a fresh linear fit on the queue, and raise K where the critic lags."
     )
     erase: Literal["none", "leace"] = Field(
         "none",

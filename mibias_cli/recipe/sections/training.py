@@ -19,14 +19,7 @@ from mibias_cli.recipe.values import (
     text_of_number,
 )
 
-__all__ = [
-    "DISCOVERED",
-    "DiscoverSection",
-    "ExportSection",
-    "OriginalSection",
-    "SelectSection",
-    "TrainingSection",
-]
+__all__ = ["DISCOVERED", "DiscoverSection", "ExportSection", "OriginalSection", "SelectSection", "TrainingSection"]
 
 DISCOVERED = "discovered"
 """Name of the attribute that is discovered."""
