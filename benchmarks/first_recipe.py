@@ -20,7 +20,7 @@ import numpy as np
 from PIL import Image
 from runs import Table, mean_and_spread, run_recipe
 
-from mibias_cli.data.files.write_manifest import write_manifest
+from mibias_cli.data.files.tabular import write_manifest
 from mibias_cli.data.sources.mnist import read_idx
 from mibias_cli.survey.first_recipe import choose_model, first_recipe
 from mibias_cli.survey.roles import Wishes

@@ -14,13 +14,7 @@ __all__ = ["aligned", "count_table", "print_found", "print_table"]
 
 
 def print_found(found: object, lines: Iterable[str], output: ReportFormat | None) -> None:
-    """Print a result to stdout.
-
-    Args:
-        found: The result as plain data.
-        lines: The result as text.
-        output: Which of them to print; None: text on a terminal, JSON elsewhere.
-    """
+    """Print a result to stdout, as text or as JSON; without a wish, text on a terminal and JSON elsewhere."""
     if output == "text" or (output is None and is_terminal(sys.stdout, os.environ)):
         print("\n".join(lines))
     else:
@@ -47,13 +41,7 @@ def count_table(classes: Sequence[str], rows: Iterable[tuple[str, Iterable[int]]
 def print_table(
     text: Iterable[str], header: Sequence[str], rows: Sequence[Sequence[str]], styles: Sequence[Sequence[str]]
 ) -> None:
-    """Print a table to stderr: by Rich on a terminal, as the lines of `text` elsewhere.
-
-    Args:
-        text: The table as aligned text.
-        header, rows: The table's cells; the first column is left-aligned, the others are right-aligned.
-        styles: Rich's style of every cell.
-    """
+    """Print cells to stderr: by Rich in their styles on a terminal, first column to the left, as lines of text elsewhere."""
     if not is_terminal(sys.stderr, os.environ):
         print("\n".join(text), file=sys.stderr, flush=True)
         return

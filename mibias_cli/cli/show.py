@@ -1,21 +1,23 @@
-"""A leakage report on the terminal: before → after at one glance."""
+"""A leakage report on the terminal, before → after at one glance; and what a dry run found."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from mibias_cli.cli.output import aligned, print_table
+import typer
+
+from mibias_cli.cli.output import aligned, count_table, print_table
 
 if TYPE_CHECKING:
     from mibias_cli.evaluation.findings import Accuracies, Interval, RegressionFindings, Similarity
     from mibias_cli.report.document import Report
+    from mibias_cli.run.dry_run import DryRun
 
     Task: TypeAlias = Accuracies | RegressionFindings
 
-__all__ = ["Row", "plain_table", "report_rows", "show_report"]
-
+__all__ = ["Row", "dry_run_lines", "plain_table", "report_rows", "show_dry_run", "show_report"]
 
 Row: TypeAlias = tuple[str, str, str]
 """One line of the table: title, before, after."""
@@ -110,3 +112,44 @@ def _plain(value: float | None) -> str:
 
 def _interval(value: Interval | None) -> str:
     return "–" if value is None else f"{value.estimate:.3f} [{value.lower:.3f}, {value.upper:.3f}]"
+
+
+MAX_COLUMNS = 12
+
+
+def show_dry_run(found: DryRun) -> None:
+    """Print the findings to stdout."""
+    for line in dry_run_lines(found):
+        typer.echo(line)
+
+
+def dry_run_lines(found: DryRun) -> Iterator[str]:
+    """The findings line by line: figures first, then the cells of every split."""
+    figures = {f"{split} samples": f"{n:,}" for split, n in found["splits"].items()} | {
+        "parameters": f"{found['n_parameters']:,}",
+        "trainable": f"{found['n_trainable']:,}",
+        "steps": f"{found['steps']:,}",
+        "seconds per step": f"{found['step_seconds']:.3f}",
+        "training would take": _duration(found["estimated_training_seconds"]),
+        "peak memory": f"{found['peak_memory_bytes'] / 2**20:,.0f} MiB",
+    }
+    yield from aligned(list(figures.items()))
+    # then a table for every split and attribute channel
+    for split, channels in found["cells"].items():
+        for channel, rows in channels.items():
+            yield ""
+            yield f"{split}: target × {channel}"
+            # very wide tables are cut, with a note
+            names = list(next(iter(rows.values()), {}))
+            shown = names[:MAX_COLUMNS]
+            counts = ((target, [row[name] for name in shown]) for target, row in rows.items())
+            yield from (f"  {line}" for line in count_table(shown, counts))
+            if len(names) > len(shown):
+                yield f"  … and {len(names) - len(shown)} more classes (--format json has them all)"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"

@@ -70,18 +70,11 @@ class Annotations(Labels):
 def annotate(
     table: Table, *, columns: Columns, attributes: Mapping[str, AttributeColumn], splits: SplitRule, seed: int
 ) -> Annotations:
-    """Labels and splits of a table's rows.
+    """Labels and splits of a table's rows; a split by fractions is drawn by `seed`.
 
     Rows whose split value names none of the three splits are left out, with a note that counts them. Where the column
     names training and audit but no row at all is left for validation, a validation split is drawn from training in the
     proportion of `splits.fractions`, with a note.
-
-    Args:
-        table: All rows.
-        columns: Names of the target, split and group columns.
-        attributes: The bias attributes, by name.
-        splits: Which rows train, validate and are audited.
-        seed: Seed of a split by fractions.
 
     Raises:
         DataError: Columns are missing, a split is empty, a group is in two splits, or labels cannot be encoded.
@@ -130,15 +123,7 @@ def assemble(
     contents: Mapping[str, np.ndarray | Streamed | Iterable[str]],
     notes: Iterable[str] = (),
 ) -> BiasedData:
-    """The data set of these labels, whose row i is the reader's row i.
-
-    Args:
-        labels: The labels.
-        reader: Reads the inputs.
-        row_names: What to call each row in an error.
-        contents: What the inputs are, for the fingerprint.
-        notes: Further notes.
-    """
+    """The data set of these labels, whose row i is the reader's; `contents` are the inputs, for the fingerprint."""
     target = labels.target
     splits = {}
     for k, name in enumerate(SPLITS):

@@ -70,15 +70,12 @@ class Batch:
     @property
     def own(self) -> Batch:
         """The epoch's own rows: what the task learns from."""
-        return self if self.n_own is None else self._part(slice(self.n_own))
+        return self if self.n_own is None else self._each(lambda tensor: tensor[: self.n_own], n_own=None)
 
     @property
     def drawn(self) -> Batch:
         """What the estimator sees: the rows that were drawn for it, or the epoch's own where none were."""
-        return self if self.n_own is None else self._part(slice(self.n_own, None))
-
-    def _part(self, rows: slice) -> Batch:
-        return self._each(lambda tensor: tensor[rows], n_own=None)
+        return self if self.n_own is None else self._each(lambda tensor: tensor[self.n_own :], n_own=None)
 
     def _each(self, change: Callable[[Tensor], Tensor], n_own: int | None) -> Batch:
         """The batch with every tensor changed in the same way."""

@@ -135,11 +135,7 @@ def is_quantity(values: np.ndarray) -> bool:
 
 
 def numbers(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Values as float64 (n,), NaN where missing or no finite number, and a mask (n,) of the latter.
-
-    Args:
-        values: Text (n,), None where missing.
-    """
+    """Text (n,), None where missing, as float64 (n,), NaN where it is no finite number; and a mask (n,) of the latter."""
     parsed = np.full(len(values), np.nan)
     wrong = np.zeros(len(values), dtype=bool)
     for row, text in enumerate(values):

@@ -18,15 +18,9 @@ __all__ = ["bin_names", "class_codes", "encode_attribute", "encode_kept", "quant
 def encode_attribute(
     name: str, spec: AttributeColumn, table: Table, in_training: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, Attribute]:
-    """Values (n, 1), known (n,) and the attribute itself.
+    """Values (n, 1), known (n,) and the attribute itself; `in_training` (n,) bool marks the rows that shape its bins.
 
     A missing value makes the row unknown, which is no error: debiasing and audit leave such rows out.
-
-    Args:
-        name: The attribute's name.
-        spec: Its column and kind.
-        table: All rows in use.
-        in_training: (n,) bool: the rows from which bin edges are taken.
 
     Raises:
         DataError: All values are missing (in all rows, or for bins in training), or values are no numbers.

@@ -21,13 +21,7 @@ _MAX_DESIGN = 5_000_000
 
 
 def cells(y: np.ndarray, c: np.ndarray, n_y: int, n_c: int) -> np.ndarray:
-    """Counts (n_y, n_c) int64 of each pair of target and attribute class.
-
-    Args:
-        y: Targets (n,).
-        c: Classes of one channel (n,); leave out rows where the attribute is missing.
-        n_y: Number of target classes.
-        n_c: Number of attribute classes.
+    """Counts (n_y, n_c) int64 of each pair of target class and class of one channel, (n,) each, none missing.
 
     Example:
         >>> cells(np.array([0, 0, 1]), np.array([1, 1, 0]), 2, 2).tolist()
@@ -146,12 +140,7 @@ def target_log_probabilities(
     learn a rare row by heart. No class has less than 1/1000 of its share of all rows.
 
     Args:
-        y: Targets (n,) int64.
-        c: Classes (n, channels) int64; continuous attributes as bins (`Attribute.classes`).
-        known: (n,) bool: False where the attribute is missing; there it is log p(y).
-        n_y: Number of target classes.
-        n_c: Number of classes per channel.
-        seed: Seed of the folds.
+        y, c, known, n_y, n_c, seed: As in `balancing_weights`; where the attribute is missing, it is log p(y).
     """
     # a small count for each class: log p(y) stays finite for one that never occurs
     prior = np.bincount(y[known] if known.any() else y, minlength=n_y) + 1e-3

@@ -47,17 +47,10 @@ IDENTITY = Transforms(train=unchanged, evaluate=unchanged, arrays=unchanged)
 def transformed(
     images: Iterable[Tensor], rows: np.ndarray, epoch: int | None, transforms: Transforms, seed: int
 ) -> list[Tensor]:
-    """The images (channels, H, W) as the model's inputs; augmentation is a function of (seed, epoch, row) alone.
+    """One image (channels, H, W) per row as inputs; augmentation is a function of (seed, epoch, row) alone.
 
-    It does not depend on batch order, on worker processes or on what was drawn before, and leaves the global generators
+    Without an epoch it is the evaluation transform. It does not depend on batch order, on worker processes or on what was drawn before, and leaves the global generators
     as it found them.
-
-    Args:
-        images: One per row.
-        rows: Rows (n,) in the reader.
-        epoch: None: the evaluation transform; else training's.
-        transforms: What the backbone asks for.
-        seed: Seed of augmentation.
     """
     inputs = []
     # the evaluation transform too: it should draw nothing, but only the scope makes sure of it

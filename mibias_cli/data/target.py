@@ -86,10 +86,7 @@ def classes_target(class_names: tuple[str, ...], column: str = "target") -> Targ
 
 
 def r_squared(y: np.ndarray, predicted: np.ndarray) -> float | None:
-    """R² (1 less squared error over variance), the mean over columns that vary; None where none does.
-
-    Args:
-        y, predicted: Numbers (n, k).
+    """R² (1 less squared error over variance) of numbers (n, k), the mean over columns that vary; None where none does.
 
     Example:
         >>> r_squared(np.array([[0.0, 5.0], [2.0, 5.0]]), np.array([[0.0, 4.0], [1.0, 4.0]]))

@@ -26,11 +26,7 @@ _GROUPS = (f"0-{YOUNG_BELOW - 1}", f"{OLD_FROM}+")
 
 
 def age_bins(age: np.ndarray, edges: Sequence[int] = AGE_EDGES) -> list[str]:
-    """The name of each age's bin.
-
-    Args:
-        age: Years (n,).
-        edges: Two or more, ascending; the last bin holds everything from the last edge but one.
+    """The name of each age's bin, for ages (n,) in years; the last bin holds everything from the last edge but one.
 
     Raises:
         DataError: The edges do not ascend, or an age lies below the first.

@@ -36,12 +36,7 @@ class PeopleColumns:
 
 
 def read_people(path: Path, columns: PeopleColumns, *, root: Path | None = None) -> People:
-    """The people of a CSV or Parquet manifest; rows without an image, an age or a sex are left out and listed.
-
-    Args:
-        path: The manifest.
-        columns: Its columns.
-        root: Folder that image paths start from; None: the manifest's own.
+    """The people of a CSV or Parquet manifest, images below a root; rows without image, age or sex are listed instead.
 
     Raises:
         DataError: Columns are missing, a sex is none of these, or no row is left.

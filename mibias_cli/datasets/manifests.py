@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mibias_cli.data.files.tabular import first_rows
-from mibias_cli.data.files.write_manifest import refuse_existing, write_manifest
+from mibias_cli.data.files.tabular import first_rows, refuse_existing, write_manifest
 from mibias_cli.datasets.celeba import read_celeba
 from mibias_cli.datasets.extremes import AGE_EDGES, BALANCED, OTHER_EXTREME, extreme_manifests
 from mibias_cli.datasets.faces import People, read_face_names

@@ -12,11 +12,7 @@ __all__ = ["in_words", "refuse_repeats"]
 
 
 def refuse_repeats(table: Table, column: str) -> None:
-    """Raise if a value of the column occurs in more than one row.
-
-    Raises:
-        DataError: One does.
-    """
+    """Raise a `DataError` if a value of the column occurs in more than one row."""
     repeated = [str(value) for value, n in Counter(table.columns[column]).items() if n > 1]
     if repeated:
         raise DataError(
@@ -25,11 +21,7 @@ def refuse_repeats(table: Table, column: str) -> None:
 
 
 def in_words(table: Table, column: str, words: Mapping[str, str]) -> list[str]:
-    """A column's codes as words, so that reports say what they mean.
-
-    Raises:
-        DataError: A value is none of the codes.
-    """
+    """A column's codes as words, so that reports say what they mean; any other value is a `DataError`."""
     values = table.columns[column]
     wrong = [f"row {n} ({v!r})" for n, v in zip(table.row_numbers, values, strict=True) if v not in words]
     if wrong:

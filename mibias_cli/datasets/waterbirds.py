@@ -23,12 +23,9 @@ _WORDS = {
 
 
 def read_waterbirds(folder: Path) -> tuple[dict[str, list[str]], list[str]]:
-    """The columns of a manifest (path, bird, place, split), and notes: images of metadata.csv that are not there.
+    """Columns of a manifest (path, bird, place, split) of a folder in group_DRO's layout, and notes on absent images.
 
     A recipe can read metadata.csv as it is; this puts words in place of 0, 1 and 2, so that reports say what they mean.
-
-    Args:
-        folder: Holds metadata.csv and the images, as group_DRO lays them out.
 
     Raises:
         DataError: No such file, missing columns, values other than 0, 1 (and 2 for the split), repeated ids, no image.

@@ -48,9 +48,6 @@ def parse_gate(text: str) -> GateExpression:
 
     A name is dotted; a part that holds dots, spaces or signs of its own is quoted: `attributes["skin tone"].after`.
 
-    Args:
-        text: The expression.
-
     Raises:
         GateError: It is no such expression; the text says what is wrong and where.
 

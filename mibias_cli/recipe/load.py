@@ -1,24 +1,26 @@
-"""From a YAML file and `--set` options to a recipe, with every problem named at once and in its place."""
+"""From a YAML file and `--set` options to a recipe, with every problem named at once in its place; and back."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
+import yaml
 from pydantic import ValidationError
 
 from mibias_cli.errors import Problem, RecipeError
-from mibias_cli.recipe.checks import Check, cross_checks
-from mibias_cli.recipe.dump import dump_recipe
+from mibias_cli.recipe.checks import WEIGHT_FILES, Check, cross_checks
 from mibias_cli.recipe.messages import Fault, faults_of
 from mibias_cli.recipe.overrides import Overridden, apply_overrides
-from mibias_cli.recipe.paths import make_paths_absolute
 from mibias_cli.recipe.schema import Recipe
-from mibias_cli.recipe.yaml_source import Source, YamlPath, parse_yaml
+from mibias_cli.recipe.yaml_source import PLAIN_SCALARS, Source, YamlPath, parse_yaml
 
 __all__ = ["dump_recipe", "load_recipe", "parse_recipe"]
+
+_LOCAL = "local-dir:"
 
 
 def load_recipe(path: Path | str, overrides: Sequence[str] = (), *, checks: Sequence[Check] = ()) -> Recipe:
@@ -75,7 +77,7 @@ def parse_recipe(text: str, *, path: str, overrides: Sequence[str] = (), checks:
     if problems or recipe is None:
         raise RecipeError(sorted(problems, key=_in_order))
     folder = Path(path).parent.absolute()
-    return make_paths_absolute(recipe, lambda place: Path.cwd() if places.is_overridden(place) else folder)
+    return _make_paths_absolute(recipe, lambda place: Path.cwd() if places.is_overridden(place) else folder)
 
 
 def _validate(overridden: Overridden, checks: Sequence[Check]) -> tuple[Recipe | None, list[Fault]]:
@@ -125,3 +127,56 @@ class _Places:
 def _in_order(problem: Problem) -> tuple[bool, int, int]:
     """By line; what has no line comes last."""
     return problem.line == 0, problem.line, problem.column
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes whatever a reader of YAML 1.1 or 1.2 would not take for text."""
+
+    def ignore_aliases(self, data: object) -> bool:
+        return True
+
+
+# beside PyYAML's own resolvers of YAML 1.1: text that either version reads as something else is quoted
+for _tag, (_pattern, _first) in PLAIN_SCALARS.items():
+    _Dumper.add_implicit_resolver(_tag, _pattern, _first)
+# paths are text, tuples are lists
+_Dumper.add_multi_representer(Path, lambda dumper, path: dumper.represent_str(str(path)))
+_Dumper.add_representer(tuple, yaml.SafeDumper.represent_list)
+
+
+def dump_recipe(recipe: Recipe) -> str:
+    """Every key of the recipe, defaults included, as YAML.
+
+    The resolved recipe is saved beside a run, so that the run can be repeated after defaults have changed.
+    """
+    sections = recipe.model_dump()
+    sections["data"] = {"source": recipe.data.source, **sections["data"]}  # what kind of data it is comes first
+    return yaml.dump(sections, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
+
+
+def _make_paths_absolute(recipe: Recipe, base_of: Callable[[YamlPath], Path]) -> Recipe:
+    """The recipe with every path absolute, from the folder that `base_of` gives for its place, and `~` expanded."""
+    # paths stand among the keys of `data`, and in one of the forms of backbone.weights
+    given = {name: getattr(recipe.data, name) for name in type(recipe.data).model_fields}
+    data = {name: _join(base_of(("data", name)), path) for name, path in given.items() if isinstance(path, Path)}
+    weights = _weights(recipe.backbone.weights, base_of(("backbone", "weights")))
+    backbone = recipe.backbone.model_copy(update={"weights": weights})
+    return recipe.model_copy(update={"data": recipe.data.model_copy(update=data), "backbone": backbone})
+
+
+def _weights(text: str, base: Path) -> str:
+    """Paths among the forms of backbone.weights made absolute; the other forms as they are."""
+    if text.startswith(_LOCAL):
+        return _LOCAL + str(_join(base, Path(text.removeprefix(_LOCAL))))
+    if text.endswith(WEIGHT_FILES) and not text.startswith("hf-hub:"):
+        return str(_join(base, Path(text)))
+    return text
+
+
+def _join(base: Path, path: Path) -> Path:
+    """Absolute and without `..`, links left as they are."""
+    try:
+        path = path.expanduser()
+    except RuntimeError:
+        return path  # a `~user` that this machine does not know: opening it will say so
+    return Path(os.path.abspath(base / path))  # Path.resolve would follow links

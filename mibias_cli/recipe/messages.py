@@ -43,12 +43,7 @@ _SECTIONS = {"model_type", "model_attributes_type", "dict_type"}
 
 
 def faults_of(errors: Sequence[ErrorDetails], data: YamlMapping) -> list[Fault]:
-    """Each of pydantic's errors as a place in the recipe and a message; one fault per place.
-
-    Args:
-        errors: What `ValidationError.errors()` gives.
-        data: The parsed recipe that was validated.
-    """
+    """Pydantic's errors of a parsed recipe as places in it, each with a message; one fault per place."""
     faults: dict[YamlPath, str] = {}
     for error in errors:
         # where no member of a union takes a value, the first member's error is enough

@@ -15,8 +15,7 @@ from pydantic import Field
 from mibias_cli.recipe.sections.backbone import BackboneSection, RepresentationSection
 from mibias_cli.recipe.sections.data import DataSection
 from mibias_cli.recipe.sections.debias import DebiasSection
-from mibias_cli.recipe.sections.evaluation import EvaluationSection
-from mibias_cli.recipe.sections.gates import GateSection, gate_may_be_text
+from mibias_cli.recipe.sections.evaluation import EvaluationSection, GateSection, gate_may_be_text
 from mibias_cli.recipe.sections.training import DiscoverSection, ExportSection, OriginalSection, TrainingSection
 from mibias_cli.recipe.values import Section, Whole
 

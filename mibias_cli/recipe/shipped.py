@@ -29,14 +29,7 @@ def recipe_title(path: Path) -> str:
 
 
 def copy_recipe(name: str, destination: Path) -> list[Path]:
-    """Copy a shipped recipe, and beside it the JSON Schema by which editors complete it.
-
-    Args:
-        name: Name of the recipe, as `shipped_recipes` has it.
-        destination: A file that does not exist, or a folder.
-
-    Returns:
-        The files that were written.
+    """Copy a shipped recipe to a new file or into a folder, and its JSON Schema beside it; what files were written.
 
     Raises:
         RecipeError: There is no such recipe, or the destination exists already.

@@ -65,13 +65,7 @@ class Source:
     problems: list[Problem] = field(default_factory=list)
 
     def problem(self, place: YamlPath, at: tuple[int, int], message: str) -> Problem:
-        """A problem with the line that it stands on.
-
-        Args:
-            place: The key.
-            at: Line and column.
-            message: What is wrong.
-        """
+        """A problem at a key, with the line that `at` (line, column) stands on."""
         line, column = at
         text = self.lines[line - 1][:200] if line <= len(self.lines) else ""
         # one column a character, so that carets line up
@@ -81,11 +75,7 @@ class Source:
 
 
 def parse_yaml(text: str, *, path: str) -> Source:
-    """Parse a YAML mapping, keeping positions.
-
-    Args:
-        text: The document.
-        path: What to call it in errors.
+    """Parse a YAML mapping, keeping positions; errors call it by `path`.
 
     Raises:
         RecipeError: The text is not YAML, or not a mapping. (Repeated keys and the like are kept in `problems`.)

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from mibias_cli.backbone.timm_source import weights_to_fetch
-from mibias_cli.data.files.write_manifest import write_manifest
+from mibias_cli.data.files.tabular import write_manifest
 from mibias_cli.data.sources.imagefolder import CLASS_FOLDER, SPLIT_FOLDER
 from mibias_cli.survey.survey import AttributeFound, Survey
 
@@ -27,14 +27,7 @@ _MOST_OF_THE_TARGET = 0.5
 
 @dataclass(frozen=True, kw_only=True)
 class ModelChoice:
-    """The backbone of a first recipe.
-
-    Args:
-        name: As `backbone.name` has it.
-        weights: As `backbone.weights` has it.
-        input_size: Pixels, or None: what the model asks for.
-        why: A remark for the recipe, or empty.
-    """
+    """The backbone of a first recipe, as `backbone` has it, and a remark for the recipe or empty text."""
 
     name: str
     weights: str
@@ -54,10 +47,6 @@ def choose_model(found: Survey, *, backbone: str | None, weights: str | None) ->
     """The backbone for these data: the user's, or one that suits the images' number and size.
 
     Pretrained weights are chosen where this machine has them; nothing is to be downloaded that nobody asked for.
-
-    Args:
-        found: What was found.
-        backbone, weights: What the user wants, or None.
 
     Raises:
         BackboneError: There is no such model.
@@ -81,14 +70,7 @@ def choose_model(found: Survey, *, backbone: str | None, weights: str | None) ->
 
 
 def first_recipe(found: Survey, model: ModelChoice, *, source: Path, out: Path) -> FirstRecipe:
-    """The text of a recipe for what was found.
-
-    Args:
-        found: What was found.
-        model: The backbone.
-        source: What was looked at: it gives the recipe its name.
-        out: Where the recipe will lie: paths in it start from there.
-    """
+    """The text of a recipe for what was found: named after its source, with paths that start from where it will lie."""
     manifest = out.with_name(f"{out.stem}_manifest.csv") if found.must_write else None
     name = re.sub(r"[^A-Za-z0-9._-]+", "_", source.resolve().name.partition(".")[0]).strip("._-") or "first"
     lines = [

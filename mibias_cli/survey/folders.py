@@ -25,11 +25,7 @@ _METADATA = ("metadata.csv", "metadata.parquet", "metadata.jsonl")
 
 
 def folder_layout(folder: Path, table: Path | None) -> Layout:
-    """What a folder of images holds.
-
-    Args:
-        folder: The folder.
-        table: A table of attributes that the user names, or None: it is looked for.
+    """What a folder of images holds, with the table of attributes that the user names, or one that is looked for.
 
     Raises:
         DataError: No image, or a layout that says neither target nor attributes.

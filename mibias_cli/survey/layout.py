@@ -51,12 +51,7 @@ class Layout:
 
 
 def make_table(path: Path, columns: Mapping[str, Sequence[str | None]]) -> Table:
-    """Columns of text as a table; empty text is a missing value.
-
-    Args:
-        path: What to call it in errors.
-        columns: By name, all of one length.
-    """
+    """Columns of text, all of one length, as a table of that name in errors; empty text is a missing value."""
     # empty cells are missing values, as in a CSV
     made = {name: texts([value or None for value in values]) for name, values in columns.items()}
     n = len(next(iter(made.values())))

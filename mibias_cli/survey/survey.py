@@ -101,10 +101,6 @@ class Survey:
 def survey(path: Path, wishes: Wishes) -> Survey:
     """Look at a folder, a manifest, a table or stored embeddings.
 
-    Args:
-        path: What to look at.
-        wishes: What the user said.
-
     Raises:
         DataError: It is none of these, no target or no attribute can be found, or the rows cannot be used.
     """

@@ -55,10 +55,7 @@ def estimate(
 
 
 def estimate_lines(found: FileEstimates) -> list[str]:
-    """The estimates as aligned text, the headline marked.
-
-    Args:
-        found: What `estimate_file` returns.
+    """The estimates of a file as aligned text, the headline marked.
 
     Example:
         >>> print("\\n".join(estimate_lines({

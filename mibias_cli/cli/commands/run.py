@@ -32,8 +32,7 @@ from mibias_cli.cli.options import (
     SetOption,
 )
 from mibias_cli.cli.progress import shown_progress
-from mibias_cli.cli.show import show_report
-from mibias_cli.cli.show_dry_run import show_dry_run
+from mibias_cli.cli.show import show_dry_run, show_report
 from mibias_cli.run_folder import RunFolder, is_run
 
 if TYPE_CHECKING:

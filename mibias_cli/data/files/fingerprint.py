@@ -33,15 +33,9 @@ def fingerprint(
     class_names: Iterable[str],
     contents: Mapping[str, np.ndarray | Streamed | Iterable[str]],
 ) -> str:
-    """sha256 (hex) over splits, labels, attributes and contents (pixels, features or paths).
+    """sha256 (hex) over splits, labels, attributes and contents (pixels, features, or paths below the root) by name.
 
     It does not depend on where the files lie or on when they were read.
-
-    Args:
-        splits: All splits, in order.
-        attributes: The attributes, by name.
-        class_names: Names of the target's classes.
-        contents: What the inputs are, by a name for each part: arrays, or texts such as paths below the root.
     """
     digest = hashlib.sha256()
     _add(digest, "class_names", class_names)

@@ -1,7 +1,8 @@
-"""Reads image files into float tensors: RGB, grey, palette, alpha, CMYK, 1 bit and 16 bit, rotated as EXIF says."""
+"""Image files: their paths below a root, and their pixels as float tensors, of whatever kind and turned as EXIF says."""
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,10 +12,11 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
+from mibias_cli.data.files.tabular import Table, first_rows
 from mibias_cli.data.inputs import Transforms, transformed
 from mibias_cli.errors import DataError
 
-__all__ = ["ImageReader", "load_image"]
+__all__ = ["ImageReader", "load_image", "resolve_paths"]
 
 _BROKEN = (OSError, EOFError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError)
 _DEEP = ("I;16", "I;16B", "I;16L", "I;16N", "I")
@@ -22,15 +24,11 @@ _GREY = ("1", "L", "LA")
 
 
 def load_image(path: Path, channels: int) -> Tensor:
-    """One image as a float32 tensor (channels, H, W) in [0, 1].
+    """One image as a float32 tensor (channels, H, W) in [0, 1]; channels are 1 or 3.
 
     Grey images of 16 bits keep their full depth (divided by 65,535), which 8 bits would throw away from X-rays; colour
     images of 16 bits per channel come at 8 bits, all that Pillow gives; float images must lie in [0, 1] already. Alpha
     is dropped. For one channel, colours are averaged; for three, grey is repeated.
-
-    Args:
-        path: The file.
-        channels: 1 or 3.
 
     Raises:
         OSError, ValueError, …: whatever Pillow raises on a broken file; ValueError for values out of range.
@@ -105,3 +103,48 @@ def _deep(image: Image.Image) -> np.ndarray:
         allowed = "[0, 1]" if image.mode == "F" else "[0, 65535]"
         raise ValueError(f"its values run from {array.min()} to {array.max()}, outside {allowed}")
     return scaled
+
+
+def resolve_paths(table: Table, column: str, root: Path) -> tuple[list[Path], list[str]]:
+    """The image files that a column of a table names below a root, and what to call each row in an error.
+
+    A manifest is often somebody else's, so a path (`..`, absolute or through a link) that leads out of the root is an
+    error. All rows are checked before anything is read; one error names all faults of one kind.
+
+    Raises:
+        DataError: No such folder; or rows without a path, with a path out of the root, or with a missing file.
+    """
+    if not root.is_dir():
+        raise DataError(f"{root}: no such folder; set data.root to the folder that image paths start from")
+    values = table.columns[column]
+    empty = [str(n) for n, v in zip(table.row_numbers, values, strict=True) if v is None]
+    _refuse(table, empty, f"have no path in {column!r}")
+    names = [f"row {n} ({v})" for n, v in zip(table.row_numbers, values, strict=True)]
+    base = os.path.realpath(root)
+    folders: dict[str, str] = {}
+    paths = [_real(os.path.join(base, value), folders) for value in values]
+    # all rows are checked before any image is read, so that a run does not fail at its last image
+    outside = [name for name, path in zip(names, paths, strict=True) if os.path.commonpath([base, path]) != base]
+    _refuse(
+        table,
+        outside,
+        f"have a path that leads out of {root}; set data.root to a folder that holds all images (and links' targets)",
+    )
+    missing = [name for name, path in zip(names, paths, strict=True) if not os.path.isfile(path)]
+    _refuse(table, missing, f"name a file that does not exist below {root}")
+    return [Path(path) for path in paths], names
+
+
+def _real(path: str, folders: dict[str, str]) -> str:
+    """The path without links or `..`."""
+    folder, name = os.path.split(path)
+    # realpath asks the disk for every folder on the way: once per folder, not once per image
+    if folder not in folders:
+        folders[folder] = os.path.realpath(folder)
+    path = os.path.join(folders[folder], name)
+    return os.path.realpath(path) if name in ("", ".", "..") or os.path.islink(path) else path
+
+
+def _refuse(table: Table, rows: Sequence[str], what: str) -> None:
+    if rows:
+        raise DataError(f"{table.path}: {len(rows)} row(s) {what}: {first_rows(rows)}")

@@ -32,12 +32,7 @@ class ArrayReader:
 
 
 class StoredReader:
-    """Rows of features that stay in their file.
-
-    Args:
-        features: The file's features (n, d).
-        positions: Row in the file of each of the reader's rows.
-    """
+    """Rows of features (n, d) that stay in their file, each at its position there."""
 
     def __init__(self, features: StoredFeatures, positions: np.ndarray) -> None:
         self._features, self._positions = features, positions
@@ -62,12 +57,7 @@ class StoredReader:
 
 
 def hold_rows(data: BiasedData, chosen: Mapping[str, np.ndarray]) -> BiasedData:
-    """The data with the inputs of some samples in memory; data whose inputs are no `StoredReader`'s come back as is.
-
-    Args:
-        data: The data.
-        chosen: By name of the split, positions of the samples that will be read.
-    """
+    """The data with some samples' inputs in memory, chosen by positions in each split; without a `StoredReader` as is."""
     reader = data.train.reader
     if not isinstance(reader, StoredReader):
         return data

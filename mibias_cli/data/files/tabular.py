@@ -1,10 +1,11 @@
-"""Tables of text: CSV or Parquet into columns, with row numbers as the user sees them in the file."""
+"""Tables of text: CSV or Parquet into columns, with row numbers as the user sees them; and columns into a CSV."""
 
 from __future__ import annotations
 
 import csv
 import gzip
 import io
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +16,16 @@ import pyarrow.parquet as pq
 
 from mibias_cli.errors import DataError, did_you_mean
 
-__all__ = ["PARQUET", "Table", "first_rows", "read_table", "require_columns", "texts"]
+__all__ = [
+    "PARQUET",
+    "Table",
+    "first_rows",
+    "read_table",
+    "refuse_existing",
+    "require_columns",
+    "texts",
+    "write_manifest",
+]
 
 PARQUET = (".parquet", ".pq")
 """Suffixes of Parquet files."""
@@ -65,7 +75,6 @@ def read_table(path: Path, *, leave_out: Callable[[str], bool] | None = None) ->
     numbers are right even after blank lines. A record whose cells hold line breaks is named by its last line.
 
     Args:
-        path: The file.
         leave_out: Parquet only: columns whose name this accepts are not read (wide features).
 
     Raises:
@@ -80,12 +89,7 @@ def read_table(path: Path, *, leave_out: Callable[[str], bool] | None = None) ->
 
 
 def require_columns(table: Table, wanted: Mapping[str, str]) -> None:
-    """Raise one error that names every missing column.
-
-    Args:
-        table: Where they should be.
-        wanted: What each column is for, as the recipe calls it, and its name.
-    """
+    """Raise one error that names every missing column, by what each is for, as the recipe calls it."""
     missing = [
         f"  {purpose}: no column {name!r}{did_you_mean(name, table.columns)}"
         for purpose, name in wanted.items()
@@ -187,3 +191,22 @@ def _check_header(path: Path, header: Sequence[str]) -> None:
     repeated = sorted({name for name in header if header.count(name) > 1})
     if repeated:
         raise DataError(f"{path}: column name(s) appear twice: {first_rows(repeated)}")
+
+
+def refuse_existing(paths: Sequence[Path]) -> None:
+    """Raise a `DataError` if any of the files exists."""
+    existing = [str(path) for path in paths if path.exists()]
+    if existing:
+        raise DataError(f"{', '.join(existing)}: exists already; choose another --out, or pass --overwrite")
+
+
+def write_manifest(path: Path, columns: Mapping[str, Sequence[str]]) -> None:
+    """Write columns of equal length, the whole file or none of it; one that exists is replaced."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # renamed when it is whole: an interrupted run leaves no half manifest under the name
+    unfinished = path.with_name(f".{path.name}.part")
+    with unfinished.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows(zip(*columns.values(), strict=True))
+    os.replace(unfinished, path)

@@ -1,4 +1,4 @@
-"""The colour protocol of colour-biased digits, as pure functions.
+"""The colour protocol of colour-biased digits: pure functions, and the data set of digits coloured as they are read.
 
 Each digit has a mean colour. A biased image is the grey digit times a colour drawn around the mean of its own digit; an
 audited image draws around the mean of a digit picked at random, so that there colour says nothing of the digit.
@@ -10,21 +10,32 @@ References:
 
 from __future__ import annotations
 
-import numpy as np
-from torch import Tensor
+from dataclasses import dataclass
 
-from mibias_cli.data.batch import Attribute
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from mibias_cli.data.annotations import SPLITS, Labels, assemble
+from mibias_cli.data.batch import Attribute, BiasedData
+from mibias_cli.data.inputs import Transforms, transformed
+from mibias_cli.data.target import classes_target
+from mibias_cli.errors import DataError
 
 __all__ = [
     "COLOUR",
     "MEAN_COLOURS",
     "N_BINS",
+    "ColouredReader",
     "channel_maxima",
     "colour_bins",
+    "coloured_data",
     "colourise",
     "colours",
     "random_colours",
 ]
+
 
 N_BINS = 8
 """Bins per channel of the attribute `colour` (arXiv 2003.06430)."""
@@ -86,13 +97,7 @@ def colourise(grey: Tensor, colours: Tensor) -> Tensor:
 
 
 def channel_maxima(grey: np.ndarray, colours: np.ndarray, peak: float) -> np.ndarray:
-    """The maximum (n, 3) of each channel of the coloured images, without making them.
-
-    Args:
-        grey: Grey images (n, H, W), 0 to peak.
-        colours: Their colours (n, 3) in [0, 1].
-        peak: The value of white.
-    """
+    """The maximum (n, 3) of each channel of grey images (n, H, W), 0 to peak, in their colours, without making them."""
     # all pixels of an image have one colour, so its brightest grey pixel has the maximum of every channel
     brightest = (grey.max(axis=(1, 2)).astype(np.float32) / np.float32(peak))[:, None]
     return np.clip(brightest * colours, 0.0, 1.0).astype(np.float32)
@@ -113,3 +118,63 @@ def colour_bins(maxima: np.ndarray) -> np.ndarray:
         maxima = maxima.max(axis=(2, 3))
     # 1.0 itself belongs to the last bin
     return np.minimum((maxima * N_BINS).astype(np.int64), N_BINS - 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ColouredReader:
+    """Reads coloured digits from bytes in memory, a whole batch at once.
+
+    Colour is applied on reading: 60,000 digits take 47 MB as bytes, and 564 MB as coloured floats.
+
+    Args:
+        grey: Grey images (n, H, W) uint8, 0 to peak.
+        colours: One colour per image (n, 3) float32.
+        peak: The value of white: 255 for MNIST, 16 for scikit-learn's digits.
+        size: Side to which images are resized (bilinear) before they are coloured, or None.
+        transforms: What the backbone asks for.
+        seed: Seed of augmentation.
+    """
+
+    grey: np.ndarray
+    colours: np.ndarray
+    peak: float
+    size: int | None
+    transforms: Transforms
+    seed: int
+
+    def read(self, rows: np.ndarray, epoch: int | None) -> Tensor:
+        """Inputs (n, …) of these rows; augmented as (seed, epoch, row) say where an epoch is given."""
+        grey = torch.from_numpy(self.grey[rows]).float().div_(self.peak)
+        # resized as grey images, with a third of the work: colouring multiplies each channel by a constant
+        if self.size is not None and grey.shape[1:] != (self.size, self.size):
+            # antialias is for shrinking alone: without it, pixels would be skipped
+            shrinks = self.size < max(grey.shape[1:])
+            grey = interpolate(grey[:, None], size=(self.size, self.size), mode="bilinear", antialias=shrinks)[:, 0]
+        images = colourise(grey, torch.from_numpy(self.colours[rows]))
+        if self.transforms.channels == 1:
+            images = images.mean(dim=1, keepdim=True)
+        if epoch is None or self.transforms.train == self.transforms.evaluate:
+            return self.transforms.arrays(images)
+        return torch.stack(transformed(images, rows, epoch, self.transforms, self.seed))
+
+
+def coloured_data(reader: ColouredReader, digits: np.ndarray, role: np.ndarray) -> BiasedData:
+    """The data set of a reader's images, with their digits (n,) int64 and the index in `SPLITS` of each (n,).
+
+    Raises:
+        DataError: A split is empty.
+    """
+    for name, n in zip(SPLITS, np.bincount(role, minlength=len(SPLITS)), strict=True):
+        if not n:
+            raise DataError(f"data: the {name} split is empty; give it a larger share of the {len(digits)} images")
+    labels = Labels(
+        role=role,
+        y=digits,
+        target=classes_target(tuple(str(digit) for digit in range(10))),
+        # of the images before they are resized, so that `size` does not change the attribute
+        c={COLOUR.name: colour_bins(channel_maxima(reader.grey, reader.colours, reader.peak))},
+        known={COLOUR.name: np.ones(len(digits), dtype=bool)},
+        attributes={COLOUR.name: COLOUR},
+    )
+    contents = {"grey": reader.grey, "colours": reader.colours, "size": [str(reader.size)]}
+    return assemble(labels, reader, row_names=[f"image {row}" for row in range(len(digits))], contents=contents)

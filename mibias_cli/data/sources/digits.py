@@ -9,8 +9,7 @@ from mibias_cli.data.annotations import SPLITS
 from mibias_cli.data.batch import BiasedData
 from mibias_cli.data.groups import split_by_fractions
 from mibias_cli.data.inputs import IDENTITY, Transforms
-from mibias_cli.data.sources.colour import colours, random_colours
-from mibias_cli.data.sources.coloured import coloured_data
+from mibias_cli.data.sources.colour import ColouredReader, coloured_data, colours, random_colours
 from mibias_cli.seeds import derived_generator
 
 __all__ = ["load_digits"]
@@ -55,6 +54,5 @@ def load_digits(
     shuffled = random_colours(len(digits), variance, derived_generator(colour_seed, 1))
     in_audit = role == SPLITS.index("audit")
     drawn[in_audit] = shuffled[in_audit]
-    return coloured_data(
-        grey=grey, colours=drawn, digits=digits, role=role, peak=16.0, size=size, transforms=transforms, seed=seed
-    )
+    reader = ColouredReader(grey=grey, colours=drawn, peak=16.0, size=size, transforms=transforms, seed=seed)
+    return coloured_data(reader, digits, role)

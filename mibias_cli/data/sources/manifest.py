@@ -8,8 +8,7 @@ from pathlib import Path
 from mibias_cli.data.annotations import Annotations, annotate, assemble
 from mibias_cli.data.batch import BiasedData
 from mibias_cli.data.columns import DEFAULT_COLUMNS, DEFAULT_SPLITS, AttributeColumn, Columns, SplitRule
-from mibias_cli.data.files.image_paths import resolve_paths
-from mibias_cli.data.files.images import ImageReader
+from mibias_cli.data.files.images import ImageReader, resolve_paths
 from mibias_cli.data.files.tabular import read_table, require_columns
 from mibias_cli.data.inputs import IDENTITY, Transforms
 
@@ -47,15 +46,7 @@ def load_manifest(
 def image_data(
     annotations: Annotations, column: str, root: Path, transforms: Transforms, seed: int, notes: Iterable[str] = ()
 ) -> BiasedData:
-    """The data set of labelled rows that name image files.
-
-    Args:
-        annotations: The labels.
-        column: The column with paths below the root.
-        root: The folder.
-        transforms: What the backbone asks for.
-        seed: Seed of augmentation.
-        notes: Further notes.
+    """The data set of labelled rows whose `column` names image files below a root.
 
     Raises:
         DataError: A path leads out of the root, or to no file.

@@ -12,8 +12,7 @@ from mibias_cli.data.annotations import SPLITS
 from mibias_cli.data.batch import BiasedData
 from mibias_cli.data.groups import split_by_fractions
 from mibias_cli.data.inputs import IDENTITY, Transforms
-from mibias_cli.data.sources.colour import colours, random_colours
-from mibias_cli.data.sources.coloured import coloured_data
+from mibias_cli.data.sources.colour import ColouredReader, coloured_data, colours, random_colours
 from mibias_cli.errors import DataError
 from mibias_cli.seeds import derived_generator
 
@@ -43,13 +42,9 @@ def load_mnist(
 
     Args:
         root: Folder with the four IDX files, gzipped or not.
-        variance: Variance σ² of a colour around its mean.
-        colour_seed: Seed of the colours; the split does not depend on it.
-        size: Side to which images are resized (bilinear), or None.
         validation_fraction: Share of the training images kept apart, stratified by digit.
         n_train: Use only the first n training images, or None for all.
-        transforms: What the backbone asks for.
-        seed: Seed of the split into training and validation, and of augmentation.
+        variance, colour_seed, size, transforms, seed: As for `load_digits`.
 
     Raises:
         DataError: Files are missing, are no IDX files, or do not fit each other.
@@ -64,24 +59,20 @@ def load_mnist(
     role = split_by_fractions(digits, None, (1.0 - validation_fraction, validation_fraction, 0.0), seed=seed)
     drawn = colours(digits, variance, derived_generator(colour_seed, 0))
     shuffled = random_colours(len(digits_test), variance, derived_generator(colour_seed, 1))
-    return coloured_data(
+    reader = ColouredReader(
         grey=np.concatenate([grey, grey_test]),
         colours=np.concatenate([drawn, shuffled]),
-        digits=np.concatenate([digits, digits_test]),
-        role=np.concatenate([role, np.full(len(digits_test), SPLITS.index("audit"))]),
         peak=255.0,
         size=size,
         transforms=transforms,
         seed=seed,
     )
+    in_audit = np.full(len(digits_test), SPLITS.index("audit"))
+    return coloured_data(reader, np.concatenate([digits, digits_test]), np.concatenate([role, in_audit]))
 
 
 def read_idx(path: Path, kind: str) -> np.ndarray:
-    """The array of one IDX file: images (n, H, W) or labels (n,), uint8.
-
-    Args:
-        path: The file; gzip is recognised by its first bytes.
-        kind: images or labels.
+    """The array of one IDX file, gzipped or not: `images` (n, H, W) or `labels` (n,), uint8.
 
     Raises:
         DataError: The magic number, the length or the compression is wrong.
