@@ -43,7 +43,7 @@ class GuardedGroup(TyperGroup):
 
 @contextmanager
 def guarded(*, debug: bool) -> Iterator[None]:
-    """Turn errors into messages on stderr (with `debug` a traceback) and exit codes; what Typer reports passes through."""
+    """Turn errors into messages on stderr (`debug`: tracebacks) and exit codes; what Typer reports passes through."""
     try:
         yield
     except (typer.Exit, typer.Abort):

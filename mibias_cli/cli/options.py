@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -19,7 +20,17 @@ __all__ = [
     "Precision",
     "ReportFormat",
     "SetOption",
+    "column_option",
+    "file_option",
+    "folder_option",
+    "seed_option",
 ]
+
+# options by the kind of their value
+column_option = partial(typer.Option, metavar="COLUMN")
+folder_option = partial(typer.Option, metavar="DIR")
+file_option = partial(typer.Option, metavar="FILE")
+seed_option = partial(typer.Option, "--seed", min=0, max=2**31 - 1)
 
 # As in the recipe, whose models are not imported for the names: that would cost --help its speed.
 Device = Literal["auto", "cpu", "cuda"]

@@ -41,7 +41,7 @@ def count_table(classes: Sequence[str], rows: Iterable[tuple[str, Iterable[int]]
 def print_table(
     text: Iterable[str], header: Sequence[str], rows: Sequence[Sequence[str]], styles: Sequence[Sequence[str]]
 ) -> None:
-    """Print cells to stderr: by Rich in their styles on a terminal, first column to the left, as lines of text elsewhere."""
+    """Print cells to stderr: by Rich on a terminal, each in its style, the first column left; as `text` elsewhere."""
     if not is_terminal(sys.stderr, os.environ):
         print("\n".join(text), file=sys.stderr, flush=True)
         return

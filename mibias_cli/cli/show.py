@@ -6,8 +6,6 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-import typer
-
 from mibias_cli.cli.output import aligned, count_table, print_table
 
 if TYPE_CHECKING:
@@ -17,7 +15,7 @@ if TYPE_CHECKING:
 
     Task: TypeAlias = Accuracies | RegressionFindings
 
-__all__ = ["Row", "dry_run_lines", "plain_table", "report_rows", "show_dry_run", "show_report"]
+__all__ = ["Row", "dry_run_lines", "plain_table", "report_rows", "show_report"]
 
 Row: TypeAlias = tuple[str, str, str]
 """One line of the table: title, before, after."""
@@ -115,12 +113,6 @@ def _interval(value: Interval | None) -> str:
 
 
 MAX_COLUMNS = 12
-
-
-def show_dry_run(found: DryRun) -> None:
-    """Print the findings to stdout."""
-    for line in dry_run_lines(found):
-        typer.echo(line)
 
 
 def dry_run_lines(found: DryRun) -> Iterator[str]:

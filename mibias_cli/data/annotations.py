@@ -93,7 +93,10 @@ def annotate(
         role = _roles_by_column(table, columns.split, splits, notes)
         positions = np.flatnonzero(role >= 0)
         table, role = table.take(positions), role[positions]
-    group = None if columns.group is None else _groups(table, columns.group)
+    group: np.ndarray | None = None
+    if columns.group is not None:
+        alone = "give each a group id of its own if it belongs to none"
+        group = np.array([str(v) for v in table.complete(columns.group, "group", alone)])
     role = _complete_roles(table, columns, splits, role, group, seed, notes)
     if group is not None:
         _check_groups(table, columns, role, group)
@@ -214,17 +217,6 @@ def _complete_roles(
                 f"leaves it no {kind}; give it a larger share"
             )
     return role
-
-
-def _groups(table: Table, column: str) -> np.ndarray:
-    values = table.columns[column]
-    empty = np.array([v is None for v in values])
-    if empty.any():
-        raise DataError(
-            f"{table.path}: {empty.sum()} row(s) have no group in {column!r}: rows {table.rows_where(empty)}; "
-            "give each a group id of its own if it belongs to none"
-        )
-    return np.array([str(v) for v in values])
 
 
 def _check_groups(table: Table, columns: Columns, role: np.ndarray, group: np.ndarray) -> None:

@@ -135,7 +135,7 @@ def is_quantity(values: np.ndarray) -> bool:
 
 
 def numbers(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Text (n,), None where missing, as float64 (n,), NaN where it is no finite number; and a mask (n,) of the latter."""
+    """Text (n,), None where missing, as float64 (n,), NaN if missing or no finite number; a mask (n,) of the latter."""
     parsed = np.full(len(values), np.nan)
     wrong = np.zeros(len(values), dtype=bool)
     for row, text in enumerate(values):

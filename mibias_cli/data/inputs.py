@@ -49,8 +49,8 @@ def transformed(
 ) -> list[Tensor]:
     """One image (channels, H, W) per row as inputs; augmentation is a function of (seed, epoch, row) alone.
 
-    Without an epoch it is the evaluation transform. It does not depend on batch order, on worker processes or on what was drawn before, and leaves the global generators
-    as it found them.
+    Without an epoch it is the evaluation transform. Inputs do not depend on batch order, on worker processes or on what
+    was drawn before, and the global generators are left as they were.
     """
     inputs = []
     # the evaluation transform too: it should draw nothing, but only the scope makes sure of it

@@ -17,6 +17,7 @@ __all__ = ["MAX_STRATA", "encode_targets", "kind_of", "split_labels"]
 MAX_STRATA = 16
 """Most combinations of labels or bins that are strata of their own."""
 _N_BINS, _N_BINS_OF_SEVERAL, _N_SPLIT_BINS = 5, 2, 10
+_REMEDY = "fill them or take them out"
 _OFF, _ON = ("0", "false"), ("1", "true")
 
 
@@ -77,7 +78,7 @@ def encode_targets(table: Table, columns: Columns, in_training: np.ndarray) -> t
 
 def _classes(table: Table, column: str, in_training: np.ndarray) -> tuple[np.ndarray, Target]:
     """One column of classes, which are those of the training rows."""
-    values = _complete(table, column)
+    values = table.complete(column, "target", _REMEDY)
     names = sorted_names(set(values[in_training]))
     if len(names) < 2:
         raise DataError(f"{table.path}: {column!r} has one class in training, {names[0]!r}; a task needs two or more")
@@ -93,21 +94,9 @@ def _classes(table: Table, column: str, in_training: np.ndarray) -> tuple[np.nda
     return class_codes(values, names), classes_target(names, column)
 
 
-def _complete(table: Table, column: str) -> np.ndarray:
-    """The column's values, where every row has one."""
-    values = table.columns[column]
-    empty = np.array([v is None for v in values])
-    if empty.any():
-        raise DataError(
-            f"{table.path}: {empty.sum()} row(s) have no target in {column!r}: rows {table.rows_where(empty)}; "
-            "fill them or take them out"
-        )
-    return values
-
-
 def _parsed(table: Table, name: str, kind: TargetKind, in_training: np.ndarray) -> np.ndarray:
     """One column as float64; every fault names its rows."""
-    values = _complete(table, name)
+    values = table.complete(name, "target", _REMEDY)
     if kind == "multilabel":
         wrong = np.array([v.lower() not in _OFF + _ON for v in values])
         parsed = np.array([float(v.lower() in _ON) for v in values])

@@ -7,8 +7,15 @@ from pathlib import Path
 
 import numpy as np
 
-from mibias_cli.data.files.tabular import Table, first_rows, read_table, require_columns, texts
-from mibias_cli.datasets.values import in_words, refuse_repeats
+from mibias_cli.data.files.tabular import (
+    Table,
+    first_rows,
+    in_words,
+    read_table,
+    refuse_repeats,
+    require_columns,
+    texts,
+)
 from mibias_cli.errors import DataError
 
 __all__ = ["ATTRIBUTES", "PARTITION", "find_celeba", "read_celeba"]

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mibias_cli.data.files.tabular import first_rows, read_table, require_columns
-from mibias_cli.datasets.values import in_words, refuse_repeats
+from mibias_cli.data.files.tabular import first_rows, in_words, read_table, refuse_repeats, require_columns
 from mibias_cli.errors import DataError
 
 __all__ = ["METADATA_COLUMNS", "read_waterbirds"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -42,15 +41,16 @@ def file_layout(path: Path, *, table: Path | None, root: Path | None) -> Layout:
     if suffix in _ARRAYS:
         return _arrays(path, table)
     if suffix in PARQUET and (prefix := _feature_prefix(path)) is not None:
-        return _parquet_embeddings(path, prefix, table)
+        rows = read_table(table) if table else read_table(path, leave_out=lambda name: name.startswith(prefix))
+        what = f"stored embeddings ({prefix}…)"
+        return Layout(what=what, source="embeddings", table=rows, file=table, features=path, prefix=prefix)
     rows = read_table(path)
     column = guess_path([look_at(rows, name) for name in rows.columns])
     if column is not None:
         found_root = root or _root_of(rows, column, path.parent)
         if found_root is not None:
-            return Layout(
-                what="a manifest of images", source="manifest", table=rows, file=path, root=found_root, path=column
-            )
+            what = "a manifest of images"
+            return Layout(what=what, source="manifest", table=rows, file=path, root=found_root, path=column)
         raise DataError(
             f"{path}: no image that {column!r} names is below {path.parent} (row {rows.row_numbers[0]}: "
             f"{rows.columns[column][0]}); say where they are with --root DIR"
@@ -82,13 +82,6 @@ def _feature_prefix(path: Path) -> str | None:
         if n >= _FEWEST_FEATURES and sum(name.startswith(stem) for name in schema.names) == n:
             return stem
     return None
-
-
-def _parquet_embeddings(path: Path, prefix: str, table: Path | None) -> Layout:
-    rows = read_table(table) if table is not None else read_table(path, leave_out=lambda name: name.startswith(prefix))
-    return Layout(
-        what=f"stored embeddings ({prefix}…)", source="embeddings", table=rows, file=table, features=path, prefix=prefix
-    )
 
 
 def _arrays(path: Path, table: Path | None) -> Layout:
@@ -124,8 +117,7 @@ def _arrays(path: Path, table: Path | None) -> Layout:
 
 def _table_beside(path: Path, n: int) -> Path | None:
     """A table beside the embeddings with as many rows: of the same name, or of a usual one."""
-    names: Sequence[str] = (path.stem, *_BESIDE)
-    for name in names:
+    for name in (path.stem, *_BESIDE):
         for ending in _TABLE_ENDINGS:
             candidate = path.with_name(f"{name}{ending}")
             if candidate != path and candidate.is_file():

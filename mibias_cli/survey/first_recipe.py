@@ -100,7 +100,7 @@ def write_needed_manifest(found: Survey, path: Path) -> None:
 def _facts(found: Survey) -> Iterator[str]:
     """What was found, as comments."""
     rows = ", ".join(f"{n:,} {split}" for split, n in found.n_rows.items())
-    yield f"# Rows: {rows}. Target: {_title(found.columns.target)} ({_few(found.class_names)})."
+    yield f"# Rows: {rows}. Target: {found.target_title} ({_few(found.class_names)})."
     for attribute in found.chosen:
         yield (
             f"# Attribute: {attribute.name} ({_few(attribute.classes)}). In training the target tells "
@@ -249,10 +249,6 @@ def _scalar(text: str | None) -> str:
     # YAML 1.1 readers take yes, no, on and off for booleans
     plain = _PLAIN.fullmatch(value) and value.lower() not in _NOT_TEXT
     return value if plain else json.dumps(value, ensure_ascii=False)
-
-
-def _title(target: object) -> str:
-    return "the class folder" if target == CLASS_FOLDER else str(target)
 
 
 def _few(names: tuple[str, ...]) -> str:

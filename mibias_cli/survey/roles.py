@@ -117,7 +117,9 @@ def choose_roles(layout: Layout, looks: Mapping[str, ColumnLook], wishes: Wishes
         target=target,
         target_kind=_kind_of_target(looks[target], layout.table),
         split=None if split is None else split[0],
-        splits=SplitRule() if split is None else _rule(split[1]),
+        splits=SplitRule()
+        if split is None
+        else SplitRule(train=split[1][0], validation=split[1][1], audit=split[1][2]),
         group=None if group == target else group,
         sure=frozenset(sure),
         guesses=tuple(guesses),
@@ -187,10 +189,6 @@ def _read_split(look: ColumnLook) -> tuple[str, tuple[str, str, str]]:
             f"--split {look.name}: it holds {shown}; it should name train and test (and validation), or hold 0, 1 and 2"
         )
     return look.name, found[1]
-
-
-def _rule(values: tuple[str, str, str]) -> SplitRule:
-    return SplitRule(train=values[0], validation=values[1], audit=values[2])
 
 
 def _kind_of_target(look: ColumnLook, table: Table) -> TargetKind:

@@ -97,6 +97,11 @@ class Survey:
     guesses: tuple[str, ...]
     notes: tuple[str, ...]
 
+    @property
+    def target_title(self) -> str:
+        """The target's name for people."""
+        return "the class folder" if self.columns.target == CLASS_FOLDER else str(self.columns.target)
+
 
 def survey(path: Path, wishes: Wishes) -> Survey:
     """Look at a folder, a manifest, a table or stored embeddings.

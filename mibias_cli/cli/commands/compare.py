@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mibias_cli.cli.guard import EXIT_ERROR, Interrupted
-from mibias_cli.cli.options import DeviceOption, OfflineOption, ReportFormat, SetOption
+from mibias_cli.cli.options import DeviceOption, OfflineOption, ReportFormat, SetOption, folder_option
 from mibias_cli.cli.output import aligned, print_table
 from mibias_cli.cli.progress import shown_progress
 
@@ -25,8 +25,7 @@ _FormatOption = Annotated[ReportFormat, typer.Option("--format", help="json writ
 def compare(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN", help="Runs, exports, report folders or leakage.json.")],
     out: Annotated[
-        Path | None,
-        typer.Option("--out", metavar="DIR", help="Folder for compare.html, compare.json and an SVG per attribute."),
+        Path | None, folder_option("--out", help="Folder for compare.html, compare.json and an SVG per attribute.")
     ] = None,
     output: _FormatOption = "text",
 ) -> None:
@@ -45,9 +44,7 @@ def sweep(
         list[str],
         typer.Option("--over", metavar="KEY=V,V,…", help="A setting and its values. Repeatable: a grid of all."),
     ],
-    out: Annotated[
-        Path | None, typer.Option("--out", metavar="DIR", help="Folder of the runs. [default: runs/NAME/sweep]")
-    ] = None,
+    out: Annotated[Path | None, folder_option("--out", help="Folder of the runs. [default: runs/NAME/sweep]")] = None,
     overrides: SetOption = None,
     jobs: Annotated[int, typer.Option("--jobs", min=1, help="Runs at a time, each a process.")] = 1,
     device: DeviceOption = None,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mibias_cli.cli.options import FormatOption, ReportFormat
+from mibias_cli.cli.options import FormatOption, ReportFormat, column_option, folder_option, seed_option
 from mibias_cli.cli.output import print_found
 
 if TYPE_CHECKING:
@@ -20,9 +20,9 @@ data_app = typer.Typer(
 )
 
 # options that several of the commands share
-_Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder to write manifests to.")]
+_Out = Annotated[Path, folder_option("--out", help="Folder to write manifests to.")]
 _Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace manifests that exist in --out.")]
-_Seed = Annotated[int, typer.Option("--seed", min=0, max=2**31 - 1, help="Seed of the split.")]
+_Seed = Annotated[int, seed_option(help="Seed of the split.")]
 _Bins = Annotated[
     str | None,
     typer.Option(
@@ -57,14 +57,13 @@ def imdb(
     manifest: Annotated[Path, typer.Argument(metavar="MANIFEST", help="CSV or Parquet with path, age and sex.")],
     out: _Out,
     root: Annotated[
-        Path | None, typer.Option("--root", metavar="DIR", help="Where image paths start. [default: MANIFEST's folder]")
+        Path | None, folder_option("--root", help="Where image paths start. [default: MANIFEST's folder]")
     ] = None,
-    path_column: Annotated[str, typer.Option("--path-column", metavar="COLUMN", help="Image paths.")] = "path",
-    age_column: Annotated[str, typer.Option("--age-column", metavar="COLUMN", help="Ages in years.")] = "age",
-    sex_column: Annotated[str, typer.Option("--sex-column", metavar="COLUMN", help="Sexes.")] = "sex",
+    path_column: Annotated[str, column_option("--path-column", help="Image paths.")] = "path",
+    age_column: Annotated[str, column_option("--age-column", help="Ages in years.")] = "age",
+    sex_column: Annotated[str, column_option("--sex-column", help="Sexes.")] = "sex",
     identity_column: Annotated[
-        str | None,
-        typer.Option("--identity-column", metavar="COLUMN", help="Column with the person: nobody is in two splits."),
+        str | None, column_option("--identity-column", help="Column with the person: nobody is in two splits.")
     ] = None,
     female: Annotated[
         str | None,

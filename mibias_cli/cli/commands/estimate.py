@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from mibias_cli.cli.options import FormatOption
+from mibias_cli.cli.options import FormatOption, column_option, seed_option
 from mibias_cli.cli.output import print_found
 from mibias_cli.cli.progress import shown_progress
 
@@ -21,14 +21,9 @@ def estimate(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A .csv, .tsv, .parquet or .safetensors file.")],
     z: Annotated[str, typer.Option("--z", metavar="PREFIX", help="z is every column whose name starts with this.")],
     c: Annotated[
-        str,
-        typer.Option(
-            "--c", metavar="COLUMN", help="The attribute: the column of this name, else all whose names start with it."
-        ),
+        str, column_option("--c", help="The attribute: the column of this name, else all whose names start with it.")
     ],
-    given: Annotated[
-        str | None, typer.Option("--given", metavar="COLUMN", help="Estimate I(z; c | given) instead of I(z; c).")
-    ] = None,
+    given: Annotated[str | None, column_option("--given", help="Estimate I(z; c | given) instead of I(z; c).")] = None,
     estimators: Annotated[
         str | None, typer.Option("--estimators", metavar="A,B,…", help="Estimators to run. [default: all that suit c]")
     ] = None,
@@ -36,7 +31,7 @@ def estimate(
         Literal["auto", "discrete", "continuous"],
         typer.Option("--kind", help="Whether c are classes or numbers; auto: by what it holds."),
     ] = "auto",
-    seed: Annotated[int, typer.Option("--seed", min=0, max=2**31 - 1, help="Seed of the folds and the fits.")] = 0,
+    seed: Annotated[int, seed_option(help="Seed of the folds and the fits.")] = 0,
     output: FormatOption = None,
 ) -> None:
     """Estimate the mutual information between columns of a file.

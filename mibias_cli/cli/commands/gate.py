@@ -11,6 +11,7 @@ import typer
 
 from mibias_cli.cli.ci import annotate_gates, append_summary
 from mibias_cli.cli.guard import EXIT_ERROR, EXIT_GATE
+from mibias_cli.cli.options import file_option
 
 if TYPE_CHECKING:
     from mibias_cli.gates.baseline import Tolerance
@@ -28,7 +29,6 @@ __all__ = [
     "gate",
     "gate_rules",
 ]
-
 
 Inconclusive = Literal["fail", "warn"]
 """How a gate counts whose figure is uncertain: its interval contains the limit."""
@@ -58,9 +58,7 @@ InconclusiveOption = Annotated[
     Inconclusive,
     typer.Option("--inconclusive", help="Where an interval contains the limit of --fail-on or --baseline."),
 ]
-JunitOption = Annotated[
-    Path | None, typer.Option("--junit", metavar="FILE", help="Write the gates as JUnit XML, a test case each.")
-]
+JunitOption = Annotated[Path | None, file_option("--junit", help="Write the gates as JUnit XML, a test case each.")]
 
 
 def gate(
@@ -149,6 +147,7 @@ def conclude(report: Report, *, junit: Path | None, seconds: float = 0.0) -> Non
     """
     from mibias_cli.gates.junit import render_junit
     from mibias_cli.gates.rules import outcome
+    from mibias_cli.report.markdown import render_markdown
 
     results = report.gates
     if junit is not None:
@@ -157,16 +156,10 @@ def conclude(report: Report, *, junit: Path | None, seconds: float = 0.0) -> Non
     for result in results:
         print(_line(result), file=sys.stderr, flush=True)
     annotate_gates(results)
-    append_summary(lambda: _markdown(report))
+    append_summary(lambda: render_markdown(report))
     code = {"pass": 0, "fail": EXIT_GATE, "error": EXIT_ERROR}[outcome(results)]
     if code:
         raise typer.Exit(code)
-
-
-def _markdown(report: Report) -> str:
-    from mibias_cli.report.markdown import render_markdown
-
-    return render_markdown(report)
 
 
 def _line(result: GateResult) -> str:

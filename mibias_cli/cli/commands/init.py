@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mibias_cli.cli.options import FormatOption
+from mibias_cli.cli.options import FormatOption, column_option, file_option, folder_option
 from mibias_cli.cli.output import count_table, print_found
 from mibias_cli.errors import DataError
 
@@ -24,33 +24,23 @@ def init(
     path: Annotated[
         Path, typer.Argument(metavar="PATH", help="A folder of images, a manifest, a table, or stored embeddings.")
     ],
-    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="The recipe to write, never over a file.")] = Path(
-        "recipe.yaml"
-    ),
-    target: Annotated[
-        str | None, typer.Option("--target", metavar="COLUMN", help="Column that is to be predicted.")
-    ] = None,
+    out: Annotated[Path, file_option("--out", help="The recipe to write, never over a file.")] = Path("recipe.yaml"),
+    target: Annotated[str | None, column_option("--target", help="Column that is to be predicted.")] = None,
     attributes: Annotated[
-        list[str] | None,
-        typer.Option("--attribute", metavar="COLUMN", help="Column that features should not reveal. Repeatable."),
+        list[str] | None, column_option("--attribute", help="Column that features should not reveal. Repeatable.")
     ] = None,
     split: Annotated[
-        str | None,
-        typer.Option("--split", metavar="COLUMN", help="Column that says which rows train and which are audited."),
+        str | None, column_option("--split", help="Column that says which rows train and which are audited.")
     ] = None,
     group: Annotated[
-        str | None,
-        typer.Option("--group", metavar="COLUMN", help="Column with patients or videos: none is in two splits."),
+        str | None, column_option("--group", help="Column with patients or videos: none is in two splits.")
     ] = None,
     table: Annotated[
         Path | None,
-        typer.Option(
-            "--table", metavar="FILE", help="Columns of a folder's images, or of embeddings. [default: looked for]"
-        ),
+        file_option("--table", help="Columns of a folder's images, or of embeddings. [default: looked for]"),
     ] = None,
     root: Annotated[
-        Path | None,
-        typer.Option("--root", metavar="DIR", help="Where a manifest's image paths start. [default: looked for]"),
+        Path | None, folder_option("--root", help="Where a manifest's image paths start. [default: looked for]")
     ] = None,
     backbone: Annotated[
         str | None,
@@ -102,15 +92,12 @@ def init(
 
 def survey_lines(found: Survey) -> Iterator[str]:
     """What was found as text: rows, target, attributes with their cells in training, guesses and notes."""
-    from mibias_cli.data.sources.imagefolder import CLASS_FOLDER
-
     yield found.layout.what
     yield f"  rows        {', '.join(f'{n:,} {split}' for split, n in found.n_rows.items())}"
     if found.image_sizes:
         smallest, middle, largest = (f"{w} × {h}" for w, h in found.image_sizes)
         yield f"  images      about {middle} pixels" + (f" ({smallest} to {largest})" if smallest != largest else "")
-    target = "the class folder" if found.columns.target == CLASS_FOLDER else found.columns.target
-    yield f"  target      {target}: {', '.join(found.class_names)}"
+    yield f"  target      {found.target_title}: {', '.join(found.class_names)}"
     for attribute in found.chosen:
         missing = f", missing in {attribute.n_missing:,}" if attribute.n_missing else ""
         yield f"  attribute   {attribute.name}: {len(attribute.classes)} classes, {attribute.kind}{missing}"

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mibias_cli.cli.options import SetOption
+from mibias_cli.cli.options import SetOption, file_option
 from mibias_cli.errors import Problem, RecipeError
 
 __all__ = ["recipes_app", "schema", "validate"]
@@ -39,9 +39,7 @@ def validate(
         raise RecipeError(problems)
 
 
-def schema(
-    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="File to write. [default: stdout]")] = None,
-) -> None:
+def schema(out: Annotated[Path | None, file_option("--out", help="File to write. [default: stdout]")] = None) -> None:
     """Print the JSON Schema of recipes, for editors."""
     from mibias_cli.recipe.schema import schema_text
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -30,9 +29,12 @@ from mibias_cli.cli.options import (
     Precision,
     ReportFormat,
     SetOption,
+    folder_option,
+    seed_option,
 )
+from mibias_cli.cli.output import print_found
 from mibias_cli.cli.progress import shown_progress
-from mibias_cli.cli.show import show_dry_run, show_report
+from mibias_cli.cli.show import dry_run_lines, show_report
 from mibias_cli.run_folder import RunFolder, is_run
 
 if TYPE_CHECKING:
@@ -45,11 +47,9 @@ def train(
     recipe: Annotated[
         Path | None, typer.Argument(metavar="RECIPE", help="Recipe to train; not needed with --resume.")
     ] = None,
-    out: Annotated[
-        Path | None, typer.Option("--out", metavar="DIR", help="The run's folder. [default: runs/NAME/TIME]")
-    ] = None,
+    out: Annotated[Path | None, folder_option("--out", help="The run's folder. [default: runs/NAME/TIME]")] = None,
     overrides: SetOption = None,
-    seed: Annotated[int | None, typer.Option("--seed", min=0, max=2**31 - 1, help="Seed of the run.")] = None,
+    seed: Annotated[int | None, seed_option(help="Seed of the run.")] = None,
     device: DeviceOption = None,
     precision: Annotated[Precision | None, typer.Option("--precision", help="Floating-point precision.")] = None,
     resume: Annotated[
@@ -185,10 +185,9 @@ def _dry_run(recipe: Recipe, offline: bool, output: ReportFormat | None) -> None
 
     with shown_progress() as progress:
         findings = dry_run.dry_run(recipe, offline=offline, progress=progress)
-    if output == "text" or (output is None and sys.stdout.isatty()):
-        show_dry_run(findings)
-    else:
-        typer.echo(json.dumps(findings, indent=2))
+    # tables go to every terminal, also to one that wants no bars
+    on_terminal: ReportFormat = "text" if sys.stdout.isatty() else "json"
+    print_found(findings, dry_run_lines(findings), output or on_terminal)
 
 
 def _overrides(given: Sequence[str] | None, options: Mapping[str, object | None]) -> list[str]:

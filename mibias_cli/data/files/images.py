@@ -1,10 +1,11 @@
-"""Image files: their paths below a root, and their pixels as float tensors, of whatever kind and turned as EXIF says."""
+"""Image files: their paths below a root, and their pixels as float tensors, of any kind and turned as EXIF says."""
 
 from __future__ import annotations
 
 import os
 import struct
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ _DEEP = ("I;16", "I;16B", "I;16L", "I;16N", "I")
 _GREY = ("1", "L", "LA")
 
 
-def load_image(path: Path, channels: int) -> Tensor:
+def load_image(path: Path | str, channels: int) -> Tensor:
     """One image as a float32 tensor (channels, H, W) in [0, 1]; channels are 1 or 3.
 
     Grey images of 16 bits keep their full depth (divided by 65,535), which 8 bits would throw away from X-rays; colour
@@ -51,6 +52,7 @@ def load_image(path: Path, channels: int) -> Tensor:
     return pixels.mean(dim=0, keepdim=True) if channels == 1 else pixels.repeat(channels, 1, 1)
 
 
+@dataclass(frozen=True)
 class ImageReader:
     """Reads image files; augmentation is a function of (seed, epoch, row).
 
@@ -61,12 +63,11 @@ class ImageReader:
         row_names: What to call each row in an error.
     """
 
-    def __init__(self, paths: Sequence[Path], transforms: Transforms, seed: int, row_names: Sequence[str]) -> None:
-        # as text: worker processes get a copy of all, and a Path takes several times the memory
-        self._paths = [str(path) for path in paths]
-        self._transforms = transforms
-        self._seed = seed
-        self._row_names = list(row_names)
+    # as text: worker processes get a copy of all, and a Path takes several times the memory
+    paths: Sequence[str]
+    transforms: Transforms
+    seed: int
+    row_names: Sequence[str]
 
     def read(self, rows: np.ndarray, epoch: int | None) -> Tensor:
         """Inputs (n, …) of these rows; epoch None: the evaluation transform, else training's (see `transformed`).
@@ -75,20 +76,20 @@ class ImageReader:
             DataError: A file cannot be read, or the transforms leave images of different sizes.
         """
         images = [self._load(int(row)) for row in rows]
-        inputs = transformed(images, rows, epoch, self._transforms, self._seed)
+        inputs = transformed(images, rows, epoch, self.transforms, self.seed)
         shapes = {tuple(x.shape): row for x, row in zip(inputs, rows, strict=True)}
         if len(shapes) > 1:
-            listed = ", ".join(f"{shape} ({self._row_names[row]})" for shape, row in list(shapes.items())[:3])
+            listed = ", ".join(f"{shape} ({self.row_names[row]})" for shape, row in list(shapes.items())[:3])
             raise DataError(f"images differ in size: {listed}; set backbone.input_size to bring them to one size")
         return torch.stack(inputs)
 
     def _load(self, row: int) -> Tensor:
-        path = Path(self._paths[row])
+        path = self.paths[row]
         try:
-            return load_image(path, self._transforms.channels)
+            return load_image(path, self.transforms.channels)
         except _BROKEN as error:
             raise DataError(
-                f"{path}: {self._row_names[row]} cannot be read as an image: {error}; mend the file or take the row out"
+                f"{path}: {self.row_names[row]} cannot be read as an image: {error}; mend the file or take the row out"
             ) from error
 
 
@@ -105,7 +106,7 @@ def _deep(image: Image.Image) -> np.ndarray:
     return scaled
 
 
-def resolve_paths(table: Table, column: str, root: Path) -> tuple[list[Path], list[str]]:
+def resolve_paths(table: Table, column: str, root: Path) -> tuple[list[str], list[str]]:
     """The image files that a column of a table names below a root, and what to call each row in an error.
 
     A manifest is often somebody else's, so a path (`..`, absolute or through a link) that leads out of the root is an
@@ -132,7 +133,7 @@ def resolve_paths(table: Table, column: str, root: Path) -> tuple[list[Path], li
     )
     missing = [name for name, path in zip(names, paths, strict=True) if not os.path.isfile(path)]
     _refuse(table, missing, f"name a file that does not exist below {root}")
-    return [Path(path) for path in paths], names
+    return paths, names
 
 
 def _real(path: str, folders: dict[str, str]) -> str:

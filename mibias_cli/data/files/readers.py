@@ -57,7 +57,7 @@ class StoredReader:
 
 
 def hold_rows(data: BiasedData, chosen: Mapping[str, np.ndarray]) -> BiasedData:
-    """The data with some samples' inputs in memory, chosen by positions in each split; without a `StoredReader` as is."""
+    """The data with some samples' inputs in memory, by positions in each split; as is without a `StoredReader`."""
     reader = data.train.reader
     if not isinstance(reader, StoredReader):
         return data

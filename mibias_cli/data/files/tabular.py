@@ -6,6 +6,7 @@ import csv
 import gzip
 import io
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,8 +21,10 @@ __all__ = [
     "PARQUET",
     "Table",
     "first_rows",
+    "in_words",
     "read_table",
     "refuse_existing",
+    "refuse_repeats",
     "require_columns",
     "texts",
     "write_manifest",
@@ -67,6 +70,15 @@ class Table:
             return first_rows(numbers)
         return first_rows([f"{n} ({v!r})" for n, v in zip(numbers, self.columns[column][mask], strict=True)])
 
+    def complete(self, column: str, what: str, remedy: str) -> np.ndarray:
+        """A column's values, where every row has one; else a `DataError` that names the rows and says what to do."""
+        values = self.columns[column]
+        empty = np.array([v is None for v in values])
+        if empty.any():
+            rows = self.rows_where(empty)
+            raise DataError(f"{self.path}: {empty.sum()} row(s) have no {what} in {column!r}: rows {rows}; {remedy}")
+        return values
+
 
 def read_table(path: Path, *, leave_out: Callable[[str], bool] | None = None) -> Table:
     """A CSV (.tsv: tab-separated; gzipped or not) or Parquet file.
@@ -98,6 +110,25 @@ def require_columns(table: Table, wanted: Mapping[str, str]) -> None:
     if missing:
         listed = ", ".join(repr(name) for name in table.columns)
         raise DataError("\n".join([f"{table.path}: {len(missing)} missing column(s)", *missing, f"  it has: {listed}"]))
+
+
+def refuse_repeats(table: Table, column: str) -> None:
+    """Raise a `DataError` if a value of the column occurs in more than one row."""
+    repeated = [str(value) for value, n in Counter(table.columns[column]).items() if n > 1]
+    if repeated:
+        raise DataError(
+            f"{table.path}: {len(repeated)} value(s) of {column!r} occur more than once: {first_rows(repeated)}"
+        )
+
+
+def in_words(table: Table, column: str, words: Mapping[str, str]) -> list[str]:
+    """A column's codes as words, so that reports say what they mean; any other value is a `DataError`."""
+    values = table.columns[column]
+    wrong = [f"row {n} ({v!r})" for n, v in zip(table.row_numbers, values, strict=True) if v not in words]
+    if wrong:
+        allowed = ", ".join(words)
+        raise DataError(f"{table.path}: {len(wrong)} value(s) of {column!r} are none of {allowed}: {first_rows(wrong)}")
+    return [words[v] for v in values]
 
 
 def first_rows(items: Sequence[str] | Sequence[int] | np.ndarray, n: int = 5) -> str:

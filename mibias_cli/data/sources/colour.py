@@ -176,5 +176,9 @@ def coloured_data(reader: ColouredReader, digits: np.ndarray, role: np.ndarray) 
         known={COLOUR.name: np.ones(len(digits), dtype=bool)},
         attributes={COLOUR.name: COLOUR},
     )
-    contents = {"grey": reader.grey, "colours": reader.colours, "size": [str(reader.size)]}
-    return assemble(labels, reader, row_names=[f"image {row}" for row in range(len(digits))], contents=contents)
+    return assemble(
+        labels,
+        reader,
+        row_names=[f"image {row}" for row in range(len(digits))],
+        contents={"grey": reader.grey, "colours": reader.colours, "size": [str(reader.size)]},
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -55,7 +56,7 @@ def image_data(
     # paths and sizes stand for the pixels: hashing these would read every file before training starts
     contents = {
         "paths": [str(value) for value in annotations.table.columns[column]],
-        "bytes": [str(file.stat().st_size) for file in files],
+        "bytes": [str(os.stat(file).st_size) for file in files],
     }
     reader = ImageReader(files, transforms, seed, names)
     return assemble(annotations, reader, row_names=names, contents=contents, notes=notes)
