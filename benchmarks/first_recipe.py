@@ -69,7 +69,7 @@ def write_recipe(manifest: Path, recipe: Path, backbone: str | None = None, weig
     """What `mibias init` makes of the manifest, and its backbone's name."""
     found = survey(manifest, Wishes())
     model = choose_model(found, backbone=backbone, weights=weights)
-    recipe.write_text(first_recipe(found, model, source=manifest, out=recipe).text, encoding="utf-8")
+    recipe.write_text(first_recipe(found, model, source=manifest, out=recipe)[0], encoding="utf-8")
     return model.name
 
 

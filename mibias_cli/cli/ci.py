@@ -13,21 +13,16 @@ from mibias_cli.errors import Problem
 if TYPE_CHECKING:
     from mibias_cli.report.document import GateResult
 
-__all__ = ["annotate", "annotate_gates", "annotate_problems", "append_summary", "fit_bytes", "on_github"]
+__all__ = ["annotate", "annotate_gates", "annotate_problems", "append_summary", "fit_bytes"]
 
 SUMMARY_BYTES = 1024 * 1024
 """A step's summary may hold so much, together with what other commands of the step have written."""
 _CUT = "\n\n… cut short here: the whole report is in the report's folder.\n"
 
 
-def on_github() -> bool:
-    """Whether this runs in GitHub Actions."""
-    return os.environ.get("GITHUB_ACTIONS") == "true"
-
-
 def annotate(level: str, message: str, **properties: object) -> None:
     """A workflow command (`::error file=…,line=…::message`) on stderr, in GitHub Actions alone."""
-    if not on_github():
+    if os.environ.get("GITHUB_ACTIONS") != "true":
         return
     given = ",".join(f"{key}={_property(value)}" for key, value in properties.items() if value)
     print(f"::{level}{f' {given}' if given else ''}::{_data(message)}", file=sys.stderr, flush=True)

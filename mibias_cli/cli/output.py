@@ -1,16 +1,35 @@
-"""How commands print what they found: text for people, JSON for programs, and tables."""
+"""How commands print what they found: text for people, JSON for programs, tables; a leakage report, a dry run."""
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from mibias_cli.cli.options import ReportFormat
 from mibias_cli.cli.progress import is_terminal
 
-__all__ = ["aligned", "count_table", "print_found", "print_table"]
+if TYPE_CHECKING:
+    from mibias_cli.evaluation.findings import Accuracies, Interval, RegressionFindings, Similarity
+    from mibias_cli.report.document import Report
+    from mibias_cli.run.dry_run import DryRun
+
+    Task: TypeAlias = Accuracies | RegressionFindings
+
+__all__ = [
+    "Row",
+    "aligned",
+    "count_table",
+    "dry_run_lines",
+    "plain_table",
+    "print_found",
+    "print_table",
+    "report_rows",
+    "show_report",
+]
 
 
 def print_found(found: object, lines: Iterable[str], output: ReportFormat | None) -> None:
@@ -56,3 +75,133 @@ def print_table(
     for cells, row_styles in zip(rows, styles, strict=True):
         table.add_row(*map(Text, cells, row_styles))
     Console(stderr=True, highlight=False).print(table)
+
+
+Row: TypeAlias = tuple[str, str, str]
+"""One line of the table: title, before, after."""
+
+
+def show_report(report: Report) -> None:
+    """Print the report's headline figures to stderr: a Rich table on a terminal, aligned text elsewhere."""
+    rows = report_rows(report)
+    print_table(plain_table(rows), ("", "before", "after"), rows, [("", "red", "green")] * len(rows))
+
+
+def report_rows(report: Report) -> list[Row]:
+    """The report's headline figures, task first, then each attribute."""
+    # the task's figures decide its rows: accuracies, errors, or none without a target
+    before, after = report.task.before, report.task.after
+    rows = _task(before, after)
+    for name, found in report.attributes.items():
+        for question, answer in found.after.questions:
+            # a model that was not debiased by mibias has no side `before`
+            earlier = None if found.before is None else found.before.answer(question)
+            given = "" if question == "marginal" else " given the target"
+            first = _interval(None if earlier is None else earlier.leakage_bits)
+            rows.append((f"{name}: leakage{given} (bits)", first, _interval(answer.leakage_bits)))
+        # what the leakage is to be compared with; both belong to the data, so before and after are the same
+        most, told = f"{found.entropy_bits:.3f}", f"{found.target_attribute_bits:.3f}"
+        rows.append((f"{name}: most it could leak, H(c) (bits)", most, most))
+        if after is not None:
+            rows.append((f"{name}: what the target alone gives away, I(y;c) (bits)", told, told))
+    return rows + _fidelity(report.similarity)
+
+
+def _task(before: Task | None, after: Task | None) -> list[Row]:
+    """Accuracies, or of a target of numbers R² and errors."""
+    from mibias_cli.evaluation.findings import Accuracies, RegressionFindings
+
+    def row(title: str, value: Callable[[Any], float | None], written: Callable[[float | None], str]) -> Row:
+        first, second = (None if side is None else value(side) for side in (before, after))
+        return title, written(first), written(second)
+
+    if isinstance(after, Accuracies):
+        return [
+            row("task accuracy", lambda side: side.accuracy.estimate, _percent),
+            row("task balanced accuracy", lambda side: side.balanced_accuracy, _percent),
+            row("task accuracy in the worst group", lambda side: side.worst_group_accuracy, _percent),
+        ]
+    if isinstance(after, RegressionFindings):
+        return [
+            row("task R²", lambda side: side.r2.estimate, _plain),
+            row("task mean absolute error", lambda side: side.mae.estimate, _plain),
+            row("task mean absolute error in the worst group", lambda side: side.worst_group_mae, _plain),
+        ]
+    return []
+
+
+def plain_table(rows: Sequence[Row]) -> list[str]:
+    """The rows as lines of aligned text.
+
+    Example:
+        >>> print(*plain_table([("task accuracy", "40.0 %", "80.0 %")]), sep="\\n")
+                       before     after
+        task accuracy  40.0 %  →  80.0 %
+    """
+    return aligned([("", "before", "", "after"), *((title, before, "→", after) for title, before, after in rows)])
+
+
+def _fidelity(similarity: Similarity) -> list[Row]:
+    """Effective rank and CKA: constant features leak nothing and are worth nothing."""
+    before = _rank(similarity.effective_rank_before, similarity.n_features_before)
+    after = _rank(similarity.effective_rank_after, similarity.n_features_after)
+    rows = [("features: effective rank", before, after)]
+    # the original is compared with itself on the side `before`
+    for title, value in (
+        ("features: CKA to the original", similarity.cka),
+        ("features: original recovered linearly (R²)", similarity.original_r2),
+    ):
+        if value is not None and math.isfinite(value):
+            rows.append((title, "1.000", f"{value:.3f}"))
+    return rows
+
+
+def _rank(rank: float | None, n_features: int | None) -> str:
+    return "–" if rank is None or math.isnan(rank) else f"{rank:.2f} of {n_features}"
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None or math.isnan(value) else f"{100 * value:.1f} %"
+
+
+def _plain(value: float | None) -> str:
+    return "–" if value is None or math.isnan(value) else f"{value:.4g}"
+
+
+def _interval(value: Interval | None) -> str:
+    return "–" if value is None else f"{value.estimate:.3f} [{value.lower:.3f}, {value.upper:.3f}]"
+
+
+MAX_COLUMNS = 12
+
+
+def dry_run_lines(found: DryRun) -> Iterator[str]:
+    """The findings line by line: figures first, then the cells of every split."""
+    figures = {f"{split} samples": f"{n:,}" for split, n in found["splits"].items()} | {
+        "parameters": f"{found['n_parameters']:,}",
+        "trainable": f"{found['n_trainable']:,}",
+        "steps": f"{found['steps']:,}",
+        "seconds per step": f"{found['step_seconds']:.3f}",
+        "training would take": _duration(found["estimated_training_seconds"]),
+        "peak memory": f"{found['peak_memory_bytes'] / 2**20:,.0f} MiB",
+    }
+    yield from aligned(list(figures.items()))
+    # then a table for every split and attribute channel
+    for split, channels in found["cells"].items():
+        for channel, rows in channels.items():
+            yield ""
+            yield f"{split}: target × {channel}"
+            # very wide tables are cut, with a note
+            names = list(next(iter(rows.values()), {}))
+            shown = names[:MAX_COLUMNS]
+            counts = ((target, [row[name] for name in shown]) for target, row in rows.items())
+            yield from (f"  {line}" for line in count_table(shown, counts))
+            if len(names) > len(shown):
+                yield f"  … and {len(names) - len(shown)} more classes (--format json has them all)"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"

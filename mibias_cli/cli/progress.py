@@ -43,13 +43,7 @@ def shown_progress() -> Iterator[Display]:
 
 
 class PlainProgress:
-    """One line per stage, and while work is counted one line every few seconds.
-
-    Args:
-        stream: Where lines go.
-        seconds: Least time between two lines of counted work.
-        clock: Seconds since any fixed moment; replaced in tests.
-    """
+    """One line per stage, and while work is counted one line every few seconds (by a clock that tests replace)."""
 
     def __init__(self, stream: TextIO, *, seconds: float = 5.0, clock: Callable[[], float] = time.monotonic) -> None:
         self._stream = stream
@@ -97,11 +91,7 @@ class PlainProgress:
 
 
 class TerminalProgress:
-    """Stages as lines, counted work as a bar that goes away when the work is done.
-
-    Args:
-        console: The Rich console to draw on; default: one on stderr.
-    """
+    """Stages as lines, counted work as a bar that goes away when the work is done; on stderr, or another console."""
 
     def __init__(self, console: Console | None = None) -> None:
         from rich import progress as bars

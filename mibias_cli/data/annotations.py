@@ -51,12 +51,7 @@ class Labels:
 
 @dataclass(frozen=True, kw_only=True)
 class Annotations(Labels):
-    """Labels from a table.
-
-    Args:
-        table: The rows in use.
-        positions: Where each of them stands in the table that was given (n,).
-    """
+    """Labels from a table: its rows in use, and where each of them stands in the table that was given (n,)."""
 
     table: Table
     positions: np.ndarray

@@ -62,8 +62,8 @@ def batches(
     positions = _cut(order, batch_size, drop_last)
     # a stream of its own: whether rows are drawn must not change the epoch's order
     drawn = [] if draw_by is None else _draws(positions, draw_by, derived_generator(seed, epoch, _DRAWS))
-    source = _Batches(split, positions[start_step:], epoch if shuffle else None, weights, drawn[start_step:])
     positions = positions[start_step:]
+    source = _Batches(split, positions, epoch if shuffle else None, weights, drawn[start_step:])
     # the same batches either way: workers only read them ahead
     if num_workers == 0 or not positions:
         yield from (source.make(step) for step in range(len(positions)))

@@ -78,11 +78,7 @@ class CategoryColumn:
 
 @dataclass(frozen=True, kw_only=True)
 class TableEncoder:
-    """Everything that turns rows of a table into inputs, fitted on training rows.
-
-    Args:
-        columns: The feature columns, in the order of the inputs.
-    """
+    """Everything that turns rows of a table into inputs, fitted on training rows; columns are in the inputs' order."""
 
     columns: tuple[NumberColumn | CategoryColumn, ...]
 
@@ -108,8 +104,6 @@ def fit_encoder(
     it would take long to learn from one standardised number.
 
     Args:
-        table: All rows in use.
-        features: Columns to encode.
         in_training: (n,) bool.
         ramps: Most pieces per number; None: the number alone.
 

@@ -53,8 +53,6 @@ def encode_targets(table: Table, columns: Columns, in_training: np.ndarray) -> t
     """Targets and what they are.
 
     Args:
-        table: All rows in use.
-        columns: Names the target's columns and, unless it is to be guessed, its kind.
         in_training: (n,) bool: the rows from which classes, statistics and bins are taken.
 
     Returns:

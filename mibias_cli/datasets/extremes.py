@@ -13,7 +13,7 @@ from mibias_cli.datasets.faces import People
 from mibias_cli.errors import DataError
 from mibias_cli.seeds import derived_generator
 
-__all__ = ["AGE_EDGES", "BALANCED", "OTHER_EXTREME", "age_bins", "extreme_manifests", "extreme_splits"]
+__all__ = ["AGE_EDGES", "BALANCED", "OTHER_EXTREME", "age_bins", "extreme_manifests"]
 
 AGE_EDGES = (0, 20, 25, 30, 35, 40, 45, 50, 55, 60, 65, 70, 120)
 """Edges of the paper's twelve age bins; the last bin has no end."""
@@ -21,6 +21,8 @@ AGE_EDGES = (0, 20, 25, 30, 35, 40, 45, 50, 55, 60, 65, 70, 120)
 OTHER_EXTREME, BALANCED = "other_extreme", "balanced"
 """Values of the split column that `data.splits.audit` may name."""
 
+# shares of training, validation and the rows that the balanced test is drawn from
+_FRACTIONS = (0.7, 0.1, 0.2)
 YOUNG_BELOW, OLD_FROM = 30, 40
 _GROUPS = (f"0-{YOUNG_BELOW - 1}", f"{OLD_FROM}+")
 
@@ -43,25 +45,15 @@ def age_bins(age: np.ndarray, edges: Sequence[int] = AGE_EDGES) -> list[str]:
     return [names[k] for k in np.searchsorted(np.asarray(edges[1:-1]), age, side="right")]
 
 
-def extreme_splits(
+def _extreme_splits(
     female: np.ndarray, young: np.ndarray, bins: np.ndarray, part: np.ndarray, identity: np.ndarray | None, *, seed: int
 ) -> dict[str, np.ndarray]:
-    """The split column (n,) of either extreme: what trains, validates, and can be audited.
+    """By `eb1` and `eb2`, what each row (n,) serves for: train, validation, other_extreme, balanced, or empty text.
 
     EB1 trains on young women and older men, EB2 on older women and young men. `other_extreme` holds the pairs that
     training never shows; `balanced` as many of each of the four pairs. Nobody of training or validation is in either,
-    nor is an age bin that training does not show: no one could have learnt it.
-
-    Args:
-        female: (n,) bool.
-        young: (n,) bool; False is old: whoever is between takes no part.
-        bins: Age bin of each row (n,).
-        part: Part of each row (n,): 0 for training, 1 for validation, 2 for the balanced test.
-        identity: Who it is (n,), or None: every row is somebody else.
-        seed: Draws which rows of the larger pairs the balanced test leaves out.
-
-    Returns:
-        By `eb1` and `eb2`, arrays of train, validation, other_extreme, balanced, and empty text for rows left out.
+    nor is an age bin that training does not show: no one could have learnt it. Rows are of `part` 0 for training, 1 for
+    validation, 2 for the balanced test; without identities each is somebody else.
     """
     splits = {}
     for name, own in (("eb1", female == young), ("eb2", female != young)):
@@ -82,23 +74,12 @@ def extreme_splits(
 
 
 def extreme_manifests(
-    people: People,
-    *,
-    edges: Sequence[int] = AGE_EDGES,
-    fractions: tuple[float, float, float] = (0.7, 0.1, 0.2),
-    seed: int = 0,
+    people: People, *, edges: Sequence[int] = AGE_EDGES, seed: int = 0
 ) -> tuple[dict[str, dict[str, list[str]]], list[str]]:
     """The columns of either extreme's manifest, and notes for the user.
 
     Sex can be the target under age bias (target `sex`, attribute `age_bin`) and age under sex bias (target `age_bin` or
-    `age_group`, attribute `sex`). Women and men of 30 to 39 take no part.
-
-    Args:
-        people: Who there is.
-        edges: Edges of the age bins.
-        fractions: Shares of training, validation and the rows that the balanced test is drawn from; people are kept
-            whole where their identity is known.
-        seed: Of the split.
+    `age_group`, attribute `sex`). Women and men of 30 to 39 take no part; people of known identity are kept whole.
 
     Raises:
         DataError: One of the four pairs of sex and age group is too rare to train, validate and be audited.
@@ -116,10 +97,10 @@ def extreme_manifests(
     identity = None if people.identity is None else people.identity[rows]
     # shares of each pair of sex and age bin, not of the whole alone, are the same in all parts
     _, label = np.unique([f"{f} {b}" for f, b in zip(female, bins, strict=True)], return_inverse=True)
-    part = split_by_fractions(label.reshape(-1), identity, fractions, seed=seed)
+    part = split_by_fractions(label.reshape(-1), identity, _FRACTIONS, seed=seed)
     notes = [f"{len(people.age) - len(rows)} image(s) of people between {YOUNG_BELOW} and {OLD_FROM - 1} take no part"]
     manifests = {}
-    for name, split in extreme_splits(female, is_young, bins, part, identity, seed=seed).items():
+    for name, split in _extreme_splits(female, is_young, bins, part, identity, seed=seed).items():
         unseen = sorted(set(bins) - set(bins[split == "train"]))
         if unseen:
             n = int(np.isin(bins, unseen).sum())

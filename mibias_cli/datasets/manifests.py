@@ -10,8 +10,7 @@ from pathlib import Path
 from mibias_cli.data.files.tabular import first_rows, refuse_existing, write_manifest
 from mibias_cli.datasets.celeba import read_celeba
 from mibias_cli.datasets.extremes import AGE_EDGES, BALANCED, OTHER_EXTREME, extreme_manifests
-from mibias_cli.datasets.faces import People, read_face_names
-from mibias_cli.datasets.imdb import PeopleColumns, read_people
+from mibias_cli.datasets.faces import People, PeopleColumns, read_face_names, read_people
 from mibias_cli.datasets.waterbirds import read_waterbirds
 
 __all__ = ["PeopleColumns", "WrittenManifests", "make_celeba", "make_faces", "make_imdb", "make_waterbirds"]

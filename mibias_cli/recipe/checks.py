@@ -91,10 +91,22 @@ def _some_attribute(data: YamlMapping) -> Iterator[Fault]:
         yield ("data", "attributes", DISCOVERED), "is the name of what `discover` finds; call this one otherwise"
 
 
-def _draws_need_a_queue(data: YamlMapping) -> Iterator[Fault]:
-    """In the fresh schedule the estimator's batches are the epoch's own, so nothing can be drawn for it."""
+def _void_settings(data: YamlMapping) -> Iterator[Fault]:
+    """Keys that mean nothing beside another one."""
+    # in the fresh schedule the estimator's batches are the epoch's own, so nothing can be drawn for it
     if value_at(("debias", "balance_by"), data) == "draws" and value_at(("debias", "schedule"), data) == "fresh":
         yield ("debias", "balance_by"), "draws go with `schedule: queue`; with `fresh` write weights"
+    # columns are of files
+    if value_at(("data", "source"), data) in _COLOURED and value_at(("evaluation", "fidelity_columns"), data):
+        yield ("evaluation", "fidelity_columns"), "coloured digits have no columns; leave it out"
+    # early stopping needs something to watch
+    path: YamlPath = ("training", "select", "patience")
+    if value_at(path, data) is not None and value_at(("training", "select", "metric"), data) is None:
+        yield path, "needs training.select.metric, the metric that should improve"
+    # plain training adds nothing to the scores
+    path = ("debias", "bias_product")
+    if value_at(path, data) and value_at(("debias", "estimator"), data) == "none":
+        yield path, "has no effect with estimator: none, plain training; name an estimator (with weight: 0, if need be)"
 
 
 def _backbone_fits_data(data: YamlMapping) -> Iterator[Fault]:
@@ -125,12 +137,6 @@ def _weights(data: YamlMapping) -> Iterator[Fault]:
         yield path, f"must be {forms}; not {weights!r}{hint}"
 
 
-def _fidelity_columns(data: YamlMapping) -> Iterator[Fault]:
-    """Columns are of files; coloured digits have none."""
-    if value_at(("data", "source"), data) in _COLOURED and value_at(("evaluation", "fidelity_columns"), data):
-        yield ("evaluation", "fidelity_columns"), "coloured digits have no columns; leave it out"
-
-
 def _no_repeats(data: YamlMapping) -> Iterator[Fault]:
     """Lists of names name everything once."""
     for path in _LISTS:
@@ -138,13 +144,6 @@ def _no_repeats(data: YamlMapping) -> Iterator[Fault]:
         for index, name in enumerate(names):
             if isinstance(name, str) and name in names[:index]:
                 yield (*path, index), f"{name!r} is named twice"
-
-
-def _patience(data: YamlMapping) -> Iterator[Fault]:
-    """Early stopping needs something to watch."""
-    path: YamlPath = ("training", "select", "patience")
-    if value_at(path, data) is not None and value_at(("training", "select", "metric"), data) is None:
-        yield path, "needs training.select.metric, the metric that should improve"
 
 
 def _target_kind(data: YamlMapping) -> Iterator[Fault]:
@@ -156,13 +155,6 @@ def _target_kind(data: YamlMapping) -> Iterator[Fault]:
     if kind == "classes" and n_columns > 1:
         wanted = f"is classes, which are of one column, but data.columns.target has {n_columns}"
         yield path, f"{wanted}; set it to multilabel or regression"
-
-
-def _bias_product(data: YamlMapping) -> Iterator[Fault]:
-    """Plain training adds nothing to the scores."""
-    path: YamlPath = ("debias", "bias_product")
-    if value_at(path, data) and value_at(("debias", "estimator"), data) == "none":
-        yield path, "has no effect with estimator: none, plain training; name an estimator (with weight: 0, if need be)"
 
 
 def _target_is_null(data: YamlMapping) -> bool:
@@ -212,15 +204,12 @@ def _gated_attributes(data: YamlMapping) -> Iterator[Fault]:
 
 _CHECKS: tuple[Check, ...] = (
     _some_attribute,
-    _draws_need_a_queue,
+    _void_settings,
     _debiased_attributes,
     _gated_attributes,
     _backbone_fits_data,
     _weights,
-    _fidelity_columns,
     _no_repeats,
-    _patience,
     _target_kind,
-    _bias_product,
     _without_target,
 )

@@ -57,7 +57,6 @@ def parse_recipe(text: str, *, path: str, overrides: Sequence[str] = (), checks:
     """Make a recipe from YAML text.
 
     Args:
-        text: The YAML.
         path: What to call it in errors; relative paths in the text start from its folder.
         overrides, checks: See :func:`load_recipe`.
 

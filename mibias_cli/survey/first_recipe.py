@@ -15,7 +15,7 @@ from mibias_cli.data.files.tabular import write_manifest
 from mibias_cli.data.sources.imagefolder import CLASS_FOLDER, SPLIT_FOLDER
 from mibias_cli.survey.survey import AttributeFound, Survey
 
-__all__ = ["FirstRecipe", "ModelChoice", "choose_model", "first_recipe", "write_needed_manifest"]
+__all__ = ["ModelChoice", "choose_model", "first_recipe", "write_needed_manifest"]
 
 SCHEMA_LINE = "# yaml-language-server: $schema=recipe.schema.json"
 _PLAIN = re.compile(r"[A-Za-z_/][A-Za-z0-9_./-]*")
@@ -33,14 +33,6 @@ class ModelChoice:
     weights: str
     input_size: int | None = None
     why: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class FirstRecipe:
-    """A recipe's text, and the manifest that it reads where one had to be made."""
-
-    text: str
-    manifest: Path | None
 
 
 def choose_model(found: Survey, *, backbone: str | None, weights: str | None) -> ModelChoice:
@@ -69,8 +61,8 @@ def choose_model(found: Survey, *, backbone: str | None, weights: str | None) ->
     return ModelChoice(name=name, weights="none", input_size=size, why=why)
 
 
-def first_recipe(found: Survey, model: ModelChoice, *, source: Path, out: Path) -> FirstRecipe:
-    """The text of a recipe for what was found: named after its source, with paths that start from where it will lie."""
+def first_recipe(found: Survey, model: ModelChoice, *, source: Path, out: Path) -> tuple[str, Path | None]:
+    """The text of a recipe for what was found, named after its source, to lie at `out`; and the manifest it needs."""
     manifest = out.with_name(f"{out.stem}_manifest.csv") if found.must_write else None
     name = re.sub(r"[^A-Za-z0-9._-]+", "_", source.resolve().name.partition(".")[0]).strip("._-") or "first"
     lines = [
@@ -88,7 +80,7 @@ def first_recipe(found: Survey, model: ModelChoice, *, source: Path, out: Path) 
         "",
         *_training(found, model),
     ]
-    return FirstRecipe(text="\n".join(lines) + "\n", manifest=manifest)
+    return "\n".join(lines) + "\n", manifest
 
 
 def write_needed_manifest(found: Survey, path: Path) -> None:

@@ -238,8 +238,6 @@ def _listed(folder: Path, images: Sequence[str], given: Path | None) -> Layout:
             f"{folder}: {len(images)} images ({first_rows(list(images), 3)}), but nothing says what is on them: they "
             "lie in no class folders, and no table lists them; name one with --table FILE, or pass the table itself"
         )
-    columns: dict[str, Sequence[str | None]] = {"path": list(images)}
-    layout = Layout(
-        what="a folder of images", source="manifest", table=make_table(folder, columns), root=folder, path="path"
-    )
+    table = make_table(folder, {"path": images})
+    layout = Layout(what="a folder of images", source="manifest", table=table, root=folder, path="path")
     return join_sidecar(layout, found)

@@ -135,7 +135,8 @@ def keep_usable_rows(layout: Layout, roles: Roles) -> tuple[Layout, list[str]]:
     dropped: list[str] = []
     table = layout.table
     target = table.columns[roles.target]
-    table = _drop(table, np.array([v is None for v in target]), f"without a value of {_shown(roles.target)}", dropped)
+    shown = "the class folder" if roles.target == CLASS_FOLDER else repr(roles.target)
+    table = _drop(table, np.array([v is None for v in target]), f"without a value of {shown}", dropped)
     if layout.path is not None and layout.root is not None:
         paths = table.columns[layout.path]
         absent = np.array([v is None or not (layout.root / str(v)).is_file() for v in paths], dtype=bool)
@@ -211,7 +212,3 @@ def _drop(table: Table, mask: np.ndarray, why: str, dropped: list[str], values: 
         rows = [f"{row} ({value})" for row, value in zip(rows, values[mask], strict=True)]
     dropped.append(f"{int(mask.sum())} row(s) {why}, left out: {first_rows(rows)}")
     return table.take(np.flatnonzero(~mask))
-
-
-def _shown(column: str) -> str:
-    return "the class folder" if column == CLASS_FOLDER else repr(column)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mibias_cli.cli.show import plain_table, report_rows, show_report
+from mibias_cli.cli.output import plain_table, report_rows, show_report
 from mibias_cli.report.document import Report
 
 

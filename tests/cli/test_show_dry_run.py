@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from mibias_cli.cli.show import dry_run_lines
+from mibias_cli.cli.output import dry_run_lines
 from mibias_cli.run.dry_run import DryRun
 
 FOUND: DryRun = {

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mibias_cli.datasets.imdb import PeopleColumns, read_people
+from mibias_cli.datasets.faces import PeopleColumns, read_people
 from mibias_cli.errors import DataError
 
 

@@ -106,10 +106,9 @@ def gate_rules(
     # read now: a baseline that is missing should not end a run of hours
     from mibias_cli.report.read import find_report, read_report
 
-    found = find_report(baseline)
     return GateRules(
         gates=gates,
-        baseline=read_report(found),
+        baseline=read_report(find_report(baseline)),
         baseline_name=str(baseline),
         tolerance=_tolerance(tolerance or ()),
         inconclusive=inconclusive,

@@ -71,17 +71,17 @@ def init(
     wishes = Wishes(target=target, attributes=tuple(attributes or ()), split=split, group=group, table=table, root=root)
     found = survey(path, wishes)
     model = choose_model(found, backbone=backbone, weights=weights)
-    recipe = first_recipe(found, model, source=path, out=out)
+    text, manifest = first_recipe(found, model, source=path, out=out)
     # what is written is valid: else nothing is written
-    parse_recipe(recipe.text, path=str(out))
+    parse_recipe(text, path=str(out))
     # the manifest, where one is needed, before the recipe that names it
     written = [out]
-    if recipe.manifest is not None:
-        _refuse_existing(recipe.manifest)
-        write_needed_manifest(found, recipe.manifest)
-        written.append(recipe.manifest)
+    if manifest is not None:
+        _refuse_existing(manifest)
+        write_needed_manifest(found, manifest)
+        written.append(manifest)
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(recipe.text, encoding="utf-8")
+    out.write_text(text, encoding="utf-8")
     written += add_schema(out)
     print_found(_plain(found), survey_lines(found), output)
     typer.echo(f"wrote {', '.join(map(str, written))}", err=True)

@@ -32,9 +32,8 @@ from mibias_cli.cli.options import (
     folder_option,
     seed_option,
 )
-from mibias_cli.cli.output import print_found
+from mibias_cli.cli.output import dry_run_lines, print_found, show_report
 from mibias_cli.cli.progress import shown_progress
-from mibias_cli.cli.show import dry_run_lines, show_report
 from mibias_cli.run_folder import RunFolder, is_run
 
 if TYPE_CHECKING:

@@ -15,12 +15,7 @@ __all__ = ["Streamed", "fingerprint"]
 
 @dataclass(frozen=True, kw_only=True)
 class Streamed:
-    """An array that is read part by part, and hashed as if it were whole.
-
-    Args:
-        dtype, shape: Of the whole.
-        parts: Reads it anew: rows in order, of that type.
-    """
+    """An array of this type and shape that is hashed as if it were whole: `parts` reads it anew, rows in order."""
 
     dtype: str
     shape: tuple[int, ...]

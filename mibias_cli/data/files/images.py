@@ -54,14 +54,7 @@ def load_image(path: Path | str, channels: int) -> Tensor:
 
 @dataclass(frozen=True)
 class ImageReader:
-    """Reads image files; augmentation is a function of (seed, epoch, row).
-
-    Args:
-        paths: One file per row.
-        transforms: What the backbone asks for.
-        seed: Seed of augmentation.
-        row_names: What to call each row in an error.
-    """
+    """Reads image files, one per row, with a name for errors; augmentation is a function of (seed, epoch, row)."""
 
     # as text: worker processes get a copy of all, and a Path takes several times the memory
     paths: Sequence[str]

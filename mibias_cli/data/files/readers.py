@@ -64,9 +64,5 @@ def hold_rows(data: BiasedData, chosen: Mapping[str, np.ndarray]) -> BiasedData:
     # one pass over the file for the rows of all three splits
     splits = {split.name: split for split in (data.train, data.validation, data.audit)}
     held = reader.holding(np.concatenate([splits[name].rows[positions] for name, positions in chosen.items()]))
-    return replace(
-        data,
-        train=replace(data.train, reader=held),
-        validation=replace(data.validation, reader=held),
-        audit=replace(data.audit, reader=held),
-    )
+    splits = {name: replace(split, reader=held) for name, split in splits.items()}
+    return replace(data, train=splits["train"], validation=splits["validation"], audit=splits["audit"])

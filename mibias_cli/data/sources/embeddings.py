@@ -60,7 +60,14 @@ def load_embeddings(
         )
     annotations = annotate(table, columns=columns, attributes=attributes, splits=splits, seed=seed)
     if 4 * features.shape[0] * features.shape[1] > in_memory_bytes:
-        return _on_disk(features, annotations)
+        shape = (len(annotations.positions), features.shape[1])
+        streamed = Streamed(dtype="<f4", shape=shape, parts=lambda: _checked(features, annotations))
+        notes = [] if features.by_row else [
+            f"{path}: {features.shape[0]} × {features.shape[1]} features stay on disk; audits read it in two "
+            "passes, but training on it is slow: store them as .safetensors or .npy, whose rows are found at once"
+        ]  # fmt: skip
+        reader, names = StoredReader(features, annotations.positions), annotations.row_names
+        return assemble(annotations, reader, row_names=names, contents={"x": streamed}, notes=notes)
     # filled part by part: concatenating the parts would hold all of them twice
     x = np.empty((len(annotations.positions), features.shape[1]), dtype=np.float32)
     start = 0
@@ -68,18 +75,6 @@ def load_embeddings(
         x[start : start + len(part)] = part
         start += len(part)
     return assemble(annotations, ArrayReader(x), row_names=annotations.row_names, contents={"x": x})
-
-
-def _on_disk(features: StoredFeatures, annotations: Annotations) -> BiasedData:
-    """Data whose inputs stay in their file; their fingerprint is what it would be in memory."""
-    shape = (len(annotations.positions), features.shape[1])
-    x = Streamed(dtype="<f4", shape=shape, parts=lambda: _checked(features, annotations))
-    notes = [] if features.by_row else [
-        f"{features.path}: {features.shape[0]} × {features.shape[1]} features stay on disk; audits read it in two "
-        "passes, but training on it is slow: store them as .safetensors or .npy, whose rows are found at once"
-    ]  # fmt: skip
-    reader = StoredReader(features, annotations.positions)
-    return assemble(annotations, reader, row_names=annotations.row_names, contents={"x": x}, notes=notes)
 
 
 def _checked(features: StoredFeatures, annotations: Annotations) -> Iterator[np.ndarray]:

@@ -40,13 +40,10 @@ def load_imagefolder(
     an image are left out, with a note.
 
     Args:
-        root: The folder.
         sidecar: CSV or Parquet with a path column and the attributes.
         columns: Names of the sidecar's columns; `split` is asked for only where there are no split folders.
         splits: Names of the split folders, or which rows train, validate and are audited.
-        attributes: See `annotate`.
-        transforms: What the backbone asks for.
-        seed: Seed of a split by fractions, and of augmentation.
+        attributes, transforms, seed: As for `load_manifest`.
 
     Raises:
         DataError: No images, images without a row, rows that repeat, or as for a manifest.
