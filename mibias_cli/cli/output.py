@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     Task: TypeAlias = Accuracies | RegressionFindings
 
 __all__ = [
-    "Row",
     "aligned",
     "count_table",
     "dry_run_lines",

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import zipfile
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO, ClassVar, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -30,25 +31,36 @@ class _Sliceable(Protocol):
     def __getitem__(self, rows: slice) -> np.ndarray | Tensor: ...
 
 
-class StoredFeatures(Protocol):
-    """Features of a file: its path, their shape (n, d), and whether single rows are found without reading others."""
+@dataclass(frozen=True, kw_only=True)
+class StoredFeatures(ABC):
+    """Features of a file, their shape (n, d), and whether single rows are found without reading others."""
 
-    @property
-    def path(self) -> Path: ...
+    path: Path
+    shape: tuple[int, int]
+    by_row: ClassVar[bool] = False
 
-    @property
-    def shape(self) -> tuple[int, int]: ...
-
-    @property
-    def by_row(self) -> bool: ...
-
+    @abstractmethod
     def chunks(self) -> Iterator[np.ndarray]:
         """All rows in order, some megabytes at a time: (k, d) float32."""
-        ...
 
     def take(self, rows: np.ndarray) -> np.ndarray:
         """These rows (k, d) float32, in the order that is asked for."""
-        ...
+        return self._picked(self.chunks(), rows)
+
+    def _picked(self, chunks: Iterator[np.ndarray], rows: np.ndarray, start: int = 0) -> np.ndarray:
+        """Rows picked from chunks that begin at row `start`; reading ends with the last of them."""
+        # sorted, so that one pass over the chunks finds all of them
+        order = np.argsort(rows, kind="stable")
+        wanted = np.asarray(rows)[order]
+        out = np.empty((len(rows), self.shape[1]), dtype=np.float32)
+        done = 0
+        for chunk in chunks if len(rows) else ():
+            stop = done + int(np.searchsorted(wanted[done:], start + len(chunk)))
+            out[order[done:stop]] = chunk[wanted[done:stop] - start]
+            done, start = stop, start + len(chunk)
+            if done == len(rows):
+                break
+        return out
 
 
 def open_features(path: Path, *, key: str, prefix: str) -> StoredFeatures:
@@ -99,33 +111,15 @@ def _chunk_rows(n_columns: int) -> int:
     return max(1, _CHUNK_BYTES // (4 * n_columns))
 
 
-def _taken(features: StoredFeatures, chunks: Iterator[np.ndarray], rows: np.ndarray, start: int = 0) -> np.ndarray:
-    """Rows picked from chunks that begin at row `start`; reading ends with the last of them."""
-    # sorted, so that one pass over the chunks finds all of them
-    order = np.argsort(rows, kind="stable")
-    wanted = np.asarray(rows)[order]
-    out = np.empty((len(rows), features.shape[1]), dtype=np.float32)
-    done = 0
-    for chunk in chunks if len(rows) else ():
-        stop = done + int(np.searchsorted(wanted[done:], start + len(chunk)))
-        out[order[done:stop]] = chunk[wanted[done:stop] - start]
-        done, start = stop, start + len(chunk)
-        if done == len(rows):
-            break
-    return out
-
-
 # --- arrays whose rows lie one behind the other: safetensors, npy ---
 
 
 @dataclass(frozen=True, kw_only=True)
-class _MappedFeatures:
+class _MappedFeatures(StoredFeatures):
     """Rows that are found at once: `open` maps the file, and slices of what it gives are read from there."""
 
-    path: Path
-    shape: tuple[int, int]
     open: Callable[[], _Sliceable]
-    by_row: bool = True
+    by_row: ClassVar[bool] = True
 
     def chunks(self) -> Iterator[np.ndarray]:
         step = _chunk_rows(self.shape[1])
@@ -183,14 +177,11 @@ def _open_npy(path: Path, key: str) -> StoredFeatures:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _ZippedFeatures:
+class _ZippedFeatures(StoredFeatures):
     """Rows of a member of an archive, which can only be read from its beginning on."""
 
-    path: Path
-    shape: tuple[int, int]
     member: str
     dtype: np.dtype[np.generic]
-    by_row: bool = False
 
     def chunks(self) -> Iterator[np.ndarray]:
         n, d = self.shape
@@ -200,9 +191,6 @@ class _ZippedFeatures:
             for start in range(0, n, step):
                 data = file.read(min(step, n - start) * d * self.dtype.itemsize)
                 yield _float32(np.frombuffer(data, dtype=self.dtype).reshape(-1, d))
-
-    def take(self, rows: np.ndarray) -> np.ndarray:
-        return _taken(self, self.chunks(), rows)
 
 
 def _open_npz(path: Path, key: str) -> StoredFeatures:
@@ -248,12 +236,9 @@ def _numpy_errors(path: Path, suffix: str) -> Iterator[None]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _ParquetFeatures:
-    path: Path
-    shape: tuple[int, int]
+class _ParquetFeatures(StoredFeatures):
     prefix: str
     columns: tuple[str, ...]
-    by_row: bool = False
 
     def chunks(self) -> Iterator[np.ndarray]:
         with self._file() as file:
@@ -268,7 +253,7 @@ class _ParquetFeatures:
                 stop = start + file.metadata.row_group(group).num_rows
                 within = np.flatnonzero((rows >= start) & (rows < stop))
                 if len(within):
-                    out[within] = _taken(self, self._batches(file, [group]), rows[within], start)
+                    out[within] = self._picked(self._batches(file, [group]), rows[within], start)
                 start = stop
         return out
 
