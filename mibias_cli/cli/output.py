@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     Task: TypeAlias = Accuracies | RegressionFindings
 
 __all__ = [
+    "MAX_COLUMNS",
     "aligned",
     "count_table",
     "dry_run_lines",
@@ -29,6 +30,9 @@ __all__ = [
     "report_rows",
     "show_report",
 ]
+
+MAX_COLUMNS = 12
+"""Wider tables of samples are cut."""
 
 
 def print_found(found: object, lines: Iterable[str], output: ReportFormat | None) -> None:
@@ -169,9 +173,6 @@ def _plain(value: float | None) -> str:
 
 def _interval(value: Interval | None) -> str:
     return "–" if value is None else f"{value.estimate:.3f} [{value.lower:.3f}, {value.upper:.3f}]"
-
-
-MAX_COLUMNS = 12
 
 
 def dry_run_lines(found: DryRun) -> Iterator[str]:

@@ -137,10 +137,8 @@ def target_log_probabilities(
     """log p(y|c) in nats (n, n_y) float32: what the attribute alone predicts for every target class.
 
     Modelled as in `balancing_weights`; each row's comes from a fit that did not see the row, so that the model cannot
-    learn a rare row by heart. No class has less than 1/1000 of its share of all rows.
-
-    Args:
-        y, c, known, n_y, n_c, seed: As in `balancing_weights`; where the attribute is missing, it is log p(y).
+    learn a rare row by heart. No class has less than 1/1000 of its share of all rows. Where the attribute is missing it
+    is log p(y).
     """
     # a small count for each class: log p(y) stays finite for one that never occurs
     prior = np.bincount(y[known] if known.any() else y, minlength=n_y) + 1e-3

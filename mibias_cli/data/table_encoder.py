@@ -96,16 +96,12 @@ class TableEncoder:
 def fit_encoder(
     table: Table, features: Sequence[str], in_training: np.ndarray, *, ramps: int | None = None
 ) -> TableEncoder:
-    """The encoder of a table's feature columns; everything in it is taken from training rows.
+    """The encoder of a table's feature columns; everything in it is taken from the rows `in_training` (n,) bool.
 
     A column is numeric if all its values are numbers. With `ramps` a number is followed by its piecewise-linear
     encoding: its range is cut at quantiles of its distinct values into at most so many pieces, and each input rises
     from 0 to 1 over one of them. A network then follows bends and spikes (taxed gains, sums just over a threshold) that
     it would take long to learn from one standardised number.
-
-    Args:
-        in_training: (n,) bool.
-        ramps: Most pieces per number; None: the number alone.
 
     Raises:
         DataError: A number is infinite.

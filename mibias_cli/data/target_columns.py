@@ -50,10 +50,7 @@ def split_labels(table: Table, columns: Columns) -> np.ndarray:
 
 
 def encode_targets(table: Table, columns: Columns, in_training: np.ndarray) -> tuple[np.ndarray, Target]:
-    """Targets and what they are.
-
-    Args:
-        in_training: (n,) bool: the rows from which classes, statistics and bins are taken.
+    """Targets and what they are; classes, statistics and bins are taken from the rows `in_training` (n,) bool.
 
     Returns:
         y: classes (n,) int64; labels (n, k) float32; numbers (n, k) float32, standardised; zeros (n,) int64 where there

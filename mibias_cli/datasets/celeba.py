@@ -44,11 +44,7 @@ def find_celeba(folder: Path) -> dict[str, Path]:
 
 
 def read_celeba(folder: Path, attributes: Sequence[str] | None = None) -> tuple[dict[str, list[str]], list[str]]:
-    """The columns of a manifest (path, attributes as yes and no, identity where it is there, split), and notes.
-
-    Args:
-        folder: Holds list_attr_celeba and list_eval_partition (.csv, or CelebA's own .txt), and the images.
-        attributes: Which of the 40; None: all.
+    """Columns of a manifest (path, attributes, or all, as yes and no, identity if it is there, split), and notes.
 
     Raises:
         DataError: Files or columns are missing, an image id occurs twice, values are not what CelebA has, or no image

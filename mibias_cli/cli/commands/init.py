@@ -9,15 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mibias_cli.cli.options import FormatOption, column_option, file_option, folder_option
-from mibias_cli.cli.output import count_table, print_found
+from mibias_cli.cli.output import MAX_COLUMNS, count_table, print_found
 from mibias_cli.errors import DataError
 
 if TYPE_CHECKING:
     from mibias_cli.survey.survey import AttributeFound, Survey
 
 __all__ = ["init"]
-
-_MAX_COLUMNS = 12
 
 
 def init(
@@ -107,8 +105,8 @@ def survey_lines(found: Survey) -> Iterator[str]:
         )
         yield f"  training: target × {attribute.name}"
         # very wide tables are cut
-        rows = zip(found.class_names, attribute.cells[:, :_MAX_COLUMNS], strict=True)
-        yield from (f"    {line}" for line in count_table(attribute.classes[:_MAX_COLUMNS], rows))
+        rows = zip(found.class_names, attribute.cells[:, :MAX_COLUMNS], strict=True)
+        yield from (f"    {line}" for line in count_table(attribute.classes[:MAX_COLUMNS], rows))
     # further columns, those first that the target tells most of
     if found.candidates:
         shown = ", ".join(f"{a.name} ({a.shared_bits:.3f} of {a.entropy_bits:.3f} bits)" for a in found.candidates[:8])

@@ -81,13 +81,10 @@ class Table:
 
 
 def read_table(path: Path, *, leave_out: Callable[[str], bool] | None = None) -> Table:
-    """A CSV (.tsv: tab-separated; gzipped or not) or Parquet file.
+    """A CSV (.tsv: tab-separated; gzipped or not) or Parquet file (without columns whose name `leave_out` accepts).
 
     CSV goes through Python's own reader and not pyarrow's, because it knows the line on which every record ends: row
     numbers are right even after blank lines. A record whose cells hold line breaks is named by its last line.
-
-    Args:
-        leave_out: Parquet only: columns whose name this accepts are not read (wide features).
 
     Raises:
         DataError: No such file, no records, repeated column names, ragged rows, or not the format it claims to be.
