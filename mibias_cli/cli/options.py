@@ -51,7 +51,7 @@ SetOption = Annotated[
         "--set", metavar="KEY=VALUE", help="Override a value of the recipe, for example debias.weight=2. Repeatable."
     ),
 ]
-OutOption = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Folder to write to.")]
+OutOption = Annotated[Path | None, folder_option("--out", help="Folder to write to.")]
 DeviceOption = Annotated[Device | None, typer.Option("--device", help="Where to compute.")]
 FormatOption = Annotated[
     ReportFormat | None, typer.Option("--format", help="Output format. [default: text on a terminal, json elsewhere]")

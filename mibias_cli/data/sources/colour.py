@@ -104,7 +104,7 @@ def channel_maxima(grey: np.ndarray, colours: np.ndarray, peak: float) -> np.nda
 
 
 def colour_bins(maxima: np.ndarray) -> np.ndarray:
-    """The attribute (n, 3) int64, 0 to 7: maxima (n, 3) of channels, or of images (n, 3, H, W), in equal bins of [0, 1].
+    """The attribute (n, 3) int64, 0 to 7: maxima (n, 3) of channels, or of images (n, 3, H, W), in bins of [0, 1].
 
     Example:
         >>> colour_bins(np.array([[0.0, 0.125, 1.0]])).tolist()
