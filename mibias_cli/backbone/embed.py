@@ -25,8 +25,7 @@ class Embedded:
 
     Args:
         features: The representation (n, features_dim).
-        backbone_features: The backbone's pooled features (n, n_features); the same array where the
-            representation is these (no bottleneck, no eraser).
+        backbone_features: The backbone's pooled features (n, n_features); the same array where nothing stands behind.
         taps: The inner layers that were asked for, each (n, d).
         view: The layers that were read beside them, pooled over a grid, each (n, d).
     """
@@ -53,11 +52,6 @@ def embed(
     The extractor is moved to the device; the mode of each of its modules is put back afterwards.
 
     Args:
-        extractor: Gives the features.
-        split: The samples whose features are wanted.
-        batch_size: Samples per forward pass.
-        device: Where to compute.
-        num_workers: Processes that read the inputs.
         rows: Positions in the split (n,) to embed, in this order; None: all.
         layers: Inner layers to keep beside the features; each must be one that the extractor taps.
         view: Any inner modules of the backbone to read in the same pass, pooled over a grid (see `pooled_rows`).

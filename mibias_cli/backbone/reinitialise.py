@@ -10,13 +10,7 @@ __all__ = ["reinitialised_extractor"]
 
 
 def reinitialised_extractor(extractor: Extractor, backbone: Backbone, *, seed: int) -> Extractor:
-    """An extractor of the same shape whose weights are all drawn from a seed; nothing is fetched.
-
-    Args:
-        extractor: The model for it: the new one has a bottleneck of the same width where this one has one.
-        backbone: Its backbone as it was built.
-        seed: Of all weights.
-    """
+    """An extractor of the same shape, bottleneck included, whose weights are all drawn anew; nothing is fetched."""
     if backbone.kind in BUILT_IN:
         module = build_built_in(backbone.kind, backbone.arguments, seed=seed)
     else:

@@ -21,11 +21,7 @@ def centred(z: np.ndarray) -> np.ndarray | None:
 def effective_rank(z: np.ndarray) -> float:
     """exp of the entropy of the covariance's normalised eigenvalues: how many directions the features really use.
 
-    Args:
-        z: Features (n, d).
-
-    Returns:
-        Between 1 and min(n, d); 0 for constant features.
+    Of features (n, d) it is between 1 and min(n, d), or 0 where they are constant.
 
     References: Roy and Vetterli, "The effective rank" (EUSIPCO 2007).
 

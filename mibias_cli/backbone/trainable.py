@@ -33,13 +33,7 @@ def parameter_groups(
     Stages are timm's own coarse layer groups where the model declares them (`group_matcher`), else its top-level
     modules in order. Biases, norm weights and what the model lists in `no_weight_decay` get no weight decay.
 
-    Args:
-        extractor: Its `requires_grad` flags and its training mode are set as `choose_trainable` does.
-        train: all, none, or module prefixes of the backbone.
-        learning_rate: Of the last stage.
-        layer_decay: Factor from each stage to the one before it.
-        weight_decay: Of weights with two or more axes.
-        batchnorm_frozen: BatchNorm stays as loaded.
+    What trains is chosen as by `choose_trainable`; `learning_rate` is that of the last stage.
 
     Returns:
         Groups with `params`, `lr`, `weight_decay`, `lr_scale` and `name`; none if nothing trains.
@@ -47,8 +41,7 @@ def parameter_groups(
     Raises:
         BackboneError: A stage that the backbone does not have.
 
-    References:
-        Layer-wise decay: Bao et al., BEiT, arXiv 2106.08254.
+    References: Layer-wise decay: Bao et al., BEiT, arXiv 2106.08254.
     """
     choose_trainable(extractor, train=train, batchnorm_frozen=batchnorm_frozen)
     backbone = extractor.backbone
@@ -94,7 +87,6 @@ def choose_trainable(extractor: Extractor, *, train: Trained = "all", batchnorm_
     that neither BatchNorm statistics nor dropout move it. The bottleneck always trains.
 
     Args:
-        extractor: What trains.
         train: all, none, or module prefixes of the backbone.
         batchnorm_frozen: Whether every BatchNorm keeps its statistics and affine parameters: for small batches, whose
             statistics are noise, and where the loaded statistics are part of what is debiased.

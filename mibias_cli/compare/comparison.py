@@ -288,10 +288,7 @@ def _with_frontier(groups: Sequence[Group]) -> list[Group]:
 
 
 def frontier_members(points: Sequence[tuple[float, float] | None]) -> list[bool]:
-    """Which points no other beats: none leaks less at no less accuracy, or as little at more.
-
-    Args:
-        points: (leakage, accuracy) each; None is on no frontier.
+    """Which points (leakage, accuracy) no other beats: none leaks less at no less accuracy, or as little at more.
 
     Example:
         >>> frontier_members([(0.1, 0.8), (0.2, 0.7), (0.3, 0.9), None])

@@ -137,10 +137,7 @@ def _written(value: JsonValue) -> str:
 def write_comparison(folder: Path, comparison: Comparison) -> Path:
     """Write compare.html, compare.json and frontier-ATTRIBUTE.svg, in place of those of an earlier comparison.
 
-    A comparison holds nothing that the runs do not, so nothing is lost.
-
-    Returns:
-        Path of compare.html.
+    A comparison holds nothing that the runs do not, so nothing is lost. Gives the path of compare.html.
 
     Raises:
         RunError: The folder cannot be written.

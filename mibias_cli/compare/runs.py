@@ -24,9 +24,7 @@ _SAYS_NOTHING = ("name", "version")
 def compare(places: Sequence[Path], *, names: Sequence[str] | None = None) -> Comparison:
     """Compare runs, exports or reports; see :func:`mibias_cli.compare.comparison.compare_reports` for what comes out.
 
-    Args:
-        places: Folders or leakage.json files.
-        names: What to call them; default: the shortest ends of their paths that tell them apart.
+    Without names, runs are called by the shortest ends of their paths that tell them apart.
 
     Raises:
         RunError: One of them holds no report.

@@ -158,14 +158,8 @@ def run_sweep(
 ) -> SweepResult:
     """Train every point that is not finished yet, `jobs` at a time.
 
-    Args:
-        recipe: The recipe's file.
-        points: The grid.
-        out: Folder of the runs, one each, with their output in `logs/`.
-        overrides: `KEY=VALUE` texts that hold for every point.
-        options: Further options of `mibias train`.
-        jobs: Processes at a time.
-        progress: Told of every run that ends.
+    Runs are folders of `out`, their output is in `logs/` there. `overrides` hold for every point, `options` are further
+    ones of `mibias train`.
 
     Raises:
         RecipeError: A point's recipe has problems; said before anything runs.

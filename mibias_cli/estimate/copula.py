@@ -23,9 +23,6 @@ STRONGEST = 0.99999  # a correlation of 1 would have infinite information
 class NormalScores:
     """Maps columns to normal scores of their ranks among the fitting rows, monotone, and alike for new rows.
 
-    Args:
-        x: Fitting rows (n, d).
-
     Example:
         >>> x = np.random.default_rng(0).lognormal(size=(1000, 2))
         >>> scores = NormalScores(x)(x)
@@ -88,19 +85,12 @@ class GaussianRatio:
 
 
 def fit_gaussian_ratio(u: np.ndarray, v: np.ndarray) -> GaussianRatio:
-    """The Gaussian ratio of two sets of normal scores, its correlations and ridge chosen by cross-validation.
+    """The Gaussian ratio of normal scores (n, d) and (n, k), its correlations and ridge chosen by cross-validation.
 
     Sample canonical correlations are too large, the more columns the more. Here every pair's correlation is that of
-    held-out rows, so that columns without news add about nothing.
+    held-out rows, so that columns without news add about nothing; directions are those of all rows.
 
-    Args:
-        u, v: (n, d) and (n, k).
-
-    Returns:
-        The ratio with directions from all rows.
-
-    References:
-        Hotelling, Relations between two sets of variates (1936).
+    References: Hotelling, Relations between two sets of variates (1936).
     """
     # rows come in random order, or in none that matters
     fold = np.arange(len(u)) % min(N_FOLDS, len(u))

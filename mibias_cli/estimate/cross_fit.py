@@ -55,12 +55,8 @@ class CrossFitted:
 def combine(folds: Sequence[FoldResult], *, margin_nats: float) -> CrossFitted:
     """Put folds together; each fold's headline is chosen by its own fitting part.
 
-    Args:
-        folds: Together they score every row once.
-        margin_nats: An estimator takes the place of one that stands before it only by a gain above this.
-
-    Returns:
-        The estimators, with a further one named CHOSEN where folds disagree on the headline.
+    Together they score every row once. An estimator takes the place of one that stands before it only by a gain above
+    `margin_nats`. Where folds disagree on the headline, there is a further estimator named CHOSEN.
     """
     order = np.argsort(np.concatenate([fold.rows for fold in folds]))
 

@@ -29,12 +29,7 @@ def score_pair_fold(
 ) -> FoldResult:
     """The Gaussian ratio and the pair critic: fit on one part, score the other.
 
-    Args:
-        z, c: Numbers (n, d) and (n, k).
-        stratum: Integers (n,): information is that within strata.
-        fold: Rows of the two parts.
-        names: Of PAIR_ESTIMATORS.
-        seed: Of everything random.
+    Of numbers z (n, d) and c (n, k): information is that within strata (n,). `names` are of PAIR_ESTIMATORS.
     """
     fit, score = fold
     # monotone maps of single columns change no information; ranks are the fitting part's alone
@@ -90,14 +85,8 @@ def score_probe_fold(
 ) -> FoldResult:
     """The audit's probes of classes, or its regressors: fit on one part, score the other.
 
-    Args:
-        z: Features (n, d).
-        c: Classes (n,), or the bins of `values`.
-        y: Given classes (n,), or None.
-        fold: Rows of the two parts.
-        values: Numbers (n,) for regressors, else None.
-        names: Probe families, or regressors where there are `values`.
-        seed: Of everything random.
+    `y` (n,) are given classes, or None. With numbers `values` (n,) the names are those of regressors, and c (n,) are the
+    bins of these numbers.
     """
     fit, score = fold
     strata = np.zeros(len(c), dtype=np.int64) if y is None else y

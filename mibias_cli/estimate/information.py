@@ -77,12 +77,7 @@ def estimate_information(
 ) -> Information:
     """Estimate I(z; c) or I(z; c | given) in nats.
 
-    Args:
-        columns: z, c and given.
-        estimators: Names to run; None: all that suit c.
-        seed: Of folds and of everything random in the estimators.
-        confidence: Of the intervals.
-        progress: Told of every fold.
+    Estimators are those of these names, or all that suit c.
 
     Raises:
         EvaluationError: Too few rows, a c that does not vary, unknown or unsuitable estimators.

@@ -15,13 +15,9 @@ def ksg_terms(u: np.ndarray, v: np.ndarray, *, n_neighbours: int = 4, seed: int)
     No bound, and of no use in many columns, where distances say little (in 25 + 25 columns it finds a fifth of what is
     there); in one or two columns a side it needs no training and is close.
 
-    Args:
-        u, v: (n, d) and (n, k), on one scale: normal scores.
-        n_neighbours: Neighbours in the joint space.
-        seed: Of the jitter that splits ties.
+    u (n, d) and v (n, k) are on one scale: normal scores. `seed` is of the jitter that splits ties.
 
-    References:
-        Kraskov, Stögbauer and Grassberger, Estimating mutual information, arXiv cond-mat/0305641, equation 8.
+    References: Kraskov, Stögbauer and Grassberger, Estimating mutual information, arXiv cond-mat/0305641, equation 8.
     """
     # a jitter far below the scale of the data splits ties: distances of 0 are not foreseen
     generator = np.random.default_rng([seed, 41])

@@ -22,13 +22,7 @@ LogRatio = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 def partners(stratum: np.ndarray, n_shifts: int, generator: np.random.Generator) -> Iterator[np.ndarray]:
-    """Rows (n,) to pair each row's z with: another one of its stratum each time (itself if it is alone there).
-
-    Args:
-        stratum: Integers (n,).
-        n_shifts: How many times.
-        generator: Of the order within strata.
-    """
+    """Rows (n,) to pair each row's z with, `n_shifts` times: another one of its stratum (itself where it is alone)."""
     # one random cycle for each stratum: shifted by any offset but 0, every row gets another one, and each is used once
     members = []
     for value in np.unique(stratum):
@@ -46,12 +40,6 @@ def donsker_varadhan_terms(
     log_ratio: LogRatio, stratum: np.ndarray, *, seed: int, n_shifts: int = N_SHIFTS
 ) -> np.ndarray:
     """What every row contributes to the value, in nats: the mean (n,) is the value, their spread its standard error.
-
-    Args:
-        log_ratio: The critic.
-        stratum: Integers (n,), one for each row.
-        seed: Of the pairs.
-        n_shifts: How many pairs of the product distribution are made of every row.
 
     References:
         Donsker and Varadhan (1983); the estimator is that of Belghazi et al., MINE, arXiv 1801.04062, with T fixed.

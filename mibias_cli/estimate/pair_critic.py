@@ -134,11 +134,7 @@ class PairCritic:
 def fit_pair_critic(pairs: Pairs, *, n_strata: int, train: np.ndarray, held: np.ndarray, seed: int) -> PairCritic:
     """Fit the networks on the training rows; when to stop and how far to trust them, on the held-out ones.
 
-    Args:
-        pairs: The fitting part.
-        n_strata: Number of strata, those that are absent here included.
-        train, held: Rows of it.
-        seed: Of everything random.
+    `n_strata` counts those that are absent here, too.
     """
     fitted, checked = pairs.take(train), pairs.take(held)
     plain = PairCritic(base=fit_gaussian_ratio(fitted.u, fitted.v), n_strata=n_strata)

@@ -26,10 +26,6 @@ class BaseEstimator(nn.Module):
     `fit` is: `prepare`, then K steps of the optimizer down `loss`, then `solve`. `penalty` is the sum of `values` over
     channels with the critic held fixed, `estimate` the largest of `reported`. All of them see only rows whose attribute
     is known, in full precision; what must survive a checkpoint beside the critic is a buffer.
-
-    Args:
-        spec: All settings.
-        critic: The network that learns by steps; None: there is nothing to train.
     """
 
     unit: Literal["nats", "own"] = "nats"

@@ -39,8 +39,7 @@ class ClassifierBound(BaseEstimator):
     gradient that fades, where −log q(c | z) rewards moving features to where the head errs. What is reported is not
     smoothed.
 
-    References:
-        Barber and Agakov (2003); Poole et al., arXiv 1905.06922, Section 2.1.
+    References: Barber and Agakov (2003); Poole et al., arXiv 1905.06922, Section 2.1.
     """
 
     least = 1

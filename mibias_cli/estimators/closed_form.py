@@ -44,8 +44,7 @@ class ClosedForm(BaseEstimator):
 
     A continuous attribute is seen through its bins; beyond 512 dimensions z is projected at random to 512.
 
-    References:
-        Rahimi and Recht, Weighted sums of random kitchen sinks (2008).
+    References: Rahimi and Recht, Weighted sums of random kitchen sinks (2008).
     """
 
     direction = "none"

@@ -28,12 +28,7 @@ def club_of_classes(
 
     At least I(z; c) where q is the true p(c | z), and otherwise only if it is near enough to it.
 
-    Args:
-        log_q: Log-probabilities (n, K) in nats.
-        c: Class indices (n,).
-        weight: Sample weights (n,).
-        group: Groups (n,) within which samples are compared, for I(z; c | group).
-        n_groups: Number of groups.
+    log_q (n, K) is in nats; with a group (n,) samples are compared within groups alone, for I(z; c | group).
 
     References:
         Cheng et al., arXiv 2006.12013, Section 3.1, with p(c | z) of the model in place of the truth (Section 3.2).
@@ -70,13 +65,7 @@ def club_of_values(
 
 
 class GaussianModel(nn.Module):
-    """q(c | z) for values: a mean and a bounded log-variance per channel, from one MLP.
-
-    Args:
-        n_features: Width of the input.
-        n_channels: Channels of the attribute.
-        hidden: Widths of the hidden layers.
-    """
+    """q(c | z) for values: a mean and a bounded log-variance per channel, from one MLP."""
 
     def __init__(self, n_features: int, n_channels: int, hidden: Sequence[int] = (64, 64)) -> None:
         super().__init__()
@@ -94,8 +83,7 @@ class Club(BaseEstimator):
     The one upper bound here: what is pushed down lies above the information, while q is accurate. Where q lags it is no
     bound, and it can be negative. Channels are modelled one by one; values are standardised by the first fit.
 
-    References:
-        Cheng et al., CLUB, arXiv 2006.12013: the variational bound of Section 3.2.
+    References: Cheng et al., CLUB, arXiv 2006.12013: the variational bound of Section 3.2.
     """
 
     direction = "upper"

@@ -44,13 +44,7 @@ class Critic(nn.Module):
 class StatisticsNetwork(Critic):
     """The critic T(z, c): an MLP with leaky ReLU on z and the encoded attribute side by side.
 
-    Args:
-        n_features: Width d of the representation.
-        c_width: Width of the encoded attribute, see `EstimatorSpec.c_width`.
-        hidden: Widths of the hidden layers.
-
-    References:
-        Belghazi et al., arXiv 1801.04062, Section 3.1; Ragonesi et al., arXiv 2003.06430.
+    References: Belghazi et al., arXiv 1801.04062, Section 3.1; Ragonesi et al., arXiv 2003.06430.
 
     Example:
         >>> StatisticsNetwork(4, 24, [8])(torch.zeros(5, 4), torch.zeros(5, 24)).shape
@@ -86,14 +80,7 @@ class SeparableCritic(Critic):
     The choice where c has many distinct values (continuous, several channels), for which a concatenated critic pays one
     pass per pair.
 
-    Args:
-        n_features: Width d of the representation.
-        c_width: Width of the encoded attribute.
-        hidden: Widths of the hidden layers of either side.
-        width: Width of the two embeddings.
-
-    References:
-        Poole et al., arXiv 1905.06922 (separable critics).
+    References: Poole et al., arXiv 1905.06922 (separable critics).
 
     Example:
         >>> SeparableCritic(4, 24, [8]).matrix(torch.zeros(5, 4), torch.zeros(3, 24)).shape
@@ -112,18 +99,12 @@ class SeparableCritic(Critic):
         return scores
 
     def matrix(self, z: Tensor, c_encoded: Tensor) -> Tensor:
-        """Scores (n, m) of every z (n, d) with every encoded attribute (m, c_width)."""
         scores: Tensor = self.of_z(z) @ self.of_c(c_encoded).T * self._scale
         return scores
 
 
 class DualCritic(Critic):
-    """A critic T with a second one, u, for the bound of Fenchel and Legendre (`bounds.flo`).
-
-    Args:
-        critic: T, one of the above.
-        dual: u, called on joint pairs alone.
-    """
+    """A critic T and a second one, u, that is called on joint pairs alone, for `bounds.flo`."""
 
     def __init__(self, critic: Critic, dual: nn.Module) -> None:
         super().__init__()
@@ -131,20 +112,13 @@ class DualCritic(Critic):
         self.dual = dual
 
     def matrix(self, z: Tensor, c_encoded: Tensor) -> Tensor:
-        """Scores (n, m) of every z with every encoded attribute."""
         return self.critic.matrix(z, c_encoded)
 
 
 def encode_attribute(c: Tensor, n_classes: tuple[int, ...] | None, dtype: torch.dtype = torch.float32) -> Tensor:
-    """An attribute as a critic takes it: one-hot channels side by side, or float columns where it is continuous.
+    """An attribute c (n, channels) as a critic takes it (n, width): one-hot channels side by side, or float columns.
 
-    Args:
-        c: Attribute values (n, channels).
-        n_classes: Classes per channel, or None for a continuous attribute.
-        dtype: Floating type of the result.
-
-    Returns:
-        Encoded attribute (n, width).
+    `n_classes` are those of each channel; None: a continuous attribute, whose values are taken as they are.
 
     Example:
         >>> encode_attribute(torch.tensor([[1, 0]]), (2, 3)).tolist()
@@ -160,9 +134,7 @@ def encode_attribute(c: Tensor, n_classes: tuple[int, ...] | None, dtype: torch.
 def attribute_classes(c: Tensor, bin_edges: Sequence[Sequence[float]] | None) -> Tensor:
     """Class indices (n, channels) int64: the values themselves, or the bins of a continuous attribute.
 
-    Args:
-        c: Attribute values (n, channels).
-        bin_edges: Inner edges per channel, ascending; a value on an edge belongs to the upper bin.
+    `bin_edges` are the inner edges per channel, ascending; a value on an edge belongs to the upper bin.
 
     Example:
         >>> attribute_classes(torch.tensor([[0.1], [0.5], [2.0]]), [(0.5, 1.0)]).flatten().tolist()

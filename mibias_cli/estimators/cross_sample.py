@@ -20,13 +20,8 @@ __all__ = ["CrossSample", "PairCritic", "sharing_bound"]
 def sharing_bound(logits: Tensor, shared: Tensor, pair_weight: Tensor) -> Tensor:
     """H(S) − cross-entropy of S, whether two samples share c, over pairs: what z, z' tell of it, from below.
 
-    Args:
-        logits: Log-odds (m,) that a pair shares c.
-        shared: S (m,) in {0, 1}.
-        pair_weight: Weights (m,), not all 0; normalised here.
-
-    Returns:
-        Nats, at most log 2 (and at most H(S)), differentiable in the logits.
+    In nats, at most log 2 (and at most H(S)). `logits` (m,) are the log-odds that a pair shares c, `shared` (m,) is S
+    in {0, 1}; weights (m,) are not all 0.
     """
     w = pair_weight / pair_weight.sum()
     p = (w @ shared).clamp(0, 1)  # rounding may pass 1
@@ -38,12 +33,6 @@ class PairCritic(nn.Module):
     """Log-odds that two samples share c: a signed inner product of embeddings of z, per channel.
 
     Pairs that share the target have signs and an offset of their own: there what z says of y cannot help.
-
-    Args:
-        n_features: Width d of z.
-        n_channels: Channels of the attribute.
-        hidden: Widths of the hidden layers.
-        width: Width of the embedding per channel.
     """
 
     def __init__(self, n_features: int, n_channels: int, hidden: Sequence[int] = (64, 64), width: int = 16) -> None:

@@ -36,11 +36,6 @@ class MaximalCorrelation(BaseEstimator):
     together. Given the target each of its classes has canonical pairs of its own, and correlations are taken within
     classes and pooled by their weight; a class of fewer than sixteen rows at the last fit is left out.
 
-    Args:
-        spec: All settings.
-        critic: The functions, where they learn by steps.
-        ridge: Added to the covariance of the features of z, as a share of their mean variance.
-
     References:
         Rényi, On measures of dependence (1959); Mary et al., Fairness-aware learning for continuous attributes (ICML
         2019); Wang et al., An efficient approach to informative feature extraction, arXiv 1811.08979 (the objective).

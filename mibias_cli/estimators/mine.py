@@ -32,9 +32,7 @@ class Mine(BaseEstimator):
     minibatch (none where the minibatch is the whole sample), then one permutation of the minibatch that shuffles c; in
     `penalty` and `estimate`, one permutation.
 
-    Args:
-        spec: All settings.
-        critic: Called as critic(z, c_encoded) → scores (n,); None: a `StatisticsNetwork`.
+    A critic of one's own is called as critic(z, c_encoded) → scores (n,).
 
     References:
         Belghazi et al., MINE, arXiv 1801.04062, Algorithm 1; Ragonesi et al., arXiv 2003.06430, where the extractor

@@ -47,12 +47,7 @@ class Neural(BaseEstimator):
     beside z and only pairs of one target class are compared, which bounds I(z; c | y). A minibatch has 512 rows at
     most; a longer sample is measured in random blocks.
 
-    Args:
-        spec: All settings.
-        bound: Which bound.
-
-    References:
-        Poole et al., On variational bounds of mutual information, arXiv 1905.06922.
+    References: Poole et al., On variational bounds of mutual information, arXiv 1905.06922.
     """
 
     block = 512

@@ -50,12 +50,9 @@ def write_export(
 
     Args:
         folder: Where: a folder that does not exist yet, or an empty one; its parent is made if need be.
-        backbone: What the extractor's backbone is an instance of.
         extractor: Whose weights are exported, as float32.
-        head: The task head, or None.
         class_names: Names of the target's classes, labels or columns; empty where there is no target.
         layers: What was penalised (bottleneck and pool are the extractor's own).
-        report: For the model card, or None.
         report_folder: A folder that is copied to `report/`, or None.
         sample_inputs: Inputs (n, …) on which features are compared.
         formats: safetensors (always written) and onnx.

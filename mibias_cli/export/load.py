@@ -24,14 +24,7 @@ __all__ = ["LoadedExport", "LoadedExtractor", "load_export", "load_extractor"]
 
 @dataclass(frozen=True, kw_only=True)
 class LoadedExport:
-    """An exported folder in memory, in evaluation mode, on the CPU.
-
-    Args:
-        backbone: The backbone; its module is the extractor's.
-        extractor: Backbone, bottleneck and eraser, with the taps that were penalised.
-        head: The task head, or None.
-        info: What mibias.json says.
-    """
+    """An exported folder in memory, in evaluation mode, on the CPU; the backbone's module is the extractor's."""
 
     backbone: Backbone
     extractor: Extractor

@@ -51,13 +51,7 @@ _OUTPUTS = {"classes": "classes", "multilabel": "labels", "regression": "numbers
 
 
 def model_card(info: ExportInfo, *, report: Report | None, formats: tuple[str, ...]) -> str:
-    """The text of README.md: YAML front matter and Markdown.
-
-    Args:
-        info: What was exported.
-        report: What was found, or None where nothing was audited.
-        formats: What was written, for example ("safetensors", "onnx").
-    """
+    """The text of README.md: YAML front matter and Markdown; no report: nothing was audited."""
     sections = [
         _front_matter(info),
         f"# {info.name}, debiased with mibias\n",

@@ -34,10 +34,7 @@ class _FeaturesOnly(nn.Module):
 def write_onnx(extractor: Extractor, sample_inputs: Tensor, folder: Path) -> None:
     """Write `model.onnx` (input `input`, output `features`, any batch size) and compare it in onnxruntime.
 
-    Args:
-        extractor: On the CPU, float32, in evaluation mode.
-        sample_inputs: Inputs (n, …) for tracing and comparing.
-        folder: Where the file goes.
+    The extractor is on the CPU, float32, in evaluation mode.
 
     Raises:
         ExportError: onnx is not installed, the model cannot be written as ONNX, or its features differ.

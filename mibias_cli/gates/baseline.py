@@ -38,13 +38,6 @@ def baseline_gates(
     How much worse a figure is has an interval of its own, made of both figures' intervals. It fails where all of that
     interval lies above the tolerance, is inconclusive where only its estimate does, and passes otherwise: the same
     report twice passes with any tolerance.
-
-    Args:
-        report: The new one.
-        baseline: What it is compared with.
-        tolerance: By how much it may be worse.
-        name: What to call the baseline.
-        inconclusive: What an inconclusive comparison counts as.
     """
     same_data = report.data_sha256 == baseline.data_sha256
     note = "" if same_data else " (the audited data are not those of the baseline)"

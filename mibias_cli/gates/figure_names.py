@@ -36,10 +36,6 @@ class Figure:
 def find_figure(report: Tree, gate: GateExpression) -> Figure:
     """The figure that a gate names, in a report.
 
-    Args:
-        report: In the form of leakage.json.
-        gate: Whose name is looked up.
-
     Raises:
         GateError: The report has no such name (with the nearest one), or the figure is null or no number.
     """
@@ -59,10 +55,6 @@ def find_figure(report: Tree, gate: GateExpression) -> Figure:
 
 def check_name(schema: Mapping[str, object], gate: GateExpression) -> None:
     """Refuse a name that no report can have, by the JSON Schema of reports; names that come from the data pass.
-
-    Args:
-        schema: Of leakage.json.
-        gate: Whose name is checked.
 
     Raises:
         GateError: No report has such a figure; the text says what there is instead.

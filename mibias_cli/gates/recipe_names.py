@@ -16,11 +16,7 @@ __all__ = ["gate_name_faults"]
 
 
 def gate_name_faults(data: YamlMapping) -> Iterator[Fault]:
-    """A cross check of recipes: gates whose names no report can have.
-
-    Args:
-        data: The parsed recipe.
-    """
+    """A cross check of parsed recipes: gates whose names no report can have."""
     schema = load_schema()
     for place, text in written_gates(data):
         try:

@@ -26,9 +26,7 @@ def gate_result(
 ) -> GateResult:
     """What became of a gate; a figure that is missing makes it an error, because a gate on nothing must not pass.
 
-    Args:
-        judge: Looks the figure up and returns status, message and figure.
-        expression, source, threshold, inconclusive: As in `GateResult`.
+    `judge` looks the figure up and returns status, message and figure.
     """
     status: Status = "error"
     figure = None

@@ -27,13 +27,7 @@ _COMPARISONS: dict[Comparison, Callable[[float, float], bool]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Gate:
-    """One gate: the report fails where the expression holds.
-
-    Args:
-        expression: Of a figure's name, a comparison and a number.
-        inconclusive: What an interval that holds the threshold means: `fail`, or `warn` and pass.
-        source: Where it was given: in the recipe, or by an option.
-    """
+    """One gate: the report fails where it holds; `inconclusive`: what an interval that reaches over the threshold means."""
 
     expression: GateExpression
     inconclusive: Inconclusive = "warn"
@@ -44,12 +38,7 @@ class Gate:
 class GateRules:
     """Everything that a report is gated by.
 
-    Args:
-        gates: Conditions on figures.
-        baseline: An earlier report that this one must not be worse than, or None.
-        baseline_name: What to call it.
-        tolerance: By how much it may be worse.
-        inconclusive: For comparisons with the baseline.
+    A comparison with an earlier report, the baseline, allows what `tolerance` says; `inconclusive` is for it alone.
     """
 
     gates: tuple[Gate, ...] = ()

@@ -18,11 +18,6 @@ class AttributeHead(nn.Module):
     The trunk is shared, so that a colour of three channels costs one network; a single linear output is split per
     channel.
 
-    Args:
-        n_features: Width d of the representation.
-        n_classes: Number of classes (or bins) of each channel.
-        hidden: Widths of the hidden layers; empty: a linear head.
-
     Example:
         >>> import torch
         >>> [tuple(logits.shape) for logits in AttributeHead(4, (2, 5), hidden=[8])(torch.zeros(3, 4))]

@@ -16,9 +16,6 @@ class StandardFeatures(nn.Module):
     Distances between the features of two extractors then count every feature alike, whatever its unit. A feature that
     is constant in the original takes the mean deviation of the others: it must stay about constant.
 
-    Args:
-        n_features: Width d of the features.
-
     Example:
         >>> scaled = StandardFeatures(2)
         >>> scaled.fit(torch.tensor([[0.0, 1.0], [4.0, 1.0]]))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from mibias_cli.backbone.embed import embed
 from mibias_cli.data.batch import Attribute, BiasedData, Split
 from mibias_cli.estimators.critics import encode_attribute
-from mibias_cli.methods.linear_eraser import LeaceFit, LinearEraser, concept_columns
+from mibias_cli.methods.linear_eraser import LeaceFit, concept_columns
 from mibias_cli.seeds import derived_generator
 from mibias_cli.training.model import TaskModel
 
@@ -58,14 +58,8 @@ def erase_linearly(
     and its quantile bins go: the bins are what probes are asked for. One pass over the split, in evaluation mode; the
     head is fitted on at most 50,000 rows, drawn by the seed, from where training left it.
 
-    Args:
-        model: Trained; its extractor must have no eraser yet.
-        data: Of which only the training split is read.
-        attributes: Names of those to erase.
-        loss: The task's, of outputs, targets and weights.
-        weight: Weights of the training split in the task loss (n,), or None.
-        batch_size, num_workers, device: How inputs are read and embedded.
-        seed: Of the head's rows.
+    The extractor must have no eraser yet. `loss` is the task's, of outputs, targets and weights; `weight` (n,) are those
+    of the training split in it.
 
     Raises:
         TrainingError: concept-erasure is not installed, features are not finite, or an attribute is hardly known.
@@ -79,7 +73,8 @@ def erase_linearly(
     columns = concept_columns({name: _concept(data.attributes[name], split) for name in attributes}, known)
     fit, kept = LeaceFit(extractor.features_dim, columns.shape[1]), []
     # features are never in memory at once: all rows give moments, and those that the head is fitted on are kept
-    for rows in _chunks(len(split)):
+    for start in range(0, len(split), _CHUNK):
+        rows = np.arange(start, min(start + _CHUNK, len(split)))
         found = embed(extractor, split, batch_size=batch_size, device=device, num_workers=num_workers, rows=rows)
         z = torch.from_numpy(found.features)
         fit.add(z, columns[torch.from_numpy(rows)])
@@ -87,7 +82,8 @@ def erase_linearly(
     eraser = fit.eraser()
     # the trained head reads directions that are gone: it is fitted anew on what is left
     left = eraser(torch.cat(kept))
-    extractor.eraser = _like(eraser, extractor)
+    parameter = next(extractor.parameters(), torch.empty(0))
+    extractor.eraser = eraser.to(parameter.device, parameter.dtype)
     if not any(True for _ in model.head.parameters()):
         return Erased(n_erased=eraser.n_erased, n_features=extractor.features_dim)
     y = torch.from_numpy(split.y[head_rows])
@@ -108,13 +104,6 @@ def refit_head(
 
     A small pull towards what it said before (1e-3 / 2 of the mean squared difference of outputs) keeps it finite where
     the classes can be separated.
-
-    Args:
-        head: Features (n, d) → outputs.
-        features: What it is to read from now on.
-        y: Targets (n, …).
-        loss: Of outputs, targets and weights.
-        weight: Weights (n,), or None.
     """
     # float64 on the CPU: L-BFGS stops where rounding hides the descent
     fitted = copy.deepcopy(head).to("cpu", torch.float64)
@@ -140,10 +129,6 @@ def refit_head(
     return before, after
 
 
-def _chunks(n: int) -> Iterator[np.ndarray]:
-    return (np.arange(start, min(start + _CHUNK, n)) for start in range(0, n, _CHUNK))
-
-
 def _concept(attribute: Attribute, split: Split) -> Tensor:
     """What is erased of an attribute (n, k): its classes or bins one-hot, and the values of a continuous one."""
     # a missing value may be NaN or out of range; what stands in for it is masked out
@@ -152,9 +137,3 @@ def _concept(attribute: Attribute, split: Split) -> Tensor:
     if attribute.kind != "continuous":
         return one_hot
     return torch.cat([one_hot, torch.from_numpy(values).double()], dim=1)
-
-
-def _like(eraser: LinearEraser, extractor: nn.Module) -> nn.Module:
-    """The eraser on the extractor's device and of its type."""
-    parameter = next(extractor.parameters(), torch.empty(0))
-    return eraser.to(parameter.device, parameter.dtype)

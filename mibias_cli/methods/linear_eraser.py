@@ -25,11 +25,7 @@ _ROUNDING = 1e-12
 
 
 class LinearEraser(nn.Module):
-    """The affine map z ↦ A z + b, frozen: a layer that travels with the extractor.
-
-    Args:
-        weight: A (d, d).
-        bias: b (d,).
+    """The affine map z ↦ A z + b of A (d, d) and b (d,), frozen: a layer that travels with the extractor.
 
     Example:
         >>> LinearEraser(torch.eye(2), torch.ones(2))(torch.zeros(1, 2)).tolist()
@@ -65,10 +61,6 @@ class LeaceFit:
     One least change of z after which no linear probe predicts any of the attributes better than a constant. A post-hoc
     method: it needs no training and changes no weight of the extractor. What is coded non-linearly stays: a
     gradient-boosted or quadratic probe may still read c off. Moments are gathered in float64 on the CPU.
-
-    Args:
-        n_features: Width d of z.
-        n_columns: Columns k of what is erased, see `concept_columns`.
 
     Raises:
         TrainingError: concept-erasure is not installed.
@@ -133,9 +125,7 @@ def concept_columns(concepts: Mapping[str, Tensor], known: Mapping[str, Tensor])
     the rows that know it and 0 on the others has the covariance with z that those rows have, but for the share of them,
     by which it is divided.
 
-    Args:
-        concepts: By attribute (n, k): classes one-hot, values, or both side by side.
-        known: By attribute (n,) bool; rows that are False say nothing of it.
+    Concepts (n, k) are classes one-hot, values, or both side by side.
 
     Raises:
         TrainingError: An attribute is known on fewer than two rows.
@@ -165,11 +155,7 @@ def concept_columns(concepts: Mapping[str, Tensor], known: Mapping[str, Tensor])
 
 
 def require_leace() -> None:
-    """Raise where what LEACE needs is not installed, before anything has been done in vain.
-
-    Raises:
-        TrainingError: concept-erasure is not installed.
-    """
+    """Raise a TrainingError where what LEACE needs is not installed, before anything has been done in vain."""
     if importlib.util.find_spec("concept_erasure") is None:
         raise TrainingError("leace: concept-erasure is not installed; pip install 'mibias[leace]'")
 
@@ -178,11 +164,7 @@ def fit_leace(sample: Sample, n_classes: tuple[int, ...] | None) -> LinearEraser
     """`LeaceFit` of one attribute on features in memory, also under sample weights.
 
     Under weights c is erased from the weighted distribution, in which y may be independent of c and then keeps what it
-    had.
-
-    Args:
-        sample: Features, attribute and weights; rows with a missing attribute are ignored. y plays no part.
-        n_classes: Classes per channel, all of which are erased at once; None: values, erased as such.
+    had. Without `n_classes` values are erased as such; y plays no part.
 
     Raises:
         TrainingError: The library is not installed, fewer than two rows are known, or z is not finite.

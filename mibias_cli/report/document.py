@@ -74,12 +74,7 @@ class Report(AuditFindings):
 
 
 def make_report(findings: AuditFindings, provenance: Mapping[str, JsonValue]) -> Report:
-    """The report on an audit.
-
-    Args:
-        findings: What it found.
-        provenance: What was audited: hashes of recipe, data and weights, backbone, versions, seed, time, device.
-    """
+    """The report on an audit, with what was audited: hashes of recipe, data and weights, versions, seed, device."""
     # parts are taken as they are: a dump would make mappings of typed records
     own = {name: getattr(findings, name) for name in AuditFindings.model_fields}
     return Report(**own, provenance=dict(provenance), verdict=make_verdict(findings))

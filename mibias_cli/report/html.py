@@ -78,10 +78,6 @@ def render_html(report: Report, illustrations: Illustrations | None = None) -> s
     """The page.
 
     Everything that a user names is escaped by the template; only the plots, escaped where they are made, are not.
-
-    Args:
-        report: What was found.
-        illustrations: What is shown beside its figures.
     """
     shown = illustrations or Illustrations()
     # plots are drawn once: only the choice of what to show is made again below

@@ -38,12 +38,7 @@ class ExampleCell:
 
 @dataclass(frozen=True, kw_only=True)
 class Illustrations:
-    """What the page shows beside the figures.
-
-    Args:
-        metrics: Records of metrics.jsonl, in order.
-        examples: Cells with example images.
-    """
+    """What the page shows beside the figures: records of metrics.jsonl, in order, and cells with example images."""
 
     metrics: tuple[Metrics, ...] = ()
     examples: tuple[ExampleCell, ...] = ()

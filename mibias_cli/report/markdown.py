@@ -32,11 +32,6 @@ def escape_markdown(text: str) -> str:
     return re.sub(r"([\\`*_{}\[\]#|~!$])", r"\\\1", re.sub(r"\s+", " ", text))
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    rule = ["---"] + ["---:"] * (len(header) - 1)
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in (header, rule, *rows))
-
-
 def _with_interval(interval: Interval | None) -> tables.Cell:
     if interval is None:
         return tables.Cell(text=ABSENT)

@@ -28,12 +28,6 @@ def write_report(
 
     Each file appears whole or not at all, and all are rendered before the first is written.
 
-    Args:
-        folder: Made if it does not exist.
-        report: What was found.
-        illustrations: What the HTML page shows beside the figures.
-        overwrite: Whether a report that is there may be replaced.
-
     Returns:
         Paths by kind: json, html, markdown.
 
@@ -58,10 +52,6 @@ def write_report(
 
 def write_files(texts: Mapping[Path, str], what: str) -> None:
     """Write files of one folder, which is made if need be; all texts are ready, so nothing fails half-way to render.
-
-    Args:
-        texts: By path.
-        what: What they are, for the message.
 
     Raises:
         RunError: The folder cannot be written.

@@ -45,12 +45,6 @@ class Parts:
 
     Data and device are there from the start. Backbone and sample weights are made when they are first asked for, and
     kept: the audit of an export needs neither.
-
-    Args:
-        recipe: What all of it was made from.
-        data: The three splits, their attributes and target.
-        fabric: Lightning Fabric: the device and the precision.
-        load_backbone: Gives the backbone as it was loaded, the same one at every call.
     """
 
     recipe: Recipe
@@ -119,10 +113,7 @@ class Parts:
 def assemble(recipe: Recipe, *, offline: bool, fabric: Fabric | None = None) -> Parts:
     """The parts of a recipe: the only way in which a command comes by data or a backbone.
 
-    Args:
-        recipe: What to make.
-        offline: Whether to refuse downloads.
-        fabric: Device and precision; None: those of the recipe's training.
+    Without a fabric, device and precision are those of the recipe's training.
 
     Raises:
         MibiasError: The data's target is not one that the recipe's debiasing can do.

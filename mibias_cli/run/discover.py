@@ -55,17 +55,11 @@ class Clusters:
 
 
 def fit_clusters(features: np.ndarray, y: np.ndarray, *, n_classes: int, n_clusters: int, seed: int) -> Clusters:
-    """k-means on the principal components of standardised features, class by class.
+    """k-means on the principal components of standardised features (n, d), class by class, the larger cluster first.
 
-    Args:
-        features: Features (n, d).
-        y: Target classes (n,) int64.
-        n_classes: Number of target classes; one without samples has a single centre.
-        n_clusters: Clusters per class; the larger cluster comes first.
-        seed: Of the starts of k-means.
+    A class without samples has a single centre.
 
-    References:
-        Sohoni et al., No Subclass Left Behind, arXiv 2011.12945.
+    References: Sohoni et al., No Subclass Left Behind, arXiv 2011.12945.
     """
     features = np.asarray(features, dtype=np.float64)
     mean, spread = features.mean(axis=0), features.std(axis=0)

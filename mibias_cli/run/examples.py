@@ -26,12 +26,8 @@ def example_cells(
 ) -> tuple[ExampleCell, ...]:
     """Up to `n` images of each cell of target and attribute, as the extractor sees them.
 
-    Args:
-        data: The data; images are drawn from its audited split. Rows that are no images have no examples.
-        channels: By attribute, the channel that is shown.
-        n: Images per cell; the cells with fewest samples are left out where that would be more than MAX_IMAGES.
-        data_config: The backbone's; images were normalised by its mean and standard deviation, which is undone here.
-        seed: Of the draw.
+    Images are drawn from the audited split; rows that are no images have none. `channels` is by attribute. The cells
+    with fewest samples are left out beyond MAX_IMAGES; the normalisation that `data_config` says is undone.
     """
     if len(data.input_shape) != 3 or n < 1:
         return ()

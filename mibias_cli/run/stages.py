@@ -40,13 +40,7 @@ Weights = Mapping[str, Mapping[str, np.ndarray]]
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """A run that is going on.
-
-    Args:
-        folder: Where it writes.
-        progress: Told of what happens.
-        checkpoint: The training state that it continues from; None: it trains from the start.
-    """
+    """A run that is going on; `checkpoint`: the training state that it continues from, None: from the start."""
 
     folder: RunFolder
     progress: Progress

@@ -50,10 +50,7 @@ class Debiaser:
     seeded by (seed, what for, step), so that a checkpoint needs none of their states.
 
     Args:
-        settings: How the penalty enters.
-        estimators, monitors: By attribute.
         queue: The queue schedule's features, else None.
-        seed: Of everything random.
         budget, meter: With a leakage budget: what drives λ per attribute, and what measures leakage for it.
         watch: Compares each critic with a fresh linear fit and adapts its steps, or None.
     """

@@ -43,15 +43,10 @@ class StageTrainer:
     """Trains one stage of a run: `original` (the task alone) or `debias`.
 
     Args:
-        stage: Its name in metrics and checkpoints.
-        fabric: Lightning Fabric, launched.
         model: A TaskModel, not yet set up by Fabric.
         groups: Parameter groups of extractor and head, each with `lr` and `weight_decay`.
-        debiaser: None for plain training.
         data: The data; only train and validation are read.
         weights: Balancing weights of the splits `train` and `validation`, by attribute and the keys of `step`.
-        settings: Optimisation.
-        out_path: Where the stage's chosen weights go.
         recycler: Starts dead units of penalised layers afresh, in the first seven tenths of the stage, or None.
         original: Without a target: what the features are to stay close to.
     """

@@ -16,11 +16,8 @@ __all__ = ["TaskModel", "z_width"]
 class TaskModel(nn.Module):
     """Extractor → target head, and beside it the penalised representation z.
 
-    Args:
-        extractor: Gives features, backbone features and taps of an input.
-        head: Features (n, d) → what the task's loss takes (n, k).
-        layers: What z is made of: `features`, `output` (probabilities of classes or labels, or numbers), names of
-            tapped layers; several are concatenated.
+    `layers` says what z is made of: `features`, `output` (probabilities of classes or labels, or numbers), names of
+    tapped layers; several are concatenated.
     """
 
     extractor: Extractor

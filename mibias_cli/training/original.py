@@ -30,11 +30,8 @@ def freeze_original(
     The copy is no part of the model that trains, so it is neither trained nor saved: a resumed run makes it anew from
     the weights that training began with.
 
-    Args:
-        model: Whose head is a `StandardFeatures`, on its device.
-        split: The training split.
-        batch_size, num_workers, device: How the split is embedded.
-        precision: Of the run; the original's features are computed in double precision for 64, else in single.
+    The model's head is a `StandardFeatures`, `split` the training split. The original's features are computed in double
+    precision where `precision` is 64, else in single.
 
     References: Hinton et al., "Distilling the knowledge in a neural network", arXiv 1503.02531; of features: Romero et
         al., "FitNets", arXiv 1412.6550.

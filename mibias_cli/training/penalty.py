@@ -19,10 +19,6 @@ def rescaled(task: Gradients, penalty: Gradients) -> list[Gradient]:
     g_MI ← g_MI · min(‖g_task‖, ‖g_MI‖) / ‖g_MI‖ for each parameter tensor, so that debiasing never outweighs the task.
     Where the task does not reach a parameter, nothing of the MI gradient is left there.
 
-    Args:
-        task: Gradient of the task loss per parameter, None where there is none.
-        penalty: Gradient of the MI estimate per parameter.
-
     References:
         Ragonesi et al., Learning Unbiased Representations via Mutual Information Backpropagation, arXiv 2003.06430.
 
@@ -64,8 +60,7 @@ def without_conflict(task: Gradients, penalty: Gradients) -> tuple[list[Gradient
     The inner product is over all parameters together. After it, a small step against either gradient raises neither
     loss, to first order.
 
-    References:
-        Yu et al., Gradient Surgery for Multi-Task Learning, arXiv 2001.06782.
+    References: Yu et al., Gradient Surgery for Multi-Task Learning, arXiv 2001.06782.
 
     Example:
         >>> without_conflict([torch.tensor([1.0, 0.0])], [torch.tensor([-1.0, 1.0])])

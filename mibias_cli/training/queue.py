@@ -47,10 +47,6 @@ class FeatureQueue:
 
     Features of a few steps ago stand in for fresh ones: the extractor moves little in so many steps, and K critic
     steps then cost no forward pass of it.
-
-    Args:
-        capacity: Rows kept.
-        weighted: Whether estimators see balancing weights.
     """
 
     def __init__(self, capacity: int, *, weighted: bool) -> None:

@@ -23,9 +23,7 @@ _Value = TypeVar("_Value")
 class RunLog:
     """Appends records to metrics.jsonl and scalars to TensorBoard.
 
-    Args:
-        folder: The run's folder.
-        keep_bytes: On resume, the length to which metrics.jsonl is cut back: what the checkpoint knows of.
+    On resume metrics.jsonl is cut back to `keep_bytes`: what the checkpoint knows of.
     """
 
     def __init__(self, folder: Path, *, keep_bytes: int = 0) -> None:

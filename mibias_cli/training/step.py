@@ -68,11 +68,8 @@ class Stepper:
     """Takes training steps of one model.
 
     Args:
-        fabric: Lightning Fabric, already launched.
         model, optimizer: The task model and the optimizer of extractor and head, set up by Fabric.
-        debiaser: None for plain training.
         penalty_optimizer: `gradients: released` only: the second optimizer, for the extractor's MI step.
-        clip_norm: Largest gradient norm, or None.
         max_skipped: How many steps in a row may be skipped because a loss or a gradient is not finite.
         kind: What the target is, and so which loss it takes.
         original: Where there is no target: what gives the features to stay close to.
@@ -96,14 +93,9 @@ class Stepper:
         )
 
     def run(self, batch: Batch, step: int, weight: float, fresh: Iterator[Batch] | None, *, log: bool) -> StepMetrics:
-        """One step on a batch; the returned metrics are fuller where `log` is set.
+        """One step on a batch on the model's device; the returned metrics are fuller where `log` is set.
 
-        Args:
-            batch: On the model's device.
-            step: Number of this step in the stage.
-            weight: λ at this step.
-            fresh: The `fresh` schedule's batches for the critic.
-            log: Whether this step is logged.
+        `weight` is λ at this step, `fresh` the `fresh` schedule's batches for the critic.
         """
         debiaser = self.debiaser
         # max over T, the paper's schedule: K critic steps, each on a freshly embedded batch

@@ -32,10 +32,7 @@ def write_model_folder(backbone: Backbone, module: nn.Module, folder: Path) -> N
     and then gives pooled features. The config is written here and not by timm's helper, which is private and differs
     between versions. `digit_cnn` and `mlp` get a config of the same outline that timm refuses.
 
-    Args:
-        backbone: What the module is an instance of.
-        module: The weights to write; tensors of floating point become float32.
-        folder: An existing folder.
+    The folder exists already; tensors of floating point become float32.
 
     Raises:
         BackboneError: An option of the model that JSON cannot hold.

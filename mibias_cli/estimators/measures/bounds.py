@@ -46,9 +46,7 @@ def normal_weight(a: Tensor, weight: Tensor | None) -> Tensor:
 def log_mean_exp(scores: Tensor, weight: Tensor | None = None) -> Tensor:
     """Log of the (weighted) mean of exp(scores), by logsumexp, so that large scores do not overflow.
 
-    Args:
-        scores: Scores (m,).
-        weight: Weights (m,) ≥ 0, normalised here; a weight of 0 leaves its score out.
+    A weight of 0 leaves its score out.
 
     Example:
         >>> log_mean_exp(torch.tensor([1000.0, 1000.0])).item()
@@ -68,14 +66,8 @@ def donsker_varadhan(
 ) -> Tensor:
     """The Donsker–Varadhan lower bound E_joint[T] − log E_marginals[exp T].
 
-    Args:
-        joint_scores: T(z, c) of pairs as they occur (n,).
-        marginal_scores: T(z, c') with c' drawn independently of z (m,).
-        joint_weight: Sample weights (n,), normalised here.
-        marginal_weight: Sample weights (m,), normalised here.
-
-    Returns:
-        The bound in nats, a scalar.
+    Joint scores (n,) are those of pairs as they occur, marginal ones (m,) those of c' drawn independently of z; weights
+    are normalised here. In nats, a scalar.
 
     References:
         Donsker and Varadhan (1983), as Theorem 1 of Belghazi et al., arXiv 1801.04062; the estimate that Ragonesi et
@@ -103,19 +95,11 @@ def mine_surrogate(
     batch, so that the ratio stays below 1 / (1 − decay). Only the surrogate's gradient means anything: for a value
     in nats use `donsker_varadhan`.
 
-    Args:
-        joint_scores: T(z, c) of pairs as they occur (n,).
-        marginal_scores: T(z, c') with c' drawn independently of z (m,).
-        moving_average: Log of the average so far, a scalar; −inf while there is none.
-        decay: Share of the old average that is kept, in (0, 1).
-        joint_weight: Sample weights (n,), normalised here.
-        marginal_weight: Sample weights (m,), normalised here.
+    Scores and weights are those of `donsker_varadhan`; `moving_average` is the log of the average so far, −inf while
+    there is none, and `decay` the share of it that is kept. Gives what is to be maximised, and the log of the new
+    average (detached).
 
-    Returns:
-        The surrogate to be maximised and the log of the new average (detached).
-
-    References:
-        Belghazi et al., arXiv 1801.04062, Section 3.2.
+    References: Belghazi et al., arXiv 1801.04062, Section 3.2.
     """
     # log E_batch[exp T], whose gradient is E[∇T exp T] / E[exp T]
     log_mean = log_mean_exp(marginal_scores, marginal_weight)
@@ -132,11 +116,7 @@ def log_pair_weights(
 ) -> tuple[Tensor, Tensor]:
     """How much each sample counts among the joint pairs, and the log of each pair's share in its row.
 
-    Args:
-        scores: Scores (n, n), for size and floating type.
-        weight: Sample weights (n,).
-        group: Groups (n,) int64 within which pairs are compared.
-        diagonal: Whether a sample is paired with itself too, as in InfoNCE; else the diagonal is joint alone.
+    With `diagonal` a sample is paired with itself too, as in InfoNCE; else the diagonal is joint alone.
 
     Returns:
         joint (n,), which sums to 1, and log_row (n, n): log of p(j | i), −inf where i and j make no pair. A product-of-
@@ -163,8 +143,7 @@ def log_pair_weights(
 def dv(scores: Tensor, weight: Tensor | None = None, group: Tensor | None = None) -> Tensor:
     """Donsker–Varadhan on all pairs of a batch: E_joint[T] − log E_marginals[exp T].
 
-    References:
-        Donsker and Varadhan (1983); Poole et al., arXiv 1905.06922, Section 2.2.
+    References: Donsker and Varadhan (1983); Poole et al., arXiv 1905.06922, Section 2.2.
 
     Example:
         >>> dv(torch.eye(3)).item()
@@ -179,8 +158,7 @@ def nwj(scores: Tensor, weight: Tensor | None = None, group: Tensor | None = Non
 
     Tight at T = 1 + log p(z, c) / p(z)p(c): without that 1 the value is off by a nat. Its variance grows as exp(I).
 
-    References:
-        Nguyen, Wainwright and Jordan, arXiv 0809.0853; Poole et al., arXiv 1905.06922, Section 2.2.
+    References: Nguyen, Wainwright and Jordan, arXiv 0809.0853; Poole et al., arXiv 1905.06922, Section 2.2.
 
     Example:
         >>> nwj(torch.ones(3, 3)).item()  # T = 1 everywhere: independence
@@ -196,8 +174,7 @@ def js_objective(scores: Tensor, weight: Tensor | None = None, group: Tensor | N
     The loss of a logistic classifier that tells joint pairs from shuffled ones, at its best where T is the log density
     ratio. It is steady where DV and NWJ are not; it is not an amount of information: see `js` and `smile` for values.
 
-    References:
-        Nowozin et al. (f-GAN), arXiv 1606.00709; Hjelm et al. (Deep InfoMax), arXiv 1808.06670.
+    References: Nowozin et al. (f-GAN), arXiv 1606.00709; Hjelm et al. (Deep InfoMax), arXiv 1808.06670.
     """
     joint, log_row = log_pair_weights(scores, weight, group)
     # the mean over pairs of softplus, which is linear in T at most: no exponential to overflow
@@ -208,8 +185,7 @@ def js_objective(scores: Tensor, weight: Tensor | None = None, group: Tensor | N
 def js(scores: Tensor, weight: Tensor | None = None, group: Tensor | None = None) -> Tensor:
     """The value in nats that matches `js_objective`: NWJ at T + 1, since that objective finds T = log density ratio.
 
-    References:
-        Poole et al., arXiv 1905.06922.
+    References: Poole et al., arXiv 1905.06922.
 
     Example:
         >>> js(torch.zeros(3, 3)).item()
@@ -223,8 +199,7 @@ def infonce(scores: Tensor, weight: Tensor | None = None, group: Tensor | None =
 
     With weights the ceiling is the entropy of the weights, with groups the mean of log(rows in the group).
 
-    References:
-        van den Oord et al., arXiv 1807.03748; Poole et al., arXiv 1905.06922, Section 2.3.
+    References: van den Oord et al., arXiv 1807.03748; Poole et al., arXiv 1905.06922, Section 2.3.
 
     Example:
         >>> round(infonce(100 * torch.eye(8)).item(), 4), round(math.log(8), 4)
@@ -238,16 +213,10 @@ def infonce(scores: Tensor, weight: Tensor | None = None, group: Tensor | None =
 def smile(scores: Tensor, tau: float = 5.0, weight: Tensor | None = None, group: Tensor | None = None) -> Tensor:
     """DV with exp(T) clipped to [exp(−τ), exp(τ)] in the mean over marginals: less variance, for some bias.
 
-    Train the critic with `js_objective`, as its authors do. Where |T| exceeds τ the value is no bound any more.
+    Train the critic with `js_objective`, as its authors do. Where |T| exceeds τ the value is no bound any more; τ = ∞
+    is plain DV.
 
-    Args:
-        scores: Scores (n, n).
-        tau: τ > 0; infinity: plain DV.
-        weight: Sample weights (n,).
-        group: Groups (n,).
-
-    References:
-        Song and Ermon, arXiv 1910.06222.
+    References: Song and Ermon, arXiv 1910.06222.
     """
     joint, log_row = log_pair_weights(scores, weight, group)
     # only the mean over marginals is clipped: the joint mean has no exponential
@@ -257,16 +226,10 @@ def smile(scores: Tensor, tau: float = 5.0, weight: Tensor | None = None, group:
 def flo(scores: Tensor, dual: Tensor, weight: Tensor | None = None, group: Tensor | None = None) -> Tensor:
     """Fenchel–Legendre: 1 − E_joint[u + exp(−u) · E_c'[exp(T(z, c') − T(z, c))]], tight and of low variance.
 
-    The second critic u is at its best at −log density ratio where T is that ratio (up to any function of z).
+    The second critic u, given as u(z_i, c_i) of the joint pairs (n,), is at its best at −log density ratio where T is
+    that ratio (up to any function of z).
 
-    Args:
-        scores: Scores (n, n).
-        dual: u(z_i, c_i) of the joint pairs (n,).
-        weight: Sample weights (n,).
-        group: Groups (n,).
-
-    References:
-        Guo et al., arXiv 2107.01131.
+    References: Guo et al., arXiv 2107.01131.
 
     Example:
         >>> flo(torch.zeros(3, 3), torch.zeros(3)).item()

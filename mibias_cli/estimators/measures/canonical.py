@@ -17,8 +17,7 @@ _NO_CORRELATION = 1e-6
 def soft_hgr(f: Tensor, g: Tensor, weight: Tensor | None = None) -> Tensor:
     """E[f·g] − ½ tr(cov f cov g) of centred f and g (n, k); at its best half the sum of the k largest σ².
 
-    References:
-        Wang et al., An efficient approach to informative feature extraction, arXiv 1811.08979.
+    References: Wang et al., An efficient approach to informative feature extraction, arXiv 1811.08979.
     """
     w = normal_weight(f, weight)
     # the trace takes the place of the whitening that maximal correlation asks for: no matrix is inverted in training

@@ -31,10 +31,6 @@ def gaussian_kernel(a: Tensor, weight: Tensor | None = None) -> Tensor:
     """The mean (n, n) of two Gaussian kernels whose width follows the data: ¼ and 1 of the mean squared distance.
 
     The width is part of the function, gradient and all: the measure cannot be changed by scaling a.
-
-    Args:
-        a: Rows (n, d).
-        weight: Weights (n,) under which the mean distance is taken.
     """
     square = squared_distances(a)
     w = a.new_ones(len(a)) if weight is None else weight
@@ -48,11 +44,8 @@ def gaussian_kernel(a: Tensor, weight: Tensor | None = None) -> Tensor:
 def hsic(k: Tensor, m: Tensor, weight: Tensor | None = None) -> Tensor:
     """The Hilbert–Schmidt independence criterion of two kernel matrices (n, n), without bias and weighted.
 
-    With distance matrices in place of kernels it is the squared distance covariance.
-
-    Args:
-        k, m: Symmetric matrices (n, n), n ≥ 4; their diagonals play no part.
-        weight: Sample weights (n,).
+    With distance matrices in place of kernels it is the squared distance covariance. Both matrices are symmetric, n ≥ 4; their
+    diagonals play no part.
 
     References:
         Gretton et al., Measuring statistical dependence with Hilbert–Schmidt norms (2005), Lemma 1; Song et al.,
@@ -115,13 +108,8 @@ def normalised(k: Tensor, m: Tensor, weight: Tensor | None = None) -> Tensor:
 def mmd(k: Tensor, one_hot: Tensor, weight: Tensor | None = None) -> Tensor:
     """Squared maximum mean discrepancy between the groups of z, the mean over pairs of groups by their frequencies.
 
-    Args:
-        k: Kernel matrix of z (n, n).
-        one_hot: Group of each sample (n, groups).
-        weight: Sample weights (n,).
-
-    Returns:
-        A scalar; groups of fewer than two samples are left out, and fewer than two groups give 0.
+    `k` is the kernel matrix of z (n, n), `one_hot` the group of each sample (n, groups). Groups of fewer than two
+    samples are left out, and fewer than two groups give 0.
 
     References:
         Gretton et al., A kernel two-sample test (2012), Lemma 6: the estimate without bias; Louizos et al., arXiv

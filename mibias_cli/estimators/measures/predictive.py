@@ -51,16 +51,9 @@ def cross_entropy_bound(logits: Tensor, c: Tensor, weight: Tensor | None = None)
     that the classifier was not fitted on the bound holds for any classifier, and it is negative for one that is worse
     than the class frequencies.
 
-    Args:
-        logits: Scores (n, K) of a classifier of c.
-        c: Class indices (n,).
-        weight: Sample weights (n,), normalised here.
+    In nats, differentiable in the scores (n, K) of a classifier of c (n,); weights (n,) are normalised here.
 
-    Returns:
-        The bound in nats, a scalar that is differentiable in the logits.
-
-    References:
-        Barber and Agakov (2003); Poole et al., arXiv 1905.06922, Section 2.1.
+    References: Barber and Agakov (2003); Poole et al., arXiv 1905.06922, Section 2.1.
 
     Example:
         >>> c = torch.tensor([0, 1, 0, 1])
@@ -80,15 +73,7 @@ def frequencies_given(
 ) -> Tensor:
     """p(c | y) (n_targets, n_classes) by weighted counts, rows smoothed by one pseudo-count spread as p(c).
 
-    A target class without rows gets p(c) itself.
-
-    Args:
-        c: Class indices (n,).
-        y: Target classes (n,).
-        n_classes: Classes of c.
-        n_targets: Classes of y.
-        weight: Sample weights (n,); their scale does not matter.
-        dtype: Floating type of the result.
+    A target class without rows gets p(c) itself. c and y are (n,); the scale of the weights (n,) does not matter.
 
     Example:
         >>> frequencies_given(torch.tensor([0, 0, 1]), torch.tensor([0, 0, 0]), 2, 2).round(decimals=3).tolist()
@@ -116,18 +101,10 @@ def cross_entropy_gain(
     and the difference of two cross-entropies on the same rows has less noise. Frequencies from n rows per target class
     put it too high by about (K − 1) / 2n nats.
 
-    Args:
-        logits: Scores (n, K) of a classifier of c that saw z and y.
-        c: Class indices (n,).
-        y: Target classes (n,).
-        frequencies: p(c | y) (n_targets, K), positive, see `frequencies_given`.
-        weight: Sample weights (n,), normalised here.
+    Of scores (n, K) of a classifier that saw z and y, and of frequencies p(c | y) (n_targets, K), all positive, see
+    `frequencies_given`. In nats, differentiable in the logits.
 
-    Returns:
-        Nats, a scalar that is differentiable in the logits.
-
-    References:
-        Barber and Agakov (2003); Poole et al., arXiv 1905.06922, Section 2.1, with p(c | y) in place of p(c).
+    References: Barber and Agakov (2003); Poole et al., arXiv 1905.06922, Section 2.1, with p(c | y) in place of p(c).
     """
     reference = -frequencies.to(logits.dtype)[y, c].log()
     return weighted_mean(reference - functional.cross_entropy(logits, c, reduction="none"), weight)
@@ -140,11 +117,6 @@ def gain_over_reference(logits: Tensor, y: Tensor, reference: Tensor) -> tuple[T
     CE(y | c) − min over a in [0, 10] of CE(y | softmax(a · logits + log p(y|c))). Scores that repeat what c says gain
     nothing, at a = 0. On samples that neither was fitted on, and up to the fit of the one number a, it bounds
     I(x; y | c) from below if the reference is right.
-
-    Args:
-        logits: Scores (n, k) of a classifier.
-        y: Class indices (n,).
-        reference: log p(y|c) (n, k).
 
     Returns:
         The gain in nats, 0 or more, and the standard error of the cross-entropy that is left, both scalars: where two
@@ -175,10 +147,7 @@ def gain_over_reference(logits: Tensor, y: Tensor, reference: Tensor) -> tuple[T
 def smoothed(logits: Tensor, frequencies: Tensor, share: float) -> Tensor:
     """Log of (1 − share) · softmax(logits) + share · frequencies: a prediction that is never certain of an error.
 
-    Args:
-        logits: Scores (n, K).
-        frequencies: Probabilities (n, K) or (K,) without features.
-        share: Of the frequencies, in [0, 1).
+    Of scores (n, K), and of probabilities (n, K) or (K,) that were counted without features.
 
     Example:
         >>> smoothed(torch.tensor([[100.0, 0.0]]), torch.tensor([0.5, 0.5]), 0.2).exp()
@@ -192,14 +161,9 @@ def smoothed(logits: Tensor, frequencies: Tensor, share: float) -> Tensor:
 def explained_share_nats(residual: Tensor, total: Tensor, scale: Tensor, floor: float = 1e-3) -> Tensor:
     """−½ log(1 − R²) of a regression: the information that a Gaussian of that explained share would carry.
 
-    Args:
-        residual: Mean squared error of the prediction, a scalar.
-        total: Variance of the target in the same sample, a scalar.
-        scale: Variance of the target where the regression was fitted, a scalar; 0: a constant target, worth 0 nats.
-        floor: Share of `scale` added to both variances, which keeps the value finite where R² is 1 (at about 3.5).
-
-    Returns:
-        Nats, a scalar; negative where the prediction is worse than the mean.
+    `residual` is the mean squared error, `total` the variance of the target in the same sample, `scale` that where the
+    regression was fitted (0: a constant target, worth 0 nats). The share `floor` of the scale is added to both,
+    which keeps the value finite where R² is 1 (at about 3.5); it is negative where the mean predicts better.
 
     Example:
         >>> round(explained_share_nats(torch.tensor(0.25), torch.tensor(1.0), torch.tensor(1.0)).item(), 2)

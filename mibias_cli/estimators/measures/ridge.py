@@ -38,14 +38,8 @@ def ridge_factor(covariance: Tensor, ridge: float) -> Tensor:
 def ridge_solution(features: Tensor, targets: Tensor, weight: Tensor, ridge: float) -> Tensor:
     """Weighted ridge regression of centred targets on centred features, solved by Cholesky in float64.
 
-    Args:
-        features: Centred features (n, f).
-        targets: Centred targets (n, t).
-        weight: Weights (n,) that sum to 1.
-        ridge: Strength as a share of the features' mean variance.
-
-    Returns:
-        Coefficients (f, t) in the features' floating type.
+    Of features (n, f), targets (n, t) and weights (n,) that sum to 1; `ridge` is a share of the mean variance.
+    Coefficients (f, t) are in the features' floating type.
 
     Raises:
         TrainingError: The features are not finite.

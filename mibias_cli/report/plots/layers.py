@@ -11,10 +11,7 @@ MAX_LAYERS = 40
 
 
 def layer_plot(report: AuditFindings, attribute: str, *, plot_id: str) -> str:
-    """Leakage of one attribute from every layer, one row each from input to output, as inline SVG.
-
-    Empty where no layer was measured.
-    """
+    """Leakage of one attribute from every layer, from input to output, as inline SVG; empty where none was measured."""
     rows = [(name, found[attribute]) for name, found in report.layers.items() if attribute in found][:MAX_LAYERS]
     if not rows:
         return ""

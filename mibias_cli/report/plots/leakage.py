@@ -106,10 +106,7 @@ def _in_words(name: str, found: ChannelFindings, question: QuestionName) -> str:
 
 
 def change_plot(report: AuditFindings, *, plot_id: str) -> str:
-    """Arrows from before to after: leakage as a share of H(c), and the task's figures, on one axis, as inline SVG.
-
-    Empty where there is no before.
-    """
+    """Arrows from before to after (empty without before), as inline SVG: leakage as a share of H(c), and task figures."""
     rows = list(_changes(report))[:MAX_ROWS]
     if not rows:
         return ""
@@ -168,10 +165,7 @@ def _share(interval: Interval, whole: float = 1.0) -> Interval:
 
 
 def group_plot(report: AuditFindings, attribute: str, channel: str, *, plot_id: str) -> str:
-    """Dots of accuracy per (y, c) cell with Wilson intervals, before and after, as inline SVG.
-
-    Where there are many cells, the lowest.
-    """
+    """Dots of accuracy per (y, c) cell (of many the lowest) with Wilson intervals, before and after, as inline SVG."""
     cells = group_cells(report, attribute, channel)
     figure, (axes,) = new_figure(len(cells), 0.33)
     for position, (after, before) in enumerate(cells):

@@ -66,10 +66,7 @@ MAX_LABEL = 28
 def new_figure(n_rows: int, row_height: float, *, n_panels: int = 1, height: float = 0.65) -> tuple[Figure, list[Axes]]:
     """A figure as wide as the page's column: panels one below the other, each of rows and a margin.
 
-    Args:
-        n_rows, row_height: Rows of each panel, and the height of one in inches.
-        n_panels: How many panels.
-        height: What a panel needs beside its rows, in inches.
+    `row_height`, and `height`, which a panel needs beside its rows, are in inches.
     """
     with matplotlib.rc_context(STYLE):
         size = (WIDTH, n_panels * (height + row_height * max(n_rows, 1)))
@@ -109,10 +106,8 @@ def label_rows(axes: Axes, names: Sequence[str]) -> None:
 def to_svg(figure: Figure, plot_id: str, title: str, description: str) -> str:
     """A figure as SVG to put into a page, the same bytes each time.
 
-    Args:
-        figure: The figure.
-        plot_id: Prefix of every id in the SVG, unlike that of any other plot on the page.
-        title, description: What the picture is and what it shows, for screen readers.
+    `plot_id` is the prefix of every id in it, unlike that of any other plot on the page; title and description are for
+    screen readers.
     """
     buffer = io.StringIO()
     with matplotlib.rc_context(STYLE), warnings.catch_warnings():

@@ -23,11 +23,6 @@ class BudgetKeeper:
     augmented Lagrangian's term in the violation itself adds to the multiplier. λ starts at `weight` and stays within
     [10⁻³, max_weight].
 
-    Args:
-        budget_bits: Leakage allowed, by attribute.
-        weight: Where λ starts.
-        max_weight: Largest λ.
-
     Example:
         >>> keeper = BudgetKeeper(budget_bits={"colour": 0.1}, weight=1.0)
         >>> keeper.update({"colour": 0.2})
@@ -80,14 +75,9 @@ def least_error(bits: float, n_classes: int) -> float:
     """The smallest error rate in [0, 1 − 1/n_classes] at which H(y | prediction) can reach so many bits.
 
     Features that leak at most b bits of c leave H(y | prediction) ≥ I(y; c) − b, since I(y; c) ≤ I(ŷ; c) + H(y | ŷ).
-    With `bits` = I(y; c) − b this is what a marginal budget b must cost.
+    With `bits` = I(y; c) − b this is what a marginal budget b must cost; 0 or less costs nothing.
 
-    Args:
-        bits: I(y; c) − b in bits; 0 or less costs nothing.
-        n_classes: Number of target classes.
-
-    References:
-        Fano's inequality: Cover and Thomas, Elements of Information Theory, theorem 2.10.1.
+    References: Fano's inequality: Cover and Thomas, Elements of Information Theory, theorem 2.10.1.
 
     Example:
         >>> round(least_error(1.0, 2), 6)

@@ -31,12 +31,7 @@ class LeakageMeter:
     (a linear one and an MLP), fits them on features of training rows and takes the best held-out bound on validation
     rows. It only steers λ: the report's figures come from the audit's probes on other data.
 
-    Args:
-        make_bounds: By attribute: makes fresh bounds for features of a width.
-        data: Only train and validation are read.
-        max_samples: Most training rows that are embedded.
-        batch_size, num_workers, device: How the splits are embedded.
-        seed: Of the rows and the heads.
+    `make_bounds` has for each attribute what makes fresh bounds for features of a width.
     """
 
     make_bounds: Mapping[str, Callable[[int], Sequence[Estimator]]]

@@ -22,16 +22,12 @@ class Recycler:
     The cheapest way to leak nothing is to be silent: under a penalty many units of the penalised layer die early on,
     and a dead ReLU has no gradient by which the task could revive it.
 
-    Args:
-        backbone: A network whose `recyclable` maps a layer to the names of the layers before and after it.
-        layers: The penalised layers.
-        every_steps: Steps between two looks.
+    The network's `recyclable` maps a layer to the names of the layers before and after it.
 
     Raises:
         TrainingError: None of the layers is one that the network can recycle.
 
-    References:
-        Sokar et al., The Dormant Neuron Phenomenon in Deep Reinforcement Learning, arXiv 2302.12902.
+    References: Sokar et al., The Dormant Neuron Phenomenon in Deep Reinforcement Learning, arXiv 2302.12902.
     """
 
     def __init__(self, backbone: nn.Module, layers: Sequence[str], *, every_steps: int) -> None:

@@ -26,9 +26,7 @@ class CriticWatch:
     linear fit is ahead by more than 0.02 nats, averaged over looks, K rises by half; where the critic is ahead by as
     much, K falls back.
 
-    Args:
-        make_linear: By attribute: makes a fresh linear bound for the width of z.
-        steps: K at the start, which is also the smallest; four times as many are the most.
+    `steps` is K at the start, which is also the smallest; four times as many are the most.
     """
 
     def __init__(self, make_linear: Mapping[str, Callable[[], Estimator]], *, steps: int) -> None:
