@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from mibias_cli.backbone.extractor import Extractor, evaluating
-from mibias_cli.backbone.layers import layer_outputs, pooled_rows
+from mibias_cli.backbone.layers import layer_outputs
 from mibias_cli.data.batch import Split
 from mibias_cli.data.loader import batches
 from mibias_cli.errors import BackboneError, did_you_mean
@@ -84,7 +84,7 @@ def embed(
     backbone_features: list[np.ndarray] = []
     taps: dict[str, list[np.ndarray]] = {name: [] for name in layers}
     viewed: dict[str, list[np.ndarray]] = {name: [] for name in view}
-    watched = layer_outputs(extractor.backbone, view, _grid_rows, setting="evaluation.layers")
+    watched = layer_outputs(extractor.backbone, view, "grid", setting="evaluation.layers")
     # no_grad, not inference_mode: models that keep a buffer of a forward pass could not train on it afterwards
     with evaluating(extractor), torch.no_grad(), watched as seen:
         for batch in batches(part, batch_size=batch_size, epoch=0, seed=0, shuffle=False, num_workers=num_workers):
@@ -105,10 +105,6 @@ def embed(
         taps={name: np.concatenate(parts) for name, parts in taps.items()},
         view={name: np.concatenate(parts) for name, parts in viewed.items()},
     )
-
-
-def _grid_rows(x: Tensor, channels_last: bool) -> Tensor:
-    return pooled_rows(x, "grid", channels_last=channels_last)
 
 
 def _to_numpy(tensor: Tensor) -> np.ndarray:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from mibias_cli.backbone.layers import Pool, layer_outputs, pooled_rows, unknown_layer
+from mibias_cli.backbone.layers import Pool, layer_outputs, unknown_layer
 
 __all__ = ["NOT_INNER", "Extractor", "Representation", "evaluating"]
 
@@ -94,7 +94,7 @@ class Extractor(nn.Module):
 
     def forward(self, x: Tensor) -> Representation:
         """The representation of a batch of inputs (n, …)."""
-        with layer_outputs(self.backbone, self.inner_layers, self._as_tap, setting="representation.layers") as taps:
+        with layer_outputs(self.backbone, self.inner_layers, self.pool, setting="representation.layers") as taps:
             pooled = self.backbone(x)
         return Representation(
             features=self.refined(pooled),
@@ -120,9 +120,6 @@ class Extractor(nn.Module):
             if name in self.kept_in_eval:
                 module.training = False
         return self
-
-    def _as_tap(self, x: Tensor, channels_last: bool) -> Tensor:
-        return pooled_rows(x, self.pool, channels_last=channels_last)
 
 
 @contextmanager

@@ -20,7 +20,7 @@ MAX_COLUMNS = 1024
 
 @contextmanager
 def layer_outputs(
-    backbone: nn.Module, names: Sequence[str], rows_of: Callable[[Tensor, bool], Tensor], *, setting: str
+    backbone: nn.Module, names: Sequence[str], pool: Pool | Literal["grid"], *, setting: str
 ) -> Iterator[dict[str, Tensor]]:
     """Read the outputs of inner modules in the forward passes of a `with` block; the network is left as it was.
 
@@ -28,9 +28,8 @@ def layer_outputs(
     a = b ≠ c has them last, with b = c ≠ a first. Else the model says it (timm's `output_fmt`, NCHW by default).
 
     Args:
-        backbone: The network.
-        names: Names of its inner modules.
-        rows_of: What is kept of an output (n, …), given whether its channels come last; see `pooled_rows`.
+        names: Names of the network's inner modules.
+        pool: What is kept of an output (n, …), see `pooled_rows`.
         setting: The recipe's setting that names the layers, for errors.
 
     Yields:
@@ -58,7 +57,7 @@ def layer_outputs(
             if output.ndim == 4:
                 _, a, b, c = output.shape
                 channels_last = (a == b != c) or (channels_last_model and not b == c != a)
-            kept[name] = rows_of(output, channels_last)
+            kept[name] = pooled_rows(output, pool, channels_last=channels_last)
 
         return hook
 

@@ -274,17 +274,13 @@ def _with_frontier(groups: Sequence[Group]) -> list[Group]:
     members = {
         name: frontier_members([None if group.collapsed else group.point(name) for group in groups]) for name in names
     }
-    return [
-        group.model_copy(
-            update={
-                "attributes": {
-                    name: found.model_copy(update={"on_frontier": members[name][k]})
-                    for name, found in group.attributes.items()
-                }
-            }
-        )
-        for k, group in enumerate(groups)
-    ]
+
+    def marked(k: int, group: Group) -> Group:
+        found = group.attributes.items()
+        own = {name: figures.model_copy(update={"on_frontier": members[name][k]}) for name, figures in found}
+        return group.model_copy(update={"attributes": own})
+
+    return [marked(k, group) for k, group in enumerate(groups)]
 
 
 def frontier_members(points: Sequence[tuple[float, float] | None]) -> list[bool]:

@@ -85,8 +85,8 @@ def score_probe_fold(
 ) -> FoldResult:
     """The audit's probes of classes, or its regressors: fit on one part, score the other.
 
-    `y` (n,) are given classes, or None. With numbers `values` (n,) the names are those of regressors, and c (n,) are the
-    bins of these numbers.
+    `y` (n,) are given classes, or None. With numbers `values` (n,) the names are those of regressors, and c (n,) are
+    the bins of these numbers.
     """
     fit, score = fold
     strata = np.zeros(len(c), dtype=np.int64) if y is None else y

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Generator, Tensor
@@ -100,21 +101,11 @@ def _mmd(z: Tensor, c: Tensor, weight: Tensor | None) -> Tensor:
     return dependence.mmd(dependence.gaussian_kernel(z, weight), c, weight)
 
 
-def hsic(spec: EstimatorSpec) -> NoCritic:
-    """HSIC with Gaussian kernels of z and of values, and agreement of classes."""
-    return NoCritic(spec, _hsic)
-
-
-def cka(spec: EstimatorSpec) -> NoCritic:
-    """HSIC normalised to a correlation (CKA), so that λ means much the same on any data."""
-    return NoCritic(spec, _cka)
-
-
-def dcor(spec: EstimatorSpec) -> NoCritic:
-    """Squared distance correlation: no kernel width to choose."""
-    return NoCritic(spec, _dcor)
-
-
-def mmd(spec: EstimatorSpec) -> NoCritic:
-    """MMD between the attribute's groups; a continuous attribute is seen through its bins."""
-    return NoCritic(spec, _mmd, bins=True)
+hsic = partial(NoCritic, measure=_hsic)
+"""HSIC with Gaussian kernels of z and of values, and agreement of classes."""
+cka = partial(NoCritic, measure=_cka)
+"""HSIC normalised to a correlation (CKA), so that λ means much the same on any data."""
+dcor = partial(NoCritic, measure=_dcor)
+"""Squared distance correlation: no kernel width to choose."""
+mmd = partial(NoCritic, measure=_mmd, bins=True)
+"""MMD between the attribute's groups; a continuous attribute is seen through its bins."""

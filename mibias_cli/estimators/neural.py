@@ -106,31 +106,18 @@ def score_matrix(critic: Critic, z: Tensor, c_encoded: Tensor) -> Tensor:
     return critic.matrix(z, distinct)[:, index]
 
 
-def dv(spec: EstimatorSpec) -> Neural:
-    """Donsker–Varadhan on all pairs of a batch; the value is biased upwards by the logarithm of a batch mean."""
-    return Neural(spec, Bound(value=bounds.dv))
-
-
-def nwj(spec: EstimatorSpec) -> Neural:
-    """Nguyen–Wainwright–Jordan: no logarithm and no bias of it, more variance."""
-    return Neural(spec, Bound(value=bounds.nwj, limit=20.0))
-
-
-def js(spec: EstimatorSpec) -> Neural:
-    """A critic trained on the Jensen–Shannon objective, which is steady, read out by the matching NWJ value."""
-    return Neural(spec, Bound(value=bounds.js, objective=bounds.js_objective, limit=20.0))
-
-
-def infonce(spec: EstimatorSpec) -> Neural:
-    """InfoNCE: least variance; it cannot exceed the log of the batch."""
-    return Neural(spec, Bound(value=bounds.infonce))
-
-
 def smile(spec: EstimatorSpec) -> Neural:
     """SMILE: Jensen–Shannon training, DV value with its exponentials clipped at τ."""
     return Neural(spec, Bound(value=partial(bounds.smile, tau=spec.tau), objective=bounds.js_objective))
 
 
-def flo(spec: EstimatorSpec) -> Neural:
-    """Fenchel–Legendre: a second critic takes the place of DV's logarithm; tight, of low variance."""
-    return Neural(spec, Bound(value=bounds.flo, dual=True, limit=20.0))
+dv = partial(Neural, bound=Bound(value=bounds.dv))
+"""Donsker–Varadhan on all pairs of a batch; the value is biased upwards by the logarithm of a batch mean."""
+nwj = partial(Neural, bound=Bound(value=bounds.nwj, limit=20.0))
+"""Nguyen–Wainwright–Jordan: no logarithm and no bias of it, more variance."""
+js = partial(Neural, bound=Bound(value=bounds.js, objective=bounds.js_objective, limit=20.0))
+"""A critic trained on the Jensen–Shannon objective, which is steady, read out by the matching NWJ value."""
+infonce = partial(Neural, bound=Bound(value=bounds.infonce))
+"""InfoNCE: least variance; it cannot exceed the log of the batch."""
+flo = partial(Neural, bound=Bound(value=bounds.flo, dual=True, limit=20.0))
+"""Fenchel–Legendre: a second critic takes the place of DV's logarithm; tight, of low variance."""

@@ -13,7 +13,7 @@ _FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff
 
 
 def render_junit(report: Report, *, seconds: float = 0.0) -> str:
-    """One test case per gate: failed, skipped if it only warns, an error if its figure is missing; all took `seconds`."""
+    """A test case per gate: failed, skipped if it only warns, an error if its figure is missing; all took `seconds`."""
     kinds = [_kind(result) for result in report.gates]
     counts = {
         "tests": str(len(kinds)),

@@ -27,7 +27,7 @@ _COMPARISONS: dict[Comparison, Callable[[float, float], bool]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Gate:
-    """One gate: the report fails where it holds; `inconclusive`: what an interval that reaches over the threshold means."""
+    """One gate: the report fails where it holds; `inconclusive`: what an interval around the threshold means."""
 
     expression: GateExpression
     inconclusive: Inconclusive = "warn"

@@ -58,8 +58,8 @@ def erase_linearly(
     and its quantile bins go: the bins are what probes are asked for. One pass over the split, in evaluation mode; the
     head is fitted on at most 50,000 rows, drawn by the seed, from where training left it.
 
-    The extractor must have no eraser yet. `loss` is the task's, of outputs, targets and weights; `weight` (n,) are those
-    of the training split in it.
+    The extractor must have no eraser yet. `loss` is the task's, of outputs, targets and weights; `weight` (n,) are
+    those of the training split in it.
 
     Raises:
         TrainingError: concept-erasure is not installed, features are not finite, or an attribute is hardly known.

@@ -11,14 +11,7 @@ from mibias_cli.report.document import GateResult, Report
 from mibias_cli.report.numbers import ABSENT, format_bits, format_interval
 from mibias_cli.report.verdict import EMPTY_FEATURES
 
-__all__ = [
-    "escape_markdown",
-    "gates_section",
-    "leakage_table",
-    "markdown_table",
-    "measured_section",
-    "render_markdown",
-]
+__all__ = ["escape_markdown", "gates_section", "leakage_table", "markdown_table", "measured_section", "render_markdown"]
 
 
 def escape_markdown(text: str) -> str:

@@ -170,12 +170,7 @@ def channel_table(report: AuditFindings) -> Table:
     """Leakage by attribute and channel, with what it is compared with."""
     sides = sides_of(report)
     lines = [
-        line(
-            name,
-            *_all_bits(found, sides),
-            format_bits(found.entropy_bits),
-            format_bits(found.target_attribute_bits),
-        )
+        line(name, *_all_bits(found, sides), format_bits(found.entropy_bits), format_bits(found.target_attribute_bits))
         for name, found in leakage_rows(report)
     ]
     caption = "Leakage in bits by attribute and channel, with H(c) and I(y; c) on the audited split."

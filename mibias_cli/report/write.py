@@ -18,11 +18,7 @@ __all__ = ["write_atomically", "write_files", "write_report"]
 
 
 def write_report(
-    folder: Path,
-    report: Report,
-    *,
-    illustrations: Illustrations | None = None,
-    overwrite: bool = False,
+    folder: Path, report: Report, *, illustrations: Illustrations | None = None, overwrite: bool = False
 ) -> dict[str, Path]:
     """Write leakage.json, leakage.html and leakage.md.
 

@@ -177,10 +177,7 @@ def _debiasing_weights(parts: Parts, run: Run, log: RunLog) -> Weights:
         log.line(line)
     for text in warnings:
         run.progress.warn(text)
-    return {
-        "train": parts.weights.train,
-        "validation": {**parts.weights.validation, **parts.bias_log_probabilities},
-    }
+    return {"train": parts.weights.train, "validation": {**parts.weights.validation, **parts.bias_log_probabilities}}
 
 
 def _stage_settings(recipe: Recipe, name: StageName) -> OptimSettings:

@@ -29,16 +29,12 @@ def test_tokens_and_vectors() -> None:
     torch.testing.assert_close(pooled_rows(volume, "max"), volume.flatten(2).amax(dim=2))
 
 
-def grid_rows(x: torch.Tensor, channels_last: bool) -> torch.Tensor:
-    return pooled_rows(x, "grid", channels_last=channels_last)
-
-
 def test_it_sees_what_the_modules_gave_and_leaves_no_hook() -> None:
     backbone = create_backbone("test_resnet", input_size=32).module.eval()
     x = torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(1))
     kept = {}
     handle = backbone.layer2.register_forward_hook(lambda module, inputs, output: kept.update(layer2=output.detach()))
-    with torch.no_grad(), layer_outputs(backbone, ["layer2", "layer1"], grid_rows, setting="s") as found:
+    with torch.no_grad(), layer_outputs(backbone, ["layer2", "layer1"], "grid", setting="s") as found:
         assert found == {}
         plain = backbone(x)
     handle.remove()
@@ -51,14 +47,14 @@ def test_it_sees_what_the_modules_gave_and_leaves_no_hook() -> None:
 
 def test_channels_last_networks_are_recognised() -> None:
     backbone = create_backbone("swin_tiny_patch4_window7_224", input_size=224).module.eval()
-    with torch.no_grad(), layer_outputs(backbone, ["layers.3"], grid_rows, setting="s") as found:
+    with torch.no_grad(), layer_outputs(backbone, ["layers.3"], "grid", setting="s") as found:
         backbone(torch.zeros(1, 3, 224, 224))
         assert found["layers.3"].shape == (1, 768)  # (1, 7, 7, 768): one mean per channel
 
 
 def test_a_module_that_is_not_there_is_named_with_the_nearest() -> None:
     backbone = create_backbone("test_resnet", input_size=32).module
-    view = layer_outputs(backbone, ["layer9"], grid_rows, setting="evaluation.layers")
+    view = layer_outputs(backbone, ["layer9"], "grid", setting="evaluation.layers")
     with pytest.raises(BackboneError, match="evaluation.layers: the backbone has no module 'layer9'"), view:
         pass
     assert stage_names(backbone) == ["conv1", "bn1", "layer1", "layer2", "layer3", "layer4"]
@@ -76,6 +72,6 @@ class Idle(nn.Module):
 
 def test_a_module_that_takes_no_part_is_named() -> None:
     network = Idle()
-    view = layer_outputs(network, ["unused"], grid_rows, setting="evaluation.layers")
+    view = layer_outputs(network, ["unused"], "grid", setting="evaluation.layers")
     with pytest.raises(BackboneError, match="'unused' takes no part"), view:
         network(torch.zeros(1, 2))

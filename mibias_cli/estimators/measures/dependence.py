@@ -44,8 +44,8 @@ def gaussian_kernel(a: Tensor, weight: Tensor | None = None) -> Tensor:
 def hsic(k: Tensor, m: Tensor, weight: Tensor | None = None) -> Tensor:
     """The Hilbert–Schmidt independence criterion of two kernel matrices (n, n), without bias and weighted.
 
-    With distance matrices in place of kernels it is the squared distance covariance. Both matrices are symmetric, n ≥ 4; their
-    diagonals play no part.
+    With distance matrices in place of kernels it is the squared distance covariance. Both matrices are symmetric,
+    n ≥ 4; their diagonals play no part.
 
     References:
         Gretton et al., Measuring statistical dependence with Hilbert–Schmidt norms (2005), Lemma 1; Song et al.,

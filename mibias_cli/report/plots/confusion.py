@@ -20,7 +20,7 @@ _MIN_SHARE = 0.005  # fainter squares cannot be seen, and each costs a hundred b
 
 
 def confusion_plot(task: Accuracies | RegressionFindings | None, attribute: str, channel: str, *, plot_id: str) -> str:
-    """A map per group (empty without any), as inline SVG: rows the target, columns the prediction, in shares of rows."""
+    """A map per group (empty without any), as inline SVG: rows the target, columns the prediction, shares of rows."""
     if not isinstance(task, Accuracies):
         return ""
     own = [g for g in task.confusions if g.attribute == attribute and g.channel == channel]

@@ -18,17 +18,7 @@ from mibias_cli.evaluation.findings import (
     RegressionFindings,
     Side,
 )
-from mibias_cli.report.plots.svg import (
-    AFTER,
-    BEFORE,
-    DRAWN,
-    INK,
-    MUTED,
-    label_rows,
-    new_figure,
-    to_svg,
-    whisker,
-)
+from mibias_cli.report.plots.svg import AFTER, BEFORE, DRAWN, INK, MUTED, label_rows, new_figure, to_svg, whisker
 from mibias_cli.report.tables import LABELS, bits_at, leakage_rows
 
 __all__ = ["MAX_CELLS", "change_plot", "group_cells", "group_plot", "leakage_plot"]
@@ -106,7 +96,7 @@ def _in_words(name: str, found: ChannelFindings, question: QuestionName) -> str:
 
 
 def change_plot(report: AuditFindings, *, plot_id: str) -> str:
-    """Arrows from before to after (empty without before), as inline SVG: leakage as a share of H(c), and task figures."""
+    """Arrows from before to after (empty without before), as inline SVG: leakage as a share of H(c), and the task."""
     rows = list(_changes(report))[:MAX_ROWS]
     if not rows:
         return ""
