@@ -59,21 +59,9 @@ __all__ = [
 
 __version__ = "0.1.0"
 
-_FINDINGS = "mibias_cli.evaluation.findings"
 _HOMES = {
-    **dict.fromkeys(
-        (
-            "AttributeFindings",
-            "AuditFindings",
-            "AuditSettings",
-            "Finding",
-            "Interval",
-            "Leakage",
-            "ProbeFindings",
-            "Sides",
-        ),
-        _FINDINGS,
-    ),
+    # where no other home is named
+    **dict.fromkeys(__all__, "mibias_cli.evaluation.findings"),
     **dict.fromkeys(("EvaluatedTarget", "TrainedRun", "evaluate", "export", "train"), "mibias_cli.run.workflow"),
     **dict.fromkeys(("GateResult", "Report"), "mibias_cli.report.document"),
     **dict.fromkeys(("LoadedExtractor", "load_extractor"), "mibias_cli.export.load"),

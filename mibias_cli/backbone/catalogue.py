@@ -32,9 +32,7 @@ class Backbone:
 
     Args:
         name: As the recipe names it.
-        kind: timm, digit_cnn or mlp.
         module: Its forward gives pooled features (n, n_features).
-        n_features: Width of the features.
         architecture: timm's name of the architecture without a tag, or the kind.
         arguments: Keyword arguments with which timm or the built-in class builds it again.
         input_shape: Shape of one input, (C, H, W) or (n_inputs,).
@@ -73,7 +71,6 @@ def create_backbone(
     Args:
         name: A timm model (with or without a tag), `digit_cnn`, `mlp`, or local-dir:FOLDER or hf-hub:ORG/MODEL alone.
         weights: none, pretrained, a weights file, local-dir:FOLDER or hf-hub:ORG/MODEL.
-        options: Keyword arguments of the model.
         channels: Image channels of the input; None: what the model asks for.
         input_size: Side of the input in pixels; None: what the model asks for.
         input_shape: Shape of one input; needed for an MLP, (n_inputs,).
@@ -154,11 +151,7 @@ def _built_in(
 
 
 def build_built_in(name: str, arguments: Mapping[str, object], *, seed: int = 0) -> nn.Module:
-    """A network of `BUILT_IN` with its weights drawn from a seed.
-
-    Raises:
-        BackboneError: An option that it does not take, or a value that it cannot have.
-    """
+    """A network of `BUILT_IN`, drawn from a seed; a BackboneError for an option or value that it cannot have."""
     known = list(inspect.signature(BUILT_IN[name]).parameters)
     for key in arguments:
         if key not in known:

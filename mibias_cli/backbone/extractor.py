@@ -42,11 +42,9 @@ class Extractor(nn.Module):
 
     Args:
         backbone: A module whose forward gives pooled features (n, n_features).
-        n_features: Width of the pooled features.
         bottleneck: Width of a linear + ReLU layer on the pooled features, which then is the representation; None: none.
         layers: `features`, `output`, or names of the backbone's inner modules; the latter are tapped.
         pool: none (flattened), mean or max.
-        seed: Seed of the bottleneck's initial weights.
 
     Raises:
         BackboneError: A layer that the backbone does not have.

@@ -86,7 +86,6 @@ def pooled_rows(
     Args:
         x: (n, d), tokens (n, t, channels), a map (n, channels, h, w) or (n, h, w, channels), or (n, channels, …).
         pool: none (flattened), mean, max, or grid (a mean where x is no map).
-        channels_last: Whether a map has its channels last.
         max_columns: Most columns of a grid; a map with more channels is averaged as a whole.
 
     Example:

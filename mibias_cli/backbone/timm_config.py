@@ -62,11 +62,7 @@ def input_config(pretrained_cfg: PretrainedConfig, *, channels: int | None, inpu
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """The config.json of a model folder, timm's or our own.
-
-    Raises:
-        BackboneError: The folder or its config is missing, or the config is no JSON object.
-    """
+    """The config.json of a model folder, timm's or our own; a BackboneError where none can be read."""
     path = folder / CONFIG
     if not folder.is_dir():
         raise BackboneError(f"{LOCAL}{folder}: this folder does not exist")

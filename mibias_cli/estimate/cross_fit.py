@@ -33,7 +33,6 @@ class FoldResult:
     """One fold: contributions of its scored rows by estimator, and what each reached inside the fitting part.
 
     Args:
-        rows: The scored rows.
         terms: By name, (len(rows),) in nats.
         selection: By name, nats; an estimator without an entry is never the headline unless none has one.
     """

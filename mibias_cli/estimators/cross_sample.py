@@ -61,10 +61,9 @@ class CrossSample(BaseEstimator):
     penalty is summed over channels; a continuous attribute is shared where its bin is. Given the target only pairs of
     one target class are compared, for I(z; c | y). A minibatch has 512 rows at most.
 
-    References:
-        Zhu et al., Learning bias-invariant representation by cross-sample mutual information minimization,
-        arXiv 2108.05449. Theirs compares features of two networks by a neural bound; the stratified yes-or-no question
-        is ours.
+    References: Zhu et al., Learning bias-invariant representation by cross-sample mutual information minimization,
+    arXiv 2108.05449. Theirs compares features of two networks by a neural bound; the stratified yes-or-no question is
+    ours.
     """
 
     unit = "own"

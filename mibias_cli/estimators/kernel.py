@@ -31,7 +31,6 @@ class NoCritic(BaseEstimator):
     anew. Given the target it is the mean over target classes by their weight, classes of fewer than four rows left out.
 
     Args:
-        spec: All settings.
         measure: (z (n, d), c of one channel (n, width), weight) → scalar; classes are one-hot.
         bins: Whether the measure compares groups: a continuous attribute is then seen through its bins.
     """

@@ -34,9 +34,8 @@ class Mine(BaseEstimator):
 
     A critic of one's own is called as critic(z, c_encoded) → scores (n,).
 
-    References:
-        Belghazi et al., MINE, arXiv 1801.04062, Algorithm 1; Ragonesi et al., arXiv 2003.06430, where the extractor
-        descends what the critic ascends.
+    References: Belghazi et al., MINE, arXiv 1801.04062, Algorithm 1; Ragonesi et al., arXiv 2003.06430, where the
+    extractor descends what the critic ascends.
     """
 
     log_average: Tensor

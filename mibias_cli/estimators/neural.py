@@ -28,7 +28,6 @@ class Bound:
     Args:
         value: (scores, weight=, group=) → nats; with `dual` (scores, u, weight=, group=).
         objective: What the critic is trained on where that is not the value itself.
-        dual: Whether the bound has a second critic.
         limit: Scores are bent smoothly into (−limit, limit), for bounds that exponentiate without a logarithm after it.
             A critic of bounded range is a critic too, so that the bound holds; None: as they are.
     """

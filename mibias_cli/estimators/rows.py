@@ -130,11 +130,7 @@ def no_penalty(z: Tensor) -> Tensor:
 
 
 def target_classes(sample: Sample) -> Tensor:
-    """The target classes (n,) int64 of a sample, for an estimate that is conditional on them.
-
-    Raises:
-        TrainingError: There are no target classes.
-    """
+    """The target classes (n,) int64 of a sample, for a conditional estimate; a TrainingError where it has none."""
     y = sample.y
     if y is None or y.dim() != 1 or y.is_floating_point():
         raise TrainingError(

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from mibias_cli.backbone.catalogue import Backbone
 from mibias_cli.backbone.extractor import Extractor
-from mibias_cli.backbone.weights.matching import weights_fingerprint
 from mibias_cli.backbone.weights.model_folder import load_by_timm, write_model_folder
 from mibias_cli.errors import ExportError, RunError
 from mibias_cli.export.heads_file import INFO, info_of, write_heads, write_info
@@ -69,14 +68,7 @@ def write_export(
     frozen_head = None if head is None else copy.deepcopy(head).to("cpu", torch.float32).eval()
     x = sample_inputs.detach().to("cpu", torch.float32)
     info = info_of(
-        backbone,
-        frozen,
-        frozen_head,
-        class_names=class_names,
-        layers=layers,
-        base_weights=base_weights,
-        fingerprint=weights_fingerprint(frozen.backbone),
-        erased=erased,
+        backbone, frozen, frozen_head, class_names=class_names, layers=layers, base_weights=base_weights, erased=erased
     )
     # beside the wanted folder, so on the same file system: the last step is one rename
     partial = folder.parent / f".{folder.name}.{secrets.token_hex(4)}.partial"

@@ -15,6 +15,7 @@ from torch import nn
 from mibias_cli import __version__
 from mibias_cli.backbone.catalogue import Backbone
 from mibias_cli.backbone.extractor import Extractor, Pool
+from mibias_cli.backbone.weights.matching import weights_fingerprint
 from mibias_cli.backbone.weights.model_folder import portable_state
 from mibias_cli.errors import ExportError
 from mibias_cli.heads.target import HeadKind, TargetHead
@@ -36,17 +37,12 @@ class ExportInfo:
     """What `mibias.json` says of an exported folder.
 
     Args:
-        mibias_version: The version that wrote it.
         name, kind, architecture: Of the backbone, as in :class:`mibias_cli.backbone.catalogue.Backbone`.
-        input_shape: Shape of one input.
         n_features: Width of the backbone's pooled features: what timm gives.
-        bottleneck: Width of the bottleneck, or None.
         layers, pool: What was penalised in training.
         features_dim: Width of the representation, which the report speaks of.
         class_names: Names of the head's outputs: the target's classes, its labels, or its columns of numbers.
-        has_head: Whether the task head is in heads.safetensors.
         base_weights: What training started from.
-        licence: Licence of the base weights, or None.
         fingerprint: sha256 over the backbone's exported state dict.
         erased: Attributes that LEACE erased linearly from the representation; None: it has no eraser.
         target_kind: What the task head gives: classes, multilabel or regression; None: there was no target.
@@ -79,8 +75,7 @@ def info_of(
     class_names: Sequence[str],
     layers: Sequence[str],
     base_weights: str,
-    fingerprint: str,
-    erased: Sequence[str] = (),
+    erased: Sequence[str],
 ) -> ExportInfo:
     """What `mibias.json` will say."""
     return ExportInfo(
@@ -98,7 +93,7 @@ def info_of(
         has_head=head is not None,
         base_weights=base_weights,
         licence=backbone.licence,
-        fingerprint=fingerprint,
+        fingerprint=weights_fingerprint(extractor.backbone),
         erased=None if extractor.eraser is None else tuple(erased),
         target_kind=head.kind if isinstance(head, TargetHead) else "classes" if class_names else None,
     )
@@ -161,11 +156,7 @@ def write_info(info: ExportInfo, folder: Path) -> None:
 
 
 def read_info(folder: Path) -> ExportInfo:
-    """Read mibias.json.
-
-    Raises:
-        ExportError: The folder or the file is missing, is of a later format, or is damaged.
-    """
+    """Read mibias.json; an ExportError where it is missing, of a later format, or damaged."""
     path = folder / INFO
     if not folder.is_dir():
         raise ExportError(f"{folder}: this folder does not exist")

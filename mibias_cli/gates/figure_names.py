@@ -34,11 +34,7 @@ class Figure:
 
 
 def find_figure(report: Tree, gate: GateExpression) -> Figure:
-    """The figure that a gate names, in a report.
-
-    Raises:
-        GateError: The report has no such name (with the nearest one), or the figure is null or no number.
-    """
+    """The figure that a gate names; a GateError where the report has no such name, or no number by it."""
     found = _walk(report, gate, "the report has no")
     last = len(gate.name) - 1
     estimate, lower, upper = map(found.get, BOUNDS)
@@ -54,11 +50,7 @@ def find_figure(report: Tree, gate: GateExpression) -> Figure:
 
 
 def check_name(schema: Mapping[str, object], gate: GateExpression) -> None:
-    """Refuse a name that no report can have, by the JSON Schema of reports; names that come from the data pass.
-
-    Raises:
-        GateError: No report has such a figure; the text says what there is instead.
-    """
+    """Refuse (GateError) a name that no report can have by its JSON Schema; names that come from the data pass."""
     outline = _outline(schema, schema)
     assert isinstance(outline, Mapping), "a report is an object"
     _walk(outline, gate, "no report has")

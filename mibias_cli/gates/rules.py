@@ -51,31 +51,19 @@ class GateRules:
 def make_gates(
     expressions: Iterable[str], *, inconclusive: Inconclusive = "warn", source: Literal["recipe", "option"] = "option"
 ) -> tuple[Gate, ...]:
-    """Gates of expressions.
-
-    Raises:
-        GateError: One of them cannot be read.
-    """
+    """Gates of expressions; a GateError where one of them cannot be read."""
     return tuple(Gate(expression=parse_gate(e), inconclusive=inconclusive, source=source) for e in expressions)
 
 
 def check_gates(gates: Iterable[Gate]) -> None:
-    """Refuse names that no report can have, before anything is computed.
-
-    Raises:
-        GateError: The first of them.
-    """
+    """Refuse names that no report can have, before anything is computed: a GateError for the first of them."""
     schema = load_schema()
     for gate in gates:
         check_name(schema, gate.expression)
 
 
 def all_rules(recipe: Recipe, given: GateRules) -> GateRules:
-    """The recipe's gates, followed by those that were given otherwise.
-
-    Raises:
-        GateError: One of them names what no report can have.
-    """
+    """The recipe's gates, followed by those given otherwise; a GateError where one names what no report can have."""
     own = [
         gate
         for section in recipe.gates

@@ -17,7 +17,6 @@ class TargetHead(nn.Module):
     """A linear map to the target, so that whatever the task needs must already be in the representation.
 
     Args:
-        n_features: Width d of the representation.
         n_outputs: Number of target classes, labels or columns of numbers.
         kind: What the outputs are: logits of classes, a logit per label, or standardised numbers.
         mean, scale: Regression only: by column, what takes standardised numbers to the user's units.

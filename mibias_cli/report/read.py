@@ -18,11 +18,7 @@ _PARTS = ("schema_version", "attributes", "task", "similarity", "provenance")
 
 
 def find_report(place: Path) -> Path:
-    """The leakage.json that a path means: itself, the one in a report's folder, or the one of a run or an export.
-
-    Raises:
-        RunError: There is none.
-    """
+    """The leakage.json that a path means: itself, or that of a report's folder, a run or an export; else a RunError."""
     name = FILES["json"]
     for candidate in (place, place / name, place / "report" / name):
         if candidate.is_file():

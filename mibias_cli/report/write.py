@@ -47,11 +47,7 @@ def write_report(
 
 
 def write_files(texts: Mapping[Path, str], what: str) -> None:
-    """Write files of one folder, which is made if need be; all texts are ready, so nothing fails half-way to render.
-
-    Raises:
-        RunError: The folder cannot be written.
-    """
+    """Write files of one folder, made if need be, from texts that are all ready; a RunError where that fails."""
     folder = next(iter(texts)).parent
     try:
         folder.mkdir(parents=True, exist_ok=True)

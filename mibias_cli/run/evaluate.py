@@ -43,11 +43,7 @@ class EvaluatedTarget:
 
 
 def load_run_recipe(run: Path, overrides: Sequence[str] = ()) -> Recipe:
-    """The resolved recipe of a run.
-
-    Raises:
-        RunError: The folder is not a run.
-    """
+    """The resolved recipe of a run; a RunError where the folder is none."""
     if not is_run(run):
         raise RunError(f"{run}: is not a run (it has no {RECIPE_FILE})")
     return load_recipe(RunFolder(run).recipe, overrides)

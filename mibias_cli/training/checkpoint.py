@@ -39,11 +39,7 @@ def save_checkpoint(path: Path, state: Mapping[str, object]) -> None:
 
 
 def load_checkpoint(path: Path) -> StageState:
-    """Read a training state (weights_only: tensors and plain values).
-
-    Raises:
-        RunError: There is no checkpoint, or it cannot be read.
-    """
+    """Read a training state (weights_only: tensors and plain values); a RunError where that cannot be had."""
     if not path.is_file():
         raise RunError(f"{path}: there is no checkpoint to resume from; start the run anew without --resume")
     try:
@@ -71,11 +67,7 @@ def _write(path: Path, write: Callable[[Path], object]) -> None:
 
 
 def load_weights(path: Path, module: nn.Module) -> None:
-    """Load a module's state from safetensors, every key of it.
-
-    Raises:
-        RunError: The file is missing or holds another model's weights.
-    """
+    """Load a module's state from safetensors, every key of it; a RunError where the file is missing or another's."""
     if not path.is_file():
         raise RunError(f"{path}: missing; the run has not got that far (resume it with --resume)")
     try:

@@ -39,7 +39,6 @@ def make_fabric(device: str, precision: str, *, deterministic: bool) -> Fabric:
     Args:
         device: auto, cpu or cuda.
         precision: 32, 64, bf16 or 16 (the last two mixed), or auto: bf16 where the device computes in it, else 32.
-        deterministic: Whether torch is asked for deterministic kernels.
 
     Raises:
         TrainingError: A GPU is asked for and there is none, or half precision is asked for on the CPU.

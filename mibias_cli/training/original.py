@@ -34,7 +34,7 @@ def freeze_original(
     precision where `precision` is 64, else in single.
 
     References: Hinton et al., "Distilling the knowledge in a neural network", arXiv 1503.02531; of features: Romero et
-        al., "FitNets", arXiv 1412.6550.
+    al., "FitNets", arXiv 1412.6550.
     """
     head, n = model.head, len(split)
     assert isinstance(head, StandardFeatures), "without a target the head is the original's scale"

@@ -71,7 +71,6 @@ class Stepper:
         model, optimizer: The task model and the optimizer of extractor and head, set up by Fabric.
         penalty_optimizer: `gradients: released` only: the second optimizer, for the extractor's MI step.
         max_skipped: How many steps in a row may be skipped because a loss or a gradient is not finite.
-        kind: What the target is, and so which loss it takes.
         original: Where there is no target: what gives the features to stay close to.
     """
 
@@ -112,7 +111,10 @@ class Stepper:
         z = output["z"][batch.n_own or 0 :]  # a view, also of all rows: Fabric guards the model's own output
         penalty: Tensor | None = None
         if debiaser is not None and (finite := finite and bool(torch.isfinite(z).all())):
-            penalty = self._information(debiaser, batch.drawn, z, step)
+            # max over T, the queue's schedule: K critic steps on z of recent steps, before this batch joins them
+            if debiaser.settings.schedule == "queue":
+                debiaser.fit_on_queue(batch.drawn, z.detach(), step)
+            penalty = debiaser.penalty(batch.drawn, z, step)
             metrics["penalty_nats"] = float(penalty.detach())
             finite = math.isfinite(metrics["penalty_nats"])
         if not finite:
@@ -142,8 +144,6 @@ class Stepper:
         """Restore what `state_dict` gave."""
         self._state = dict(state)
 
-    # --- the two terms ---
-
     def _task_loss(self, own: Batch, scores: Tensor) -> Tensor:
         """L_task of the epoch's own rows; rows drawn for the estimator are no business of the task."""
         y = own.y if self.original is None else self.original(own.x)
@@ -152,13 +152,6 @@ class Stepper:
         if TASK_OFFSET in own.weight:
             scores = scores + own.weight[TASK_OFFSET].to(scores.dtype)
         return task_loss(scores, y, own.weight.get(TASK_WEIGHT) if weighted else None, self.kind)
-
-    def _information(self, debiaser: Debiaser, seen: Batch, z: Tensor, step: int) -> Tensor:
-        """Î_T(z; c) in nats of the rows that the estimator sees, differentiable in z with T held still."""
-        # max over T, the queue's schedule: K critic steps on z of recent steps, before this batch joins them
-        if debiaser.settings.schedule == "queue":
-            debiaser.fit_on_queue(seen, z.detach(), step)
-        return debiaser.penalty(seen, z, step)
 
     # --- their gradients ---
 

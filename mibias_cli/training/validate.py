@@ -38,11 +38,7 @@ _FIGURES: Mapping[TargetKind, tuple[str, ...]] = {
 
 
 def check_metric(name: str, debiaser: Debiaser, weights: Mapping[str, np.ndarray], kind: TargetKind) -> None:
-    """Check before training begins that `validate` will give a figure of this name.
-
-    Raises:
-        TrainingError: It will not.
-    """
+    """Check before training begins that `validate` will give a figure of this name; else a TrainingError."""
     own = [figure for figure in _FIGURES[kind] if TASK_WEIGHT in weights or not figure.startswith("weighted")]
     names = [f"validation/{figure}" for figure in ("loss", *own, "effective_rank")]
     if BIAS_LOG_P in weights:

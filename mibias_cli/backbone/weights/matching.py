@@ -28,7 +28,6 @@ class LoadReport:
     """What became of each tensor of a weights file.
 
     Args:
-        source: The file.
         how: How names were matched: `by name`, `by name, prefix 'module.' removed`, `matched by order`, …
         n_matched, n_expected: Tensors of the module that the file gave, and that it has (counters of batches aside).
         missing: Names in the module that the file does not give.

@@ -55,11 +55,7 @@ def write_model_folder(backbone: Backbone, module: nn.Module, folder: Path) -> N
 
 
 def load_by_timm(folder: Path) -> nn.Module:
-    """What timm alone makes of an exported folder, in evaluation mode: what its users will get.
-
-    Raises:
-        BackboneError: This timm cannot load it.
-    """
+    """What timm alone makes of an exported folder, in evaluation mode, as its users will; or a BackboneError."""
     try:
         return timm.create_model(f"{LOCAL}{folder}", pretrained=True).eval()
     except Exception as error:  # what timm raises differs between its versions

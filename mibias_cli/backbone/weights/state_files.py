@@ -45,11 +45,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
 
 
 def weights_file_of(folder: Path) -> Path:
-    """The weights file of a model folder, in timm's order of preference.
-
-    Raises:
-        BackboneError: The folder is missing or holds no weights.
-    """
+    """The weights file of a model folder, in timm's order of preference; a BackboneError where there is none."""
     if not folder.is_dir():
         raise BackboneError(f"local-dir:{folder}: this folder does not exist")
     for name in _PREFERRED_FILES:

@@ -69,9 +69,8 @@ def donsker_varadhan(
     Joint scores (n,) are those of pairs as they occur, marginal ones (m,) those of c' drawn independently of z; weights
     are normalised here. In nats, a scalar.
 
-    References:
-        Donsker and Varadhan (1983), as Theorem 1 of Belghazi et al., arXiv 1801.04062; the estimate that Ragonesi et
-        al., arXiv 2003.06430, minimise.
+    References: Donsker and Varadhan (1983), as Theorem 1 of Belghazi et al., arXiv 1801.04062; the estimate that
+    Ragonesi et al., arXiv 2003.06430, minimise.
 
     Example:
         >>> donsker_varadhan(torch.tensor([1.0, 1.0]), torch.tensor([0.0, 0.0])).item()

@@ -47,10 +47,9 @@ def hsic(k: Tensor, m: Tensor, weight: Tensor | None = None) -> Tensor:
     With distance matrices in place of kernels it is the squared distance covariance. Both matrices are symmetric,
     n ≥ 4; their diagonals play no part.
 
-    References:
-        Gretton et al., Measuring statistical dependence with Hilbert–Schmidt norms (2005), Lemma 1; Song et al.,
-        Feature selection via dependence maximization (2012), whose unbiased HSIC this is without weights; Székely et
-        al., Measuring and testing dependence by correlation of distances (2007). The weighted sums are ours.
+    References: Gretton et al., Measuring statistical dependence with Hilbert–Schmidt norms (2005), Lemma 1; Song et
+    al., Feature selection via dependence maximization (2012), whose unbiased HSIC this is without weights; Székely et
+    al., Measuring and testing dependence by correlation of distances (2007). The weighted sums are ours.
     """
     n, w = len(k), normal_weight(k, weight)
     # pairs of a sample with itself are what biases the plug-in estimate
@@ -94,9 +93,8 @@ def normalised(k: Tensor, m: Tensor, weight: Tensor | None = None) -> Tensor:
     The numerator is the one without bias, so that independence gives 0; the norms keep theirs, so that they are
     positive. Constant z or c gives 0.
 
-    References:
-        Kornblith et al., arXiv 1905.00414 (CKA); Székely et al. (2007) and, without bias, Székely and
-        Rizzo, Partial distance correlation (2014).
+    References: Kornblith et al., arXiv 1905.00414 (CKA); Székely et al. (2007) and, without bias, Székely and Rizzo,
+    Partial distance correlation (2014).
     """
     # HSIC(k, m) / √(HSIC(k, k) HSIC(m, m))
     norms = centred_inner(k, k, weight) * centred_inner(m, m, weight)
@@ -111,9 +109,8 @@ def mmd(k: Tensor, one_hot: Tensor, weight: Tensor | None = None) -> Tensor:
     `k` is the kernel matrix of z (n, n), `one_hot` the group of each sample (n, groups). Groups of fewer than two
     samples are left out, and fewer than two groups give 0.
 
-    References:
-        Gretton et al., A kernel two-sample test (2012), Lemma 6: the estimate without bias; Louizos et al., arXiv
-        1511.00830.
+    References: Gretton et al., A kernel two-sample test (2012), Lemma 6: the estimate without bias; Louizos et al.,
+    arXiv 1511.00830.
     """
     w = k.new_ones(len(k)) if weight is None else weight
     members = one_hot * w[:, None]

@@ -16,11 +16,7 @@ def to_float64(a: Tensor) -> Tensor:
 
 
 def ridge_factor(covariance: Tensor, ridge: float) -> Tensor:
-    """Lower Cholesky factor of a covariance (f, f) in float64 plus `ridge` times its mean variance.
-
-    Raises:
-        TrainingError: The covariance is not finite.
-    """
+    """Lower Cholesky factor of a finite covariance (f, f) in float64 plus `ridge` times its mean variance."""
     variance = covariance.diagonal().mean()
     eye = torch.eye(len(covariance), dtype=covariance.dtype, device=covariance.device)
     for attempt in range(6):
