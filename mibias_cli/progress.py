@@ -13,27 +13,21 @@ class Progress(Protocol):
 
     def stage(self, text: str) -> None:
         """A new stage begins, for example `training` or `auditing colour`."""
-        ...
 
     def begin(self, description: str, total: int) -> None:
         """A counted piece of work of `total` steps begins."""
-        ...
 
     def advance(self, done: int, metrics: Mapping[str, float] | None = None) -> None:
         """`done` steps of the current piece of work are finished; metrics may be shown beside them."""
-        ...
 
     def end(self) -> None:
         """The current piece of work has ended."""
-        ...
 
     def note(self, text: str) -> None:
         """A line that the user should see."""
-        ...
 
     def warn(self, text: str) -> None:
         """A line that the user should heed."""
-        ...
 
 
 class Silent:

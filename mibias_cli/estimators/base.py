@@ -66,6 +66,13 @@ class BaseEstimator(nn.Module):
 
     def prepare(self, rows: Sample, generator: Generator) -> None:
         """What a fit does before the critic's steps: statistics of the sample, random features."""
+        # of a continuous attribute, the first time alone: what the critic learned keeps its meaning
+        if self.spec.value_classes is not None or self.value_mean is not None:
+            return
+        values = rows.c.to(self.like.dtype)
+        deviation = values.std(dim=0, unbiased=False)
+        self.value_mean = values.mean(dim=0)
+        self.value_scale = torch.where(deviation > 0, deviation, torch.ones_like(deviation))
 
     def loss(self, rows: Sample, generator: Generator) -> Tensor:
         """What one step of the critic descends on a minibatch, a scalar."""
@@ -190,18 +197,6 @@ class BaseEstimator(nn.Module):
     def held(self) -> dict[str, Tensor]:
         """Everything that is kept beside the critic, by name."""
         return dict(self.named_buffers(recurse=False))
-
-    def see_values(self, c: Tensor) -> None:
-        """Keep the mean and deviation of a continuous attribute c (n, channels), the first time.
-
-        They never move after that, so that what the critic learned keeps its meaning.
-        """
-        if self.spec.value_classes is not None or self.value_mean is not None:
-            return
-        values = c.to(self.like.dtype)
-        deviation = values.std(dim=0, unbiased=False)
-        self.value_mean = values.mean(dim=0)
-        self.value_scale = torch.where(deviation > 0, deviation, torch.ones_like(deviation))
 
     def encoded(self, c: Tensor) -> Tensor:
         """c (n, channels) as a critic takes it (n, width): one-hot classes, or values standardised by the first fit."""

@@ -94,9 +94,6 @@ class Club(BaseEstimator):
         model = GaussianModel(spec.n_inputs, n_channels, spec.hidden) if values else spec.make_heads(spec.n_inputs)
         super().__init__(spec, model)
 
-    def prepare(self, rows: Sample, generator: Generator) -> None:
-        self.see_values(rows.c)
-
     def loss(self, rows: Sample, generator: Generator) -> Tensor:
         """Negative log-likelihood of q, summed over channels."""
         q = self.critic(with_target(rows, self.n_targets))

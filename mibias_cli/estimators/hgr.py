@@ -60,9 +60,6 @@ class MaximalCorrelation(BaseEstimator):
         rows = self.rows(sample)
         return rows if "map_solved" in self.held() else rows.take(slice(0, 0))
 
-    def prepare(self, rows: Sample, generator: Generator) -> None:
-        self.see_values(rows.c)
-
     def loss(self, rows: Sample, generator: Generator) -> Tensor:
         f, g = self._pairs(rows)
         return -soft_hgr(f, g, rows.weight)

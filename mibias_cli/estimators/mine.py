@@ -45,9 +45,6 @@ class Mine(BaseEstimator):
         # log of the moving average of E[exp T]; there is none before the first step
         self.register_buffer("log_average", torch.full_like(self.like, -math.inf))
 
-    def prepare(self, rows: Sample, generator: Generator) -> None:
-        self.see_values(rows.c)
-
     def batches(self, rows: Sample, generator: Generator) -> Iterator[Sample]:
         """Each minibatch is drawn afresh, as in the paper's Algorithm 1, not from passes over the sample."""
         size, n = self.spec.batch_size or len(rows), len(rows)

@@ -65,9 +65,6 @@ class Neural(BaseEstimator):
         super().__init__(spec, critic)
         self.bound = bound
 
-    def prepare(self, rows: Sample, generator: Generator) -> None:
-        self.see_values(rows.c)
-
     def loss(self, rows: Sample, generator: Generator) -> Tensor:
         return -self._apply_bound(self.bound.objective or self.bound.value, rows)
 

@@ -63,27 +63,21 @@ class Estimator(Protocol):
 
     def fit(self, sample: Sample, generator: Generator) -> None:
         """Improve the critic on detached features: some optimizer steps, a closed-form solve, or nothing."""
-        ...
 
     def penalty(self, sample: Sample, generator: Generator) -> Tensor:
         """What training minimises: a scalar, differentiable in sample.z, with the critic held fixed."""
-        ...
 
     def estimate(self, sample: Sample, generator: Generator) -> float:
         """The current estimate on this sample (the largest over channels), in `unit`; never clamped."""
-        ...
 
     def to(self, device: torch.device, dtype: torch.dtype | None = None) -> Self:
         """Move everything the estimator holds; returns itself."""
-        ...
 
     def state_dict(self) -> EstimatorState:
         """Everything that a resumed run needs, optimizer state included; tensors and plain values only."""
-        ...
 
     def load_state_dict(self, state: EstimatorState) -> None:
         """Restore what `state_dict` gave."""
-        ...
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -65,8 +65,8 @@ class LeaceFit:
     Raises:
         TrainingError: concept-erasure is not installed.
 
-    References: Belrose et al., LEACE: Perfect linear concept erasure in closed form, arXiv 2306.03819: the eraser is z
-    − W⁺ P W (z − E[z]), with W the whitening of z and P the projection onto the columns of W Σ_zc.
+    References: Belrose et al., LEACE: Perfect linear concept erasure in closed form, arXiv 2306.03819: the eraser is
+    z − W⁺ P W (z − E[z]), with W the whitening of z and P the projection onto the columns of W Σ_zc.
 
     Example:
         >>> z = torch.tensor([[0.0, 1.0], [0.0, 2.0], [4.0, 1.0], [4.0, 2.0]])

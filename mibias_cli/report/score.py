@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
+from mibias_cli.data.target import TargetKind
 from mibias_cli.evaluation.findings import AuditFindings, RegressionFindings, Side
 from mibias_cli.evaluation.record import Real, Record
 from mibias_cli.report.numbers import format_decimals, format_percent
 
-__all__ = ["Score", "TargetKind", "format_score", "has_before", "kind_of", "task_score"]
+__all__ = ["Score", "format_score", "has_before", "kind_of", "task_score"]
 
-TargetKind = Literal["classes", "multilabel", "regression", "none"]
 _NAMES: dict[TargetKind, str] = {
     "classes": "task accuracy",
     "multilabel": "mean accuracy of the labels",

@@ -29,7 +29,6 @@ class Monitor(Estimator, Protocol):
 
     def accuracy(self, sample: Sample) -> float:
         """Share of the sample whose class the heads name, averaged over channels."""
-        ...
 
 
 class DebiaserState(TypedDict):
