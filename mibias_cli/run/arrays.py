@@ -56,7 +56,7 @@ def audit(
             figures, by a logistic head fitted there.
         train_target: (m,) their classes.
         train_before: (m, d') the original's features of them; needed beside `before` for task figures.
-        group: (n,) ids of what belongs together, such as a patient: never on both sides of a split.
+        group: (n,) ids of what belongs together, such as a patient: never on both sides of a split. None may be missing.
         numbers: Names of attributes whose whole numbers are quantities, not classes.
         settings: Probes, resamples and so on; None: the defaults of a recipe.
         seed: Of everything random: the same arrays and seed give the same report.
@@ -96,7 +96,7 @@ def audit(
         audit_y=y,
         class_names=class_names,
         attributes=tuple(_attribute(name, values, n, numbers) for name, values in attributes.items()),
-        group=None if group is None else _codes("group", group, n)[0],
+        group=None if group is None else _group(group, n),
         target=None if target is not None else _no_target(train_y, y),
     )
     _check_names(attributes, numbers)
@@ -126,6 +126,16 @@ def _target(target: ArrayLike | None, n: int) -> tuple[np.ndarray, tuple[str, ..
     if not known.all():
         raise EvaluationError(f"target: missing in {int((~known).sum())} of {n} samples; leave those samples out")
     return codes, names
+
+
+def _group(group: ArrayLike, n: int) -> np.ndarray:
+    codes, _, known = _codes("group", group, n)
+    if not known.all():
+        missing = int((~known).sum())
+        raise EvaluationError(
+            f"group: missing in {missing} of {n} samples; each sample needs an id, one of its own if it stands alone"
+        )
+    return codes
 
 
 def _training(

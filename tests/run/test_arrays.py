@@ -101,6 +101,7 @@ def test_missing_values_take_no_part_and_numbers_are_told_from_classes() -> None
         ({"attributes": {"id": np.arange(400)}}, "400 different values; for a quantity pass numbers=\\['id'\\]"),
         ({"numbers": ["sx"]}, "there is no attribute 'sx', did you mean 'sex'"),
         ({"target": np.array([None, *[0] * 399], dtype=object)}, "target: missing in 1 of 400"),
+        ({"group": np.array([np.nan, 7, np.nan] + [1.0] * 397)}, "group: missing in 2 of 400 .* needs an id"),
         ({"train_features": np.zeros((9, 3))}, "train_features: 3 columns, but features has 5"),
         ({"before": np.zeros((4, 5))}, "before: 4 rows, but 400"),
     ],
