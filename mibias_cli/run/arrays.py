@@ -24,6 +24,15 @@ MAX_CLASSES = 50
 """Classes of a column that is not said to be of numbers: with more it is likelier an identifier or a measurement."""
 N_BINS = 4
 """Quantile bins of numbers, for the probes that tell classes apart."""
+_NEEDS = (
+    (("train_features", "target"), "train_target", "a head is fitted on train_features and their classes"),
+    (("train_features", "before"), "train_before", "task figures compare both extractors on training samples"),
+    (("train_target",), "train_features", "train_target holds the classes of their rows"),
+    (("train_target",), "target", "a head fitted to train_target is scored on it"),
+    (("train_before",), "train_features", "train_before holds the original's features of the same samples"),
+    (("train_before",), "before", "train_before comes from the same extractor"),
+)
+"""Arguments, what they need beside them, and why."""
 
 
 def audit(
@@ -66,8 +75,8 @@ def audit(
         The report; `report.attributes[name].after.leakage_bits.estimate` is in bits.
 
     Raises:
-        EvaluationError: Arrays that do not fit together, features that are not finite, an attribute that does not
-            vary, or too few samples.
+        EvaluationError: Arrays that do not fit together or lack another, features that are not finite, an attribute
+            that does not vary, or too few samples.
 
     Example:
         >>> import numpy as np
@@ -78,6 +87,10 @@ def audit(
         >>> 0.8 < found.lower <= found.estimate <= 1.0
         True
     """
+    _check_given(
+        attributes, numbers, target=target, before=before, train_features=train_features, train_target=train_target,
+        train_before=train_before,
+    )  # fmt: skip
     z = _matrix("features", features)
     n = len(z)
     y, class_names = _target(target, n)
@@ -86,8 +99,6 @@ def audit(
     if before is not None:
         audited = _matrix("before", before, n)
         trained = audited[:0] if train_before is None else _matrix("train_before", train_before, len(train_z))
-        if len(trained) != len(train_z):
-            raise EvaluationError("train_before: is missing; task figures compare both extractors on training samples")
         original = Features(train=trained, audit=audited)
     inputs = AuditInput(
         before=original,
@@ -99,7 +110,6 @@ def audit(
         group=None if group is None else _group(group, n),
         target=None if target is not None else _no_target(train_y, y),
     )
-    _check_names(attributes, numbers)
     found = audit_inputs(inputs, settings or AuditSettings(), seed=seed, progress=progress or Silent())
     provenance: dict[str, JsonValue] = {
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -107,6 +117,20 @@ def audit(
         "seed": seed,
     }
     return make_report(found, provenance)
+
+
+def _check_given(attributes: Mapping[str, ArrayLike], numbers: Collection[str], **arrays: ArrayLike | None) -> None:
+    """Raise one error that names everything that is missing beside something else, and names that are not there."""
+    problems = [] if attributes else ["attributes: is empty; name at least one bias attribute"]
+    for name in numbers:
+        if name not in attributes:
+            problems.append(f"numbers: there is no attribute '{name}'{did_you_mean(name, attributes)}")
+    there = {name for name, values in arrays.items() if values is not None}
+    # an argument that nothing could be made of would be passed over without a word
+    lacking = [(needed, why) for given, needed, why in _NEEDS if there.issuperset(given) and needed not in there]
+    problems += [f"{needed}: is missing; {why}" for needed, why in lacking]
+    if problems:
+        raise EvaluationError("\n".join(problems))
 
 
 def _matrix(name: str, given: ArrayLike, n: int | None = None) -> np.ndarray:
@@ -215,11 +239,3 @@ def _codes(name: str, given: ArrayLike, n: int) -> tuple[np.ndarray, tuple[str, 
 def _written(value: object) -> str:
     """`1` and `1.0` are one class."""
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
-
-
-def _check_names(attributes: Mapping[str, ArrayLike], numbers: Collection[str]) -> None:
-    if not attributes:
-        raise EvaluationError("attributes: is empty; name at least one bias attribute")
-    for name in numbers:
-        if name not in attributes:
-            raise EvaluationError(f"numbers: there is no attribute '{name}'{did_you_mean(name, attributes)}")

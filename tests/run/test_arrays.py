@@ -102,7 +102,18 @@ def test_missing_values_take_no_part_and_numbers_are_told_from_classes() -> None
         ({"numbers": ["sx"]}, "there is no attribute 'sx', did you mean 'sex'"),
         ({"target": np.array([None, *[0] * 399], dtype=object)}, "target: missing in 1 of 400"),
         ({"group": np.array([np.nan, 7, np.nan] + [1.0] * 397)}, "group: missing in 2 of 400 .* needs an id"),
-        ({"train_features": np.zeros((9, 3))}, "train_features: 3 columns, but features has 5"),
+        ({"train_features": np.zeros((9, 5))}, "train_target: is missing"),
+        ({"train_target": np.zeros(9)}, "train_features: is missing; train_target"),
+        ({"train_target": np.zeros(9), "target": None, "train_features": np.zeros((9, 5))}, "target: is missing"),
+        (
+            {"before": np.zeros((400, 5)), "train_features": np.zeros((9, 5)), "train_target": np.zeros(9)},
+            "train_before: is missing; task figures",
+        ),
+        (
+            {"numbers": ["a"], "train_before": np.zeros((9, 5))},
+            "attribute 'a'\ntrain_features: is missing; train_before .*\nbefore: is missing",
+        ),
+        ({"train_features": np.zeros((9, 3)), "train_target": np.zeros(9)}, "train_features: 3 columns, but features"),
         ({"before": np.zeros((4, 5))}, "before: 4 rows, but 400"),
     ],
 )
