@@ -58,14 +58,14 @@ def audit(
     Args:
         features: (n, d), of samples on which nothing was trained.
         attributes: By name, (n,) classes (text, whole numbers, booleans) or numbers (with fractions, or named in
-            `numbers`). None and NaN are missing values.
+            `numbers`). None, NaN, NaT and the NA of pandas are missing values.
         target: (n,) classes; with it the report holds leakage given the target, I(z; c | y), too.
         before: (n, d') features of an original extractor, on the same samples, to compare with.
         train_features: (m, d) features of training samples. With them and `train_target` the report holds task
             figures, by a logistic head fitted there.
         train_target: (m,) their classes.
         train_before: (m, d') the original's features of them; needed beside `before` for task figures.
-        group: (n,) ids of what belongs together, such as a patient: never on both sides of a split. None may be missing.
+        group: (n,) ids of what belongs together, such as a patient, none missing: never on both sides of a split.
         numbers: Names of attributes whose whole numbers are quantities, not classes.
         settings: Probes, resamples and so on; None: the defaults of a recipe.
         seed: Of everything random: the same arrays and seed give the same report.
@@ -191,8 +191,7 @@ def _attribute(name: str, given: ArrayLike, n: int, numbers: Collection[str]) ->
     values = np.asarray(given)
     if values.shape != (n,):
         raise EvaluationError(f"attribute '{name}': expected shape ({n},), one value a sample, found {values.shape}")
-    fractions = values.dtype.kind == "f" and bool((np.mod(values[np.isfinite(values)], 1) != 0).any())
-    if name in numbers or fractions:
+    if name in numbers or _has_fractions(values[_known(values)]):
         return _of_numbers(name, values)
     codes, names, known = _codes(f"attribute '{name}'", values, n)
     if len(names) > MAX_CLASSES:
@@ -203,9 +202,17 @@ def _attribute(name: str, given: ArrayLike, n: int, numbers: Collection[str]) ->
     return AuditedAttribute(name=name, channels=(name,), class_names=(names,), c=codes[:, None], known=known)
 
 
+def _has_fractions(values: np.ndarray) -> bool:
+    # with a gap that is no NaN, numbers come as objects
+    if values.dtype.kind == "O" and all(isinstance(value, float | int | np.number) for value in values):
+        values = values.astype(np.float64)
+    return values.dtype.kind == "f" and bool((np.mod(values[np.isfinite(values)], 1) != 0).any())
+
+
 def _of_numbers(name: str, given: np.ndarray) -> AuditedAttribute:
+    values, there = np.full(len(given), np.nan), _known(given)
     try:
-        values = given.astype(np.float64)
+        values[there] = given[there].astype(np.float64)
     except (TypeError, ValueError) as error:
         raise EvaluationError(f"attribute '{name}': is named in numbers, but is not of numbers ({error})") from error
     known = np.isfinite(values)
@@ -224,8 +231,7 @@ def _codes(name: str, given: ArrayLike, n: int) -> tuple[np.ndarray, tuple[str, 
     values = np.asarray(given)
     if values.shape != (n,):
         raise EvaluationError(f"{name}: expected shape ({n},), one value a sample, found {values.shape}")
-    # NaN is the one value that is not equal to itself
-    known = np.array([value is not None and value == value for value in values.tolist()], dtype=bool)
+    known = _known(values)
     written = np.array([_written(value) if there else "" for value, there in zip(values.tolist(), known, strict=True)])
     order = {_written(value): value for value in values[known].tolist()}
     try:
@@ -234,6 +240,15 @@ def _codes(name: str, given: ArrayLike, n: int) -> tuple[np.ndarray, tuple[str, 
         names = sorted(order)
     index = {text: k for k, text in enumerate(names)}
     return np.array([index.get(text, 0) for text in written], dtype=np.int64), tuple(names), known
+
+
+def _known(values: np.ndarray) -> np.ndarray:
+    """(n,) bool: None, NaN, NaT and the NA of pandas are missing values."""
+    if values.dtype.kind in "mM":
+        return ~np.isnat(values)
+    # NaN and NaT are not equal to themselves, and to ask whether NA is gives NA, which is neither true nor false
+    same = [value is not None and value == value for value in values.tolist()]
+    return np.array([isinstance(equal, bool | np.bool_) and bool(equal) for equal in same], dtype=bool)
 
 
 def _written(value: object) -> str:
