@@ -9,24 +9,7 @@ from threadpoolctl import threadpool_limits
 
 from mibias_cli.errors import EvaluationError
 from mibias_cli.evaluation.fidelity import compare_features, has_collapsed, recovered_share
-from mibias_cli.evaluation.findings import (
-    AttributeFindings,
-    AuditFindings,
-    AuditSettings,
-    ChannelFindings,
-    ColumnFindings,
-    ColumnSides,
-    Fidelity,
-    LabelFindings,
-    LayerFindings,
-    Leakage,
-    RegressionFindings,
-    Samples,
-    Sides,
-    Similarity,
-    TaskFindings,
-    TaskSides,
-)
+from mibias_cli.evaluation.findings import AuditFindings, AuditSettings, Fidelity, Samples, Similarity
 from mibias_cli.evaluation.inputs import AuditedAttribute, AuditInput, Features
 from mibias_cli.evaluation.leakage.attribute import (
     MAX_FIT_ROWS,
@@ -38,10 +21,20 @@ from mibias_cli.evaluation.leakage.attribute import (
 )
 from mibias_cli.evaluation.leakage.measure import Measured, headline, paired_change
 from mibias_cli.evaluation.leakage.scoring import families
+from mibias_cli.evaluation.leakage_findings import (
+    AttributeFindings,
+    ChannelFindings,
+    ColumnFindings,
+    ColumnSides,
+    LayerFindings,
+    Leakage,
+    Sides,
+)
 from mibias_cli.evaluation.probes.families import get_probe
 from mibias_cli.evaluation.statistics.correction import correct, enough_permutations
 from mibias_cli.evaluation.statistics.information import label_entropy_bits, mutual_information_bits
 from mibias_cli.evaluation.task.audit import audit_task
+from mibias_cli.evaluation.task_findings import LabelFindings, RegressionFindings, TaskFindings, TaskSides
 from mibias_cli.progress import Progress
 
 __all__ = ["MAX_FIT_ROWS", "MIN_ROWS", "audit"]

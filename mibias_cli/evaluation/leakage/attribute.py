@@ -8,11 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from mibias_cli.errors import EvaluationError
-from mibias_cli.evaluation.findings import AuditSettings, ColumnFindings, Finding, Interval, LayerFindings
+from mibias_cli.evaluation.findings import AuditSettings
 from mibias_cli.evaluation.inputs import AuditedAttribute, AuditInput
 from mibias_cli.evaluation.leakage.channel import ChannelTask, Question, make_channel_task
 from mibias_cli.evaluation.leakage.measure import Measured, answer, measure
 from mibias_cli.evaluation.leakage.scoring import families
+from mibias_cli.evaluation.leakage_findings import ColumnFindings, Finding, Interval, LayerFindings
 from mibias_cli.evaluation.statistics.information import label_entropy_bits
 from mibias_cli.evaluation.statistics.partition import fit_and_score_rows, inner_folds
 from mibias_cli.evaluation.statistics.resampling import Resamples

@@ -18,9 +18,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mibias_cli.evaluation.findings import Change, Finding, Interval, Leakage
 from mibias_cli.evaluation.leakage.channel import ChannelTask, Question
 from mibias_cli.evaluation.leakage.scoring import Scored, families, score_probe
+from mibias_cli.evaluation.leakage_findings import Change, Finding, Interval, Leakage
 from mibias_cli.evaluation.statistics.permutation import null_band, null_means, permutation_p_value
 from mibias_cli.evaluation.statistics.resampling import Resamples, bootstrap_interval
 

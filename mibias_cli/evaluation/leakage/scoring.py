@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.metrics import r2_score
 
-from mibias_cli.evaluation.findings import ProbeFindings
 from mibias_cli.evaluation.leakage.channel import ChannelTask, Question
+from mibias_cli.evaluation.leakage_findings import ProbeFindings
 from mibias_cli.evaluation.probes.families import REGRESSORS, FittedProbe, FittedRegressor, fit_probe, fit_regressor
 
 __all__ = ["ClassScore", "DensityScore", "Scored", "families", "score_probe"]

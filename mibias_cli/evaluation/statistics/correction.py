@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from mibias_cli.evaluation.findings import Finding, Leakage
+from mibias_cli.evaluation.leakage_findings import Finding, Leakage
 from mibias_cli.evaluation.statistics.permutation import holm
 
 __all__ = ["correct", "enough_permutations"]

@@ -7,7 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
-from mibias_cli.evaluation.findings import NullBand
+from mibias_cli.evaluation.leakage_findings import NullBand
 
 __all__ = ["Score", "ShuffledRows", "holm", "null_band", "null_means", "permutation_p_value"]
 

@@ -7,7 +7,7 @@ from statistics import NormalDist
 import numpy as np
 from scipy import stats
 
-from mibias_cli.evaluation.findings import Interval
+from mibias_cli.evaluation.leakage_findings import Interval
 
 __all__ = ["MAX_UNITS", "Resamples", "bootstrap_interval"]
 

@@ -7,17 +7,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from mibias_cli.evaluation.findings import (
-    AuditSettings,
-    FairnessFindings,
-    Intersection,
-    LabelFindings,
-    RegressionFindings,
-    Sides,
-    TaskFindings,
-    TaskSides,
-)
+from mibias_cli.evaluation.findings import AuditSettings
 from mibias_cli.evaluation.inputs import AuditedAttribute, AuditedTarget, AuditInput, Features
+from mibias_cli.evaluation.leakage_findings import Sides
 from mibias_cli.evaluation.statistics.resampling import Resamples
 from mibias_cli.evaluation.task.crossings import chosen_crossings, intersection
 from mibias_cli.evaluation.task.fairness import fairness_findings
@@ -25,6 +17,14 @@ from mibias_cli.evaluation.task.groups import task_findings
 from mibias_cli.evaluation.task.labels import label_fairness, label_findings
 from mibias_cli.evaluation.task.numbers import regression_findings
 from mibias_cli.evaluation.task.rule import Predictions, predict_labels, predict_numbers, predict_task
+from mibias_cli.evaluation.task_findings import (
+    FairnessFindings,
+    Intersection,
+    LabelFindings,
+    RegressionFindings,
+    TaskFindings,
+    TaskSides,
+)
 
 __all__ = ["TaskAudit", "audit_task"]
 

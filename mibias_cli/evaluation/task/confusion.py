@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from mibias_cli.evaluation.findings import Confusion
 from mibias_cli.evaluation.inputs import AuditedAttribute
 from mibias_cli.evaluation.statistics.information import counts_table
+from mibias_cli.evaluation.task_findings import Confusion
 
 __all__ = ["MAX_CLASSES", "MAX_GROUPS", "confusions"]
 

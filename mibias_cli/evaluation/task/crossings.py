@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from scipy.stats import binomtest
 
-from mibias_cli.evaluation.findings import CellAccuracy, CrossingRow, Intersection, WorstGroup
 from mibias_cli.evaluation.inputs import AuditedAttribute
+from mibias_cli.evaluation.task_findings import CellAccuracy, CrossingRow, Intersection, WorstGroup
 
 __all__ = ["MAX_ALL_PAIRS", "chosen_crossings", "intersection"]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from mibias_cli.evaluation.findings import FairnessFindings
 from mibias_cli.evaluation.inputs import AuditedAttribute
+from mibias_cli.evaluation.task_findings import FairnessFindings
 
 __all__ = ["FIGURES", "bias_amplification", "fairness_figures", "fairness_findings"]
 

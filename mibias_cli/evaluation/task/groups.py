@@ -7,13 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.stats import binomtest
 
-from mibias_cli.evaluation.findings import GroupRow, TaskFindings
 from mibias_cli.evaluation.inputs import AuditedAttribute
 from mibias_cli.evaluation.statistics.information import counts_table
 from mibias_cli.evaluation.statistics.resampling import Resamples, bootstrap_interval
 from mibias_cli.evaluation.task.calibration import auroc, calibration_error
 from mibias_cli.evaluation.task.confusion import confusions
 from mibias_cli.evaluation.task.rule import Predictions
+from mibias_cli.evaluation.task_findings import GroupRow, TaskFindings
 
 __all__ = ["adjusted_accuracy", "balanced_accuracy", "group_rows", "task_findings", "worst_group_accuracy"]
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mibias_cli.evaluation.findings import FairnessFindings, GroupRow, Interval, LabelFigures, LabelFindings
 from mibias_cli.evaluation.inputs import AuditedAttribute, AuditedTarget
+from mibias_cli.evaluation.leakage_findings import Interval
 from mibias_cli.evaluation.statistics.resampling import Resamples, bootstrap_interval
 from mibias_cli.evaluation.task.calibration import auroc, calibration_error
 from mibias_cli.evaluation.task.fairness import FIGURES, fairness_findings
@@ -17,6 +17,7 @@ from mibias_cli.evaluation.task.groups import (
     group_rows,
     worst_group_accuracy,
 )
+from mibias_cli.evaluation.task_findings import FairnessFindings, GroupRow, LabelFigures, LabelFindings
 
 __all__ = ["label_fairness", "label_findings"]
 

@@ -8,9 +8,9 @@ import numpy as np
 from scipy import stats
 from sklearn.metrics import r2_score
 
-from mibias_cli.evaluation.findings import ErrorRow, NumberFigures, RegressionFindings
 from mibias_cli.evaluation.inputs import AuditedAttribute, AuditedTarget
 from mibias_cli.evaluation.statistics.resampling import Resamples, bootstrap_interval
+from mibias_cli.evaluation.task_findings import ErrorRow, NumberFigures, RegressionFindings
 
 __all__ = ["error_rows", "mean_r2", "regression_findings"]
 
