@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from mibias_cli.errors import EvaluationError
 from mibias_cli.evaluation.findings import AuditSettings
 from mibias_cli.evaluation.inputs import AuditedAttribute, AuditInput
 from mibias_cli.evaluation.leakage.channel import ChannelTask, Question, make_channel_task
-from mibias_cli.evaluation.leakage.measure import Measured, answer, measure
+from mibias_cli.evaluation.leakage.measure import Inquiry, Measured, answer, measure
 from mibias_cli.evaluation.leakage.scoring import families
 from mibias_cli.evaluation.leakage_findings import ColumnFindings, Finding, Interval, LayerFindings
 from mibias_cli.evaluation.statistics.information import label_entropy_bits
@@ -27,12 +27,7 @@ MAX_FIT_ROWS = 10_000
 
 
 def check_varies(attribute: AuditedAttribute, kind: str) -> None:
-    """Raise where a channel holds fewer than two classes.
-
-    Args:
-        attribute: What is audited.
-        kind: What it is called in the error: attribute or column.
-    """
+    """Raise where a channel holds fewer than two classes; `kind` is what the error calls it, attribute or column."""
     for channel, c in zip(attribute.channels, attribute.c.T, strict=True):
         classes = np.unique(c[attribute.known])
         if len(classes) < 2:
@@ -63,14 +58,8 @@ class Prepared:
 
     def measure(self, z: np.ndarray, advance: Callable[[], None]) -> dict[str, Measured]:
         """By channel, leakage from features (n, d) of the audited samples; given the target too where there is one."""
-        z_fit, z_score = self._rows(z)
-        return {
-            task.channel: measure(
-                task, z_fit, z_score, probes=self.settings.probes, resamples=self.resamples,
-                confidence=self.settings.confidence, seed=self.seed, advance=advance, conditional=self.conditional,
-            )
-            for task in self.tasks
-        }  # fmt: skip
+        inquiry = self._inquiry(z, advance)
+        return {task.channel: measure(task, inquiry, conditional=self.conditional) for task in self.tasks}
 
     def measure_layer(self, z: np.ndarray, advance: Callable[[], None]) -> LayerFindings:
         """Marginal leakage alone, of the leakiest channel."""
@@ -92,35 +81,24 @@ class Prepared:
 
     def measure_given_target(self, z: np.ndarray) -> Interval:
         """Leakage given the target alone, of the leakiest channel: that half of what `measure` finds."""
-        return self._leakiest([(task, task.conditional) for task in self.tasks], z, self.seed + 1, _unseen).leakage_bits
+        given = replace(self._inquiry(z, lambda: None), seed=self.seed + 1)
+        return self._leakiest([(task, task.conditional) for task in self.tasks], given).leakage_bits
 
-    def _rows(self, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return np.asarray(z[self.fit], dtype=np.float64), np.asarray(z[self.score], dtype=np.float64)
+    def _inquiry(self, z: np.ndarray, advance: Callable[[], None]) -> Inquiry:
+        z_fit, z_score = (np.asarray(z[rows], dtype=np.float64) for rows in (self.fit, self.score))
+        return Inquiry(
+            z_fit=z_fit, z_score=z_score, probes=self.settings.probes, resamples=self.resamples,
+            confidence=self.settings.confidence, seed=self.seed, advance=advance,
+        )  # fmt: skip
 
     def _marginal(self, z: np.ndarray, advance: Callable[[], None]) -> Finding:
-        return self._leakiest([(task, task.marginal) for task in self.tasks], z, self.seed, advance)
+        return self._leakiest([(task, task.marginal) for task in self.tasks], self._inquiry(z, advance))
 
-    def _leakiest(
-        self,
-        asked: Sequence[tuple[ChannelTask, Question]],
-        z: np.ndarray,
-        seed: int,
-        advance: Callable[[], None],
-    ) -> Finding:
+    @staticmethod
+    def _leakiest(asked: Sequence[tuple[ChannelTask, Question]], inquiry: Inquiry) -> Finding:
         """One question put to every channel; the leakiest channel's answer, by what was found in the fitting part."""
-        z_fit, z_score = self._rows(z)
-        found = [
-            answer(
-                task, question, z_fit, z_score, probes=self.settings.probes, resamples=self.resamples,
-                confidence=self.settings.confidence, seed=seed, advance=advance,
-            ).finding
-            for task, question in asked
-        ]  # fmt: skip
+        found = [answer(task, question, inquiry).finding for task, question in asked]
         return max(found, key=lambda finding: finding.selection_bits)
-
-
-def _unseen() -> None:
-    """Nobody watches the probes."""
 
 
 def fit_and_score_parts(inputs: AuditInput, settings: AuditSettings, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -141,15 +119,7 @@ def prepare(
     n_permutations: int,
     seed: int,
 ) -> Prepared:
-    """Make an attribute ready.
-
-    Args:
-        attribute: What is audited.
-        inputs: Targets and groups.
-        settings: How.
-        fit, score: Rows of the two parts; those where the attribute is unknown are left out here.
-        n_permutations: Shuffles of the permutation test.
-        seed: Of everything random.
+    """Make an attribute ready; rows of the two parts where it is unknown are left out.
 
     Raises:
         EvaluationError: A part with fewer than `MIN_ROWS` known rows.

@@ -29,13 +29,8 @@ def leakage_given_target(
 ) -> float:
     """I(z; c | y) from below: logistic probes, fitted on half of the rows and scored on the other half.
 
-    Args:
-        z: Features (n, d).
-        y: Target classes (n,).
-        attributes: On these rows; of several channels the leakiest counts.
-        class_names: Of the target.
-        group: Group ids (n,); no group is in both halves.
-        seed: Of the halves and the probes.
+    On rows with features (n, d), target classes (n,), and attributes, of which the leakiest channel counts; no group is
+    in both halves.
 
     Returns:
         Bits, summed over the attributes; where nothing leaks it scatters around 0.

@@ -93,12 +93,9 @@ def score_probe(
     # what the features tell, however poor the probe is
     score = ClassScore(table=(log_p - question.baseline_score) / LN2, c=task.c_score)
     return Scored(
-        findings=findings,
-        score=score,
-        probe=probe,
-        price_bits=question.price_bits,
+        findings=findings, score=score, probe=probe, price_bits=question.price_bits,
         price_sd_bits=question.price_sd_bits,
-    )
+    )  # fmt: skip
 
 
 def _score_regressor(
