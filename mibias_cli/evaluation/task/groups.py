@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
-from scipy.stats import binomtest
 
 from mibias_cli.evaluation.inputs import AuditedAttribute
 from mibias_cli.evaluation.statistics.information import counts_table
-from mibias_cli.evaluation.statistics.resampling import Resamples, bootstrap_interval
 from mibias_cli.evaluation.task.calibration import auroc, calibration_error
 from mibias_cli.evaluation.task.confusion import confusions
-from mibias_cli.evaluation.task.rule import Predictions
+from mibias_cli.evaluation.task.rule import Predictions, Terms
 from mibias_cli.evaluation.task_findings import GroupRow, TaskFindings
 
 __all__ = ["adjusted_accuracy", "balanced_accuracy", "group_rows", "task_findings", "worst_group_accuracy"]
@@ -33,12 +31,7 @@ def adjusted_accuracy(correct: np.ndarray, y: np.ndarray, attribute: AuditedAttr
 
     A model that follows the bias is right on the many samples that agree with it; this average takes that advantage
     away. Cells that are empty have no accuracy and their weight goes to the others. None where no row is known.
-
-    Args:
-        correct: (n,) bool.
-        y: Targets (n,).
-        attribute: The attribute.
-        n_y: Classes of the target.
+    `correct` and y are (n,).
     """
     known = attribute.known
     if not known.any():
@@ -59,41 +52,28 @@ def group_rows(
     correct: np.ndarray,
     y: np.ndarray,
     attribute: AuditedAttribute,
-    *,
     class_names: Sequence[str],
-    min_cell: int,
-    confidence: float,
+    terms: Terms,
     probabilities: np.ndarray | None = None,
-) -> tuple[GroupRow, ...]:
+) -> Iterator[GroupRow]:
     """One row per (y, c) cell and channel, empty cells included, with Wilson intervals.
 
-    Args:
-        correct: (n,) bool, whether each audited sample is predicted right.
-        y: Targets (n,).
-        attribute: The attribute; rows where it is unknown belong to no cell.
-        class_names: Of the target.
-        min_cell: Cells with fewer samples are shown, but `counted` is False.
-        confidence: Of the intervals.
-        probabilities: (n, K), for the cells' calibration error; None: none.
+    `correct` and y are (n,); rows where the attribute is unknown belong to no cell. With probabilities (n, K) each cell
+    has its calibration error.
     """
-    rows = []
     for channel, names, c in zip(attribute.channels, attribute.class_names, attribute.c.T, strict=True):
         for y_index, y_name in enumerate(class_names):
             for c_index, c_name in enumerate(names):
                 # a row whose attribute is unknown is in no cell
                 cell = attribute.known & (y == y_index) & (c == c_index)
                 n, hits = int(cell.sum()), int(correct[cell].sum())
-                # Wilson's interval stays inside [0, 1] in small cells, where the normal one does not
-                lower, upper = binomtest(hits, n).proportion_ci(confidence, method="wilson") if n else (None, None)
+                lower, upper = terms.share_bounds(hits, n) if n else (None, None)
                 error = calibration_error(probabilities[cell], y[cell]) if n and probabilities is not None else None
-                rows.append(
-                    GroupRow(
-                        attribute=attribute.name, channel=channel, y=y_name, c=c_name, n=n,
-                        accuracy=hits / n if n else None, lower=lower, upper=upper, counted=n > 0 and n >= min_cell,
-                        calibration_error=error,
-                    )
+                yield GroupRow(
+                    attribute=attribute.name, channel=channel, y=y_name, c=c_name, n=n,
+                    accuracy=hits / n if n else None, lower=lower, upper=upper, counted=terms.counts(n),
+                    calibration_error=error,
                 )  # fmt: skip
-    return tuple(rows)
 
 
 def worst_group_accuracy(rows: Sequence[GroupRow]) -> float | None:
@@ -105,32 +85,21 @@ def task_findings(
     predictions: Predictions,
     y: np.ndarray,
     attributes: Sequence[AuditedAttribute],
-    *,
     class_names: Sequence[str],
     head_predicted: np.ndarray | None,
-    resamples: Resamples,
-    min_cell: int,
-    confidence: float,
+    terms: Terms,
 ) -> TaskFindings:
     """Every task figure of one set of predictions for the audited samples."""
     predicted, probabilities = predictions.classes, predictions.probabilities
     correct = predicted == y
-    rows = tuple(
-        row
-        for attribute in attributes
-        for row in group_rows(
-            correct, y, attribute, class_names=class_names, min_cell=min_cell, confidence=confidence,
-            probabilities=probabilities,
-        )
-    )  # fmt: skip
+    rows = tuple(row for a in attributes for row in group_rows(correct, y, a, class_names, terms, probabilities))
     # averages that a model cannot win by following the bias
     adjusted = {a.name: adjusted_accuracy(correct, y, a, n_y=len(class_names)) for a in attributes}
     known = {name: value for name, value in adjusted.items() if value is not None}
-    # the headline interval: bootstrap over samples, or over groups where there are some
-    draws = resamples.means(correct.astype(np.float64)[:, None])[:, 0]
+    draws = terms.resamples.means(correct.astype(np.float64)[:, None])[:, 0]
     worst = worst_group_accuracy(rows)
     return TaskFindings(
-        accuracy=bootstrap_interval(float(correct.mean()), draws, confidence, n_units=resamples.n_units),
+        accuracy=terms.interval(float(correct.mean()), draws),
         balanced_accuracy=balanced_accuracy(y, predicted),
         worst_group_accuracy=worst,
         groups=rows,
