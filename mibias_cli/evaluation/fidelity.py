@@ -9,13 +9,7 @@ from mibias_cli.evaluation.findings import Similarity
 from mibias_cli.evaluation.inputs import Features
 from mibias_cli.evaluation.task.rule import predict_numbers
 
-__all__ = [
-    "compare_features",
-    "effective_rank",
-    "has_collapsed",
-    "linear_cka",
-    "recovered_share",
-]
+__all__ = ["compare_features", "effective_rank", "has_collapsed", "linear_cka", "recovered_share"]
 
 MAX_FIT_ROWS = 10_000
 

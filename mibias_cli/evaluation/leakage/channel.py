@@ -10,8 +10,7 @@ import numpy as np
 from mibias_cli.evaluation.statistics.information import conditional_log_probabilities, prior_log_probabilities
 from mibias_cli.evaluation.statistics.normal_scores import normal_scores
 from mibias_cli.evaluation.statistics.partition import Fold
-from mibias_cli.evaluation.statistics.permutation import ShuffledRows
-from mibias_cli.evaluation.statistics.power import detectable_bits
+from mibias_cli.evaluation.statistics.permutation import ShuffledRows, detectable_bits
 
 __all__ = ["ChannelTask", "Question", "frequency_price", "make_channel_task"]
 
@@ -63,7 +62,7 @@ class ChannelTask:
         return "categorical" if self.marginal.numbers[0] is None else "continuous"
 
     def detectable_bits(self, n_features: int) -> float:
-        """The smallest leakage from so many features that this sample detects; see `power`."""
+        """The smallest leakage from so many features that this sample detects."""
         # of a number there is one direction to find, as of two classes
         n_classes = 2 if self.kind == "continuous" else len(np.unique(self.c_fit))
         return detectable_bits(self.n_fit_units, self.n_score_units, n_features, n_classes=n_classes)

@@ -21,8 +21,7 @@ from mibias_cli.evaluation.probes import boosting, learners
 from mibias_cli.evaluation.probes.calibration import Calibration, calibrate, calibrate_density
 from mibias_cli.evaluation.probes.learners import Classifier, Learner
 from mibias_cli.evaluation.probes.quadratic import Quadratic
-from mibias_cli.evaluation.probes.scaling import Scaling, fit_scaling
-from mibias_cli.evaluation.probes.screening import telling_columns
+from mibias_cli.evaluation.probes.scaling import Scaling, fit_scaling, telling_columns
 from mibias_cli.evaluation.statistics.partition import Fold
 
 __all__ = ["PROBES", "REGRESSORS", "FittedProbe", "FittedRegressor", "fit_probe", "fit_regressor", "get_probe"]

@@ -1,4 +1,4 @@
-"""Task figures: accuracy overall, by class, by (y, c) cell, and reweighted as if y and c were independent."""
+"""Task figures: accuracy overall, by class, by (y, c) cell, reweighted as if y and c were independent; confusion."""
 
 from __future__ import annotations
 
@@ -9,11 +9,17 @@ import numpy as np
 from mibias_cli.evaluation.inputs import AuditedAttribute
 from mibias_cli.evaluation.statistics.information import counts_table
 from mibias_cli.evaluation.task.calibration import auroc, calibration_error
-from mibias_cli.evaluation.task.confusion import confusions
 from mibias_cli.evaluation.task.rule import Predictions, Terms
-from mibias_cli.evaluation.task_findings import GroupRow, TaskFindings
+from mibias_cli.evaluation.task_findings import Confusion, GroupRow, TaskFindings
 
-__all__ = ["adjusted_accuracy", "balanced_accuracy", "group_rows", "task_findings", "worst_group_accuracy"]
+__all__ = [
+    "MAX_CLASSES", "adjusted_accuracy", "balanced_accuracy", "confusions", "group_rows", "task_findings",
+    "worst_group_accuracy",
+]  # fmt: skip
+
+MAX_CLASSES = 20
+"""A target of more classes has no confusion in the report: nobody could read it, and it grows with the square."""
+MAX_GROUPS = 24
 
 
 def balanced_accuracy(y: np.ndarray, predicted: np.ndarray) -> float:
@@ -79,6 +85,26 @@ def group_rows(
 def worst_group_accuracy(rows: Sequence[GroupRow]) -> float | None:
     """The least accuracy among cells that are large enough to count, or None where none is."""
     return min((row.accuracy for row in rows if row.counted and row.accuracy is not None), default=None)
+
+
+def confusions(
+    predicted: np.ndarray, y: np.ndarray, attribute: AuditedAttribute, *, class_names: Sequence[str]
+) -> Iterator[Confusion]:
+    """Counts of target × prediction for every group of an attribute that occurs, channel by channel.
+
+    None come out where there are more than `MAX_CLASSES` classes, or more than `MAX_GROUPS` groups.
+    """
+    n_y = len(class_names)
+    for channel, names, c in zip(attribute.channels, attribute.class_names, attribute.c.T, strict=True):
+        if n_y > MAX_CLASSES or len(names) > MAX_GROUPS:
+            continue
+        for index, name in enumerate(names):
+            rows = attribute.known & (c == index)
+            if rows.any():
+                # rows are the truth, columns what is predicted
+                counts = counts_table(y[rows], predicted[rows], n_y, n_y)
+                table = tuple(tuple(int(n) for n in line) for line in counts)
+                yield Confusion(attribute=attribute.name, channel=channel, c=name, n=int(rows.sum()), counts=table)
 
 
 def task_findings(

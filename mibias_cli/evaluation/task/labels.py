@@ -9,12 +9,7 @@ import numpy as np
 from mibias_cli.evaluation.inputs import AuditedAttribute, AuditedTarget
 from mibias_cli.evaluation.task.calibration import auroc, calibration_error
 from mibias_cli.evaluation.task.fairness import FINDINGS, fairness_findings, worst_values
-from mibias_cli.evaluation.task.groups import (
-    adjusted_accuracy,
-    balanced_accuracy,
-    group_rows,
-    worst_group_accuracy,
-)
+from mibias_cli.evaluation.task.groups import adjusted_accuracy, balanced_accuracy, group_rows, worst_group_accuracy
 from mibias_cli.evaluation.task.rule import Terms
 from mibias_cli.evaluation.task_findings import FairnessFindings, LabelFigures, LabelFindings
 

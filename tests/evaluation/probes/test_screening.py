@@ -7,7 +7,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from mibias_cli.evaluation.probes.families import fit_probe
-from mibias_cli.evaluation.probes.screening import telling_columns
+from mibias_cli.evaluation.probes.scaling import telling_columns
 
 
 def wide(n: int, d: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
