@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from mibias_cli.backbone.spectrum import has_collapsed
 from mibias_cli.errors import EvaluationError
-from mibias_cli.evaluation.fidelity import compare_features, has_collapsed, recovered_share
+from mibias_cli.evaluation.fidelity import compare_features, recovered_share
 from mibias_cli.evaluation.findings import AuditFindings, AuditSettings, Fidelity, Samples, Similarity
 from mibias_cli.evaluation.inputs import AuditedAttribute, AuditInput, Features
-from mibias_cli.evaluation.leakage.attribute import (
-    MAX_FIT_ROWS,
-    MIN_ROWS,
-    Prepared,
-    check_varies,
-    fit_and_score_parts,
-    prepare,
-)
+from mibias_cli.evaluation.leakage.attribute import MIN_ROWS, Prepared, check_varies, fit_and_score_parts, prepare
 from mibias_cli.evaluation.leakage.measure import Measured, headline, paired_change
 from mibias_cli.evaluation.leakage.scoring import families
 from mibias_cli.evaluation.leakage_findings import (
     AttributeFindings,
     ChannelFindings,
-    ColumnFindings,
     ColumnSides,
     LayerFindings,
     Leakage,
@@ -37,7 +32,7 @@ from mibias_cli.evaluation.task.audit import audit_task
 from mibias_cli.evaluation.task_findings import LabelFindings, RegressionFindings, TaskFindings, TaskSides
 from mibias_cli.progress import Progress
 
-__all__ = ["MAX_FIT_ROWS", "MIN_ROWS", "audit"]
+__all__ = ["audit"]
 
 N_THREADS = 1  # many small fits: threads cost more than they give, and results must not vary with the machine
 
@@ -46,13 +41,9 @@ SidesMeasured = dict[str, dict[str, Measured]]
 
 
 def audit(inputs: AuditInput, settings: AuditSettings, *, seed: int, progress: Progress) -> AuditFindings:
-    """Audit one extractor, beside the original one where there is one.
+    """Audit one extractor, beside the original one where there is one; `progress` is told of every fitted probe.
 
-    Args:
-        inputs: Features, targets and attributes.
-        settings: How.
-        seed: Of the split, the probes and the resamples: the same inputs and seed give the same result.
-        progress: Told of every fitted probe.
+    The seed is that of the split, the probes and the resamples: the same inputs and seed give the same result.
 
     Raises:
         EvaluationError: Features that are not finite, a part too small to fit or score on, an attribute of a single
@@ -79,12 +70,8 @@ def audit(inputs: AuditInput, settings: AuditSettings, *, seed: int, progress: P
         task = audit_task(inputs, settings, channels, seed=seed)
         similarity = _similarity(inputs)
     # low leakage of features that hold nothing is no success, so the audit says which it is
-    collapsed = has_collapsed(
-        similarity.effective_rank_after,
-        similarity.effective_rank_before,
-        n_classes=_n_classes(inputs),
-        kept=_kept(task.sides),
-    )
+    ranks = similarity.effective_rank_after, similarity.effective_rank_before
+    collapsed = has_collapsed(*ranks, n_classes=_n_classes(inputs), kept=_kept(task.sides))
     return AuditFindings(
         attributes=attributes,
         task=task.sides,
@@ -163,16 +150,14 @@ def _check(inputs: AuditInput, settings: AuditSettings) -> None:
         check_varies(column, "column")
 
 
-class _Counter:
-    """Tells a progress display of every fitted probe."""
-
-    def __init__(self, progress: Progress, description: str, total: int) -> None:
-        self._progress, self._done = progress, 0
-        progress.begin(description, total)
-
-    def __call__(self) -> None:
-        self._done += 1
-        self._progress.advance(self._done)
+@contextmanager
+def _counting(progress: Progress, what: str, whose: str, n_probes: int) -> Iterator[Callable[[], None]]:
+    """Tells a progress display of every fitted probe: that is what takes the time."""
+    progress.stage(f"auditing {what}")
+    progress.begin(f"probes of {whose}", n_probes)
+    done = itertools.count(1)
+    yield lambda: progress.advance(next(done))
+    progress.end()
 
 
 def _measure(prepared: Prepared, inputs: AuditInput, progress: Progress) -> dict[str, SidesMeasured]:
@@ -181,20 +166,18 @@ def _measure(prepared: Prepared, inputs: AuditInput, progress: Progress) -> dict
         "": {"before": inputs.before, "after": inputs.after, "random": inputs.random}
     }
     sides |= {name: {"before": before, "after": after} for name, (before, after) in inputs.others.items()}
-    # progress counts fitted probes: that is what takes the time
     n_measured = sum(features is not None for pair in sides.values() for features in pair.values())
+    n_probes = n_measured * (2 if prepared.conditional else 1) * prepared.n_probes
     name = prepared.attribute.name
-    progress.stage(f"auditing {name}")
-    questions = 2 if prepared.conditional else 1
-    advance = _Counter(progress, f"probes of {name}", n_measured * questions * prepared.n_probes)
-    measured = {
-        representation: {
-            side: prepared.measure(features.audit, advance) for side, features in pair.items() if features is not None
+    with _counting(progress, name, name, n_probes) as advance:
+        return {
+            representation: {
+                side: prepared.measure(features.audit, advance)
+                for side, features in pair.items()
+                if features is not None
+            }
+            for representation, pair in sides.items()
         }
-        for representation, pair in sides.items()
-    }
-    progress.end()
-    return measured
 
 
 def _findings(
@@ -226,10 +209,7 @@ def _attribute_findings(
 ) -> AttributeFindings:
     """One attribute: its headline, and where it has several channels each of them beside it.
 
-    Args:
-        attribute: What is audited.
-        inputs: Targets, and the names of further representations.
-        found: By representation and side, then by channel; empty where that side was not measured.
+    `found` is by representation and side, then by channel; empty where that side was not measured.
     """
     known = attribute.known
     channels = {}
@@ -248,10 +228,7 @@ def _attribute_findings(
         by_channel = found[representation, side]
         return headline(by_channel) if by_channel else None
 
-    def required(representation: str) -> Leakage:
-        return headline(found[representation, "after"])
-
-    after = required("")
+    after = headline(found["", "after"])
     # H(c) and I(y; c) stand beside a leakage of the same channel
     shown = channels[after.marginal.headline_channel]
     return AttributeFindings(
@@ -263,7 +240,10 @@ def _attribute_findings(
         after=after,
         random=top("", "random"),
         channels=channels if len(channels) > 1 else {},
-        others={name: Sides[Leakage](before=top(name, "before"), after=required(name)) for name in inputs.others},
+        others={
+            name: Sides[Leakage](before=top(name, "before"), after=headline(found[name, "after"]))
+            for name in inputs.others
+        },
     )
 
 
@@ -273,31 +253,24 @@ def _audit_layers(
     """By layer, then by attribute."""
     found: dict[str, dict[str, Sides[LayerFindings]]] = {}
     for layer, (before, after) in inputs.layers.items():
-        progress.stage(f"auditing layer {layer}")
-        total = sum(p.n_probes for p in prepared.values()) * (1 if before is None else 2)
-        advance = _Counter(progress, f"probes of layer {layer}", total)
-        found[layer] = {
-            name: Sides[LayerFindings](
-                before=None if before is None else p.measure_layer(before.audit, advance),
-                after=p.measure_layer(after.audit, advance),
-            )
-            for name, p in prepared.items()
-        }
-        progress.end()
+        n_probes = sum(p.n_probes for p in prepared.values()) * (1 if before is None else 2)
+        with _counting(progress, f"layer {layer}", f"layer {layer}", n_probes) as advance:
+            found[layer] = {
+                name: Sides[LayerFindings](
+                    before=None if before is None else p.measure_layer(before.audit, advance),
+                    after=p.measure_layer(after.audit, advance),
+                )
+                for name, p in prepared.items()
+            }
     return found
 
 
 def _audit_column(prepared: Prepared, inputs: AuditInput, progress: Progress) -> ColumnSides:
-    before, after = inputs.before, inputs.after
-    name = prepared.attribute.name
-    progress.stage(f"auditing what is kept of {name}")
-    advance = _Counter(progress, f"probes of {name}", prepared.n_probes * (1 if before is None else 2))
-
-    def kept(features: Features) -> ColumnFindings:
-        return prepared.measure_column(features.audit, advance)
-
-    found = ColumnSides(
-        kind=prepared.attribute.kind, before=None if before is None else kept(before), after=kept(after)
-    )
-    progress.end()
-    return found
+    before, name = inputs.before, prepared.attribute.name
+    n_probes = prepared.n_probes * (1 if before is None else 2)
+    with _counting(progress, f"what is kept of {name}", name, n_probes) as advance:
+        return ColumnSides(
+            kind=prepared.attribute.kind,
+            before=None if before is None else prepared.measure_column(before.audit, advance),
+            after=prepared.measure_column(inputs.after.audit, advance),
+        )

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from mibias_cli.backbone.spectrum import centred, effective_rank, has_collapsed
+from mibias_cli.backbone.spectrum import centred, effective_rank
 from mibias_cli.evaluation.findings import Similarity
 from mibias_cli.evaluation.inputs import Features
 from mibias_cli.evaluation.task.rule import predict_numbers
 
-__all__ = ["compare_features", "effective_rank", "has_collapsed", "linear_cka", "recovered_share"]
+__all__ = ["compare_features", "linear_cka", "recovered_share"]
 
 MAX_FIT_ROWS = 10_000
 
@@ -17,8 +17,7 @@ MAX_FIT_ROWS = 10_000
 def linear_cka(a: np.ndarray, b: np.ndarray) -> float:
     """Linear centred kernel alignment of two representations (n, d_a) and (n, d_b) of the same samples.
 
-    Returns:
-        Between 0 and 1; 1 for features equal up to rotation and scale; 0 where either is constant.
+    Between 0 and 1; 1 for features equal up to rotation and scale; 0 where either is constant.
 
     References: Kornblith et al., arXiv 1905.00414.
     """

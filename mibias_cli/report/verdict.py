@@ -6,7 +6,7 @@ import math
 
 from pydantic import Field
 
-from mibias_cli.evaluation.fidelity import has_collapsed
+from mibias_cli.backbone.spectrum import has_collapsed
 from mibias_cli.evaluation.findings import AuditFindings
 from mibias_cli.evaluation.leakage_findings import AttributeFindings, Finding, Side
 from mibias_cli.evaluation.record import Record

@@ -3,7 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mibias_cli.evaluation.fidelity import compare_features, effective_rank, linear_cka
+from mibias_cli.backbone.spectrum import effective_rank
+from mibias_cli.evaluation.fidelity import compare_features, linear_cka
 
 
 def hsic_cka(a: np.ndarray, b: np.ndarray) -> float:

@@ -46,11 +46,7 @@ L = TypeVar("L", bound=Learner)
 
 
 def get_probe(name: str) -> type[Classifier]:
-    """The probe family of this name.
-
-    Raises:
-        EvaluationError: There is none.
-    """
+    """The probe family of this name; EvaluationError where there is none."""
     if name not in PROBES:
         raise EvaluationError(
             f"probe '{name}': unknown{did_you_mean(name, PROBES)}; evaluation.probes takes {', '.join(PROBES)}"
@@ -133,17 +129,13 @@ def fit_probe(
     """Fit one family of PROBES on the fitting part, tuned on rows held out within it.
 
     Args:
-        family: Its name.
-        x: Features (n, d).
-        c: Labels (n,).
+        family: Its name; EvaluationError where it is unknown.
+        x, c: Features (n, d) and labels (n,).
         n_classes: K, classes that are absent here included.
         extra: Given facts (n, e) beside the features (the target one-hot), e may be 0.
         baseline: Log-probabilities (n, K) without features, for held-out rows from their fold's training rows.
         folds: (train, held-out) rows.
         seed: Of everything random.
-
-    Raises:
-        EvaluationError: The family is unknown.
     """
     make = get_probe(family)
     usable = [(train, held) for train, held in folds if len(np.unique(c[train])) > 1 and len(held)]
@@ -191,9 +183,7 @@ def _tune(
 ) -> _Tuned[L]:
     """Climb the family's rungs on all folds together; fit the best one on the whole fitting part.
 
-    Args:
-        answer: What a learner says of rows as it sees them.
-        judge: The calibration of such answers, for the rows that they are about.
+    `answer` is what a learner says of rows as it sees them, `judge` the calibration of that for the rows it is about.
     """
     # the scaling knows no labels, so folds may share it
     scaling = fit_scaling(x, max_columns=make.max_columns(len(x)), whitened=make.whitened, seed=seed)
@@ -220,12 +210,12 @@ def _tune(
         return judge(answers, held_rows)
 
     rung, calibration = _climb(make, reached)
-    everything, columns = np.arange(len(c)), screened(np.arange(len(c)))
+    everything = np.arange(len(c))
+    columns = screened(everything)
     learner = fitted(everything, scaling.beside(z, extra, columns))
     learner.fit_to(rung)
-    return _Tuned(
-        learner=learner, setting=make.describe(rung), calibration=calibration, scaling=scaling, columns=columns
-    )
+    setting = make.describe(rung)
+    return _Tuned(learner=learner, setting=setting, calibration=calibration, scaling=scaling, columns=columns)
 
 
 def _climb(make: type[Learner], reached: Callable[[int], Calibration]) -> tuple[int, Calibration]:

@@ -21,13 +21,7 @@ class Resamples:
 
     Two figures computed with the same resamples are paired: the resamples of their difference are the difference of
     their resamples. With groups, whole groups are drawn, because samples of one patient are no independent evidence.
-    Memory does not grow with n beyond `MAX_UNITS`.
-
-    Args:
-        n: Number of samples.
-        n_resamples: Number of resamples.
-        group: Group ids (n,), or None.
-        seed: Of the draws.
+    Memory does not grow with n beyond `MAX_UNITS`. `group` holds ids (n,).
     """
 
     def __init__(self, n: int, n_resamples: int, *, group: np.ndarray | None = None, seed: int) -> None:
@@ -69,9 +63,8 @@ def bootstrap_interval(
         estimate: The figure.
         draws: Its values in the resamples (n_resamples,); their mean is moved onto the estimate.
         confidence: Of the interval.
-        n_units: How many samples (or groups) were drawn from. Plain percentile intervals are too narrow by
-            √((n − 1) / n) and by the ratio of Student's quantile to the normal's, which ten patients feel and ten
-            thousand samples do not. None: no correction.
+        n_units: How many samples (or groups) were drawn from: plain percentile intervals are too narrow by
+            √((n − 1) / n) and by the ratio of Student's quantile to the normal's. None: no correction.
         extra_sd: Standard deviation of a further error, independent of the resampled one.
 
     References: Hesterberg, "What teachers should know about the bootstrap", arXiv 1411.5279 (expanded percentiles).
