@@ -151,7 +151,7 @@ def _audit_once(cell: Cell, number: int) -> dict[str, object]:
     for _ in range(0, N_FRESH, CHUNK):
         fresh_z, fresh_c = draw(cell, CHUNK, rotation, g)
         extra, baseline = np.zeros((CHUNK, 0)), np.tile(task.marginal.baseline_score[:1], (CHUNK, 1))
-        log_p = probe.log_probabilities(fresh_z, extra, baseline)
+        _, log_p = probe.predict(fresh_z, extra, baseline)
         losses.append(-log_p[np.arange(CHUNK), fresh_c].mean() / np.log(2))
     return {
         "coding": cell.coding, "bits": cell.bits, "n": cell.n, "draw": number, "estimate": found.leakage_bits.estimate,

@@ -11,8 +11,8 @@ from threadpoolctl import threadpool_limits
 
 from mibias_cli.backbone.spectrum import has_collapsed
 from mibias_cli.errors import EvaluationError
-from mibias_cli.evaluation.fidelity import compare_features, recovered_share
-from mibias_cli.evaluation.findings import AuditFindings, AuditSettings, Fidelity, Samples, Similarity
+from mibias_cli.evaluation.fidelity import compare_features
+from mibias_cli.evaluation.findings import AuditFindings, AuditSettings, Fidelity, Samples
 from mibias_cli.evaluation.inputs import AuditedAttribute, AuditInput, Features
 from mibias_cli.evaluation.leakage.attribute import MIN_ROWS, Prepared, check_varies, fit_and_score_parts, prepare
 from mibias_cli.evaluation.leakage.measure import Measured, headline, paired_change
@@ -34,8 +34,6 @@ from mibias_cli.progress import Progress
 
 __all__ = ["audit"]
 
-N_THREADS = 1  # many small fits: threads cost more than they give, and results must not vary with the machine
-
 SidesMeasured = dict[str, dict[str, Measured]]
 """By side (before, after, random; those there are), then by channel."""
 
@@ -50,25 +48,26 @@ def audit(inputs: AuditInput, settings: AuditSettings, *, seed: int, progress: P
             class, an unknown probe.
     """
     _check(inputs, settings)
-    fit, score = fit_and_score_parts(inputs, settings, seed)
+    parts = fit_and_score_parts(inputs, settings, seed)
     n_tests = sum(len(a.channels) * len(families(settings.probes, a.kind)) for a in inputs.attributes)
-    shuffles = enough_permutations(settings.n_permutations, n_tests)
+    shuffles = {"n_permutations": enough_permutations(settings.n_permutations, n_tests)}
 
     def ready(attribute: AuditedAttribute) -> Prepared:
-        return prepare(attribute, inputs, settings, fit, score, n_permutations=shuffles, seed=seed)
+        return prepare(attribute, inputs, settings.model_copy(update=shuffles), parts, seed=seed)
 
-    with threadpool_limits(limits=N_THREADS):
+    # many small fits: threads cost more than they give, and results must not vary with the machine
+    with threadpool_limits(limits=1):
         # what does not depend on features is made once: parts, folds, baselines, resamples, shuffles
         prepared = {attribute.name: ready(attribute) for attribute in inputs.attributes}
         measured = {name: _measure(p, inputs, progress) for name, p in prepared.items()}
-        attributes = _findings(prepared, inputs, settings, measured)
+        attributes = _findings(prepared, inputs, measured)
         layers = _audit_layers(prepared, inputs, progress)
         columns = {column.name: _audit_column(ready(column), inputs, progress) for column in inputs.columns}
         progress.stage("auditing the task")
         # a crossing of attributes shows each one's headline channel
         channels = {name: found.after.marginal.headline_channel for name, found in attributes.items()}
         task = audit_task(inputs, settings, channels, seed=seed)
-        similarity = _similarity(inputs)
+        similarity = compare_features(inputs.before, inputs.after)
     # low leakage of features that hold nothing is no success, so the audit says which it is
     ranks = similarity.effective_rank_after, similarity.effective_rank_before
     collapsed = has_collapsed(*ranks, n_classes=_n_classes(inputs), kept=_kept(task.sides))
@@ -80,17 +79,10 @@ def audit(inputs: AuditInput, settings: AuditSettings, *, seed: int, progress: P
         intersections=task.intersections,
         fidelity=Fidelity(collapsed=collapsed, columns=columns),
         layers=layers,
-        samples=Samples(train=len(inputs.train_y), audit=len(inputs.audit_y), fit=len(fit), score=len(score)),
+        samples=Samples(train=len(inputs.train_y), audit=len(inputs.audit_y), fit=len(parts[0]), score=len(parts[1])),
         settings=settings,
         seed=seed,
     )
-
-
-def _similarity(inputs: AuditInput) -> Similarity:
-    if inputs.before is None:
-        return compare_features(None, inputs.after.audit)
-    share = recovered_share(inputs.before, inputs.after)
-    return compare_features(inputs.before.audit, inputs.after.audit, original_r2=share)
 
 
 def _n_classes(inputs: AuditInput) -> int:
@@ -181,10 +173,7 @@ def _measure(prepared: Prepared, inputs: AuditInput, progress: Progress) -> dict
 
 
 def _findings(
-    prepared: dict[str, Prepared],
-    inputs: AuditInput,
-    settings: AuditSettings,
-    measured: dict[str, dict[str, SidesMeasured]],
+    prepared: dict[str, Prepared], inputs: AuditInput, measured: dict[str, dict[str, SidesMeasured]]
 ) -> dict[str, AttributeFindings]:
     """All attributes' findings, their tests corrected together, one representation and side at a time."""
     # one extractor's tests are one family: by representation and side, then by attribute and channel
@@ -198,7 +187,7 @@ def _findings(
     for name, p in prepared.items():
         sides, change = measured[name][""], None
         if "before" in sides:
-            change = paired_change(sides["before"], sides["after"], settings.confidence, n_units=p.resamples.n_units)
+            change = paired_change(sides["before"], sides["after"], p.settings.confidence, n_units=p.resamples.n_units)
         own = {key: by_attribute.get(name, {}) for key, by_attribute in corrected.items()}
         out[name] = _attribute_findings(p.attribute, inputs, own).model_copy(update={"change": change})
     return out

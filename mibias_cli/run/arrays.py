@@ -93,13 +93,16 @@ def audit(
     )  # fmt: skip
     z = _matrix("features", features)
     n = len(z)
-    y, class_names = _target(target, n)
+    # without a target everything is of one stratum
+    labels = ["all"] * n if target is None else target
+    y, class_names = _complete("target", labels, n, "leave those samples out")
     train_z, train_y = _training(train_features, train_target, z, class_names)
     original = None
     if before is not None:
         audited = _matrix("before", before, n)
         trained = audited[:0] if train_before is None else _matrix("train_before", train_before, len(train_z))
         original = Features(train=trained, audit=audited)
+    nothing = AuditedTarget(kind="none", names=(), train=train_y[:, None], audit=y[:, None])
     inputs = AuditInput(
         before=original,
         after=Features(train=train_z, audit=z),
@@ -107,8 +110,8 @@ def audit(
         audit_y=y,
         class_names=class_names,
         attributes=tuple(_attribute(name, values, n, numbers) for name, values in attributes.items()),
-        group=None if group is None else _group(group, n),
-        target=None if target is not None else _no_target(train_y, y),
+        group=None if group is None else _complete("group", group, n, "each sample needs an id, if need be its own")[0],
+        target=nothing if target is None else None,
     )
     found = audit_inputs(inputs, settings or AuditSettings(), seed=seed, progress=progress or Silent())
     provenance: dict[str, JsonValue] = {
@@ -142,24 +145,12 @@ def _matrix(name: str, given: ArrayLike, n: int | None = None) -> np.ndarray:
     return z.astype(np.float32 if z.dtype == np.float32 else np.float64)
 
 
-def _target(target: ArrayLike | None, n: int) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Class indices and names; without a target everything is of one stratum."""
-    if target is None:
-        return np.zeros(n, dtype=np.int64), ("all",)
-    codes, names, known = _codes("target", target, n)
+def _complete(name: str, given: ArrayLike, n: int, fix: str) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Class indices and names of what may not be missing."""
+    codes, names, known = _codes(name, given, n)
     if not known.all():
-        raise EvaluationError(f"target: missing in {int((~known).sum())} of {n} samples; leave those samples out")
+        raise EvaluationError(f"{name}: missing in {int((~known).sum())} of {n} samples; {fix}")
     return codes, names
-
-
-def _group(group: ArrayLike, n: int) -> np.ndarray:
-    codes, _, known = _codes("group", group, n)
-    if not known.all():
-        missing = int((~known).sum())
-        raise EvaluationError(
-            f"group: missing in {missing} of {n} samples; each sample needs an id, one of its own if it stands alone"
-        )
-    return codes
 
 
 def _training(
@@ -180,10 +171,6 @@ def _training(
         raise EvaluationError(f"train_target: {what}; leave those samples out")
     place = np.array([class_names.index(name) for name in names])
     return train, place[codes]
-
-
-def _no_target(train_y: np.ndarray, y: np.ndarray) -> AuditedTarget:
-    return AuditedTarget(kind="none", names=(), train=train_y[:, None], audit=y[:, None])
 
 
 def _attribute(name: str, given: ArrayLike, n: int, numbers: Collection[str]) -> AuditedAttribute:

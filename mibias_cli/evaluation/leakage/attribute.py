@@ -15,7 +15,7 @@ from mibias_cli.evaluation.leakage.measure import Inquiry, Measured, answer, mea
 from mibias_cli.evaluation.leakage.scoring import families
 from mibias_cli.evaluation.leakage_findings import ColumnFindings, Finding, Interval, LayerFindings
 from mibias_cli.evaluation.statistics.information import label_entropy_bits
-from mibias_cli.evaluation.statistics.partition import fit_and_score_rows, inner_folds
+from mibias_cli.evaluation.statistics.partition import Fold, fit_and_score_rows, inner_folds
 from mibias_cli.evaluation.statistics.resampling import Resamples
 
 __all__ = ["MAX_FIT_ROWS", "MIN_ROWS", "Prepared", "check_varies", "fit_and_score_parts", "prepare"]
@@ -101,7 +101,7 @@ class Prepared:
         return max(found, key=lambda finding: finding.selection_bits)
 
 
-def fit_and_score_parts(inputs: AuditInput, settings: AuditSettings, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def fit_and_score_parts(inputs: AuditInput, settings: AuditSettings, seed: int) -> Fold:
     """Rows that probes are fitted on and rows that they are scored on, alike in target and attributes."""
     # both parts are alike in the target and in every attribute; unknown is a value of its own here
     labels = [np.where(a.known[:, None], a.c, -1) for a in inputs.attributes]
@@ -110,14 +110,7 @@ def fit_and_score_parts(inputs: AuditInput, settings: AuditSettings, seed: int) 
 
 
 def prepare(
-    attribute: AuditedAttribute,
-    inputs: AuditInput,
-    settings: AuditSettings,
-    fit: np.ndarray,
-    score: np.ndarray,
-    *,
-    n_permutations: int,
-    seed: int,
+    attribute: AuditedAttribute, inputs: AuditInput, settings: AuditSettings, parts: Fold, *, seed: int
 ) -> Prepared:
     """Make an attribute ready; rows of the two parts where it is unknown are left out.
 
@@ -125,7 +118,7 @@ def prepare(
         EvaluationError: A part with fewer than `MIN_ROWS` known rows.
     """
     # only rows where the attribute is known are fitted on and scored
-    fit, score = _known_parts(attribute, inputs, fit, score, seed)
+    fit, score = _known_parts(attribute, inputs, parts, seed)
     group = inputs.group
     tasks = []
     for k, channel in enumerate(attribute.channels):
@@ -137,7 +130,7 @@ def prepare(
             make_channel_task(
                 channel, c, inputs.audit_y, fit, score, folds, n_classes=len(attribute.class_names[k]),
                 n_y=len(inputs.class_names), values=None if attribute.values is None else attribute.values[:, k],
-                group=group, n_permutations=n_permutations, seed=seed,
+                group=group, n_permutations=settings.n_permutations, seed=seed,
             )
         )  # fmt: skip
     # drawn once: before, after and every layer see the same resamples, which makes differences paired
@@ -148,11 +141,9 @@ def prepare(
     )  # fmt: skip
 
 
-def _known_parts(
-    attribute: AuditedAttribute, inputs: AuditInput, fit: np.ndarray, score: np.ndarray, seed: int
-) -> tuple[np.ndarray, np.ndarray]:
+def _known_parts(attribute: AuditedAttribute, inputs: AuditInput, parts: Fold, seed: int) -> Fold:
     """The rows of both parts where the attribute is known, the fitting part thinned to MAX_FIT_ROWS."""
-    fit, score = fit[attribute.known[fit]], score[attribute.known[score]]
+    fit, score = (rows[attribute.known[rows]] for rows in parts)
     for part, rows in (("fitted", fit), ("scored", score)):
         if len(rows) < MIN_ROWS:
             grouped = " (no group may span both parts)" if inputs.group is not None else ""

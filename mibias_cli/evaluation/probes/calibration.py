@@ -43,10 +43,6 @@ class Calibration:
         around = standard_normal_log_density((c - predicted) / self.scale) - np.log(self.scale)
         return np.asarray(np.logaddexp(np.log1p(-self.mix) + around, np.log(self.mix) + standard_normal_log_density(c)))
 
-    def density_gains(self, predicted: np.ndarray, c: np.ndarray) -> np.ndarray:
-        """log q(c | prediction) − log N(c; 0, 1) in nats, broadcast alike."""
-        return self.log_density(predicted, c) - standard_normal_log_density(c)
-
 
 def standard_normal_log_density(c: np.ndarray) -> np.ndarray:
     """log N(c; 0, 1) in nats: what is known of normal scores without features."""

@@ -18,7 +18,12 @@ import numpy as np
 
 from mibias_cli.errors import EvaluationError, did_you_mean
 from mibias_cli.evaluation.probes import boosting, learners
-from mibias_cli.evaluation.probes.calibration import Calibration, calibrate, calibrate_density
+from mibias_cli.evaluation.probes.calibration import (
+    Calibration,
+    calibrate,
+    calibrate_density,
+    standard_normal_log_density,
+)
 from mibias_cli.evaluation.probes.learners import Classifier, Learner
 from mibias_cli.evaluation.probes.quadratic import Quadratic
 from mibias_cli.evaluation.probes.scaling import Scaling, fit_scaling, telling_columns
@@ -70,19 +75,16 @@ class _Tuned(Generic[L]):
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Fitted:
-    """The chosen rung in words, and the mean gain over the baseline on held-out rows of the fitting part."""
+class FittedProbe:
+    """A calibrated probe of classes; without a tuned learner, all it says is the baseline.
 
-    setting: str
-    selection_bits: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class FittedProbe(_Fitted):
-    """A calibrated probe of classes; without a tuned learner, all it says is the baseline."""
+    `setting` is the chosen rung in words, `selection_bits` the mean gain over the baseline on held-out rows.
+    """
 
     tuned: _Tuned[Classifier] | None
     n_classes: int
+    setting: str
+    selection_bits: float
 
     def predict(self, x: np.ndarray, extra: np.ndarray, baseline: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Most likely class (n,) and calibrated log-probabilities (n, n_classes) in nats.
@@ -95,16 +97,14 @@ class FittedProbe(_Fitted):
         raw = _spread(self.tuned.learner, self.tuned.seen(x, extra), self.n_classes)
         return np.asarray(raw.argmax(axis=1)), self.tuned.calibration.log_probabilities(raw, baseline)
 
-    def log_probabilities(self, x: np.ndarray, extra: np.ndarray, baseline: np.ndarray) -> np.ndarray:
-        """The second half of `predict`."""
-        return self.predict(x, extra, baseline)[1]
-
 
 @dataclass(frozen=True, kw_only=True)
-class FittedRegressor(_Fitted):
+class FittedRegressor:
     """A calibrated probe of numbers; its density mixes a normal one around the prediction with N(0, 1)."""
 
     tuned: _Tuned[Learner]
+    setting: str
+    selection_bits: float
 
     def predict(self, x: np.ndarray, extra: np.ndarray) -> np.ndarray:
         """The expected value (n,); calibration plays no part in it."""
@@ -112,7 +112,7 @@ class FittedRegressor(_Fitted):
 
     def gains(self, predicted: np.ndarray, c: np.ndarray) -> np.ndarray:
         """log q(c | prediction) − log N(c; 0, 1) in nats, broadcast: its mean over new rows is the leakage found."""
-        return self.tuned.calibration.density_gains(predicted, c)
+        return self.tuned.calibration.log_density(predicted, c) - standard_normal_log_density(c)
 
 
 def fit_probe(

@@ -73,9 +73,8 @@ def bootstrap_interval(
     z = NormalDist().inv_cdf(1 - tail)
     deviations = np.percentile(draws, [100 * tail, 100 * (1 - tail)]) - draws.mean()
     if n_units is not None and n_units > 1:
-        deviations = deviations * (
-            float(stats.t.ppf(1 - tail, n_units - 1)) / z * float(np.sqrt(n_units / (n_units - 1)))
-        )
+        widening = float(stats.t.ppf(1 - tail, n_units - 1)) / z * float(np.sqrt(n_units / (n_units - 1)))
+        deviations = deviations * widening
     if extra_sd > 0:
         # independent errors add by their squares; constant draws leave the further one alone
         signs = np.sign(deviations) if deviations.any() else np.array([-1.0, 1.0])

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from mibias_cli.evaluation.inputs import AuditedAttribute
+from mibias_cli.evaluation.task.groups import worst_accuracy
 from mibias_cli.evaluation.task.rule import Terms
 from mibias_cli.evaluation.task_findings import CellAccuracy, CrossingRow, Intersection, WorstGroup
 
@@ -67,7 +68,8 @@ def intersection(
         attributes=tuple(a.name for a in attributes),
         channels=tuple(channels[a.name] for a in attributes),
         worst_group_accuracy=WorstGroup(
-            before=_worst([r.before for r in rows if r.counted]), after=_worst([r.after for r in rows if r.counted])
+            before=worst_accuracy(row.before for row in rows if row.counted),
+            after=worst_accuracy(row.after for row in rows if row.counted),
         ),
         cells=tuple(rows),
     )
@@ -76,7 +78,3 @@ def intersection(
 def _accuracy(correct: np.ndarray, terms: Terms) -> CellAccuracy:
     lower, upper = terms.share_bounds(int(correct.sum()), len(correct))
     return CellAccuracy(accuracy=float(correct.mean()), lower=lower, upper=upper)
-
-
-def _worst(cells: Sequence[CellAccuracy | None]) -> float | None:
-    return min((cell.accuracy for cell in cells if cell is not None and cell.accuracy is not None), default=None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -10,11 +10,11 @@ from mibias_cli.evaluation.inputs import AuditedAttribute
 from mibias_cli.evaluation.statistics.information import counts_table
 from mibias_cli.evaluation.task.calibration import auroc, calibration_error
 from mibias_cli.evaluation.task.rule import Predictions, Terms
-from mibias_cli.evaluation.task_findings import Confusion, GroupRow, TaskFindings
+from mibias_cli.evaluation.task_findings import CellAccuracy, Confusion, GroupRow, TaskFindings
 
 __all__ = [
     "MAX_CLASSES", "adjusted_accuracy", "balanced_accuracy", "confusions", "group_rows", "task_findings",
-    "worst_group_accuracy",
+    "worst_accuracy",
 ]  # fmt: skip
 
 MAX_CLASSES = 20
@@ -82,9 +82,9 @@ def group_rows(
                 )  # fmt: skip
 
 
-def worst_group_accuracy(rows: Sequence[GroupRow]) -> float | None:
-    """The least accuracy among cells that are large enough to count, or None where none is."""
-    return min((row.accuracy for row in rows if row.counted and row.accuracy is not None), default=None)
+def worst_accuracy(cells: Iterable[GroupRow | CellAccuracy | None]) -> float | None:
+    """The least accuracy of these cells, or None where none has one."""
+    return min((cell.accuracy for cell in cells if cell is not None and cell.accuracy is not None), default=None)
 
 
 def confusions(
@@ -123,7 +123,7 @@ def task_findings(
     adjusted = {a.name: adjusted_accuracy(correct, y, a, n_y=len(class_names)) for a in attributes}
     known = {name: value for name, value in adjusted.items() if value is not None}
     draws = terms.resamples.means(correct.astype(np.float64)[:, None])[:, 0]
-    worst = worst_group_accuracy(rows)
+    worst = worst_accuracy(row for row in rows if row.counted)
     return TaskFindings(
         accuracy=terms.interval(float(correct.mean()), draws),
         balanced_accuracy=balanced_accuracy(y, predicted),

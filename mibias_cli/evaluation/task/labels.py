@@ -9,7 +9,7 @@ import numpy as np
 from mibias_cli.evaluation.inputs import AuditedAttribute, AuditedTarget
 from mibias_cli.evaluation.task.calibration import auroc, calibration_error
 from mibias_cli.evaluation.task.fairness import FINDINGS, fairness_findings, worst_values
-from mibias_cli.evaluation.task.groups import adjusted_accuracy, balanced_accuracy, group_rows, worst_group_accuracy
+from mibias_cli.evaluation.task.groups import adjusted_accuracy, balanced_accuracy, group_rows, worst_accuracy
 from mibias_cli.evaluation.task.rule import Terms
 from mibias_cli.evaluation.task_findings import FairnessFindings, LabelFigures, LabelFindings
 
@@ -44,7 +44,7 @@ def label_findings(
 
     adjusted = {a.name: _adjusted(correct, y, a) for a in attributes}
     known = {name: value for name, value in adjusted.items() if value is not None}
-    worst, accuracy = worst_group_accuracy(rows), float(correct.mean())
+    worst, accuracy = worst_accuracy(row for row in rows if row.counted), float(correct.mean())
     # a label that is always on or always off ranks nothing
     ranked = [figures.auroc for figures in labels.values() if figures.auroc is not None]
     errors = [

@@ -125,7 +125,7 @@ def test_leakage_is_entropy_less_cross_entropy_up_to_what_shares_cost() -> None:
     probe = score_probe("logistic", task, task.marginal, z[fit], z[score], 0).probe
     assert probe is not None
     asked = task.marginal
-    log_p = probe.log_probabilities(z[score], asked.extra_score, asked.baseline_score)
+    _, log_p = probe.predict(z[score], asked.extra_score, asked.baseline_score)
     share = np.bincount(c[score]) / len(score)
     plain = -(share * np.log2(share)).sum() + log_p[np.arange(len(score)), c[score]].mean() / np.log(2)
     assert found.leakage_bits.estimate == pytest.approx(plain, abs=3 / (2000 * np.log(2)))
