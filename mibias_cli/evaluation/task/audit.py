@@ -44,7 +44,9 @@ def audit_task(inputs: AuditInput, settings: AuditSettings, channels: Mapping[st
     if inputs.without_target or not len(inputs.train_y):
         return TaskAudit(sides=TaskSides(before=None, after=None))
     resamples = Resamples(len(inputs.audit_y), settings.n_bootstrap, group=inputs.group, seed=seed)
-    terms = Terms(resamples=resamples, min_cell=settings.min_cell, confidence=settings.confidence)
+    terms = Terms(
+        attributes=inputs.attributes, resamples=resamples, min_cell=settings.min_cell, confidence=settings.confidence
+    )
     audit = _Audit(inputs=inputs, crossings=settings.crossings, channels=channels, terms=terms)
     if inputs.target is None:
         return audit.of_classes()
@@ -64,7 +66,7 @@ class _Audit:
         inputs, y, names = self.inputs, self.inputs.audit_y, self.inputs.class_names
 
         def figures(predictions: Predictions, head: np.ndarray | None) -> AnyTask:
-            return task_findings(predictions, y, inputs.attributes, names, head, self.terms)
+            return task_findings(predictions, y, names, head, self.terms)
 
         def fairness(predictions: Predictions, attribute: AuditedAttribute) -> FairnessFindings:
             return fairness_findings(
@@ -81,7 +83,7 @@ class _Audit:
 
     def of_labels(self, target: AuditedTarget) -> TaskAudit:
         def figures(probabilities: np.ndarray, head: np.ndarray | None) -> AnyTask:
-            return label_findings(probabilities, target, self.inputs.attributes, head, self.terms)
+            return label_findings(probabilities, target, head, self.terms)
 
         def fairness(probabilities: np.ndarray, attribute: AuditedAttribute) -> FairnessFindings:
             return label_fairness(probabilities, target, attribute, min_cell=self.terms.min_cell)
@@ -100,7 +102,7 @@ class _Audit:
 
     def of_numbers(self, target: AuditedTarget) -> TaskAudit:
         def figures(predicted: np.ndarray, head: np.ndarray | None) -> AnyTask:
-            return regression_findings(predicted, target, self.inputs.attributes, head, self.terms)
+            return regression_findings(predicted, target, head, self.terms)
 
         predicted = self._predicted(lambda features: predict_numbers(features, target.train))
         return TaskAudit(sides=self._sides(predicted, figures))

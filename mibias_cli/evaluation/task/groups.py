@@ -108,20 +108,16 @@ def confusions(
 
 
 def task_findings(
-    predictions: Predictions,
-    y: np.ndarray,
-    attributes: Sequence[AuditedAttribute],
-    class_names: Sequence[str],
-    head_predicted: np.ndarray | None,
-    terms: Terms,
+    predictions: Predictions, y: np.ndarray, class_names: Sequence[str], head_predicted: np.ndarray | None, terms: Terms
 ) -> TaskFindings:
     """Every task figure of one set of predictions for the audited samples."""
     predicted, probabilities = predictions.classes, predictions.probabilities
     correct = predicted == y
+    attributes = terms.attributes
     rows = tuple(row for a in attributes for row in group_rows(correct, y, a, class_names, terms, probabilities))
     # averages that a model cannot win by following the bias
-    adjusted = {a.name: adjusted_accuracy(correct, y, a, n_y=len(class_names)) for a in attributes}
-    known = {name: value for name, value in adjusted.items() if value is not None}
+    weighted = {a.name: adjusted_accuracy(correct, y, a, n_y=len(class_names)) for a in attributes}
+    adjusted = {name: value for name, value in weighted.items() if value is not None}
     draws = terms.resamples.means(correct.astype(np.float64)[:, None])[:, 0]
     worst = worst_accuracy(row for row in rows if row.counted)
     return TaskFindings(
@@ -131,8 +127,8 @@ def task_findings(
         groups=rows,
         head_accuracy=None if head_predicted is None else float((head_predicted == y).mean()),
         gap=None if worst is None else float(correct.mean()) - worst,
-        adjusted_accuracy=min(known.values(), default=None),
-        adjusted_accuracies=known,
+        adjusted_accuracy=min(adjusted.values(), default=None),
+        adjusted_accuracies=adjusted,
         auroc=auroc(probabilities, y),
         calibration_error=calibration_error(probabilities, y),
         class_names=tuple(class_names),

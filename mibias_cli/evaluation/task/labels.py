@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from mibias_cli.evaluation.inputs import AuditedAttribute, AuditedTarget
@@ -17,11 +15,7 @@ __all__ = ["label_fairness", "label_findings"]
 
 
 def label_findings(
-    probabilities: np.ndarray,
-    target: AuditedTarget,
-    attributes: Sequence[AuditedAttribute],
-    head_predicted: np.ndarray | None,
-    terms: Terms,
+    probabilities: np.ndarray, target: AuditedTarget, head_predicted: np.ndarray | None, terms: Terms
 ) -> LabelFindings:
     """Every figure of labels' probabilities (n, k): accuracies, AUROC and calibration error are means over labels.
 
@@ -35,15 +29,13 @@ def label_findings(
     everyone = np.zeros(len(correct), dtype=np.int64)
     rows = tuple(
         row
-        for attribute in attributes
+        for attribute in terms.attributes
         for k, name in enumerate(target.names)
         for row in group_rows(correct[:, k], everyone, attribute, (name,), terms)
     )
     # one set of resamples for both averages: labels right on average, and all labels right
     draws = terms.resamples.means(np.stack([correct.mean(axis=1), correct.all(axis=1)], axis=1))
-
-    adjusted = {a.name: _adjusted(correct, y, a) for a in attributes}
-    known = {name: value for name, value in adjusted.items() if value is not None}
+    adjusted = {a.name: found for a in terms.attributes if (found := _adjusted(correct, y, a)) is not None}
     worst, accuracy = worst_accuracy(row for row in rows if row.counted), float(correct.mean())
     # a label that is always on or always off ranks nothing
     ranked = [figures.auroc for figures in labels.values() if figures.auroc is not None]
@@ -57,8 +49,8 @@ def label_findings(
         groups=rows,
         head_accuracy=None if head_predicted is None else float((head_predicted == y).mean()),
         gap=None if worst is None else accuracy - worst,
-        adjusted_accuracy=min(known.values(), default=None),
-        adjusted_accuracies=known,
+        adjusted_accuracy=min(adjusted.values(), default=None),
+        adjusted_accuracies=adjusted,
         auroc=float(np.mean(ranked)) if ranked else None,
         calibration_error=float(np.mean(errors)),
         class_names=target.names,

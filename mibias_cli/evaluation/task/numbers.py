@@ -30,15 +30,11 @@ def mean_r2(y: np.ndarray, predicted: np.ndarray) -> float | None:
 
 
 def regression_findings(
-    predicted: np.ndarray,
-    target: AuditedTarget,
-    attributes: Sequence[AuditedAttribute],
-    head_predicted: np.ndarray | None,
-    terms: Terms,
+    predicted: np.ndarray, target: AuditedTarget, head_predicted: np.ndarray | None, terms: Terms
 ) -> RegressionFindings:
     """Every figure of predictions (n, k) in the user's units, with bootstrap intervals by sample or group."""
     y = target.audit
-    rows = tuple(row for a in attributes for row in error_rows(predicted, target, a, terms))
+    rows = tuple(row for a in terms.attributes for row in error_rows(predicted, target, a, terms))
     error = predicted - y
     # R² tells share of variance, the errors are in the user's units
     figures = {"r2": mean_r2(y, predicted), "mae": float(np.abs(error).mean(axis=0).mean())}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +13,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from mibias_cli.evaluation.inputs import Features
+from mibias_cli.evaluation.inputs import AuditedAttribute, Features
 from mibias_cli.evaluation.leakage_findings import Interval
 from mibias_cli.evaluation.probes.scaling import without_outliers
 from mibias_cli.evaluation.statistics.resampling import Resamples, bootstrap_interval
@@ -26,8 +27,9 @@ _CONSTANT = 1e-6
 
 @dataclass(frozen=True, kw_only=True)
 class Terms:
-    """What all figures of an audit have in common: resamples of the audited samples, the smallest cell that counts."""
+    """What all figures of an audit share: whose groups are told apart, resamples of the samples, what counts."""
 
+    attributes: Sequence[AuditedAttribute]
     resamples: Resamples
     min_cell: int
     confidence: float

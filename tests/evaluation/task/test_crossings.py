@@ -8,7 +8,7 @@ from mibias_cli.evaluation.statistics.resampling import Resamples
 from mibias_cli.evaluation.task.crossings import chosen_crossings, intersection
 from mibias_cli.evaluation.task.rule import Terms
 
-TERMS = Terms(resamples=Resamples(1, 1, seed=0), min_cell=10, confidence=0.95)
+TERMS = Terms(attributes=(), resamples=Resamples(1, 1, seed=0), min_cell=10, confidence=0.95)
 
 
 def attribute(name: str, c: np.ndarray, known: np.ndarray | None = None) -> AuditedAttribute:

@@ -16,8 +16,8 @@ from mibias_cli.evaluation.task.groups import (
 from mibias_cli.evaluation.task.rule import Predictions, Terms
 
 
-def terms(min_cell: int, n: int = 1) -> Terms:
-    return Terms(resamples=Resamples(n, 1000, seed=0), min_cell=min_cell, confidence=0.95)
+def terms(min_cell: int, n: int = 1, attributes: tuple[AuditedAttribute, ...] = ()) -> Terms:
+    return Terms(attributes=attributes, resamples=Resamples(n, 1000, seed=0), min_cell=min_cell, confidence=0.95)
 
 
 def attribute(c: np.ndarray, known: np.ndarray | None = None) -> AuditedAttribute:
@@ -92,7 +92,7 @@ def test_task_findings_hold_accuracy_with_its_interval_and_the_head() -> None:
     predicted = np.where(g.random(1000) < 0.8, y, 1 - y)
     found = task_findings(
         Predictions(classes=predicted, probabilities=np.eye(2)[predicted]), y,
-        [attribute(g.integers(0, 2, (1000, 1)))], ("no", "yes"), y, terms(10, 1000),
+        ("no", "yes"), y, terms(10, 1000, (attribute(g.integers(0, 2, (1000, 1))),)),
     )  # fmt: skip
     assert found.accuracy.estimate == (predicted == y).mean()
     half = 1.96 * np.sqrt(0.8 * 0.2 / 1000)

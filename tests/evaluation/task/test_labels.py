@@ -26,11 +26,11 @@ SEX = AuditedAttribute(
 
 
 def terms(n_resamples: int) -> Terms:
-    return Terms(resamples=Resamples(N, n_resamples, seed=0), min_cell=10, confidence=0.95)
+    return Terms(attributes=[SEX], resamples=Resamples(N, n_resamples, seed=0), min_cell=10, confidence=0.95)
 
 
 def test_figures_are_means_over_labels_of_scikit_learns() -> None:
-    found = label_findings(P, TARGET, [SEX], 1 - Y, terms(200))
+    found = label_findings(P, TARGET, 1 - Y, terms(200))
     y, predicted = Y.astype(int), (P > 0.5).astype(int)
     labels = range(3)
     assert found.accuracy.estimate == pytest.approx(np.mean([accuracy_score(y[:, k], predicted[:, k]) for k in labels]))
@@ -79,6 +79,6 @@ def test_a_label_that_the_audited_split_lacks_has_no_auroc() -> None:
     y = Y.copy()
     y[:, 0] = 0
     lacking = AuditedTarget(kind="multilabel", names=TARGET.names, train=Y, audit=y)
-    found = label_findings(P, lacking, [SEX], None, terms(20))
+    found = label_findings(P, lacking, None, terms(20))
     assert found.labels["smiling"].auroc is None
     assert found.auroc == pytest.approx(np.mean([roc_auc_score(Y[:, k], P[:, k]) for k in (1, 2)]))
