@@ -97,14 +97,9 @@ def audit(
     labels = ["all"] * n if target is None else target
     y, class_names = _complete("target", labels, n, "leave those samples out")
     train_z, train_y = _training(train_features, train_target, z, class_names)
-    original = None
-    if before is not None:
-        audited = _matrix("before", before, n)
-        trained = audited[:0] if train_before is None else _matrix("train_before", train_before, len(train_z))
-        original = Features(train=trained, audit=audited)
     nothing = AuditedTarget(kind="none", names=(), train=train_y[:, None], audit=y[:, None])
     inputs = AuditInput(
-        before=original,
+        before=None if before is None else _original(before, train_before, n, len(train_z)),
         after=Features(train=train_z, audit=z),
         train_y=train_y,
         audit_y=y,
@@ -151,6 +146,12 @@ def _complete(name: str, given: ArrayLike, n: int, fix: str) -> tuple[np.ndarray
     if not known.all():
         raise EvaluationError(f"{name}: missing in {int((~known).sum())} of {n} samples; {fix}")
     return codes, names
+
+
+def _original(before: ArrayLike, train_before: ArrayLike | None, n: int, n_train: int) -> Features:
+    audited = _matrix("before", before, n)
+    trained = audited[:0] if train_before is None else _matrix("train_before", train_before, n_train)
+    return Features(train=trained, audit=audited)
 
 
 def _training(
