@@ -214,8 +214,7 @@ def _attribute_findings(
         )
 
     def top(representation: str, side: str) -> Leakage | None:
-        by_channel = found[representation, side]
-        return headline(by_channel) if by_channel else None
+        return headline(found[representation, side]) if found[representation, side] else None
 
     after = headline(found["", "after"])
     # H(c) and I(y; c) stand beside a leakage of the same channel

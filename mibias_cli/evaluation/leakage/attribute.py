@@ -112,12 +112,7 @@ def fit_and_score_parts(inputs: AuditInput, settings: AuditSettings, seed: int) 
 def prepare(
     attribute: AuditedAttribute, inputs: AuditInput, settings: AuditSettings, parts: Fold, *, seed: int
 ) -> Prepared:
-    """Make an attribute ready; rows of the two parts where it is unknown are left out.
-
-    Raises:
-        EvaluationError: A part with fewer than `MIN_ROWS` known rows.
-    """
-    # only rows where the attribute is known are fitted on and scored
+    """Make an attribute ready on its known rows; EvaluationError where a part has fewer than `MIN_ROWS` of them."""
     fit, score = _known_parts(attribute, inputs, parts, seed)
     group = inputs.group
     tasks = []

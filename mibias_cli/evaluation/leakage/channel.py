@@ -115,12 +115,9 @@ def make_channel_task(
     return ChannelTask(
         channel=channel, n_classes=n_classes, c_fit=c_fit, c_score=c_score, folds=folds,
         marginal=marginal, conditional=conditional, chance_accuracy=float((c_score == majority).mean()),
-        n_fit_units=_units(fit, group_fit), n_score_units=_units(score, group_score),
+        n_fit_units=len(fit if group_fit is None else np.unique(group_fit)),
+        n_score_units=len(score if group_score is None else np.unique(group_score)),
     )  # fmt: skip
-
-
-def _units(rows: np.ndarray, group: np.ndarray | None) -> int:
-    return len(rows) if group is None else len(np.unique(group))
 
 
 def frequency_price(

@@ -31,10 +31,7 @@ def leakage_given_target(
     """I(z; c | y) from below: logistic probes, fitted on half of the rows and scored on the other half.
 
     On rows with features (n, d), target classes (n,), and attributes, of which the leakiest channel counts; no group is
-    in both halves.
-
-    Returns:
-        Bits, summed over the attributes; where nothing leaks it scatters around 0.
+    in both halves. In bits, summed over the attributes; where nothing leaks it scatters around 0.
 
     Raises:
         EvaluationError: Features that are not finite, too few rows where an attribute is known, or one class alone.
