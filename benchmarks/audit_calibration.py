@@ -28,7 +28,7 @@ from threadpoolctl import threadpool_limits
 
 from mibias_cli.evaluation.findings import AuditSettings
 from mibias_cli.evaluation.leakage.channel import make_channel_task
-from mibias_cli.evaluation.leakage.measure import answer
+from mibias_cli.evaluation.leakage.measure import Inquiry, answer
 from mibias_cli.evaluation.leakage.scoring import score_probe
 from mibias_cli.evaluation.statistics.partition import fit_and_score_rows, inner_folds
 from mibias_cli.evaluation.statistics.resampling import Resamples
@@ -138,11 +138,11 @@ def _audit_once(cell: Cell, number: int) -> dict[str, object]:
     task = make_channel_task(
         "c", c, y, fit, score, folds, n_classes=2, n_y=1, n_permutations=settings.n_permutations, seed=seed
     )
-    found = answer(
-        task, task.marginal, z[fit], z[score], probes=settings.probes,
-        resamples=Resamples(len(score), settings.n_bootstrap, seed=seed), confidence=settings.confidence, seed=seed,
-        advance=lambda: None,
-    ).finding  # fmt: skip
+    inquiry = Inquiry(
+        z_fit=z[fit], z_score=z[score], probes=settings.probes, confidence=settings.confidence, seed=seed,
+        resamples=Resamples(len(score), settings.n_bootstrap, seed=seed),
+    )  # fmt: skip
+    found = answer(task, task.marginal, inquiry).finding
     seconds = time.perf_counter() - start
     # the headline again, for itself: the same seed fits the same probe
     probe = score_probe(found.headline_probe, task, task.marginal, z[fit], z[score], seed).probe
@@ -151,7 +151,7 @@ def _audit_once(cell: Cell, number: int) -> dict[str, object]:
     for _ in range(0, N_FRESH, CHUNK):
         fresh_z, fresh_c = draw(cell, CHUNK, rotation, g)
         extra, baseline = np.zeros((CHUNK, 0)), np.tile(task.marginal.baseline_score[:1], (CHUNK, 1))
-        log_p = probe.log_probabilities(fresh_z, extra, baseline)
+        _, log_p = probe.predict(fresh_z, extra, baseline)
         losses.append(-log_p[np.arange(CHUNK), fresh_c].mean() / np.log(2))
     return {
         "coding": cell.coding, "bits": cell.bits, "n": cell.n, "draw": number, "estimate": found.leakage_bits.estimate,

@@ -84,7 +84,7 @@ def run_probe(family: str, ours: bool, n: int, d: int) -> dict[str, float]:
             family, z[fit], c[fit], n_classes=2, extra=nothing[fit], baseline=np.tile(prior, (half, 1)),
             folds=folds, seed=0,
         )  # fmt: skip
-        said = probe.log_probabilities(z[score], nothing[score], np.tile(prior, (n - half, 1)))
+        _, said = probe.predict(z[score], nothing[score], np.tile(prior, (n - half, 1)))
     else:
         model = plain(family).fit(z[fit], c[fit])
         said = np.log(np.maximum(model.predict_proba(z[score]), 1e-12))

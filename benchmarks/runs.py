@@ -18,8 +18,9 @@ import torch
 from mibias_cli.backbone.embed import embed
 from mibias_cli.data.batch import BiasedData, Split
 from mibias_cli.evaluation.audit import audit
-from mibias_cli.evaluation.findings import AttributeFindings, AuditSettings
+from mibias_cli.evaluation.findings import AuditSettings
 from mibias_cli.evaluation.inputs import AuditedAttribute, AuditInput, Features
+from mibias_cli.evaluation.leakage_findings import AttributeFindings
 from mibias_cli.progress import Silent
 from mibias_cli.recipe.load import parse_recipe
 from mibias_cli.recipe.schema import Recipe

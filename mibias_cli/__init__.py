@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from mibias_cli.estimate.file import estimate_file as estimate
-    from mibias_cli.evaluation.findings import (
+    from mibias_cli.evaluation.findings import AuditFindings, AuditSettings
+    from mibias_cli.evaluation.leakage_findings import (
         AttributeFindings,
-        AuditFindings,
-        AuditSettings,
         Finding,
         Interval,
         Leakage,
@@ -60,8 +59,11 @@ __all__ = [
 __version__ = "0.1.0"
 
 _HOMES = {
-    # where no other home is named
-    **dict.fromkeys(__all__, "mibias_cli.evaluation.findings"),
+    **dict.fromkeys(
+        ("AttributeFindings", "Finding", "Interval", "Leakage", "ProbeFindings", "Sides"),
+        "mibias_cli.evaluation.leakage_findings",
+    ),
+    **dict.fromkeys(("AuditFindings", "AuditSettings"), "mibias_cli.evaluation.findings"),
     **dict.fromkeys(("EvaluatedTarget", "TrainedRun", "evaluate", "export", "train"), "mibias_cli.run.workflow"),
     **dict.fromkeys(("GateResult", "Report"), "mibias_cli.report.document"),
     **dict.fromkeys(("LoadedExtractor", "load_extractor"), "mibias_cli.export.load"),

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from mibias_cli.evaluation.findings import (
+from mibias_cli.evaluation.findings import AuditFindings, AuditSettings, Samples, Similarity
+from mibias_cli.evaluation.leakage_findings import (
     AttributeFindings,
-    AuditFindings,
-    AuditSettings,
     Change,
     ChannelFindings,
     Finding,
-    GroupRow,
     Interval,
     Leakage,
     ProbeFindings,
-    Samples,
     Sides,
-    Similarity,
-    TaskFindings,
-    TaskSides,
 )
+from mibias_cli.evaluation.task_findings import GroupRow, TaskFindings, TaskSides
 from mibias_cli.report.document import Report
 from mibias_cli.report.document import make_report as report_on
 

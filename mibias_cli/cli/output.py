@@ -13,7 +13,9 @@ from mibias_cli.cli.options import ReportFormat
 from mibias_cli.cli.progress import is_terminal
 
 if TYPE_CHECKING:
-    from mibias_cli.evaluation.findings import Accuracies, Interval, RegressionFindings, Similarity
+    from mibias_cli.evaluation.findings import Similarity
+    from mibias_cli.evaluation.leakage_findings import Interval
+    from mibias_cli.evaluation.task_findings import Accuracies, RegressionFindings
     from mibias_cli.report.document import Report
     from mibias_cli.run.dry_run import DryRun
 
@@ -112,7 +114,7 @@ def report_rows(report: Report) -> list[Row]:
 
 def _task(before: Task | None, after: Task | None) -> list[Row]:
     """Accuracies, or of a target of numbers R² and errors."""
-    from mibias_cli.evaluation.findings import Accuracies, RegressionFindings
+    from mibias_cli.evaluation.task_findings import Accuracies, RegressionFindings
 
     def row(title: str, value: Callable[[Any], float | None], written: Callable[[float | None], str]) -> Row:
         first, second = (None if side is None else value(side) for side in (before, after))

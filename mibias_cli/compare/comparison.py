@@ -11,7 +11,7 @@ from typing import Generic, Literal, TypeVar
 
 from pydantic import JsonValue
 
-from mibias_cli.evaluation.findings import Interval, Sides
+from mibias_cli.evaluation.leakage_findings import Interval, Sides
 from mibias_cli.evaluation.record import Real, Record
 from mibias_cli.gates.rules import outcome
 from mibias_cli.report.document import Report

@@ -2,96 +2,75 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from mibias_cli.backbone.spectrum import has_collapsed
 from mibias_cli.errors import EvaluationError
-from mibias_cli.evaluation.fidelity import compare_features, has_collapsed, recovered_share
-from mibias_cli.evaluation.findings import (
-    AttributeFindings,
-    AuditFindings,
-    AuditSettings,
-    ChannelFindings,
-    ColumnFindings,
-    ColumnSides,
-    Fidelity,
-    LabelFindings,
-    LayerFindings,
-    Leakage,
-    RegressionFindings,
-    Samples,
-    Sides,
-    Similarity,
-    TaskFindings,
-    TaskSides,
-)
+from mibias_cli.evaluation.fidelity import compare_features
+from mibias_cli.evaluation.findings import AuditFindings, AuditSettings, Fidelity, Samples
 from mibias_cli.evaluation.inputs import AuditedAttribute, AuditInput, Features
-from mibias_cli.evaluation.leakage.attribute import (
-    MAX_FIT_ROWS,
-    MIN_ROWS,
-    Prepared,
-    check_varies,
-    fit_and_score_parts,
-    prepare,
-)
+from mibias_cli.evaluation.leakage.attribute import MIN_ROWS, Prepared, check_varies, fit_and_score_parts, prepare
 from mibias_cli.evaluation.leakage.measure import Measured, headline, paired_change
 from mibias_cli.evaluation.leakage.scoring import families
+from mibias_cli.evaluation.leakage_findings import (
+    AttributeFindings,
+    ChannelFindings,
+    ColumnSides,
+    LayerFindings,
+    Leakage,
+    Sides,
+)
 from mibias_cli.evaluation.probes.families import get_probe
 from mibias_cli.evaluation.statistics.correction import correct, enough_permutations
 from mibias_cli.evaluation.statistics.information import label_entropy_bits, mutual_information_bits
 from mibias_cli.evaluation.task.audit import audit_task
+from mibias_cli.evaluation.task_findings import LabelFindings, RegressionFindings, TaskFindings, TaskSides
 from mibias_cli.progress import Progress
 
-__all__ = ["MAX_FIT_ROWS", "MIN_ROWS", "audit"]
-
-N_THREADS = 1  # many small fits: threads cost more than they give, and results must not vary with the machine
+__all__ = ["audit"]
 
 SidesMeasured = dict[str, dict[str, Measured]]
 """By side (before, after, random; those there are), then by channel."""
 
 
 def audit(inputs: AuditInput, settings: AuditSettings, *, seed: int, progress: Progress) -> AuditFindings:
-    """Audit one extractor, beside the original one where there is one.
+    """Audit one extractor, beside the original one where there is one; `progress` is told of every fitted probe.
 
-    Args:
-        inputs: Features, targets and attributes.
-        settings: How.
-        seed: Of the split, the probes and the resamples: the same inputs and seed give the same result.
-        progress: Told of every fitted probe.
+    The seed is that of the split, the probes and the resamples: the same inputs and seed give the same result.
 
     Raises:
         EvaluationError: Features that are not finite, a part too small to fit or score on, an attribute of a single
             class, an unknown probe.
     """
     _check(inputs, settings)
-    fit, score = fit_and_score_parts(inputs, settings, seed)
+    parts = fit_and_score_parts(inputs, settings, seed)
     n_tests = sum(len(a.channels) * len(families(settings.probes, a.kind)) for a in inputs.attributes)
-    shuffles = enough_permutations(settings.n_permutations, n_tests)
+    shuffles = {"n_permutations": enough_permutations(settings.n_permutations, n_tests)}
 
     def ready(attribute: AuditedAttribute) -> Prepared:
-        return prepare(attribute, inputs, settings, fit, score, n_permutations=shuffles, seed=seed)
+        return prepare(attribute, inputs, settings.model_copy(update=shuffles), parts, seed=seed)
 
-    with threadpool_limits(limits=N_THREADS):
+    # many small fits: threads cost more than they give, and results must not vary with the machine
+    with threadpool_limits(limits=1):
         # what does not depend on features is made once: parts, folds, baselines, resamples, shuffles
         prepared = {attribute.name: ready(attribute) for attribute in inputs.attributes}
         measured = {name: _measure(p, inputs, progress) for name, p in prepared.items()}
-        attributes = _findings(prepared, inputs, settings, measured)
+        attributes = _findings(prepared, inputs, measured)
         layers = _audit_layers(prepared, inputs, progress)
         columns = {column.name: _audit_column(ready(column), inputs, progress) for column in inputs.columns}
         progress.stage("auditing the task")
         # a crossing of attributes shows each one's headline channel
         channels = {name: found.after.marginal.headline_channel for name, found in attributes.items()}
         task = audit_task(inputs, settings, channels, seed=seed)
-        similarity = _similarity(inputs)
+        similarity = compare_features(inputs.before, inputs.after)
     # low leakage of features that hold nothing is no success, so the audit says which it is
-    collapsed = has_collapsed(
-        similarity.effective_rank_after,
-        similarity.effective_rank_before,
-        n_classes=_n_classes(inputs),
-        kept=_kept(task.sides),
-    )
+    ranks = similarity.effective_rank_after, similarity.effective_rank_before
+    collapsed = has_collapsed(*ranks, n_classes=_n_classes(inputs), kept=_kept(task.sides))
     return AuditFindings(
         attributes=attributes,
         task=task.sides,
@@ -100,17 +79,10 @@ def audit(inputs: AuditInput, settings: AuditSettings, *, seed: int, progress: P
         intersections=task.intersections,
         fidelity=Fidelity(collapsed=collapsed, columns=columns),
         layers=layers,
-        samples=Samples(train=len(inputs.train_y), audit=len(inputs.audit_y), fit=len(fit), score=len(score)),
+        samples=Samples(train=len(inputs.train_y), audit=len(inputs.audit_y), fit=len(parts[0]), score=len(parts[1])),
         settings=settings,
         seed=seed,
     )
-
-
-def _similarity(inputs: AuditInput) -> Similarity:
-    if inputs.before is None:
-        return compare_features(None, inputs.after.audit)
-    share = recovered_share(inputs.before, inputs.after)
-    return compare_features(inputs.before.audit, inputs.after.audit, original_r2=share)
 
 
 def _n_classes(inputs: AuditInput) -> int:
@@ -170,16 +142,14 @@ def _check(inputs: AuditInput, settings: AuditSettings) -> None:
         check_varies(column, "column")
 
 
-class _Counter:
-    """Tells a progress display of every fitted probe."""
-
-    def __init__(self, progress: Progress, description: str, total: int) -> None:
-        self._progress, self._done = progress, 0
-        progress.begin(description, total)
-
-    def __call__(self) -> None:
-        self._done += 1
-        self._progress.advance(self._done)
+@contextmanager
+def _counting(progress: Progress, what: str, whose: str, n_probes: int) -> Iterator[Callable[[], None]]:
+    """Tells a progress display of every fitted probe: that is what takes the time."""
+    progress.stage(f"auditing {what}")
+    progress.begin(f"probes of {whose}", n_probes)
+    done = itertools.count(1)
+    yield lambda: progress.advance(next(done))
+    progress.end()
 
 
 def _measure(prepared: Prepared, inputs: AuditInput, progress: Progress) -> dict[str, SidesMeasured]:
@@ -188,27 +158,22 @@ def _measure(prepared: Prepared, inputs: AuditInput, progress: Progress) -> dict
         "": {"before": inputs.before, "after": inputs.after, "random": inputs.random}
     }
     sides |= {name: {"before": before, "after": after} for name, (before, after) in inputs.others.items()}
-    # progress counts fitted probes: that is what takes the time
     n_measured = sum(features is not None for pair in sides.values() for features in pair.values())
+    n_probes = n_measured * (2 if prepared.conditional else 1) * prepared.n_probes
     name = prepared.attribute.name
-    progress.stage(f"auditing {name}")
-    questions = 2 if prepared.conditional else 1
-    advance = _Counter(progress, f"probes of {name}", n_measured * questions * prepared.n_probes)
-    measured = {
-        representation: {
-            side: prepared.measure(features.audit, advance) for side, features in pair.items() if features is not None
+    with _counting(progress, name, name, n_probes) as advance:
+        return {
+            representation: {
+                side: prepared.measure(features.audit, advance)
+                for side, features in pair.items()
+                if features is not None
+            }
+            for representation, pair in sides.items()
         }
-        for representation, pair in sides.items()
-    }
-    progress.end()
-    return measured
 
 
 def _findings(
-    prepared: dict[str, Prepared],
-    inputs: AuditInput,
-    settings: AuditSettings,
-    measured: dict[str, dict[str, SidesMeasured]],
+    prepared: dict[str, Prepared], inputs: AuditInput, measured: dict[str, dict[str, SidesMeasured]]
 ) -> dict[str, AttributeFindings]:
     """All attributes' findings, their tests corrected together, one representation and side at a time."""
     # one extractor's tests are one family: by representation and side, then by attribute and channel
@@ -222,7 +187,7 @@ def _findings(
     for name, p in prepared.items():
         sides, change = measured[name][""], None
         if "before" in sides:
-            change = paired_change(sides["before"], sides["after"], settings.confidence, n_units=p.resamples.n_units)
+            change = paired_change(sides["before"], sides["after"], p.settings.confidence, n_units=p.resamples.n_units)
         own = {key: by_attribute.get(name, {}) for key, by_attribute in corrected.items()}
         out[name] = _attribute_findings(p.attribute, inputs, own).model_copy(update={"change": change})
     return out
@@ -233,10 +198,7 @@ def _attribute_findings(
 ) -> AttributeFindings:
     """One attribute: its headline, and where it has several channels each of them beside it.
 
-    Args:
-        attribute: What is audited.
-        inputs: Targets, and the names of further representations.
-        found: By representation and side, then by channel; empty where that side was not measured.
+    `found` is by representation and side, then by channel; empty where that side was not measured.
     """
     known = attribute.known
     channels = {}
@@ -252,13 +214,9 @@ def _attribute_findings(
         )
 
     def top(representation: str, side: str) -> Leakage | None:
-        by_channel = found[representation, side]
-        return headline(by_channel) if by_channel else None
+        return headline(found[representation, side]) if found[representation, side] else None
 
-    def required(representation: str) -> Leakage:
-        return headline(found[representation, "after"])
-
-    after = required("")
+    after = headline(found["", "after"])
     # H(c) and I(y; c) stand beside a leakage of the same channel
     shown = channels[after.marginal.headline_channel]
     return AttributeFindings(
@@ -270,7 +228,10 @@ def _attribute_findings(
         after=after,
         random=top("", "random"),
         channels=channels if len(channels) > 1 else {},
-        others={name: Sides[Leakage](before=top(name, "before"), after=required(name)) for name in inputs.others},
+        others={
+            name: Sides[Leakage](before=top(name, "before"), after=headline(found[name, "after"]))
+            for name in inputs.others
+        },
     )
 
 
@@ -280,31 +241,24 @@ def _audit_layers(
     """By layer, then by attribute."""
     found: dict[str, dict[str, Sides[LayerFindings]]] = {}
     for layer, (before, after) in inputs.layers.items():
-        progress.stage(f"auditing layer {layer}")
-        total = sum(p.n_probes for p in prepared.values()) * (1 if before is None else 2)
-        advance = _Counter(progress, f"probes of layer {layer}", total)
-        found[layer] = {
-            name: Sides[LayerFindings](
-                before=None if before is None else p.measure_layer(before.audit, advance),
-                after=p.measure_layer(after.audit, advance),
-            )
-            for name, p in prepared.items()
-        }
-        progress.end()
+        n_probes = sum(p.n_probes for p in prepared.values()) * (1 if before is None else 2)
+        with _counting(progress, f"layer {layer}", f"layer {layer}", n_probes) as advance:
+            found[layer] = {
+                name: Sides[LayerFindings](
+                    before=None if before is None else p.measure_layer(before.audit, advance),
+                    after=p.measure_layer(after.audit, advance),
+                )
+                for name, p in prepared.items()
+            }
     return found
 
 
 def _audit_column(prepared: Prepared, inputs: AuditInput, progress: Progress) -> ColumnSides:
-    before, after = inputs.before, inputs.after
-    name = prepared.attribute.name
-    progress.stage(f"auditing what is kept of {name}")
-    advance = _Counter(progress, f"probes of {name}", prepared.n_probes * (1 if before is None else 2))
-
-    def kept(features: Features) -> ColumnFindings:
-        return prepared.measure_column(features.audit, advance)
-
-    found = ColumnSides(
-        kind=prepared.attribute.kind, before=None if before is None else kept(before), after=kept(after)
-    )
-    progress.end()
-    return found
+    before, name = inputs.before, prepared.attribute.name
+    n_probes = prepared.n_probes * (1 if before is None else 2)
+    with _counting(progress, f"what is kept of {name}", name, n_probes) as advance:
+        return ColumnSides(
+            kind=prepared.attribute.kind,
+            before=None if before is None else prepared.measure_column(before.audit, advance),
+            after=prepared.measure_column(inputs.after.audit, advance),
+        )

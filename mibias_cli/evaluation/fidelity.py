@@ -4,18 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from mibias_cli.backbone.spectrum import centred, effective_rank, has_collapsed
+from mibias_cli.backbone.spectrum import centred, effective_rank
 from mibias_cli.evaluation.findings import Similarity
 from mibias_cli.evaluation.inputs import Features
 from mibias_cli.evaluation.task.rule import predict_numbers
 
-__all__ = [
-    "compare_features",
-    "effective_rank",
-    "has_collapsed",
-    "linear_cka",
-    "recovered_share",
-]
+__all__ = ["compare_features", "linear_cka", "recovered_share"]
 
 MAX_FIT_ROWS = 10_000
 
@@ -23,8 +17,7 @@ MAX_FIT_ROWS = 10_000
 def linear_cka(a: np.ndarray, b: np.ndarray) -> float:
     """Linear centred kernel alignment of two representations (n, d_a) and (n, d_b) of the same samples.
 
-    Returns:
-        Between 0 and 1; 1 for features equal up to rotation and scale; 0 where either is constant.
+    Between 0 and 1; 1 for features equal up to rotation and scale; 0 where either is constant.
 
     References: Kornblith et al., arXiv 1905.00414.
     """
@@ -58,13 +51,16 @@ def recovered_share(before: Features, after: Features) -> float | None:
     return 1 - float(np.square(error).sum()) / spread if spread > 0 else None
 
 
-def compare_features(before: np.ndarray | None, after: np.ndarray, *, original_r2: float | None = None) -> Similarity:
-    """Dimensions and effective ranks of both, their CKA, and the recovered share where it was worked out."""
+def compare_features(before: Features | None, after: Features) -> Similarity:
+    """Dimensions and effective ranks of both on the audited samples, their CKA, and the recovered share."""
+    z = after.audit
+    if before is None:
+        return Similarity(n_features_after=z.shape[1], effective_rank_after=effective_rank(z))
     return Similarity(
-        original_r2=original_r2,
-        n_features_before=None if before is None else before.shape[1],
-        n_features_after=after.shape[1],
-        effective_rank_before=None if before is None else effective_rank(before),
-        effective_rank_after=effective_rank(after),
-        cka=None if before is None else linear_cka(before, after),
+        original_r2=recovered_share(before, after),
+        n_features_before=before.audit.shape[1],
+        n_features_after=z.shape[1],
+        effective_rank_before=effective_rank(before.audit),
+        effective_rank_after=effective_rank(z),
+        cka=linear_cka(before.audit, z),
     )

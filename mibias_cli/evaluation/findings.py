@@ -1,7 +1,4 @@
-"""Everything that an audit finds, in one record; what it is made of can be imported from here.
-
-The report adds where the findings come from, a verdict, and gates.
-"""
+"""Everything that an audit finds, in one record. The report adds where it comes from, a verdict, and gates."""
 
 from __future__ import annotations
 
@@ -9,85 +6,13 @@ import math
 
 from pydantic import Field
 
-from mibias_cli.evaluation.leakage_findings import (
-    QUESTIONS,
-    AttributeFindings,
-    Change,
-    ChannelFindings,
-    ColumnFindings,
-    ColumnSides,
-    Count,
-    Finding,
-    Interval,
-    LayerFindings,
-    Leakage,
-    NullBand,
-    ProbeFindings,
-    QuestionName,
-    Side,
-    Sides,
-)
+from mibias_cli.evaluation.leakage_findings import AttributeFindings, ColumnSides, Count, LayerFindings, Sides
 from mibias_cli.evaluation.record import Real, Record
-from mibias_cli.evaluation.task_findings import (
-    Accuracies,
-    AnyTask,
-    CellAccuracy,
-    Confusion,
-    CrossingRow,
-    ErrorRow,
-    FairnessFindings,
-    GroupRow,
-    Intersection,
-    LabelFigures,
-    LabelFindings,
-    NumberFigures,
-    RegressionFindings,
-    TaskFindings,
-    TaskSides,
-    WorstGroup,
-)
+from mibias_cli.evaluation.task_findings import FairnessFindings, Intersection, TaskSides
 
-__all__ = [
-    "QUESTIONS",
-    "Accuracies",
-    "AnyTask",
-    "AttributeFindings",
-    "AuditFindings",
-    "AuditSettings",
-    "CellAccuracy",
-    "Change",
-    "ChannelFindings",
-    "ColumnFindings",
-    "ColumnSides",
-    "Confusion",
-    "CrossingRow",
-    "ErrorRow",
-    "FairnessFindings",
-    "Fidelity",
-    "Finding",
-    "GroupRow",
-    "Intersection",
-    "Interval",
-    "LabelFigures",
-    "LabelFindings",
-    "LayerFindings",
-    "Leakage",
-    "NullBand",
-    "NumberFigures",
-    "ProbeFindings",
-    "QuestionName",
-    "RegressionFindings",
-    "Samples",
-    "Side",
-    "Sides",
-    "Similarity",
-    "TaskFindings",
-    "TaskSides",
-    "WorstGroup",
-]
+__all__ = ["AuditFindings", "AuditSettings", "Fidelity", "Samples", "Similarity"]
 
 
-# what follows belongs to neither leakage nor task
 class Similarity(Record):
     """Fidelity: dimensions, effective ranks, and likeness of before and after (null without before)."""
 

@@ -23,13 +23,10 @@ class AuditedAttribute:
     """A bias attribute (or another column) on the audited split: class indices c (n, channels), known (n,), and names.
 
     Args:
-        name: Its name.
-        channels: Names of its channels.
-        class_names: Names of the classes (of a continuous one: quantile bins) per channel.
+        channels, class_names: Names of its channels, and of the classes (or quantile bins) of each.
         c: Class indices (n, channels).
         known: (n,) bool; where it is False, c means nothing.
-        kind: categorical or continuous.
-        values: The numbers behind the bins (n, channels), continuous only.
+        values: The numbers behind the bins (n, channels) of a continuous one.
         train_c, train_known: The same of the training samples, for what compares with them; None where unknown.
     """
 
@@ -48,10 +45,7 @@ class AuditedAttribute:
 class AuditedTarget:
     """A target of labels or numbers, or that there is none; the audit's strata stand in for classes beside it.
 
-    Args:
-        kind: multilabel, regression or none.
-        names: Names of the labels or columns.
-        train, audit: Labels (0 or 1) or numbers in the user's units: (n_train, k) and (n, k).
+    `train` and `audit` are labels (0 or 1) or numbers in the user's units, (n_train, k) and (n, k), one of each name.
     """
 
     kind: Literal["multilabel", "regression", "none"]

@@ -10,24 +10,9 @@ from pydantic import Field, WithJsonSchema
 from mibias_cli.evaluation.record import FlatRecord, Flattened, Real, Record
 
 __all__ = [
-    "QUESTIONS",
-    "AttributeFindings",
-    "Change",
-    "ChannelFindings",
-    "ColumnFindings",
-    "ColumnSides",
-    "Count",
-    "Finding",
-    "Interval",
-    "LayerFindings",
-    "Leakage",
-    "NullBand",
-    "ProbeFindings",
-    "QuestionName",
-    "Share",
-    "Side",
-    "Sides",
-]
+    "QUESTIONS", "AttributeFindings", "Change", "ChannelFindings", "ColumnFindings", "ColumnSides", "Count", "Finding",
+    "Interval", "LayerFindings", "Leakage", "NullBand", "ProbeFindings", "QuestionName", "Share", "Side", "Sides",
+]  # fmt: skip
 
 Kind: TypeAlias = Literal["categorical", "continuous"]
 Share = Annotated[Real, WithJsonSchema({"type": ["number", "null"], "description": "Between 0 and 1, up to rounding."})]

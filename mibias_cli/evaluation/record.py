@@ -184,9 +184,8 @@ def _is_mapping(record: type[Record], name: str) -> bool:
 
 def _or_null(schema: JsonSchema) -> JsonSchema:
     kind = schema.get("type")
-    if (
-        kind == "object" or "anyOf" in schema
-    ):  # a mapping is empty where there is nothing; an option may be null already
+    # a mapping is empty where there is nothing; an option may be null already
+    if kind == "object" or "anyOf" in schema:
         return schema
     if kind is not None:
         kinds = [kind] if isinstance(kind, str) else list(kind)

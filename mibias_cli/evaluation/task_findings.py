@@ -11,23 +11,10 @@ from mibias_cli.evaluation.leakage_findings import Count, Interval, Share, Side,
 from mibias_cli.evaluation.record import Beside, FlatRecord, Real, Record
 
 __all__ = [
-    "Accuracies",
-    "AnyTask",
-    "CellAccuracy",
-    "Confusion",
-    "CrossingRow",
-    "ErrorRow",
-    "FairnessFindings",
-    "GroupRow",
-    "Intersection",
-    "LabelFigures",
-    "LabelFindings",
-    "NumberFigures",
-    "RegressionFindings",
-    "TaskFindings",
-    "TaskSides",
+    "Accuracies", "AnyTask", "CellAccuracy", "Confusion", "CrossingRow", "ErrorRow", "FairnessFindings", "GroupRow",
+    "Intersection", "LabelFigures", "LabelFindings", "NumberFigures", "RegressionFindings", "TaskFindings", "TaskSides",
     "WorstGroup",
-]
+]  # fmt: skip
 
 
 class GroupRow(Record):

@@ -6,7 +6,8 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from mibias_cli.evaluation.findings import QuestionName, RegressionFindings
+from mibias_cli.evaluation.leakage_findings import QuestionName
+from mibias_cli.evaluation.task_findings import RegressionFindings
 from mibias_cli.gates.figure_names import Figure, find_figure
 from mibias_cli.gates.result import Inconclusive, Status, gate_result
 from mibias_cli.recipe.gate_expression import parse_gate, write_name

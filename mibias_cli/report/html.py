@@ -10,7 +10,8 @@ from typing import NamedTuple
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from mibias_cli.evaluation.findings import AuditFindings, QuestionName
+from mibias_cli.evaluation.findings import AuditFindings
+from mibias_cli.evaluation.leakage_findings import QuestionName
 from mibias_cli.report import tables, task_tables
 from mibias_cli.report.document import Report
 from mibias_cli.report.illustrations import ExampleCell, Illustrations

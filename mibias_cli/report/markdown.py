@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from mibias_cli.evaluation.findings import AuditFindings, Interval
+from mibias_cli.evaluation.findings import AuditFindings
+from mibias_cli.evaluation.leakage_findings import Interval
 from mibias_cli.report import tables, task_tables
 from mibias_cli.report.document import GateResult, Report
 from mibias_cli.report.numbers import ABSENT, format_bits, format_interval

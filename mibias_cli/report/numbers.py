@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TypeGuard
 
-from mibias_cli.evaluation.findings import Interval, NullBand
+from mibias_cli.evaluation.leakage_findings import Interval, NullBand
 
 __all__ = [
     "ABSENT",

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from mibias_cli.data.target import TargetKind
-from mibias_cli.evaluation.findings import AuditFindings, RegressionFindings, Side
+from mibias_cli.evaluation.findings import AuditFindings
+from mibias_cli.evaluation.leakage_findings import Side
 from mibias_cli.evaluation.record import Real, Record
+from mibias_cli.evaluation.task_findings import RegressionFindings
 from mibias_cli.report.numbers import format_decimals, format_percent
 
 __all__ = ["Score", "format_score", "has_before", "kind_of", "task_score"]

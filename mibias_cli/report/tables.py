@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from mibias_cli.evaluation.findings import (
+from mibias_cli.evaluation.findings import AuditFindings
+from mibias_cli.evaluation.leakage_findings import (
     QUESTIONS,
-    AuditFindings,
     ChannelFindings,
     ColumnFindings,
     Finding,

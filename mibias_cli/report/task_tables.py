@@ -6,16 +6,16 @@ import math
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from mibias_cli.evaluation.findings import (
+from mibias_cli.evaluation.findings import AuditFindings
+from mibias_cli.evaluation.leakage_findings import Side
+from mibias_cli.evaluation.task_findings import (
     Accuracies,
-    AuditFindings,
     CellAccuracy,
     ErrorRow,
     GroupRow,
     Intersection,
     LabelFindings,
     RegressionFindings,
-    Side,
 )
 from mibias_cli.report.numbers import ABSENT, format_decimals, format_number, format_percent, format_points
 from mibias_cli.report.score import kind_of

@@ -6,17 +6,11 @@ import math
 
 from pydantic import Field
 
-from mibias_cli.evaluation.fidelity import has_collapsed
-from mibias_cli.evaluation.findings import (
-    AttributeFindings,
-    AuditFindings,
-    Finding,
-    LabelFindings,
-    RegressionFindings,
-    Side,
-    TaskFindings,
-)
+from mibias_cli.backbone.spectrum import has_collapsed
+from mibias_cli.evaluation.findings import AuditFindings
+from mibias_cli.evaluation.leakage_findings import AttributeFindings, Finding, Side
 from mibias_cli.evaluation.record import Record
+from mibias_cli.evaluation.task_findings import LabelFindings, RegressionFindings, TaskFindings
 from mibias_cli.report.numbers import ceil_bits, format_bits, format_decimals, format_interval, format_p, format_percent
 from mibias_cli.report.score import format_score, has_before, kind_of, task_score
 

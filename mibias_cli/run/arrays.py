@@ -24,6 +24,15 @@ MAX_CLASSES = 50
 """Classes of a column that is not said to be of numbers: with more it is likelier an identifier or a measurement."""
 N_BINS = 4
 """Quantile bins of numbers, for the probes that tell classes apart."""
+_NEEDS = (
+    (("train_features", "target"), "train_target", "a head is fitted on train_features and their classes"),
+    (("train_features", "before"), "train_before", "task figures compare both extractors on training samples"),
+    (("train_target",), "train_features", "train_target holds the classes of their rows"),
+    (("train_target",), "target", "a head fitted to train_target is scored on it"),
+    (("train_before",), "train_features", "train_before holds the original's features of the same samples"),
+    (("train_before",), "before", "train_before comes from the same extractor"),
+)
+"""Arguments, what they need beside them, and why."""
 
 
 def audit(
@@ -49,14 +58,14 @@ def audit(
     Args:
         features: (n, d), of samples on which nothing was trained.
         attributes: By name, (n,) classes (text, whole numbers, booleans) or numbers (with fractions, or named in
-            `numbers`). None and NaN are missing values.
+            `numbers`). None, NaN, NaT and the NA of pandas are missing values.
         target: (n,) classes; with it the report holds leakage given the target, I(z; c | y), too.
         before: (n, d') features of an original extractor, on the same samples, to compare with.
         train_features: (m, d) features of training samples. With them and `train_target` the report holds task
             figures, by a logistic head fitted there.
         train_target: (m,) their classes.
         train_before: (m, d') the original's features of them; needed beside `before` for task figures.
-        group: (n,) ids of what belongs together, such as a patient: never on both sides of a split.
+        group: (n,) ids of what belongs together, such as a patient, none missing: never on both sides of a split.
         numbers: Names of attributes whose whole numbers are quantities, not classes.
         settings: Probes, resamples and so on; None: the defaults of a recipe.
         seed: Of everything random: the same arrays and seed give the same report.
@@ -66,8 +75,8 @@ def audit(
         The report; `report.attributes[name].after.leakage_bits.estimate` is in bits.
 
     Raises:
-        EvaluationError: Arrays that do not fit together, features that are not finite, an attribute that does not
-            vary, or too few samples.
+        EvaluationError: Arrays that do not fit together or lack another, features that are not finite, an attribute
+            that does not vary, or too few samples.
 
     Example:
         >>> import numpy as np
@@ -78,28 +87,27 @@ def audit(
         >>> 0.8 < found.lower <= found.estimate <= 1.0
         True
     """
+    _check_given(
+        attributes, numbers, target=target, before=before, train_features=train_features, train_target=train_target,
+        train_before=train_before,
+    )  # fmt: skip
     z = _matrix("features", features)
     n = len(z)
-    y, class_names = _target(target, n)
+    # without a target everything is of one stratum
+    labels = ["all"] * n if target is None else target
+    y, class_names = _complete("target", labels, n, "leave those samples out")
     train_z, train_y = _training(train_features, train_target, z, class_names)
-    original = None
-    if before is not None:
-        audited = _matrix("before", before, n)
-        trained = audited[:0] if train_before is None else _matrix("train_before", train_before, len(train_z))
-        if len(trained) != len(train_z):
-            raise EvaluationError("train_before: is missing; task figures compare both extractors on training samples")
-        original = Features(train=trained, audit=audited)
+    nothing = AuditedTarget(kind="none", names=(), train=train_y[:, None], audit=y[:, None])
     inputs = AuditInput(
-        before=original,
+        before=None if before is None else _original(before, train_before, n, len(train_z)),
         after=Features(train=train_z, audit=z),
         train_y=train_y,
         audit_y=y,
         class_names=class_names,
         attributes=tuple(_attribute(name, values, n, numbers) for name, values in attributes.items()),
-        group=None if group is None else _codes("group", group, n)[0],
-        target=None if target is not None else _no_target(train_y, y),
+        group=None if group is None else _complete("group", group, n, "each sample needs an id, if need be its own")[0],
+        target=nothing if target is None else None,
     )
-    _check_names(attributes, numbers)
     found = audit_inputs(inputs, settings or AuditSettings(), seed=seed, progress=progress or Silent())
     provenance: dict[str, JsonValue] = {
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -107,6 +115,20 @@ def audit(
         "seed": seed,
     }
     return make_report(found, provenance)
+
+
+def _check_given(attributes: Mapping[str, ArrayLike], numbers: Collection[str], **arrays: ArrayLike | None) -> None:
+    """Raise one error that names everything that is missing beside something else, and names that are not there."""
+    problems = [] if attributes else ["attributes: is empty; name at least one bias attribute"]
+    for name in numbers:
+        if name not in attributes:
+            problems.append(f"numbers: there is no attribute '{name}'{did_you_mean(name, attributes)}")
+    there = {name for name, values in arrays.items() if values is not None}
+    # an argument that nothing could be made of would be passed over without a word
+    lacking = [(needed, why) for given, needed, why in _NEEDS if there.issuperset(given) and needed not in there]
+    problems += [f"{needed}: is missing; {why}" for needed, why in lacking]
+    if problems:
+        raise EvaluationError("\n".join(problems))
 
 
 def _matrix(name: str, given: ArrayLike, n: int | None = None) -> np.ndarray:
@@ -118,14 +140,18 @@ def _matrix(name: str, given: ArrayLike, n: int | None = None) -> np.ndarray:
     return z.astype(np.float32 if z.dtype == np.float32 else np.float64)
 
 
-def _target(target: ArrayLike | None, n: int) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Class indices and names; without a target everything is of one stratum."""
-    if target is None:
-        return np.zeros(n, dtype=np.int64), ("all",)
-    codes, names, known = _codes("target", target, n)
+def _complete(name: str, given: ArrayLike, n: int, fix: str) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Class indices and names of what may not be missing."""
+    codes, names, known = _codes(name, given, n)
     if not known.all():
-        raise EvaluationError(f"target: missing in {int((~known).sum())} of {n} samples; leave those samples out")
+        raise EvaluationError(f"{name}: missing in {int((~known).sum())} of {n} samples; {fix}")
     return codes, names
+
+
+def _original(before: ArrayLike, train_before: ArrayLike | None, n: int, n_train: int) -> Features:
+    audited = _matrix("before", before, n)
+    trained = audited[:0] if train_before is None else _matrix("train_before", train_before, n_train)
+    return Features(train=trained, audit=audited)
 
 
 def _training(
@@ -148,17 +174,12 @@ def _training(
     return train, place[codes]
 
 
-def _no_target(train_y: np.ndarray, y: np.ndarray) -> AuditedTarget:
-    return AuditedTarget(kind="none", names=(), train=train_y[:, None], audit=y[:, None])
-
-
 def _attribute(name: str, given: ArrayLike, n: int, numbers: Collection[str]) -> AuditedAttribute:
     """Classes, or numbers with the quantile bins that probes of classes need."""
     values = np.asarray(given)
     if values.shape != (n,):
         raise EvaluationError(f"attribute '{name}': expected shape ({n},), one value a sample, found {values.shape}")
-    fractions = values.dtype.kind == "f" and bool((np.mod(values[np.isfinite(values)], 1) != 0).any())
-    if name in numbers or fractions:
+    if name in numbers or _has_fractions(values[_known(values)]):
         return _of_numbers(name, values)
     codes, names, known = _codes(f"attribute '{name}'", values, n)
     if len(names) > MAX_CLASSES:
@@ -169,9 +190,17 @@ def _attribute(name: str, given: ArrayLike, n: int, numbers: Collection[str]) ->
     return AuditedAttribute(name=name, channels=(name,), class_names=(names,), c=codes[:, None], known=known)
 
 
+def _has_fractions(values: np.ndarray) -> bool:
+    # with a gap that is no NaN, numbers come as objects
+    if values.dtype.kind == "O" and all(isinstance(value, float | int | np.number) for value in values):
+        values = values.astype(np.float64)
+    return values.dtype.kind == "f" and bool((np.mod(values[np.isfinite(values)], 1) != 0).any())
+
+
 def _of_numbers(name: str, given: np.ndarray) -> AuditedAttribute:
+    values, there = np.full(len(given), np.nan), _known(given)
     try:
-        values = given.astype(np.float64)
+        values[there] = given[there].astype(np.float64)
     except (TypeError, ValueError) as error:
         raise EvaluationError(f"attribute '{name}': is named in numbers, but is not of numbers ({error})") from error
     known = np.isfinite(values)
@@ -190,8 +219,7 @@ def _codes(name: str, given: ArrayLike, n: int) -> tuple[np.ndarray, tuple[str, 
     values = np.asarray(given)
     if values.shape != (n,):
         raise EvaluationError(f"{name}: expected shape ({n},), one value a sample, found {values.shape}")
-    # NaN is the one value that is not equal to itself
-    known = np.array([value is not None and value == value for value in values.tolist()], dtype=bool)
+    known = _known(values)
     written = np.array([_written(value) if there else "" for value, there in zip(values.tolist(), known, strict=True)])
     order = {_written(value): value for value in values[known].tolist()}
     try:
@@ -202,14 +230,15 @@ def _codes(name: str, given: ArrayLike, n: int) -> tuple[np.ndarray, tuple[str, 
     return np.array([index.get(text, 0) for text in written], dtype=np.int64), tuple(names), known
 
 
+def _known(values: np.ndarray) -> np.ndarray:
+    """(n,) bool: None, NaN, NaT and the NA of pandas are missing values."""
+    if values.dtype.kind in "mM":
+        return ~np.isnat(values)
+    # NaN and NaT are not equal to themselves, and to ask whether NA is gives NA, which is neither true nor false
+    same = [value is not None and value == value for value in values.tolist()]
+    return np.array([isinstance(equal, bool | np.bool_) and bool(equal) for equal in same], dtype=bool)
+
+
 def _written(value: object) -> str:
     """`1` and `1.0` are one class."""
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
-
-
-def _check_names(attributes: Mapping[str, ArrayLike], numbers: Collection[str]) -> None:
-    if not attributes:
-        raise EvaluationError("attributes: is empty; name at least one bias attribute")
-    for name in numbers:
-        if name not in attributes:
-            raise EvaluationError(f"numbers: there is no attribute '{name}'{did_you_mean(name, attributes)}")

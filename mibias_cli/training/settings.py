@@ -52,7 +52,6 @@ class DebiasSettings:
     warmup_epochs: float = 1.0
     schedule: Literal["queue", "fresh"] = "queue"
     critic_steps: int = 15
-    queue_batches: int = 32
     gradients: Gradients = "sum"
     balance: Balance = "critic"
     balance_by: Literal["weights", "draws"] = "weights"

@@ -3,7 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mibias_cli.evaluation.fidelity import compare_features, effective_rank, linear_cka
+from mibias_cli.backbone.spectrum import effective_rank
+from mibias_cli.evaluation.fidelity import compare_features, linear_cka
+from mibias_cli.evaluation.inputs import Features
 
 
 def hsic_cka(a: np.ndarray, b: np.ndarray) -> float:
@@ -43,6 +45,7 @@ def test_cka_equals_its_gram_form_and_knows_no_rotation_or_scale() -> None:
 
 
 def test_comparison_without_before() -> None:
-    found = compare_features(None, np.random.default_rng(2).normal(size=(30, 4)))
+    z = np.random.default_rng(2).normal(size=(30, 4))
+    found = compare_features(None, Features(train=z[:0], audit=z))
     assert (found.n_features_before, found.effective_rank_before, found.cka) == (None, None, None)
     assert found.n_features_after == 4

@@ -8,7 +8,7 @@ import jsonschema
 import numpy as np
 import pytest
 
-from mibias_cli.evaluation.findings import TaskFindings, TaskSides
+from mibias_cli.evaluation.task_findings import TaskFindings, TaskSides
 from mibias_cli.report.document import Report
 from mibias_cli.report.schema import report_schema
 from mibias_cli.report.schema_file import load_schema

@@ -90,6 +90,26 @@ def test_missing_values_take_no_part_and_numbers_are_told_from_classes() -> None
     assert whole.after.leakage_bits.lower > 1
 
 
+def test_what_pandas_has_for_a_gap_is_a_gap() -> None:
+    pandas = pytest.importorskip("pandas")
+    z, _, c = draw(600)
+    words = np.array(["f", "m"])[c].astype(object)
+    years, heights = np.round(40 + 10 * z[:, 0]).astype(int).astype(object), (1.7 + z[:, 0]).astype(object)
+    days = np.datetime64("2026-01-01") + c
+    for column in (words, years, heights):
+        column[:5], column[5:9] = pandas.NA, pandas.NaT
+    days[:9] = np.datetime64("NaT")
+    given = {"sex": words, "years": years, "height": heights, "day": days}
+    found = audit(z, given, numbers=["years"], settings=QUICK).attributes
+    assert {name: (one.kind, one.n_known) for name, one in found.items()} == {
+        "sex": ("categorical", 591), "years": ("continuous", 591), "height": ("continuous", 591),
+        "day": ("categorical", 591),
+    }  # fmt: skip
+    for what in ("target", "group"):
+        with pytest.raises(EvaluationError, match=f"{what}: missing in 9 of 600"):
+            audit(z, {"sex": c}, settings=QUICK, **{what: words})
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
@@ -101,7 +121,19 @@ def test_missing_values_take_no_part_and_numbers_are_told_from_classes() -> None
         ({"attributes": {"id": np.arange(400)}}, "400 different values; for a quantity pass numbers=\\['id'\\]"),
         ({"numbers": ["sx"]}, "there is no attribute 'sx', did you mean 'sex'"),
         ({"target": np.array([None, *[0] * 399], dtype=object)}, "target: missing in 1 of 400"),
-        ({"train_features": np.zeros((9, 3))}, "train_features: 3 columns, but features has 5"),
+        ({"group": np.array([np.nan, 7, np.nan] + [1.0] * 397)}, "group: missing in 2 of 400 .* needs an id"),
+        ({"train_features": np.zeros((9, 5))}, "train_target: is missing"),
+        ({"train_target": np.zeros(9)}, "train_features: is missing; train_target"),
+        ({"train_target": np.zeros(9), "target": None, "train_features": np.zeros((9, 5))}, "target: is missing"),
+        (
+            {"before": np.zeros((400, 5)), "train_features": np.zeros((9, 5)), "train_target": np.zeros(9)},
+            "train_before: is missing; task figures",
+        ),
+        (
+            {"numbers": ["a"], "train_before": np.zeros((9, 5))},
+            "attribute 'a'\ntrain_features: is missing; train_before .*\nbefore: is missing",
+        ),
+        ({"train_features": np.zeros((9, 3)), "train_target": np.zeros(9)}, "train_features: 3 columns, but features"),
         ({"before": np.zeros((4, 5))}, "before: 4 rows, but 400"),
     ],
 )

@@ -53,13 +53,14 @@ def agreement(found: np.ndarray, c: np.ndarray, y: np.ndarray) -> float:
     return right / len(y)
 
 
-def recipe_for(folder: Path, attributes: str) -> Recipe:
+def recipe_for(folder: Path, attributes: str, erase: str = "none") -> Recipe:
     x, y, c = hidden_bias(900, 3)
     names = [f"x{i}" for i in range(6)]
     rows = [",".join([*names, "y", "c"])]
     rows += [",".join([*(f"{v:.4f}" for v in row), f"y{a}", f"c{b}"]) for row, a, b in zip(x, y, c, strict=True)]
     (folder / "table.csv").write_text("\n".join(rows) + "\n")
     text = TABLE.replace("PATH", str(folder / "table.csv")).replace("FEATURES", ", ".join(names))
+    text = text.replace("queue_batches: 4,", f"queue_batches: 4, erase: {erase},")
     return parse_recipe(text.replace("ATTRIBUTES", attributes), path="table.yaml")
 
 
@@ -91,6 +92,15 @@ def test_a_run_finds_debiases_and_audits_it_and_resumes_with_what_it_found(tmp_p
     workflow.train(recipe, out=None, resume=run.folder, overwrite=False, offline=True, progress=Silent())
     assert (run.folder / "discovered.safetensors").read_bytes() == found
     workflow.export(run.folder, out=None, formats=(), offline=True, progress=Silent())
+
+
+def test_an_exported_folder_names_it_among_what_was_erased(tmp_path: Path) -> None:
+    pytest.importorskip("concept_erasure")
+    recipe = recipe_for(tmp_path, "{c: {}}", erase="leace")
+    run = workflow.train(recipe, out=tmp_path / "run", offline=True)
+    folder = workflow.export(run.folder, out=tmp_path / "out", offline=True)
+    # no recipe holds the attribute: it is read from the run, or the folder would say that nothing was erased
+    assert json.loads((folder / "mibias.json").read_text())["representation"]["erased"] == ["discovered"]
 
 
 def test_no_attribute_at_all_is_enough_where_one_is_to_be_found(tmp_path: Path) -> None:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from mibias_cli.errors import EvaluationError
-from mibias_cli.evaluation.findings import AuditSettings, ColumnFindings, Finding, Interval, LayerFindings
+from mibias_cli.evaluation.findings import AuditSettings
 from mibias_cli.evaluation.inputs import AuditedAttribute, AuditInput
 from mibias_cli.evaluation.leakage.channel import ChannelTask, Question, make_channel_task
-from mibias_cli.evaluation.leakage.measure import Measured, answer, measure
+from mibias_cli.evaluation.leakage.measure import Inquiry, Measured, answer, measure
 from mibias_cli.evaluation.leakage.scoring import families
+from mibias_cli.evaluation.leakage_findings import ColumnFindings, Finding, Interval, LayerFindings
 from mibias_cli.evaluation.statistics.information import label_entropy_bits
-from mibias_cli.evaluation.statistics.partition import fit_and_score_rows, inner_folds
+from mibias_cli.evaluation.statistics.partition import Fold, fit_and_score_rows, inner_folds
 from mibias_cli.evaluation.statistics.resampling import Resamples
 
 __all__ = ["MAX_FIT_ROWS", "MIN_ROWS", "Prepared", "check_varies", "fit_and_score_parts", "prepare"]
@@ -26,12 +27,7 @@ MAX_FIT_ROWS = 10_000
 
 
 def check_varies(attribute: AuditedAttribute, kind: str) -> None:
-    """Raise where a channel holds fewer than two classes.
-
-    Args:
-        attribute: What is audited.
-        kind: What it is called in the error: attribute or column.
-    """
+    """Raise where a channel holds fewer than two classes; `kind` is what the error calls it, attribute or column."""
     for channel, c in zip(attribute.channels, attribute.c.T, strict=True):
         classes = np.unique(c[attribute.known])
         if len(classes) < 2:
@@ -62,14 +58,8 @@ class Prepared:
 
     def measure(self, z: np.ndarray, advance: Callable[[], None]) -> dict[str, Measured]:
         """By channel, leakage from features (n, d) of the audited samples; given the target too where there is one."""
-        z_fit, z_score = self._rows(z)
-        return {
-            task.channel: measure(
-                task, z_fit, z_score, probes=self.settings.probes, resamples=self.resamples,
-                confidence=self.settings.confidence, seed=self.seed, advance=advance, conditional=self.conditional,
-            )
-            for task in self.tasks
-        }  # fmt: skip
+        inquiry = self._inquiry(z, advance)
+        return {task.channel: measure(task, inquiry, conditional=self.conditional) for task in self.tasks}
 
     def measure_layer(self, z: np.ndarray, advance: Callable[[], None]) -> LayerFindings:
         """Marginal leakage alone, of the leakiest channel."""
@@ -91,38 +81,27 @@ class Prepared:
 
     def measure_given_target(self, z: np.ndarray) -> Interval:
         """Leakage given the target alone, of the leakiest channel: that half of what `measure` finds."""
-        return self._leakiest([(task, task.conditional) for task in self.tasks], z, self.seed + 1, _unseen).leakage_bits
+        given = replace(self._inquiry(z, lambda: None), seed=self.seed + 1)
+        return self._leakiest([(task, task.conditional) for task in self.tasks], given).leakage_bits
 
-    def _rows(self, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return np.asarray(z[self.fit], dtype=np.float64), np.asarray(z[self.score], dtype=np.float64)
+    def _inquiry(self, z: np.ndarray, advance: Callable[[], None]) -> Inquiry:
+        z_fit, z_score = (np.asarray(z[rows], dtype=np.float64) for rows in (self.fit, self.score))
+        return Inquiry(
+            z_fit=z_fit, z_score=z_score, probes=self.settings.probes, resamples=self.resamples,
+            confidence=self.settings.confidence, seed=self.seed, advance=advance,
+        )  # fmt: skip
 
     def _marginal(self, z: np.ndarray, advance: Callable[[], None]) -> Finding:
-        return self._leakiest([(task, task.marginal) for task in self.tasks], z, self.seed, advance)
+        return self._leakiest([(task, task.marginal) for task in self.tasks], self._inquiry(z, advance))
 
-    def _leakiest(
-        self,
-        asked: Sequence[tuple[ChannelTask, Question]],
-        z: np.ndarray,
-        seed: int,
-        advance: Callable[[], None],
-    ) -> Finding:
+    @staticmethod
+    def _leakiest(asked: Sequence[tuple[ChannelTask, Question]], inquiry: Inquiry) -> Finding:
         """One question put to every channel; the leakiest channel's answer, by what was found in the fitting part."""
-        z_fit, z_score = self._rows(z)
-        found = [
-            answer(
-                task, question, z_fit, z_score, probes=self.settings.probes, resamples=self.resamples,
-                confidence=self.settings.confidence, seed=seed, advance=advance,
-            ).finding
-            for task, question in asked
-        ]  # fmt: skip
+        found = [answer(task, question, inquiry).finding for task, question in asked]
         return max(found, key=lambda finding: finding.selection_bits)
 
 
-def _unseen() -> None:
-    """Nobody watches the probes."""
-
-
-def fit_and_score_parts(inputs: AuditInput, settings: AuditSettings, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def fit_and_score_parts(inputs: AuditInput, settings: AuditSettings, seed: int) -> Fold:
     """Rows that probes are fitted on and rows that they are scored on, alike in target and attributes."""
     # both parts are alike in the target and in every attribute; unknown is a value of its own here
     labels = [np.where(a.known[:, None], a.c, -1) for a in inputs.attributes]
@@ -131,30 +110,10 @@ def fit_and_score_parts(inputs: AuditInput, settings: AuditSettings, seed: int) 
 
 
 def prepare(
-    attribute: AuditedAttribute,
-    inputs: AuditInput,
-    settings: AuditSettings,
-    fit: np.ndarray,
-    score: np.ndarray,
-    *,
-    n_permutations: int,
-    seed: int,
+    attribute: AuditedAttribute, inputs: AuditInput, settings: AuditSettings, parts: Fold, *, seed: int
 ) -> Prepared:
-    """Make an attribute ready.
-
-    Args:
-        attribute: What is audited.
-        inputs: Targets and groups.
-        settings: How.
-        fit, score: Rows of the two parts; those where the attribute is unknown are left out here.
-        n_permutations: Shuffles of the permutation test.
-        seed: Of everything random.
-
-    Raises:
-        EvaluationError: A part with fewer than `MIN_ROWS` known rows.
-    """
-    # only rows where the attribute is known are fitted on and scored
-    fit, score = _known_parts(attribute, inputs, fit, score, seed)
+    """Make an attribute ready on its known rows; EvaluationError where a part has fewer than `MIN_ROWS` of them."""
+    fit, score = _known_parts(attribute, inputs, parts, seed)
     group = inputs.group
     tasks = []
     for k, channel in enumerate(attribute.channels):
@@ -166,7 +125,7 @@ def prepare(
             make_channel_task(
                 channel, c, inputs.audit_y, fit, score, folds, n_classes=len(attribute.class_names[k]),
                 n_y=len(inputs.class_names), values=None if attribute.values is None else attribute.values[:, k],
-                group=group, n_permutations=n_permutations, seed=seed,
+                group=group, n_permutations=settings.n_permutations, seed=seed,
             )
         )  # fmt: skip
     # drawn once: before, after and every layer see the same resamples, which makes differences paired
@@ -177,11 +136,9 @@ def prepare(
     )  # fmt: skip
 
 
-def _known_parts(
-    attribute: AuditedAttribute, inputs: AuditInput, fit: np.ndarray, score: np.ndarray, seed: int
-) -> tuple[np.ndarray, np.ndarray]:
+def _known_parts(attribute: AuditedAttribute, inputs: AuditInput, parts: Fold, seed: int) -> Fold:
     """The rows of both parts where the attribute is known, the fitting part thinned to MAX_FIT_ROWS."""
-    fit, score = fit[attribute.known[fit]], score[attribute.known[score]]
+    fit, score = (rows[attribute.known[rows]] for rows in parts)
     for part, rows in (("fitted", fit), ("scored", score)):
         if len(rows) < MIN_ROWS:
             grouped = " (no group may span both parts)" if inputs.group is not None else ""

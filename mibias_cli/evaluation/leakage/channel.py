@@ -10,8 +10,7 @@ import numpy as np
 from mibias_cli.evaluation.statistics.information import conditional_log_probabilities, prior_log_probabilities
 from mibias_cli.evaluation.statistics.normal_scores import normal_scores
 from mibias_cli.evaluation.statistics.partition import Fold
-from mibias_cli.evaluation.statistics.permutation import ShuffledRows
-from mibias_cli.evaluation.statistics.power import detectable_bits
+from mibias_cli.evaluation.statistics.permutation import ShuffledRows, detectable_bits
 
 __all__ = ["ChannelTask", "Question", "frequency_price", "make_channel_task"]
 
@@ -63,7 +62,7 @@ class ChannelTask:
         return "categorical" if self.marginal.numbers[0] is None else "continuous"
 
     def detectable_bits(self, n_features: int) -> float:
-        """The smallest leakage from so many features that this sample detects; see `power`."""
+        """The smallest leakage from so many features that this sample detects."""
         # of a number there is one direction to find, as of two classes
         n_classes = 2 if self.kind == "continuous" else len(np.unique(self.c_fit))
         return detectable_bits(self.n_fit_units, self.n_score_units, n_features, n_classes=n_classes)
@@ -76,16 +75,8 @@ def make_channel_task(
 ) -> ChannelTask:  # fmt: skip
     """Prepare one channel: labels and baselines of the fitting and the scored rows.
 
-    Args:
-        channel: Its name.
-        c, y: Attribute and target classes (n,) of the audited samples.
-        fit, score: Rows of the two parts.
-        folds: Folds inside the fitting part.
-        n_classes, n_y: Number of classes of c and of y.
-        values: The numbers (n,) behind a continuous attribute's bins, or None.
-        group: Group ids (n,), or None.
-        n_permutations: Shuffles of the permutation test.
-        seed: Of the shuffles and of ties broken at random.
+    c, y, values (behind a continuous attribute's bins) and group are of all audited samples (n,); the folds are rows of
+    the fitting part. The seed is that of the shuffles and of ties broken at random.
     """
     c_fit, c_score, y_fit, y_score = c[fit], c[score], y[fit], y[score]
     group_fit, group_score = (None, None) if group is None else (group[fit], group[score])
@@ -108,15 +99,10 @@ def make_channel_task(
     # shares are estimates: a probe's gain over them is larger than its gain over the truth
     price, price_sd = frequency_price(c_fit, c_score, n_classes, both)
     marginal = Question(
-        extra_fit=np.zeros((len(fit), 0)),
-        extra_score=np.zeros((len(score), 0)),
-        baseline_fit=prior,
+        extra_fit=np.zeros((len(fit), 0)), extra_score=np.zeros((len(score), 0)), baseline_fit=prior,
         baseline_score=np.tile(prior_log_probabilities(c_fit, n_classes), (len(c_score), 1)),
-        shuffles=shuffles(None),
-        price_bits=price,
-        price_sd_bits=price_sd,
-        numbers=numbers(False),
-    )
+        shuffles=shuffles(None), price_bits=price, price_sd_bits=price_sd, numbers=numbers(False),
+    )  # fmt: skip
     # conditional question: the probe is told y as well, and must beat p(c | y)
     one_hot = np.eye(n_y)
     given_fit, given_score = _conditional_baseline(c_fit, y_fit, y_score, folds, n_classes, n_y)
@@ -129,12 +115,9 @@ def make_channel_task(
     return ChannelTask(
         channel=channel, n_classes=n_classes, c_fit=c_fit, c_score=c_score, folds=folds,
         marginal=marginal, conditional=conditional, chance_accuracy=float((c_score == majority).mean()),
-        n_fit_units=_units(fit, group_fit), n_score_units=_units(score, group_score),
+        n_fit_units=len(fit if group_fit is None else np.unique(group_fit)),
+        n_score_units=len(score if group_score is None else np.unique(group_score)),
     )  # fmt: skip
-
-
-def _units(rows: np.ndarray, group: np.ndarray | None) -> int:
-    return len(rows) if group is None else len(np.unique(group))
 
 
 def frequency_price(
@@ -146,10 +129,7 @@ def frequency_price(
     the fitting part differs from both parts together, which is seen, and what those differ from the truth, about
     χ²(K − 1) / 2n; with groups, by as much more as shares scatter more between groups than single samples would.
 
-    Args:
-        c_fit, c_score: Labels of the two parts.
-        n_classes: K.
-        group: Group ids of both parts, one after the other, or None.
+    `group` holds the ids of both parts, one after the other.
 
     Example:
         >>> c = np.arange(1000) % 2
@@ -181,20 +161,19 @@ def _conditional_baseline(
 
     A badly smoothed p(c | y) would have too high a cross-entropy and so would feign conditional leakage.
     """
-    held_rows = np.concatenate([held for _, held in folds])
+
+    def table(rows: np.ndarray | slice, strength: float) -> np.ndarray:
+        return conditional_log_probabilities(y_fit[rows], c_fit[rows], n_y=n_y, n_classes=n_classes, strength=strength)
+
+    everything, held_rows = slice(None), np.concatenate([held for _, held in folds])
     # the strength with which rare cells lean on p(c), by held-out cross-entropy
     best: tuple[float, float, np.ndarray] | None = None
     for strength in STRENGTHS:
-        table = conditional_log_probabilities(y_fit, c_fit, n_y=n_y, n_classes=n_classes, strength=strength)
-        values = table[y_fit]
+        values = table(everything, strength)[y_fit]
         for train, held in folds:
-            part = conditional_log_probabilities(
-                y_fit[train], c_fit[train], n_y=n_y, n_classes=n_classes, strength=strength
-            )
-            values[held] = part[y_fit[held]]
+            values[held] = table(train, strength)[y_fit[held]]
         loss = float(-values[held_rows, c_fit[held_rows]].mean())
         if best is None or loss < best[0]:
             best = (loss, strength, values)
     assert best is not None
-    table = conditional_log_probabilities(y_fit, c_fit, n_y=n_y, n_classes=n_classes, strength=best[1])
-    return best[2], table[y_score]
+    return best[2], table(everything, best[1])[y_score]

@@ -15,6 +15,7 @@ from mibias_cli.evaluation.leakage.attribute import check_varies, fit_and_score_
 
 __all__ = ["leakage_given_target"]
 
+# no permutations and two resamples: only the estimate is wanted
 _SETTINGS = AuditSettings(probes=("logistic",), n_bootstrap=2, n_permutations=0)
 
 
@@ -29,16 +30,8 @@ def leakage_given_target(
 ) -> float:
     """I(z; c | y) from below: logistic probes, fitted on half of the rows and scored on the other half.
 
-    Args:
-        z: Features (n, d).
-        y: Target classes (n,).
-        attributes: On these rows; of several channels the leakiest counts.
-        class_names: Of the target.
-        group: Group ids (n,); no group is in both halves.
-        seed: Of the halves and the probes.
-
-    Returns:
-        Bits, summed over the attributes; where nothing leaks it scatters around 0.
+    On rows with features (n, d), target classes (n,), and attributes, of which the leakiest channel counts; no group is
+    in both halves. In bits, summed over the attributes; where nothing leaks it scatters around 0.
 
     Raises:
         EvaluationError: Features that are not finite, too few rows where an attribute is known, or one class alone.
@@ -53,11 +46,8 @@ def leakage_given_target(
         before=None, after=nobody, train_y=y[:0], audit_y=y, class_names=class_names, attributes=tuple(attributes),
         group=group,
     )  # fmt: skip
-    fit, score = fit_and_score_parts(inputs, _SETTINGS, seed)
-    found = []
+    parts = fit_and_score_parts(inputs, _SETTINGS, seed)
     with threadpool_limits(limits=1):
-        for attribute in attributes:
-            # no permutations and two resamples: only the estimate is wanted
-            ready = prepare(attribute, inputs, _SETTINGS, fit, score, n_permutations=0, seed=seed)
-            found.append(ready.measure_given_target(z).estimate)
+        ready = [prepare(attribute, inputs, _SETTINGS, parts, seed=seed) for attribute in attributes]
+        found = [one.measure_given_target(z).estimate for one in ready]
     return math.fsum(found)

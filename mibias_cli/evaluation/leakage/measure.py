@@ -14,17 +14,34 @@ the leakage is.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from mibias_cli.evaluation.findings import Change, Finding, Interval, Leakage
 from mibias_cli.evaluation.leakage.channel import ChannelTask, Question
 from mibias_cli.evaluation.leakage.scoring import Scored, families, score_probe
+from mibias_cli.evaluation.leakage_findings import Change, Finding, Interval, Leakage
 from mibias_cli.evaluation.statistics.permutation import null_band, null_means, permutation_p_value
 from mibias_cli.evaluation.statistics.resampling import Resamples, bootstrap_interval
 
-__all__ = ["Answer", "Measured", "answer", "headline", "measure", "paired_change"]
+__all__ = ["Answer", "Inquiry", "Measured", "answer", "headline", "measure", "paired_change"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inquiry:
+    """Features of both parts, (n_fit, d) and (n_score, d), and how probes are put to them.
+
+    The resamples are of the scored rows, and the same for all that is to be compared. `advance` is called after each
+    fitted probe. To a continuous attribute regressors are put beside these probes.
+    """
+
+    z_fit: np.ndarray
+    z_score: np.ndarray
+    probes: Sequence[str]
+    resamples: Resamples
+    confidence: float
+    seed: int
+    advance: Callable[[], None] = lambda: None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,34 +70,13 @@ class Measured:
         )
 
 
-def answer(
-    task: ChannelTask,
-    question: Question,
-    z_fit: np.ndarray,
-    z_score: np.ndarray,
-    *,
-    probes: Sequence[str],
-    resamples: Resamples,
-    confidence: float,
-    seed: int,
-    advance: Callable[[], None],
-) -> Answer:
-    """Put one question about one channel to every probe family.
-
-    Args:
-        task: The channel.
-        question: Its marginal or conditional question.
-        z_fit, z_score: Features (n_fit, d) and (n_score, d).
-        probes: Names of the families; a continuous attribute is put to regressors too.
-        resamples: Of the scored rows; the same for all that is to be compared.
-        confidence: Of the intervals.
-        seed: Of the probes.
-        advance: Called after each fitted probe.
-    """
+def answer(task: ChannelTask, question: Question, inquiry: Inquiry) -> Answer:
+    """Put one question about one channel to every probe family."""
+    z_fit, z_score, resamples = inquiry.z_fit, inquiry.z_score, inquiry.resamples
     scored: dict[str, Scored] = {}
-    for name in families(probes, task.kind):
-        scored[name] = score_probe(name, task, question, z_fit, z_score, seed)
-        advance()
+    for name in families(inquiry.probes, task.kind):
+        scored[name] = score_probe(name, task, question, z_fit, z_score, inquiry.seed)
+        inquiry.advance()
     # by held-out rows of the fitting part alone: the strongest on the scored part would be a winner's curse
     chosen = max(scored, key=lambda name: scored[name].findings.selection_bits)
     top = scored[chosen]
@@ -89,8 +85,9 @@ def answer(
     terms = top.score.gains()
     draws = resamples.means(terms[:, None])[:, 0] - top.price_bits
     interval = bootstrap_interval(
-        float(terms.mean()) - top.price_bits, draws, confidence, n_units=resamples.n_units, extra_sd=top.price_sd_bits
-    )
+        float(terms.mean()) - top.price_bits, draws, inquiry.confidence, n_units=resamples.n_units,
+        extra_sd=top.price_sd_bits,
+    )  # fmt: skip
     found = {
         name: s.findings.model_copy(update={"leakage_bits": float(s.score.gains().mean()) - s.price_bits})
         for name, s in scored.items()
@@ -103,7 +100,7 @@ def answer(
             p = permutation_p_value(float(s.score.gains().mean()), column)
             found[name] = found[name].model_copy(update={"p_value": p})
             if name == chosen:
-                null = null_band(column - s.price_bits, confidence)
+                null = null_band(column - s.price_bits, inquiry.confidence)
     n_features = int((np.ptp(z_fit, axis=0) > 0).sum())
     finding = Finding(
         leakage_bits=interval, probes=found, headline_probe=chosen, headline_channel=task.channel, null=null,
@@ -112,32 +109,12 @@ def answer(
     return Answer(finding=finding, draws=draws)
 
 
-def measure(
-    task: ChannelTask,
-    z_fit: np.ndarray,
-    z_score: np.ndarray,
-    *,
-    probes: Sequence[str],
-    resamples: Resamples,
-    confidence: float,
-    seed: int,
-    advance: Callable[[], None],
-    conditional: bool = True,
-) -> Measured:
-    """Leakage of one channel from one representation, marginal and given the target, by every probe family.
-
-    Args: as of `answer`; `conditional`: whether there is a target that something could be given.
-    """
-
-    def ask(question: Question, seed: int) -> Answer:
-        return answer(
-            task, question, z_fit, z_score, probes=probes, resamples=resamples, confidence=confidence, seed=seed,
-            advance=advance,
-        )  # fmt: skip
-
+def measure(task: ChannelTask, inquiry: Inquiry, *, conditional: bool = True) -> Measured:
+    """Leakage of one channel from one representation, marginal and, where there is a target, given that."""
+    given = replace(inquiry, seed=inquiry.seed + 1)
     return Measured(
-        marginal=ask(task.marginal, seed),
-        conditional=ask(task.conditional, seed + 1) if conditional else None,
+        marginal=answer(task, task.marginal, inquiry),
+        conditional=answer(task, task.conditional, given) if conditional else None,
         chance_accuracy=task.chance_accuracy,
     )
 
@@ -162,10 +139,7 @@ def paired_change(
 ) -> Change:
     """After less before, marginal and conditional, of each side's headline channel over the same resamples.
 
-    Args:
-        before, after: By channel, measured on the same scored rows with the same resamples.
-        confidence: Of the intervals.
-        n_units: Of the resamples: how many samples or groups were drawn from.
+    Both sides, by channel, were measured on the same scored rows. `n_units` samples or groups were drawn from.
     """
 
     def interval(a: Answer, b: Answer) -> Interval:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.metrics import r2_score
 
-from mibias_cli.evaluation.findings import ProbeFindings
 from mibias_cli.evaluation.leakage.channel import ChannelTask, Question
+from mibias_cli.evaluation.leakage_findings import ProbeFindings
 from mibias_cli.evaluation.probes.families import REGRESSORS, FittedProbe, FittedRegressor, fit_probe, fit_regressor
 
 __all__ = ["ClassScore", "DensityScore", "Scored", "families", "score_probe"]
@@ -93,12 +93,9 @@ def score_probe(
     # what the features tell, however poor the probe is
     score = ClassScore(table=(log_p - question.baseline_score) / LN2, c=task.c_score)
     return Scored(
-        findings=findings,
-        score=score,
-        probe=probe,
-        price_bits=question.price_bits,
+        findings=findings, score=score, probe=probe, price_bits=question.price_bits,
         price_sd_bits=question.price_sd_bits,
-    )
+    )  # fmt: skip
 
 
 def _score_regressor(

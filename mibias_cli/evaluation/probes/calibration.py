@@ -24,11 +24,9 @@ MIXES = np.array([0.001, 0.01, 0.03, 0.1, 0.2, 0.4, 0.7, 0.9])
 class Calibration:
     """The sharpness and share of the baseline (`mix`) of a probe, and the gain over the baseline that chose them.
 
-    Args:
-        scale: Temperature of a classifier's probabilities, or width of the density around a predicted number.
-        mix: Share of the baseline.
-        gain_bits: Mean gain over the baseline on held-out rows.
-        cautious_gain_bits: That less one standard error, by which calibrations are compared.
+    `scale` is the temperature of a classifier's probabilities, or the width of the density around a predicted number.
+    `gain_bits` is the mean gain on held-out rows, `cautious_gain_bits` that less one standard error, by which
+    calibrations are compared.
     """
 
     scale: float
@@ -44,10 +42,6 @@ class Calibration:
         """log q(c | prediction) in nats; arrays broadcast, so (n, 1) against (n', ) gives all pairs."""
         around = standard_normal_log_density((c - predicted) / self.scale) - np.log(self.scale)
         return np.asarray(np.logaddexp(np.log1p(-self.mix) + around, np.log(self.mix) + standard_normal_log_density(c)))
-
-    def density_gains(self, predicted: np.ndarray, c: np.ndarray) -> np.ndarray:
-        """log q(c | prediction) − log N(c; 0, 1) in nats, broadcast alike."""
-        return self.log_density(predicted, c) - standard_normal_log_density(c)
 
 
 def standard_normal_log_density(c: np.ndarray) -> np.ndarray:
@@ -79,12 +73,8 @@ def _most_cautious(candidates: Iterable[tuple[float, np.ndarray]]) -> Calibratio
 def calibrate(raw: np.ndarray, c: np.ndarray, baseline: np.ndarray) -> Calibration:
     """The temperature and share of the baseline that gain most on these rows over the baseline alone.
 
-    An over-confident probe has a large cross-entropy, so that H(c) less it would hide what the features leak.
-
-    Args:
-        raw: Uncalibrated log-probabilities (n, n_classes); −inf is allowed.
-        c: Labels (n,).
-        baseline: Log-probabilities (n, n_classes) without features.
+    An over-confident probe has a large cross-entropy, so that H(c) less it would hide what the features leak. Raw and
+    baseline are log-probabilities (n, n_classes), raw ones may be −inf; c (n,).
     """
     rows = np.arange(len(c))
     p_baseline = np.exp(baseline[rows, c])
@@ -92,11 +82,7 @@ def calibrate(raw: np.ndarray, c: np.ndarray, baseline: np.ndarray) -> Calibrati
 
 
 def calibrate_density(predicted: np.ndarray, c: np.ndarray) -> Calibration:
-    """The width and share of N(0, 1) that gain most on these rows over N(0, 1) alone.
-
-    Args:
-        predicted: Predictions (n,) for rows that were not fitted.
-        c: Their values (n,), normal scores.
+    """The width and share of N(0, 1) that gain most over N(0, 1) alone on rows (n,) that were not fitted.
 
     Example:
         >>> g = np.random.default_rng(0)

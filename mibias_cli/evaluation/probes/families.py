@@ -18,11 +18,15 @@ import numpy as np
 
 from mibias_cli.errors import EvaluationError, did_you_mean
 from mibias_cli.evaluation.probes import boosting, learners
-from mibias_cli.evaluation.probes.calibration import Calibration, calibrate, calibrate_density
+from mibias_cli.evaluation.probes.calibration import (
+    Calibration,
+    calibrate,
+    calibrate_density,
+    standard_normal_log_density,
+)
 from mibias_cli.evaluation.probes.learners import Classifier, Learner
 from mibias_cli.evaluation.probes.quadratic import Quadratic
-from mibias_cli.evaluation.probes.scaling import Scaling, fit_scaling
-from mibias_cli.evaluation.probes.screening import telling_columns
+from mibias_cli.evaluation.probes.scaling import Scaling, fit_scaling, telling_columns
 from mibias_cli.evaluation.statistics.partition import Fold
 
 __all__ = ["PROBES", "REGRESSORS", "FittedProbe", "FittedRegressor", "fit_probe", "fit_regressor", "get_probe"]
@@ -47,11 +51,7 @@ L = TypeVar("L", bound=Learner)
 
 
 def get_probe(name: str) -> type[Classifier]:
-    """The probe family of this name.
-
-    Raises:
-        EvaluationError: There is none.
-    """
+    """The probe family of this name; EvaluationError where there is none."""
     if name not in PROBES:
         raise EvaluationError(
             f"probe '{name}': unknown{did_you_mean(name, PROBES)}; evaluation.probes takes {', '.join(PROBES)}"
@@ -75,19 +75,16 @@ class _Tuned(Generic[L]):
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Fitted:
-    """The chosen rung in words, and the mean gain over the baseline on held-out rows of the fitting part."""
+class FittedProbe:
+    """A calibrated probe of classes; without a tuned learner, all it says is the baseline.
 
-    setting: str
-    selection_bits: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class FittedProbe(_Fitted):
-    """A calibrated probe of classes; without a tuned learner, all it says is the baseline."""
+    `setting` is the chosen rung in words, `selection_bits` the mean gain over the baseline on held-out rows.
+    """
 
     tuned: _Tuned[Classifier] | None
     n_classes: int
+    setting: str
+    selection_bits: float
 
     def predict(self, x: np.ndarray, extra: np.ndarray, baseline: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Most likely class (n,) and calibrated log-probabilities (n, n_classes) in nats.
@@ -100,16 +97,14 @@ class FittedProbe(_Fitted):
         raw = _spread(self.tuned.learner, self.tuned.seen(x, extra), self.n_classes)
         return np.asarray(raw.argmax(axis=1)), self.tuned.calibration.log_probabilities(raw, baseline)
 
-    def log_probabilities(self, x: np.ndarray, extra: np.ndarray, baseline: np.ndarray) -> np.ndarray:
-        """The second half of `predict`."""
-        return self.predict(x, extra, baseline)[1]
-
 
 @dataclass(frozen=True, kw_only=True)
-class FittedRegressor(_Fitted):
+class FittedRegressor:
     """A calibrated probe of numbers; its density mixes a normal one around the prediction with N(0, 1)."""
 
     tuned: _Tuned[Learner]
+    setting: str
+    selection_bits: float
 
     def predict(self, x: np.ndarray, extra: np.ndarray) -> np.ndarray:
         """The expected value (n,); calibration plays no part in it."""
@@ -117,7 +112,7 @@ class FittedRegressor(_Fitted):
 
     def gains(self, predicted: np.ndarray, c: np.ndarray) -> np.ndarray:
         """log q(c | prediction) − log N(c; 0, 1) in nats, broadcast: its mean over new rows is the leakage found."""
-        return self.tuned.calibration.density_gains(predicted, c)
+        return self.tuned.calibration.log_density(predicted, c) - standard_normal_log_density(c)
 
 
 def fit_probe(
@@ -134,17 +129,13 @@ def fit_probe(
     """Fit one family of PROBES on the fitting part, tuned on rows held out within it.
 
     Args:
-        family: Its name.
-        x: Features (n, d).
-        c: Labels (n,).
+        family: Its name; EvaluationError where it is unknown.
+        x, c: Features (n, d) and labels (n,).
         n_classes: K, classes that are absent here included.
         extra: Given facts (n, e) beside the features (the target one-hot), e may be 0.
         baseline: Log-probabilities (n, K) without features, for held-out rows from their fold's training rows.
         folds: (train, held-out) rows.
         seed: Of everything random.
-
-    Raises:
-        EvaluationError: The family is unknown.
     """
     make = get_probe(family)
     usable = [(train, held) for train, held in folds if len(np.unique(c[train])) > 1 and len(held)]
@@ -192,9 +183,7 @@ def _tune(
 ) -> _Tuned[L]:
     """Climb the family's rungs on all folds together; fit the best one on the whole fitting part.
 
-    Args:
-        answer: What a learner says of rows as it sees them.
-        judge: The calibration of such answers, for the rows that they are about.
+    `answer` is what a learner says of rows as it sees them, `judge` the calibration of that for the rows it is about.
     """
     # the scaling knows no labels, so folds may share it
     scaling = fit_scaling(x, max_columns=make.max_columns(len(x)), whitened=make.whitened, seed=seed)
@@ -221,12 +210,12 @@ def _tune(
         return judge(answers, held_rows)
 
     rung, calibration = _climb(make, reached)
-    everything, columns = np.arange(len(c)), screened(np.arange(len(c)))
+    everything = np.arange(len(c))
+    columns = screened(everything)
     learner = fitted(everything, scaling.beside(z, extra, columns))
     learner.fit_to(rung)
-    return _Tuned(
-        learner=learner, setting=make.describe(rung), calibration=calibration, scaling=scaling, columns=columns
-    )
+    setting = make.describe(rung)
+    return _Tuned(learner=learner, setting=setting, calibration=calibration, scaling=scaling, columns=columns)
 
 
 def _climb(make: type[Learner], reached: Callable[[int], Calibration]) -> tuple[int, Calibration]:

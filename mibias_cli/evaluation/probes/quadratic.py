@@ -28,10 +28,8 @@ WIDEST_FOR_ALL = 64  # features, of which all products may be taken
 class Structure:
     """Products and directions of one training set, the most telling first.
 
-    Args:
-        rows, columns: The pair (p,) of features behind every product.
-        directions: (d, m) in the space of the features.
-        n_products, n_directions: How many are more telling than any on shuffled labels, within what a fit can use.
+    `rows` and `columns` are the pair (p,) of features behind every product, directions (d, m) in the space of the
+    features. `n_products` and `n_directions` are more telling than any on shuffled labels, within what a fit can use.
     """
 
     rows: np.ndarray
@@ -42,13 +40,7 @@ class Structure:
 
 
 def find_structure(x: np.ndarray, c: np.ndarray, *, seed: int) -> Structure:
-    """Rank products and directions, and count those that beat shuffled labels.
-
-    Args:
-        x: Standardised features (n, d).
-        c: Labels (n,) of at least two classes.
-        seed: Of the shuffles.
-    """
+    """Rank products and directions of standardised features (n, d), and count those that beat shuffled labels."""
     x = np.clip(x, -CLIP, CLIP)
     generator = np.random.default_rng([seed, 11])
     mean = x.T @ x / len(x)
@@ -109,12 +101,8 @@ def _directions(u: np.ndarray, c: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 class QuadraticBasis:
     """The features, some of their products, squares, and squared directions, standardised as on the training rows.
 
-    Args:
-        x: (n, d) standardised features.
-        structure: Of the same rows.
-        n_products: How many products to keep; None keeps all.
-        n_directions: How many directions.
-        squares: Whether every column's square is kept.
+    The structure is that of the same standardised features (n, d); `n_products` None keeps all products, and `squares`
+    every column's square.
     """
 
     def __init__(

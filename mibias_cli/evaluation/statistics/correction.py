@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from mibias_cli.evaluation.findings import Finding, Leakage
+from mibias_cli.evaluation.leakage_findings import QUESTIONS, Leakage
 from mibias_cli.evaluation.statistics.permutation import holm
 
 __all__ = ["correct", "enough_permutations"]
@@ -27,31 +27,28 @@ def correct(found: Mapping[str, Mapping[str, Leakage]]) -> dict[str, dict[str, L
 
     Marginal and conditional tests are two families: each answers a question of its own.
     """
-    # each question's tests of one extractor are one family: attributes × channels × probes
-    adjusted: dict[tuple[str, str, str, str], float] = {}
-    for question in ("marginal", "conditional"):
-        tests = {
-            (question, name, channel, probe): p.p_value
+    corrected = {name: dict(channels) for name, channels in found.items()}
+    for question in QUESTIONS:
+        answers = {
+            (name, channel): finding
             for name, channels in found.items()
             for channel, leakage in channels.items()
-            for asked, finding in leakage.questions
-            for probe, p in finding.probes.items()
-            if asked == question and p.p_value is not None
+            if (finding := leakage.answer(question)) is not None
         }
-        adjusted |= dict(zip(tests, holm(list(tests.values())), strict=True))
-
-    def corrected(name: str, channel: str, leakage: Leakage) -> Leakage:
-        changes: dict[str, Finding] = {}
-        for question, finding in leakage.questions:
+        # tests of one extractor are one family: attributes × channels × probes
+        tests = {
+            (place, probe): p.p_value
+            for place, finding in answers.items()
+            for probe, p in finding.probes.items()
+            if p.p_value is not None
+        }
+        adjusted = dict(zip(tests, holm(list(tests.values())), strict=True))
+        for (name, channel), finding in answers.items():
             probes = {
-                probe: p.model_copy(update={"p_value_holm": adjusted.get((question, name, channel, probe))})
+                probe: p.model_copy(update={"p_value_holm": adjusted.get(((name, channel), probe))})
                 for probe, p in finding.probes.items()
             }
-            top = probes[finding.headline_probe].p_value_holm
-            changes[question] = finding.model_copy(update={"probes": probes, "p_value_holm": top})
-        return leakage.model_copy(update=changes)
-
-    return {
-        name: {channel: corrected(name, channel, leakage) for channel, leakage in channels.items()}
-        for name, channels in found.items()
-    }
+            changes = {"probes": probes, "p_value_holm": probes[finding.headline_probe].p_value_holm}
+            answer: dict[str, object] = {question: finding.model_copy(update=changes)}
+            corrected[name][channel] = corrected[name][channel].model_copy(update=answer)
+    return corrected

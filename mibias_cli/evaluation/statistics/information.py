@@ -6,13 +6,9 @@ import numpy as np
 from scipy.special import entr
 
 __all__ = [
-    "conditional_log_probabilities",
-    "counts_table",
-    "entropy_of_shares",
-    "label_entropy_bits",
-    "mutual_information_bits",
-    "prior_log_probabilities",
-]
+    "conditional_log_probabilities", "counts_table", "entropy_of_shares", "label_entropy_bits",
+    "mutual_information_bits", "prior_log_probabilities",
+]  # fmt: skip
 
 
 def counts_table(a: np.ndarray, b: np.ndarray, n_a: int, n_b: int) -> np.ndarray:

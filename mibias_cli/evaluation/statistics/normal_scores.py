@@ -45,13 +45,8 @@ def normal_scores(
     standard normal, and only then is the gain of a Gaussian prediction over N(0, 1) a lower bound on I(z; c). Of an
     exponential c, say, the plain Gaussian bound reports more than there is.
 
-    Args:
-        fit, score: Values (n_fit,) and (n_score,).
-        fit_stratum, score_stratum: Integers: ranks are taken within each stratum (the target's classes); None: of all.
-        seed: Of the ties.
-
-    Returns:
-        (n_fit,) and (n_score,) float64.
+    Values and strata (the target's classes; None: ranks are taken among all) are (n_fit,) and (n_score,), as is what
+    comes back. The seed is that of the ties.
     """
     generator = np.random.default_rng([seed, 6])
 

@@ -20,14 +20,7 @@ def assign_parts(
     that every cell is shared out as the whole is, however rare it is. With groups, whole groups are dealt in random
     order, each to the part that is furthest behind its share.
 
-    Args:
-        labels: (n, m) integers to stratify by, the first column first.
-        shares: Share of each part, summing to 1.
-        group: Group ids (n,), or None.
-        generator: Breaks ties.
-
-    Returns:
-        (n,) int64.
+    Labels are integers (n, m) to stratify by, the first column first; the shares sum to 1; the generator breaks ties.
 
     Example:
         >>> labels, generator = np.array([[0], [1], [0], [1]]), np.random.default_rng(0)

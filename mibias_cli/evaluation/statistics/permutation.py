@@ -1,15 +1,17 @@
-"""The permutation test: what a fitted probe scores where the scored labels are shuffled; nothing is fitted anew."""
+"""The permutation test: what a fitted probe scores where labels are shuffled, nothing fitted anew; what it detects."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
+from statistics import NormalDist
 from typing import Protocol
 
 import numpy as np
 
-from mibias_cli.evaluation.findings import NullBand
+from mibias_cli.evaluation.leakage_findings import NullBand
 
-__all__ = ["Score", "ShuffledRows", "holm", "null_band", "null_means", "permutation_p_value"]
+__all__ = ["Score", "ShuffledRows", "detectable_bits", "holm", "null_band", "null_means", "permutation_p_value"]
 
 CHUNK = 64
 ROUNDING = 1e-12  # a shuffle that leaves every label where it was must count as large as what was observed
@@ -27,14 +29,7 @@ class ShuffledRows:
     """Shuffles of n samples' labels within strata; with groups, whole groups swap their labels.
 
     Labels that are constant within a patient are shuffled between patients: shuffling samples would make the null band
-    far too narrow. Whatever is shuffled by one object is shuffled alike.
-
-    Args:
-        n: Number of samples.
-        n_permutations: How many shuffles.
-        stratum: (n,) integers: labels stay within a stratum; None: one stratum.
-        group: Group ids (n,), or None.
-        seed: Of the shuffles.
+    far too narrow. Whatever is shuffled by one object is shuffled alike. `stratum` and `group` are integers (n,).
     """
 
     def __init__(
@@ -133,3 +128,28 @@ def holm(p_values: Sequence[float]) -> list[float]:
     adjusted = np.empty_like(p)
     adjusted[order] = np.minimum(stepped, 1.0)
     return [float(value) for value in adjusted]
+
+
+def detectable_bits(
+    n_fit: int, n_score: int, n_features: int, *, n_classes: int = 2, level: float = 0.05, power: float = 0.8
+) -> float:
+    """The leakage in bits that the permutation test finds with this power, if it is coded in the features' means.
+
+    Two things blur a small leakage I (in nats). A linear probe must first find its direction among n_features on
+    n_fit samples, which costs d (K − 1) / 2 n_fit, so that what it carries over is I² / (I + d (K − 1) / 2 n_fit). On
+    n_score samples the gain of a fixed probe that carries J has mean J and variance 2 J / n_score, and −J and the same
+    variance where labels are shuffled, so that it is found where 2 J reaches (z_level + z_power) √(2 J / n_score). The
+    figure solves both for I. Leakage that is coded in any other way needs more samples than that.
+
+    Samples (with groups: groups) are those on which probes are fitted and scored; features are columns that are not
+    constant.
+
+    Example:
+        >>> round(detectable_bits(2500, 2500, 64), 4), round(detectable_bits(500, 500, 64), 4)
+        (0.0067, 0.0335)
+    """
+    # I² / (I + search) = needed, solved for I
+    quantile = NormalDist().inv_cdf
+    needed = (quantile(1 - level) + quantile(power)) ** 2 / (2 * n_score)
+    search = n_features * (n_classes - 1) / (2 * n_fit)
+    return (needed + math.sqrt(needed**2 + 4 * needed * search)) / 2 / math.log(2)

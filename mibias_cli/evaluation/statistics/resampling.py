@@ -7,7 +7,7 @@ from statistics import NormalDist
 import numpy as np
 from scipy import stats
 
-from mibias_cli.evaluation.findings import Interval
+from mibias_cli.evaluation.leakage_findings import Interval
 
 __all__ = ["MAX_UNITS", "Resamples", "bootstrap_interval"]
 
@@ -21,13 +21,7 @@ class Resamples:
 
     Two figures computed with the same resamples are paired: the resamples of their difference are the difference of
     their resamples. With groups, whole groups are drawn, because samples of one patient are no independent evidence.
-    Memory does not grow with n beyond `MAX_UNITS`.
-
-    Args:
-        n: Number of samples.
-        n_resamples: Number of resamples.
-        group: Group ids (n,), or None.
-        seed: Of the draws.
+    Memory does not grow with n beyond `MAX_UNITS`. `group` holds ids (n,).
     """
 
     def __init__(self, n: int, n_resamples: int, *, group: np.ndarray | None = None, seed: int) -> None:
@@ -69,9 +63,8 @@ def bootstrap_interval(
         estimate: The figure.
         draws: Its values in the resamples (n_resamples,); their mean is moved onto the estimate.
         confidence: Of the interval.
-        n_units: How many samples (or groups) were drawn from. Plain percentile intervals are too narrow by
-            √((n − 1) / n) and by the ratio of Student's quantile to the normal's, which ten patients feel and ten
-            thousand samples do not. None: no correction.
+        n_units: How many samples (or groups) were drawn from: plain percentile intervals are too narrow by
+            √((n − 1) / n) and by the ratio of Student's quantile to the normal's. None: no correction.
         extra_sd: Standard deviation of a further error, independent of the resampled one.
 
     References: Hesterberg, "What teachers should know about the bootstrap", arXiv 1411.5279 (expanded percentiles).
@@ -80,9 +73,8 @@ def bootstrap_interval(
     z = NormalDist().inv_cdf(1 - tail)
     deviations = np.percentile(draws, [100 * tail, 100 * (1 - tail)]) - draws.mean()
     if n_units is not None and n_units > 1:
-        deviations = deviations * (
-            float(stats.t.ppf(1 - tail, n_units - 1)) / z * float(np.sqrt(n_units / (n_units - 1)))
-        )
+        widening = float(stats.t.ppf(1 - tail, n_units - 1)) / z * float(np.sqrt(n_units / (n_units - 1)))
+        deviations = deviations * widening
     if extra_sd > 0:
         # independent errors add by their squares; constant draws leave the further one alone
         signs = np.sign(deviations) if deviations.any() else np.array([-1.0, 1.0])

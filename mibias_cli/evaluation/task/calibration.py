@@ -10,13 +10,10 @@ __all__ = ["auroc", "calibration_error"]
 N_BINS = 15
 
 
-def calibration_error(probabilities: np.ndarray, y: np.ndarray, *, n_bins: int = N_BINS) -> float:
+def calibration_error(probabilities: np.ndarray, y: np.ndarray) -> float:
     """Expected calibration error: over bins of the largest probability, how far its mean is from the share right.
 
-    Args:
-        probabilities: (n, K), n > 0.
-        y: Classes (n,).
-        n_bins: Bins of equal width.
+    Of probabilities (n, K), n > 0, and classes y (n,), by bins of equal width.
 
     References: Guo et al., "On calibration of modern neural networks", arXiv 1706.04599.
 
@@ -26,8 +23,8 @@ def calibration_error(probabilities: np.ndarray, y: np.ndarray, *, n_bins: int =
     """
     confidence = probabilities.max(axis=1)
     right = probabilities.argmax(axis=1) == y
-    bins = np.minimum((confidence * n_bins).astype(np.int64), n_bins - 1)
-    gaps = np.abs(np.bincount(bins, weights=confidence - right, minlength=n_bins))
+    bins = np.minimum((confidence * N_BINS).astype(np.int64), N_BINS - 1)
+    gaps = np.abs(np.bincount(bins, weights=confidence - right, minlength=N_BINS))
     return float(gaps.sum() / len(y))
 
 

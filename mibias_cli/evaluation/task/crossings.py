@@ -6,10 +6,11 @@ import itertools
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from scipy.stats import binomtest
 
-from mibias_cli.evaluation.findings import CellAccuracy, CrossingRow, Intersection, WorstGroup
 from mibias_cli.evaluation.inputs import AuditedAttribute
+from mibias_cli.evaluation.task.groups import worst_accuracy
+from mibias_cli.evaluation.task.rule import Terms
+from mibias_cli.evaluation.task_findings import CellAccuracy, CrossingRow, Intersection, WorstGroup
 
 __all__ = ["MAX_ALL_PAIRS", "chosen_crossings", "intersection"]
 
@@ -35,24 +36,14 @@ def intersection(
     y: np.ndarray,
     correct_before: np.ndarray | None,
     correct_after: np.ndarray,
-    *,
     class_names: Sequence[str],
-    min_cell: int,
-    confidence: float,
+    terms: Terms,
 ) -> Intersection:
     """The cells in which these attributes and the target cross; rows where one is unknown belong to none.
 
     Overlooked groups hide in crossings: accuracy may be even over sex and over age and fail old women. Cells that are
-    empty are not listed; those with fewer than `min_cell` samples are, but do not count.
-
-    Args:
-        attributes: What is crossed.
-        channels: Channel of each attribute by the attribute's name.
-        y: Targets (n,).
-        correct_before, correct_after: (n,) bool, whether each sample is predicted right.
-        class_names: Of the target.
-        min_cell: Smallest cell that counts.
-        confidence: Of the intervals.
+    empty are not listed; those that are too small to count are. y and whether each sample is predicted right are (n,);
+    `channels` holds one channel by attribute.
     """
     picked = [a.channels.index(channels[a.name]) for a in attributes]
     # a cell is one combination of target and attributes that occurs
@@ -68,25 +59,22 @@ def intersection(
                 y=class_names[cell[0]],
                 c=tuple(a.class_names[k][v] for a, k, v in zip(attributes, picked, cell[1:], strict=True)),
                 n=len(inside),
-                counted=len(inside) >= min_cell,
-                before=None if correct_before is None else _accuracy(correct_before[inside], confidence),
-                after=_accuracy(correct_after[inside], confidence),
+                counted=terms.counts(len(inside)),
+                before=None if correct_before is None else _accuracy(correct_before[inside], terms),
+                after=_accuracy(correct_after[inside], terms),
             )
         )
     return Intersection(
         attributes=tuple(a.name for a in attributes),
         channels=tuple(channels[a.name] for a in attributes),
         worst_group_accuracy=WorstGroup(
-            before=_worst([r.before for r in rows if r.counted]), after=_worst([r.after for r in rows if r.counted])
+            before=worst_accuracy(row.before for row in rows if row.counted),
+            after=worst_accuracy(row.after for row in rows if row.counted),
         ),
         cells=tuple(rows),
     )
 
 
-def _accuracy(correct: np.ndarray, confidence: float) -> CellAccuracy:
-    lower, upper = binomtest(int(correct.sum()), len(correct)).proportion_ci(confidence, method="wilson")
+def _accuracy(correct: np.ndarray, terms: Terms) -> CellAccuracy:
+    lower, upper = terms.share_bounds(int(correct.sum()), len(correct))
     return CellAccuracy(accuracy=float(correct.mean()), lower=lower, upper=upper)
-
-
-def _worst(cells: Sequence[CellAccuracy | None]) -> float | None:
-    return min((cell.accuracy for cell in cells if cell is not None and cell.accuracy is not None), default=None)

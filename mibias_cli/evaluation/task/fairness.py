@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 
-from mibias_cli.evaluation.findings import FairnessFindings
 from mibias_cli.evaluation.inputs import AuditedAttribute
+from mibias_cli.evaluation.task_findings import FairnessFindings
 
-__all__ = ["FIGURES", "bias_amplification", "fairness_figures", "fairness_findings"]
+__all__ = ["FIGURES", "FINDINGS", "bias_amplification", "fairness_figures", "fairness_findings", "worst_values"]
 
 FIGURES = (
     "demographic_parity_difference",
@@ -17,6 +19,13 @@ FIGURES = (
     "equalized_odds_difference",
     "equalized_odds_ratio",
 )
+FINDINGS = (*FIGURES, "bias_amplification")
+
+
+def worst_values(found: Mapping[str, Sequence[float | None]]) -> dict[str, float | None]:
+    """The worst of each figure, the smallest ratio and the largest of everything else; None where there is none."""
+    there = {name: [value for value in values if value is not None] for name, values in found.items()}
+    return {name: (min if name.endswith("ratio") else max)(values, default=None) for name, values in there.items()}
 
 
 def fairness_figures(y: np.ndarray, predicted: np.ndarray, c: np.ndarray, *, n_y: int) -> dict[str, float | None]:
@@ -24,15 +33,8 @@ def fairness_figures(y: np.ndarray, predicted: np.ndarray, c: np.ndarray, *, n_y
 
     With more classes each class against the rest is a binary question, and a figure is the worst over them: the largest
     difference, the smallest ratio. A rate that no sample of a group defines (no positives, say) leaves that group out
-    of the comparison, where Fairlearn counts it as 0; a figure with fewer than two groups, or 0 / 0, is None.
-
-    Args:
-        y, predicted: Classes (n,).
-        c: Groups (n,).
-        n_y: Classes of the target.
-
-    Returns:
-        By name, as in `FIGURES`.
+    of the comparison, where Fairlearn counts it as 0; a figure with fewer than two groups, or 0 / 0, is None. All three
+    arrays are (n,).
 
     References: Hardt et al., "Equality of opportunity in supervised learning", arXiv 1610.02413.
 
@@ -59,10 +61,7 @@ def fairness_figures(y: np.ndarray, predicted: np.ndarray, c: np.ndarray, *, n_y
                 values = [part[kind] for part in parts if kind in part]
                 if values:
                     found[f"{name}_{kind}"].append(reduce(values))
-    return {
-        name: (max(values) if name.endswith("difference") else min(values)) if values else None
-        for name, values in found.items()
-    }
+    return worst_values(found)
 
 
 def _spread(parts: list[np.ndarray]) -> dict[str, float]:
@@ -83,11 +82,6 @@ def bias_amplification(
     The mean over groups and classes of P(ŷ = t | c = a) − P(y = t | c = a), counted positive where t and a occur
     together in training more often than independence would have it, and negative elsewhere. Above 0: the model
     amplifies the training data's association.
-
-    Args:
-        y, predicted, c: Of the audited samples (n,).
-        train_y, train_c: Of the training samples.
-        n_y: Classes of the target.
 
     References: Wang and Russakovsky, "Directional bias amplification", arXiv 2102.12594 (attribute → task).
     """
@@ -119,7 +113,7 @@ def fairness_findings(
     Bias amplification compares with the training samples' labels where they are known, else with the audited ones'.
     """
     n_y = len(class_names)
-    found: dict[str, list[float]] = {name: [] for name in (*FIGURES, "bias_amplification")}
+    found: dict[str, list[float | None]] = {name: [] for name in FINDINGS}
     left_out = []
     for k, (channel, names) in enumerate(zip(attribute.channels, attribute.class_names, strict=True)):
         c = attribute.c[:, k]
@@ -136,14 +130,9 @@ def fairness_findings(
             y[rows], predicted[rows], c[rows], *_reference(attribute, k, y, train_y), n_y=n_y
         )
         for name, value in figures.items():
-            if value is not None:
-                found[name].append(value)
-    worst = {
-        name: (min(values) if name.endswith("ratio") else max(values)) if values else None
-        for name, values in found.items()
-    }
+            found[name].append(value)
     return FairnessFindings(
-        positive_class=class_names[1] if n_y == 2 else None, groups_left_out=tuple(left_out), **worst
+        positive_class=class_names[1] if n_y == 2 else None, groups_left_out=tuple(left_out), **worst_values(found)
     )
 
 

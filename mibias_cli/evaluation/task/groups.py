@@ -1,21 +1,25 @@
-"""Task figures: accuracy overall, by class, by (y, c) cell, and reweighted as if y and c were independent."""
+"""Task figures: accuracy overall, by class, by (y, c) cell, reweighted as if y and c were independent; confusion."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
-from scipy.stats import binomtest
 
-from mibias_cli.evaluation.findings import GroupRow, TaskFindings
 from mibias_cli.evaluation.inputs import AuditedAttribute
 from mibias_cli.evaluation.statistics.information import counts_table
-from mibias_cli.evaluation.statistics.resampling import Resamples, bootstrap_interval
 from mibias_cli.evaluation.task.calibration import auroc, calibration_error
-from mibias_cli.evaluation.task.confusion import confusions
-from mibias_cli.evaluation.task.rule import Predictions
+from mibias_cli.evaluation.task.rule import Predictions, Terms
+from mibias_cli.evaluation.task_findings import CellAccuracy, Confusion, GroupRow, TaskFindings
 
-__all__ = ["adjusted_accuracy", "balanced_accuracy", "group_rows", "task_findings", "worst_group_accuracy"]
+__all__ = [
+    "MAX_CLASSES", "adjusted_accuracy", "balanced_accuracy", "confusions", "group_rows", "task_findings",
+    "worst_accuracy",
+]  # fmt: skip
+
+MAX_CLASSES = 20
+"""A target of more classes has no confusion in the report: nobody could read it, and it grows with the square."""
+MAX_GROUPS = 24
 
 
 def balanced_accuracy(y: np.ndarray, predicted: np.ndarray) -> float:
@@ -33,12 +37,7 @@ def adjusted_accuracy(correct: np.ndarray, y: np.ndarray, attribute: AuditedAttr
 
     A model that follows the bias is right on the many samples that agree with it; this average takes that advantage
     away. Cells that are empty have no accuracy and their weight goes to the others. None where no row is known.
-
-    Args:
-        correct: (n,) bool.
-        y: Targets (n,).
-        attribute: The attribute.
-        n_y: Classes of the target.
+    `correct` and y are (n,).
     """
     known = attribute.known
     if not known.any():
@@ -59,85 +58,77 @@ def group_rows(
     correct: np.ndarray,
     y: np.ndarray,
     attribute: AuditedAttribute,
-    *,
     class_names: Sequence[str],
-    min_cell: int,
-    confidence: float,
+    terms: Terms,
     probabilities: np.ndarray | None = None,
-) -> tuple[GroupRow, ...]:
+) -> Iterator[GroupRow]:
     """One row per (y, c) cell and channel, empty cells included, with Wilson intervals.
 
-    Args:
-        correct: (n,) bool, whether each audited sample is predicted right.
-        y: Targets (n,).
-        attribute: The attribute; rows where it is unknown belong to no cell.
-        class_names: Of the target.
-        min_cell: Cells with fewer samples are shown, but `counted` is False.
-        confidence: Of the intervals.
-        probabilities: (n, K), for the cells' calibration error; None: none.
+    `correct` and y are (n,); rows where the attribute is unknown belong to no cell. With probabilities (n, K) each cell
+    has its calibration error.
     """
-    rows = []
     for channel, names, c in zip(attribute.channels, attribute.class_names, attribute.c.T, strict=True):
         for y_index, y_name in enumerate(class_names):
             for c_index, c_name in enumerate(names):
                 # a row whose attribute is unknown is in no cell
                 cell = attribute.known & (y == y_index) & (c == c_index)
                 n, hits = int(cell.sum()), int(correct[cell].sum())
-                # Wilson's interval stays inside [0, 1] in small cells, where the normal one does not
-                lower, upper = binomtest(hits, n).proportion_ci(confidence, method="wilson") if n else (None, None)
+                lower, upper = terms.share_bounds(hits, n) if n else (None, None)
                 error = calibration_error(probabilities[cell], y[cell]) if n and probabilities is not None else None
-                rows.append(
-                    GroupRow(
-                        attribute=attribute.name, channel=channel, y=y_name, c=c_name, n=n,
-                        accuracy=hits / n if n else None, lower=lower, upper=upper, counted=n > 0 and n >= min_cell,
-                        calibration_error=error,
-                    )
+                yield GroupRow(
+                    attribute=attribute.name, channel=channel, y=y_name, c=c_name, n=n,
+                    accuracy=hits / n if n else None, lower=lower, upper=upper, counted=terms.counts(n),
+                    calibration_error=error,
                 )  # fmt: skip
-    return tuple(rows)
 
 
-def worst_group_accuracy(rows: Sequence[GroupRow]) -> float | None:
-    """The least accuracy among cells that are large enough to count, or None where none is."""
-    return min((row.accuracy for row in rows if row.counted and row.accuracy is not None), default=None)
+def worst_accuracy(cells: Iterable[GroupRow | CellAccuracy | None]) -> float | None:
+    """The least accuracy of these cells, or None where none has one."""
+    return min((cell.accuracy for cell in cells if cell is not None and cell.accuracy is not None), default=None)
+
+
+def confusions(
+    predicted: np.ndarray, y: np.ndarray, attribute: AuditedAttribute, *, class_names: Sequence[str]
+) -> Iterator[Confusion]:
+    """Counts of target × prediction for every group of an attribute that occurs, channel by channel.
+
+    None come out where there are more than `MAX_CLASSES` classes, or more than `MAX_GROUPS` groups.
+    """
+    n_y = len(class_names)
+    for channel, names, c in zip(attribute.channels, attribute.class_names, attribute.c.T, strict=True):
+        if n_y > MAX_CLASSES or len(names) > MAX_GROUPS:
+            continue
+        for index, name in enumerate(names):
+            rows = attribute.known & (c == index)
+            if rows.any():
+                # rows are the truth, columns what is predicted
+                counts = counts_table(y[rows], predicted[rows], n_y, n_y)
+                table = tuple(tuple(int(n) for n in line) for line in counts)
+                yield Confusion(attribute=attribute.name, channel=channel, c=name, n=int(rows.sum()), counts=table)
 
 
 def task_findings(
-    predictions: Predictions,
-    y: np.ndarray,
-    attributes: Sequence[AuditedAttribute],
-    *,
-    class_names: Sequence[str],
-    head_predicted: np.ndarray | None,
-    resamples: Resamples,
-    min_cell: int,
-    confidence: float,
+    predictions: Predictions, y: np.ndarray, class_names: Sequence[str], head_predicted: np.ndarray | None, terms: Terms
 ) -> TaskFindings:
     """Every task figure of one set of predictions for the audited samples."""
     predicted, probabilities = predictions.classes, predictions.probabilities
     correct = predicted == y
-    rows = tuple(
-        row
-        for attribute in attributes
-        for row in group_rows(
-            correct, y, attribute, class_names=class_names, min_cell=min_cell, confidence=confidence,
-            probabilities=probabilities,
-        )
-    )  # fmt: skip
+    attributes = terms.attributes
+    rows = tuple(row for a in attributes for row in group_rows(correct, y, a, class_names, terms, probabilities))
     # averages that a model cannot win by following the bias
-    adjusted = {a.name: adjusted_accuracy(correct, y, a, n_y=len(class_names)) for a in attributes}
-    known = {name: value for name, value in adjusted.items() if value is not None}
-    # the headline interval: bootstrap over samples, or over groups where there are some
-    draws = resamples.means(correct.astype(np.float64)[:, None])[:, 0]
-    worst = worst_group_accuracy(rows)
+    weighted = {a.name: adjusted_accuracy(correct, y, a, n_y=len(class_names)) for a in attributes}
+    adjusted = {name: value for name, value in weighted.items() if value is not None}
+    draws = terms.resamples.means(correct.astype(np.float64)[:, None])[:, 0]
+    worst = worst_accuracy(row for row in rows if row.counted)
     return TaskFindings(
-        accuracy=bootstrap_interval(float(correct.mean()), draws, confidence, n_units=resamples.n_units),
+        accuracy=terms.interval(float(correct.mean()), draws),
         balanced_accuracy=balanced_accuracy(y, predicted),
         worst_group_accuracy=worst,
         groups=rows,
         head_accuracy=None if head_predicted is None else float((head_predicted == y).mean()),
         gap=None if worst is None else float(correct.mean()) - worst,
-        adjusted_accuracy=min(known.values(), default=None),
-        adjusted_accuracies=known,
+        adjusted_accuracy=min(adjusted.values(), default=None),
+        adjusted_accuracies=adjusted,
         auroc=auroc(probabilities, y),
         calibration_error=calibration_error(probabilities, y),
         class_names=tuple(class_names),

@@ -8,18 +8,16 @@ import numpy as np
 from scipy import stats
 from sklearn.metrics import r2_score
 
-from mibias_cli.evaluation.findings import ErrorRow, NumberFigures, RegressionFindings
 from mibias_cli.evaluation.inputs import AuditedAttribute, AuditedTarget
-from mibias_cli.evaluation.statistics.resampling import Resamples, bootstrap_interval
+from mibias_cli.evaluation.statistics.resampling import Resamples
+from mibias_cli.evaluation.task.rule import Terms
+from mibias_cli.evaluation.task_findings import ErrorRow, NumberFigures, RegressionFindings
 
 __all__ = ["error_rows", "mean_r2", "regression_findings"]
 
 
 def mean_r2(y: np.ndarray, predicted: np.ndarray) -> float | None:
-    """R² (1 less squared error over variance), the mean over columns that vary; None where none does.
-
-    Args:
-        y, predicted: (n, k).
+    """R² (1 less squared error over variance) of (n, k), the mean over columns that vary; None where none does.
 
     Example:
         >>> mean_r2(np.array([[0.0], [2.0]]), np.array([[0.0], [1.0]]))
@@ -32,39 +30,20 @@ def mean_r2(y: np.ndarray, predicted: np.ndarray) -> float | None:
 
 
 def regression_findings(
-    predicted: np.ndarray,
-    target: AuditedTarget,
-    attributes: Sequence[AuditedAttribute],
-    *,
-    head_predicted: np.ndarray | None,
-    resamples: Resamples,
-    min_cell: int,
-    confidence: float,
+    predicted: np.ndarray, target: AuditedTarget, head_predicted: np.ndarray | None, terms: Terms
 ) -> RegressionFindings:
-    """Every figure of predictions (n, k) for the audited samples, with bootstrap intervals by sample or group.
-
-    Args:
-        predicted: In the user's units.
-        target: What they should have been.
-        attributes: The attributes; rows where one is unknown belong to no group of it.
-        head_predicted: Of the trained head, or None.
-        resamples: Of the audited samples.
-        min_cell: Smallest group that counts.
-        confidence: Of the intervals.
-    """
+    """Every figure of predictions (n, k) in the user's units, with bootstrap intervals by sample or group."""
     y = target.audit
-    rows = tuple(row for a in attributes for row in error_rows(predicted, target, a, min_cell, confidence))
+    rows = tuple(row for a in terms.attributes for row in error_rows(predicted, target, a, terms))
     error = predicted - y
     # R² tells share of variance, the errors are in the user's units
     figures = {"r2": mean_r2(y, predicted), "mae": float(np.abs(error).mean(axis=0).mean())}
     figures["rmse"] = float(np.sqrt(np.square(error).mean(axis=0)).mean())
     # every figure of every resample from a few means, so that nothing is predicted again
-    draws = _draws(error, y, resamples)
+    draws = _draws(error, y, terms.resamples)
     intervals = {
-        name: bootstrap_interval(float("nan") if value is None else value, draws[name], confidence,
-                                 n_units=resamples.n_units)
-        for name, value in figures.items()
-    }  # fmt: skip
+        name: terms.interval(float("nan") if value is None else value, draws[name]) for name, value in figures.items()
+    }
     worst = _worst(rows)
     mae = intervals["mae"].estimate
     return RegressionFindings(
@@ -105,40 +84,30 @@ def _draws(error: np.ndarray, y: np.ndarray, resamples: Resamples) -> dict[str, 
 
 
 def error_rows(
-    predicted: np.ndarray, target: AuditedTarget, attribute: AuditedAttribute, min_cell: int, confidence: float
+    predicted: np.ndarray, target: AuditedTarget, attribute: AuditedAttribute, terms: Terms
 ) -> Iterator[ErrorRow]:
-    """One row per column and group of the attribute, channel by channel, with Student's interval of the mean error.
-
-    Args:
-        predicted: (n, k) in the user's units.
-        target: What they should have been.
-        attribute: Whose groups.
-        min_cell: Smallest group that counts.
-        confidence: Of the intervals.
-    """
+    """One row per column and group of the attribute, channel by channel, with Student's interval of the mean error."""
     for channel, names, c in zip(attribute.channels, attribute.class_names, attribute.c.T, strict=True):
         for k, column in enumerate(target.names):
             error = predicted[:, k] - target.audit[:, k]
             for index, name in enumerate(names):
                 own = error[attribute.known & (c == index)]
-                yield _row(attribute.name, channel, column, name, own, min_cell, confidence)
+                yield _row(attribute.name, channel, column, name, own, terms)
 
 
-def _row(
-    attribute: str, channel: str, column: str, c: str, error: np.ndarray, min_cell: int, confidence: float
-) -> ErrorRow:
+def _row(attribute: str, channel: str, column: str, c: str, error: np.ndarray, terms: Terms) -> ErrorRow:
     n = len(error)
     mae = float(np.abs(error).mean()) if n else None
     half = None
     if n > 1:
         # Student's interval of a mean of absolute errors; it needs two of them
-        half = float(stats.t.ppf(0.5 + confidence / 2, n - 1) * np.abs(error).std(ddof=1) / np.sqrt(n))
+        half = float(stats.t.ppf(0.5 + terms.confidence / 2, n - 1) * np.abs(error).std(ddof=1) / np.sqrt(n))
     return ErrorRow(
         attribute=attribute, channel=channel, column=column, c=c, n=n, mae=mae,
         lower=None if half is None or mae is None else mae - half,
         upper=None if half is None or mae is None else mae + half,
         rmse=float(np.sqrt(np.square(error).mean())) if n else None,
-        mean_error=float(error.mean()) if n else None, counted=n > 0 and n >= min_cell,
+        mean_error=float(error.mean()) if n else None, counted=terms.counts(n),
     )  # fmt: skip
 
 

@@ -3,22 +3,49 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.stats import binomtest
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from mibias_cli.evaluation.inputs import Features
+from mibias_cli.evaluation.inputs import AuditedAttribute, Features
+from mibias_cli.evaluation.leakage_findings import Interval
 from mibias_cli.evaluation.probes.scaling import without_outliers
+from mibias_cli.evaluation.statistics.resampling import Resamples, bootstrap_interval
 
-__all__ = ["RIDGE", "Predictions", "predict_labels", "predict_numbers", "predict_task"]
+__all__ = ["RIDGE", "Predictions", "Terms", "predict_labels", "predict_numbers", "predict_task"]
 
 RIDGE = 1.0
 """Penalty of the ridge regression on standardised features that predicts numbers."""
 _CONSTANT = 1e-6
+
+
+@dataclass(frozen=True, kw_only=True)
+class Terms:
+    """What all figures of an audit share: whose groups are told apart, resamples of the samples, what counts."""
+
+    attributes: Sequence[AuditedAttribute]
+    resamples: Resamples
+    min_cell: int
+    confidence: float
+
+    def interval(self, estimate: float, draws: np.ndarray) -> Interval:
+        """By the bootstrap: over samples, or over groups where there are some."""
+        return bootstrap_interval(estimate, draws, self.confidence, n_units=self.resamples.n_units)
+
+    def share_bounds(self, hits: int, n: int) -> tuple[float, float]:
+        """Wilson's interval of hits / n, which stays inside [0, 1] in small cells, where the normal one does not."""
+        lower, upper = binomtest(hits, n).proportion_ci(self.confidence, method="wilson")
+        return lower, upper
+
+    def counts(self, n: int) -> bool:
+        """Whether a cell of n samples is large enough for the worst group."""
+        return n > 0 and n >= self.min_cell
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,23 +92,13 @@ def _live(features: Features) -> tuple[np.ndarray, np.ndarray]:
 
 
 def predict_labels(features: Features, train_y: np.ndarray) -> np.ndarray:
-    """Probabilities (n, k) that each label is on, by a logistic head for each, as `predict_task` fits it.
-
-    Args:
-        features: Of training and audited samples.
-        train_y: Labels of the training samples (n_train, k), 0 or 1.
-    """
+    """Probabilities (n, k) that each label is on, by a logistic head for each; train_y is (n_train, k), 0 or 1."""
     columns = [predict_task(features, label, 2).probabilities[:, 1] for label in train_y.astype(np.int64).T]
     return np.stack(columns, axis=1)
 
 
 def predict_numbers(features: Features, train_y: np.ndarray) -> np.ndarray:
-    """Numbers (n, k) for the audited samples, by ridge regression (penalty 1) on standardised training features.
-
-    Args:
-        features: Of training and audited samples.
-        train_y: Numbers of the training samples (n_train, k).
-    """
+    """Numbers (n, k) for the audited samples, by ridge regression on standardised features; train_y is (n_train, k)."""
     head = make_pipeline(StandardScaler(), Ridge(alpha=RIDGE))
     x, z = _live(features)
     predicted = head.fit(x, train_y).predict(z)

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from mibias_cli.evaluation.findings import Accuracies, Confusion, RegressionFindings
+from mibias_cli.evaluation.task_findings import Accuracies, Confusion, RegressionFindings
 from mibias_cli.report.plots.svg import AFTER, INK, RULE, STYLE, WIDTH, shorten, to_svg
 
 __all__ = ["confusion_plot"]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from mibias_cli.evaluation.findings import AuditFindings, LayerFindings, Sides
+from mibias_cli.evaluation.findings import AuditFindings
+from mibias_cli.evaluation.leakage_findings import LayerFindings, Sides
 from mibias_cli.report.plots.svg import DRAWN, INK, MUTED, label_rows, new_figure, to_svg, whisker
 
 __all__ = ["layer_plot"]

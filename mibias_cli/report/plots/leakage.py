@@ -7,17 +7,9 @@ from collections.abc import Iterator, Sequence
 
 from matplotlib.axes import Axes
 
-from mibias_cli.evaluation.findings import (
-    Accuracies,
-    AuditFindings,
-    ChannelFindings,
-    GroupRow,
-    Interval,
-    NullBand,
-    QuestionName,
-    RegressionFindings,
-    Side,
-)
+from mibias_cli.evaluation.findings import AuditFindings
+from mibias_cli.evaluation.leakage_findings import ChannelFindings, Interval, NullBand, QuestionName, Side
+from mibias_cli.evaluation.task_findings import Accuracies, GroupRow, RegressionFindings
 from mibias_cli.report.plots.svg import AFTER, BEFORE, DRAWN, INK, MUTED, label_rows, new_figure, to_svg, whisker
 from mibias_cli.report.tables import LABELS, bits_at, leakage_rows
 

@@ -14,7 +14,7 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mibias_cli.evaluation.findings import Side
+from mibias_cli.evaluation.leakage_findings import Side
 
 __all__ = [
     "AFTER",

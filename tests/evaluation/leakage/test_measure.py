@@ -12,7 +12,7 @@ from scipy.integrate import quad
 from scipy.stats import norm
 
 from mibias_cli.evaluation.leakage.channel import ChannelTask, make_channel_task
-from mibias_cli.evaluation.leakage.measure import Measured, answer, headline, measure, paired_change
+from mibias_cli.evaluation.leakage.measure import Inquiry, Measured, answer, headline, measure, paired_change
 from mibias_cli.evaluation.leakage.scoring import score_probe
 from mibias_cli.evaluation.statistics.partition import fit_and_score_rows, inner_folds
 from mibias_cli.evaluation.statistics.resampling import Resamples
@@ -43,15 +43,19 @@ def make_task(
     return make_channel_task(channel, c, y, fit, score, folds, n_classes=n_classes, n_y=n_y), fit, score
 
 
+def inquiry(
+    z: np.ndarray, fit: np.ndarray, score: np.ndarray, probes: tuple[str, ...], *, n_resamples: int = 50
+) -> Inquiry:
+    resamples = Resamples(len(score), n_resamples, seed=0)
+    return Inquiry(z_fit=z[fit], z_score=z[score], probes=probes, resamples=resamples, confidence=0.95, seed=0)
+
+
 def run(
     z: np.ndarray, c: np.ndarray, y: np.ndarray | None = None, *, probes: tuple[str, ...] = ALL, n_y: int = 1
 ) -> Measured:
     y = np.zeros(len(c), dtype=np.int64) if y is None else y
     task, fit, score = make_task(c, y, n_classes=int(c.max()) + 1, n_y=n_y)
-    resamples = Resamples(len(score), 400, seed=0)
-    return measure(
-        task, z[fit], z[score], probes=probes, resamples=resamples, confidence=0.95, seed=0, advance=lambda: None
-    )
+    return measure(task, inquiry(z, fit, score, probes, n_resamples=400))
 
 
 def test_mean_shift_in_64_dimensions_comes_near_its_closed_form() -> None:
@@ -117,14 +121,11 @@ def test_leakage_is_entropy_less_cross_entropy_up_to_what_shares_cost() -> None:
     c = g.integers(0, 3, 2000)
     z = g.normal(size=(2000, 3)) + np.eye(3)[c]
     task, fit, score = make_task(c, np.zeros(2000, dtype=np.int64), n_classes=3)
-    found = answer(
-        task, task.marginal, z[fit], z[score], probes=("logistic",), resamples=Resamples(len(score), 50, seed=0),
-        confidence=0.95, seed=0, advance=lambda: None,
-    ).finding  # fmt: skip
+    found = answer(task, task.marginal, inquiry(z, fit, score, ("logistic",))).finding
     probe = score_probe("logistic", task, task.marginal, z[fit], z[score], 0).probe
     assert probe is not None
     asked = task.marginal
-    log_p = probe.log_probabilities(z[score], asked.extra_score, asked.baseline_score)
+    _, log_p = probe.predict(z[score], asked.extra_score, asked.baseline_score)
     share = np.bincount(c[score]) / len(score)
     plain = -(share * np.log2(share)).sum() + log_p[np.arange(len(score)), c[score]].mean() / np.log(2)
     assert found.leakage_bits.estimate == pytest.approx(plain, abs=3 / (2000 * np.log(2)))
@@ -179,10 +180,7 @@ def test_the_headline_is_the_probe_that_was_best_inside_the_fitting_part() -> No
     # where probes are fitted, the square of one column tells c; where they are scored, only its mean does
     z[fit, 0] += np.where(c[fit] == 1, np.sign(g.normal(size=len(fit))), 0.0) + 0.15 * c[fit]
     z[score, 0] += np.where(c[score] == 1, 0.3, -0.1)
-    found = measure(
-        task, z[fit], z[score], probes=("logistic", "quadratic"), resamples=Resamples(len(score), 50, seed=0),
-        confidence=0.95, seed=0, advance=lambda: None,
-    ).leakage  # fmt: skip
+    found = measure(task, inquiry(z, fit, score, ("logistic", "quadratic"))).leakage
     probes = found.marginal.probes
     assert probes["quadratic"].selection_bits > probes["logistic"].selection_bits
     assert probes["logistic"].leakage_bits > probes["quadratic"].leakage_bits
@@ -202,10 +200,7 @@ def test_the_headline_channel_is_chosen_by_selection_too() -> None:
         strong, weak = (fit, score) if name == "fitted" else (score, fit)
         z[strong, 0] += 3.0 * c[strong]
         z[weak, 0] += 1.5 * c[weak]
-        measured[name] = measure(
-            task, z[fit], z[score], probes=("logistic",), resamples=Resamples(len(score), 50, seed=0), confidence=0.95,
-            seed=0, advance=lambda: None,
-        )  # fmt: skip
+        measured[name] = measure(task, inquiry(z, fit, score, ("logistic",)))
     scored = {name: m.leakage.leakage_bits.estimate for name, m in measured.items()}
     assert scored["scored"] > scored["fitted"]
     top = headline({name: m.leakage for name, m in measured.items()})

@@ -20,7 +20,7 @@ def probe(family: str, x: np.ndarray, c: np.ndarray, n_classes: int, seed: int =
 
 def score(fitted: FittedProbe, x: np.ndarray, n_classes: int) -> np.ndarray:
     baseline = np.full((len(x), n_classes), -np.log(n_classes))
-    return fitted.log_probabilities(x, np.zeros((len(x), 0)), baseline)
+    return fitted.predict(x, np.zeros((len(x), 0)), baseline)[1]
 
 
 def test_logistic_accuracy_equals_scikit_learn_by_hand() -> None:

@@ -7,7 +7,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from mibias_cli.evaluation.probes.families import fit_probe
-from mibias_cli.evaluation.probes.screening import telling_columns
+from mibias_cli.evaluation.probes.scaling import telling_columns
 
 
 def wide(n: int, d: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -61,5 +61,5 @@ def test_a_probe_of_wide_features_finds_what_components_lose(family: str) -> Non
 
     best = bits(truth.predict_log_proba(told[score]))
     assert best > 0.25
-    found = bits(probe.log_probabilities(x[score], np.zeros((2000, 0)), np.tile(prior, (2000, 1))))
+    found = bits(probe.predict(x[score], np.zeros((2000, 0)), np.tile(prior, (2000, 1)))[1])
     assert found > 0.85 * best

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from mibias_cli.evaluation.findings import Finding, Interval, Leakage, ProbeFindings
+from mibias_cli.evaluation.leakage_findings import Finding, Interval, Leakage, ProbeFindings
 from mibias_cli.evaluation.statistics.correction import correct, enough_permutations
 from mibias_cli.evaluation.statistics.permutation import holm
 

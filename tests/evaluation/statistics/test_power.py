@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from mibias_cli.evaluation.statistics.power import detectable_bits
+from mibias_cli.evaluation.statistics.permutation import detectable_bits
 
 
 @pytest.mark.parametrize(("n_fit", "n_score", "d"), [(400, 400, 16), (2000, 500, 64), (300, 3000, 8)])

@@ -4,7 +4,7 @@ import numpy as np
 from sklearn.metrics import confusion_matrix
 
 from mibias_cli.evaluation.inputs import AuditedAttribute
-from mibias_cli.evaluation.task.confusion import MAX_CLASSES, confusions
+from mibias_cli.evaluation.task.groups import MAX_CLASSES, confusions
 
 
 def attribute(rng: np.random.Generator, n: int) -> AuditedAttribute:

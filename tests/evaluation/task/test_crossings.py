@@ -4,7 +4,11 @@ import numpy as np
 import pytest
 
 from mibias_cli.evaluation.inputs import AuditedAttribute
+from mibias_cli.evaluation.statistics.resampling import Resamples
 from mibias_cli.evaluation.task.crossings import chosen_crossings, intersection
+from mibias_cli.evaluation.task.rule import Terms
+
+TERMS = Terms(attributes=(), resamples=Resamples(1, 1, seed=0), min_cell=10, confidence=0.95)
 
 
 def attribute(name: str, c: np.ndarray, known: np.ndarray | None = None) -> AuditedAttribute:
@@ -21,7 +25,7 @@ def test_accuracy_hides_in_crossings() -> None:
     correct = ~((sex == 0) & (age == 1) & (np.arange(160) % 4 > 0))
     found = intersection(
         [attribute("sex", sex), attribute("age", age)], {"sex": "sex", "age": "age"}, y, None, correct,
-        class_names=("no", "yes"), min_cell=10, confidence=0.95,
+        ("no", "yes"), TERMS,
     )  # fmt: skip
     table = {(row.y, *row.c): row for row in found.cells}
     assert len(table) == 8
@@ -41,7 +45,7 @@ def test_small_cells_are_shown_and_do_not_count_and_unknown_rows_are_nowhere() -
     correct = sex == 0
     found = intersection(
         [attribute("sex", sex), attribute("age", age, known)], {"sex": "sex", "age": "age"},
-        np.zeros(38, dtype=int), correct, correct, class_names=("no",), min_cell=10, confidence=0.95,
+        np.zeros(38, dtype=int), correct, correct, ("no",), TERMS,
     )  # fmt: skip
     assert [(row.c, row.n, row.counted) for row in found.cells] == [
         (("sex 0", "age 0"), 30, True),

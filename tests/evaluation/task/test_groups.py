@@ -11,9 +11,13 @@ from mibias_cli.evaluation.task.groups import (
     balanced_accuracy,
     group_rows,
     task_findings,
-    worst_group_accuracy,
+    worst_accuracy,
 )
-from mibias_cli.evaluation.task.rule import Predictions
+from mibias_cli.evaluation.task.rule import Predictions, Terms
+
+
+def terms(min_cell: int, n: int = 1, attributes: tuple[AuditedAttribute, ...] = ()) -> Terms:
+    return Terms(attributes=attributes, resamples=Resamples(n, 1000, seed=0), min_cell=min_cell, confidence=0.95)
 
 
 def attribute(c: np.ndarray, known: np.ndarray | None = None) -> AuditedAttribute:
@@ -37,7 +41,7 @@ def test_rows_are_every_cell_of_every_channel_by_hand() -> None:
     c = np.array([[0, 1], [0, 1], [1, 1], [1, 0], [1, 0], [0, 0]])
     correct = np.array([True, False, True, True, True, False])
     known = np.array([True] * 5 + [False])
-    rows = group_rows(correct, y, attribute(c, known), class_names=("no", "yes"), min_cell=2, confidence=0.95)
+    rows = list(group_rows(correct, y, attribute(c, known), ("no", "yes"), terms(2)))
     table = {(r.channel, r.y, r.c): (r.n, r.accuracy, r.counted) for r in rows}
     assert table == {
         ("k0", "no", "a"): (2, 0.5, True),
@@ -50,7 +54,7 @@ def test_rows_are_every_cell_of_every_channel_by_hand() -> None:
         ("k1", "yes", "b"): (0, None, False),
     }
     assert (rows[0].lower, rows[0].upper) == pytest.approx((0.0945312, 0.9054688), abs=1e-6)  # Wilson's
-    assert worst_group_accuracy(rows) == 0.5
+    assert worst_accuracy(row for row in rows if row.counted) == 0.5
 
 
 def test_adjusted_accuracy_reweights_cells_as_if_target_and_attribute_were_independent() -> None:
@@ -77,9 +81,9 @@ def test_small_cells_are_left_out_of_the_worst_group() -> None:
     y = np.zeros(20, dtype=int)
     c = np.array([[0]] * 19 + [[1]])
     correct = np.array([True] * 19 + [False])
-    rows = group_rows(correct, y, attribute(c), class_names=("no",), min_cell=10, confidence=0.95)
-    assert worst_group_accuracy(rows) == 1.0
-    assert worst_group_accuracy([r for r in rows if not r.counted]) is None
+    rows = list(group_rows(correct, y, attribute(c), ("no",), terms(10)))
+    assert worst_accuracy(row for row in rows if row.counted) == 1.0
+    assert worst_accuracy([]) is None
 
 
 def test_task_findings_hold_accuracy_with_its_interval_and_the_head() -> None:
@@ -88,8 +92,7 @@ def test_task_findings_hold_accuracy_with_its_interval_and_the_head() -> None:
     predicted = np.where(g.random(1000) < 0.8, y, 1 - y)
     found = task_findings(
         Predictions(classes=predicted, probabilities=np.eye(2)[predicted]), y,
-        [attribute(g.integers(0, 2, (1000, 1)))], class_names=("no", "yes"), head_predicted=y,
-        resamples=Resamples(1000, 1000, seed=0), min_cell=10, confidence=0.95,
+        ("no", "yes"), y, terms(10, 1000, (attribute(g.integers(0, 2, (1000, 1))),)),
     )  # fmt: skip
     assert found.accuracy.estimate == (predicted == y).mean()
     half = 1.96 * np.sqrt(0.8 * 0.2 / 1000)

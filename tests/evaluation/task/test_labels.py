@@ -11,7 +11,7 @@ from mibias_cli.evaluation.inputs import AuditedAttribute, AuditedTarget, Featur
 from mibias_cli.evaluation.statistics.resampling import Resamples
 from mibias_cli.evaluation.task.fairness import fairness_findings
 from mibias_cli.evaluation.task.labels import label_fairness, label_findings
-from mibias_cli.evaluation.task.rule import predict_labels
+from mibias_cli.evaluation.task.rule import Terms, predict_labels
 
 N = 500
 G = np.random.default_rng(0)
@@ -25,10 +25,12 @@ SEX = AuditedAttribute(
 )  # fmt: skip
 
 
+def terms(n_resamples: int) -> Terms:
+    return Terms(attributes=[SEX], resamples=Resamples(N, n_resamples, seed=0), min_cell=10, confidence=0.95)
+
+
 def test_figures_are_means_over_labels_of_scikit_learns() -> None:
-    found = label_findings(
-        P, TARGET, [SEX], head_predicted=1 - Y, resamples=Resamples(N, 200, seed=0), min_cell=10, confidence=0.95
-    )  # fmt: skip
+    found = label_findings(P, TARGET, 1 - Y, terms(200))
     y, predicted = Y.astype(int), (P > 0.5).astype(int)
     labels = range(3)
     assert found.accuracy.estimate == pytest.approx(np.mean([accuracy_score(y[:, k], predicted[:, k]) for k in labels]))
@@ -77,8 +79,6 @@ def test_a_label_that_the_audited_split_lacks_has_no_auroc() -> None:
     y = Y.copy()
     y[:, 0] = 0
     lacking = AuditedTarget(kind="multilabel", names=TARGET.names, train=Y, audit=y)
-    found = label_findings(
-        P, lacking, [SEX], head_predicted=None, resamples=Resamples(N, 20, seed=0), min_cell=10, confidence=0.95
-    )
+    found = label_findings(P, lacking, None, terms(20))
     assert found.labels["smiling"].auroc is None
     assert found.auroc == pytest.approx(np.mean([roc_auc_score(Y[:, k], P[:, k]) for k in (1, 2)]))

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -10,7 +12,19 @@ from sklearn.preprocessing import StandardScaler
 from mibias_cli.evaluation.inputs import AuditedAttribute, AuditedTarget, Features
 from mibias_cli.evaluation.statistics.resampling import Resamples
 from mibias_cli.evaluation.task.numbers import error_rows, regression_findings
-from mibias_cli.evaluation.task.rule import predict_numbers
+from mibias_cli.evaluation.task.rule import Terms, predict_numbers
+
+
+def terms(
+    attributes: Sequence[AuditedAttribute] = (),
+    n: int = 400,
+    *,
+    n_resamples: int = 20,
+    min_cell: int = 10,
+    seed: int = 0,
+) -> Terms:
+    resamples = Resamples(n, n_resamples, seed=seed)
+    return Terms(attributes=attributes, resamples=resamples, min_cell=min_cell, confidence=0.95)
 
 
 def drawn(n: int = 400, k: int = 2, seed: int = 0) -> tuple[np.ndarray, AuditedTarget, AuditedAttribute]:
@@ -30,10 +44,7 @@ def drawn(n: int = 400, k: int = 2, seed: int = 0) -> tuple[np.ndarray, AuditedT
 @pytest.mark.parametrize("k", [1, 2])
 def test_figures_are_scikit_learns(k: int) -> None:
     predicted, target, attribute = drawn(k=k)
-    found = regression_findings(
-        predicted, target, [attribute], head_predicted=predicted + 1, resamples=Resamples(400, 200, seed=0),
-        min_cell=10, confidence=0.95,
-    )  # fmt: skip
+    found = regression_findings(predicted, target, predicted + 1, terms([attribute], n_resamples=200))
     y = target.audit
     assert found.r2.estimate == pytest.approx(r2_score(y, predicted), abs=1e-12)
     assert found.mae.estimate == pytest.approx(mean_absolute_error(y, predicted), abs=1e-12)
@@ -49,7 +60,7 @@ def test_figures_are_scikit_learns(k: int) -> None:
 
 def test_groups_are_their_own_samples_and_the_worst_of_those_that_count_is_the_worst() -> None:
     predicted, target, attribute = drawn(k=1)
-    rows = {row.c: row for row in error_rows(predicted, target, attribute, min_cell=10, confidence=0.95)}
+    rows = {row.c: row for row in error_rows(predicted, target, attribute, terms())}
     for index, name in enumerate(("a", "b", "c")):
         own = attribute.known & (attribute.c[:, 0] == index)
         error = predicted[own, 0] - target.audit[own, 0]
@@ -62,10 +73,7 @@ def test_groups_are_their_own_samples_and_the_worst_of_those_that_count_is_the_w
     assert (rows["never"].n, rows["never"].mae, rows["never"].counted) == (0, None, False)
     n_largest = max(row.n for row in rows.values())
     for min_cell, counted in ((10, ("a", "b", "c")), (n_largest, ("a",))):
-        found = regression_findings(
-            predicted, target, [attribute], head_predicted=None, resamples=Resamples(400, 20, seed=0),
-            min_cell=min_cell, confidence=0.95,
-        )  # fmt: skip
+        found = regression_findings(predicted, target, None, terms([attribute], min_cell=min_cell))
         worst = max(rows[name].mae or 0.0 for name in counted)
         assert found.worst_group_mae == pytest.approx(worst)
         assert found.gap_mae == pytest.approx(worst - found.mae.estimate)
@@ -76,10 +84,7 @@ def test_intervals_cover_the_population_as_often_as_they_say() -> None:
     covered = []
     for seed in range(200):
         predicted, target, _ = drawn(300, 1, seed)
-        found = regression_findings(
-            predicted, target, [], head_predicted=None, resamples=Resamples(300, 200, seed=seed), min_cell=10,
-            confidence=0.95,
-        )  # fmt: skip
+        found = regression_findings(predicted, target, None, terms((), 300, n_resamples=200, seed=seed))
         covered.append(found.mae.lower <= POPULATION_MAE <= found.mae.upper)
     assert np.mean(covered) >= 0.90
 
@@ -105,10 +110,7 @@ def test_numbers_are_predicted_by_ridge_regression_by_hand() -> None:
 def test_a_column_that_does_not_vary_on_the_audited_split_has_no_r2() -> None:
     predicted, target, attribute = drawn(k=1)
     constant = AuditedTarget(kind="regression", names=("age",), train=target.train, audit=target.audit * 0 + 1)
-    found = regression_findings(
-        predicted, constant, [attribute], head_predicted=None, resamples=Resamples(400, 20, seed=0), min_cell=10,
-        confidence=0.95,
-    )  # fmt: skip
+    found = regression_findings(predicted, constant, None, terms([attribute]))
     assert found.columns["age"].r2 is None
     assert np.isnan(found.r2.estimate)
     assert np.isfinite(found.mae.estimate)
