@@ -34,6 +34,8 @@ class BaseEstimator(nn.Module):
     """Fewer rows than this change nothing, are worth no penalty, and have no estimate."""
     block: int | None = None
     """For critics that compare all pairs of a batch: most rows that are paired at a time."""
+    reads_values: bool = True
+    """Whether a continuous attribute enters as numbers, standardised by the first fit; else by its bins alone."""
 
     like: Tensor
     value_mean: Tensor | None
@@ -67,7 +69,7 @@ class BaseEstimator(nn.Module):
     def prepare(self, rows: Sample, generator: Generator) -> None:
         """What a fit does before the critic's steps: statistics of the sample, random features."""
         # of a continuous attribute, the first time alone: what the critic learned keeps its meaning
-        if self.spec.value_classes is not None or self.value_mean is not None:
+        if not self.reads_values or self.spec.value_classes is not None or self.value_mean is not None:
             return
         values = rows.c.to(self.like.dtype)
         deviation = values.std(dim=0, unbiased=False)

@@ -48,6 +48,7 @@ class ClosedForm(BaseEstimator):
     """
 
     direction = "none"
+    reads_values = False
 
     def rows(self, sample: Sample) -> Sample:
         return known_rows(sample, self.like.dtype)

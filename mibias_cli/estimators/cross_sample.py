@@ -67,6 +67,7 @@ class CrossSample(BaseEstimator):
     """
 
     unit = "own"
+    reads_values = False
     block = 512
 
     def __init__(self, spec: EstimatorSpec) -> None:
