@@ -103,10 +103,12 @@ def _void_settings(data: YamlMapping) -> Iterator[Fault]:
     path: YamlPath = ("training", "select", "patience")
     if value_at(path, data) is not None and value_at(("training", "select", "metric"), data) is None:
         yield path, "needs training.select.metric, the metric that should improve"
-    # plain training adds nothing to the scores
-    path = ("debias", "bias_product")
-    if value_at(path, data) and value_at(("debias", "estimator"), data) == "none":
-        yield path, "has no effect with estimator: none, plain training; name an estimator (with weight: 0, if need be)"
+    # plain training adds nothing to the scores and mixes nothing
+    for key in ("bias_product", "mix"):
+        path = ("debias", key)
+        if value_at(path, data) and value_at(("debias", "estimator"), data) == "none":
+            why = "has no effect with estimator: none, plain training; name an estimator (with weight: 0, if need be)"
+            yield path, why
 
 
 def _backbone_fits_data(data: YamlMapping) -> Iterator[Fault]:

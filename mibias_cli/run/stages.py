@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
+from mibias_cli.backbone.mix import StatisticsMixer
 from mibias_cli.backbone.trainable import parameter_groups
 from mibias_cli.methods.leace import erase_linearly
 from mibias_cli.progress import Progress
@@ -149,6 +150,8 @@ def make_stage(parts: Parts, run: Run, log: RunLog, model: TaskModel, *, name: S
     recycler, every = None, recipe.debias.recycle_every_steps
     if debiaser is not None:
         weights = _debiasing_weights(parts, run, log)
+        if recipe.debias.mix is not None:
+            debiaser.mixer = StatisticsMixer(model.extractor.backbone, **recipe.debias.mix.model_dump())
         if every is not None:
             recycler = Recycler(model.extractor.backbone, recipe.representation.layers, every_steps=every)
     return StageTrainer(

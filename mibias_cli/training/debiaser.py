@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Protocol, TypedDict
 
 import torch
 from torch import Tensor
 
+from mibias_cli.backbone.mix import StatisticsMixer
 from mibias_cli.data.batch import Batch
 from mibias_cli.estimators.protocol import Estimator, EstimatorState, Sample
 from mibias_cli.seeds import derive_seed
@@ -52,6 +54,7 @@ class Debiaser:
         queue: The queue schedule's features, else None.
         budget, meter: With a leakage budget: what drives λ per attribute, and what measures leakage for it.
         watch: Compares each critic with a fresh linear fit and adapts its steps, or None.
+        mixer: Moves channel statistics between samples of other attribute values in the step's forward pass, or None.
     """
 
     settings: DebiasSettings
@@ -62,6 +65,7 @@ class Debiaser:
     budget: BudgetKeeper | None = None
     meter: LeakageMeter | None = None
     watch: CriticWatch | None = None
+    mixer: StatisticsMixer | None = None
 
     @property
     def weighted(self) -> bool:
@@ -77,6 +81,14 @@ class Debiaser:
     def weights_task(self) -> bool:
         """Whether the task loss is weighted."""
         return self.settings.balance in ("task", "both")
+
+    def mixing(self, batch: Batch, step: int) -> AbstractContextManager[None]:
+        """The scope of the step's forward pass: maps are mixed in it where the recipe says so."""
+        if self.mixer is None:
+            return nullcontext()
+        # samples differ where any value of any debiased attribute does
+        values = torch.cat([batch.c[name].double() for name in self.estimators], dim=1)
+        return self.mixer.mixing(torch.unique(values, dim=0, return_inverse=True)[1], self.generator("mix", step))
 
     def generator(self, *place: int | str) -> torch.Generator:
         """A CPU generator for one place in the run."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -103,7 +104,8 @@ class Stepper:
             for turn in range(debiaser.settings.critic_steps):
                 self.fit_critic_on(next(fresh), step, turn)
         # L_task(g(f(x)), y)
-        output = self.model(batch.x)
+        with nullcontext() if debiaser is None else debiaser.mixing(batch, step):
+            output = self.model(batch.x)
         loss = self._task_loss(batch.own, output["logits"][: batch.n_own])
         metrics: StepMetrics = {"task_loss": float(loss.detach())}
         finite = math.isfinite(metrics["task_loss"])

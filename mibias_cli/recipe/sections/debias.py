@@ -59,6 +59,13 @@ class BudgetSection(Section):
     max_samples: Positive = Field(8000, description="Most training samples on which fresh heads are fitted.")
 
 
+class MixSection(Section):
+    """Channel statistics moved between samples of other attribute values, in training alone (MixStyle)."""
+
+    layer: str = Field(description="The module of the backbone whose input is mixed; it must train.")
+    share: Share = Field(0.5, description="Share of samples that are mixed.")
+
+
 class DebiasSection(Section):
     """The MI estimator, its schedule, and how its gradient meets the task's."""
 
@@ -110,6 +117,11 @@ class DebiasSection(Section):
         description="How much of log p(y|c), what the attributes alone say of the target, is added to the class scores "
         "in training; with 1 the task has nothing to gain from what c tells it (a product of experts); auto: 0.8, or "
         "the share of the target's entropy that the attributes tell, where that is more. Classes only.",
+    )
+    mix: MixSection | None = Field(
+        None,
+        description="Give samples, in training, the channel statistics of samples whose attribute differs: for bias "
+        "that is a matter of style, such as a scanner's; null: never.",
     )
     # what is done about units, a critic and features that training alone leaves behind
     recycle_every_steps: Positive | None = Field(

@@ -1,0 +1,90 @@
+"""Channel statistics moved between samples of other attribute values: style without content, in training alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from mibias_cli.backbone.layers import unknown_layer
+
+__all__ = ["StatisticsMixer"]
+
+
+class StatisticsMixer:
+    """Gives samples the channel means and deviations of samples whose attribute differs, at the input of one module.
+
+    What a scanner or a style does to a map is largely in its channels' statistics. A sample that carries those of
+    another attribute value, with its own target, stands for a cell of target × attribute that has few samples or none.
+
+    Args:
+        backbone: The network.
+        layer: Name of the inner module whose input is mixed; a map (n, channels, h, w), or tokens (n, t, channels).
+        share: Share of samples that are mixed; how far is drawn evenly between not at all and wholly.
+
+    Raises:
+        BackboneError: The backbone has no such module.
+
+    References: Zhou et al., Domain Generalization with MixStyle, arXiv 2104.02008, section 3; there partners are drawn
+    without regard to the domain or from another one.
+    """
+
+    def __init__(self, backbone: nn.Module, layer: str, share: float) -> None:
+        modules = dict(backbone.named_modules())
+        if not layer or layer not in modules:
+            raise unknown_layer("debias.mix.layer", layer, backbone, modules)
+        self.module, self.share = modules[layer], share
+        self.channels_last = getattr(backbone, "output_fmt", "NCHW") == "NHWC"
+
+    @contextmanager
+    def mixing(self, groups: Tensor, generator: torch.Generator) -> Iterator[None]:
+        """Mix in the forward passes of a `with` block.
+
+        Args:
+            groups: (n,) int64; a sample's partner is of another group.
+            generator: On the CPU.
+        """
+        partner = other_partners(groups, generator)
+        # how much of its own statistics a sample keeps: all where it is not mixed
+        kept = torch.rand(len(groups), generator=generator)
+        kept[torch.rand(len(groups), generator=generator) >= self.share] = 1.0
+
+        def hook(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+            return (self.mixed(inputs[0], partner.to(inputs[0].device), kept), *inputs[1:])
+
+        handle = self.module.register_forward_pre_hook(hook)
+        try:
+            yield
+        finally:
+            handle.remove()
+
+    def mixed(self, x: Tensor, partner: Tensor, kept: Tensor) -> Tensor:
+        """x with statistics a share `kept` (n,) its own and the rest its partner's (n,)."""
+        if x.ndim < 3:
+            return x
+        # statistics are over everything but samples and channels
+        last = x.ndim == 3 or self.channels_last
+        axes = tuple(range(1, x.ndim - 1)) if last else tuple(range(2, x.ndim))
+        # as in the paper nothing is learned through the statistics
+        with torch.no_grad():
+            mean, deviation = x.mean(axes, keepdim=True), x.std(axes, keepdim=True) + 1e-5
+            own = kept.to(x).view(-1, *[1] * (x.ndim - 1))
+            new_mean, new_deviation = mean.lerp(mean[partner], 1 - own), deviation.lerp(deviation[partner], 1 - own)
+        return (x - mean) / deviation * new_deviation + new_mean
+
+
+def other_partners(groups: Tensor, generator: torch.Generator) -> Tensor:
+    """For each sample the position of one from another group (n,), its own where there is none.
+
+    Example:
+        >>> other_partners(torch.tensor([0, 1, 0]), torch.Generator().manual_seed(0))[[0, 2]]
+        tensor([1, 1])
+        >>> other_partners(torch.tensor([3, 3]), torch.Generator())
+        tensor([0, 1])
+    """
+    differs = groups[:, None] != groups[None, :]
+    # the largest of random numbers among those that differ: each is as likely
+    score = torch.rand(differs.shape, generator=generator).to(groups.device).masked_fill(~differs, -1.0)
+    return torch.where(differs.any(dim=1), score.argmax(dim=1), torch.arange(len(groups), device=groups.device))
