@@ -1,0 +1,192 @@
+"""The peers of the benchmark on real photographs: heads on frozen features, and whole networks fine-tuned otherwise."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
+from torch.nn import functional
+
+from mibias_cli.estimators.protocol import Sample
+from mibias_cli.methods.linear_eraser import fit_leace
+from mibias_cli.run.assemble import Parts
+
+__all__ = ["FINE_TUNED", "HEADS", "Encoded", "Fitted", "worst_group"]
+
+Features = NDArray[np.float32]
+Labels = NDArray[np.int64]
+CLIP = 50.0
+"""Largest weight of a sample, relative to a mean of 1."""
+N_SUBSETS = 10
+"""Balanced subsets over which DFR averages its heads, as its authors do."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Encoded:
+    """Standardised pooled features (n, d), targets and bias of a draw; audited labels are not here to be seen."""
+
+    x: Features
+    y: Labels
+    c: Labels
+    validation_x: Features
+    validation_y: Labels
+    validation_c: Labels
+    audit_x: Features
+    parts: Parts
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fitted:
+    """What a method gives: predicted classes of audited rows (n,), the exported representation of them (n, d), and
+    predicted classes of validation rows."""
+
+    predicted: Labels
+    features: Features
+    on_validation: Labels | None = None
+
+
+def worst_group(right: NDArray[np.bool_], y: Labels, c: Labels) -> float:
+    """Accuracy in the class × style group where it is least."""
+    group = y * (c.max() + 1) + c
+    return float(min(right[group == g].mean() for g in np.unique(group)))
+
+
+def linear_plain(data: Encoded, setting: str, seed: int) -> Fitted:
+    """Multinomial logistic regression."""
+    return _linear(data, float(setting))
+
+
+def linear_reweight(data: Encoded, setting: str, seed: int) -> Fitted:
+    """The same, samples weighted by p(y)p(c)/p(y,c)."""
+    return _linear(data, float(setting), weight=balancing(data.y, data.c))
+
+
+def linear_product(data: Encoded, setting: str, seed: int) -> Fitted:
+    """The same, log p(y|c) added to the scores in training (product of experts, arXiv 1909.03683)."""
+    return _linear(data, float(setting), offset=log_given_bias(data.y, data.c))
+
+
+def leace(data: Encoded, setting: str, seed: int) -> Fitted:
+    """LEACE (arXiv 2306.03819) on the features, then the product head; what is left of the features is exported."""
+    z = torch.from_numpy(data.x).double()
+    known = torch.ones(len(z), dtype=torch.bool)
+    erase = fit_leace(Sample(z=z, c=torch.from_numpy(data.c)[:, None], y=None, weight=None, known=known), (4,))
+    x, validation_x, audit_x = (
+        erase(torch.from_numpy(one).double()).numpy().astype(np.float32)
+        for one in (data.x, data.validation_x, data.audit_x)
+    )
+    offset = log_given_bias(data.y, data.c)
+    return _linear(data, float(setting), offset=offset, inputs=(x, validation_x, audit_x))
+
+
+def dfr(data: Encoded, setting: str, seed: int) -> Fitted:
+    """Last-layer retraining on group-balanced subsets (DFR, arXiv 2204.02937): the setting is C of an L1 penalty.
+
+    Of training and validation rows together, as many of each class × style group as the smallest has; the mean of ten
+    heads. The audited split takes no part.
+    """
+    x, y, c = (np.concatenate(two) for two in ((data.x, data.validation_x), (data.y, data.validation_y), (data.c, data.validation_c)))
+    g, group = np.random.default_rng(seed), y * 4 + c
+    least = np.unique(group, return_counts=True)[1].min()
+    scores, on_validation = np.zeros((len(data.audit_x), 7)), np.zeros((len(data.validation_x), 7))
+    for _ in range(N_SUBSETS):
+        rows = np.concatenate([g.permutation(np.flatnonzero(group == k))[:least] for k in np.unique(group)])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of iterations that do not suffice
+            head = LogisticRegression(C=float(setting), l1_ratio=1.0, solver="saga", max_iter=200).fit(x[rows], y[rows])
+        scores += head.decision_function(data.audit_x)
+        on_validation += head.decision_function(data.validation_x)
+    return Fitted(predicted=scores.argmax(1), features=data.audit_x, on_validation=on_validation.argmax(1))
+
+
+def _linear(
+    data: Encoded,
+    l2: float,
+    *,
+    weight: NDArray[np.float64] | None = None,
+    offset: NDArray[np.float64] | None = None,
+    inputs: tuple[Features, Features, Features] | None = None,
+) -> Fitted:
+    """A linear head by L-BFGS: mean weighted cross-entropy of scores + offset, and l2/2 times the squared weights."""
+    x, validation_x, audit_x = inputs or (data.x, data.validation_x, data.audit_x)
+    inputs_, y = torch.from_numpy(x), torch.from_numpy(data.y)
+    weights = torch.ones(len(y)) if weight is None else torch.from_numpy(weight).float()
+    added = 0.0 if offset is None else torch.from_numpy(offset).float()
+    head = torch.zeros(x.shape[1], 7, requires_grad=True)
+    bias = torch.zeros(7, requires_grad=True)
+    optimizer = torch.optim.LBFGS([head, bias], max_iter=100, line_search_fn="strong_wolfe")
+
+    def closure() -> torch.Tensor:
+        optimizer.zero_grad()
+        losses = functional.cross_entropy(inputs_ @ head + bias + added, y, reduction="none")
+        loss = (weights * losses).mean() + l2 / 2 * head.square().sum()
+        loss.backward()  # type: ignore[no-untyped-call]  # torch gives it no types
+        return loss
+
+    optimizer.step(closure)  # type: ignore[no-untyped-call]
+    w, b = head.detach().numpy(), bias.detach().numpy()
+    predicted, on_validation = (audit_x @ w + b).argmax(1), (validation_x @ w + b).argmax(1)
+    return Fitted(predicted=predicted, features=audit_x, on_validation=on_validation)
+
+
+def _counts(y: Labels, c: Labels) -> NDArray[np.float64]:
+    counts = np.zeros((7, 4))
+    np.add.at(counts, (y, c), 1)
+    return counts
+
+
+def balancing(y: Labels, c: Labels) -> NDArray[np.float64]:
+    """p(y)p(c)/p(y,c) (n,), clipped, of mean 1."""
+    joint = _counts(y, c) / len(y)
+    weight = joint.sum(1)[y] * joint.sum(0)[c] / joint[y, c]
+    clipped: NDArray[np.float64] = np.minimum(weight / weight.mean(), CLIP)
+    return clipped / clipped.mean()
+
+
+def log_given_bias(y: Labels, c: Labels) -> NDArray[np.float64]:
+    """log p(y|c) (n, 7), with one pseudo-count per style."""
+    counts = _counts(y, c) + 1 / 7
+    found: NDArray[np.float64] = np.log(counts / counts.sum(axis=0))[:, c].T
+    return found
+
+
+def _accuracy(data: Encoded, fitted: Fitted) -> float:
+    """Plain validation accuracy."""
+    return float((fitted.on_validation == data.validation_y).mean())
+
+
+def _balanced(data: Encoded, fitted: Fitted) -> float:
+    """Validation accuracy weighted by p(y)p(c)/p(y,c)."""
+    right = fitted.on_validation == data.validation_y
+    return float(np.average(right, weights=balancing(data.validation_y, data.validation_c)))
+
+
+def _worst(data: Encoded, fitted: Fitted) -> float:
+    """Validation accuracy in the worst group; of equals, the more accurate."""
+    right = fitted.on_validation == data.validation_y
+    return worst_group(right, data.validation_y, data.validation_c) + 1e-3 * float(right.mean())
+
+
+Fit = Callable[[Encoded, str, int], Fitted]
+Rule = Callable[[Encoded, Fitted], float]
+_L2 = ("0.01", "0.03", "0.1", "0.3")
+HEADS: dict[str, tuple[Fit, tuple[str, ...], Rule]] = {
+    "linear_plain": (linear_plain, _L2, _accuracy),
+    "linear_reweight": (linear_reweight, _L2, _balanced),
+    "linear_product": (linear_product, _L2, _balanced),
+    "dfr": (dfr, ("0.01", "0.03", "0.1", "1"), _worst),
+    "leace": (leace, _L2, _balanced),
+}
+"""Heads on frozen features: the fit, its settings, and the rule by which one is chosen."""
+_SAME = ("representation.bottleneck=null", "debias.bias_product=0", "debias.mix=null", "debias.gradients=sum")
+FINE_TUNED: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "plain": ((*_SAME, "debias.estimator=none"), ()),
+    "reweight": ((*_SAME, "debias.estimator=closed_form", "debias.weight=0", "debias.balance=task"), ()),
+    "lntl": ((*_SAME, "debias.estimator=lntl", "debias.balance=none", "debias.weight=1"), ()),
+}
+"""The stages that our recipe trains, trained otherwise: overrides of the recipe."""
