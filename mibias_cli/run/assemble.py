@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 
-from mibias_cli.backbone.bottleneck import BottleneckShape
 from mibias_cli.backbone.catalogue import Backbone
 from mibias_cli.backbone.embed import fit_input_scale
 from mibias_cli.backbone.extractor import Extractor
@@ -21,8 +20,7 @@ from mibias_cli.data.batch import BiasedData
 from mibias_cli.errors import MibiasError
 from mibias_cli.methods.linear_eraser import LinearEraser
 from mibias_cli.recipe.schema import Recipe
-from mibias_cli.recipe.sections.backbone import BottleneckSection
-from mibias_cli.run.build import build_backbone, build_data, build_head, from_section
+from mibias_cli.run.build import bottleneck_shape, build_backbone, build_data, build_head
 from mibias_cli.run.weights import SampleWeights, bias_log_probabilities, build_weights
 from mibias_cli.run_folder import RunFolder
 from mibias_cli.seeds import derive_seed, scoped_torch_rng
@@ -98,13 +96,10 @@ class Parts:
     def new_model(self) -> TaskModel:
         """A fresh task model around a copy of the backbone: extractor, target head, and what is penalised."""
         section, seed = self.recipe.representation, self.recipe.seed
-        bottleneck = section.bottleneck
-        if isinstance(bottleneck, BottleneckSection):
-            bottleneck = from_section(BottleneckShape, bottleneck, hidden=tuple(bottleneck.hidden))
         extractor = Extractor(
             copy.deepcopy(self.backbone.module),
             self.backbone.n_features,
-            bottleneck=bottleneck,
+            bottleneck=bottleneck_shape(section),
             layers=section.layers,
             pool=section.pool,
             seed=seed,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import timm
 import torch
 from torch import Tensor, nn
@@ -20,8 +22,9 @@ def with_classifier(backbone: Backbone, module: nn.Module, weight: Tensor, bias:
     """
     # its first weights are all replaced: the caller's generator is left as it was
     with torch.random.fork_rng(devices=[]):
-        model = timm.create_model(backbone.architecture, num_classes=len(bias), **backbone.arguments)
-    name = model.pretrained_cfg.get("classifier")
+        arguments: dict[str, Any] = backbone.arguments
+        model = timm.create_model(backbone.architecture, num_classes=len(bias), **arguments)
+    name = getattr(model, "pretrained_cfg", {}).get("classifier")
     classifier = model.get_submodule(name) if isinstance(name, str) else None
     if not isinstance(classifier, nn.Linear) or classifier.weight.shape != weight.shape or classifier.bias is None:
         return None

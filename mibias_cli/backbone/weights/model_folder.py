@@ -37,8 +37,9 @@ def write_model_folder(
     """Write the weights of `module`, an instance of this backbone, so that it can be built again without mibias.
 
     A timm model's folder loads with `timm.create_model("local-dir:FOLDER", pretrained=True)` in timm 1.0.26 or later
-    and then gives pooled features, or what the classifier of `n_classes` outputs makes of them. The config is written here and not by timm's helper, which is private and differs
-    between versions. `digit_cnn` and `mlp` get a config of the same outline that timm refuses.
+    and then gives pooled features, or what a classifier of `n_classes` outputs makes of them. The config is written
+    here and not by timm's helper, which is private and differs between versions. `digit_cnn` and `mlp` get a config of
+    the same outline that timm refuses.
 
     The folder exists already; tensors of floating point become float32. `about` stands in the config as `mibias`, which
     timm passes over.
