@@ -84,9 +84,7 @@ def test_timm_alone_gives_debiased_features(
 
 @pytest.mark.parametrize("bottleneck", [MLP, 5])
 @torch.no_grad()
-def test_what_is_not_affine_is_said_not_to_be_in_the_backbone(
-    tmp_path: Path, bottleneck: int | BottleneckShape
-) -> None:
+def test_what_is_not_affine_is_said_to_lack_in_the_backbone(tmp_path: Path, bottleneck: int | BottleneckShape) -> None:
     backbone, extractor = made("test_resnet", bottleneck, erased=True)
     info, x = export(tmp_path / "e", (backbone, extractor))
     assert not info.folded
