@@ -16,7 +16,10 @@ from mibias_cli.data.batch import Split
 from mibias_cli.data.loader import batches
 from mibias_cli.errors import BackboneError, did_you_mean
 
-__all__ = ["Embedded", "embed"]
+__all__ = ["Embedded", "embed", "fit_input_scale", "spread_rows"]
+
+_ROWS_OF_SCALE = 10_000
+"""Rows from which means and deviations are taken: within 1 % of those of any number of rows."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +108,34 @@ def embed(
         taps={name: np.concatenate(parts) for name, parts in taps.items()},
         view={name: np.concatenate(parts) for name, parts in viewed.items()},
     )
+
+
+def spread_rows(n: int) -> np.ndarray:
+    """At most 10,000 of n rows, evenly spread over a split that may be sorted by class or by source."""
+    return np.unique(np.linspace(0, n - 1, min(n, _ROWS_OF_SCALE)).round().astype(np.int64))
+
+
+def fit_input_scale(
+    extractor: Extractor,
+    split: Split,
+    *,
+    batch_size: int,
+    device: torch.device | str = "cpu",
+    num_workers: int = 0,
+    rows: np.ndarray | None = None,
+) -> None:
+    """Fit what standardises pooled features in front of an MLP bottleneck, on a split; without one nothing is done.
+
+    Args:
+        rows: Positions in the split (n,) that may be read; None: all. At most 10,000 of them are.
+    """
+    scale = extractor.input_scale
+    if scale is None:
+        return
+    among = np.arange(len(split)) if rows is None else rows
+    chosen = among[spread_rows(len(among))]
+    found = embed(extractor, split, batch_size=batch_size, device=device, num_workers=num_workers, rows=chosen)
+    scale.fit(torch.from_numpy(found.backbone_features))
 
 
 def _to_numpy(tensor: Tensor) -> np.ndarray:

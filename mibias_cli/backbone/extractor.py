@@ -9,7 +9,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from mibias_cli.backbone.bottleneck import BottleneckShape, make_bottleneck, width_of
 from mibias_cli.backbone.layers import Pool, layer_outputs, unknown_layer
+from mibias_cli.backbone.standard_features import StandardFeatures
 
 __all__ = ["NOT_INNER", "Extractor", "Representation", "evaluating"]
 
@@ -42,7 +44,8 @@ class Extractor(nn.Module):
 
     Args:
         backbone: A module whose forward gives pooled features (n, n_features).
-        bottleneck: Width of a linear + ReLU layer on the pooled features, which then is the representation; None: none.
+        bottleneck: Layers on the pooled features, whose output then is the representation: the width of a linear + ReLU
+            layer, or the shape of an MLP with a linear last layer; None: none.
         layers: `features`, `output`, or names of the backbone's inner modules; the latter are tapped.
         pool: none (flattened), mean or max.
 
@@ -62,7 +65,7 @@ class Extractor(nn.Module):
         backbone: nn.Module,
         n_features: int,
         *,
-        bottleneck: int | None = None,
+        bottleneck: int | BottleneckShape | None = None,
         layers: Sequence[str] = ("features",),
         pool: Pool = "none",
         seed: int = 0,
@@ -70,7 +73,8 @@ class Extractor(nn.Module):
         super().__init__()
         self.backbone = backbone
         self.n_features = n_features
-        self.features_dim = bottleneck or n_features
+        self.features_dim = n_features if bottleneck is None else width_of(bottleneck)
+        self.bottleneck_shape = bottleneck
         self.pool: Pool = pool
         self.inner_layers = tuple(dict.fromkeys(name for name in layers if name not in NOT_INNER))
         self.bottleneck: nn.Sequential | None = None
@@ -78,7 +82,7 @@ class Extractor(nn.Module):
             # drawn from its own seed: the caller's generator is left as it was
             with torch.random.fork_rng(devices=[]):
                 torch.random.default_generator.manual_seed(seed)
-                self.bottleneck = nn.Sequential(nn.Linear(n_features, bottleneck), nn.ReLU())
+                self.bottleneck = make_bottleneck(n_features, bottleneck)
         self.eraser: nn.Module | None = None
         """A last layer (n, features_dim) → (n, features_dim) that was fitted after training, or None."""
         self.kept_in_eval: frozenset[str] = frozenset()
@@ -105,6 +109,12 @@ class Extractor(nn.Module):
     def is_bare(self) -> bool:
         """Whether the representation is the backbone's pooled features themselves."""
         return self.bottleneck is None and self.eraser is None
+
+    @property
+    def input_scale(self) -> StandardFeatures | None:
+        """What standardises the pooled features in front of an MLP bottleneck; None: nothing does."""
+        first = None if self.bottleneck is None else self.bottleneck[0]
+        return first if isinstance(first, StandardFeatures) else None
 
     def refined(self, pooled: Tensor) -> Tensor:
         """The representation (n, features_dim) of pooled features (n, n_features): bottleneck, then eraser."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Literal
 
 from torch import Tensor, nn
 
@@ -11,7 +12,7 @@ __all__ = ["MLP"]
 
 
 class MLP(nn.Module):
-    """Linear + ReLU layers from a vector to a representation.
+    """Linear + ReLU layers from a vector to a representation; the last ReLU may be left out.
 
     One would choose it for data that are no images: the rows of a table, or embeddings that another model made.
     Modules are called `fc1`, `relu1`, …, one pair per layer; with dropout, `drop1`, … between the layers.
@@ -21,6 +22,7 @@ class MLP(nn.Module):
         hidden: Widths of the hidden layers; may be empty.
         features: Width d of the representation.
         dropout: Probability of dropping a hidden unit in training.
+        last: Whether the last layer ends in ReLU or is linear: a linear feature cannot die, of few ReLU units some may.
 
     Returns:
         forward: (n, n_inputs) → (n, features).
@@ -32,7 +34,13 @@ class MLP(nn.Module):
     """
 
     def __init__(
-        self, n_inputs: int, *, hidden: Sequence[int] = (128,), features: int = 16, dropout: float = 0.0
+        self,
+        n_inputs: int,
+        *,
+        hidden: Sequence[int] = (128,),
+        features: int = 16,
+        dropout: float = 0.0,
+        last: Literal["relu", "linear"] = "relu",
     ) -> None:
         super().__init__()
         widths = [n_inputs, *hidden, features]
@@ -40,10 +48,13 @@ class MLP(nn.Module):
             raise ValueError("n_inputs, hidden and features must be positive")
         if not 0 <= dropout < 1:
             raise ValueError(f"dropout is {dropout}, it must lie in [0, 1)")
+        if last not in ("relu", "linear"):
+            raise ValueError(f"last is {last!r}, it must be relu or linear")
         self.num_features = features
         for i, (n_in, n_out) in enumerate(pairwise(widths), start=1):
             self.add_module(f"fc{i}", nn.Linear(n_in, n_out))
-            self.add_module(f"relu{i}", nn.ReLU())
+            if last == "relu" or i < len(widths) - 1:
+                self.add_module(f"relu{i}", nn.ReLU())
             if dropout and i < len(widths) - 1:
                 self.add_module(f"drop{i}", nn.Dropout(dropout))
 

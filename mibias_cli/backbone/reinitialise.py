@@ -10,7 +10,10 @@ __all__ = ["reinitialised_extractor"]
 
 
 def reinitialised_extractor(extractor: Extractor, backbone: Backbone, *, seed: int) -> Extractor:
-    """An extractor of the same shape, bottleneck included, whose weights are all drawn anew; nothing is fetched."""
+    """An extractor of the same shape, bottleneck included, whose weights are all drawn anew; nothing is fetched.
+
+    What standardises features in front of an MLP bottleneck is to be fitted to the new features: `fit_input_scale`.
+    """
     if backbone.kind in BUILT_IN:
         module = build_built_in(backbone.kind, backbone.arguments, seed=seed)
     else:
@@ -20,5 +23,4 @@ def reinitialised_extractor(extractor: Extractor, backbone: Backbone, *, seed: i
             pretrained_cfg=backbone.pretrained_cfg, model_args=backbone.arguments,
         )  # fmt: skip
         module, _, _ = build_timm(source, options={}, channels=None, input_size=None, offline=True, seed=seed)
-    bottleneck = None if extractor.bottleneck is None else extractor.features_dim
-    return Extractor(module, extractor.n_features, bottleneck=bottleneck, seed=seed)
+    return Extractor(module, extractor.n_features, bottleneck=extractor.bottleneck_shape, seed=seed)

@@ -13,7 +13,7 @@ from mibias_cli.backbone.extractor import Extractor
 from mibias_cli.backbone.layers import stage_names, unknown_layer
 from mibias_cli.errors import BackboneError
 
-__all__ = ["Trained", "choose_trainable", "parameter_groups"]
+__all__ = ["Trained", "choose_trainable", "head_groups", "parameter_groups"]
 
 Trained = Literal["all", "none"] | Sequence[str]
 
@@ -26,6 +26,7 @@ def parameter_groups(
     layer_decay: float = 1.0,
     weight_decay: float = 0.0,
     batchnorm_frozen: bool = False,
+    with_bottleneck: bool = True,
 ) -> list[dict[str, object]]:
     """Optimizer groups of the extractor: frozen stages left out, earlier stages at smaller learning rates.
 
@@ -33,7 +34,8 @@ def parameter_groups(
     Stages are timm's own coarse layer groups where the model declares them (`group_matcher`), else its top-level
     modules in order. Biases, norm weights and what the model lists in `no_weight_decay` get no weight decay.
 
-    What trains is chosen as by `choose_trainable`; `learning_rate` is that of the last stage.
+    What trains is chosen as by `choose_trainable`; `learning_rate` is that of the last stage. Without `with_bottleneck`
+    the bottleneck has no group here, so that it may have a weight decay of its own (`head_groups`).
 
     Returns:
         Groups with `params`, `lr`, `weight_decay`, `lr_scale` and `name`; none if nothing trains.
@@ -52,7 +54,7 @@ def parameter_groups(
 
     # the bottleneck is new: it learns at the last stage's rate
     stages = [(name, parameter, stage_of[name]) for name, parameter in backbone.named_parameters()]
-    if extractor.bottleneck is not None:
+    if extractor.bottleneck is not None and with_bottleneck:
         stages += [
             (f"bottleneck.{name}", parameter, last) for name, parameter in extractor.bottleneck.named_parameters()
         ]
@@ -78,6 +80,24 @@ def parameter_groups(
             }
         )
     return groups
+
+
+def head_groups(
+    modules: Sequence[nn.Module | None], *, learning_rate: float, weight_decay: float
+) -> list[dict[str, object]]:
+    """Optimizer groups of new layers behind a backbone, with a weight decay of their own; biases have none.
+
+    One would choose a strong one, of about 10 at a learning rate of 2e-3, for heads on pretrained features: they are
+    wide, and images are few.
+    """
+    parameters = [p for module in modules if module is not None for p in module.parameters()]
+    matrices, biases = [p for p in parameters if p.ndim > 1], [p for p in parameters if p.ndim <= 1]
+    kinds = (("heads", matrices, weight_decay), ("heads, no weight decay", biases, 0.0))
+    return [
+        {"params": own, "lr": learning_rate, "weight_decay": decay, "lr_scale": 1.0, "name": name}
+        for name, own, decay in kinds
+        if own
+    ]
 
 
 def choose_trainable(extractor: Extractor, *, train: Trained = "all", batchnorm_frozen: bool = False) -> None:

@@ -15,7 +15,8 @@ from mibias_cli.backbone.catalogue import Backbone
 from mibias_cli.backbone.extractor import Extractor
 from mibias_cli.backbone.weights.model_folder import load_by_timm, write_model_folder
 from mibias_cli.errors import ExportError, RunError
-from mibias_cli.export.heads_file import INFO, info_of, write_heads, write_info
+from mibias_cli.export.folding import FOLDED_TOLERANCE, folded, relative_difference
+from mibias_cli.export.heads_file import INFO, ExportInfo, info_of, what_weights_give, write_heads, write_info
 from mibias_cli.export.load import load_export
 from mibias_cli.export.model_card import model_card
 from mibias_cli.export.onnx_file import write_onnx
@@ -41,7 +42,7 @@ def write_export(
     formats: Sequence[str] = ("safetensors",),
     base_weights: str = "none",
     erased: Sequence[str] = (),
-) -> None:
+) -> ExportInfo:
     """Export an extractor: a folder that timm loads by itself, with heads, model card and report beside the weights.
 
     Everything is written to a hidden folder next to the wanted one, reloaded from there and compared; it takes its name
@@ -58,6 +59,9 @@ def write_export(
         base_weights: What training started from, for the model card.
         erased: Attributes that the extractor's eraser takes away, where it has one.
 
+    Returns:
+        What `mibias.json` says of the folder.
+
     Raises:
         RunError: The folder exists and is not empty.
         ExportError: What was written does not give the same features, or onnx is not installed. Nothing is left behind.
@@ -67,14 +71,25 @@ def write_export(
     frozen = copy.deepcopy(extractor).to("cpu", torch.float32).eval()
     frozen_head = None if head is None else copy.deepcopy(head).to("cpu", torch.float32).eval()
     x = sample_inputs.detach().to("cpu", torch.float32)
+    # behind the backbone there may be no more than timm's own classifier can hold
+    whole = folded(backbone, frozen, x)
     info = info_of(
-        backbone, frozen, frozen_head, class_names=class_names, layers=layers, base_weights=base_weights, erased=erased
+        backbone,
+        frozen,
+        frozen_head,
+        class_names=class_names,
+        layers=layers,
+        base_weights=base_weights,
+        erased=erased,
+        folded=whole is not None,
     )
     # beside the wanted folder, so on the same file system: the last step is one rename
     partial = folder.parent / f".{folder.name}.{secrets.token_hex(4)}.partial"
     partial.mkdir(parents=True)
     try:
-        write_model_folder(backbone, frozen.backbone, partial)
+        about = {"debiased": info.alone_debiased, "gives": what_weights_give(info)}
+        n_classes = info.features_dim if info.folded else 0
+        write_model_folder(backbone, whole or frozen.backbone, partial, n_classes=n_classes, about=about)
         write_heads(frozen, frozen_head, partial)
         write_info(info, partial)
         card = model_card(info, report=report, formats=tuple(formats))
@@ -90,6 +105,7 @@ def write_export(
     except BaseException:  # Ctrl-C too: half an export is never left behind
         shutil.rmtree(partial, ignore_errors=True)
         raise
+    return info
 
 
 def _check(folder: Path, formats: Sequence[str]) -> None:
@@ -114,7 +130,11 @@ def _reload_and_compare(folder: Path, extractor: Extractor, head: nn.Module | No
     ]
     # what users of timm will get, by its own reader
     if loaded.backbone.kind == "timm":
-        pairs.append(("the backbone's features", wanted.backbone_features, load_by_timm(folder)(x)))
+        alone = load_by_timm(folder)(x)
+        if not loaded.info.folded:
+            pairs.append(("the backbone's features", wanted.backbone_features, alone))
+        elif not relative_difference(wanted.features, alone) <= FOLDED_TOLERANCE:
+            raise ExportError("export: timm alone does not give the representation; nothing was written")
     if head is not None and loaded.head is not None:
         pairs.append(("the task head's logits", head(wanted.features), loaded.head(given.features)))
     for what, a, b in pairs:

@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from mibias_cli import __version__
+from mibias_cli.backbone.bottleneck import BottleneckShape
 from mibias_cli.backbone.catalogue import Backbone
 from mibias_cli.backbone.extractor import Extractor, Pool
 from mibias_cli.backbone.weights.matching import weights_fingerprint
@@ -21,15 +22,27 @@ from mibias_cli.errors import ExportError
 from mibias_cli.heads.target import HeadKind, TargetHead
 from mibias_cli.methods.linear_eraser import LinearEraser
 
-__all__ = ["HEADS", "INFO", "ExportInfo", "info_of", "load_heads", "read_info", "write_heads", "write_info"]
+__all__ = [
+    "HEADS",
+    "INFO",
+    "ExportInfo",
+    "info_of",
+    "load_heads",
+    "read_info",
+    "what_weights_give",
+    "write_heads",
+    "write_info",
+]
 
 HEADS, INFO = "heads.safetensors", "mibias.json"
 FORMAT = 1
 FORMAT_ERASED = 2
 """Of a folder with an eraser, which a reader of format 1 would leave out without a word."""
+FORMAT_MLP = 3
+"""Of a folder whose bottleneck is not the one ReLU layer that formats 1 and 2 know."""
 # where the fields of ExportInfo stand in mibias.json, in this order
 _BACKBONE = ("name", "kind", "architecture", "input_shape", "n_features", "base_weights", "licence", "fingerprint")
-_REPRESENTATION = ("bottleneck", "layers", "pool", "features_dim", "erased")
+_REPRESENTATION = ("bottleneck", "layers", "pool", "features_dim", "erased", "folded")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +52,7 @@ class ExportInfo:
     Args:
         name, kind, architecture: Of the backbone, as in :class:`mibias_cli.backbone.catalogue.Backbone`.
         n_features: Width of the backbone's pooled features: what timm gives.
+        bottleneck: Width of a linear + ReLU layer, or the shape of an MLP; None: there is none.
         layers, pool: What was penalised in training.
         features_dim: Width of the representation, which the report speaks of.
         class_names: Names of the head's outputs: the target's classes, its labels, or its columns of numbers.
@@ -46,6 +60,7 @@ class ExportInfo:
         fingerprint: sha256 over the backbone's exported state dict.
         erased: Attributes that LEACE erased linearly from the representation; None: it has no eraser.
         target_kind: What the task head gives: classes, multilabel or regression; None: there was no target.
+        folded: Bottleneck and eraser are timm's own classifier too, so that timm alone gives the representation.
     """
 
     mibias_version: str
@@ -54,7 +69,7 @@ class ExportInfo:
     architecture: str
     input_shape: tuple[int, ...]
     n_features: int
-    bottleneck: int | None
+    bottleneck: int | BottleneckShape | None
     layers: tuple[str, ...]
     pool: Pool
     features_dim: int
@@ -65,6 +80,33 @@ class ExportInfo:
     fingerprint: str
     erased: tuple[str, ...] | None = None
     target_kind: HeadKind | None = "classes"
+    folded: bool = False
+
+    @property
+    def is_bare(self) -> bool:
+        """Whether the representation is the backbone's pooled features themselves."""
+        return self.bottleneck is None and self.erased is None
+
+    @property
+    def alone_debiased(self) -> bool:
+        """Whether the model file gives the representation without what is in heads.safetensors."""
+        return self.folded or self.is_bare
+
+
+def what_weights_give(info: ExportInfo) -> str:
+    """What one gets of an exported folder by its model file alone, for config.json and the terminal."""
+    pooled = f"the backbone's pooled features ({info.n_features} wide)"
+    if info.folded:
+        return (
+            f"timm alone gives the debiased features ({info.features_dim} wide): what stands behind the backbone is "
+            f"folded into timm's classifier. Without the classifier it gives {pooled}, which are not debiased."
+        )
+    if info.is_bare:
+        return f"The weights alone give the debiased features, {pooled}."
+    return (
+        f"The backbone alone is not debiased: it gives {pooled}; the debiased ones ({info.features_dim} wide) need "
+        f"{HEADS} too. Load the whole with mibias_cli.load_extractor(FOLDER), or as README.md says."
+    )
 
 
 def info_of(
@@ -76,6 +118,7 @@ def info_of(
     layers: Sequence[str],
     base_weights: str,
     erased: Sequence[str],
+    folded: bool = False,
 ) -> ExportInfo:
     """What `mibias.json` will say."""
     return ExportInfo(
@@ -85,7 +128,7 @@ def info_of(
         architecture=backbone.architecture,
         input_shape=tuple(backbone.input_shape),
         n_features=extractor.n_features,
-        bottleneck=None if extractor.bottleneck is None else extractor.features_dim,
+        bottleneck=extractor.bottleneck_shape,
         layers=tuple(layers),
         pool=extractor.pool,
         features_dim=extractor.features_dim,
@@ -96,6 +139,7 @@ def info_of(
         fingerprint=weights_fingerprint(extractor.backbone),
         erased=None if extractor.eraser is None else tuple(erased),
         target_kind=head.kind if isinstance(head, TargetHead) else "classes" if class_names else None,
+        folded=folded,
     )
 
 
@@ -114,7 +158,7 @@ def load_heads(extractor: Extractor, info: ExportInfo, folder: Path) -> TargetHe
     Raises:
         ExportError: The file is missing, or does not hold what mibias.json says.
     """
-    if info.bottleneck is None and info.erased is None and not info.has_head:
+    if info.is_bare and not info.has_head:
         return None
     path = folder / HEADS
     if not path.is_file():
@@ -144,7 +188,7 @@ def write_info(info: ExportInfo, folder: Path) -> None:
     """Write mibias.json."""
     values = asdict(info)
     content = {
-        "format": FORMAT if info.erased is None else FORMAT_ERASED,
+        "format": _format_of(info),
         "mibias_version": info.mibias_version,
         "backbone": {name: values[name] for name in _BACKBONE},
         "representation": {name: values[name] for name in _REPRESENTATION},
@@ -153,6 +197,13 @@ def write_info(info: ExportInfo, folder: Path) -> None:
         "class_names": info.class_names,
     }
     (folder / INFO).write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _format_of(info: ExportInfo) -> int:
+    """The first format whose readers leave nothing of this folder out."""
+    if isinstance(info.bottleneck, BottleneckShape):
+        return FORMAT_MLP
+    return FORMAT if info.erased is None else FORMAT_ERASED
 
 
 def read_info(folder: Path) -> ExportInfo:
@@ -164,10 +215,10 @@ def read_info(folder: Path) -> ExportInfo:
         raise ExportError(f"{folder}: no {INFO} in it, so it is not a folder that mibias exported")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        if content["format"] not in (FORMAT, FORMAT_ERASED):
-            formats = f"{FORMAT} and {FORMAT_ERASED}"
+        if content["format"] not in (FORMAT, FORMAT_ERASED, FORMAT_MLP):
+            formats = f"{FORMAT} to {FORMAT_MLP}"
             raise ExportError(f"{path}: format {content['format']}, this mibias ({__version__}) reads {formats}")
-        # files of format 1 may lack `erased` and `target_kind`: the defaults say what they meant
+        # older files may lack `erased`, `target_kind` and `folded`: the defaults say what they meant
         names = ("mibias_version", "class_names", "target_kind")
         flat = {name: content[name] for name in names if name in content}
         values = {**flat, **content["backbone"], **content["representation"], "has_head": content["head"] is not None}

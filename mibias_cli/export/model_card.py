@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from mibias_cli.backbone.bottleneck import BottleneckShape
 from mibias_cli.backbone.extractor import NOT_INNER
 from mibias_cli.export.heads_file import HEADS, ExportInfo
 from mibias_cli.report.document import Report
@@ -20,7 +21,7 @@ model = timm.create_model("local-dir:PATH/TO/THIS/FOLDER", pretrained=True).eval
 config = timm.data.resolve_model_data_config(model)
 transform = timm.data.create_transform(**config, is_training=False)
 with torch.no_grad():
-    features = model(transform(image)[None])  # (1, {n_features}); image: a PIL image{mode}
+    features = model(transform(image)[None])  # (1, {width}){debiased}; image: a PIL image{mode}
 {refined}```
 """
 
@@ -30,20 +31,27 @@ from safetensors.torch import load_file
 heads = load_file("PATH/TO/THIS/FOLDER/heads.safetensors")
 """
 
-_BOTTLENECK_CODE = """weight, bias = heads["bottleneck.0.weight"], heads["bottleneck.0.bias"]
+_RELU_CODE = """weight, bias = heads["bottleneck.0.weight"], heads["bottleneck.0.bias"]
 {name} = torch.relu(features @ weight.T + bias)  # (1, {features_dim})
+"""
+
+_STANDARD_CODE = """x = (features - heads["bottleneck.standard.mean"]) / heads["bottleneck.standard.scale"]
+"""
+
+_HIDDEN_CODE = """x = torch.relu(x @ heads["bottleneck.fc{i}.weight"].T + heads["bottleneck.fc{i}.bias"])
+"""
+
+_LAST_CODE = """{name} = x @ heads["bottleneck.fc{i}.weight"].T + heads["bottleneck.fc{i}.bias"]  # (1, {features_dim})
 """
 
 _ERASER_CODE = """representation = {name} @ heads["eraser.weight"].T + heads["eraser.bias"]  # (1, {features_dim})
 """
 
 _MIBIAS_CODE = """```python
-from pathlib import Path
+from mibias_cli import load_extractor
 
-from mibias_cli.export.load import load_export
-
-loaded = load_export(Path("PATH/TO/THIS/FOLDER"))
-features = loaded.extractor(inputs).features  # (n, {features_dim}); inputs: (n, {shape})
+extractor = load_extractor("PATH/TO/THIS/FOLDER")
+features = extractor(inputs)  # (n, {features_dim}), debiased; inputs: (n, {shape})
 ```
 """
 
@@ -115,26 +123,47 @@ def _erasure(info: ExportInfo) -> str:
 
 def _code(info: ExportInfo) -> str:
     shape = ", ".join(str(n) for n in info.input_shape)
+    mibias = _MIBIAS_CODE.format(features_dim=info.features_dim, shape=shape)
     if info.kind != "timm":
-        return _MIBIAS_CODE.format(features_dim=info.features_dim, shape=shape)
+        return mibias
     # a grey model takes grey images, which PIL calls mode L
     mode = ' in mode "L"' if info.input_shape[0] == 1 else ""
-    return _TIMM_CODE.format(n_features=info.n_features, refined=_refining_code(info), mode=mode)
+    if info.alone_debiased:
+        return _TIMM_CODE.format(width=info.features_dim, debiased=", debiased", refined="", mode=mode)
+    code = _TIMM_CODE.format(
+        width=info.n_features, debiased=", not debiased yet", refined=_refining_code(info), mode=mode
+    )
+    return f"{code}\nWith mibias, the whole in one call, of inputs prepared by `transform`:\n\n{mibias}"
 
 
 def _refining_code(info: ExportInfo) -> str:
     """From pooled features to the representation: bottleneck, then eraser."""
-    if info.bottleneck is None and info.erased is None:
-        return ""
     # plain torch on purpose: whoever reads the card may not have mibias
     code = _HEADS_CODE
     name = "features"
     if info.bottleneck is not None:
         name = "representation" if info.erased is None else "narrowed"
-        code += _BOTTLENECK_CODE.format(name=name, features_dim=info.features_dim)
+        code += _bottleneck_code(info.bottleneck, name=name, features_dim=info.features_dim)
     if info.erased is not None:
         code += _ERASER_CODE.format(name=name, features_dim=info.features_dim)
     return code
+
+
+def _bottleneck_code(bottleneck: int | BottleneckShape, *, name: str, features_dim: int) -> str:
+    if isinstance(bottleneck, int):
+        return _RELU_CODE.format(name=name, features_dim=features_dim)
+    n_hidden = len(bottleneck.hidden)
+    hidden = [_HIDDEN_CODE.format(i=i) for i in range(1, n_hidden + 1)]
+    return "".join([_STANDARD_CODE, *hidden, _LAST_CODE.format(i=n_hidden + 1, name=name, features_dim=features_dim)])
+
+
+def _layers_of(bottleneck: int | BottleneckShape | None) -> str:
+    """A bottleneck in words."""
+    if bottleneck is None:
+        return ""
+    if isinstance(bottleneck, int):
+        return "a linear layer and ReLU"
+    return "standardisation and an MLP" if bottleneck.hidden else "standardisation and a linear layer"
 
 
 def _onnx(info: ExportInfo) -> str:
@@ -152,10 +181,19 @@ def _measured(info: ExportInfo, report: Report | None) -> str:
 
 def _belonging(info: ExportInfo, report: Report | None) -> str:
     gives = "`timm.create_model` gives" if info.kind == "timm" else "`model.safetensors` gives"
+    bottleneck = _layers_of(info.bottleneck)
     # whoever takes the model by timm alone gets other features than those that were audited: say which
     lines = []
-    if info.erased is not None:
-        before = "" if info.bottleneck is None else "a linear layer and ReLU (`bottleneck`), then "
+    if info.folded:
+        parts = " and ".join(["bottleneck"] * (bottleneck != "") + ["eraser"] * (info.erased is not None))
+        lines.append(
+            f"The report's figures belong to what {gives} ({info.features_dim} wide): the {parts}, affine, folded into "
+            f"timm's own classifier (`model.get_classifier()`). Without it (`num_classes=0`, "
+            f"`model.reset_classifier(0)`) timm gives the backbone's pooled features ({info.n_features} wide): they "
+            f"are not debiased, and the headline figures do not hold for them. `{HEADS}` has the same layers unfolded."
+        )
+    elif info.erased is not None:
+        before = "" if info.bottleneck is None else f"{bottleneck} (`bottleneck`), then "
         lines.append(
             f"The report's figures belong to what the eraser leaves ({info.features_dim} wide): {before}an "
             f"affine layer (`eraser`), in `{HEADS}`, on the backbone's pooled features. What {gives} are those "
@@ -168,10 +206,10 @@ def _belonging(info: ExportInfo, report: Report | None) -> str:
         )
     else:
         lines.append(
-            f"The report's figures belong to the bottleneck's output ({info.features_dim} wide): a linear layer and "
-            f"ReLU, in `{HEADS}`, on the backbone's pooled features. What {gives} are those pooled features "
-            f"({info.n_features} wide), before the bottleneck: they may leak more, "
-            "and the headline figures do not hold for them."
+            f"The report's figures belong to the bottleneck's output ({info.features_dim} wide): {bottleneck}, in "
+            f"`{HEADS}`, on the backbone's pooled features. What {gives} are those pooled features "
+            f"({info.n_features} wide), before the bottleneck. The backbone alone is not debiased: its features may "
+            "leak more, and the headline figures do not hold for them."
         )
     if _inner(info):
         lines.append(

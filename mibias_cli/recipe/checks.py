@@ -103,6 +103,11 @@ def _void_settings(data: YamlMapping) -> Iterator[Fault]:
     path: YamlPath = ("training", "select", "patience")
     if value_at(path, data) is not None and value_at(("training", "select", "metric"), data) is None:
         yield path, "needs training.select.metric, the metric that should improve"
+    # adam and sgd add the decay to the gradient, where a strong one means something else
+    path = ("training", "head_weight_decay")
+    optimizer = value_at(("training", "optimizer"), data)
+    if value_at(path, data) is not None and optimizer in ("adam", "sgd"):
+        yield path, f"is apart from the gradient, as only adamw has it, not {optimizer}; set training.optimizer: adamw"
     # plain training adds nothing to the scores and mixes nothing
     for key in ("bias_product", "mix"):
         path = ("debias", key)

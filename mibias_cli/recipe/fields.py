@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Iterator
-from typing import Union, get_args, get_origin
+from typing import Annotated, Union, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -78,8 +78,12 @@ def _sections(path: YamlPath, data: YamlMapping) -> Iterator[tuple[YamlPath, typ
 
 
 def _members(annotation: object) -> tuple[object, ...]:
-    """The members of a union, or the annotation itself."""
-    return get_args(annotation) if get_origin(annotation) in (Union, types.UnionType) else (annotation,)
+    """The members of a union, of unions in it too, or the annotation itself; each without what annotates it."""
+    if get_origin(annotation) is Annotated:
+        return _members(get_args(annotation)[0])
+    if get_origin(annotation) not in (Union, types.UnionType):
+        return (annotation,)
+    return tuple(found for member in get_args(annotation) for found in _members(member))
 
 
 def _section(annotation: object, path: YamlPath, data: YamlMapping) -> type[BaseModel] | None:

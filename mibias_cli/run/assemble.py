@@ -14,12 +14,13 @@ import torch
 from lightning_fabric import Fabric
 
 from mibias_cli.backbone.catalogue import Backbone
+from mibias_cli.backbone.embed import fit_input_scale
 from mibias_cli.backbone.extractor import Extractor
 from mibias_cli.data.batch import BiasedData
 from mibias_cli.errors import MibiasError
 from mibias_cli.methods.linear_eraser import LinearEraser
 from mibias_cli.recipe.schema import Recipe
-from mibias_cli.run.build import build_backbone, build_data, build_head
+from mibias_cli.run.build import bottleneck_shape, build_backbone, build_data, build_head
 from mibias_cli.run.weights import SampleWeights, bias_log_probabilities, build_weights
 from mibias_cli.run_folder import RunFolder
 from mibias_cli.seeds import derive_seed, scoped_torch_rng
@@ -98,7 +99,7 @@ class Parts:
         extractor = Extractor(
             copy.deepcopy(self.backbone.module),
             self.backbone.n_features,
-            bottleneck=section.bottleneck,
+            bottleneck=bottleneck_shape(section),
             layers=section.layers,
             pool=section.pool,
             seed=seed,
@@ -108,6 +109,16 @@ class Parts:
             torch.manual_seed(derive_seed(seed, "head"))
             head = build_head(self.data, extractor.features_dim)
         return TaskModel(extractor, head, section.layers)
+
+    def first_model(self) -> TaskModel:
+        """A fresh task model to be trained: in front of an MLP bottleneck pooled features are standardised.
+
+        By mean and deviation on the training split, as the backbone was loaded; files of trained models hold both.
+        """
+        model = self.new_model()
+        fit_input_scale(model.extractor, self.data.train, **self.reading)
+        # embedding leaves the extractor on the device; all of a new model is on the CPU
+        return model.to("cpu")
 
 
 def assemble(recipe: Recipe, *, offline: bool, fabric: Fabric | None = None) -> Parts:

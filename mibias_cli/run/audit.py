@@ -13,7 +13,7 @@ from torch import nn
 
 from mibias_cli import __version__
 from mibias_cli.backbone.catalogue import Backbone
-from mibias_cli.backbone.embed import embed
+from mibias_cli.backbone.embed import embed, fit_input_scale
 from mibias_cli.backbone.reinitialise import reinitialised_extractor
 from mibias_cli.backbone.weights.matching import weights_fingerprint
 from mibias_cli.data.batch import Attribute, BiasedData, Split
@@ -184,8 +184,9 @@ def _embedded(model: TaskModel, parts: Parts, rows: Rows, *, bare: bool = False,
 def _random_features(model: TaskModel, backbone: Backbone, parts: Parts, rows: Rows) -> Features:
     """The audited samples through the same architecture with new random weights; no task head is fitted on it."""
     seed = derive_seed(parts.recipe.seed, "random control") % 2**31
-    extractor = reinitialised_extractor(model.extractor, backbone, seed=seed)
-    z = embed(extractor, parts.data.audit, **parts.reading, rows=rows[parts.data.audit.name]).features
+    data, extractor = parts.data, reinitialised_extractor(model.extractor, backbone, seed=seed)
+    fit_input_scale(extractor, data.train, **parts.reading, rows=rows[data.train.name])
+    z = embed(extractor, data.audit, **parts.reading, rows=rows[data.audit.name]).features
     return Features(train=z[:0], audit=z)
 
 

@@ -13,13 +13,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from torch import nn
 
+from mibias_cli.backbone.bottleneck import BottleneckShape
 from mibias_cli.backbone.catalogue import Backbone, create_backbone
+from mibias_cli.backbone.standard_features import StandardFeatures
 from mibias_cli.backbone.transforms import transforms_for
 from mibias_cli.data.batch import BiasedData
 from mibias_cli.data.columns import AttributeColumn, Columns, SplitRule
-from mibias_cli.heads.original import StandardFeatures
 from mibias_cli.heads.target import TargetHead
 from mibias_cli.recipe.schema import Recipe
+from mibias_cli.recipe.sections.backbone import BottleneckSection, RepresentationSection
 from mibias_cli.recipe.sections.data import DigitsData, EmbeddingsData, MnistData, TableData
 from mibias_cli.recipe.sections.training import TrainingSection
 from mibias_cli.recipe.tables import ESTIMATORS
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = [
     "DATA_SOURCES",
     "ESTIMATORS",
+    "bottleneck_shape",
     "build_backbone",
     "build_data",
     "build_head",
@@ -112,6 +115,14 @@ def build_backbone(recipe: Recipe, input_shape: tuple[int, ...], *, offline: boo
         seed=recipe.seed,
     )
     return backbone if section.licence is None else replace(backbone, licence=section.licence)
+
+
+def bottleneck_shape(section: RepresentationSection) -> int | BottleneckShape | None:
+    """What the recipe puts behind the pooled features, as an extractor takes it."""
+    found = section.bottleneck
+    if isinstance(found, BottleneckSection):
+        return from_section(BottleneckShape, found, hidden=tuple(found.hidden))
+    return found
 
 
 def build_head(data: BiasedData, n_features: int) -> nn.Module:

@@ -99,7 +99,7 @@ def discover(parts: Parts, run: RunFolder, progress: Progress) -> None:
 
 def _trained_early(parts: Parts, *, epochs: int, progress: Progress) -> TaskModel:
     """A fresh model after plain training for a few epochs; its log and checkpoints are thrown away."""
-    recipe, model = parts.recipe, parts.new_model().to(parts.fabric.device)
+    recipe, model = parts.recipe, parts.first_model().to(parts.fabric.device)
     settings = optim_settings(recipe.training, epochs=epochs)
     groups = parameter_groups(model.extractor, train=recipe.backbone.train, learning_rate=settings.learning_rate)
     groups.append({"params": list(model.head.parameters()), "lr": settings.learning_rate, "weight_decay": 0.0})

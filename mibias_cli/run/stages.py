@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from mibias_cli.backbone.mix import StatisticsMixer
-from mibias_cli.backbone.trainable import parameter_groups
+from mibias_cli.backbone.trainable import head_groups, parameter_groups
 from mibias_cli.methods.leace import erase_linearly
 from mibias_cli.progress import Progress
 from mibias_cli.recipe.load import dump_recipe
@@ -72,7 +72,7 @@ class Run:
 
 def fit_original(parts: Parts, run: Run, log: RunLog) -> TaskModel:
     """The model that `before` speaks of, in original.safetensors: trained on the task alone, or as it was loaded."""
-    model = parts.new_model()
+    model = parts.first_model()
     if parts.recipe.original is None:
         save_weights(run.folder.original, model)
     elif run.stage in (None, "original"):
@@ -92,7 +92,7 @@ def fit_debiased(parts: Parts, run: Run, log: RunLog, *, start: TaskModel) -> Ta
     recipe, model = parts.recipe, start
     # from the same weights as the original, not from what it learnt: a fresh model of the same seed has them
     if recipe.original is not None and recipe.original.start_debiasing_from == "initial":
-        model.load_state_dict(parts.new_model().state_dict())
+        model.load_state_dict(parts.first_model().state_dict())
     run.progress.stage("debiasing" if recipe.debias.estimator != "none" else "training")
     trainer = make_stage(parts, run, log, model, name="debias")
     trainer.fit(run.checkpoint if run.stage == "debias" else None)
@@ -200,8 +200,8 @@ def _stage_settings(recipe: Recipe, name: StageName) -> OptimSettings:
 
 
 def _parameter_groups(recipe: Recipe, model: TaskModel, settings: OptimSettings) -> list[dict[str, Any]]:
-    """Optimizer groups: the extractor's stages at their own rates, and the head at the full one."""
-    section = recipe.backbone
+    """Optimizer groups: the extractor's stages at their own rates, and bottleneck and head at the full one."""
+    section, decay = recipe.backbone, settings.head_weight_decay
     groups = parameter_groups(
         model.extractor,
         train=section.train,
@@ -209,7 +209,11 @@ def _parameter_groups(recipe: Recipe, model: TaskModel, settings: OptimSettings)
         layer_decay=section.layer_decay,
         weight_decay=settings.weight_decay,
         batchnorm_frozen=section.freeze_batchnorm,
+        with_bottleneck=decay is None,
     )
+    if decay is not None:
+        new = (model.extractor.bottleneck, model.head)
+        return groups + head_groups(new, learning_rate=settings.learning_rate, weight_decay=decay)
     head = list(model.head.parameters())
     if head:
         groups.append({"params": head, "lr": settings.learning_rate, "weight_decay": settings.weight_decay})

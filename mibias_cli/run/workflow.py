@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from mibias_cli.export.export import write_export
-from mibias_cli.export.heads_file import INFO
+from mibias_cli.export.heads_file import INFO, what_weights_give
 from mibias_cli.gates.rules import GateRules, all_rules, with_gates
 from mibias_cli.methods.linear_eraser import require_leace
 from mibias_cli.progress import Progress, Silent
@@ -174,7 +174,7 @@ def _export(parts: Parts, run: RunFolder, folder: Path, formats: Sequence[str], 
     model = load_run_model(parts, chosen_path(run)).eval()
     report = read_report(run.leakage) if run.leakage.is_file() else None
     audit, target = parts.data.audit, parts.data.target
-    write_export(
+    info = write_export(
         folder,
         backbone=parts.backbone,
         extractor=model.extractor,
@@ -188,4 +188,7 @@ def _export(parts: Parts, run: RunFolder, folder: Path, formats: Sequence[str], 
         base_weights=parts.recipe.backbone.weights,
         erased=parts.debiased,
     )
+    # whoever takes the weights without the rest must know what they get
+    if not info.is_bare:
+        (progress.note if info.folded else progress.warn)(f"{folder}: {what_weights_give(info)}")
     return folder

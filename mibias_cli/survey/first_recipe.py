@@ -159,7 +159,7 @@ def _model(found: Survey, model: ModelChoice) -> Iterator[str]:
     yield f"  name: {_scalar(model.name)}" + ("" if tabular else " # any timm model")
     if tabular:
         width = (128, 16) if found.layout.source == "table" else (256, 64)
-        yield f"  options: {{ hidden: [{width[0]}], features: {width[1]} }}"
+        yield f"  options: {{ hidden: [{width[0]}], features: {width[1]}, last: linear }} # none of few features dies"
     else:
         yield f"  weights: {_scalar(model.weights)}" + (f" # {model.why}" if model.why else "")
         if model.input_size is not None:

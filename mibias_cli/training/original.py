@@ -5,21 +5,18 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from mibias_cli.backbone.embed import embed
+from mibias_cli.backbone.embed import embed, spread_rows
+from mibias_cli.backbone.standard_features import StandardFeatures
 from mibias_cli.data.batch import Split
-from mibias_cli.heads.original import StandardFeatures
 from mibias_cli.training.model import TaskModel
 
 __all__ = ["FrozenOriginal", "freeze_original"]
 
 FrozenOriginal = Callable[[Tensor], Tensor]
 """From inputs (n, …) to the original's standardised features (n, d), which are the targets of distillation."""
-_MAX_ROWS = 10_000
-"""Rows from which means and deviations are taken: within 1 % of those of any number of rows."""
 
 
 def freeze_original(
@@ -36,10 +33,9 @@ def freeze_original(
     References: Hinton et al., "Distilling the knowledge in a neural network", arXiv 1503.02531; of features: Romero et
     al., "FitNets", arXiv 1412.6550.
     """
-    head, n = model.head, len(split)
+    head = model.head
     assert isinstance(head, StandardFeatures), "without a target the head is the original's scale"
-    # evenly spread over the split, which may be sorted by class or by source
-    rows = np.unique(np.linspace(0, n - 1, min(n, _MAX_ROWS)).round().astype(np.int64))
+    rows = spread_rows(len(split))
     found = embed(model.extractor, split, batch_size=batch_size, num_workers=num_workers, device=device, rows=rows)
     head.fit(torch.from_numpy(found.features).to(head.mean.device))
     dtype = torch.float64 if precision == "64" else torch.float32

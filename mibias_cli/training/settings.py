@@ -30,6 +30,7 @@ class OptimSettings:
     optimizer: Literal["adam", "adamw", "sgd"] = "adamw"
     learning_rate: float = 1e-3
     weight_decay: float = 0.0
+    head_weight_decay: float | None = None
     momentum: float = 0.9
     beta1: float = 0.9
     schedule: Literal["cosine", "constant"] = "cosine"

@@ -10,7 +10,7 @@ from torch import nn
 
 from mibias_cli.backbone.catalogue import create_backbone
 from mibias_cli.backbone.extractor import Extractor
-from mibias_cli.backbone.trainable import choose_trainable, parameter_groups
+from mibias_cli.backbone.trainable import choose_trainable, head_groups, parameter_groups
 from mibias_cli.errors import BackboneError
 
 
@@ -142,3 +142,18 @@ def test_unknown_stages_are_named() -> None:
         parameter_groups(extractor_of(), train=["layer9"], learning_rate=0.1)
     with pytest.raises(BackboneError, match="'maxpool' holds no parameters"):
         parameter_groups(extractor_of(), train=["maxpool"], learning_rate=0.1)
+
+
+def test_the_bottleneck_may_have_a_weight_decay_of_its_own() -> None:
+    """AdamW without a gradient only decays: weights by 1 − rate · decay a step, biases not at all."""
+    extractor = extractor_of(bottleneck=4)
+    groups = parameter_groups(extractor, learning_rate=2e-3, weight_decay=0.01, with_bottleneck=False)
+    groups += head_groups([extractor.bottleneck, None], learning_rate=2e-3, weight_decay=10.0)
+    assert sum(len(g["params"]) for g in groups) == len(list(extractor.parameters()))
+    layer = extractor.bottleneck[0]
+    before = {k: v.detach().clone() for k, v in layer.named_parameters()}
+    for parameter in extractor.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    torch.optim.AdamW(groups).step()
+    torch.testing.assert_close(layer.weight, 0.98 * before["weight"])
+    assert torch.equal(layer.bias, before["bias"])

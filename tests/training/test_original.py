@@ -7,10 +7,10 @@ from torch.nn import functional
 
 from mibias_cli.backbone.extractor import Extractor
 from mibias_cli.backbone.mlp import MLP
+from mibias_cli.backbone.standard_features import StandardFeatures
 from mibias_cli.data.batch import Split
 from mibias_cli.data.files.readers import ArrayReader
 from mibias_cli.data.target import TargetKind
-from mibias_cli.heads.original import StandardFeatures
 from mibias_cli.training.model import TaskModel
 from mibias_cli.training.original import freeze_original
 from mibias_cli.training.step import task_loss

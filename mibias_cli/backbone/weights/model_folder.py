@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import timm
@@ -25,14 +26,23 @@ _LEFT_OUT = (
 )
 
 
-def write_model_folder(backbone: Backbone, module: nn.Module, folder: Path) -> None:
+def write_model_folder(
+    backbone: Backbone,
+    module: nn.Module,
+    folder: Path,
+    *,
+    n_classes: int = 0,
+    about: Mapping[str, object] | None = None,
+) -> None:
     """Write the weights of `module`, an instance of this backbone, so that it can be built again without mibias.
 
     A timm model's folder loads with `timm.create_model("local-dir:FOLDER", pretrained=True)` in timm 1.0.26 or later
-    and then gives pooled features. The config is written here and not by timm's helper, which is private and differs
-    between versions. `digit_cnn` and `mlp` get a config of the same outline that timm refuses.
+    and then gives pooled features, or what a classifier of `n_classes` outputs makes of them. The config is written
+    here and not by timm's helper, which is private and differs between versions. `digit_cnn` and `mlp` get a config of
+    the same outline that timm refuses.
 
-    The folder exists already; tensors of floating point become float32.
+    The folder exists already; tensors of floating point become float32. `about` stands in the config as `mibias`, which
+    timm passes over.
 
     Raises:
         BackboneError: An option of the model that JSON cannot hold.
@@ -40,11 +50,12 @@ def write_model_folder(backbone: Backbone, module: nn.Module, folder: Path) -> N
     save_file(portable_state(module), folder / WEIGHTS, metadata={"format": "pt"})
     config: dict[str, object] = {
         "architecture": backbone.architecture,
-        "num_classes": 0,
+        "num_classes": n_classes,
         "num_features": backbone.n_features,
+        **({"mibias": about} if about else {}),
     }
     if backbone.kind == "timm":
-        config |= {"model_args": backbone.arguments, "pretrained_cfg": _pretrained_cfg(backbone)}
+        config |= {"model_args": backbone.arguments, "pretrained_cfg": _pretrained_cfg(backbone, n_classes)}
     else:
         config |= {"library": "mibias", "arguments": backbone.arguments, "input_shape": list(backbone.input_shape)}
     try:
@@ -74,8 +85,8 @@ def portable_state(module: nn.Module) -> dict[str, torch.Tensor]:
     }
 
 
-def _pretrained_cfg(backbone: Backbone) -> dict[str, object]:
-    """timm's description of the weights, made true of these: their input, and no classifier."""
+def _pretrained_cfg(backbone: Backbone, n_classes: int) -> dict[str, object]:
+    """timm's description of the weights, made true of these: their input, and their own classifier or none."""
     cfg = {k: v for k, v in backbone.pretrained_cfg.items() if k not in _LEFT_OUT and v is not None}
     # built so, the model takes any size: timm must not hold it to the one it was trained with
     if backbone.arguments.get("dynamic_img_size") or backbone.arguments.get("strict_img_size") is False:
@@ -84,4 +95,4 @@ def _pretrained_cfg(backbone: Backbone) -> dict[str, object]:
     licence = {"license": backbone.licence} if backbone.licence else {}
     if not licence:
         cfg.pop("license", None)
-    return {**cfg, **backbone.data_config, **licence, "num_classes": 0, "pool_size": None}
+    return {**cfg, **backbone.data_config, **licence, "num_classes": n_classes, "pool_size": None}

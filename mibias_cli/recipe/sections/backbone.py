@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Discriminator, Field, Tag, field_validator
 
-from mibias_cli.recipe.values import Flag, Number, Positive, Section
+from mibias_cli.recipe.values import Decay, Flag, Number, Positive, Section
 
-__all__ = ["BackboneSection", "RepresentationSection"]
+__all__ = ["BackboneSection", "BottleneckSection", "RepresentationSection"]
+
+_HIDDEN = [256]
 
 
 class BackboneSection(Section):
@@ -23,7 +25,7 @@ class BackboneSection(Section):
     options: dict[str, Any] = Field(
         default_factory=dict,
         description="Keyword arguments of the model (digit_cnn: width, hidden, features, dropout; mlp: hidden, "
-        "features, dropout).",
+        "features, dropout, last: relu or linear).",
     )
     input_size: Positive | None = Field(None, description="Side of the input in pixels; null: what the model asks for.")
     channels: Literal[1, 3] | None = Field(None, description="Image channels; null: what the model asks for.")
@@ -46,11 +48,35 @@ class BackboneSection(Section):
         raise ValueError("must be all, none, or a list of stage names")
 
 
+class BottleneckSection(Section):
+    """A small MLP on the standardised pooled features; its last layer is linear, so that no narrow feature can die."""
+
+    width: Positive = Field(16, description="Width of its output, which is then the features.")
+    hidden: list[Positive] = Field(
+        default_factory=_HIDDEN.copy,
+        description="Widths of hidden layers; [] is a linear bottleneck, which exports into timm's own classifier.",
+    )
+    dropout: Decay = Field(0.5, description="Share of hidden units that are dropped in training.")
+    input_dropout: Decay = Field(0.0, description="Share of pooled features that are dropped in training.")
+
+
+def _bottleneck_form(value: object) -> str:
+    """Which form of a bottleneck is meant, so that only what is wrong with that one is said."""
+    return "mlp" if isinstance(value, dict | BottleneckSection) else "width"
+
+
+_Bottleneck = Annotated[
+    Annotated[Positive, Tag("width")] | Annotated[BottleneckSection, Tag("mlp")], Discriminator(_bottleneck_form)
+]
+
+
 class RepresentationSection(Section):
     """What is audited and exported (the features), and which layers the MI penalty sees."""
 
-    bottleneck: Positive | None = Field(
-        None, description="Width of a linear + ReLU layer on the pooled features; its output is then the features."
+    bottleneck: _Bottleneck | None = Field(
+        None,
+        description="Layers on the pooled features, whose output is then the features: a mapping is an MLP with a "
+        "linear last layer ({} takes its defaults), a number the width of a linear + ReLU layer.",
     )
     layers: list[str] = Field(
         default_factory=lambda: ["features"],

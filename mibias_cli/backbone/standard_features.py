@@ -1,4 +1,4 @@
-"""What replaces the target head where there is no target: features on the scale of the original's."""
+"""Features less their mean, over their standard deviation: in front of a bottleneck, and for comparing extractors."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ _DEAD = 1e-6
 
 
 class StandardFeatures(nn.Module):
-    """Features less the original's mean, over its standard deviation; it learns nothing.
+    """Features less a mean, over a standard deviation; both are fitted once, nothing of it trains.
 
-    Distances between the features of two extractors then count every feature alike, whatever its unit. A feature that
-    is constant in the original takes the mean deviation of the others: it must stay about constant.
+    Every feature then counts alike, whatever its unit: for a bottleneck that learns from pooled features, and where
+    there is no target for distances between the features of two extractors. A feature that was constant takes the mean
+    deviation of the others, by which it stays about constant.
 
     Example:
         >>> scaled = StandardFeatures(2)
@@ -32,7 +33,7 @@ class StandardFeatures(nn.Module):
         self.register_buffer("scale", torch.ones(n_features))
 
     def fit(self, features: Tensor) -> None:
-        """Take mean and deviation from the original's features (n, d)."""
+        """Take mean and deviation from features (n, d)."""
         values = features.to(torch.float64)
         spread = values.std(dim=0, correction=0)
         alive = spread > _DEAD * spread.max().clamp_min(torch.finfo(torch.float64).tiny)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import torch
 
-from mibias_cli.heads.original import StandardFeatures
+from mibias_cli.backbone.standard_features import StandardFeatures
 
 
 def test_the_original_has_mean_0_and_variance_1_and_its_scale_is_kept_in_the_state() -> None:
