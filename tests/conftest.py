@@ -11,8 +11,9 @@ for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
 
 
 @pytest.fixture(autouse=True)
-def _plain_surroundings(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tests see the same program in a terminal, in CI and in a debugging session."""
+def _plain_surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Tests see the same program in a terminal, in CI and in a debugging session, and no cache but their own."""
+    monkeypatch.setenv("MIBIAS_CACHE", str(tmp_path_factory.mktemp("cache", numbered=True)))
     for name in ("CI", "NO_COLOR", "MIBIAS_DEBUG", "FORCE_COLOR"):
         monkeypatch.delenv(name, raising=False)
 

@@ -45,8 +45,8 @@ def metrics(run: Path) -> list[dict[str, Any]]:
     return [without_clock(json.loads(line)) for line in (run / "metrics.jsonl").read_text().splitlines()]
 
 
-def best(run: Path) -> dict[str, torch.Tensor]:
-    return load_file(run / "checkpoints" / "best.safetensors")
+def best(run: Path, name: str = "best") -> dict[str, torch.Tensor]:
+    return load_file(run / "checkpoints" / f"{name}.safetensors")
 
 
 def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:

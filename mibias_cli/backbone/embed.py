@@ -69,7 +69,7 @@ def embed(
             raise BackboneError(
                 f"layer '{name}' is not tapped{did_you_mean(name, extractor.inner_layers)}; taps: {there_are}"
             )
-    part = split if rows is None else _at(split, np.asarray(rows, dtype=np.int64))
+    part = split if rows is None else split.at(np.asarray(rows, dtype=np.int64))
     if not len(part):
         # the widths of inner layers are known only after a forward pass
         nothing = np.zeros((0, 0), dtype=np.float32)
@@ -141,17 +141,3 @@ def fit_input_scale(
 def _to_numpy(tensor: Tensor) -> np.ndarray:
     array: np.ndarray = tensor.detach().to(torch.float32).cpu().numpy()
     return array
-
-
-def _at(split: Split, positions: np.ndarray) -> Split:
-    """The split at some positions."""
-    return dataclasses.replace(
-        split,
-        y=split.y[positions],
-        stratum=None if split.stratum is None else split.stratum[positions],
-        c={name: c[positions] for name, c in split.c.items()},
-        known={name: known[positions] for name, known in split.known.items()},
-        group=None if split.group is None else split.group[positions],
-        rows=split.rows[positions],
-        row_names=[split.row_names[i] for i in positions],
-    )

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from mibias_cli.backbone.bottleneck import BottleneckShape, make_bottleneck, width_of
 from mibias_cli.backbone.layers import Pool, layer_outputs, unknown_layer
+from mibias_cli.backbone.prefix import Prefix
 from mibias_cli.backbone.standard_features import StandardFeatures
 
 __all__ = ["NOT_INNER", "Extractor", "Representation", "evaluating"]
@@ -87,6 +88,8 @@ class Extractor(nn.Module):
         """A last layer (n, features_dim) → (n, features_dim) that was fitted after training, or None."""
         self.kept_in_eval: frozenset[str] = frozenset()
         """Names of the backbone's modules that stay in evaluation mode in training: see `trainable`."""
+        self.computed: Prefix | None = None
+        """The frozen part of the backbone whose outputs come in place of inputs; None: inputs come."""
         # a wrong layer is said when the model is built, not at the first batch
         modules = dict(backbone.named_modules())
         for name in self.inner_layers:
@@ -95,9 +98,9 @@ class Extractor(nn.Module):
                 raise unknown_layer("representation.layers", name, backbone, modules, also=also)
 
     def forward(self, x: Tensor) -> Representation:
-        """The representation of a batch of inputs (n, …)."""
+        """The representation of a batch of inputs (n, …), or of what the frozen prefix in `computed` made of them."""
         with layer_outputs(self.backbone, self.inner_layers, self.pool, setting="representation.layers") as taps:
-            pooled = self.backbone(x)
+            pooled = self.backbone(x) if self.computed is None else self.computed.resume(self.backbone, x)
         return Representation(
             features=self.refined(pooled),
             backbone_features=pooled,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
 import numpy as np
@@ -150,6 +150,19 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.y)
+
+    def at(self, positions: np.ndarray) -> Split:
+        """The split at some positions (n,), in this order."""
+        return replace(
+            self,
+            y=self.y[positions],
+            stratum=None if self.stratum is None else self.stratum[positions],
+            c={name: c[positions] for name, c in self.c.items()},
+            known={name: known[positions] for name, known in self.known.items()},
+            group=None if self.group is None else self.group[positions],
+            rows=self.rows[positions],
+            row_names=[self.row_names[i] for i in positions],
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

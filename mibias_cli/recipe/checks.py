@@ -103,6 +103,10 @@ def _void_settings(data: YamlMapping) -> Iterator[Fault]:
     path: YamlPath = ("training", "select", "patience")
     if value_at(path, data) is not None and value_at(("training", "select", "metric"), data) is None:
         yield path, "needs training.select.metric, the metric that should improve"
+    # views are of augmented images
+    path = ("backbone", "cache_views")
+    if value_at(path, data) not in (None, 1) and not value_at(("training", "augment"), data):
+        yield path, "has no effect without training.augment: true; leave it out"
     # adam and sgd add the decay to the gradient, where a strong one means something else
     path = ("training", "head_weight_decay")
     optimizer = value_at(("training", "optimizer"), data)

@@ -155,11 +155,14 @@ def dump_recipe(recipe: Recipe) -> str:
 
 def _make_paths_absolute(recipe: Recipe, base_of: Callable[[YamlPath], Path]) -> Recipe:
     """The recipe with every path absolute, from the folder that `base_of` gives for its place, and `~` expanded."""
-    # paths stand among the keys of `data`, and in one of the forms of backbone.weights
+    # paths stand among the keys of `data`, and in forms of backbone.weights and backbone.cache
     given = {name: getattr(recipe.data, name) for name in type(recipe.data).model_fields}
     data = {name: _join(base_of(("data", name)), path) for name, path in given.items() if isinstance(path, Path)}
     weights = _weights(recipe.backbone.weights, base_of(("backbone", "weights")))
-    backbone = recipe.backbone.model_copy(update={"weights": weights})
+    cache = recipe.backbone.cache
+    if cache not in ("auto", "off"):
+        cache = str(_join(base_of(("backbone", "cache")), Path(cache)))
+    backbone = recipe.backbone.model_copy(update={"weights": weights, "cache": cache})
     return recipe.model_copy(update={"data": recipe.data.model_copy(update=data), "backbone": backbone})
 
 

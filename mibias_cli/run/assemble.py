@@ -16,6 +16,7 @@ from lightning_fabric import Fabric
 from mibias_cli.backbone.catalogue import Backbone
 from mibias_cli.backbone.embed import fit_input_scale
 from mibias_cli.backbone.extractor import Extractor
+from mibias_cli.backbone.prefix import Prefix
 from mibias_cli.data.batch import BiasedData
 from mibias_cli.errors import MibiasError
 from mibias_cli.methods.linear_eraser import LinearEraser
@@ -46,12 +47,15 @@ class Parts:
 
     Data and device are there from the start. Backbone and sample weights are made when they are first asked for, and
     kept: the audit of an export needs neither.
+
+    Where the data are what a frozen prefix made of them (see `cached_parts`), `computed` is that prefix.
     """
 
     recipe: Recipe
     data: BiasedData
     fabric: Fabric
     load_backbone: Callable[[], Backbone]
+    computed: Prefix | None = None
 
     @property
     def backbone(self) -> Backbone:
@@ -104,6 +108,7 @@ class Parts:
             pool=section.pool,
             seed=seed,
         )
+        extractor.computed = self.computed
         # seeded apart from everything else, so that two models of one recipe start alike
         with scoped_torch_rng():
             torch.manual_seed(derive_seed(seed, "head"))

@@ -28,6 +28,7 @@ from mibias_cli.progress import Progress
 from mibias_cli.recipe.load import dump_recipe
 from mibias_cli.report.document import Report, make_report
 from mibias_cli.run.assemble import Parts
+from mibias_cli.run.cached import cached_parts, shares_prefix
 from mibias_cli.run_folder import RunFolder
 from mibias_cli.seeds import derive_seed
 from mibias_cli.training.model import TaskModel
@@ -84,14 +85,16 @@ def audit_target(target: AuditTarget, parts: Parts, progress: Progress) -> Repor
     _check_crossings(section.crossings, data)
     # stored embeddings are read from their file once, not once per extractor
     parts = replace(parts, data=hold_rows(data, rows))
+    # a run's extractors have the same frozen stages: what these give for a sample is computed once
+    kept = parts if target.run is None else cached_parts(parts, progress, _cacheable(rows, parts))
 
     before = None
     if target.before is not None:
         progress.stage("embedding by the original extractor")
         bare, head = target.before_is_backbone, target.before_has_head
-        before = _embedded(target.before, parts, rows, bare=bare, has_head=head)
+        before = _embedded(target.before, parts, kept, rows, bare=bare, has_head=head)
     progress.stage("embedding by the audited extractor")
-    after = _embedded(target.after, parts, rows, has_head=target.after_has_head)
+    after = _embedded(target.after, parts, kept, rows, has_head=target.after_has_head)
     random = None
     if section.random_control and target.backbone is not None:
         progress.stage("embedding by a randomly initialised extractor")
@@ -161,15 +164,30 @@ def _chosen(split: Split, limit: int, seed: int) -> np.ndarray:
 # --- features ---
 
 
-def _embedded(model: TaskModel, parts: Parts, rows: Rows, *, bare: bool = False, has_head: bool) -> _Side:
-    """A model's features of the training samples, on which the task head is fitted, and of the audited ones."""
-    data, shown = parts.data, parts.recipe.evaluation.layers
+def _cacheable(rows: Rows, parts: Parts) -> Rows:
+    """The rows whose images need not go through frozen stages again: not those of which inner layers are shown."""
+    return {k: v for k, v in rows.items() if k != parts.data.audit.name or not parts.recipe.evaluation.layers}
+
+
+def _embedded(model: TaskModel, parts: Parts, kept: Parts, rows: Rows, *, bare: bool = False, has_head: bool) -> _Side:
+    """A model's features of the training samples, on which the task head is fitted, and of the audited ones.
+
+    `kept` are the parts with what frozen stages made of those inputs, where the model has the same stages.
+    """
+    shown = parts.recipe.evaluation.layers
+    kept = kept if kept.computed is None or shares_prefix(model.extractor, kept) else parts
     # penalised inner layers, where the model is the recipe's own and not one that only gives features
     taps = [name for name in model.layers if name in model.extractor.inner_layers]
     # on the device only while it embeds
     model.to(parts.fabric.device)
-    train = embed(model.extractor, data.train, **parts.reading, rows=rows[data.train.name], layers=taps)
-    audited = embed(model.extractor, data.audit, **parts.reading, rows=rows[data.audit.name], layers=taps, view=shown)
+    train_rows, audit_rows = rows[parts.data.train.name], rows[parts.data.audit.name]
+    model.extractor.computed = kept.computed
+    train = embed(model.extractor, kept.data.train, **kept.reading, rows=train_rows, layers=taps)
+    # inner layers that are shown are read in a pass from the image on
+    read = parts if shown else kept
+    model.extractor.computed = read.computed
+    audited = embed(model.extractor, read.data.audit, **read.reading, rows=audit_rows, layers=taps, view=shown)
+    model.extractor.computed = None
     model.to("cpu")
     own = Features(train=train.backbone_features, audit=audited.backbone_features)
     return _Side(

@@ -17,6 +17,7 @@ from mibias_cli.recipe.schema import Recipe
 from mibias_cli.report.document import Report
 from mibias_cli.report.read import read_report
 from mibias_cli.run.assemble import Parts, assemble, load_run_model
+from mibias_cli.run.cached import cached_parts
 from mibias_cli.run.discover import discover, with_discovered
 from mibias_cli.run.evaluate import (
     NO_GATES,
@@ -78,16 +79,16 @@ def train(
 
     told = progress or Silent()
     run = Run.open(recipe, out=_path(out), resume=_path(resume), overwrite=overwrite, progress=told)
-    parts = _assembled(recipe, run, offline=offline)
+    parts, training = _assembled(recipe, run, offline=offline)
     # the same log for both stages: the checkpoint says how much of it counts
     with run.log() as log:
-        original = fit_original(parts, run, log)
-        fit_debiased(parts, run, log, start=original)
+        original = fit_original(training, run, log)
+        fit_debiased(training, run, log, start=original)
 
     # from here on every step reads the run's files, and one whose own files are there already is done
     folder = run.folder
     if recipe.debias.erase != "none" and not folder.erased.is_file():
-        erase(parts, run)
+        erase(training, run)
     # leakage.json is written last: a report without it is what a kill left of one
     if folder.leakage.is_file():
         report = read_report(folder.leakage)
@@ -101,18 +102,24 @@ def train(
     return TrainedRun(folder=folder.path, report=with_gates(report, rules), export=folder.export)
 
 
-def _assembled(recipe: Recipe, run: Run, *, offline: bool) -> Parts:
-    """The parts of a run that trains, told of to the user, with the attribute that it discovers if it is to."""
+def _assembled(recipe: Recipe, run: Run, *, offline: bool) -> tuple[Parts, Parts]:
+    """The parts of a run, told of to the user, with an attribute that is discovered; and those that it trains on.
+
+    Training reads what the frozen part of the backbone makes of the data, where that can be kept.
+    """
     run.progress.stage("loading data and backbone")
     parts = assemble(recipe, offline=offline)
     _tell(parts, run.progress)
     if run.checkpoint is None:
         precision = str(parts.fabric.strategy.precision.precision)
         write_environment(run.folder.path, device=str(parts.fabric.device), precision=precision)
+    discovers = recipe.discover is not None and not run.folder.discovered.is_file()
+    splits = (parts.data.train, parts.data.validation, parts.data.audit)[: 3 if discovers else 2]
+    training = cached_parts(parts, run.progress, {split.name: np.arange(len(split)) for split in splits})
     # found once and kept in a file: every later command must see the same clusters
-    if recipe.discover is not None and not run.folder.discovered.is_file():
-        discover(parts, run.folder, run.progress)
-    return with_discovered(parts, run.folder)
+    if discovers:
+        discover(training, run.folder, run.progress)
+    return with_discovered(parts, run.folder), with_discovered(training, run.folder)
 
 
 def _tell(parts: Parts, progress: Progress) -> None:

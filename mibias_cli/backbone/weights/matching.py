@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -112,8 +112,10 @@ def load_weights(module: nn.Module, path: Path) -> LoadReport:
     return report
 
 
-def weights_fingerprint(module: nn.Module) -> str:
+def weights_fingerprint(module: nn.Module, names: Collection[str] | None = None) -> str:
     """sha256 (hex) over names, types, shapes and values of a module's state dict, whatever its order or device.
+
+    With `names`, only these of its tensors count.
 
     Example:
         >>> a = nn.Linear(2, 1); b = nn.Linear(2, 1)
@@ -124,6 +126,8 @@ def weights_fingerprint(module: nn.Module) -> str:
     digest = hashlib.sha256()
     # name, type and shape go in beside the bytes: equal bytes of another shape are another model
     for name, tensor in sorted(module.state_dict().items()):
+        if names is not None and name not in names:
+            continue
         flat = tensor.detach().cpu().contiguous().reshape(-1)
         digest.update(f"{name}|{flat.dtype}|{tuple(tensor.shape)}\n".encode())
         digest.update(flat.view(torch.uint8).numpy().tobytes())

@@ -32,6 +32,14 @@ class BackboneSection(Section):
     train: Literal["all", "none"] | list[str] = Field(
         "all", description="all, none, or the names of the stages (module prefixes) that train; others stay frozen."
     )
+    cache: str = Field(
+        "auto",
+        description="Where stages before the first that trains are frozen, what they make of each image is computed "
+        "once and kept: in the user's cache (auto), in a FOLDER, or not at all (off). Figures stay the same.",
+    )
+    cache_views: Positive = Field(
+        1, description="With training.augment: augmented views kept of each image, of which every epoch draws one."
+    )
     layer_decay: Annotated[float, Field(gt=0, le=1), Number] = Field(
         1.0, description="Learning-rate factor from each stage to the one before it (layer-wise learning rates)."
     )

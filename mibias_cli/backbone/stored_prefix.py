@@ -1,0 +1,215 @@
+"""What a frozen prefix makes of a data set, computed once and kept in files that any run may read."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mibias_cli.backbone.prefix import NoPrefix, Prefix
+from mibias_cli.data.batch import Reader, Split
+from mibias_cli.data.loader import batches
+from mibias_cli.progress import Progress
+from mibias_cli.seeds import derived_generator
+
+__all__ = ["StoredPrefix", "batch_sizes"]
+
+_VIEWS = 0x71E5
+"""Marks the stream that draws views, which is not the order's."""
+
+
+def batch_sizes(n: int, batch_size: int) -> set[int]:
+    """The sizes of the batches in which n samples are read: full ones, and the last (see `loader.batches`).
+
+    Example:
+        >>> batch_sizes(100, 32), batch_sizes(97, 32)
+        ({32, 4}, {32, 33})
+    """
+    last = n % batch_size
+    if last == 1 < batch_size < n:
+        last += batch_size
+    return {size for size in (min(n, batch_size), last) if size}
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredPrefix:
+    """Keeps a prefix's outputs of splits in a folder, as float32 in .npy files that are mapped into memory.
+
+    The same image may give another last bit in a batch of another size, whose kernels add in another order. So that
+    figures are those of a run on images to the bit, each size of batch that is read is compared with a fresh pass, and
+    one that differs gets a file of its own.
+
+    Files are written under another name and then renamed: runs that share the folder see whole files only.
+
+    Args:
+        folder: For these weights, these data and this transform alone.
+        prefix, backbone: The backbone is in evaluation mode, on `device`, in single precision.
+        batch_size, num_workers: With which images are read where the outputs are not there yet.
+    """
+
+    folder: Path
+    prefix: Prefix
+    backbone: nn.Module
+    batch_size: int
+    num_workers: int
+    device: torch.device
+    progress: Progress
+
+    def reading(
+        self, split: Split, positions: np.ndarray, *, sizes: Iterable[int] = (), n_views: int = 0, seed: int = 0
+    ) -> Split:
+        """The split with a reader that gives the prefix's outputs of the samples at some positions.
+
+        Args:
+            sizes: Further sizes of batches that will be read, beside those in which the samples are read in order.
+            n_views: Augmented views of each sample, of which every epoch draws one by the seed; 0: no augmentation.
+            seed: Of the split's reader.
+
+        Raises:
+            NoPrefix: The outputs cannot be kept, or are not the same in another batch.
+            DataError: An input cannot be read.
+        """
+        if not len(positions):
+            return split
+        part = split.at(positions)
+        usual = min(self.batch_size, len(part))
+        wanted = sorted({*batch_sizes(len(part), self.batch_size), *sizes} - {usual})
+        try:
+            arrays = {size: self._outputs(part, size) for size in (usual, *wanted)}
+            views = [self._view(part, usual, k, seed) for k in range(n_views)]
+        except OSError as error:
+            raise NoPrefix(f"{self.folder} cannot be written or read: {error}") from error
+        # rows of the split now count positions in the arrays
+        rows = np.full(len(split), -1, dtype=np.int64)
+        rows[positions] = np.arange(len(part))
+        return replace(split, rows=rows, reader=_StoredReader(arrays, arrays[usual], views, seed))
+
+    # --- outputs in evaluation mode ---
+
+    def _outputs(self, part: Split, size: int) -> np.ndarray:
+        """Outputs (n, …) as batches of a size give them: of any file that has them so, or of a new one."""
+        # rows from anywhere in the split, as training mixes them
+        rows = np.resize(derived_generator(len(part), size).permutation(len(part)), size)
+        with torch.no_grad():
+            fresh = self._pass(part.reader.read(part.rows[rows], None))
+        for path in sorted(self.folder.glob(f"{_stem(part)}-of*.npy")):
+            kept = self._opened(path, len(part))
+            if kept is not None and np.array_equal(kept[rows], fresh):
+                return kept
+        path = self.folder / f"{_stem(part)}-of{size}.npy"
+        kept = self._written(path, part, size)
+        if not np.array_equal(kept[rows], fresh):
+            raise NoPrefix(f"its outputs for a sample depend on the other samples of a batch of {size}")
+        return kept
+
+    def _view(self, part: Split, size: int, k: int, seed: int) -> np.ndarray:
+        """Outputs (n, …) of the k-th augmented view of every sample: as the k-th epoch would augment it."""
+        path = self.folder / f"{_stem(part)}-view{k}-seed{seed}.npy"
+        kept = self._opened(path, len(part))
+        return kept if kept is not None else self._written(path, replace(part, reader=_View(part.reader, k)), size)
+
+    # --- files ---
+
+    def _opened(self, path: Path, n: int) -> np.ndarray | None:
+        """A file's outputs, mapped into memory; None where there is no such file, or one that is broken."""
+        try:
+            found: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError, EOFError):
+            return None
+        return found if found.shape == (n, *self.prefix.shape) and found.dtype == np.float32 else None
+
+    def _written(self, path: Path, part: Split, size: int) -> np.ndarray:
+        """Compute all outputs in batches of a size, into a file."""
+        shape = (len(part), *self.prefix.shape)
+        n_bytes = 4 * int(np.prod(shape))
+        self.folder.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(self.folder).free
+        self.progress.note(
+            f"backbone.cache: outputs of the frozen stages for {len(part)} {part.name} samples take "
+            f"{_readable(n_bytes)}; they are kept in {self.folder}"
+        )
+        if n_bytes > free:
+            raise NoPrefix(f"{self.folder} has {_readable(free)} left, {_readable(n_bytes)} are needed")
+        partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
+        try:
+            kept = np.lib.format.open_memmap(partial, mode="w+", dtype=np.float32, shape=shape)
+            done = 0
+            self.progress.begin(f"computing frozen stages: {part.name}", len(part))
+            for outputs in self._in_batches(part, size):
+                end = min(done + size, len(part))
+                kept[done:end] = outputs[: end - done]
+                self.progress.advance(done := end)
+            self.progress.end()
+            kept.flush()
+            del kept
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+        found: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
+        return found
+
+    def _in_batches(self, part: Split, size: int) -> Iterator[np.ndarray]:
+        """Outputs of all samples in order; the last batch is filled up with the first samples."""
+        n = -(-len(part) // size) * size
+        filled = part.at(np.resize(np.arange(len(part)), n))
+        # no_grad, not inference_mode: models that keep a buffer of a forward pass could not train on it afterwards
+        with torch.no_grad():
+            for batch in batches(filled, batch_size=size, shuffle=False, num_workers=self.num_workers):
+                yield self._pass(batch.x)
+
+    def _pass(self, x: Tensor) -> np.ndarray:
+        outputs: np.ndarray = self.prefix.outputs(self.backbone, x.to(self.device)).cpu().numpy()
+        return outputs
+
+
+@dataclass(frozen=True)
+class _View:
+    """Reads one augmented view wherever the evaluation transform is asked for."""
+
+    source: Reader
+    epoch: int
+
+    def read(self, rows: np.ndarray, epoch: int | None) -> Tensor:
+        return self.source.read(rows, self.epoch)
+
+
+@dataclass(frozen=True)
+class _StoredReader:
+    """Reads outputs by position: as batches of that size gave them, or in training one of the views."""
+
+    by_size: dict[int, np.ndarray]
+    usual: np.ndarray
+    views: Sequence[np.ndarray]
+    seed: int
+    _drawn: dict[int, np.ndarray] = field(default_factory=dict)
+
+    def read(self, rows: np.ndarray, epoch: int | None) -> Tensor:
+        """Outputs (n, …) of these rows."""
+        if epoch is None or not self.views:
+            return torch.from_numpy(np.array(self.by_size.get(len(rows), self.usual)[rows]))
+        if epoch not in self._drawn:
+            self._drawn.clear()
+            self._drawn[epoch] = derived_generator(self.seed, epoch, _VIEWS).integers(
+                len(self.views), size=len(self.usual)
+            )
+        view = self._drawn[epoch][rows]
+        outputs = np.empty((len(rows), *self.usual.shape[1:]), dtype=np.float32)
+        for k, array in enumerate(self.views):
+            outputs[view == k] = array[rows[view == k]]
+        return torch.from_numpy(outputs)
+
+
+def _stem(part: Split) -> str:
+    """How files of these samples are called."""
+    return f"{part.name}-{hashlib.sha256(np.ascontiguousarray(part.rows).data).hexdigest()[:12]}"
+
+
+def _readable(n_bytes: int) -> str:
+    return f"{n_bytes / 1e6:.1f} MB" if n_bytes < 1e9 else f"{n_bytes / 1e9:.1f} GB"

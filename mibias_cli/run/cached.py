@@ -1,0 +1,169 @@
+"""A run on what the frozen part of its backbone makes of the data: computed once, kept, and read in place of images."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from mibias_cli.backbone.extractor import Extractor
+from mibias_cli.backbone.prefix import NoPrefix, Prefix, frozen_prefix
+from mibias_cli.backbone.stored_prefix import StoredPrefix, batch_sizes
+from mibias_cli.backbone.trainable import choose_trainable
+from mibias_cli.backbone.weights.matching import weights_fingerprint
+from mibias_cli.data.files.images import ImageReader
+from mibias_cli.progress import Progress
+from mibias_cli.recipe.schema import Recipe
+from mibias_cli.run.assemble import Parts
+from mibias_cli.seeds import scoped_torch_rng
+
+__all__ = ["cached_parts", "shares_prefix"]
+
+_FORMAT = 1
+"""Part of every key: a change to how inputs are read or outputs are kept raises it."""
+_PACKAGES = ("torch", "torchvision", "timm", "pillow", "numpy")
+
+
+def cached_parts(parts: Parts, progress: Progress, chosen: Mapping[str, np.ndarray]) -> Parts:
+    """The parts with the outputs of the backbone's frozen prefix in place of inputs, and models that take these.
+
+    They are as they were where `backbone.cache` is off, nothing is frozen, or the outputs cannot stand in for inputs to
+    the bit, which the user is told.
+
+    Args:
+        chosen: By the name of a split, positions of the samples that will be read; other splits stay.
+
+    Raises:
+        DataError: An input cannot be read.
+    """
+    recipe, data = parts.recipe, parts.data
+    # rows of numbers are no work to read
+    if recipe.backbone.cache == "off" or recipe.backbone.train == "all" or len(data.input_shape) != 3:
+        return parts
+    splits = {split.name: split for split in (data.train, data.validation, data.audit)}
+    try:
+        _check_setting(recipe, parts)
+        with scoped_torch_rng(parts.fabric.device):
+            store = _store(parts, progress)
+            for name, positions in chosen.items():
+                sizes, views = _sizes(parts, name, len(positions)), recipe.backbone.cache_views
+                splits[name] = store.reading(
+                    splits[name],
+                    positions,
+                    sizes=sizes,
+                    n_views=views if name == data.train.name and recipe.training.augment else 0,
+                    seed=recipe.seed,
+                )
+    except NoPrefix as reason:
+        progress.note(f"backbone.cache: not used, images are read in every epoch: {reason}")
+        return parts
+    train, validation, audit = splits.values()
+    data = replace(data, train=train, validation=validation, audit=audit, input_shape=store.prefix.shape)
+    # outputs are read faster than worker processes start
+    training = recipe.training.model_copy(update={"num_workers": 0})
+    recipe = recipe.model_copy(update={"training": training})
+    return replace(parts, recipe=recipe, data=data, computed=store.prefix)
+
+
+def shares_prefix(extractor: Extractor, parts: Parts) -> bool:
+    """Whether an extractor's frozen weights are those of the parts' backbone, of which outputs are kept."""
+    if extractor.backbone.state_dict().keys() != parts.backbone.module.state_dict().keys():
+        return False
+    names = _frozen_names(parts.backbone.module, parts.recipe)
+    return weights_fingerprint(extractor.backbone, names) == weights_fingerprint(parts.backbone.module, names)
+
+
+def _check_setting(recipe: Recipe, parts: Parts) -> None:
+    """What no look at the network is needed for."""
+    if recipe.training.augment and recipe.backbone.cache_views == 1:
+        raise NoPrefix(
+            "training.augment makes another image of each in every epoch; set backbone.cache_views to the number of "
+            "augmented views to keep of each, for example 8"
+        )
+    precision = parts.fabric.strategy.precision.precision
+    if precision != "32-true":
+        raise NoPrefix(f"outputs are kept in single precision, training is in {precision}; set training.precision: 32")
+    if recipe.training.channels_last:
+        raise NoPrefix("training.channels_last lets training compute in another order than the audit; set it to false")
+
+
+def _store(parts: Parts, progress: Progress) -> StoredPrefix:
+    """Where the recipe's outputs are kept, and the frozen prefix that gives them."""
+    recipe, data, device = parts.recipe, parts.data, parts.fabric.device
+    section = recipe.backbone
+    extractor = parts.new_model().extractor
+    choose_trainable(extractor, train=section.train, batchnorm_frozen=section.freeze_batchnorm)
+    backbone = extractor.backbone.to(device).eval()
+    # two samples, as they are read: their shape may differ from what the data say of it
+    x = data.train.reader.read(data.train.rows[:2], None).to(device)
+    prefix = frozen_prefix(backbone, x)
+    for layer in extractor.inner_layers:
+        if prefix.holds(layer):
+            raise NoPrefix(f"representation.layers names '{layer}', which is frozen: no penalty changes it")
+    return StoredPrefix(
+        folder=_cache_folder(section.cache) / "features" / _key(parts, prefix),
+        prefix=prefix,
+        backbone=backbone,
+        batch_size=recipe.training.batch_size,
+        num_workers=recipe.training.num_workers,
+        device=device,
+        progress=progress,
+    )
+
+
+def _cache_folder(setting: str) -> Path:
+    """The folder that the recipe names, or the user's own."""
+    if setting != "auto":
+        return Path(setting)
+    given = os.environ.get("MIBIAS_CACHE")
+    return Path(given) if given else Path.home() / ".cache" / "mibias"
+
+
+def _key(parts: Parts, prefix: Prefix) -> str:
+    """One name for everything on which the outputs depend: weights, architecture, data, transform, machine."""
+    backbone, data, device = parts.backbone, parts.data, parts.fabric.device
+    reader = data.train.reader
+    rows = np.concatenate([split.rows for split in (data.train, data.validation, data.audit)])
+    on_gpu = device.type == "cuda"
+    said = {
+        "format": _FORMAT,
+        "weights": weights_fingerprint(backbone.module, _frozen_names(backbone.module, parts.recipe)),
+        "architecture": [backbone.architecture, backbone.arguments, prefix.start],
+        "transform": [backbone.data_config, prefix.input_shape],
+        "data": data.fingerprint,
+        # the data's fingerprint knows of images' paths and sizes, not of a file that was changed
+        "files": reader.state(rows) if isinstance(reader, ImageReader) else [],
+        "machine": torch.cuda.get_device_name(device) if on_gpu else torch.backends.cpu.get_cpu_capability(),
+        "packages": {name: metadata.version(name) for name in _PACKAGES},
+    }
+    return hashlib.sha256(json.dumps(said, sort_keys=True, default=repr).encode()).hexdigest()[:32]
+
+
+def _frozen_names(module: nn.Module, recipe: Recipe) -> set[str]:
+    """Names of the backbone's tensors that no stage of training changes."""
+    train = recipe.backbone.train
+    trained = train if isinstance(train, list) else []
+    return {k for k in module.state_dict() if not any(k == name or k.startswith(f"{name}.") for name in trained)}
+
+
+def _sizes(parts: Parts, split: str, n: int) -> set[int]:
+    """Sizes of the batches in which a run reads a split, beside those of reading all n samples in order."""
+    recipe, size = parts.recipe, parts.recipe.training.batch_size
+    if split != parts.data.train.name:
+        return set()
+    sizes = batch_sizes(n, size)
+    # a budget's fresh heads see so many rows
+    if recipe.debias.budget_bits is not None:
+        sizes |= batch_sizes(min(n, recipe.debias.budget.max_samples), size)
+    # rows that are drawn for the estimator stand beside the epoch's own
+    if recipe.debias.balance_by == "draws":
+        sizes |= {2 * one for one in sizes}
+    return sizes
