@@ -12,6 +12,7 @@ from typing import Literal
 from pydantic import Field, JsonValue
 
 from mibias_cli.evaluation.findings import AuditFindings
+from mibias_cli.evaluation.leakage_findings import QuestionName
 from mibias_cli.evaluation.record import Real, Record
 from mibias_cli.report.verdict import Verdict, make_verdict
 
@@ -73,8 +74,13 @@ class Report(AuditFindings):
         return plain
 
 
-def make_report(findings: AuditFindings, provenance: Mapping[str, JsonValue]) -> Report:
-    """The report on an audit, with what was audited: hashes of recipe, data and weights, versions, seed, device."""
+def make_report(
+    findings: AuditFindings, provenance: Mapping[str, JsonValue], asked: QuestionName = "marginal"
+) -> Report:
+    """The report on an audit, with what was audited: hashes of recipe, data and weights, versions, seed, device.
+
+    The verdict speaks of what was asked for: I(z; c), or I(z; c | y) where the recipe's objective is conditional.
+    """
     # parts are taken as they are: a dump would make mappings of typed records
     own = {name: getattr(findings, name) for name in AuditFindings.model_fields}
-    return Report(**own, provenance=dict(provenance), verdict=make_verdict(findings))
+    return Report(**own, provenance=dict(provenance), verdict=make_verdict(findings, asked))
