@@ -28,6 +28,7 @@ from mibias_cli.heads.target import TargetHead
 from mibias_cli.progress import Progress
 from mibias_cli.recipe.load import dump_recipe
 from mibias_cli.report.document import Report, make_report
+from mibias_cli.report.illustrations import read_metrics
 from mibias_cli.run.assemble import Parts
 from mibias_cli.run_folder import RunFolder
 from mibias_cli.seeds import derive_seed
@@ -122,7 +123,8 @@ def audit_target(target: AuditTarget, parts: Parts, progress: Progress) -> Repor
         "seed": seed,
         "device": str(parts.fabric.device),
     }
-    return make_report(result, provenance, parts.recipe.debias.objective)
+    metrics = () if target.run is None else read_metrics(target.run.metrics)
+    return make_report(result, provenance, parts.recipe.debias.objective, metrics)
 
 
 def validation_leakage(model: TaskModel, parts: Parts) -> float | None:
