@@ -85,7 +85,9 @@ def main() -> None:
                 for method in wanted:
                     figures = run(method, drawn, chosen)
                     table.add((method, aligned, seed), figures)
-                    print(f"{aligned} {seed} {method}:", ", ".join(f"{k} {v:.3f}" for k, v in figures.items()), flush=True)
+                    print(
+                        f"{aligned} {seed} {method}:", ", ".join(f"{k} {v:.3f}" for k, v in figures.items()), flush=True
+                    )
     show(table)
 
 

@@ -17,6 +17,7 @@ __all__ = [
     "LEAKAGE_GIVEN_TARGET",
     "OWNED",
     "RECIPE_FILE",
+    "WARNING",
     "RunFolder",
     "claim_run_folder",
     "fresh_folder",
@@ -28,6 +29,8 @@ __all__ = [
 RECIPE_FILE = "recipe.resolved.yaml"
 CHOICE = "choice"
 """Kind of the last record in metrics.jsonl, written after training: by what one run is chosen over others."""
+WARNING = "warning"
+"""Kind of the records in metrics.jsonl that say what the user should heed of a stage."""
 LEAKAGE_GIVEN_TARGET = "validation/leakage_given_target_bits"
 """That figure: leakage of the debiased attributes beyond what the target says of them, on validation rows."""
 OWNED = (

@@ -74,7 +74,7 @@ class Prefix:
                 module.__dict__["forward"] = _Constant(zero.expand(n, *shape))
                 scope.callback(module.__dict__.pop, "forward")
             start = backbone.get_submodule(self.start)
-            handle = start.register_forward_pre_hook(lambda _, inputs: (outputs, *inputs[1:]))
+            handle = start.register_forward_pre_hook(lambda _, inputs: (outputs, *inputs[1:]), prepend=True)
             scope.callback(handle.remove)
             pooled: Tensor = backbone(zero.expand(n, *self.input_shape))
         return pooled

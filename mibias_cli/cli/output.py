@@ -14,7 +14,7 @@ from mibias_cli.cli.progress import is_terminal
 
 if TYPE_CHECKING:
     from mibias_cli.evaluation.findings import Similarity
-    from mibias_cli.evaluation.leakage_findings import Interval
+    from mibias_cli.evaluation.leakage_findings import Interval, Side
     from mibias_cli.evaluation.task_findings import Accuracies, RegressionFindings
     from mibias_cli.report.document import Report
     from mibias_cli.run.dry_run import DryRun
@@ -82,57 +82,70 @@ def print_table(
     Console(stderr=True, highlight=False).print(table)
 
 
-Row: TypeAlias = tuple[str, str, str]
-"""One line of the table: title, before, after."""
+Row: TypeAlias = tuple[str, ...]
+"""One line of the table: title, as loaded (where that is a side), before, after."""
 
 
 def show_report(report: Report) -> None:
     """Print the report's headline figures to stderr: a Rich table on a terminal, aligned text elsewhere."""
     rows = report_rows(report)
-    print_table(plain_table(rows), ("", "before", "after"), rows, [("", "red", "green")] * len(rows))
+    for warning in report.training_warnings:
+        print(f"warning: {warning.line}", file=sys.stderr, flush=True)
+    styles = ("", "yellow", "red", "green")
+    print_table(plain_table(rows), ("", *_names(rows)), rows, [(styles[0], *styles[1 - len(row) :]) for row in rows])
 
 
 def report_rows(report: Report) -> list[Row]:
     """The report's headline figures, task first, then each attribute."""
+    from mibias_cli.report.score import has_loaded
+
+    sides: tuple[Side, ...] = ("loaded", "before", "after") if has_loaded(report) else ("before", "after")
     # the task's figures decide its rows: accuracies, errors, or none without a target
-    before, after = report.task.before, report.task.after
-    rows = _task(before, after)
+    rows = _task([report.task.at(side) for side in sides])
+    if report.head is not None:
+        # accuracy alone, or R²: what more a trained head does is in the report
+        own = _task([report.head.task.at(side) for side in sides])
+        rows += [(f"trained head: {title.removeprefix('task ')}", *cells) for title, *cells in (own[:1] + own[2:])]
     for name, found in report.attributes.items():
-        for question, answer in found.after.questions:
+        for question, _ in found.after.questions:
             # a model that was not debiased by mibias has no side `before`
-            earlier = None if found.before is None else found.before.answer(question)
+            answers = [None if (at := found.at(side)) is None else at.answer(question) for side in sides]
             given = "" if question == "marginal" else " given the target"
-            first = _interval(None if earlier is None else earlier.leakage_bits)
-            rows.append((f"{name}: leakage{given} (bits)", first, _interval(answer.leakage_bits)))
-        # what the leakage is to be compared with; both belong to the data, so before and after are the same
+            cells = [_interval(None if answer is None else answer.leakage_bits) for answer in answers]
+            rows.append((f"{name}: leakage{given} (bits)", *cells))
+        # what the leakage is to be compared with; both belong to the data, so they are the same on every side
         most, told = f"{found.entropy_bits:.3f}", f"{found.target_attribute_bits:.3f}"
-        rows.append((f"{name}: most it could leak, H(c) (bits)", most, most))
-        if after is not None:
-            rows.append((f"{name}: what the target alone gives away, I(y;c) (bits)", told, told))
-    return rows + _fidelity(report.similarity)
+        rows.append((f"{name}: most it could leak, H(c) (bits)", *[most] * len(sides)))
+        if report.task.after is not None:
+            rows.append((f"{name}: what the target alone gives away, I(y;c) (bits)", *[told] * len(sides)))
+    return rows + _fidelity(report.similarity, sides)
 
 
-def _task(before: Task | None, after: Task | None) -> list[Row]:
-    """Accuracies, or of a target of numbers R² and errors."""
+def _task(given: Sequence[Task | None]) -> list[Row]:
+    """Accuracies, or of a target of numbers R² and errors, on each side."""
     from mibias_cli.evaluation.task_findings import Accuracies, RegressionFindings
 
     def row(title: str, value: Callable[[Any], float | None], written: Callable[[float | None], str]) -> Row:
-        first, second = (None if side is None else value(side) for side in (before, after))
-        return title, written(first), written(second)
+        return title, *(written(None if side is None else value(side)) for side in given)
 
-    if isinstance(after, Accuracies):
+    if isinstance(given[-1], Accuracies):
         return [
             row("task accuracy", lambda side: side.accuracy.estimate, _percent),
             row("task balanced accuracy", lambda side: side.balanced_accuracy, _percent),
             row("task accuracy in the worst group", lambda side: side.worst_group_accuracy, _percent),
         ]
-    if isinstance(after, RegressionFindings):
+    if isinstance(given[-1], RegressionFindings):
         return [
             row("task R²", lambda side: side.r2.estimate, _plain),
             row("task mean absolute error", lambda side: side.mae.estimate, _plain),
             row("task mean absolute error in the worst group", lambda side: side.worst_group_mae, _plain),
         ]
     return []
+
+
+def _names(rows: Sequence[Row]) -> tuple[str, ...]:
+    """Headings of the sides."""
+    return ("as loaded", "before", "after")[1 - len(rows[0]) :]
 
 
 def plain_table(rows: Sequence[Row]) -> list[str]:
@@ -143,21 +156,26 @@ def plain_table(rows: Sequence[Row]) -> list[str]:
                        before     after
         task accuracy  40.0 %  →  80.0 %
     """
-    return aligned([("", "before", "", "after"), *((title, before, "→", after) for title, before, after in rows)])
+    *names, last = _names(rows)
+    return aligned([("", *names, "", last), *((*row[:-1], "→", row[-1]) for row in rows)])
 
 
-def _fidelity(similarity: Similarity) -> list[Row]:
+def _fidelity(similarity: Similarity, sides: Sequence[Side]) -> list[Row]:
     """Effective rank and CKA: constant features leak nothing and are worth nothing."""
-    before = _rank(similarity.effective_rank_before, similarity.n_features_before)
-    after = _rank(similarity.effective_rank_after, similarity.n_features_after)
-    rows = [("features: effective rank", before, after)]
-    # the original is compared with itself on the side `before`
+    ranks = {
+        "loaded": _rank(similarity.effective_rank_loaded, similarity.n_features_loaded),
+        "before": _rank(similarity.effective_rank_before, similarity.n_features_before),
+        "after": _rank(similarity.effective_rank_after, similarity.n_features_after),
+    }
+    rows: list[Row] = [("features: effective rank", *(ranks[side] for side in sides))]
+    # the original is compared with itself on the side `before`, and with nothing that came before it
+    skipped = ["–"] * (len(sides) - 2)
     for title, value in (
         ("features: CKA to the original", similarity.cka),
         ("features: original recovered linearly (R²)", similarity.original_r2),
     ):
         if value is not None and math.isfinite(value):
-            rows.append((title, "1.000", f"{value:.3f}"))
+            rows.append((title, *skipped, "1.000", f"{value:.3f}"))
     return rows
 
 

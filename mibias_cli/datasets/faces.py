@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -17,6 +17,7 @@ __all__ = [
     "People",
     "PeopleColumns",
     "looks_like_faces",
+    "of_age",
     "parse_face_name",
     "read_face_names",
     "read_people",
@@ -111,6 +112,22 @@ def read_face_names(folder: Path) -> People:
         others={"race": [found.race for _, found in named]},
         faults=faults,
     )
+
+
+def of_age(people: People, min_age: int) -> tuple[People, int]:
+    """The people of at least so many years, and how many are younger; a DataError where nobody is left."""
+    kept = np.flatnonzero(people.age >= min_age)
+    if not len(kept):
+        raise DataError(f"--min-age {min_age}: nobody is as old; the oldest is {people.age.max()}")
+    chosen = replace(
+        people,
+        path=[people.path[row] for row in kept],
+        age=people.age[kept],
+        female=people.female[kept],
+        identity=None if people.identity is None else people.identity[kept],
+        others={name: [values[row] for row in kept] for name, values in people.others.items()},
+    )
+    return chosen, len(people.age) - len(kept)
 
 
 def looks_like_faces(images: list[str]) -> bool:

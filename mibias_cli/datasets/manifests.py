@@ -10,7 +10,7 @@ from pathlib import Path
 from mibias_cli.data.files.tabular import first_rows, refuse_existing, write_manifest
 from mibias_cli.datasets.celeba import read_celeba
 from mibias_cli.datasets.extremes import AGE_EDGES, BALANCED, OTHER_EXTREME, extreme_manifests
-from mibias_cli.datasets.faces import People, PeopleColumns, read_face_names, read_people
+from mibias_cli.datasets.faces import People, PeopleColumns, of_age, read_face_names, read_people
 from mibias_cli.datasets.waterbirds import read_waterbirds
 
 __all__ = ["PeopleColumns", "WrittenManifests", "make_celeba", "make_faces", "make_imdb", "make_waterbirds"]
@@ -34,15 +34,26 @@ class WrittenManifests:
 
 
 def make_faces(
-    folder: Path, out: Path, *, edges: Sequence[int] = AGE_EDGES, seed: int = 0, overwrite: bool = False
+    folder: Path,
+    out: Path,
+    *,
+    edges: Sequence[int] = AGE_EDGES,
+    min_age: int = 0,
+    seed: int = 0,
+    overwrite: bool = False,
 ) -> WrittenManifests:
     """Write eb1.csv and eb2.csv of a folder of faces whose file names are age_sex_race_date.
+
+    Images of people younger than `min_age` years are left out: nobody sees the sex of a small child.
 
     Raises:
         DataError: There are no such images, too few, or a file is in the way.
     """
-    people = read_face_names(folder)
-    return _write_extremes(people, folder, out, edges=edges, seed=seed, overwrite=overwrite, what="malformed name(s)")
+    people, n_younger = of_age(read_face_names(folder), min_age)
+    notes = [f"{n_younger} image(s) of people younger than {min_age} left out"] if min_age else []
+    return _write_extremes(
+        people, folder, out, edges=edges, seed=seed, overwrite=overwrite, what="malformed name(s)", notes=notes
+    )
 
 
 def make_imdb(
@@ -89,9 +100,18 @@ def make_waterbirds(folder: Path, out: Path, *, overwrite: bool = False) -> Writ
 
 
 def _write_extremes(
-    people: People, folder: Path, out: Path, *, edges: Sequence[int], seed: int, overwrite: bool, what: str
+    people: People,
+    folder: Path,
+    out: Path,
+    *,
+    edges: Sequence[int],
+    seed: int,
+    overwrite: bool,
+    what: str,
+    notes: Sequence[str] = (),
 ) -> WrittenManifests:
-    manifests, notes = extreme_manifests(people, edges=edges, seed=seed)
+    manifests, found = extreme_manifests(people, edges=edges, seed=seed)
+    notes = [*notes, *found]
     if people.faults:
         notes = [f"{len(people.faults)} {what}, left out: {first_rows(people.faults)}", *notes]
     return _write(manifests, folder, out, pair=["sex", "age_group"], notes=notes, overwrite=overwrite)

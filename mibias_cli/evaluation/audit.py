@@ -18,6 +18,7 @@ from mibias_cli.evaluation.leakage.attribute import MIN_ROWS, Prepared, check_va
 from mibias_cli.evaluation.leakage.measure import Measured, headline, paired_change
 from mibias_cli.evaluation.leakage.scoring import families
 from mibias_cli.evaluation.leakage_findings import (
+    SIDES,
     AttributeFindings,
     ChannelFindings,
     ColumnSides,
@@ -35,7 +36,7 @@ from mibias_cli.progress import Progress
 __all__ = ["audit"]
 
 SidesMeasured = dict[str, dict[str, Measured]]
-"""By side (before, after, random; those there are), then by channel."""
+"""By side (loaded, before, after, random; those there are), then by channel."""
 
 
 def audit(inputs: AuditInput, settings: AuditSettings, *, seed: int, progress: Progress) -> AuditFindings:
@@ -67,7 +68,7 @@ def audit(inputs: AuditInput, settings: AuditSettings, *, seed: int, progress: P
         # a crossing of attributes shows each one's headline channel
         channels = {name: found.after.marginal.headline_channel for name, found in attributes.items()}
         task = audit_task(inputs, settings, channels, seed=seed)
-        similarity = compare_features(inputs.before, inputs.after)
+        similarity = compare_features(inputs.before, inputs.after, inputs.loaded)
     # low leakage of features that hold nothing is no success, so the audit says which it is
     ranks = similarity.effective_rank_after, similarity.effective_rank_before
     collapsed = has_collapsed(*ranks, n_classes=_n_classes(inputs), kept=_kept(task.sides))
@@ -76,6 +77,7 @@ def audit(inputs: AuditInput, settings: AuditSettings, *, seed: int, progress: P
         task=task.sides,
         similarity=similarity,
         fairness=task.fairness,
+        head=task.head,
         intersections=task.intersections,
         fidelity=Fidelity(collapsed=collapsed, columns=columns),
         layers=layers,
@@ -109,9 +111,9 @@ def _beyond_chance(task: TaskFindings | LabelFindings | RegressionFindings) -> f
 
 
 def _extractors(inputs: AuditInput) -> Iterator[tuple[str, Features]]:
-    if inputs.before is not None:
-        yield "the original extractor", inputs.before
-    yield "the audited extractor", inputs.after
+    names = {"loaded": "the loaded extractor", "before": "the original extractor", "after": "the audited extractor"}
+    for side, features in inputs.sides.items():
+        yield names[side], features
     if inputs.random is not None:
         yield "the randomly initialised extractor", inputs.random
     for name, (before, after) in (inputs.others | inputs.layers).items():
@@ -154,9 +156,8 @@ def _counting(progress: Progress, what: str, whose: str, n_probes: int) -> Itera
 
 def _measure(prepared: Prepared, inputs: AuditInput, progress: Progress) -> dict[str, SidesMeasured]:
     """By representation ("" is the audited one), side and channel."""
-    sides: dict[str, dict[str, Features | None]] = {
-        "": {"before": inputs.before, "after": inputs.after, "random": inputs.random}
-    }
+    own: dict[str, Features | None] = dict(inputs.sides.items())
+    sides = {"": own | {"random": inputs.random}}
     sides |= {name: {"before": before, "after": after} for name, (before, after) in inputs.others.items()}
     n_measured = sum(features is not None for pair in sides.values() for features in pair.values())
     n_probes = n_measured * (2 if prepared.conditional else 1) * prepared.n_probes
@@ -179,7 +180,7 @@ def _findings(
     # one extractor's tests are one family: by representation and side, then by attribute and channel
     corrected: dict[tuple[str, str], dict[str, dict[str, Leakage]]] = {}
     for representation in ("", *inputs.others):
-        for side in ("before", "after", "random"):
+        for side in (*SIDES, "random"):
             found = {name: m[representation][side] for name, m in measured.items() if side in m[representation]}
             leakage = {name: {c: m.leakage for c, m in channels.items()} for name, channels in found.items()}
             corrected[representation, side] = correct(leakage)
@@ -210,6 +211,7 @@ def _attribute_findings(
             ),
             before=found["", "before"].get(channel),
             after=found["", "after"][channel],
+            loaded=found["", "loaded"].get(channel),
             random=found["", "random"].get(channel),
         )
 
@@ -226,6 +228,7 @@ def _attribute_findings(
         n_known=int(known.sum()),
         before=top("", "before"),
         after=after,
+        loaded=top("", "loaded"),
         random=top("", "random"),
         channels=channels if len(channels) > 1 else {},
         others={
@@ -254,11 +257,7 @@ def _audit_layers(
 
 
 def _audit_column(prepared: Prepared, inputs: AuditInput, progress: Progress) -> ColumnSides:
-    before, name = inputs.before, prepared.attribute.name
-    n_probes = prepared.n_probes * (1 if before is None else 2)
-    with _counting(progress, f"what is kept of {name}", name, n_probes) as advance:
-        return ColumnSides(
-            kind=prepared.attribute.kind,
-            before=None if before is None else prepared.measure_column(before.audit, advance),
-            after=prepared.measure_column(inputs.after.audit, advance),
-        )
+    sides, name = inputs.sides, prepared.attribute.name
+    with _counting(progress, f"what is kept of {name}", name, prepared.n_probes * len(sides)) as advance:
+        found = {side: prepared.measure_column(features.audit, advance) for side, features in sides.items()}
+    return ColumnSides.of(found).model_copy(update={"kind": prepared.attribute.kind})

@@ -51,12 +51,14 @@ def recovered_share(before: Features, after: Features) -> float | None:
     return 1 - float(np.square(error).sum()) / spread if spread > 0 else None
 
 
-def compare_features(before: Features | None, after: Features) -> Similarity:
-    """Dimensions and effective ranks of both on the audited samples, their CKA, and the recovered share."""
+def compare_features(before: Features | None, after: Features, loaded: Features | None = None) -> Similarity:
+    """Dimensions and effective ranks on the audited samples; of before and after their CKA, and the recovered share."""
     z = after.audit
     if before is None:
         return Similarity(n_features_after=z.shape[1], effective_rank_after=effective_rank(z))
     return Similarity(
+        n_features_loaded=None if loaded is None else loaded.audit.shape[1],
+        effective_rank_loaded=None if loaded is None else effective_rank(loaded.audit),
         original_r2=recovered_share(before, after),
         n_features_before=before.audit.shape[1],
         n_features_after=z.shape[1],

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from mibias_cli.evaluation.leakage_findings import AttributeFindings, ColumnSides, Count, LayerFindings, Sides
 from mibias_cli.evaluation.record import Real, Record
-from mibias_cli.evaluation.task_findings import FairnessFindings, Intersection, TaskSides
+from mibias_cli.evaluation.task_findings import FairnessFindings, HeadFindings, Intersection, TaskSides
 
 __all__ = ["AuditFindings", "AuditSettings", "Fidelity", "Samples", "Similarity"]
 
@@ -22,6 +22,8 @@ class Similarity(Record):
     effective_rank_after: Real = math.nan
     cka: Real | None = None
     """Linear CKA to the original."""
+    n_features_loaded: Count | None = None
+    effective_rank_loaded: Real | None = None
     original_r2: Real | None = None
     """Share of the original features' variance that a linear map gives back from the audited features, fitted on
     training samples and scored on the audited ones; null where there is no original."""
@@ -65,6 +67,8 @@ class AuditFindings(Record):
     similarity: Similarity = Similarity()
     fairness: dict[str, Sides[FairnessFindings]] = Field(default_factory=dict)
     """Group fairness by attribute."""
+    head: HeadFindings | None = None
+    """The trained heads' own figures; null where the audited extractor came without a head."""
     intersections: tuple[Intersection, ...] = ()
     """Crossings of attributes: accuracy by cell."""
     fidelity: Fidelity = Fidelity()

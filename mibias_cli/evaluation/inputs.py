@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
+
+from mibias_cli.evaluation.leakage_findings import Side
 
 __all__ = ["AuditInput", "AuditedAttribute", "AuditedTarget", "Features"]
 
@@ -60,6 +63,7 @@ class AuditInput:
 
     Args:
         before: Features of the original extractor, or None.
+        loaded: Features of the weights as they were loaded, where `before` was trained on the task, or None.
         after: Features of the extractor under audit.
         train_y, audit_y: Target classes (n_train,) and (n,), or strata of a target that is no classes.
         class_names: Names of the target's classes, or of its strata.
@@ -70,8 +74,8 @@ class AuditInput:
         random: Features of a randomly initialised extractor on the audited samples, or None: what leaks untrained.
         layers: Inner layers by name, in the network's order, each (before or None, after): where leakage sits.
         columns: Other columns of the audited split that good features should still tell.
-        head_before, head_after: What the trained heads themselves predict on the audited samples, or None: classes
-            (n,), or labels or numbers (n, k).
+        heads: By side, what a trained head itself predicts on the audited samples: probabilities of classes (n, K) or
+            of labels (n, k), or numbers (n, k) in the user's units.
         target: What the target is where it is no classes; None: classes.
     """
 
@@ -86,9 +90,15 @@ class AuditInput:
     random: Features | None = None
     layers: dict[str, tuple[Features | None, Features]] = field(default_factory=dict)
     columns: tuple[AuditedAttribute, ...] = ()
-    head_before: np.ndarray | None = None
-    head_after: np.ndarray | None = None
+    heads: Mapping[Side, np.ndarray] = field(default_factory=dict)
     target: AuditedTarget | None = None
+    loaded: Features | None = None
+
+    @property
+    def sides(self) -> dict[Side, Features]:
+        """Features of the sides that there are, in the order in which they are shown."""
+        given: dict[Side, Features | None] = {"loaded": self.loaded, "before": self.before, "after": self.after}
+        return {side: features for side, features in given.items() if features is not None}
 
     @property
     def without_target(self) -> bool:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Generic, Literal, TypeAlias, TypeVar
+from collections.abc import Mapping
+from typing import Annotated, Generic, Literal, Self, TypeAlias, TypeVar
 
 from pydantic import Field, WithJsonSchema
 
 from mibias_cli.evaluation.record import FlatRecord, Flattened, Real, Record
 
 __all__ = [
-    "QUESTIONS", "AttributeFindings", "Change", "ChannelFindings", "ColumnFindings", "ColumnSides", "Count", "Finding",
-    "Interval", "LayerFindings", "Leakage", "NullBand", "ProbeFindings", "QuestionName", "Share", "Side", "Sides",
+    "QUESTIONS", "SIDES", "AttributeFindings", "Change", "ChannelFindings", "ColumnFindings", "ColumnSides", "Count",
+    "Finding", "Interval", "LayerFindings", "Leakage", "NullBand", "ProbeFindings", "QuestionName", "Share", "Side",
+    "Sides",
 ]  # fmt: skip
 
 Kind: TypeAlias = Literal["categorical", "continuous"]
@@ -19,7 +21,9 @@ Share = Annotated[Real, WithJsonSchema({"type": ["number", "null"], "description
 """A share; no bound is enforced: a mean of ones may come out as 1.0000000000000002, and must not end an audit."""
 Count = Annotated[int, Field(ge=0)]
 T = TypeVar("T", bound=Record)
-Side: TypeAlias = Literal["before", "after"]
+Side: TypeAlias = Literal["loaded", "before", "after"]
+SIDES: tuple[Side, ...] = ("loaded", "before", "after")
+"""Weights as they were loaded, the original (plainly trained where a recipe says so), and what is audited."""
 QuestionName: TypeAlias = Literal["marginal", "conditional"]
 QUESTIONS: tuple[QuestionName, ...] = ("marginal", "conditional")
 """I(z; c), and I(z; c | y)."""
@@ -31,10 +35,17 @@ class Sides(Record, Generic[T]):
     before: T | None
     """Of the original extractor; null where there is none."""
     after: T
+    loaded: T | None = None
+    """Of pretrained weights as they were loaded, where `before` was trained on the task; else null."""
+
+    @classmethod
+    def of(cls, found: Mapping[Side, T]) -> Self:
+        """From what was found by side; `after` must be there."""
+        return cls(before=found.get("before"), after=found["after"], loaded=found.get("loaded"))
 
     def at(self, side: Side) -> T | None:
         """The figures of one side."""
-        return self.before if side == "before" else self.after
+        return {"loaded": self.loaded, "before": self.before, "after": self.after}[side]
 
 
 class Interval(Record):
@@ -145,12 +156,14 @@ class ChannelFindings(Record):
     target_attribute_bits: Real = math.nan
     before: Leakage | None = None
     after: Leakage
+    loaded: Leakage | None = None
+    """From pretrained weights as they were loaded, where `before` was trained on the task; else null."""
     random: Leakage | None = None
     """From a randomly initialised extractor; null where it was not computed."""
 
     def at(self, side: Side) -> Leakage | None:
         """Leakage of one side."""
-        return self.before if side == "before" else self.after
+        return {"loaded": self.loaded, "before": self.before, "after": self.after}[side]
 
 
 class AttributeFindings(ChannelFindings):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Literal, Self
 
 from pydantic import Discriminator, Field, Tag
 
@@ -12,8 +13,8 @@ from mibias_cli.evaluation.record import Beside, FlatRecord, Real, Record
 
 __all__ = [
     "Accuracies", "AnyTask", "CellAccuracy", "Confusion", "CrossingRow", "ErrorRow", "FairnessFindings", "GroupRow",
-    "Intersection", "LabelFigures", "LabelFindings", "NumberFigures", "RegressionFindings", "TaskFindings", "TaskSides",
-    "WorstGroup",
+    "HeadFindings", "Intersection", "LabelFigures", "LabelFindings", "NumberFigures", "RegressionFindings",
+    "TaskFindings", "TaskSides", "WorstGroup",
 ]  # fmt: skip
 
 
@@ -54,10 +55,11 @@ class WorstGroup(Record):
 
     before: Share | None
     after: Share | None
+    loaded: Share | None = None
 
     def at(self, side: Side) -> float | None:
         """Of one side."""
-        return self.before if side == "before" else self.after
+        return {"loaded": self.loaded, "before": self.before, "after": self.after}[side]
 
 
 class Intersection(Record):
@@ -200,14 +202,20 @@ AnyTask = Annotated[
 
 
 class TaskSides(Record):
-    """A linear head fitted on training features, the same rule before and after; null without target or original."""
+    """Task figures by one rule on every side; null without a target, or where there is no such side."""
 
     before: AnyTask | None = None
     after: AnyTask | None = None
+    loaded: AnyTask | None = None
+
+    @classmethod
+    def of(cls, found: Mapping[Side, AnyTask]) -> Self:
+        """From what was found by side."""
+        return cls(before=found.get("before"), after=found.get("after"), loaded=found.get("loaded"))
 
     def at(self, side: Side) -> TaskFindings | LabelFindings | RegressionFindings | None:
         """Figures of one side."""
-        return self.before if side == "before" else self.after
+        return {"loaded": self.loaded, "before": self.before, "after": self.after}[side]
 
 
 class FairnessFindings(Record):
@@ -227,3 +235,15 @@ class FairnessFindings(Record):
     equalized_odds_difference: Real | None
     equalized_odds_ratio: Real | None
     bias_amplification: Real | None
+
+
+class HeadFindings(Record):
+    """What the trained heads themselves predict, beside heads that were fitted anew by one rule.
+
+    A trained head tells of its training too (weights of samples, a product of experts), so that it says what a user of
+    the exported model gets. Weights as they were loaded have none.
+    """
+
+    task: TaskSides
+    fairness: dict[str, Sides[FairnessFindings]] = Field(default_factory=dict)
+    """By attribute."""

@@ -6,13 +6,16 @@ One typed object: leakage.json, its schema, the names that gates know, tables, M
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from pydantic import Field, JsonValue
 
 from mibias_cli.evaluation.findings import AuditFindings
+from mibias_cli.evaluation.leakage_findings import QuestionName
 from mibias_cli.evaluation.record import Real, Record
+from mibias_cli.report.illustrations import Metrics
+from mibias_cli.report.training import TrainingWarning, training_warnings
 from mibias_cli.report.verdict import Verdict, make_verdict
 
 __all__ = ["SCHEMA_VERSION", "GateFigure", "GateResult", "Report", "make_report"]
@@ -54,6 +57,8 @@ class Report(AuditFindings):
     provenance: dict[str, JsonValue] = Field(default_factory=dict)
     """Hashes, names, versions, times; null where unknown."""
     verdict: Verdict = Verdict()
+    training_warnings: tuple[TrainingWarning, ...] = ()
+    """What the run's training warned of; empty where nothing was trained."""
     gates: tuple[GateResult, ...] = ()
     """What became of the gates: conditions under which the audit fails; empty where none were given."""
 
@@ -73,8 +78,18 @@ class Report(AuditFindings):
         return plain
 
 
-def make_report(findings: AuditFindings, provenance: Mapping[str, JsonValue]) -> Report:
-    """The report on an audit, with what was audited: hashes of recipe, data and weights, versions, seed, device."""
+def make_report(
+    findings: AuditFindings,
+    provenance: Mapping[str, JsonValue],
+    asked: QuestionName = "marginal",
+    metrics: Sequence[Metrics] = (),
+) -> Report:
+    """The report on an audit, with what was audited: hashes of recipe, data and weights, versions, seed, device.
+
+    The verdict speaks of what was asked for: I(z; c), or I(z; c | y) where the recipe's objective is conditional. The
+    records of a run's metrics.jsonl say what its training warned of.
+    """
     # parts are taken as they are: a dump would make mappings of typed records
     own = {name: getattr(findings, name) for name in AuditFindings.model_fields}
-    return Report(**own, provenance=dict(provenance), verdict=make_verdict(findings))
+    warnings, verdict = training_warnings(metrics, findings, asked), make_verdict(findings, asked)
+    return Report(**own, provenance=dict(provenance), verdict=verdict, training_warnings=warnings)

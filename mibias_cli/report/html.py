@@ -19,7 +19,7 @@ from mibias_cli.report.plots.confusion import confusion_plot
 from mibias_cli.report.plots.curves import curves_plot
 from mibias_cli.report.plots.layers import layer_plot
 from mibias_cli.report.plots.leakage import change_plot, group_cells, group_plot, leakage_plot
-from mibias_cli.report.score import has_before, kind_of
+from mibias_cli.report.score import has_before, has_loaded, kind_of
 
 __all__ = ["MAX_BYTES", "page_environment", "render_html"]
 
@@ -89,12 +89,14 @@ def render_html(report: Report, illustrations: Illustrations | None = None) -> s
         "r": report,
         **{key: report.provenance.get(key) for key in ("backbone", "created")},
         "has_before": has_before(report),
+        "has_loaded": has_loaded(report),
         "kind": kind_of(report),
         "has_null": any(found.after.marginal.null for found in report.attributes.values()),
         "has_random": any(found.random for found in report.attributes.values()),
         "confidence": f"{100 * report.settings.confidence:g} %",
         "headline": tables.headline_table(report),
         "task": task_tables.task_table(report),
+        "head": task_tables.head_table(report),
         "fidelity": tables.fidelity_table(report),
         "leakage": list(_leakage_plots(report)),
         "leakage_tables": [table for table in (make(report) for make in makers) if table],

@@ -6,10 +6,11 @@ import re
 from collections.abc import Sequence
 
 from mibias_cli.evaluation.findings import AuditFindings
-from mibias_cli.evaluation.leakage_findings import Interval
+from mibias_cli.evaluation.leakage_findings import SIDES, Interval
 from mibias_cli.report import tables, task_tables
 from mibias_cli.report.document import GateResult, Report
 from mibias_cli.report.numbers import ABSENT, format_bits, format_interval
+from mibias_cli.report.score import has_loaded
 from mibias_cli.report.verdict import EMPTY_FEATURES
 
 __all__ = ["escape_markdown", "gates_section", "leakage_table", "markdown_table", "measured_section", "render_markdown"]
@@ -35,13 +36,14 @@ def _with_interval(interval: Interval | None) -> tables.Cell:
 def leakage_table(report: AuditFindings) -> tables.Table:
     """The leakage of every attribute before and after, with the probe that found it."""
     lines = []
+    # without an original there is a column of dashes, so that such tables look alike
+    sides = SIDES if has_loaded(report) else SIDES[1:]
     for name, found in report.attributes.items():
         for question, after in found.after.questions:
             lines.append(
                 tables.line(
                     name + tables.LABELS[question],
-                    _with_interval(tables.bits_at(found, "before", question)),
-                    _with_interval(after.leakage_bits),
+                    *(_with_interval(tables.bits_at(found, side, question)) for side in sides),
                     after.headline_probe,
                     format_bits(found.entropy_bits),
                     # what the target tells of the attribute bounds nothing once the target is given
@@ -49,8 +51,8 @@ def leakage_table(report: AuditFindings) -> tables.Table:
                 )
             )
     confidence = f"{100 * report.settings.confidence:g} %"
-    sides = [f"{side} ({confidence} interval)" for side in ("Before", "After")]
-    header = ("Leakage, bits", *sides, "Probe", "H(c)", "I(y;c)")
+    headings = [f"{title} ({confidence} interval)" for title in tables.titles(sides)]
+    header = ("Leakage, bits", *headings, "Probe", "H(c)", "I(y;c)")
     return tables.Table(title="Leakage", caption="", header=header, lines=tuple(lines))
 
 
@@ -98,10 +100,11 @@ def measured_section(report: Report) -> str:
     parts = [f"**{escape_markdown(verdict.headline)}**" if verdict.headline else ""]
     if verdict.collapsed:
         parts.append(EMPTY_FEATURES)
-    task = task_tables.task_table(report)
+    parts += [f"⚠️ {escape_markdown(warning.line)}" for warning in report.training_warnings]
     parts += [escape_markdown(verdict.caution), gates_section(report), markdown_table(leakage_table(report))]
-    parts.append(markdown_table(task) if task else "")
+    parts += [markdown_table(task) for task in [task_tables.task_table(report)] if task]
     makers = (
+        task_tables.head_table,
         tables.fidelity_table,
         tables.control_table,
         task_tables.fairness_table,

@@ -9,7 +9,7 @@ from mibias_cli.evaluation.record import Real, Record
 from mibias_cli.evaluation.task_findings import RegressionFindings
 from mibias_cli.report.numbers import format_decimals, format_percent
 
-__all__ = ["Score", "format_score", "has_before", "kind_of", "task_score"]
+__all__ = ["Score", "format_score", "has_before", "has_loaded", "kind_of", "task_score"]
 
 _NAMES: dict[TargetKind, str] = {
     "classes": "task accuracy",
@@ -38,13 +38,18 @@ def has_before(report: AuditFindings) -> bool:
     return report.task.before is not None or any(found.before is not None for found in report.attributes.values())
 
 
+def has_loaded(report: AuditFindings) -> bool:
+    """Whether the weights as they were loaded are a side of their own."""
+    return any(found.loaded is not None for found in report.attributes.values())
+
+
 def task_score(report: AuditFindings, side: Side) -> Score | None:
     """The headline task metric of one side; without a target, the share of the original features that is left."""
     kind, task = kind_of(report), report.task.at(side)
     if kind == "none":
         # without a target the features themselves are what should survive; the original ones give themselves back whole
         share = report.similarity.original_r2
-        return None if share is None else Score(name=_NAMES[kind], estimate=1.0 if side == "before" else share)
+        return None if share is None else Score(name=_NAMES[kind], estimate=share if side == "after" else 1.0)
     if task is None:
         return None
     figure = task.r2 if isinstance(task, RegressionFindings) else task.accuracy

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from mibias_cli.evaluation.findings import AuditFindings
 from mibias_cli.evaluation.leakage_findings import (
     QUESTIONS,
+    SIDES,
     ChannelFindings,
     ColumnFindings,
     Finding,
@@ -30,10 +31,11 @@ from mibias_cli.report.numbers import (
     format_percent,
     format_percent_interval,
 )
-from mibias_cli.report.score import Score, has_before
+from mibias_cli.report.score import Score, has_before, has_loaded
 
 __all__ = [
     "LABELS",
+    "NAMES",
     "Cell",
     "Line",
     "Table",
@@ -43,6 +45,7 @@ __all__ = [
     "column_table",
     "control_table",
     "fidelity_table",
+    "head_sides",
     "headline_table",
     "layer_table",
     "leakage_rows",
@@ -57,6 +60,8 @@ __all__ = [
 
 LABELS: dict[QuestionName, str] = {"marginal": "", "conditional": ", given the target"}
 """What stands behind an attribute's name."""
+NAMES: dict[Side, str] = {"loaded": "as loaded", "before": "before", "after": "after"}
+"""What a side is called."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,13 +99,26 @@ def line(*cells: Cell | str, quiet: bool = False) -> Line:
 
 
 def sides_of(report: AuditFindings) -> tuple[Side, ...]:
-    """`before` and `after`, or `after` alone."""
-    return ("before", "after") if has_before(report) else ("after",)
+    """`after`, behind the original and the loaded weights where there are such."""
+    if not has_before(report):
+        return ("after",)
+    return SIDES if has_loaded(report) else ("before", "after")
+
+
+def _within(report: AuditFindings) -> tuple[Side, ...]:
+    """The sides whose inner layers are audited: not those of weights that nobody trained on the task."""
+    return tuple(side for side in sides_of(report) if side != "loaded")
+
+
+def head_sides(report: AuditFindings) -> tuple[Side, ...]:
+    """The sides whose heads were trained, so that their own predictions are worth a figure."""
+    head = report.head
+    return () if head is None else tuple(side for side in sides_of(report) if head.task.at(side) is not None)
 
 
 def titles(sides: Sequence[Side], what: str = "") -> list[str]:
     """A column heading for each side."""
-    return [f"{side}{f', {what}' if what else ''}".capitalize() for side in sides]
+    return [f"{NAMES[side]}{f', {what}' if what else ''}".capitalize() for side in sides]
 
 
 def bits_cell(interval: Interval | None) -> Cell:
@@ -192,7 +210,7 @@ def control_table(report: AuditFindings) -> Table:
 def _control_lines(report: AuditFindings) -> Iterator[Line]:
     for name, found in leakage_rows(report):
         for side, leakage in (
-            *((side, found.at(side)) for side in sides_of(report)),
+            *((NAMES[side], found.at(side)) for side in sides_of(report)),
             ("random extractor", found.random),
         ):
             for question, answer in () if leakage is None else leakage.questions:
@@ -248,7 +266,7 @@ def _score(found: ProbeFindings | ColumnFindings | None) -> str:
 
 def other_table(report: AuditFindings) -> Table:
     """Leakage of representations beside the audited one."""
-    sides = sides_of(report)
+    sides = _within(report)
     lines = [
         line(f"{name} in {representation}", *_all_bits(other, sides))
         for name, found in report.attributes.items()
@@ -261,7 +279,7 @@ def other_table(report: AuditFindings) -> Table:
 
 def layer_table(report: AuditFindings) -> Table:
     """Leakage by inner layer, in the network's order."""
-    sides = sides_of(report)
+    sides = _within(report)
     lines = [
         line(
             f"{layer} · {name}",
@@ -281,20 +299,26 @@ def layer_table(report: AuditFindings) -> Table:
 def fidelity_table(report: AuditFindings) -> Table:
     """Effective rank and CKA: constant features leak nothing and are worth nothing."""
     found, sides = report.similarity, sides_of(report)
-    ranks = [
-        (found.effective_rank_before, found.n_features_before),
-        (found.effective_rank_after, found.n_features_after),
+    ranks = {
+        "loaded": (found.effective_rank_loaded, found.n_features_loaded),
+        "before": (found.effective_rank_before, found.n_features_before),
+        "after": (found.effective_rank_after, found.n_features_after),
+    }
+    cells = [
+        Cell(text=format_decimals(rank, 2), small=f"of {n or ABSENT}") for rank, n in (ranks[side] for side in sides)
     ]
-    cells = [Cell(text=format_decimals(rank, 2), small=f"of {n or ABSENT}") for rank, n in ranks[-len(sides) :]]
+    # what is compared with the original says nothing of weights before it
+    skipped = [ABSENT] * (len(sides) - 2)
     # rank beside dimensions, because a rank of 8 is much of 10 features and little of 2048
     lines = [line("Effective rank", *cells)]
     if "before" in sides:
         # the original is like itself in full, where likeness is defined at all
         cka = format_decimals(found.cka, 2)
-        lines.append(line("CKA to the original", ABSENT if cka == ABSENT else "1.00", cka))
+        lines.append(line("CKA to the original", *skipped, ABSENT if cka == ABSENT else "1.00", cka))
         # only extractors without a target are judged by the original features, so others have no such line
         if found.original_r2 is not None:
-            lines.append(line("Original recovered by a linear map, R²", "1.00", format_decimals(found.original_r2, 2)))
+            recovered = format_decimals(found.original_r2, 2)
+            lines.append(line("Original recovered by a linear map, R²", *skipped, "1.00", recovered))
     caption = "What is left of the features: directions in use, and likeness to the original's."
     header = ("Fidelity", *titles(sides))
     return Table(title="Fidelity", caption=caption, header=header, lines=tuple(lines))

@@ -16,12 +16,24 @@ from mibias_cli.evaluation.task_findings import (
     Intersection,
     LabelFindings,
     RegressionFindings,
+    TaskSides,
 )
 from mibias_cli.report.numbers import ABSENT, format_decimals, format_number, format_percent, format_points
 from mibias_cli.report.score import kind_of
-from mibias_cli.report.tables import Cell, Line, Table, line, percent_cell, score_cell, sides_of, titles
+from mibias_cli.report.tables import (
+    NAMES,
+    Cell,
+    Line,
+    Table,
+    head_sides,
+    line,
+    percent_cell,
+    score_cell,
+    sides_of,
+    titles,
+)
 
-__all__ = ["MAX_LINES", "cell_table", "crossing_tables", "error_table", "fairness_table", "task_table"]
+__all__ = ["MAX_LINES", "cell_table", "crossing_tables", "error_table", "fairness_table", "head_table", "task_table"]
 
 MAX_LINES = 250
 """Cells in a table of the page: more are cut, leakage.json holds them all."""
@@ -51,27 +63,40 @@ _FAIRNESS = {
     "equalized_odds_ratio": "Equalized odds ratio",
     "bias_amplification": "Bias amplification",
 }
+HEAD = "trained head"
+"""What columns of trained heads are called."""
 Values = Sequence[float | None]
 Row = TypeVar("Row", GroupRow, ErrorRow)
 
 
 def task_table(report: AuditFindings) -> Table:
-    """The task's figures before and after, with the change; figures that nobody measured are left out."""
-    sides = sides_of(report)
-    given = [report.task.at(side) for side in sides]
-    lines: list[Line] = []
-    caption = ""
+    """The task's figures on every side, with the change; figures that nobody measured are left out."""
+    caption = "One rule before and after: a head fitted on training features, scored on the audited ones."
     if kind_of(report) == "regression":
-        lines = _number_lines([task if isinstance(task, RegressionFindings) else None for task in given])
         caption = (
             "One rule before and after: ridge regression on training features, scored on the audited samples. "
             "Errors are in the units of the target."
         )
-    elif kind_of(report) != "none":
-        lines = _accuracy_lines([task if isinstance(task, Accuracies) else None for task in given])
-        caption = "One rule before and after: a head fitted on training features, scored on the audited ones."
-    header = ("Task", *titles(sides), *(["Change"] if len(sides) == 2 else []))
-    return Table(title="Task before and after", caption=caption, header=header, lines=tuple(lines))
+    return _figures(report, report.task, sides_of(report), "Task before and after", caption)
+
+
+def head_table(report: AuditFindings) -> Table:
+    """The same figures of the trained heads' own predictions; empty where no head was trained."""
+    caption = "The trained heads' own predictions: what a user of the model gets, head and all."
+    task = TaskSides() if report.head is None else report.head.task
+    return _figures(report, task, head_sides(report), "Trained heads", caption)
+
+
+def _figures(report: AuditFindings, task: TaskSides, sides: Sequence[Side], title: str, caption: str) -> Table:
+    given, kind = [task.at(side) for side in sides], kind_of(report)
+    lines: list[Line] = []
+    if given and kind == "regression":
+        lines = _number_lines([found if isinstance(found, RegressionFindings) else None for found in given])
+    elif given and kind != "none":
+        lines = _accuracy_lines([found if isinstance(found, Accuracies) else None for found in given])
+    name = "Task" if task is report.task else title
+    header = (name, *titles(sides), *(["Change"] if len(sides) > 1 else []))
+    return Table(title=title, caption=caption if lines else "", header=header, lines=tuple(lines))
 
 
 def _accuracy_lines(given: Sequence[Accuracies | None]) -> list[Line]:
@@ -122,17 +147,20 @@ def _value(task: object, key: str) -> float | None:
 
 
 def _points(values: Values) -> list[str]:
-    """The change in percentage points, where there are two sides."""
-    return [format_points(*values)] if len(values) == 2 else []
+    """The change in percentage points from before to after, the last two sides, where there are two."""
+    return [format_points(*values[-2:])] if len(values) > 1 else []
 
 
 def _compared(label: str, values: Values, written: Callable[..., str], *, always: bool = False) -> list[Line]:
-    """A line of a figure on each side, and after less before; none where it was not measured, unless `always`."""
+    """A line of a figure on each side, and after less before; none where it was not measured, unless `always`.
+
+    Before and after are the last two.
+    """
     if not always and all(value is None for value in values):
         return []
     change = []
-    if len(values) == 2:
-        before, after = values
+    if len(values) > 1:
+        before, after = values[-2:]
         # a change of a ratio or an error has no unit that needs points
         change = [written(None if before is None or after is None else after - before, signed=True)]
     return [line(label, *map(written, values), *change)]
@@ -165,7 +193,7 @@ def error_table(report: AuditFindings, attribute: str) -> Table:
         bias = format_number(row.mean_error, signed=True)
         lines.append(line(name, str(row.n), *map(_error_cell, pair), bias, quiet=not row.counted))
     caption = f"Mean absolute error by {attribute}; the last column is the mean of prediction less truth."
-    header = (attribute, "n", *(f"Error {side}" for side in sides), "Mean of errors")
+    header = (attribute, "n", *(f"Error {NAMES[side]}" for side in sides), "Mean of errors")
     return Table(title=f"Errors by {attribute}", caption=caption, header=header, lines=tuple(lines))
 
 
@@ -178,13 +206,15 @@ def _error_cell(row: ErrorRow | None) -> Cell:
 
 def fairness_table(report: AuditFindings) -> Table:
     """Group fairness by attribute, as Fairlearn defines it."""
-    sides = sides_of(report)
+    sides, own = sides_of(report), head_sides(report)
+    heads = {} if report.head is None else report.head.fairness
     lines = []
     for name, found in report.fairness.items():
         left_out = found.after.groups_left_out
         note = f"without {', '.join(left_out)}: too few samples" if left_out else ""
         for key, label in _FAIRNESS.items():
             values = [_value(found.at(side), key) for side in sides]
+            values += [_value(heads[name].at(side) if name in heads else None, key) for side in own]
             if any(value is not None for value in values):
                 lines.append(line(Cell(text=f"{name}: {label.lower()}", small=note), *map(format_decimals, values)))
     # differences and ratios are of one class against the rest: two classes have one such question, more have several
@@ -192,30 +222,39 @@ def fairness_table(report: AuditFindings) -> Table:
     each = "Each label by itself" if kind_of(report) == "multilabel" else "Each class against the rest"
     what = f"{each}, the worst of them." if positive is None else f"Positive class: {positive}."
     caption = f"How the task's predictions treat groups: differences are best at 0, ratios at 1. {what}"
-    header = ("Fairness", *titles(sides))
+    header = ("Fairness", *titles(sides), *titles(own, HEAD))
     return Table(title="Fairness", caption=caption, header=header, lines=tuple(lines))
 
 
 def cell_table(report: AuditFindings, attribute: str, *, limit: int = MAX_LINES) -> Table:
     """Every cell of target and attribute that holds samples, or the first of them."""
-    sides = sides_of(report)
+    sides, own = sides_of(report), head_sides(report)
 
     def rows(side: Side) -> Sequence[GroupRow]:
         task = report.task.at(side)
         return () if task is None else task.groups
 
-    filled, paired = _by_side(rows, lambda row: (row.channel, row.y, row.c), attribute, sides)
+    filled, paired = _by_side(rows, _cell_of, attribute, sides)
+    tasks = [None if report.head is None else report.head.task.at(side) for side in own]
+    # cells of each trained head by what they are of
+    heads = [{_cell_of(row): row for row in task.groups if row.attribute == attribute} for task in tasks if task]
     channels = len({row.channel for row in filled}) > 1
     calibrated = any(row.calibration_error is not None for row in filled)
     lines = []
     for row, pair in list(zip(filled, paired, strict=True))[:limit]:
         name = f"{row.y} / {row.c}" + (f" ({row.channel})" if channels else "")
         error = [format_percent(row.calibration_error)] if calibrated else []
-        lines.append(line(name, str(row.n), *map(_row_cell, pair), *error, quiet=not row.counted))
+        cells = map(_row_cell, [*pair, *(found.get(_cell_of(row)) for found in heads)])
+        lines.append(line(name, str(row.n), *cells, *error, quiet=not row.counted))
     more = f" The first {limit} of {len(filled)}: leakage.json has them all." if len(filled) > limit else ""
     caption = f"Accuracy by target and {attribute}.{more}"
-    header = (f"Target / {attribute}", "n", *titles(sides), *(["Calibration error"] if calibrated else []))
+    errors = ["Calibration error"] if calibrated else []
+    header = (f"Target / {attribute}", "n", *titles(sides), *titles(own, HEAD), *errors)
     return Table(title=f"Cells of {attribute}", caption=caption, header=header, lines=tuple(lines))
+
+
+def _cell_of(row: GroupRow) -> object:
+    return row.channel, row.y, row.c
 
 
 def _row_cell(row: GroupRow | CellAccuracy | None) -> Cell:
@@ -238,7 +277,7 @@ def _crossing_table(found: Intersection, sides: tuple[Side, ...]) -> Table:
     for cell in cells[:MAX_LINES]:
         figures = [_row_cell(cell.at(side)) for side in sides]
         lines.append(line(" / ".join([cell.y, *cell.c]), str(cell.n), *figures, quiet=not cell.counted))
-    said = ", ".join(f"{side} {format_percent(found.worst_group_accuracy.at(side))}" for side in sides)
+    said = ", ".join(f"{NAMES[side]} {format_percent(found.worst_group_accuracy.at(side))}" for side in sides)
     more = f" The lowest {MAX_LINES} of {len(cells)}: leakage.json has them all." if len(cells) > MAX_LINES else ""
     caption = f"Accuracy where {name} cross. Worst group: {said}.{more}"
     header = (f"Target / {' / '.join(found.attributes)}", "n", *titles(sides))

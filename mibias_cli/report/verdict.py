@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from pydantic import Field
 
 from mibias_cli.backbone.spectrum import has_collapsed
 from mibias_cli.evaluation.findings import AuditFindings
-from mibias_cli.evaluation.leakage_findings import AttributeFindings, Finding, Side
+from mibias_cli.evaluation.leakage_findings import QUESTIONS, AttributeFindings, Finding, QuestionName, Side
 from mibias_cli.evaluation.record import Record
 from mibias_cli.evaluation.task_findings import LabelFindings, RegressionFindings, TaskFindings
 from mibias_cli.report.numbers import ceil_bits, format_bits, format_decimals, format_interval, format_p, format_percent
@@ -18,6 +19,7 @@ __all__ = ["EMPTY_FEATURES", "Verdict", "collapse_reasons", "make_verdict"]
 
 CHANCE_MARGIN = 0.05
 MAX_NAMED = 3
+GIVEN: dict[QuestionName, str] = {"marginal": "", "conditional": " given the target"}
 EMPTY_FEATURES = "Features that hold nothing leak nothing, so low leakage below is no success."
 """Said of every collapse."""
 
@@ -33,27 +35,35 @@ class Verdict(Record):
     """A sentence for each attribute."""
     headline: str = ""
     """The verdict in one sentence."""
+    question: QuestionName = "marginal"
+    """What headline and sentences speak of: I(z; c), or I(z; c | y) where the recipe's objective is conditional."""
     caution: str = ""
     """Said where features have lost most directions and yet tell the target; else empty."""
 
 
-def make_verdict(findings: AuditFindings) -> Verdict:
-    """The verdict on an audit.
+def make_verdict(findings: AuditFindings, asked: QuestionName = "marginal") -> Verdict:
+    """The verdict on an audit, on the question that training was asked for (the marginal one without a target).
 
     A probe that fails proves nothing about what a better probe would find: so the text says what was extracted, never
     that there is no leakage. Features that hold nothing leak nothing; that is named a collapse.
     """
     reasons = collapse_reasons(findings)
     caution = _caution(findings, reasons)
-    sentences = {name: _attribute_sentence(name, found, findings) for name, found in findings.attributes.items()}
-    parts = [*sentences.values(), _task_sentence(findings), *([caution] if caution else [])]
+    question = asked if all(found.after.answer(asked) for found in findings.attributes.values()) else "marginal"
+    sentences = {
+        name: _attribute_sentence(name, found, findings, question) for name, found in findings.attributes.items()
+    }
+    # what rose though it was not asked for is as bad
+    rises = [f"{rise[0].upper()}{rise[1:]}." for rise in _rises(findings, [q for q in QUESTIONS if q != question])]
+    parts = [*sentences.values(), *rises, _task_sentence(findings), _head_sentence(findings), caution]
     collapse = f"Collapsed, not debiased: {'; '.join(reasons)}." if reasons else ""
     if collapse:
         # first of all: whoever reads on must know that the low leakage below is worth nothing
         parts = [collapse, EMPTY_FEATURES, *parts]
     return Verdict(
-        headline=collapse or _headline(findings),
-        text=" ".join(parts),
+        headline=collapse or _headline(findings, question),
+        question=question,
+        text=" ".join(part for part in parts if part),
         collapsed=bool(reasons),
         reasons=tuple(reasons),
         caution=caution,
@@ -61,11 +71,11 @@ def make_verdict(findings: AuditFindings) -> Verdict:
     )
 
 
-def _headline(findings: AuditFindings) -> str:
+def _headline(findings: AuditFindings, question: QuestionName) -> str:
     """The verdict in one sentence: what the leakiest attributes leak at most, and at which accuracy."""
     # shares of H(c), because attributes of many groups have more bits to leak
     shares = {
-        name: _most(found) / found.entropy_bits if found.entropy_bits else 0.0
+        name: _most(found, question) / whole if (whole := _whole(found, question)) else 0.0
         for name, found in findings.attributes.items()
     }
     worst = sorted(shares, key=lambda name: -shares[name])[:MAX_NAMED]
@@ -73,8 +83,9 @@ def _headline(findings: AuditFindings) -> str:
     limited: list[str] = []
     for name in worst:
         found = findings.attributes[name]
-        limit = _limit(found)
-        (unlimited if limit is None else limited).append(f"{limit or ''} of the {_entropy(name, found)}".strip())
+        limit = _limit(found, question)
+        what = _entropy(name, found, question)
+        (unlimited if limit is None else limited).append(f"{limit or ''} of the {what}".strip())
     # the bad news first
     clauses = [f"Probes here may extract all {_listed(unlimited)}"] if unlimited else []
     if limited:
@@ -82,32 +93,54 @@ def _headline(findings: AuditFindings) -> str:
     text = "; ".join(clauses)
     if len(shares) > len(worst):
         text += f"; of {len(shares) - len(worst)} further attributes no larger share"
+    # a rise anywhere, of any attribute and either question, is no detail
+    text = "; ".join([text, *_rises(findings, QUESTIONS)])
     score = task_score(findings, "after")
     if score is None:
         return f"{text}."
     return f"{text}; {score.name} is {format_score(findings, 'after')}{_before(findings)}"
 
 
-def _entropy(name: str, found: AttributeFindings) -> str:
+def _entropy(name: str, found: AttributeFindings, question: QuestionName) -> str:
     """What there is to extract, and what was before."""
-    text = f"{format_bits(found.entropy_bits)} bits of {name}"
-    return text if found.before is None else f"{text} (before {format_bits(found.before.leakage_bits.estimate)})"
+    text = f"{format_bits(_whole(found, question))} bits of {name}{GIVEN[question]}"
+    before = None if found.before is None else found.before.answer(question)
+    return text if before is None else f"{text} (before {format_bits(before.leakage_bits.estimate)})"
 
 
-def _limit(found: AttributeFindings) -> str | None:
+def _whole(found: AttributeFindings, question: QuestionName) -> float:
+    """H(c) of the headline's channel, or H(c | y)."""
+    answer = found.after.answer(question)
+    channel = found.channels.get("" if answer is None else answer.headline_channel, found)
+    return channel.entropy_bits - (channel.target_attribute_bits if question == "conditional" else 0.0)
+
+
+def _limit(found: AttributeFindings, question: QuestionName) -> str | None:
     """What no probe exceeds; None where that is no less than all there is, as intervals of small samples may reach."""
-    most = _most(found)
+    most = _most(found, question)
     if most <= 0:
         return "any"
-    return None if most >= found.entropy_bits else f"more than {ceil_bits(most)}"
+    return None if most >= _whole(found, question) else f"more than {ceil_bits(most)}"
 
 
-def _most(found: AttributeFindings) -> float:
+def _most(found: AttributeFindings, question: QuestionName) -> float:
     """The upper end of the headline's interval, or what the strongest of all probes scored, if that is more."""
     # the strongest probe may be another than the headline, which was chosen on other rows
-    channels = found.channels or {"": found}
-    scored = [p.leakage_bits for channel in channels.values() for p in channel.after.marginal.probes.values()]
-    return max([found.after.leakage_bits.upper, *(value for value in scored if not math.isnan(value))])
+    answers = [channel.after.answer(question) for channel in (found, *found.channels.values())]
+    there = [answer for answer in answers if answer is not None]
+    scored = [probe.leakage_bits for answer in there for probe in answer.probes.values()]
+    return max([there[0].leakage_bits.upper, *(value for value in scored if not math.isnan(value))])
+
+
+def _rises(findings: AuditFindings, questions: Sequence[QuestionName]) -> list[str]:
+    """Leakage that is measurably more than before: the interval of the paired change lies above 0."""
+    return [
+        f"leakage of {name}{GIVEN[question]} has risen by {format_bits(change.estimate)} bits "
+        f"({format_interval(change)})"
+        for name, found in findings.attributes.items()
+        for question in questions
+        if found.change is not None and (change := found.change.answer(question)) is not None and change.lower > 0
+    ]
 
 
 def _listed(parts: list[str]) -> str:
@@ -188,16 +221,19 @@ def _chance_reasons(findings: AuditFindings) -> list[str]:
     return []
 
 
-def _attribute_sentence(name: str, found: AttributeFindings, findings: AuditFindings) -> str:
-    before, after, change = found.before, found.after.marginal, found.change
+def _attribute_sentence(name: str, found: AttributeFindings, findings: AuditFindings, question: QuestionName) -> str:
+    before = None if found.before is None else found.before.answer(question)
+    after = found.after.answer(question)
+    change = None if found.change is None else found.change.answer(question)
+    assert after is not None, "the question was asked"
     confidence = f"{100 * findings.settings.confidence:g} %"
     interval = after.leakage_bits
-    limit = _limit(found)
+    limit = _limit(found, question)
     features = "audited" if before is None else "debiased"
     channel = f" on channel {after.headline_channel}" if found.channels else ""
     subject = "Probes here may extract all" if limit is None else f"No probe here extracts {limit}"
     text = (
-        f"{subject} of the {format_bits(found.entropy_bits)} bits of {name} "
+        f"{subject} of the {format_bits(_whole(found, question))} bits of {name}{GIVEN[question]} "
         f"from the {features} features (strongest: {after.headline_probe.replace('_', ' ')}{channel}, "
         f"{format_bits(interval.estimate)} bits, {confidence} interval {format_interval(interval)})"
     )
@@ -205,9 +241,9 @@ def _attribute_sentence(name: str, found: AttributeFindings, findings: AuditFind
         earlier = before.leakage_bits
         text += f"; before it was {format_bits(earlier.estimate)} ({format_interval(earlier)})"
         # a paired interval that holds 0 is no evidence of a change
-        if change.leakage_bits.lower > 0:
+        if change.lower > 0:
             text += ": leakage has risen"
-        elif change.leakage_bits.upper >= 0:
+        elif change.upper >= 0:
             text += ": not measurably less than before"
     return text + "." + _power_sentence(after)
 
@@ -235,6 +271,25 @@ def _task_sentence(findings: AuditFindings) -> str:
         )
     name = score.name[0].upper() + score.name[1:]
     return f"{name} on the audited split: {format_score(findings, 'after')}{_before(findings)}"
+
+
+def _head_sentence(findings: AuditFindings) -> str:
+    """What the trained head itself does; empty without one."""
+    if findings.head is None or kind_of(findings) == "none":
+        return ""
+
+    def said(side: Side) -> str:
+        task = None if findings.head is None else findings.head.task.at(side)
+        if task is None:
+            return ""
+        if isinstance(task, RegressionFindings):
+            return f"R² {format_decimals(task.r2.estimate)}"
+        worst = task.worst_group_accuracy
+        group = "" if worst is None else f", {format_percent(worst)} in the worst group"
+        return f"{format_percent(task.accuracy.estimate)}{group}"
+
+    before = said("before")
+    return f"The trained head itself: {said('after')}{before and f'; before {before}'}."
 
 
 def _before(findings: AuditFindings) -> str:

@@ -23,10 +23,12 @@ from mibias_cli.evaluation.audit import audit
 from mibias_cli.evaluation.findings import AuditSettings
 from mibias_cli.evaluation.inputs import AuditedAttribute, AuditedTarget, AuditInput, Features
 from mibias_cli.evaluation.leakage.held_out import leakage_given_target
+from mibias_cli.evaluation.leakage_findings import Side
 from mibias_cli.heads.target import TargetHead
 from mibias_cli.progress import Progress
 from mibias_cli.recipe.load import dump_recipe
 from mibias_cli.report.document import Report, make_report
+from mibias_cli.report.illustrations import read_metrics
 from mibias_cli.run.assemble import Parts
 from mibias_cli.run.cached import cached_parts, shares_prefix
 from mibias_cli.run_folder import RunFolder
@@ -47,8 +49,10 @@ class AuditTarget:
     Args:
         name, weights: Backbone and weights, as the report's provenance says them.
         before: The original extractor with its head, or None.
+        loaded: Pretrained weights as they were loaded, where `before` was trained on the task, or None.
         after: The extractor under audit with its head.
-        before_is_backbone: `before` is the backbone's own features: its bottleneck was never trained.
+        untrained_is_backbone: A bottleneck that was never trained is nobody's extractor: of `loaded`, and of a `before`
+            without a head, the backbone's own features are taken.
         before_has_head, after_has_head: Whether the head was trained, so that its own accuracy means something.
         backbone: The backbone as it was built, from which a control with random weights is made; None: no control.
         run: The run that it belongs to, whose training curves the report's page shows.
@@ -58,7 +62,8 @@ class AuditTarget:
     weights: str
     before: TaskModel | None = None
     after: TaskModel
-    before_is_backbone: bool = False
+    loaded: TaskModel | None = None
+    untrained_is_backbone: bool = False
     before_has_head: bool = False
     after_has_head: bool = False
     backbone: Backbone | None = None
@@ -67,7 +72,7 @@ class AuditTarget:
 
 @dataclass(frozen=True, kw_only=True)
 class _Side:
-    """What one extractor, before or after, makes of the chosen rows: its features, and by name what lies within."""
+    """What one extractor makes of the chosen rows: its features, and by name what lies within."""
 
     features: Features
     within: dict[str, Features]
@@ -88,11 +93,14 @@ def audit_target(target: AuditTarget, parts: Parts, progress: Progress) -> Repor
     # a run's extractors have the same frozen stages: what these give for a sample is computed once
     kept = parts if target.run is None else cached_parts(parts, progress, _cacheable(rows, parts))
 
-    before = None
+    loaded = before = None
+    if target.loaded is not None:
+        progress.stage("embedding by the weights as loaded")
+        loaded = _embedded(target.loaded, parts, kept, rows, bare=target.untrained_is_backbone, has_head=False)
     if target.before is not None:
         progress.stage("embedding by the original extractor")
-        bare, head = target.before_is_backbone, target.before_has_head
-        before = _embedded(target.before, parts, kept, rows, bare=bare, has_head=head)
+        bare = target.untrained_is_backbone and not target.before_has_head
+        before = _embedded(target.before, parts, kept, rows, bare=bare, has_head=target.before_has_head)
     progress.stage("embedding by the audited extractor")
     after = _embedded(target.after, parts, kept, rows, has_head=target.after_has_head)
     random = None
@@ -101,7 +109,8 @@ def audit_target(target: AuditTarget, parts: Parts, progress: Progress) -> Repor
         random = _random_features(target.after, target.backbone, parts, rows)
 
     progress.stage("auditing")
-    inputs = replace(_audit_input(parts.data, rows, before, after), random=random)
+    inputs = _audit_input(parts.data, rows, before, after)
+    inputs = replace(inputs, random=random, loaded=None if loaded is None else loaded.features)
     settings = AuditSettings.model_validate(section.model_dump(include=set(AuditSettings.model_fields)))
     result = audit(inputs, settings, seed=derive_seed(seed, "audit") % 2**32, progress=progress)
     provenance = {
@@ -111,12 +120,14 @@ def audit_target(target: AuditTarget, parts: Parts, progress: Progress) -> Repor
         "data_sha256": data.fingerprint,
         "mibias_version": __version__,
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        **({} if target.loaded is None else {"weights_loaded_sha256": weights_fingerprint(target.loaded.extractor)}),
         "weights_before_sha256": None if target.before is None else weights_fingerprint(target.before.extractor),
         "weights_after_sha256": weights_fingerprint(target.after.extractor),
         "seed": seed,
         "device": str(parts.fabric.device),
     }
-    return make_report(result, provenance)
+    metrics = () if target.run is None else read_metrics(target.run.metrics)
+    return make_report(result, provenance, parts.recipe.debias.objective, metrics)
 
 
 def validation_leakage(model: TaskModel, parts: Parts) -> float | None:
@@ -210,16 +221,16 @@ def _random_features(model: TaskModel, backbone: Backbone, parts: Parts, rows: R
 
 @torch.no_grad()
 def _predicted(head: nn.Module, features: np.ndarray) -> np.ndarray | None:
-    """What a head itself says: classes (n,), labels (n, k), or numbers (n, k) in the user's units."""
+    """What a head itself says: probabilities of classes (n, K) or labels (n, k), numbers (n, k) in the user's units."""
     if not isinstance(head, TargetHead):
         return None
-    logits = head.float()(torch.from_numpy(features))
+    logits = head.float()(torch.from_numpy(features)).double()
     if head.kind == "classes":
-        found = logits.argmax(dim=1)
+        found = logits.softmax(dim=1)
     elif head.kind == "multilabel":
-        found = (logits > 0).long()
+        found = logits.sigmoid()
     else:
-        found = head.in_units(logits.double())
+        found = head.in_units(logits)
     return np.asarray(found.numpy())
 
 
@@ -234,6 +245,9 @@ def _audit_input(data: BiasedData, rows: Rows, before: _Side | None, after: _Sid
     if within["backbone"].audit is after.features.audit:
         del within["backbone"]
     kept, kept_known = data.audit.kept, data.audit.kept_known
+    heads: dict[Side, np.ndarray | None] = {
+        "before": None if before is None else before.predicted, "after": after.predicted,
+    }  # fmt: skip
     return AuditInput(
         before=None if before is None else before.features,
         after=after.features,
@@ -245,8 +259,7 @@ def _audit_input(data: BiasedData, rows: Rows, before: _Side | None, after: _Sid
         layers=_pairs(None if before is None else before.layers, after.layers),
         group=None if data.audit.group is None else data.audit.group[audit_rows],
         others=_pairs(None if before is None else before.within, within),
-        head_before=None if before is None else before.predicted,
-        head_after=after.predicted,
+        heads={side: p for side, p in heads.items() if p is not None},
         target=_audited_target(data, rows),
     )
 

@@ -117,7 +117,7 @@ def evaluate(
 
 
 def run_target(parts: Parts, run: RunFolder) -> AuditTarget:
-    """A trained run, beside its original extractor."""
+    """A trained run beside its original, and beside the loaded weights where the original was trained from some."""
     recipe = parts.recipe
     trained_original = recipe.original is not None
     return AuditTarget(
@@ -125,8 +125,10 @@ def run_target(parts: Parts, run: RunFolder) -> AuditTarget:
         weights=recipe.backbone.weights,
         before=load_run_model(parts, run.original),
         after=load_run_model(parts, chosen_path(run)),
-        # an untrained bottleneck or head is nobody's original: before it stand the backbone's own features
-        before_is_backbone=not trained_original and recipe.representation.bottleneck is not None,
+        # a new model has the weights as they were loaded; without any it is noise, which the random control shows
+        loaded=parts.new_model() if trained_original and recipe.backbone.weights != "none" else None,
+        # an untrained bottleneck is nobody's original: before it stand the backbone's own features
+        untrained_is_backbone=recipe.representation.bottleneck is not None,
         before_has_head=trained_original,
         after_has_head=True,
         backbone=parts.backbone,

@@ -181,13 +181,10 @@ def _training(found: Survey, model: ModelChoice) -> Iterator[str]:
     n = found.n_rows["train"]
     batch = _power_of_two(n / 16, 16, 256) if tabular else _power_of_two(n / 8, 8, 64)
     given_away = not tabular and _given_away(found)
-    # an untrained extractor has no bias yet: it is first trained on the task alone
-    if not tabular and model.weights == "none":
-        yield "original: # plain training first: the biased extractor that `before` speaks of"
-        yield "  epochs: 10"
-        if given_away:
-            yield "  start_debiasing_from: initial # afresh: weights that read the attribute are slow to forget it"
-        yield ""
+    untrained = not tabular and model.weights == "none"
+    epochs = 25 if tabular else 10
+    yield from _original(epochs, afresh=bool(given_away) if untrained else None)
+    yield ""
     yield "debias:"
     if tabular:
         yield "  estimator: closed_form # solved anew at each step: it never lags behind the features"
@@ -204,7 +201,7 @@ def _training(found: Survey, model: ModelChoice) -> Iterator[str]:
         yield "  critic: { hidden: [128, 128], steps: 10, beta1: 0.5 }"
     yield ""
     yield "training:"
-    yield f"  epochs: {25 if tabular else 10}"
+    yield f"  epochs: {epochs}"
     yield f"  batch_size: {batch}"
     rate = "1e-3" if tabular or model.weights == "none" else "2e-4"
     yield f"  learning_rate: {rate}"
@@ -212,6 +209,16 @@ def _training(found: Survey, model: ModelChoice) -> Iterator[str]:
     if not tabular:
         yield "  precision: auto # bf16 where the device computes in it; 32 everywhere else"
         yield "  channels_last: true # faster convolutions"
+
+
+def _original(epochs: int, *, afresh: bool | None) -> Iterator[str]:
+    """What `before` is: plain training with as many steps; None: on equal terms, from the same weights."""
+    yield "original: # plain training on the task alone: the extractor that `before` speaks of"
+    yield f"  epochs: {epochs}"
+    if afresh is None:
+        yield "  start_debiasing_from: initial # same weights, same number of epochs: only the penalty tells them apart"
+    elif afresh:
+        yield "  start_debiasing_from: initial # afresh: weights that read the attribute are slow to forget it"
 
 
 def _given_away(found: Survey) -> str:

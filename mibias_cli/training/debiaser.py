@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol, TypedDict
 
 import torch
@@ -17,6 +17,7 @@ from mibias_cli.estimators.protocol import Estimator, EstimatorState, Sample
 from mibias_cli.seeds import derive_seed
 from mibias_cli.training.control.budget import BudgetKeeper
 from mibias_cli.training.control.meter import LeakageMeter
+from mibias_cli.training.control.signal import SignalWatch
 from mibias_cli.training.control.watch import CriticWatch
 from mibias_cli.training.queue import FeatureQueue, QueueState, sample_of
 from mibias_cli.training.settings import DebiasSettings
@@ -41,6 +42,7 @@ class DebiaserState(TypedDict):
     queue: QueueState | None
     budget: Mapping[str, Mapping[str, float]] | None
     watch: Mapping[str, Mapping[str, float]] | None
+    signal: Mapping[str, object]
 
 
 @dataclass(kw_only=True)
@@ -55,6 +57,8 @@ class Debiaser:
         budget, meter: With a leakage budget: what drives λ per attribute, and what measures leakage for it.
         watch: Compares each critic with a fresh linear fit and adapts its steps, or None.
         mixer: Moves channel statistics between samples of other attribute values in the step's forward pass, or None.
+
+    `signal` heeds whether the critics find anything on validation rows.
     """
 
     settings: DebiasSettings
@@ -66,6 +70,10 @@ class Debiaser:
     meter: LeakageMeter | None = None
     watch: CriticWatch | None = None
     mixer: StatisticsMixer | None = None
+    signal: SignalWatch = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.signal = SignalWatch(given_target=self.settings.objective == "conditional")
 
     @property
     def weighted(self) -> bool:
@@ -141,6 +149,10 @@ class Debiaser:
             return self.budget.weights()[name] / self.settings.weight
         return self.settings.attribute_weights.get(name, 1.0)
 
+    def penalised(self, weight: float) -> list[str]:
+        """The attributes whose penalty counts at a λ."""
+        return [name for name in self.estimators if weight * self.factor(name) > 0]
+
     def weight_metrics(self, weight: float) -> StepMetrics:
         """λ of each attribute, where attributes differ."""
         if self.budget is None and not self.settings.attribute_weights:
@@ -155,6 +167,7 @@ class Debiaser:
             "queue": None if self.queue is None else self.queue.state_dict(),
             "budget": None if self.budget is None else self.budget.state_dict(),
             "watch": None if self.watch is None else self.watch.state_dict(),
+            "signal": self.signal.state_dict(),
         }
 
     def load_state_dict(self, state: DebiaserState, device: torch.device) -> None:
@@ -166,6 +179,8 @@ class Debiaser:
             self.queue.load_state_dict(state["queue"], device)
         if self.budget is not None and state["budget"] is not None:
             self.budget.load_state_dict(state["budget"])
+        # checkpoints of before it was watched have none
+        self.signal.load_state_dict(state.get("signal", {}))
         # last: it also sets the steps of the estimators that were restored above
         if self.watch is not None and state["watch"] is not None:
             self.watch.load_state_dict(state["watch"], self.estimators)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from mibias_cli.data.batch import Batch, BiasedData
 from mibias_cli.data.loader import batches, n_batches
 from mibias_cli.errors import RunError
 from mibias_cli.progress import Progress
-from mibias_cli.run_folder import RunFolder
+from mibias_cli.run_folder import WARNING, RunFolder
 from mibias_cli.seeds import derive_seed, scoped_torch_rng
 from mibias_cli.training.average import WeightAverage
 from mibias_cli.training.checkpoint import StageState, load_weights, save_checkpoint, save_weights
@@ -35,6 +35,10 @@ from mibias_cli.training.validate import check_metric, validate
 __all__ = ["StageTrainer"]
 
 _VERSION = 2  # of a checkpoint's layout
+_FOR_A_SIGNAL = (
+    "Fewer features (representation.bottleneck), more weight decay (training.weight_decay), or debias.estimator: "
+    "closed_form with fewer debias.critic.n_random_features give a critic that holds on other rows"
+)
 _RECYCLE_UNTIL = 0.7  # of all steps: units that start later have no time to learn
 
 
@@ -111,6 +115,9 @@ class StageTrainer:
                     if self._position.finished:
                         break
             self.progress.end()
+            at_chance = self._position.at_chance(self.data.target)
+            if at_chance is not None:
+                self._warn("chance", self._position.epoch - 1, at_chance)
             self._position.finished = True
             self._save()
         load_weights(self.out_path, self.model)
@@ -246,13 +253,48 @@ class StageTrainer:
         self._record("validation", (epoch + 1) * self._n_batches - 1, epoch, figures)
         shown = ", ".join(f"{k.removeprefix('validation/')} {v:.4f}" for k, v in figures.items())
         self.run_log.line(f"{self.stage} epoch {epoch + 1}/{self.settings.epochs}: {shown}")
-        warning = self._position.collapse(figures, self.data.target)
-        if warning is not None:
-            self.progress.warn(f"{self.stage}: {warning}")
-            self.run_log.line(f"warning: {self.stage}: {warning}")
+        collapse = self._position.collapse(figures, self.data.target)
+        if collapse is not None:
+            self._warn("collapse", epoch, collapse)
+        self._heed_signal(epoch)
         # in plain training the last epoch's weights count, whatever debiasing is chosen by
         if self.debiaser is None or self._position.improves(figures, self.settings.select):
             save_weights(self.out_path, self.model)
+            self._position.keep(figures, self.data.target)
+
+    def _heed_signal(self, epoch: int) -> None:
+        """Say where a critic that is to be followed has found nothing on held-out rows for two epochs."""
+        if self.debiaser is None:
+            return
+        settings = self.debiaser.settings
+        last = (epoch + 1) * self._n_batches - 1
+        weight = penalty_weight(settings.weight, settings.warmup_epochs, last, self._n_batches)
+        for name, had_one in self.debiaser.signal.silences(self.debiaser.penalised(weight)):
+            where = f"on held-out rows the critic of '{name}' finds nothing (epochs {epoch} and {epoch + 1})"
+            if had_one:
+                # success looks the same from here: the audit tells which it is, and the report says so
+                text = f"the penalty has lost its signal: {where}: nothing is left, or the critic has overfitted"
+                self._warn("signal_lost", epoch, text, attribute=name, tell=self.progress.note)
+            else:
+                text = f"the penalty had no signal: {where}, so training cannot follow it. {_FOR_A_SIGNAL}"
+                self._warn("no_signal", epoch, text, attribute=name)
+
+    def _warn(
+        self,
+        what: str,
+        epoch: int,
+        text: str,
+        *,
+        attribute: str | None = None,
+        tell: Callable[[str], None] | None = None,
+    ) -> None:
+        """Tell the user, train.log and, for the report, metrics.jsonl."""
+        (tell or self.progress.warn)(f"{self.stage}: {text}")
+        self.run_log.line(f"warning: {self.stage}: {text}")
+        step = (epoch + 1) * self._n_batches
+        self.run_log.record(
+            WARNING, step=step, what=what, stage=self.stage, epoch=epoch, attribute=attribute, text=text
+        )
 
     # --- checkpoints ---
 

@@ -11,6 +11,8 @@ from mibias_cli.training.settings import SelectSettings
 
 __all__ = ["Position"]
 
+_CHANCE_MARGIN = 0.05  # of the way from chance to a perfect score
+
 
 @dataclass
 class Position:
@@ -24,6 +26,7 @@ class Position:
     largest_rank: float = 0.0
     most_told: float = 0.0
     collapse_named: bool = False
+    kept_score: float | None = None
 
     def improves(self, figures: Mapping[str, float], select: SelectSettings) -> bool:
         """Whether the weights of the epoch that was validated are to be kept; counts stale epochs, ends by patience."""
@@ -61,6 +64,22 @@ class Position:
             "they have collapsed. Lower debias.weight, or lengthen debias.warmup_epochs"
         )
 
+    def keep(self, figures: Mapping[str, float], target: Target) -> None:
+        """Note how far beyond chance the weights that are kept predict the target, where there is such a figure."""
+        known = any(f"validation/{name}" in figures for name in ("balanced_accuracy", "r2"))
+        self.kept_score = _beyond_chance(figures, target) if known else None
+
+    def at_chance(self, target: Target) -> str | None:
+        """The warning that the weights that were kept tell no more of the target than chance, or None."""
+        chance = 0.0 if target.kind == "regression" else 1 / _n_outcomes(target)
+        if self.kept_score is None or not self.kept_score < _CHANCE_MARGIN * (1 - chance):
+            return None
+        figure = "R²" if target.kind == "regression" else "balanced accuracy"
+        return (
+            f"the task head ended at chance: its {figure} on validation rows is {self.kept_score + chance:.3f}, chance "
+            f"is {chance:.3f}. Lower debias.weight or training.learning_rate, or train longer"
+        )
+
 
 def _n_classes(target: Target) -> int:
     """Classes as `has_collapsed` counts them: one more than the directions that the target needs."""
@@ -71,7 +90,11 @@ def _n_classes(target: Target) -> int:
 
 def _beyond_chance(figures: Mapping[str, float], target: Target) -> float:
     """Balanced accuracy beyond chance, or R²; 0 without a target."""
-    # each label is a task of two classes, whatever the number of strata
-    n_classes = 2 if target.kind == "multilabel" else len(target.class_names)
     accuracy = figures.get("validation/balanced_accuracy")
-    return figures.get("validation/r2", 0.0) if accuracy is None else accuracy - 1 / n_classes
+    return figures.get("validation/r2", 0.0) if accuracy is None else accuracy - 1 / _n_outcomes(target)
+
+
+def _n_outcomes(target: Target) -> int:
+    """What there is to guess from."""
+    # each label is a task of two classes, whatever the number of strata
+    return 2 if target.kind == "multilabel" else len(target.class_names)

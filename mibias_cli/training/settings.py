@@ -54,6 +54,7 @@ class DebiasSettings:
     schedule: Literal["queue", "fresh"] = "queue"
     critic_steps: int = 15
     gradients: Gradients = "sum"
+    objective: Literal["marginal", "conditional"] = "marginal"
     balance: Balance = "critic"
     balance_by: Literal["weights", "draws"] = "weights"
     attribute_weights: Mapping[str, float] = field(default_factory=dict)

@@ -16,6 +16,7 @@ from mibias_cli.data.loader import batches
 from mibias_cli.data.target import Target, TargetKind, r_squared
 from mibias_cli.errors import TrainingError, did_you_mean
 from mibias_cli.estimators.measures.predictive import gain_over_reference
+from mibias_cli.seeds import derive_seed
 from mibias_cli.training.debiaser import Debiaser
 from mibias_cli.training.original import FrozenOriginal
 from mibias_cli.training.queue import split_sample
@@ -74,7 +75,8 @@ def validate(
     biased data alone. `gain_over_bias_bits` is the information of the scores about the class beyond that of the
     attributes, see `gain_over_reference`: a model that leans on the bias gains little. Accuracies of several labels are
     means over labels; `r2`, `mae` and `rmse` are means over columns of numbers, errors in the user's units.
-    `<attribute>/leakage_bits` is the attribute heads' held-out bound.
+    `<attribute>/leakage_bits` is the attribute heads' held-out bound, `critic_bits` (`critic_dependence` in a unit of
+    its own) the training critic's, and `critic_signal` by how much that exceeds what shuffled labels give.
     """
     logits, wanted, features, z = (list[Tensor]() for _ in range(4))
     for batch in batches(split, batch_size=batch_size, epoch=0, seed=seed, shuffle=False, num_workers=num_workers):
@@ -136,7 +138,7 @@ def _number_figures(numbers: Tensor, y: Tensor, weight: Tensor | None, target: T
 def _leakage_figures(
     debiaser: Debiaser, split: Split, z: Tensor, weights: Mapping[str, np.ndarray], seed: int
 ) -> dict[str, float]:
-    """The bound of every attribute's heads on the split's first rows, whose representation is z (n, d)."""
+    """What every attribute's heads and critic find on the split's first rows, whose representation is z (n, d)."""
     rows = np.arange(len(z))
     generator = torch.Generator().manual_seed(seed)
     figures: dict[str, float] = {}
@@ -144,7 +146,13 @@ def _leakage_figures(
         sample = split_sample(split, rows, name, z)
         figures[f"validation/{name}/leakage_bits"] = monitor.estimate(sample, generator) / math.log(2)
         figures[f"validation/{name}/head_accuracy"] = monitor.accuracy(sample)
+        balanced = sample
         if name in weights:
             balanced = replace(sample, weight=torch.from_numpy(weights[name][rows]).to(z.device))
             figures[f"validation/{name}/balanced_leakage_bits"] = monitor.estimate(balanced, generator) / math.log(2)
+        # the critic is judged by what it was trained on: weighted rows, where it sees weights or draws by them
+        seen = balanced if debiaser.weighted or debiaser.draws else sample
+        drawn = torch.Generator().manual_seed(derive_seed(seed, "signal", name))
+        critic = debiaser.signal.look(name, debiaser.estimators[name], seen, drawn)
+        figures |= {f"validation/{name}/{key}": value for key, value in critic.items()}
     return figures

@@ -9,6 +9,7 @@ from mibias_cli.errors import EvaluationError
 from mibias_cli.evaluation.audit import audit
 from mibias_cli.evaluation.findings import AuditFindings, AuditSettings, Samples
 from mibias_cli.evaluation.inputs import AuditedAttribute, AuditInput, Features
+from mibias_cli.evaluation.task_findings import TaskFindings
 from mibias_cli.progress import Silent
 
 QUICK = AuditSettings(probes=("logistic", "quadratic"), n_bootstrap=100)
@@ -42,7 +43,7 @@ def make_inputs(n: int = 240, n_train: int = 200, *, channels: int = 1, seed: in
         audit_y=y,
         class_names=("a", "b", "c"),
         attributes=(attribute,),
-        head_after=y,
+        heads={"after": np.eye(3)[y]},
     )
 
 
@@ -134,9 +135,7 @@ def test_groups_are_not_split() -> None:
     z = g.normal(size=(n_groups, 30))[group] + 0.01 * g.normal(size=(len(group), 30))
     inputs = make_inputs(n=len(group))
     attribute = replace(inputs.attributes[0], c=c)
-    plain = replace(
-        inputs, before=None, after=Features(train=z[:200], audit=z), attributes=(attribute,), head_after=None
-    )
+    plain = replace(inputs, before=None, after=Features(train=z[:200], audit=z), attributes=(attribute,), heads={})
     settings = QUICK.model_copy(update={"probes": ("logistic", "mlp")})
     leaking = run(plain, settings).attributes["colour"].after.leakage_bits
     clean = run(replace(plain, group=group), settings).attributes["colour"].after.leakage_bits
@@ -320,3 +319,34 @@ def test_progress_counts_every_probe() -> None:
     progress = Counting()
     audit(make_inputs(channels=2), QUICK, seed=0, progress=progress)
     assert progress.done == progress.total == 2 * 2 * 2 * 2  # before and after, channels, probes, with and without y
+
+
+def test_weights_as_loaded_are_a_side_like_any_other() -> None:
+    """The same features give the same figures, whichever side they stand on."""
+    inputs = make_inputs()
+    found = run(replace(inputs, loaded=inputs.before))
+    colour, task = found.attributes["colour"], found.task
+    assert colour.loaded == colour.before is not None
+    assert task.loaded is not None
+    assert task.loaded == task.before
+    assert found.fairness["colour"].loaded == found.fairness["colour"].before
+    assert found.similarity.effective_rank_loaded == found.similarity.effective_rank_before
+    # and nothing else changes by it
+    alone = run(inputs)
+    assert (alone.attributes["colour"].after, alone.task.after) == (colour.after, task.after)
+    assert alone.attributes["colour"].loaded is None
+
+
+def test_trained_heads_have_figures_of_their_own() -> None:
+    """A head that is right for one group alone: its accuracy, worst group and fairness by hand."""
+    inputs = make_inputs()
+    y, c = inputs.audit_y, inputs.attributes[0].c[:, 0]
+    wrong = np.where(c == 0, y, (y + 1) % 3)
+    found = run(replace(inputs, heads={"after": np.eye(3)[wrong]})).head
+    assert found is not None
+    assert found.task.before is None
+    assert isinstance(found.task.after, TaskFindings)
+    assert found.task.after.accuracy.estimate == pytest.approx((c == 0).mean())
+    assert found.task.after.worst_group_accuracy == 0.0
+    assert found.fairness["colour"].after.equal_opportunity_difference == 1.0
+    assert run(replace(inputs, heads={})).head is None

@@ -4,6 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
+from mibias_cli.evaluation.leakage_findings import Interval
+from mibias_cli.evaluation.task_findings import HeadFindings, TaskSides
 from mibias_cli.report.document import Report
 from mibias_cli.report.verdict import make_verdict
 
@@ -94,3 +96,46 @@ def test_features_that_keep_the_target_alone_are_no_collapse_but_poor(
     assert "few directions left: their effective rank fell from 32.00 to 1.20." in verdict.caution
     assert verdict.caution in verdict.text
     assert "rank" not in verdict.headline
+
+
+def test_a_conditional_objective_has_its_figure_in_the_headline(make: Callable[..., Report]) -> None:
+    report = make(channels=("colour",))
+    verdict = make_verdict(report, "conditional")
+    # half of the marginal figures, and of H(c) = 2 what the target leaves
+    assert verdict.headline.startswith(
+        "No probe here extracts more than 0.045 of the 1.877 bits of colour given the target (before 0.400); task"
+    )
+    assert "before it was 0.400" in verdict.attributes["colour"]
+    assert verdict.question == "conditional"
+    assert make_verdict(report).question == "marginal"
+
+
+def test_without_a_target_a_verdict_speaks_of_what_was_measured(make: Callable[..., Report]) -> None:
+    found = make(channels=("colour",)).attributes["colour"]
+    after = found.after.model_copy(update={"conditional": None})
+    report = make(channels=("colour",)).model_copy(
+        update={"attributes": {"colour": found.model_copy(update={"after": after})}}
+    )
+    assert make_verdict(report, "conditional").question == "marginal"
+
+
+def test_a_rise_anywhere_is_in_the_headline(make: Callable[..., Report]) -> None:
+    """Of an attribute that is not the leakiest, and in the question that was not asked."""
+    report = make(channels=("colour",))
+    found = report.attributes["colour"]
+    assert found.change is not None
+    up = Interval(estimate=0.25, lower=0.125, upper=0.375)
+    change = found.change.model_copy(update={"conditional_leakage_bits": up})
+    both = {"colour": found, "size": found.model_copy(update={"change": change})}
+    verdict = make_verdict(report.model_copy(update={"attributes": both}))
+    rise = "eakage of size given the target has risen by 0.250 bits (0.125 to 0.375)"
+    assert f"; l{rise}; task accuracy" in verdict.headline
+    assert f"L{rise}." in verdict.text
+    assert "has risen" not in make_verdict(report).headline
+
+
+def test_the_trained_head_has_its_say(make: Callable[..., Report]) -> None:
+    report = make()
+    head = HeadFindings(task=TaskSides(after=report.task.before))
+    text = make_verdict(report.model_copy(update={"head": head})).text
+    assert "The trained head itself: 70.0\u00a0%, 70.0\u00a0% in the worst group." in text

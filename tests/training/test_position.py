@@ -67,3 +67,27 @@ def test_the_best_epoch_is_kept_and_patience_ends_the_stage(mode: str, kept: lis
 
 def test_without_a_metric_the_last_epoch_is_kept() -> None:
     assert all(Position().improves({}, SelectSettings()) for _ in range(3))
+
+
+@pytest.mark.parametrize(
+    ("figures", "target", "said"),
+    [
+        (
+            {"validation/balanced_accuracy": 0.12},
+            DIGITS,
+            "balanced accuracy on validation rows is 0.120, chance is 0.100",
+        ),
+        ({"validation/balanced_accuracy": 0.2}, DIGITS, None),
+        ({"validation/balanced_accuracy": 0.51}, TWO, "chance is 0.500"),
+        ({"validation/balanced_accuracy": 0.55}, TWO, None),
+        ({"validation/r2": -0.01}, NUMBERS, "R² on validation rows is -0.010, chance is 0.000"),
+        ({"validation/r2": 0.3}, NUMBERS, None),
+        ({}, DIGITS, None),
+    ],
+)
+def test_a_head_that_ends_at_chance_is_named(figures: dict[str, float], target: Target, said: str | None) -> None:
+    position = Position()
+    assert position.at_chance(target) is None
+    position.keep(figures, target)
+    warning = position.at_chance(target)
+    assert warning is None if said is None else warning is not None and said in warning

@@ -38,6 +38,7 @@ def faces(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Images named age_sex_race_date.jpg, as in UTKFace.")],
     out: _Out,
     age_bins: _Bins = None,
+    min_age: Annotated[int, typer.Option("--min-age", metavar="N", min=0, help="Leave younger people out.")] = 0,
     seed: _Seed = 0,
     overwrite: _Overwrite = False,
     output: FormatOption = None,
@@ -49,7 +50,8 @@ def faces(
     """
     from mibias_cli.datasets.manifests import make_faces
 
-    _show(make_faces(folder, out, edges=_edges(age_bins), seed=seed, overwrite=overwrite), output)
+    made = make_faces(folder, out, edges=_edges(age_bins), min_age=min_age, seed=seed, overwrite=overwrite)
+    _show(made, output)
 
 
 @data_app.command("imdb")

@@ -10,7 +10,7 @@ import numpy as np
 
 from mibias_cli.evaluation.findings import AuditSettings
 from mibias_cli.evaluation.inputs import AuditedAttribute, AuditedTarget, AuditInput, Features
-from mibias_cli.evaluation.leakage_findings import Sides
+from mibias_cli.evaluation.leakage_findings import Side, Sides
 from mibias_cli.evaluation.statistics.resampling import Resamples
 from mibias_cli.evaluation.task.crossings import chosen_crossings, intersection
 from mibias_cli.evaluation.task.fairness import fairness_findings
@@ -18,7 +18,7 @@ from mibias_cli.evaluation.task.groups import task_findings
 from mibias_cli.evaluation.task.labels import label_fairness, label_findings
 from mibias_cli.evaluation.task.numbers import regression_findings
 from mibias_cli.evaluation.task.rule import Predictions, Terms, predict_labels, predict_numbers, predict_task
-from mibias_cli.evaluation.task_findings import AnyTask, FairnessFindings, Intersection, TaskSides
+from mibias_cli.evaluation.task_findings import AnyTask, FairnessFindings, HeadFindings, Intersection, TaskSides
 
 __all__ = ["TaskAudit", "audit_task"]
 
@@ -28,14 +28,16 @@ P = TypeVar("P")
 
 @dataclass(frozen=True, kw_only=True)
 class TaskAudit:
-    """Task figures before and after (None without original or target), fairness by attribute, crossings of attributes.
+    """Task figures by side (None without that side or a target), fairness by attribute, crossings of attributes.
 
-    A target of numbers has its errors by group in place of fairness and crossings.
+    `head` has the same of the trained heads, None without one. A target of numbers has its errors by group in place of
+    fairness and crossings.
     """
 
     sides: TaskSides
     fairness: dict[str, Sides[FairnessFindings]] = field(default_factory=dict)
     intersections: tuple[Intersection, ...] = ()
+    head: HeadFindings | None = None
 
 
 def audit_task(inputs: AuditInput, settings: AuditSettings, channels: Mapping[str, str], *, seed: int) -> TaskAudit:
@@ -65,8 +67,8 @@ class _Audit:
     def of_classes(self) -> TaskAudit:
         inputs, y, names = self.inputs, self.inputs.audit_y, self.inputs.class_names
 
-        def figures(predictions: Predictions, head: np.ndarray | None) -> AnyTask:
-            return task_findings(predictions, y, names, head, self.terms)
+        def figures(predictions: Predictions, head: Predictions | None) -> AnyTask:
+            return task_findings(predictions, y, names, None if head is None else head.classes, self.terms)
 
         def fairness(predictions: Predictions, attribute: AuditedAttribute) -> FairnessFindings:
             return fairness_findings(
@@ -75,15 +77,17 @@ class _Audit:
 
         # the same head for every extractor: a trained head tells of its training, too
         predicted = self._predicted(lambda features: predict_task(features, inputs.train_y, len(names)))
+        own = {side: Predictions(classes=p.argmax(axis=1), probabilities=p) for side, p in inputs.heads.items()}
         return TaskAudit(
-            sides=self._sides(predicted, figures),
+            sides=self._sides(predicted, own, figures),
             fairness=self._fairness(predicted, fairness),
             intersections=self._intersections(y, names, predicted, lambda predictions: predictions.classes == y),
+            head=self._head(own, figures, fairness),
         )
 
     def of_labels(self, target: AuditedTarget) -> TaskAudit:
         def figures(probabilities: np.ndarray, head: np.ndarray | None) -> AnyTask:
-            return label_findings(probabilities, target, head, self.terms)
+            return label_findings(probabilities, target, None if head is None else head > 0.5, self.terms)
 
         def fairness(probabilities: np.ndarray, attribute: AuditedAttribute) -> FairnessFindings:
             return label_fairness(probabilities, target, attribute, min_cell=self.terms.min_cell)
@@ -95,9 +99,10 @@ class _Audit:
         # labels have no single class, so a crossing counts samples whose labels are all right
         everyone = np.zeros(len(target.audit), dtype=np.int64)
         return TaskAudit(
-            sides=self._sides(predicted, figures),
+            sides=self._sides(predicted, self.inputs.heads, figures),
             fairness=self._fairness(predicted, fairness),
             intersections=self._intersections(everyone, ("all labels",), predicted, right),
+            head=self._head(self.inputs.heads, figures, fairness),
         )
 
     def of_numbers(self, target: AuditedTarget) -> TaskAudit:
@@ -105,38 +110,46 @@ class _Audit:
             return regression_findings(predicted, target, head, self.terms)
 
         predicted = self._predicted(lambda features: predict_numbers(features, target.train))
-        return TaskAudit(sides=self._sides(predicted, figures))
+        own = self.inputs.heads
+        return TaskAudit(sides=self._sides(predicted, own, figures), head=self._head(own, figures, None))
 
-    def _predicted(self, predict: Callable[[Features], P]) -> tuple[P | None, P]:
-        """Before and after."""
-        return None if self.inputs.before is None else predict(self.inputs.before), predict(self.inputs.after)
+    def _predicted(self, predict: Callable[[Features], P]) -> dict[Side, P]:
+        return {side: predict(features) for side, features in self.inputs.sides.items()}
 
-    def _sides(self, predicted: tuple[P | None, P], figures: Callable[[P, np.ndarray | None], AnyTask]) -> TaskSides:
-        before, after = predicted
-        return TaskSides(
-            before=None if before is None else figures(before, self.inputs.head_before),
-            after=figures(after, self.inputs.head_after),
-        )
+    @staticmethod
+    def _sides(
+        predicted: Mapping[Side, P], heads: Mapping[Side, P], figures: Callable[[P, P | None], AnyTask]
+    ) -> TaskSides:
+        return TaskSides.of({side: figures(found, heads.get(side)) for side, found in predicted.items()})
 
     def _fairness(
-        self, predicted: tuple[P | None, P], figures: Callable[[P, AuditedAttribute], FairnessFindings]
+        self, predicted: Mapping[Side, P], figures: Callable[[P, AuditedAttribute], FairnessFindings]
     ) -> dict[str, Sides[FairnessFindings]]:
-        before, after = predicted
         return {
-            a.name: Sides[FairnessFindings](
-                before=None if before is None else figures(before, a), after=figures(after, a)
-            )
+            a.name: Sides[FairnessFindings].of({side: figures(found, a) for side, found in predicted.items()})
             for a in self.inputs.attributes
         }
 
+    def _head(
+        self,
+        own: Mapping[Side, P],
+        figures: Callable[[P, P | None], AnyTask],
+        fairness: Callable[[P, AuditedAttribute], FairnessFindings] | None,
+    ) -> HeadFindings | None:
+        """The same figures of what the trained heads predict; None where the audited extractor came without one."""
+        if "after" not in own:
+            return None
+        return HeadFindings(
+            task=self._sides(own, {}, figures), fairness={} if fairness is None else self._fairness(own, fairness)
+        )
+
     def _intersections(
-        self, y: np.ndarray, names: Sequence[str], predicted: tuple[P | None, P], right: Callable[[P], np.ndarray]
+        self, y: np.ndarray, names: Sequence[str], predicted: Mapping[Side, P], right: Callable[[P], np.ndarray]
     ) -> tuple[Intersection, ...]:
-        before, after = predicted
-        # crossings count who is predicted right, before and after
-        correct = None if before is None else right(before), right(after)
+        # crossings count who is predicted right, on every side
+        correct = {side: right(found) for side, found in predicted.items()}
         by_name = {attribute.name: attribute for attribute in self.inputs.attributes}
         return tuple(
-            intersection([by_name[name] for name in crossed], self.channels, y, *correct, names, self.terms)
+            intersection([by_name[name] for name in crossed], self.channels, y, correct, names, self.terms)
             for crossed in chosen_crossings(list(by_name), self.crossings)
         )

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from mibias_cli.evaluation.inputs import AuditedAttribute
+from mibias_cli.evaluation.leakage_findings import SIDES, Side
 from mibias_cli.evaluation.task.groups import worst_accuracy
 from mibias_cli.evaluation.task.rule import Terms
 from mibias_cli.evaluation.task_findings import CellAccuracy, CrossingRow, Intersection, WorstGroup
@@ -34,16 +35,15 @@ def intersection(
     attributes: Sequence[AuditedAttribute],
     channels: Mapping[str, str],
     y: np.ndarray,
-    correct_before: np.ndarray | None,
-    correct_after: np.ndarray,
+    correct: Mapping[Side, np.ndarray],
     class_names: Sequence[str],
     terms: Terms,
 ) -> Intersection:
     """The cells in which these attributes and the target cross; rows where one is unknown belong to none.
 
     Overlooked groups hide in crossings: accuracy may be even over sex and over age and fail old women. Cells that are
-    empty are not listed; those that are too small to count are. y and whether each sample is predicted right are (n,);
-    `channels` holds one channel by attribute.
+    empty are not listed; those that are too small to count are. y and, by side, whether each sample is predicted right
+    are (n,); `channels` holds one channel by attribute.
     """
     picked = [a.channels.index(channels[a.name]) for a in attributes]
     # a cell is one combination of target and attributes that occurs
@@ -54,23 +54,23 @@ def intersection(
     rows = []
     for index, cell in enumerate(cells):
         inside = np.flatnonzero(known)[member == index]
+        found = {side: _accuracy(right[inside], terms) for side, right in correct.items()}
         rows.append(
             CrossingRow(
                 y=class_names[cell[0]],
                 c=tuple(a.class_names[k][v] for a, k, v in zip(attributes, picked, cell[1:], strict=True)),
                 n=len(inside),
                 counted=terms.counts(len(inside)),
-                before=None if correct_before is None else _accuracy(correct_before[inside], terms),
-                after=_accuracy(correct_after[inside], terms),
+                before=found.get("before"),
+                after=found["after"],
+                loaded=found.get("loaded"),
             )
         )
+    worst = {side: worst_accuracy(row.at(side) for row in rows if row.counted) for side in SIDES}
     return Intersection(
         attributes=tuple(a.name for a in attributes),
         channels=tuple(channels[a.name] for a in attributes),
-        worst_group_accuracy=WorstGroup(
-            before=worst_accuracy(row.before for row in rows if row.counted),
-            after=worst_accuracy(row.after for row in rows if row.counted),
-        ),
+        worst_group_accuracy=WorstGroup(before=worst["before"], after=worst["after"], loaded=worst["loaded"]),
         cells=tuple(rows),
     )
 

@@ -86,7 +86,8 @@ def _panels(records: Sequence[Placed]) -> Iterator[tuple[str, list[Line]]]:
         # what the critic believes while it trains, beside what heads read from held-out rows
         found = line("critic, training", "train", f"{name}{end}")
         heads = line("heads, validation", "validation", f"validation/{name}/leakage_bits")
-        yield f"critic's bits of {name}", found + heads
+        held_out = line("critic, validation", "validation", f"validation/{name}/critic_bits")
+        yield f"critic's bits of {name}", found + heads + held_out
     yield "weight of the penalty, λ", line("λ", "train", "mi_weight")
 
 

@@ -8,10 +8,17 @@ from collections.abc import Iterator, Sequence
 from matplotlib.axes import Axes
 
 from mibias_cli.evaluation.findings import AuditFindings
-from mibias_cli.evaluation.leakage_findings import ChannelFindings, Interval, NullBand, QuestionName, Side
+from mibias_cli.evaluation.leakage_findings import (
+    SIDES,
+    ChannelFindings,
+    Interval,
+    NullBand,
+    QuestionName,
+    Side,
+)
 from mibias_cli.evaluation.task_findings import Accuracies, GroupRow, RegressionFindings
 from mibias_cli.report.plots.svg import AFTER, BEFORE, DRAWN, INK, MUTED, label_rows, new_figure, to_svg, whisker
-from mibias_cli.report.tables import LABELS, bits_at, leakage_rows
+from mibias_cli.report.tables import LABELS, NAMES, bits_at, leakage_rows
 
 __all__ = ["MAX_CELLS", "change_plot", "group_cells", "group_plot", "leakage_plot"]
 
@@ -23,7 +30,7 @@ MAX_ROWS = 40
 def leakage_plot(report: AuditFindings, question: QuestionName, *, plot_id: str) -> str:
     """Bars of leakage before and after with intervals and null band, one row per attribute and channel, as inline SVG.
 
-    Also a diamond for a random extractor, and lines at H(c) and I(y; c).
+    Also a ring for weights as they were loaded, a diamond for a random extractor, and lines at H(c) and I(y; c).
     """
     rows = leakage_rows(report)[:MAX_ROWS]
     figure, (axes,) = new_figure(len(rows), 0.66)
@@ -39,6 +46,11 @@ def leakage_plot(report: AuditFindings, question: QuestionName, *, plot_id: str)
             _null_band(axes, height, answer.null, left)
             axes.barh(height, interval.estimate, height=0.26, color=colour, linewidth=0)
             whisker(axes, height, interval.lower, interval.upper)
+        loaded = bits_at(found, "loaded", question)
+        if loaded is not None:
+            axes.plot(
+                [loaded.estimate], [position], marker="o", markersize=5, color=INK, fillstyle="none", linestyle="none"
+            )
         random = None if found.random is None else found.random.answer(question)
         # what an untrained network gives away: leakage below it needs no training to explain
         if random is not None:
@@ -82,7 +94,7 @@ def _mark(axes: Axes, position: float, value: float | None, colour: str, line: s
 
 
 def _in_words(name: str, found: ChannelFindings, question: QuestionName) -> str:
-    answers = [(side, bits_at(found, side, question)) for side, *_ in DRAWN]
+    answers = [(NAMES[side], bits_at(found, side, question)) for side in SIDES]
     told = ", ".join(f"{side} {bits.estimate:.3f}" for side, bits in answers if bits is not None)
     return f"{name}: {told} of {found.entropy_bits:.3f}"
 

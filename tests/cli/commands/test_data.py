@@ -54,6 +54,18 @@ def test_faces(faces: Path, tmp_path: Path) -> None:
     assert not list(out.glob(".*"))
 
 
+def test_younger_people_are_left_out_counted_and_said(faces: Path, tmp_path: Path) -> None:
+    ages = [int(path.name.partition("_")[0]) for path in faces.iterdir() if path.name.count("_") == 3]
+    result = run("data", "faces", faces, "--out", tmp_path, "--min-age", 18)
+    assert result.exit_code == 0, result.stderr
+    assert f"{sum(age < 18 for age in ages)} image(s) of people younger than 18 left out" in result.stderr
+    written = [int(row["age"]) for name in ("eb1", "eb2") for row in read(tmp_path / f"{name}.csv")]
+    assert 18 <= min(written) < 30
+    result = run("data", "faces", faces, "--out", tmp_path / "none", "--min-age", 95)
+    assert result.exit_code == 2
+    assert "--min-age 95: nobody is as old; the oldest is" in result.stderr
+
+
 def test_faces_are_never_written_over_unless_wanted(faces: Path, tmp_path: Path) -> None:
     run("data", "faces", faces, "--out", tmp_path)
     before = (tmp_path / "eb1.csv").read_bytes()

@@ -204,3 +204,15 @@ def test_what_is_wrong_ends_with_two(tmp_path: Path) -> None:
         assert message in result.stderr
         assert result.exit_code == 2
         assert not (tmp_path / "a.yaml").exists()
+
+
+def test_before_had_the_same_budget(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Plain training of as many epochs, from the weights that debiasing starts from."""
+    monkeypatch.setattr("mibias_cli.survey.first_recipe.weights_to_fetch", lambda name: None)
+    init(photos(tmp_path / "photos"), "--out", tmp_path / "a.yaml")
+    (tmp_path / "t.csv").write_text("y,sex,age\n" + "".join(f"{k % 2},{'fm'[k % 3 > 0]},{k % 7}\n" for k in range(120)))
+    init(tmp_path / "t.csv", "--target", "y", "--attribute", "sex", "--out", tmp_path / "b.yaml")
+    for recipe in (load_recipe(tmp_path / "a.yaml"), load_recipe(tmp_path / "b.yaml")):
+        assert recipe.original is not None
+        assert recipe.original.epochs == recipe.training.epochs
+        assert recipe.original.start_debiasing_from == "initial"

@@ -24,7 +24,7 @@ def test_accuracy_hides_in_crossings() -> None:
     sex, age, y = (np.repeat(v, 20) for v in (sex, age, y))
     correct = ~((sex == 0) & (age == 1) & (np.arange(160) % 4 > 0))
     found = intersection(
-        [attribute("sex", sex), attribute("age", age)], {"sex": "sex", "age": "age"}, y, None, correct,
+        [attribute("sex", sex), attribute("age", age)], {"sex": "sex", "age": "age"}, y, {"after": correct},
         ("no", "yes"), TERMS,
     )  # fmt: skip
     table = {(row.y, *row.c): row for row in found.cells}
@@ -45,7 +45,7 @@ def test_small_cells_are_shown_and_do_not_count_and_unknown_rows_are_nowhere() -
     correct = sex == 0
     found = intersection(
         [attribute("sex", sex), attribute("age", age, known)], {"sex": "sex", "age": "age"},
-        np.zeros(38, dtype=int), correct, correct, ("no",), TERMS,
+        np.zeros(38, dtype=int), {"before": correct, "after": correct}, ("no",), TERMS,
     )  # fmt: skip
     assert [(row.c, row.n, row.counted) for row in found.cells] == [
         (("sex 0", "age 0"), 30, True),

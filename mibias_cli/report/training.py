@@ -1,0 +1,62 @@
+"""What training warned of, so that a report says it beside the figures that it explains."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from pydantic import ValidationError
+
+from mibias_cli.evaluation.findings import AuditFindings
+from mibias_cli.evaluation.leakage_findings import Count, QuestionName
+from mibias_cli.evaluation.record import Record
+from mibias_cli.report.illustrations import Metrics
+from mibias_cli.run_folder import WARNING
+
+__all__ = ["TrainingWarning", "training_warnings"]
+
+
+class TrainingWarning(Record):
+    """A warning of a run's training: a penalty without a signal, collapsed features, a task head at chance.
+
+    `signal_lost` is said only where the audit still finds the attribute, no less than before.
+    """
+
+    what: Literal["no_signal", "signal_lost", "collapse", "chance"]
+    stage: str
+    epoch: Count
+    """Counted from 0, as in metrics.jsonl."""
+    attribute: str | None = None
+    text: str
+
+    @property
+    def line(self) -> str:
+        """As a sentence."""
+        return f"{self.text[0].upper()}{self.text[1:].rstrip('.')}."
+
+
+def training_warnings(
+    metrics: Sequence[Metrics], findings: AuditFindings, asked: QuestionName
+) -> tuple[TrainingWarning, ...]:
+    """The warnings among the records of metrics.jsonl, without those that the audit shows to be none."""
+    found = []
+    for record in metrics:
+        if record.get("kind") != WARNING:
+            continue
+        try:
+            warning = TrainingWarning.model_validate({name: record.get(name) for name in TrainingWarning.model_fields})
+        except ValidationError:
+            continue  # of a later version: train.log has it
+        if warning.what != "signal_lost" or _leaks_still(findings, warning.attribute, asked):
+            found.append(warning)
+    return tuple(found)
+
+
+def _leaks_still(findings: AuditFindings, name: str | None, asked: QuestionName) -> bool:
+    """Whether an attribute leaks, and measurably no less than before: then its critic did not succeed."""
+    attribute = findings.attributes.get(name or "")
+    after = None if attribute is None else attribute.after.answer(asked) or attribute.after.marginal
+    if attribute is None or after is None or after.leakage_bits.lower <= 0:
+        return False
+    change = None if attribute.change is None else attribute.change.answer(asked) or attribute.change.leakage_bits
+    return change is None or change.upper >= 0

@@ -1,0 +1,51 @@
+"""Which warnings of training a report repeats."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from mibias_cli.cli.output import show_report
+from mibias_cli.report.document import Report
+from mibias_cli.report.document import make_report as report_on
+from mibias_cli.report.training import training_warnings
+
+Make = Callable[..., Report]
+
+
+def record(what: str, attribute: str | None = None) -> dict[str, object]:
+    text = f"{what}: something happened"
+    return {
+        "kind": "warning",
+        "step": 1,
+        "what": what,
+        "stage": "debias",
+        "epoch": 1,
+        "attribute": attribute,
+        "text": text,
+    }
+
+
+def said(report: Report, *whats: str) -> list[str]:
+    found = training_warnings([{"kind": "train", "step": 1}, *(record(w, "colour") for w in whats)], report, "marginal")
+    return [warning.what for warning in found]
+
+
+def test_warnings_are_repeated_in_order(make: Make) -> None:
+    assert said(make(), "no_signal", "collapse", "chance", "of a later version") == ["no_signal", "collapse", "chance"]
+
+
+def test_a_signal_that_was_lost_by_success_is_no_warning(make: Make) -> None:
+    assert said(make(before=0.8, after=0.05), "signal_lost") == []
+    assert said(make(before=0.8, after=0.79), "signal_lost") == ["signal_lost"]
+    assert said(make(before=None, after=0.5), "signal_lost") == ["signal_lost"]
+    # there is nothing left that a critic could have found
+    assert said(make(before=0.0, after=0.0), "signal_lost") == []
+
+
+def test_the_terminal_repeats_them(make: Make, capsys: pytest.CaptureFixture[str]) -> None:
+    report = report_on(make(), {}, metrics=[record("collapse")])
+    show_report(report)
+    assert "warning: Collapse: something happened." in capsys.readouterr().err
+    assert report.training_warnings[0].attribute is None

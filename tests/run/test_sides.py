@@ -1,0 +1,41 @@
+"""The sides of a run's report: as loaded, plainly trained, debiased."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from safetensors.torch import save_file
+from small_runs import tiny, trained
+
+from mibias_cli.run import workflow
+from mibias_cli.run.assemble import assemble
+
+
+def test_loaded_weights_stand_beside_plain_training_where_there_was_some(tmp_path: Path) -> None:
+    """What a run without plain training calls `before` is `loaded` in one that has it; gates and change are not moved.
+
+    Weights drawn at random are nobody's: there they are no side.
+    """
+    weights = tmp_path / "w.safetensors"
+    save_file(assemble(tiny(), offline=True).backbone.module.state_dict(), weights)
+    quick = ("training.epochs=1", f"backbone.weights={weights}")
+    without = trained(tiny(*quick, "original=null"), tmp_path / "a").report
+    report = trained(tiny(*quick, "original.start_debiasing_from=initial"), tmp_path / "b").report
+    colour, task = report.attributes["colour"], report.task
+    assert colour.loaded == without.attributes["colour"].before
+    assert task.loaded == without.task.before
+    # debiasing starts from the same weights in both
+    assert (colour.after, task.after) == (without.attributes["colour"].after, without.task.after)
+    assert colour.change is not None
+    assert colour.before is not None
+    assert colour.change.leakage_bits.estimate == pytest.approx(
+        colour.after.leakage_bits.estimate - colour.before.leakage_bits.estimate
+    )
+    assert report.head is not None
+    assert report.head.task.before is not None
+    assert report.head.task.loaded is None
+    assert "as loaded" in (tmp_path / "b" / "report" / "leakage.html").read_text()
+    again = workflow.evaluate(tmp_path / "b", out=tmp_path / "c", offline=True).report
+    assert again.attributes == report.attributes
+    assert trained(tiny("training.epochs=1"), tmp_path / "d").report.attributes["colour"].loaded is None

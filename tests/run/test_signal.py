@@ -1,0 +1,75 @@
+"""A penalty without a signal is said, in the terminal, the log and the report; one with a signal is not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from small_runs import metrics
+
+from mibias_cli.progress import Silent
+from mibias_cli.recipe.load import parse_recipe
+from mibias_cli.run import workflow
+
+RECIPE = """
+version: 1
+data: {{source: embeddings, path: {folder}/z.npz, key: z, manifest: {folder}/rows.csv, columns: {{target: y}},
+        attributes: {{{attribute}: {{}}}}}}
+backbone: {{name: mlp, options: {{hidden: [16], features: 8}}}}
+debias:
+  {{estimator: {estimator}, weight: 0.05, queue_batches: 8,
+   critic: {{steps: 5, hidden: [32], n_random_features: 64}}}}
+training: {{epochs: 4, batch_size: 64, device: cpu}}
+evaluation: {{probes: [logistic], n_bootstrap: 50, n_permutations: 0}}
+"""
+
+
+class Told(Silent):
+    def __init__(self) -> None:
+        self.warnings: list[str] = []
+
+    def warn(self, text: str) -> None:
+        self.warnings.append(text)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Rows of numbers that tell y and `told`, and nothing of `drawn`."""
+    g, n = np.random.default_rng(0), 1200
+    y, told, drawn = g.integers(0, 2, (3, n))
+    z = g.normal(size=(n, 8))
+    z[:, 0] += 3 * y
+    z[:, 1] += 3 * told
+    out = tmp_path_factory.mktemp("rows")
+    np.savez(out / "z.npz", z=z.astype(np.float32))
+    split = np.where(np.arange(n) < 600, "train", np.where(np.arange(n) < 900, "validation", "test"))
+    lines = [f"{a},{b},{c},{d}" for a, b, c, d in zip(y, told, drawn, split, strict=True)]
+    (out / "rows.csv").write_text("\n".join(["y,told,drawn,split", *lines]))
+    return out
+
+
+@pytest.mark.parametrize("estimator", ["classifier", "closed_form", "mine", "vclub", "hsic"])
+@pytest.mark.parametrize("attribute", ["told", "drawn"])
+def test_only_an_attribute_that_nothing_tells_is_warned_of(
+    folder: Path, attribute: str, estimator: str, tmp_path: Path
+) -> None:
+    told = Told()
+    recipe = parse_recipe(RECIPE.format(folder=folder, attribute=attribute, estimator=estimator), path="r.yaml")
+    report = workflow.train(recipe, out=tmp_path / "run", offline=True, progress=told).report
+    records = metrics(tmp_path / "run")
+    first = next(r for r in records if r["kind"] == "validation")
+    assert (first[f"validation/{attribute}/critic_signal"] > 0) == (attribute == "told")
+    named = [r for r in records if r["kind"] == "warning" and r["what"] == "no_signal"]
+    if attribute == "told":
+        assert (named, told.warnings, report.training_warnings) == ([], [], ())
+        return
+    # in the second epoch already, and once
+    assert [(r["epoch"], r["attribute"]) for r in named] == [(1, "drawn")]
+    assert [text for text in told.warnings if "had no signal" in text] == told.warnings
+    assert len(told.warnings) == 1
+    assert [w.what for w in report.training_warnings] == ["no_signal"]
+    assert "the penalty had no signal" in (tmp_path / "run" / "train.log").read_text()
+    for form in ("leakage.md", "leakage.html", "leakage.json"):
+        text = (tmp_path / "run" / "report" / form).read_text()
+        assert "he penalty had no signal: on held-out rows the critic of " in text
