@@ -31,8 +31,10 @@ from runs import Table, assembled, audit_rows, features_and_accuracy, mean_and_s
 from mibias_cli.backbone.embed import embed
 from mibias_cli.data.files.tabular import write_manifest
 from mibias_cli.evaluation.findings import AuditSettings
+from mibias_cli.progress import Silent
 from mibias_cli.recipe.load import parse_recipe
 from mibias_cli.run.assemble import Parts
+from mibias_cli.run.cached import cached_parts
 from mibias_cli.survey.first_recipe import choose_model, first_recipe
 from mibias_cli.survey.roles import Wishes
 from mibias_cli.survey.survey import survey
@@ -93,11 +95,14 @@ def main() -> None:
 
 def draw(data: Path, weights: Path, aligned: float, seed: int, folder: Path) -> Drawn:
     """Write the manifest of one draw, and the recipe of `mibias init` for it."""
-    rows = [(str(path), label, style, split) for path, label, style, split in rows_of(data, aligned, seed)]
+    rows = [
+        (path.relative_to(data).as_posix(), label, style, split)
+        for path, label, style, split in rows_of(data, aligned, seed)
+    ]
     columns = dict(zip(("path", "label", "style", "split"), map(list, zip(*rows, strict=True)), strict=True))
     manifest, recipe = folder / "pacs.csv", folder / "recipe.yaml"
     write_manifest(manifest, columns)
-    found = survey(manifest, Wishes(attributes=("style",)))
+    found = survey(manifest, Wishes(attributes=("style",), root=data))
     model = choose_model(found, backbone=BACKBONE, weights=str(weights))
     recipe.write_text(first_recipe(found, model, source=manifest, out=recipe)[0], encoding="utf-8")
     return Drawn(recipe=recipe, seed=seed)
@@ -138,6 +143,8 @@ def run(method: str, drawn: Drawn, chosen: dict[str, str]) -> dict[str, float]:
     else:
         overrides = OURS.get(method) or FINE_TUNED.get(method, ((), ()))[0]
         parts = load(drawn, overrides)
+        splits = (parts.data.train, parts.data.validation, parts.data.audit)
+        parts = cached_parts(parts, Silent(), {split.name: np.arange(len(split)) for split in splits})
         model, _ = train_alone(parts)
         z, _ = features_and_accuracy(model, parts.data.audit)
         with torch.no_grad():
@@ -145,7 +152,7 @@ def run(method: str, drawn: Drawn, chosen: dict[str, str]) -> dict[str, float]:
         fitted = Fitted(predicted=predicted, features=z)
     seconds = time.perf_counter() - started
     split = parts.data.audit
-    settings_ = AuditSettings(probes=("logistic", "mlp", "boosting"), n_permutations=0, n_bootstrap=100)
+    settings_ = AuditSettings(probes=("logistic", "mlp", "gradient_boosting"), n_permutations=0, n_bootstrap=100)
     found = audit_rows(parts.data, "style", fitted.features, np.arange(len(split)), settings_, seed=drawn.seed).after
     assert found.conditional_leakage_bits is not None
     return {
@@ -160,7 +167,9 @@ def run(method: str, drawn: Drawn, chosen: dict[str, str]) -> dict[str, float]:
 def load(drawn: Drawn, overrides: tuple[str, ...]) -> Parts:
     """The parts of the drawn recipe with some overrides."""
     text = drawn.recipe.read_text(encoding="utf-8")
-    recipe = parse_recipe(text, path=str(drawn.recipe), overrides=[f"seed={drawn.seed}", *overrides])
+    # plain training first is for the report alone: debiasing starts from the weights as loaded
+    given = [f"seed={drawn.seed}", "original=null", f"backbone.cache={drawn.recipe.parent / 'cache'}", *overrides]
+    recipe = parse_recipe(text, path=str(drawn.recipe), overrides=given)
     return assembled(recipe)
 
 

@@ -90,10 +90,8 @@ def dfr(data: Encoded, setting: str, seed: int) -> Fitted:
     Of training and validation rows together, as many of each class × style group as the smallest has; the mean of ten
     heads. The audited split takes no part.
     """
-    x, y, c = (
-        np.concatenate(two)
-        for two in ((data.x, data.validation_x), (data.y, data.validation_y), (data.c, data.validation_c))
-    )
+    x = np.concatenate([data.x, data.validation_x])
+    y, c = np.concatenate([data.y, data.validation_y]), np.concatenate([data.c, data.validation_c])
     g, group = np.random.default_rng(seed), y * 4 + c
     least = np.unique(group, return_counts=True)[1].min()
     scores, on_validation = np.zeros((len(data.audit_x), 7)), np.zeros((len(data.validation_x), 7))

@@ -15,11 +15,12 @@ from timm.models import get_pretrained_cfg, is_model
 from torch import nn
 
 from mibias_cli.backbone.timm_config import CONFIG, HUB, LOCAL, PretrainedConfig, read_config
+from mibias_cli.backbone.trainable import last_stages
 from mibias_cli.backbone.weights.matching import LoadReport, load_weights
 from mibias_cli.backbone.weights.state_files import weights_file_of
 from mibias_cli.errors import BackboneError, did_you_mean
 
-__all__ = ["TimmSource", "build_timm", "find_source", "weights_to_fetch"]
+__all__ = ["TimmSource", "build_timm", "find_source", "last_stages_of", "weights_to_fetch"]
 
 _OURS = {
     "num_classes": "a backbone has no classifier",
@@ -143,6 +144,12 @@ def weights_to_fetch(name: str) -> str | None:
         return None
     repository, url = cfg.get("hf_hub_id"), cfg.get("url")
     return f"https://huggingface.co/{repository}" if repository else url or ""
+
+
+def last_stages_of(name: str) -> tuple[str, ...]:
+    """The modules of a timm model that one trains with few images (`last_stages`); nothing is loaded or fetched."""
+    with torch.device("meta"):
+        return tuple(last_stages(timm.create_model(name, pretrained=False, num_classes=0)))
 
 
 def _create(source: TimmSource, arguments: Mapping[str, Any], *, offline: bool) -> nn.Module:

@@ -13,7 +13,7 @@ from mibias_cli.backbone.extractor import Extractor
 from mibias_cli.backbone.layers import stage_names, unknown_layer
 from mibias_cli.errors import BackboneError
 
-__all__ = ["Trained", "choose_trainable", "head_groups", "parameter_groups"]
+__all__ = ["Trained", "choose_trainable", "head_groups", "last_stages", "parameter_groups"]
 
 Trained = Literal["all", "none"] | Sequence[str]
 
@@ -80,6 +80,31 @@ def parameter_groups(
             }
         )
     return groups
+
+
+def last_stages(backbone: nn.Module) -> list[str]:
+    """The fewest modules at a backbone's end that hold half of its parameters, by name in order.
+
+    They are what one fine-tunes with few images: the stages before them give general features, and their outputs can
+    be kept. Lists of blocks, such as a transformer's, are divided.
+
+    Example:
+        >>> from mibias_cli.backbone.mlp import MLP
+        >>> last_stages(MLP(3, hidden=(8, 8), features=4))
+        ['fc2', 'fc3']
+    """
+    names: list[str] = []
+    for name, child in backbone.named_children():
+        blocks = isinstance(child, nn.Sequential | nn.ModuleList) and len(child) > 1
+        names += [f"{name}.{inner}" for inner, _ in child.named_children()] if blocks else [name]
+    sizes = {name: sum(p.numel() for p in backbone.get_submodule(name).parameters()) for name in names}
+    kept: list[str] = []
+    for name in reversed(names):
+        if 2 * sum(sizes[k] for k in kept) >= sum(sizes.values()):
+            break
+        if sizes[name]:
+            kept.insert(0, name)
+    return kept
 
 
 def head_groups(

@@ -202,10 +202,13 @@ def _stage_settings(recipe: Recipe, name: StageName) -> OptimSettings:
 def _parameter_groups(recipe: Recipe, model: TaskModel, settings: OptimSettings) -> list[dict[str, Any]]:
     """Optimizer groups: the extractor's stages at their own rates, and bottleneck and head at the full one."""
     section, decay = recipe.backbone, settings.head_weight_decay
+    # heads that learn otherwise than the backbone need groups of their own
+    if decay is None and (settings.head_epochs > 0 or settings.backbone_rate != 1):
+        decay = settings.weight_decay
     groups = parameter_groups(
         model.extractor,
         train=section.train,
-        learning_rate=settings.learning_rate,
+        learning_rate=settings.learning_rate * settings.backbone_rate,
         layer_decay=section.layer_decay,
         weight_decay=settings.weight_decay,
         batchnorm_frozen=section.freeze_batchnorm,
@@ -213,6 +216,7 @@ def _parameter_groups(recipe: Recipe, model: TaskModel, settings: OptimSettings)
     )
     if decay is not None:
         new = (model.extractor.bottleneck, model.head)
+        groups = [group | {"head_epochs": settings.head_epochs} for group in groups]
         return groups + head_groups(new, learning_rate=settings.learning_rate, weight_decay=decay)
     head = list(model.head.parameters())
     if head:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mibias_cli.backbone.timm_source import weights_to_fetch
+from mibias_cli.backbone.timm_source import last_stages_of, weights_to_fetch
 from mibias_cli.data.files.tabular import write_manifest
 from mibias_cli.data.sources.imagefolder import CLASS_FOLDER, SPLIT_FOLDER
 from mibias_cli.survey.survey import AttributeFound, Survey
@@ -22,17 +22,25 @@ _PLAIN = re.compile(r"[A-Za-z_/][A-Za-z0-9_./-]*")
 _NOT_TEXT = {"y", "n", "yes", "no", "on", "off", "true", "false", "null"}
 _SMALL_SIDE, _FULL_SIDE, _STEP = 128, 192, 32
 _MANY_IMAGES = 2000
+_FEW_IMAGES = 10_000
+"""With fewer training images only the last stages of a pretrained network train."""
+_VIEWS = 3
+_EPOCHS_OF_FEW = 10
 _MOST_OF_THE_TARGET = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelChoice:
-    """The backbone of a first recipe, as `backbone` has it, and a remark for the recipe or empty text."""
+    """The backbone of a first recipe, as `backbone` has it, and a remark for the recipe or empty text.
+
+    `last_stages` are the modules that train where images are few and weights are pretrained; else there are none.
+    """
 
     name: str
     weights: str
     input_size: int | None = None
     why: str = ""
+    last_stages: tuple[str, ...] = ()
 
 
 def choose_model(found: Survey, *, backbone: str | None, weights: str | None) -> ModelChoice:
@@ -55,8 +63,12 @@ def choose_model(found: Survey, *, backbone: str | None, weights: str | None) ->
     if name in ("digit_cnn", "mlp") or ":" in name:
         return ModelChoice(name=name, weights=weights or "none", input_size=size)
     missing = weights_to_fetch(name)  # an unknown name ends here
+    if weights == "none":
+        return ModelChoice(name=name, weights=weights, input_size=size)
     if weights is not None or missing is None:
-        return ModelChoice(name=name, weights=weights or "pretrained", input_size=size)
+        # a whole network learns shortcuts from few images: most of it stays as it was pretrained
+        last = last_stages_of(name) if found.n_rows["train"] < _FEW_IMAGES else ()
+        return ModelChoice(name=name, weights=weights or "pretrained", input_size=size, last_stages=last)
     why = f"pretrained is better, and fetches {missing}" if missing else "timm has no pretrained weights for it"
     return ModelChoice(name=name, weights="none", input_size=size, why=why)
 
@@ -165,17 +177,52 @@ def _model(found: Survey, model: ModelChoice) -> Iterator[str]:
         if model.input_size is not None:
             middle = " × ".join(map(str, found.image_sizes[1])) if found.image_sizes else "unknown"
             yield f"  input_size: {model.input_size} # the images are about {middle}"
+        if model.last_stages:
+            stages = ", ".join(map(_scalar, model.last_stages))
+            yield f"  train: [{stages}] # images are few: the stages before keep what they learned"
+            yield f"  cache_views: {_VIEWS} # their outputs for so many augmented views of an image are computed once"
         if model.weights != "none":
             yield "  freeze_batchnorm: true"
     yield ""
     yield "representation:"
-    if tabular:
+    if model.last_stages:
+        yield "  bottleneck: { width: 16, hidden: [] } # narrow: what fits in leaks little; linear: timm can load it"
+        yield "  layers: [features] # what the penalty sees"
+    elif tabular:
         yield "  layers: [features, output] # what the penalty sees: the features, and the class probabilities"
     else:
         yield "  layers: [features] # what the penalty sees; an inner layer (layer4) may drop bias and keep the target"
 
 
+def _training_of_last_stages(found: Survey, model: ModelChoice) -> Iterator[str]:
+    """Few images and pretrained weights: heads first, then the last stages behind them; see docs/real_images.md."""
+    given_away = _given_away(found)
+    yield from _original(_EPOCHS_OF_FEW, afresh=None)
+    yield ""
+    yield "debias:"
+    yield "  estimator: closed_form # solved anew at each step: it never lags behind the features"
+    yield "  objective: conditional # what the features tell beyond what the target itself tells"
+    if given_away:
+        yield f"  bias_product: 1 # {given_away} gives most targets away: its say is added to the scores in training"
+    yield "  weight: 0.1 # larger: less leakage, and at some point less accuracy"
+    yield "  warmup_epochs: 3 # a large weight at once collapses features"
+    yield "  queue_batches: 20"
+    yield f"  mix: {{ layer: {_scalar(model.last_stages[0])} }} # samples also in the style of other attribute values"
+    yield ""
+    yield "training:"
+    yield f"  epochs: {_EPOCHS_OF_FEW}"
+    yield "  batch_size: 64"
+    yield "  learning_rate: 2e-3"
+    yield "  backbone_rate: 0.05 # pretrained weights move little"
+    yield "  head_epochs: 2 # bottleneck and head first: no untrained head disturbs pretrained weights"
+    yield "  head_weight_decay: 10 # strong: features are many, images few"
+    yield "  augment: true"
+
+
 def _training(found: Survey, model: ModelChoice) -> Iterator[str]:
+    if model.last_stages:
+        yield from _training_of_last_stages(found, model)
+        return
     tabular = found.layout.source in ("table", "embeddings")
     # batches small enough for some steps per epoch, within what the penalty needs and memory allows
     n = found.n_rows["train"]

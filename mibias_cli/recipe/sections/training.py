@@ -12,6 +12,7 @@ from mibias_cli.recipe.values import (
     Flag,
     FormatName,
     NonNegative,
+    Number,
     Positive,
     Rate,
     Section,
@@ -70,6 +71,16 @@ class TrainingSection(Section):
         None,
         description="Weight decay of bottleneck and task head, biases exempt (adamw); about 10 at a learning rate of "
         "2e-3 suits heads on pretrained features; null: weight_decay.",
+    )
+    backbone_rate: Annotated[float, Field(gt=0, le=1), Number] = Field(
+        1.0,
+        description="Learning rate of the backbone as a share of learning_rate; about 0.05 where pretrained weights "
+        "meet new heads, which need a larger one.",
+    )
+    head_epochs: NonNegative = Field(
+        0.0,
+        description="Epochs at the start in which bottleneck and heads train alone, so that no untrained head "
+        "disturbs pretrained weights.",
     )
     momentum: NonNegative = Field(0.9, description="Momentum of sgd.")
     beta1: Decay = Field(0.9, description="Decay of adam's mean gradient; 0.5 steadies the game against a critic.")
