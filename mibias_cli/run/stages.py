@@ -21,6 +21,7 @@ from mibias_cli.run.assemble import Parts, load_run_model
 from mibias_cli.run.audit import validation_leakage
 from mibias_cli.run.build import optim_settings
 from mibias_cli.run.debiaser import build_debiaser
+from mibias_cli.run.head_start import start_heads
 from mibias_cli.run.weights import forewarnings
 from mibias_cli.run_folder import CHOICE, LEAKAGE_GIVEN_TARGET, RunFolder, claim_run_folder, timestamp
 from mibias_cli.seeds import derive_seed
@@ -77,6 +78,8 @@ def fit_original(parts: Parts, run: Run, log: RunLog) -> TaskModel:
         save_weights(run.folder.original, model)
     elif run.stage in (None, "original"):
         run.progress.stage("training the original extractor on the task alone")
+        if run.checkpoint is None:
+            start_heads(model, parts, {}, run.progress)
         make_stage(parts, run, log, model, name="original").fit(run.checkpoint)
     else:
         # the checkpoint is of debiasing: this stage was finished before
@@ -93,6 +96,8 @@ def fit_debiased(parts: Parts, run: Run, log: RunLog, *, start: TaskModel) -> Ta
     # from the same weights as the original, not from what it learnt: a fresh model of the same seed has them
     if recipe.original is not None and recipe.original.start_debiasing_from == "initial":
         model.load_state_dict(parts.first_model().state_dict())
+    if run.stage != "debias" and (recipe.original is None or recipe.original.start_debiasing_from == "initial"):
+        start_heads(model, parts, {} if recipe.debias.estimator == "none" else parts.weights.train, run.progress)
     run.progress.stage("debiasing" if recipe.debias.estimator != "none" else "training")
     trainer = make_stage(parts, run, log, model, name="debias")
     trainer.fit(run.checkpoint if run.stage == "debias" else None)
@@ -203,7 +208,7 @@ def _parameter_groups(recipe: Recipe, model: TaskModel, settings: OptimSettings)
     """Optimizer groups: the extractor's stages at their own rates, and bottleneck and head at the full one."""
     section, decay = recipe.backbone, settings.head_weight_decay
     # heads that learn otherwise than the backbone need groups of their own
-    if decay is None and (settings.head_epochs > 0 or settings.backbone_rate != 1):
+    if decay is None and settings.backbone_rate != 1:
         decay = settings.weight_decay
     groups = parameter_groups(
         model.extractor,
@@ -216,7 +221,6 @@ def _parameter_groups(recipe: Recipe, model: TaskModel, settings: OptimSettings)
     )
     if decay is not None:
         new = (model.extractor.bottleneck, model.head)
-        groups = [group | {"head_epochs": settings.head_epochs} for group in groups]
         return groups + head_groups(new, learning_rate=settings.learning_rate, weight_decay=decay)
     head = list(model.head.parameters())
     if head:

@@ -212,9 +212,9 @@ def _training_of_last_stages(found: Survey, model: ModelChoice) -> Iterator[str]
     yield "training:"
     yield f"  epochs: {_EPOCHS_OF_FEW}"
     yield "  batch_size: 64"
-    yield "  learning_rate: 2e-3"
-    yield "  backbone_rate: 0.05 # pretrained weights move little"
-    yield "  head_epochs: 2 # bottleneck and head first: no untrained head disturbs pretrained weights"
+    yield "  learning_rate: 1e-3"
+    yield "  backbone_rate: 0.1 # pretrained weights move little"
+    yield "  head_first: 0.1 # bottleneck and head are fitted alone first: untrained, they disturb pretrained weights"
     yield "  head_weight_decay: 10 # strong: features are many, images few"
     yield "  augment: true"
 

@@ -186,7 +186,7 @@ class StageTrainer:
         step = epoch * self._n_batches + i
         # rates and λ are functions of the step alone, so that a resumed run needs no schedule's state
         factor = learning_rate_factor(self.settings, step, self._n_batches)
-        set_learning_rates(self._optimizers[0], factor, step / self._n_batches)
+        set_learning_rates(self._optimizers[0], factor)
         weight = 0.0
         if self.debiaser is not None:
             settings = self.debiaser.settings

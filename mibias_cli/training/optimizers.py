@@ -52,8 +52,7 @@ def penalty_weight(weight: float, warmup_epochs: float, step: int, steps_per_epo
     return weight if step >= warmup else weight * step / warmup
 
 
-def set_learning_rates(optimizer: torch.optim.Optimizer, factor: float, epochs: float = math.inf) -> None:
-    """Set every group's rate to its own peak times a factor; 0 for what waits for heads, after so many epochs."""
+def set_learning_rates(optimizer: torch.optim.Optimizer, factor: float) -> None:
+    """Set every group's rate to its own peak times a factor."""
     for group in optimizer.param_groups:
-        waits = epochs < group.get("head_epochs", 0.0)
-        group["lr"] = 0.0 if waits else group["peak_lr"] * factor
+        group["lr"] = group["peak_lr"] * factor

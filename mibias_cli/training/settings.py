@@ -32,7 +32,6 @@ class OptimSettings:
     weight_decay: float = 0.0
     head_weight_decay: float | None = None
     backbone_rate: float = 1.0
-    head_epochs: float = 0.0
     momentum: float = 0.9
     beta1: float = 0.9
     schedule: Literal["cosine", "constant"] = "cosine"

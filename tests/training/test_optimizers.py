@@ -45,15 +45,3 @@ def test_each_group_keeps_its_own_peak(name: Literal["adam", "adamw", "sgd"]) ->
     for factor in (0.5, 0.25):
         set_learning_rates(optimizer, factor)
         assert [g["lr"] for g in optimizer.param_groups] == [0.1 * factor, 0.2 * factor]
-
-
-def test_a_backbone_that_waits_for_its_heads_learns_at_rate_zero_first() -> None:
-    backbone, head = torch.nn.Parameter(torch.ones(2)), torch.nn.Parameter(torch.ones(2))
-    groups = [{"params": [backbone], "lr": 0.1, "head_epochs": 2.0}, {"params": [head], "lr": 1.0}]
-    optimizer = make_optimizer(OptimSettings(weight_decay=0.5), groups)
-    for epochs, waits in ((0.0, True), (1.99, True), (2.0, False)):
-        set_learning_rates(optimizer, 0.5, epochs)
-        assert [group["lr"] for group in optimizer.param_groups] == [0.0 if waits else 0.05, 0.5]
-        (backbone.sum() + head.sum()).backward()
-        optimizer.step()
-        assert bool((backbone == 1).all()) == waits

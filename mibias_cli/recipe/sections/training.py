@@ -77,10 +77,10 @@ class TrainingSection(Section):
         description="Learning rate of the backbone as a share of learning_rate; about 0.05 where pretrained weights "
         "meet new heads, which need a larger one.",
     )
-    head_epochs: NonNegative = Field(
-        0.0,
-        description="Epochs at the start in which bottleneck and heads train alone, so that no untrained head "
-        "disturbs pretrained weights.",
+    head_first: Rate | None = Field(
+        None,
+        description="Before the first epoch bottleneck and task head are fitted alone, by L-BFGS with this L2 penalty, "
+        "so that no untrained head disturbs pretrained weights; about 0.1; null: they start untrained.",
     )
     momentum: NonNegative = Field(0.9, description="Momentum of sgd.")
     beta1: Decay = Field(0.9, description="Decay of adam's mean gradient; 0.5 steadies the game against a critic.")
