@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from small_runs import best, metrics, same, trained
+from small_runs import best, metrics, same, stop_at_step, trained
 
 from mibias_cli.data.files.images import ImageReader
 from mibias_cli.data.sources.colour import ColouredReader
@@ -84,10 +84,10 @@ class Told(Silent):
             self.notes.append(text)
 
 
-def fitted(recipe: Recipe, out: Path) -> list[str]:
+def fitted(recipe: Recipe, out: Path, *, resume: bool = False) -> list[str]:
     """`mibias train` without its audit and export; returns what was said of the cache."""
     told = Told()
-    run = Run.open(recipe, out=out, resume=None, overwrite=False, progress=told)
+    run = Run.open(recipe, out=out, resume=out if resume else None, overwrite=False, progress=told)
     _, training = workflow._assembled(recipe, run, offline=True)
     with run.log() as log:
         fit_debiased(training, run, log, start=fit_original(training, run, log))
@@ -292,3 +292,14 @@ def test_a_folder_is_relative_to_the_recipe_and_views_need_augmentation(tmp_path
     assert parse_recipe(text, path=str(tmp_path / "r.yaml")).backbone.cache == str(tmp_path / "kept")
     with pytest.raises(RecipeError, match=r"cache_views: has no effect without training\.augment: true"):
         recipe("backbone.cache_views=4")
+
+
+def test_a_stopped_run_resumes_to_the_same_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text, few = pictures(tmp_path, "manifest", n=6), ("original=null", "training.epochs=4")
+    fitted(recipe(*few, text=text), tmp_path / "whole")
+    with monkeypatch.context() as scope, pytest.raises(KeyboardInterrupt):
+        stop_at_step(scope, 3)
+        fitted(recipe(*few, text=text), tmp_path / "stopped")
+    fitted(recipe(*few, text=text), tmp_path / "stopped", resume=True)
+    assert same(best(tmp_path / "stopped"), best(tmp_path / "whole"))
+    assert metrics(tmp_path / "stopped") == metrics(tmp_path / "whole")
