@@ -150,6 +150,7 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
             ("backbone.name=test_vit", "backbone.input_size=160", "backbone.train=[blocks.5, norm]",
              "training.epochs=1", "original=null"), id="last block of a transformer",
         ),
+        pytest.param(("backbone.train=[layer3]", "debias.mix={layer: layer3}", "original=null"), id="mixed"),
         pytest.param(("discover={epochs: 1}", "debias.attributes=[discovered]"), id="discover"),
     ],
 )  # fmt: skip
@@ -266,8 +267,9 @@ def test_augmented_views_are_drawn_anew_in_every_epoch(tmp_path: Path, reads: li
     ("overrides", "reason"),
     [
         (("representation.layers=[layer2]",), "representation.layers names 'layer2', which is frozen"),
+        (("debias.mix={layer: layer4}",), "debias.mix.layer names 'layer4', which is frozen"),
         (("training.precision=64",), "set training.precision: 32"),
-        (("backbone.train=[conv1]",), "nothing is frozen before 'conv1.0'"),
+        (("backbone.train=[conv1]",), "nothing is frozen before 'conv1'"),
         (("backbone.cache=/proc/nowhere",), "/proc/nowhere"),
     ],
 )
