@@ -154,6 +154,9 @@ def _first_trained(backbone: nn.Module, order: list[str], trained: list[str]) ->
         outside = [p for p in trained if not any(_is_in(p, step) for step in steps[k:])] if k is not None else trained
         if k is None or (not name and outside):
             raise NoPrefix(f"'{outside[0]}' trains, which belongs to no stage of the backbone")
+        # a chain whose first link trains gets the prefix's output itself, and with it whatever hooks on it
+        if name and k == 0:
+            break
         before += steps[:k]
         name = steps[k]
         # within a chain the next link is the start; the insides of other modules may be wired in any way

@@ -108,6 +108,11 @@ def _store(parts: Parts, progress: Progress) -> StoredPrefix:
     for layer in extractor.inner_layers:
         if prefix.holds(layer):
             raise NoPrefix(f"representation.layers names '{layer}', which is frozen: no penalty changes it")
+    mix = recipe.debias.mix
+    if mix is not None and prefix.holds(mix.layer):
+        raise NoPrefix(
+            f"debias.mix.layer names '{mix.layer}', which is frozen: what is mixed there changes every output"
+        )
     return StoredPrefix(
         folder=_cache_folder(section.cache) / "features" / _key(parts, prefix),
         prefix=prefix,

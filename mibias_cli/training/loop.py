@@ -39,6 +39,7 @@ _FOR_A_SIGNAL = (
     "Fewer features (representation.bottleneck), more weight decay (training.weight_decay), or debias.estimator: "
     "closed_form with fewer debias.critic.n_random_features give a critic that holds on other rows"
 )
+_SAVE_SECONDS = 5.0  # between the checkpoints of epochs on kept outputs of frozen stages
 _RECYCLE_UNTIL = 0.7  # of all steps: units that start later have no time to learn
 
 
@@ -72,6 +73,7 @@ class StageTrainer:
     original: FrozenOriginal | None = None
     _position: Position = field(default_factory=Position)
     _started: float = 0.0
+    _saved: float = 0.0
 
     def __post_init__(self) -> None:
         self._n_batches = n_batches(self.data.train, self.settings.batch_size)
@@ -150,7 +152,9 @@ class StageTrainer:
         self._position.epoch, self._position.step_in_epoch = epoch + 1, 0
         with self._weights_that_count():
             self._validate_and_choose(epoch)
-        self._save()
+        # such an epoch takes less time than writing the whole network
+        if self.model.extractor.computed is None or time.monotonic() - self._saved >= _SAVE_SECONDS:
+            self._save()
 
     def _train_batches(self, epoch: int, start: int, purpose: str = "train") -> Iterator[Batch]:
         draws = purpose == "train" and self.debiaser is not None and self.debiaser.draws
@@ -312,6 +316,7 @@ class StageTrainer:
         }
         if self.debiaser is not None:
             state["debiaser"] = self.debiaser.state_dict()
+        self._saved = time.monotonic()
         save_checkpoint(RunFolder(self.run).last, state)  # the metrics it knows of are on disk already: see `n_bytes`
 
     def _restore(self, state: StageState) -> None:

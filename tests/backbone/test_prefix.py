@@ -22,10 +22,10 @@ def found(backbone: nn.Module, train: Trained, x: Tensor) -> Prefix:
     ("name", "side", "train", "start"),
     [
         ("test_resnet", 32, "none", None),
-        ("test_resnet", 32, ["layer4"], "layer4.0"),
-        ("test_resnet", 32, ["layer3.0.conv2", "layer4"], "layer3.0"),
+        ("test_resnet", 32, ["layer4"], "layer4"),
+        ("test_resnet", 32, ["layer3.0.conv2", "layer4"], "layer3"),
         ("test_vit", 160, ["blocks.5", "norm"], "blocks.5"),
-        ("test_efficientnet", 32, ["blocks.2", "conv_head", "bn2"], "blocks.2.0"),
+        ("test_efficientnet", 32, ["blocks.2", "conv_head", "bn2"], "blocks.2"),
         ("digit_cnn", 28, ["fc1", "fc2"], "fc1"),
     ],
 )

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from small_runs import best, metrics, same, trained
+from small_runs import best, metrics, same, stop_at_step, trained
 
 from mibias_cli.data.files.images import ImageReader
 from mibias_cli.data.sources.colour import ColouredReader
@@ -84,10 +84,10 @@ class Told(Silent):
             self.notes.append(text)
 
 
-def fitted(recipe: Recipe, out: Path) -> list[str]:
+def fitted(recipe: Recipe, out: Path, *, resume: bool = False) -> list[str]:
     """`mibias train` without its audit and export; returns what was said of the cache."""
     told = Told()
-    run = Run.open(recipe, out=out, resume=None, overwrite=False, progress=told)
+    run = Run.open(recipe, out=out, resume=out if resume else None, overwrite=False, progress=told)
     _, training = workflow._assembled(recipe, run, offline=True)
     with run.log() as log:
         fit_debiased(training, run, log, start=fit_original(training, run, log))
@@ -150,6 +150,7 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
             ("backbone.name=test_vit", "backbone.input_size=160", "backbone.train=[blocks.5, norm]",
              "training.epochs=1", "original=null"), id="last block of a transformer",
         ),
+        pytest.param(("backbone.train=[layer3]", "debias.mix={layer: layer3}", "original=null"), id="mixed"),
         pytest.param(("discover={epochs: 1}", "debias.attributes=[discovered]"), id="discover"),
     ],
 )  # fmt: skip
@@ -266,8 +267,9 @@ def test_augmented_views_are_drawn_anew_in_every_epoch(tmp_path: Path, reads: li
     ("overrides", "reason"),
     [
         (("representation.layers=[layer2]",), "representation.layers names 'layer2', which is frozen"),
+        (("debias.mix={layer: layer4}",), "debias.mix.layer names 'layer4', which is frozen"),
         (("training.precision=64",), "set training.precision: 32"),
-        (("backbone.train=[conv1]",), "nothing is frozen before 'conv1.0'"),
+        (("backbone.train=[conv1]",), "nothing is frozen before 'conv1'"),
         (("backbone.cache=/proc/nowhere",), "/proc/nowhere"),
     ],
 )
@@ -292,3 +294,14 @@ def test_a_folder_is_relative_to_the_recipe_and_views_need_augmentation(tmp_path
     assert parse_recipe(text, path=str(tmp_path / "r.yaml")).backbone.cache == str(tmp_path / "kept")
     with pytest.raises(RecipeError, match=r"cache_views: has no effect without training\.augment: true"):
         recipe("backbone.cache_views=4")
+
+
+def test_a_stopped_run_resumes_to_the_same_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text, few = pictures(tmp_path, "manifest", n=6), ("original=null", "training.epochs=4")
+    fitted(recipe(*few, text=text), tmp_path / "whole")
+    with monkeypatch.context() as scope, pytest.raises(KeyboardInterrupt):
+        stop_at_step(scope, 3)
+        fitted(recipe(*few, text=text), tmp_path / "stopped")
+    fitted(recipe(*few, text=text), tmp_path / "stopped", resume=True)
+    assert same(best(tmp_path / "stopped"), best(tmp_path / "whole"))
+    assert metrics(tmp_path / "stopped") == metrics(tmp_path / "whole")
