@@ -21,6 +21,8 @@ __all__ = ["ClosedForm"]
 
 # A regression of its own takes so many rows of a target class.
 _LEAST_ROWS = 8
+_ROWS_PER_FEATURE = 4
+"""With fewer rows in a target class for each feature, all classes share their coefficients."""
 # Floor of a predicted class probability, as a share of the class's frequency.
 _LEAST_PROBABILITY = 0.02
 
@@ -104,6 +106,8 @@ class ClosedForm(BaseEstimator):
         c_mean = (weight @ targets).repeat(n_groups, 1)
         coefficients = features.new_zeros(n_groups, features.shape[1], targets.shape[1])
         variance = torch.zeros_like(targets[0])
+        shared = n_groups > 1 and len(features) < _ROWS_PER_FEATURE * n_groups * features.shape[1]
+        centred, left = torch.zeros_like(features), torch.zeros_like(targets)
         for k in solved.nonzero().flatten().tolist():
             rows = (group == k).nonzero().flatten()
             share = weight[rows].sum()
@@ -111,8 +115,14 @@ class ClosedForm(BaseEstimator):
             x, t = features[rows], targets[rows]
             # centring both sides is what an intercept of the group's own amounts to
             features_mean[k], c_mean[k] = w @ x, w @ t
-            coefficients[k] = ridge_solution(x - features_mean[k], t - c_mean[k], w, self.spec.ridge)
+            centred[rows], left[rows] = x - features_mean[k], t - c_mean[k]
+            if not shared:
+                coefficients[k] = ridge_solution(centred[rows], left[rows], w, self.spec.ridge)
             variance += share * (w @ (t - c_mean[k]) ** 2)
+        # too few rows for a regression per class, which would learn its rows by heart: one slope for all, own intercepts
+        if shared and bool(solved.any()):
+            used = solved[group].to(weight.dtype) * weight
+            coefficients[:] = ridge_solution(centred, left, used / used.sum(), self.spec.ridge)
         return {
             "features_mean": features_mean,
             "c_mean": c_mean,
