@@ -56,6 +56,7 @@ class AuditTarget:
         before_has_head, after_has_head: Whether the head was trained, so that its own accuracy means something.
         backbone: The backbone as it was built, from which a control with random weights is made; None: no control.
         run: The run that it belongs to, whose training curves the report's page shows.
+        unfinished: What the run had not done yet; None: it had ended, or there is none.
     """
 
     name: str
@@ -68,6 +69,7 @@ class AuditTarget:
     after_has_head: bool = False
     backbone: Backbone | None = None
     run: RunFolder | None = None
+    unfinished: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,7 +129,7 @@ def audit_target(target: AuditTarget, parts: Parts, progress: Progress) -> Repor
         "device": str(parts.fabric.device),
     }
     metrics = () if target.run is None else read_metrics(target.run.metrics)
-    return make_report(result, provenance, parts.recipe.debias.objective, metrics)
+    return make_report(result, provenance, parts.recipe.debias.objective, metrics, target.unfinished)
 
 
 def validation_leakage(model: TaskModel, parts: Parts) -> float | None:

@@ -29,6 +29,7 @@ from mibias_cli.run.evaluate import (
     write_audit,
 )
 from mibias_cli.run.stages import Run, erase, fit_debiased, fit_original
+from mibias_cli.run.unfinished import UNFINISHED, told_unfinished
 from mibias_cli.run_folder import RunFolder, fresh_folder, write_environment
 from mibias_cli.training.fabric import make_fabric
 
@@ -146,6 +147,7 @@ def export(
     formats: Sequence[str] = (),
     offline: bool = False,
     progress: Progress | None = None,
+    unfinished: bool = False,
 ) -> Path:
     """Export a run's debiased weights and report to a folder, reloaded and compared before it is called done.
 
@@ -155,31 +157,42 @@ def export(
         formats: safetensors, onnx; empty: what the run's recipe says.
         offline: Whether to refuse downloads.
         progress: Told of what happens; None: nobody is.
+        unfinished: Whether to export a run that has not ended; its model card says so.
 
     Returns:
         The folder, which `load_extractor` and timm load.
 
     Raises:
-        RunError: It is no run.
+        RunError: It is no run, or has not ended.
         ExportError: What was written and loaded again does not give the same features.
     """
-    run = Path(run)
+    run, told = Path(run), progress or Silent()
     recipe = load_run_recipe(run)
+    lacking = told_unfinished(RunFolder(run), recipe, allowed=unfinished, out=_path(out), progress=told)
     # weights are copied and compared on the CPU: a run that was trained on a GPU is exported without one
     parts = assemble(recipe, offline=offline, fabric=make_fabric("cpu", "32", deterministic=False))
     parts = with_discovered(parts, RunFolder(run))
-    folder = _path(out) or fresh_folder(run, "export")
-    return _export(parts, RunFolder(run), folder, formats or recipe.export.formats, progress or Silent())
+    folder = _path(out) or fresh_folder(run, "export" if lacking is None else f"export-{UNFINISHED}")
+    return _export(parts, RunFolder(run), folder, formats or recipe.export.formats, told, unfinished=lacking)
 
 
 def _path(given: Path | str | None) -> Path | None:
     return None if given is None else Path(given)
 
 
-def _export(parts: Parts, run: RunFolder, folder: Path, formats: Sequence[str], progress: Progress) -> Path:
+def _export(
+    parts: Parts,
+    run: RunFolder,
+    folder: Path,
+    formats: Sequence[str],
+    progress: Progress,
+    *,
+    unfinished: str | None = None,
+) -> Path:
     progress.stage("exporting")
-    model = load_run_model(parts, chosen_path(run)).eval()
-    report = read_report(run.leakage) if run.leakage.is_file() else None
+    model = load_run_model(parts, chosen_path(run, unfinished=unfinished is not None)).eval()
+    # a report that is there already is not of weights that training goes on to change
+    report = read_report(run.leakage) if run.leakage.is_file() and unfinished is None else None
     audit, target = parts.data.audit, parts.data.target
     info = write_export(
         folder,
@@ -194,6 +207,7 @@ def _export(parts: Parts, run: RunFolder, folder: Path, formats: Sequence[str], 
         formats=tuple(formats),
         base_weights=parts.recipe.backbone.weights,
         erased=parts.debiased,
+        unfinished=unfinished,
     )
     # whoever takes the weights without the rest must know what they get
     if not info.is_bare:
