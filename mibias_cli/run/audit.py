@@ -35,7 +35,7 @@ from mibias_cli.run_folder import RunFolder
 from mibias_cli.seeds import derive_seed
 from mibias_cli.training.model import TaskModel
 
-__all__ = ["AuditTarget", "audit_target", "validation_leakage"]
+__all__ = ["AuditTarget", "audit_target", "check_crossings", "validation_leakage"]
 
 MAX_VALIDATION_ROWS = 6_000
 """Validation rows by which leakage is measured at the end of training: enough for about ±.01 bits."""
@@ -89,7 +89,7 @@ def audit_target(target: AuditTarget, parts: Parts, progress: Progress) -> Repor
         split.name: _chosen(split, section.max_samples, derive_seed(seed, "audit", split.name))
         for split in (data.train, data.audit)
     }
-    _check_crossings(section.crossings, data)
+    check_crossings(section.crossings, data)
     # stored embeddings are read from their file once, not once per extractor
     parts = replace(parts, data=hold_rows(data, rows))
     # a run's extractors have the same frozen stages: what these give for a sample is computed once
@@ -154,7 +154,8 @@ def validation_leakage(model: TaskModel, parts: Parts) -> float | None:
         return None
 
 
-def _check_crossings(crossings: list[list[str]] | None, data: BiasedData) -> None:
+def check_crossings(crossings: list[list[str]] | None, data: BiasedData) -> None:
+    """Refuse (EvaluationError) crossings of attributes that the data do not have."""
     for k, names in enumerate(crossings or []):
         for name in names:
             if name not in data.attributes:
