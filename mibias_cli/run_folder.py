@@ -1,14 +1,19 @@
-"""The folder of a run: where each of its files is, when it may be written, and which machine wrote it."""
+"""The folder of a run: where each of its files is, when and by whom it may be written, and which machine wrote it."""
 
 from __future__ import annotations
 
 import datetime
+import errno
+import fcntl
 import json
 import os
 import platform
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
+from typing import BinaryIO
 
 from mibias_cli.errors import RunError
 
@@ -19,9 +24,12 @@ __all__ = [
     "RECIPE_FILE",
     "WARNING",
     "RunFolder",
+    "check_free",
     "claim_run_folder",
     "fresh_folder",
+    "holds_nothing",
     "is_run",
+    "lock_run",
     "timestamp",
     "write_environment",
 ]
@@ -45,6 +53,12 @@ OWNED = (
     "export",
 )
 """What a run writes into its folder; `--overwrite` removes these and nothing else."""
+
+_LOCK = ".lock"
+"""Locked while a process writes the run, and names that process; it stays, empty, when the run has ended."""
+_held: set[Path] = set()
+"""Runs that this process writes: to the system, the locks of one process never exclude each other."""
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
 PACKAGES = ("torch", "torchvision", "timm", "lightning-fabric", "numpy", "scikit-learn", "safetensors", "pydantic")
 
@@ -86,29 +100,109 @@ def is_run(folder: Path) -> bool:
     return (folder / RECIPE_FILE).is_file()
 
 
+def holds_nothing(folder: Path) -> bool:
+    """Whether a folder is not there, or empty but for a lock that a killed process left."""
+    return not folder.exists() or all(path.name == _LOCK for path in folder.iterdir())
+
+
+@contextmanager
+def lock_run(folder: Path) -> Iterator[bool]:
+    """Make a folder, and keep every other writer out of it while the block runs.
+
+    The system releases the lock when the process ends, however it ends; it holds across machines on network file
+    systems (fcntl).
+
+    Yields:
+        Whether the file system has locks at all.
+
+    Raises:
+        RunError: Another process, or this one, writes the run already.
+    """
+    _refuse_own(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    place = folder.resolve()
+    with (place / _LOCK).open("a+b") as file:
+        has_locks = _take(file, folder)
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {platform.node()} since {timestamp()} (UTC)\n".encode())
+        file.flush()
+        _held.add(place)
+        try:
+            yield has_locks
+        finally:
+            # who is refused reads it: it must name no process that has ended
+            file.truncate(0)
+            _held.discard(place)
+
+
+def _refuse_own(folder: Path) -> None:
+    if folder.resolve() in _held:
+        raise RunError(f"{folder}: process {os.getpid()}, this one, writes this run already; wait until it ends")
+
+
+def _take(file: BinaryIO, folder: Path) -> bool:
+    """Lock an open lock file until it is closed; False where the file system cannot."""
+    try:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in _NO_LOCKS:
+            return False
+        if error.errno not in (errno.EACCES, errno.EAGAIN):
+            raise
+        file.seek(0)
+        who = file.read(200).decode(errors="replace").strip() or "another process"
+        raise RunError(f"{folder}: {who} writes this run; wait until it ends, or choose another --out") from error
+    return True
+
+
+def check_free(folder: Path, *, new: bool, overwrite: bool) -> None:
+    """Look whether a run may be written into a folder, and touch nothing: what can be said before data are loaded.
+
+    Args:
+        new: Whether it is to be a new run, not one that is resumed.
+
+    Raises:
+        RunError: It may not: another process writes it, or it holds what was not to be replaced.
+    """
+    if not new and not is_run(folder):
+        raise RunError(f"{folder}: is not a run (it has no {RECIPE_FILE}), so there is nothing to resume")
+    _refuse_own(folder)
+    lock = folder / _LOCK
+    # closing it again gives the lock back
+    if lock.is_file():
+        with lock.open("r+b") as file:
+            _take(file, folder)
+    if new:
+        _check_replaceable(folder, overwrite=overwrite)
+
+
 def claim_run_folder(folder: Path, *, overwrite: bool) -> None:
     """Make a folder ready for a new run.
 
     Raises:
         RunError: The folder holds something, and either it is not a run or overwriting was not asked for.
     """
+    _check_replaceable(folder, overwrite=overwrite)
+    # only what a run writes: the user's own files beside it stay
+    for name in OWNED:
+        path = folder / name
+        if path.is_symlink() or path.is_file():
+            path.unlink()
+        elif path.is_dir():
+            shutil.rmtree(path)
+    folder.mkdir(parents=True, exist_ok=True)
+
+
+def _check_replaceable(folder: Path, *, overwrite: bool) -> None:
     if folder.exists() and not folder.is_dir():
         raise RunError(f"{folder}: is a file; choose another folder with --out")
-    if folder.is_dir() and any(folder.iterdir()):
+    if not holds_nothing(folder):
         if not overwrite:
             raise RunError(
                 f"{folder}: exists already; choose another --out, continue it with --resume, or pass --overwrite"
             )
         if not is_run(folder):
             raise RunError(f"{folder}: is not empty and is not a run: nothing in it was touched; choose another --out")
-        # only what a run writes: the user's own files beside it stay
-        for name in OWNED:
-            path = folder / name
-            if path.is_symlink() or path.is_file():
-                path.unlink()
-            elif path.is_dir():
-                shutil.rmtree(path)
-    folder.mkdir(parents=True, exist_ok=True)
 
 
 def fresh_folder(parent: Path, name: str) -> Path:

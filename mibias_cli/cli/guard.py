@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -35,10 +33,7 @@ class GuardedGroup(TyperGroup):
         """Run the chosen command."""
         debug = bool(ctx.params.get("debug"))
         with guarded(debug=debug):
-            result = super().invoke(ctx)
-            # a reader that has gone away shows here, not at the interpreter's exit
-            sys.stdout.flush()
-            return result
+            return super().invoke(ctx)
 
 
 @contextmanager
@@ -52,9 +47,6 @@ def guarded(*, debug: bool) -> Iterator[None]:
         # on a line of its own, below the ^C of the terminal
         typer.echo(f"\ninterrupted{f'; {error}' if str(error) else ''}", err=True)
         raise typer.Exit(EXIT_INTERRUPTED) from error
-    except BrokenPipeError as error:
-        _leave_quietly()
-        raise typer.Exit(0) from error
     except Exception as error:
         # a usage error (told by its parts, see above): Typer prints it with the command's usage
         if hasattr(error, "show") and hasattr(error, "exit_code"):
@@ -85,17 +77,3 @@ def _message(error: Exception) -> str:
         f"internal error in mibias {__version__}: {type(error).__name__}{f': {text}' if text else ''}\n"
         "`mibias --debug …` shows where it happened; please report it with that output"
     )
-
-
-def _leave_quietly() -> None:
-    """Whoever read our output has gone (`| head`): send the rest nowhere, so that no flush complains."""
-    # Python flushes both streams once more at its exit, and would complain then
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except (OSError, ValueError):
-            try:
-                os.dup2(nowhere, stream.fileno())
-            except (OSError, ValueError):  # a stream that is no file has nothing left to flush
-                continue

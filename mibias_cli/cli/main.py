@@ -15,6 +15,7 @@ from mibias_cli.cli.commands.init import init
 from mibias_cli.cli.commands.recipe import recipes_app, schema, validate
 from mibias_cli.cli.commands.run import evaluate, export, train
 from mibias_cli.cli.guard import GuardedGroup
+from mibias_cli.cli.streams import safe_streams
 
 __all__ = ["app", "main"]
 
@@ -37,7 +38,8 @@ app.add_typer(recipes_app, name="recipes")
 
 def main() -> None:
     """Entry point of the console script: exits with 0, 1 (a gate failed), 2 (an error) or 130 (interrupted)."""
-    app(prog_name="mibias")
+    with safe_streams():
+        app(prog_name="mibias")
 
 
 def _print_version(wanted: bool) -> None:

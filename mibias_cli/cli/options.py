@@ -20,6 +20,7 @@ __all__ = [
     "Precision",
     "ReportFormat",
     "SetOption",
+    "UnfinishedOption",
     "column_option",
     "file_option",
     "folder_option",
@@ -62,4 +63,7 @@ ExamplesOption = Annotated[
 ]
 OfflineOption = Annotated[
     bool, typer.Option("--offline", help="Refuse every download, and say what would have been fetched.")
+]
+UnfinishedOption = Annotated[
+    bool, typer.Option("--unfinished", help="Take a run that has not ended as it is, and say so in what is written.")
 ]

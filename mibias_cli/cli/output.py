@@ -89,8 +89,8 @@ Row: TypeAlias = tuple[str, ...]
 def show_report(report: Report) -> None:
     """Print the report's headline figures to stderr: a Rich table on a terminal, aligned text elsewhere."""
     rows = report_rows(report)
-    for warning in report.training_warnings:
-        print(f"warning: {warning.line}", file=sys.stderr, flush=True)
+    for warning in report.warnings:
+        print(f"warning: {warning}", file=sys.stderr, flush=True)
     styles = ("", "yellow", "red", "green")
     print_table(plain_table(rows), ("", *_names(rows)), rows, [(styles[0], *styles[1 - len(row) :]) for row in rows])
 

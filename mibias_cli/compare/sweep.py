@@ -24,7 +24,7 @@ from mibias_cli.gates.recipe_names import gate_name_faults
 from mibias_cli.progress import Progress
 from mibias_cli.recipe.load import dump_recipe, load_recipe
 from mibias_cli.recipe.yaml_source import parse_value
-from mibias_cli.run_folder import OWNED, RunFolder, is_run
+from mibias_cli.run_folder import OWNED, RunFolder, holds_nothing, is_run
 
 __all__ = ["Axis", "Point", "SweepResult", "is_finished", "make_points", "parse_axis", "plain_points", "run_sweep"]
 
@@ -196,7 +196,7 @@ def _checked(recipe: Path, points: Sequence[Point], out: Path, overrides: Sequen
         if is_run(folder):
             if RunFolder(folder).recipe.read_text(encoding="utf-8") != wanted:
                 raise RunError(f"{folder}: was made by another recipe; choose another folder with --out")
-        elif folder.exists() and any(folder.iterdir()):
+        elif not holds_nothing(folder):
             raise RunError(f"{folder}: is in the way and is not a run; choose another folder with --out")
         if not is_finished(folder):
             todo.append(point)

@@ -42,6 +42,7 @@ def write_export(
     formats: Sequence[str] = ("safetensors",),
     base_weights: str = "none",
     erased: Sequence[str] = (),
+    unfinished: str | None = None,
 ) -> ExportInfo:
     """Export an extractor: a folder that timm loads by itself, with heads, model card and report beside the weights.
 
@@ -58,6 +59,7 @@ def write_export(
         formats: safetensors (always written) and onnx.
         base_weights: What training started from, for the model card.
         erased: Attributes that the extractor's eraser takes away, where it has one.
+        unfinished: What the run had not done yet; None: it had ended.
 
     Returns:
         What `mibias.json` says of the folder.
@@ -82,6 +84,7 @@ def write_export(
         base_weights=base_weights,
         erased=erased,
         folded=whole is not None,
+        unfinished=unfinished,
     )
     # beside the wanted folder, so on the same file system: the last step is one rename
     partial = folder.parent / f".{folder.name}.{secrets.token_hex(4)}.partial"

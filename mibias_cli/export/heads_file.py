@@ -61,6 +61,7 @@ class ExportInfo:
         erased: Attributes that LEACE erased linearly from the representation; None: it has no eraser.
         target_kind: What the task head gives: classes, multilabel or regression; None: there was no target.
         folded: Bottleneck and eraser are timm's own classifier too, so that timm alone gives the representation.
+        unfinished: What the run had not done yet when it was exported; None: it had ended.
     """
 
     mibias_version: str
@@ -81,6 +82,7 @@ class ExportInfo:
     erased: tuple[str, ...] | None = None
     target_kind: HeadKind | None = "classes"
     folded: bool = False
+    unfinished: str | None = None
 
     @property
     def is_bare(self) -> bool:
@@ -119,6 +121,7 @@ def info_of(
     base_weights: str,
     erased: Sequence[str],
     folded: bool = False,
+    unfinished: str | None = None,
 ) -> ExportInfo:
     """What `mibias.json` will say."""
     return ExportInfo(
@@ -140,6 +143,7 @@ def info_of(
         erased=None if extractor.eraser is None else tuple(erased),
         target_kind=head.kind if isinstance(head, TargetHead) else "classes" if class_names else None,
         folded=folded,
+        unfinished=unfinished,
     )
 
 
@@ -195,6 +199,7 @@ def write_info(info: ExportInfo, folder: Path) -> None:
         "head": {"n_features": info.features_dim, "n_classes": len(info.class_names)} if info.has_head else None,
         "target_kind": info.target_kind,
         "class_names": info.class_names,
+        **({} if info.unfinished is None else {"unfinished": info.unfinished}),
     }
     (folder / INFO).write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
@@ -219,7 +224,7 @@ def read_info(folder: Path) -> ExportInfo:
             formats = f"{FORMAT} to {FORMAT_MLP}"
             raise ExportError(f"{path}: format {content['format']}, this mibias ({__version__}) reads {formats}")
         # older files may lack `erased`, `target_kind` and `folded`: the defaults say what they meant
-        names = ("mibias_version", "class_names", "target_kind")
+        names = ("mibias_version", "class_names", "target_kind", "unfinished")
         flat = {name: content[name] for name in names if name in content}
         values = {**flat, **content["backbone"], **content["representation"], "has_head": content["head"] is not None}
         return TypeAdapter(ExportInfo).validate_python(values)

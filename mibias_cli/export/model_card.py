@@ -7,7 +7,7 @@ import json
 from mibias_cli.backbone.bottleneck import BottleneckShape
 from mibias_cli.backbone.extractor import NOT_INNER
 from mibias_cli.export.heads_file import HEADS, ExportInfo
-from mibias_cli.report.document import Report
+from mibias_cli.report.document import Report, unfinished_line
 from mibias_cli.report.markdown import escape_markdown, markdown_table, measured_section
 from mibias_cli.report.tables import other_table
 
@@ -63,6 +63,7 @@ def model_card(info: ExportInfo, *, report: Report | None, formats: tuple[str, .
     sections = [
         _front_matter(info),
         f"# {info.name}, debiased with mibias\n",
+        *([] if info.unfinished is None else [f"⚠️ {escape_markdown(unfinished_line(info.unfinished))}\n"]),
         _summary(info),
         "## How to load it\n",
         _code(info),

@@ -18,7 +18,7 @@ from mibias_cli.report.illustrations import Metrics
 from mibias_cli.report.training import TrainingWarning, training_warnings
 from mibias_cli.report.verdict import Verdict, make_verdict
 
-__all__ = ["SCHEMA_VERSION", "GateFigure", "GateResult", "Report", "make_report"]
+__all__ = ["SCHEMA_VERSION", "GateFigure", "GateResult", "Report", "make_report", "unfinished_line"]
 
 SCHEMA_VERSION = 1
 """Raised whenever a reader of the older form would misread the newer one."""
@@ -59,6 +59,8 @@ class Report(AuditFindings):
     verdict: Verdict = Verdict()
     training_warnings: tuple[TrainingWarning, ...] = ()
     """What the run's training warned of; empty where nothing was trained."""
+    unfinished: str | None = None
+    """What the run had not done yet when it was audited; null where it had ended, and where it is no run."""
     gates: tuple[GateResult, ...] = ()
     """What became of the gates: conditions under which the audit fails; empty where none were given."""
 
@@ -66,6 +68,12 @@ class Report(AuditFindings):
     def data_sha256(self) -> JsonValue:
         """Which samples were audited; None where unknown."""
         return self.provenance.get("data_sha256")
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What whoever reads the figures should know first, as sentences."""
+        unfinished = () if self.unfinished is None else (unfinished_line(self.unfinished),)
+        return (*unfinished, *(warning.line for warning in self.training_warnings))
 
     def to_json(self) -> str:
         """leakage.json: full precision, sorted keys, NaN and infinities as null."""
@@ -83,13 +91,21 @@ def make_report(
     provenance: Mapping[str, JsonValue],
     asked: QuestionName = "marginal",
     metrics: Sequence[Metrics] = (),
+    unfinished: str | None = None,
 ) -> Report:
     """The report on an audit, with what was audited: hashes of recipe, data and weights, versions, seed, device.
 
     The verdict speaks of what was asked for: I(z; c), or I(z; c | y) where the recipe's objective is conditional. The
-    records of a run's metrics.jsonl say what its training warned of.
+    records of a run's metrics.jsonl say what its training warned of; `unfinished` is what a run had not done yet.
     """
     # parts are taken as they are: a dump would make mappings of typed records
     own = {name: getattr(findings, name) for name in AuditFindings.model_fields}
     warnings, verdict = training_warnings(metrics, findings, asked), make_verdict(findings, asked)
-    return Report(**own, provenance=dict(provenance), verdict=verdict, training_warnings=warnings)
+    return Report(
+        **own, provenance=dict(provenance), verdict=verdict, training_warnings=warnings, unfinished=unfinished
+    )
+
+
+def unfinished_line(lacking: str) -> str:
+    """That a run had not ended, as a sentence for reports and model cards."""
+    return f"The run had not ended ({lacking}): these are not the weights that it is for."

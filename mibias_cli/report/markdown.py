@@ -100,7 +100,7 @@ def measured_section(report: Report) -> str:
     parts = [f"**{escape_markdown(verdict.headline)}**" if verdict.headline else ""]
     if verdict.collapsed:
         parts.append(EMPTY_FEATURES)
-    parts += [f"⚠️ {escape_markdown(warning.line)}" for warning in report.training_warnings]
+    parts += [f"⚠️ {escape_markdown(warning)}" for warning in report.warnings]
     parts += [escape_markdown(verdict.caution), gates_section(report), markdown_table(leakage_table(report))]
     parts += [markdown_table(task) for task in [task_tables.task_table(report)] if task]
     makers = (

@@ -35,7 +35,7 @@ from mibias_cli.run_folder import RunFolder
 from mibias_cli.seeds import derive_seed
 from mibias_cli.training.model import TaskModel
 
-__all__ = ["AuditTarget", "audit_target", "validation_leakage"]
+__all__ = ["AuditTarget", "audit_target", "check_crossings", "validation_leakage"]
 
 MAX_VALIDATION_ROWS = 6_000
 """Validation rows by which leakage is measured at the end of training: enough for about ±.01 bits."""
@@ -56,6 +56,7 @@ class AuditTarget:
         before_has_head, after_has_head: Whether the head was trained, so that its own accuracy means something.
         backbone: The backbone as it was built, from which a control with random weights is made; None: no control.
         run: The run that it belongs to, whose training curves the report's page shows.
+        unfinished: What the run had not done yet; None: it had ended, or there is none.
     """
 
     name: str
@@ -68,6 +69,7 @@ class AuditTarget:
     after_has_head: bool = False
     backbone: Backbone | None = None
     run: RunFolder | None = None
+    unfinished: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +89,7 @@ def audit_target(target: AuditTarget, parts: Parts, progress: Progress) -> Repor
         split.name: _chosen(split, section.max_samples, derive_seed(seed, "audit", split.name))
         for split in (data.train, data.audit)
     }
-    _check_crossings(section.crossings, data)
+    check_crossings(section.crossings, data)
     # stored embeddings are read from their file once, not once per extractor
     parts = replace(parts, data=hold_rows(data, rows))
     # a run's extractors have the same frozen stages: what these give for a sample is computed once
@@ -127,7 +129,7 @@ def audit_target(target: AuditTarget, parts: Parts, progress: Progress) -> Repor
         "device": str(parts.fabric.device),
     }
     metrics = () if target.run is None else read_metrics(target.run.metrics)
-    return make_report(result, provenance, parts.recipe.debias.objective, metrics)
+    return make_report(result, provenance, parts.recipe.debias.objective, metrics, target.unfinished)
 
 
 def validation_leakage(model: TaskModel, parts: Parts) -> float | None:
@@ -152,7 +154,8 @@ def validation_leakage(model: TaskModel, parts: Parts) -> float | None:
         return None
 
 
-def _check_crossings(crossings: list[list[str]] | None, data: BiasedData) -> None:
+def check_crossings(crossings: list[list[str]] | None, data: BiasedData) -> None:
+    """Refuse (EvaluationError) crossings of attributes that the data do not have."""
     for k, names in enumerate(crossings or []):
         for name in names:
             if name not in data.attributes:

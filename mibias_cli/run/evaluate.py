@@ -24,6 +24,7 @@ from mibias_cli.run.assemble import Parts, assemble, load_run_model
 from mibias_cli.run.audit import AuditTarget, audit_target
 from mibias_cli.run.discover import with_discovered
 from mibias_cli.run.examples import example_cells
+from mibias_cli.run.unfinished import UNFINISHED, told_unfinished
 from mibias_cli.run_folder import RECIPE_FILE, RunFolder, fresh_folder, is_run, timestamp
 from mibias_cli.seeds import derive_seed
 from mibias_cli.training.fabric import make_fabric
@@ -49,10 +50,10 @@ def load_run_recipe(run: Path, overrides: Sequence[str] = ()) -> Recipe:
     return load_recipe(RunFolder(run).recipe, overrides)
 
 
-def chosen_path(run: RunFolder) -> Path:
+def chosen_path(run: RunFolder, *, unfinished: bool = False) -> Path:
     """The weights that a run's audit and export speak of: the best ones, erased where its recipe says so."""
     # of the run's own recipe: an audit may be given another one, but the weights are what the run made
-    return run.best if load_run_recipe(run.path).debias.erase == "none" else run.erased
+    return run.best if load_run_recipe(run.path).debias.erase == "none" or unfinished else run.erased
 
 
 def evaluate(
@@ -64,6 +65,7 @@ def evaluate(
     progress: Progress | None = None,
     gates: GateRules = NO_GATES,
     n_examples: int = 0,
+    unfinished: bool = False,
 ) -> EvaluatedTarget:
     """Audit a run, an exported folder, a timm name, or stored embeddings as they are.
 
@@ -75,6 +77,7 @@ def evaluate(
         progress: Told of what happens; None: nobody is.
         gates: Gates beside the recipe's own.
         n_examples: Example images per (y, c) cell in the page.
+        unfinished: Whether to audit a run that has not ended; the report says so.
 
     Raises:
         MibiasError: Whatever the user can mend; each kind is a subclass.
@@ -84,9 +87,14 @@ def evaluate(
         recipe = load_run_recipe(path)
     if recipe is None:
         raise MibiasError(f"{target}: is not a run, so the data must be named by a recipe: pass --recipe FILE")
+    lacking = None
+    if is_run(path):
+        own, wanted = load_run_recipe(path), None if out is None else Path(out)
+        lacking = told_unfinished(RunFolder(path), own, allowed=unfinished, out=wanted, progress=progress)
     if out is None:
         stem = f"{path.name}-{timestamp()}"
-        folder = fresh_folder(path, "report") if is_run(path) else fresh_folder(Path("runs") / "evaluate", stem)
+        report = "report" if lacking is None else f"report-{UNFINISHED}"
+        folder = fresh_folder(path, report) if is_run(path) else fresh_folder(Path("runs") / "evaluate", stem)
     else:
         folder = Path(out)
     rules = all_rules(recipe, gates)
@@ -99,7 +107,7 @@ def evaluate(
     if is_run(path):
         run = RunFolder(path)
         parts = with_discovered(parts_of(recipe), run)
-        found = run_target(parts, run)
+        found = run_target(parts, run, unfinished=lacking)
     elif (path / "mibias.json").is_file() or (path / "config.json").is_file():
         found = _export_target(path)
         parts = parts_of(recipe)
@@ -116,7 +124,7 @@ def evaluate(
     return write_audit(found, parts, folder, rules=rules, progress=progress, n_examples=n_examples)
 
 
-def run_target(parts: Parts, run: RunFolder) -> AuditTarget:
+def run_target(parts: Parts, run: RunFolder, *, unfinished: str | None = None) -> AuditTarget:
     """A trained run beside its original, and beside the loaded weights where the original was trained from some."""
     recipe = parts.recipe
     trained_original = recipe.original is not None
@@ -124,7 +132,7 @@ def run_target(parts: Parts, run: RunFolder) -> AuditTarget:
         name=recipe.backbone.name,
         weights=recipe.backbone.weights,
         before=load_run_model(parts, run.original),
-        after=load_run_model(parts, chosen_path(run)),
+        after=load_run_model(parts, chosen_path(run, unfinished=unfinished is not None)),
         # a new model has the weights as they were loaded; without any it is noise, which the random control shows
         loaded=parts.new_model() if trained_original and recipe.backbone.weights != "none" else None,
         # an untrained bottleneck is nobody's original: before it stand the backbone's own features
@@ -133,6 +141,7 @@ def run_target(parts: Parts, run: RunFolder) -> AuditTarget:
         after_has_head=True,
         backbone=parts.backbone,
         run=run,
+        unfinished=unfinished,
     )
 
 
@@ -144,6 +153,7 @@ def _export_target(folder: Path) -> AuditTarget:
         after=TaskModel(loaded.extractor, loaded.head or nn.Identity(), ["features"]),
         after_has_head=loaded.head is not None,
         backbone=loaded.backbone,
+        unfinished=loaded.info.unfinished,
     )
 
 

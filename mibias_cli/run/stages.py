@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -18,12 +17,12 @@ from mibias_cli.progress import Progress
 from mibias_cli.recipe.load import dump_recipe
 from mibias_cli.recipe.schema import Recipe
 from mibias_cli.run.assemble import Parts, load_run_model
-from mibias_cli.run.audit import validation_leakage
+from mibias_cli.run.audit import check_crossings, validation_leakage
 from mibias_cli.run.build import optim_settings
 from mibias_cli.run.debiaser import build_debiaser
 from mibias_cli.run.head_start import start_heads
 from mibias_cli.run.weights import forewarnings
-from mibias_cli.run_folder import CHOICE, LEAKAGE_GIVEN_TARGET, RunFolder, claim_run_folder, timestamp
+from mibias_cli.run_folder import CHOICE, LEAKAGE_GIVEN_TARGET, RunFolder, claim_run_folder
 from mibias_cli.seeds import derive_seed
 from mibias_cli.training.checkpoint import StageState, load_checkpoint, load_weights, save_weights
 from mibias_cli.training.control.recycle import Recycler
@@ -33,8 +32,9 @@ from mibias_cli.training.original import freeze_original
 from mibias_cli.training.run_log import RunLog
 from mibias_cli.training.settings import OptimSettings
 from mibias_cli.training.step import TASK_WEIGHT, task_loss
+from mibias_cli.training.validate import check_metric
 
-__all__ = ["Run", "erase", "fit_debiased", "fit_original", "make_stage"]
+__all__ = ["Run", "check_start", "erase", "fit_debiased", "fit_original", "make_stage"]
 
 StageName = Literal["original", "debias"]
 Weights = Mapping[str, Mapping[str, np.ndarray]]
@@ -49,10 +49,9 @@ class Run:
     checkpoint: StageState | None = None
 
     @classmethod
-    def open(cls, recipe: Recipe, *, out: Path | None, resume: Path | None, overwrite: bool, progress: Progress) -> Run:
+    def open(cls, recipe: Recipe, folder: RunFolder, *, new: bool, overwrite: bool, progress: Progress) -> Run:
         """A new run's folder with its recipe in it, or the folder of a run to resume with its last checkpoint."""
-        folder = RunFolder(resume or out or Path("runs") / recipe.name / timestamp())
-        if resume is None:
+        if new:
             claim_run_folder(folder.path, overwrite=overwrite)
             folder.recipe.write_text(dump_recipe(recipe), encoding="utf-8")
             return cls(folder=folder, progress=progress)
@@ -69,6 +68,28 @@ class Run:
         """The run's log; on resume metrics.jsonl is cut back to what the checkpoint knows of."""
         keep = 0 if self.checkpoint is None else self.checkpoint["metrics_bytes"]
         return RunLog(self.folder.path, keep_bytes=keep)
+
+
+def check_start(parts: Parts) -> None:
+    """Raise what the stages and the audit would of a recipe that does not fit its data or its backbone.
+
+    So a run's folder is not claimed, and no run replaced, for a misspelt layer, attribute or metric.
+    """
+    recipe, data, model = parts.recipe, parts.data, parts.new_model()
+    settings = _stage_settings(recipe, "debias")
+    _parameter_groups(recipe, model, settings)
+    # an attribute that is still to be discovered has a name, but no values yet
+    if recipe.discover is not None:
+        return
+    check_crossings(recipe.evaluation.crossings, data)
+    debiaser = build_debiaser(parts, z_width(model, data.input_shape))
+    if debiaser is None:
+        return
+    if recipe.debias.mix is not None:
+        StatisticsMixer(model.extractor.backbone, **recipe.debias.mix.model_dump())
+    if settings.select.metric is not None:
+        weights = {**parts.weights.validation, **parts.bias_log_probabilities}
+        check_metric(settings.select.metric, debiaser, weights, data.target.kind)
 
 
 def fit_original(parts: Parts, run: Run, log: RunLog) -> TaskModel:

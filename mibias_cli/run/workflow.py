@@ -28,8 +28,9 @@ from mibias_cli.run.evaluate import (
     run_target,
     write_audit,
 )
-from mibias_cli.run.stages import Run, erase, fit_debiased, fit_original
-from mibias_cli.run_folder import RunFolder, fresh_folder, write_environment
+from mibias_cli.run.stages import Run, check_start, erase, fit_debiased, fit_original
+from mibias_cli.run.unfinished import UNFINISHED, told_unfinished
+from mibias_cli.run_folder import RunFolder, check_free, fresh_folder, lock_run, timestamp, write_environment
 from mibias_cli.training.fabric import make_fabric
 
 __all__ = ["EvaluatedTarget", "TrainedRun", "evaluate", "export", "load_run_recipe", "train"]
@@ -77,16 +78,30 @@ def train(
     if recipe.debias.erase != "none":
         require_leace()
 
-    told = progress or Silent()
-    run = Run.open(recipe, out=_path(out), resume=_path(resume), overwrite=overwrite, progress=told)
-    parts, training = _assembled(recipe, run, offline=offline)
+    told, new = progress or Silent(), resume is None
+    folder = RunFolder(_path(resume) or _path(out) or Path("runs") / recipe.name / timestamp())
+    check_free(folder.path, new=new, overwrite=overwrite)
+    told.stage("loading data and backbone")
+    parts = assemble(recipe, offline=offline)
+    check_start(parts)
+    # claimed only now, and by one process
+    with lock_run(folder.path) as has_locks:
+        if not has_locks:
+            told.warn(f"{folder.path}: this file system has no locks; let no other process write this run")
+        run = Run.open(recipe, folder, new=new, overwrite=overwrite, progress=told)
+        return _train(parts, run, rules=rules, n_examples=n_examples)
+
+
+def _train(parts: Parts, run: Run, *, rules: GateRules, n_examples: int) -> TrainedRun:
+    """What is still to do of a run that is open."""
+    recipe, folder, told = parts.recipe, run.folder, run.progress
+    parts, training = _prepared(parts, run)
     # the same log for both stages: the checkpoint says how much of it counts
     with run.log() as log:
         original = fit_original(training, run, log)
         fit_debiased(training, run, log, start=original)
 
     # from here on every step reads the run's files, and one whose own files are there already is done
-    folder = run.folder
     if recipe.debias.erase != "none" and not folder.erased.is_file():
         erase(training, run)
     # leakage.json is written last: a report without it is what a kill left of one
@@ -102,13 +117,12 @@ def train(
     return TrainedRun(folder=folder.path, report=with_gates(report, rules), export=folder.export)
 
 
-def _assembled(recipe: Recipe, run: Run, *, offline: bool) -> tuple[Parts, Parts]:
+def _prepared(parts: Parts, run: Run) -> tuple[Parts, Parts]:
     """The parts of a run, told of to the user, with an attribute that is discovered; and those that it trains on.
 
     Training reads what the frozen part of the backbone makes of the data, where that can be kept.
     """
-    run.progress.stage("loading data and backbone")
-    parts = assemble(recipe, offline=offline)
+    recipe = parts.recipe
     _tell(parts, run.progress)
     if run.checkpoint is None:
         precision = str(parts.fabric.strategy.precision.precision)
@@ -146,6 +160,7 @@ def export(
     formats: Sequence[str] = (),
     offline: bool = False,
     progress: Progress | None = None,
+    unfinished: bool = False,
 ) -> Path:
     """Export a run's debiased weights and report to a folder, reloaded and compared before it is called done.
 
@@ -155,31 +170,42 @@ def export(
         formats: safetensors, onnx; empty: what the run's recipe says.
         offline: Whether to refuse downloads.
         progress: Told of what happens; None: nobody is.
+        unfinished: Whether to export a run that has not ended; its model card says so.
 
     Returns:
         The folder, which `load_extractor` and timm load.
 
     Raises:
-        RunError: It is no run.
+        RunError: It is no run, or has not ended.
         ExportError: What was written and loaded again does not give the same features.
     """
-    run = Path(run)
+    run, told = Path(run), progress or Silent()
     recipe = load_run_recipe(run)
+    lacking = told_unfinished(RunFolder(run), recipe, allowed=unfinished, out=_path(out), progress=told)
     # weights are copied and compared on the CPU: a run that was trained on a GPU is exported without one
     parts = assemble(recipe, offline=offline, fabric=make_fabric("cpu", "32", deterministic=False))
     parts = with_discovered(parts, RunFolder(run))
-    folder = _path(out) or fresh_folder(run, "export")
-    return _export(parts, RunFolder(run), folder, formats or recipe.export.formats, progress or Silent())
+    folder = _path(out) or fresh_folder(run, "export" if lacking is None else f"export-{UNFINISHED}")
+    return _export(parts, RunFolder(run), folder, formats or recipe.export.formats, told, unfinished=lacking)
 
 
 def _path(given: Path | str | None) -> Path | None:
     return None if given is None else Path(given)
 
 
-def _export(parts: Parts, run: RunFolder, folder: Path, formats: Sequence[str], progress: Progress) -> Path:
+def _export(
+    parts: Parts,
+    run: RunFolder,
+    folder: Path,
+    formats: Sequence[str],
+    progress: Progress,
+    *,
+    unfinished: str | None = None,
+) -> Path:
     progress.stage("exporting")
-    model = load_run_model(parts, chosen_path(run)).eval()
-    report = read_report(run.leakage) if run.leakage.is_file() else None
+    model = load_run_model(parts, chosen_path(run, unfinished=unfinished is not None)).eval()
+    # a report that is there already is not of weights that training goes on to change
+    report = read_report(run.leakage) if run.leakage.is_file() and unfinished is None else None
     audit, target = parts.data.audit, parts.data.target
     info = write_export(
         folder,
@@ -194,6 +220,7 @@ def _export(parts: Parts, run: RunFolder, folder: Path, formats: Sequence[str], 
         formats=tuple(formats),
         base_weights=parts.recipe.backbone.weights,
         erased=parts.debiased,
+        unfinished=unfinished,
     )
     # whoever takes the weights without the rest must know what they get
     if not info.is_bare:

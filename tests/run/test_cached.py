@@ -23,6 +23,7 @@ from mibias_cli.recipe.load import parse_recipe
 from mibias_cli.recipe.schema import Recipe
 from mibias_cli.run import workflow
 from mibias_cli.run.stages import Run, erase, fit_debiased, fit_original
+from mibias_cli.run_folder import RunFolder
 from mibias_cli.training.loop import StageTrainer
 
 PICTURES = """
@@ -87,8 +88,8 @@ class Told(Silent):
 def fitted(recipe: Recipe, out: Path, *, resume: bool = False) -> list[str]:
     """`mibias train` without its audit and export; returns what was said of the cache."""
     told = Told()
-    run = Run.open(recipe, out=out, resume=out if resume else None, overwrite=False, progress=told)
-    _, training = workflow._assembled(recipe, run, offline=True)
+    run = Run.open(recipe, RunFolder(out), new=not resume, overwrite=False, progress=told)
+    _, training = workflow._prepared(workflow.assemble(recipe, offline=True), run)
     with run.log() as log:
         fit_debiased(training, run, log, start=fit_original(training, run, log))
     if recipe.debias.erase != "none":
@@ -228,15 +229,15 @@ def test_a_second_run_reads_what_is_kept_and_changed_data_or_weights_do_not(tmp_
     assert metrics(tmp_path / "6") == metrics(tmp_path / "3")
 
 
-def _assembled_apart(text: str, out: Path) -> None:
-    run = Run.open(recipe(text=text), out=out, resume=None, overwrite=False, progress=Silent())
-    workflow._assembled(recipe(text=text), run, offline=True)
+def _prepared_apart(text: str, out: Path) -> None:
+    run = Run.open(recipe(text=text), RunFolder(out), new=True, overwrite=False, progress=Silent())
+    workflow._prepared(workflow.assemble(recipe(text=text), offline=True), run)
 
 
 def test_two_runs_at_once_share_a_folder(tmp_path: Path, cache: Path) -> None:
     text = pictures(tmp_path, "manifest", n=6)
     context = multiprocessing.get_context("fork")
-    runs = [context.Process(target=_assembled_apart, args=(text, tmp_path / name)) for name in "abc"]
+    runs = [context.Process(target=_prepared_apart, args=(text, tmp_path / name)) for name in "abc"]
     for run in runs:
         run.start()
     for run in runs:

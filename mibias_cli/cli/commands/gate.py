@@ -80,9 +80,12 @@ def gate(
     if not rules.gates and rules.baseline is None:
         raise typer.BadParameter("nothing to gate by: give --fail-on or --baseline")
     from mibias_cli.gates.rules import with_gates
+    from mibias_cli.report.document import unfinished_line
     from mibias_cli.report.read import find_report, read_report
 
     found = read_report(find_report(report))
+    if found.unfinished is not None:
+        typer.echo(f"warning: {unfinished_line(found.unfinished)}", err=True)
     conclude(with_gates(found, rules), junit=junit)
 
 

@@ -29,6 +29,7 @@ from mibias_cli.cli.options import (
     Precision,
     ReportFormat,
     SetOption,
+    UnfinishedOption,
     folder_option,
     seed_option,
 )
@@ -119,6 +120,7 @@ def evaluate(
     out: OutOption = None,
     device: DeviceOption = None,
     offline: OfflineOption = False,
+    unfinished: UnfinishedOption = False,
     output: Annotated[ReportFormat, typer.Option("--format", help="json writes the report to stdout.")] = "text",
     examples: ExamplesOption = 0,
     fail_on: FailOnOption = None,
@@ -147,7 +149,14 @@ def evaluate(
     started = time.time()
     with shown_progress() as progress:
         evaluated = workflow.evaluate(
-            target, recipe=loaded, out=out, offline=offline, progress=progress, gates=rules, n_examples=examples
+            target,
+            recipe=loaded,
+            out=out,
+            offline=offline,
+            progress=progress,
+            gates=rules,
+            n_examples=examples,
+            unfinished=unfinished,
         )
     if output == "json":
         typer.echo(evaluated.report.to_json(), nl=False)
@@ -165,6 +174,7 @@ def export(
         typer.Option("--format", help="What to write. Repeatable. [default: as the run's recipe says]"),
     ] = None,
     offline: OfflineOption = False,
+    unfinished: UnfinishedOption = False,
 ) -> None:
     """Write a run's weights to a folder that timm loads.
 
@@ -174,7 +184,7 @@ def export(
 
     names = tuple(chosen.value for chosen in formats or ())
     with shown_progress() as progress:
-        folder = workflow.export(run, out=out, formats=names, offline=offline, progress=progress)
+        folder = workflow.export(run, out=out, formats=names, offline=offline, progress=progress, unfinished=unfinished)
     typer.echo(f"exported to {folder}", err=True)
 
 
