@@ -10,8 +10,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mibias_cli.data.columns import look_at
+from mibias_cli.data.files.arrow_files import PARQUET
+from mibias_cli.data.files.refused import refuse_formats
 from mibias_cli.data.files.stored_features import array_shapes
-from mibias_cli.data.files.tabular import PARQUET, Table, first_rows, read_table
+from mibias_cli.data.files.tabular import Table, first_rows, read_table, refuse_nested
 from mibias_cli.errors import DataError
 from mibias_cli.survey.columns import guess_path
 from mibias_cli.survey.layout import Layout
@@ -22,7 +24,7 @@ _ARRAYS = (".safetensors", ".npz", ".npy")
 _FEWEST_FEATURES = 8
 _USUAL_KEYS = ("features", "embeddings", "embedding", "z", "x")
 _BESIDE = ("labels", "manifest", "metadata", "attributes", "columns")
-_TABLE_ENDINGS = (".csv", ".tsv", ".csv.gz", ".parquet")
+_TABLE_ENDINGS = (".csv", ".tsv", ".csv.gz", ".parquet", ".feather", ".jsonl")
 _LOOKED_AT = 200
 
 
@@ -30,13 +32,14 @@ def file_layout(path: Path, *, table: Path | None, root: Path | None) -> Layout:
     """What a file holds.
 
     Args:
-        path: .csv, .tsv (gzipped or not), .parquet, .safetensors, .npz or .npy.
+        path: A table (.csv, .tsv, .parquet, .feather, .arrow, .jsonl), .safetensors, .npz or .npy.
         table: For embeddings, the table with one row per embedding; None: the file's own columns, or one beside it.
         root: Where image paths start from; None: the file's folder, or one in it.
 
     Raises:
         DataError: No such file, a file of another kind, or embeddings without a table.
     """
+    refuse_formats(path)
     suffix = path.suffix.lower()
     if suffix in _ARRAYS:
         return _arrays(path, table)
@@ -55,6 +58,7 @@ def file_layout(path: Path, *, table: Path | None, root: Path | None) -> Layout:
             f"{path}: no image that {column!r} names is below {path.parent} (row {rows.row_numbers[0]}: "
             f"{rows.columns[column][0]}); say where they are with --root DIR"
         )
+    refuse_nested(rows)
     return Layout(what="a table", source="table", table=rows, file=path)
 
 

@@ -14,7 +14,9 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from mibias_cli.data.columns import numbers
-from mibias_cli.data.files.tabular import PARQUET, first_rows, read_table, texts
+from mibias_cli.data.files.arrow_files import PARQUET, TYPED
+from mibias_cli.data.files.refused import refuse_formats
+from mibias_cli.data.files.tabular import first_rows, read_table, texts
 from mibias_cli.errors import DataError
 
 __all__ = ["NamedArrays", "read_named_arrays"]
@@ -91,6 +93,7 @@ def read_named_arrays(path: Path) -> NamedArrays:
     """
     if not path.is_file():
         raise DataError(f"{path}: no such file")
+    refuse_formats(path)
     suffix = path.suffix.lower()
     try:
         if suffix in PARQUET:
@@ -102,7 +105,9 @@ def read_named_arrays(path: Path) -> NamedArrays:
             return NamedArrays(path=path, names=names, read=partial(_tensor_column, path))
     except (pa.ArrowInvalid, SafetensorError, OSError) as error:
         raise DataError(f"{path}: cannot be read as {suffix}: {error}") from error
-    if suffix in _TABLES:
+    if suffix in (*_TABLES, *TYPED):
         columns = read_table(path).columns
         return NamedArrays(path=path, names=tuple(columns), read=lambda name: _table_column(columns[name]))
-    raise DataError(f"{path}: columns are read from .csv, .tsv, .parquet and .safetensors, not from {suffix!r}")
+    raise DataError(
+        f"{path}: columns are read from .csv, .tsv, .safetensors and {', '.join(TYPED)}, not from {suffix!r}"
+    )

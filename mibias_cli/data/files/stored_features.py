@@ -17,7 +17,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from mibias_cli.data.files.tabular import PARQUET
+from mibias_cli.data.files.arrow_files import PARQUET
+from mibias_cli.data.files.refused import refuse_formats
 from mibias_cli.errors import DataError, did_you_mean
 
 __all__ = ["StoredFeatures", "array_shapes", "open_features"]
@@ -76,6 +77,7 @@ def open_features(path: Path, *, key: str, prefix: str) -> StoredFeatures:
     """
     if not path.is_file():
         raise DataError(f"{path}: no such file")
+    refuse_formats(path)
     suffix = path.suffix.lower()
     if suffix not in _OPENERS:
         raise DataError(f"{path}: embeddings are read from {', '.join(_OPENERS)}, not from {suffix!r}")

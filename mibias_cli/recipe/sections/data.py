@@ -95,9 +95,19 @@ class _Files(Section):
         description="classes, multilabel (columns of 0 and 1), regression (numbers), or none: features then stay close "
         "to the original's. null: none without a target column, classes for one, for a list what its values are.",
     )
+    encoding: str = Field("utf-8", description="Encoding of a CSV file's text, as Python names it: cp1252, utf-16, ….")
     attributes: dict[str, AttributeSection] = Field(
         description="Bias attributes by name, each with its column and kind; {} where `discover` is to find one."
     )
+
+    @field_validator("encoding")
+    @classmethod
+    def _encoding_is_known(cls, value: str) -> str:
+        try:
+            b"".decode(value)
+        except LookupError:
+            raise ValueError(f"no encoding of text is called {value!r}; usual ones are utf-8, cp1252, utf-16") from None
+        return value
 
 
 class ManifestData(_Files):
