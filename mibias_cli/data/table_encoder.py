@@ -104,7 +104,7 @@ def fit_encoder(
     it would take long to learn from one standardised number.
 
     Raises:
-        DataError: A number is infinite.
+        DataError: A number is infinite, or a column holds lists as text.
 
     References:
         Gorishniy et al., On Embeddings for Numerical Features in Tabular Deep Learning, arXiv 2203.05556.
@@ -112,6 +112,7 @@ def fit_encoder(
     columns: list[NumberColumn | CategoryColumn] = []
     for name in features:
         values = table.columns[name]
+        _refuse_lists(table, name)
         parsed, wrong = numbers(values)
         _refuse_infinite(table, name, wrong)
         training = parsed[in_training]
@@ -147,6 +148,17 @@ def _fit_number(name: str, training: np.ndarray, ramps: int | None) -> NumberCol
 def _filled(values: np.ndarray) -> np.ndarray:
     """Values with empty text where they are missing."""
     return texts(["" if value is None else value for value in values])
+
+
+def _refuse_lists(table: Table, feature: str) -> None:
+    """Arrays that were written as text would be categories of a row each."""
+    known = [v for v in table.columns[feature] if v is not None]
+    if known and all(v.startswith(("[", "tensor(", "array(")) and v.endswith(("]", ")")) for v in known):
+        raise DataError(
+            f"{table.path}: {feature!r} holds lists as text ({known[0][:40]!r}, …); store them as numbers (.npz, "
+            ".safetensors, or Parquet with a column of lists) and read them by data.source: embeddings, or leave the "
+            "column out of data.features"
+        )
 
 
 def _refuse_infinite(table: Table, feature: str, wrong: np.ndarray) -> None:

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mibias_cli.data.columns import look_at
-from mibias_cli.data.files.arrow_files import PARQUET
+from mibias_cli.data.files.arrow_files import PARQUET, is_list
 from mibias_cli.data.files.refused import refuse_formats
 from mibias_cli.data.files.stored_features import array_shapes
 from mibias_cli.data.files.tabular import Table, first_rows, read_table, refuse_nested
@@ -48,6 +48,11 @@ def file_layout(path: Path, *, table: Path | None, root: Path | None) -> Layout:
         what = f"stored embeddings ({prefix}…)"
         return Layout(what=what, source="embeddings", table=rows, file=table, features=path, prefix=prefix)
     rows = read_table(path)
+    if suffix in PARQUET and (lists := _list_column(path)) is not None:
+        # lists of numbers beside labels are embeddings
+        what = f"stored embeddings (lists in {lists})"
+        beside = read_table(table) if table else rows
+        return Layout(what=what, source="embeddings", table=beside, file=table, features=path, key=lists)
     column = guess_path([look_at(rows, name) for name in rows.columns])
     if column is not None:
         found_root = root or _root_of(rows, column, path.parent)
@@ -86,6 +91,13 @@ def _feature_prefix(path: Path) -> str | None:
         if n >= _FEWEST_FEATURES and sum(name.startswith(stem) for name in schema.names) == n:
             return stem
     return None
+
+
+def _list_column(path: Path) -> str | None:
+    """The column of lists of numbers, of several one of a usual name; None where no one is it."""
+    lists = [field.name for field in pq.read_schema(path) if is_list(field.type)]
+    usual = [name for name in _USUAL_KEYS if name in lists]
+    return usual[0] if usual else lists[0] if len(lists) == 1 else None
 
 
 def _arrays(path: Path, table: Path | None) -> Layout:

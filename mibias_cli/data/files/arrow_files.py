@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from mibias_cli.errors import DataError
 
-__all__ = ["PARQUET", "TYPED", "TypedColumns", "is_numeric", "list_width", "read_typed"]
+__all__ = ["PARQUET", "TYPED", "TypedColumns", "is_list", "is_numeric", "read_typed"]
 
 PARQUET = (".parquet", ".pq")
 """Suffixes of Parquet files."""
@@ -61,12 +61,10 @@ def is_numeric(kind: pa.DataType) -> bool:
     return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind))
 
 
-def list_width(kind: pa.DataType) -> int | None:
-    """How many numbers each row of a column of lists of numbers has: 0 where the type does not say; None: no such."""
+def is_list(kind: pa.DataType) -> bool:
+    """Whether a column of this type holds lists of numbers."""
     lists = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
-    if not any(is_kind(kind) for is_kind in lists) or not is_numeric(kind.value_type):
-        return None
-    return int(kind.list_size) if pa.types.is_fixed_size_list(kind) else 0
+    return any(is_kind(kind) for is_kind in lists) and is_numeric(kind.value_type)
 
 
 def _is_nested(kind: pa.DataType) -> bool:

@@ -14,8 +14,9 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from mibias_cli.data.columns import numbers
-from mibias_cli.data.files.arrow_files import PARQUET, TYPED
+from mibias_cli.data.files.arrow_files import PARQUET, TYPED, is_list
 from mibias_cli.data.files.refused import refuse_formats
+from mibias_cli.data.files.stored_features import list_features
 from mibias_cli.data.files.tabular import first_rows, read_table, texts
 from mibias_cli.errors import DataError
 
@@ -26,7 +27,7 @@ _TABLES = (".csv", ".tsv", ".gz")
 
 @dataclass(frozen=True, kw_only=True)
 class NamedArrays:
-    """The columns of one file, each (n,) or, in safetensors, (n, k); read when they are asked for.
+    """The columns of one file, each (n,) or, of tensors and lists, (n, k); read when they are asked for.
 
     Args:
         path: The file, for errors.
@@ -70,6 +71,10 @@ def _parquet_column(path: Path, name: str) -> np.ndarray:
     if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind):
         # by way of float64, in which a missing whole number can be NaN
         return np.asarray(column.cast(pa.float64()).to_numpy(zero_copy_only=False))
+    if is_list(kind):
+        return np.concatenate(list(list_features(path, name).chunks())).astype(np.float64)
+    if pa.types.is_nested(kind):
+        raise DataError(f"{path}: column {name!r} holds {kind}, not one value or one list of numbers per row")
     return texts([None if v is None else str(v) for v in column.to_pylist()])
 
 
@@ -86,7 +91,8 @@ def _tensor_column(path: Path, name: str) -> np.ndarray:
 def read_named_arrays(path: Path) -> NamedArrays:
     """The columns of a .csv, .tsv (gzipped or not), .parquet or .safetensors file.
 
-    In a safetensors file a column is a tensor (n,), and a tensor (n, k) is k columns of one name.
+    In a safetensors file a column is a tensor (n,), and a tensor (n, k) is k columns of one name. So is a column of
+    lists of numbers in a Parquet file.
 
     Raises:
         DataError: No such file, an unknown suffix, or not the format it claims to be.

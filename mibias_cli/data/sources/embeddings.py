@@ -41,8 +41,8 @@ def load_embeddings(
     NaN and to take its fingerprint, and after that by the rows that are asked for.
 
     Args:
-        path: .safetensors, .npz or .npy with an array (n, d), or .parquet with feature columns.
-        key: Name of the array in a .safetensors or .npz file.
+        path: .safetensors, .npz or .npy with an array (n, d), or .parquet with feature columns or a column of lists.
+        key: Name of the array in a .safetensors or .npz file, or of the column of lists in a .parquet file.
         prefix: Parquet only: the columns whose name starts so are the features, in the file's order.
         manifest: Table with one row per embedding, in the same order; None: the Parquet file's other columns.
         columns, splits, attributes, seed: See `annotate`.

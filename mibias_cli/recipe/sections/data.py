@@ -174,8 +174,12 @@ class EmbeddingsData(_Files):
     """Stored embeddings: features of a safetensors, npz or Parquet file beside a table of columns."""
 
     source: Literal["embeddings"]
-    path: Path = Field(description=".safetensors or .npz with an array (n, d), or .parquet with feature columns.")
-    key: str = Field("features", description="Name of the array in a .safetensors or .npz file.")
+    path: Path = Field(
+        description=".safetensors or .npz with an array (n, d), or .parquet with feature columns or a column of lists."
+    )
+    key: str = Field(
+        "features", description="Name of the array in a .safetensors or .npz file, or of a Parquet column of lists."
+    )
     prefix: str = Field("z_", description="Parquet only: columns whose names start with this are the features.")
     manifest: Path | None = Field(
         None, description="CSV or Parquet with one row per embedding, in order; null: columns of the Parquet file."
