@@ -86,8 +86,8 @@ def build_data(recipe: Recipe, *, offline: bool) -> BiasedData:
             name: AttributeColumn(column=a.column or name, kind=a.kind, bins=a.bins)
             for name, a in section.attributes.items()
         }
-        arguments["reading"] = Reading(encoding=section.encoding)
-        del arguments["target_kind"], arguments["encoding"]
+        arguments["reading"] = Reading(encoding=section.encoding, missing=tuple(section.missing))
+        del arguments["target_kind"], arguments["encoding"], arguments["missing"]
 
     # images are resized and normalised as the backbone was trained to see them; rows of numbers are not
     if not isinstance(section, TableData | EmbeddingsData):

@@ -17,7 +17,7 @@ from mibias_cli.data.columns import numbers
 from mibias_cli.data.files.arrow_files import PARQUET, TYPED, is_list
 from mibias_cli.data.files.refused import refuse_formats
 from mibias_cli.data.files.stored_features import list_features
-from mibias_cli.data.files.tabular import first_rows, read_table, texts
+from mibias_cli.data.files.tabular import MISSING, first_rows, read_table, texts
 from mibias_cli.errors import DataError
 
 __all__ = ["NamedArrays", "read_named_arrays"]
@@ -49,7 +49,7 @@ class NamedArrays:
         for name in names:
             values = self.read(name)
             if values.dtype == object:
-                shown = first_rows([repr(v) for v in dict.fromkeys(values.tolist())], 3)
+                shown = first_rows([repr(v) for v in dict.fromkeys(values[numbers(values)[1]].tolist())], 3)
                 raise DataError(f"{self.path}: column {name!r} holds text ({shown}), where numbers are needed")
             parts.append(values.reshape(len(values), -1).astype(np.float64))
         lengths = {name: len(part) for name, part in zip(names, parts, strict=True)}
@@ -75,7 +75,7 @@ def _parquet_column(path: Path, name: str) -> np.ndarray:
         return np.concatenate(list(list_features(path, name).chunks())).astype(np.float64)
     if pa.types.is_nested(kind):
         raise DataError(f"{path}: column {name!r} holds {kind}, not one value or one list of numbers per row")
-    return texts([None if v is None else str(v) for v in column.to_pylist()])
+    return texts([None if v is None or str(v).strip() in ("", *MISSING) else str(v) for v in column.to_pylist()])
 
 
 def _tensor_column(path: Path, name: str) -> np.ndarray:

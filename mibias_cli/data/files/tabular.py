@@ -18,6 +18,7 @@ from mibias_cli.errors import DataError, did_you_mean
 
 __all__ = [
     "AS_USUAL",
+    "MISSING",
     "Reading",
     "Table",
     "first_rows",
@@ -32,14 +33,19 @@ __all__ = [
 ]
 
 _ARRAYS = (".safetensors", ".npz", ".npy")
-_MISSING = {"", "null", "nan"}
+MISSING = (
+    *("NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NAN", "Nan"),
+    *("None", "null", "NULL", "Null", "-", "?"),
+)
+"""What is written for a missing value, beside empty cells and nulls. `none` may be a category, as in German credit."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
-    """How tables are read: the encoding of their text."""
+    """How tables are read: the encoding of their text, and what is written in a cell for a missing value."""
 
     encoding: str = "utf-8"
+    missing: tuple[str, ...] = MISSING
 
 
 AS_USUAL = Reading()
@@ -113,7 +119,7 @@ def read_table(path: Path, *, leave_out: Callable[[str], bool] | None = None, re
     suffix = path.suffix.lower()
     if suffix in _ARRAYS:
         raise DataError(f"{path}: holds arrays, and is no table; read it by data.source: embeddings")
-    table = _read_typed(path, leave_out) if suffix in TYPED else _read_text(path, reading)
+    table = _read_typed(path, leave_out, reading) if suffix in TYPED else _read_text(path, reading)
     if not len(table):
         raise DataError(f"{path}: has a header but no records")
     return table
@@ -189,43 +195,54 @@ def _read_text(path: Path, reading: Reading) -> Table:
     if ragged:
         raise DataError(f"{path}: {len(ragged)} row(s) do not have the header's {n} cells: rows {first_rows(ragged)}")
     by_column = zip(*found.rows, strict=True) if found.rows else ([] for _ in found.header)
-    columns = {name: _cleaned(cells) for name, cells in zip(found.header, by_column, strict=True)}
-    notes = () if found.delimiter is None else (f"{path}: its columns are separated by {found.delimiter}",)
+    cells = {name: [v.strip() for v in values] for name, values in zip(found.header, by_column, strict=True)}
+    columns, notes = _without_missing(path, cells, reading)
+    if found.delimiter is not None:
+        notes = (f"{path}: its columns are separated by {found.delimiter}", *notes)
     return Table(path=path, columns=columns, row_numbers=np.asarray(found.numbers, dtype=np.int64), notes=notes)
 
 
-def _read_typed(path: Path, leave_out: Callable[[str], bool] | None) -> Table:
+def _read_typed(path: Path, leave_out: Callable[[str], bool] | None, reading: Reading) -> Table:
     found = read_typed(path, leave_out)
     _check_header(path, found.names)
-    columns: dict[str, np.ndarray] = {}
+    cells: dict[str, list[str | None]] = {}
     nested = dict(found.nested)
     for column in found.table.schema:
         values = found.table.column(column.name).to_pylist()
         try:
-            columns[column.name] = _cleaned([_plain(value) for value in values])
+            cells[column.name] = [_plain(value) for value in values]
         except UnicodeDecodeError:
             nested[column.name] = "bytes"
     # "01" in a column of strings is a name (a post code, say), not the number 1
     text = frozenset(column.name for column in found.table.schema if not is_numeric(column.type))
+    columns, notes = _without_missing(path, cells, reading)
     rows = np.arange(1, found.table.num_rows + 1)
-    return Table(path=path, columns=columns, row_numbers=rows, text=text, nested=nested)
+    return Table(path=path, columns=columns, row_numbers=rows, text=text, nested=nested, notes=notes)
 
 
 def _plain(value: object) -> str | None:
     """A typed value as text; 1.0 as 1, because a whole number beside a missing value is stored as a float."""
-    if value is None:
+    if value is None or value != value:  # null, or NaN
         return None
     if isinstance(value, bytes):
-        return value.decode("utf-8")
+        return value.decode("utf-8").strip()
     if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
         return str(int(value))
-    return str(value)
+    return str(value).strip()
 
 
-def _cleaned(values: Sequence[str | None]) -> np.ndarray:
-    """An object array of stripped text, None where missing."""
-    stripped = [None if v is None else v.strip() for v in values]
-    return texts([None if v is None or v.lower() in _MISSING else v for v in stripped])
+def _without_missing(
+    path: Path, cells: Mapping[str, Sequence[str | None]], reading: Reading
+) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
+    """Columns with None where a value is missing, and a note of what was taken for missing without being empty."""
+    written = frozenset(reading.missing)
+    columns: dict[str, np.ndarray] = {}
+    said: list[str] = []
+    for name, values in cells.items():
+        columns[name] = texts([None if not v or v in written else v for v in values])
+        found = Counter(v for v in values if v in written)
+        said += [f"{value!r} in {name!r} ({n} rows)" for value, n in found.items() if value]
+    return columns, (f"{path}: read as missing (data.missing): {first_rows(said)}",) if said else ()
 
 
 def _check_header(path: Path, header: Sequence[str]) -> None:

@@ -34,6 +34,10 @@ __all__ = [
 ]
 
 
+# as in data.files.tabular, which recipes do not import
+_MISSING = ("NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NAN", "Nan", "None", "null", "NULL", "Null", "-", "?")
+
+
 class AttributeSection(Section):
     """One bias attribute: which column holds it and how it is read."""
 
@@ -96,6 +100,10 @@ class _Files(Section):
         "to the original's. null: none without a target column, classes for one, for a list what its values are.",
     )
     encoding: str = Field("utf-8", description="Encoding of a CSV file's text, as Python names it: cp1252, utf-16, ….")
+    missing: list[Text] = Field(
+        [*_MISSING],
+        description="What is written in a cell for a missing value, to the letter; empty cells are missing always.",
+    )
     attributes: dict[str, AttributeSection] = Field(
         description="Bias attributes by name, each with its column and kind; {} where `discover` is to find one."
     )
@@ -104,7 +112,7 @@ class _Files(Section):
     @classmethod
     def _encoding_is_known(cls, value: str) -> str:
         try:
-            b"".decode(value)
+            " ".encode(value)
         except LookupError:
             raise ValueError(f"no encoding of text is called {value!r}; usual ones are utf-8, cp1252, utf-16") from None
         return value
@@ -162,6 +170,9 @@ class TableData(_Files):
     columns: ColumnsSection = ColumnsSection()
     features: list[Text] | None = Field(
         None, description="Feature columns; null: every column that is no target, attribute, split or group."
+    )
+    categories: list[Text] = Field(
+        [], description="Feature columns whose values are categories though they look like numbers (codes, say)."
     )
     ramps: Positive | None = Field(
         None,
