@@ -81,7 +81,7 @@ def annotate(
     wanted |= {f"data.attributes.{name}": spec.column or name for name, spec in attributes.items()}
     require_columns(table, wanted)
     # rows of no split go first: everything below sees only the rows in use
-    notes: list[str] = []
+    notes = list(table.notes)
     positions = np.arange(len(table))
     role: np.ndarray | None = None
     if columns.split is not None:

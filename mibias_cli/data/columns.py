@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ import numpy as np
 
 from mibias_cli.data.files.tabular import Table, texts
 from mibias_cli.data.target import TargetKind
+from mibias_cli.errors import DataError
 
 __all__ = [
     "DEFAULT_COLUMNS",
@@ -24,8 +26,10 @@ __all__ = [
     "SplitRule",
     "is_quantity",
     "look_at",
+    "misfits",
     "name_words",
     "numbers",
+    "refuse_misfits",
     "sorted_names",
 ]
 
@@ -33,6 +37,10 @@ MOST_CLASSES = 20
 """A column of more different values holds no classes."""
 _MANY = 10
 """A column of numbers with more different values than this is taken for a quantity, not for classes."""
+_MOSTLY = 0.8
+"""A column of many numbers in at least this share of its cells is one of numbers, and the other cells are faults."""
+_WRITTEN_OTHERWISE = re.compile(r"[-+(]?[$€£¥]? ?(\d{1,3}([,.' \u00a0’]\d{3})+([.,]\d+)?|\d+([.,]\d+)?) ?[$€£¥%]?\)?")
+"""Numbers with separators of thousands, a decimal comma, currency or percent."""
 _IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 
 ColumnKind = Literal["classes", "number", "path", "id", "text", "empty"]
@@ -148,6 +156,35 @@ def numbers(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         parsed[row] = number if math.isfinite(number) else math.nan
         wrong[row] = not math.isfinite(number)
     return parsed, wrong
+
+
+def misfits(values: np.ndarray) -> np.ndarray:
+    """A mask (n,) of the cells of text (n,) that are no plain numbers in a column that is otherwise one of quantities.
+
+    Such a column has many different numbers, some perhaps with separators, currency or percent, in most of its cells.
+    """
+    parsed, wrong = numbers(values)
+    shaped = ~np.isnan(parsed)
+    for row in np.flatnonzero(wrong):
+        shaped[row] = _WRITTEN_OTHERWISE.fullmatch(values[row]) is not None
+    known = int(wrong.sum() + (~np.isnan(parsed)).sum())
+    quantity = shaped.sum() >= _MOSTLY * known and len(set(values[shaped])) > _MANY
+    return wrong if quantity else np.zeros(len(values), dtype=bool)
+
+
+def refuse_misfits(table: Table, name: str, remedy: str) -> None:
+    """Raise a `DataError` that names the cells without which a column would be one of numbers.
+
+    One of them would make a category of every number. A column that its file declares to be text is let pass.
+    """
+    wrong = misfits(table.columns[name])
+    if name not in table.text and wrong.any():
+        n = sum(v is not None for v in table.columns[name])
+        raise DataError(
+            f"{table.path}: {wrong.sum()} of {n} value(s) of {name!r} are no plain numbers, where it looks like a "
+            f"column of numbers: rows {table.rows_where(wrong, name)}; write them as 35060 or 0.5, name what means "
+            f"missing in data.missing, or {remedy}"
+        )
 
 
 def sorted_names(names: Iterable[str]) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from mibias_cli.data.batch import Attribute
-from mibias_cli.data.columns import AttributeColumn, is_quantity, numbers, sorted_names
+from mibias_cli.data.columns import AttributeColumn, is_quantity, numbers, refuse_misfits, sorted_names
 from mibias_cli.data.files.tabular import Table
 from mibias_cli.errors import DataError
 
@@ -55,8 +55,9 @@ def encode_kept(name: str, table: Table, in_training: np.ndarray) -> tuple[np.nd
     """A column as `encode_attribute` gives it, continuous where it looks like a quantity.
 
     Raises:
-        DataError: The column is empty.
+        DataError: The column is empty, or some cells of a column of numbers are none.
     """
+    refuse_misfits(table, name, "take the column out of evaluation.fidelity_columns")
     quantity = is_quantity(table.columns[name])
     return encode_attribute(name, AttributeColumn(kind="continuous" if quantity else "categorical"), table, in_training)
 

@@ -12,11 +12,14 @@ from itertools import pairwise
 import numpy as np
 from sklearn.preprocessing import StandardScaler
 
-from mibias_cli.data.columns import numbers, sorted_names
+from mibias_cli.data.columns import numbers, refuse_misfits, sorted_names
 from mibias_cli.data.files.tabular import Table, texts
 from mibias_cli.errors import DataError
 
 __all__ = ["CategoryColumn", "NumberColumn", "TableEncoder", "fit_encoder"]
+
+
+_MANY_CATEGORIES = 50
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +90,12 @@ class TableEncoder:
         """The name of each of the d inputs."""
         return [name for column in self.columns for name in column.input_names]
 
+    @property
+    def wide(self) -> list[str]:
+        """The columns of very many categories, with how many: identifiers or free text, perhaps."""
+        many = [c for c in self.columns if isinstance(c, CategoryColumn) and len(c.categories) > _MANY_CATEGORIES]
+        return [f"{c.name!r} ({len(c.categories)})" for c in many]
+
     def encode(self, table: Table) -> np.ndarray:
         """Inputs (n, d) float32 of a table's rows, which need not be those that the encoder was fitted on."""
         blocks = [column.encode(table.columns[column.name]).astype(np.float32) for column in self.columns]
@@ -94,17 +103,22 @@ class TableEncoder:
 
 
 def fit_encoder(
-    table: Table, features: Sequence[str], in_training: np.ndarray, *, ramps: int | None = None
+    table: Table,
+    features: Sequence[str],
+    in_training: np.ndarray,
+    *,
+    ramps: int | None = None,
+    categories: Sequence[str] = (),
 ) -> TableEncoder:
     """The encoder of a table's feature columns; everything in it is taken from the rows `in_training` (n,) bool.
 
-    A column is numeric if all its values are numbers. With `ramps` a number is followed by its piecewise-linear
-    encoding: its range is cut at quantiles of its distinct values into at most so many pieces, and each input rises
-    from 0 to 1 over one of them. A network then follows bends and spikes (taxed gains, sums just over a threshold) that
-    it would take long to learn from one standardised number.
+    A column is numeric if all its values are numbers, unless `categories` names it. With `ramps` a number is followed
+    by its piecewise-linear encoding: its range is cut at quantiles of its distinct values into at most so many pieces,
+    and each input rises from 0 to 1 over one of them. A network then follows bends and spikes (taxed gains, sums just
+    over a threshold) that it would take long to learn from one standardised number.
 
     Raises:
-        DataError: A number is infinite.
+        DataError: A number is infinite, a column holds lists as text, or some cells of a column of numbers are none.
 
     References:
         Gorishniy et al., On Embeddings for Numerical Features in Tabular Deep Learning, arXiv 2203.05556.
@@ -112,12 +126,15 @@ def fit_encoder(
     columns: list[NumberColumn | CategoryColumn] = []
     for name in features:
         values = table.columns[name]
+        _refuse_lists(table, name)
         parsed, wrong = numbers(values)
         _refuse_infinite(table, name, wrong)
+        if name not in categories:
+            refuse_misfits(table, name, "name the column in data.categories if its values are categories")
         training = parsed[in_training]
-        if name in table.text or wrong.any() or np.isnan(training).all():
-            categories = sorted_names(set(_filled(values)[in_training]))
-            columns.append(CategoryColumn(name=name, categories=categories))
+        if name in table.text or name in categories or wrong.any() or np.isnan(training).all():
+            found = sorted_names(set(_filled(values)[in_training]))
+            columns.append(CategoryColumn(name=name, categories=found))
         else:
             columns.append(_fit_number(name, training, ramps))
     return TableEncoder(columns=tuple(columns))
@@ -147,6 +164,17 @@ def _fit_number(name: str, training: np.ndarray, ramps: int | None) -> NumberCol
 def _filled(values: np.ndarray) -> np.ndarray:
     """Values with empty text where they are missing."""
     return texts(["" if value is None else value for value in values])
+
+
+def _refuse_lists(table: Table, feature: str) -> None:
+    """Arrays that were written as text would be categories of a row each."""
+    known = [v for v in table.columns[feature] if v is not None]
+    if known and all(v.startswith(("[", "tensor(", "array(")) and v.endswith(("]", ")")) for v in known):
+        raise DataError(
+            f"{table.path}: {feature!r} holds lists as text ({known[0][:40]!r}, …); store them as numbers (.npz, "
+            ".safetensors, or Parquet with a column of lists) and read them by data.source: embeddings, or leave the "
+            "column out of data.features"
+        )
 
 
 def _refuse_infinite(table: Table, feature: str, wrong: np.ndarray) -> None:

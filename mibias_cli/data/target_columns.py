@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mibias_cli.data.columns import Columns, is_quantity, numbers, sorted_names
+from mibias_cli.data.columns import Columns, is_quantity, numbers, refuse_misfits, sorted_names
 from mibias_cli.data.encoding import bin_names, class_codes, quantile_edges
 from mibias_cli.data.files.tabular import Table, first_rows
 from mibias_cli.data.target import Target, TargetKind, bin_codes, classes_target
@@ -64,6 +64,8 @@ def encode_targets(table: Table, columns: Columns, in_training: np.ndarray) -> t
         return np.zeros(len(table), dtype=np.int64), Target(kind="none", columns=(), class_names=("all",))
     names = columns.targets
     if kind == "classes":
+        if columns.target_kind is None:
+            refuse_misfits(table, names[0], "set data.target_kind to classes if they are classes")
         return _classes(table, names[0], in_training)
     parsed = np.stack([_parsed(table, name, kind, in_training) for name in names], axis=1)
     if kind == "multilabel":

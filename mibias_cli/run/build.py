@@ -19,6 +19,7 @@ from mibias_cli.backbone.standard_features import StandardFeatures
 from mibias_cli.backbone.transforms import transforms_for
 from mibias_cli.data.batch import BiasedData
 from mibias_cli.data.columns import AttributeColumn, Columns, SplitRule
+from mibias_cli.data.files.tabular import Reading
 from mibias_cli.heads.target import TargetHead
 from mibias_cli.recipe.schema import Recipe
 from mibias_cli.recipe.sections.backbone import BottleneckSection, RepresentationSection
@@ -85,7 +86,8 @@ def build_data(recipe: Recipe, *, offline: bool) -> BiasedData:
             name: AttributeColumn(column=a.column or name, kind=a.kind, bins=a.bins)
             for name, a in section.attributes.items()
         }
-        del arguments["target_kind"]
+        arguments["reading"] = Reading(encoding=section.encoding, missing=tuple(section.missing))
+        del arguments["target_kind"], arguments["encoding"], arguments["missing"]
 
     # images are resized and normalised as the backbone was trained to see them; rows of numbers are not
     if not isinstance(section, TableData | EmbeddingsData):

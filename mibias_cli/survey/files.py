@@ -10,8 +10,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mibias_cli.data.columns import look_at
+from mibias_cli.data.files.arrow_files import PARQUET, is_list
+from mibias_cli.data.files.refused import refuse_formats
 from mibias_cli.data.files.stored_features import array_shapes
-from mibias_cli.data.files.tabular import PARQUET, Table, first_rows, read_table
+from mibias_cli.data.files.tabular import Table, first_rows, read_table, refuse_nested
 from mibias_cli.errors import DataError
 from mibias_cli.survey.columns import guess_path
 from mibias_cli.survey.layout import Layout
@@ -22,7 +24,7 @@ _ARRAYS = (".safetensors", ".npz", ".npy")
 _FEWEST_FEATURES = 8
 _USUAL_KEYS = ("features", "embeddings", "embedding", "z", "x")
 _BESIDE = ("labels", "manifest", "metadata", "attributes", "columns")
-_TABLE_ENDINGS = (".csv", ".tsv", ".csv.gz", ".parquet")
+_TABLE_ENDINGS = (".csv", ".tsv", ".csv.gz", ".parquet", ".feather", ".jsonl")
 _LOOKED_AT = 200
 
 
@@ -30,13 +32,14 @@ def file_layout(path: Path, *, table: Path | None, root: Path | None) -> Layout:
     """What a file holds.
 
     Args:
-        path: .csv, .tsv (gzipped or not), .parquet, .safetensors, .npz or .npy.
+        path: A table (.csv, .tsv, .parquet, .feather, .arrow, .jsonl), .safetensors, .npz or .npy.
         table: For embeddings, the table with one row per embedding; None: the file's own columns, or one beside it.
         root: Where image paths start from; None: the file's folder, or one in it.
 
     Raises:
         DataError: No such file, a file of another kind, or embeddings without a table.
     """
+    refuse_formats(path)
     suffix = path.suffix.lower()
     if suffix in _ARRAYS:
         return _arrays(path, table)
@@ -45,6 +48,11 @@ def file_layout(path: Path, *, table: Path | None, root: Path | None) -> Layout:
         what = f"stored embeddings ({prefix}…)"
         return Layout(what=what, source="embeddings", table=rows, file=table, features=path, prefix=prefix)
     rows = read_table(path)
+    if suffix in PARQUET and (lists := _list_column(path)) is not None:
+        # lists of numbers beside labels are embeddings
+        what = f"stored embeddings (lists in {lists})"
+        beside = read_table(table) if table else rows
+        return Layout(what=what, source="embeddings", table=beside, file=table, features=path, key=lists)
     column = guess_path([look_at(rows, name) for name in rows.columns])
     if column is not None:
         found_root = root or _root_of(rows, column, path.parent)
@@ -55,6 +63,7 @@ def file_layout(path: Path, *, table: Path | None, root: Path | None) -> Layout:
             f"{path}: no image that {column!r} names is below {path.parent} (row {rows.row_numbers[0]}: "
             f"{rows.columns[column][0]}); say where they are with --root DIR"
         )
+    refuse_nested(rows)
     return Layout(what="a table", source="table", table=rows, file=path)
 
 
@@ -82,6 +91,13 @@ def _feature_prefix(path: Path) -> str | None:
         if n >= _FEWEST_FEATURES and sum(name.startswith(stem) for name in schema.names) == n:
             return stem
     return None
+
+
+def _list_column(path: Path) -> str | None:
+    """The column of lists of numbers, of several one of a usual name; None where no one is it."""
+    lists = [field.name for field in pq.read_schema(path) if is_list(field.type)]
+    usual = [name for name in _USUAL_KEYS if name in lists]
+    return usual[0] if usual else lists[0] if len(lists) == 1 else None
 
 
 def _arrays(path: Path, table: Path | None) -> Layout:

@@ -16,7 +16,7 @@ from mibias_cli.survey.layout import Layout
 
 __all__ = ["Sidecar", "find_sidecar", "join_sidecar"]
 
-_PATTERNS = ("*.csv", "*.tsv", "*.csv.gz", "*.parquet")
+_PATTERNS = ("*.csv", "*.tsv", "*.csv.gz", "*.parquet", "*.feather", "*.jsonl")
 _MOST_TABLES = 20
 
 

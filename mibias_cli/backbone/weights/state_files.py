@@ -11,6 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from mibias_cli.data.files.refused import is_pointer
 from mibias_cli.errors import BackboneError
 
 __all__ = ["WEIGHT_SUFFIXES", "read_state", "weights_file_of"]
@@ -38,6 +39,8 @@ def read_state(path: Path) -> dict[str, Tensor]:
         raise BackboneError(f"weights {path}: {what}")
     if path.suffix not in WEIGHT_SUFFIXES:
         raise BackboneError(f"weights {path}: unknown kind of file, expected one of {', '.join(WEIGHT_SUFFIXES)}")
+    if is_pointer(path):
+        raise BackboneError(f"weights {path}: is a Git LFS pointer, not the file itself; fetch it: git lfs pull")
     state = _tensors(_read(path))
     if not state:
         raise BackboneError(f"weights {path}: no tensors in it; it should hold a state dict (name → tensor)")

@@ -13,6 +13,7 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
+from mibias_cli.data.files.refused import DICOM, DICOM_REMEDY, fault_of_content
 from mibias_cli.data.files.tabular import Table, first_rows
 from mibias_cli.data.inputs import Transforms, transformed
 from mibias_cli.errors import DataError
@@ -87,7 +88,8 @@ class ImageReader:
             return load_image(path, self.transforms.channels)
         except _BROKEN as error:
             raise DataError(
-                f"{path}: {self.row_names[row]} cannot be read as an image: {error}; mend the file or take the row out"
+                f"{path}: {self.row_names[row]} cannot be read as an image: "
+                + (fault_of_content(path) or f"{error}; mend the file or take the row out")
             ) from error
 
 
@@ -119,6 +121,8 @@ def resolve_paths(table: Table, column: str, root: Path) -> tuple[list[str], lis
     empty = [str(n) for n, v in zip(table.row_numbers, values, strict=True) if v is None]
     _refuse(table, empty, f"have no path in {column!r}")
     names = [f"row {n} ({v})" for n, v in zip(table.row_numbers, values, strict=True)]
+    dicom = [name for name, value in zip(names, values, strict=True) if str(value).lower().endswith(DICOM)]
+    _refuse(table, dicom, f"name DICOM images, which are not read ({DICOM_REMEDY})")
     base = os.path.realpath(root)
     folders: dict[str, str] = {}
     paths = [_real(os.path.join(base, value), folders) for value in values]

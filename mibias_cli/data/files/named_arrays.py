@@ -14,7 +14,10 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from mibias_cli.data.columns import numbers
-from mibias_cli.data.files.tabular import PARQUET, first_rows, read_table, texts
+from mibias_cli.data.files.arrow_files import PARQUET, TYPED, is_list
+from mibias_cli.data.files.refused import refuse_formats
+from mibias_cli.data.files.stored_features import list_features
+from mibias_cli.data.files.tabular import MISSING, first_rows, read_table, texts
 from mibias_cli.errors import DataError
 
 __all__ = ["NamedArrays", "read_named_arrays"]
@@ -24,7 +27,7 @@ _TABLES = (".csv", ".tsv", ".gz")
 
 @dataclass(frozen=True, kw_only=True)
 class NamedArrays:
-    """The columns of one file, each (n,) or, in safetensors, (n, k); read when they are asked for.
+    """The columns of one file, each (n,) or, of tensors and lists, (n, k); read when they are asked for.
 
     Args:
         path: The file, for errors.
@@ -46,7 +49,7 @@ class NamedArrays:
         for name in names:
             values = self.read(name)
             if values.dtype == object:
-                shown = first_rows([repr(v) for v in dict.fromkeys(values.tolist())], 3)
+                shown = first_rows([repr(v) for v in dict.fromkeys(values[numbers(values)[1]].tolist())], 3)
                 raise DataError(f"{self.path}: column {name!r} holds text ({shown}), where numbers are needed")
             parts.append(values.reshape(len(values), -1).astype(np.float64))
         lengths = {name: len(part) for name, part in zip(names, parts, strict=True)}
@@ -68,7 +71,11 @@ def _parquet_column(path: Path, name: str) -> np.ndarray:
     if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind):
         # by way of float64, in which a missing whole number can be NaN
         return np.asarray(column.cast(pa.float64()).to_numpy(zero_copy_only=False))
-    return texts([None if v is None else str(v) for v in column.to_pylist()])
+    if is_list(kind):
+        return np.concatenate(list(list_features(path, name).chunks())).astype(np.float64)
+    if pa.types.is_nested(kind):
+        raise DataError(f"{path}: column {name!r} holds {kind}, not one value or one list of numbers per row")
+    return texts([None if v is None or str(v).strip() in ("", *MISSING) else str(v) for v in column.to_pylist()])
 
 
 def _tensor_column(path: Path, name: str) -> np.ndarray:
@@ -84,13 +91,15 @@ def _tensor_column(path: Path, name: str) -> np.ndarray:
 def read_named_arrays(path: Path) -> NamedArrays:
     """The columns of a .csv, .tsv (gzipped or not), .parquet or .safetensors file.
 
-    In a safetensors file a column is a tensor (n,), and a tensor (n, k) is k columns of one name.
+    In a safetensors file a column is a tensor (n,), and a tensor (n, k) is k columns of one name. So is a column of
+    lists of numbers in a Parquet file.
 
     Raises:
         DataError: No such file, an unknown suffix, or not the format it claims to be.
     """
     if not path.is_file():
         raise DataError(f"{path}: no such file")
+    refuse_formats(path)
     suffix = path.suffix.lower()
     try:
         if suffix in PARQUET:
@@ -102,7 +111,9 @@ def read_named_arrays(path: Path) -> NamedArrays:
             return NamedArrays(path=path, names=names, read=partial(_tensor_column, path))
     except (pa.ArrowInvalid, SafetensorError, OSError) as error:
         raise DataError(f"{path}: cannot be read as {suffix}: {error}") from error
-    if suffix in _TABLES:
+    if suffix in (*_TABLES, *TYPED):
         columns = read_table(path).columns
         return NamedArrays(path=path, names=tuple(columns), read=lambda name: _table_column(columns[name]))
-    raise DataError(f"{path}: columns are read from .csv, .tsv, .parquet and .safetensors, not from {suffix!r}")
+    raise DataError(
+        f"{path}: columns are read from .csv, .tsv, .safetensors and {', '.join(TYPED)}, not from {suffix!r}"
+    )

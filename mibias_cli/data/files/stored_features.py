@@ -12,15 +12,17 @@ from typing import IO, ClassVar, Protocol
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from mibias_cli.data.files.tabular import PARQUET
+from mibias_cli.data.files.arrow_files import PARQUET, is_list
+from mibias_cli.data.files.refused import refuse_formats
 from mibias_cli.errors import DataError, did_you_mean
 
-__all__ = ["StoredFeatures", "array_shapes", "open_features"]
+__all__ = ["StoredFeatures", "array_shapes", "list_features", "open_features"]
 
 _CHUNK_BYTES = 2**24
 
@@ -67,8 +69,8 @@ def open_features(path: Path, *, key: str, prefix: str) -> StoredFeatures:
     """The features of one file; only its header is read, and nothing in it is executed.
 
     Args:
-        path: .safetensors, .npz or .npy with an array (n, d), or .parquet with feature columns.
-        key: Name of the array in a .safetensors or .npz file.
+        path: .safetensors, .npz or .npy with an array (n, d), or .parquet with feature columns or a column of lists.
+        key: Name of the array in a .safetensors or .npz file, or of the column of lists in a .parquet file.
         prefix: Parquet: the columns whose name starts so are the features.
 
     Raises:
@@ -76,10 +78,13 @@ def open_features(path: Path, *, key: str, prefix: str) -> StoredFeatures:
     """
     if not path.is_file():
         raise DataError(f"{path}: no such file")
+    refuse_formats(path)
     suffix = path.suffix.lower()
+    if suffix in PARQUET:
+        return _open_parquet(path, key, prefix)
     if suffix not in _OPENERS:
-        raise DataError(f"{path}: embeddings are read from {', '.join(_OPENERS)}, not from {suffix!r}")
-    return _OPENERS[suffix](path, prefix if suffix in PARQUET else key)
+        raise DataError(f"{path}: embeddings are read from {', '.join((*_OPENERS, *PARQUET))}, not from {suffix!r}")
+    return _OPENERS[suffix](path, key)
 
 
 def array_shapes(path: Path) -> dict[str, tuple[int, ...]]:
@@ -273,24 +278,69 @@ class _ParquetFeatures(StoredFeatures):
             yield np.stack(values, axis=1)
 
 
+@dataclass(frozen=True, kw_only=True)
+class _ParquetLists(_ParquetFeatures):
+    """Rows of one column of lists, all of one length."""
+
+    def _batches(self, file: pq.ParquetFile, groups: list[int]) -> Iterator[np.ndarray]:
+        width = self.shape[1]
+        for batch in file.iter_batches(_chunk_rows(width), row_groups=groups, columns=list(self.columns)):
+            lists = batch.column(0)
+            # a list that is absent or of another length would shift all numbers behind it
+            other = np.flatnonzero(pc.list_value_length(lists).fill_null(-1).to_numpy() != width)
+            if len(other):
+                value = lists[int(other[0])].as_py()
+                held = "nothing" if value is None else f"{len(value)} numbers"
+                raise DataError(
+                    f"{self.path}: {len(other)} list(s) of {self.prefix!r} do not hold {width} numbers, as the first "
+                    f"does: one holds {held}; take these rows out"
+                )
+            values = lists.flatten().cast(pa.float32()).to_numpy(zero_copy_only=False)
+            yield values.reshape(-1, width)
+
+
+def list_features(path: Path, name: str) -> StoredFeatures:
+    """The numbers of a Parquet column of lists, which have all as many as the first.
+
+    Raises:
+        DataError: The first list is absent or empty.
+    """
+    with pq.ParquetFile(path) as file:
+        first = next(file.iter_batches(1, columns=[name]), None)
+        value = None if first is None else first.column(0)[0].as_py()
+        if not value:
+            raise DataError(f"{path}: the first list of {name!r} is empty; take such rows out")
+        return _ParquetLists(path=path, shape=(file.metadata.num_rows, len(value)), prefix=name, columns=(name,))
+
+
 _NUMBERS = (pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean, pa.types.is_decimal)
 
 
-def _open_parquet(path: Path, prefix: str) -> StoredFeatures:
+def _open_parquet(path: Path, key: str, prefix: str) -> StoredFeatures:
     try:
         metadata = pq.read_metadata(path)
         schema = metadata.schema.to_arrow_schema()
     except (pa.ArrowInvalid, OSError) as error:
         raise DataError(f"{path}: cannot be read as Parquet: {error}") from error
+    kinds = {name: schema.field(name).type for name in schema.names}
     # types are checked here: a text column would only fail at the first chunk
-    columns = tuple(name for name in schema.names if name.startswith(prefix))
+    columns = tuple(name for name in kinds if name.startswith(prefix))
+    lists = [name for name in kinds if name == key or columns == (name,)]
+    if lists and is_list(kinds[lists[0]]):
+        if columns and columns != (lists[0],):
+            raise DataError(
+                f"{path}: both {lists[0]!r}, a column of lists, and the {prefix!r} columns may be the features; set "
+                "data.key and data.prefix so that only one of them names any"
+            )
+        return list_features(path, lists[0])
     if not columns:
         listed = ", ".join(schema.names[:10])
-        raise DataError(f"{path}: no column starts with {prefix!r}; set data.prefix (it has: {listed})")
+        known = [name for name, kind in kinds.items() if is_list(kind)]
+        hint = f", or data.key to a column of lists: {', '.join(known)}" if known else ""
+        raise DataError(f"{path}: no column starts with {prefix!r}; set data.prefix{hint} (it has: {listed})")
     for name in columns:
-        kind = schema.field(name).type
-        if not any(is_kind(kind) for is_kind in _NUMBERS):
-            raise DataError(f"{path}: its {prefix!r} columns cannot be read as numbers: {name!r} holds {kind}")
+        if not any(is_kind(kinds[name]) for is_kind in _NUMBERS):
+            raise DataError(f"{path}: its {prefix!r} columns cannot be read as numbers: {name!r} holds {kinds[name]}")
     return _ParquetFeatures(path=path, shape=(metadata.num_rows, len(columns)), prefix=prefix, columns=columns)
 
 
@@ -322,7 +372,5 @@ def _require_key(path: Path, key: str, keys: list[str]) -> None:
 _OPENERS: dict[str, Callable[[Path, str], StoredFeatures]] = {
     ".safetensors": _open_safetensors,
     ".npz": _open_npz,
-    ".parquet": _open_parquet,
-    ".pq": _open_parquet,
     ".npy": _open_npy,
 }

@@ -1,38 +1,54 @@
-"""Tables of text: CSV or Parquet into columns, with row numbers as the user sees them; and columns into a CSV."""
+"""Tables of text: files into columns, with row numbers as the user sees them; and columns into a CSV."""
 
 from __future__ import annotations
 
 import csv
-import gzip
-import io
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
+from mibias_cli.data.files.arrow_files import TYPED, is_numeric, read_typed
+from mibias_cli.data.files.refused import refuse_formats
+from mibias_cli.data.files.text_files import read_records
 from mibias_cli.errors import DataError, did_you_mean
 
 __all__ = [
-    "PARQUET",
+    "AS_USUAL",
+    "MISSING",
+    "Reading",
     "Table",
     "first_rows",
     "in_words",
     "read_table",
     "refuse_existing",
+    "refuse_nested",
     "refuse_repeats",
     "require_columns",
     "texts",
     "write_manifest",
 ]
 
-PARQUET = (".parquet", ".pq")
-"""Suffixes of Parquet files."""
-_MISSING = {"", "null", "nan"}
+_ARRAYS = (".safetensors", ".npz", ".npy")
+MISSING = (
+    *("NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NAN", "Nan"),
+    *("None", "null", "NULL", "Null", "-", "?"),
+)
+"""What is written for a missing value, beside empty cells and nulls. `none` may be a category, as in German credit."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """How tables are read: the encoding of their text, and what is written in a cell for a missing value."""
+
+    encoding: str = "utf-8"
+    missing: tuple[str, ...] = MISSING
+
+
+AS_USUAL = Reading()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,13 +59,17 @@ class Table:
         path: The file, for errors.
         columns: By name, (n,) arrays of str, or None where the value is missing (empty, null or NaN).
         row_numbers: The row of each record in the file: in a CSV the header is row 1; in Parquet the first record is.
-        text: Columns that the file itself declares to be no numbers (Parquet only).
+        text: Columns that the file itself declares to be no numbers (Parquet and its like only).
+        nested: Columns that were not read, because they hold no single value per row, with their types.
+        notes: How the file was read, where its name does not say so.
     """
 
     path: Path
     columns: Mapping[str, np.ndarray]
     row_numbers: np.ndarray
     text: frozenset[str] = frozenset()
+    nested: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.row_numbers)
@@ -80,18 +100,26 @@ class Table:
         return values
 
 
-def read_table(path: Path, *, leave_out: Callable[[str], bool] | None = None) -> Table:
-    """A CSV (.tsv: tab-separated; gzipped or not) or Parquet file (without columns whose name `leave_out` accepts).
+def read_table(path: Path, *, leave_out: Callable[[str], bool] | None = None, reading: Reading = AS_USUAL) -> Table:
+    """A table from CSV (gzipped or not), Parquet, Feather, Arrow or JSON lines.
 
-    CSV goes through Python's own reader and not pyarrow's, because it knows the line on which every record ends: row
-    numbers are right even after blank lines. A record whose cells hold line breaks is named by its last line.
+    In text the delimiter is found: commas (in .tsv tabs), semicolons, tabs or bars.
+
+    Args:
+        path: The file.
+        leave_out: Columns of typed files that are not read are those whose name it accepts.
+        reading: How it is read.
 
     Raises:
         DataError: No such file, no records, repeated column names, ragged rows, or not the format it claims to be.
     """
     if not path.is_file():
         raise DataError(f"{path}: no such file")
-    table = _read_parquet(path, leave_out) if path.suffix.lower() in PARQUET else _read_csv(path)
+    refuse_formats(path)
+    suffix = path.suffix.lower()
+    if suffix in _ARRAYS:
+        raise DataError(f"{path}: holds arrays, and is no table; read it by data.source: embeddings")
+    table = _read_typed(path, leave_out, reading) if suffix in TYPED else _read_text(path, reading)
     if not len(table):
         raise DataError(f"{path}: has a header but no records")
     return table
@@ -99,14 +127,26 @@ def read_table(path: Path, *, leave_out: Callable[[str], bool] | None = None) ->
 
 def require_columns(table: Table, wanted: Mapping[str, str]) -> None:
     """Raise one error that names every missing column, by what each is for, as the recipe calls it."""
-    missing = [
-        f"  {purpose}: no column {name!r}{did_you_mean(name, table.columns)}"
-        for purpose, name in wanted.items()
-        if name not in table.columns
-    ]
+    missing = [f"  {purpose}: {_absence(table, name)}" for purpose, name in wanted.items() if name not in table.columns]
     if missing:
         listed = ", ".join(repr(name) for name in table.columns)
         raise DataError("\n".join([f"{table.path}: {len(missing)} missing column(s)", *missing, f"  it has: {listed}"]))
+
+
+def _absence(table: Table, name: str) -> str:
+    if name in table.nested:
+        return f"{name!r} holds {table.nested[name]}, not one value per row; embeddings are named by data.key"
+    return f"no column {name!r}{did_you_mean(name, table.columns)}"
+
+
+def refuse_nested(table: Table) -> None:
+    """Raise a `DataError` that names the columns without a single value per row: as text, they would be categories."""
+    if table.nested:
+        listed = first_rows([f"{name!r} ({kind})" for name, kind in table.nested.items()])
+        raise DataError(
+            f"{table.path}: {len(table.nested)} column(s) hold no single value per row: {listed}; name the columns to "
+            "use in data.features, or read a column of lists of numbers by data.source: embeddings and data.key"
+        )
 
 
 def refuse_repeats(table: Table, column: str) -> None:
@@ -146,71 +186,63 @@ def texts(values: Sequence[str | None]) -> np.ndarray:
     return out
 
 
-def _read_csv(path: Path) -> Table:
-    raw = path.read_bytes()
-    try:
-        if raw[:2] == b"\x1f\x8b":  # gzip, whatever the file's name is
-            raw = gzip.decompress(raw)
-        # -sig: Excel puts a byte order mark before the first column's name
-        text = raw.decode("utf-8-sig")
-    except (OSError, EOFError) as error:
-        raise DataError(f"{path}: the gzip stream is broken ({error})") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not UTF-8 text (byte {error.start}); save it as UTF-8, or as .parquet") from error
-    delimiter = "\t" if ".tsv" in path.suffixes else ","
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    records: list[list[str]] = []
-    row_numbers: list[int] = []
-    try:
-        header = [name.strip() for name in next(reader, [])]
-        for record in reader:
-            if record:  # a blank line is no record, but it counts as a line
-                records.append(record)
-                row_numbers.append(reader.line_num)
-    except csv.Error as error:
-        raise DataError(f"{path}: row {reader.line_num}: {error}") from error
-    _check_header(path, header)
+def _read_text(path: Path, reading: Reading) -> Table:
+    found = read_records(path, reading.encoding)
+    _check_header(path, found.header)
     # one error names all ragged rows, not the first alone
-    ragged = [number for record, number in zip(records, row_numbers, strict=True) if len(record) != len(header)]
+    n = len(found.header)
+    ragged = [number for record, number in zip(found.rows, found.numbers, strict=True) if len(record) != n]
     if ragged:
-        raise DataError(
-            f"{path}: {len(ragged)} row(s) do not have the header's {len(header)} cells: rows {first_rows(ragged)}"
-        )
-    by_column = zip(*records, strict=True) if records else ([] for _ in header)
-    columns = {name: _cleaned(cells) for name, cells in zip(header, by_column, strict=True)}
-    return Table(path=path, columns=columns, row_numbers=np.asarray(row_numbers, dtype=np.int64))
+        raise DataError(f"{path}: {len(ragged)} row(s) do not have the header's {n} cells: rows {first_rows(ragged)}")
+    by_column = zip(*found.rows, strict=True) if found.rows else ([] for _ in found.header)
+    cells = {name: [v.strip() for v in values] for name, values in zip(found.header, by_column, strict=True)}
+    columns, notes = _without_missing(path, cells, reading)
+    if found.delimiter is not None:
+        notes = (f"{path}: its columns are separated by {found.delimiter}", *notes)
+    return Table(path=path, columns=columns, row_numbers=np.asarray(found.numbers, dtype=np.int64), notes=notes)
 
 
-def _read_parquet(path: Path, leave_out: Callable[[str], bool] | None) -> Table:
-    try:
-        names = pq.read_schema(path).names
-        wanted = [name for name in names if leave_out is None or not leave_out(name)]
-        table = pq.read_table(path, columns=wanted)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise DataError(f"{path}: cannot be read as Parquet: {error}") from error
-    _check_header(path, names)
-    columns = {name: _cleaned(_plain(v) for v in table.column(name).to_pylist()) for name in wanted}
-    types = {name: table.schema.field(name).type for name in wanted}
+def _read_typed(path: Path, leave_out: Callable[[str], bool] | None, reading: Reading) -> Table:
+    found = read_typed(path, leave_out)
+    _check_header(path, found.names)
+    cells: dict[str, list[str | None]] = {}
+    nested = dict(found.nested)
+    for column in found.table.schema:
+        values = found.table.column(column.name).to_pylist()
+        try:
+            cells[column.name] = [_plain(value) for value in values]
+        except UnicodeDecodeError:
+            nested[column.name] = "bytes"
     # "01" in a column of strings is a name (a post code, say), not the number 1
-    text = frozenset(n for n, t in types.items() if not (pa.types.is_integer(t) or pa.types.is_floating(t)))
-    return Table(path=path, columns=columns, row_numbers=np.arange(1, table.num_rows + 1), text=text)
+    text = frozenset(column.name for column in found.table.schema if not is_numeric(column.type))
+    columns, notes = _without_missing(path, cells, reading)
+    rows = np.arange(1, found.table.num_rows + 1)
+    return Table(path=path, columns=columns, row_numbers=rows, text=text, nested=nested, notes=notes)
 
 
 def _plain(value: object) -> str | None:
-    """A Parquet value as text; 1.0 as 1, because a whole number beside a missing value is stored as a float."""
-    if value is None:
+    """A typed value as text; 1.0 as 1, because a whole number beside a missing value is stored as a float."""
+    if value is None or value != value:  # null, or NaN
         return None
     if isinstance(value, bytes):
-        return value.decode("utf-8", errors="replace")
+        return value.decode("utf-8").strip()
     if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
         return str(int(value))
-    return str(value)
+    return str(value).strip()
 
 
-def _cleaned(values: Iterable[str | None]) -> np.ndarray:
-    """An object array of stripped text, None where missing."""
-    stripped = [None if v is None else v.strip() for v in values]
-    return texts([None if v is None or v.lower() in _MISSING else v for v in stripped])
+def _without_missing(
+    path: Path, cells: Mapping[str, Sequence[str | None]], reading: Reading
+) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
+    """Columns with None where a value is missing, and a note of what was taken for missing without being empty."""
+    written = frozenset(reading.missing)
+    columns: dict[str, np.ndarray] = {}
+    said: list[str] = []
+    for name, values in cells.items():
+        columns[name] = texts([None if not v or v in written else v for v in values])
+        found = Counter(v for v in values if v in written)
+        said += [f"{value!r} in {name!r} ({n} rows)" for value, n in found.items() if value]
+    return columns, (f"{path}: read as missing (data.missing): {first_rows(said)}",) if said else ()
 
 
 def _check_header(path: Path, header: Sequence[str]) -> None:

@@ -10,10 +10,11 @@ import numpy as np
 from mibias_cli.data.annotations import Annotations, annotate, assemble
 from mibias_cli.data.batch import BiasedData
 from mibias_cli.data.columns import DEFAULT_COLUMNS, DEFAULT_SPLITS, AttributeColumn, Columns, SplitRule
+from mibias_cli.data.files.arrow_files import PARQUET
 from mibias_cli.data.files.fingerprint import Streamed
 from mibias_cli.data.files.readers import ArrayReader, StoredReader
 from mibias_cli.data.files.stored_features import StoredFeatures, open_features
-from mibias_cli.data.files.tabular import PARQUET, first_rows, read_table
+from mibias_cli.data.files.tabular import AS_USUAL, Reading, first_rows, read_table
 from mibias_cli.errors import DataError
 
 __all__ = ["load_embeddings"]
@@ -30,6 +31,7 @@ def load_embeddings(
     columns: Columns = DEFAULT_COLUMNS,
     splits: SplitRule = DEFAULT_SPLITS,
     attributes: Mapping[str, AttributeColumn],
+    reading: Reading = AS_USUAL,
     seed: int = 0,
     in_memory_bytes: int = _IN_MEMORY_BYTES,
 ) -> BiasedData:
@@ -39,11 +41,12 @@ def load_embeddings(
     NaN and to take its fingerprint, and after that by the rows that are asked for.
 
     Args:
-        path: .safetensors, .npz or .npy with an array (n, d), or .parquet with feature columns.
-        key: Name of the array in a .safetensors or .npz file.
+        path: .safetensors, .npz or .npy with an array (n, d), or .parquet with feature columns or a column of lists.
+        key: Name of the array in a .safetensors or .npz file, or of the column of lists in a .parquet file.
         prefix: Parquet only: the columns whose name starts so are the features, in the file's order.
         manifest: Table with one row per embedding, in the same order; None: the Parquet file's other columns.
         columns, splits, attributes, seed: See `annotate`.
+        reading: How text is read.
         in_memory_bytes: Largest size of the features, as float32, that are held in memory.
 
     Raises:
@@ -52,7 +55,10 @@ def load_embeddings(
     features = open_features(path, key=key, prefix=prefix)
     if manifest is None and path.suffix.lower() not in PARQUET:
         raise DataError(f"{path}: holds features alone; set data.manifest to a table with one row per embedding")
-    table = read_table(manifest) if manifest else read_table(path, leave_out=lambda name: name.startswith(prefix))
+    if manifest:
+        table = read_table(manifest, reading=reading)
+    else:
+        table = read_table(path, leave_out=lambda name: name.startswith(prefix), reading=reading)
     if len(table) != features.shape[0]:
         raise DataError(
             f"{path} has {features.shape[0]} embeddings, {table.path} has {len(table)} rows; "

@@ -12,7 +12,8 @@ from PIL import Image
 from mibias_cli.data.annotations import annotate
 from mibias_cli.data.batch import BiasedData
 from mibias_cli.data.columns import DEFAULT_COLUMNS, DEFAULT_SPLITS, AttributeColumn, Columns, SplitRule
-from mibias_cli.data.files.tabular import Table, first_rows, read_table, require_columns, texts
+from mibias_cli.data.files.refused import DICOM, DICOM_REMEDY
+from mibias_cli.data.files.tabular import AS_USUAL, Reading, Table, first_rows, read_table, require_columns, texts
 from mibias_cli.data.inputs import IDENTITY, Transforms
 from mibias_cli.data.sources.manifest import image_data
 from mibias_cli.errors import DataError
@@ -31,6 +32,7 @@ def load_imagefolder(
     splits: SplitRule = DEFAULT_SPLITS,
     attributes: Mapping[str, AttributeColumn],
     transforms: Transforms = IDENTITY,
+    reading: Reading = AS_USUAL,
     seed: int = 0,
 ) -> BiasedData:
     """Images in class folders (root/class/…), or in split folders that hold class folders (root/train/class/…).
@@ -43,7 +45,7 @@ def load_imagefolder(
         sidecar: CSV or Parquet with a path column and the attributes.
         columns: Names of the sidecar's columns; `split` is asked for only where there are no split folders.
         splits: Names of the split folders, or which rows train, validate and are audited.
-        attributes, transforms, seed: As for `load_manifest`.
+        attributes, transforms, reading, seed: As for `load_manifest`.
 
     Raises:
         DataError: No images, images without a row, rows that repeat, or as for a manifest.
@@ -52,7 +54,7 @@ def load_imagefolder(
         raise DataError(f"{root}: no such folder; set data.root to the folder with the class folders")
     images = list_images(root)
     in_split_folders = _has_split_folders(root, splits)
-    table = read_table(sidecar)
+    table = read_table(sidecar, reading=reading)
     require_columns(table, {"data.columns.path": columns.path})
     joined, notes = _join(table, columns.path, images, root)
     depth = 1 if in_split_folders else 0
@@ -87,6 +89,8 @@ def list_images(root: Path) -> list[str]:
         if path.suffix.lower() in suffixes and not any(part.startswith(".") for part in path.relative_to(root).parts)
     ]
     if not found:
+        if any(path.suffix.lower() in DICOM for path in root.rglob("*")):
+            raise DataError(f"{root}: holds DICOM images, which are not read; {DICOM_REMEDY}")
         raise DataError(f"{root}: no image below it; it should hold one folder of images per class")
     return sorted(found)
 

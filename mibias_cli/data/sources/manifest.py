@@ -10,7 +10,7 @@ from mibias_cli.data.annotations import Annotations, annotate, assemble
 from mibias_cli.data.batch import BiasedData
 from mibias_cli.data.columns import DEFAULT_COLUMNS, DEFAULT_SPLITS, AttributeColumn, Columns, SplitRule
 from mibias_cli.data.files.images import ImageReader, resolve_paths
-from mibias_cli.data.files.tabular import read_table, require_columns
+from mibias_cli.data.files.tabular import AS_USUAL, Reading, read_table, require_columns
 from mibias_cli.data.inputs import IDENTITY, Transforms
 
 __all__ = ["image_data", "load_manifest"]
@@ -24,6 +24,7 @@ def load_manifest(
     splits: SplitRule = DEFAULT_SPLITS,
     attributes: Mapping[str, AttributeColumn],
     transforms: Transforms = IDENTITY,
+    reading: Reading = AS_USUAL,
     seed: int = 0,
 ) -> BiasedData:
     """The images of a manifest: one row per image, with its path, target, attributes, and split or group.
@@ -33,12 +34,13 @@ def load_manifest(
         root: Folder that paths start from; None: the manifest's own.
         columns, splits, attributes: See `annotate`.
         transforms: What the backbone asks for.
+        reading: How text is read.
         seed: Seed of a split by fractions, and of augmentation.
 
     Raises:
         DataError: Files, columns or values are missing or wrong; each error names the rows.
     """
-    table = read_table(path)
+    table = read_table(path, reading=reading)
     require_columns(table, {"data.columns.path": columns.path})
     annotations = annotate(table, columns=columns, attributes=attributes, splits=splits, seed=seed)
     return image_data(annotations, columns.path, root or path.parent, transforms, seed)

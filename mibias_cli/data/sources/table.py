@@ -9,7 +9,7 @@ from mibias_cli.data.annotations import annotate, assemble
 from mibias_cli.data.batch import BiasedData
 from mibias_cli.data.columns import DEFAULT_COLUMNS, DEFAULT_SPLITS, AttributeColumn, Columns, SplitRule
 from mibias_cli.data.files.readers import ArrayReader
-from mibias_cli.data.files.tabular import read_table, require_columns
+from mibias_cli.data.files.tabular import AS_USUAL, Reading, first_rows, read_table, refuse_nested, require_columns
 from mibias_cli.data.table_encoder import fit_encoder
 from mibias_cli.errors import DataError
 
@@ -24,24 +24,31 @@ def load_table(
     attributes: Mapping[str, AttributeColumn],
     features: Sequence[str] | None = None,
     ramps: int | None = None,
+    categories: Sequence[str] = (),
+    reading: Reading = AS_USUAL,
     seed: int = 0,
 ) -> BiasedData:
     """A table whose columns are the inputs (n, d) float32.
 
     Args:
-        path: CSV or Parquet file.
+        path: The table's file.
         columns, splits, attributes, seed: See `annotate`.
+        reading: How text is read.
         features: The feature columns; None: all that are no target, attribute, split or group.
+        categories: Columns whose values are categories, whatever they look like.
         ramps: Numbers are also given as at most so many ramps each, see `fit_encoder`.
 
     Raises:
         DataError: Columns or values are missing or wrong; there is no feature; the target is among the features.
     """
-    table = read_table(path)
+    table = read_table(path, reading=reading)
     # whatever has another role is no feature, unless it is named as one
     taken = {*columns.named, columns.split, columns.group} | {spec.column or name for name, spec in attributes.items()}
+    if features is None:
+        refuse_nested(table)
     chosen = list(features) if features is not None else [name for name in table.columns if name not in taken]
-    require_columns(table, {f"data.features[{k}]": name for k, name in enumerate(chosen)})
+    wanted = {f"data.features[{k}]": name for k, name in enumerate(chosen)}
+    require_columns(table, wanted | {f"data.categories[{k}]": name for k, name in enumerate(categories)})
     if not chosen:
         raise DataError(f"{path}: no feature columns; name some in data.features")
     # a target among the inputs is no task
@@ -49,8 +56,13 @@ def load_table(
         if target in chosen:
             raise DataError(f"{path}: the target {target!r} is among data.features; take it out")
     annotations = annotate(table, columns=columns, attributes=attributes, splits=splits, seed=seed)
-    encoder = fit_encoder(annotations.table, chosen, annotations.role == 0, ramps=ramps)
+    encoder = fit_encoder(annotations.table, chosen, annotations.role == 0, ramps=ramps, categories=categories)
     x = encoder.encode(annotations.table)
+    many = f"{path}: columns of many categories, an input each: {first_rows(encoder.wide)}; leave out what is an id"
     return assemble(
-        annotations, ArrayReader(x), row_names=annotations.row_names, contents={"features": encoder.input_names, "x": x}
+        annotations,
+        ArrayReader(x),
+        row_names=annotations.row_names,
+        contents={"features": encoder.input_names, "x": x},
+        notes=[many] if encoder.wide else [],
     )

@@ -34,6 +34,10 @@ __all__ = [
 ]
 
 
+# as in data.files.tabular, which recipes do not import
+_MISSING = ("NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NAN", "Nan", "None", "null", "NULL", "Null", "-", "?")
+
+
 class AttributeSection(Section):
     """One bias attribute: which column holds it and how it is read."""
 
@@ -95,9 +99,23 @@ class _Files(Section):
         description="classes, multilabel (columns of 0 and 1), regression (numbers), or none: features then stay close "
         "to the original's. null: none without a target column, classes for one, for a list what its values are.",
     )
+    encoding: str = Field("utf-8", description="Encoding of a CSV file's text, as Python names it: cp1252, utf-16, ….")
+    missing: list[Text] = Field(
+        [*_MISSING],
+        description="What is written in a cell for a missing value, to the letter; empty cells are missing always.",
+    )
     attributes: dict[str, AttributeSection] = Field(
         description="Bias attributes by name, each with its column and kind; {} where `discover` is to find one."
     )
+
+    @field_validator("encoding")
+    @classmethod
+    def _encoding_is_known(cls, value: str) -> str:
+        try:
+            " ".encode(value)
+        except LookupError:
+            raise ValueError(f"no encoding of text is called {value!r}; usual ones are utf-8, cp1252, utf-16") from None
+        return value
 
 
 class ManifestData(_Files):
@@ -153,6 +171,9 @@ class TableData(_Files):
     features: list[Text] | None = Field(
         None, description="Feature columns; null: every column that is no target, attribute, split or group."
     )
+    categories: list[Text] = Field(
+        [], description="Feature columns whose values are categories though they look like numbers (codes, say)."
+    )
     ramps: Positive | None = Field(
         None,
         description="Also encode each number by at most this many ramps, each linear over one piece of its range and "
@@ -164,8 +185,12 @@ class EmbeddingsData(_Files):
     """Stored embeddings: features of a safetensors, npz or Parquet file beside a table of columns."""
 
     source: Literal["embeddings"]
-    path: Path = Field(description=".safetensors or .npz with an array (n, d), or .parquet with feature columns.")
-    key: str = Field("features", description="Name of the array in a .safetensors or .npz file.")
+    path: Path = Field(
+        description=".safetensors or .npz with an array (n, d), or .parquet with feature columns or a column of lists."
+    )
+    key: str = Field(
+        "features", description="Name of the array in a .safetensors or .npz file, or of a Parquet column of lists."
+    )
     prefix: str = Field("z_", description="Parquet only: columns whose names start with this are the features.")
     manifest: Path | None = Field(
         None, description="CSV or Parquet with one row per embedding, in order; null: columns of the Parquet file."

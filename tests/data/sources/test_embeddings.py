@@ -86,7 +86,7 @@ def test_faults(tmp_path: Path, manifest: Path) -> None:
     assert "set data.manifest" in message(npz, None)
     assert "'other' is (3,)" in message(npz, key="other")
     assert "no such file" in message(tmp_path / "gone.npz")
-    assert ".safetensors, .npz, .parquet" in message(manifest)
+    assert ".safetensors, .npz, .npy, .parquet" in message(manifest)
     parquet = write(tmp_path / "e.parquet", FEATURES)
     assert "no column starts with 'q_'; set data.prefix" in message(parquet, None, prefix="q_")
     assert "cannot be read as numbers" in message(parquet, None, prefix="hosp")

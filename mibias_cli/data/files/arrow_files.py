@@ -1,0 +1,83 @@
+"""Files of typed columns: Parquet, Feather and Arrow, JSON lines; which of their columns are text, and which nested."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.json as pj
+import pyarrow.parquet as pq
+
+from mibias_cli.errors import DataError
+
+__all__ = ["PARQUET", "TYPED", "TypedColumns", "is_list", "is_numeric", "read_typed"]
+
+PARQUET = (".parquet", ".pq")
+"""Suffixes of Parquet files."""
+_ARROW, _JSON_LINES = (".feather", ".arrow"), (".jsonl", ".ndjson")
+TYPED = (*PARQUET, *_ARROW, *_JSON_LINES)
+"""Suffixes of all files whose columns have types."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TypedColumns:
+    """Columns with one value per row, and what the others are.
+
+    Args:
+        names: All columns of the file.
+        table: The columns with a value per row.
+        nested: The type of each other one: lists, structs, whatever would have to be turned into text.
+    """
+
+    names: list[str]
+    table: pa.Table
+    nested: dict[str, str]
+
+
+def read_typed(path: Path, leave_out: Callable[[str], bool] | None = None) -> TypedColumns:
+    """The columns of a file, without those whose name `leave_out` accepts; nested ones are not read from Parquet.
+
+    Raises:
+        DataError: It is not the format that its name says.
+    """
+    suffix = path.suffix.lower()
+    try:
+        whole = None if suffix in PARQUET else _read_lines(path) if suffix in _JSON_LINES else _read_arrow(path)
+        schema = pq.read_schema(path) if whole is None else whole.schema
+        wanted = [k for k, name in enumerate(schema.names) if leave_out is None or not leave_out(name)]
+        plain = [k for k in wanted if not _is_nested(schema.field(k).type)]
+        table = pq.read_table(path, columns=[schema.names[k] for k in plain]) if whole is None else whole.select(plain)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OSError) as error:
+        kind = "Parquet" if suffix in PARQUET else "one object a line" if suffix in _JSON_LINES else "Feather or Arrow"
+        raise DataError(f"{path}: cannot be read as {kind}: {error}") from error
+    nested = {schema.names[k]: str(schema.field(k).type) for k in wanted if k not in plain}
+    return TypedColumns(names=schema.names, table=table, nested=nested)
+
+
+def is_numeric(kind: pa.DataType) -> bool:
+    """Whether a column of this type holds numbers."""
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind))
+
+
+def is_list(kind: pa.DataType) -> bool:
+    """Whether a column of this type holds lists of numbers."""
+    lists = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
+    return any(is_kind(kind) for is_kind in lists) and is_numeric(kind.value_type)
+
+
+def _is_nested(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_nested(kind) or isinstance(kind, pa.BaseExtensionType))
+
+
+def _read_lines(path: Path) -> pa.Table:
+    return pj.read_json(path)
+
+
+def _read_arrow(path: Path) -> pa.Table:
+    with pa.OSFile(str(path)) as file:
+        magic = file.read(6)
+    # a file of Arrow begins so; a stream, as data set hubs cache it, does not
+    with pa.OSFile(str(path)) as file, (pa.ipc.open_file if magic == b"ARROW1" else pa.ipc.open_stream)(file) as reader:
+        return reader.read_all()

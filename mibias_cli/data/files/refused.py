@@ -1,0 +1,76 @@
+"""Files that are not read: each kind by its name, with what to do instead."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mibias_cli.errors import DataError
+
+__all__ = ["DICOM", "DICOM_REMEDY", "fault_of_content", "is_pointer", "refuse_formats"]
+
+DICOM = (".dcm", ".dicom")
+"""Suffixes of DICOM images."""
+DICOM_REMEDY = "convert them to PNG, of 16 bits where there are more than 8, with pydicom or dcm2pnm for example"
+_LARGEST_HEAD = 132
+_POINTER = b"version https://git-lfs.github.com/spec/"
+_PICKLE = (
+    "a pickle or torch file, which can run code when it is opened",
+    "write its arrays as .safetensors, .npz or .npy, or its table as .csv or .parquet",
+)
+_ARCHIVE = ("an archive", "unpack it, and name a file or a folder in it")
+_SPREADSHEET = ("a spreadsheet", "save the sheet as CSV (UTF-8)")
+_HDF = ("an HDF5 or MATLAB file", "write its arrays as .npz or .npy")
+_DICOM = ("a DICOM image", DICOM_REMEDY)
+_LFS = ("a Git LFS pointer, not the file itself", "fetch the file: git lfs pull")
+_JSON = (
+    "JSON",
+    "write a table of one row per sample (.csv, .parquet), or one flat object a line (.jsonl); "
+    "of COCO's annotations, one row per image with its file_name and its labels",
+)
+_BY_SUFFIX = {
+    **dict.fromkeys((".xlsx", ".xls", ".ods"), _SPREADSHEET),
+    **dict.fromkeys((".zip", ".tar", ".tgz", ".7z", ".rar"), _ARCHIVE),
+    **dict.fromkeys((".pt", ".pth", ".ckpt", ".bin", ".pkl", ".pickle", ".joblib"), _PICKLE),
+    **dict.fromkeys((".h5", ".hdf5", ".mat"), _HDF),
+    **dict.fromkeys(DICOM, _DICOM),
+    ".json": _JSON,
+}
+
+
+def refuse_formats(path: Path) -> None:
+    """Raise a `DataError` if a file is of a kind that tables and arrays are not read from, by suffix or by content."""
+    suffixes = [suffix.lower() for suffix in path.suffixes]
+    # table.tar.gz is an archive, though it ends in .gz
+    ending = suffixes[-2] if suffixes[-1:] == [".gz"] and len(suffixes) > 1 else path.suffix.lower()
+    fault = fault_of_content(path)
+    if fault is None and ending in _BY_SUFFIX:
+        fault = _said(*_BY_SUFFIX[ending])
+    if fault is not None:
+        raise DataError(f"{path}: {fault}")
+
+
+def is_pointer(path: Path) -> bool:
+    """Whether a file is Git LFS's pointer to a file that was never fetched."""
+    with path.open("rb") as file:
+        return file.read(_LARGEST_HEAD).startswith(_POINTER)
+
+
+def fault_of_content(path: Path | str) -> str | None:
+    """What a file is by its first bytes, and what to do, where it is of a kind that nobody can read here; else None."""
+    with Path(path).open("rb") as file:
+        head = file.read(_LARGEST_HEAD)
+    suffix = Path(path).suffix.lower()
+    if head.startswith(_POINTER):
+        return _said(*_LFS)
+    if head[128:132] == b"DICM":
+        return _said(*_DICOM)
+    # arrays (.npz), spreadsheets and torch files are zip archives too: they go by their names
+    if head.startswith(b"PK\x03\x04") and suffix != ".npz" and suffix not in _BY_SUFFIX:
+        return _said(*_ARCHIVE)
+    if head[:1] == b"\x80" and head[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
+        return _said(*_PICKLE)
+    return None
+
+
+def _said(what: str, remedy: str) -> str:
+    return f"is {what}, which is not read; {remedy}"

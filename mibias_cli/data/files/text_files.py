@@ -1,0 +1,116 @@
+"""Files of delimited text: from bytes to records, with the encoding asked for and the delimiter found."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from mibias_cli.errors import DataError
+
+__all__ = ["Records", "read_records"]
+
+_DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars (|)"}
+_SAMPLE_ROWS, _SAMPLE_CHARACTERS = 50, 2**20
+_BYTE_ORDER_MARKS = (b"\xff\xfe", b"\xfe\xff")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Records:
+    """The records of a file.
+
+    Args:
+        header: Names of the columns.
+        rows: The cells of each record, as many as the record has.
+        numbers: The line on which each record ends; the header is row 1.
+        delimiter: What separates the cells, in words, where it is not what the file's name says; else None.
+    """
+
+    header: list[str]
+    rows: list[list[str]]
+    numbers: list[int]
+    delimiter: str | None
+
+
+def read_records(path: Path, encoding: str) -> Records:
+    """The records of a CSV or TSV file, gzipped or not.
+
+    Python's own reader and not pyarrow's, because it knows the line on which every record ends: row numbers are right
+    even after blank lines. A record whose cells hold line breaks is named by its last line.
+
+    Raises:
+        DataError: The text is in another encoding, quotes do not close, or the gzip stream is broken.
+    """
+    text = _text(path, encoding)
+    usual = "\t" if ".tsv" in path.suffixes else ","
+    delimiter = _delimiter(text, usual)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    rows: list[list[str]] = []
+    numbers: list[int] = []
+    try:
+        header = [name.strip() for name in next(reader, [])]
+        for row in reader:
+            if row:  # a blank line is no record, but it counts as a line
+                rows.append(row)
+                numbers.append(reader.line_num)
+    except csv.Error as error:
+        raise DataError(f"{path}: row {reader.line_num}: {error}") from error
+    said = None if delimiter == usual else _DELIMITERS[delimiter]
+    return Records(header=header, rows=rows, numbers=numbers, delimiter=said)
+
+
+def _text(path: Path, encoding: str) -> str:
+    raw = path.read_bytes()
+    try:
+        if raw[:2] == b"\x1f\x8b":  # gzip, whatever the file's name is
+            raw = gzip.decompress(raw)
+    except (OSError, EOFError) as error:
+        raise DataError(f"{path}: the gzip stream is broken ({error})") from error
+    is_utf8 = encoding.lower().replace("_", "-") in ("utf-8", "utf8")
+    # UTF-16 of plain English is valid UTF-8 but for its first bytes, with a zero beside every letter
+    if is_utf8 and (raw[:2] in _BYTE_ORDER_MARKS or b"\0" in raw[:1000]):
+        name = "utf-16" if raw[:2] in _BYTE_ORDER_MARKS else "utf-16-le" if raw[1:2] == b"\0" else "utf-16-be"
+        raise DataError(f"{path}: is UTF-16 text; set data.encoding to {name}, or save it as UTF-8")
+    try:
+        # -sig: Excel puts a byte order mark before the first column's name
+        return raw.decode("utf-8-sig" if is_utf8 else encoding).removeprefix("\ufeff")
+    except UnicodeDecodeError as error:
+        row = raw.count(b"\n", 0, error.start) + 1
+        raise DataError(
+            f"{path}: not {encoding.upper()} text (row {row}, byte {error.start}); {_other_encoding(raw, error.start)}"
+        ) from error
+
+
+def _other_encoding(raw: bytes, position: int) -> str:
+    """What to do about bytes that are no UTF-8: the likely encoding, and how it would read them."""
+    # Latin-1 has no letters at these bytes, where Windows has quotes, dashes and the euro
+    name = "cp1252" if any(0x80 <= byte <= 0x9F for byte in raw) else "latin-1"
+    line = (
+        raw[max(0, position - 10) : position].rpartition(b"\n")[2] + raw[position : position + 10].partition(b"\n")[0]
+    )
+    shown = line.decode(name, errors="replace").strip()
+    return f"set data.encoding to {name} if it should read {shown!r}, or save it as UTF-8 or .parquet"
+
+
+def _delimiter(text: str, usual: str) -> str:
+    """The delimiter that gives the first records most cells, the same number in each; the usual one where none does."""
+    head = text[:_SAMPLE_CHARACTERS]
+    widths = {usual: 1}
+    for delimiter in (usual, *(other for other in _DELIMITERS if other != usual)):
+        found = {len(row) for row in islice(_sample(head, delimiter), _SAMPLE_ROWS)}
+        if len(found) == 1:
+            widths[delimiter] = found.pop()
+    # of equal widths the first: the usual one
+    return max(widths, key=lambda delimiter: widths[delimiter])
+
+
+def _sample(head: str, delimiter: str) -> Iterator[list[str]]:
+    """Records as far as they can be read; the text may be cut in the middle of one."""
+    try:
+        yield from (row for row in csv.reader(io.StringIO(head, newline=""), delimiter=delimiter, strict=True) if row)
+    except csv.Error:
+        yield []
