@@ -57,6 +57,8 @@ def is_pointer(path: Path) -> bool:
 
 def fault_of_content(path: Path | str) -> str | None:
     """What a file is by its first bytes, and what to do, where it is of a kind that nobody can read here; else None."""
+    if not Path(path).is_file():
+        return None
     with Path(path).open("rb") as file:
         head = file.read(_LARGEST_HEAD)
     suffix = Path(path).suffix.lower()
