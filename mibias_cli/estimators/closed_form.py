@@ -119,7 +119,7 @@ class ClosedForm(BaseEstimator):
             if not shared:
                 coefficients[k] = ridge_solution(centred[rows], left[rows], w, self.spec.ridge)
             variance += share * (w @ (t - c_mean[k]) ** 2)
-        # too few rows for a regression per class, which would learn its rows by heart: one slope for all, own intercepts
+        # too few rows for a regression per class, which would learn them by heart: one slope for all, own intercepts
         if shared and bool(solved.any()):
             used = solved[group].to(weight.dtype) * weight
             coefficients[:] = ridge_solution(centred, left, used / used.sum(), self.spec.ridge)

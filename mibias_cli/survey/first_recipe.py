@@ -205,8 +205,10 @@ def _training_of_last_stages(found: Survey, model: ModelChoice) -> Iterator[str]
     if given_away:
         yield f"  bias_product: 1 # {given_away} gives most targets away: its say is added to the scores in training"
     yield "  weight: 0.1 # larger: less leakage, and at some point less accuracy"
+    yield "  balance: none # within a class nothing is to be weighted out, and rare cells would be nearly all there is"
     yield "  warmup_epochs: 3 # a large weight at once collapses features"
     yield "  queue_batches: 20"
+    yield "  critic: { n_random_features: 64 } # as many as few images bear"
     yield f"  mix: {{ layer: {_scalar(model.last_stages[0])} }} # samples also in the style of other attribute values"
     yield ""
     yield "training:"
