@@ -9,10 +9,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from mibias_cli.backbone.bottleneck import BottleneckShape, make_bottleneck, width_of
+from mibias_cli.backbone.bottleneck import BottleneckShape, StandardFeatures, make_bottleneck, width_of
 from mibias_cli.backbone.layers import Pool, layer_outputs, unknown_layer
 from mibias_cli.backbone.prefix import Prefix
-from mibias_cli.backbone.standard_features import StandardFeatures
 
 __all__ = ["NOT_INNER", "Extractor", "Representation", "evaluating"]
 

@@ -72,7 +72,7 @@ def _gain(records: Sequence[Metrics], settings: Mapping[str, JsonValue]) -> floa
 
 
 def _last(records: Sequence[Metrics], name: str) -> float | None:
-    value = records[-1].get(name) if records else None
+    value = records[-1][name] if records and name in records[-1] else None
     return value if isinstance(value, float) else None
 
 

@@ -7,9 +7,9 @@ import copy
 import torch
 from torch import Tensor, nn
 
+from mibias_cli.backbone.bottleneck import StandardFeatures
 from mibias_cli.backbone.catalogue import Backbone
 from mibias_cli.backbone.extractor import Extractor
-from mibias_cli.backbone.standard_features import StandardFeatures
 from mibias_cli.backbone.weights.classifier import with_classifier
 from mibias_cli.methods.linear_eraser import LinearEraser
 

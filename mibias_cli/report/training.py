@@ -41,10 +41,11 @@ def training_warnings(
     """The warnings among the records of metrics.jsonl, without those that the audit shows to be none."""
     found = []
     for record in metrics:
-        if record.get("kind") != WARNING:
+        if "kind" not in record or record["kind"] != WARNING:
             continue
         try:
-            warning = TrainingWarning.model_validate({name: record.get(name) for name in TrainingWarning.model_fields})
+            said = {key: value for key, value in record.items() if key in TrainingWarning.model_fields}
+            warning = TrainingWarning.model_validate(said)
         except ValidationError:
             continue  # of a later version: train.log has it
         if warning.what != "signal_lost" or _leaks_still(findings, warning.attribute, asked):
@@ -54,9 +55,11 @@ def training_warnings(
 
 def _leaks_still(findings: AuditFindings, name: str | None, asked: QuestionName) -> bool:
     """Whether an attribute leaks, and measurably no less than before: then its critic did not succeed."""
-    attribute = findings.attributes.get(name or "")
-    after = None if attribute is None else attribute.after.answer(asked) or attribute.after.marginal
-    if attribute is None or after is None or after.leakage_bits.lower <= 0:
+    if name not in findings.attributes:
+        return False
+    attribute = findings.attributes[name]
+    after = attribute.after.answer(asked) or attribute.after.marginal
+    if after is None or after.leakage_bits.lower <= 0:
         return False
     change = None if attribute.change is None else attribute.change.answer(asked) or attribute.change.leakage_bits
     return change is None or change.upper >= 0

@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from torch import nn
 
-from mibias_cli.backbone.bottleneck import BottleneckShape
+from mibias_cli.backbone.bottleneck import BottleneckShape, StandardFeatures
 from mibias_cli.backbone.catalogue import Backbone, create_backbone
-from mibias_cli.backbone.standard_features import StandardFeatures
 from mibias_cli.backbone.transforms import transforms_for
 from mibias_cli.data.batch import BiasedData
 from mibias_cli.data.columns import AttributeColumn, Columns, SplitRule

@@ -8,8 +8,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from mibias_cli.backbone.bottleneck import StandardFeatures
 from mibias_cli.backbone.embed import embed, spread_rows
-from mibias_cli.backbone.standard_features import StandardFeatures
 from mibias_cli.data.batch import Split
 from mibias_cli.training.model import TaskModel
 

@@ -5,9 +5,9 @@ import pytest
 import torch
 from torch.nn import functional
 
+from mibias_cli.backbone.bottleneck import StandardFeatures
 from mibias_cli.backbone.extractor import Extractor
 from mibias_cli.backbone.mlp import MLP
-from mibias_cli.backbone.standard_features import StandardFeatures
 from mibias_cli.data.batch import Split
 from mibias_cli.data.files.readers import ArrayReader
 from mibias_cli.data.target import TargetKind
