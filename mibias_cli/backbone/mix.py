@@ -39,8 +39,8 @@ class StatisticsMixer:
         self.channels_last = getattr(backbone, "output_fmt", "NCHW") == "NHWC"
 
     @contextmanager
-    def mixing(self, groups: Tensor, generator: torch.Generator) -> Iterator[None]:
-        """Mix in the forward passes of a `with` block.
+    def mixing(self, groups: Tensor, generator: torch.Generator) -> Iterator[Tensor]:
+        """Mix in the forward passes of a `with` block; yields which samples are mixed (n,) bool, on the CPU.
 
         Args:
             groups: (n,) int64; a sample's partner is of another group.
@@ -56,7 +56,7 @@ class StatisticsMixer:
 
         handle = self.module.register_forward_pre_hook(hook)
         try:
-            yield
+            yield kept < 1
         finally:
             handle.remove()
 

@@ -90,8 +90,8 @@ class Debiaser:
         """Whether the task loss is weighted."""
         return self.settings.balance in ("task", "both")
 
-    def mixing(self, batch: Batch, step: int) -> AbstractContextManager[None]:
-        """The scope of the step's forward pass: maps are mixed in it where the recipe says so."""
+    def mixing(self, batch: Batch, step: int) -> AbstractContextManager[Tensor | None]:
+        """The scope of the step's forward pass: maps are mixed in it where the recipe says so; gives what is mixed."""
         if self.mixer is None:
             return nullcontext()
         # samples differ where any value of any debiased attribute does

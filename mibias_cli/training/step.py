@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from lightning_fabric import Fabric
@@ -104,8 +104,12 @@ class Stepper:
             for turn in range(debiaser.settings.critic_steps):
                 self.fit_critic_on(next(fresh), step, turn)
         # L_task(g(f(x)), y)
-        with nullcontext() if debiaser is None else debiaser.mixing(batch, step):
+        with nullcontext() if debiaser is None else debiaser.mixing(batch, step) as mixed:
             output = self.model(batch.x)
+        # a sample in another's style no longer carries its own attribute value: critic and penalty do not see it
+        if mixed is not None:
+            seen = ~mixed.to(batch.y.device)
+            batch = replace(batch, known={name: known & seen for name, known in batch.known.items()})
         loss = self._task_loss(batch.own, output["logits"][: batch.n_own])
         metrics: StepMetrics = {"task_loss": float(loss.detach())}
         finite = math.isfinite(metrics["task_loss"])

@@ -49,11 +49,12 @@ def test_only_the_share_is_mixed_inside_the_scope_alone_and_the_same_for_a_seed(
     mixer = StatisticsMixer(network, "inner", 0.25)
     outs = []
     for _ in range(2):
-        with mixer.mixing(groups, torch.Generator().manual_seed(2)):
+        with mixer.mixing(groups, torch.Generator().manual_seed(2)) as mixed:
             outs.append(network(x))
     assert torch.equal(*outs)
     changed = (outs[0] - x).abs().amax((1, 2, 3)) > 1e-3
     assert 60 < int(changed.sum()) < 140
+    assert torch.equal(changed, mixed)
     assert torch.equal(network(x), x)
 
 

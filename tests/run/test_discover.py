@@ -82,7 +82,7 @@ def test_a_run_finds_debiases_and_audits_it_and_resumes_with_what_it_found(tmp_p
     )  # fmt: skip
     assert set(run.report.attributes) == {"c", "discovered"}
     # what a run writes is what --overwrite removes
-    assert {path.name for path in run.folder.iterdir()} <= set(OWNED)
+    assert {path.name for path in run.folder.iterdir()} <= {*OWNED, ".lock"}
     found = (run.folder / "discovered.safetensors").read_bytes()
     metrics = [json.loads(line) for line in (run.folder / "metrics.jsonl").read_text().splitlines()]
     assert any("discovered/mi_bits" in record for record in metrics)

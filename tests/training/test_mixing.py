@@ -1,0 +1,26 @@
+"""Mixed samples in a training step: the network sees them in another's style, the critic does not see them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from small_runs import tiny, trained
+
+from mibias_cli.training.debiaser import Debiaser
+
+
+def test_critic_and_penalty_see_samples_of_their_own_style_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shares = []
+    real = Debiaser.penalty
+
+    def spied(self: Debiaser, batch, z, step):  # type: ignore[no-untyped-def]
+        shares.append(float(batch.known["colour"].float().mean()))
+        return real(self, batch, z, step)
+
+    monkeypatch.setattr(Debiaser, "penalty", spied)
+    mix = ("debias.mix.layer=conv2", "debias.mix.share=0.25", "original=null", "training.epochs=1")
+    trained(tiny(*mix), tmp_path / "run")
+    assert sum(shares) / len(shares) == pytest.approx(0.75, abs=0.05)
