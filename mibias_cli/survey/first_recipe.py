@@ -204,7 +204,7 @@ def _training_of_last_stages(found: Survey, model: ModelChoice) -> Iterator[str]
     yield "  objective: conditional # what the features tell beyond what the target itself tells"
     if given_away:
         yield f"  bias_product: 1 # {given_away} gives most targets away: its say is added to the scores in training"
-    yield "  weight: 0.1 # larger: less leakage, and at some point less accuracy"
+    yield "  weight: 0 # the critic only watches: on few images its penalty did harm so far (docs/real_images.md)"
     yield "  balance: none # within a class nothing is to be weighted out, and rare cells would be nearly all there is"
     yield "  warmup_epochs: 3 # a large weight at once collapses features"
     yield "  queue_batches: 20"
