@@ -126,10 +126,10 @@ def _linear(
         optimizer.zero_grad()
         losses = functional.cross_entropy(inputs_ @ head + bias + added, y, reduction="none")
         loss = (weights * losses).mean() + l2 / 2 * head.square().sum()
-        loss.backward()  # type: ignore[no-untyped-call]  # torch gives it no types
+        loss.backward()
         return loss
 
-    optimizer.step(closure)  # type: ignore[no-untyped-call]
+    optimizer.step(closure)
     w, b = head.detach().numpy(), bias.detach().numpy()
     predicted, on_validation = (audit_x @ w + b).argmax(1), (validation_x @ w + b).argmax(1)
     return Fitted(predicted=predicted, features=audit_x, on_validation=on_validation)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from mibias_cli.backbone.layers import unknown_layer
+from mibias_cli.errors import BackboneError
 
 __all__ = ["StatisticsMixer"]
 
@@ -35,7 +37,7 @@ class StatisticsMixer:
         modules = dict(backbone.named_modules())
         if not layer or layer not in modules:
             raise unknown_layer("debias.mix.layer", layer, backbone, modules)
-        self.module, self.share = modules[layer], share
+        self.layer, self.module, self.share = layer, modules[layer], share
         self.channels_last = getattr(backbone, "output_fmt", "NCHW") == "NHWC"
 
     @contextmanager
@@ -45,6 +47,9 @@ class StatisticsMixer:
         Args:
             groups: (n,) int64; a sample's partner is of another group.
             generator: On the CPU.
+
+        Raises:
+            BackboneError: In the forward pass, where the module's input has one value a channel.
         """
         partner = other_partners(groups, generator)
         # how much of its own statistics a sample keeps: all where it is not mixed
@@ -62,14 +67,17 @@ class StatisticsMixer:
 
     def mixed(self, x: Tensor, partner: Tensor, kept: Tensor) -> Tensor:
         """x with statistics a share `kept` (n,) its own and the rest its partner's (n,)."""
-        if x.ndim < 3:
-            return x
         # statistics are over everything but samples and channels
         last = x.ndim == 3 or self.channels_last
         axes = tuple(range(1, x.ndim - 1)) if last else tuple(range(2, x.ndim))
+        if math.prod(x.shape[axis] for axis in axes) < 2:
+            raise BackboneError(
+                f"debias.mix.layer: the input of '{self.layer}' has shape {tuple(x.shape[1:])}, one value a channel, "
+                "which would be replaced whole; name a layer whose input is a map or tokens"
+            )
         # as in the paper nothing is learned through the statistics
         with torch.no_grad():
-            mean, deviation = x.mean(axes, keepdim=True), x.std(axes, keepdim=True) + 1e-5
+            mean, deviation = x.mean(axes, keepdim=True), x.std(axes, correction=0, keepdim=True) + 1e-5
             own = kept.to(x).view(-1, *[1] * (x.ndim - 1))
             new_mean, new_deviation = mean.lerp(mean[partner], 1 - own), deviation.lerp(deviation[partner], 1 - own)
         return (x - mean) / deviation * new_deviation + new_mean

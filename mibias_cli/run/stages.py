@@ -86,7 +86,10 @@ def check_start(parts: Parts) -> None:
     if debiaser is None:
         return
     if recipe.debias.mix is not None:
-        StatisticsMixer(model.extractor.backbone, **recipe.debias.mix.model_dump())
+        mixer = StatisticsMixer(model.extractor.backbone, **recipe.debias.mix.model_dump())
+        # a pass through it: whether there is anything to mix shows in the layer's input
+        with mixer.mixing(torch.arange(2), torch.Generator()):
+            z_width(model, data.input_shape)
     if settings.select.metric is not None:
         weights = {**parts.weights.validation, **parts.bias_log_probabilities}
         check_metric(settings.select.metric, debiaser, weights, data.target.kind)

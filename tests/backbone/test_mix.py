@@ -71,3 +71,11 @@ def test_partners_are_drawn_evenly_from_other_groups() -> None:
 def test_an_unknown_layer_is_named() -> None:
     with pytest.raises(BackboneError, match=r"debias\.mix\.layer.*'iner'.*inner"):
         StatisticsMixer(Seen(), "iner", 0.5)
+
+
+@pytest.mark.parametrize("shape", [(4, 8), (4, 8, 1, 1), (4, 1, 8)])
+def test_a_layer_whose_input_is_all_statistics_is_refused(shape: tuple[int, ...]) -> None:
+    network = Seen()
+    scope = StatisticsMixer(network, "inner", 1.0).mixing(torch.arange(4), torch.Generator())
+    with scope, pytest.raises(BackboneError, match=r"debias\.mix\.layer: the input of 'inner' has shape"):
+        network(torch.zeros(shape))

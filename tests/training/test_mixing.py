@@ -6,7 +6,10 @@ from pathlib import Path
 
 import pytest
 from small_runs import tiny, trained
+from torch import Tensor
 
+from mibias_cli.data.batch import Batch
+from mibias_cli.errors import BackboneError
 from mibias_cli.training.debiaser import Debiaser
 
 
@@ -16,7 +19,7 @@ def test_critic_and_penalty_see_samples_of_their_own_style_alone(
     shares = []
     real = Debiaser.penalty
 
-    def spied(self: Debiaser, batch, z, step):  # type: ignore[no-untyped-def]
+    def spied(self: Debiaser, batch: Batch, z: Tensor, step: int) -> Tensor:
         shares.append(float(batch.known["colour"].float().mean()))
         return real(self, batch, z, step)
 
@@ -24,3 +27,9 @@ def test_critic_and_penalty_see_samples_of_their_own_style_alone(
     mix = ("debias.mix.layer=conv2", "debias.mix.share=0.25", "original=null", "training.epochs=1")
     trained(tiny(*mix), tmp_path / "run")
     assert sum(shares) / len(shares) == pytest.approx(0.75, abs=0.05)
+
+
+def test_a_layer_where_nothing_can_be_mixed_is_said_before_a_run_folder_is_made(tmp_path: Path) -> None:
+    with pytest.raises(BackboneError, match=r"the input of 'fc2' has shape \(16,\)"):
+        trained(tiny("debias.mix.layer=fc2"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
