@@ -184,10 +184,10 @@ HEADS: dict[str, tuple[Fit, tuple[str, ...], Rule]] = {
     "leace": (leace, _L2, _balanced),
 }
 """Heads on frozen features: the fit, its settings, and the rule by which one is chosen."""
-_SAME = ("representation.bottleneck=null", "debias.bias_product=0", "debias.mix=null", "debias.gradients=sum")
-FINE_TUNED: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "plain": ((*_SAME, "debias.estimator=none"), ()),
-    "reweight": ((*_SAME, "debias.estimator=closed_form", "debias.weight=0", "debias.balance=task"), ()),
-    "lntl": ((*_SAME, "debias.estimator=lntl", "debias.balance=none", "debias.weight=1"), ()),
+_SAME = ("representation.bottleneck=null", "debias.bias_product=0", "debias.mix=null")
+FINE_TUNED: dict[str, tuple[str, ...]] = {
+    "plain": (*_SAME, "debias.estimator=none"),
+    "reweight": (*_SAME, "debias.weight=0", "debias.balance=task"),
+    "lntl": (*_SAME, "debias.estimator=lntl", "debias.objective=marginal", "debias.weight=1"),
 }
 """The stages that our recipe trains, trained otherwise: overrides of the recipe."""

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import io
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from mibias_cli.recipe.load import parse_recipe
 
@@ -52,3 +55,36 @@ def test_the_first_recipe_of_strongly_biased_digits_has_their_colour_s_say(
         assert recipe.debias.bias_product == share
         for overrides in first_recipe.METHODS.values():
             parse_recipe(path.read_text(), path=str(path), overrides=["original=null", *overrides])
+
+
+def test_pacs_skew_is_drawn_as_said_and_every_method_is_a_recipe(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    pacs = importlib.import_module("pacs")
+    monkeypatch.setattr(pacs, "N_AUDITED", 4)
+    monkeypatch.setattr(pacs, "N_HOME", 30)
+    picture = io.BytesIO()
+    Image.new("RGB", (16, 16)).save(picture, "JPEG")
+    for style in pacs.STYLES:
+        for label in pacs.HOME:
+            folder = tmp_path / "data" / style / label
+            folder.mkdir(parents=True)
+            for i in range(40 if style == pacs.HOME[label] else 20):
+                (folder / f"{i}.jpg").write_bytes(picture.getvalue())
+    rows = list(pacs.rows_of(tmp_path / "data", 0.75, 0))
+    assert len({path for path, *_ in rows}) == len(rows)
+    audited = Counter((label, style) for _, label, style, split in rows if split == "test")
+    assert set(audited.values()) == {4}
+    assert len(audited) == 28
+    learned = Counter((label, style == pacs.HOME[label]) for _, label, style, split in rows if split != "test")
+    # a third as many from the other styles together
+    assert set(learned.values()) == {30, 10}
+    n_validation = sum(split == "validation" for *_, split in rows)
+    assert n_validation == -(-280 // 7)
+
+    drawn = pacs.draw(tmp_path / "data", tmp_path / "weights.pth", 0.75, 0, tmp_path)
+    text = drawn.recipe.read_text()
+    for name, overrides in (pacs.OURS | pacs.FINE_TUNED).items():
+        recipe = parse_recipe(text, path="recipe.yaml", overrides=["original=null", *overrides])
+        assert (recipe.debias.bias_product == 0) == (name in pacs.FINE_TUNED), name

@@ -117,10 +117,11 @@ def fit_debiased(parts: Parts, run: Run, log: RunLog, *, start: TaskModel) -> Ta
     At its end the log gets the figure by which runs are compared: leakage on validation rows, beyond the target.
     """
     recipe, model = parts.recipe, start
+    afresh = recipe.original is None or recipe.original.start_debiasing_from == "initial"
     # from the same weights as the original, not from what it learnt: a fresh model of the same seed has them
-    if recipe.original is not None and recipe.original.start_debiasing_from == "initial":
+    if recipe.original is not None and afresh:
         model.load_state_dict(parts.first_model().state_dict())
-    if run.stage != "debias" and (recipe.original is None or recipe.original.start_debiasing_from == "initial"):
+    if afresh and run.stage != "debias":
         start_heads(model, parts, {} if recipe.debias.estimator == "none" else parts.weights.train, run.progress)
     run.progress.stage("debiasing" if recipe.debias.estimator != "none" else "training")
     trainer = make_stage(parts, run, log, model, name="debias")

@@ -72,20 +72,24 @@ def bias_log_probabilities(parts: Parts) -> dict[str, np.ndarray]:
 
 
 def _task_offset(parts: Parts) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
-    """A share of log p(y|c) for training rows, by TASK_OFFSET, and what to note of it; nothing if none is asked for."""
+    """A share of log p(y|c) − log p(y) for training rows, by TASK_OFFSET, and what to note of it.
+
+    Without the second term the network would learn classes as if all were equally frequent.
+    """
     data, names, wanted = parts.data, parts.debiased, parts.recipe.debias.bias_product
     if not names or not wanted:
         return {}, ()
     c, known, n_c = _joint(data, data.train, names)
     n_y, seed = len(data.class_names), parts.recipe.seed
     log_p = target_log_probabilities(data.train.y, c, known, n_y=n_y, n_c=n_c, seed=seed)
+    beyond = log_p - np.log(np.exp(log_p).mean(axis=0))
     if wanted != "auto":
-        return {TASK_OFFSET: wanted * log_p}, ()
-    # auto: the more of the target the attributes tell, the larger the share of log p(y|c) that is added for the task
+        return {TASK_OFFSET: wanted * beyond}, ()
+    # auto: the more of the target the attributes tell, the larger the share that is added for the task
     told = share_told(data.train.y[known], log_p[known])
     share = max(LEAST_SHARE, told)
     note = f"bias_product: auto is {share:.3f}; {', '.join(names)} tell {told:.3f} of the target's entropy"
-    return {TASK_OFFSET: share * log_p}, (note,)
+    return {TASK_OFFSET: share * beyond}, (note,)
 
 
 def share_told(y: np.ndarray, log_p: np.ndarray) -> float:

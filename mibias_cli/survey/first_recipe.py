@@ -26,6 +26,7 @@ _FEW_IMAGES = 10_000
 """With fewer training images only the last stages of a pretrained network train."""
 _VIEWS = 3
 _EPOCHS_OF_FEW = 10
+_WIDEST_BOTTLENECK = 16
 _MOST_OF_THE_TARGET = 0.5
 
 
@@ -67,7 +68,8 @@ def choose_model(found: Survey, *, backbone: str | None, weights: str | None) ->
         return ModelChoice(name=name, weights=weights, input_size=size)
     if weights is not None or missing is None:
         # a whole network learns shortcuts from few images: most of it stays as it was pretrained
-        last = last_stages_of(name) if found.n_rows["train"] < _FEW_IMAGES else ()
+        few = found.n_rows["train"] < _FEW_IMAGES and _has_product(found)
+        last = last_stages_of(name) if few else ()
         return ModelChoice(name=name, weights=weights or "pretrained", input_size=size, last_stages=last)
     why = f"pretrained is better, and fetches {missing}" if missing else "timm has no pretrained weights for it"
     return ModelChoice(name=name, weights="none", input_size=size, why=why)
@@ -186,7 +188,9 @@ def _model(found: Survey, model: ModelChoice) -> Iterator[str]:
     yield ""
     yield "representation:"
     if model.last_stages:
-        yield "  bottleneck: { width: 16, hidden: [] } # narrow: what fits in leaks little; linear: timm can load it"
+        # a dimension that no score needs ends up as noise, which tells of the attribute
+        width = max(1, min(_WIDEST_BOTTLENECK, len(found.class_names) - 1))
+        yield f"  bottleneck: {{ width: {width}, hidden: [] }} # as wide as scores need; linear: timm can load it"
         yield "  layers: [features] # what the penalty sees"
     elif tabular:
         yield "  layers: [features, output] # what the penalty sees: the features, and the class probabilities"
@@ -196,15 +200,13 @@ def _model(found: Survey, model: ModelChoice) -> Iterator[str]:
 
 def _training_of_last_stages(found: Survey, model: ModelChoice) -> Iterator[str]:
     """Few images and pretrained weights: heads first, then the last stages behind them; see docs/real_images.md."""
-    given_away = _given_away(found)
     yield from _original(_EPOCHS_OF_FEW, afresh=None)
     yield ""
     yield "debias:"
     yield "  estimator: closed_form # solved anew at each step: it never lags behind the features"
     yield "  objective: conditional # what the features tell beyond what the target itself tells"
-    if given_away:
-        yield f"  bias_product: 1 # {given_away} gives most targets away: its say is added to the scores in training"
-    yield "  weight: 0 # the critic only watches: on few images its penalty did harm so far (docs/real_images.md)"
+    yield "  bias_product: 1 # what the attributes say of the target is added to the scores in training, so not learned"
+    yield "  weight: 0.03 # larger: less leakage, and at some point less accuracy (docs/real_images.md)"
     yield "  balance: none # within a class nothing is to be weighted out, and rare cells would be nearly all there is"
     yield "  warmup_epochs: 3 # a large weight at once collapses features"
     yield "  queue_batches: 20"
@@ -270,9 +272,14 @@ def _original(epochs: int, *, afresh: bool | None) -> Iterator[str]:
         yield "  start_debiasing_from: initial # afresh: weights that read the attribute are slow to forget it"
 
 
+def _has_product(found: Survey) -> bool:
+    """Whether there can be a product of experts: of classes alone, and not where an attribute leaves nothing open."""
+    return found.columns.target_kind == "classes" and not any(a.settles_target for a in found.chosen)
+
+
 def _given_away(found: Survey) -> str:
-    """The attribute that tells most of the target, or empty: none tells much, or one settles it and nothing is left."""
-    if found.columns.target_kind != "classes" or any(a.settles_target for a in found.chosen):
+    """The attribute that tells most of the target, or empty: none tells much, or there can be no product."""
+    if not _has_product(found):
         return ""
     # a penalty alone cannot win against an attribute that gives most targets away
     told = [a for a in found.chosen if a.share_of_target >= _MOST_OF_THE_TARGET]

@@ -34,7 +34,7 @@ TASK_WEIGHT = "*task*"
 DRAW_WEIGHT = "*draw*"
 """Key of the weights in proportion to which rows are drawn for the estimator."""
 TASK_OFFSET = "*offset*"
-"""Key of what is added to the class scores in training (n, k): a share of log p(y|c), `debias.bias_product`."""
+"""Key of what is added to class scores in training (n, k): of log p(y|c) − log p(y) a share, `debias.bias_product`."""
 BIAS_LOG_P = "*bias*"
 """Key of log p(y|c) itself (n, k), of validation rows: what the model's scores are to add to."""
 
@@ -154,7 +154,7 @@ class Stepper:
         """L_task of the epoch's own rows; rows drawn for the estimator are no business of the task."""
         y = own.y if self.original is None else self.original(own.x)
         weighted = self.debiaser is not None and self.debiaser.weights_task
-        # product of experts (arXiv 1909.03683): log p(y|c) is added, so that the network gains nothing by learning it
+        # product of experts (arXiv 1909.03683): log p(y|c)/p(y) is added, so that learning it gains nothing
         if TASK_OFFSET in own.weight:
             scores = scores + own.weight[TASK_OFFSET].to(scores.dtype)
         return task_loss(scores, y, own.weight.get(TASK_WEIGHT) if weighted else None, self.kind)

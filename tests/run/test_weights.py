@@ -12,7 +12,7 @@ from mibias_cli.errors import MibiasError, RecipeError
 from mibias_cli.recipe.load import parse_recipe
 from mibias_cli.recipe.schema import Recipe
 from mibias_cli.run.assemble import Parts, assemble
-from mibias_cli.run.weights import share_told
+from mibias_cli.run.weights import build_weights, share_told
 from mibias_cli.training.step import BIAS_LOG_P, TASK_OFFSET, TASK_WEIGHT
 
 DIGITS = """
@@ -57,9 +57,23 @@ def test_bias_product_says_what_the_bias_tells_of_training_rows_alone(loaded: Pa
         offset, y = weights.train[TASK_OFFSET], loaded.data.train.y
         assert offset.shape == (len(y), 10)
         assert TASK_OFFSET not in weights.validation
-        np.testing.assert_allclose(np.exp(2 * offset).sum(axis=1), 1.0, rtol=1e-4)
+        # log p(y|c) less log p(y), which averages p(y|c) over rows: both are probabilities
+        prior = np.linalg.lstsq(np.exp(2 * offset.astype(np.float64)), np.ones(len(y)), rcond=None)[0]
+        np.testing.assert_allclose(prior, np.bincount(y, minlength=10) / len(y), atol=0.01)
         # colour gives the digit away: by colour alone most are right
         assert (offset.argmax(axis=1) == y).mean() > 0.6
+
+
+def test_a_product_with_what_says_nothing_leaves_rare_classes_rare(loaded: Parts) -> None:
+    g = np.random.default_rng(0)
+    train = loaded.data.train
+    # nine in ten are of class 0, whatever the colour
+    y = np.where(g.random(len(train)) < 0.9, 0, g.integers(0, 10, len(train)))
+    parts = changed(loaded, "debias.bias_product=1", "debias.balance=none")
+    data = replace(parts.data, train=replace(train, y=y))
+    offset = build_weights(replace(parts, data=data)).train[TASK_OFFSET]
+    # with log p(y) in it a rare class has -4.5; what a few rows of a colour say of it is noise
+    assert np.abs(np.median(offset, axis=0)).max() < 1
 
 
 @pytest.mark.parametrize(("variance", "least", "most"), [(0.002, 0.9, 1.0), (0.2, 0.8, 0.8)])

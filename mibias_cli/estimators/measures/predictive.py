@@ -114,9 +114,10 @@ def gain_over_reference(logits: Tensor, y: Tensor, reference: Tensor) -> tuple[T
     """What scores tell of classes beyond what a reference tells of them already: an estimate of I(x; y | c) from below.
 
     The reference is log p(y|c), and the scores' expert is multiplied with it at the best of all temperatures:
-    CE(y | c) − min over a in [0, 10] of CE(y | softmax(a · logits + log p(y|c))). Scores that repeat what c says gain
-    nothing, at a = 0. On samples that neither was fitted on, and up to the fit of the one number a, it bounds
-    I(x; y | c) from below if the reference is right.
+    CE(y | c) − min over a in [0, 10] of CE(y | softmax(a · logits + log p(y|c) − log p(y))), or 0. Both know how
+    frequent classes are, which counts once; p(y) is the mean of p(y|c). Scores that repeat what c says gain nothing. On
+    samples that neither was fitted on, and up to the fit of the one number a, it bounds I(x; y | c) from below if the
+    reference is right.
 
     Returns:
         The gain in nats, 0 or more, and the standard error of the cross-entropy that is left, both scalars: where two
@@ -133,13 +134,14 @@ def gain_over_reference(logits: Tensor, y: Tensor, reference: Tensor) -> tuple[T
         (0.6931, 0.0)
     """
     logits, reference = logits.double(), reference.double()
+    beyond = reference - (reference.logsumexp(dim=0) - math.log(len(reference)))
 
     # a product of experts: the reference times the scores' own expert, tempered by a
     def loss(a: float) -> float:
-        return float(functional.cross_entropy(a * logits + reference, y))
+        return float(functional.cross_entropy(a * logits + beyond, y))
 
     best = minimize_scalar(loss, bounds=(0.0, 10.0), method="bounded")  # convex in a
-    left = functional.cross_entropy(float(best.x) * logits + reference, y, reduction="none")
+    left = functional.cross_entropy(float(best.x) * logits + beyond, y, reduction="none")
     gain = (functional.cross_entropy(reference, y) - left.mean()).clamp_min(0.0)
     return gain, left.std(correction=0) / math.sqrt(len(left))
 

@@ -114,9 +114,9 @@ class DebiasSection(Section):
     )
     bias_product: NonNegative | Literal["auto"] = Field(
         0.0,
-        description="How much of log p(y|c), what the attributes alone say of the target, is added to the class scores "
-        "in training; with 1 the task has nothing to gain from what c tells it (a product of experts); auto: 0.8, or "
-        "the share of the target's entropy that the attributes tell, where that is more. Classes only.",
+        description="How much of log p(y|c) − log p(y), what the attributes alone say of the target, is added to the "
+        "class scores in training; with 1 the task has nothing to gain from what c tells it (a product of experts); "
+        "auto: 0.8, or the share of the target's entropy that the attributes tell, where that is more. Classes only.",
     )
     mix: MixSection | None = Field(
         None,

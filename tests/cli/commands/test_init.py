@@ -9,9 +9,12 @@ from pathlib import Path
 import lookalikes
 import numpy as np
 import pytest
+import timm
 from PIL import Image
+from safetensors.torch import save_file
 from typer.testing import CliRunner, Result
 
+from mibias_cli.backbone.bottleneck import width_of
 from mibias_cli.cli.main import app
 from mibias_cli.progress import Silent
 from mibias_cli.recipe.load import load_recipe
@@ -154,6 +157,24 @@ def test_a_strong_bias_has_its_say_in_training(tmp_path: Path, agreement: float,
     takes_steps(out)
 
 
+@pytest.mark.parametrize("agreement", [0.6, 0.97])
+def test_few_images_and_weights_train_the_last_stages(tmp_path: Path, agreement: float) -> None:
+    weights, out = tmp_path / "weights.safetensors", tmp_path / "few.yaml"
+    save_file(timm.create_model("test_resnet").state_dict(), weights)
+    folder = photos(tmp_path / "photos", agreement=agreement)
+    result = init(folder, "--backbone", "test_resnet", "--weights", weights, "--out", out)
+    assert result.exit_code == 0, result.stderr
+    recipe = load_recipe(out)
+    # however weak the bias: a representation that nothing debiases was the alternative
+    assert recipe.debias.bias_product == 1
+    assert recipe.debias.weight > 0
+    assert recipe.debias.mix is not None
+    assert recipe.backbone.train == [recipe.debias.mix.layer, *recipe.backbone.train[1:]]
+    # two classes are told apart along one dimension
+    assert width_of(recipe.representation.bottleneck) == 1
+    takes_steps(out)
+
+
 def test_an_attribute_that_settles_the_target_leaves_a_product_nothing_to_learn(tmp_path: Path) -> None:
     """Though it has more values than the target has classes; and whatever stands beside it."""
     folder = photos(tmp_path / "photos", agreement=0.97)
@@ -168,6 +189,13 @@ def test_an_attribute_that_settles_the_target_leaves_a_product_nothing_to_learn(
         result = init(*common, *wanted, "--out", tmp_path / f"{k}.yaml")
         assert result.exit_code == 0, result.stderr
         assert load_recipe(tmp_path / f"{k}.yaml").debias.bias_product == product, names
+    # nor is there one for the last stages of few images
+    weights = tmp_path / "weights.safetensors"
+    save_file(timm.create_model("test_resnet").state_dict(), weights)
+    init(folder, "--backbone", "test_resnet", "--weights", weights, "--attribute", "site", "--out", tmp_path / "w.yaml")
+    recipe = load_recipe(tmp_path / "w.yaml")
+    assert recipe.backbone.train == "all"
+    assert recipe.debias.weight > 0
 
 
 def test_the_model_suits_the_images(tmp_path: Path) -> None:

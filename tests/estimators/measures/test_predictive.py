@@ -70,13 +70,14 @@ def test_gain_over_a_reference_is_what_an_independent_expert_adds() -> None:
     p_cx = joint.sum(dim=1, keepdim=True)
     p_cy, p_c = joint.sum(dim=2, keepdim=True), joint.sum(dim=(1, 2), keepdim=True)
     truth = (joint * (joint * p_c / (p_cx * p_cy)).log()).sum().item()
-    expert, reference = given_y.T.log()[x], given_c.log()[c]
+    prior = (0.5 * given_c).sum(dim=0)
+    expert, reference = (given_y.T.log() + prior.log())[x], given_c.log()[c]
     assert predictive.gain_over_reference(expert, y, reference)[0].item() == pytest.approx(truth, abs=1e-4)
     # the temperature is found: nobody knows how sure the scores are
     assert predictive.gain_over_reference(0.2 * expert, y, reference)[0].item() == pytest.approx(truth, abs=1e-4)
     # the error is that of a mean over rows, by a second way
     _, error = predictive.gain_over_reference(expert, y, reference)
-    losses = torch.nn.functional.cross_entropy(expert + reference, y, reduction="none").numpy()
+    losses = torch.nn.functional.cross_entropy(expert + reference - prior.log(), y, reduction="none").numpy()
     assert error.item() == pytest.approx(np.std(losses) / np.sqrt(len(losses)), rel=1e-2)
     # what c says already, and noise, add nothing
     assert predictive.gain_over_reference(reference, y, reference)[0].item() == pytest.approx(0.0, abs=1e-4)
