@@ -112,6 +112,10 @@ def _void_settings(data: YamlMapping) -> Iterator[Fault]:
     optimizer = value_at(("training", "optimizer"), data)
     if value_at(path, data) is not None and optimizer in ("adam", "sgd"):
         yield path, f"is apart from the gradient, as only adamw has it, not {optimizer}; set training.optimizer: adamw"
+    # one set of weights is exported
+    path = ("training", "interpolation")
+    if value_at(path, data) is not None and value_at(("training", "average_decay"), data) is not None:
+        yield path, "exports other weights than training.average_decay; leave one of the two out"
     # plain training adds nothing to the scores and mixes nothing
     for key in ("bias_product", "mix"):
         path = ("debias", key)

@@ -224,7 +224,8 @@ def _stage_settings(recipe: Recipe, name: StageName) -> OptimSettings:
         # what the recipe leaves open is set so that a budget is kept: features must be able to follow λ to the end
         if section.final_share is None:  # at a rate of 0 they stay as they are, whatever λ says
             settings = replace(settings, final_share=0.2)
-        if section.average_decay is None:  # leakage of one step's weights differs from that of the next by half
+        # leakage of one step's weights differs from that of the next by half
+        if section.average_decay is None and section.interpolation is None:
             settings = replace(settings, average_decay=0.99)
     return settings
 

@@ -1,4 +1,4 @@
-"""An exponential moving average of a model's weights."""
+"""Weights that count in place of the last step's: their moving average, or a point on the way from the start."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import TypedDict
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-__all__ = ["AverageState", "WeightAverage"]
+__all__ = ["AverageState", "WeightAverage", "WeightInterpolation"]
 
 _Tensors = tuple[Tensor, ...] | list[Tensor]
 
 
 class AverageState(TypedDict):
-    """What a checkpoint stores of an average."""
+    """What a checkpoint stores of an average, or of the weights at the start, which are never updated."""
 
     state: dict[str, Tensor]
     n_updates: int
@@ -42,12 +42,8 @@ class WeightAverage:
     @contextlib.contextmanager
     def applied_to(self, model: nn.Module) -> Iterator[None]:
         """A scope in which the model has the averaged weights."""
-        kept = {k: v.detach().clone() for k, v in model.state_dict().items()}
-        model.load_state_dict(self._averaged.module.state_dict())
-        try:
+        with _exchanged(model, self._averaged.module.state_dict()):
             yield
-        finally:
-            model.load_state_dict(kept)
 
     def state_dict(self) -> AverageState:
         """The average and how many updates it has seen."""
@@ -57,3 +53,50 @@ class WeightAverage:
         """Restore what `state_dict` gave."""
         self._averaged.n_averaged.fill_(state["n_updates"] + 1)
         self._averaged.module.load_state_dict(state["state"])
+
+
+class WeightInterpolation:
+    """Weights on the line from those that a stage starts from to those that it has trained.
+
+    Fine-tuning on biased images gains accuracy and loses some of what pretrained features know of other images; between
+    the two ends both are often had. `update` and the state are those of `WeightAverage`.
+
+    Args:
+        model: As the stage starts; with `training.head_first`, its heads are fitted already.
+        share: How far on the way, 0 to 1; buffers are the trained ones.
+
+    References: Wortsman et al., Robust fine-tuning of zero-shot models, arXiv 2109.01903, section 3 (their α).
+    """
+
+    def __init__(self, model: nn.Module, share: float) -> None:
+        self._share = share
+        self._start = {name: p.detach().clone() for name, p in model.named_parameters() if p.requires_grad}
+
+    def update(self, model: nn.Module) -> None:
+        """Nothing: both ends of the line are known without the steps between them."""
+
+    @contextlib.contextmanager
+    def applied_to(self, model: nn.Module) -> Iterator[None]:
+        """A scope in which the model has the weights between."""
+        end = dict(model.state_dict())
+        between = {name: start.to(end[name].device).lerp(end[name], self._share) for name, start in self._start.items()}
+        with _exchanged(model, end | between):
+            yield
+
+    def state_dict(self) -> AverageState:
+        """The weights at the start."""
+        return {"state": self._start, "n_updates": 0}
+
+    def load_state_dict(self, state: AverageState) -> None:
+        """Restore what `state_dict` gave."""
+        self._start = dict(state["state"])
+
+
+@contextlib.contextmanager
+def _exchanged(model: nn.Module, state: dict[str, Tensor]) -> Iterator[None]:
+    kept = {k: v.detach().clone() for k, v in model.state_dict().items()}
+    model.load_state_dict(state)
+    try:
+        yield
+    finally:
+        model.load_state_dict(kept)

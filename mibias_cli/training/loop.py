@@ -19,7 +19,7 @@ from mibias_cli.errors import RunError
 from mibias_cli.progress import Progress
 from mibias_cli.run_folder import WARNING, RunFolder
 from mibias_cli.seeds import derive_seed, scoped_torch_rng
-from mibias_cli.training.average import WeightAverage
+from mibias_cli.training.average import WeightAverage, WeightInterpolation
 from mibias_cli.training.checkpoint import StageState, load_weights, save_checkpoint, save_weights
 from mibias_cli.training.control.recycle import Recycler
 from mibias_cli.training.debiaser import Debiaser
@@ -81,8 +81,11 @@ class StageTrainer:
         if self.debiaser is not None and self.debiaser.settings.gradients == "released":
             optimizers.append(make_optimizer(self.settings, self.groups))
         self._fabric_model, *self._optimizers = self.fabric.setup(self.model, *optimizers)
-        decay = self.settings.average_decay
-        self._average = None if decay is None else WeightAverage(self.model, decay)
+        self._average: WeightAverage | WeightInterpolation | None = None
+        if self.settings.interpolation is not None:
+            self._average = WeightInterpolation(self.model, self.settings.interpolation)
+        elif self.settings.average_decay is not None:
+            self._average = WeightAverage(self.model, self.settings.average_decay)
         self._stepper = Stepper(
             fabric=self.fabric,
             model=self._fabric_model,

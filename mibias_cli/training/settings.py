@@ -40,6 +40,7 @@ class OptimSettings:
     clip_norm: float | None = None
     max_skipped_steps: int = 10
     average_decay: float | None = None
+    interpolation: float | None = None
     num_workers: int = 0
     log_every_steps: int = 50
     checkpoint_every_steps: int | None = None

@@ -30,6 +30,7 @@ SHAPE = (
     "representation={layers: [features], bottleneck: {width: 5, hidden: [12], input_dropout: 0.1}}",
     "training.head_weight_decay=10",
     "training.learning_rate=0.002",
+    "training.interpolation=0.8",
     "training.epochs=2",
     "original.start_debiasing_from=initial",
 )
@@ -146,6 +147,10 @@ def test_a_dry_run_counts_what_trains() -> None:
         (
             {"training": "{optimizer: adam, head_weight_decay: 1}"},
             "training.head_weight_decay: .* set training.optimiz",
+        ),
+        (
+            {"training": "{interpolation: 0.5, average_decay: 0.9}"},
+            "training.interpolation: exports other weights than training.average_decay; leave one",
         ),
     ],
 )

@@ -3,7 +3,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from mibias_cli.training.average import WeightAverage
+from mibias_cli.training.average import WeightAverage, WeightInterpolation
 
 
 def model_with(value: float) -> nn.Module:
@@ -38,3 +38,21 @@ def test_a_restored_average_goes_on_as_the_old_one() -> None:
         average.update(model_with(3.0))
     for a, b in zip(one.state_dict()["state"].values(), other.state_dict()["state"].values(), strict=True):
         assert torch.equal(a, b)
+
+
+def test_interpolated_weights_are_on_the_line_from_the_start() -> None:
+    model = model_with(2.0)
+    model[0].bias.requires_grad_(False)
+    between = WeightInterpolation(model, 0.75)
+    again = WeightInterpolation(model_with(9.0), 0.75)
+    again.load_state_dict(between.state_dict())
+    for tensor in model.state_dict().values():
+        tensor.fill_(6.0)
+    for one in (between, again):
+        one.update(model)
+        with one.applied_to(model):
+            assert torch.equal(model[0].weight, torch.full((2, 2), 5.0))
+            # what is frozen does not move, and buffers are the latest
+            assert torch.equal(model[0].bias, torch.full((2,), 6.0))
+            assert torch.equal(model[1].running_mean, torch.full((2,), 6.0))
+        assert torch.equal(model[0].weight, torch.full((2, 2), 6.0))

@@ -80,7 +80,7 @@ class TrainingSection(Section):
     head_first: Rate | None = Field(
         None,
         description="Before the first epoch bottleneck and task head are fitted alone, by L-BFGS with this L2 penalty, "
-        "so that no untrained head disturbs pretrained weights; about 0.1; null: they start untrained.",
+        "so that no untrained head disturbs pretrained weights; about 0.03; null: they start untrained.",
     )
     momentum: NonNegative = Field(0.9, description="Momentum of sgd.")
     beta1: Decay = Field(0.9, description="Decay of adam's mean gradient; 0.5 steadies the game against a critic.")
@@ -99,7 +99,13 @@ class TrainingSection(Section):
     average_decay: Decay | None = Field(
         None,
         description="Decay per step of a moving average of the weights, which is evaluated and exported; null: no "
-        "average, or 0.99 with `debias.budget_bits`.",
+        "average, or 0.99 with `debias.budget_bits` and no interpolation.",
+    )
+    interpolation: Share | None = Field(
+        None,
+        description="How far evaluated and exported weights lie on the way from those at the start, behind head_first, "
+        "to the trained ones; below 1 pretrained features keep more of what they know (WiSE-FT); null: all the way. "
+        "Not beside average_decay.",
     )
     augment: Flag = Field(False, description="timm's training transforms (crop, flip) in place of the evaluation ones.")
     # `precision: 16` without quotes is a number in YAML
