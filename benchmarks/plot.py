@@ -87,11 +87,31 @@ def accuracy_by_parity(axes: Axes, table: Table) -> None:
     axes.legend(frameon=False, fontsize=8)
 
 
+def accuracy_by_leakage(axes: Axes, table: Table) -> None:
+    """Photographs: accuracy against leakage given the class, a point per method and share of aligned images."""
+    for (method,), rows in _ours_first(table.groups("method")):
+        points = [
+            (*_mean_and_spread(r, "conditional_leakage_bits"), *_mean_and_spread(r, "accuracy", 100), aligned)
+            for aligned, r in _by(rows, "aligned").items()
+        ]
+        x, x_spread, y, y_spread, aligned = zip(*points, strict=True)
+        axes.errorbar(
+            x, y, xerr=x_spread, yerr=y_spread, fmt="o", markersize=4, capsize=2, label=method, **_weight(method)
+        )
+        if method == OURS:
+            for place, text in zip(zip(x, y, strict=True), aligned, strict=True):
+                axes.annotate(f"ρ = {text}", place, xytext=(6, 6), textcoords="offset points", fontsize=8)
+    axes.set_xlabel("leakage of style given the class, bits")
+    axes.set_ylabel("accuracy on balanced images, %")
+    axes.legend(frameon=False, fontsize=8)
+
+
 PLOTS: dict[str, tuple[str, Callable[[Axes, Table], None]]] = {
     "colored_mnist": ("colored_mnist.csv", accuracy_by_variance),
     "colored_mnist_time": ("colored_mnist_curves.csv", accuracy_by_seconds),
     "adult": ("adult.csv", accuracy_by_parity),
     "german": ("german.csv", accuracy_by_parity),
+    "pacs": ("pacs.csv", accuracy_by_leakage),
 }
 
 
