@@ -25,24 +25,26 @@ from mibias_cli.run.build import build_backbone, build_reading
 from mibias_cli.run.evaluate import with_backbone
 from mibias_cli.training.fabric import make_fabric
 
-__all__ = ["embed_file", "load_target", "predict_file"]
+__all__ = ["apply", "load_target"]
 
 
-def embed_file(
+def apply(
     target: str,
     data: Path,
     out: Path,
     *,
+    predict: bool,
     recipe: Recipe | None = None,
     device: str = "auto",
     offline: bool = False,
     progress: Progress | None = None,
-) -> EmbeddedRows:
-    """Write the features of new data to a .parquet or .safetensors file that does not exist yet.
+) -> EmbeddedRows | PredictedRows:
+    """Write the features of new data, or what the task head says of them, to a file that does not exist yet.
 
     Args:
         target: An exported folder, a run, or a timm model name.
         data: As `LoadedExtractor.embed` takes them.
+        out: A .csv file for predictions, a .parquet or .safetensors file for features.
         recipe: Says how new data are read (path column, root, key, encoding, …) in place of the export; for a timm
             name also its weights and input size.
         device: auto, cpu or cuda.
@@ -53,37 +55,21 @@ def embed_file(
         MibiasError: Whatever the user can mend; each kind is a subclass.
     """
     told = progress or Silent()
-    check_out(out, FEATURE_FILES)
-    loaded = _loaded(target, recipe, device, offline, told)
-    told.stage("embedding")
-    rows = loaded.embed(data, root=_root(recipe))
+    check_out(out, PREDICTION_FILES if predict else FEATURE_FILES)
+    told.stage("loading the extractor")
+    loaded = load_target(target, recipe=recipe, offline=offline)
+    loaded.model.to(make_fabric(device, "32", deterministic=False).device)
+    if not Path(target).is_dir():
+        told.warn(f"{target}: a timm model as it is, nothing in it is debiased")
+    if loaded.unfinished is not None:
+        told.warn(f"{target}: its run had not ended: {loaded.unfinished}")
+    told.stage("predicting" if predict else "embedding")
+    section = None if recipe is None else recipe.data
+    root = section.root if isinstance(section, ManifestData | ImageFolderData) else None
+    rows = loaded.predict(data, root=root) if predict else loaded.embed(data, root=root)
     rows.write(out)
-    _tell(rows.notes, told)
-    return rows
-
-
-def predict_file(
-    target: str,
-    data: Path,
-    out: Path,
-    *,
-    recipe: Recipe | None = None,
-    device: str = "auto",
-    offline: bool = False,
-    progress: Progress | None = None,
-) -> PredictedRows:
-    """Write what the task head says of new data to a .csv file that does not exist yet; arguments as of `embed_file`.
-
-    Raises:
-        MibiasError: Whatever the user can mend; each kind is a subclass.
-    """
-    told = progress or Silent()
-    check_out(out, PREDICTION_FILES)
-    loaded = _loaded(target, recipe, device, offline, told)
-    told.stage("predicting")
-    rows = loaded.predict(data, root=_root(recipe))
-    rows.write(out)
-    _tell(rows.notes, told)
+    for note in rows.notes:
+        told.note(note)
     return rows
 
 
@@ -108,19 +94,6 @@ def load_target(target: str, *, recipe: Recipe | None = None, offline: bool = Fa
     return loaded if recipe is None else replace(loaded, inputs=_rules(recipe, loaded))
 
 
-def _loaded(target: str, recipe: Recipe | None, device: str, offline: bool, told: Progress) -> LoadedExtractor:
-    """The target on the device, with what is to be said of it."""
-    told.stage("loading the extractor")
-    fabric = make_fabric(device, "32", deterministic=False)
-    loaded = load_target(target, recipe=recipe, offline=offline)
-    loaded.model.to(fabric.device)
-    if not Path(target).is_dir():
-        told.warn(f"{target}: a timm model as it is, nothing in it is debiased")
-    if loaded.unfinished is not None:
-        told.warn(f"{target}: its run had not ended: {loaded.unfinished}")
-    return loaded
-
-
 def _rules(recipe: Recipe, loaded: LoadedExtractor) -> InputRules | None:
     """How the recipe says that data are read; what was fitted on training rows stays that of the export."""
     section, own = recipe.data, loaded.inputs
@@ -140,13 +113,3 @@ def _rules(recipe: Recipe, loaded: LoadedExtractor) -> InputRules | None:
         # without rules of its own nothing is known of the columns: reading will say so
         return own
     return ImageRules(path=section.columns.path, reading=build_reading(section))
-
-
-def _root(recipe: Recipe | None) -> Path | None:
-    section = None if recipe is None else recipe.data
-    return section.root if isinstance(section, ManifestData | ImageFolderData) else None
-
-
-def _tell(notes: tuple[str, ...], told: Progress) -> None:
-    for note in notes:
-        told.note(note)

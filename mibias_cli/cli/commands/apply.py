@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mibias_cli.cli.options import DeviceOption, OfflineOption, file_option
+from mibias_cli.cli.options import Device, DeviceOption, OfflineOption, file_option
 from mibias_cli.cli.progress import shown_progress
 
 __all__ = ["embed", "predict"]
@@ -42,13 +42,7 @@ def embed(
     Columns z_0, z_1, …, one row per input, in their order, behind its path or row. Neither targets nor attributes are
     needed.
     """
-    from mibias_cli.recipe.load import load_recipe
-    from mibias_cli.run.apply import embed_file
-
-    loaded = None if recipe is None else load_recipe(recipe)
-    with shown_progress() as progress:
-        rows = embed_file(target, data, out, recipe=loaded, device=device or "auto", offline=offline, progress=progress)
-    typer.echo(f"{len(rows.ids)} rows of {rows.features.shape[1]} features: {out}", err=True)
+    _apply(target, data, out, recipe, device, offline, predict=False)
 
 
 def predict(
@@ -64,12 +58,19 @@ def predict(
     A header and one row per input, in their order: the class and a probability of each, a probability of each label, or
     numbers in the target's units.
     """
+    _apply(target, data, out, recipe, device, offline, predict=True)
+
+
+def _apply(
+    target: str, data: Path, out: Path, recipe: Path | None, device: Device | None, offline: bool, *, predict: bool
+) -> None:
     from mibias_cli.recipe.load import load_recipe
-    from mibias_cli.run.apply import predict_file
+    from mibias_cli.run.apply import apply
 
     loaded = None if recipe is None else load_recipe(recipe)
+    wanted = device or "auto"
     with shown_progress() as progress:
-        rows = predict_file(
-            target, data, out, recipe=loaded, device=device or "auto", offline=offline, progress=progress
+        rows = apply(
+            target, data, out, predict=predict, recipe=loaded, device=wanted, offline=offline, progress=progress
         )
     typer.echo(f"{len(rows.ids)} rows: {out}", err=True)
