@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         Sides,
     )
     from mibias_cli.export.load import LoadedExtractor, load_extractor
+    from mibias_cli.export.new_rows import EmbeddedRows, PredictedRows
     from mibias_cli.recipe.load import load_recipe
     from mibias_cli.recipe.schema import Recipe
     from mibias_cli.report.document import GateResult, Report
@@ -34,12 +35,14 @@ __all__ = [
     "AttributeFindings",
     "AuditFindings",
     "AuditSettings",
+    "EmbeddedRows",
     "EvaluatedTarget",
     "Finding",
     "GateResult",
     "Interval",
     "Leakage",
     "LoadedExtractor",
+    "PredictedRows",
     "ProbeFindings",
     "Recipe",
     "Report",
@@ -67,6 +70,7 @@ _HOMES = {
     **dict.fromkeys(("EvaluatedTarget", "TrainedRun", "evaluate", "export", "train"), "mibias_cli.run.workflow"),
     **dict.fromkeys(("GateResult", "Report"), "mibias_cli.report.document"),
     **dict.fromkeys(("LoadedExtractor", "load_extractor"), "mibias_cli.export.load"),
+    **dict.fromkeys(("EmbeddedRows", "PredictedRows"), "mibias_cli.export.new_rows"),
     "Recipe": "mibias_cli.recipe.schema",
     "Verdict": "mibias_cli.report.verdict",
     "audit": "mibias_cli.run.arrays",

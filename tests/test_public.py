@@ -11,9 +11,10 @@ import pytest
 import mibias_cli
 
 PUBLIC = [
-    "AttributeFindings", "AuditFindings", "AuditSettings", "EvaluatedTarget", "Finding", "GateResult", "Interval",
-    "Leakage", "LoadedExtractor", "ProbeFindings", "Recipe", "Report", "Sides", "TrainedRun", "Verdict", "audit",
-    "estimate", "evaluate", "export", "load_extractor", "load_recipe", "read_report", "train",
+    "AttributeFindings", "AuditFindings", "AuditSettings", "EmbeddedRows", "EvaluatedTarget", "Finding", "GateResult",
+    "Interval", "Leakage", "LoadedExtractor", "PredictedRows", "ProbeFindings", "Recipe", "Report", "Sides",
+    "TrainedRun", "Verdict", "audit", "estimate", "evaluate", "export", "load_extractor", "load_recipe", "read_report",
+    "train",
 ]  # fmt: skip
 
 

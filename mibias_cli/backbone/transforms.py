@@ -9,12 +9,12 @@ from timm.data import create_transform
 from timm.data.transforms import CenterCropOrPad
 from torchvision.transforms import Compose, Normalize, Resize
 
-from mibias_cli.backbone.catalogue import BUILT_IN
+from mibias_cli.backbone.catalogue import BUILT_IN, Backbone
 from mibias_cli.backbone.timm_config import InputConfig, input_config
 from mibias_cli.backbone.timm_source import find_source
 from mibias_cli.data.inputs import IDENTITY, Transforms
 
-__all__ = ["image_transforms", "transforms_for"]
+__all__ = ["image_transforms", "transforms_for", "transforms_of"]
 
 
 def transforms_for(
@@ -56,6 +56,14 @@ def transforms_for(
     return image_transforms(
         input_config(source.pretrained_cfg, channels=channels, input_size=input_size), augment=augment
     )
+
+
+def transforms_of(backbone: Backbone) -> Transforms:
+    """The transforms of a backbone that was built, without augmentation; see `transforms_for`."""
+    if backbone.kind == "timm":
+        return image_transforms(backbone.data_config)
+    channels, side = backbone.input_shape[0], backbone.input_shape[-1]
+    return transforms_for(backbone.kind, channels=channels, input_size=side)
 
 
 def image_transforms(config: InputConfig, *, augment: bool = False) -> Transforms:

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from mibias_cli import __version__
+from mibias_cli.cli.commands.apply import embed, predict
 from mibias_cli.cli.commands.compare import compare, sweep
 from mibias_cli.cli.commands.data import data_app
 from mibias_cli.cli.commands.estimate import estimate
@@ -30,7 +31,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 # in the order in which --help lists them
-for _command in (init, train, evaluate, estimate, export, compare, sweep, gate, validate, schema):
+for _command in (init, train, evaluate, estimate, export, embed, predict, compare, sweep, gate, validate, schema):
     app.command()(_command)
 app.add_typer(data_app, name="data")
 app.add_typer(recipes_app, name="recipes")

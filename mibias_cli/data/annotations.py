@@ -14,6 +14,7 @@ from mibias_cli.data.encoding import encode_attribute, encode_kept
 from mibias_cli.data.files.fingerprint import Streamed, fingerprint
 from mibias_cli.data.files.tabular import Table, first_rows, require_columns
 from mibias_cli.data.groups import split_by_fractions
+from mibias_cli.data.input_rules import InputRules
 from mibias_cli.data.target import Target
 from mibias_cli.data.target_columns import encode_targets, split_labels
 from mibias_cli.errors import DataError, did_you_mean
@@ -119,9 +120,15 @@ def assemble(
     *,
     row_names: list[str],
     contents: Mapping[str, np.ndarray | Streamed | Iterable[str]],
+    inputs: InputRules,
     notes: Iterable[str] = (),
 ) -> BiasedData:
-    """The data set of these labels, whose row i is the reader's; `contents` are the inputs, for the fingerprint."""
+    """The data set of these labels, whose row i is the reader's.
+
+    Args:
+        contents: The inputs, for the fingerprint.
+        inputs: How new data are read as these were.
+    """
     target = labels.target
     splits = {}
     for k, name in enumerate(SPLITS):
@@ -151,6 +158,7 @@ def assemble(
         fingerprint=fingerprint(splits.values(), labels.attributes, target.class_names, contents),
         notes=(*labels.notes, *notes),
         kept={key: attribute for key, (_, _, attribute) in labels.kept.items()},
+        inputs=inputs,
     )
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mibias_cli.data.input_rules import InputRules
 from mibias_cli.data.target import Target, bin_codes
 
 __all__ = ["Attribute", "Batch", "BiasedData", "Reader", "Split"]
@@ -177,6 +178,7 @@ class BiasedData:
         fingerprint: sha256 over what the data are (labels, attributes, split, and paths or pixels).
         notes: What the user should know about reading (rows left out, a validation split that was drawn).
         kept: By name, the columns that good features should still tell, described as attributes are.
+        inputs: How new data are read as these were.
     """
 
     train: Split
@@ -188,6 +190,7 @@ class BiasedData:
     fingerprint: str
     notes: tuple[str, ...] = ()
     kept: dict[str, Attribute] = field(default_factory=dict)
+    inputs: InputRules | None = None
 
     @property
     def class_names(self) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from mibias_cli.backbone.catalogue import Backbone
 from mibias_cli.backbone.extractor import Extractor
 from mibias_cli.backbone.weights.model_folder import load_by_timm, write_model_folder
+from mibias_cli.data.input_rules import InputRules
 from mibias_cli.errors import ExportError, RunError
 from mibias_cli.export.folding import FOLDED_TOLERANCE, folded, relative_difference
 from mibias_cli.export.heads_file import INFO, ExportInfo, info_of, what_weights_give, write_heads, write_info
@@ -43,6 +44,7 @@ def write_export(
     base_weights: str = "none",
     erased: Sequence[str] = (),
     unfinished: str | None = None,
+    inputs: InputRules | None = None,
 ) -> ExportInfo:
     """Export an extractor: a folder that timm loads by itself, with heads, model card and report beside the weights.
 
@@ -60,6 +62,7 @@ def write_export(
         base_weights: What training started from, for the model card.
         erased: Attributes that the extractor's eraser takes away, where it has one.
         unfinished: What the run had not done yet; None: it had ended.
+        inputs: How new data are read as the training data were.
 
     Returns:
         What `mibias.json` says of the folder.
@@ -85,18 +88,16 @@ def write_export(
         erased=erased,
         folded=whole is not None,
         unfinished=unfinished,
+        inputs=inputs,
     )
     # beside the wanted folder, so on the same file system: the last step is one rename
     partial = folder.parent / f".{folder.name}.{secrets.token_hex(4)}.partial"
     partial.mkdir(parents=True)
     try:
-        about = {"debiased": info.alone_debiased, "gives": what_weights_give(info)}
-        n_classes = info.features_dim if info.folded else 0
-        write_model_folder(backbone, whole or frozen.backbone, partial, n_classes=n_classes, about=about)
+        _write_weights(partial, backbone, whole or frozen.backbone, info)
         write_heads(frozen, frozen_head, partial)
         write_info(info, partial)
-        card = model_card(info, report=report, formats=tuple(formats))
-        (partial / "README.md").write_text(card, encoding="utf-8")
+        _write_card(partial, info, report, formats)
         if report_folder is not None:
             shutil.copytree(report_folder, partial / "report")
         # read back what was written, as its users will, before anything has the wanted name
@@ -119,6 +120,16 @@ def _check(folder: Path, formats: Sequence[str]) -> None:
         raise RunError(f"{folder}: is a file, choose another folder")
     if folder.is_dir() and any(folder.iterdir()):
         raise RunError(f"{folder}: exists already; choose another folder with --out, or remove this one")
+
+
+def _write_weights(folder: Path, backbone: Backbone, module: nn.Module, info: ExportInfo) -> None:
+    about = {"debiased": info.alone_debiased, "gives": what_weights_give(info)}
+    write_model_folder(backbone, module, folder, n_classes=info.features_dim if info.folded else 0, about=about)
+
+
+def _write_card(folder: Path, info: ExportInfo, report: Report | None, formats: Sequence[str]) -> None:
+    card = model_card(info, report=report, formats=tuple(formats))
+    (folder / "README.md").write_text(card, encoding="utf-8")
 
 
 @torch.no_grad()

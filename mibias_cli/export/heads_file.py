@@ -18,6 +18,7 @@ from mibias_cli.backbone.catalogue import Backbone
 from mibias_cli.backbone.extractor import Extractor, Pool
 from mibias_cli.backbone.weights.matching import weights_fingerprint
 from mibias_cli.backbone.weights.model_folder import portable_state
+from mibias_cli.data.input_rules import InputRules
 from mibias_cli.errors import ExportError
 from mibias_cli.heads.target import HeadKind, TargetHead
 from mibias_cli.methods.linear_eraser import LinearEraser
@@ -62,6 +63,7 @@ class ExportInfo:
         target_kind: What the task head gives: classes, multilabel or regression; None: there was no target.
         folded: Bottleneck and eraser are timm's own classifier too, so that timm alone gives the representation.
         unfinished: What the run had not done yet when it was exported; None: it had ended.
+        inputs: How new data are read as the training data were; None in exports of older versions.
     """
 
     mibias_version: str
@@ -83,6 +85,7 @@ class ExportInfo:
     target_kind: HeadKind | None = "classes"
     folded: bool = False
     unfinished: str | None = None
+    inputs: InputRules | None = None
 
     @property
     def is_bare(self) -> bool:
@@ -122,6 +125,7 @@ def info_of(
     erased: Sequence[str],
     folded: bool = False,
     unfinished: str | None = None,
+    inputs: InputRules | None = None,
 ) -> ExportInfo:
     """What `mibias.json` will say."""
     return ExportInfo(
@@ -144,6 +148,7 @@ def info_of(
         target_kind=head.kind if isinstance(head, TargetHead) else "classes" if class_names else None,
         folded=folded,
         unfinished=unfinished,
+        inputs=inputs,
     )
 
 
@@ -199,6 +204,7 @@ def write_info(info: ExportInfo, folder: Path) -> None:
         "head": {"n_features": info.features_dim, "n_classes": len(info.class_names)} if info.has_head else None,
         "target_kind": info.target_kind,
         "class_names": info.class_names,
+        **({} if info.inputs is None else {"inputs": values["inputs"]}),
         **({} if info.unfinished is None else {"unfinished": info.unfinished}),
     }
     (folder / INFO).write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -224,7 +230,7 @@ def read_info(folder: Path) -> ExportInfo:
             formats = f"{FORMAT} to {FORMAT_MLP}"
             raise ExportError(f"{path}: format {content['format']}, this mibias ({__version__}) reads {formats}")
         # older files may lack `erased`, `target_kind` and `folded`: the defaults say what they meant
-        names = ("mibias_version", "class_names", "target_kind", "unfinished")
+        names = ("mibias_version", "class_names", "target_kind", "unfinished", "inputs")
         flat = {name: content[name] for name in names if name in content}
         values = {**flat, **content["backbone"], **content["representation"], "has_head": content["head"] is not None}
         return TypeAdapter(ExportInfo).validate_python(values)

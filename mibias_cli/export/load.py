@@ -6,20 +6,30 @@ import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from mibias_cli.backbone.catalogue import Backbone, create_backbone
+from mibias_cli.backbone.embed import embed
 from mibias_cli.backbone.extractor import Extractor
 from mibias_cli.backbone.timm_config import CONFIG, LOCAL, read_config
+from mibias_cli.backbone.transforms import transforms_of
 from mibias_cli.backbone.weights.matching import weights_fingerprint
 from mibias_cli.backbone.weights.model_folder import WEIGHTS
-from mibias_cli.errors import ExportError
+from mibias_cli.data.files.tabular import first_rows
+from mibias_cli.data.input_rules import ImageRules, InputRules
+from mibias_cli.data.inputs import Transforms
+from mibias_cli.data.new_inputs import read_new
+from mibias_cli.errors import DataError, ExportError
 from mibias_cli.export.heads_file import ExportInfo, load_heads, read_info
+from mibias_cli.export.new_rows import EmbeddedRows, PredictedRows
 from mibias_cli.heads.target import TargetHead
 from mibias_cli.run_folder import is_run
 
-__all__ = ["LoadedExport", "LoadedExtractor", "load_export", "load_extractor"]
+__all__ = ["LoadedExport", "LoadedExtractor", "extractor_of", "load_export", "load_extractor"]
+
+_BATCH = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +46,8 @@ class LoadedExport:
 class LoadedExtractor:
     """A debiased extractor for programs: call it with a batch of preprocessed inputs, and it gives features.
 
+    `embed` and `predict` read new data from files, as the training data were read.
+
     Args:
         model: Backbone, bottleneck and eraser, in evaluation mode, on the CPU.
         n_features: Width of what it gives, d: the representation that the report speaks of.
@@ -43,6 +55,10 @@ class LoadedExtractor:
         mean, std: By image channel, what inputs in [0, 1] are standardised with; empty where inputs stay as they are.
         head: The task head, from features to classes, labels or numbers; None where there was no target.
         class_names: Names of the head's outputs.
+        inputs: How new data are read; None in exports of older versions.
+        transforms: What it asks of images.
+        source: What it was loaded from.
+        unfinished: What its run had not done yet; None: it had ended, or there is none.
     """
 
     model: Extractor
@@ -52,6 +68,10 @@ class LoadedExtractor:
     std: tuple[float, ...]
     head: TargetHead | None
     class_names: tuple[str, ...]
+    inputs: InputRules | None
+    transforms: Transforms
+    source: str
+    unfinished: str | None = None
 
     @torch.no_grad()
     def __call__(self, inputs: Tensor) -> Tensor:
@@ -62,6 +82,67 @@ class LoadedExtractor:
             )
         features: Tensor = self.model(inputs).features
         return features
+
+    def embed(self, data: Path | str, *, root: Path | str | None = None) -> EmbeddedRows:
+        """Debiased features of new data, on the device where the model is; targets and attributes are not asked for.
+
+        Args:
+            data: As the model was trained: a folder of images (in the order of their sorted paths) or a manifest with a
+                column of paths; a table, whose columns are found by name; or a file of embeddings.
+            root: Folder that the paths of a manifest start from; None: the manifest's own.
+
+        Raises:
+            DataError: Columns or values are missing, unknown or cannot be read; the error names column and rows.
+            ExportError: An export of an older version does not say how rows of numbers are read.
+        """
+        new = read_new(
+            Path(data),
+            self._rules(),
+            input_shape=self.input_shape,
+            transforms=self.transforms,
+            root=None if root is None else Path(root),
+        )
+        device = next((parameter.device for parameter in self.model.parameters()), torch.device("cpu"))
+        z = embed(self.model, new.split, batch_size=_BATCH, device=device).features
+        # numbers too large for float32, say: better an error than predictions of nothing
+        wrong = np.flatnonzero(~np.isfinite(z).all(axis=1))
+        if len(wrong):
+            names = first_rows([new.split.row_names[row] for row in wrong])
+            raise DataError(
+                f"{data}: the features of {len(wrong)} input(s) are not finite: {names}; look at their values"
+            )
+        return EmbeddedRows(id_name=new.id_name, ids=new.ids, features=z, notes=new.notes)
+
+    def predict(self, data: Path | str, *, root: Path | str | None = None) -> PredictedRows:
+        """What the task head says of new data; for `data` and `root` see `embed`.
+
+        Raises:
+            DataError: As for `embed`.
+            ExportError: There is no task head; or as for `embed`.
+        """
+        if self.head is None:
+            raise ExportError(f"{self.source}: has no task head, so it predicts nothing; `embed` gives its features")
+        rows = self.embed(data, root=root)
+        values = self.head.predict(torch.from_numpy(rows.features).to(self.head.linear.weight.device)).cpu().numpy()
+        return PredictedRows(
+            id_name=rows.id_name,
+            ids=rows.ids,
+            kind=self.head.kind,
+            names=self.class_names,
+            values=values,
+            notes=rows.notes,
+        )
+
+    def _rules(self) -> InputRules:
+        if self.inputs is not None:
+            return self.inputs
+        # images need no more than config.json says
+        if len(self.input_shape) == 3:
+            return ImageRules()
+        raise ExportError(
+            f"{self.source}: was exported by an older mibias, which did not keep how rows of numbers are read; export "
+            "its run again: mibias export RUN --out FOLDER"
+        )
 
 
 def load_extractor(folder: Path | str) -> LoadedExtractor:
@@ -75,16 +156,33 @@ def load_extractor(folder: Path | str) -> LoadedExtractor:
     """
     place = Path(folder)
     own = place / "export"
-    loaded = load_export(own if is_run(place) and own.is_dir() else place)
-    config = loaded.backbone.data_config
-    return LoadedExtractor(
-        model=loaded.extractor,
-        n_features=loaded.info.features_dim,
-        input_shape=loaded.info.input_shape,
-        mean=tuple(config.get("mean", ())),
-        std=tuple(config.get("std", ())),
+    if is_run(place) and not own.is_dir():
+        raise ExportError(f"{place}: this run has no export yet; let it end, or write one: mibias export {place}")
+    loaded = load_export(own if is_run(place) else place)
+    return dataclasses.replace(
+        extractor_of(loaded.backbone, loaded.extractor, inputs=loaded.info.inputs, source=str(place)),
         head=loaded.head,
         class_names=loaded.info.class_names,
+        unfinished=loaded.info.unfinished,
+    )
+
+
+def extractor_of(
+    backbone: Backbone, extractor: Extractor, *, inputs: InputRules | None, source: str
+) -> LoadedExtractor:
+    """An extractor around a backbone, without a task head, for programs."""
+    config = backbone.data_config
+    return LoadedExtractor(
+        model=extractor.eval(),
+        n_features=extractor.features_dim,
+        input_shape=tuple(backbone.input_shape),
+        mean=tuple(config.get("mean", ())),
+        std=tuple(config.get("std", ())),
+        head=None,
+        class_names=(),
+        inputs=inputs,
+        transforms=transforms_of(backbone),
+        source=source,
     )
 
 

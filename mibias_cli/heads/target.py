@@ -61,6 +61,12 @@ class TargetHead(nn.Module):
             return torch.softmax(logits, dim=1)
         return torch.sigmoid(logits) if self.kind == "multilabel" else logits
 
+    @torch.no_grad()
+    def predict(self, features: Tensor) -> Tensor:
+        """Probabilities, or numbers in the user's units, (n, n_outputs) float64 of features (n, d)."""
+        outputs = self(features.to(self.linear.weight.dtype)).double()
+        return self.in_units(outputs) if self.kind == "regression" else self.probabilities(outputs)
+
     def in_units(self, numbers: Tensor) -> Tensor:
         """Standardised numbers (n, k) in the user's units."""
         return numbers * self.scale + self.mean

@@ -222,19 +222,11 @@ def _random_features(model: TaskModel, backbone: Backbone, parts: Parts, rows: R
     return Features(train=z[:0], audit=z)
 
 
-@torch.no_grad()
 def _predicted(head: nn.Module, features: np.ndarray) -> np.ndarray | None:
     """What a head itself says: probabilities of classes (n, K) or labels (n, k), numbers (n, k) in the user's units."""
     if not isinstance(head, TargetHead):
         return None
-    logits = head.float()(torch.from_numpy(features)).double()
-    if head.kind == "classes":
-        found = logits.softmax(dim=1)
-    elif head.kind == "multilabel":
-        found = logits.sigmoid()
-    else:
-        found = head.in_units(logits)
-    return np.asarray(found.numpy())
+    return np.asarray(head.float().predict(torch.from_numpy(features)).numpy())
 
 
 # --- the audit's input ---

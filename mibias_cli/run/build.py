@@ -22,7 +22,14 @@ from mibias_cli.data.files.tabular import Reading
 from mibias_cli.heads.target import TargetHead
 from mibias_cli.recipe.schema import Recipe
 from mibias_cli.recipe.sections.backbone import BottleneckSection, RepresentationSection
-from mibias_cli.recipe.sections.data import DigitsData, EmbeddingsData, MnistData, TableData
+from mibias_cli.recipe.sections.data import (
+    DigitsData,
+    EmbeddingsData,
+    ImageFolderData,
+    ManifestData,
+    MnistData,
+    TableData,
+)
 from mibias_cli.recipe.sections.training import TrainingSection
 from mibias_cli.recipe.tables import ESTIMATORS
 from mibias_cli.recipe.values import Section
@@ -38,6 +45,7 @@ __all__ = [
     "build_backbone",
     "build_data",
     "build_head",
+    "build_reading",
     "from_section",
     "optim_settings",
     "resolve",
@@ -85,7 +93,7 @@ def build_data(recipe: Recipe, *, offline: bool) -> BiasedData:
             name: AttributeColumn(column=a.column or name, kind=a.kind, bins=a.bins)
             for name, a in section.attributes.items()
         }
-        arguments["reading"] = Reading(encoding=section.encoding, missing=tuple(section.missing))
+        arguments["reading"] = build_reading(section)
         del arguments["target_kind"], arguments["encoding"], arguments["missing"]
 
     # images are resized and normalised as the backbone was trained to see them; rows of numbers are not
@@ -100,6 +108,11 @@ def build_data(recipe: Recipe, *, offline: bool) -> BiasedData:
         )
     loaded: BiasedData = resolve(DATA_SOURCES[section.source])(**arguments, seed=recipe.seed)
     return loaded
+
+
+def build_reading(section: ManifestData | ImageFolderData | TableData | EmbeddingsData) -> Reading:
+    """How a recipe's tables are read."""
+    return Reading(encoding=section.encoding, missing=tuple(section.missing))
 
 
 def build_backbone(recipe: Recipe, input_shape: tuple[int, ...], *, offline: bool) -> Backbone:

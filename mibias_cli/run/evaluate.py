@@ -30,7 +30,16 @@ from mibias_cli.seeds import derive_seed
 from mibias_cli.training.fabric import make_fabric
 from mibias_cli.training.model import TaskModel
 
-__all__ = ["NO_GATES", "EvaluatedTarget", "chosen_path", "evaluate", "load_run_recipe", "run_target", "write_audit"]
+__all__ = [
+    "NO_GATES",
+    "EvaluatedTarget",
+    "chosen_path",
+    "evaluate",
+    "load_run_recipe",
+    "run_target",
+    "with_backbone",
+    "write_audit",
+]
 
 NO_GATES = GateRules()
 
@@ -119,7 +128,7 @@ def evaluate(
         model = TaskModel(Extractor(nn.Identity(), parts.data.input_shape[0]), nn.Identity(), ["features"])
         found = AuditTarget(name="stored embeddings", weights=path.name, after=model)
     else:
-        parts = parts_of(_with_backbone(recipe, str(target)))
+        parts = parts_of(with_backbone(recipe, str(target)))
         found = _named_target(parts)
     return write_audit(found, parts, folder, rules=rules, progress=progress, n_examples=n_examples)
 
@@ -176,7 +185,7 @@ def _with_embeddings(recipe: Recipe, path: Path) -> Recipe:
     return recipe.model_copy(update={"data": recipe.data.model_copy(update={"path": path})})
 
 
-def _with_backbone(recipe: Recipe, name: str) -> Recipe:
+def with_backbone(recipe: Recipe, name: str) -> Recipe:
     """The recipe with another backbone; options are of the one that it names."""
     section = recipe.backbone
     options = section.options if section.name == name else {}

@@ -221,6 +221,7 @@ def _export(
         base_weights=parts.recipe.backbone.weights,
         erased=parts.debiased,
         unfinished=unfinished,
+        inputs=parts.data.inputs,
     )
     # whoever takes the weights without the rest must know what they get
     if not info.is_bare:

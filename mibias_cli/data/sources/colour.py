@@ -19,6 +19,7 @@ from torch.nn.functional import interpolate
 
 from mibias_cli.data.annotations import SPLITS, Labels, assemble
 from mibias_cli.data.batch import Attribute, BiasedData
+from mibias_cli.data.input_rules import ImageRules
 from mibias_cli.data.inputs import Transforms, transformed
 from mibias_cli.data.target import classes_target
 from mibias_cli.errors import DataError
@@ -178,4 +179,5 @@ def coloured_data(reader: ColouredReader, digits: np.ndarray, role: np.ndarray) 
         reader,
         row_names=[f"image {row}" for row in range(len(digits))],
         contents={"grey": reader.grey, "colours": reader.colours, "size": [str(reader.size)]},
+        inputs=ImageRules(fills_frame=True),
     )

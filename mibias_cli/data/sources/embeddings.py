@@ -15,6 +15,7 @@ from mibias_cli.data.files.fingerprint import Streamed
 from mibias_cli.data.files.readers import ArrayReader, StoredReader
 from mibias_cli.data.files.stored_features import StoredFeatures, open_features
 from mibias_cli.data.files.tabular import AS_USUAL, Reading, first_rows, read_table
+from mibias_cli.data.input_rules import EmbeddingRules
 from mibias_cli.errors import DataError
 
 __all__ = ["load_embeddings"]
@@ -64,6 +65,7 @@ def load_embeddings(
             f"{path} has {features.shape[0]} embeddings, {table.path} has {len(table)} rows; "
             "there must be one row per embedding, in the same order"
         )
+    rules = EmbeddingRules(key=key, prefix=prefix)
     annotations = annotate(table, columns=columns, attributes=attributes, splits=splits, seed=seed)
     if 4 * features.shape[0] * features.shape[1] > in_memory_bytes:
         shape = (len(annotations.positions), features.shape[1])
@@ -73,14 +75,14 @@ def load_embeddings(
             "passes, but training on it is slow: store them as .safetensors or .npy, whose rows are found at once"
         ]  # fmt: skip
         reader, names = StoredReader(features, annotations.positions), annotations.row_names
-        return assemble(annotations, reader, row_names=names, contents={"x": streamed}, notes=notes)
+        return assemble(annotations, reader, row_names=names, contents={"x": streamed}, inputs=rules, notes=notes)
     # filled part by part: concatenating the parts would hold all of them twice
     x = np.empty((len(annotations.positions), features.shape[1]), dtype=np.float32)
     start = 0
     for part in _checked(features, annotations):
         x[start : start + len(part)] = part
         start += len(part)
-    return assemble(annotations, ArrayReader(x), row_names=annotations.row_names, contents={"x": x})
+    return assemble(annotations, ArrayReader(x), row_names=annotations.row_names, contents={"x": x}, inputs=rules)
 
 
 def _checked(features: StoredFeatures, annotations: Annotations) -> Iterator[np.ndarray]:

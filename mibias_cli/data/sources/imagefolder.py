@@ -14,6 +14,7 @@ from mibias_cli.data.batch import BiasedData
 from mibias_cli.data.columns import DEFAULT_COLUMNS, DEFAULT_SPLITS, AttributeColumn, Columns, SplitRule
 from mibias_cli.data.files.refused import DICOM, DICOM_REMEDY
 from mibias_cli.data.files.tabular import AS_USUAL, Reading, Table, first_rows, read_table, require_columns, texts
+from mibias_cli.data.input_rules import ImageRules
 from mibias_cli.data.inputs import IDENTITY, Transforms
 from mibias_cli.data.sources.manifest import image_data
 from mibias_cli.errors import DataError
@@ -72,7 +73,8 @@ def load_imagefolder(
         columns = replace(columns, split=SPLIT_FOLDER)
     joined = joined.with_columns(extra)
     annotations = annotate(joined, columns=columns, attributes=attributes, splits=splits, seed=seed)
-    return image_data(annotations, columns.path, root, transforms, seed, notes)
+    rules = ImageRules(path=columns.path, reading=reading)
+    return image_data(annotations, rules, root, transforms, seed, notes)
 
 
 def list_images(root: Path) -> list[str]:
@@ -91,7 +93,7 @@ def list_images(root: Path) -> list[str]:
     if not found:
         if any(path.suffix.lower() in DICOM for path in root.rglob("*")):
             raise DataError(f"{root}: holds DICOM images, which are not read; {DICOM_REMEDY}")
-        raise DataError(f"{root}: no image below it; it should hold one folder of images per class")
+        raise DataError(f"{root}: no image below it; it should hold images, for training in one folder per class")
     return sorted(found)
 
 

@@ -11,6 +11,7 @@ from mibias_cli.data.batch import BiasedData
 from mibias_cli.data.columns import DEFAULT_COLUMNS, DEFAULT_SPLITS, AttributeColumn, Columns, SplitRule
 from mibias_cli.data.files.images import ImageReader, resolve_paths
 from mibias_cli.data.files.tabular import AS_USUAL, Reading, read_table, require_columns
+from mibias_cli.data.input_rules import ImageRules
 from mibias_cli.data.inputs import IDENTITY, Transforms
 
 __all__ = ["image_data", "load_manifest"]
@@ -43,22 +44,28 @@ def load_manifest(
     table = read_table(path, reading=reading)
     require_columns(table, {"data.columns.path": columns.path})
     annotations = annotate(table, columns=columns, attributes=attributes, splits=splits, seed=seed)
-    return image_data(annotations, columns.path, root or path.parent, transforms, seed)
+    rules = ImageRules(path=columns.path, reading=reading)
+    return image_data(annotations, rules, root or path.parent, transforms, seed)
 
 
 def image_data(
-    annotations: Annotations, column: str, root: Path, transforms: Transforms, seed: int, notes: Iterable[str] = ()
+    annotations: Annotations,
+    rules: ImageRules,
+    root: Path,
+    transforms: Transforms,
+    seed: int,
+    notes: Iterable[str] = (),
 ) -> BiasedData:
-    """The data set of labelled rows whose `column` names image files below a root.
+    """The data set of labelled rows whose path column names image files below a root.
 
     Raises:
         DataError: A path leads out of the root, or to no file.
     """
-    files, names = resolve_paths(annotations.table, column, root)
+    files, names = resolve_paths(annotations.table, rules.path, root)
     # paths and sizes stand for the pixels: hashing these would read every file before training starts
     contents = {
-        "paths": [str(value) for value in annotations.table.columns[column]],
+        "paths": [str(value) for value in annotations.table.columns[rules.path]],
         "bytes": [str(os.stat(file).st_size) for file in files],
     }
     reader = ImageReader(files, transforms, seed, names)
-    return assemble(annotations, reader, row_names=names, contents=contents, notes=notes)
+    return assemble(annotations, reader, row_names=names, contents=contents, inputs=rules, notes=notes)

@@ -10,6 +10,7 @@ from mibias_cli.data.batch import BiasedData
 from mibias_cli.data.columns import DEFAULT_COLUMNS, DEFAULT_SPLITS, AttributeColumn, Columns, SplitRule
 from mibias_cli.data.files.readers import ArrayReader
 from mibias_cli.data.files.tabular import AS_USUAL, Reading, first_rows, read_table, refuse_nested, require_columns
+from mibias_cli.data.input_rules import TableRules, Unseen
 from mibias_cli.data.table_encoder import fit_encoder
 from mibias_cli.errors import DataError
 
@@ -25,6 +26,7 @@ def load_table(
     features: Sequence[str] | None = None,
     ramps: int | None = None,
     categories: Sequence[str] = (),
+    unseen: Unseen = "error",
     reading: Reading = AS_USUAL,
     seed: int = 0,
 ) -> BiasedData:
@@ -36,6 +38,7 @@ def load_table(
         reading: How text is read.
         features: The feature columns; None: all that are no target, attribute, split or group.
         categories: Columns whose values are categories, whatever they look like.
+        unseen: What a category that training does not have is in new data; in these rows it is all zeros.
         ramps: Numbers are also given as at most so many ramps each, see `fit_encoder`.
 
     Raises:
@@ -64,5 +67,6 @@ def load_table(
         ArrayReader(x),
         row_names=annotations.row_names,
         contents={"features": encoder.input_names, "x": x},
+        inputs=TableRules(encoder=encoder, unseen=unseen, reading=reading),
         notes=[many] if encoder.wide else [],
     )

@@ -174,6 +174,11 @@ class TableData(_Files):
     categories: list[Text] = Field(
         [], description="Feature columns whose values are categories though they look like numbers (codes, say)."
     )
+    unseen: Literal["error", "zeros"] = Field(
+        "error",
+        description="What a category that training rows do not have is to `embed` and `predict`: an error that names "
+        "it, or all zeros, as it is in validation and audited rows.",
+    )
     ramps: Positive | None = Field(
         None,
         description="Also encode each number by at most this many ramps, each linear over one piece of its range and "

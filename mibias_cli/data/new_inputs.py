@@ -1,0 +1,174 @@
+"""New data, without targets or attributes, as the inputs that the training data were."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from mibias_cli.data.batch import Reader, Split
+from mibias_cli.data.columns import numbers
+from mibias_cli.data.files.images import ImageReader, resolve_paths
+from mibias_cli.data.files.readers import ArrayReader
+from mibias_cli.data.files.stored_features import open_features
+from mibias_cli.data.files.tabular import Table, first_rows, read_table, require_columns, texts
+from mibias_cli.data.input_rules import EmbeddingRules, ImageRules, InputRules, TableRules, Unseen
+from mibias_cli.data.inputs import Transforms
+from mibias_cli.data.sources.imagefolder import list_images
+from mibias_cli.data.table_encoder import CategoryColumn, NumberColumn
+from mibias_cli.errors import DataError
+
+__all__ = ["IdName", "NewInputs", "read_new"]
+
+IdName = Literal["path", "row"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewInputs:
+    """Inputs without labels, in the order in which they lie.
+
+    Args:
+        id_name: What `ids` are: paths of images, or numbers of rows (in a CSV the header is row 1).
+        ids: One per input.
+        split: The inputs; its labels mean nothing.
+        notes: What the user should know of how they were read.
+    """
+
+    id_name: IdName
+    ids: tuple[str, ...]
+    split: Split
+    notes: tuple[str, ...] = ()
+
+
+def read_new(
+    path: Path, rules: InputRules, *, input_shape: Sequence[int], transforms: Transforms, root: Path | None = None
+) -> NewInputs:
+    """New data as inputs, by the rules of the training data.
+
+    Args:
+        path: A folder of images, whose order is that of their sorted paths; a manifest of images; a table; or stored
+            embeddings: as the rules say.
+        rules: How they are read.
+        input_shape: Shape of one input that the extractor takes.
+        transforms: What it asks of images.
+        root: Folder that the paths of a manifest start from; None: the manifest's own.
+
+    Raises:
+        DataError: No such data, or columns or values that are missing, unknown or cannot be read; the error names them.
+    """
+    if isinstance(rules, ImageRules):
+        return _images(path, rules, transforms, root)
+    if path.is_dir():
+        raise DataError(f"{path}: is a folder, and this model takes {rules.kind}: name a file of the same kind")
+    return _rows(path, rules, input_shape[0]) if isinstance(rules, EmbeddingRules) else _table(path, rules)
+
+
+# --- images ---
+
+
+def _images(path: Path, rules: ImageRules, transforms: Transforms, root: Path | None) -> NewInputs:
+    if rules.fills_frame:
+        transforms = replace(transforms, evaluate=transforms.arrays)
+    if path.is_dir():
+        ids = list_images(path)
+        files, names = [str(path / name) for name in ids], ids
+        notes = [f"{path}: {len(ids)} images, in the order of their sorted paths"]
+    else:
+        table = read_table(path, reading=rules.reading)
+        require_columns(table, {"data.columns.path": rules.path})
+        files, names = resolve_paths(table, rules.path, root or path.parent)
+        ids, notes = list(table.columns[rules.path]), list(table.notes)
+    # no augmentation is drawn, so the seed means nothing
+    return _inputs("path", ids, names, ImageReader(files, transforms, 0, names), notes)
+
+
+# --- stored embeddings ---
+
+
+def _rows(path: Path, rules: EmbeddingRules, width: int) -> NewInputs:
+    features = open_features(path, key=rules.key, prefix=rules.prefix)
+    if features.shape[1] != width:
+        raise DataError(f"{path}: its embeddings are {features.shape[1]} wide, this model takes {width} numbers")
+    if not features.shape[0]:
+        raise DataError(f"{path}: holds no embedding")
+    x = np.concatenate(list(features.chunks()))
+    ids = [str(row) for row in range(1, len(x) + 1)]
+    wrong = np.flatnonzero(~np.isfinite(x).all(axis=1))
+    if len(wrong):
+        raise DataError(f"{path}: {len(wrong)} embedding(s) hold NaN or infinity: rows {first_rows(wrong + 1)}")
+    return _inputs("row", ids, [f"row {n}" for n in ids], ArrayReader(x))
+
+
+# --- tables ---
+
+
+def _table(path: Path, rules: TableRules) -> NewInputs:
+    table = read_table(path, reading=rules.reading)
+    columns = rules.encoder.columns
+    # columns are found by their names: their order in the file, and others beside them, mean nothing
+    require_columns(table, {f"input {k}": column.name for k, column in enumerate(columns, start=1)})
+    notes = list(table.notes)
+    for column in columns:
+        notes += _check_number(table, column) if isinstance(column, NumberColumn) else []
+        notes += _check_category(table, column, rules.unseen) if isinstance(column, CategoryColumn) else []
+    ids = [str(number) for number in table.row_numbers]
+    return _inputs("row", ids, [f"row {n}" for n in ids], ArrayReader(rules.encoder.encode(table)), notes)
+
+
+def _check_number(table: Table, column: NumberColumn) -> list[str]:
+    """A note where values are missing that never were in training; a DataError where some are no numbers."""
+    name = column.name
+    parsed, wrong = numbers(table.columns[name])
+    # inputs are float32: what would overflow there is no more a number than infinity is
+    wrong |= np.abs(parsed - column.mean) > float(np.finfo(np.float32).max) * column.scale
+    if wrong.any():
+        raise DataError(
+            f"{table.path}: {wrong.sum()} value(s) of {name!r} are no finite numbers, as they were in training: rows "
+            f"{table.rows_where(wrong, name)}; write them as 35060 or 0.5, or empty the cells where they are missing"
+        )
+    missing = np.isnan(parsed)
+    if column.marks_missing or not missing.any():
+        return []
+    return [
+        f"{table.path}: {missing.sum()} row(s) have no {name!r}, which training rows all had; they take its median "
+        f"there, {column.median:g}: rows {table.rows_where(missing)}"
+    ]
+
+
+def _check_category(table: Table, column: CategoryColumn, unseen: Unseen) -> list[str]:
+    """A note or, as the rule says, a DataError where training has no such category (or no missing value)."""
+    name, known = column.name, set(column.categories)
+    values = texts(["" if value is None else value for value in table.columns[name]])
+    strange = np.array([value not in known for value in values])
+    if not strange.any():
+        return []
+    shown = table.with_columns({name: values})
+    found = f"{table.path}: {strange.sum()} value(s) of {name!r} do not occur in training rows: rows "
+    found += shown.rows_where(strange, name)
+    if unseen == "zeros":
+        return [f"{found}; their inputs are all zeros (data.unseen)"]
+    raise DataError(
+        f"{found}; known are {first_rows([repr(value) for value in column.categories], 10)}; mend them, take the rows "
+        "out, or name a --recipe with data.unseen: zeros, which gives them no category"
+    )
+
+
+def _inputs(
+    id_name: IdName, ids: Sequence[str], names: Sequence[str], reader: Reader, notes: Sequence[str] = ()
+) -> NewInputs:
+    n = len(ids)
+    nothing = np.zeros(n, dtype=np.int64)
+    split = Split(
+        name="new data",
+        y=nothing,
+        c={},
+        known={},
+        group=None,
+        rows=np.arange(n),
+        row_names=list(names),
+        reader=reader,
+    )
+    return NewInputs(id_name=id_name, ids=tuple(ids), split=split, notes=tuple(notes))
