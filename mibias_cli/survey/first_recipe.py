@@ -189,8 +189,8 @@ def _model(found: Survey, model: ModelChoice) -> Iterator[str]:
     yield "representation:"
     if model.last_stages:
         # a dimension that no score needs ends up as noise, which tells of the attribute
-        width = max(1, min(_WIDEST_BOTTLENECK, len(found.class_names) - 1))
-        yield f"  bottleneck: {{ width: {width}, hidden: [] }} # as wide as scores need; linear: timm can load it"
+        narrow = max(1, min(_WIDEST_BOTTLENECK, len(found.class_names) - 1))
+        yield f"  bottleneck: {{ width: {narrow}, hidden: [] }} # as wide as scores need; linear: timm can load it"
         yield "  layers: [features] # what the penalty sees"
     elif tabular:
         yield "  layers: [features, output] # what the penalty sees: the features, and the class probabilities"
