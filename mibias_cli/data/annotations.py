@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from mibias_cli.data.batch import Attribute, BiasedData, Reader, Split
-from mibias_cli.data.columns import AttributeColumn, Columns, SplitRule
+from mibias_cli.data.columns import DRAWN, AttributeColumn, Columns, SplitRule
 from mibias_cli.data.encoding import encode_attribute, encode_kept
 from mibias_cli.data.files.fingerprint import Streamed, fingerprint
 from mibias_cli.data.files.tabular import Table, first_rows, require_columns
@@ -174,7 +174,7 @@ def _roles_by_column(table: Table, column: str, splits: SplitRule, notes: list[s
     others = {value: n for value, n in found.items() if value not in names}
     for k, name in enumerate(names):
         # without any other value there is nothing that a mistyped `validation` could have meant
-        drawn_later = SPLITS[k] == "validation" and not others
+        drawn_later = SPLITS[k] == "validation" and (not others or name == DRAWN)
         if not (role == k).any() and not drawn_later:
             counts = ", ".join(f"{value!r} ({n} rows)" for value, n in found.most_common(10))
             raise DataError(
@@ -208,9 +208,9 @@ def _complete_roles(
         share = splits.fractions[1] / (splits.fractions[0] + splits.fractions[1] or 1.0)
         part = split_by_fractions(label[train], None if group is None else group[train], (1 - share, share), seed=seed)
         role[train] = part
+        missing = "" if splits.validation == DRAWN else f"no row has {splits.validation!r} in {columns.split!r}: "
         notes.append(
-            f"{table.path}: no row has {splits.validation!r} in {columns.split!r}: {int(part.sum())} of {len(train)} "
-            "training rows, drawn by splits.fractions, validate"
+            f"{table.path}: {missing}{int(part.sum())} of {len(train)} training rows, drawn by splits.fractions, validate"
         )
     for k, name in enumerate(SPLITS):
         if not (role == k).any():

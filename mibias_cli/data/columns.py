@@ -18,6 +18,7 @@ from mibias_cli.errors import DataError
 __all__ = [
     "DEFAULT_COLUMNS",
     "DEFAULT_SPLITS",
+    "DRAWN",
     "MOST_CLASSES",
     "AttributeColumn",
     "ColumnKind",
@@ -42,6 +43,9 @@ _MOSTLY = 0.8
 _WRITTEN_OTHERWISE = re.compile(r"[-+(]?[$€£¥]? ?(\d{1,3}([,.' \u00a0’]\d{3})+([.,]\d+)?|\d+([.,]\d+)?) ?[$€£¥%]?\)?")
 """Numbers with separators of thousands, a decimal comma, currency or percent."""
 _IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
+
+DRAWN = "(drawn from train)"
+"""In place of a value for validation rows: they are drawn from training, whatever other values there are."""
 
 ColumnKind = Literal["classes", "number", "path", "id", "text", "empty"]
 

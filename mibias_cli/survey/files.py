@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -13,10 +14,12 @@ from mibias_cli.data.columns import look_at
 from mibias_cli.data.files.arrow_files import PARQUET, is_list
 from mibias_cli.data.files.refused import refuse_formats
 from mibias_cli.data.files.stored_features import array_shapes
-from mibias_cli.data.files.tabular import Table, first_rows, read_table, refuse_nested
+from mibias_cli.data.files.tabular import Table, first_rows, read_table, refuse_nested, texts
 from mibias_cli.errors import DataError
 from mibias_cli.survey.columns import guess_path
 from mibias_cli.survey.layout import Layout
+from mibias_cli.survey.matching import image_column, images_below, may_name_images
+from mibias_cli.survey.split_tables import other_parts
 
 __all__ = ["file_layout"]
 
@@ -53,18 +56,66 @@ def file_layout(path: Path, *, table: Path | None, root: Path | None) -> Layout:
         what = f"stored embeddings (lists in {lists})"
         beside = read_table(table) if table else rows
         return Layout(what=what, source="embeddings", table=beside, file=table, features=path, key=lists)
-    column = guess_path([look_at(rows, name) for name in rows.columns])
-    if column is not None:
-        found_root = root or _root_of(rows, column, path.parent)
-        if found_root is not None:
-            what = "a manifest of images"
-            return Layout(what=what, source="manifest", table=rows, file=path, root=found_root, path=column)
-        raise DataError(
-            f"{path}: no image that {column!r} names is below {path.parent} (row {rows.row_numbers[0]}: "
-            f"{rows.columns[column][0]}); say where they are with --root DIR"
-        )
+    if (images := _images_layout(path, rows, root)) is not None:
+        return images
     refuse_nested(rows)
-    return Layout(what="a table", source="table", table=rows, file=path)
+    return Layout(what="a table", source="table", table=rows, file=path, notes=_beside_notes(path, rows))
+
+
+def _images_layout(path: Path, rows: Table, root: Path | None) -> Layout | None:
+    """A manifest of images: its paths as they are, or matched with the images below its folder by name; or None.
+
+    Raises:
+        DataError: A column holds paths, and none of them is an image's.
+    """
+    column = guess_path([look_at(rows, name) for name in rows.columns])
+    what = "a manifest of images"
+    found_root = None if column is None else root or _root_of(rows, column, path.parent)
+    if column is not None and found_root is not None and 2 * _hits(rows, column, found_root) > len(rows):
+        return Layout(
+            what=what, source="manifest", table=rows, file=path, root=found_root, path=column, notes=_beside_notes(path, rows)
+        )
+    # an id is an image's name without suffix; a tree is only walked where some column may hold such
+    place = root or path.parent
+    images = images_below(place) if column is not None or may_name_images(rows) else []
+    found = image_column(rows, images) if images else None
+    if found is not None:
+        name, match = found
+        old = rows.columns[name]
+        values = [v if image is None else image for v, image in zip(old, match.images, strict=True)]
+        said = [f"{name} is read {match.how}"] if match.how else []
+        if match.ambiguous:
+            said.append(f"{len(match.ambiguous)} row(s) name several images: {rows.rows_where(_mask(rows, match.ambiguous), name)}")
+        table = rows.with_columns({name: texts(values)})
+        return Layout(
+            what=what, source="manifest", table=table, root=place, path=name, notes=(*said, *_beside_notes(path, rows))
+        )
+    if column is None:
+        return None
+    if found_root is not None:
+        return Layout(what=what, source="manifest", table=rows, file=path, root=found_root, path=column)
+    raise DataError(
+        f"{path}: no image that {column!r} names is below {path.parent} (row {rows.row_numbers[0]}: "
+        f"{rows.columns[column][0]}); say where they are with --root DIR"
+    )
+
+
+def _mask(rows: Table, positions: list[int]) -> np.ndarray:
+    mask = np.zeros(len(rows), dtype=bool)
+    mask[positions] = True
+    return mask
+
+
+def _hits(rows: Table, column: str, root: Path) -> int:
+    return sum(v is not None and (root / str(v)).is_file() for v in rows.columns[column])
+
+
+def _beside_notes(path: Path, rows: Table) -> tuple[str, ...]:
+    """A note of tables beside this one that look like its other splits: official test rows are not to train."""
+    others = other_parts(path, rows)
+    if not others:
+        return ()
+    return (f"{first_rows(others)} beside it may be other parts of an official split; `mibias init {path.parent}` takes all",)
 
 
 def _root_of(table: Table, column: str, folder: Path) -> Path | None:

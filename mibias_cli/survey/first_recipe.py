@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from mibias_cli.backbone.timm_source import last_stages_of, weights_to_fetch
+from mibias_cli.data.columns import DRAWN
 from mibias_cli.data.files.tabular import write_manifest
 from mibias_cli.data.sources.imagefolder import CLASS_FOLDER, SPLIT_FOLDER
 from mibias_cli.survey.survey import AttributeFound, Survey
@@ -163,6 +164,9 @@ def _splits(found: Survey) -> Iterator[str]:
     here = set(found.layout.table.columns[found.columns.split])
     # only values that differ from the loader's, and that the column has
     changed = {role: v for role, v in values.items() if v != usual[role] and v in here}
+    # validation that is drawn is said where the loader would take some other value for it, or for a mistake
+    if values["validation"] == DRAWN and here - {values["train"], values["audit"]} | (here & {"validation"}):
+        changed["validation"] = DRAWN
     if changed:
         yield f"  splits: {{ {', '.join(f'{role}: {_scalar(value)}' for role, value in changed.items())} }}"
 

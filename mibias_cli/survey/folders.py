@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
-from mibias_cli.data.columns import MOST_CLASSES
+import numpy as np
+
+from mibias_cli.data.columns import MOST_CLASSES, look_at
 from mibias_cli.data.files.tabular import first_rows, read_table, texts
 from mibias_cli.data.sources.imagefolder import CLASS_FOLDER, SPLIT_FOLDER, list_images
 from mibias_cli.datasets.celeba import ATTRIBUTES, PARTITION, find_celeba, read_celeba
@@ -15,12 +17,16 @@ from mibias_cli.datasets.extremes import age_bins
 from mibias_cli.datasets.faces import looks_like_faces, read_face_names
 from mibias_cli.datasets.waterbirds import METADATA_COLUMNS
 from mibias_cli.errors import DataError
-from mibias_cli.survey.columns import split_roles
 from mibias_cli.survey.layout import Layout, make_table
+from mibias_cli.survey.levels import Levels, read_levels
+from mibias_cli.survey.matching import image_column, images_below, match_images
 from mibias_cli.survey.sidecars import find_sidecar, join_sidecar
+from mibias_cli.survey.split_tables import SplitTables, split_tables, tables_in
+from mibias_cli.survey.splits import guess_split, split_words
 
 __all__ = ["folder_layout"]
 
+_COCO = ("instances_*.json", "captions_*.json", "person_keypoints_*.json", "*_annotations.coco.json")
 _METADATA = ("metadata.csv", "metadata.parquet", "metadata.jsonl")
 
 
@@ -35,13 +41,78 @@ def folder_layout(folder: Path, table: Path | None) -> Layout:
         for look in (_waterbirds, _celeba, _metadata):
             if (found := look(folder)) is not None:
                 return found
-    images = list_images(folder)
+    _refuse_boxes(folder)
+    images = images_below(folder)
+    if not images:
+        return _tables(folder)
+    if table is None and (parts := split_tables(folder)) is not None and (found := _parts(folder, images, parts)):
+        return found
     if table is None and looks_like_faces(images):
         return _faces(folder)
-    depth = 1 if _split_folders(images) is not None else 0
-    if all(len(PurePosixPath(image).parts) >= depth + 2 for image in images):
-        return _class_folders(folder, images, table)
-    return _listed(folder, images, table)
+    levels = read_levels(images)
+    return _class_folders(folder, images, levels, table) if levels.classes is not None else _listed(folder, images, levels, table)
+
+
+def _refuse_boxes(folder: Path) -> None:
+    """An error for annotations of boxes and captions: they have several objects per image, and no attributes."""
+    coco = [path for where in ("", "annotations/") for pattern in _COCO for path in sorted(folder.glob(where + pattern))]
+    if coco:
+        raise DataError(
+            f"{coco[0]}: COCO annotations (boxes, masks or captions, several per image) are not read; write a CSV with "
+            "one row per image: its path, a target and its attributes"
+        )
+
+
+def _tables(folder: Path) -> Layout:
+    """A folder of tables without images: those of a split, or a single one."""
+    parts = split_tables(folder)
+    if parts is not None:
+        return Layout(
+            what=f"tables of a split ({first_rows([file.name for file in parts.files])})",
+            source="table",
+            table=parts.table,
+            split=(parts.column, parts.roles),
+            notes=parts.notes,
+        )
+    tables = tables_in(folder)
+    if tables:
+        listed = first_rows([path.name for path in tables])
+        raise DataError(f"{folder}: no image below it, and tables ({listed}) that are no train and test; name one of them")
+    list_images(folder)  # an error that says what is there
+    raise DataError(f"{folder}: too many files to look through; name a manifest instead")
+
+
+def _parts(folder: Path, images: Sequence[str], parts: SplitTables) -> Layout | None:
+    """A manifest for each split, as one; None where they name none of the images."""
+    # tables in split folders name images below these
+    columns, n_found, hows, column = [], 0, set(), None
+    for start, stop, place in parts.places:
+        prefix = "" if place == folder else f"{place.relative_to(folder).as_posix()}/"
+        inner = [image.removeprefix(prefix) for image in images if image.startswith(prefix)]
+        rows = parts.table.take(np.arange(start, stop))
+        found = image_column(rows, inner) if column is None else (column, match_images(rows.columns[column], inner))
+        if found is None:
+            return None
+        column, match = found
+        old = rows.columns[column]
+        columns += [v if image is None else prefix + image for v, image in zip(old, match.images, strict=True)]
+        n_found += match.n
+        hows |= {match.how} if match.how else set()
+    if column is None or not n_found:
+        return None
+    notes = [*parts.notes, *(f"{column} is read {how}" for how in sorted(hows))]
+    named = set(columns)
+    without = [image for image in images if image not in named]
+    notes += [f"{len(without)} image(s) without a row, left out: {first_rows(without)}"] if without else []
+    return Layout(
+        what=f"manifests of a split ({first_rows([file.relative_to(folder).as_posix() for file in parts.files])})",
+        source="manifest",
+        table=parts.table.with_columns({column: texts(columns)}),
+        root=folder,
+        path=column,
+        split=(parts.column, parts.roles),
+        notes=tuple(notes),
+    )
 
 
 def _waterbirds(folder: Path) -> Layout | None:
@@ -127,7 +198,7 @@ def _metadata(folder: Path) -> Layout | None:
     if not parts or any("file_name" not in columns for _, columns in parts):
         return None
     merged = _merged(folder, parts)
-    words = _split_words({value for value in merged["split"] if value}) if at_top is None else None
+    words = split_words({value for value in merged["split"] if value}) if at_top is None else None
     return Layout(
         what=f"a Hugging Face imagefolder ({first_rows([str(f.relative_to(folder)) for f, _ in parts])})",
         source="manifest",
@@ -170,43 +241,35 @@ def _merged(folder: Path, parts: Sequence[tuple[Path, dict[str, list[str | None]
     return merged
 
 
-def _split_words(names: set[str]) -> tuple[str, str, str] | None:
-    """Which of some names are train, validation and audit."""
-    train, validation, test = split_roles(sorted(names))
-    if train is None or (test is None and validation is None):
-        return None
-    # where nothing is called test, what validates is audited, and validation is drawn from training
-    if test is None:
-        return train, "(drawn from train)", str(validation)
-    return train, validation or "(drawn from train)", test
-
-
-def _split_folders(images: Sequence[str]) -> tuple[str, str, str] | None:
-    """Names of split folders that hold class folders, or None."""
+def _class_folders(folder: Path, images: Sequence[str], levels: Levels, given: Path | None) -> Layout:
+    assert levels.classes is not None
+    depth, split = levels.classes, levels.roles
     parts = [PurePosixPath(image).parts for image in images]
-    top = {p[0] for p in parts if len(p) > 2}
-    if any(len(p) < 3 for p in parts):
-        return None
-    # split folders only if there is nothing beside them
-    found = _split_words(top)
-    return found if found is not None and top <= set(found) else None
-
-
-def _class_folders(folder: Path, images: Sequence[str], given: Path | None) -> Layout:
-    split = _split_folders(images)
-    depth = 1 if split is not None else 0
-    parts = [PurePosixPath(image).parts for image in images]
-    columns: dict[str, Sequence[str | None]] = {"path": list(images), CLASS_FOLDER: [p[depth] for p in parts]}
-    if split is not None:
-        columns[SPLIT_FOLDER] = [p[0] for p in parts]
+    # a test set without labels has no class folders
+    bare = [image for image, p in zip(images, parts, strict=True) if len(p) < depth + 2]
+    notes = list(levels.notes)
+    if bare:
+        notes.append(f"{len(bare)} image(s) in no class folder, left out: {first_rows(bare)}")
+        images = [image for image in images if image not in set(bare)]
+        parts = [PurePosixPath(image).parts for image in images]
+    usual = depth == (0 if split is None else 1) and not bare and levels.patients is None
+    named = (CLASS_FOLDER, SPLIT_FOLDER) if usual else ("class", "split")
+    columns: dict[str, Sequence[str | None]] = {"path": list(images), named[0]: [p[depth] for p in parts]}
+    if split is not None and levels.split is not None:
+        columns[named[1]] = [p[levels.split] for p in parts]
+        split = split_words(set(columns[named[1]]))  # type: ignore[arg-type]
+    if levels.patients is not None:
+        columns["patient"] = [p[levels.patients] for p in parts]
     layout = Layout(
         what=("split folders of " if split else "") + "class folders of images",
-        source="imagefolder",
+        source="imagefolder" if usual else "manifest",
         table=make_table(folder, columns),
         root=folder,
         path="path",
-        target=CLASS_FOLDER,
-        split=None if split is None else (SPLIT_FOLDER, split),
+        target=named[0],
+        split=None if split is None else (named[1], split),
+        group=None if levels.patients is None else "patient",
+        notes=tuple(notes),
     )
     sidecar = find_sidecar(folder, images, given)
     if sidecar is not None:
@@ -230,14 +293,25 @@ def _with_derived(layout: Layout, parts: Sequence[tuple[str, ...]], depth: int) 
     return replace(layout, table=layout.table.with_columns(kept), attributes=tuple(kept)[:1])
 
 
-def _listed(folder: Path, images: Sequence[str], given: Path | None) -> Layout:
+def _listed(folder: Path, images: Sequence[str], levels: Levels, given: Path | None) -> Layout:
     """A folder of images beside a table that lists them."""
     found = find_sidecar(folder, images, given)
     if found is None:
+        why = f" ({'; '.join(levels.notes)})" if levels.notes else ""
         raise DataError(
             f"{folder}: {len(images)} images ({first_rows(list(images), 3)}), but nothing says what is on them: they "
-            "lie in no class folders, and no table lists them; name one with --table FILE, or pass the table itself"
+            f"lie in no class folders{why}, and no table lists them; name one with --table FILE, or pass the table itself"
         )
-    table = make_table(folder, {"path": images})
-    layout = Layout(what="a folder of images", source="manifest", table=table, root=folder, path="path")
+    columns: dict[str, Sequence[str | None]] = {"path": images}
+    split = levels.roles
+    if split is not None and levels.split is not None and guess_split([look_at(found.table, name) for name in found.table.columns]) is None:
+        columns["split_folder"] = [PurePosixPath(image).parts[levels.split] for image in images]
+    layout = Layout(
+        what="a folder of images",
+        source="manifest",
+        table=make_table(folder, columns),
+        root=folder,
+        path="path",
+        split=None if split is None or "split_folder" not in columns else ("split_folder", split),
+    )
     return join_sidecar(layout, found)

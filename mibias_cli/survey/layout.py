@@ -32,6 +32,8 @@ class Layout:
         path: The column with image paths, or None.
         target, attributes: The columns that the layout itself names, or None and none.
         split: The split column and its values for train, validation and audit, or None.
+        group: The column that says which rows belong together, or None.
+        guessed: What was guessed of split and group, and by what.
         notes: What was left out, or could not be used.
     """
 
@@ -47,6 +49,8 @@ class Layout:
     target: str | None = None
     attributes: tuple[str, ...] = ()
     split: tuple[str, tuple[str, str, str]] | None = None
+    group: str | None = None
+    guessed: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
 

@@ -10,19 +10,23 @@ from pathlib import Path
 import numpy as np
 
 from mibias_cli.data.annotations import Annotations, annotate
-from mibias_cli.data.columns import ColumnLook, Columns, SplitRule, numbers
+from mibias_cli.data.columns import DRAWN, ColumnLook, Columns, SplitRule, numbers
 from mibias_cli.data.files.tabular import Table, first_rows, require_columns
 from mibias_cli.data.sources.imagefolder import CLASS_FOLDER
 from mibias_cli.data.target import TargetKind
 from mibias_cli.errors import DataError
-from mibias_cli.survey.columns import attribute_rank, guess_group, guess_split, guess_target
+from mibias_cli.survey.columns import attribute_rank, guess_target
 from mibias_cli.survey.layout import Layout
+from mibias_cli.survey.splits import Roles as SplitValues
+from mibias_cli.survey.splits import guess_split, read_split, split_like
 
 __all__ = ["FEWEST", "Roles", "Wishes", "annotate_roles", "choose_roles", "keep_usable_rows"]
 
 FEWEST = 5
 """Rows of a class below which a drawn split may leave training without it."""
 _ROWS_PER_CLASS = 20
+_MOST_SHARED = 0.2
+"""Share of training rows that may be left out because their group is in another split too."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +88,7 @@ def choose_roles(layout: Layout, looks: Mapping[str, ColumnLook], wishes: Wishes
     named = {"--target": wishes.target, "--split": wishes.split, "--group": wishes.group}
     named |= {f"--attribute {name}": name for name in wishes.attributes}
     require_columns(layout.table, {option: name for option, name in named.items() if name is not None})
-    guesses: list[str] = []
+    guesses = list(layout.guessed)
     sure: set[str] = set()
     # the split: by wish, by layout, by its name and values; otherwise it is drawn
     split = layout.split
@@ -94,25 +98,29 @@ def choose_roles(layout: Layout, looks: Mapping[str, ColumnLook], wishes: Wishes
         split = _read_split(looks[wishes.split])
         sure.add("split")
     elif split is None and (split := guess_split(list(looks.values()))) is not None:
-        guesses.append(f"split {split[0]}: by its name and values ({', '.join(split[1])})")
+        guesses.append(f"split {split[0]}: by its name and values ({', '.join(v for v in split[1] if v != DRAWN)})")
     elif split is None:
         guesses.append("split: none found; 70, 10 and 20 of 100 rows are drawn for train, validation and audit")
-    # the group: by wish or by name, but never a column that is wanted as an attribute
-    group = wishes.group or guess_group([look for name, look in looks.items() if name not in wishes.attributes])
+    # the group: by wish, by layout, by name or from paths (all in the layout), never a column wanted as an attribute
+    group = layout.group
     if wishes.group is not None:
         sure.add("group")
-    elif group is not None:
-        guesses.append(f"group {group}: by its name")
     # the target is guessed last, among the columns that have no other role
+    like = [look for look in split_like(list(looks.values())) if split is None or look.name != split[0]]
     taken = {name for name in (layout.path, split and split[0], group, *wishes.attributes, *layout.attributes) if name}
-    target = wishes.target or layout.target or guess_target(list(looks.values()), list(taken))
+    guessed = guess_target(list(looks.values()), [*taken, *(look.name for look in like)])
+    target = wishes.target or layout.target or (guessed and guessed[0])
     if target is None:
+        few = [repr(x.name) for x in looks.values() if x.kind == "classes" and x.n_values > 1 and x.name not in taken]
         raise DataError(
-            f"{layout.table.path}: no column looks like a target of a few classes; name it with --target COLUMN "
-            f"(there are {', '.join(map(repr, looks))})"
+            f"{layout.table.path}: nothing says which column is the target; name it with --target COLUMN "
+            f"(columns of a few classes: {', '.join(few) or 'none'}; all: {', '.join(map(repr, looks))})"
         )
     if wishes.target is None:
-        guesses.insert(0, f"target {target}: " + ("by the layout" if layout.target else "by its name, or its place"))
+        guesses.insert(0, f"target {target}: " + ("by the layout" if layout.target or guessed is None else guessed[1]))
+    # columns that speak of a split and are none are said: a fold, say, or a test that is no test set
+    unread = [f"{x.name} ({first_rows(list(x.values)) or f'{x.n_values} values'})" for x in like if x.name != target]
+    unused = f"not read as the split: {'; '.join(unread)}; --split COLUMN takes one (data.columns.split, data.splits)"
     return Roles(
         target=target,
         target_kind=_kind_of_target(looks[target], layout.table),
@@ -123,6 +131,7 @@ def choose_roles(layout: Layout, looks: Mapping[str, ColumnLook], wishes: Wishes
         group=None if group == target else group,
         sure=frozenset(sure),
         guesses=tuple(guesses),
+        notes=(unused,) if unread else (),
     )
 
 
@@ -152,9 +161,30 @@ def keep_usable_rows(layout: Layout, roles: Roles) -> tuple[Layout, list[str]]:
             in_training = table.columns[roles.split] == roles.splits.train
             unseen = np.array([v not in set(target[in_training]) for v in target], dtype=bool)
             table = _drop(table, unseen, "of classes that no training row has", dropped, target)
+    table = _apart(table, roles, layout.source, dropped)
     if not len(table):
         raise DataError(f"{layout.table.path}: no row can be used: {'; '.join(dropped)}")
     return replace(layout, table=table), dropped
+
+
+def _apart(table: Table, roles: Roles, source: str, dropped: list[str]) -> Table:
+    """Rows of training and validation out whose group is in a later split too, where they are few.
+
+    An official test set stays as it is. Where the groups of many rows are in two splits they are left to `annotate`,
+    which refuses them.
+    """
+    if roles.split is None or roles.group is None or "group" in roles.sure or source == "embeddings":
+        return table
+    values, group = table.columns[roles.split], table.columns[roles.group]
+    order = (roles.splits.train, roles.splits.validation, roles.splits.audit)
+    late = {v: {g for g, s in zip(group, values, strict=True) if s in order[k + 1 :]} for k, v in enumerate(order)}
+    shared = np.array([s in late and g in late[s] for g, s in zip(group, values, strict=True)], dtype=bool)
+    n_training = sum(v in order[:2] for v in values)
+    if shared.sum() > _MOST_SHARED * n_training:
+        return table
+    n_groups = len(set(group[shared]))
+    why = f"of training and validation whose {roles.group} is in a later split too ({n_groups} in two splits)"
+    return _drop(table, shared, why, dropped, group)
 
 
 def annotate_roles(layout: Layout, roles: Roles) -> tuple[Roles, Annotations]:
@@ -182,14 +212,14 @@ def annotate_roles(layout: Layout, roles: Roles) -> tuple[Roles, Annotations]:
             return roles, annotations
 
 
-def _read_split(look: ColumnLook) -> tuple[str, tuple[str, str, str]]:
-    found = guess_split([replace(look, name="split", kind="classes")]) if look.values else None
+def _read_split(look: ColumnLook) -> tuple[str, SplitValues]:
+    found = read_split(look) if look.values else None
     if found is None:
         shown = first_rows([repr(v) for v in look.values]) or f"{look.n_values} different values"
         raise DataError(
             f"--split {look.name}: it holds {shown}; it should name train and test (and validation), or hold 0, 1 and 2"
         )
-    return look.name, found[1]
+    return look.name, found
 
 
 def _kind_of_target(look: ColumnLook, table: Table) -> TargetKind:

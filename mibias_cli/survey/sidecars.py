@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 
-from mibias_cli.data.columns import look_at
 from mibias_cli.data.files.tabular import Table, first_rows, read_table, texts
 from mibias_cli.errors import DataError
-from mibias_cli.survey.columns import guess_path
 from mibias_cli.survey.layout import Layout
+from mibias_cli.survey.matching import image_column
+from mibias_cli.survey.split_tables import tables_in
 
 __all__ = ["Sidecar", "find_sidecar", "join_sidecar"]
-
-_PATTERNS = ("*.csv", "*.tsv", "*.csv.gz", "*.parquet", "*.feather", "*.jsonl")
-_MOST_TABLES = 20
-
 
 @dataclass(frozen=True, kw_only=True)
 class Sidecar:
@@ -30,6 +26,7 @@ class Sidecar:
         row_of: By image (its path below the root), the row that names it.
         exact: Whether each path is the image's path below the root (and not its name alone, or one from elsewhere).
         n_unused: Rows that name no image.
+        how: How its paths were read, in words, where not to the letter.
     """
 
     file: Path
@@ -38,6 +35,7 @@ class Sidecar:
     row_of: dict[str, int]
     exact: bool
     n_unused: int
+    how: str = ""
 
 
 def find_sidecar(root: Path, images: Sequence[str], given: Path | None) -> Sidecar | None:
@@ -53,10 +51,10 @@ def find_sidecar(root: Path, images: Sequence[str], given: Path | None) -> Sidec
                 f"{given}: no column of it holds paths or names of the images below {root} ({images[0]}, …)"
             )
         return found
-    tables = [path for folder in (root, root.parent) for pattern in _PATTERNS for path in sorted(folder.glob(pattern))]
+    tables = [path for folder in (root, root.parent) for path in tables_in(folder)]
     # the table that lists most images, and at least half of them
     best: Sidecar | None = None
-    for path in tables[:_MOST_TABLES]:
+    for path in tables:
         try:
             found = _read(path, root, images)
         except DataError:
@@ -69,29 +67,29 @@ def find_sidecar(root: Path, images: Sequence[str], given: Path | None) -> Sidec
 
 def _read(path: Path, root: Path, images: Sequence[str]) -> Sidecar | None:
     table = read_table(path)
-    column = guess_path([look_at(table, name) for name in table.columns])
-    if column is None:
+    found = image_column(table, images)
+    if found is None:
         return None
-    # how the table may name an image: below the root, with the root's name, with the whole path, by the name alone
-    keys: tuple[Callable[[str], str], ...] = (
-        lambda image: image,
-        lambda image: f"{root.name}/{image}",
-        lambda image: str(root / image),
-        lambda image: PurePosixPath(image).name,
-    )
-    rows = {PurePosixPath((v or "").replace("\\", "/")).as_posix(): r for r, v in enumerate(table.columns[column])}
-    found = [{image: rows[key(image)] for image in images if key(image) in rows} for key in keys]
-    # the form that finds most images; of equal ones the earlier, which says more of where the image is
-    best = max(range(len(keys)), key=lambda k: (len(found[k]), -k))
-    row_of = found[best]
-    if not row_of:
-        return None
-    if best == len(keys) - 1 and len(set(row_of.values())) < len(row_of):
-        raise DataError(f"{path}: its {column!r} holds names alone, and several images have the same name; add folders")
-    if len(rows) < len(table):
-        raise DataError(f"{path}: {len(table) - len(rows)} row(s) name an image a second time")
+    column, match = found
+    if match.ambiguous:
+        rows = first_rows([f"row {table.row_numbers[row]}" for row in match.ambiguous])
+        raise DataError(
+            f"{path}: its {column!r} holds names alone, and several images have the same name ({rows}); add folders"
+        )
+    row_of: dict[str, int] = {}
+    for row, image in enumerate(match.images):
+        if image is not None:
+            row_of.setdefault(image, row)
+    if len(row_of) < match.n:
+        raise DataError(f"{path}: {match.n - len(row_of)} row(s) name an image a second time")
     return Sidecar(
-        file=path, table=table, path=column, row_of=row_of, exact=best == 0, n_unused=len(rows) - len(row_of)
+        file=path,
+        table=table,
+        path=column,
+        row_of=row_of,
+        exact=match.exact,
+        n_unused=len(table) - match.n,
+        how=f"{column} of {path.name} is read {match.how}" if match.how else "",
     )
 
 
@@ -108,7 +106,9 @@ def join_sidecar(layout: Layout, sidecar: Sidecar) -> Layout:
     notes = [f"{len(without)} image(s) without a row in {sidecar.file.name}: {first_rows(without)}"] if without else []
     notes += [f"{sidecar.n_unused} row(s) of {sidecar.file.name} name no image"] if sidecar.n_unused else []
     # a manifest that names missing files cannot be loaded; an image folder's sidecar may
-    serves = sidecar.exact and not without and (layout.source == "imagefolder" or not sidecar.n_unused)
+    notes += [sidecar.how] if sidecar.how else []
+    made = layout.source != "imagefolder" and set(layout.table.columns) != {"path"}
+    serves = sidecar.exact and not without and not made and (layout.source == "imagefolder" or not sidecar.n_unused)
     joined = layout.table.with_columns(columns)
     if serves:
         # the recipe will name the sidecar's own path column

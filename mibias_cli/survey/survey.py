@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -19,14 +19,15 @@ from mibias_cli.data.sources.imagefolder import CLASS_FOLDER, SPLIT_FOLDER
 from mibias_cli.errors import DataError, did_you_mean
 from mibias_cli.evaluation.statistics.information import entropy_of_shares, label_entropy_bits, mutual_information_bits
 from mibias_cli.survey.columns import attribute_rank
+from mibias_cli.survey.derived import with_groups, with_split
 from mibias_cli.survey.files import file_layout
 from mibias_cli.survey.folders import folder_layout
 from mibias_cli.survey.layout import Layout
+from mibias_cli.survey.proxies import PROXY, proxies_of
 from mibias_cli.survey.roles import Roles, Wishes, annotate_roles, choose_roles, keep_usable_rows
 
 __all__ = ["AttributeFound", "Survey", "survey"]
 
-_MOST_CANDIDATES = 60
 _SAMPLED_IMAGES = 64
 
 
@@ -115,6 +116,10 @@ def survey(path: Path, wishes: Wishes) -> Survey:
         layout = folder_layout(path, wishes.table)
     else:
         layout = file_layout(path, table=wishes.table, root=wishes.root)
+    # what names of files, folders and paths say of splits and groups becomes columns
+    layout = with_split(layout, [look_at(layout.table, name) for name in layout.table.columns])
+    wanted = [name for name in layout.table.columns if name not in wishes.attributes and name != wishes.target]
+    layout = with_groups(layout, [look_at(layout.table, name) for name in wanted], wishes.group)
     # roles of columns first, then which rows can be used, then labels and splits as loading will make them
     looks = {name: look_at(layout.table, name) for name in layout.table.columns}
     roles = choose_roles(layout, looks, wishes)
@@ -129,6 +134,8 @@ def survey(path: Path, wishes: Wishes) -> Survey:
     # a column that renames the target is the target once more, and no bias
     renamed = [a.name for a in others if a.renames_target]
     exact = [f"{first_rows(renamed)}: each value goes with one value of the target"] if renamed else []
+    notes = [*layout.notes, *dropped, *roles.notes, *annotations.notes, *exact]
+    notes += _proxy_notes(layout, looks, roles, annotations, chosen)
     # a recipe can only name a file: rows that no file holds as they are have to be written to one
     must_write = layout.source != "embeddings" and (layout.file is None or bool(dropped))
     if must_write and layout.source == "imagefolder":
@@ -144,7 +151,7 @@ def survey(path: Path, wishes: Wishes) -> Survey:
         image_sizes=_image_sizes(layout),
         must_write=must_write,
         guesses=(*roles.guesses, *how),
-        notes=(*layout.notes, *dropped, *roles.notes, *annotations.notes, *exact),
+        notes=tuple(notes),
     )
 
 
@@ -193,8 +200,6 @@ def _attributes(annotations: Annotations, looks: Mapping[str, ColumnLook], roles
                 n_missing=int((~known).sum()),
             )
         )
-        if len(found) == _MOST_CANDIDATES:
-            break
     return found
 
 
@@ -230,6 +235,38 @@ def _chosen(layout: Layout, found: Sequence[AttributeFound], wishes: Wishes) -> 
         )
     best = max(likely, key=lambda a: a.shared_bits)
     return [best], [f"attribute {best.name}: the column that goes most with the target"]
+
+
+def _proxy_notes(
+    layout: Layout,
+    looks: Mapping[str, ColumnLook],
+    roles: Roles,
+    annotations: Annotations,
+    chosen: Sequence[AttributeFound],
+) -> Iterator[str]:
+    """What stands for a chosen attribute, or for the target: debiasing one of the two would be in vain."""
+    training = annotations.role == 0
+    free = [look for name, look in looks.items() if name not in roles.taken and name in annotations.table.columns]
+    tabular = layout.source == "table"
+    for attribute in chosen:
+        own = [look for look in free if look.name == attribute.name]
+        if any(share >= PROXY for _, share in proxies_of(roles.target, own, annotations.table, training)):
+            yield (
+                f"{attribute.name} and the target go together almost one to one (association "
+                f"{proxies_of(roles.target, own, annotations.table, training)[0][1]:.2f}): without the one the other "
+                "cannot be learnt; --attribute or --target names another column"
+            )
+        found = proxies_of(attribute.name, free, annotations.table, training)
+        if found:
+            listed = first_rows([f"{name} (association {share:.2f})" for name, share in found])
+            inputs = "; they are among the inputs unless data.features leaves them out" if tabular else ""
+            yield f"{listed}: {attribute.name} once more, spelt otherwise or binned{inputs}"
+    # what tells the target among the inputs of a table makes the task trivial
+    names = {a.name for a in chosen}
+    told = proxies_of(roles.target, [x for x in free if x.name not in names], annotations.table, training)
+    if told and tabular:
+        listed = first_rows([f"{name} (association {share:.2f})" for name, share in told])
+        yield f"{listed}: the target once more, among the inputs; data.features leaves it out"
 
 
 def _image_sizes(layout: Layout) -> tuple[tuple[int, int], ...]:

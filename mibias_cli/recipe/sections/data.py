@@ -75,7 +75,10 @@ class SplitsSection(Section):
     """Which rows train, validate and are audited."""
 
     train: Text = Field("train", description="Value of the split column for training rows.")
-    validation: Text = Field("validation", description="Value of the split column for validation rows.")
+    validation: Text = Field(
+        "validation",
+        description="Value of the split column for validation rows; (drawn from train): some of the training rows.",
+    )
     audit: Text = Field("test", description="Value of the split column for the rows that are audited.")
     fractions: tuple[NonNegative, NonNegative, NonNegative] = Field(
         (0.7, 0.1, 0.2), description="Train, validation, audit: used where no split column is given."

@@ -1,0 +1,83 @@
+"""Columns that a table lacks and its layout has: splits from lists and from columns of yes and no, groups from paths."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from mibias_cli.data.columns import ColumnLook
+from mibias_cli.data.files.tabular import first_rows, texts
+from mibias_cli.survey.groups import group_columns, own_groups, path_groups
+from mibias_cli.survey.layout import Layout
+from mibias_cli.survey.split_tables import listed_split
+from mibias_cli.survey.splits import flag_role, guess_split
+
+__all__ = ["with_groups", "with_split"]
+
+
+def with_split(layout: Layout, looks: Sequence[ColumnLook]) -> Layout:
+    """The layout with a column for a split that is in text files beside it, or in several columns of yes and no."""
+    if layout.split is not None or layout.source == "embeddings":
+        return layout
+    flags = {role: look for look in looks if (role := flag_role(look)) is not None}
+    column = "split" if "split" not in layout.table.columns else "official_split"
+    if 2 in flags and 1 in flags and not any(guess_split([x]) for x in looks if flag_role(x) is None):
+        # test before validation: what is both is not chosen by
+        values = ["train"] * len(layout.table)
+        for role, called in ((1, "validation"), (2, "test")):
+            look = flags[role]
+            yes = [v for v in look.values if v.lower() in ("true", "1", "yes", "t", "y")]
+            values = [called if v in yes else old for v, old in zip(layout.table.columns[look.name], values, strict=True)]
+        named = f"split: from {flags[1].name} and {flags[2].name}"
+        return _with_column(layout, column, texts(values), split=("train", "validation", "test"), note=named)
+    if layout.path is None or layout.root is None:
+        return layout
+    found = listed_split(layout.root, layout.table.columns[layout.path])
+    if found is None:
+        return layout
+    values_of, roles, files = found
+    return _with_column(layout, column, values_of, split=roles, note=f"split: from the lists {files}")
+
+
+def with_groups(layout: Layout, looks: Sequence[ColumnLook], wished: str | None) -> Layout:
+    """The layout with a column of groups: one of the table, completed, or one made of ids inside the paths."""
+    if wished is not None and wished not in layout.table.columns:
+        return layout  # which is an error that names all such options, later
+    names = [wished] if wished is not None else [layout.group] if layout.group is not None else group_columns(looks)
+    if names:
+        also = f"; {first_rows(names[1:])} may be groups too: --group" if len(names) > 1 else ""
+        by = "" if wished is not None else f"group {names[0]}: by {'its folders' if layout.group else 'its name'}{also}"
+        layout = replace(layout, group=names[0], guessed=(*layout.guessed, *([by] if by else [])))
+        values = layout.table.columns[names[0]]
+        empty = int(sum(v is None for v in values))
+        # a row without a patient is a group by itself, which only a file that says so can tell
+        if empty and layout.source != "embeddings" and wished is None:
+            note = f"{names[0]}: {empty} row(s) have none; each of them is a group of its own"
+            return _with_column(layout, names[0], own_groups(values), note=note)
+        return layout
+    if layout.path is None or layout.source == "embeddings":
+        return layout
+    found = path_groups([str(v or "") for v in layout.table.columns[layout.path]])
+    if found is None:
+        return layout
+    column = "group" if "group" not in layout.table.columns else "group_in_path"
+    example = next(v for v in found if v is not None)
+    empty = int(sum(v is None for v in found))
+    alone = f"; {empty} path(s) have none, each of them is a group of its own" if empty else ""
+    said = f"group {column}: ids inside the paths of {layout.path} ({example}, …){alone}; --group COLUMN takes another"
+    return replace(_with_column(layout, column, own_groups(found), note=said), group=column)
+
+
+def _with_column(
+    layout: Layout, name: str, values: np.ndarray, *, note: str, split: tuple[str, str, str] | None = None
+) -> Layout:
+    """The layout with a column that no file has: it will be written to one."""
+    return replace(
+        layout,
+        table=layout.table.with_columns({name: values}),
+        file=None,
+        split=layout.split if split is None else (name, split),
+        guessed=(*layout.guessed, note),
+    )

@@ -1,0 +1,77 @@
+"""What each level of folders above the images is: splits, shards, patients, or the classes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+
+from mibias_cli.survey.groups import is_id_folder
+from mibias_cli.survey.splits import Roles, role_of_name, split_words, words
+
+__all__ = ["Levels", "read_levels"]
+
+_SHARDS = {
+    "image", "images", "img", "imgs", "part", "shard", "chunk", "batch", "folder", "dir", "data", "file", "files",
+    "volume", "vol", "disk", "zip",
+}  # fmt: skip
+_MOST_SPLITS = 6
+
+
+@dataclass(frozen=True, kw_only=True)
+class Levels:
+    """Depths of folders, from 0 at the top, by what they are.
+
+    Args:
+        split, roles: The level of split folders and which of them train, validate and are audited; or None.
+        classes: The level of class folders, or None.
+        patients: The level of folders that are each a patient's, or None.
+        notes: What was taken for no class, and why.
+    """
+
+    split: int | None = None
+    roles: Roles | None = None
+    classes: int | None = None
+    patients: int | None = None
+    notes: tuple[str, ...] = field(default=())
+
+
+def read_levels(images: Sequence[str]) -> Levels:
+    """What the folders above some images are.
+
+    Levels are read from the top; the first that is neither a split, nor shards, nor patients, nor a single folder holds
+    the classes. Images of a split that has no class folders (a test set without labels) have no class.
+    """
+    parts = [PurePosixPath(image).parts[:-1] for image in images]
+    split: int | None = None
+    roles: Roles | None = None
+    patients: int | None = None
+    notes: list[str] = []
+    depth = 0
+    while True:
+        here = {p[depth] for p in parts if len(p) > depth}
+        # where some images lie above this level, it says nothing of them, unless these are of another split
+        short = [p for p in parts if len(p) <= depth]
+        if not here or any(roles is None or split is None or len(p) <= split or p[split] == roles[0] for p in short):
+            return Levels(split=split, roles=roles, patients=patients, notes=tuple(notes))
+        listed = ", ".join(sorted(here)[:3]) + (", …" if len(here) > 3 else "")
+        found = split_words(here) if len(here) <= _MOST_SPLITS else None
+        if found is not None and any(role_of_name(name) is not None for name in here):
+            # seg_train/seg_train/…: the second says the same again
+            if roles is None:
+                split, roles = depth, found
+        elif len(here) == 1:
+            notes += [f"{listed}: one folder around all images, no class"]
+        elif len({_stem(name) for name in here}) == 1 and set(words(_stem(next(iter(here))))[-1:]) & _SHARDS:
+            notes += [f"{listed}: parts of one set of images, no classes"]
+        elif is_id_folder(here):
+            patients = depth if patients is None else patients
+            notes += [f"{listed}: folders of patients (or the like), no classes"]
+        else:
+            return Levels(split=split, roles=roles, classes=depth, patients=patients, notes=tuple(notes))
+        depth += 1
+
+
+def _stem(name: str) -> str:
+    return re.sub(r"[ _-]*\d+$", "", name)

@@ -1,0 +1,81 @@
+"""Columns that are another column once more: spelt otherwise, binned, or nearly the same."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from mibias_cli.data.columns import ColumnLook, numbers
+from mibias_cli.data.encoding import quantile_edges
+from mibias_cli.data.files.tabular import Table
+from mibias_cli.evaluation.statistics.information import label_entropy_bits, mutual_information_bits
+
+__all__ = ["PROXY", "association", "proxies_of"]
+
+PROXY = 0.9
+"""Association from which one column stands for another."""
+_MOST_BINS = 32
+_ROWS_PER_BIN = 20
+_FEWEST_BITS = 0.1
+_ROWS_PER_VALUE = 5
+
+
+def association(a: np.ndarray, b: np.ndarray) -> float:
+    """I(a; b) / min(H(a), H(b)) of codes (n,), between 0 and 1; 0 where either hardly varies.
+
+    1 means that one of the two tells the other wholly: the same thing, or the same thing in coarser bins.
+
+    Example:
+        >>> age, band = np.arange(600) % 60, np.arange(600) % 60 // 20
+        >>> round(association(age, band), 2)
+        1.0
+    """
+    n_a, n_b = int(a.max()) + 1, int(b.max()) + 1
+    smaller = min(label_entropy_bits(a, n_a), label_entropy_bits(b, n_b))
+    if smaller < _FEWEST_BITS:
+        return 0.0
+    return float(np.clip(mutual_information_bits(a, b, n_a, n_b) / smaller, 0.0, 1.0))
+
+
+def proxies_of(name: str, looks: Sequence[ColumnLook], table: Table, rows: np.ndarray) -> list[tuple[str, float]]:
+    """The other columns whose association with a column is at least `PROXY`, the closest first.
+
+    Args:
+        name: The column.
+        looks: Columns to compare with it.
+        table: Their values.
+        rows: A mask (n,) of the rows to look at: those of training.
+    """
+    own = _codes(table.columns[name], rows)
+    found = []
+    for look in looks:
+        # a value of its own in nearly every row goes with everything
+        many = look.n_values * _ROWS_PER_VALUE > len(table) and look.kind != "number"
+        if look.name == name or look.kind not in ("classes", "number", "text") or many:
+            continue
+        other = _codes(table.columns[look.name], rows)
+        both = (own >= 0) & (other >= 0)
+        if both.any() and (share := association(_dense(own[both]), _dense(other[both]))) >= PROXY:
+            found.append((look.name, share))
+    return sorted(found, key=lambda pair: -pair[1])
+
+
+def _codes(values: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Codes (n,) of the values, many numbers in quantile bins; −1 where missing or not looked at."""
+    codes = np.full(len(values), -1, dtype=np.int64)
+    known = np.array([v is not None for v in values]) & rows
+    if not known.any():
+        return codes
+    n_bins = min(_MOST_BINS, max(2, int(known.sum()) // _ROWS_PER_BIN))
+    parsed, wrong = numbers(values[known])
+    if not wrong.any() and len(np.unique(parsed)) > n_bins:
+        edges = quantile_edges(parsed.astype(np.float32), n_bins)
+        codes[known] = np.searchsorted(edges, parsed.astype(np.float32), side="right")
+    else:
+        codes[known] = np.unique(values[known].astype(str), return_inverse=True)[1]
+    return codes
+
+
+def _dense(codes: np.ndarray) -> np.ndarray:
+    return np.unique(codes, return_inverse=True)[1]
