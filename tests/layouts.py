@@ -13,7 +13,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-__all__ = ["image", "pairs", "people", "write"]
+__all__ = [
+    "backslashes", "camelyon", "chexpert", "coco", "fairface", "fitzpatrick17k", "flags", "group_table", "ham10000",
+    "hub_folder", "image", "inner_tables", "isic2020", "kaggle", "many_candidates", "mimic", "nih", "pairs", "patient_folders",
+    "patients_of_classes", "people", "pneumonia", "proxies", "split_column", "split_folders", "split_tables", "typed_parts",
+    "unlabelled_test", "write",
+]  # fmt: skip
 
 _BYTES: dict[str, bytes] = {}
 _KINDS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
@@ -49,7 +54,9 @@ def people(n: int, each: int = 3) -> list[tuple[int, int, int]]:
     """Triples (patient, y, sex) of so many images of each patient, whose sex stays and whose y may change."""
     rng = np.random.default_rng(1)
     sexes = rng.integers(0, 2, n)
-    return [(p, int(sexes[p] if rng.random() < 0.8 else 1 - sexes[p]), int(sexes[p])) for p in range(n) for _ in range(each)]
+    return [
+        (p, int(sexes[p] if rng.random() < 0.8 else 1 - sexes[p]), int(sexes[p])) for p in range(n) for _ in range(each)
+    ]
 
 
 def chexpert(folder: Path) -> Path:
@@ -62,7 +69,17 @@ def chexpert(folder: Path) -> Path:
         name = f"{root.name}/{part}/patient{p:05d}/study{k % 3 + 1}/view1_frontal.jpg"
         image(folder / name)
         unsure = part == "train" and k % 9 == 0
-        rows[part].append([name, ("Female", "Male")[c], 30 + p, "Frontal", "AP", "-1.0" if unsure else f"{y}.0", "" if k % 4 else "1.0"])
+        rows[part].append(
+            [
+                name,
+                ("Female", "Male")[c],
+                30 + p,
+                "Frontal",
+                "AP",
+                "-1.0" if unsure else f"{y}.0",
+                "" if k % 4 else "1.0",
+            ]
+        )
     for part, listed in rows.items():
         write(root / f"{part}.csv", header, listed)
     return root
@@ -78,7 +95,15 @@ def nih(folder: Path) -> Path:
         finding = ("No Finding", "Effusion|Infiltration" if k % 5 == 0 else "Effusion")[y]
         rows.append([name, finding, k % 3, p, 40 + p % 30, "FM"[c], ("PA", "AP")[c]])
         lists["test" if p >= 30 else "train_val"].append(name)
-    header = ["Image Index", "Finding Labels", "Follow-up #", "Patient ID", "Patient Age", "Patient Gender", "View Position"]
+    header = [
+        "Image Index",
+        "Finding Labels",
+        "Follow-up #",
+        "Patient ID",
+        "Patient Age",
+        "Patient Gender",
+        "View Position",
+    ]
     write(root / "Data_Entry_2017.csv", header, rows)
     for part, names in lists.items():
         (root / f"{part}_list.txt").write_text("\n".join(names))
@@ -91,8 +116,20 @@ def ham10000(folder: Path) -> Path:
     rows = []
     for k, (p, y, c) in enumerate(people(40)):
         image(root / f"HAM10000_images_part_{k % 2 + 1}" / f"ISIC_{k:07d}.jpg")
-        rows.append([f"HAM_{p:07d}", f"ISIC_{k:07d}", ("nv", "mel")[y], "histo", 30 + p % 40, ("female", "male")[c], ("back", "face")[k % 2]])
-    write(root / "HAM10000_metadata.csv", ["lesion_id", "image_id", "dx", "dx_type", "age", "sex", "localization"], rows)
+        rows.append(
+            [
+                f"HAM_{p:07d}",
+                f"ISIC_{k:07d}",
+                ("nv", "mel")[y],
+                "histo",
+                30 + p % 40,
+                ("female", "male")[c],
+                ("back", "face")[k % 2],
+            ]
+        )
+    write(
+        root / "HAM10000_metadata.csv", ["lesion_id", "image_id", "dx", "dx_type", "age", "sex", "localization"], rows
+    )
     return root
 
 
@@ -102,7 +139,16 @@ def isic2020(folder: Path) -> Path:
     rows = []
     for k, (p, y, c) in enumerate(people(40)):
         image(root / "jpeg" / "train" / f"ISIC_{k:07d}.jpg")
-        rows.append([f"ISIC_{k:07d}", "" if k % 20 == 7 else f"IP_{p:07d}", ("female", "male")[c], 30 + p % 40, ("benign", "malignant")[y], y])
+        rows.append(
+            [
+                f"ISIC_{k:07d}",
+                "" if k % 20 == 7 else f"IP_{p:07d}",
+                ("female", "male")[c],
+                30 + p % 40,
+                ("benign", "malignant")[y],
+                y,
+            ]
+        )
     write(root / "train.csv", ["image_name", "patient_id", "sex", "age_approx", "benign_malignant", "target"], rows)
     write(root / "test.csv", ["image_name", "patient_id", "sex", "age_approx"], [["ISIC_9999999", "IP_1", "male", 40]])
     return root
@@ -115,8 +161,20 @@ def fitzpatrick17k(folder: Path) -> Path:
     for k, (y, c) in enumerate(pairs(120)):
         name = f"{k * 7919:032x}"
         image(root / "images" / f"{name}.jpg")
-        rows.append([name, c * 4 + 1, ("acne", "melanoma")[y], ("inflammatory", "malignant")[y], ("non-neoplastic", "malignant")[y]])
-    write(root / "fitzpatrick17k.csv", ["md5hash", "fitzpatrick_scale", "label", "nine_partition_label", "three_partition_label"], rows)
+        rows.append(
+            [
+                name,
+                c * 4 + 1,
+                ("acne", "melanoma")[y],
+                ("inflammatory", "malignant")[y],
+                ("non-neoplastic", "malignant")[y],
+            ]
+        )
+    write(
+        root / "fitzpatrick17k.csv",
+        ["md5hash", "fitzpatrick_scale", "label", "nine_partition_label", "three_partition_label"],
+        rows,
+    )
     return root
 
 
@@ -128,7 +186,9 @@ def fairface(folder: Path) -> Path:
         for k, (y, c) in enumerate(pairs(n, seed=n)):
             name = f"{part}/{k + 1}.jpg"
             image(root / name)
-            rows.append([name, ("20-29", "50-59")[y], ("Female", "Male")[c], ("Black", "White")[k // 2 % 2], k % 3 == 0])
+            rows.append(
+                [name, ("20-29", "50-59")[y], ("Female", "Male")[c], ("Black", "White")[k // 2 % 2], k % 3 == 0]
+            )
         write(root / f"fairface_label_{part}.csv", ["file", "age", "gender", "race", "service_test"], rows)
     return root
 
@@ -141,13 +201,20 @@ def camelyon(folder: Path) -> Path:
         name = f"patches/patient_{p:03d}_node_1/patch_patient_{p:03d}_node_1_x_{k}_y_0.png"
         image(root / name)
         rows.append([k, f"{p:03d}", 1, k, 0, y, c * 10, c * 2, int(p >= 30), name])
-    write(root / "metadata.csv", ["", "patient", "node", "x_coord", "y_coord", "tumor", "slide", "center", "split", "path"], rows)
+    write(
+        root / "metadata.csv",
+        ["", "patient", "node", "x_coord", "y_coord", "tumor", "slide", "center", "split", "path"],
+        rows,
+    )
     return root
 
 
 def split_column(folder: Path, name: str, values: Sequence[str], n: int = 240) -> Path:
     """A table with a column of that name, whose values stand for train, …, in equal parts."""
-    rows = [[("a", "b")[y], "fm"[c], round(k * 0.37 % 5, 3), values[k // 2 % len(values)]] for k, (y, c) in enumerate(pairs(n))]
+    rows = [
+        [("a", "b")[y], "fm"[c], round(k * 0.37 % 5, 3), values[k // 2 % len(values)]]
+        for k, (y, c) in enumerate(pairs(n))
+    ]
     return write(folder / "t.csv", ["label", "sex", "x", name], rows)
 
 
@@ -198,9 +265,13 @@ def split_folders(folder: Path, names: Sequence[str]) -> Path:
 def pneumonia(folder: Path) -> Path:
     """Kaggle's chest X-rays: split folders of class folders, persons in the names of files, some in two splits."""
     root = folder / "chest_xray"
+    rows = []
     for k, (p, y, c) in enumerate(people(60)):
         part = "test" if p >= 40 or (p == 3 and k % 3 == 0) else "train"
-        image(root / part / ("NORMAL", "PNEUMONIA")[y] / f"person{p}_{('bacteria', 'virus')[c]}_{k}.jpeg")
+        name = f"{part}/{('NORMAL', 'PNEUMONIA')[y]}/person{p}_{('bacteria', 'virus')[c]}_{k}.jpeg"
+        image(root / name)
+        rows.append([name, "AB"[c]])
+    write(folder / "xray.csv", ["path", "scanner"], rows)
     return root
 
 
@@ -275,7 +346,9 @@ def proxies(folder: Path) -> Path:
     for k, (y, c) in enumerate(pairs(600)):
         age = int(20 + 30 * c + rng.integers(0, 30))
         title = ("Ms", "Mr")[c if rng.random() < 0.99 else 1 - c]
-        rows.append([("low", "high")[y], "fm"[c], ("woman", "man")[c], title, age, round(rng.normal(), 3), ("no", "yes")[y]])
+        rows.append(
+            [("low", "high")[y], "fm"[c], ("woman", "man")[c], title, age, round(rng.normal(), 3), ("no", "yes")[y]]
+        )
     return write(folder / "proxies.csv", ["income", "sex", "person_kind", "title", "age", "x", "approved"], rows)
 
 
@@ -294,6 +367,45 @@ def typed_parts(folder: Path) -> Path:
     data = folder / "hubtable" / "data"
     data.mkdir(parents=True)
     for name, n in (("train-00000-of-00002", 90), ("train-00001-of-00002", 90), ("test-00000-of-00001", 60)):
-        columns = {"label": ["ab"[y] for y, _ in pairs(n)], "sex": ["fm"[c] for _, c in pairs(n)], "x": np.arange(n) * 0.1}
+        columns = {
+            "label": ["ab"[y] for y, _ in pairs(n)],
+            "sex": ["fm"[c] for _, c in pairs(n)],
+            "x": np.arange(n) * 0.1,
+        }
         pq.write_table(pa.table(columns), data / f"{name}.parquet")
     return data.parent
+
+
+def flags(folder: Path) -> Path:
+    """A table with two columns of yes and no: is_val and is_test."""
+    rows = []
+    for k, (y, c) in enumerate(pairs(240)):
+        part = k // 2 % 4
+        rows.append(["ab"[y], "fm"[c], round(k * 0.37 % 5, 3), part == 2, part == 3])
+    return write(folder / "t.csv", ["label", "sex", "x", "is_val", "is_test"], rows)
+
+
+def inner_tables(folder: Path) -> Path:
+    """train/ and test/, each with images and a table of its own, of the same names."""
+    root = folder / "inner"
+    for part, n in (("train", 90), ("test", 60)):
+        rows = []
+        for k, (y, c) in enumerate(pairs(n, seed=n)):
+            image(root / part / "images" / f"{k}.png")
+            rows.append([f"{k}.png", "xy"[y], "fm"[c]])
+        write(root / part / "labels.csv", ["image", "label", "gender"], rows)
+    return root
+
+
+def unlabelled_test(folder: Path) -> Path:
+    """Class folders below train/, and a test set without labels, as in Kaggle's competitions."""
+    root = folder / "cats"
+    rows = []
+    for k, (y, c) in enumerate(pairs(90)):
+        name = f"train/{('cat', 'dog')[y]}/{k}.png"
+        image(root / name)
+        rows.append([name, "AB"[c]])
+    for k in range(20):
+        image(root / "test" / f"{k}.png")
+    write(root / "cameras.csv", ["path", "camera"], rows)
+    return root

@@ -210,7 +210,8 @@ def _complete_roles(
         role[train] = part
         missing = "" if splits.validation == DRAWN else f"no row has {splits.validation!r} in {columns.split!r}: "
         notes.append(
-            f"{table.path}: {missing}{int(part.sum())} of {len(train)} training rows, drawn by splits.fractions, validate"
+            f"{table.path}: {missing}{int(part.sum())} of {len(train)} training rows, drawn by splits.fractions, "
+            "validate"
         )
     for k, name in enumerate(SPLITS):
         if not (role == k).any():

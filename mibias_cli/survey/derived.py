@@ -1,4 +1,4 @@
-"""Columns that a table lacks and its layout has: splits from lists and from columns of yes and no, groups from paths."""
+"""Columns that a table lacks: splits from lists and from columns of yes and no, groups from paths."""
 
 from __future__ import annotations
 
@@ -29,7 +29,9 @@ def with_split(layout: Layout, looks: Sequence[ColumnLook]) -> Layout:
         for role, called in ((1, "validation"), (2, "test")):
             look = flags[role]
             yes = [v for v in look.values if v.lower() in ("true", "1", "yes", "t", "y")]
-            values = [called if v in yes else old for v, old in zip(layout.table.columns[look.name], values, strict=True)]
+            values = [
+                called if v in yes else old for v, old in zip(layout.table.columns[look.name], values, strict=True)
+            ]
         named = f"split: from {flags[1].name} and {flags[2].name}"
         return _with_column(layout, column, texts(values), split=("train", "validation", "test"), note=named)
     if layout.path is None or layout.root is None:

@@ -73,7 +73,13 @@ def _images_layout(path: Path, rows: Table, root: Path | None) -> Layout | None:
     found_root = None if column is None else root or _root_of(rows, column, path.parent)
     if column is not None and found_root is not None and 2 * _hits(rows, column, found_root) > len(rows):
         return Layout(
-            what=what, source="manifest", table=rows, file=path, root=found_root, path=column, notes=_beside_notes(path, rows)
+            what=what,
+            source="manifest",
+            table=rows,
+            file=path,
+            root=found_root,
+            path=column,
+            notes=_beside_notes(path, rows),
         )
     # an id is an image's name without suffix; a tree is only walked where some column may hold such
     place = root or path.parent
@@ -85,7 +91,8 @@ def _images_layout(path: Path, rows: Table, root: Path | None) -> Layout | None:
         values = [v if image is None else image for v, image in zip(old, match.images, strict=True)]
         said = [f"{name} is read {match.how}"] if match.how else []
         if match.ambiguous:
-            said.append(f"{len(match.ambiguous)} row(s) name several images: {rows.rows_where(_mask(rows, match.ambiguous), name)}")
+            where = rows.rows_where(_mask(rows, match.ambiguous), name)
+            said.append(f"{len(match.ambiguous)} row(s) name several images: {where}")
         table = rows.with_columns({name: texts(values)})
         return Layout(
             what=what, source="manifest", table=table, root=place, path=name, notes=(*said, *_beside_notes(path, rows))
@@ -115,7 +122,8 @@ def _beside_notes(path: Path, rows: Table) -> tuple[str, ...]:
     others = other_parts(path, rows)
     if not others:
         return ()
-    return (f"{first_rows(others)} beside it may be other parts of an official split; `mibias init {path.parent}` takes all",)
+    listed = first_rows(others)
+    return (f"{listed} beside it may be other parts of an official split; `mibias init {path.parent}` takes all",)
 
 
 def _root_of(table: Table, column: str, folder: Path) -> Path | None:

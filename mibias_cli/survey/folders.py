@@ -20,7 +20,7 @@ from mibias_cli.errors import DataError
 from mibias_cli.survey.layout import Layout, make_table
 from mibias_cli.survey.levels import Levels, read_levels
 from mibias_cli.survey.matching import image_column, images_below, match_images
-from mibias_cli.survey.sidecars import find_sidecar, join_sidecar
+from mibias_cli.survey.sidecars import find_sidecars, join_sidecars
 from mibias_cli.survey.split_tables import SplitTables, split_tables, tables_in
 from mibias_cli.survey.splits import guess_split, split_words
 
@@ -50,12 +50,18 @@ def folder_layout(folder: Path, table: Path | None) -> Layout:
     if table is None and looks_like_faces(images):
         return _faces(folder)
     levels = read_levels(images)
-    return _class_folders(folder, images, levels, table) if levels.classes is not None else _listed(folder, images, levels, table)
+    return (
+        _class_folders(folder, images, levels, table)
+        if levels.classes is not None
+        else _listed(folder, images, levels, table)
+    )
 
 
 def _refuse_boxes(folder: Path) -> None:
     """An error for annotations of boxes and captions: they have several objects per image, and no attributes."""
-    coco = [path for where in ("", "annotations/") for pattern in _COCO for path in sorted(folder.glob(where + pattern))]
+    coco = [
+        path for where in ("", "annotations/") for pattern in _COCO for path in sorted(folder.glob(where + pattern))
+    ]
     if coco:
         raise DataError(
             f"{coco[0]}: COCO annotations (boxes, masks or captions, several per image) are not read; write a CSV with "
@@ -77,7 +83,9 @@ def _tables(folder: Path) -> Layout:
     tables = tables_in(folder)
     if tables:
         listed = first_rows([path.name for path in tables])
-        raise DataError(f"{folder}: no image below it, and tables ({listed}) that are no train and test; name one of them")
+        raise DataError(
+            f"{folder}: no image below it, and tables ({listed}) that are no train and test; name one of them"
+        )
     list_images(folder)  # an error that says what is there
     raise DataError(f"{folder}: too many files to look through; name a manifest instead")
 
@@ -271,9 +279,9 @@ def _class_folders(folder: Path, images: Sequence[str], levels: Levels, given: P
         group=None if levels.patients is None else "patient",
         notes=tuple(notes),
     )
-    sidecar = find_sidecar(folder, images, given)
-    if sidecar is not None:
-        return join_sidecar(layout, sidecar)
+    sidecars = find_sidecars(folder, images, given)
+    if sidecars:
+        return join_sidecars(layout, sidecars)
     return _with_derived(layout, parts, depth)
 
 
@@ -295,16 +303,21 @@ def _with_derived(layout: Layout, parts: Sequence[tuple[str, ...]], depth: int) 
 
 def _listed(folder: Path, images: Sequence[str], levels: Levels, given: Path | None) -> Layout:
     """A folder of images beside a table that lists them."""
-    found = find_sidecar(folder, images, given)
-    if found is None:
+    found = find_sidecars(folder, images, given)
+    if not found:
         why = f" ({'; '.join(levels.notes)})" if levels.notes else ""
         raise DataError(
             f"{folder}: {len(images)} images ({first_rows(list(images), 3)}), but nothing says what is on them: they "
-            f"lie in no class folders{why}, and no table lists them; name one with --table FILE, or pass the table itself"
+            f"lie in no class folders{why}, and no table lists them; name one with --table FILE, or pass the table "
+            "itself"
         )
     columns: dict[str, Sequence[str | None]] = {"path": images}
     split = levels.roles
-    if split is not None and levels.split is not None and guess_split([look_at(found.table, name) for name in found.table.columns]) is None:
+    if (
+        split is not None
+        and levels.split is not None
+        and not any(guess_split([look_at(x.table, name) for name in x.table.columns]) for x in found)
+    ):
         columns["split_folder"] = [PurePosixPath(image).parts[levels.split] for image in images]
     layout = Layout(
         what="a folder of images",
@@ -314,4 +327,4 @@ def _listed(folder: Path, images: Sequence[str], levels: Levels, given: Path | N
         path="path",
         split=None if split is None or "split_folder" not in columns else ("split_folder", split),
     )
-    return join_sidecar(layout, found)
+    return join_sidecars(layout, found)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import PurePosixPath
 
 import numpy as np
 
@@ -52,9 +51,9 @@ def _rank(look: ColumnLook) -> int | None:
     core = [word for word in parts if word not in _FILLERS]
     # patientid, in one word
     joined = "".join(core)
-    stem = next((joined.removesuffix(f) for f in ("id", "no", "nr", "number") if joined.endswith(f) and len(joined) > 4), "")
+    stem = next((joined.removesuffix(end) for end in ("id", "no", "nr", "number") if joined.endswith(end)), "")
     names = (*_PEOPLE, *_OTHERS)
-    found = next((name for name in (joined, stem, stem.removesuffix("_")) if name in names), None)
+    found = next((name for name in (joined, stem) if name in names), None)
     if found is None:
         return None
     with_id = len(core) < len(parts) or found == stem != joined
@@ -84,11 +83,10 @@ def path_groups(paths: Sequence[str]) -> np.ndarray | None:
 
 def is_id_folder(names: set[str]) -> bool:
     """Whether names of folders are ids of patients, not of classes: all named so, or more numbers than classes are."""
-    if len(names) < _FEWEST_GROUPS:
-        return False
-    if all((match := _IN_PATH.match(f"{name}/")) is not None and match.end() >= len(name) for name in names):
+    ids = {match[1].lower() for name in names if (match := _IN_PATH.match(f"{name}/")) is not None}
+    if len(ids) >= _FEWEST_GROUPS and all(_IN_PATH.match(f"{name}/") for name in names):
         return True
-    return len(names) > MOST_CLASSES and all(PurePosixPath(name).name.isdecimal() for name in names)
+    return len(names) > MOST_CLASSES and all(name.isdecimal() for name in names)
 
 
 def own_groups(values: np.ndarray) -> np.ndarray:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
+from mibias_cli.data.columns import MOST_CLASSES
 from mibias_cli.survey.groups import is_id_folder
 from mibias_cli.survey.splits import Roles, role_of_name, split_words, words
 
@@ -68,6 +69,8 @@ def read_levels(images: Sequence[str]) -> Levels:
         elif is_id_folder(here):
             patients = depth if patients is None else patients
             notes += [f"{listed}: folders of patients (or the like), no classes"]
+        elif len(here) > MOST_CLASSES and 2 * len(here) > len(images):
+            notes += [f"{listed}: a folder for nearly every image, no classes"]
         else:
             return Levels(split=split, roles=roles, classes=depth, patients=patients, notes=tuple(notes))
         depth += 1

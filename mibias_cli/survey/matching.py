@@ -20,7 +20,21 @@ __all__ = ["Match", "image_column", "images_below", "match_images", "may_name_im
 _MOST_ENTRIES = 2_000_000
 _MOST_DROPPED = 4
 _LOOKED_AT = 500
-_WORDS = {"image", "img", "file", "filename", "photo", "picture", "hash", "md5hash", "dicom", "isic", "path", "uuid", "id"}
+_WORDS = {
+    "image",
+    "img",
+    "file",
+    "filename",
+    "photo",
+    "picture",
+    "hash",
+    "md5hash",
+    "dicom",
+    "isic",
+    "path",
+    "uuid",
+    "id",
+}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -131,7 +131,7 @@ def choose_roles(layout: Layout, looks: Mapping[str, ColumnLook], wishes: Wishes
         group=None if group == target else group,
         sure=frozenset(sure),
         guesses=tuple(guesses),
-        notes=(unused,) if unread else (),
+        notes=(*([unused] if unread else []), *_odd_values(looks[target])),
     )
 
 
@@ -220,6 +220,20 @@ def _read_split(look: ColumnLook) -> tuple[str, SplitValues]:
             f"--split {look.name}: it holds {shown}; it should name train and test (and validation), or hold 0, 1 and 2"
         )
     return look.name, found
+
+
+def _odd_values(look: ColumnLook) -> list[str]:
+    """What a target's values look like that classes should not: a mark of doubt beside no and yes, or lists."""
+    values = set(look.values)
+    notes = []
+    if {"-1", "0", "1"} == {value.removesuffix(".0") for value in values}:
+        notes.append(
+            f"{look.name}: -1 beside 0 and 1 (uncertain, in CheXpert) is a class of its own; take such rows out"
+        )
+    lists = sorted(value for value in values if "|" in value)
+    if lists:
+        notes.append(f"{look.name}: {first_rows(lists)} look like lists; each of them is a class of its own")
+    return notes
 
 
 def _kind_of_target(look: ColumnLook, table: Table) -> TargetKind:

@@ -14,7 +14,8 @@ from mibias_cli.survey.layout import Layout
 from mibias_cli.survey.matching import image_column
 from mibias_cli.survey.split_tables import tables_in
 
-__all__ = ["Sidecar", "find_sidecar", "join_sidecar"]
+__all__ = ["Sidecar", "find_sidecars", "join_sidecars"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Sidecar:
@@ -38,8 +39,10 @@ class Sidecar:
     how: str = ""
 
 
-def find_sidecar(root: Path, images: Sequence[str], given: Path | None) -> Sidecar | None:
-    """The table that lists most of some images: the given one, or one in the folder or beside it.
+def find_sidecars(root: Path, images: Sequence[str], given: Path | None) -> list[Sidecar]:
+    """The tables that list at least half of some images: the given one, or those in the folder or beside it.
+
+    The one that lists most comes first; the others have columns that it lacks.
 
     Raises:
         DataError: The given table lists none of them, or lists one twice.
@@ -50,19 +53,27 @@ def find_sidecar(root: Path, images: Sequence[str], given: Path | None) -> Sidec
             raise DataError(
                 f"{given}: no column of it holds paths or names of the images below {root} ({images[0]}, …)"
             )
-        return found
+        return [found]
     tables = [path for folder in (root, root.parent) for path in tables_in(folder)]
-    # the table that lists most images, and at least half of them
-    best: Sidecar | None = None
+    listing = []
     for path in tables:
         try:
             found = _read(path, root, images)
         except DataError:
             continue  # some other table, which need not be one of ours
-        n, most = len(found.row_of) if found else 0, len(best.row_of) if best else 0
-        if n > most and 2 * n > len(images):
-            best = found
-    return best
+        if found is not None and 2 * len(found.row_of) > len(images):
+            listing.append(found)
+    listing.sort(key=lambda sidecar: -len(sidecar.row_of))
+    # what is in a table already is not taken from another
+    known: set[str] = set()
+    kept: list[Sidecar] = []
+    for sidecar in listing:
+        if not kept or (
+            set(sidecar.table.columns) - known - {sidecar.path} and sidecar.file.parent == kept[0].file.parent
+        ):
+            kept.append(sidecar)
+            known |= set(sidecar.table.columns)
+    return kept
 
 
 def _read(path: Path, root: Path, images: Sequence[str]) -> Sidecar | None:
@@ -93,7 +104,22 @@ def _read(path: Path, root: Path, images: Sequence[str]) -> Sidecar | None:
     )
 
 
-def join_sidecar(layout: Layout, sidecar: Sidecar) -> Layout:
+def join_sidecars(layout: Layout, sidecars: Sequence[Sidecar]) -> Layout:
+    """The layout with the columns of all of them; tables beside that were not read are said."""
+    first, *others = sidecars
+    layout = _joined(layout, first)
+    if not others:
+        return layout
+    if layout.path != "path":
+        # the first one's own file no longer serves: its columns are not all
+        renamed = {"path" if name == layout.path else name: v for name, v in layout.table.columns.items()}
+        layout = replace(layout, table=replace(layout.table, columns=renamed), file=None, path="path")
+    for sidecar in others:
+        layout = replace(_joined(layout, sidecar, alone=False), file=None)
+    return layout
+
+
+def _joined(layout: Layout, sidecar: Sidecar, alone: bool = True) -> Layout:
     """The layout with the sidecar's columns; the sidecar's own file serves where it lists every image by its path."""
     images = [str(v) for v in layout.table.columns["path"]]
     rows = np.array([sidecar.row_of.get(image, -1) for image in images])
@@ -108,7 +134,13 @@ def join_sidecar(layout: Layout, sidecar: Sidecar) -> Layout:
     # a manifest that names missing files cannot be loaded; an image folder's sidecar may
     notes += [sidecar.how] if sidecar.how else []
     made = layout.source != "imagefolder" and set(layout.table.columns) != {"path"}
-    serves = sidecar.exact and not without and not made and (layout.source == "imagefolder" or not sidecar.n_unused)
+    serves = (
+        alone
+        and sidecar.exact
+        and not without
+        and not made
+        and (layout.source == "imagefolder" or not sidecar.n_unused)
+    )
     joined = layout.table.with_columns(columns)
     if serves:
         # the recipe will name the sidecar's own path column

@@ -94,7 +94,12 @@ def _merged(folder: Path, named: Sequence[tuple[Path, str]]) -> SplitTables | No
     notes += [note for _, _, table in kept for note in table.notes]
     table = Table(path=folder, columns=columns, row_numbers=np.arange(1, len(values) + 1))
     return SplitTables(
-        table=table, column=column, roles=roles, files=tuple(file for file, _, _ in kept), places=places, notes=tuple(notes)
+        table=table,
+        column=column,
+        roles=roles,
+        files=tuple(file for file, _, _ in kept),
+        places=places,
+        notes=tuple(notes),
     )
 
 
@@ -134,7 +139,7 @@ def listed_split(folder: Path, names: np.ndarray) -> tuple[np.ndarray, Roles, st
             # a name in two lists is what is never trained on
             role_of[key] = max(role_of.get(key, ""), usual[role_of_name(file.stem) or 0], key=("", *usual).index)
     values = texts([role_of.get(key) for key in keys])
-    roles = split_words({v for v in role_of.values()})
+    roles = split_words(set(role_of.values()))
     if roles is None or 2 * sum(v is not None for v in values) < len(values):
         return None
     return values, roles, ", ".join(used)

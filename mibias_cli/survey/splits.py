@@ -7,7 +7,16 @@ from collections.abc import Iterable, Sequence
 
 from mibias_cli.data.columns import DRAWN, ColumnLook
 
-__all__ = ["flag_role", "guess_split", "read_split", "role_of_name", "split_like", "split_roles", "split_words", "words"]
+__all__ = [
+    "flag_role",
+    "guess_split",
+    "read_split",
+    "role_of_name",
+    "split_like",
+    "split_roles",
+    "split_words",
+    "words",
+]
 
 _SPLIT_WORDS: tuple[tuple[str, ...], ...] = (
     ("train", "training", "trn", "trainval"),
@@ -59,7 +68,7 @@ def split_roles(names: Iterable[str]) -> list[str | None]:
     for role, called in enumerate(_SPLIT_WORDS):
         exact = [lower[word] for word in called if word in lower]
         inside = [name for name in names if role_of_name(name) == role]
-        found.append((exact or inside or [None])[0])
+        found.append(next(iter([*exact, *inside]), None))
     return found
 
 

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from mibias_cli.data.columns import ColumnLook, look_at
-from mibias_cli.survey.columns import attribute_rank, guess_group, guess_path, guess_split, guess_target
+from mibias_cli.data.columns import DRAWN, ColumnLook, look_at
+from mibias_cli.survey.columns import attribute_rank, guess_path, guess_target
+from mibias_cli.survey.groups import group_columns, is_id_folder, path_groups
 from mibias_cli.survey.layout import make_table
+from mibias_cli.survey.splits import guess_split
 
 
 def looks(**columns: Sequence[str | None]) -> list[ColumnLook]:
@@ -37,27 +39,69 @@ def test_path() -> None:
     ("values", "expected"),
     [
         (["train", "val", "test", "test"], ("train", "val", "test")),
-        (["Training", "Testing", "Testing"], ("Training", "validation", "Testing")),
+        (["Training", "Testing", "Testing"], ("Training", DRAWN, "Testing")),
         (["0", "1", "2", "0"], ("0", "1", "2")),
-        (["train", "train", "val"], None),  # nothing that would be audited
-        (["0", "1", "0"], None),
+        (["train", "train", "val"], ("train", DRAWN, "val")),
+        (["dev", "dev", "test"], ("dev", DRAWN, "test")),
+        (["0", "1", "0"], ("0", DRAWN, "1")),
+        (["val", "test", "test"], None),  # nothing that trains
+        (["train", "extra", "extra"], None),  # nothing that would be audited
         (["a", "b", "b"], None),
     ],
 )
 def test_split(values: list[str], expected: tuple[str, str, str] | None) -> None:
     assert guess_split(looks(Split=values)) == (None if expected is None else ("Split", expected))
-    assert guess_split(looks(other=values)) is None
+    # under another name words say the same, and numbers nothing
+    worded = None if expected is None or "0" in values else ("other", expected)
+    assert guess_split(looks(other=values)) == worded
 
 
-def test_target_by_name_else_the_last_column_of_classes_that_is_no_likely_attribute() -> None:
+def test_target_by_name_or_because_no_other_column_may_be_it_never_by_its_place() -> None:
     columns = looks(Label=["a", "b", "a"], kind=["c", "d", "c"], sex=["f", "m", "f"])
-    assert guess_target(columns, []) == "Label"
-    assert guess_target(columns, ["Label"]) == "kind"
+    assert guess_target(columns, []) == ("Label", "by its name")
+    found = guess_target(columns, ["Label"])
+    assert found is not None and found[0] == "kind"
     assert guess_target(columns, ["Label", "kind"]) is None
     assert guess_target(looks(label=["a", "a", "a"]), []) is None
+    assert guess_target(looks(one=["a", "b", "a"], two=["c", "d", "c"]), []) is None
+    assert guess_target(looks(finding_labels=["a", "b", "a"], two=["c", "d", "c"]), []) == (
+        "finding_labels",
+        "by its name",
+    )
 
 
-def test_group_by_name_where_values_repeat() -> None:
-    assert guess_group(looks(patient_id=[f"p{k // 2}" for k in range(60)])) == "patient_id"
-    assert guess_group(looks(patient_id=[f"p{k}" for k in range(60)])) is None
-    assert guess_group(looks(patient_id=["1", None, "1", "2", "3"])) is None
+def test_groups_by_name_where_values_repeat() -> None:
+    assert group_columns(looks(patient_id=[f"p{k // 2}" for k in range(60)])) == ["patient_id"]
+    assert group_columns(looks(patient_id=[f"p{k}" for k in range(60)])) == []
+    assert group_columns(looks(patient_id=["1", None, "1", "2", "3"])) == ["patient_id"]
+    # a column of few classes called group is no id of a group
+    assert group_columns(looks(group=["a", "b", "c"] * 20)) == []
+
+
+def test_ids_inside_paths() -> None:
+    for paths in (
+        [
+            "train/patient00001/study1/a.jpg",
+            "train/patient00001/study2/a.jpg",
+            "v/patient00002/a.jpg",
+            "patient3/a.jpg",
+        ],
+        ["sub-01/anat/a.png", "sub-01/func/a.png", "sub-02/anat/a.png", "sub-03/anat/a.png"],
+        [
+            "files/p10/p10000032/s1/a.jpg",
+            "files/p10/p10000032/s2/a.jpg",
+            "files/p11/p11000012/a.jpg",
+            "p12000000/a.jpg",
+        ],
+        ["TCGA-AA-0001-01Z.png", "TCGA-AA-0001-02Z.png", "TCGA-AB-0002-01Z.png", "TCGA-AB-0003-01Z.png"],
+    ):
+        found = path_groups(paths)
+        assert found is not None
+        assert found[0] == found[1]
+        assert len(set(found)) == 3
+    assert path_groups(["patient1/a.jpg", "patient2/a.jpg", "patient3/a.jpg"]) is None  # no id repeats
+    assert path_groups(["cat/1.jpg", "cat/2.jpg", "dog/3.jpg"]) is None
+    assert is_id_folder({"patient1", "patient2", "patient3"})
+    assert is_id_folder({str(k) for k in range(30)})
+    assert not is_id_folder({str(k) for k in range(10)})  # digits
+    assert not is_id_folder({"cat", "dog", "patient"})

@@ -1,0 +1,268 @@
+"""Public data sets as they lie: what init takes for split, group, target and attribute, and that loading agrees."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import layouts
+import numpy as np
+import pytest
+
+from mibias_cli.data.annotations import SPLITS
+from mibias_cli.errors import DataError
+from mibias_cli.recipe.load import load_recipe
+from mibias_cli.run.build import build_data
+from mibias_cli.survey.first_recipe import ModelChoice, first_recipe, write_needed_manifest
+from mibias_cli.survey.roles import Wishes
+from mibias_cli.survey.survey import Survey, survey
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """A layout, what the user says, and what must be found: rows of each split, columns, and words of what is said."""
+
+    make: Callable[[Path], Path]
+    rows: tuple[int, int, int]
+    source: str = "manifest"
+    target: str = "label"
+    attribute: str = "sex"
+    split: str | None = None
+    group: str | None = None
+    wishes: Wishes = field(default_factory=Wishes)
+    said: Sequence[str] = ()
+
+
+def table(name: str, values: Sequence[str], rows: tuple[int, int, int], *said: str, taken: bool = True) -> Case:
+    split = name if taken else None
+    made = lambda folder: layouts.split_column(folder, name, values)  # noqa: E731
+    return Case(make=made, rows=rows, source="table", split=split, said=said)
+
+
+def tables(names: Sequence[str], rows: tuple[int, int, int], *said: str) -> Case:
+    return Case(
+        make=lambda folder: layouts.split_tables(folder, names), rows=rows, source="table", split="split", said=said
+    )
+
+
+def folders(names: Sequence[str], rows: tuple[int, int, int]) -> Case:
+    return Case(
+        make=lambda folder: layouts.split_folders(folder, names),
+        rows=rows,
+        target="class",
+        attribute="name_prefix",
+        split="split",
+    )
+
+
+CASES: dict[str, Case] = {
+    "chexpert": Case(
+        make=layouts.chexpert, rows=(84, 12, 24), target="Pneumonia", attribute="Sex", split="split", group="group",
+        wishes=Wishes(target="Pneumonia"),
+        said=("ids inside the paths of Path (patient00000", "-1 beside 0 and 1", "12 of 96 training rows"),
+    ),
+    "chexpert, train.csv alone": Case(
+        make=lambda folder: layouts.chexpert(folder) / "train.csv", rows=(66, 9, 21), target="Pneumonia",
+        attribute="Sex", group="group", wishes=Wishes(target="Pneumonia"),
+        said=("valid.csv beside it may be other parts of an official split", "Path is read by the end of the path"),
+    ),
+    "nih": Case(
+        make=layouts.nih, rows=(81, 9, 30), target="Finding Labels", attribute="Patient Gender", split="split",
+        group="Patient ID", said=("from the lists test_list.txt, train_val_list.txt", "look like lists"),
+    ),
+    "mimic": Case(
+        make=layouts.mimic, rows=(78, 18, 24), target="ViewPosition", attribute="Rows", split="split",
+        group="subject_id", wishes=Wishes(target="ViewPosition"), said=("dicom_id of mimic-cxr-2.0.0-split.csv is read by name",),
+    ),
+    "ham10000": Case(
+        make=layouts.ham10000, rows=(84, 12, 24), target="dx", group="lesion_id",
+        said=("image_id of HAM10000_metadata.csv is read by name",),
+    ),
+    "isic2020": Case(
+        make=layouts.isic2020, rows=(84, 12, 24), target="target", group="patient_id",
+        said=("patient_id: 6 row(s) have none", "benign_malignant: each value goes with one value of the target"),
+    ),
+    "fitzpatrick17k": Case(
+        make=layouts.fitzpatrick17k, rows=(84, 12, 24), attribute="fitzpatrick_scale", said=("md5hash of",)
+    ),
+    "fairface": Case(
+        make=layouts.fairface, rows=(79, 11, 30), target="age", attribute="gender", split="split",
+        wishes=Wishes(target="age"),
+    ),
+    "wilds camelyon17": Case(
+        make=layouts.camelyon, rows=(78, 12, 30), target="tumor", attribute="center", split="split", group="patient",
+        wishes=Wishes(target="tumor"), said=("slide (association 1.00): center once more",),
+    ),
+    "kaggle images + train.csv": Case(
+        make=layouts.kaggle, rows=(84, 12, 24), attribute="camera", said=("20 image(s) without a row in train.csv",)
+    ),
+    "hub imagefolder": Case(make=layouts.hub_folder, rows=(70, 10, 40), attribute="gender", split="split"),
+    "hub parquet shards": Case(make=layouts.typed_parts, rows=(157, 23, 60), source="table", split="split"),
+    "split folders with a table each": Case(
+        make=layouts.inner_tables, rows=(79, 11, 60), attribute="gender", split="split"
+    ),
+    "chest_xray: persons in names": Case(
+        make=layouts.pneumonia, rows=(102, 15, 61), target="class", attribute="scanner", split="split", group="group",
+        said=("of training and validation whose group is in a later split too (1 in two splits)",),
+    ),
+    "folders of patients": Case(
+        make=layouts.patient_folders, rows=(84, 12, 24), target="diagnosis", attribute="scanner", group="group"
+    ),
+    "folders of patients with classes": Case(
+        make=layouts.patients_of_classes, rows=(84, 12, 24), target="class", attribute="scanner", group="patient",
+        said=("8000, 8013, 8026, …: folders of patients (or the like), no classes",),
+    ),
+    "backslashes and case": Case(make=layouts.backslashes, rows=(84, 12, 24), said=("whatever folder, suffix",)),
+    "test set without labels": Case(
+        make=layouts.unlabelled_test, rows=(63, 9, 18), target="class", attribute="camera",
+        said=("20 image(s) in no class folder, left out: test/0.png",),
+    ),
+    "is_test": table("is_test", ("True", "False"), (105, 15, 120), "split is_test: by its name and values"),
+    "is_train": table("is_train", ("1", "0"), (105, 15, 120)),
+    "isTrain": table("isTrain", ("yes", "no"), (105, 15, 120)),
+    "is_valid": table("is_valid", ("True", "False"), (105, 15, 120)),
+    "valid may mean sound": table("valid", ("True", "False"), (168, 24, 48), "not read as the split: valid", taken=False),
+    "is_val and is_test": Case(
+        make=layouts.flags, rows=(120, 60, 60), source="table", split="split", said=("from is_val and is_test",)
+    ),
+    "split 0-1-2": table("split", ("0", "1", "2"), (80, 80, 80)),
+    "split 0-1": table("split", ("0", "1"), (105, 15, 120), "split split: by its name and values (0, 1)"),
+    "partition 1-2-3": table("partition", ("1", "2", "3"), (168, 24, 48), "not read as the split", taken=False),
+    "folds": table("fold", ("0", "1", "2", "3", "4"), (168, 24, 48), "not read as the split: fold", taken=False),
+    "capitals": table("Split", ("Training", "Validation", "Testing"), (80, 80, 80)),
+    "validate": table("data_split", ("train", "validate", "test"), (80, 80, 80)),
+    "fer2013": table("Usage", ("Training", "PublicTest", "PrivateTest"), (70, 10, 80), "names no split: 'PublicTest'"),
+    "another name": table("dataset", ("train", "test"), (105, 15, 120)),
+    "whatever name": table("part_of", ("train", "test"), (105, 15, 120)),
+    "iwildcam": table("split", ("train", "val", "test", "id_val"), (60, 60, 60), "names no split: 'id_val'"),
+    "train, test and more": table("split", ("train", "test", "extra"), (70, 10, 80), "names no split: 'extra'"),
+    "dev, test": table("set", ("dev", "test"), (105, 15, 120)),
+    "train, valid": table("split", ("train", "valid"), (105, 15, 120)),
+    "train.csv, valid.csv, test.csv": tables(("train.csv", "valid.csv", "test.csv"), (120, 120, 120)),
+    "train.csv, test.csv": tables(("train.csv", "test.csv"), (105, 15, 120)),
+    "x_train.csv, x_val.csv": tables(("x_train.csv", "x_val.csv"), (105, 15, 120)),
+    "train/ dev/ test/": folders(("train", "dev", "test"), (60, 60, 60)),
+    "dev/ test/": folders(("dev", "test"), (52, 8, 60)),
+    "Training/ Testing/": folders(("Training", "Testing"), (52, 8, 60)),
+    "train/ valid/": folders(("train", "valid"), (52, 8, 60)),
+    "train/ validate/ test/": folders(("train", "validate", "test"), (60, 60, 60)),
+    "seg_train/ seg_test/ seg_pred/": folders(("seg_train", "seg_test", "seg_pred"), (52, 8, 60)),
+}  # fmt: skip
+
+
+def recipe_of(found: Survey, source: Path, out: Path) -> Path:
+    """The recipe that init writes, with its manifest, for a small network."""
+    tabular = found.layout.source == "table"
+    model = ModelChoice(name="mlp" if tabular else "digit_cnn", weights="none", input_size=None if tabular else 28)
+    text, manifest = first_recipe(found, model, source=source, out=out)
+    out.write_text(text, encoding="utf-8")
+    if manifest is not None:
+        write_needed_manifest(found, manifest)
+    return out
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_layouts(tmp_path: Path, name: str) -> None:
+    case = CASES[name]
+    path = case.make(tmp_path)
+    found = survey(path, case.wishes)
+    told = "\n".join((*found.guesses, *found.notes))
+    columns = found.columns
+    assert (found.layout.source, columns.target, columns.split, columns.group) == (
+        case.source, case.target, case.split, case.group,
+    ), told  # fmt: skip
+    assert found.chosen[0].name == case.attribute
+    assert tuple(found.n_rows.values()) == case.rows, told
+    for words in case.said:
+        assert words in told, told
+    # whatever was guessed of a split or a group is said
+    assert case.group is None or f"group {case.group}" in told
+    # and what init writes loads to the same rows, with no group in two splits
+    data = build_data(load_recipe(recipe_of(found, path, tmp_path / "recipe.yaml")), offline=True)
+    splits = [getattr(data, split) for split in SPLITS]
+    assert tuple(len(split.y) for split in splits) == case.rows
+    if case.group is not None:
+        groups = [set(split.group) for split in splits]
+        assert not (groups[0] & groups[1] or groups[0] & groups[2] or groups[1] & groups[2])
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["Patient ID", "PatientID", "patientId", "patient_number", "SubjectID", "subject", "lesion_id", "identity", "PID",
+     "person", "CaseID", "MRN", "client_id", "study_id", "user", "participant.no", "videoid"],
+)  # fmt: skip
+def test_names_of_groups(tmp_path: Path, name: str) -> None:
+    found = survey(layouts.group_table(tmp_path, name), Wishes())
+    assert found.columns.group == name
+    assert f"group {name}: by its name" in found.guesses
+
+
+@pytest.mark.parametrize("name", ["Patient Age", "study", "person_kind", "subjective", "x1"])
+def test_names_that_are_no_groups(tmp_path: Path, name: str) -> None:
+    rows = [["ab"[y], "fm"[c], k % 9] for k, (y, c) in enumerate(layouts.pairs(180))]
+    found = survey(layouts.write(tmp_path / "t.csv", ["label", "sex", name], rows), Wishes())
+    assert found.columns.group is None
+
+
+def test_wider_groups_come_first_and_the_others_are_said(tmp_path: Path) -> None:
+    rows = [["ab"[y], "fm"[c], f"s{k // 2}", f"p{k // 6}"] for k, (y, c) in enumerate(layouts.pairs(240))]
+    found = survey(layouts.write(tmp_path / "t.csv", ["label", "sex", "study_id", "patient_id"], rows), Wishes())
+    assert found.columns.group == "patient_id"
+    assert "group patient_id: by its name; study_id may be groups too: --group" in found.guesses
+
+
+def test_official_test_rows_never_train(tmp_path: Path) -> None:
+    for values in (("train", "test"), ("train", "valid", "test"), ("dev", "test"), ("Training", "PublicTest")):
+        path = layouts.split_column(tmp_path, "split", values)
+        found = survey(path, Wishes())
+        data = build_data(load_recipe(recipe_of(found, path, tmp_path / "recipe.yaml")), offline=True)
+        official = np.array([line.rsplit(",", 1)[1] for line in path.read_text().split()[1:]])
+        for split in (data.train, data.validation):
+            rows = np.array([int(name.split()[1]) for name in split.row_names]) - 2
+            assert not {value for value in official[rows] if "est" in value}
+
+
+def test_the_target_is_never_chosen_by_its_place(tmp_path: Path) -> None:
+    rows = [["ab"[y], "fm"[c], "uv"[k % 2], "pq"[k // 2 % 2]] for k, (y, c) in enumerate(layouts.pairs(80))]
+    path = layouts.write(tmp_path / "t.csv", ["one", "sex", "two", "three"], rows)
+    with pytest.raises(
+        DataError, match=r"nothing says which column is the target.*few classes: 'one', 'sex', 'two', 'three'"
+    ):
+        survey(path, Wishes())
+    only = survey(layouts.write(tmp_path / "u.csv", ["one", "sex"], [row[:2] for row in rows]), Wishes())
+    assert "target one: the only column of a few classes that has no other role" in only.guesses
+
+
+def test_proxies_of_the_attribute_and_of_the_target_are_said(tmp_path: Path) -> None:
+    found = survey(layouts.proxies(tmp_path), Wishes())
+    (note,) = [note for note in found.notes if "sex once more" in note]
+    assert note.startswith("person_kind (association 1.00)")
+    assert "age (association 0.9" in note and "title (association 0.9" in note and " x " not in note
+    assert "among the inputs unless data.features leaves them out" in note
+    assert (
+        "approved (association 1.00): the target once more, among the inputs; data.features leaves it out"
+        in found.notes
+    )
+    same = survey(layouts.proxies(tmp_path), Wishes(attributes=("approved",)))
+    assert any(
+        note.startswith("approved and the target go together almost one to one (association 1.00)")
+        for note in same.notes
+    )
+
+
+def test_many_candidates_are_ranked_not_cut_by_order(tmp_path: Path) -> None:
+    found = survey(layouts.many_candidates(tmp_path), Wishes())
+    assert found.chosen[0].name == "last"
+    assert len(found.candidates) == 70
+    bits = [a.shared_bits for a in found.candidates]
+    assert bits == sorted(bits, reverse=True)
+
+
+def test_what_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"instances_train2017\.json: COCO annotations.*one row per image"):
+        survey(layouts.coco(tmp_path), Wishes())
+    layouts.write(tmp_path / "two" / "a.csv", ["x"], [[1]])
+    layouts.write(tmp_path / "two" / "b.csv", ["x"], [[1]])
+    with pytest.raises(DataError, match=r"tables \(a\.csv, b\.csv\) that are no train and test; name one"):
+        survey(tmp_path / "two", Wishes())
