@@ -15,8 +15,9 @@ from PIL import Image
 
 __all__ = [
     "backslashes", "camelyon", "chexpert", "coco", "fairface", "fitzpatrick17k", "flags", "group_table", "ham10000",
-    "hub_folder", "image", "inner_tables", "isic2020", "kaggle", "many_candidates", "mimic", "nih", "pairs", "patient_folders",
-    "patients_of_classes", "people", "pneumonia", "proxies", "split_column", "split_folders", "split_tables", "typed_parts",
+    "hub_folder", "image", "inner_tables", "isic2020", "kaggle", "many_candidates", "mimic", "nih", "pairs",
+    "patient_folders", "patients_of_classes", "people", "pneumonia", "proxies", "split_column", "split_folders",
+    "split_tables", "typed_parts",
     "unlabelled_test", "write",
 ]  # fmt: skip
 
@@ -343,7 +344,7 @@ def proxies(folder: Path) -> Path:
     """A table with the attribute spelt otherwise, in noise, and binned; and a column that renames the target."""
     rng = np.random.default_rng(0)
     rows = []
-    for k, (y, c) in enumerate(pairs(600)):
+    for y, c in pairs(600):
         age = int(20 + 30 * c + rng.integers(0, 30))
         title = ("Ms", "Mr")[c if rng.random() < 0.99 else 1 - c]
         rows.append(

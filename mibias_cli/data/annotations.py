@@ -13,6 +13,7 @@ from mibias_cli.data.columns import DRAWN, AttributeColumn, Columns, SplitRule
 from mibias_cli.data.encoding import encode_attribute, encode_kept
 from mibias_cli.data.files.fingerprint import Streamed, fingerprint
 from mibias_cli.data.files.tabular import Table, first_rows, require_columns
+from mibias_cli.data.group_columns import group_note
 from mibias_cli.data.groups import split_by_fractions
 from mibias_cli.data.input_rules import InputRules
 from mibias_cli.data.target import Target
@@ -96,6 +97,10 @@ def annotate(
     role = _complete_roles(table, columns, splits, role, group, seed, notes)
     if group is not None:
         _check_groups(table, columns, role, group)
+    else:
+        taken = {*columns.named, *(spec.column or name for name, spec in attributes.items())}
+        note = group_note(table, taken, columns.path, role)
+        notes += [note] if note is not None else []
     # classes, bins and statistics are those of training rows: validation and audit must not shape them
     y, target = encode_targets(table, columns, role == 0)
     encoded = {name: encode_attribute(name, spec, table, role == 0) for name, spec in attributes.items()}

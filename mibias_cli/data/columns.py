@@ -132,7 +132,7 @@ def look_at(table: Table, name: str) -> ColumnLook:
         kind = "path"
     elif is_quantity(column):
         # a different number in every row may still be a measurement: only the name tells an id
-        kind = "id" if n_values == n and name_words(name) & {"id", "index", "number", "no"} else "number"
+        kind = "id" if n_values == n and set(name_words(name)) & {"id", "index", "number", "no"} else "number"
     elif n_values <= MOST_CLASSES and (n_values < n or n <= 2):
         kind = "classes"
     else:
@@ -204,6 +204,11 @@ def sorted_names(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(listed) if wrong.any() else tuple(listed[np.argsort(parsed, kind="stable")])
 
 
-def name_words(name: str) -> set[str]:
-    """The words of a column's name, in lower case: they end at signs, and where a capital begins the next."""
-    return set("".join(f" {c.lower()}" if c.isupper() else c if c.isalnum() else " " for c in name).split())
+def name_words(name: str) -> list[str]:
+    """The words of a name in lower case: they end at signs, at digits, and where a capital begins the next.
+
+    Example:
+        >>> name_words("PatientID"), name_words("train_val-2"), name_words("PublicTest")
+        (['patient', 'id'], ['train', 'val'], ['public', 'test'])
+    """
+    return [word.lower() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", name)]

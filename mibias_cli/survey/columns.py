@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mibias_cli.data.columns import ColumnLook, name_words
-from mibias_cli.survey.splits import words
 
 __all__ = ["attribute_rank", "guess_path", "guess_target"]
 
@@ -54,7 +53,7 @@ def guess_target(looks: Sequence[ColumnLook], taken: Sequence[str]) -> tuple[str
         return named, "by its name"
     # one column with a usual word in its name, or one that is left over; of several none
     others = [name for name in several if attribute_rank(name) is None]
-    with_word = [name for name in others if set(words(name)) & set(_TARGET_NAMES)]
+    with_word = [name for name in others if set(name_words(name)) & set(_TARGET_NAMES)]
     if len(with_word) == 1:
         return with_word[0], "by its name"
     if len(others) == 1:

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
-from mibias_cli.data.columns import MOST_CLASSES
-from mibias_cli.survey.groups import is_id_folder
-from mibias_cli.survey.splits import Roles, role_of_name, split_words, words
+from mibias_cli.data.columns import MOST_CLASSES, name_words
+from mibias_cli.data.group_columns import is_id_folder
+from mibias_cli.survey.splits import Roles, role_of_name, split_words
 
 __all__ = ["Levels", "read_levels"]
 
@@ -64,7 +64,7 @@ def read_levels(images: Sequence[str]) -> Levels:
                 split, roles = depth, found
         elif len(here) == 1:
             notes += [f"{listed}: one folder around all images, no class"]
-        elif len({_stem(name) for name in here}) == 1 and set(words(_stem(next(iter(here))))[-1:]) & _SHARDS:
+        elif len({_stem(name) for name in here}) == 1 and set(name_words(_stem(next(iter(here))))[-1:]) & _SHARDS:
             notes += [f"{listed}: parts of one set of images, no classes"]
         elif is_id_folder(here):
             patients = depth if patients is None else patients

@@ -10,10 +10,9 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from PIL import Image
 
-from mibias_cli.data.columns import ColumnLook, look_at
+from mibias_cli.data.columns import ColumnLook, look_at, name_words
 from mibias_cli.data.files.tabular import Table
 from mibias_cli.survey.columns import guess_path
-from mibias_cli.survey.splits import words
 
 __all__ = ["Match", "image_column", "images_below", "match_images", "may_name_images"]
 
@@ -167,5 +166,5 @@ def _parts(value: str) -> tuple[str, ...]:
 
 
 def _may_name(look: ColumnLook) -> bool:
-    named = {*words(look.name), look.name.lower()} & _WORDS
+    named = {*name_words(look.name), look.name.lower()} & _WORDS
     return look.kind == "id" or (bool(named) and look.kind in ("text", "number", "classes"))

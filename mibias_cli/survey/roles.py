@@ -158,8 +158,8 @@ def keep_usable_rows(layout: Layout, roles: Roles) -> tuple[Layout, list[str]]:
             rare = np.array([counts[v] < FEWEST for v in target], dtype=bool)
             table = _drop(table, rare, f"of classes with fewer than {FEWEST} rows", dropped, target)
         else:
-            in_training = table.columns[roles.split] == roles.splits.train
-            unseen = np.array([v not in set(target[in_training]) for v in target], dtype=bool)
+            seen = set(target[table.columns[roles.split] == roles.splits.train])
+            unseen = np.array([v not in seen for v in target], dtype=bool)
             table = _drop(table, unseen, "of classes that no training row has", dropped, target)
     table = _apart(table, roles, layout.source, dropped)
     if not len(table):

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 
-from mibias_cli.data.columns import DRAWN, ColumnLook
+from mibias_cli.data.columns import DRAWN, ColumnLook, name_words
 
 __all__ = [
     "flag_role",
@@ -15,7 +14,6 @@ __all__ = [
     "split_like",
     "split_roles",
     "split_words",
-    "words",
 ]
 
 _SPLIT_WORDS: tuple[tuple[str, ...], ...] = (
@@ -36,16 +34,6 @@ Roles = tuple[str, str, str]
 """Values for train, validation and audit; `DRAWN` where validation is drawn from training."""
 
 
-def words(name: str) -> list[str]:
-    """The words of a name in lower case; they end at signs, digits, and where a capital begins the next.
-
-    Example:
-        >>> words("PatientID"), words("train_val-2"), words("PublicTest")
-        (['patient', 'id'], ['train', 'val'], ['public', 'test'])
-    """
-    return [word.lower() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", name)]
-
-
 def role_of_name(name: str) -> int | None:
     """0, 1 or 2 where a word of a name means train, validation or audit; a name with two of them is the first's.
 
@@ -53,7 +41,7 @@ def role_of_name(name: str) -> int | None:
         >>> [role_of_name(name) for name in ("train_val_list", "fairface_label_val", "PrivateTest", "latest")]
         [0, 1, 2, None]
     """
-    found = {*words(name), name.lower()}
+    found = {*name_words(name), name.lower()}
     return next((role for role, called in enumerate(_SPLIT_WORDS) if found & set(called)), None)
 
 
@@ -99,7 +87,7 @@ def guess_split(looks: Sequence[ColumnLook]) -> tuple[str, Roles] | None:
     yes and no where its name is `is_train`, `is_test` or the like.
     """
     # a column named as a split comes before one that only holds such words
-    ordered = sorted(looks, key=lambda look: not set(words(look.name)) & _SPLIT_NAMES)
+    ordered = sorted(looks, key=lambda look: not set(name_words(look.name)) & _SPLIT_NAMES)
     for look in ordered:
         if look.kind == "classes" and (found := _roles_in(look)) is not None:
             return look.name, found
@@ -129,7 +117,7 @@ def flag_role(look: ColumnLook) -> int | None:
 
 
 def _flag_word(name: str) -> int | None:
-    kept = [word for word in words(name) if word not in _FLAG_FILLERS]
+    kept = [word for word in name_words(name) if word not in _FLAG_FILLERS]
     joined = "".join(kept).removeprefix("is")
     return next((role for role, called in enumerate(_SPLIT_WORDS) if joined in called), None)
 
@@ -146,7 +134,7 @@ def _flagged(look: ColumnLook, role: int) -> Roles:
 
 
 def _roles_in(look: ColumnLook) -> Roles | None:
-    named = set(words(look.name))
+    named = set(name_words(look.name))
     # numbers mean roles only where they are all there is: a fold column goes on to 3 and 4
     if tuple(look.values) in _NUMBERED:
         return _NUMBERED[tuple(look.values)] if named & _NUMBERED_NAMES else None

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from mibias_cli.data.columns import DRAWN, ColumnLook, look_at
+from mibias_cli.data.group_columns import group_columns, is_id_folder, path_groups
 from mibias_cli.survey.columns import attribute_rank, guess_path, guess_target
-from mibias_cli.survey.groups import group_columns, is_id_folder, path_groups
 from mibias_cli.survey.layout import make_table
 from mibias_cli.survey.splits import guess_split
 
@@ -60,7 +60,8 @@ def test_target_by_name_or_because_no_other_column_may_be_it_never_by_its_place(
     columns = looks(Label=["a", "b", "a"], kind=["c", "d", "c"], sex=["f", "m", "f"])
     assert guess_target(columns, []) == ("Label", "by its name")
     found = guess_target(columns, ["Label"])
-    assert found is not None and found[0] == "kind"
+    assert found is not None
+    assert found[0] == "kind"
     assert guess_target(columns, ["Label", "kind"]) is None
     assert guess_target(looks(label=["a", "a", "a"]), []) is None
     assert guess_target(looks(one=["a", "b", "a"], two=["c", "d", "c"]), []) is None

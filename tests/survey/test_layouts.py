@@ -73,7 +73,8 @@ CASES: dict[str, Case] = {
     ),
     "mimic": Case(
         make=layouts.mimic, rows=(78, 18, 24), target="ViewPosition", attribute="Rows", split="split",
-        group="subject_id", wishes=Wishes(target="ViewPosition"), said=("dicom_id of mimic-cxr-2.0.0-split.csv is read by name",),
+        group="subject_id", wishes=Wishes(target="ViewPosition"),
+        said=("dicom_id of mimic-cxr-2.0.0-split.csv is read by name",),
     ),
     "ham10000": Case(
         make=layouts.ham10000, rows=(84, 12, 24), target="dx", group="lesion_id",
@@ -122,7 +123,7 @@ CASES: dict[str, Case] = {
     "is_train": table("is_train", ("1", "0"), (105, 15, 120)),
     "isTrain": table("isTrain", ("yes", "no"), (105, 15, 120)),
     "is_valid": table("is_valid", ("True", "False"), (105, 15, 120)),
-    "valid may mean sound": table("valid", ("True", "False"), (168, 24, 48), "not read as the split: valid", taken=False),
+    "valid may mean sound": table("valid", ("True", "False"), (168, 24, 48), "the split: valid", taken=False),
     "is_val and is_test": Case(
         make=layouts.flags, rows=(120, 60, 60), source="table", split="split", said=("from is_val and is_test",)
     ),
@@ -184,7 +185,7 @@ def test_layouts(tmp_path: Path, name: str) -> None:
     assert tuple(len(split.y) for split in splits) == case.rows
     if case.group is not None:
         groups = [set(split.group) for split in splits]
-        assert not (groups[0] & groups[1] or groups[0] & groups[2] or groups[1] & groups[2])
+        assert len(groups[0] | groups[1] | groups[2]) == sum(map(len, groups))
 
 
 @pytest.mark.parametrize(
@@ -223,6 +224,20 @@ def test_official_test_rows_never_train(tmp_path: Path) -> None:
             assert not {value for value in official[rows] if "est" in value}
 
 
+def test_a_recipe_without_groups_is_told_of_ids_in_two_splits(tmp_path: Path) -> None:
+    path = layouts.group_table(tmp_path, "PatientID")
+    out = recipe_of(survey(path, Wishes()), path, tmp_path / "recipe.yaml")
+    assert not build_data(load_recipe(out), offline=True).notes
+    without = build_data(load_recipe(out, ["data.columns.group=null"]), offline=True)
+    assert any("ids in 'PatientID' (" in note and "name it in data.columns.group" in note for note in without.notes)
+    named = layouts.chexpert(tmp_path)
+    out = recipe_of(survey(named, Wishes(target="Pneumonia")), named, tmp_path / "named.yaml")
+    drawn = build_data(load_recipe(out, ["data.columns.group=null", "data.columns.split=null"]), offline=True)
+    assert any("ids in 'group' (" in note for note in drawn.notes) or any(
+        "the paths of" in note for note in drawn.notes
+    )
+
+
 def test_the_target_is_never_chosen_by_its_place(tmp_path: Path) -> None:
     rows = [["ab"[y], "fm"[c], "uv"[k % 2], "pq"[k // 2 % 2]] for k, (y, c) in enumerate(layouts.pairs(80))]
     path = layouts.write(tmp_path / "t.csv", ["one", "sex", "two", "three"], rows)
@@ -238,7 +253,9 @@ def test_proxies_of_the_attribute_and_of_the_target_are_said(tmp_path: Path) -> 
     found = survey(layouts.proxies(tmp_path), Wishes())
     (note,) = [note for note in found.notes if "sex once more" in note]
     assert note.startswith("person_kind (association 1.00)")
-    assert "age (association 0.9" in note and "title (association 0.9" in note and " x " not in note
+    assert "age (association 0.9" in note
+    assert "title (association 0.9" in note
+    assert " x " not in note
     assert "among the inputs unless data.features leaves them out" in note
     assert (
         "approved (association 1.00): the target once more, among the inputs; data.features leaves it out"

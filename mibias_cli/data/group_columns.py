@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 
 import numpy as np
 
-from mibias_cli.data.columns import MOST_CLASSES, ColumnLook
-from mibias_cli.data.files.tabular import texts
-from mibias_cli.survey.splits import words
+from mibias_cli.data.columns import MOST_CLASSES, ColumnLook, look_at, name_words
+from mibias_cli.data.files.tabular import Table, first_rows, texts
 
-__all__ = ["group_columns", "is_id_folder", "own_groups", "path_groups"]
+__all__ = ["group_columns", "group_note", "is_id_folder", "own_groups", "path_groups"]
 
 _PEOPLE = (
     "patient", "subject", "participant", "person", "individual", "identity", "donor", "mrn", "pid", "animal", "family",
@@ -46,20 +45,57 @@ def group_columns(looks: Sequence[ColumnLook]) -> list[str]:
     return [name for _, name in sorted(ranked, key=lambda pair: pair[0])]
 
 
+def group_note(table: Table, taken: Set[str], path: str, role: np.ndarray) -> str | None:
+    """What to know where no column of groups is named, and rows that seem to belong together are in two splits.
+
+    Args:
+        table: Rows in use.
+        taken: Columns that have a role.
+        path: The column of paths, if there is one.
+        role: The split (n,) of each row.
+    """
+    likely = [name for name in table.columns if _named(name) is not None and name not in taken]
+    names = group_columns([look_at(table, name) for name in likely])
+    found = table.columns[names[0]] if names else None
+    where, remedy = f"{names[0]!r}" if names else "", "name it in data.columns.group to keep each in one"
+    if found is None and path in table.columns:
+        found = path_groups([str(v or "") for v in table.columns[path]])
+        where, remedy = f"the paths of {path!r}", "make a column of them and name it in data.columns.group"
+    if found is None:
+        return None
+    splits: dict[str, set[int]] = {}
+    for value, split in zip(found, role.tolist(), strict=True):
+        if value is not None:
+            splits.setdefault(str(value), set()).add(split)
+    shared = [value for value, within in splits.items() if len(within) > 1]
+    if not shared:
+        return None
+    return (
+        f"{table.path}: {len(shared)} of {len(splits)} ids in {where} ({first_rows(shared, 2)}) are in more than one "
+        f"split, so what a model learns of one helps it where it is audited; {remedy}"
+    )
+
+
 def _rank(look: ColumnLook) -> int | None:
-    parts = words(look.name)
+    named = _named(look.name)
+    if named is None:
+        return None
+    rank, with_id = named
+    return None if rank >= len(_PEOPLE) and not with_id and look.n_values <= MOST_CLASSES else rank
+
+
+def _named(name: str) -> tuple[int, bool] | None:
+    """How wide the groups are that a name speaks of (0: widest), and whether it says that it is an id; or None."""
+    parts = name_words(name)
     core = [word for word in parts if word not in _FILLERS]
     # patientid, in one word
     joined = "".join(core)
     stem = next((joined.removesuffix(end) for end in ("id", "no", "nr", "number") if joined.endswith(end)), "")
     names = (*_PEOPLE, *_OTHERS)
-    found = next((name for name in (joined, stem) if name in names), None)
+    found = next((word for word in (joined, stem) if word in names), None)
     if found is None:
         return None
-    with_id = len(core) < len(parts) or found == stem != joined
-    if found in _OTHERS and not with_id and look.n_values <= MOST_CLASSES:
-        return None
-    return names.index(found)
+    return names.index(found), len(core) < len(parts) or found == stem != joined
 
 
 def path_groups(paths: Sequence[str]) -> np.ndarray | None:
