@@ -81,7 +81,11 @@ def _rank(look: ColumnLook) -> int | None:
     if named is None:
         return None
     rank, with_id = named
-    return None if rank >= len(_PEOPLE) and not with_id and look.n_values <= MOST_CLASSES else rank
+    if with_id or look.n_values > MOST_CLASSES:
+        return rank
+    # of few values, only codes of people are ids: an animal, a lesion or a subject may be a class
+    codes = rank < len(_PEOPLE) and all(any(c.isdigit() for c in value) for value in look.values)
+    return rank if codes else None
 
 
 def _named(name: str) -> tuple[int, bool] | None:
@@ -117,12 +121,16 @@ def path_groups(paths: Sequence[str]) -> np.ndarray | None:
     return texts(found) if repeats and 2 * n >= len(found) else None
 
 
-def is_id_folder(names: set[str]) -> bool:
-    """Whether names of folders are ids of patients, not of classes: all named so, or more numbers than classes are."""
+def is_id_folder(names: set[str], *, inner: bool) -> bool:
+    """Whether names of folders are ids of patients, not of classes: all are named so, or are numbers.
+
+    Numbers must be more than classes are, and have folders within (`inner`), as there are data sets of a hundred
+    numbered classes.
+    """
     ids = {match[1].lower() for name in names if (match := _IN_PATH.match(f"{name}/")) is not None}
     if len(ids) >= _FEWEST_GROUPS and all(_IN_PATH.match(f"{name}/") for name in names):
         return True
-    return len(names) > MOST_CLASSES and all(name.isdecimal() for name in names)
+    return inner and len(names) > MOST_CLASSES and all(name.isdecimal() for name in names)
 
 
 def own_groups(values: np.ndarray) -> np.ndarray:

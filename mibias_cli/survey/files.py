@@ -85,7 +85,8 @@ def _images_layout(path: Path, rows: Table, root: Path | None) -> Layout | None:
     place = root or path.parent
     images = images_below(place) if column is not None or may_name_images(rows) else []
     found = image_column(rows, images) if images else None
-    if found is not None:
+    # a few images beside a table may have its ids by chance
+    if found is not None and (column is not None or 2 * found[1].n >= len(rows)):
         name, match = found
         old = rows.columns[name]
         values = [v if image is None else image for v, image in zip(old, match.images, strict=True)]

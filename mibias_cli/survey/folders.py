@@ -50,6 +50,9 @@ def folder_layout(folder: Path, table: Path | None) -> Layout:
     if table is None and looks_like_faces(images):
         return _faces(folder)
     levels = read_levels(images)
+    links = [path.name for path in sorted(folder.iterdir()) if path.is_symlink() and path.is_dir()]
+    if links:
+        levels = replace(levels, notes=(*levels.notes, f"linked folders are not followed: {first_rows(links)}"))
     return (
         _class_folders(folder, images, levels, table)
         if levels.classes is not None
@@ -85,6 +88,12 @@ def _tables(folder: Path) -> Layout:
         listed = first_rows([path.name for path in tables])
         raise DataError(
             f"{folder}: no image below it, and tables ({listed}) that are no train and test; name one of them"
+        )
+    links = [path.name for path in sorted(folder.iterdir()) if path.is_symlink() and path.is_dir()]
+    if links:
+        raise DataError(
+            f"{folder}: no image but behind linked folders, which are not followed ({first_rows(links)}); name "
+            "the folder that they lead to"
         )
     list_images(folder)  # an error that says what is there
     raise DataError(f"{folder}: too many files to look through; name a manifest instead")
@@ -326,5 +335,6 @@ def _listed(folder: Path, images: Sequence[str], levels: Levels, given: Path | N
         root=folder,
         path="path",
         split=None if split is None or "split_folder" not in columns else ("split_folder", split),
+        notes=levels.notes,
     )
     return join_sidecars(layout, found)

@@ -66,7 +66,7 @@ def read_levels(images: Sequence[str]) -> Levels:
             notes += [f"{listed}: one folder around all images, no class"]
         elif len({_stem(name) for name in here}) == 1 and set(name_words(_stem(next(iter(here))))[-1:]) & _SHARDS:
             notes += [f"{listed}: parts of one set of images, no classes"]
-        elif is_id_folder(here):
+        elif is_id_folder(here, inner=all(len(p) > depth + 1 for p in parts)):
             patients = depth if patients is None else patients
             notes += [f"{listed}: folders of patients (or the like), no classes"]
         elif len(here) > MOST_CLASSES and 2 * len(here) > len(images):

@@ -77,6 +77,8 @@ def test_groups_by_name_where_values_repeat() -> None:
     assert group_columns(looks(patient_id=["1", None, "1", "2", "3"])) == ["patient_id"]
     # a column of few classes called group is no id of a group
     assert group_columns(looks(group=["a", "b", "c"] * 20)) == []
+    assert group_columns(looks(animal=["cat", "dog", "cow"] * 20)) == []
+    assert group_columns(looks(patient=["p1", "p2", "p3"] * 20)) == ["patient"]
 
 
 def test_ids_inside_paths() -> None:
@@ -102,7 +104,8 @@ def test_ids_inside_paths() -> None:
         assert len(set(found)) == 3
     assert path_groups(["patient1/a.jpg", "patient2/a.jpg", "patient3/a.jpg"]) is None  # no id repeats
     assert path_groups(["cat/1.jpg", "cat/2.jpg", "dog/3.jpg"]) is None
-    assert is_id_folder({"patient1", "patient2", "patient3"})
-    assert is_id_folder({str(k) for k in range(30)})
-    assert not is_id_folder({str(k) for k in range(10)})  # digits
-    assert not is_id_folder({"cat", "dog", "patient"})
+    assert is_id_folder({"patient1", "patient2", "patient3"}, inner=False)
+    assert is_id_folder({str(k) for k in range(30)}, inner=True)
+    assert not is_id_folder({str(k) for k in range(30)}, inner=False)  # numbered classes
+    assert not is_id_folder({str(k) for k in range(10)}, inner=True)  # digits
+    assert not is_id_folder({"cat", "dog", "patient"}, inner=True)

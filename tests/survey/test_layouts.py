@@ -274,6 +274,42 @@ def test_many_candidates_are_ranked_not_cut_by_order(tmp_path: Path) -> None:
     assert bits == sorted(bits, reverse=True)
 
 
+def test_repeated_images_and_contradicting_labels_are_said(tmp_path: Path) -> None:
+    rows = []
+    for k, (y, c) in enumerate(layouts.pairs(120)):
+        layouts.image(tmp_path / f"{k}.png")
+        rows.append([f"{k}.png", "xy"[y], "fm"[c], ("train", "test")[k // 2 % 2]])
+    rows += [rows[0], [rows[1][0], "x", "f", "train"], [*rows[2][:3], "train"]]
+    found = survey(layouts.write(tmp_path / "m.csv", ["path", "label", "sex", "split"], rows), Wishes())
+    assert "3 image(s) are named by several rows: 0.png, 1.png, 2.png" in found.notes
+    assert "1 image(s) have more than one value of label: 1.png" in found.notes
+    assert "1 image(s) are in more than one split: 2.png" in found.notes
+
+
+def test_linked_folders_and_images_beside_a_table(tmp_path: Path) -> None:
+    root = layouts.split_folders(tmp_path / "real", ("train", "test"))
+    (tmp_path / "links").mkdir()
+    (tmp_path / "links" / "train").symlink_to(root / "train")
+    with pytest.raises(DataError, match="behind linked folders, which are not followed .train.; name the folder"):
+        survey(tmp_path / "links", Wishes())
+    # four pictures that have the ids of four rows do not make a table a manifest
+    rows = [[k, "ab"[y], "fm"[c]] for k, (y, c) in enumerate(layouts.pairs(120))]
+    path = layouts.write(tmp_path / "t" / "t.csv", ["id", "label", "sex"], rows)
+    for k in range(4):
+        layouts.image(path.parent / f"{k}.png")
+    assert survey(path, Wishes()).layout.source == "table"
+
+
+def test_a_hundred_numbered_classes_are_classes(tmp_path: Path) -> None:
+    rows = []
+    for k in range(300):
+        layouts.image(tmp_path / "n" / str(k % 30) / f"{k}.png")
+        rows.append([f"{k % 30}/{k}.png", "AB"[k % 2]])
+    layouts.write(tmp_path / "n" / "a.csv", ["path", "camera"], rows)
+    found = survey(tmp_path / "n", Wishes())
+    assert found.target_title == "the class folder"
+
+
 def test_what_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"instances_train2017\.json: COCO annotations.*one row per image"):
         survey(layouts.coco(tmp_path), Wishes())
