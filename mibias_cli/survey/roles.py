@@ -94,6 +94,11 @@ def choose_roles(layout: Layout, looks: Mapping[str, ColumnLook], wishes: Wishes
     split = layout.split
     if split is not None:
         sure.add("split")
+        validates = "some of its rows validate" if split[1][1] == DRAWN else f"{split[1][1]} validates"
+        if wishes.split is None:
+            guesses.append(
+                f"split {split[0]}: by the layout; {split[1][0]} trains, {validates}, {split[1][2]} is audited"
+            )
     if wishes.split is not None:
         split = _read_split(looks[wishes.split])
         sure.add("split")

@@ -98,7 +98,10 @@ CASES: dict[str, Case] = {
     "kaggle images + train.csv": Case(
         make=layouts.kaggle, rows=(84, 12, 24), attribute="camera", said=("20 image(s) without a row in train.csv",)
     ),
-    "hub imagefolder": Case(make=layouts.hub_folder, rows=(70, 10, 40), attribute="gender", split="split"),
+    "hub imagefolder": Case(
+        make=layouts.hub_folder, rows=(70, 10, 40), attribute="gender", split="split",
+        said=("train trains, some of its rows validate, validation is audited",),
+    ),
     "hub parquet shards": Case(make=layouts.typed_parts, rows=(157, 23, 60), source="table", split="split"),
     "split folders with a table each": Case(
         make=layouts.inner_tables, rows=(79, 11, 60), attribute="gender", split="split"
@@ -178,6 +181,9 @@ def test_layouts(tmp_path: Path, name: str) -> None:
     for words in case.said:
         assert words in told, told
     # whatever was guessed of a split or a group is said
+    assert case.split is None or any(
+        word in told for word in (f"split {case.split}:", "split (split folder):", "split: from")
+    )
     assert case.group is None or f"group {case.group}" in told
     # and what init writes loads to the same rows, with no group in two splits
     data = build_data(load_recipe(recipe_of(found, path, tmp_path / "recipe.yaml")), offline=True)
