@@ -14,7 +14,8 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 __all__ = [
-    "backslashes", "camelyon", "chexpert", "coco", "fairface", "fitzpatrick17k", "flags", "group_table", "ham10000",
+    "adult", "backslashes", "camelyon", "chexpert", "coco", "fairface", "fitzpatrick17k", "flags",
+    "german", "group_table", "ham10000",
     "hub_folder", "image", "inner_tables", "isic2020", "kaggle", "many_candidates", "mimic", "nih", "pairs",
     "patient_folders", "patients_of_classes", "people", "pneumonia", "proxies", "split_column", "split_folders",
     "split_tables", "typed_parts",
@@ -410,3 +411,26 @@ def unlabelled_test(folder: Path) -> Path:
         image(root / "test" / f"{k}.png")
     write(root / "cameras.csv", ["path", "camera"], rows)
     return root
+
+
+def adult(folder: Path) -> Path:
+    """Adult: `?` for missing values, education in words and in numbers, income in its last column."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for y, c in pairs(600, agree=0.7):
+        years = int(rng.integers(8, 14))
+        work = ("Private", "State-gov", "?")[int(rng.integers(0, 3))]
+        rows.append(
+            [int(rng.integers(18, 80)), work, f"level {years}", years, ("Female", "Male")[c], ("<=50K", ">50K")[y]]
+        )
+    return write(folder / "adult.csv", ["age", "workclass", "education", "education-num", "sex", "income"], rows)
+
+
+def german(folder: Path) -> Path:
+    """German credit: codes A11, A12, …, classes 1 and 2, sex within the personal status."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for y, c in pairs(600, agree=0.7):
+        status = ("A92", "A93")[c]
+        rows.append([f"A1{rng.integers(1, 5)}", int(rng.integers(4, 60)), status, int(rng.integers(19, 75)), y + 1])
+    return write(folder / "german.csv", ["status", "duration", "personal_status", "age", "class"], rows)

@@ -122,6 +122,14 @@ CASES: dict[str, Case] = {
         make=layouts.unlabelled_test, rows=(63, 9, 18), target="class", attribute="camera",
         said=("20 image(s) in no class folder, left out: test/0.png",),
     ),
+    "adult": Case(
+        make=layouts.adult, rows=(420, 60, 120), source="table", target="income",
+        said=("read as missing (data.missing): '?' in 'workclass'",),
+    ),
+    "german": Case(
+        make=layouts.german, rows=(420, 60, 120), source="table", target="class", attribute="personal_status",
+        wishes=Wishes(attributes=("personal_status",)), said=("target class: by its name",),
+    ),
     "is_test": table("is_test", ("True", "False"), (105, 15, 120), "split is_test: by its name and values"),
     "is_train": table("is_train", ("1", "0"), (105, 15, 120)),
     "isTrain": table("isTrain", ("yes", "no"), (105, 15, 120)),
