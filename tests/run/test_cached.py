@@ -88,8 +88,9 @@ class Told(Silent):
 def fitted(recipe: Recipe, out: Path, *, resume: bool = False) -> list[str]:
     """`mibias train` without its audit and export; returns what was said of the cache."""
     told = Told()
-    run = Run.open(recipe, RunFolder(out), new=not resume, overwrite=False, progress=told)
-    _, training = workflow._prepared(workflow.assemble(recipe, offline=True), run)
+    parts = workflow.assemble(recipe, offline=True)
+    run = Run.open(parts, RunFolder(out), new=not resume, overwrite=False, progress=told)
+    _, training = workflow._prepared(parts, run)
     with run.log() as log:
         fit_debiased(training, run, log, start=fit_original(training, run, log))
     if recipe.debias.erase != "none":
@@ -230,8 +231,9 @@ def test_a_second_run_reads_what_is_kept_and_changed_data_or_weights_do_not(tmp_
 
 
 def _prepared_apart(text: str, out: Path) -> None:
-    run = Run.open(recipe(text=text), RunFolder(out), new=True, overwrite=False, progress=Silent())
-    workflow._prepared(workflow.assemble(recipe(text=text), offline=True), run)
+    parts = workflow.assemble(recipe(text=text), offline=True)
+    run = Run.open(parts, RunFolder(out), new=True, overwrite=False, progress=Silent())
+    workflow._prepared(parts, run)
 
 
 def test_two_runs_at_once_share_a_folder(tmp_path: Path, cache: Path) -> None:
