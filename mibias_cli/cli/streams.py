@@ -14,7 +14,7 @@ import select
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, TextIO, cast
 
 from mibias_cli.shown import shown
 
@@ -107,7 +107,8 @@ class _Unescaped(io.TextIOBase):
 
 def unescaped(stream: TextIO) -> TextIO:
     """Where to write what steers on purpose: with colours, or as a workflow command, all names in it `shown`."""
-    return _Unescaped(stream) if isinstance(stream, SafeText) else stream
+    # Rich asks of a stream what this one has
+    return cast(TextIO, _Unescaped(stream)) if isinstance(stream, SafeText) else stream
 
 
 @contextmanager

@@ -99,10 +99,7 @@ def write_export(
         write_heads(frozen, frozen_head, partial)
         _write_card(partial, info, report, formats)
         if report_folder is not None:
-            # without what a kill left of a report
-            shutil.copytree(
-                report_folder, partial / "report", ignore=lambda _, names: [n for n in names if is_leftover(n)]
-            )
+            shutil.copytree(report_folder, partial / "report", ignore=_leftovers)
         if "onnx" in formats:
             write_onnx(frozen, x, partial)
         write_info(info, partial)
@@ -113,6 +110,11 @@ def write_export(
         shutil.rmtree(partial, ignore_errors=True)
         raise
     return info
+
+
+def _leftovers(_folder: str, names: list[str]) -> list[str]:
+    """What a kill left of a report, which no export ships."""
+    return [name for name in names if is_leftover(name)]
 
 
 def _check(folder: Path, formats: Sequence[str]) -> None:

@@ -228,10 +228,8 @@ def _read(run: RunFolder) -> Beginning | None:
 
 
 def _not_the_same(run: RunFolder, faults: list[str]) -> RunError:
+    what = "to resume is to go on with the same run, but this is not what it was begun with:"
+    may = f"What may change: training.epochs upward, where data and weights lie, {', '.join(MAY_CHANGE)}"
     return RunError(
-        "\n  ".join(
-            [f"{run.path}: to resume is to go on with the same run, but what it was begun with differs:", *faults]
-        )
-        + "\nundo that, or train anew with another --out. What may change: training.epochs upward, where data and "
-        f"weights lie, {', '.join(MAY_CHANGE)}"
+        "\n  ".join([f"{run.path}: {what}", *faults]) + f"\nundo that, or train anew with another --out. {may}"
     )

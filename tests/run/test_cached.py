@@ -39,7 +39,7 @@ representation: {{bottleneck: 8}}
 original: {{epochs: 1}}
 debias: {{weight: 0.5, queue_batches: 4, critic: {{steps: 1, hidden: [16]}}}}
 training: {{epochs: 2, batch_size: 32, log_every_steps: 1, device: cpu}}
-evaluation: {{probes: [logistic], n_bootstrap: 20, n_permutations: 0, random_control: false}}
+evaluation: {{probes: [logistic], n_bootstrap: 100, n_permutations: 0, random_control: false}}
 """
 DIGITS = PICTURES.format(source="digits", files="variance: 0.05").replace(
     "\n  attributes: {background: {}}\n  columns: {target: shape, split: split}", ""

@@ -25,7 +25,7 @@ data: {source: table, path: people.csv, columns: {target: y, split: split}, attr
 backbone: {name: mlp, options: {hidden: [8]}}
 debias: {weight: 0.1, critic: {hidden: [8]}}
 training: {epochs: 3, batch_size: 32, schedule: constant, device: cpu, log_every_steps: 1}
-evaluation: {probes: [logistic], n_bootstrap: 50}
+evaluation: {probes: [logistic], n_bootstrap: 100}
 """
 
 
@@ -35,10 +35,9 @@ def people(path: Path, n: int = 240) -> list[dict[str, str]]:
     for k in range(n):
         y, sex = int(rng.integers(2)), int(rng.integers(2))
         split = ("train", "train", "validation", "test")[k % 4]
-        x = rng.normal(size=2) + (y, sex)
-        rows.append(
-            {"a": f"{x[0]:.3f}", "b": f"{x[1]:.3f}", "y": "no yes".split()[y], "sex": "fm"[sex], "split": split}
-        )
+        x = rng.normal(size=2) + np.array([y, sex])
+        labels = {"y": ["no", "yes"][y], "sex": "fm"[sex], "split": split}
+        rows.append({"a": f"{x[0]:.3f}", "b": f"{x[1]:.3f}", **labels})
     written(path, rows)
     return rows
 
@@ -113,12 +112,8 @@ def test_other_data_are_refused(stopped: Path, change: str, message: str) -> Non
         rows = [{**row, "y": row["y"].upper()} for row in rows]
     else:
         at, key = {"values": (0, "a"), "labels": (0, "y"), "attributes": (3, "sex")}[change.split()[0]]
-        other = {
-            "a": "9.5",
-            "y": "yes" if rows[at]["y"] == "no" else "no",
-            "sex": "f" if rows[at]["sex"] == "m" else "m",
-        }
-        rows[at][key] = other[key]
+        others = {"no": "yes", "yes": "no", "f": "m", "m": "f"}
+        rows[at][key] = others.get(rows[at][key], "9.5")
     written(stopped / "people.csv", rows)
     before = (stopped / "run" / "recipe.resolved.yaml").read_text()
     with pytest.raises(RunError, match=f"go on with the same run(.|\n)*data: (.|\n)*{message}"):
