@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["one_line", "shown"]
+__all__ = ["no_formula", "one_line", "shown"]
 
 # control characters but tab and line feed, marks and overrides of direction, Unicode's own line breaks, the byte-order
 # mark, tags, and halves of characters, which stand for bytes of file names that are no text
@@ -35,6 +35,22 @@ def one_line(text: str) -> str:
         'sex\\nwarning: none'
     """
     return shown(text).replace("\n", "\\n")
+
+
+def no_formula(cell: str) -> str:
+    """The text of a cell of a CSV file, behind an apostrophe where spreadsheets would take it for a formula.
+
+    Example:
+        >>> no_formula("=1+1"), no_formula("-1.5"), no_formula("cat")
+        ("'=1+1", '-1.5', 'cat')
+    """
+    if not cell.startswith(("=", "+", "-", "@", "\t", "\r")):
+        return cell
+    try:
+        float(cell)
+    except ValueError:
+        return f"'{cell}"
+    return cell
 
 
 def _escape(found: re.Match[str]) -> str:

@@ -21,7 +21,7 @@ from mibias_cli.run.audit import check_crossings, validation_leakage
 from mibias_cli.run.build import optim_settings
 from mibias_cli.run.debiaser import build_debiaser
 from mibias_cli.run.head_start import start_heads
-from mibias_cli.run.same_run import changed_settings, check_same, write_beginning
+from mibias_cli.run.resume.same_run import changed_settings, check_same, write_beginning
 from mibias_cli.run.weights import forewarnings
 from mibias_cli.run_folder import (
     CHOICE,

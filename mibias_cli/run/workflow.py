@@ -28,7 +28,7 @@ from mibias_cli.run.evaluate import (
     run_target,
     write_audit,
 )
-from mibias_cli.run.same_run import changed_settings
+from mibias_cli.run.resume.same_run import changed_settings
 from mibias_cli.run.stages import Run, check_start, erase, fit_debiased, fit_original
 from mibias_cli.run.unfinished import UNFINISHED, told_unfinished
 from mibias_cli.run_folder import RunFolder, check_free, fresh_folder, lock_run, timestamp, write_environment

@@ -16,7 +16,8 @@ from mibias_cli.errors import RunError
 from mibias_cli.progress import Silent
 from mibias_cli.recipe.load import parse_recipe
 from mibias_cli.recipe.schema import Recipe
-from mibias_cli.run import same_run, workflow
+from mibias_cli.run import workflow
+from mibias_cli.run.resume import data_parts, same_run
 from mibias_cli.run_folder import RunFolder
 
 TABLE = """
@@ -275,8 +276,8 @@ def pictures(folder: Path) -> Recipe:
 @pytest.mark.parametrize("few", [False, True])
 def test_pixels_that_were_replaced_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, few: bool) -> None:
     if few:  # as where there are too many to hash them all
-        monkeypatch.setattr(same_run, "_READ_WHOLE", 0)
-        monkeypatch.setattr(same_run, "_N_READ", 5)
+        monkeypatch.setattr(data_parts, "_READ_WHOLE", 0)
+        monkeypatch.setattr(data_parts, "_N_READ", 5)
     parts = workflow.assemble(pictures(tmp_path / "here"), offline=True)
     run = RunFolder(tmp_path / "run")
     run.path.mkdir()

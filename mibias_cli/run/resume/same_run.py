@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import numpy as np
 from pydantic import JsonValue, TypeAdapter, ValidationError
 
 from mibias_cli.backbone.weights.matching import weights_fingerprint
-from mibias_cli.data.batch import BiasedData
-from mibias_cli.data.files.images import ImageReader
 from mibias_cli.errors import RunError
 from mibias_cli.recipe.schema import Recipe
 from mibias_cli.run.assemble import Parts
 from mibias_cli.run.evaluate import load_run_recipe
+from mibias_cli.run.resume.data_parts import TIMES, WHOLE, data_parts, part_difference
 from mibias_cli.run_folder import RunFolder
 from mibias_cli.training.checkpoint import load_checkpoint
 from mibias_cli.whole_files import write_atomically
@@ -39,10 +35,6 @@ _FOR_MORE_EPOCHS = (
     "epochs may only grow, with training.schedule: constant and without debias.recycle_every_steps, for both go by "
     "the number of epochs, and before the run has ended"
 )
-_READ_WHOLE = 2**28
-"""Bytes of images up to which all are hashed, which takes a second."""
-_N_READ = 1000
-"""Images that are hashed where there are more bytes, spread over all."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +50,7 @@ def write_beginning(run: RunFolder, parts: Parts) -> None:
     """Write down what a run is begun with, or goes on with where it has no record or what may change has changed."""
     beginning = Beginning(
         recipe=_plain(parts.recipe),
-        data=_data_parts(parts.data),
+        data=data_parts(parts.data),
         weights=weights_fingerprint(parts.backbone.module),
     )
     write_atomically(run.start, json.dumps(asdict(beginning), indent=2) + "\n")
@@ -100,20 +92,23 @@ def check_same(run: RunFolder, parts: Parts) -> str | None:
     begun = _read(run)
     if begun is None:
         return "this run was begun by an older version: whether its data and weights are still the same cannot be told"
-    old, new = begun.data, _data_parts(parts.data)
+    old, new = begun.data, data_parts(parts.data)
     differing = [name for name in {**old, **new} if old.get(name) != new.get(name)]
     # times alone change where data are copied to another machine
-    faults = [f"data: {_part_difference(name, old, new)}" for name in differing if name != _TIMES]
+    faults = [f"data: {part_difference(name, old, new)}" for name in differing if name != TIMES]
     # the general is said only where nothing special explains it
     if len(faults) > 1:
-        faults = [fault for fault in faults if not fault.startswith(f"data: {_WHOLE}")]
+        faults = [fault for fault in faults if not fault.startswith(f"data: {WHOLE}")]
     weights = weights_fingerprint(parts.backbone.module)
     if weights != begun.weights:
         faults.append(f"the backbone's starting weights: sha256 {begun.weights[:12]}… → {weights[:12]}…")
     if faults:
         raise _not_the_same(run, faults)
     if differing:
-        return "image files have other times of change than when the run was begun, but the same sizes and contents"
+        return (
+            "image files have other times of change than when the run was begun, but the same sizes, and the same "
+            "contents as far as these were read"
+        )
     return None
 
 
@@ -162,56 +157,6 @@ def _is_place(key: str, begun: Recipe, recipe: Recipe) -> bool:
     if section == "data":
         return any(isinstance(getattr(one.data, name, None), Path) for one in (begun, recipe))
     return key == "backbone.weights"
-
-
-# --- data ---
-
-_WHOLE = "inputs, their order, groups, or what classes and attributes are called"
-_TIMES = "image files' times of change"
-
-
-def _data_parts(data: BiasedData) -> dict[str, str]:
-    """Sizes and sha256 of the parts of a data set, the general last."""
-    parts = {}
-    splits = (data.train, data.validation, data.audit)
-    for split in splits:
-        parts[f"{split.name} rows"] = f"{len(split):,}"
-    for split in splits:
-        parts[f"targets of the {split.name} rows"] = _sha256(split.y)
-        for name, values in {**split.kept, **split.c}.items():
-            known = split.known.get(name, split.kept_known.get(name))
-            parts[f"'{name}' of the {split.name} rows"] = _sha256(values, np.asarray(known))
-    parts[_WHOLE] = data.fingerprint
-    if isinstance(data.train.reader, ImageReader):
-        parts |= _image_parts(data.train.reader)
-    return parts
-
-
-def _image_parts(reader: ImageReader) -> dict[str, str]:
-    """Contents of image files, of very many those of some; their sizes are in the data's fingerprint."""
-    stats = [os.stat(path) for path in reader.paths]
-    chosen = np.arange(len(stats))
-    if sum(stat.st_size for stat in stats) > _READ_WHOLE:
-        chosen = np.unique(np.linspace(0, len(stats) - 1, min(_N_READ, len(stats))).round().astype(int))
-    contents = hashlib.sha256()
-    for row in chosen.tolist():
-        contents.update(hashlib.sha256(Path(reader.paths[row]).read_bytes()).digest())
-    times = hashlib.sha256(" ".join(str(stat.st_mtime_ns) for stat in stats).encode())
-    return {"contents of image files": contents.hexdigest(), _TIMES: times.hexdigest()}
-
-
-def _sha256(*arrays: np.ndarray) -> str:
-    digest = hashlib.sha256()
-    for array in arrays:
-        digest.update(f"{array.dtype.str} {array.shape}\n".encode())
-        digest.update(np.ascontiguousarray(array).data)
-    return digest.hexdigest()
-
-
-def _part_difference(name: str, old: Mapping[str, str], new: Mapping[str, str]) -> str:
-    if name not in old or name not in new:
-        return f"{name}: {'not there any more' if name in old else 'not there before'}"
-    return f"{name}: {old[name]} → {new[name]}" if name.endswith(" rows") and "of the" not in name else f"{name} differ"
 
 
 # --- the record ---
