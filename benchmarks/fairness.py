@@ -120,7 +120,7 @@ def measure(dataset: str, table: Path, method: str, setting: str, seed: int, pro
 def probe(data: BiasedData, z: np.ndarray, seed: int, n_rows: int) -> dict[str, float]:
     """The strongest probe's accuracy at the bias from features of at most `n_rows` test rows, and chance."""
     rows = np.random.default_rng(seed).permutation(len(z))[:n_rows]
-    settings = AuditSettings(n_permutations=0, n_bootstrap=10)
+    settings = AuditSettings(n_permutations=0, n_bootstrap=100)
     found = audit_rows(data, BIAS, z, rows, settings, seed=seed).after
     strongest = max(p.accuracy for p in found.marginal.probes.values() if p.accuracy is not None)
     return {"probe_accuracy": strongest, "chance_accuracy": found.chance_accuracy}

@@ -17,6 +17,8 @@ import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from mibias_cli.shown import one_line
+
 __all__ = [
     "BackboneError",
     "DataError",
@@ -87,8 +89,9 @@ class Problem:
     source_line: str = ""
 
     def __str__(self) -> str:
-        where = f"{self.path}:{self.line}:{self.column}" if self.line else self.path
-        text = f"{where} {self.key}: {self.message}" if self.key else f"{where}: {self.message}"
+        path, key = one_line(self.path), one_line(self.key)
+        where = f"{path}:{self.line}:{self.column}" if self.line else path
+        text = f"{where} {key}: {self.message}" if key else f"{where}: {self.message}"
         if self.source_line.strip():
             text += f"\n    {self.source_line.rstrip()}\n    {' ' * (self.column - 1)}^"
         return text

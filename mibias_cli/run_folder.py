@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from mibias_cli.errors import RunError
+from mibias_cli.whole_files import remove_leftovers, write_atomically
 
 __all__ = [
     "CHOICE",
@@ -24,8 +25,10 @@ __all__ = [
     "RECIPE_FILE",
     "WARNING",
     "RunFolder",
+    "changed_environment",
     "check_free",
     "claim_run_folder",
+    "clean_run_folder",
     "fresh_folder",
     "holds_nothing",
     "is_run",
@@ -43,6 +46,7 @@ LEAKAGE_GIVEN_TARGET = "validation/leakage_given_target_bits"
 """That figure: leakage of the debiased attributes beyond what the target says of them, on validation rows."""
 OWNED = (
     RECIPE_FILE,
+    "start.json",
     "environment.json",
     "metrics.jsonl",
     "train.log",
@@ -74,6 +78,8 @@ class RunFolder:
         self.path = path
         # the recipe with every default filled in, and the machine and versions that ran it
         self.recipe = path / RECIPE_FILE
+        # recipe, and fingerprints of data and weights, as the run was begun with: a resumed one has the same
+        self.start = path / "start.json"
         self.environment = path / "environment.json"
         # clusters that stand in for an unknown bias: found once, then read by every later command
         self.discovered = path / "discovered.safetensors"
@@ -191,6 +197,7 @@ def claim_run_folder(folder: Path, *, overwrite: bool) -> None:
         elif path.is_dir():
             shutil.rmtree(path)
     folder.mkdir(parents=True, exist_ok=True)
+    clean_run_folder(folder)
 
 
 def _check_replaceable(folder: Path, *, overwrite: bool) -> None:
@@ -215,12 +222,6 @@ def fresh_folder(parent: Path, name: str) -> Path:
 
 def write_environment(folder: Path, *, device: str, precision: str) -> None:
     """environment.json: versions, machine and precision, for reading a run later; no host name, user or path."""
-    versions = {}
-    for package in ("mibias", *PACKAGES):
-        try:
-            versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            versions[package] = "not installed"
     environment = {
         "python": platform.python_version(),
         "platform": platform.platform(),
@@ -228,6 +229,36 @@ def write_environment(folder: Path, *, device: str, precision: str) -> None:
         "n_cpus": os.cpu_count(),
         "device": device,
         "precision": precision,
-        "packages": versions,
+        "packages": _versions(),
     }
-    RunFolder(folder).environment.write_text(json.dumps(environment, indent=2) + "\n", encoding="utf-8")
+    write_atomically(RunFolder(folder).environment, json.dumps(environment, indent=2) + "\n")
+
+
+def changed_environment(folder: Path, *, device: str, precision: str) -> list[str]:
+    """What differs between the environment that a run was begun in and the present one; [] where it is not known."""
+    try:
+        begun = json.loads(RunFolder(folder).environment.read_text(encoding="utf-8"))
+        old = {"device": begun["device"], "precision": begun["precision"], **begun["packages"]}
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+    new = {"device": device, "precision": precision, **_versions()}
+    return [f"{name} {old[name]} → {value}" for name, value in new.items() if old.get(name, value) != value]
+
+
+def _versions() -> dict[str, str]:
+    versions = {}
+    for package in ("mibias", *PACKAGES):
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            versions[package] = "not installed"
+    return versions
+
+
+def clean_run_folder(folder: Path) -> None:
+    """Remove what a kill left of files that were never whole; the run's lock is held."""
+    run = RunFolder(folder)
+    remove_leftovers(run.path, run.checkpoints, run.report)
+    # as older versions called them
+    for path in run.checkpoints.glob("*.partial"):
+        path.unlink()

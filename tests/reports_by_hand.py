@@ -29,7 +29,9 @@ def leakage(estimate: float, channel: str) -> Leakage:
 
     def finding(top: float, probe: str) -> Finding:
         interval = Interval(estimate=top, lower=top - 0.02, upper=top + 0.02)
-        return Finding(leakage_bits=interval, probes=probes(top), headline_probe=probe, headline_channel=channel)
+        found = probes(top)
+        found[probe] = found[probe].model_copy(update={"leakage_bits": top})
+        return Finding(leakage_bits=interval, probes=found, headline_probe=probe, headline_channel=channel)
 
     return Leakage(
         marginal=finding(estimate, "gradient_boosting"),

@@ -28,7 +28,7 @@ representation: {layers: [pool2]}
 original: {epochs: 1}
 debias: {weight: 0.5, queue_batches: 4, critic: {steps: 2, hidden: [16]}}
 training: {epochs: 3, batch_size: 128, log_every_steps: 2, device: cpu}
-evaluation: {probes: [logistic], n_bootstrap: 50}
+evaluation: {probes: [logistic], n_bootstrap: 100}
 """
 
 

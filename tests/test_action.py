@@ -26,7 +26,7 @@ data:
   columns: {split: split}
   attributes: {place: {}}
 backbone: {name: mlp}
-evaluation: {probes: [logistic], n_bootstrap: 50, n_permutations: 20}
+evaluation: {probes: [logistic], n_bootstrap: 100, n_permutations: 20}
 """
 GATE = "attributes.place.after.leakage_bits > 0.3"
 

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-SHORT = ["original.epochs=1", "training.epochs=1", "evaluation.probes=[logistic]", "evaluation.n_bootstrap=50"]
+SHORT = ["original.epochs=1", "training.epochs=1", "evaluation.probes=[logistic]", "evaluation.n_bootstrap=100"]
 
 
 def commands() -> list[str]:

@@ -15,7 +15,7 @@ from mibias_cli.cli.main import app
 
 ROOT = Path(__file__).parent.parent
 SHORT = [
-    "training.epochs=1", "evaluation.probes=[logistic]", "evaluation.n_bootstrap=50", "evaluation.n_permutations=0",
+    "training.epochs=1", "evaluation.probes=[logistic]", "evaluation.n_bootstrap=100", "evaluation.n_permutations=0",
     "evaluation.random_control=false",
 ]  # fmt: skip
 PHOTOS = ["original.epochs=1", "training.batch_size=64", "debias.critic.steps=2"]

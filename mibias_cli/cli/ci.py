@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mibias_cli.cli.streams import unescaped
 from mibias_cli.errors import Problem
+from mibias_cli.shown import shown
 
 if TYPE_CHECKING:
     from mibias_cli.report.document import GateResult
@@ -25,7 +27,9 @@ def annotate(level: str, message: str, **properties: object) -> None:
     if os.environ.get("GITHUB_ACTIONS") != "true":
         return
     given = ",".join(f"{key}={_property(value)}" for key, value in properties.items() if value)
-    print(f"::{level}{f' {given}' if given else ''}::{_data(message)}", file=sys.stderr, flush=True)
+    stream = unescaped(sys.stderr)
+    stream.write(f"::{level}{f' {given}' if given else ''}::{_data(message)}\n")
+    stream.flush()
 
 
 def annotate_problems(problems: Iterable[Problem]) -> None:
@@ -54,7 +58,7 @@ def append_summary(render: Callable[[], str]) -> None:
     name = os.environ.get("GITHUB_STEP_SUMMARY")
     if not name:
         return
-    markdown = render()
+    markdown = shown(render())
     path = Path(name)
     there = path.stat().st_size if path.is_file() else 0
     text = fit_bytes(f"\n{markdown}" if there else markdown, SUMMARY_BYTES - there)
@@ -90,7 +94,7 @@ def _from_workspace(path: str) -> str:
 
 # The escapes that GitHub's workflow commands ask for: `%` and line breaks, in properties `:` and `,` as well.
 def _data(text: str) -> str:
-    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    return shown(text).replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
 
 
 def _property(value: object) -> str:

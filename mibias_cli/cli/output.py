@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from mibias_cli.cli.options import ReportFormat
 from mibias_cli.cli.progress import is_terminal
+from mibias_cli.cli.streams import unescaped
+from mibias_cli.shown import one_line
 
 if TYPE_CHECKING:
     from mibias_cli.evaluation.findings import Similarity
@@ -40,7 +42,7 @@ MAX_COLUMNS = 12
 def print_found(found: object, lines: Iterable[str], output: ReportFormat | None) -> None:
     """Print a result to stdout, as text or as JSON; without a wish, text on a terminal and JSON elsewhere."""
     if output == "text" or (output is None and is_terminal(sys.stdout, os.environ)):
-        print("\n".join(lines))
+        print("\n".join(map(one_line, lines)))
     else:
         print(json.dumps(found, indent=2, ensure_ascii=False, allow_nan=False))
 
@@ -67,7 +69,7 @@ def print_table(
 ) -> None:
     """Print cells to stderr: by Rich on a terminal, each in its style, the first column left; as `text` elsewhere."""
     if not is_terminal(sys.stderr, os.environ):
-        print("\n".join(text), file=sys.stderr, flush=True)
+        print("\n".join(map(one_line, text)), file=sys.stderr, flush=True)
         return
     from rich.console import Console
     from rich.table import Table
@@ -75,11 +77,11 @@ def print_table(
 
     table = Table(show_edge=False, pad_edge=False)
     for k, name in enumerate(header):
-        table.add_column(name, justify="right" if k else "left")
+        table.add_column(Text(one_line(name)), justify="right" if k else "left")
     # as Text: a cell may hold brackets, which Rich would read as markup
     for cells, row_styles in zip(rows, styles, strict=True):
-        table.add_row(*map(Text, cells, row_styles))
-    Console(stderr=True, highlight=False).print(table)
+        table.add_row(*map(Text, map(one_line, cells), row_styles))
+    Console(file=unescaped(sys.stderr), highlight=False).print(table)
 
 
 Row: TypeAlias = tuple[str, ...]
@@ -90,7 +92,7 @@ def show_report(report: Report) -> None:
     """Print the report's headline figures to stderr: a Rich table on a terminal, aligned text elsewhere."""
     rows = report_rows(report)
     for warning in report.warnings:
-        print(f"warning: {warning}", file=sys.stderr, flush=True)
+        print(f"warning: {one_line(warning)}", file=sys.stderr, flush=True)
     styles = ("", "yellow", "red", "green")
     print_table(plain_table(rows), ("", *_names(rows)), rows, [(styles[0], *styles[1 - len(row) :]) for row in rows])
 

@@ -9,7 +9,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol, TextIO
 
+from mibias_cli.cli.streams import unescaped
 from mibias_cli.progress import Progress
+from mibias_cli.shown import one_line
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -75,11 +77,11 @@ class PlainProgress:
 
     def note(self, text: str) -> None:
         """The line as it is."""
-        print(text, file=self._stream, flush=True)
+        print(one_line(text), file=self._stream, flush=True)
 
     def warn(self, text: str) -> None:
         """The line, marked."""
-        print(f"warning: {text}", file=self._stream, flush=True)
+        print(f"warning: {one_line(text)}", file=self._stream, flush=True)
 
     def close(self) -> None:
         """Nothing is held."""
@@ -87,7 +89,7 @@ class PlainProgress:
     def _write(self, text: str) -> None:
         self._last_line = self._clock()
         minutes, seconds = divmod(int(self._last_line - self._started), 60)
-        print(f"[{minutes:02d}:{seconds:02d}] {text}", file=self._stream, flush=True)
+        print(f"[{minutes:02d}:{seconds:02d}] {one_line(text)}", file=self._stream, flush=True)
 
 
 class TerminalProgress:
@@ -97,7 +99,7 @@ class TerminalProgress:
         from rich import progress as bars
         from rich.console import Console
 
-        self._console = console or Console(stderr=True, highlight=False)
+        self._console = console or Console(file=unescaped(sys.stderr), highlight=False)
         self._bars = bars.Progress(
             bars.TextColumn("  {task.description}", markup=False),
             bars.BarColumn(bar_width=28),
@@ -119,7 +121,7 @@ class TerminalProgress:
     def begin(self, description: str, total: int) -> None:
         """A new bar in place of the last."""
         self.end()
-        self._task = self._bars.add_task(description, total=total, metrics="")
+        self._task = self._bars.add_task(one_line(description), total=total, metrics="")
 
     def advance(self, done: int, metrics: Mapping[str, float] | None = None) -> None:
         """Move the bar; metrics stay until newer ones come."""
@@ -150,8 +152,8 @@ class TerminalProgress:
 
     def _print(self, text: str, *, style: str) -> None:
         # no markup: names of attributes and paths may hold brackets
-        self._console.print(text, style=style, markup=False, soft_wrap=True)
+        self._console.print(one_line(text), style=style, markup=False, soft_wrap=True)
 
 
 def _metrics(metrics: Mapping[str, float]) -> str:
-    return "  ".join(f"{name} {value:.4g}" for name, value in metrics.items())
+    return "  ".join(f"{one_line(name)} {value:.4g}" for name, value in metrics.items())

@@ -1,20 +1,27 @@
-"""Standard streams that cannot fail: who reads our output, or no longer does, changes neither results nor exit code."""
+"""Standard streams that cannot fail and do no harm.
+
+Who reads our output, or no longer does, changes neither results nor exit code; and no name that others chose steers a
+terminal or a CI system.
+"""
 
 from __future__ import annotations
 
 import errno
 import io
 import os
+import re
 import select
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, TextIO, cast
+
+from mibias_cli.shown import shown
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-__all__ = ["Outlet", "safe_streams"]
+__all__ = ["Outlet", "SafeText", "safe_streams", "unescaped"]
 
 _STDIN, _STDOUT, _STDERR = range(3)
 
@@ -48,6 +55,62 @@ class Outlet(io.FileIO):
         return self.fault.strerror or str(self.fault)
 
 
+# GitHub obeys `::command::` at the beginning of a line, after spaces too, and `##[command]` anywhere
+_COMMAND = re.compile(r"^([^\S\n]*):(?=:)", re.MULTILINE)
+
+
+class SafeText(io.TextIOWrapper):
+    """A text stream on which everything is shown and nothing obeyed: see `shown`; nor is a line a workflow command."""
+
+    _is_blank = True
+    """Whether the present line has nothing but spaces so far."""
+
+    def write(self, text: str, /) -> int:
+        """Write text with everything escaped that is more than text."""
+        safe = shown(text).replace("##[", "#\\u0023[")
+        # the first line of this text may be the middle of one
+        first, line_feed, rest = safe.partition("\n")
+        first = _COMMAND.sub(r"\1\\u003a", first) if self._is_blank else first
+        super().write(first + line_feed + _COMMAND.sub(r"\1\\u003a", rest))
+        last = rest.rpartition("\n")[2]
+        self._is_blank = not last.strip() if line_feed else self._is_blank and not first.strip()
+        return len(text)
+
+    def write_as_it_is(self, text: str) -> int:
+        """Write what steers, and is meant to: colours, bars, workflow commands."""
+        self._is_blank = text.endswith("\n")
+        return super().write(text)
+
+
+class _Unescaped(io.TextIOBase):
+    """The same stream for a writer that has escaped already what is not its own."""
+
+    def __init__(self, stream: SafeText) -> None:
+        self._stream = stream
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        return self._stream.encoding
+
+    def write(self, text: str, /) -> int:
+        return self._stream.write_as_it_is(text)
+
+    def flush(self) -> None:
+        self._stream.flush()
+
+    def isatty(self) -> bool:
+        return self._stream.isatty()
+
+    def fileno(self) -> int:
+        return self._stream.fileno()
+
+
+def unescaped(stream: TextIO) -> TextIO:
+    """Where to write what steers on purpose: with colours, or as a workflow command, all names in it `shown`."""
+    # Rich asks of a stream what this one has
+    return cast(TextIO, _Unescaped(stream)) if isinstance(stream, SafeText) else stream
+
+
 @contextmanager
 def safe_streams() -> Iterator[None]:
     """Replace stdout and stderr for the rest of the process by streams that never raise.
@@ -79,10 +142,10 @@ def _fill_closed() -> None:
     os.close(number)
 
 
-def _text(outlet: Outlet, given: TextIO | None, *, errors: str) -> io.TextIOWrapper:
+def _text(outlet: Outlet, given: TextIO | None, *, errors: str) -> SafeText:
     """A text stream on an outlet, in the encoding of the stream that it replaces; that one is None if it was closed."""
     plain = given if isinstance(given, io.TextIOWrapper) else None
-    return io.TextIOWrapper(
+    return SafeText(
         io.BufferedWriter(outlet),
         encoding=plain.encoding if plain else "utf-8",
         errors=(plain.errors if plain else None) or errors,

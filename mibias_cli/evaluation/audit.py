@@ -38,6 +38,9 @@ __all__ = ["audit"]
 SidesMeasured = dict[str, dict[str, Measured]]
 """By side (loaded, before, after, random; those there are), then by channel."""
 
+MIN_BOOTSTRAP = 100
+"""Fewest bootstrap resamples of an audit."""
+
 
 def audit(inputs: AuditInput, settings: AuditSettings, *, seed: int, progress: Progress) -> AuditFindings:
     """Audit one extractor, beside the original one where there is one; `progress` is told of every fitted probe.
@@ -125,6 +128,11 @@ def _extractors(inputs: AuditInput) -> Iterator[tuple[str, Features]]:
 def _check(inputs: AuditInput, settings: AuditSettings) -> None:
     for probe in settings.probes:
         get_probe(probe)
+    # the ends of a 95 % interval are quantiles of 2.5 %: of fewer draws they are noise
+    if settings.n_bootstrap < MIN_BOOTSTRAP:
+        raise EvaluationError(
+            f"n_bootstrap: {settings.n_bootstrap} resamples give no interval that holds; {MIN_BOOTSTRAP} are needed"
+        )
     for name, features in _extractors(inputs):
         for part, z in (("training", features.train), ("audited", features.audit)):
             bad = int((~np.isfinite(z)).any(axis=1).sum())

@@ -11,9 +11,9 @@ from pydantic import Field, WithJsonSchema
 from mibias_cli.evaluation.record import FlatRecord, Flattened, Real, Record
 
 __all__ = [
-    "QUESTIONS", "SIDES", "AttributeFindings", "Change", "ChannelFindings", "ColumnFindings", "ColumnSides", "Count",
-    "Finding", "Interval", "LayerFindings", "Leakage", "NullBand", "ProbeFindings", "QuestionName", "Share", "Side",
-    "Sides",
+    "NO_PROBE", "QUESTIONS", "SIDES", "AttributeFindings", "Change", "ChannelFindings", "ColumnFindings",
+    "ColumnSides", "Count", "Finding", "Interval", "LayerFindings", "Leakage", "NullBand", "ProbeFindings",
+    "QuestionName", "Share", "Side", "Sides",
 ]  # fmt: skip
 
 Kind: TypeAlias = Literal["categorical", "continuous"]
@@ -85,6 +85,10 @@ class ProbeFindings(Record):
     """The same, corrected over attributes, channels and probes."""
 
 
+NO_PROBE = "none"
+"""In place of a probe's name where the answer is known without one."""
+
+
 class Finding(Record):
     """The answer to one question, I(z; c) or I(z; c | y): a lower bound in bits, the probes behind it, and controls.
 
@@ -100,6 +104,11 @@ class Finding(Record):
     p_value_holm: Share | None = None
     detectable_bits: Real | None = None
     """The smallest leakage that a sample of this size detects with 80 % power."""
+
+    @property
+    def is_determined(self) -> bool:
+        """Whether the target determines the attribute, so that given it nothing can leak and no probe was asked."""
+        return self.headline_probe == NO_PROBE
 
     @property
     def selection_bits(self) -> float:

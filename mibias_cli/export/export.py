@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import secrets
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,6 +21,8 @@ from mibias_cli.export.load import load_export
 from mibias_cli.export.model_card import model_card
 from mibias_cli.export.onnx_file import write_onnx
 from mibias_cli.report.document import Report
+from mibias_cli.shown import shown
+from mibias_cli.whole_files import is_leftover, partial_of
 
 __all__ = ["write_export"]
 
@@ -91,25 +92,29 @@ def write_export(
         inputs=inputs,
     )
     # beside the wanted folder, so on the same file system: the last step is one rename
-    partial = folder.parent / f".{folder.name}.{secrets.token_hex(4)}.partial"
+    partial = partial_of(folder)
     partial.mkdir(parents=True)
     try:
         _write_weights(partial, backbone, whole or frozen.backbone, info)
         write_heads(frozen, frozen_head, partial)
-        write_info(info, partial)
         _write_card(partial, info, report, formats)
         if report_folder is not None:
-            shutil.copytree(report_folder, partial / "report")
-        # read back what was written, as its users will, before anything has the wanted name
-        _reload_and_compare(partial, frozen, frozen_head, x)
-        # from memory, not from the folder: what was just found equal needs no second reading
+            shutil.copytree(report_folder, partial / "report", ignore=_leftovers)
         if "onnx" in formats:
             write_onnx(frozen, x, partial)
+        write_info(info, partial)
+        # read back what was written, as its users will, before anything has the wanted name
+        _reload_and_compare(partial, frozen, frozen_head, x)
         _put_in_place(partial, folder)
     except BaseException:  # Ctrl-C too: half an export is never left behind
         shutil.rmtree(partial, ignore_errors=True)
         raise
     return info
+
+
+def _leftovers(_folder: str, names: list[str]) -> list[str]:
+    """What a kill left of a report, which no export ships."""
+    return [name for name in names if is_leftover(name)]
 
 
 def _check(folder: Path, formats: Sequence[str]) -> None:
@@ -129,7 +134,7 @@ def _write_weights(folder: Path, backbone: Backbone, module: nn.Module, info: Ex
 
 def _write_card(folder: Path, info: ExportInfo, report: Report | None, formats: Sequence[str]) -> None:
     card = model_card(info, report=report, formats=tuple(formats))
-    (folder / "README.md").write_text(card, encoding="utf-8")
+    (folder / "README.md").write_text(shown(card), encoding="utf-8")
 
 
 @torch.no_grad()

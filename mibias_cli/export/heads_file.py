@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -16,17 +17,21 @@ from mibias_cli import __version__
 from mibias_cli.backbone.bottleneck import BottleneckShape
 from mibias_cli.backbone.catalogue import Backbone
 from mibias_cli.backbone.extractor import Extractor, Pool
+from mibias_cli.backbone.timm_config import CONFIG
 from mibias_cli.backbone.weights.matching import weights_fingerprint
 from mibias_cli.backbone.weights.model_folder import portable_state
 from mibias_cli.data.input_rules import InputRules
 from mibias_cli.errors import ExportError
+from mibias_cli.export.onnx_file import ONNX_FILE
 from mibias_cli.heads.target import HeadKind, TargetHead
 from mibias_cli.methods.linear_eraser import LinearEraser
+from mibias_cli.shown import shown
 
 __all__ = [
     "HEADS",
     "INFO",
     "ExportInfo",
+    "check_files",
     "info_of",
     "load_heads",
     "read_info",
@@ -36,6 +41,7 @@ __all__ = [
 ]
 
 HEADS, INFO = "heads.safetensors", "mibias.json"
+_REPORT = "report/leakage.json"
 FORMAT = 1
 FORMAT_ERASED = 2
 """Of a folder with an eraser, which a reader of format 1 would leave out without a word."""
@@ -194,7 +200,7 @@ def load_heads(extractor: Extractor, info: ExportInfo, folder: Path) -> TargetHe
 
 
 def write_info(info: ExportInfo, folder: Path) -> None:
-    """Write mibias.json."""
+    """Write mibias.json, the last of a folder's files but for the model card: it knows the sha256 of the others."""
     values = asdict(info)
     content = {
         "format": _format_of(info),
@@ -207,7 +213,49 @@ def write_info(info: ExportInfo, folder: Path) -> None:
         **({} if info.inputs is None else {"inputs": values["inputs"]}),
         **({} if info.unfinished is None else {"unfinished": info.unfinished}),
     }
-    (folder / INFO).write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    content["sha256"] = {INFO: _sha256_of(content), **_sha256_of_files(folder)}
+    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    (folder / INFO).write_text(shown(text), encoding="utf-8")
+
+
+def check_files(folder: Path) -> None:
+    """Compare an export's files with what mibias.json says of them; one of an older version says nothing.
+
+    The weights of the backbone have a fingerprint of their own. What users may take away or edit (the model card, pages
+    of the report) has none.
+
+    Raises:
+        ExportError: A file is not the one that was exported.
+    """
+    content = json.loads((folder / INFO).read_text(encoding="utf-8"))
+    wanted = content.pop("sha256", None)
+    if wanted is None:
+        return
+    found = {INFO: _sha256_of(content), **_sha256_of_files(folder)}
+    for name, digest in found.items():
+        # a file that was not exported is none of ours
+        if name in wanted and wanted[name] != digest:
+            raise ExportError(f"{folder}: {name} is not the file that was exported (its sha256 differs); export anew")
+
+
+def _sha256_of_files(folder: Path) -> dict[str, str]:
+    """sha256 of the files that an export has beside the backbone's weights; of JSON it is of what it means."""
+    found = {}
+    for name in (CONFIG, _REPORT):
+        if (folder / name).is_file():
+            try:
+                found[name] = _sha256_of(json.loads((folder / name).read_bytes()))
+            except ValueError as error:
+                raise ExportError(f"{folder / name}: damaged ({error})") from error
+    for name in (HEADS, ONNX_FILE):
+        if (folder / name).is_file():
+            with (folder / name).open("rb") as file:
+                found[name] = hashlib.file_digest(file, "sha256").hexdigest()
+    return found
+
+
+def _sha256_of(content: object) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def _format_of(info: ExportInfo) -> int:

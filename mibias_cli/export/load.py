@@ -22,7 +22,7 @@ from mibias_cli.data.input_rules import ImageRules, InputRules
 from mibias_cli.data.inputs import Transforms
 from mibias_cli.data.new_inputs import read_new
 from mibias_cli.errors import DataError, ExportError
-from mibias_cli.export.heads_file import ExportInfo, load_heads, read_info
+from mibias_cli.export.heads_file import ExportInfo, check_files, load_heads, read_info
 from mibias_cli.export.new_rows import EmbeddedRows, PredictedRows
 from mibias_cli.heads.target import TargetHead
 from mibias_cli.run_folder import is_run
@@ -208,6 +208,8 @@ def load_export(folder: Path) -> LoadedExport:
         backbone.module, info.n_features, bottleneck=info.bottleneck, layers=info.layers, pool=info.pool
     )
     head = load_heads(extractor, info, folder)
+    # what fits may still be another export's, or edited
+    check_files(folder)
     # fresh modules start in training mode
     extractor.eval()
     return LoadedExport(backbone=backbone, extractor=extractor, head=head, info=info)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,8 @@ from mibias_cli.data.files.tabular import write_manifest
 from mibias_cli.data.new_inputs import IdName
 from mibias_cli.errors import ExportError
 from mibias_cli.heads.target import HeadKind
+from mibias_cli.shown import no_formula
+from mibias_cli.whole_files import replaced
 
 __all__ = ["FEATURE_FILES", "PREDICTION_FILES", "EmbeddedRows", "PredictedRows", "check_out"]
 
@@ -53,18 +54,16 @@ class EmbeddedRows:
         path = Path(path)
         check_out(path, FEATURE_FILES)
         path.parent.mkdir(parents=True, exist_ok=True)
-        # renamed when it is whole: an interrupted command leaves no half file under the name
-        partial = path.with_name(f".{path.name}.part")
-        if path.suffix.lower() == ".parquet":
-            ids = self.ids if self.id_name == "path" else [int(row) for row in self.ids]
-            columns = {f"z_{k}": column for k, column in enumerate(self.features.T)}
-            pq.write_table(pa.table({self.id_name: ids, **columns}), partial)
-        else:
+        with replaced(path) as partial:
+            if path.suffix.lower() == ".parquet":
+                ids = self.ids if self.id_name == "path" else [int(row) for row in self.ids]
+                columns = {f"z_{k}": column for k, column in enumerate(self.features.T)}
+                pq.write_table(pa.table({self.id_name: ids, **columns}), partial)
+                return
             text = json.dumps(self.ids, ensure_ascii=False)
             if len(text.encode()) > _MOST_METADATA:
                 raise ExportError(f"{path}: safetensors cannot hold {len(self.ids)} {self.id_name}s; write .parquet")
             save_file({"features": np.ascontiguousarray(self.features)}, partial, metadata={self.id_name: text})
-        os.replace(partial, path)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,9 +100,10 @@ class PredictedRows:
         """
         path = Path(path)
         check_out(path, PREDICTION_FILES)
-        columns: dict[str, Sequence[str]] = {self.id_name: self.ids}
+        # people open it in spreadsheets, which would compute what begins with =
+        columns: dict[str, Sequence[str]] = {self.id_name: list(map(no_formula, self.ids))}
         if self.kind == "classes":
-            columns["predicted"] = self.predicted
+            columns["predicted"] = list(map(no_formula, self.predicted))
         prefix = "predicted" if self.kind == "regression" else "p"
         for name, values in zip(self.names, self.values.T, strict=True):
             columns[f"{prefix}_{name}"] = [f"{value:.9g}" for value in values]

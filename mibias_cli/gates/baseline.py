@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from mibias_cli.errors import GateError
 from mibias_cli.evaluation.leakage_findings import QuestionName
 from mibias_cli.evaluation.task_findings import RegressionFindings
 from mibias_cli.gates.figure_names import Figure, find_figure
 from mibias_cli.gates.result import Inconclusive, Status, gate_result
-from mibias_cli.recipe.gate_expression import parse_gate, write_name
+from mibias_cli.recipe.gate_expression import GateExpression, parse_gate, write_name
 from mibias_cli.report.document import GateResult, Report
 
 __all__ = ["Tolerance", "baseline_gates", "difference"]
@@ -48,20 +49,31 @@ def baseline_gates(
         written = write_name(figure)
         looked_up = parse_gate(f"{written} > 0")  # only its name counts
         return gate_result(
-            lambda: _judge(find_figure(new, looked_up), find_figure(old, looked_up), sign, allowed, name, note),
+            lambda: _judge(
+                find_figure(new, looked_up), _baseline_figure(old, looked_up, name), sign, allowed, name, note
+            ),
             expression=f"{written} {'above' if sign > 0 else 'below'} {name} by more than {allowed:g}",
             source="baseline",
             threshold=allowed,
             inconclusive=inconclusive,
         )
 
-    return [result(*compared) for compared in _figures(baseline, tolerance)]
+    return [result(*compared) for compared in _figures(report, baseline, tolerance)]
 
 
-def _figures(baseline: Report, tolerance: Tolerance) -> Iterator[tuple[tuple[str, ...], int, float]]:
+def _baseline_figure(old: Mapping[str, object], looked_up: GateExpression, name: str) -> Figure:
+    try:
+        return find_figure(old, looked_up)
+    except GateError as error:
+        message = f"{name}: {error.message}; make the baseline anew"
+        raise GateError(message, text=error.text, message=message) from error
+
+
+def _figures(report: Report, baseline: Report, tolerance: Tolerance) -> Iterator[tuple[tuple[str, ...], int, float]]:
     """Name, sign (1: more is worse) and tolerance of every figure that is compared."""
-    # the baseline's attributes, not the report's: one that is gone must show as an error
-    for attribute, found in baseline.attributes.items():
+    # the attributes of both: one that is gone, and one that the baseline says nothing of, must show as an error
+    new = {name: found for name, found in report.attributes.items() if name not in baseline.attributes}
+    for attribute, found in {**baseline.attributes, **new}.items():
         for question, _ in found.after.questions:
             yield ("attributes", attribute, "after", _LEAKAGE[question]), 1, tolerance.leakage_bits
     if baseline.task.after is not None:

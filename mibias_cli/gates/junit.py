@@ -6,6 +6,7 @@ import re
 import xml.etree.ElementTree as ET
 
 from mibias_cli.report.document import GateResult, Report
+from mibias_cli.shown import shown
 
 __all__ = ["render_junit"]
 
@@ -54,5 +55,5 @@ def _case(suite: ET.Element, result: GateResult, kind: str) -> None:
 
 
 def _legal(text: str) -> str:
-    """The text without what XML cannot hold."""
-    return _FORBIDDEN.sub("\ufffd", str(text))
+    """The text with what steers escaped, and without what XML cannot hold."""
+    return _FORBIDDEN.sub("\ufffd", shown(str(text)))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import mibias_cli
 from mibias_cli.errors import Problem, RecipeError, did_you_mean
+from mibias_cli.whole_files import write_atomically
 
 __all__ = ["add_schema", "copy_recipe", "recipe_title", "shipped_recipes"]
 
@@ -53,7 +54,7 @@ def add_schema(recipe: Path) -> list[Path]:
     path = recipe.with_name("recipe.schema.json")
     if path.exists():
         return []
-    path.write_text(schema_text(), encoding="utf-8")
+    write_atomically(path, schema_text())
     return [path]
 
 

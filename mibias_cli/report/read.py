@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -34,7 +35,7 @@ def read_report(path: Path) -> Report:
         RunError: It cannot be read, is no leakage report, or is of a later version.
     """
     try:
-        plain = json.loads(path.read_text(encoding="utf-8"))
+        plain = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
     except OSError as error:
         raise RunError(f"{path}: cannot be read: {error.strerror or error}") from error
     except (ValueError, RecursionError) as error:
@@ -51,7 +52,7 @@ def read_report(path: Path) -> Report:
             f"{path}: is no leakage report (it has no {', '.join(lacking)}); name the leakage.json that an audit wrote"
         )
     try:
-        return Report.model_validate(plain)
+        report = Report.model_validate(plain)
     except ValidationError as error:
         # of many problems the first is enough to see that it is another file
         first = error.errors(include_url=False)[0]
@@ -59,3 +60,21 @@ def read_report(path: Path) -> Report:
         raise RunError(
             f"{path}: is no leakage report ({place}: {first['msg']}); name the leakage.json that an audit wrote"
         ) from error
+    for name, found in report.attributes.items():
+        for question, answer in found.after.questions:
+            probe = answer.probes.get(answer.headline_probe)
+            # the same number twice: an audit writes both from one
+            if probe is not None and not _same(probe.leakage_bits, answer.leakage_bits.estimate):
+                raise RunError(
+                    f"{path}: was edited: {question} leakage of {name} is {answer.leakage_bits.estimate:g} bits, but "
+                    f"{probe.leakage_bits:g} by its own probe ({answer.headline_probe}); audit again"
+                )
+    return report
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is no number in JSON, and no audit writes it")
+
+
+def _same(one: float, other: float) -> bool:
+    return math.isclose(one, other, rel_tol=1e-9, abs_tol=1e-9) or (math.isnan(one) and math.isnan(other))

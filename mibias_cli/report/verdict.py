@@ -226,6 +226,17 @@ def _attribute_sentence(name: str, found: AttributeFindings, findings: AuditFind
     after = found.after.answer(question)
     change = None if found.change is None else found.change.answer(question)
     assert after is not None, "the question was asked"
+    given = found.after.conditional
+    known = (
+        ""
+        if given is None or not given.is_determined
+        else (
+            f" The target determines {name} on the audited samples: beyond the target nothing is left that could leak, "
+            "exactly 0 bits."
+        )
+    )
+    if after.is_determined:
+        return known.strip()
     confidence = f"{100 * findings.settings.confidence:g} %"
     interval = after.leakage_bits
     limit = _limit(found, question)
@@ -245,7 +256,7 @@ def _attribute_sentence(name: str, found: AttributeFindings, findings: AuditFind
             text += ": leakage has risen"
         elif change.upper >= 0:
             text += ": not measurably less than before"
-    return text + "." + _power_sentence(after)
+    return text + "." + _power_sentence(after) + known
 
 
 def _power_sentence(after: Finding) -> str:

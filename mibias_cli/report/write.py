@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import secrets
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,8 +11,10 @@ from mibias_cli.report.html import render_html
 from mibias_cli.report.illustrations import Illustrations
 from mibias_cli.report.markdown import render_markdown
 from mibias_cli.report.read import FILES
+from mibias_cli.shown import shown
+from mibias_cli.whole_files import write_atomically
 
-__all__ = ["write_atomically", "write_files", "write_report"]
+__all__ = ["write_files", "write_report"]
 
 
 def write_report(
@@ -52,23 +52,8 @@ def write_files(texts: Mapping[Path, str], what: str) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for path, text in texts.items():
-            write_atomically(path, text)
+            # names in it may steer a browser or a terminal; JSON means the same
+            write_atomically(path, shown(text))
     except OSError as error:
         reason = error.strerror or error
         raise RunError(f"{folder}: the {what} cannot be written: {reason}; choose another folder") from error
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write a file that appears whole or not at all."""
-    # in the same folder, because only within one file system a rename replaces a file in one step
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
-    try:
-        with partial.open("x", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-            # on the disk before it is renamed: after a power cut there is the old file or the new one
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise

@@ -23,6 +23,7 @@ from mibias_cli.seeds import derive_seed
 from mibias_cli.training.loop import StageTrainer
 from mibias_cli.training.model import TaskModel
 from mibias_cli.training.run_log import RunLog
+from mibias_cli.whole_files import replaced
 
 __all__ = ["Clusters", "discover", "fit_clusters", "with_discovered"]
 
@@ -94,7 +95,9 @@ def discover(parts: Parts, run: RunFolder, progress: Progress) -> None:
     # centres come from training rows alone; other rows go to the nearest centre of their own class
     z, y, seed = features[data.train.name], data.train.strata, derive_seed(parts.recipe.seed, "discover") % 2**32
     clusters = fit_clusters(z, y, n_classes=len(data.class_names), n_clusters=section.clusters, seed=seed)
-    save_file({split.name: clusters(features[split.name], split.strata) for split in splits}, run.discovered)
+    found = {split.name: clusters(features[split.name], split.strata) for split in splits}
+    with replaced(run.discovered) as partial:
+        save_file(found, partial)
 
 
 def _trained_early(parts: Parts, *, epochs: int, progress: Progress) -> TaskModel:

@@ -21,18 +21,27 @@ from mibias_cli.run.audit import check_crossings, validation_leakage
 from mibias_cli.run.build import optim_settings
 from mibias_cli.run.debiaser import build_debiaser
 from mibias_cli.run.head_start import start_heads
+from mibias_cli.run.resume.same_run import changed_settings, check_same, write_beginning
 from mibias_cli.run.weights import forewarnings
-from mibias_cli.run_folder import CHOICE, LEAKAGE_GIVEN_TARGET, RunFolder, claim_run_folder
+from mibias_cli.run_folder import (
+    CHOICE,
+    LEAKAGE_GIVEN_TARGET,
+    RunFolder,
+    changed_environment,
+    claim_run_folder,
+    clean_run_folder,
+)
 from mibias_cli.seeds import derive_seed
 from mibias_cli.training.checkpoint import StageState, load_checkpoint, load_weights, save_weights
 from mibias_cli.training.control.recycle import Recycler
 from mibias_cli.training.loop import StageTrainer
 from mibias_cli.training.model import TaskModel, z_width
 from mibias_cli.training.original import freeze_original
-from mibias_cli.training.run_log import RunLog
+from mibias_cli.training.run_log import RunLog, check_metrics
 from mibias_cli.training.settings import OptimSettings
 from mibias_cli.training.step import TASK_WEIGHT, task_loss
 from mibias_cli.training.validate import check_metric
+from mibias_cli.whole_files import write_atomically
 
 __all__ = ["Run", "check_start", "erase", "fit_debiased", "fit_original", "make_stage"]
 
@@ -42,22 +51,47 @@ Weights = Mapping[str, Mapping[str, np.ndarray]]
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """A run that is going on; `checkpoint`: the training state that it continues from, None: from the start."""
+    """A run that is going on.
+
+    Args:
+        checkpoint: The training state that it continues from; None: from the start.
+        remarks: What differs from how it was begun, for its log.
+    """
 
     folder: RunFolder
     progress: Progress
     checkpoint: StageState | None = None
+    remarks: tuple[str, ...] = ()
 
     @classmethod
-    def open(cls, recipe: Recipe, folder: RunFolder, *, new: bool, overwrite: bool, progress: Progress) -> Run:
-        """A new run's folder with its recipe in it, or the folder of a run to resume with its last checkpoint."""
+    def open(cls, parts: Parts, folder: RunFolder, *, new: bool, overwrite: bool, progress: Progress) -> Run:
+        """A new run's folder with its recipe in it, or the folder of a run to resume with its last checkpoint.
+
+        Raises:
+            RunError: The folder may not be written, or what is to be resumed is not the run that was begun.
+        """
         if new:
             claim_run_folder(folder.path, overwrite=overwrite)
-            folder.recipe.write_text(dump_recipe(recipe), encoding="utf-8")
+            _write_start(parts, folder)
             return cls(folder=folder, progress=progress)
         # a run that was stopped before its first checkpoint starts anew in its own folder
         checkpoint = load_checkpoint(folder.last) if folder.last.exists() else None
-        return cls(folder=folder, progress=progress, checkpoint=checkpoint)
+        if checkpoint is not None:
+            check_metrics(folder.path, checkpoint["metrics_bytes"])
+        changed = changed_settings(folder, parts.recipe)
+        remarks = [f"resumed with {text}" for text in changed]
+        if said := check_same(folder, parts):
+            remarks.append(said)
+        precision = str(parts.fabric.strategy.precision.precision)
+        if moved := changed_environment(folder.path, device=str(parts.fabric.device), precision=precision):
+            remarks.append(f"resumed in another environment, where figures may differ slightly: {', '.join(moved)}")
+        for text in remarks:
+            progress.note(text)
+        # all is well: only now anything is written
+        clean_run_folder(folder.path)
+        if changed or not folder.start.is_file():
+            _write_start(parts, folder)
+        return cls(folder=folder, progress=progress, checkpoint=checkpoint, remarks=tuple(remarks))
 
     @property
     def stage(self) -> str | None:
@@ -67,7 +101,16 @@ class Run:
     def log(self) -> RunLog:
         """The run's log; on resume metrics.jsonl is cut back to what the checkpoint knows of."""
         keep = 0 if self.checkpoint is None else self.checkpoint["metrics_bytes"]
-        return RunLog(self.folder.path, keep_bytes=keep)
+        log = RunLog(self.folder.path, keep_bytes=keep)
+        for text in self.remarks:
+            log.line(text)
+        return log
+
+
+def _write_start(parts: Parts, folder: RunFolder) -> None:
+    """The recipe first: a folder that has it is a run, and can be resumed or replaced."""
+    write_atomically(folder.recipe, dump_recipe(parts.recipe))
+    write_beginning(folder, parts)
 
 
 def check_start(parts: Parts) -> None:

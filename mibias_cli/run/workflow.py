@@ -28,6 +28,7 @@ from mibias_cli.run.evaluate import (
     run_target,
     write_audit,
 )
+from mibias_cli.run.resume.same_run import changed_settings
 from mibias_cli.run.stages import Run, check_start, erase, fit_debiased, fit_original
 from mibias_cli.run.unfinished import UNFINISHED, told_unfinished
 from mibias_cli.run_folder import RunFolder, check_free, fresh_folder, lock_run, timestamp, write_environment
@@ -81,6 +82,9 @@ def train(
     told, new = progress or Silent(), resume is None
     folder = RunFolder(_path(resume) or _path(out) or Path("runs") / recipe.name / timestamp())
     check_free(folder.path, new=new, overwrite=overwrite)
+    # and of a recipe that is not the run's own, before its data are looked for
+    if not new:
+        changed_settings(folder, recipe)
     told.stage("loading data and backbone")
     parts = assemble(recipe, offline=offline)
     check_start(parts)
@@ -88,7 +92,7 @@ def train(
     with lock_run(folder.path) as has_locks:
         if not has_locks:
             told.warn(f"{folder.path}: this file system has no locks; let no other process write this run")
-        run = Run.open(recipe, folder, new=new, overwrite=overwrite, progress=told)
+        run = Run.open(parts, folder, new=new, overwrite=overwrite, progress=told)
         return _train(parts, run, rules=rules, n_examples=n_examples)
 
 

@@ -14,6 +14,7 @@ from mibias_cli.backbone.timm_source import last_stages_of, weights_to_fetch
 from mibias_cli.data.columns import DRAWN
 from mibias_cli.data.files.tabular import write_manifest
 from mibias_cli.data.sources.imagefolder import CLASS_FOLDER, SPLIT_FOLDER
+from mibias_cli.shown import one_line
 from mibias_cli.survey.survey import AttributeFound, Survey
 
 __all__ = ["ModelChoice", "choose_model", "first_recipe", "write_needed_manifest"]
@@ -95,7 +96,8 @@ def first_recipe(found: Survey, model: ModelChoice, *, source: Path, out: Path) 
         "",
         *_training(found, model),
     ]
-    return "\n".join(lines) + "\n", manifest
+    # names in comments end no line; in quoted scalars, what is escaped means the same
+    return "\n".join(map(one_line, lines)) + "\n", manifest
 
 
 def write_needed_manifest(found: Survey, path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 from mibias_cli.errors import RunError
 from mibias_cli.training.average import AverageState
 from mibias_cli.training.debiaser import DebiaserState
+from mibias_cli.whole_files import replaced
 
 __all__ = ["StageState", "load_checkpoint", "load_weights", "save_checkpoint", "save_weights"]
 
@@ -58,12 +58,8 @@ def save_weights(path: Path, module: nn.Module) -> None:
 
 def _write(path: Path, write: Callable[[Path], object]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    write(partial)
-    # on disk before it takes the old file's name: a power cut between the two must not leave an empty checkpoint
-    with partial.open("rb") as f:
-        os.fsync(f.fileno())
-    os.replace(partial, path)
+    with replaced(path) as partial:
+        write(partial)
 
 
 def load_weights(path: Path, module: nn.Module) -> None:

@@ -11,7 +11,12 @@ from typing import TypeVar
 
 from torch.utils.tensorboard import SummaryWriter
 
-__all__ = ["CLOCK_SUFFIXES", "RunLog", "without_clock"]
+from mibias_cli.errors import RunError
+from mibias_cli.run_folder import RunFolder
+from mibias_cli.shown import one_line
+
+__all__ = ["CLOCK_SUFFIXES", "RunLog", "check_metrics", "without_clock"]
+
 
 CLOCK_SUFFIXES = ("_seconds", "_per_second", "_bytes")
 """Keys that end so depend on the clock or the machine; everything else is a function of recipe and seed."""
@@ -23,12 +28,13 @@ _Value = TypeVar("_Value")
 class RunLog:
     """Appends records to metrics.jsonl and scalars to TensorBoard.
 
-    On resume metrics.jsonl is cut back to `keep_bytes`: what the checkpoint knows of.
+    On resume metrics.jsonl is cut back to `keep_bytes`: what the checkpoint knows of (see `check_metrics`).
     """
 
     def __init__(self, folder: Path, *, keep_bytes: int = 0) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        path = folder / "metrics.jsonl"
+        check_metrics(folder, keep_bytes)
+        path = RunFolder(folder).metrics
         # what was written after the checkpoint will be written again
         path.touch()
         with path.open("r+b") as f:
@@ -51,7 +57,7 @@ class RunLog:
 
     def line(self, text: str) -> None:
         """A line of train.log."""
-        self._lines.write(text + "\n")
+        self._lines.write(one_line(text) + "\n")
         self._lines.flush()
 
     def n_bytes(self) -> int:
@@ -71,6 +77,24 @@ class RunLog:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def check_metrics(folder: Path, keep_bytes: int) -> None:
+    """Refuse (RunError) a metrics.jsonl that lacks records which a checkpoint knows of; longer ones are cut back."""
+    path = RunFolder(folder).metrics
+    if not keep_bytes:
+        return
+    found = path.stat().st_size if path.is_file() else 0
+    if found >= keep_bytes:
+        with path.open("rb") as file:
+            file.seek(keep_bytes - 1)
+            if file.read(1) == b"\n":
+                return
+    what = f"has {found:,} bytes" if 0 < found < keep_bytes else "was changed" if found else "is missing or empty"
+    raise RunError(
+        f"{path}: {what}, but the last checkpoint knows of {keep_bytes:,} bytes of it; put it back as it was, or train "
+        "anew with another --out"
+    )
 
 
 def without_clock(record: Mapping[str, _Value]) -> dict[str, _Value]:

@@ -135,8 +135,8 @@ def test_evaluate_reports_as_text_or_json(calls: list[Any]) -> None:
 
 
 def test_evaluate_takes_a_runs_own_recipe(calls: list[Any]) -> None:
-    assert run("evaluate", "old", "--set", "evaluation.n_bootstrap=10").exit_code == 0
-    assert calls[0][2]["recipe"].evaluation.n_bootstrap == 10
+    assert run("evaluate", "old", "--set", "evaluation.n_bootstrap=100").exit_code == 0
+    assert calls[0][2]["recipe"].evaluation.n_bootstrap == 100
     assert run("evaluate", "exported-folder").exit_code == 0
     assert calls[1][2]["recipe"] is None
 

@@ -115,7 +115,7 @@ def test_features_that_fine_tuning_narrowed_to_a_binary_target_are_no_collapse()
     before = g.normal(size=(1000, 32))
     before[:, 0] += 2 * y
     after = np.outer(2 * y + 0.3 * g.normal(size=1000), np.ones(32)) + 0.01 * g.normal(size=(1000, 32))
-    settings = AuditSettings(probes=("logistic",), n_bootstrap=20, n_permutations=19)
+    settings = AuditSettings(probes=("logistic",), n_bootstrap=100, n_permutations=19)
     result = audit_features(after, c, y, before=before, settings=settings)
     assert result.similarity.effective_rank_after < 2 < 20 < (result.similarity.effective_rank_before or 0)
     assert not result.fidelity.collapsed

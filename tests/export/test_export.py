@@ -266,6 +266,35 @@ def test_damaged_folders_are_refused(tmp_path: Path) -> None:
         load_export(folder)
 
 
+@pytest.mark.parametrize(
+    "name", ["heads.safetensors", "config.json", "mibias.json", "report/leakage.json", "model.onnx"]
+)
+def test_every_part_is_the_one_that_was_exported(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / "export"
+    (tmp_path / "report").mkdir()
+    (tmp_path / "report" / "leakage.json").write_text('{"leakage": 1}')
+    formats = ["onnx"] if name.endswith("onnx") else ["safetensors"]
+    if name.endswith("onnx"):
+        pytest.importorskip("onnxruntime")
+    export(folder, trained("digit_cnn", bottleneck=4), report_folder=tmp_path / "report", formats=formats)
+    (folder / "README.md").write_text("# My own words\n")
+    for path in (folder / "config.json", folder / "mibias.json"):  # written otherwise, it says the same
+        path.write_text(json.dumps(json.loads(path.read_text())))
+    load_export(folder)
+    path = folder / name
+    if name == "heads.safetensors":  # of the same shapes
+        state = load_file(path)
+        save_file({**state, "head.linear.bias": state["head.linear.bias"] + 1}, path)
+    elif name == "mibias.json":
+        path.write_text(path.read_text().replace('"a"', '"z"'))
+    elif name == "model.onnx":
+        path.write_bytes(path.read_bytes() + b" ")
+    else:
+        path.write_text(json.dumps({**json.loads(path.read_text()), "leakage": 0}))
+    with pytest.raises(ExportError, match=f"{name} is not the file that was exported"):
+        load_export(folder)
+
+
 def test_an_exported_folder_as_one_callable(tmp_path: Path) -> None:
     parts = trained("test_resnet", bottleneck=4, layers=("layer2",), input_size=32, channels=1)
     x = export(tmp_path / "runs" / "export", parts)
@@ -301,7 +330,7 @@ def test_an_export_of_the_first_format_loads(tmp_path: Path) -> None:
     x = export(tmp_path / "export", parts)
     path = tmp_path / "export" / "mibias.json"
     content = json.loads(path.read_text())
-    del content["target_kind"], content["representation"]["erased"]
+    del content["target_kind"], content["representation"]["erased"], content["sha256"]
     path.write_text(json.dumps(content))
     loaded = load_export(tmp_path / "export")
     assert (loaded.info.erased, loaded.info.target_kind) == (None, "classes")

@@ -40,7 +40,7 @@ def test_a_failure_leaves_nothing_behind(
     def fail(source: str, target: Path) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(write.os, "replace", fail)
+    monkeypatch.setattr("os.replace", fail)
     with pytest.raises(RunError, match="No space left on device"):
         write.write_report(tmp_path, make())
     assert list(tmp_path.iterdir()) == []

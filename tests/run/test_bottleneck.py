@@ -24,7 +24,7 @@ from mibias_cli.run.dry_run import dry_run
 from mibias_cli.run_folder import RunFolder
 
 HEAD = "version: 1\nname: a\ndata: {source: digits}\nbackbone: {name: digit_cnn}\n"
-QUICK = ("evaluation.max_samples=300", "evaluation.n_permutations=0", "evaluation.n_bootstrap=20")
+QUICK = ("evaluation.max_samples=300", "evaluation.n_permutations=0", "evaluation.n_bootstrap=100")
 SHAPE = (
     *QUICK,
     "representation={layers: [features], bottleneck: {width: 5, hidden: [12], input_dropout: 0.1}}",

@@ -39,7 +39,7 @@ representation: {{bottleneck: 8}}
 original: {{epochs: 1}}
 debias: {{weight: 0.5, queue_batches: 4, critic: {{steps: 1, hidden: [16]}}}}
 training: {{epochs: 2, batch_size: 32, log_every_steps: 1, device: cpu}}
-evaluation: {{probes: [logistic], n_bootstrap: 20, n_permutations: 0, random_control: false}}
+evaluation: {{probes: [logistic], n_bootstrap: 100, n_permutations: 0, random_control: false}}
 """
 DIGITS = PICTURES.format(source="digits", files="variance: 0.05").replace(
     "\n  attributes: {background: {}}\n  columns: {target: shape, split: split}", ""
@@ -88,8 +88,9 @@ class Told(Silent):
 def fitted(recipe: Recipe, out: Path, *, resume: bool = False) -> list[str]:
     """`mibias train` without its audit and export; returns what was said of the cache."""
     told = Told()
-    run = Run.open(recipe, RunFolder(out), new=not resume, overwrite=False, progress=told)
-    _, training = workflow._prepared(workflow.assemble(recipe, offline=True), run)
+    parts = workflow.assemble(recipe, offline=True)
+    run = Run.open(parts, RunFolder(out), new=not resume, overwrite=False, progress=told)
+    _, training = workflow._prepared(parts, run)
     with run.log() as log:
         fit_debiased(training, run, log, start=fit_original(training, run, log))
     if recipe.debias.erase != "none":
@@ -230,8 +231,9 @@ def test_a_second_run_reads_what_is_kept_and_changed_data_or_weights_do_not(tmp_
 
 
 def _prepared_apart(text: str, out: Path) -> None:
-    run = Run.open(recipe(text=text), RunFolder(out), new=True, overwrite=False, progress=Silent())
-    workflow._prepared(workflow.assemble(recipe(text=text), offline=True), run)
+    parts = workflow.assemble(recipe(text=text), offline=True)
+    run = Run.open(parts, RunFolder(out), new=True, overwrite=False, progress=Silent())
+    workflow._prepared(parts, run)
 
 
 def test_two_runs_at_once_share_a_folder(tmp_path: Path, cache: Path) -> None:

@@ -29,7 +29,7 @@ discover: {clusters: 2, epochs: 2}
 debias: {objective: conditional, balance: none, attributes: [discovered], queue_batches: 4,
          critic: {hidden: [16], steps: 2}}
 training: {epochs: 2, batch_size: 64, log_every_steps: 5}
-evaluation: {probes: [logistic], n_bootstrap: 50, n_permutations: 0, random_control: false}
+evaluation: {probes: [logistic], n_bootstrap: 100, n_permutations: 0, random_control: false}
 """
 
 

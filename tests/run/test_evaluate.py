@@ -20,7 +20,7 @@ from mibias_cli.recipe.load import load_recipe
 from mibias_cli.report.schema_file import load_schema
 from mibias_cli.run import workflow
 
-PROBES = "probes: [logistic], n_bootstrap: 50, n_permutations: 99"
+PROBES = "probes: [logistic], n_bootstrap: 100, n_permutations: 99"
 N = 900
 
 

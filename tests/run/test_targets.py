@@ -46,7 +46,7 @@ data:
 backbone: {name: mlp, options: {hidden: [16], features: 8}}
 debias: {weight: 0.5, queue_batches: 4, critic: {steps: 2, hidden: [16]}}
 training: {epochs: 2, batch_size: 64, log_every_steps: 2}
-evaluation: {probes: [logistic], n_bootstrap: 50, n_permutations: 19}
+evaluation: {probes: [logistic], n_bootstrap: 100, n_permutations: 19}
 """
 
 

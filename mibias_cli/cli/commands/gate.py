@@ -12,6 +12,8 @@ import typer
 from mibias_cli.cli.ci import annotate_gates, append_summary
 from mibias_cli.cli.guard import EXIT_ERROR, EXIT_GATE
 from mibias_cli.cli.options import file_option
+from mibias_cli.shown import one_line
+from mibias_cli.whole_files import write_atomically
 
 if TYPE_CHECKING:
     from mibias_cli.gates.baseline import Tolerance
@@ -154,7 +156,7 @@ def conclude(report: Report, *, junit: Path | None, seconds: float = 0.0) -> Non
     results = report.gates
     if junit is not None:
         junit.parent.mkdir(parents=True, exist_ok=True)
-        junit.write_text(render_junit(report, seconds=seconds), encoding="utf-8")
+        write_atomically(junit, render_junit(report, seconds=seconds))
     for result in results:
         print(_line(result), file=sys.stderr, flush=True)
     annotate_gates(results)
@@ -168,4 +170,4 @@ def _line(result: GateResult) -> str:
     # whether an uncertain figure counts depends on --inconclusive, so the line says it
     counts = f" ({'fails' if result.inconclusive == 'fail' else 'passes with a warning'})"
     status = result.status + (counts if result.status == "inconclusive" else "")
-    return f"gate {status}: {result.expression}: {result.message}"
+    return one_line(f"gate {status}: {result.expression}: {result.message}")

@@ -11,6 +11,7 @@ import typer
 from mibias_cli.cli.options import FormatOption, column_option, file_option, folder_option
 from mibias_cli.cli.output import MAX_COLUMNS, count_table, print_found
 from mibias_cli.errors import DataError
+from mibias_cli.whole_files import write_atomically
 
 if TYPE_CHECKING:
     from mibias_cli.survey.survey import AttributeFound, Survey
@@ -79,7 +80,7 @@ def init(
         write_needed_manifest(found, manifest)
         written.append(manifest)
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(text, encoding="utf-8")
+    write_atomically(out, text)
     written += add_schema(out)
     print_found(_plain(found), survey_lines(found), output)
     typer.echo(f"wrote {', '.join(map(str, written))}", err=True)

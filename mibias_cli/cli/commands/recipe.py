@@ -9,6 +9,7 @@ import typer
 
 from mibias_cli.cli.options import SetOption, file_option
 from mibias_cli.errors import Problem, RecipeError
+from mibias_cli.whole_files import write_atomically
 
 __all__ = ["recipes_app", "schema", "validate"]
 
@@ -46,7 +47,7 @@ def schema(out: Annotated[Path | None, file_option("--out", help="File to write.
     if out is None:
         typer.echo(schema_text(), nl=False)
     else:
-        out.write_text(schema_text(), encoding="utf-8")
+        write_atomically(out, schema_text())
         typer.echo(f"wrote {out}", err=True)
 
 

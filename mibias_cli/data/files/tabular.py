@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,6 +14,7 @@ from mibias_cli.data.files.arrow_files import TYPED, is_numeric, read_typed
 from mibias_cli.data.files.refused import refuse_formats
 from mibias_cli.data.files.text_files import read_records
 from mibias_cli.errors import DataError, did_you_mean
+from mibias_cli.whole_files import replaced
 
 __all__ = [
     "AS_USUAL",
@@ -263,10 +263,7 @@ def refuse_existing(paths: Sequence[Path]) -> None:
 def write_manifest(path: Path, columns: Mapping[str, Sequence[str]]) -> None:
     """Write columns of equal length, the whole file or none of it; one that exists is replaced."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    # renamed when it is whole: an interrupted run leaves no half manifest under the name
-    unfinished = path.with_name(f".{path.name}.part")
-    with unfinished.open("w", newline="", encoding="utf-8") as file:
+    with replaced(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(columns)
         writer.writerows(zip(*columns.values(), strict=True))
-    os.replace(unfinished, path)

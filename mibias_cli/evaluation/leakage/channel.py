@@ -15,6 +15,7 @@ from mibias_cli.evaluation.statistics.permutation import ShuffledRows, detectabl
 __all__ = ["ChannelTask", "Question", "frequency_price", "make_channel_task"]
 
 LN2 = float(np.log(2))
+CHANCE = 1e-6
 STRENGTHS = (1.0, 4.0, 16.0, 64.0, 256.0, 1e9)
 
 
@@ -25,7 +26,8 @@ class Question:
     `extra_*` are the facts (n, e), `baseline_*` log-probabilities (n, K); those of the fitting part come, for rows
     held out in a fold, from the fold's training rows. `numbers` are a continuous attribute's normal scores (n,) in both
     parts, else None. `price_bits` is what a gain over the baseline overstates on average, because the baseline was
-    estimated, and `price_sd_bits` the standard deviation of that.
+    estimated, and `price_sd_bits` the standard deviation of that. Where what the probe is
+    told has `determined` c, there is nothing to ask.
     """
 
     extra_fit: np.ndarray
@@ -36,6 +38,7 @@ class Question:
     price_bits: float = 0.0
     price_sd_bits: float = 0.0
     numbers: tuple[np.ndarray | None, np.ndarray | None] = (None, None)
+    determined: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,6 +112,7 @@ def make_channel_task(
     conditional = Question(
         extra_fit=one_hot[y_fit], extra_score=one_hot[y_score], baseline_fit=given_fit, baseline_score=given_score,
         shuffles=shuffles(y_score), numbers=numbers(True),
+        determined=_is_determined(c if values is None else values, y, np.concatenate([fit, score])),
     )  # fmt: skip
     # chance is what guessing the fitting part's commonest class would get
     majority = int(np.bincount(c_fit, minlength=n_classes).argmax())
@@ -118,6 +122,18 @@ def make_channel_task(
         n_fit_units=len(fit if group_fit is None else np.unique(group_fit)),
         n_score_units=len(score if group_score is None else np.unique(group_score)),
     )  # fmt: skip
+
+
+def _is_determined(c: np.ndarray, y: np.ndarray, rows: np.ndarray) -> bool:
+    """Whether H(c | y) = 0 on these rows, and not for want of samples: many small classes of y would look so too."""
+    labels, strata = (np.unique(a[rows], return_inverse=True)[1].reshape(-1) for a in (c, y))
+    pairs = np.unique(np.stack([strata, labels]), axis=1)
+    sizes = np.bincount(strata)
+    if pairs.shape[1] > len(sizes):
+        return False
+    # the probability that each class of y has one label only, if labels were dealt at random
+    shares = np.bincount(labels) / len(labels)
+    return bool(np.log((shares[:, None] ** sizes).sum(axis=0)).sum() < np.log(CHANCE))
 
 
 def frequency_price(

@@ -20,7 +20,7 @@ import numpy as np
 
 from mibias_cli.evaluation.leakage.channel import ChannelTask, Question
 from mibias_cli.evaluation.leakage.scoring import Scored, families, score_probe
-from mibias_cli.evaluation.leakage_findings import Change, Finding, Interval, Leakage
+from mibias_cli.evaluation.leakage_findings import NO_PROBE, Change, Finding, Interval, Leakage, ProbeFindings
 from mibias_cli.evaluation.statistics.permutation import null_band, null_means, permutation_p_value
 from mibias_cli.evaluation.statistics.resampling import Resamples, bootstrap_interval
 
@@ -72,6 +72,8 @@ class Measured:
 
 def answer(task: ChannelTask, question: Question, inquiry: Inquiry) -> Answer:
     """Put one question about one channel to every probe family."""
+    if question.determined:
+        return _nothing(task, inquiry)
     z_fit, z_score, resamples = inquiry.z_fit, inquiry.z_score, inquiry.resamples
     scored: dict[str, Scored] = {}
     for name in families(inquiry.probes, task.kind):
@@ -107,6 +109,19 @@ def answer(task: ChannelTask, question: Question, inquiry: Inquiry) -> Answer:
         p_value=found[chosen].p_value, detectable_bits=task.detectable_bits(n_features),
     )  # fmt: skip
     return Answer(finding=finding, draws=draws)
+
+
+def _nothing(task: ChannelTask, inquiry: Inquiry) -> Answer:
+    """The answer where the target determines c, so that H(c | y) = 0: exactly 0, as no probe's would be."""
+    for _ in families(inquiry.probes, task.kind):
+        inquiry.advance()
+    setting = "not asked: the target determines the attribute"
+    finding = Finding(
+        leakage_bits=Interval(estimate=0.0, lower=0.0, upper=0.0), headline_probe=NO_PROBE,
+        probes={NO_PROBE: ProbeFindings(leakage_bits=0.0, selection_bits=0.0, setting=setting)},
+        headline_channel=task.channel,
+    )  # fmt: skip
+    return Answer(finding=finding, draws=inquiry.resamples.means(np.zeros((len(inquiry.z_score), 1)))[:, 0])
 
 
 def measure(task: ChannelTask, inquiry: Inquiry, *, conditional: bool = True) -> Measured:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field, field_validator, model_validator
 
 from mibias_cli.errors import GateError
 from mibias_cli.recipe.gate_expression import parse_gate
-from mibias_cli.recipe.values import Count, Flag, Fraction, Positive, ProbeName, Section, Text
+from mibias_cli.recipe.values import Count, Flag, Fraction, Positive, ProbeName, Section, Text, Whole
 from mibias_cli.recipe.yaml_source import Yaml
 
 __all__ = ["EvaluationSection", "GateSection", "gate_may_be_text"]
@@ -26,7 +26,7 @@ class EvaluationSection(Section):
     fit_fraction: Fraction = Field(0.5, description="Share of the audited split on which probes are fitted.")
     max_samples: Positive = Field(20000, description="Most samples that are audited (and that fit the target head).")
     # uncertainty and significance
-    n_bootstrap: Positive = Field(1000, description="Bootstrap resamples.")
+    n_bootstrap: Annotated[int, Field(ge=100), Whole] = Field(1000, description="Bootstrap resamples, 100 or more.")
     confidence: Fraction = Field(0.95, description="Confidence of the intervals.")
     min_cell: Positive = Field(10, description="(y, c) cells with fewer samples are left out of the worst group.")
     n_permutations: Count = Field(

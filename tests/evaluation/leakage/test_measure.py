@@ -231,3 +231,33 @@ def test_interval_agrees_with_the_delta_method() -> None:
     # with balanced c the entropy's influence is nil to first order, so the spread is that of the pointwise losses
     assert found.marginal.draws.std() == pytest.approx(width / (2 * 1.96), rel=0.1)
     assert 0.2 < found.marginal.draws.std() * np.sqrt(len(score)) < 1.5
+
+
+@pytest.mark.parametrize("n_labels", [2, 3])
+def test_what_the_target_determines_leaks_nothing_beyond_it(n_labels: int) -> None:
+    rng = np.random.default_rng(0)
+    y = rng.integers(3, size=400)
+    c = np.minimum(y, n_labels - 1)  # equal to the target, or coarser
+    z = y[:, None] + 0.1 * rng.normal(size=(400, 2))
+    found = run(z, c, y, n_y=3, probes=("logistic",))
+    assert found.marginal.finding.leakage_bits.lower > 0.5
+    assert found.conditional is not None
+    finding = found.conditional.finding
+    assert finding.is_determined
+    assert (finding.leakage_bits.estimate, finding.leakage_bits.lower, finding.leakage_bits.upper) == (0, 0, 0)
+    change = paired_change({"c": found}, {"c": found}, 0.95).conditional_leakage_bits
+    assert change is not None
+    assert (change.estimate, change.lower, change.upper) == (0, 0, 0)
+    # one label that the target does not tell, and the question is asked
+    c[0] = (c[0] + 1) % n_labels
+    asked = run(z, c, y, n_y=3, probes=("logistic",)).conditional
+    assert asked is not None
+    assert not asked.finding.is_determined
+
+
+def test_classes_of_one_sample_determine_nothing() -> None:
+    rng = np.random.default_rng(0)
+    c, y = rng.integers(2, size=100), np.arange(100)
+    found = run(rng.normal(size=(100, 2)), c, y, n_y=100, probes=("logistic",))
+    assert found.conditional is not None
+    assert not found.conditional.finding.is_determined

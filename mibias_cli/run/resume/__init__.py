@@ -1,0 +1,1 @@
+"""Whether a resumed run is the run that was begun."""

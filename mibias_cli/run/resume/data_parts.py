@@ -1,0 +1,66 @@
+"""Sizes and fingerprints of the parts of a data set, so that what differs can be named."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from mibias_cli.data.batch import BiasedData
+from mibias_cli.data.files.images import ImageReader
+
+__all__ = ["TIMES", "WHOLE", "data_parts", "part_difference"]
+
+_READ_WHOLE = 2**28
+"""Bytes of images up to which all are hashed, which takes a second."""
+_N_READ = 1000
+"""Images that are hashed where there are more bytes, spread over all."""
+WHOLE = "inputs, their order, groups, or what classes and attributes are called"
+TIMES = "image files' times of change"
+
+
+def data_parts(data: BiasedData) -> dict[str, str]:
+    """Sizes and sha256 of the parts of a data set, the general last."""
+    parts = {}
+    splits = (data.train, data.validation, data.audit)
+    for split in splits:
+        parts[f"{split.name} rows"] = f"{len(split):,}"
+    for split in splits:
+        parts[f"targets of the {split.name} rows"] = _sha256(split.y)
+        for name, values in {**split.kept, **split.c}.items():
+            known = split.known.get(name, split.kept_known.get(name))
+            parts[f"'{name}' of the {split.name} rows"] = _sha256(values, np.asarray(known))
+    parts[WHOLE] = data.fingerprint
+    if isinstance(data.train.reader, ImageReader):
+        parts |= _image_parts(data.train.reader)
+    return parts
+
+
+def _image_parts(reader: ImageReader) -> dict[str, str]:
+    """Contents of image files, of very many those of some; their sizes are in the data's fingerprint."""
+    stats = [os.stat(path) for path in reader.paths]
+    chosen = np.arange(len(stats))
+    if sum(stat.st_size for stat in stats) > _READ_WHOLE:
+        chosen = np.unique(np.linspace(0, len(stats) - 1, min(_N_READ, len(stats))).round().astype(int))
+    contents = hashlib.sha256()
+    for row in chosen.tolist():
+        contents.update(hashlib.sha256(Path(reader.paths[row]).read_bytes()).digest())
+    times = hashlib.sha256(" ".join(str(stat.st_mtime_ns) for stat in stats).encode())
+    return {"contents of image files": contents.hexdigest(), TIMES: times.hexdigest()}
+
+
+def _sha256(*arrays: np.ndarray) -> str:
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(f"{array.dtype.str} {array.shape}\n".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
+
+
+def part_difference(name: str, old: Mapping[str, str], new: Mapping[str, str]) -> str:
+    if name not in old or name not in new:
+        return f"{name}: {'not there any more' if name in old else 'not there before'}"
+    return f"{name}: {old[name]} → {new[name]}" if name.endswith(" rows") and "of the" not in name else f"{name} differ"

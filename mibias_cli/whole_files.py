@@ -1,0 +1,66 @@
+"""Files that appear whole or not at all, and what a kill leaves of those that never did."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+__all__ = ["is_leftover", "partial_of", "remove_leftovers", "replaced", "write_atomically"]
+
+_LEFTOVER = re.compile(r"\..+\.[0-9a-f]{8}\.partial")
+
+
+def partial_of(path: Path) -> Path:
+    """A new hidden name beside a file or folder, for what is not whole yet: on the same disk, so one rename ends it."""
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
+
+
+@contextmanager
+def replaced(path: Path) -> Iterator[Path]:
+    """A path to write a file to, which takes the place of `path` when the block ends well.
+
+    A kill or a power cut at any moment leaves the old file or the new one. A device or a pipe is written to as it is.
+    """
+    if path.parts[:2] in (("/", "dev"), ("/", "proc")) or (path.exists() and not path.is_file()):
+        yield path
+        return
+    # behind a link it is the file that is replaced
+    path = Path(os.path.realpath(path))
+    partial = partial_of(path)
+    try:
+        yield partial
+        # on the disk before it takes the name: a power cut between the two must not leave an empty file
+        with partial.open("rb") as file:
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a text file that appears whole or not at all."""
+    with replaced(path) as partial:
+        partial.write_text(text, encoding="utf-8", newline="\n")
+
+
+def is_leftover(name: str) -> bool:
+    """Whether a name is that of something that was never whole."""
+    return _LEFTOVER.fullmatch(name) is not None
+
+
+def remove_leftovers(*folders: Path) -> None:
+    """Remove what killed processes left directly in these folders; only where nobody else writes to them."""
+    for folder in folders:
+        for path in folder.glob(".*.partial"):
+            if not is_leftover(path.name):
+                continue
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
