@@ -42,7 +42,8 @@ def test_reads_images_labels_and_splits(rows: Rows, to_csv: ToCsv, tmp_path: Pat
     data = load_manifest(path, columns=SPLIT, attributes=attributes)
     assert data.class_names == ("square", "stripe")
     assert data.input_shape == (3, 8, 8)
-    assert data.notes == ()
+    (note,) = data.notes  # the column of patients is not named as the group
+    assert "6 of 10 ids in 'patient' (p1, p2 and 4 more) are in more than one split" in note
     assert data.attributes["background"].class_names == (("blue", "red"),)
     assert data.attributes["years"].n_classes == (3,)
     for split, name in ((data.train, "train"), (data.validation, "validation"), (data.audit, "test")):
