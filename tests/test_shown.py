@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import pty
@@ -10,11 +11,14 @@ import sys
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
+import numpy as np
 import pytest
 from reports_by_hand import make_report
 
 from mibias_cli.cli import ci
+from mibias_cli.export.new_rows import PredictedRows
 from mibias_cli.gates.junit import render_junit
+from mibias_cli.recipe.load import load_recipe
 from mibias_cli.report.document import GateResult, Report
 from mibias_cli.report.read import read_report
 from mibias_cli.report.write import write_report
@@ -118,6 +122,28 @@ def test_columns_and_files_on_both_streams(tmp_path: Path) -> None:
     done = mibias("validate", f"{name}.yaml", cwd=tmp_path)
     assert done.returncode == 2
     assert harmless(done.stderr), done.stderr
+
+
+def test_a_class_name_adds_no_key_to_a_first_recipe(tmp_path: Path) -> None:
+    names = ("no", "yes\nexport: {formats: [onnx]}")
+    rows = "\n".join(f'{k}.5,"{names[k % 2]}",{"uv"[k % 3 % 2]}' for k in range(60))
+    (tmp_path / "t.csv").write_text(f"x,y,c\n{rows}\n")
+    done = mibias("init", "t.csv", "--target", "y", "--attribute", "c", "--out", "r.yaml", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    text = (tmp_path / "r.yaml").read_text()
+    assert "yes\\nexport: " in text  # in a comment, escaped
+    assert load_recipe(tmp_path / "r.yaml").export.formats == ["safetensors"]
+
+
+def test_predictions_are_no_formulas(tmp_path: Path) -> None:
+    rows = PredictedRows(
+        id_name="path", ids=("=cmd|x.png", "b.png"), kind="classes", names=("@SUM(A1)", "-1"),
+        values=np.array([[0.9, 0.1], [0.1, 0.9]]),
+    )  # fmt: skip
+    rows.write(tmp_path / "p.csv")
+    _, first, second = csv.reader((tmp_path / "p.csv").read_text().splitlines())
+    assert first[:2] == ["'=cmd|x.png", "'@SUM(A1)"]
+    assert second[:2] == ["b.png", "-1"]
 
 
 SHOW = f"""

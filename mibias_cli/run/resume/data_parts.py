@@ -61,6 +61,7 @@ def _sha256(*arrays: np.ndarray) -> str:
 
 
 def part_difference(name: str, old: Mapping[str, str], new: Mapping[str, str]) -> str:
+    """How a part that differs is told to the user: sizes with both of them, contents by name."""
     if name not in old or name not in new:
         return f"{name}: {'not there any more' if name in old else 'not there before'}"
     return f"{name}: {old[name]} → {new[name]}" if name.endswith(" rows") and "of the" not in name else f"{name} differ"
