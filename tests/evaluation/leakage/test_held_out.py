@@ -52,7 +52,7 @@ def test_it_is_the_audits_own_figure() -> None:
         before=None, after=Features(train=z, audit=z), train_y=Y, audit_y=Y, class_names=("n", "p"),
         attributes=(audited,),
     )  # fmt: skip
-    settings = AuditSettings(probes=("logistic",), n_bootstrap=2, n_permutations=0)
+    settings = AuditSettings(probes=("logistic",), n_bootstrap=100, n_permutations=0)
     found = audit(inputs, settings, seed=0, progress=Silent()).attributes["c"].after.conditional_leakage_bits
     assert found is not None
     assert leakage(z, audited) == pytest.approx(found.estimate, abs=1e-9)
