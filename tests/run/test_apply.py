@@ -41,7 +41,7 @@ version: 1
 name: tiny
 debias: {weight: 0.5, queue_batches: 2, critic: {steps: 1, hidden: [8]}}
 training: {epochs: 1, batch_size: 32, device: cpu}
-evaluation: {probes: [logistic], n_bootstrap: 20, n_permutations: 0, random_control: false}
+evaluation: {probes: [logistic], n_bootstrap: 100, n_permutations: 0, random_control: false}
 """
 RECIPES = {
     "table": """
