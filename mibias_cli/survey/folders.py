@@ -273,8 +273,8 @@ def _class_folders(folder: Path, images: Sequence[str], levels: Levels, given: P
     named = (CLASS_FOLDER, SPLIT_FOLDER) if usual else ("class", "split")
     columns: dict[str, Sequence[str | None]] = {"path": list(images), named[0]: [p[depth] for p in parts]}
     if split is not None and levels.split is not None:
-        columns[named[1]] = [p[levels.split] for p in parts]
-        split = split_words(set(columns[named[1]]))  # type: ignore[arg-type]
+        words = [p[levels.split] for p in parts]
+        columns[named[1]], split = words, split_words(set(words))
     if levels.patients is not None:
         columns["patient"] = [p[levels.patients] for p in parts]
     layout = Layout(
