@@ -90,7 +90,8 @@ def chexpert(folder: Path) -> Path:
 def nih(folder: Path) -> Path:
     """ChestX-ray14: shards of images, lists of the official split, labels as A|B."""
     root = folder / "nih"
-    rows, lists = [], {"train_val": [], "test": []}  # type: ignore[var-annotated]
+    rows: list[list[object]] = []
+    lists: dict[str, list[str]] = {"train_val": [], "test": []}
     for k, (p, y, c) in enumerate(people(40)):
         name = f"{p:08d}_{k % 3:03d}.png"
         image(root / f"images_{k % 2 + 1:03d}" / "images" / name)
@@ -314,7 +315,7 @@ def coco(folder: Path) -> Path:
     for k in range(20):
         image(root / "train2017" / f"{k:012d}.jpg")
     (root / "annotations").mkdir()
-    content = {"images": [], "annotations": [], "categories": []}  # type: ignore[var-annotated]
+    content: dict[str, list[object]] = {"images": [], "annotations": [], "categories": []}
     (root / "annotations" / "instances_train2017.json").write_text(json.dumps(content))
     return root
 

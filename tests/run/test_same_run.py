@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -205,7 +206,7 @@ def test_another_environment_is_told(stopped: Path, begun: Path) -> None:
         (lambda path: path.write_bytes(b" " * path.stat().st_size), "was changed"),
     ],
 )
-def test_a_log_that_lacks_records_is_refused(stopped: Path, damage, message: str) -> None:  # type: ignore[no-untyped-def]
+def test_a_log_that_lacks_records_is_refused(stopped: Path, damage: Callable[[Path], object], message: str) -> None:
     damage(stopped / "run" / "metrics.jsonl")
     with pytest.raises(RunError, match=rf"metrics.jsonl: {message}, but the last checkpoint knows of [\d,]+ bytes"):
         resumed(stopped)

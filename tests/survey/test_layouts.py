@@ -36,8 +36,13 @@ class Case:
 
 def table(name: str, values: Sequence[str], rows: tuple[int, int, int], *said: str, taken: bool = True) -> Case:
     split = name if taken else None
-    made = lambda folder: layouts.split_column(folder, name, values)  # noqa: E731
-    return Case(make=made, rows=rows, source="table", split=split, said=said)
+    return Case(
+        make=lambda folder: layouts.split_column(folder, name, values),
+        rows=rows,
+        source="table",
+        split=split,
+        said=said,
+    )
 
 
 def tables(names: Sequence[str], rows: tuple[int, int, int], *said: str) -> Case:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import json
-from collections.abc import Sequence
 from pathlib import Path
 
 import lookalikes
@@ -12,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from layouts import write
 from PIL import Image
 from safetensors.numpy import save_file
 
@@ -20,15 +19,6 @@ from mibias_cli.survey.roles import Wishes
 from mibias_cli.survey.survey import Survey, survey
 
 GUESS = Wishes()
-
-
-def write(path: Path, header: Sequence[str], rows: Sequence[Sequence[object]]) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(header)
-        writer.writerows(rows)
-    return path
 
 
 def image(path: Path) -> None:
