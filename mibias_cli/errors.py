@@ -17,7 +17,7 @@ import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from mibias_cli.shown import one_line
+from mibias_cli.output.text import one_line
 
 __all__ = [
     "BackboneError",

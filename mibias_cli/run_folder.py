@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from mibias_cli.errors import RunError
-from mibias_cli.whole_files import remove_leftovers, write_atomically
+from mibias_cli.output.whole_files import remove_leftovers, write_atomically
 
 __all__ = [
     "CHOICE",

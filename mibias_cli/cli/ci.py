@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from mibias_cli.cli.streams import unescaped
 from mibias_cli.errors import Problem
-from mibias_cli.shown import shown
+from mibias_cli.output.text import shown
 
 if TYPE_CHECKING:
     from mibias_cli.report.document import GateResult

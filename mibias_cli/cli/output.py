@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from mibias_cli.cli.options import ReportFormat
 from mibias_cli.cli.progress import is_terminal
 from mibias_cli.cli.streams import unescaped
-from mibias_cli.shown import one_line
+from mibias_cli.output.text import one_line
 
 if TYPE_CHECKING:
     from mibias_cli.evaluation.findings import Similarity

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol, TextIO
 
 from mibias_cli.cli.streams import unescaped
+from mibias_cli.output.text import one_line
 from mibias_cli.progress import Progress
-from mibias_cli.shown import one_line
 
 if TYPE_CHECKING:
     from rich.console import Console

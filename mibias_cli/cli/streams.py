@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO, cast
 
-from mibias_cli.shown import shown
+from mibias_cli.output.text import shown
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer

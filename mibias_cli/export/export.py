@@ -20,9 +20,9 @@ from mibias_cli.export.heads_file import INFO, ExportInfo, info_of, what_weights
 from mibias_cli.export.load import load_export
 from mibias_cli.export.model_card import model_card
 from mibias_cli.export.onnx_file import write_onnx
+from mibias_cli.output.text import shown
+from mibias_cli.output.whole_files import is_leftover, partial_of
 from mibias_cli.report.document import Report
-from mibias_cli.shown import shown
-from mibias_cli.whole_files import is_leftover, partial_of
 
 __all__ = ["write_export"]
 

@@ -25,7 +25,7 @@ from mibias_cli.errors import ExportError
 from mibias_cli.export.onnx_file import ONNX_FILE
 from mibias_cli.heads.target import HeadKind, TargetHead
 from mibias_cli.methods.linear_eraser import LinearEraser
-from mibias_cli.shown import shown
+from mibias_cli.output.text import shown
 
 __all__ = [
     "HEADS",

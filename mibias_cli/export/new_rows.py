@@ -16,8 +16,8 @@ from mibias_cli.data.files.tabular import write_manifest
 from mibias_cli.data.new_inputs import IdName
 from mibias_cli.errors import ExportError
 from mibias_cli.heads.target import HeadKind
-from mibias_cli.shown import no_formula
-from mibias_cli.whole_files import replaced
+from mibias_cli.output.text import no_formula
+from mibias_cli.output.whole_files import replaced
 
 __all__ = ["FEATURE_FILES", "PREDICTION_FILES", "EmbeddedRows", "PredictedRows", "check_out"]
 

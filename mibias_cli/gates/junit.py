@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 import xml.etree.ElementTree as ET
 
+from mibias_cli.output.text import shown
 from mibias_cli.report.document import GateResult, Report
-from mibias_cli.shown import shown
 
 __all__ = ["render_junit"]
 

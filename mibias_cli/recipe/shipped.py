@@ -7,7 +7,7 @@ from pathlib import Path
 
 import mibias_cli
 from mibias_cli.errors import Problem, RecipeError, did_you_mean
-from mibias_cli.whole_files import write_atomically
+from mibias_cli.output.whole_files import write_atomically
 
 __all__ = ["add_schema", "copy_recipe", "recipe_title", "shipped_recipes"]
 

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from mibias_cli.errors import RunError
+from mibias_cli.output.text import shown
+from mibias_cli.output.whole_files import write_atomically
 from mibias_cli.report.document import Report
 from mibias_cli.report.html import render_html
 from mibias_cli.report.illustrations import Illustrations
 from mibias_cli.report.markdown import render_markdown
 from mibias_cli.report.read import FILES
-from mibias_cli.shown import shown
-from mibias_cli.whole_files import write_atomically
 
 __all__ = ["write_files", "write_report"]
 

@@ -14,6 +14,7 @@ from sklearn.decomposition import PCA
 from mibias_cli.backbone.embed import embed
 from mibias_cli.backbone.trainable import parameter_groups
 from mibias_cli.data.batch import Attribute, Split
+from mibias_cli.output.whole_files import replaced
 from mibias_cli.progress import Progress
 from mibias_cli.recipe.sections.training import DISCOVERED
 from mibias_cli.run.assemble import Parts
@@ -23,7 +24,6 @@ from mibias_cli.seeds import derive_seed
 from mibias_cli.training.loop import StageTrainer
 from mibias_cli.training.model import TaskModel
 from mibias_cli.training.run_log import RunLog
-from mibias_cli.whole_files import replaced
 
 __all__ = ["Clusters", "discover", "fit_clusters", "with_discovered"]
 

@@ -13,6 +13,7 @@ import torch
 from mibias_cli.backbone.mix import StatisticsMixer
 from mibias_cli.backbone.trainable import head_groups, parameter_groups
 from mibias_cli.methods.leace import erase_linearly
+from mibias_cli.output.whole_files import write_atomically
 from mibias_cli.progress import Progress
 from mibias_cli.recipe.load import dump_recipe
 from mibias_cli.recipe.schema import Recipe
@@ -41,7 +42,6 @@ from mibias_cli.training.run_log import RunLog, check_metrics
 from mibias_cli.training.settings import OptimSettings
 from mibias_cli.training.step import TASK_WEIGHT, task_loss
 from mibias_cli.training.validate import check_metric
-from mibias_cli.whole_files import write_atomically
 
 __all__ = ["Run", "check_start", "erase", "fit_debiased", "fit_original", "make_stage"]
 

@@ -14,7 +14,7 @@ from mibias_cli.backbone.timm_source import last_stages_of, weights_to_fetch
 from mibias_cli.data.columns import DRAWN
 from mibias_cli.data.files.tabular import write_manifest
 from mibias_cli.data.sources.imagefolder import CLASS_FOLDER, SPLIT_FOLDER
-from mibias_cli.shown import one_line
+from mibias_cli.output.text import one_line
 from mibias_cli.survey.survey import AttributeFound, Survey
 
 __all__ = ["ModelChoice", "choose_model", "first_recipe", "write_needed_manifest"]

@@ -11,9 +11,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from mibias_cli.errors import RunError
+from mibias_cli.output.whole_files import replaced
 from mibias_cli.training.average import AverageState
 from mibias_cli.training.debiaser import DebiaserState
-from mibias_cli.whole_files import replaced
 
 __all__ = ["StageState", "load_checkpoint", "load_weights", "save_checkpoint", "save_weights"]
 

@@ -12,8 +12,8 @@ from typing import TypeVar
 from torch.utils.tensorboard import SummaryWriter
 
 from mibias_cli.errors import RunError
+from mibias_cli.output.text import one_line
 from mibias_cli.run_folder import RunFolder
-from mibias_cli.shown import one_line
 
 __all__ = ["CLOCK_SUFFIXES", "RunLog", "check_metrics", "without_clock"]
 

@@ -12,8 +12,8 @@ import typer
 from mibias_cli.cli.ci import annotate_gates, append_summary
 from mibias_cli.cli.guard import EXIT_ERROR, EXIT_GATE
 from mibias_cli.cli.options import file_option
-from mibias_cli.shown import one_line
-from mibias_cli.whole_files import write_atomically
+from mibias_cli.output.text import one_line
+from mibias_cli.output.whole_files import write_atomically
 
 if TYPE_CHECKING:
     from mibias_cli.gates.baseline import Tolerance

@@ -11,7 +11,7 @@ import typer
 from mibias_cli.cli.options import FormatOption, column_option, file_option, folder_option
 from mibias_cli.cli.output import MAX_COLUMNS, count_table, print_found
 from mibias_cli.errors import DataError
-from mibias_cli.whole_files import write_atomically
+from mibias_cli.output.whole_files import write_atomically
 
 if TYPE_CHECKING:
     from mibias_cli.survey.survey import AttributeFound, Survey

@@ -9,7 +9,7 @@ import typer
 
 from mibias_cli.cli.options import SetOption, file_option
 from mibias_cli.errors import Problem, RecipeError
-from mibias_cli.whole_files import write_atomically
+from mibias_cli.output.whole_files import write_atomically
 
 __all__ = ["recipes_app", "schema", "validate"]
 

@@ -14,7 +14,7 @@ from mibias_cli.data.files.arrow_files import TYPED, is_numeric, read_typed
 from mibias_cli.data.files.refused import refuse_formats
 from mibias_cli.data.files.text_files import read_records
 from mibias_cli.errors import DataError, did_you_mean
-from mibias_cli.whole_files import replaced
+from mibias_cli.output.whole_files import replaced
 
 __all__ = [
     "AS_USUAL",

@@ -11,13 +11,13 @@ from pydantic import JsonValue, TypeAdapter, ValidationError
 
 from mibias_cli.backbone.weights.matching import weights_fingerprint
 from mibias_cli.errors import RunError
+from mibias_cli.output.whole_files import write_atomically
 from mibias_cli.recipe.schema import Recipe
 from mibias_cli.run.assemble import Parts
 from mibias_cli.run.evaluate import load_run_recipe
 from mibias_cli.run.resume.data_parts import TIMES, WHOLE, data_parts, part_difference
 from mibias_cli.run_folder import RunFolder
 from mibias_cli.training.checkpoint import load_checkpoint
-from mibias_cli.whole_files import write_atomically
 
 __all__ = ["MAY_CHANGE", "changed_settings", "check_same", "write_beginning"]
 

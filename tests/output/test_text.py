@@ -18,18 +18,18 @@ from reports_by_hand import make_report
 from mibias_cli.cli import ci
 from mibias_cli.export.new_rows import PredictedRows
 from mibias_cli.gates.junit import render_junit
+from mibias_cli.output.text import one_line, shown
 from mibias_cli.recipe.load import load_recipe
 from mibias_cli.report.document import GateResult, Report
 from mibias_cli.report.read import read_report
 from mibias_cli.report.write import write_report
-from mibias_cli.shown import one_line, shown
 from mibias_cli.training.run_log import RunLog
 
 # clears the screen, sets the clipboard, turns the line around, ends the line, and is an invisible tag
 EVIL = "sex\x1b[2J\x1b]52;c;aGk=\x07\u202e\u2028\x9b31m\r\U000e0041"
 STEERING = set("\x1b\x07\u202e\u2028\x9b\r\U000e0041")
 COMMAND = "x\n::add-mask::0\n  ::stop-commands::t\n##[add-mask]1"
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 def harmless(text: str) -> bool:
@@ -148,8 +148,8 @@ def test_predictions_are_no_formulas(tmp_path: Path) -> None:
 
 SHOW = f"""
 import sys
-sys.path.insert(0, {str(ROOT / "tests")!r})
-from test_shown import COMMAND, EVIL, hostile
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from test_text import COMMAND, EVIL, hostile
 from mibias_cli.cli.output import print_found, show_report
 from mibias_cli.cli.progress import shown_progress
 from mibias_cli.cli.streams import safe_streams
