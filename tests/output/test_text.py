@@ -148,7 +148,7 @@ def test_predictions_are_no_formulas(tmp_path: Path) -> None:
 
 SHOW = f"""
 import sys
-sys.path.insert(0, {str(Path(__file__).parent)!r})
+sys.path[:0] = [{str(ROOT / "tests")!r}, {str(ROOT / "tests/output")!r}]
 from test_text import COMMAND, EVIL, hostile
 from mibias_cli.cli.output import print_found, show_report
 from mibias_cli.cli.progress import shown_progress
