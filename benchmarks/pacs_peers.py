@@ -184,7 +184,9 @@ HEADS: dict[str, tuple[Fit, tuple[str, ...], Rule]] = {
     "leace": (leace, _L2, _balanced),
 }
 """Heads on frozen features: the fit, its settings, and the rule by which one is chosen."""
-_SAME = ("representation.bottleneck=null", "debias.bias_product=0", "debias.mix=null")
+_SAME = (
+    "representation.bottleneck=null", "debias.bias_product=0", "debias.mix=null", "training.head_last=null",
+)  # fmt: skip
 FINE_TUNED: dict[str, tuple[str, ...]] = {
     "plain": (*_SAME, "debias.estimator=none"),
     "reweight": (*_SAME, "debias.weight=0", "debias.balance=task"),

@@ -19,7 +19,7 @@ from mibias_cli.data.loader import batches
 from mibias_cli.progress import Progress
 from mibias_cli.seeds import derived_generator
 
-__all__ = ["StoredPrefix", "batch_sizes"]
+__all__ = ["AugmentedView", "StoredPrefix", "batch_sizes"]
 
 _VIEWS = 0x71E5
 """Marks the stream that draws views, which is not the order's."""
@@ -52,6 +52,7 @@ class StoredPrefix:
         folder: For these weights, these data and this transform alone.
         prefix, backbone: The backbone is in evaluation mode, on `device`, in single precision.
         batch_size, num_workers: With which images are read where the outputs are not there yet.
+        channels_last: Whether images have their channels innermost in memory: faster convolutions, other last bits.
     """
 
     folder: Path
@@ -61,6 +62,7 @@ class StoredPrefix:
     num_workers: int
     device: torch.device
     progress: Progress
+    channels_last: bool = False
 
     def reading(
         self, split: Split, positions: np.ndarray, *, sizes: Iterable[int] = (), n_views: int = 0, seed: int = 0
@@ -113,7 +115,9 @@ class StoredPrefix:
         """Outputs (n, …) of the k-th augmented view of every sample: as the k-th epoch would augment it."""
         path = self.folder / f"{_stem(part)}-view{k}-seed{seed}.npy"
         kept = self._opened(path, len(part))
-        return kept if kept is not None else self._written(path, replace(part, reader=_View(part.reader, k)), size)
+        return (
+            kept if kept is not None else self._written(path, replace(part, reader=AugmentedView(part.reader, k)), size)
+        )
 
     # --- files ---
 
@@ -165,12 +169,14 @@ class StoredPrefix:
                 yield self._pass(batch.x)
 
     def _pass(self, x: Tensor) -> np.ndarray:
-        outputs: np.ndarray = self.prefix.outputs(self.backbone, x.to(self.device)).cpu().numpy()
-        return outputs
+        x = x.to(self.device)
+        if self.channels_last and x.ndim == 4:
+            x = x.to(memory_format=torch.channels_last)
+        return np.ascontiguousarray(self.prefix.outputs(self.backbone, x).cpu().numpy())
 
 
 @dataclass(frozen=True)
-class _View:
+class AugmentedView:
     """Reads one augmented view wherever the evaluation transform is asked for."""
 
     source: Reader

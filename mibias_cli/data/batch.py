@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
@@ -67,6 +67,20 @@ class Batch:
     weight: dict[str, Tensor] = field(default_factory=dict)
     stratum: Tensor | None = None
     n_own: int | None = None
+
+    @classmethod
+    def joined(cls, parts: Sequence[Batch]) -> Batch:
+        """Batches one after the other, as one; none of them may have rows that were drawn."""
+        first = parts[0]
+        return cls(
+            x=torch.cat([part.x for part in parts]),
+            y=torch.cat([part.y for part in parts]),
+            c={name: torch.cat([part.c[name] for part in parts]) for name in first.c},
+            known={name: torch.cat([part.known[name] for part in parts]) for name in first.known},
+            index=torch.cat([part.index for part in parts]),
+            weight={name: torch.cat([part.weight[name] for part in parts]) for name in first.weight},
+            stratum=None if first.stratum is None else torch.cat([part.strata for part in parts]),
+        )
 
     @property
     def own(self) -> Batch:

@@ -116,12 +116,31 @@ def _void_settings(data: YamlMapping) -> Iterator[Fault]:
     path = ("training", "interpolation")
     if value_at(path, data) is not None and value_at(("training", "average_decay"), data) is not None:
         yield path, "exports other weights than training.average_decay; leave one of the two out"
+    yield from _head_last(data)
     # plain training adds nothing to the scores and mixes nothing
     for key in ("bias_product", "mix"):
         path = ("debias", key)
         if value_at(path, data) and value_at(("debias", "estimator"), data) == "none":
             why = "has no effect with estimator: none, plain training; name an estimator (with weight: 0, if need be)"
             yield path, why
+
+
+def _head_last(data: YamlMapping) -> Iterator[Fault]:
+    """The last fit has a bottleneck to fit, whose output the penalty sees, and no budget that moves λ meanwhile."""
+    path: YamlPath = ("training", "head_last")
+    if value_at(path, data) is None:
+        return
+    if value_at(("representation", "bottleneck"), data) is None:
+        yield path, "fits a bottleneck anew; set representation.bottleneck, for example { width: 6, hidden: [] }"
+    layers = value_at(("representation", "layers"), data)
+    if layers is not None and layers != ["features"]:
+        yield path, "penalises the bottleneck's output alone; set representation.layers: [features]"
+    if value_at(("debias", "budget_bits"), data) is not None:
+        yield path, "has a penalty of fixed weight; leave debias.budget_bits out"
+    if value_at(("debias", "balance_by"), data) == "draws":
+        yield path, "sees all samples, none drawn; set debias.balance_by: weights"
+    if _target_is_null(data):
+        yield path, "has no head to fit without a target; leave it out"
 
 
 def _backbone_fits_data(data: YamlMapping) -> Iterator[Fault]:

@@ -122,6 +122,7 @@ def _store(parts: Parts, progress: Progress) -> StoredPrefix:
         num_workers=recipe.training.num_workers,
         device=device,
         progress=progress,
+        channels_last=recipe.training.channels_last,
     )
 
 
@@ -150,6 +151,8 @@ def _key(parts: Parts, prefix: Prefix) -> str:
         "machine": torch.cuda.get_device_name(device) if on_gpu else torch.backends.cpu.get_cpu_capability(),
         "packages": {name: metadata.version(name) for name in _PACKAGES},
     }
+    if parts.recipe.training.channels_last:
+        said["memory"] = "channels_last"
     return hashlib.sha256(json.dumps(said, sort_keys=True, default=repr).encode()).hexdigest()[:32]
 
 

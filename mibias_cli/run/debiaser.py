@@ -30,8 +30,11 @@ _FRESH_HEADS: tuple[tuple[tuple[int, ...], float], ...] = (((), 1e-2), ((128, 12
 _FRESH_BATCH = 256
 
 
-def build_debiaser(parts: Parts, z_width: int) -> Debiaser | None:
-    """Estimators, attribute heads and queue of a recipe for a z of some width; None for plain training."""
+def build_debiaser(parts: Parts, z_width: int, *, mixing_alone: bool = False) -> Debiaser | None:
+    """Estimators, attribute heads and queue of a recipe for a z of some width; None for plain training.
+
+    With `mixing_alone` there are no estimators: the steps before a last fit, in which alone the penalty acts.
+    """
     recipe, section = parts.recipe, parts.recipe.debias
     if section.estimator == "none":
         return None
@@ -41,7 +44,7 @@ def build_debiaser(parts: Parts, z_width: int) -> Debiaser | None:
     # one estimator per attribute, and beside it a monitor: heads whose accuracy says how much the features tell
     estimators, monitors = {}, {}
     with scoped_torch_rng():
-        for name in parts.debiased:
+        for name in () if mixing_alone else parts.debiased:
             torch.manual_seed(derive_seed(recipe.seed, "critic", name))
             spec = _estimator_spec(parts, name, z_width)
             estimators[name] = resolve(ESTIMATORS[section.estimator])(spec).to(device, dtype)
@@ -59,7 +62,7 @@ def build_debiaser(parts: Parts, z_width: int) -> Debiaser | None:
         DebiasSettings,
         section,
         # with a budget λ starts at `weight`, and something has to start
-        weight=section.weight if budget is None else section.weight or 1.0,
+        weight=0.0 if mixing_alone else section.weight if budget is None else section.weight or 1.0,
         critic_steps=section.critic.steps,
         balance=parts.balance,
         measure_every_epochs=section.budget.every_epochs,
@@ -72,7 +75,8 @@ def build_debiaser(parts: Parts, z_width: int) -> Debiaser | None:
         seed=derive_seed(recipe.seed, "debias"),
         budget=budget,
         meter=meter,
-        watch=_build_watch(parts, z_width) if section.watch else None,
+        watch=_build_watch(parts, z_width) if section.watch and not mixing_alone else None,
+        attributes=parts.debiased,
     )
 
 

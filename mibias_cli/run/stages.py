@@ -21,7 +21,7 @@ from mibias_cli.run.assemble import Parts, load_run_model
 from mibias_cli.run.audit import check_crossings, validation_leakage
 from mibias_cli.run.build import optim_settings
 from mibias_cli.run.debiaser import build_debiaser
-from mibias_cli.run.head_start import start_heads
+from mibias_cli.run.heads import finish_heads, start_heads
 from mibias_cli.run.resume.same_run import changed_settings, check_same, write_beginning
 from mibias_cli.run.weights import forewarnings
 from mibias_cli.run_folder import (
@@ -35,6 +35,7 @@ from mibias_cli.run_folder import (
 from mibias_cli.seeds import derive_seed
 from mibias_cli.training.checkpoint import StageState, load_checkpoint, load_weights, save_weights
 from mibias_cli.training.control.recycle import Recycler
+from mibias_cli.training.debiaser import Debiaser, StepMetrics
 from mibias_cli.training.loop import StageTrainer
 from mibias_cli.training.model import TaskModel, z_width
 from mibias_cli.training.original import freeze_original
@@ -169,11 +170,40 @@ def fit_debiased(parts: Parts, run: Run, log: RunLog, *, start: TaskModel) -> Ta
     run.progress.stage("debiasing" if recipe.debias.estimator != "none" else "training")
     trainer = make_stage(parts, run, log, model, name="debias")
     trainer.fit(run.checkpoint if run.stage == "debias" else None)
+    if recipe.training.head_last is not None and parts.data.target.kind != "none":
+        _finish(parts, run, log, model, trainer)
     # of the weights that were kept, which `fit` leaves in the model
     leakage = validation_leakage(model, parts)
     if leakage is not None:
         log.record(CHOICE, step=trainer.n_steps, **{LEAKAGE_GIVEN_TARGET: leakage})
     return model
+
+
+def _finish(parts: Parts, run: Run, log: RunLog, model: TaskModel, trainer: StageTrainer) -> None:
+    """The last fit of bottleneck and head, into best.safetensors; logged as further steps of the stage.
+
+    Whoever resumes a run that was killed meanwhile comes out at the same heads: they depend on the backbone alone.
+    """
+    debiaser = _debiaser(parts, model, last_fit=True)
+    finish_heads(model, parts, debiaser, _LastFitLog(log=log, trainer=trainer, debiaser=debiaser), run.progress)
+    save_weights(run.folder.best, model)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _LastFitLog:
+    """Logs the last fit as steps of debiasing that follow the stage's own."""
+
+    log: RunLog
+    trainer: StageTrainer
+    debiaser: Debiaser | None
+
+    def record(self, step: int, metrics: StepMetrics) -> None:
+        trainer = self.trainer
+        at, epoch = trainer.n_steps + step + 1, trainer.settings.epochs
+        self.log.record("train", step=at, stage=trainer.stage, epoch=epoch, **metrics)
+
+    def look(self, step: int) -> None:
+        self.trainer.look(self.debiaser, self.trainer.n_steps + step)
 
 
 def erase(parts: Parts, run: Run) -> None:
@@ -219,12 +249,10 @@ def make_stage(parts: Parts, run: Run, log: RunLog, model: TaskModel, *, name: S
 
     # plain training balances nothing; validation still compares the model with what the bias alone would say
     weights: Weights = {"train": {}, "validation": parts.bias_log_probabilities}
-    debiaser = None if plain else build_debiaser(parts, z_width(model, data.input_shape))
+    debiaser = None if plain else _debiaser(parts, model)
     recycler, every = None, recipe.debias.recycle_every_steps
     if debiaser is not None:
         weights = _debiasing_weights(parts, run, log)
-        if recipe.debias.mix is not None:
-            debiaser.mixer = StatisticsMixer(model.extractor.backbone, **recipe.debias.mix.model_dump())
         if every is not None:
             recycler = Recycler(model.extractor.backbone, recipe.representation.layers, every_steps=every)
     return StageTrainer(
@@ -244,6 +272,17 @@ def make_stage(parts: Parts, run: Run, log: RunLog, model: TaskModel, *, name: S
         recycler=recycler,
         original=original,
     )
+
+
+def _debiaser(parts: Parts, model: TaskModel, *, last_fit: bool = False) -> Debiaser | None:
+    """The recipe's debiaser around a model: of its steps, or of the last fit, which has the penalty if there is one."""
+    recipe = parts.recipe
+    mixing_alone = recipe.training.head_last is not None and not last_fit
+    debiaser = build_debiaser(parts, z_width(model, parts.data.input_shape), mixing_alone=mixing_alone)
+    if debiaser is not None and recipe.debias.mix is not None:
+        mix = recipe.debias.mix.model_dump() | ({"share": 1.0} if last_fit else {})
+        debiaser.mixer = StatisticsMixer(model.extractor.backbone, **mix)
+    return debiaser
 
 
 def _debiasing_weights(parts: Parts, run: Run, log: RunLog) -> Weights:

@@ -74,7 +74,8 @@ def bias_log_probabilities(parts: Parts) -> dict[str, np.ndarray]:
 def _task_offset(parts: Parts) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
     """A share of log p(y|c) − log p(y) for training rows, by TASK_OFFSET, and what to note of it.
 
-    Without the second term the network would learn classes as if all were equally frequent.
+    Without the second term the network learns classes as if all were equally frequent: `class_prior: uniform`, as in
+    logit adjustment (arXiv 2007.07314).
     """
     data, names, wanted = parts.data, parts.debiased, parts.recipe.debias.bias_product
     if not names or not wanted:
@@ -82,7 +83,9 @@ def _task_offset(parts: Parts) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
     c, known, n_c = _joint(data, data.train, names)
     n_y, seed = len(data.class_names), parts.recipe.seed
     log_p = target_log_probabilities(data.train.y, c, known, n_y=n_y, n_c=n_c, seed=seed)
-    beyond = log_p - np.log(np.exp(log_p).mean(axis=0))
+    beyond = log_p
+    if parts.recipe.debias.class_prior == "training":
+        beyond = log_p - np.log(np.exp(log_p).mean(axis=0))
     if wanted != "auto":
         return {TASK_OFFSET: wanted * beyond}, ()
     # auto: the more of the target the attributes tell, the larger the share that is added for the task

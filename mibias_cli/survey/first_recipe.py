@@ -27,7 +27,11 @@ _MANY_IMAGES = 2000
 _FEW_IMAGES = 10_000
 """With fewer training images only the last stages of a pretrained network train."""
 _VIEWS = 3
-_EPOCHS_OF_FEW = 10
+_EPOCHS_OF_FEW = 8
+_LEAST_PRETRAINED_SIDE, _ENLARGED = 160, 1.25
+"""Pretrained features know objects that fill 224 pixels or so: smaller images are enlarged, as far as time allows."""
+_LARGEST_RATIO = 4
+"""Classes that differ by no more are taken to be equally frequent where the model is used."""
 _WIDEST_BOTTLENECK = 16
 _MOST_OF_THE_TARGET = 0.5
 
@@ -72,6 +76,8 @@ def choose_model(found: Survey, *, backbone: str | None, weights: str | None) ->
         # a whole network learns shortcuts from few images: most of it stays as it was pretrained
         few = found.n_rows["train"] < _FEW_IMAGES and _has_product(found)
         last = last_stages_of(name) if few else ()
+        if last and size is not None:
+            size = max(_LEAST_PRETRAINED_SIDE, _STEP * round(_ENLARGED * side / _STEP))
         return ModelChoice(name=name, weights=weights or "pretrained", input_size=size, last_stages=last)
     why = f"pretrained is better, and fetches {missing}" if missing else "timm has no pretrained weights for it"
     return ModelChoice(name=name, weights="none", input_size=size, why=why)
@@ -184,7 +190,8 @@ def _model(found: Survey, model: ModelChoice) -> Iterator[str]:
         yield f"  weights: {_scalar(model.weights)}" + (f" # {model.why}" if model.why else "")
         if model.input_size is not None:
             middle = " × ".join(map(str, found.image_sizes[1])) if found.image_sizes else "unknown"
-            yield f"  input_size: {model.input_size} # the images are about {middle}"
+            enlarged = ", and pretrained features are better of larger ones" if model.last_stages else ""
+            yield f"  input_size: {model.input_size} # the images are about {middle}{enlarged}"
         if model.last_stages:
             stages = ", ".join(map(_scalar, model.last_stages))
             yield f"  train: [{stages}] # images are few: the stages before keep what they learned"
@@ -212,21 +219,20 @@ def _training_of_last_stages(found: Survey, model: ModelChoice) -> Iterator[str]
     yield "  estimator: closed_form # solved anew at each step: it never lags behind the features"
     yield "  objective: conditional # what the features tell beyond what the target itself tells"
     yield "  bias_product: 1 # what the attributes say of the target is added to the scores in training, so not learned"
+    if _classes_alike(found):
+        yield "  class_prior: uniform # all classes count alike; training: as frequent as in training"
     yield "  weight: 0.1 # larger: less leakage, and at some point less accuracy (docs/real_images.md)"
-    yield "  balance: none # within a class nothing is to be weighted out, and rare cells would be nearly all there is"
-    yield "  warmup_epochs: 3 # a large weight at once collapses features"
-    yield "  queue_batches: 20"
     yield "  critic: { n_random_features: 64 } # as many as few images bear"
     yield f"  mix: {{ layer: {_scalar(model.last_stages[0])} }} # samples also in the style of other attribute values"
     yield ""
     yield "training:"
     yield f"  epochs: {_EPOCHS_OF_FEW}"
     yield "  batch_size: 64"
-    yield "  learning_rate: 1e-3"
+    yield "  learning_rate: 2e-3"
     yield "  backbone_rate: 0.1 # pretrained weights move little"
-    yield "  head_first: 0.03 # bottleneck and head are fitted alone first: untrained, they disturb pretrained weights"
+    yield "  head_first: 0.1 # bottleneck and head are fitted alone first: untrained, they disturb pretrained weights"
+    yield "  head_last: 0.1 # and anew at the end, on all images at once, which is where the penalty acts"
     yield "  head_weight_decay: 10 # strong: features are many, images few"
-    yield "  interpolation: 0.75 # and exported is a point on their way, which keeps more of what they knew"
     yield "  augment: true"
     yield "  channels_last: true # faster convolutions"
 
@@ -283,6 +289,12 @@ def _original(epochs: int, *, afresh: bool | None) -> Iterator[str]:
 def _has_product(found: Survey) -> bool:
     """Whether there can be a product of experts: of classes alone, and not where an attribute leaves nothing open."""
     return found.columns.target_kind == "classes" and not any(a.settles_target for a in found.chosen)
+
+
+def _classes_alike(found: Survey) -> bool:
+    """Whether the target's classes differ so little in number that none of them can be called rare."""
+    frequencies = found.chosen[0].cells.sum(axis=1)
+    return bool(frequencies.max() <= _LARGEST_RATIO * frequencies.min())
 
 
 def _given_away(found: Survey) -> str:

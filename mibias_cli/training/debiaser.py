@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Protocol, TypedDict
@@ -57,6 +57,7 @@ class Debiaser:
         budget, meter: With a leakage budget: what drives λ per attribute, and what measures leakage for it.
         watch: Compares each critic with a fresh linear fit and adapts its steps, or None.
         mixer: Moves channel statistics between samples of other attribute values in the step's forward pass, or None.
+        attributes: Whose values these are: all that are debiased, with an estimator or, until the last fit, without.
 
     `signal` heeds whether the critics find anything on validation rows.
     """
@@ -70,6 +71,7 @@ class Debiaser:
     meter: LeakageMeter | None = None
     watch: CriticWatch | None = None
     mixer: StatisticsMixer | None = None
+    attributes: Sequence[str] = ()
     signal: SignalWatch = field(init=False)
 
     def __post_init__(self) -> None:
@@ -95,7 +97,7 @@ class Debiaser:
         if self.mixer is None:
             return nullcontext()
         # samples differ where any value of any debiased attribute does
-        values = torch.cat([batch.c[name].double() for name in self.estimators], dim=1)
+        values = torch.cat([batch.c[name].double() for name in self.attributes], dim=1)
         return self.mixer.mixing(torch.unique(values, dim=0, return_inverse=True)[1], self.generator("mix", step))
 
     def generator(self, *place: int | str) -> torch.Generator:

@@ -242,6 +242,27 @@ class StageTrainer:
         return contextlib.nullcontext() if self._average is None else self._average.applied_to(self.model)
 
     def _validate_and_choose(self, epoch: int) -> None:
+        figures = self._validated(epoch, (epoch + 1) * self._n_batches - 1, self.debiaser)
+        collapse = self._position.collapse(figures, self.data.target)
+        if collapse is not None:
+            self._warn("collapse", epoch, collapse)
+        weight = 0.0
+        if self.debiaser is not None:
+            settings, last = self.debiaser.settings, (epoch + 1) * self._n_batches - 1
+            weight = penalty_weight(settings.weight, settings.warmup_epochs, last, self._n_batches)
+        self._heed_signal(self.debiaser, epoch, weight)
+        # in plain training the last epoch's weights count, whatever debiasing is chosen by
+        if self.debiaser is None or self._position.improves(figures, self.settings.select):
+            save_weights(self.out_path, self.model)
+            self._position.keep(figures, self.data.target)
+
+    def look(self, debiaser: Debiaser | None, step: int) -> None:
+        """Log the validation figures at a step that follows the stage's own, with the critics of another debiaser."""
+        epoch = self.settings.epochs
+        self._validated(epoch, step, debiaser)
+        self._heed_signal(debiaser, epoch, 0.0 if debiaser is None else debiaser.settings.weight)
+
+    def _validated(self, epoch: int, step: int, debiaser: Debiaser | None) -> dict[str, float]:
         self.model.eval()
         figures: dict[str, float] = {}
         if len(self.data.validation):
@@ -250,33 +271,24 @@ class StageTrainer:
                 self.data.validation,
                 target=self.data.target,
                 original=self.original,
-                debiaser=self.debiaser,
+                debiaser=debiaser,
                 weights=self.weights["validation"],
                 batch_size=self.settings.batch_size,
                 num_workers=self.settings.num_workers,
                 device=self.fabric.device,
                 seed=derive_seed(self.seed, self.stage, "validation", epoch),
             )
-        self._record("validation", (epoch + 1) * self._n_batches - 1, epoch, figures)
+        self._record("validation", step, epoch, figures)
         shown = ", ".join(f"{k.removeprefix('validation/')} {v:.4f}" for k, v in figures.items())
-        self.run_log.line(f"{self.stage} epoch {epoch + 1}/{self.settings.epochs}: {shown}")
-        collapse = self._position.collapse(figures, self.data.target)
-        if collapse is not None:
-            self._warn("collapse", epoch, collapse)
-        self._heed_signal(epoch)
-        # in plain training the last epoch's weights count, whatever debiasing is chosen by
-        if self.debiaser is None or self._position.improves(figures, self.settings.select):
-            save_weights(self.out_path, self.model)
-            self._position.keep(figures, self.data.target)
+        when = f"epoch {epoch + 1}/{self.settings.epochs}" if epoch < self.settings.epochs else f"step {step + 1}"
+        self.run_log.line(f"{self.stage} {when}: {shown}")
+        return figures
 
-    def _heed_signal(self, epoch: int) -> None:
+    def _heed_signal(self, debiaser: Debiaser | None, epoch: int, weight: float) -> None:
         """Say where a critic that is to be followed has found nothing on held-out rows for two epochs."""
-        if self.debiaser is None:
+        if debiaser is None:
             return
-        settings = self.debiaser.settings
-        last = (epoch + 1) * self._n_batches - 1
-        weight = penalty_weight(settings.weight, settings.warmup_epochs, last, self._n_batches)
-        for name, had_one in self.debiaser.signal.silences(self.debiaser.penalised(weight)):
+        for name, had_one in debiaser.signal.silences(debiaser.penalised(weight)):
             where = f"on held-out rows the critic of '{name}' finds nothing (epochs {epoch} and {epoch + 1})"
             if had_one:
                 # success looks the same from here: the audit tells which it is, and the report says so

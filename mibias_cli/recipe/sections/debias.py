@@ -118,6 +118,11 @@ class DebiasSection(Section):
         "class scores in training; with 1 the task has nothing to gain from what c tells it (a product of experts); "
         "auto: 0.8, or the share of the target's entropy that the attributes tell, where that is more. Classes only.",
     )
+    class_prior: Literal["training", "uniform"] = Field(
+        "training",
+        description="Class frequencies that the scores reckon with under bias_product. training: classes that are rare "
+        "in training are rare; uniform: all classes are alike, as balanced and worst-group accuracy want it.",
+    )
     mix: MixSection | None = Field(
         None,
         description="Give samples, in training, the channel statistics of samples whose attribute differs: for bias "

@@ -80,7 +80,13 @@ class TrainingSection(Section):
     head_first: Rate | None = Field(
         None,
         description="Before the first epoch bottleneck and task head are fitted alone, by L-BFGS with this L2 penalty, "
-        "so that no untrained head disturbs pretrained weights; about 0.03; null: they start untrained.",
+        "so that no untrained head disturbs pretrained weights; about 0.1; null: they start untrained.",
+    )
+    head_last: Rate | None = Field(
+        None,
+        description="After the last epoch bottleneck and task head are fitted anew on all training samples, with this "
+        "L2 penalty; the MI penalty then acts there, on all samples at once, and not in the steps before, which have "
+        "debias.bias_product and debias.mix alone; for few images, about 0.1; null: never.",
     )
     momentum: NonNegative = Field(0.9, description="Momentum of sgd.")
     beta1: Decay = Field(0.9, description="Decay of adam's mean gradient; 0.5 steadies the game against a critic.")

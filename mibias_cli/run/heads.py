@@ -1,0 +1,318 @@
+"""Bottleneck and task head fitted by themselves: before a backbone is fine-tuned, and behind it at the end."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mibias_cli.backbone.bottleneck import BottleneckShape
+from mibias_cli.backbone.embed import embed
+from mibias_cli.backbone.stored_prefix import AugmentedView
+from mibias_cli.data.batch import Batch, Split
+from mibias_cli.data.loader import batches
+from mibias_cli.data.target import TargetKind
+from mibias_cli.heads.target import TargetHead
+from mibias_cli.progress import Progress
+from mibias_cli.run.assemble import Parts
+from mibias_cli.seeds import derive_seed, derived_generator, scoped_torch_rng
+from mibias_cli.training.debiaser import Debiaser, StepMetrics
+from mibias_cli.training.model import TaskModel
+from mibias_cli.training.step import TASK_OFFSET, TASK_WEIGHT, task_loss
+
+__all__ = ["N_STEPS", "Log", "finish_heads", "start_heads"]
+
+MAX_ITERATIONS = 150
+N_STEPS = 400
+"""Steps of the last fit, each on all training samples."""
+_RATE = 1e-2
+_WARMUP = N_STEPS // 3
+_LOG_EVERY = 100
+_MOST_ROWS = 100_000
+"""Rows of pooled features that the last fit holds in memory: fewer augmented views where there are many samples."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Goal:
+    """What heads are fitted to: targets, and by sample what is added to class scores, and weights."""
+
+    y: Tensor
+    kind: TargetKind
+    offset: Tensor | None
+    weight: Tensor | None
+
+    def loss(self, scores: Tensor) -> Tensor:
+        if self.offset is not None:
+            scores = scores + self.offset.to(scores.dtype)
+        return task_loss(scores, self.y, self.weight, self.kind)
+
+
+def start_heads(model: TaskModel, parts: Parts, weights: Mapping[str, np.ndarray], progress: Progress) -> None:
+    """Fit bottleneck and head in place on the training split, where `training.head_first` asks for it.
+
+    Minimised is the task's loss, with what `debias.bias_product` adds to the scores, and half the L2 penalty times the
+    squared weights. Of a linear bottleneck and the head these are the weights of the one linear map that they are
+    together: two factors that are penalised each for itself would lose the directions that few samples ask for. Heads
+    come first because fine-tuning behind an untrained head moves pretrained features for the worse (Kumar et al., arXiv
+    2202.10054).
+
+    Args:
+        weights: The training split's, as the stage has them: TASK_OFFSET and TASK_WEIGHT count.
+    """
+    l2 = parts.recipe.training.head_first
+    if l2 is None or parts.data.target.kind == "none":
+        return
+    progress.stage("fitting bottleneck and head on the features as they are")
+    model.eval()
+    train = parts.data.train
+    pooled = torch.from_numpy(embed(model.extractor, train, **parts.reading).backbone_features)
+    given = {name: torch.from_numpy(weights[name]) for name in (TASK_OFFSET, TASK_WEIGHT) if name in weights}
+    goal = _Goal(
+        y=torch.from_numpy(np.asarray(train.y)),
+        kind=parts.data.target.kind,
+        offset=given.get(TASK_OFFSET),
+        weight=given.get(TASK_WEIGHT) if parts.balance in ("task", "both") else None,
+    )
+    _fit(model.cpu(), pooled, goal, l2)
+
+
+class Log(Protocol):
+    """Where the last fit says how it goes."""
+
+    def record(self, step: int, metrics: StepMetrics) -> None:
+        """Figures of a step, counted from 0."""
+
+    def look(self, step: int) -> None:
+        """A moment at which the heads, and critics that were just fitted, may be seen on validation rows."""
+
+
+def finish_heads(model: TaskModel, parts: Parts, debiaser: Debiaser | None, log: Log, progress: Progress) -> None:
+    """Fit bottleneck and head anew behind the trained backbone, by `training.head_last`, with the MI penalty.
+
+    First without the penalty, as `start_heads` does; then 400 steps of Adam, each on every training sample, with
+    the penalty, whose λ rises over the first third. A penalty given the target needs all samples at once where most
+    cells of target and attribute hold a few, of which a batch has none. The task sees pooled features of every sample
+    as it is, in its augmented views and with channel statistics of other attribute values, where the recipe augments
+    and mixes; the penalty sees those that are not mixed. What comes out depends on the backbone and the recipe alone,
+    not on the heads that the model had.
+
+    Args:
+        debiaser: With estimators that have seen nothing yet; None: plain training.
+    """
+    recipe, device = parts.recipe, parts.fabric.device
+    l2 = recipe.training.head_last
+    assert l2 is not None, "called where the recipe asks for it"
+    progress.stage("fitting bottleneck and head on all training samples")
+    model.to(device).eval()
+    passes = list(_passes(model, parts, debiaser))
+    with scoped_torch_rng(device):
+        torch.manual_seed(derive_seed(recipe.seed, "heads"))
+        for module in (*_modules(model.extractor.bottleneck), *_modules(model.head)):
+            if isinstance(module, nn.Linear):
+                module.reset_parameters()
+        if model.extractor.input_scale is not None:
+            model.extractor.input_scale.fit(passes[0].plain.x)
+        every = Batch.joined([rows for one in passes for rows in (one.plain, one.mixed) if rows is not None])
+        _fit(model, every.x, _goal(every, parts), l2)
+        if debiaser is not None and recipe.debias.weight:
+            _penalise(model, parts, passes, debiaser, log, progress)
+
+
+# --- without the penalty ---
+
+
+def _fit(model: TaskModel, pooled: Tensor, goal: _Goal, l2: float) -> None:
+    """Fit bottleneck and head to a goal on pooled features (n, d), without the penalty."""
+    bottleneck, head = model.extractor.bottleneck, model.head
+    pooled = pooled.to(next(head.parameters()).dtype)
+    last, scores = _linear_layer(model), _scores_layer(model)
+    if bottleneck is not None and last is not None:
+        # convex: the one map that both layers are together, then its factors
+        pooled = bottleneck[0](pooled)
+        joint = nn.Linear(last.in_features, scores.out_features).to(pooled)
+        nn.init.zeros_(joint.weight)
+        nn.init.zeros_(joint.bias)
+        _descend([joint], lambda: goal.loss(joint(pooled)), lambda: joint.weight.square().sum(), l2)
+        whole = _factorise(joint, last, scores, classes=goal.kind == "classes")
+        if not whole:
+            _descend([last, scores], lambda: goal.loss(head(last(pooled))), lambda: _squared_map(model), l2)
+        return
+    layers = [module for module in (bottleneck, head) if module is not None]
+    _descend(
+        layers,
+        lambda: goal.loss(head(pooled if bottleneck is None else bottleneck(pooled))),
+        lambda: _squared_map(model),
+        l2,
+    )
+
+
+def _descend(layers: Sequence[nn.Module], loss: Callable[[], Tensor], squares: Callable[[], Tensor], l2: float) -> None:
+    """L-BFGS down a loss plus half the L2 penalty times squared weights."""
+    parameters = [p for layer in layers for p in layer.parameters()]
+    optimizer = torch.optim.LBFGS(parameters, max_iter=MAX_ITERATIONS, line_search_fn="strong_wolfe")
+
+    def total() -> Tensor:
+        optimizer.zero_grad()
+        value = loss() + l2 / 2 * squares()
+        value.backward()
+        return value
+
+    with torch.enable_grad():
+        optimizer.step(total)
+    optimizer.zero_grad()
+
+
+@torch.no_grad()
+def _factorise(joint: nn.Linear, first: nn.Linear, second: nn.Linear, *, classes: bool) -> bool:
+    """Write a linear map as two, first then second; whether that is all of it.
+
+    Class scores are centred: what is common to all of them changes no probability and would take up a dimension.
+    """
+    weight, bias = joint.weight.detach(), joint.bias.detach()
+    if classes:
+        weight, bias = weight - weight.mean(dim=0), bias - bias.mean()
+    left, values, right = torch.linalg.svd(weight, full_matrices=False)
+    rank = min(len(values), len(weight) - 1) if classes else len(values)
+    width = min(first.out_features, rank)
+    root = values[:width].sqrt()
+    # dimensions beyond these keep the directions that they were drawn with, and no score heeds them yet
+    first.weight[:width] = root[:, None] * right[:width]
+    first.bias.zero_()
+    second.weight.zero_()
+    second.weight[:, :width] = left[:, :width] * root
+    second.bias.copy_(bias)
+    return width == rank
+
+
+def _linear_layer(model: TaskModel) -> nn.Linear | None:
+    """The layer of a linear bottleneck; None for any other."""
+    bottleneck, shape = model.extractor.bottleneck, model.extractor.bottleneck_shape
+    if bottleneck is None or not isinstance(shape, BottleneckShape) or shape.hidden:
+        return None
+    last = bottleneck[-1]
+    assert isinstance(last, nn.Linear), "behind what standardises there is one layer"
+    return last
+
+
+def _scores_layer(model: TaskModel) -> nn.Linear:
+    """The one layer of the task head."""
+    assert isinstance(model.head, TargetHead), "there is a target"
+    return model.head.linear
+
+
+def _squared_map(model: TaskModel) -> Tensor:
+    """What the L2 penalty counts: squared weights, of a linear bottleneck and the head those of both together."""
+    last = _linear_layer(model)
+    if last is not None:
+        return (_scores_layer(model).weight @ last.weight).square().sum()
+    layers = [module for module in (model.extractor.bottleneck, model.head) if module is not None]
+    # biases are not penalised
+    return torch.stack([p.square().sum() for layer in layers for p in layer.parameters() if p.ndim > 1]).sum()
+
+
+# --- with the penalty ---
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Pass:
+    """Pooled features of all training samples, in place of inputs; `mixed` with statistics of other samples."""
+
+    plain: Batch
+    mixed: Batch | None
+
+
+@torch.no_grad()
+def _passes(model: TaskModel, parts: Parts, debiaser: Debiaser | None) -> Iterator[_Pass]:
+    """All training samples as they are, then in augmented views, each in an order of its own."""
+    recipe, train = parts.recipe, parts.data.train
+    views = recipe.backbone.cache_views if recipe.training.augment else 0
+    for view in range(1 + min(views, max(0, _MOST_ROWS // len(train) - 1))):
+        # mixed are samples of one batch: of an order by chance, for data may be sorted by class
+        order = derived_generator(recipe.seed, view).permutation(len(train))
+        split = train.at(order)
+        if view:
+            split = replace(split, reader=AugmentedView(split.reader, view - 1))
+        weights = {name: values[order] for name, values in parts.weights.train.items()}
+        yield _pass(model, parts, split, weights, debiaser, view)
+
+
+def _pass(
+    model: TaskModel,
+    parts: Parts,
+    split: Split,
+    weights: Mapping[str, np.ndarray],
+    debiaser: Debiaser | None,
+    view: int,
+) -> _Pass:
+    device, extractor = parts.fabric.device, model.extractor
+    dtype = next(model.head.parameters()).dtype
+    plain, mixed = list[Batch](), list[Batch]()
+    size, workers = parts.recipe.training.batch_size, parts.recipe.training.num_workers
+    stream = batches(split, batch_size=size, shuffle=False, num_workers=workers, weights=weights)
+    for i, batch in enumerate(stream):
+        batch = batch.to(device)
+        x = batch.x.to(dtype) if batch.x.is_floating_point() else batch.x
+        plain.append(replace(batch, x=extractor(x).backbone_features))
+        if debiaser is not None and debiaser.mixer is not None:
+            with debiaser.mixing(batch, i + view * len(split)):
+                mixed.append(replace(batch, x=extractor(x).backbone_features))
+    return _Pass(plain=Batch.joined(plain), mixed=Batch.joined(mixed) if mixed else None)
+
+
+def _penalise(
+    model: TaskModel, parts: Parts, passes: Sequence[_Pass], debiaser: Debiaser, log: Log, progress: Progress
+) -> None:
+    """min over bottleneck and head, max over T: L_task + λ · Î_T(z; c), with steps of T and of the two in turn."""
+    recipe, extractor, head = parts.recipe, model.extractor, model.head
+    bottleneck = extractor.bottleneck
+    assert bottleneck is not None, "the recipe is checked for it"
+    l2 = recipe.training.head_last or 0.0
+    parameters = [p for layer in (bottleneck, head) for p in layer.parameters()]
+    optimizer = torch.optim.Adam(parameters, lr=_RATE)
+    draw = derived_generator(recipe.seed, len(passes))
+    bottleneck.train()
+    progress.begin("last fit", N_STEPS)
+    for step in range(N_STEPS):
+        optimizer.param_groups[0]["lr"] = _RATE * 0.5 * (1 + math.cos(math.pi * step / N_STEPS))
+        seen = passes[int(draw.integers(len(passes)))]
+        z = bottleneck(seen.plain.x)
+        task = _goal(seen.plain, parts).loss(head(z))
+        if seen.mixed is not None:
+            task = (task + _goal(seen.mixed, parts).loss(head(bottleneck(seen.mixed.x)))) / 2
+        # max over T, then down the sum with T held still
+        debiaser.fit_on_batch(seen.plain, z.detach(), step, turn=0)
+        if step in (0, N_STEPS - 1):
+            bottleneck.eval()
+            log.look(step)
+            bottleneck.train()
+        penalty = debiaser.penalty(seen.plain, z, step)
+        weight = recipe.debias.weight * min(1.0, (step + 1) / _WARMUP)
+        optimizer.zero_grad()
+        (task + l2 / 2 * _squared_map(model) + weight * penalty).backward()
+        optimizer.step()
+        metrics = {"task_loss": float(task.detach()), "penalty_nats": float(penalty.detach())}
+        if (step + 1) % _LOG_EVERY == 0:
+            log.record(step, metrics | debiaser.metrics(seen.plain, z, step) | {"mi_weight": weight})
+        progress.advance(step + 1, metrics)
+    progress.end()
+    optimizer.zero_grad()
+    model.eval()
+
+
+def _goal(rows: Batch, parts: Parts) -> _Goal:
+    weighted = parts.balance in ("task", "both")
+    return _Goal(
+        y=rows.y,
+        kind=parts.data.target.kind,
+        offset=rows.weight.get(TASK_OFFSET),
+        weight=rows.weight.get(TASK_WEIGHT) if weighted else None,
+    )
+
+
+def _modules(layer: nn.Module | None) -> Iterator[nn.Module]:
+    return iter(()) if layer is None else layer.modules()
