@@ -15,6 +15,7 @@ from mibias_cli.data.files.tabular import Table, texts
 from mibias_cli.errors import DataError
 from mibias_cli.scan.properties import PROPERTIES, day_of, image_properties
 from mibias_cli.scan.ranking import Codes
+from mibias_cli.survey.folders import SUBFOLDER
 
 __all__ = ["Measured", "binnings_of", "folder_columns", "measure_images", "table_columns"]
 
@@ -52,7 +53,7 @@ def folder_columns(paths: np.ndarray, known: Mapping[str, np.ndarray]) -> dict[s
     A level that is a known column once more, such as the class folders or the split's, says nothing new.
     """
     parts = [PurePosixPath(str(path)).parts[:-1] for path in paths]
-    same = {tuple(str(value).casefold() for value in column) for column in known.values()}
+    same = {tuple(str(value).casefold() for value in column) for name, column in known.items() if name != SUBFOLDER}
     levels = []
     for depth in range(max(map(len, parts), default=0)):
         level = [p[depth] if len(p) > depth else None for p in parts]

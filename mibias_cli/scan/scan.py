@@ -20,6 +20,7 @@ from mibias_cli.scan.features import embed_images, feature_bits
 from mibias_cli.scan.findings import Scan, Shortcut, Tested
 from mibias_cli.scan.ranking import LEVEL, Codes, Told, rank
 from mibias_cli.survey.first_recipe import attribute_line
+from mibias_cli.survey.folders import SUBFOLDER
 from mibias_cli.survey.roles import Wishes
 from mibias_cli.survey.survey import RowsFound, find_rows
 
@@ -100,7 +101,7 @@ def scan(path: Path, wishes: Wishes, *, backbone: Backbone | None, seed: int, pr
     entropy = label_entropy_bits(y.codes, len(y.names))
     found = Scan(
         data=layout.what,
-        target=rows.roles.target,
+        target=rows.roles.target_title,
         classes=y.names,
         target_entropy_bits=entropy,
         n_rows=len(positions),
@@ -156,6 +157,8 @@ def _columns(rows: RowsFound, table: Table, progress: Progress) -> _Columns:
     measured = measure_images(paths, advance=progress.advance)
     progress.end()
     folders = folder_columns(table.columns[layout.path], table.columns)
+    # what a layout without a table reads from its folders is one of these
+    own = {name: values for name, values in own.items() if name != SUBFOLDER or not folders}
     broken = f"{len(measured.broken)} image(s) cannot be read: {first_rows(list(measured.broken))}"
     return _Columns(
         images=folders | measured.columns,
