@@ -27,6 +27,7 @@ _BASE_LUMINANCE = np.array([
     101, 72, 92, 95, 98, 112, 100, 103, 99,
 ])  # fmt: skip
 """The JPEG standard's table for luminance, which quality 50 uses as it is."""
+_LARGEST_ENTRY = 255
 
 
 def image_properties(path: Path) -> dict[str, str | None]:
@@ -70,7 +71,11 @@ def jpeg_quality(image: Image.Image) -> int:
     tables = getattr(image, "quantization", None)
     if not tables:
         return 100
-    scale = 100 * float(np.mean(tables[min(tables)])) / float(_BASE_LUMINANCE.mean())
+    table = np.asarray(tables[min(tables)], dtype=np.float64)
+    # entries that reached the largest or smallest that fits a byte say no scale; either order of the table will do
+    scales = 100 * np.sort(table) / np.sort(_BASE_LUMINANCE)
+    inside = (np.sort(table) > 1) & (np.sort(table) < _LARGEST_ENTRY)
+    scale = float(np.median(scales[inside])) if inside.any() else 1.0 if table.max() <= 1 else 5000.0
     return int(np.clip(round((200 - scale) / 2 if scale <= 100 else 5000 / scale), 1, 100))
 
 
