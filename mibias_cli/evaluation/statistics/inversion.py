@@ -29,9 +29,9 @@ def inverted_bounds(
 ) -> tuple[float, float]:
     """The truths under which the observed size is no surprise.
 
-    The truth is taken to lie in the direction of the observed effects, with and without what may be noise of them, or in
-    a usual one, and the widest interval counts. A size is tried by what resampled errors make of it; the lower bound is 0 where
-    errors alone may explain what was observed, and there the test is exact up to the errors' law.
+    The truth is taken to lie in the direction of the observed effects, with and without what may be noise of them, or
+    in a usual one, and the widest interval counts. A size is tried by what resampled errors make of it; the lower bound
+    is 0 where errors alone may explain what was observed, and there the test is exact up to the errors' law.
 
     Args:
         effects: Estimates, of any shape.
