@@ -17,7 +17,7 @@ from mibias_cli.scan.properties import PROPERTIES, day_of, image_properties
 from mibias_cli.scan.ranking import Codes
 from mibias_cli.survey.folders import SUBFOLDER
 
-__all__ = ["Measured", "binnings_of", "folder_columns", "measure_images", "table_columns"]
+__all__ = ["MISSING", "Measured", "binnings_of", "folder_columns", "measure_images", "table_columns"]
 
 MISSING = "missing"
 """The class of rows without a value: that a class has no dates gives it away as much as its dates would."""
@@ -82,7 +82,7 @@ def _with_days(values: np.ndarray) -> np.ndarray:
 def binnings_of(name: str, values: np.ndarray, path: Path) -> tuple[Codes, ...]:
     """A column as classes: many numbers in quantile bins, and split in two; missing values as a class of their own.
 
-    None where it holds one value alone, or names, texts and ids, which tell rows apart and not classes.
+    Empty where it holds one value alone, or names, texts and ids, which tell rows apart and not classes.
     """
     table = Table(path=path, columns={name: values}, row_numbers=np.arange(1, len(values) + 1))
     look, everywhere = look_at(table, name), np.ones(len(values), dtype=bool)

@@ -17,9 +17,9 @@ from mibias_cli.report.html import page_environment
 from mibias_cli.report.illustrations import data_address, thumbnail
 from mibias_cli.report.numbers import format_bits, format_p, format_percent
 from mibias_cli.report.plots.svg import AFTER, MUTED, label_rows, new_figure, to_svg, whisker
-from mibias_cli.report.tables import Table, bits_cell, line
+from mibias_cli.report.tables import Cell, Table, bits_cell, line
 from mibias_cli.report.write import write_files
-from mibias_cli.scan.columns import folder_columns, measure_images
+from mibias_cli.scan.columns import MISSING, folder_columns, measure_images
 from mibias_cli.scan.findings import Scan, Shortcut, Tested
 from mibias_cli.scan.scan import Scanned
 from mibias_cli.survey.layout import Layout
@@ -162,7 +162,9 @@ def _ranking(found: Scan) -> Table:
     has_features = any(each.feature_bits is not None for each in found.shortcuts)
     lines = []
     for each in found.shortcuts:
-        features = [bits_cell(each.feature_bits), format_bits(each.entropy_bits)] if has_features else []
+        features: list[Cell | str] = []
+        if has_features:
+            features = [bits_cell(each.feature_bits), format_bits(each.entropy_bits)]
         share = format_percent(each.share_of_target)
         lines.append(line(each.name, bits_cell(each.target_bits), share, *features, format_p(each.p_value)))
     names = ["Features tell of it (bits)", "of at most"] if has_features else []
@@ -194,7 +196,7 @@ def _pictures(found: Shortcut, scanned: Scanned) -> Iterator[_Row]:
     """Images with the commonest values of a property, or with a number's lowest and highest."""
     column = scanned.columns[found.name]
     sizes = np.bincount(column.codes, minlength=len(column.names))
-    known = len(column.names) - (column.names[-1] == "missing")
+    known = len(column.names) - (column.names[-1] == MISSING)
     values = [0, known - 1] if column.is_number else sorted(np.argsort(-sizes, kind="stable")[:_MOST_VALUES].tolist())
     for value in values:
         rows = np.flatnonzero(column.codes == value)
@@ -202,7 +204,7 @@ def _pictures(found: Shortcut, scanned: Scanned) -> Iterator[_Row]:
         rows = rows[np.unique(np.linspace(0, len(rows) - 1, min(_PICTURES, len(rows))).astype(np.int64))]
         pictures = [
             _Picture(address=address, y=scanned.y.names[scanned.y.codes[row]])
-            for row in rows
+            for row in rows.tolist()
             if (address := _address(scanned.paths[row])) is not None
         ]
         yield _Row(name=column.names[value], pictures=pictures)

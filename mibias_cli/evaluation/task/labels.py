@@ -50,7 +50,7 @@ def label_findings(
     ranked = [figures.auroc for figures in labels.values() if figures.auroc is not None]
     each = [(np.stack([1 - p, p], axis=1), truth) for p, truth in zip(probabilities.T, y.T, strict=True)]
     errors = [calibration_error(p, truth) for p, truth in each]
-    drawn = [area for p, truth in each if (area := auroc_draws(p, truth, terms.resamples)) is not None]
+    drawn = [resampled for p, truth in each if (resampled := auroc_draws(p, truth, terms.resamples)) is not None]
     area = float(np.mean(ranked)) if ranked else None
     return LabelFindings(
         accuracy=terms.interval(accuracy, draws[:, 0]),
