@@ -15,6 +15,7 @@ from mibias_cli.cli.commands.gate import gate
 from mibias_cli.cli.commands.init import init
 from mibias_cli.cli.commands.recipe import recipes_app, schema, validate
 from mibias_cli.cli.commands.run import evaluate, export, train
+from mibias_cli.cli.commands.scan import scan
 from mibias_cli.cli.guard import GuardedGroup
 from mibias_cli.cli.streams import safe_streams
 
@@ -31,7 +32,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 # in the order in which --help lists them
-for _command in (init, train, evaluate, estimate, export, embed, predict, compare, sweep, gate, validate, schema):
+for _command in (init, scan, train, evaluate, estimate, export, embed, predict, compare, sweep, gate, validate, schema):
     app.command()(_command)
 app.add_typer(data_app, name="data")
 app.add_typer(recipes_app, name="recipes")

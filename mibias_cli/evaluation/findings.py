@@ -8,7 +8,7 @@ from pydantic import Field
 
 from mibias_cli.evaluation.leakage_findings import AttributeFindings, ColumnSides, Count, LayerFindings, Sides
 from mibias_cli.evaluation.record import Real, Record
-from mibias_cli.evaluation.task_findings import FairnessFindings, HeadFindings, Intersection, TaskSides
+from mibias_cli.evaluation.task_findings import FairnessSides, HeadFindings, Intersection, TaskSides
 
 __all__ = ["AuditFindings", "AuditSettings", "Fidelity", "Samples", "Similarity"]
 
@@ -65,7 +65,7 @@ class AuditFindings(Record):
     """Bias attributes by name."""
     task: TaskSides
     similarity: Similarity = Similarity()
-    fairness: dict[str, Sides[FairnessFindings]] = Field(default_factory=dict)
+    fairness: dict[str, FairnessSides] = Field(default_factory=dict)
     """Group fairness by attribute."""
     head: HeadFindings | None = None
     """The trained heads' own figures; null where the audited extractor came without a head."""

@@ -11,7 +11,7 @@ from pydantic import Field, WithJsonSchema
 from mibias_cli.evaluation.record import FlatRecord, Flattened, Real, Record
 
 __all__ = [
-    "NO_PROBE", "QUESTIONS", "SIDES", "AttributeFindings", "Change", "ChannelFindings", "ColumnFindings",
+    "NO_PROBE", "QUESTIONS", "SIDES", "AttributeFindings", "Bounds", "Change", "ChannelFindings", "ColumnFindings",
     "ColumnSides", "Count", "Finding", "Interval", "LayerFindings", "Leakage", "NullBand", "ProbeFindings",
     "QuestionName", "Share", "Side", "Sides",
 ]  # fmt: skip
@@ -52,6 +52,13 @@ class Interval(Record):
     """An estimate with its bootstrap interval, never clamped."""
 
     estimate: Real
+    lower: Real
+    upper: Real
+
+
+class Bounds(Record):
+    """The interval of a figure that stands beside it."""
+
     lower: Real
     upper: Real
 

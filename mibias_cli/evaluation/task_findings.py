@@ -8,13 +8,13 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Discriminator, Field, Tag
 
-from mibias_cli.evaluation.leakage_findings import Count, Interval, Share, Side, Sides
+from mibias_cli.evaluation.leakage_findings import Bounds, Count, Interval, Share, Side, Sides
 from mibias_cli.evaluation.record import Beside, FlatRecord, Real, Record
 
 __all__ = [
-    "Accuracies", "AnyTask", "CellAccuracy", "Confusion", "CrossingRow", "ErrorRow", "FairnessFindings", "GroupRow",
-    "HeadFindings", "Intersection", "LabelFigures", "LabelFindings", "NumberFigures", "RegressionFindings",
-    "TaskFindings", "TaskSides", "WorstGroup",
+    "Accuracies", "AnyTask", "CellAccuracy", "Confusion", "CrossingRow", "ErrorRow", "FairnessChange",
+    "FairnessFindings", "FairnessSides", "GroupRow", "HeadFindings", "Intersection", "LabelFigures", "LabelFindings",
+    "NumberFigures", "RegressionFindings", "TaskFindings", "TaskSides", "WorstGroup",
 ]  # fmt: skip
 
 
@@ -100,8 +100,10 @@ class Accuracies(FlatRecord):
     independent (of several channels, the least)."""
     auroc: Share | None = None
     """Area under the ROC curve; with more than two classes the mean over each class against the rest."""
+    auroc_interval: Bounds | None = None
     calibration_error: Real | None = None
     """Expected calibration error of the largest class probability, 15 bins."""
+    calibration_error_interval: Bounds | None = None
     class_names: tuple[str, ...] = ()
     """Classes of the target, in the order of the rows and columns of confusions."""
     confusions: tuple[Confusion, ...] = ()
@@ -235,6 +237,38 @@ class FairnessFindings(Record):
     equalized_odds_difference: Real | None
     equalized_odds_ratio: Real | None
     bias_amplification: Real | None
+    demographic_parity_difference_interval: Bounds | None = None
+    demographic_parity_ratio_interval: Bounds | None = None
+    equal_opportunity_difference_interval: Bounds | None = None
+    equal_opportunity_ratio_interval: Bounds | None = None
+    equalized_odds_difference_interval: Bounds | None = None
+    equalized_odds_ratio_interval: Bounds | None = None
+    bias_amplification_interval: Bounds | None = None
+
+    def bounds(self, figure: str) -> Bounds | None:
+        """The interval of a figure by its name; None where it has none."""
+        found = getattr(self, f"{figure}_interval")
+        assert found is None or isinstance(found, Bounds)
+        return found
+
+
+class FairnessChange(Record):
+    """After less before, with intervals that allow for what both sides share; null where a side has no figure."""
+
+    demographic_parity_difference: Interval | None = None
+    demographic_parity_ratio: Interval | None = None
+    equal_opportunity_difference: Interval | None = None
+    equal_opportunity_ratio: Interval | None = None
+    equalized_odds_difference: Interval | None = None
+    equalized_odds_ratio: Interval | None = None
+    bias_amplification: Interval | None = None
+
+
+class FairnessSides(Sides[FairnessFindings]):
+    """Group fairness on every side, and what became of it."""
+
+    change: FairnessChange | None = None
+    """After less before; null where there is no side before."""
 
 
 class HeadFindings(Record):
@@ -245,5 +279,5 @@ class HeadFindings(Record):
     """
 
     task: TaskSides
-    fairness: dict[str, Sides[FairnessFindings]] = Field(default_factory=dict)
+    fairness: dict[str, FairnessSides] = Field(default_factory=dict)
     """By attribute."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -14,7 +13,7 @@ from mibias_cli.evaluation.findings import AuditFindings
 from mibias_cli.evaluation.leakage_findings import QuestionName
 from mibias_cli.report import tables, task_tables
 from mibias_cli.report.document import Report
-from mibias_cli.report.illustrations import ExampleCell, Illustrations
+from mibias_cli.report.illustrations import Illustrations, data_address
 from mibias_cli.report.plots.confusion import confusion_plot
 from mibias_cli.report.plots.curves import curves_plot
 from mibias_cli.report.plots.layers import layer_plot
@@ -115,7 +114,11 @@ def render_html(report: Report, illustrations: Illustrations | None = None) -> s
     groups = list(_groups(report))
     for level in _LEVELS:
         # a page that is too large is made again with less on it
-        examples = [(cell, _addresses(cell)) for cell in shown.examples] if level.examples else []
+        examples = (
+            [(cell, [data_address(image, cell.media_type) for image in cell.images]) for cell in shown.examples]
+            if level.examples
+            else []
+        )
         cut = [_cut(group, k, report, level) for k, group in enumerate(groups)]
         text = page.render(
             **parts, groups=cut, examples=examples,
@@ -125,11 +128,6 @@ def render_html(report: Report, illustrations: Illustrations | None = None) -> s
         if len(text.encode()) <= MAX_BYTES:
             break
     return text
-
-
-def _addresses(cell: ExampleCell) -> list[str]:
-    """Images as addresses that hold them, so that the page needs no other file."""
-    return [f"data:{cell.media_type};base64,{base64.b64encode(image).decode('ascii')}" for image in cell.images]
 
 
 def _cut(group: _Group, k: int, report: AuditFindings, level: _Level) -> _Group:

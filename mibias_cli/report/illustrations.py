@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
+from PIL import Image
 from pydantic import JsonValue
 
-__all__ = ["ExampleCell", "Illustrations", "Metrics", "read_metrics"]
+__all__ = ["ExampleCell", "Illustrations", "Metrics", "data_address", "read_metrics", "thumbnail"]
+
+_QUALITY = 70
 
 Metrics: TypeAlias = Mapping[str, JsonValue]
 """A record of metrics.jsonl."""
@@ -42,6 +47,20 @@ class Illustrations:
 
     metrics: tuple[Metrics, ...] = ()
     examples: tuple[ExampleCell, ...] = ()
+
+
+def thumbnail(image: Image.Image, side: int) -> bytes:
+    """A small JPEG of an image (grey or RGB), at most `side` pixels long."""
+    small = image.copy()
+    small.thumbnail((side, side))
+    buffer = io.BytesIO()
+    small.save(buffer, format="JPEG", quality=_QUALITY)
+    return buffer.getvalue()
+
+
+def data_address(image: bytes, media_type: str = "image/jpeg") -> str:
+    """An encoded image as an address that holds it, so that a page needs no other file."""
+    return f"data:{media_type};base64,{base64.b64encode(image).decode('ascii')}"
 
 
 def read_metrics(path: Path) -> tuple[Metrics, ...]:

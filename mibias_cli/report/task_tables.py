@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from mibias_cli.evaluation.findings import AuditFindings
-from mibias_cli.evaluation.leakage_findings import Side
+from mibias_cli.evaluation.leakage_findings import Bounds, Interval, Side
 from mibias_cli.evaluation.task_findings import (
     Accuracies,
     CellAccuracy,
@@ -18,7 +18,14 @@ from mibias_cli.evaluation.task_findings import (
     RegressionFindings,
     TaskSides,
 )
-from mibias_cli.report.numbers import ABSENT, format_decimals, format_number, format_percent, format_points
+from mibias_cli.report.numbers import (
+    ABSENT,
+    format_decimals,
+    format_interval,
+    format_number,
+    format_percent,
+    format_points,
+)
 from mibias_cli.report.score import kind_of
 from mibias_cli.report.tables import (
     NAMES,
@@ -115,13 +122,24 @@ def _accuracy_lines(given: Sequence[Accuracies | None]) -> list[Line]:
     # a figure that was not asked for, such as calibration, has no line of dashes
     for label, values in shares.items():
         if any(value is not None for value in values):
-            lines.append(line(label, *map(format_percent, values), *_points(values)))
-    lines += _compared("AUROC", [_value(task, "auroc") for task in given], format_decimals)
+            shown = [_percent_beside(task, label, value) for task, value in zip(given, values, strict=True)]
+            lines.append(line(label, *shown, *_points(values)))
+    areas = [_value(task, "auroc") for task in given]
+    if any(area is not None for area in areas):
+        cells = [_beside(task, "auroc", None if task is None else task.auroc_interval) for task in given]
+        change = _compared("", areas, format_decimals)[0].cells[1 + len(given) :]
+        lines.append(line("AUROC", *cells, *change))
     if isinstance(after, LabelFindings):
         for label in after.labels:
             values = [task.labels[label].auroc if isinstance(task, LabelFindings) else None for task in given]
             lines += _compared(f"AUROC of {label}", values, format_decimals, always=True)
     return lines
+
+
+def _percent_beside(task: Accuracies | None, label: str, value: float | None) -> Cell:
+    """A share, above its interval where it has one of its own."""
+    bounds = None if task is None or label != _PERCENT["calibration_error"] else task.calibration_error_interval
+    return percent_cell(value, None if bounds is None else bounds.lower, None if bounds is None else bounds.upper)
 
 
 def _number_lines(given: Sequence[RegressionFindings | None]) -> list[Line]:
@@ -213,17 +231,34 @@ def fairness_table(report: AuditFindings) -> Table:
         left_out = found.after.groups_left_out
         note = f"without {', '.join(left_out)}: too few samples" if left_out else ""
         for key, label in _FAIRNESS.items():
-            values = [_value(found.at(side), key) for side in sides]
-            values += [_value(heads[name].at(side) if name in heads else None, key) for side in own]
-            if any(value is not None for value in values):
-                lines.append(line(Cell(text=f"{name}: {label.lower()}", small=note), *map(format_decimals, values)))
+            given = [found.at(side) for side in sides]
+            given += [heads[name].at(side) if name in heads else None for side in own]
+            if any(_value(figures, key) is not None for figures in given):
+                cells = [_beside(figures, key, None if figures is None else figures.bounds(key)) for figures in given]
+                change = None if found.change is None else getattr(found.change, key)
+                changes = [_decimals_cell(change)] if len(sides) > 1 else []
+                lines.append(line(Cell(text=f"{name}: {label.lower()}", small=note), *cells, *changes))
     # differences and ratios are of one class against the rest: two classes have one such question, more have several
     positive = next((found.after.positive_class for found in report.fairness.values()), None)
     each = "Each label by itself" if kind_of(report) == "multilabel" else "Each class against the rest"
     what = f"{each}, the worst of them." if positive is None else f"Positive class: {positive}."
     caption = f"How the task's predictions treat groups: differences are best at 0, ratios at 1. {what}"
-    header = ("Fairness", *titles(sides), *titles(own, HEAD))
+    header = ("Fairness", *titles(sides), *titles(own, HEAD), *(["Change"] if len(sides) > 1 else []))
     return Table(title="Fairness", caption=caption, header=header, lines=tuple(lines))
+
+
+def _beside(figures: object, key: str, bounds: Bounds | None) -> Cell:
+    """A figure above its interval, where it has one."""
+    value = _value(figures, key)
+    small = "" if bounds is None else f"{format_decimals(bounds.lower)} to {format_decimals(bounds.upper)}"
+    return Cell(text=format_decimals(value), small=small)
+
+
+def _decimals_cell(found: Interval | None) -> Cell:
+    """A change above its interval."""
+    if found is None:
+        return Cell(text=ABSENT)
+    return Cell(text=format_decimals(found.estimate, signed=True), small=format_interval(found))
 
 
 def cell_table(report: AuditFindings, attribute: str, *, limit: int = MAX_LINES) -> Table:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator, Mapping
 
 import numpy as np
@@ -11,14 +10,13 @@ from PIL import Image
 from torch import Tensor
 
 from mibias_cli.data.batch import BiasedData
-from mibias_cli.report.illustrations import ExampleCell
+from mibias_cli.report.illustrations import ExampleCell, thumbnail
 
 __all__ = ["MAX_IMAGES", "example_cells"]
 
 MAX_IMAGES = 240
 """Of all cells together, so that the page is small enough for an e-mail."""
 _SIDE = 64
-_QUALITY = 70
 
 
 def example_cells(
@@ -72,8 +70,4 @@ def _inputs(data: BiasedData, rows: np.ndarray, config: Mapping[str, object]) ->
 
 def _encoded(x: Tensor) -> bytes:
     pixels = (x * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
-    image = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels[:, :, :3])
-    image.thumbnail((_SIDE, _SIDE))
-    buffer = io.BytesIO()
-    image.save(buffer, format="JPEG", quality=_QUALITY)
-    return buffer.getvalue()
+    return thumbnail(Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels[:, :, :3]), _SIDE)

@@ -17,7 +17,7 @@ from mibias_cli.data.sources.imagefolder import CLASS_FOLDER, SPLIT_FOLDER
 from mibias_cli.output.text import one_line
 from mibias_cli.survey.survey import AttributeFound, Survey
 
-__all__ = ["ModelChoice", "choose_model", "first_recipe", "write_needed_manifest"]
+__all__ = ["ModelChoice", "attribute_line", "choose_model", "first_recipe", "write_needed_manifest"]
 
 SCHEMA_LINE = "# yaml-language-server: $schema=recipe.schema.json"
 _PLAIN = re.compile(r"[A-Za-z_/][A-Za-z0-9_./-]*")
@@ -156,10 +156,10 @@ def _data(found: Survey, out: Path, manifest: Path | None) -> Iterator[str]:
     yield from _splits(found)
     yield "  attributes: # what the features should not tell"
     for attribute in found.chosen:
-        yield f"    {_scalar(attribute.name)}: {_attribute(attribute)}"
+        yield f"    {_attribute(attribute)}"
     for other in found.candidates[:6]:
         told = f"the target tells {other.shared_bits:.3f} of {other.entropy_bits:.3f} bits"
-        yield f"    # {_scalar(other.name)}: {_attribute(other)} # {told}"
+        yield f"    # {_attribute(other)} # {told}"
 
 
 def _splits(found: Survey) -> Iterator[str]:
@@ -307,7 +307,17 @@ def _given_away(found: Survey) -> str:
 
 
 def _attribute(attribute: AttributeFound) -> str:
-    return "{ kind: continuous }" if attribute.kind == "continuous" else "{}"
+    return attribute_line(attribute.name, continuous=attribute.kind == "continuous")
+
+
+def attribute_line(name: str, *, continuous: bool) -> str:
+    """The line below `data.attributes` of a recipe that names a column as an attribute.
+
+    Example:
+        >>> attribute_line("brightness", continuous=True), attribute_line("on", continuous=False)
+        ('brightness: { kind: continuous }', '"on": {}')
+    """
+    return f"{_scalar(name)}: {'{ kind: continuous }' if continuous else '{}'}"
 
 
 def _path(path: Path | None, out: Path) -> str:

@@ -24,7 +24,10 @@ from mibias_cli.survey.sidecars import find_sidecars, join_sidecars
 from mibias_cli.survey.split_tables import SplitTables, split_tables, tables_in
 from mibias_cli.survey.splits import guess_split, split_words
 
-__all__ = ["folder_layout"]
+__all__ = ["SUBFOLDER", "folder_layout"]
+
+SUBFOLDER = "subfolder"
+"""The column of folders below class folders, where no table says more of the images."""
 
 _COCO = ("instances_*.json", "captions_*.json", "person_keypoints_*.json", "*_annotations.coco.json")
 _METADATA = ("metadata.csv", "metadata.parquet", "metadata.jsonl")
@@ -298,7 +301,7 @@ def _with_derived(layout: Layout, parts: Sequence[tuple[str, ...]], depth: int) 
     """Attributes from the paths alone: a folder below the class folder, or how file names begin."""
     n = len(parts)
     derived: dict[str, list[str | None]] = {
-        "subfolder": [p[depth + 1] if len(p) > depth + 2 else None for p in parts],
+        SUBFOLDER: [p[depth + 1] if len(p) > depth + 2 else None for p in parts],
         "name_prefix": [p[-1].partition("_")[0].partition("-")[0] if {"_", "-"} & set(p[-1]) else None for p in parts],
     }
     # a few values with several images each, and no numbers, which would be running numbers

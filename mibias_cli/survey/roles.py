@@ -67,6 +67,11 @@ class Roles:
         """The columns that have a role."""
         return frozenset(name for name in (self.target, self.split, self.group) if name is not None)
 
+    @property
+    def target_title(self) -> str:
+        """The target's name for people."""
+        return "the class folder" if self.target == CLASS_FOLDER else self.target
+
     def columns(self, layout: Layout) -> Columns:
         """As the loaders of data take them."""
         return Columns(

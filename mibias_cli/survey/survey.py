@@ -27,7 +27,7 @@ from mibias_cli.survey.layout import Layout
 from mibias_cli.survey.proxies import PROXY, proxies_of
 from mibias_cli.survey.roles import Roles, Wishes, annotate_roles, choose_roles, keep_usable_rows
 
-__all__ = ["AttributeFound", "Survey", "survey"]
+__all__ = ["AttributeFound", "RowsFound", "Survey", "as_manifest", "find_rows", "survey"]
 
 _SAMPLED_IMAGES = 64
 
@@ -105,11 +105,30 @@ class Survey:
         return "the class folder" if self.columns.target == CLASS_FOLDER else str(self.columns.target)
 
 
-def survey(path: Path, wishes: Wishes) -> Survey:
-    """Look at a folder, a manifest, a table or stored embeddings.
+@dataclass(frozen=True, kw_only=True)
+class RowsFound:
+    """The rows of a data set that can be used, with their roles and labels; attributes are still open.
+
+    Args:
+        layout: The data set; its table has the usable rows alone.
+        looks: What each column looks like.
+        roles: Target, split and group.
+        annotations: Labels and splits, as loading will make them.
+        dropped: What was left out, one text per reason.
+    """
+
+    layout: Layout
+    looks: Mapping[str, ColumnLook]
+    roles: Roles
+    annotations: Annotations
+    dropped: tuple[str, ...]
+
+
+def find_rows(path: Path, wishes: Wishes) -> RowsFound:
+    """The rows of a folder, a manifest, a table or stored embeddings, with their targets and splits.
 
     Raises:
-        DataError: It is none of these, no target or no attribute can be found, or the rows cannot be used.
+        DataError: It is none of these, no target can be found, or the rows cannot be used.
     """
     if not path.exists():
         raise DataError(f"{path}: there is no such file or folder")
@@ -129,19 +148,30 @@ def survey(path: Path, wishes: Wishes) -> Survey:
     if dropped and layout.source == "embeddings":
         raise DataError(f"{layout.file or layout.features}: {'; '.join(dropped)}; take these rows and embeddings out")
     roles, annotations = annotate_roles(layout, roles)
+    return RowsFound(layout=layout, looks=looks, roles=roles, annotations=annotations, dropped=tuple(dropped))
+
+
+def survey(path: Path, wishes: Wishes) -> Survey:
+    """Look at a folder, a manifest, a table or stored embeddings.
+
+    Raises:
+        DataError: It is none of these, no target or no attribute can be found, or the rows cannot be used.
+    """
+    rows = find_rows(path, wishes)
+    layout, looks, roles, annotations = rows.layout, rows.looks, rows.roles, rows.annotations
     found = _attributes(annotations, looks, roles)
     chosen, how = _chosen(layout, found, wishes)
     others = sorted((a for a in found if a not in chosen), key=lambda a: -a.shared_bits)
     # a column that renames the target is the target once more, and no bias
     renamed = [a.name for a in others if a.renames_target]
     exact = [f"{first_rows(renamed)}: each value goes with one value of the target"] if renamed else []
-    notes = [*layout.notes, *dropped, *roles.notes, *annotations.notes, *exact]
+    notes = [*layout.notes, *rows.dropped, *roles.notes, *annotations.notes, *exact]
     notes += _repeat_notes(layout, roles)
     notes += _proxy_notes(layout, looks, roles, annotations, chosen)
     # a recipe can only name a file: rows that no file holds as they are have to be written to one
-    must_write = layout.source != "embeddings" and (layout.file is None or bool(dropped))
+    must_write = layout.source != "embeddings" and (layout.file is None or bool(rows.dropped))
     if must_write and layout.source == "imagefolder":
-        layout, roles = _as_manifest(layout, roles)
+        layout, roles = as_manifest(layout, roles)
     return Survey(
         layout=layout,
         columns=roles.columns(layout),
@@ -157,7 +187,7 @@ def survey(path: Path, wishes: Wishes) -> Survey:
     )
 
 
-def _as_manifest(layout: Layout, roles: Roles) -> tuple[Layout, Roles]:
+def as_manifest(layout: Layout, roles: Roles) -> tuple[Layout, Roles]:
     """Class folders as a manifest: the folders' columns get names that a table may have."""
     columns = layout.table.columns
     # names that need no quotes in YAML, unless the table has them already

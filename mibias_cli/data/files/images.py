@@ -18,9 +18,9 @@ from mibias_cli.data.files.tabular import Table, first_rows
 from mibias_cli.data.inputs import Transforms, transformed
 from mibias_cli.errors import DataError
 
-__all__ = ["ImageReader", "load_image", "resolve_paths"]
+__all__ = ["BROKEN_IMAGE", "ImageReader", "load_image", "resolve_paths"]
 
-_BROKEN = (OSError, EOFError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError)
+BROKEN_IMAGE = (OSError, EOFError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError)
 _DEEP = ("I;16", "I;16B", "I;16L", "I;16N", "I")
 _GREY = ("1", "L", "LA")
 
@@ -86,7 +86,7 @@ class ImageReader:
         path = self.paths[row]
         try:
             return load_image(path, self.transforms.channels)
-        except _BROKEN as error:
+        except BROKEN_IMAGE as error:
             raise DataError(
                 f"{path}: {self.row_names[row]} cannot be read as an image: "
                 + (fault_of_content(path) or f"{error}; mend the file or take the row out")

@@ -37,6 +37,7 @@ class Resamples:
         self._member, self.n_units = member, units
         # a resample is kept as how often each unit was drawn: any ratio of sums is then one matrix product
         self._sizes = np.bincount(member, minlength=units).astype(np.float64)
+        self.n_resamples, self.is_grouped = n_resamples, group is not None
         self._counts = np.empty((n_resamples, units), dtype=np.int16)
         for b in range(n_resamples):
             self._counts[b] = np.bincount(generator.integers(units, size=units), minlength=units)
@@ -52,6 +53,21 @@ class Resamples:
             totals = self._counts[start : start + CHUNK].astype(np.float64) @ per_unit
             out[start : start + CHUNK] = totals[:, :-1] / totals[:, -1:]
         return out
+
+    def effective_size(self, rows: np.ndarray, hits: np.ndarray) -> float:
+        """How many independent samples would tell the share of hits among some rows (masks (n,)) as well as these.
+
+        Never more than there are rows; where the share does not vary, as many as there are groups in them.
+        """
+        n, share = int(rows.sum()), float(hits[rows].mean())
+        if not self.is_grouped:
+            return float(n)
+        n_groups = len(np.unique(self._member[rows]))
+        means = self.means(np.stack([rows, rows & hits], axis=1).astype(np.float64))
+        variance = float(np.var(means[means[:, 0] > 0, 1] / means[means[:, 0] > 0, 0]))
+        if share in (0.0, 1.0) or variance == 0:
+            return float(n_groups)
+        return float(min(share * (1 - share) / variance, n))
 
 
 def bootstrap_interval(

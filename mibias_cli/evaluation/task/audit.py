@@ -10,15 +10,16 @@ import numpy as np
 
 from mibias_cli.evaluation.findings import AuditSettings
 from mibias_cli.evaluation.inputs import AuditedAttribute, AuditedTarget, AuditInput, Features
-from mibias_cli.evaluation.leakage_findings import Side, Sides
+from mibias_cli.evaluation.leakage_findings import Side
 from mibias_cli.evaluation.statistics.resampling import Resamples
 from mibias_cli.evaluation.task.crossings import chosen_crossings, intersection
-from mibias_cli.evaluation.task.fairness import fairness_findings
+from mibias_cli.evaluation.task.fairness import fairness_findings, fairness_parts
+from mibias_cli.evaluation.task.fairness_intervals import Judged, fairness_change, judge
 from mibias_cli.evaluation.task.groups import task_findings
-from mibias_cli.evaluation.task.labels import label_fairness, label_findings
+from mibias_cli.evaluation.task.labels import label_fairness, label_fairness_parts, label_findings
 from mibias_cli.evaluation.task.numbers import regression_findings
 from mibias_cli.evaluation.task.rule import Predictions, Terms, predict_labels, predict_numbers, predict_task
-from mibias_cli.evaluation.task_findings import AnyTask, FairnessFindings, HeadFindings, Intersection, TaskSides
+from mibias_cli.evaluation.task_findings import AnyTask, FairnessSides, HeadFindings, Intersection, TaskSides
 
 __all__ = ["TaskAudit", "audit_task"]
 
@@ -35,7 +36,7 @@ class TaskAudit:
     """
 
     sides: TaskSides
-    fairness: dict[str, Sides[FairnessFindings]] = field(default_factory=dict)
+    fairness: dict[str, FairnessSides] = field(default_factory=dict)
     intersections: tuple[Intersection, ...] = ()
     head: HeadFindings | None = None
 
@@ -70,10 +71,10 @@ class _Audit:
         def figures(predictions: Predictions, head: Predictions | None) -> AnyTask:
             return task_findings(predictions, y, names, None if head is None else head.classes, self.terms)
 
-        def fairness(predictions: Predictions, attribute: AuditedAttribute) -> FairnessFindings:
-            return fairness_findings(
-                predictions.classes, y, inputs.train_y, attribute, class_names=names, min_cell=self.terms.min_cell
-            )
+        def fairness(predictions: Predictions, attribute: AuditedAttribute) -> Judged:
+            given = predictions.classes, y, inputs.train_y, attribute
+            found = fairness_findings(*given, class_names=names, min_cell=self.terms.min_cell)
+            return judge(found, *fairness_parts(*given, n_y=len(names), min_cell=self.terms.min_cell), self.terms)
 
         # the same head for every extractor: a trained head tells of its training, too
         predicted = self._predicted(lambda features: predict_task(features, inputs.train_y, len(names)))
@@ -89,8 +90,10 @@ class _Audit:
         def figures(probabilities: np.ndarray, head: np.ndarray | None) -> AnyTask:
             return label_findings(probabilities, target, None if head is None else head > 0.5, self.terms)
 
-        def fairness(probabilities: np.ndarray, attribute: AuditedAttribute) -> FairnessFindings:
-            return label_fairness(probabilities, target, attribute, min_cell=self.terms.min_cell)
+        def fairness(probabilities: np.ndarray, attribute: AuditedAttribute) -> Judged:
+            found = label_fairness(probabilities, target, attribute, min_cell=self.terms.min_cell)
+            parts = label_fairness_parts(probabilities, target, attribute, min_cell=self.terms.min_cell)
+            return judge(found, *parts, self.terms)
 
         def right(probabilities: np.ndarray) -> np.ndarray:
             return np.asarray(((probabilities > 0.5) == target.audit).all(axis=1))
@@ -123,10 +126,10 @@ class _Audit:
         return TaskSides.of({side: figures(found, heads.get(side)) for side, found in predicted.items()})
 
     def _fairness(
-        self, predicted: Mapping[Side, P], figures: Callable[[P, AuditedAttribute], FairnessFindings]
-    ) -> dict[str, Sides[FairnessFindings]]:
+        self, predicted: Mapping[Side, P], figures: Callable[[P, AuditedAttribute], Judged]
+    ) -> dict[str, FairnessSides]:
         return {
-            a.name: Sides[FairnessFindings].of({side: figures(found, a) for side, found in predicted.items()})
+            a.name: _fairness_sides({side: figures(found, a) for side, found in predicted.items()})
             for a in self.inputs.attributes
         }
 
@@ -134,7 +137,7 @@ class _Audit:
         self,
         own: Mapping[Side, P],
         figures: Callable[[P, P | None], AnyTask],
-        fairness: Callable[[P, AuditedAttribute], FairnessFindings] | None,
+        fairness: Callable[[P, AuditedAttribute], Judged] | None,
     ) -> HeadFindings | None:
         """The same figures of what the trained heads predict; None where the audited extractor came without one."""
         if "after" not in own:
@@ -153,3 +156,9 @@ class _Audit:
             intersection([by_name[name] for name in crossed], self.channels, y, correct, names, self.terms)
             for crossed in chosen_crossings(list(by_name), self.crossings)
         )
+
+
+def _fairness_sides(judged: Mapping[Side, Judged]) -> FairnessSides:
+    sides = FairnessSides.of({side: found.findings for side, found in judged.items()})
+    change = fairness_change(judged["before"], judged["after"]) if "before" in judged else None
+    return sides.model_copy(update={"change": change})

@@ -54,7 +54,9 @@ def intersection(
     rows = []
     for index, cell in enumerate(cells):
         inside = np.flatnonzero(known)[member == index]
-        found = {side: _accuracy(right[inside], terms) for side, right in correct.items()}
+        rows_of = np.zeros(len(y), dtype=bool)
+        rows_of[inside] = True
+        found = {side: _accuracy(right, rows_of, terms) for side, right in correct.items()}
         rows.append(
             CrossingRow(
                 y=class_names[cell[0]],
@@ -75,6 +77,6 @@ def intersection(
     )
 
 
-def _accuracy(correct: np.ndarray, terms: Terms) -> CellAccuracy:
-    lower, upper = terms.share_bounds(int(correct.sum()), len(correct))
-    return CellAccuracy(accuracy=float(correct.mean()), lower=lower, upper=upper)
+def _accuracy(correct: np.ndarray, rows: np.ndarray, terms: Terms) -> CellAccuracy:
+    lower, upper = terms.share_bounds(correct, rows)
+    return CellAccuracy(accuracy=float(correct[rows].mean()), lower=lower, upper=upper)

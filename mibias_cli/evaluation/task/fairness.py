@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from mibias_cli.evaluation.inputs import AuditedAttribute
 from mibias_cli.evaluation.task_findings import FairnessFindings
 
-__all__ = ["FIGURES", "FINDINGS", "bias_amplification", "fairness_figures", "fairness_findings", "worst_values"]
+__all__ = [
+    "FIGURES", "FINDINGS", "Amplified", "Question", "bias_amplification", "fairness_figures", "fairness_findings",
+    "fairness_parts", "worst_values",
+]  # fmt: skip
 
 FIGURES = (
     "demographic_parity_difference",
@@ -85,18 +89,77 @@ def bias_amplification(
 
     References: Wang and Russakovsky, "Directional bias amplification", arXiv 2102.12594 (attribute → task).
     """
-    groups = [g for g in np.unique(c) if (train_c == g).any()]
-    if not groups:
-        return None
-    shifts = []
+    groups, shift = _shifts(y, predicted, c, train_y, train_c, n_y=n_y)
+    return float(np.mean([shift[c == g].mean() for g in groups])) if groups else None
+
+
+def _shifts(
+    y: np.ndarray, predicted: np.ndarray, c: np.ndarray, train_y: np.ndarray, train_c: np.ndarray, *, n_y: int
+) -> tuple[list[int], np.ndarray]:
+    """The groups that training holds, and by how much each sample's prediction amplifies (n,), a mean over classes."""
+    groups = [int(g) for g in np.unique(c) if (train_c == g).any()]
+    shift = np.zeros(len(y))
     for g in groups:
         # arXiv 2102.12594, direction attribute → task: towards what training paired counts as amplification
         given, in_training = c == g, train_c == g
         for t in range(n_y):
             together = float((train_y[in_training] == t).mean()) > float((train_y == t).mean())
-            shift = float((predicted[given] == t).mean()) - float((y[given] == t).mean())
-            shifts.append(shift if together else -shift)
-    return float(np.mean(shifts))
+            moved = (predicted[given] == t).astype(np.float64) - (y[given] == t)
+            shift[given] += (moved if together else -moved) / n_y
+    return groups, shift
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """One comparison of groups: who is chosen and who truly is positive (n,) bool, and each one's group (n,) or −1."""
+
+    chosen: np.ndarray
+    true: np.ndarray
+    member: np.ndarray
+    n_groups: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Amplified:
+    """One channel's bias amplification: by how much each sample amplifies (n,), and its group (n,) or −1."""
+
+    shift: np.ndarray
+    member: np.ndarray
+    n_groups: int
+
+
+def fairness_parts(
+    predicted: np.ndarray, y: np.ndarray, train_y: np.ndarray, attribute: AuditedAttribute, *, n_y: int, min_cell: int
+) -> tuple[list[Question], list[Amplified]]:
+    """What the figures of `fairness_findings` are the worst of, channel by channel."""
+    questions, amplified = [], []
+    for k in range(len(attribute.channels)):
+        rows = _counted(attribute, k, min_cell)
+        if not rows.any():
+            continue
+        c = attribute.c[:, k]
+        groups = np.unique(c[rows])
+        member = np.where(rows, np.searchsorted(groups, c), -1)
+        for positive in [1] if n_y == 2 else range(n_y):
+            questions.append(
+                Question(chosen=predicted == positive, true=y == positive, member=member, n_groups=len(groups))
+            )
+        there, shift = _shifts(y[rows], predicted[rows], c[rows], *_reference(attribute, k, y, train_y), n_y=n_y)
+        if there:
+            everyone = np.zeros(len(y))
+            everyone[rows] = shift
+            leaning = np.where(rows & np.isin(c, there), np.searchsorted(there, c), -1)
+            amplified.append(Amplified(shift=everyone, member=leaning, n_groups=len(there)))
+    return questions, amplified
+
+
+def _counted(attribute: AuditedAttribute, k: int, min_cell: int) -> np.ndarray:
+    """Samples (n,) whose group is known, and large enough: a rate of a handful of samples is noise."""
+    c = attribute.c[:, k]
+    sizes = np.bincount(c[attribute.known], minlength=len(attribute.class_names[k]))
+    rows = attribute.known.copy()
+    rows[attribute.known] = sizes[c[attribute.known]] >= min_cell
+    return rows
 
 
 def fairness_findings(
@@ -117,12 +180,10 @@ def fairness_findings(
     left_out = []
     for k, (channel, names) in enumerate(zip(attribute.channels, attribute.class_names, strict=True)):
         c = attribute.c[:, k]
-        # a rate of a handful of samples is noise, and the largest difference would be that noise
         sizes = np.bincount(c[attribute.known], minlength=len(names))
         prefix = f"{channel}: " if len(attribute.channels) > 1 else ""
         left_out += [prefix + name for name, size in zip(names, sizes, strict=True) if 0 < size < min_cell]
-        rows = attribute.known.copy()
-        rows[attribute.known] = sizes[c[attribute.known]] >= min_cell
+        rows = _counted(attribute, k, min_cell)
         if not rows.any():
             continue
         figures = fairness_figures(y[rows], predicted[rows], c[rows], n_y=n_y)

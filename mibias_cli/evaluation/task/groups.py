@@ -8,7 +8,7 @@ import numpy as np
 
 from mibias_cli.evaluation.inputs import AuditedAttribute
 from mibias_cli.evaluation.statistics.information import counts_table
-from mibias_cli.evaluation.task.calibration import auroc, calibration_error
+from mibias_cli.evaluation.task.calibration import auroc, auroc_draws, calibration_bounds, calibration_error
 from mibias_cli.evaluation.task.rule import Predictions, Terms
 from mibias_cli.evaluation.task_findings import CellAccuracy, Confusion, GroupRow, TaskFindings
 
@@ -73,7 +73,7 @@ def group_rows(
                 # a row whose attribute is unknown is in no cell
                 cell = attribute.known & (y == y_index) & (c == c_index)
                 n, hits = int(cell.sum()), int(correct[cell].sum())
-                lower, upper = terms.share_bounds(hits, n) if n else (None, None)
+                lower, upper = terms.share_bounds(correct, cell) if n else (None, None)
                 error = calibration_error(probabilities[cell], y[cell]) if n and probabilities is not None else None
                 yield GroupRow(
                     attribute=attribute.name, channel=channel, y=y_name, c=c_name, n=n,
@@ -119,7 +119,7 @@ def task_findings(
     weighted = {a.name: adjusted_accuracy(correct, y, a, n_y=len(class_names)) for a in attributes}
     adjusted = {name: value for name, value in weighted.items() if value is not None}
     draws = terms.resamples.means(correct.astype(np.float64)[:, None])[:, 0]
-    worst = worst_accuracy(row for row in rows if row.counted)
+    worst, ranked = worst_accuracy(row for row in rows if row.counted), auroc(probabilities, y)
     return TaskFindings(
         accuracy=terms.interval(float(correct.mean()), draws),
         balanced_accuracy=balanced_accuracy(y, predicted),
@@ -129,8 +129,10 @@ def task_findings(
         gap=None if worst is None else float(correct.mean()) - worst,
         adjusted_accuracy=min(adjusted.values(), default=None),
         adjusted_accuracies=adjusted,
-        auroc=auroc(probabilities, y),
+        auroc=ranked,
+        auroc_interval=terms.bounds(ranked, auroc_draws(probabilities, y, terms.resamples)),
         calibration_error=calibration_error(probabilities, y),
+        calibration_error_interval=calibration_bounds([(probabilities, y)], terms),
         class_names=tuple(class_names),
         confusions=tuple(row for a in attributes for row in confusions(predicted, y, a, class_names=class_names)),
     )

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 
 from mibias_cli.evaluation.inputs import AuditedAttribute, AuditedTarget
-from mibias_cli.evaluation.task.calibration import auroc, calibration_error
-from mibias_cli.evaluation.task.fairness import FINDINGS, fairness_findings, worst_values
+from mibias_cli.evaluation.task.calibration import auroc, auroc_draws, calibration_bounds, calibration_error
+from mibias_cli.evaluation.task.fairness import (
+    FINDINGS,
+    Amplified,
+    Question,
+    fairness_findings,
+    fairness_parts,
+    worst_values,
+)
 from mibias_cli.evaluation.task.groups import adjusted_accuracy, balanced_accuracy, group_rows, worst_accuracy
 from mibias_cli.evaluation.task.rule import Terms
 from mibias_cli.evaluation.task_findings import FairnessFindings, LabelFigures, LabelFindings
 
-__all__ = ["label_fairness", "label_findings"]
+__all__ = ["label_fairness", "label_fairness_parts", "label_findings"]
 
 
 def label_findings(
@@ -39,9 +48,10 @@ def label_findings(
     worst, accuracy = worst_accuracy(row for row in rows if row.counted), float(correct.mean())
     # a label that is always on or always off ranks nothing
     ranked = [figures.auroc for figures in labels.values() if figures.auroc is not None]
-    errors = [
-        calibration_error(np.stack([1 - p, p], axis=1), truth) for p, truth in zip(probabilities.T, y.T, strict=True)
-    ]
+    each = [(np.stack([1 - p, p], axis=1), truth) for p, truth in zip(probabilities.T, y.T, strict=True)]
+    errors = [calibration_error(p, truth) for p, truth in each]
+    drawn = [resampled for p, truth in each if (resampled := auroc_draws(p, truth, terms.resamples)) is not None]
+    area = float(np.mean(ranked)) if ranked else None
     return LabelFindings(
         accuracy=terms.interval(accuracy, draws[:, 0]),
         balanced_accuracy=float(np.mean([figures.balanced_accuracy for figures in labels.values()])),
@@ -51,8 +61,10 @@ def label_findings(
         gap=None if worst is None else accuracy - worst,
         adjusted_accuracy=min(adjusted.values(), default=None),
         adjusted_accuracies=adjusted,
-        auroc=float(np.mean(ranked)) if ranked else None,
+        auroc=area,
+        auroc_interval=terms.bounds(area, np.mean(drawn, axis=0) if drawn else None),
         calibration_error=float(np.mean(errors)),
+        calibration_error_interval=calibration_bounds(each, terms),
         class_names=target.names,
         exact_match=terms.interval(float(correct.all(axis=1).mean()), draws[:, 1]),
         labels=labels,
@@ -73,6 +85,21 @@ def _adjusted(correct: np.ndarray, y: np.ndarray, attribute: AuditedAttribute) -
     found = [adjusted_accuracy(correct[:, k], y[:, k], attribute, n_y=2) for k in range(y.shape[1])]
     values = [value for value in found if value is not None]
     return float(np.mean(values)) if values else None
+
+
+def label_fairness_parts(
+    probabilities: np.ndarray, target: AuditedTarget, attribute: AuditedAttribute, *, min_cell: int
+) -> tuple[list[Question], list[Amplified]]:
+    """What the figures of `label_fairness` are the worst of, label by label."""
+    y, train_y = target.audit.astype(np.int64), target.train.astype(np.int64)
+    found = [
+        fairness_parts(
+            (probabilities[:, k] > 0.5).astype(np.int64), y[:, k], train_y[:, k], attribute, n_y=2, min_cell=min_cell
+        )
+        for k in range(y.shape[1])
+    ]
+    questions, amplified = zip(*found, strict=True)
+    return list(itertools.chain(*questions)), list(itertools.chain(*amplified))
 
 
 def label_fairness(

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
-from scipy.stats import binomtest
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from mibias_cli.evaluation.inputs import AuditedAttribute, Features
-from mibias_cli.evaluation.leakage_findings import Interval
+from mibias_cli.evaluation.leakage_findings import Bounds, Interval
 from mibias_cli.evaluation.probes.scaling import without_outliers
 from mibias_cli.evaluation.statistics.resampling import Resamples, bootstrap_interval
 
@@ -38,10 +39,24 @@ class Terms:
         """By the bootstrap: over samples, or over groups where there are some."""
         return bootstrap_interval(estimate, draws, self.confidence, n_units=self.resamples.n_units)
 
-    def share_bounds(self, hits: int, n: int) -> tuple[float, float]:
-        """Wilson's interval of hits / n, which stays inside [0, 1] in small cells, where the normal one does not."""
-        lower, upper = binomtest(hits, n).proportion_ci(self.confidence, method="wilson")
-        return lower, upper
+    def share_bounds(self, hits: np.ndarray, rows: np.ndarray) -> tuple[float, float]:
+        """Wilson's interval of the share of hits among some rows, masks (n,): it stays inside [0, 1] in small cells.
+
+        Of rows that come in groups, with as many as would tell as much if each stood alone.
+        """
+        # Wilson, "Probable inference, the law of succession, and statistical inference" (1927)
+        n, share = self.resamples.effective_size(rows, hits), float(hits[rows].mean())
+        z = NormalDist().inv_cdf((1 + self.confidence) / 2)
+        middle = (share + z**2 / (2 * n)) / (1 + z**2 / n)
+        reach = z / (1 + z**2 / n) * math.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
+        return max(middle - reach, 0.0), min(middle + reach, 1.0)
+
+    def bounds(self, estimate: float | None, draws: np.ndarray | None) -> Bounds | None:
+        """The bootstrap's interval of a figure that is written beside it; None where there is no figure."""
+        if estimate is None or draws is None:
+            return None
+        found = self.interval(estimate, draws)
+        return Bounds(lower=found.lower, upper=found.upper)
 
     def counts(self, n: int) -> bool:
         """Whether a cell of n samples is large enough for the worst group."""
