@@ -239,7 +239,7 @@ def changed_environment(folder: Path, *, device: str, precision: str) -> list[st
     try:
         begun = json.loads(RunFolder(folder).environment.read_text(encoding="utf-8"))
         old = {"device": begun["device"], "precision": begun["precision"], **begun["packages"]}
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return []
     new = {"device": device, "precision": precision, **_versions()}
     return [f"{name} {old[name]} → {value}" for name, value in new.items() if old.get(name, value) != value]

@@ -35,6 +35,7 @@ from mibias_cli.training.validate import check_metric, validate
 __all__ = ["StageTrainer"]
 
 _VERSION = 2  # of a checkpoint's layout
+_OF_ANOTHER_RUN = (KeyError, TypeError, ValueError, RuntimeError, AttributeError, IndexError)
 _FOR_A_SIGNAL = (
     "Fewer features (representation.bottleneck), more weight decay (training.weight_decay), or debias.estimator: "
     "closed_form with fewer debias.critic.n_random_features give a critic that holds on other rows"
@@ -340,6 +341,15 @@ class StageTrainer:
                 f"{RunFolder(self.run).last}: this checkpoint was written by another version of mibias; resume it with "
                 "that one, or train anew in another folder"
             )
+        try:
+            self._restore_parts(state)
+        except _OF_ANOTHER_RUN as error:
+            raise RunError(
+                f"{RunFolder(self.run).last}: this checkpoint does not fit the run ({type(error).__name__}: {error}); "
+                "train anew with another --out"
+            ) from error
+
+    def _restore_parts(self, state: StageState) -> None:
         self._position = Position(**state["position"])
         self.model.load_state_dict(state["model"])
         for optimizer, saved in zip(self._optimizers, state["optimizers"], strict=True):
