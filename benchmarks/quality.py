@@ -2,10 +2,10 @@
 
     python benchmarks/quality.py [--mutants 300] [--seed 0] [--jobs 2] [--skip-coverage] [--work runs/quality]
 
-A mutant is the package with one thing changed (a comparison turned, a number off by one, a condition denied, …) in a copy
-of its own, on which the tests of the changed module run. One that passes them was not noticed. Mutants are drawn by the
-seed, as many from a module as it has places to change. What is done stands in the work folder: begun again, only the rest
-is run. The last line is JSON: {"coverage": percent, "mutation_score": percent}.
+A mutant is the package with one thing changed (a comparison turned, a number off by one, a condition denied, …) in a
+copy of its own, on which the tests of the changed module run. One that passes them was not noticed. Mutants are drawn
+by the seed, as many from a module as it has places to change. What is done stands in the work folder: begun again, only
+the rest is run. The last line is JSON: {"coverage": percent, "mutation_score": percent}.
 
 This file is also the pytest plugin that notes which lines ran.
 """

@@ -1,10 +1,10 @@
 """Faults, bad input and hostile files, by hundreds of cases: `make reliability`.
 
-    python benchmarks/reliability [--seed 0] [--jobs 2] [--only TEXT] [--work runs/reliability] [--page docs/reliability.md]
+    python benchmarks/reliability [--seed 0] [--jobs 2] [--only TEXT] [--every N] [--work DIR] [--page FILE]
 
-Every case is a command of its own in a folder of its own. What is done stands in results.jsonl of the work folder: begun
-again, only cases that are not there yet are run (another version of the code begins anew). At the end the page is written,
-and one line of JSON says what counts.
+Every case is a command of its own in a folder of its own. What is done stands in results.jsonl of the work folder:
+begun again, only cases that are not there yet are run (another version of the code begins anew). At the end the page is
+written, and one line of JSON says what counts.
 """
 
 from __future__ import annotations

@@ -269,11 +269,13 @@ def _embeddings() -> Iterator[Bad]:
 def _stored(place: Place, suffix: str, name: str, content: bytes) -> Sequence[str]:
     place.table().write("r.yaml", EMBEDDINGS.replace("z{}", f"z{suffix}"))
     if "unpacks" in name:
-        with zipfile.ZipFile(place.folder / f"z{suffix}", "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
-            with archive.open("features.npy", "w", force_zip64=True) as member:
-                member.write(npy("(120, 1310720)", b""))
-                for _ in range(600):
-                    member.write(bytes(2**20))
+        with (
+            zipfile.ZipFile(place.folder / f"z{suffix}", "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive,
+            archive.open("features.npy", "w", force_zip64=True) as member,
+        ):
+            member.write(npy("(120, 1310720)", b""))
+            for _ in range(600):
+                member.write(bytes(2**20))
     else:
         place.write(f"z{suffix}", content)
     return TRAIN

@@ -420,7 +420,7 @@ def _changed_data() -> Iterator[Fault]:
         "labels replaced": values(2, "no"), "attributes replaced": values(3, "f"), "splits replaced": values(4, "train"),
         "a column more": lambda t: [[*t[0], "d"], *([*row, str(k)] for k, row in enumerate(t[1:]))],
         "columns swapped": lambda t: [[row[1], row[0], *row[2:]] if k else row for k, row in enumerate(t)],
-        "a new class": values(2, "maybe"), "another table": lambda t: [[v if not k else v for v in row] for k, row in enumerate(t)][:60],
+        "a new class": values(2, "maybe"), "half of the table": lambda t: t[:60],
     }.items():  # fmt: skip
         yield _refused(f"data: {name}", "changed data", rows(change))
 

@@ -218,10 +218,8 @@ def write_info(info: ExportInfo, folder: Path) -> None:
     (folder / INFO).write_text(shown(text), encoding="utf-8")
 
 
-def _check_itself(content: object, path: Path) -> None:
+def _check_itself(content: dict[str, object], path: Path) -> None:
     """Refuse a mibias.json that was edited, before anything is built by what it says."""
-    if not isinstance(content, dict):
-        raise TypeError("a JSON object is expected")
     wanted = content.get("sha256")
     if isinstance(wanted, dict) and wanted.get(INFO) != _sha256_of({k: v for k, v in content.items() if k != "sha256"}):
         raise ExportError(f"{path.parent}: {INFO} is not the file that was exported (its sha256 differs); export anew")
@@ -281,10 +279,10 @@ def read_info(folder: Path) -> ExportInfo:
         raise ExportError(f"{folder}: no {INFO} in it, so it is not a folder that mibias exported")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        _check_itself(content, path)
         if content["format"] not in (FORMAT, FORMAT_ERASED, FORMAT_MLP):
             formats = f"{FORMAT} to {FORMAT_MLP}"
             raise ExportError(f"{path}: format {content['format']}, this mibias ({__version__}) reads {formats}")
+        _check_itself(content, path)
         # older files may lack `erased`, `target_kind` and `folded`: the defaults say what they meant
         names = ("mibias_version", "class_names", "target_kind", "unfinished", "inputs")
         flat = {name: content[name] for name in names if name in content}

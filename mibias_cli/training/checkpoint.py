@@ -34,6 +34,7 @@ class StageState(TypedDict):
     debiaser: NotRequired[DebiaserState]
 
 
+_ANEW = "train anew: mibias train RECIPE --out FOLDER"
 # what is asked of a file before anything is done by it; what a stage makes of the rest, it checks itself
 _PARTS = {
     "version": int,
@@ -59,10 +60,10 @@ def load_checkpoint(path: Path) -> StageState:
         raise
     except Exception as error:
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
-        raise RunError(f"{path}: the checkpoint cannot be read ({reason}); train anew with another --out") from error
+        raise RunError(f"{path}: the checkpoint cannot be read ({reason}); {_ANEW}") from error
     lacking = _lacking(state)
     if lacking is not None:
-        raise RunError(f"{path}: is no training state of mibias ({lacking}); train anew with another --out")
+        raise RunError(f"{path}: is no training state of mibias ({lacking}); {_ANEW}")
     return state
 
 
@@ -95,10 +96,10 @@ def _write(path: Path, write: Callable[[Path], object]) -> None:
 def load_weights(path: Path, module: nn.Module) -> None:
     """Load a module's state from safetensors, every key of it; a RunError where the file is missing or another's."""
     if not path.is_file():
-        raise RunError(f"{path}: missing; the run has not got that far (resume it with --resume)")
+        raise RunError(f"{path}: missing; the run has not got that far; resume it: mibias train --resume RUN")
     try:
         module.load_state_dict(load_file(path))
     except RuntimeError as error:
         raise RunError(f"{path}: holds weights of another model ({error}); were data or recipe changed?") from error
     except SafetensorError as error:
-        raise RunError(f"{path}: damaged ({error}); train anew, or resume an earlier copy of the run") from error
+        raise RunError(f"{path}: damaged ({error}); {_ANEW}") from error

@@ -346,7 +346,7 @@ class StageTrainer:
         except _OF_ANOTHER_RUN as error:
             raise RunError(
                 f"{RunFolder(self.run).last}: this checkpoint does not fit the run ({type(error).__name__}: {error}); "
-                "train anew with another --out"
+                "train anew: mibias train RECIPE --out FOLDER"
             ) from error
 
     def _restore_parts(self, state: StageState) -> None:

@@ -9,7 +9,6 @@ from torch import nn
 from mibias_cli.errors import RunError
 from mibias_cli.training.checkpoint import load_checkpoint, load_weights, save_checkpoint, save_weights
 
-
 STATE = {
     "version": 2, "stage": "debias", "position": {"epoch": 1, "finished": False}, "model": {}, "metrics_bytes": 0,
 }  # fmt: skip
