@@ -67,6 +67,7 @@ def main() -> None:
     started = time.monotonic()
     warm_up()
     prepare(work)
+    faults.prepare(work)
     _in_shares(todo, path, work, options.jobs)
 
     names = {(job.group, job.name) for job in wanted}

@@ -21,7 +21,7 @@ from safetensors.torch import load_file
 from sandbox import Outcome, mibias
 from stock import TABLE, people
 
-__all__ = ["Fault", "Verdict", "cases"]
+__all__ = ["Fault", "Verdict", "cases", "prepare"]
 
 TRAIN = ("train", "r.yaml", "--out", "run", "--offline")
 RESUME = ("train", "--resume", "run", "--offline")
@@ -85,6 +85,13 @@ def _figures(run: Path) -> tuple[object, ...]:
     report = json.loads((run / "report" / "leakage.json").read_text())
     export = sorted(path.name for path in (run / "export").iterdir())
     return plain, log, report["attributes"], report["task"], export
+
+
+def prepare(work: Path) -> None:
+    """A run that nothing happens to, and one that is killed in the middle, for all cases."""
+    nowhere = Place(work=work, folder=work / "nowhere")
+    _reference(nowhere)
+    _stop(nowhere)
 
 
 def _reference(place: Place) -> tuple[tuple[object, ...], float]:
@@ -283,7 +290,7 @@ def _disks() -> Iterator[Fault]:
 
         return Fault(name=name, kind="disk", check=check)
 
-    for size in (100, 700, 3000, 9000, 20_000, 40_000):
+    for size in (3000, 5000, 9000, 14_000, 20_000, 40_000):
         yield case(
             f"files may have {size:,} bytes", lambda size=size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
         )
@@ -351,15 +358,17 @@ def _locks() -> Iterator[Fault]:
             second: list[Outcome] = []
 
             def meet(_child: int) -> None:
-                lock = place.folder / "run" / ".lock"
+                begun = place.folder / "run" / "recipe.resolved.yaml"
                 until = time.monotonic() + 60
-                while not (lock.exists() and lock.stat().st_size) and time.monotonic() < until:
+                while not begun.exists() and time.monotonic() < until:
                     time.sleep(0.005)
                 other = place.folder / "other"
                 other.mkdir()
                 second.append(mibias([a if a != "run" else "../run" for a in map(_up, arguments)], folder=other))
 
-            done = mibias(TRAIN, folder=place.folder, during=meet)
+            # the first one is still at work when the second one comes
+            slowly = _at("os.rename", "best.safetensors", 1, lambda _: time.sleep(_LONGEST_WAIT))
+            done = mibias(TRAIN, folder=place.folder, before=slowly, during=meet)
             wrong = (
                 _raw(done, (0,))
                 or _raw(second[0], (2,))

@@ -27,7 +27,7 @@ NAMES = {
     "a title of the terminal": OSC, "an override of direction": BIDI, "colours": CSI, "a bell": "a\x07b",
     "a carriage return": "a\rerror: all is well", "an 8-bit control": "a\x9b31m", "a backspace": "a\x08\x08\x08b",
     "HTML": "<script>document.title=1</script>", "an attribute of HTML": '" onmouseover="alert(1)',
-    "a Markdown link": "[a](javascript:alert(1))", "a template": "{{ 7*191 }}{% raw %}", "a formula": '=HYPERLINK("http://x","y")',
+    "a Markdown link": "[a](javascript:alert(1))", "a template": "{{ 7777*1287 }}{% raw %}", "a formula": '=HYPERLINK("http://x","y")',
     "a workflow command": "::error::owned", "a format": "%s%n{0}{x!r}", "Rich markup": "[red]x[/red][link=http://x]",
 }  # fmt: skip
 
@@ -60,7 +60,9 @@ def got_in(place: Place, output: str) -> str | None:
     for path in place.folder.rglob("*"):
         if path.suffix in _TEXTS and path.is_file() and not path.name.startswith("given"):
             text = path.read_text(encoding="utf-8", errors="replace")
-            if path.suffix == ".html" and ("<script>document" in text or '" onmouseover="' in text or "1337" in text):
+            if path.suffix == ".html" and (
+                "<script>document" in text or '" onmouseover="' in text or "10008999" in text
+            ):
                 return f"{path.name} runs a script"
             if path.suffix != ".csv" and "given" not in path.parts and _RAW.search(text):
                 return f"{path.name} steers who reads it"
@@ -200,11 +202,6 @@ def _paths() -> Iterator[Hostile]:
         return [["estimate", "given.npz", "--z", "features", "--c", f"../{CANARY}"], ["init", "given.npz"]]
 
     yield _case("an archive with a path that climbs", slip)
-
-    def linked_out(place: Place) -> Sequence[Sequence[str]]:
-        place.table()
-        (place.folder / "run").symlink_to(place.folder.parent / CANARY)
-        return [TRAIN]
 
     def export_of(place: Place) -> Sequence[Sequence[str]]:
         path = place.stock("table_run", "people.csv").folder / "table_run/export/mibias.json"

@@ -146,8 +146,9 @@ class StoredPrefix:
         try:
             kept = np.lib.format.open_memmap(partial, mode="w+", dtype=np.float32, shape=shape)
             # room is taken now: where a disk fills up later, writing to mapped memory would kill the process
-            with partial.open("r+b") as file:
-                os.posix_fallocate(file.fileno(), 0, os.fstat(file.fileno()).st_size)
+            if hasattr(os, "posix_fallocate"):
+                with partial.open("r+b") as file:
+                    os.posix_fallocate(file.fileno(), 0, partial.stat().st_size)
             done = 0
             self.progress.begin(f"computing frozen stages: {part.name}", len(part))
             for outputs in self._in_batches(part, size):

@@ -67,37 +67,33 @@ def stoppable() -> Iterator[None]:
 
     An exception alone is not enough: raised in a callback or a destructor it is dropped, and the code of a library may
     not return to Python for minutes. A signal that was ignored before (`nohup`, a job in the background) stays ignored.
+    The block is all that the process is for: behind it a signal ends what is left at once.
     """
-    mine, told = os.getpid(), list[int]()
+    mine, last = os.getpid(), threading.Event()
 
     def stop(number: int, _frame: FrameType | None) -> None:
         # in a child, which reads data, it is the parent's business
         if os.getpid() != mine:
             return
-        told.append(number)
         # who asks twice does not want to wait
-        if len(told) > 1:
-            _end(told[0])
+        if last.is_set():
+            _end(number)
+        last.set()
         raise Stopped(number)
 
     heard = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
-    before = {number: signal.signal(number, stop) for number in heard}
-    hook, sys.unraisablehook = sys.unraisablehook, _without_stops(sys.unraisablehook)
+    for number in heard:
+        signal.signal(number, stop)
+    sys.unraisablehook = _without_stops(sys.unraisablehook)
     # the system writes a signal's number here at once, also while the main thread is in code that is not Python's
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
-    wakeup = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
     threading.Thread(target=_watch, args=(reading, heard), name="stopping", daemon=True).start()
     try:
         yield
     finally:
-        # a process that was told to stop is watched to its very end
-        if not told:
-            signal.set_wakeup_fd(wakeup)
-            for number, handler in before.items():
-                signal.signal(number, handler)
-            sys.unraisablehook = hook
-            os.close(writing)
+        last.set()
 
 
 def _without_stops(hook: Callable[[UnraisableHookArgs], object]) -> Callable[[UnraisableHookArgs], object]:
@@ -107,11 +103,10 @@ def _without_stops(hook: Callable[[UnraisableHookArgs], object]) -> Callable[[Un
 
 def _watch(reading: int, heard: list[signal.Signals]) -> None:
     """Wait for a signal's number, and if the process is still there some seconds later, end it."""
-    while number := os.read(reading, 1):
-        if number[0] in heard:
-            time.sleep(GRACE_SECONDS)
-            _end(number[0])
-    os.close(reading)
+    while (number := os.read(reading, 1)[0]) not in heard:
+        pass
+    time.sleep(GRACE_SECONDS)
+    _end(number)
 
 
 def _end(number: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,7 +29,8 @@ def writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.filename is None:
+        # a name that is on its way is not the one that anybody knows
+        if error.filename is None or ".partial" in str(error.filename):
             error.filename = str(path)
         raise
     except Exception as error:
@@ -42,7 +44,8 @@ def writing(path: Path) -> Iterator[None]:
 def _ask(path: Path) -> OSError | None:
     """Why nothing can be written where a path is, or None."""
     place = path if path.is_dir() else path.parent
-    probe = place / f".{os.getpid()}.probe"
+    # called as leftovers are: a kill in between must leave nothing that stays
+    probe = place / f".probe.{secrets.token_hex(4)}.partial"
     try:
         with probe.open("wb") as file:
             file.write(bytes(_PROBE_BYTES))

@@ -27,6 +27,7 @@ __all__ = [
     "Share",
     "TargetKindName",
     "Text",
+    "Turns",
     "Whole",
     "Width",
     "text_of_number",
@@ -72,6 +73,7 @@ Count = Annotated[int, Field(ge=0), Whole]
 Width = Annotated[int, Field(gt=0, le=65_536), Whole]
 BatchSize = Annotated[int, Field(gt=0, le=1_000_000), Whole]
 Repeats = Annotated[int, Field(gt=0, le=1_000_000), Whole]
+Turns = Annotated[int, Field(gt=0, le=10_000), Whole]
 Pixels = Annotated[int, Field(gt=0, le=8192), Whole]
 Bins = Annotated[int, Field(ge=2, le=1000), Whole]
 Rate = Annotated[float, Field(gt=0), Number]

@@ -86,7 +86,7 @@ def test_an_interrupt_that_gets_lost_ends_the_command_all_the_same(tmp_path: Pat
 
 def test_who_asks_twice_does_not_wait(tmp_path: Path) -> None:
     code, said, seconds = stopped(tmp_path, CAUGHT, signal.SIGTERM, signal.SIGINT)
-    assert (code, said.strip()) == (143, "interrupted; resume with: mibias train --resume run")
+    assert (code, said.strip()) == (130, "interrupted; resume with: mibias train --resume run")
     assert seconds < GRACE_SECONDS
 
 

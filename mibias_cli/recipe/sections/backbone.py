@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, field_validator
 
-from mibias_cli.recipe.values import Decay, Flag, Number, Pixels, Repeats, Section, Width
+from mibias_cli.recipe.values import Decay, Flag, Number, Pixels, Section, Turns, Width
 
 __all__ = ["BackboneSection", "BottleneckSection", "RepresentationSection"]
 
@@ -37,7 +37,7 @@ class BackboneSection(Section):
         description="Where stages before the first that trains are frozen, what they make of each image is computed "
         "once and kept: in the user's cache (auto), in a FOLDER, or not at all (off). Figures stay the same.",
     )
-    cache_views: Repeats = Field(
+    cache_views: Turns = Field(
         1, description="With training.augment: augmented views kept of each image, of which every epoch draws one."
     )
     layer_decay: Annotated[float, Field(gt=0, le=1), Number] = Field(

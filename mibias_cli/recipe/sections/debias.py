@@ -16,9 +16,9 @@ from mibias_cli.recipe.values import (
     NonNegative,
     Positive,
     Rate,
-    Repeats,
     Section,
     Share,
+    Turns,
     Width,
 )
 
@@ -32,7 +32,7 @@ class CriticSection(Section):
     learning_rate: Rate = Field(2e-3, description="Learning rate of the critic.")
     optimizer: Literal["adam", "sgd"] = Field("adam", description="Optimizer of the critic.")
     beta1: Decay = Field(0.9, description="Decay of adam's mean gradient; 0.5 follows moving features faster.")
-    steps: Repeats = Field(15, description="K: critic steps per training step.")
+    steps: Turns = Field(15, description="K: critic steps per training step.")
     batch_size: BatchSize | None = Field(
         None, description="Queue schedule: samples per critic step; null: training.batch_size."
     )
@@ -104,7 +104,7 @@ class DebiasSection(Section):
     schedule: Literal["queue", "fresh"] = Field(
         "queue", description="queue: critic steps on recent detached features; fresh: on freshly embedded batches."
     )
-    queue_batches: Repeats = Field(32, description="Length of the queue, in batches.")
+    queue_batches: Turns = Field(32, description="Length of the queue, in batches.")
     gradients: Literal["sum", "rescale", "ratio", "project", "released"] = Field(
         "sum",
         description="sum: one backward; rescale: the paper's per-parameter cap; ratio: the penalty's gradient has λ "
