@@ -98,7 +98,10 @@ class Problem:
         where = f"{path}:{self.line}:{self.column}" if self.line else path
         text = f"{where} {key}: {self.message}" if key else f"{where}: {self.message}"
         if self.source_line.strip():
-            text += f"\n    {self.source_line.rstrip()}\n    {' ' * (self.column - 1)}^"
+            text += f"\n    {self.source_line.rstrip()}"
+            # of a very long line only the beginning is kept
+            if self.column <= len(self.source_line) + 1:
+                text += f"\n    {' ' * (self.column - 1)}^"
         return text
 
 

@@ -23,8 +23,8 @@ def refusing(*_: object, **__: object) -> socket.socket:
 
 
 def silent(*_: object, **__: object) -> socket.socket:
-    time.sleep(30)
-    raise AssertionError("nobody waits for this")
+    time.sleep(4)
+    raise TimeoutError("long after anybody waits")
 
 
 def test_a_server_that_answers_is_no_error() -> None:
@@ -50,7 +50,7 @@ def test_no_network_is_said_within_seconds(monkeypatch: pytest.MonkeyPatch, conn
     for name, weights in (("resnet18", "pretrained"), ("resnet18", "hf-hub:nobody/nothing")):
         with pytest.raises(BackboneError, match=r"cannot be (fetched|reached).*\n.*On a machine with network"):
             create_backbone(name, weights=weights)
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 4
 
 
 def test_images_and_rows_are_told_apart() -> None:
