@@ -15,10 +15,14 @@ from mibias_cli.cli.stopping import GRACE_SECONDS
 
 # a train that is in the middle of something when the signal comes
 TRAIN = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
 from types import ModuleType
 from mibias_cli.cli.main import main
+
+# as in a shell, whatever these tests are run by
+for number in RESET:
+    signal.signal(number, signal.SIG_DFL)
 
 class Swallowing:
     def __del__(self):
@@ -54,7 +58,8 @@ CAUGHT = """
 
 def stopped(folder: Path, work: str, *numbers: int, shell: str = "") -> tuple[int, str, float]:
     """Exit code, what was said, and how long it took from the first signal on."""
-    (folder / "train.py").write_text(TRAIN.replace("    WORK\n", f"    {work.strip()}\n"))
+    reset = [int(number) for number in (signal.SIGINT, signal.SIGTERM, *([] if shell else [signal.SIGHUP]))]
+    (folder / "train.py").write_text(TRAIN.replace("    WORK\n", f"    {work.strip()}\n").replace("RESET", str(reset)))
     (folder / "r.yaml").write_text(RECIPE)
     command = [*shell.split(), sys.executable, "train.py", "train", "r.yaml", "--out", "run"]
     environment = {"PYTHONPATH": str(Path(mibias_cli.__file__).parents[1]), "PATH": "/usr/bin:/bin"}

@@ -182,8 +182,6 @@ def test_workers_leave_signals_to_whoever_began_the_work() -> None:
     split = replace(make_split(4), reader=_Asking(np.zeros((4, 1), dtype=np.float32)))
     (batch,) = batches(split, batch_size=4, shuffle=False, num_workers=1)
     assert batch.x.all()
-    (batch,) = batches(split, batch_size=4, shuffle=False)
-    assert not batch.x.any()
 
 
 def test_digits_read_the_same_with_workers() -> None:
