@@ -16,6 +16,7 @@ from lightning_fabric import Fabric
 from mibias_cli.data.batch import Batch, BiasedData
 from mibias_cli.data.loader import batches, n_batches
 from mibias_cli.errors import RunError
+from mibias_cli.output.machine import machine_fault
 from mibias_cli.progress import Progress
 from mibias_cli.run_folder import WARNING, RunFolder
 from mibias_cli.seeds import derive_seed, scoped_torch_rng
@@ -344,6 +345,9 @@ class StageTrainer:
         try:
             self._restore_parts(state)
         except _OF_ANOTHER_RUN as error:
+            # too little memory comes as one of these, too
+            if machine_fault(error) is not None:
+                raise
             raise RunError(
                 f"{RunFolder(self.run).last}: this checkpoint does not fit the run ({type(error).__name__}: {error}); "
                 "train anew: mibias train RECIPE --out FOLDER"
