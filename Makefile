@@ -8,7 +8,7 @@ BIN := .venv/bin
 # One thread per process: networks this small, and tests side by side, only wait for each other with more.
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
-.PHONY: demo test unit docs bench format clean
+.PHONY: demo test unit docs bench reliability quality format clean
 
 demo: .venv/installed
 	$(ONE_THREAD) $(BIN)/mibias train recipes/quickstart.yaml --out runs/demo --overwrite
@@ -31,6 +31,14 @@ docs: .venv/installed-all
 
 bench: .venv/installed-all
 	$(ONE_THREAD) $(BIN)/python benchmarks/taste.py --jobs 2
+
+# What faults, bad input and hostile files do to it: fills docs/reliability.md. Begun again, it goes on.
+reliability: .venv/installed-all
+	$(ONE_THREAD) PYTHONPATH=. $(BIN)/python benchmarks/reliability --jobs $(WORKERS)
+
+# Lines that the tests reach, and the share of 300 mutants that they notice; takes hours. Begun again, it goes on.
+quality: .venv/installed-all
+	$(ONE_THREAD) PYTHONPATH=. $(BIN)/python benchmarks/quality.py --jobs $(WORKERS)
 
 format: .venv/installed-all
 	$(BIN)/ruff check --fix .

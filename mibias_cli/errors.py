@@ -77,6 +77,9 @@ class GateError(MibiasError):
         super().__init__(shown)
 
 
+_MOST_SHOWN, _LONGEST_KEY = 50, 200
+
+
 @dataclass(frozen=True, kw_only=True)
 class Problem:
     """One fault in a recipe: where it stands, what is wrong, and the line itself."""
@@ -90,19 +93,27 @@ class Problem:
 
     def __str__(self) -> str:
         path, key = one_line(self.path), one_line(self.key)
+        if len(key) > _LONGEST_KEY:
+            key = f"{key[:_LONGEST_KEY]}…"
         where = f"{path}:{self.line}:{self.column}" if self.line else path
         text = f"{where} {key}: {self.message}" if key else f"{where}: {self.message}"
         if self.source_line.strip():
-            text += f"\n    {self.source_line.rstrip()}\n    {' ' * (self.column - 1)}^"
+            text += f"\n    {self.source_line.rstrip()}"
+            # of a very long line only the beginning is kept
+            if self.column <= len(self.source_line) + 1:
+                text += f"\n    {' ' * (self.column - 1)}^"
         return text
 
 
 class RecipeError(MibiasError):
-    """A recipe with one or more problems, all of them listed."""
+    """A recipe with one or more problems: all in `problems`, the first of very many in its text."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         self.problems = tuple(problems)
-        super().__init__("\n".join(str(p) for p in self.problems))
+        # of thousands the first are enough to see what file this is
+        more = len(self.problems) - _MOST_SHOWN
+        lines = [str(problem) for problem in self.problems[:_MOST_SHOWN]]
+        super().__init__("\n".join([*lines, *([f"… and {more:,} more"] if more > 0 else [])]))
 
 
 def did_you_mean(name: str, choices: Iterable[str]) -> str:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from mibias_cli.errors import RunError
-from mibias_cli.output.whole_files import remove_leftovers, write_atomically
+from mibias_cli.output.whole_files import is_leftover, remove_leftovers, write_atomically
 
 __all__ = [
     "CHOICE",
@@ -107,8 +107,8 @@ def is_run(folder: Path) -> bool:
 
 
 def holds_nothing(folder: Path) -> bool:
-    """Whether a folder is not there, or empty but for a lock that a killed process left."""
-    return not folder.exists() or all(path.name == _LOCK for path in folder.iterdir())
+    """Whether a folder is not there, or empty but for what a killed process left: its lock, files never whole."""
+    return not folder.exists() or all(path.name == _LOCK or is_leftover(path.name) for path in folder.iterdir())
 
 
 @contextmanager
@@ -239,7 +239,7 @@ def changed_environment(folder: Path, *, device: str, precision: str) -> list[st
     try:
         begun = json.loads(RunFolder(folder).environment.read_text(encoding="utf-8"))
         old = {"device": begun["device"], "precision": begun["precision"], **begun["packages"]}
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return []
     new = {"device": device, "precision": precision, **_versions()}
     return [f"{name} {old[name]} → {value}" for name, value in new.items() if old.get(name, value) != value]

@@ -22,6 +22,8 @@ from mibias_cli.errors import BackboneError, did_you_mean
 
 __all__ = ["BUILT_IN", "Backbone", "build_built_in", "create_backbone"]
 
+MAX_WIDTH = 65_536
+"""Widest layer of the networks below: what is wider is a slip of the hand, and ends in no memory."""
 BUILT_IN: dict[str, type[nn.Module]] = {"digit_cnn": DigitCNN, "mlp": MLP}
 """Networks beside timm's, by name."""
 
@@ -84,6 +86,10 @@ def create_backbone(
         >>> create_backbone("digit_cnn", options={"width": 4, "hidden": 16, "features": 8}).n_features
         8
     """
+    if name != "mlp" and input_shape is not None and len(input_shape) != 3:
+        raise BackboneError(
+            f"backbone {name}: takes images, and the data are rows of {input_shape[0]} numbers; set backbone.name: mlp"
+        )
     if name in BUILT_IN:
         return _built_in(name, weights, options or {}, (channels or 3, input_size or 28), input_shape, seed)
     source = find_source(name, weights, offline=offline)
@@ -158,6 +164,12 @@ def build_built_in(name: str, arguments: Mapping[str, object], *, seed: int = 0)
             raise BackboneError(
                 f"backbone.options.{key}: {name} has no such option{did_you_mean(key, known)}; "
                 f"it has {', '.join(known)}"
+            )
+    for key, value in arguments.items():
+        widths = [width for width in (value if isinstance(value, list) else [value]) if isinstance(width, int)]
+        if max(widths, default=0) > MAX_WIDTH:
+            raise BackboneError(
+                f"backbone.options.{key}: {max(widths):,} is too much, a layer has at most {MAX_WIDTH:,}"
             )
     with torch.random.fork_rng(devices=[]):
         torch.random.default_generator.manual_seed(seed)

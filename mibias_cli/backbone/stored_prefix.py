@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
@@ -144,6 +145,10 @@ class StoredPrefix:
         partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
         try:
             kept = np.lib.format.open_memmap(partial, mode="w+", dtype=np.float32, shape=shape)
+            # room is taken now: where a disk fills up later, writing to mapped memory would kill the process
+            if hasattr(os, "posix_fallocate"):
+                with partial.open("r+b") as file:
+                    os.posix_fallocate(file.fileno(), 0, partial.stat().st_size)
             done = 0
             self.progress.begin(f"computing frozen stages: {part.name}", len(part))
             for outputs in self._in_batches(part, size):

@@ -43,6 +43,15 @@ def input_config(pretrained_cfg: PretrainedConfig, *, channels: int | None, inpu
 
     With another number of image channels than timm's, mean and std are their means over timm's channels, as in timm.
     """
+    try:
+        return _input_config(pretrained_cfg, channels=channels, input_size=input_size)
+    except (TypeError, ValueError, AttributeError, AssertionError, KeyError, ZeroDivisionError) as error:
+        raise BackboneError(
+            f"the model's description of its inputs cannot be used ({type(error).__name__}: {error}); mend {CONFIG}"
+        ) from error
+
+
+def _input_config(pretrained_cfg: PretrainedConfig, *, channels: int | None, input_size: int | None) -> InputConfig:
     # timm refuses an empty description without a size: say its own default
     config = resolve_data_config({} if pretrained_cfg else {"img_size": 224}, pretrained_cfg=dict(pretrained_cfg))
     c, height, width = config["input_size"]
@@ -72,7 +81,7 @@ def read_config(folder: Path) -> dict[str, Any]:
         )
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BackboneError(f"{path}: not a timm config ({type(error).__name__}: {error})") from error
     if not isinstance(config, dict):
         raise BackboneError(f"{path}: not a timm config (a JSON object is expected)")

@@ -14,6 +14,7 @@ from huggingface_hub import hf_hub_download, try_to_load_from_cache
 from timm.models import get_pretrained_cfg, is_model
 from torch import nn
 
+from mibias_cli.backbone.network import HUB_URL, require_network
 from mibias_cli.backbone.timm_config import CONFIG, HUB, LOCAL, PretrainedConfig, read_config
 from mibias_cli.backbone.trainable import last_stages
 from mibias_cli.backbone.weights.matching import LoadReport, load_weights
@@ -160,6 +161,8 @@ def _create(source: TimmSource, arguments: Mapping[str, Any], *, offline: bool) 
     if source.folder is not None:
         timm_name = f"{LOCAL}{source.folder}"
     overlay = _cached_overlay(source, offline=offline) if source.weights == "pretrained" else None
+    if wanted and overlay is None and not offline:
+        _require(source.pretrained_cfg, source.weights, what=f"backbone {source.name}: the weights cannot be fetched")
     try:
         return timm.create_model(
             timm_name, pretrained=wanted, pretrained_cfg_overlay=overlay, num_classes=0, **arguments
@@ -179,16 +182,17 @@ def _create(source: TimmSource, arguments: Mapping[str, Any], *, offline: bool) 
 
 
 def _cached_overlay(source: TimmSource, *, offline: bool) -> dict[str, str] | None:
-    """Offline: point timm at the cached file, or say what is missing. Online: None, timm fetches by itself."""
+    """Point timm at the cached file; where there is none, None: timm fetches by itself. Offline say what is missing."""
     cfg = source.pretrained_cfg
     if not (cfg.get("hf_hub_id") or cfg.get("url") or cfg.get("file")):
         tags = timm.list_pretrained(f"{source.architecture}.*")
         there_is = f"; with weights there are {', '.join(tags)}" if tags else ""
         raise BackboneError(f"backbone {source.name}: timm has no pretrained weights for it{there_is}")
-    if not offline:
-        return None
+    # what is there already needs no network, and is the same tomorrow
     if not cfg.get("custom_load") and (path := _cached_weights(cfg)) is not None:
         return {"file": str(path)}
+    if not offline:
+        return None
     raise BackboneError(
         f"backbone {source.name}: its pretrained weights are not in the cache, and --offline forbids fetching them.\n"
         f"{_how_to_get(source.weights, cfg)}"
@@ -211,6 +215,15 @@ def _cached_weights(cfg: PretrainedConfig) -> Path | None:
     return None
 
 
+def _require(cfg: PretrainedConfig, weights: str, *, what: str) -> None:
+    """Refuse a download at once where its server cannot be reached, with how to do without."""
+    url = None if cfg.get("hf_hub_id") or weights.startswith(HUB) else cfg.get("url")
+    try:
+        require_network(url or HUB_URL, what=what)
+    except BackboneError as error:
+        raise BackboneError(f"{error}.\n{_how_to_get(weights, cfg)}") from error
+
+
 def _how_to_get(weights: str, cfg: PretrainedConfig) -> str:
     """What would be fetched, and how to have it without a network."""
     # a user without a network needs the address, the command that fetches, and the setting to use then
@@ -228,7 +241,7 @@ def _from_folder(name: str, weights: str, folder: Path) -> TimmSource:
     try:
         architecture, model_args = str(config["architecture"]), dict(config.get("model_args", {}))
         cfg = _for_these(config.get("pretrained_cfg", config), model_args)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise BackboneError(f"{folder / CONFIG}: not a timm config ({type(error).__name__}: {error})") from error
     if not is_model(architecture):
         raise BackboneError(f"{weights}: its architecture '{architecture}' is unknown to timm {timm.__version__}")
@@ -261,6 +274,8 @@ def _for_these(cfg: PretrainedConfig, model_args: Mapping[str, object]) -> Pretr
 def _from_hub(name: str, weights: str, *, offline: bool) -> TimmSource:
     """A model of the hub: its config is fetched, or taken from the cache, and read as a folder's is."""
     repository, _, revision = weights.removeprefix(HUB).partition("@")
+    if not offline and not isinstance(try_to_load_from_cache(repository, CONFIG, revision=revision or None), str):
+        _require({}, weights, what=f"{weights}: its config cannot be fetched")
     try:
         path = hf_hub_download(repository, CONFIG, revision=revision or None, local_files_only=offline)
     except Exception as error:  # network errors come in as many classes as there are HTTP libraries

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterable
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,8 @@ __all__ = ["annotate", "annotate_gates", "annotate_problems", "append_summary", 
 
 SUMMARY_BYTES = 1024 * 1024
 """A step's summary may hold so much, together with what other commands of the step have written."""
+_MOST_ANNOTATIONS = 50
+"""More annotations of one run GitHub does not show."""
 _CUT = "\n\n… cut short here: the whole report is in the report's folder.\n"
 
 
@@ -34,7 +37,7 @@ def annotate(level: str, message: str, **properties: object) -> None:
 
 def annotate_problems(problems: Iterable[Problem]) -> None:
     """An annotation for each problem of a recipe, at its line."""
-    for problem in problems:
+    for problem in islice(problems, _MOST_ANNOTATIONS):
         message = f"{problem.key}: {problem.message}" if problem.key else problem.message
         # a value from the command line stands in no file
         if problem.path.startswith("--"):

@@ -1,4 +1,7 @@
-"""What the user sees when a command fails, and the exit code: 0 well, 1 a gate failed, 2 an error, 130 interrupted."""
+"""What the user sees when a command fails, and the exit code.
+
+0 well, 1 a gate failed, 2 an error; 130 interrupted (Ctrl-C), 143 told to end (SIGTERM), 129 terminal gone (SIGHUP).
+"""
 
 from __future__ import annotations
 
@@ -12,17 +15,15 @@ from typer.core import TyperGroup
 
 from mibias_cli import __version__
 from mibias_cli.cli.ci import annotate, annotate_problems
+from mibias_cli.cli.stopping import Interrupted, Stopped
 from mibias_cli.errors import MibiasError, RecipeError
+from mibias_cli.output.machine import machine_fault
 
-__all__ = ["EXIT_ERROR", "EXIT_GATE", "EXIT_INTERRUPTED", "GuardedGroup", "Interrupted", "guarded"]
+__all__ = ["EXIT_ERROR", "EXIT_GATE", "EXIT_INTERRUPTED", "GuardedGroup", "guarded"]
 
 EXIT_GATE = 1
 EXIT_ERROR = 2
 EXIT_INTERRUPTED = 130
-
-
-class Interrupted(Exception):
-    """The user stopped a command; the text says how to go on."""
 
 
 class GuardedGroup(TyperGroup):
@@ -46,7 +47,8 @@ def guarded(*, debug: bool) -> Iterator[None]:
     except (KeyboardInterrupt, Interrupted) as error:
         # on a line of its own, below the ^C of the terminal
         typer.echo(f"\ninterrupted{f'; {error}' if str(error) else ''}", err=True)
-        raise typer.Exit(EXIT_INTERRUPTED) from error
+        code = error.exit_code if isinstance(error, Interrupted | Stopped) else EXIT_INTERRUPTED
+        raise typer.Exit(code) from error
     except Exception as error:
         # a usage error (told by its parts, see above): Typer prints it with the command's usage
         if hasattr(error, "show") and hasattr(error, "exit_code"):
@@ -69,8 +71,9 @@ def _message(error: Exception) -> str:
         return f"{error}\n{n} problem{'s' if n > 1 else ''}"
     if isinstance(error, MibiasError):
         return f"error: {error}"
-    if isinstance(error, OSError) and error.strerror:
-        return f"error: {error.strerror}{f': {error.filename}' if error.filename else ''}"
+    fault = machine_fault(error)
+    if fault is not None:
+        return f"error: {fault}"
     # nothing that the user did: what to report
     text = str(error).strip()
     return (

@@ -17,6 +17,8 @@ from mibias_cli.cli.commands.recipe import recipes_app, schema, validate
 from mibias_cli.cli.commands.run import evaluate, export, train
 from mibias_cli.cli.commands.scan import scan
 from mibias_cli.cli.guard import GuardedGroup
+from mibias_cli.cli.quiet import quiet_libraries
+from mibias_cli.cli.stopping import stoppable
 from mibias_cli.cli.streams import safe_streams
 
 __all__ = ["app", "main"]
@@ -39,8 +41,9 @@ app.add_typer(recipes_app, name="recipes")
 
 
 def main() -> None:
-    """Entry point of the console script: exits with 0, 1 (a gate failed), 2 (an error) or 130 (interrupted)."""
-    with safe_streams():
+    """Entry point of the console script: exits with 0, 1 (a gate failed), 2 (an error) or 130, 143, 129 (stopped)."""
+    quiet_libraries()
+    with safe_streams(), stoppable():
         app(prog_name="mibias")
 
 

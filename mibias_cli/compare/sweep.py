@@ -30,6 +30,8 @@ __all__ = ["Axis", "Point", "SweepResult", "is_finished", "make_points", "parse_
 
 MAX_POINTS = 1000
 _SECONDS_BETWEEN_LOOKS = 0.2
+_SECONDS_TO_END = 2.0
+"""How long runs may take to end when their sweep is stopped: less than the sweep itself has."""
 _SAFE = re.compile(r"[^A-Za-z0-9._=+-]+")
 _LONGEST = 80
 FINISHED_CODES = (0, 1)
@@ -280,9 +282,10 @@ def _stop(running: Mapping[subprocess.Popen[bytes], Point]) -> None:
     for process in running:
         with contextlib.suppress(OSError):
             process.terminate()
+    until = time.monotonic() + _SECONDS_TO_END
     for process in running:
         try:
-            process.wait(timeout=10)
+            process.wait(timeout=max(0.0, until - time.monotonic()))
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()

@@ -25,6 +25,7 @@ __all__ = [
     "ColumnLook",
     "Columns",
     "SplitRule",
+    "is_boundless",
     "is_quantity",
     "look_at",
     "misfits",
@@ -37,6 +38,7 @@ __all__ = [
 MOST_CLASSES = 20
 """A column of more different values holds no classes."""
 _MANY = 10
+_LARGEST = 1e30
 """A column of numbers with more different values than this is taken for a quantity, not for classes."""
 _MOSTLY = 0.8
 """A column of many numbers in at least this share of its cells is one of numbers, and the other cells are faults."""
@@ -147,7 +149,10 @@ def is_quantity(values: np.ndarray) -> bool:
 
 
 def numbers(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Text (n,), None where missing, as float64 (n,), NaN if missing or no finite number; a mask (n,) of the latter."""
+    """Text (n,), None where missing, as float64 (n,), NaN if missing or no finite number; a mask (n,) of the latter.
+
+    Beyond ±1e30 no number is taken for finite: in single precision its square is not.
+    """
     parsed = np.full(len(values), np.nan)
     wrong = np.zeros(len(values), dtype=bool)
     for row, text in enumerate(values):
@@ -157,9 +162,23 @@ def numbers(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             number = float(text)
         except ValueError:
             number = math.nan
-        parsed[row] = number if math.isfinite(number) else math.nan
-        wrong[row] = not math.isfinite(number)
+        # said so, NaN is wrong too
+        wrong[row] = not abs(number) <= _LARGEST
+        parsed[row] = math.nan if wrong[row] else number
     return parsed, wrong
+
+
+def is_boundless(text: str) -> bool:
+    """Whether a cell is a number that is infinite, or too large to compute with.
+
+    Example:
+        >>> is_boundless("-inf"), is_boundless("1e300"), is_boundless("1e3"), is_boundless("nan"), is_boundless("a")
+        (True, True, False, False, False)
+    """
+    try:
+        return abs(float(text)) > _LARGEST
+    except ValueError:
+        return False
 
 
 def misfits(values: np.ndarray) -> np.ndarray:

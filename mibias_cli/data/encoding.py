@@ -12,7 +12,11 @@ from mibias_cli.data.columns import AttributeColumn, is_quantity, numbers, refus
 from mibias_cli.data.files.tabular import Table
 from mibias_cli.errors import DataError
 
-__all__ = ["bin_names", "class_codes", "encode_attribute", "encode_kept", "quantile_edges"]
+__all__ = ["MAX_CLASSES", "bin_names", "class_codes", "encode_attribute", "encode_kept", "quantile_edges"]
+
+
+MAX_CLASSES = 1000
+"""Values of one attribute: each needs rows to be learnt from, and an output of every head and probe."""
 
 
 def encode_attribute(
@@ -34,6 +38,11 @@ def encode_attribute(
         return _continuous(name, spec, table, known, in_training)
     # classes of all rows, not of training alone: the audit may meet a hospital that training never saw
     class_names = sorted_names(set(values[known]))
+    if len(class_names) > MAX_CLASSES:
+        raise DataError(
+            f"{table.path}: attribute {name!r}: column {column!r} has {len(class_names):,} values, and at most "
+            f"{MAX_CLASSES:,} can be told apart; group them, or set kind: continuous where they are numbers"
+        )
     codes = np.zeros(len(values), dtype=np.int64)
     codes[known] = class_codes(values[known], class_names)
     return codes[:, None], known, _attribute(name, class_names)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import warnings
 from collections.abc import Iterator, Mapping
 
@@ -87,9 +88,17 @@ def _worker_batches(source: _Batches, num_workers: int) -> Iterator[Batch | Data
             shuffle=False,
             num_workers=num_workers,
             generator=torch.Generator(),  # else the loader draws its workers' seeds from the global generator
+            worker_init_fn=_leave_signals_to_parent,
         )
         iterator = iter(loader)
     yield from iterator
+
+
+def _leave_signals_to_parent(_worker: int) -> None:
+    """A terminal sends Ctrl-C to all of a program's processes: whoever began the work ends it, and says so once."""
+    signal.set_wakeup_fd(-1)
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
 
 
 class _Batches(Dataset["Batch | DataError"]):

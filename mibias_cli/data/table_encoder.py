@@ -12,7 +12,7 @@ from itertools import pairwise
 import numpy as np
 from sklearn.preprocessing import StandardScaler
 
-from mibias_cli.data.columns import numbers, refuse_misfits, sorted_names
+from mibias_cli.data.columns import is_boundless, numbers, refuse_misfits, sorted_names
 from mibias_cli.data.files.tabular import Table, texts
 from mibias_cli.errors import DataError
 
@@ -128,8 +128,8 @@ def fit_encoder(
         values = table.columns[name]
         _refuse_lists(table, name)
         parsed, wrong = numbers(values)
-        _refuse_infinite(table, name, wrong)
         if name not in categories:
+            _refuse_infinite(table, name, wrong)
             refuse_misfits(table, name, "name the column in data.categories if its values are categories")
         training = parsed[in_training]
         if name in table.text or name in categories or wrong.any() or np.isnan(training).all():
@@ -178,12 +178,12 @@ def _refuse_lists(table: Table, feature: str) -> None:
 
 
 def _refuse_infinite(table: Table, feature: str, wrong: np.ndarray) -> None:
-    """An infinite number among finite ones is a fault; among text it is one more category."""
+    """An infinite number among finite ones, or one too large to compute with, is a fault; text is a category."""
     if not wrong.any():
         return
-    infinite = np.array([str(v).lower().lstrip("+-") in ("inf", "infinity") for v in table.columns[feature]])
+    infinite = np.array([is_boundless(str(v)) for v in table.columns[feature]])
     if infinite.any() and (infinite == wrong).all():
         raise DataError(
             f"{table.path}: {infinite.sum()} value(s) of {feature!r} are infinite: "
-            f"rows {table.rows_where(infinite)}; empty the cells instead"
+            f"rows {table.rows_where(infinite)}; empty the cells instead (beyond 1e30 numbers count as infinite)"
         )

@@ -100,7 +100,7 @@ def _parsed(table: Table, name: str, kind: TargetKind, in_training: np.ndarray) 
         what = "labels of several are 0 or 1; set data.target_kind to classes or regression, or recode the column"
     else:
         parsed, wrong = numbers(values)
-        what = "a target of regression is a finite number; set data.target_kind to classes, or mend the column"
+        what = "a target of regression is a number, at most 1e30; set data.target_kind to classes, or mend the column"
     if wrong.any():
         listed = table.rows_where(wrong, name)
         raise DataError(f"{table.path}: {wrong.sum()} value(s) of {name!r} cannot be used: rows {listed}; {what}")

@@ -20,6 +20,7 @@ from mibias_cli.export.heads_file import INFO, ExportInfo, info_of, what_weights
 from mibias_cli.export.load import load_export
 from mibias_cli.export.model_card import model_card
 from mibias_cli.export.onnx_file import write_onnx
+from mibias_cli.output.machine import writing
 from mibias_cli.output.text import shown
 from mibias_cli.output.whole_files import is_leftover, partial_of
 from mibias_cli.report.document import Report
@@ -93,19 +94,20 @@ def write_export(
     )
     # beside the wanted folder, so on the same file system: the last step is one rename
     partial = partial_of(folder)
-    partial.mkdir(parents=True)
     try:
-        _write_weights(partial, backbone, whole or frozen.backbone, info)
-        write_heads(frozen, frozen_head, partial)
-        _write_card(partial, info, report, formats)
-        if report_folder is not None:
-            shutil.copytree(report_folder, partial / "report", ignore=_leftovers)
-        if "onnx" in formats:
-            write_onnx(frozen, x, partial)
-        write_info(info, partial)
-        # read back what was written, as its users will, before anything has the wanted name
-        _reload_and_compare(partial, frozen, frozen_head, x)
-        _put_in_place(partial, folder)
+        with writing(folder):
+            partial.mkdir(parents=True)
+            _write_weights(partial, backbone, whole or frozen.backbone, info)
+            write_heads(frozen, frozen_head, partial)
+            _write_card(partial, info, report, formats)
+            if report_folder is not None:
+                shutil.copytree(report_folder, partial / "report", ignore=_leftovers)
+            if "onnx" in formats:
+                write_onnx(frozen, x, partial)
+            write_info(info, partial)
+            # read back what was written, as its users will, before anything has the wanted name
+            _reload_and_compare(partial, frozen, frozen_head, x)
+            _put_in_place(partial, folder)
     except BaseException:  # Ctrl-C too: half an export is never left behind
         shutil.rmtree(partial, ignore_errors=True)
         raise

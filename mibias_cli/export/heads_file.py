@@ -218,6 +218,13 @@ def write_info(info: ExportInfo, folder: Path) -> None:
     (folder / INFO).write_text(shown(text), encoding="utf-8")
 
 
+def _check_itself(content: dict[str, object], path: Path) -> None:
+    """Refuse a mibias.json that was edited, before anything is built by what it says."""
+    wanted = content.get("sha256")
+    if isinstance(wanted, dict) and wanted.get(INFO) != _sha256_of({k: v for k, v in content.items() if k != "sha256"}):
+        raise ExportError(f"{path.parent}: {INFO} is not the file that was exported (its sha256 differs); export anew")
+
+
 def check_files(folder: Path) -> None:
     """Compare an export's files with what mibias.json says of them; one of an older version says nothing.
 
@@ -227,12 +234,10 @@ def check_files(folder: Path) -> None:
     Raises:
         ExportError: A file is not the one that was exported.
     """
-    content = json.loads((folder / INFO).read_text(encoding="utf-8"))
-    wanted = content.pop("sha256", None)
+    wanted = json.loads((folder / INFO).read_text(encoding="utf-8")).get("sha256")
     if wanted is None:
         return
-    found = {INFO: _sha256_of(content), **_sha256_of_files(folder)}
-    for name, digest in found.items():
+    for name, digest in _sha256_of_files(folder).items():
         # a file that was not exported is none of ours
         if name in wanted and wanted[name] != digest:
             raise ExportError(f"{folder}: {name} is not the file that was exported (its sha256 differs); export anew")
@@ -245,7 +250,7 @@ def _sha256_of_files(folder: Path) -> dict[str, str]:
         if (folder / name).is_file():
             try:
                 found[name] = _sha256_of(json.loads((folder / name).read_bytes()))
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise ExportError(f"{folder / name}: damaged ({error})") from error
     for name in (HEADS, ONNX_FILE):
         if (folder / name).is_file():
@@ -277,10 +282,11 @@ def read_info(folder: Path) -> ExportInfo:
         if content["format"] not in (FORMAT, FORMAT_ERASED, FORMAT_MLP):
             formats = f"{FORMAT} to {FORMAT_MLP}"
             raise ExportError(f"{path}: format {content['format']}, this mibias ({__version__}) reads {formats}")
+        _check_itself(content, path)
         # older files may lack `erased`, `target_kind` and `folded`: the defaults say what they meant
         names = ("mibias_version", "class_names", "target_kind", "unfinished", "inputs")
         flat = {name: content[name] for name in names if name in content}
         values = {**flat, **content["backbone"], **content["representation"], "has_head": content["head"] is not None}
         return TypeAdapter(ExportInfo).validate_python(values)
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ExportError(f"{path}: damaged ({type(error).__name__}: {error})") from error

@@ -65,7 +65,9 @@ def write_onnx(extractor: Extractor, sample_inputs: Tensor, folder: Path) -> Non
                 verbose=False,
             )
     except Exception as error:  # the exporter's errors are of many classes, all mean the same to the user
-        reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        # what it says itself is advice to those who mend exporters; the cause below is about the model
+        text = str(error.__cause__ or error).partition("Next steps")[0]
+        reason = next((line.strip() for line in text.splitlines() if line.strip()), type(error).__name__)
         raise ExportError(
             f"onnx: torch cannot write this model as ONNX ({reason}); leave onnx out of export.formats"
         ) from error

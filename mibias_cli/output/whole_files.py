@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from mibias_cli.output.machine import writing
+
 __all__ = ["is_leftover", "partial_of", "remove_leftovers", "replaced", "write_atomically"]
 
 _LEFTOVER = re.compile(r"\..+\.[0-9a-f]{8}\.partial")
@@ -33,11 +35,12 @@ def replaced(path: Path) -> Iterator[Path]:
     path = Path(os.path.realpath(path))
     partial = partial_of(path)
     try:
-        yield partial
-        # on the disk before it takes the name: a power cut between the two must not leave an empty file
-        with partial.open("rb") as file:
-            os.fsync(file.fileno())
-        os.replace(partial, path)
+        with writing(path):
+            yield partial
+            # on the disk before it takes the name: a power cut between the two must not leave an empty file
+            with partial.open("rb") as file:
+                os.fsync(file.fileno())
+            os.replace(partial, path)
     except BaseException:
         partial.unlink(missing_ok=True)
         raise

@@ -75,7 +75,7 @@ def _wanted(error: ErrorDetails) -> str | None:
     kind, given = error["type"], error["input"]
     if kind in _LIMITS:
         words, key = _LIMITS[kind]
-        return f"must be {words} {error['ctx'][key]:g}, not {_show(given)}"
+        return f"must be {words} {error['ctx'][key]:,.15g}, not {_show(given)}"
     if kind in _SECTIONS:
         return f"must be a section of keys and values, not {_show(given)}"
     if kind not in _WANTED:

@@ -8,6 +8,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 from pydantic_core import PydanticCustomError
 
 __all__ = [
+    "BatchSize",
+    "Bins",
     "Count",
     "Decay",
     "Flag",
@@ -16,14 +18,18 @@ __all__ = [
     "Integer",
     "NonNegative",
     "Number",
+    "Pixels",
     "Positive",
     "ProbeName",
     "Rate",
+    "Repeats",
     "Section",
     "Share",
     "TargetKindName",
     "Text",
+    "Turns",
     "Whole",
+    "Width",
     "text_of_number",
 ]
 
@@ -63,6 +69,13 @@ Whole = BeforeValidator(_whole_number)
 Integer = Annotated[int, Whole]
 Positive = Annotated[int, Field(gt=0), Whole]
 Count = Annotated[int, Field(ge=0), Whole]
+# far above what anybody means, far below what a machine can hold: a slip of the hand is told before the work begins
+Width = Annotated[int, Field(gt=0, le=65_536), Whole]
+BatchSize = Annotated[int, Field(gt=0, le=1_000_000), Whole]
+Repeats = Annotated[int, Field(gt=0, le=1_000_000), Whole]
+Turns = Annotated[int, Field(gt=0, le=10_000), Whole]
+Pixels = Annotated[int, Field(gt=0, le=8192), Whole]
+Bins = Annotated[int, Field(ge=2, le=1000), Whole]
 Rate = Annotated[float, Field(gt=0), Number]
 NonNegative = Annotated[float, Field(ge=0), Number]
 # shares of a whole, by which of their ends are allowed

@@ -71,7 +71,7 @@ def read_metrics(path: Path) -> tuple[Metrics, ...]:
     for line in path.read_text(encoding="utf-8").splitlines():
         try:
             record = json.loads(line)
-        except json.JSONDecodeError:
+        except (ValueError, RecursionError):
             # a run that was killed while it wrote; nothing comes after
             break
         if isinstance(record, dict):

@@ -33,9 +33,7 @@ def write_report(
     paths = {kind: folder / name for kind, name in FILES.items()}
     there = [path.name for path in paths.values() if path.exists()]
     if there and not overwrite:
-        raise RunError(
-            f"{folder}: holds a report already ({', '.join(there)}); write to another folder or allow overwriting"
-        )
+        raise RunError(f"{folder}: holds a report already ({', '.join(there)}); choose another folder with --out")
     # the JSON file comes last, because whoever waits for the report waits for it
     texts = {
         paths["html"]: render_html(report, illustrations),

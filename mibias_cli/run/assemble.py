@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import math
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property, partial
@@ -31,6 +33,9 @@ from mibias_cli.training.model import TaskModel
 from mibias_cli.training.settings import Balance
 
 __all__ = ["Parts", "assemble", "load_run_model"]
+
+
+_FLOAT_BYTES = 4
 
 
 class Reading(TypedDict):
@@ -143,9 +148,23 @@ def assemble(recipe: Recipe, *, offline: bool, fabric: Fabric | None = None) -> 
             f"debias.bias_product: adds to the scores of target classes, but this data's target is of kind "
             f"{data.target.kind}; leave it out"
         )
+    _refuse_giants(recipe, data)
     # one that is cached, not a property: parts with other data (a discovered attribute) share the backbone
     load_backbone = cache(partial(build_backbone, recipe, data.input_shape, offline=offline))
     return Parts(recipe=recipe, data=data, fabric=fabric, load_backbone=load_backbone)
+
+
+def _refuse_giants(recipe: Recipe, data: BiasedData) -> None:
+    """Refuse a batch that no memory of this machine can hold, before hours of work lead there."""
+    n_rows = min(recipe.training.batch_size, len(data.train))
+    n_bytes = _FLOAT_BYTES * n_rows * math.prod(data.input_shape)
+    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if n_bytes > there:
+        shape = " × ".join(map(str, data.input_shape))
+        raise MibiasError(
+            f"training.batch_size: {n_rows:,} inputs of {shape} take {n_bytes / 2**30:,.0f} GiB, and this machine has "
+            f"{there / 2**30:,.0f}; lower it, or backbone.input_size"
+        )
 
 
 def load_run_model(parts: Parts, weights: Path) -> TaskModel:

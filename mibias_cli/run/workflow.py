@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mibias_cli.errors import DataError
 from mibias_cli.export.export import write_export
 from mibias_cli.export.heads_file import INFO, what_weights_give
 from mibias_cli.gates.rules import GateRules, all_rules, with_gates
@@ -35,6 +36,12 @@ from mibias_cli.run_folder import RunFolder, check_free, fresh_folder, lock_run,
 from mibias_cli.training.fabric import make_fabric
 
 __all__ = ["EvaluatedTarget", "TrainedRun", "evaluate", "export", "load_run_recipe", "train"]
+
+
+_WHERE_DATA_LIE = (
+    "an export needs the data that the run was trained on; where they have moved, say so once: mibias train --resume "
+    "{run} --set data.path=FILE"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,7 +194,11 @@ def export(
     recipe = load_run_recipe(run)
     lacking = told_unfinished(RunFolder(run), recipe, allowed=unfinished, out=_path(out), progress=told)
     # weights are copied and compared on the CPU: a run that was trained on a GPU is exported without one
-    parts = assemble(recipe, offline=offline, fabric=make_fabric("cpu", "32", deterministic=False))
+    try:
+        parts = assemble(recipe, offline=offline, fabric=make_fabric("cpu", "32", deterministic=False))
+    except DataError as error:
+        # this command takes no settings: what it needs can be said where they are taken
+        raise DataError(f"{error}\n{_WHERE_DATA_LIE.format(run=run)}") from error
     parts = with_discovered(parts, RunFolder(run))
     folder = _path(out) or fresh_folder(run, "export" if lacking is None else f"export-{UNFINISHED}")
     return _export(parts, RunFolder(run), folder, formats or recipe.export.formats, told, unfinished=lacking)

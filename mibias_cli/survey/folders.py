@@ -236,7 +236,7 @@ def _records(file: Path) -> dict[str, list[str | None]]:
     try:
         lines = file.read_text(encoding="utf-8").splitlines()
         rows = [dict(json.loads(line)) for line in lines if line.strip()]
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise DataError(f"{file}: is no JSON object per line ({error})") from error
     names = list(dict.fromkeys(name for row in rows for name in row))
     plain = [name for name in names if all(isinstance(row.get(name), str | int | float | None) for row in rows)]

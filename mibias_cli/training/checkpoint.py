@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -33,6 +34,17 @@ class StageState(TypedDict):
     debiaser: NotRequired[DebiaserState]
 
 
+_ANEW = "train anew: mibias train RECIPE --out FOLDER"
+# what is asked of a file before anything is done by it; what a stage makes of the rest, it checks itself
+_PARTS = {
+    "version": int,
+    "stage": str,
+    "position": Mapping,
+    "model": Mapping,
+    "metrics_bytes": int,
+}
+
+
 def save_checkpoint(path: Path, state: Mapping[str, object]) -> None:
     """Write a training state atomically: a kill at any moment leaves the old file or the new one, never half of one."""
     _write(path, lambda partial: torch.save(state, partial))
@@ -44,9 +56,28 @@ def load_checkpoint(path: Path) -> StageState:
         raise RunError(f"{path}: there is no checkpoint to resume from; start the run anew without --resume")
     try:
         state: StageState = torch.load(path, map_location="cpu", weights_only=True)
+    except MemoryError:
+        raise
     except Exception as error:
-        raise RunError(f"{path}: the checkpoint cannot be read ({error})") from error
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        raise RunError(f"{path}: the checkpoint cannot be read ({reason}); {_ANEW}") from error
+    lacking = _lacking(state)
+    if lacking is not None:
+        raise RunError(f"{path}: is no training state of mibias ({lacking}); {_ANEW}")
     return state
+
+
+def _lacking(state: object) -> str | None:
+    """What of a training state is missing or of another type; None where all that is looked at is there."""
+    if not isinstance(state, Mapping):
+        return f"it holds a {type(state).__name__}"
+    for name, kind in _PARTS.items():
+        if not isinstance(state.get(name), kind):
+            return f"its {name!r} is missing or of another kind"
+    position = state["position"]
+    if not isinstance(position.get("epoch"), int) or not isinstance(position.get("finished"), bool):
+        return "its 'position' says no epoch"
+    return None if state["stage"] in ("original", "debias") else f"its stage is {state['stage']!r}"
 
 
 def save_weights(path: Path, module: nn.Module) -> None:
@@ -65,8 +96,10 @@ def _write(path: Path, write: Callable[[Path], object]) -> None:
 def load_weights(path: Path, module: nn.Module) -> None:
     """Load a module's state from safetensors, every key of it; a RunError where the file is missing or another's."""
     if not path.is_file():
-        raise RunError(f"{path}: missing; the run has not got that far (resume it with --resume)")
+        raise RunError(f"{path}: missing; the run has not got that far; resume it: mibias train --resume RUN")
     try:
         module.load_state_dict(load_file(path))
     except RuntimeError as error:
-        raise RunError(f"{path}: holds weights of another model ({error})") from error
+        raise RunError(f"{path}: holds weights of another model ({error}); were data or recipe changed?") from error
+    except SafetensorError as error:
+        raise RunError(f"{path}: damaged ({error}); {_ANEW}") from error

@@ -16,6 +16,7 @@ from lightning_fabric import Fabric
 from mibias_cli.data.batch import Batch, BiasedData
 from mibias_cli.data.loader import batches, n_batches
 from mibias_cli.errors import RunError
+from mibias_cli.output.machine import machine_fault
 from mibias_cli.progress import Progress
 from mibias_cli.run_folder import WARNING, RunFolder
 from mibias_cli.seeds import derive_seed, scoped_torch_rng
@@ -35,6 +36,7 @@ from mibias_cli.training.validate import check_metric, validate
 __all__ = ["StageTrainer"]
 
 _VERSION = 2  # of a checkpoint's layout
+_OF_ANOTHER_RUN = (KeyError, TypeError, ValueError, RuntimeError, AttributeError, IndexError)
 _FOR_A_SIGNAL = (
     "Fewer features (representation.bottleneck), more weight decay (training.weight_decay), or debias.estimator: "
     "closed_form with fewer debias.critic.n_random_features give a critic that holds on other rows"
@@ -340,6 +342,18 @@ class StageTrainer:
                 f"{RunFolder(self.run).last}: this checkpoint was written by another version of mibias; resume it with "
                 "that one, or train anew in another folder"
             )
+        try:
+            self._restore_parts(state)
+        except _OF_ANOTHER_RUN as error:
+            # too little memory comes as one of these, too
+            if machine_fault(error) is not None:
+                raise
+            raise RunError(
+                f"{RunFolder(self.run).last}: this checkpoint does not fit the run ({type(error).__name__}: {error}); "
+                "train anew: mibias train RECIPE --out FOLDER"
+            ) from error
+
+    def _restore_parts(self, state: StageState) -> None:
         self._position = Position(**state["position"])
         self.model.load_state_dict(state["model"])
         for optimizer, saved in zip(self._optimizers, state["optimizers"], strict=True):

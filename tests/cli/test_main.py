@@ -211,6 +211,8 @@ def failing(error: BaseException) -> Callable[..., Any]:
         (PermissionError(13, "Permission denied", "runs"), 2, "error: Permission denied: runs\n"),
         (KeyError("lost"), 2, f"internal error in mibias {mibias_cli.__version__}: KeyError: 'lost'\n`mibias --debug"),
         (KeyboardInterrupt(), 130, "interrupted; no checkpoint was written yet\n"),
+        (MemoryError(), 2, "error: not enough memory. Lower training.batch_size"),
+        (OSError(28, "No space left on device", "run/last.pt"), 2, "device: run/last.pt; make room on its disk"),
         # no stream of ours raises it: some other pipe broke, a worker's for example
         (BrokenPipeError(32, "Broken pipe"), 2, "error: Broken pipe\n"),
     ],

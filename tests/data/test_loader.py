@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import pickle
 import random
+import signal
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -166,6 +168,20 @@ def test_an_error_in_a_worker_reaches_the_user_plain(draw: Callable[..., list[di
             list(batches(split, batch_size=4, shuffle=False, num_workers=num_workers))
         assert str(caught.value).startswith(f"{tmp_path / '0007.png'}: 0007.png cannot be read")
         assert "Traceback" not in str(caught.value)
+
+
+class _Asking(ArrayReader):
+    """Gives, in place of inputs, what the process that reads does on Ctrl-C and on a terminal that is gone."""
+
+    def read(self, rows: np.ndarray, epoch: int | None) -> torch.Tensor:
+        ignored = [signal.getsignal(number) is signal.SIG_IGN for number in (signal.SIGINT, signal.SIGHUP)]
+        return torch.tensor([ignored] * len(rows))
+
+
+def test_workers_leave_signals_to_whoever_began_the_work() -> None:
+    split = replace(make_split(4), reader=_Asking(np.zeros((4, 1), dtype=np.float32)))
+    (batch,) = batches(split, batch_size=4, shuffle=False, num_workers=1)
+    assert batch.x.all()
 
 
 def test_digits_read_the_same_with_workers() -> None:

@@ -242,8 +242,13 @@ def test_damaged_folders_are_refused(tmp_path: Path) -> None:
     (folder / "mibias.json").write_text(json.dumps({**json.loads(info), "format": 99}))
     with pytest.raises(ExportError, match="format 99"):
         load_export(folder)
-    (folder / "mibias.json").write_text(json.dumps({"format": 1}))
-    with pytest.raises(ExportError, match="damaged"):
+    for text in ("null", "[]", "5", "[" * 50_000 + "]" * 50_000, json.dumps({"format": 1})):
+        (folder / "mibias.json").write_text(text)
+        with pytest.raises(ExportError, match="damaged"):
+            load_export(folder)
+    # sizes that were edited are refused before anything is built by them
+    (folder / "mibias.json").write_text(info.replace('"bottleneck": 4', '"bottleneck": 1000000000'))
+    with pytest.raises(ExportError, match=r"mibias.json is not the file that was exported"):
         load_export(folder)
     (folder / "mibias.json").unlink()
     with pytest.raises(ExportError, match="not a folder that mibias exported"):

@@ -91,6 +91,11 @@ def test_death_releases_the_lock(run: Path, writer: subprocess.Popen[str]) -> No
     check_free(run, new=False, overwrite=False)
     claim_run_folder(run, overwrite=True)
     assert holds_nothing(run)
+    # nor is a run begun by what a kill left of its very first file
+    (run / ".recipe.resolved.yaml.0123abcd.partial").touch()
+    check_free(run, new=True, overwrite=False)
+    claim_run_folder(run, overwrite=False)
+    assert [path.name for path in run.iterdir()] == [".lock"]
 
 
 def test_a_folder_is_not_there_before_the_start_was_checked(run: Path, tmp_path: Path) -> None:

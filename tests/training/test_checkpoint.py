@@ -9,6 +9,10 @@ from torch import nn
 from mibias_cli.errors import RunError
 from mibias_cli.training.checkpoint import load_checkpoint, load_weights, save_checkpoint, save_weights
 
+STATE = {
+    "version": 2, "stage": "debias", "position": {"epoch": 1, "finished": False}, "model": {}, "metrics_bytes": 0,
+}  # fmt: skip
+
 
 class Evil:
     def __reduce__(self) -> tuple[object, tuple[str]]:
@@ -17,11 +21,11 @@ class Evil:
 
 def test_round_trip_leaves_no_partial_file(tmp_path: Path) -> None:
     path = tmp_path / "checkpoints" / "last.pt"
-    state = {"a": torch.arange(3), "b": {"c": 1.5, "d": None, "e": "text"}}
+    state = {**STATE, "model": {"a": torch.arange(3)}, "stepper": {"c": 1.5}}
     save_checkpoint(path, state)
     loaded = load_checkpoint(path)
-    assert torch.equal(loaded["a"], state["a"])
-    assert loaded["b"] == state["b"]
+    assert torch.equal(loaded["model"]["a"], torch.arange(3))
+    assert loaded["stepper"] == {"c": 1.5}
     assert [p.name for p in path.parent.iterdir()] == ["last.pt"]
 
 
@@ -39,6 +43,28 @@ def test_missing_and_torn_files_are_named(tmp_path: Path) -> None:
     (tmp_path / "last.pt").write_bytes(data[: len(data) // 2])
     with pytest.raises(RunError, match="cannot be read"):
         load_checkpoint(tmp_path / "last.pt")
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        [1], 5, None, {}, {"version": 2, "stage": "debias"}, {"weight": torch.zeros(3)}, {**STATE, "version": "new"},
+        {**STATE, "stage": "nothing"}, {**STATE, "position": {"epoch": "two", "finished": False}},
+        {**STATE, "position": None}, {**STATE, "model": [1]}, {**STATE, "metrics_bytes": "many"},
+    ],
+)  # fmt: skip
+def test_what_is_no_training_state_is_refused(tmp_path: Path, state: object) -> None:
+    torch.save(state, tmp_path / "last.pt")
+    with pytest.raises(RunError, match=r"last\.pt: is no training state of mibias"):
+        load_checkpoint(tmp_path / "last.pt")
+
+
+def test_weights_that_were_cut_are_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "w.safetensors"
+    save_weights(path, nn.Linear(30, 20))
+    path.write_bytes(path.read_bytes()[:500])
+    with pytest.raises(RunError, match=r"w\.safetensors: damaged"):
+        load_weights(path, nn.Linear(30, 20))
 
 
 def test_weights_round_trip_and_refuse_another_model(tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -23,6 +22,9 @@ _CONTAINERS = (
     *("state_dict_ema", "model_ema", "state_dict", "model_state_dict", "model_state"),
     *("model", "module", "extractor", "backbone"),
 )
+# zip archives, and pickles of protocol 2 and later
+_TORCH_HEADS = (b"PK", b"\x80")
+_MOST_CONTAINERS = 4
 _PREFERRED_FILES = ("model.safetensors", "pytorch_model.bin", "pytorch_model.pth", "model.pth")
 
 
@@ -64,9 +66,14 @@ def weights_file_of(folder: Path) -> Path:
 
 def _read(path: Path) -> Mapping[str, object]:
     """What the file holds, as it was saved: nothing but tensors, numbers, text and containers of these."""
+    safe = path.suffix == ".safetensors"
     try:
-        if path.suffix == ".safetensors":
+        if safe:
             return dict(load_file(path, device="cpu"))
+        with path.open("rb") as file:
+            head = file.read(16)
+        if not head.startswith(_TORCH_HEADS):
+            raise BackboneError(f"weights {path}: is no torch file, it begins with {head!r}")
         # weights_only: torch's own reader of plain data; arbitrary classes, and so arbitrary code, are refused
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
@@ -74,19 +81,23 @@ def _read(path: Path) -> Mapping[str, object]:
             f"weights {path}: torch.load(weights_only=True) refuses it; if you trust the file, load it yourself and "
             f"save its state dict as .safetensors ({str(error).splitlines()[0]})"
         ) from error
-    except (SafetensorError, RuntimeError, EOFError, OSError, ValueError) as error:
-        kind = "safetensors" if path.suffix == ".safetensors" else "torch"
-        raise BackboneError(f"weights {path}: not a readable {kind} file ({error})") from error
+    except (BackboneError, MemoryError):
+        raise
+    except Exception as error:  # a damaged file may end torch's reader anywhere
+        kind, reason = "safetensors" if safe else "torch", str(error).partition("\n")[0] or type(error).__name__
+        raise BackboneError(f"weights {path}: not a readable {kind} file ({reason}); was it cut short?") from error
     if not isinstance(content, Mapping):
         raise BackboneError(f"weights {path}: holds a {type(content).__name__}, expected a state dict (name → tensor)")
     return content
 
 
-def _tensors(content: Mapping[str, object]) -> dict[str, Tensor]:
-    # containers lie in one another, as in {"model": {"state_dict": …}}: go down while one of them holds tensors
-    for key in _CONTAINERS:
-        inner = content.get(key)
-        if isinstance(inner, Mapping) and (state := _tensors(inner)):
-            return state
+def _tensors(content: Mapping[str, object], depth: int = 0) -> dict[str, Tensor]:
+    # containers lie in one another, as in {"model": {"state_dict": …}}: go down while one of them holds tensors; a file
+    # may also hold one in itself, or thousands
+    if depth < _MOST_CONTAINERS:
+        for key in _CONTAINERS:
+            inner = content.get(key)
+            if isinstance(inner, Mapping) and (state := _tensors(inner, depth + 1)):
+                return state
     # torch.compile leaves its marker anywhere in a name
     return {str(k).replace("_orig_mod.", ""): v for k, v in content.items() if isinstance(v, Tensor)}

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mibias_cli.cli.guard import EXIT_ERROR, Interrupted
+from mibias_cli.cli.guard import EXIT_ERROR
 from mibias_cli.cli.options import DeviceOption, OfflineOption, ReportFormat, SetOption, folder_option
 from mibias_cli.cli.output import aligned, print_table
 from mibias_cli.cli.progress import shown_progress
+from mibias_cli.cli.stopping import on_stop
 
 if TYPE_CHECKING:
     from mibias_cli.compare.comparison import Comparison
@@ -66,14 +67,12 @@ def sweep(
         typer.echo(json.dumps(sweeping.plain_points(points), indent=2))
         return
     folder = out or Path("runs") / load_recipe(recipe, settings).name / "sweep"
-    with shown_progress() as progress:
-        try:
-            result = sweeping.run_sweep(
-                recipe, points, out=folder, overrides=settings, jobs=jobs, progress=progress,
-                options=["--offline"] if offline else [],
-            )  # fmt: skip
-        except KeyboardInterrupt as error:
-            raise Interrupted(f"give the same command again to go on; runs are in {folder}") from error
+    again = f"give the same command again to go on; runs are in {folder}"
+    with on_stop(lambda: again), shown_progress() as progress:
+        result = sweeping.run_sweep(
+            recipe, points, out=folder, overrides=settings, jobs=jobs, progress=progress,
+            options=["--offline"] if offline else [],
+        )  # fmt: skip
     # runs that failed do not keep the others from being compared
     if result.finished:
         from mibias_cli.compare import runs as compare_runs

@@ -19,7 +19,6 @@ from mibias_cli.cli.commands.gate import (
     conclude,
     gate_rules,
 )
-from mibias_cli.cli.guard import Interrupted
 from mibias_cli.cli.options import (
     DeviceOption,
     ExamplesOption,
@@ -35,6 +34,7 @@ from mibias_cli.cli.options import (
 )
 from mibias_cli.cli.output import dry_run_lines, print_found, show_report
 from mibias_cli.cli.progress import shown_progress
+from mibias_cli.cli.stopping import on_stop
 from mibias_cli.run_folder import RunFolder, is_run
 
 if TYPE_CHECKING:
@@ -92,20 +92,17 @@ def train(
     from mibias_cli.run import workflow
 
     started = time.time()
-    with shown_progress() as progress:
-        try:
-            run = workflow.train(
-                loaded,
-                out=out,
-                resume=resume,
-                overwrite=overwrite,
-                offline=offline,
-                progress=progress,
-                gates=rules,
-                n_examples=examples,
-            )
-        except KeyboardInterrupt as error:
-            raise Interrupted(_how_to_resume(resume or out, loaded.name, started)) from error
+    with on_stop(lambda: _how_to_resume(resume or out, loaded.name, started)), shown_progress() as progress:
+        run = workflow.train(
+            loaded,
+            out=out,
+            resume=resume,
+            overwrite=overwrite,
+            offline=offline,
+            progress=progress,
+            gates=rules,
+            n_examples=examples,
+        )
     show_report(run.report)
     _say_where(RunFolder(run.folder).report, run.export)
     conclude(run.report, junit=junit, seconds=time.time() - started)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,8 @@ from mibias_cli.errors import DataError
 __all__ = ["BROKEN_IMAGE", "ImageReader", "load_image", "resolve_paths"]
 
 BROKEN_IMAGE = (OSError, EOFError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError)
+MAX_PIXELS = 2**26
+"""Larger images take minutes and gigabytes each; a file of a few kilobytes can say that it is one."""
 _DEEP = ("I;16", "I;16B", "I;16L", "I;16N", "I")
 _GREY = ("1", "L", "LA")
 
@@ -35,7 +38,7 @@ def load_image(path: Path | str, channels: int) -> Tensor:
     Raises:
         OSError, ValueError, …: whatever Pillow raises on a broken file; ValueError for values out of range.
     """
-    with Image.open(path) as image:
+    with _opened(path) as image:
         # cameras store how they were held, not turned pixels
         upright = ImageOps.exif_transpose(image)
         if upright.mode in _DEEP or upright.mode == "F":
@@ -91,6 +94,19 @@ class ImageReader:
                 f"{path}: {self.row_names[row]} cannot be read as an image: "
                 + (fault_of_content(path) or f"{error}; mend the file or take the row out")
             ) from error
+
+
+def _opened(path: Path | str) -> Image.Image:
+    """The image with nothing but its header read; a ValueError where it is too large to be meant."""
+    with warnings.catch_warnings():
+        # Pillow warns of large images, and reads them all the same
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        image = Image.open(path)
+    width, height = image.size
+    if width * height > MAX_PIXELS:
+        image.close()
+        raise ValueError(f"{width:,} × {height:,} pixels are more than {MAX_PIXELS:,}; make it smaller")
+    return image
 
 
 def _deep(image: Image.Image) -> np.ndarray:

@@ -6,12 +6,13 @@ from pathlib import Path
 
 from mibias_cli.errors import DataError
 
-__all__ = ["DICOM", "DICOM_REMEDY", "fault_of_content", "is_pointer", "refuse_formats"]
+__all__ = ["DICOM", "DICOM_REMEDY", "fault_of_content", "is_bomb", "is_pointer", "refuse_formats"]
 
 DICOM = (".dcm", ".dicom")
 """Suffixes of DICOM images."""
 DICOM_REMEDY = "convert them to PNG, of 16 bits where there are more than 8, with pydicom or dcm2pnm for example"
 _LARGEST_HEAD = 132
+_MANY_BYTES, _MOST_TIMES = 2**28, 200
 _POINTER = b"version https://git-lfs.github.com/spec/"
 _PICKLE = (
     "a pickle or torch file, which can run code when it is opened",
@@ -53,6 +54,11 @@ def is_pointer(path: Path) -> bool:
     """Whether a file is Git LFS's pointer to a file that was never fetched."""
     with path.open("rb") as file:
         return file.read(_LARGEST_HEAD).startswith(_POINTER)
+
+
+def is_bomb(n_packed: int, n_unpacked: int) -> bool:
+    """Whether a packed file unpacks to so much more that it is to fill memory: gigabytes, of which it holds nothing."""
+    return n_unpacked > _MANY_BYTES and n_unpacked > _MOST_TIMES * n_packed
 
 
 def fault_of_content(path: Path | str) -> str | None:

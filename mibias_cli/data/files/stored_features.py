@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import struct
 import zipfile
+import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,12 +21,17 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from mibias_cli.data.files.arrow_files import PARQUET, is_list
-from mibias_cli.data.files.refused import refuse_formats
+from mibias_cli.data.files.refused import is_bomb, refuse_formats
 from mibias_cli.errors import DataError, did_you_mean
 
 __all__ = ["StoredFeatures", "array_shapes", "list_features", "open_features"]
 
 _CHUNK_BYTES = 2**24
+# numpy and zipfile tell of a damaged or foreign file by any of these
+_UNREADABLE = (
+    *(ValueError, OSError, EOFError, OverflowError, TypeError, KeyError, RuntimeError),
+    *(struct.error, zlib.error, zipfile.BadZipFile),
+)
 
 
 class _Sliceable(Protocol):
@@ -203,12 +210,22 @@ def _open_npz(path: Path, key: str) -> StoredFeatures:
         names = [name.removesuffix(".npy") for name in archive.namelist()]
         _require_key(path, key, names)
         member = archive.namelist()[names.index(key)]
+        _refuse_bomb(archive.getinfo(member))
         with archive.open(member) as file:
             shape, fortran, dtype = _npy_header(file)
         if fortran and len(shape) == 2:
             with np.load(path, allow_pickle=False) as arrays:
                 return _held(path, arrays[key])
     return _ZippedFeatures(path=path, shape=_numeric_matrix(path, key, shape, dtype), member=member, dtype=dtype)
+
+
+def _refuse_bomb(member: zipfile.ZipInfo) -> None:
+    """Refuse a few megabytes that unpack to gigabytes: no embeddings are so much alike."""
+    if is_bomb(member.compress_size, member.file_size):
+        raise ValueError(
+            f"{member.filename} unpacks from {member.compress_size:,} bytes to {member.file_size:,}; if that is meant, "
+            "save it as .npy"
+        )
 
 
 def _held(path: Path, array: np.ndarray) -> StoredFeatures:
@@ -231,7 +248,7 @@ def _npy_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[np.gen
 def _numpy_errors(path: Path, suffix: str) -> Iterator[None]:
     try:
         yield
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+    except _UNREADABLE as error:
         raise DataError(
             f"{path}: cannot be read as {suffix} without pickled objects (was it cut short?): {error}"
         ) from error
@@ -357,7 +374,7 @@ def _matrix(
 ) -> tuple[int, int]:
     if is_complex:
         raise DataError(f"{path}: {key!r} holds complex numbers; embeddings are real")
-    if not is_number or len(shape) != 2 or not shape[1]:
+    if not is_number or len(shape) != 2 or shape[1] < 1 or shape[0] < 0:
         raise DataError(f"{path}: {key!r} is {shape} of {kind}; embeddings are (n, d) numbers")
     return shape[0], shape[1]
 

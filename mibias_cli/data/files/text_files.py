@@ -5,17 +5,20 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+from mibias_cli.data.files.refused import is_bomb
 from mibias_cli.errors import DataError
 
 __all__ = ["Records", "read_records"]
 
 _DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars (|)"}
 _SAMPLE_ROWS, _SAMPLE_CHARACTERS = 50, 2**20
+_PART_BYTES = 2**24
 _BYTE_ORDER_MARKS = (b"\xff\xfe", b"\xfe\xff")
 
 
@@ -67,8 +70,8 @@ def _text(path: Path, encoding: str) -> str:
     raw = path.read_bytes()
     try:
         if raw[:2] == b"\x1f\x8b":  # gzip, whatever the file's name is
-            raw = gzip.decompress(raw)
-    except (OSError, EOFError) as error:
+            raw = _unpacked(path, raw)
+    except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{path}: the gzip stream is broken ({error})") from error
     is_utf8 = encoding.lower().replace("_", "-") in ("utf-8", "utf8")
     # UTF-16 of plain English is valid UTF-8 but for its first bytes, with a zero beside every letter
@@ -83,6 +86,21 @@ def _text(path: Path, encoding: str) -> str:
         raise DataError(
             f"{path}: not {encoding.upper()} text (row {row}, byte {error.start}); {_other_encoding(raw, error.start)}"
         ) from error
+
+
+def _unpacked(path: Path, raw: bytes) -> bytes:
+    """The content of a gzip file; a DataError before a few megabytes become gigabytes."""
+    parts: list[bytes] = []
+    n_bytes = 0
+    with gzip.GzipFile(fileobj=io.BytesIO(raw)) as file:
+        while part := file.read(_PART_BYTES):
+            n_bytes += len(part)
+            parts.append(part)
+            if is_bomb(len(raw), n_bytes):
+                raise DataError(
+                    f"{path}: unpacks from {len(raw):,} bytes to more than {n_bytes:,}; unpack it first if so meant"
+                )
+    return b"".join(parts)
 
 
 def _other_encoding(raw: bytes, position: int) -> str:

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, field_validator
 
-from mibias_cli.recipe.values import Decay, Flag, Number, Positive, Section
+from mibias_cli.recipe.values import Decay, Flag, Number, Pixels, Section, Turns, Width
 
 __all__ = ["BackboneSection", "BottleneckSection", "RepresentationSection"]
 
@@ -27,7 +27,7 @@ class BackboneSection(Section):
         description="Keyword arguments of the model (digit_cnn: width, hidden, features, dropout; mlp: hidden, "
         "features, dropout, last: relu or linear).",
     )
-    input_size: Positive | None = Field(None, description="Side of the input in pixels; null: what the model asks for.")
+    input_size: Pixels | None = Field(None, description="Side of the input in pixels; null: what the model asks for.")
     channels: Literal[1, 3] | None = Field(None, description="Image channels; null: what the model asks for.")
     train: Literal["all", "none"] | list[str] = Field(
         "all", description="all, none, or the names of the stages (module prefixes) that train; others stay frozen."
@@ -37,7 +37,7 @@ class BackboneSection(Section):
         description="Where stages before the first that trains are frozen, what they make of each image is computed "
         "once and kept: in the user's cache (auto), in a FOLDER, or not at all (off). Figures stay the same.",
     )
-    cache_views: Positive = Field(
+    cache_views: Turns = Field(
         1, description="With training.augment: augmented views kept of each image, of which every epoch draws one."
     )
     layer_decay: Annotated[float, Field(gt=0, le=1), Number] = Field(
@@ -59,8 +59,8 @@ class BackboneSection(Section):
 class BottleneckSection(Section):
     """A small MLP on the standardised pooled features; its last layer is linear, so that no narrow feature can die."""
 
-    width: Positive = Field(16, description="Width of its output, which is then the features.")
-    hidden: list[Positive] = Field(
+    width: Width = Field(16, description="Width of its output, which is then the features.")
+    hidden: list[Width] = Field(
         default_factory=_HIDDEN.copy,
         description="Widths of hidden layers; [] is a linear bottleneck, which exports into timm's own classifier.",
     )
@@ -74,7 +74,7 @@ def _bottleneck_form(value: object) -> str:
 
 
 _Bottleneck = Annotated[
-    Annotated[Positive, Tag("width")] | Annotated[BottleneckSection, Tag("mlp")], Discriminator(_bottleneck_form)
+    Annotated[Width, Tag("width")] | Annotated[BottleneckSection, Tag("mlp")], Discriminator(_bottleneck_form)
 ]
 
 

@@ -8,14 +8,16 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator
 
 from mibias_cli.recipe.values import (
+    Bins,
     Fraction,
     Integer,
     NonNegative,
+    Pixels,
     Positive,
     Section,
     TargetKindName,
     Text,
-    Whole,
+    Width,
     text_of_number,
 )
 
@@ -46,7 +48,7 @@ class AttributeSection(Section):
         "categorical", description="categorical: any value is a class; continuous: a number."
     )
     # fewer than two bins would leave a head or probe nothing to predict
-    bins: Annotated[int, Field(ge=2), Whole] = Field(
+    bins: Bins = Field(
         8, description="Continuous only: quantile bins for attribute heads and probes (edges from the training split)."
     )
 
@@ -146,7 +148,7 @@ class _Coloured(Section):
         0.02, description="Variance σ² of colours around their digit's mean, in [0, 1] units."
     )
     colour_seed: Integer = Field(0, description="Seed of the colours (apart from the run's seed).")
-    size: Positive | None = Field(None, description="Side in pixels to which digits are resized; null: as they are.")
+    size: Pixels | None = Field(None, description="Side in pixels to which digits are resized; null: as they are.")
     validation_fraction: Fraction = Field(0.1, description="Share of the training images kept as biased validation.")
 
 
@@ -182,7 +184,7 @@ class TableData(_Files):
         description="What a category that training rows do not have is to `embed` and `predict`: an error that names "
         "it, or all zeros, as it is in validation and audited rows.",
     )
-    ramps: Positive | None = Field(
+    ramps: Width | None = Field(
         None,
         description="Also encode each number by at most this many ramps, each linear over one piece of its range and "
         "flat elsewhere; null: the number alone.",

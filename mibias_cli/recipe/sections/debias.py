@@ -8,7 +8,19 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from mibias_cli.recipe.tables import EstimatorName
-from mibias_cli.recipe.values import Decay, Flag, Fraction, NonNegative, Positive, Rate, Section, Share
+from mibias_cli.recipe.values import (
+    BatchSize,
+    Decay,
+    Flag,
+    Fraction,
+    NonNegative,
+    Positive,
+    Rate,
+    Section,
+    Share,
+    Turns,
+    Width,
+)
 
 __all__ = ["BudgetSection", "CriticSection", "DebiasSection"]
 
@@ -16,12 +28,12 @@ __all__ = ["BudgetSection", "CriticSection", "DebiasSection"]
 class CriticSection(Section):
     """The network that estimates MI (a critic of pairs (z, c), or attribute heads), or the fit that replaces it."""
 
-    hidden: list[Positive] = Field(default_factory=lambda: [128, 128, 128], description="Widths of the hidden layers.")
+    hidden: list[Width] = Field(default_factory=lambda: [128, 128, 128], description="Widths of the hidden layers.")
     learning_rate: Rate = Field(2e-3, description="Learning rate of the critic.")
     optimizer: Literal["adam", "sgd"] = Field("adam", description="Optimizer of the critic.")
     beta1: Decay = Field(0.9, description="Decay of adam's mean gradient; 0.5 follows moving features faster.")
-    steps: Positive = Field(15, description="K: critic steps per training step.")
-    batch_size: Positive | None = Field(
+    steps: Turns = Field(15, description="K: critic steps per training step.")
+    batch_size: BatchSize | None = Field(
         None, description="Queue schedule: samples per critic step; null: training.batch_size."
     )
     # MINE's correction of the biased gradient (arXiv:1801.04062, section 3.2)
@@ -43,7 +55,7 @@ class CriticSection(Section):
         description="classifier: share of the class frequencies mixed into the head's probabilities in the penalty, "
         "so that a confidently wrong head has a bounded gradient.",
     )
-    n_random_features: Positive = Field(
+    n_random_features: Width = Field(
         512, description="closed_form: number of random ReLU features (hgr_basis: at most 128 of them)."
     )
     ridge: Rate = Field(
@@ -92,7 +104,7 @@ class DebiasSection(Section):
     schedule: Literal["queue", "fresh"] = Field(
         "queue", description="queue: critic steps on recent detached features; fresh: on freshly embedded batches."
     )
-    queue_batches: Positive = Field(32, description="Length of the queue, in batches.")
+    queue_batches: Turns = Field(32, description="Length of the queue, in batches.")
     gradients: Literal["sum", "rescale", "ratio", "project", "released"] = Field(
         "sum",
         description="sum: one backward; rescale: the paper's per-parameter cap; ratio: the penalty's gradient has λ "

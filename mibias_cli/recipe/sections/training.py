@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field
 
 from mibias_cli.recipe.values import (
+    BatchSize,
     Count,
     Decay,
     Flag,
@@ -15,8 +16,10 @@ from mibias_cli.recipe.values import (
     Number,
     Positive,
     Rate,
+    Repeats,
     Section,
     Share,
+    Whole,
     text_of_number,
 )
 
@@ -31,7 +34,7 @@ _SAFETENSORS: list[FormatName] = ["safetensors"]
 class OriginalSection(Section):
     """Plain training on the task alone, before debiasing: its result is the extractor that `before` speaks of."""
 
-    epochs: Positive = Field(description="Epochs of plain training.")
+    epochs: Repeats = Field(description="Epochs of plain training.")
     learning_rate: Rate | None = Field(None, description="Learning rate; null: training.learning_rate.")
     start_debiasing_from: Literal["original", "initial"] = Field(
         "original", description="Debiasing starts from the plainly trained weights or from those before it."
@@ -45,8 +48,8 @@ class DiscoverSection(Section):
     divide the samples of a class by the bias. The attribute that is found has the name `discovered`.
     """
 
-    clusters: Positive = Field(2, description="Clusters per target class.")
-    epochs: Positive = Field(1, description="Epochs of plain training before clustering; few, so that bias leads.")
+    clusters: Annotated[int, Field(gt=0, le=1000), Whole] = Field(2, description="Clusters per target class.")
+    epochs: Repeats = Field(1, description="Epochs of plain training before clustering; few, so that bias leads.")
 
 
 class SelectSection(Section):
@@ -62,8 +65,8 @@ class SelectSection(Section):
 class TrainingSection(Section):
     """Optimisation, precision and logging."""
 
-    epochs: Positive = Field(10, description="Epochs of debiasing.")
-    batch_size: Positive = Field(128, description="Samples per step.")
+    epochs: Repeats = Field(10, description="Epochs of debiasing.")
+    batch_size: BatchSize = Field(128, description="Samples per step.")
     optimizer: Literal["adam", "adamw", "sgd"] = Field("adamw", description="Optimizer of extractor and target head.")
     learning_rate: Rate = Field(1e-3, description="Peak learning rate.")
     weight_decay: NonNegative = Field(0.0, description="Weight decay.")
@@ -124,7 +127,7 @@ class TrainingSection(Section):
         False, description="Image channels innermost in memory: half-precision convolutions take a third of the time."
     )
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where to train.")
-    num_workers: Count = Field(0, description="Processes that read data.")
+    num_workers: Annotated[int, Field(ge=0, le=1024), Whole] = Field(0, description="Processes that read data.")
     deterministic: Flag = Field(False, description="Deterministic kernels on the GPU (the CPU has no others).")
     log_every_steps: Positive = Field(50, description="Steps between two records of metrics.jsonl.")
     checkpoint_every_steps: Positive | None = Field(

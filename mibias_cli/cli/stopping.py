@@ -1,0 +1,121 @@
+"""Ctrl-C, SIGTERM and SIGHUP: each ends a command within seconds, wherever it is, with an exit code of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sys import UnraisableHookArgs
+
+__all__ = ["GRACE_SECONDS", "Interrupted", "Stopped", "on_stop", "stoppable"]
+
+GRACE_SECONDS = 3.0
+"""How long a command that was told to stop may take to tidy up."""
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_STDERR = 2
+_how_to_go_on: list[Callable[[], str]] = []
+"""What the command that is running says of going on."""
+
+
+class Stopped(KeyboardInterrupt):
+    """The process was told to stop; a KeyboardInterrupt, so that all that tidies up after Ctrl-C does so."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.exit_code = 128 + number
+
+
+class Interrupted(Exception):
+    """The user stopped a command; the text says how to go on."""
+
+    def __init__(self, text: str, *, exit_code: int) -> None:
+        super().__init__(text)
+        self.exit_code = exit_code
+
+
+@contextmanager
+def on_stop(say: Callable[[], str]) -> Iterator[None]:
+    """Have a command that is stopped while the block runs say how to go on.
+
+    Raises:
+        Interrupted: It was stopped.
+    """
+    _how_to_go_on.append(say)
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        code = error.exit_code if isinstance(error, Stopped) else 128 + signal.SIGINT
+        raise Interrupted(say(), exit_code=code) from error
+    finally:
+        _how_to_go_on.remove(say)
+
+
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """Let signals end the process by `Stopped`; where that gets lost or takes too long, a thread ends it.
+
+    An exception alone is not enough: raised in a callback or a destructor it is dropped, and the code of a library may
+    not return to Python for minutes. A signal that was ignored before (`nohup`, a job in the background) stays ignored.
+    The block is all that the process is for: behind it a signal ends what is left at once.
+    """
+    mine, last = os.getpid(), threading.Event()
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        # in a child, which reads data, it is the parent's business
+        if os.getpid() != mine:
+            return
+        # who asks twice does not want to wait
+        if last.is_set():
+            _end(number)
+        last.set()
+        raise Stopped(number)
+
+    heard = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+    for number in heard:
+        signal.signal(number, stop)
+    sys.unraisablehook = _without_stops(sys.unraisablehook)
+    # the system writes a signal's number here at once, also while the main thread is in code that is not Python's
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    threading.Thread(target=_watch, args=(reading, heard), name="stopping", daemon=True).start()
+    try:
+        yield
+    finally:
+        last.set()
+
+
+def _without_stops(hook: Callable[[UnraisableHookArgs], object]) -> Callable[[UnraisableHookArgs], object]:
+    """The hook, silent of a stop that came in a destructor: the watch ends the process."""
+    return lambda args: None if isinstance(args.exc_value, Stopped) else hook(args)
+
+
+def _watch(reading: int, heard: list[signal.Signals]) -> None:
+    """Wait for a signal's number, and if the process is still there some seconds later, end it."""
+    while (number := os.read(reading, 1)[0]) not in heard:
+        pass
+    time.sleep(GRACE_SECONDS)
+    _end(number)
+
+
+def _end(number: int) -> None:
+    """End the process as it is: what counts is on the disk whole or not at all."""
+    said = ""
+    with contextlib.suppress(Exception):
+        said = f"; {_how_to_go_on[-1]()}" if _how_to_go_on else ""
+    # a pipe that nobody reads would hold us
+    if select.select([], [_STDERR], [], 0)[1]:
+        with contextlib.suppress(OSError):
+            os.write(_STDERR, f"\ninterrupted{said}\n".encode(errors="backslashreplace"))
+    os._exit(128 + number)
