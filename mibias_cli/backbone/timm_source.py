@@ -14,10 +14,10 @@ from huggingface_hub import hf_hub_download, try_to_load_from_cache
 from timm.models import get_pretrained_cfg, is_model
 from torch import nn
 
-from mibias_cli.backbone.network import HUB_URL, require_network
 from mibias_cli.backbone.timm_config import CONFIG, HUB, LOCAL, PretrainedConfig, read_config
 from mibias_cli.backbone.trainable import last_stages
 from mibias_cli.backbone.weights.matching import LoadReport, load_weights
+from mibias_cli.backbone.weights.network import HUB_URL, require_network
 from mibias_cli.backbone.weights.state_files import weights_file_of
 from mibias_cli.errors import BackboneError, did_you_mean
 

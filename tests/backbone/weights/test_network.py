@@ -9,7 +9,7 @@ import pytest
 
 from mibias_cli.backbone import network
 from mibias_cli.backbone.catalogue import create_backbone
-from mibias_cli.backbone.network import require_network
+from mibias_cli.backbone.weights.network import require_network
 from mibias_cli.errors import BackboneError
 
 
