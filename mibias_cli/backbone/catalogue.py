@@ -86,7 +86,8 @@ def create_backbone(
         >>> create_backbone("digit_cnn", options={"width": 4, "hidden": 16, "features": 8}).n_features
         8
     """
-    if name != "mlp" and input_shape is not None and len(input_shape) != 3:
+    # an empty shape: nothing is known of the inputs yet
+    if name != "mlp" and input_shape and len(input_shape) != 3:
         raise BackboneError(
             f"backbone {name}: takes images, and the data are rows of {input_shape[0]} numbers; set backbone.name: mlp"
         )
