@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from mibias_cli.backbone import network
 from mibias_cli.backbone.catalogue import create_backbone
+from mibias_cli.backbone.weights import network
 from mibias_cli.backbone.weights.network import require_network
 from mibias_cli.errors import BackboneError
 
