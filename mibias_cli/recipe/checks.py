@@ -25,6 +25,11 @@ WEIGHT_FILES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt", ".tar")
 _COLOURED = ("digits", "mnist")
 _TABULAR = ("table", "embeddings")
 _BUILT_IN = ("digit_cnn", "mlp")
+# of `debias`, with their defaults: how a penalty acts in the steps of the backbone
+_OF_STEPS: dict[str, object] = {
+    "warmup_epochs": 1.0, "schedule": "queue", "queue_batches": 32, "gradients": "sum", "recycle_every_steps": None,
+    "watch": False,
+}  # fmt: skip
 # lists of names in which every name stands once
 _LISTS: tuple[YamlPath, ...] = (
     ("debias", "attributes"),
@@ -141,6 +146,11 @@ def _head_last(data: YamlMapping) -> Iterator[Fault]:
         yield path, "sees all samples, none drawn; set debias.balance_by: weights"
     if _target_is_null(data):
         yield path, "has no head to fit without a target; leave it out"
+    # a recipe that was written out in full has the defaults
+    for key, default in _OF_STEPS.items():
+        if value_at(("debias", key), data) not in (None, default):
+            why = "is about a penalty in the steps, but with training.head_last it acts after them; leave it out"
+            yield ("debias", key), why
 
 
 def _backbone_fits_data(data: YamlMapping) -> Iterator[Fault]:

@@ -52,6 +52,17 @@ class _Goal:
         return task_loss(scores, self.y, self.weight, self.kind)
 
 
+def _goal(parts: Parts, y: Tensor, given: Mapping[str, Tensor]) -> _Goal:
+    """The goal of rows with targets y and what is given of each by the keys of `training.step`."""
+    weighted = parts.balance in ("task", "both")
+    return _Goal(
+        y=y,
+        kind=parts.data.target.kind,
+        offset=given.get(TASK_OFFSET),
+        weight=given.get(TASK_WEIGHT) if weighted else None,
+    )
+
+
 def start_heads(model: TaskModel, parts: Parts, weights: Mapping[str, np.ndarray], progress: Progress) -> None:
     """Fit bottleneck and head in place on the training split, where `training.head_first` asks for it.
 
@@ -71,13 +82,8 @@ def start_heads(model: TaskModel, parts: Parts, weights: Mapping[str, np.ndarray
     model.eval()
     train = parts.data.train
     pooled = torch.from_numpy(embed(model.extractor, train, **parts.reading).backbone_features)
-    given = {name: torch.from_numpy(weights[name]) for name in (TASK_OFFSET, TASK_WEIGHT) if name in weights}
-    goal = _Goal(
-        y=torch.from_numpy(np.asarray(train.y)),
-        kind=parts.data.target.kind,
-        offset=given.get(TASK_OFFSET),
-        weight=given.get(TASK_WEIGHT) if parts.balance in ("task", "both") else None,
-    )
+    given = {name: torch.from_numpy(values) for name, values in weights.items()}
+    goal = _goal(parts, torch.from_numpy(np.asarray(train.y)), given)
     _fit(model.cpu(), pooled, goal, l2)
 
 
@@ -88,7 +94,7 @@ class Log(Protocol):
         """Figures of a step, counted from 0."""
 
     def look(self, step: int) -> None:
-        """A moment at which the heads, and critics that were just fitted, may be seen on validation rows."""
+        """The heads, and critics fitted to them, as they are then: at the penalty's first step, and at the end."""
 
 
 def finish_heads(model: TaskModel, parts: Parts, debiaser: Debiaser | None, log: Log, progress: Progress) -> None:
@@ -118,9 +124,11 @@ def finish_heads(model: TaskModel, parts: Parts, debiaser: Debiaser | None, log:
         if model.extractor.input_scale is not None:
             model.extractor.input_scale.fit(passes[0].plain.x)
         every = Batch.joined([rows for one in passes for rows in (one.plain, one.mixed) if rows is not None])
-        _fit(model, every.x, _goal(every, parts), l2)
+        _fit(model, every.x, _goal(parts, every.y, every.weight), l2)
         if debiaser is not None and recipe.debias.weight:
             _penalise(model, parts, passes, debiaser, log, progress)
+    model.eval()
+    log.look(N_STEPS - 1)
 
 
 # --- without the penalty ---
@@ -281,12 +289,13 @@ def _penalise(
         optimizer.param_groups[0]["lr"] = _RATE * 0.5 * (1 + math.cos(math.pi * step / N_STEPS))
         seen = passes[int(draw.integers(len(passes)))]
         z = bottleneck(seen.plain.x)
-        task = _goal(seen.plain, parts).loss(head(z))
+        task = _goal(parts, seen.plain.y, seen.plain.weight).loss(head(z))
         if seen.mixed is not None:
-            task = (task + _goal(seen.mixed, parts).loss(head(bottleneck(seen.mixed.x)))) / 2
+            goal = _goal(parts, seen.mixed.y, seen.mixed.weight)
+            task = (task + goal.loss(head(bottleneck(seen.mixed.x)))) / 2
         # max over T, then down the sum with T held still
         debiaser.fit_on_batch(seen.plain, z.detach(), step, turn=0)
-        if step in (0, N_STEPS - 1):
+        if step == 0:
             bottleneck.eval()
             log.look(step)
             bottleneck.train()
@@ -301,17 +310,9 @@ def _penalise(
         progress.advance(step + 1, metrics)
     progress.end()
     optimizer.zero_grad()
-    model.eval()
-
-
-def _goal(rows: Batch, parts: Parts) -> _Goal:
-    weighted = parts.balance in ("task", "both")
-    return _Goal(
-        y=rows.y,
-        kind=parts.data.target.kind,
-        offset=rows.weight.get(TASK_OFFSET),
-        weight=rows.weight.get(TASK_WEIGHT) if weighted else None,
-    )
+    # critics of the heads as they are now, for the look that follows
+    with torch.no_grad():
+        debiaser.fit_on_batch(passes[0].plain, bottleneck.eval()(passes[0].plain.x), N_STEPS, turn=0)
 
 
 def _modules(layer: nn.Module | None) -> Iterator[nn.Module]:

@@ -21,7 +21,7 @@ from mibias_cli.run.assemble import Parts, load_run_model
 from mibias_cli.run.audit import check_crossings, validation_leakage
 from mibias_cli.run.build import optim_settings
 from mibias_cli.run.debiaser import build_debiaser
-from mibias_cli.run.heads import finish_heads, start_heads
+from mibias_cli.run.heads import N_STEPS, finish_heads, start_heads
 from mibias_cli.run.resume.same_run import changed_settings, check_same, write_beginning
 from mibias_cli.run.weights import forewarnings
 from mibias_cli.run_folder import (
@@ -203,7 +203,10 @@ class _LastFitLog:
         self.log.record("train", step=at, stage=trainer.stage, epoch=epoch, **metrics)
 
     def look(self, step: int) -> None:
-        self.trainer.look(self.debiaser, self.trainer.n_steps + step)
+        # without a penalty no critic was fitted
+        penalised = self.debiaser is not None and self.debiaser.settings.weight > 0
+        at, ended = self.trainer.n_steps + step, step == N_STEPS - 1
+        self.trainer.look(self.debiaser if penalised else None, at, ended=ended)
 
 
 def erase(parts: Parts, run: Run) -> None:

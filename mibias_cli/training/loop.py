@@ -252,17 +252,25 @@ class StageTrainer:
         if self.debiaser is not None:
             settings, last = self.debiaser.settings, (epoch + 1) * self._n_batches - 1
             weight = penalty_weight(settings.weight, settings.warmup_epochs, last, self._n_batches)
-        self._heed_signal(self.debiaser, epoch, weight)
+        self._heed_signal(self.debiaser, epoch, weight, when=f"epochs {epoch} and {epoch + 1}")
         # in plain training the last epoch's weights count, whatever debiasing is chosen by
         if self.debiaser is None or self._position.improves(figures, self.settings.select):
             save_weights(self.out_path, self.model)
             self._position.keep(figures, self.data.target)
 
-    def look(self, debiaser: Debiaser | None, step: int) -> None:
-        """Log the validation figures at a step that follows the stage's own, with the critics of another debiaser."""
+    def look(self, debiaser: Debiaser | None, step: int, *, ended: bool) -> None:
+        """Validate at a step of the last fit, by the critics of its debiaser, and heed what shows."""
         epoch = self.settings.epochs
-        self._validated(epoch, step, debiaser)
-        self._heed_signal(debiaser, epoch, 0.0 if debiaser is None else debiaser.settings.weight)
+        figures = self._validated(epoch, step, debiaser)
+        if ended:
+            self._position.keep(figures, self.data.target)
+            collapse = self._position.collapse(figures, self.data.target)
+            at_chance = self._position.at_chance(self.data.target)
+            for what, text in (("collapse", collapse), ("chance", at_chance)):
+                if text is not None:
+                    self._warn(what, epoch, text)
+        weight = 0.0 if debiaser is None else debiaser.settings.weight
+        self._heed_signal(debiaser, epoch, weight, when="before and after the last fit")
 
     def _validated(self, epoch: int, step: int, debiaser: Debiaser | None) -> dict[str, float]:
         self.model.eval()
@@ -286,12 +294,12 @@ class StageTrainer:
         self.run_log.line(f"{self.stage} {when}: {shown}")
         return figures
 
-    def _heed_signal(self, debiaser: Debiaser | None, epoch: int, weight: float) -> None:
-        """Say where a critic that is to be followed has found nothing on held-out rows for two epochs."""
+    def _heed_signal(self, debiaser: Debiaser | None, epoch: int, weight: float, *, when: str) -> None:
+        """Say where a critic that is to be followed has found nothing on held-out rows twice in a row."""
         if debiaser is None:
             return
         for name, had_one in debiaser.signal.silences(debiaser.penalised(weight)):
-            where = f"on held-out rows the critic of '{name}' finds nothing (epochs {epoch} and {epoch + 1})"
+            where = f"on held-out rows the critic of '{name}' finds nothing ({when})"
             if had_one:
                 # success looks the same from here: the audit tells which it is, and the report says so
                 text = f"the penalty has lost its signal: {where}: nothing is left, or the critic has overfitted"

@@ -116,7 +116,7 @@ class Stepper:
         # Î_T(z; c); z that is not finite must not reach critic and queue, which would carry it into later steps
         z = output["z"][batch.n_own or 0 :]  # a view, also of all rows: Fabric guards the model's own output
         penalty: Tensor | None = None
-        if debiaser is not None and (finite := finite and bool(torch.isfinite(z).all())):
+        if debiaser is not None and debiaser.estimators and (finite := finite and bool(torch.isfinite(z).all())):
             # max over T, the queue's schedule: K critic steps on z of recent steps, before this batch joins them
             if debiaser.settings.schedule == "queue":
                 debiaser.fit_on_queue(batch.drawn, z.detach(), step)

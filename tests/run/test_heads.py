@@ -14,10 +14,11 @@ from small_runs import best, metrics, same, tiny, trained
 
 from mibias_cli.backbone.embed import embed
 from mibias_cli.errors import RecipeError
-from mibias_cli.progress import Silent
+from mibias_cli.progress import Progress, Silent
 from mibias_cli.run import stages
-from mibias_cli.run.assemble import assemble, load_run_model
-from mibias_cli.run.heads import start_heads
+from mibias_cli.run.assemble import Parts, assemble, load_run_model
+from mibias_cli.run.heads import N_STEPS, Log, start_heads
+from mibias_cli.training.debiaser import Debiaser
 from mibias_cli.training.model import TaskModel
 from mibias_cli.training.step import TASK_OFFSET
 
@@ -64,7 +65,14 @@ LAST = (
     f"training.head_last={L2}",
     "debias.estimator=closed_form",
     "debias.objective=conditional",
+    "debias.queue_batches=32",
 )
+
+# features that tell the target and the colour
+LEAKY = (
+    "backbone.options={width: 8, hidden: 64, features: 32}", "data.variance=0.02", "training.epochs=4",
+    "training.learning_rate=0.003", "debias.critic={n_random_features: 16}",
+)  # fmt: skip
 
 
 def scores_of(model: TaskModel, x: np.ndarray) -> torch.Tensor:
@@ -133,18 +141,14 @@ def test_the_last_fit_without_a_penalty_is_logistic_regression_behind_the_traine
 
 def test_the_last_fit_lowers_what_the_heads_tell_and_says_how_it_went(tmp_path: Path) -> None:
     told = {}
-    leaky = (
-        "backbone.options={width: 8, hidden: 64, features: 32}", "data.variance=0.02", "training.epochs=4",
-        "training.learning_rate=0.003", "debias.critic={n_random_features: 16}",
-    )  # fmt: skip
     for weight in (1e-9, 1):
-        run = trained(tiny(*LAST, LINEAR, *leaky, f"debias.weight={weight}"), tmp_path / str(weight)).folder
+        run = trained(tiny(*LAST, LINEAR, *LEAKY, f"debias.weight={weight}"), tmp_path / str(weight)).folder
         records = metrics(run)
         told[weight] = [r for r in records if r["kind"] == "train"][-1]["penalty_nats"]
     assert told[1] < 0.7 * told[1e-9]
     train = [r for r in records if r["kind"] == "train"]
     # in the steps of the backbone there is no penalty; it rises in the last fit, whose steps follow them
-    assert all("penalty_nats" not in r or r["penalty_nats"] == 0 for r in train if r["epoch"] < 4)
+    assert all("penalty_nats" not in r for r in train if r["epoch"] < 4)
     last = [r for r in train if r["epoch"] == 4]
     assert [r["step"] - last[0]["step"] for r in last] == [0, 100, 200, 300]
     assert last[-1]["mi_weight"] == 1
@@ -184,6 +188,8 @@ def test_a_run_that_is_killed_in_its_last_fit_resumes_to_the_same_heads(
         ("debias.budget_bits=0.1", "leave debias.budget_bits out"),
         ("debias.balance_by=draws", "set debias.balance_by: weights"),
         ("data.columns={target: null}", "leave it out"),
+        ("debias.warmup_epochs=3", "acts after them"),
+        ("debias.gradients=rescale", "acts after them"),
     ],
 )
 def test_what_the_last_fit_cannot_do_is_said_before_anything_is_read(override: str, said: str) -> None:
@@ -200,3 +206,29 @@ def test_under_a_uniform_prior_the_scores_know_nothing_of_how_frequent_classes_a
     difference = given["uniform"] - given["training"]
     frequencies = np.bincount(parts.data.train.y, minlength=10) / len(parts.data.train)
     np.testing.assert_allclose(difference, np.tile(np.log(frequencies), (len(difference), 1)), atol=0.02)
+
+
+def test_heads_that_the_last_fit_leaves_at_chance_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the epochs before learned is no excuse."""
+
+    def erring(model: TaskModel, parts: Parts, debiaser: Debiaser | None, log: Log, progress: Progress) -> None:
+        torch.nn.init.zeros_(model.head.linear.weight)
+        log.look(N_STEPS - 1)
+
+    monkeypatch.setattr(stages, "finish_heads", erring)
+    run = trained(tiny(*LAST, LINEAR, *LEAKY, "debias.weight=0"), tmp_path / "run").folder
+    assert [(r["epoch"], r["what"]) for r in metrics(run) if r["kind"] == "warning"] == [(4, "chance")]
+
+
+def test_what_validation_sees_last_are_the_heads_that_are_kept(tmp_path: Path) -> None:
+    for weight in (0, 1):
+        recipe = tiny(*LAST, LINEAR, "training.epochs=3", f"debias.weight={weight}")
+        run = trained(recipe, tmp_path / str(weight)).folder
+        seen = [r for r in metrics(run) if r["kind"] == "validation"][-1]
+        assert seen["epoch"] == 3
+        parts = assemble(recipe, offline=True)
+        model = load_run_model(parts, run / "checkpoints/best.safetensors")
+        split = parts.data.validation
+        x = embed(model.extractor, split, **parts.reading).backbone_features
+        right = scores_of(model, x).argmax(1).numpy() == split.y
+        assert seen["validation/accuracy"] == pytest.approx(float(right.mean()))
