@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 import typer
 
 __all__ = [
+    "DataArgument",
     "Device",
     "DeviceOption",
     "ExamplesOption",
@@ -19,7 +20,9 @@ __all__ = [
     "OutOption",
     "Precision",
     "ReportFormat",
+    "RootOption",
     "SetOption",
+    "TableOption",
     "UnfinishedOption",
     "column_option",
     "file_option",
@@ -51,6 +54,17 @@ SetOption = Annotated[
     typer.Option(
         "--set", metavar="KEY=VALUE", help="Override a value of the recipe, for example debias.weight=2. Repeatable."
     ),
+]
+# what `init` and `scan` look at
+DataArgument = Annotated[
+    Path, typer.Argument(metavar="PATH", help="A folder of images, a manifest, a table, or stored embeddings.")
+]
+TableOption = Annotated[
+    Path | None,
+    file_option("--table", help="Columns of a folder's images, or of embeddings. [default: looked for]"),
+]
+RootOption = Annotated[
+    Path | None, folder_option("--root", help="Where a manifest's image paths start. [default: looked for]")
 ]
 OutOption = Annotated[Path | None, folder_option("--out", help="Folder to write to.")]
 DeviceOption = Annotated[Device | None, typer.Option("--device", help="Where to compute.")]

@@ -18,7 +18,7 @@ from mibias_cli.errors import DataError
 from mibias_cli.progress import Silent
 from mibias_cli.scan import scan as scan_module
 from mibias_cli.scan.findings import Scan
-from mibias_cli.scan.scan import Scanned, scan
+from mibias_cli.scan.scan import scan
 from mibias_cli.survey.roles import Wishes
 
 SIDE = 48
@@ -82,12 +82,8 @@ def make(folder: Path, *, plant: Plant, other: Plant = plain, n: int = 120, agre
     return folder
 
 
-def scanned(path: Path, **wishes: object) -> Scanned:
-    return scan(path, Wishes(**wishes), backbone=None, seed=0, progress=Silent())  # type: ignore[arg-type]
-
-
-def found(path: Path, **wishes: object) -> Scan:
-    return scanned(path, **wishes).found
+def found(path: Path) -> Scan:
+    return scan(path, Wishes(), backbone=None, seed=0, progress=Silent()).found
 
 
 @pytest.mark.parametrize(

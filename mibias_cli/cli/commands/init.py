@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mibias_cli.cli.options import FormatOption, column_option, file_option, folder_option
+from mibias_cli.cli.options import DataArgument, FormatOption, RootOption, TableOption, column_option, file_option
 from mibias_cli.cli.output import MAX_COLUMNS, count_table, print_found
 from mibias_cli.errors import DataError
 from mibias_cli.output.whole_files import write_atomically
@@ -20,9 +20,7 @@ __all__ = ["init"]
 
 
 def init(
-    path: Annotated[
-        Path, typer.Argument(metavar="PATH", help="A folder of images, a manifest, a table, or stored embeddings.")
-    ],
+    path: DataArgument,
     out: Annotated[Path, file_option("--out", help="The recipe to write, never over a file.")] = Path("recipe.yaml"),
     target: Annotated[str | None, column_option("--target", help="Column that is to be predicted.")] = None,
     attributes: Annotated[
@@ -34,13 +32,8 @@ def init(
     group: Annotated[
         str | None, column_option("--group", help="Column with patients or videos: none is in two splits.")
     ] = None,
-    table: Annotated[
-        Path | None,
-        file_option("--table", help="Columns of a folder's images, or of embeddings. [default: looked for]"),
-    ] = None,
-    root: Annotated[
-        Path | None, folder_option("--root", help="Where a manifest's image paths start. [default: looked for]")
-    ] = None,
+    table: TableOption = None,
+    root: RootOption = None,
     backbone: Annotated[
         str | None,
         typer.Option("--backbone", metavar="NAME", help="A timm model. [default: by number and size of images]"),

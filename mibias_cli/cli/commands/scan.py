@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mibias_cli.cli.options import FormatOption, OfflineOption, OutOption, column_option, file_option, folder_option
+from mibias_cli.cli.options import (
+    DataArgument,
+    FormatOption,
+    OfflineOption,
+    OutOption,
+    RootOption,
+    TableOption,
+    column_option,
+)
 from mibias_cli.cli.output import aligned, print_found
 from mibias_cli.cli.progress import shown_progress
 
@@ -19,20 +26,13 @@ __all__ = ["scan", "scan_lines"]
 
 
 def scan(
-    path: Annotated[
-        Path, typer.Argument(metavar="PATH", help="A folder of images, a manifest, a table, or stored embeddings.")
-    ],
-    table: Annotated[
-        Path | None,
-        file_option("--table", help="Columns of a folder's images, or of embeddings. [default: looked for]"),
-    ] = None,
+    path: DataArgument,
+    table: TableOption = None,
     target: Annotated[str | None, column_option("--target", help="What is to be learnt. [default: guessed]")] = None,
     group: Annotated[
         str | None, column_option("--group", help="Rows that belong together, such as a patient. [default: guessed]")
     ] = None,
-    root: Annotated[
-        Path | None, folder_option("--root", help="Where a manifest's image paths start. [default: looked for]")
-    ] = None,
+    root: RootOption = None,
     backbone: Annotated[
         str | None,
         typer.Option("--backbone", metavar="NAME", help="Say what the features of this timm model tell, too."),

@@ -11,6 +11,7 @@ from mibias_cli.evaluation.statistics.resampling import Resamples
 from mibias_cli.evaluation.task.fairness import FIGURES, fairness_findings, fairness_parts
 from mibias_cli.evaluation.task.fairness_intervals import Judged, fairness_change, judge
 from mibias_cli.evaluation.task.rule import Terms
+from mibias_cli.evaluation.task_findings import FairnessFindings
 
 TABLES = 1000
 N = 400
@@ -103,8 +104,9 @@ def test_samples_of_one_patient_are_no_evidence_of_their_own() -> None:
     grouped = judged(*repeated, patients).findings
     apart = judged(*repeated, Resamples(4 * N, 400, seed=0)).findings
 
-    def width(found: object) -> float:
-        bounds = found.bounds("demographic_parity_difference")  # type: ignore[attr-defined]
+    def width(found: FairnessFindings) -> float:
+        bounds = found.bounds("demographic_parity_difference")
+        assert bounds is not None
         return float(bounds.upper - bounds.lower)
 
     assert width(grouped) == pytest.approx(width(alone), rel=0.15)
