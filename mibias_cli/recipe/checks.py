@@ -122,6 +122,9 @@ def _void_settings(data: YamlMapping) -> Iterator[Fault]:
     if value_at(path, data) is not None and value_at(("training", "average_decay"), data) is not None:
         yield path, "exports other weights than training.average_decay; leave one of the two out"
     yield from _head_last(data)
+    # the prior is what the product leaves to the scores
+    if value_at(("debias", "class_prior"), data) == "uniform" and not value_at(("debias", "bias_product"), data):
+        yield ("debias", "class_prior"), "has no effect without debias.bias_product; set that to 1, or leave it out"
     # plain training adds nothing to the scores and mixes nothing
     for key in ("bias_product", "mix"):
         path = ("debias", key)

@@ -283,6 +283,7 @@ class StageTrainer:
                 original=self.original,
                 debiaser=debiaser,
                 weights=self.weights["validation"],
+                uniform_prior=self.debiaser is not None and self.debiaser.settings.class_prior == "uniform",
                 batch_size=self.settings.batch_size,
                 num_workers=self.settings.num_workers,
                 device=self.fabric.device,

@@ -60,4 +60,5 @@ class DebiasSettings:
     balance: Balance = "critic"
     balance_by: Literal["weights", "draws"] = "weights"
     attribute_weights: Mapping[str, float] = field(default_factory=dict)
+    class_prior: Literal["training", "uniform"] = "training"
     measure_every_epochs: float = 1.0

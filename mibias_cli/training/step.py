@@ -34,7 +34,7 @@ TASK_WEIGHT = "*task*"
 DRAW_WEIGHT = "*draw*"
 """Key of the weights in proportion to which rows are drawn for the estimator."""
 TASK_OFFSET = "*offset*"
-"""Key of what is added to class scores in training (n, k): of log p(y|c) − log p(y) a share, `debias.bias_product`."""
+"""Key of what is added to class scores in training (n, k): a share of log p(y|c), most often less log p(y)."""
 BIAS_LOG_P = "*bias*"
 """Key of log p(y|c) itself (n, k), of validation rows: what the model's scores are to add to."""
 

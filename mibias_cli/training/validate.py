@@ -64,6 +64,7 @@ def validate(
     original: FrozenOriginal | None = None,
     debiaser: Debiaser | None,
     weights: Mapping[str, np.ndarray],
+    uniform_prior: bool = False,
     batch_size: int,
     num_workers: int,
     device: torch.device,
@@ -91,7 +92,8 @@ def validate(
     weight = torch.from_numpy(weights[TASK_WEIGHT]).double() if TASK_WEIGHT in weights else None
     figures = {f"validation/{name}": value for name, value in _task_figures(scores, y, weight, target).items()}
     if BIAS_LOG_P in weights:
-        gain, error = gain_over_reference(scores, y, torch.from_numpy(weights[BIAS_LOG_P]))
+        log_p = torch.from_numpy(weights[BIAS_LOG_P])
+        gain, error = gain_over_reference(scores, y, log_p, uniform_prior=uniform_prior)
         figures |= {GAIN: float(gain) / math.log(2), GAIN_ERROR: float(error) / math.log(2)}
     figures["validation/effective_rank"] = effective_rank(torch.cat(features).numpy())
     if debiaser is not None:

@@ -110,12 +110,15 @@ def cross_entropy_gain(
     return weighted_mean(reference - functional.cross_entropy(logits, c, reduction="none"), weight)
 
 
-def gain_over_reference(logits: Tensor, y: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
+def gain_over_reference(
+    logits: Tensor, y: Tensor, reference: Tensor, *, uniform_prior: bool = False
+) -> tuple[Tensor, Tensor]:
     """What scores tell of classes beyond what a reference tells of them already: an estimate of I(x; y | c) from below.
 
     The reference is log p(y|c), and the scores' expert is multiplied with it at the best of all temperatures:
     CE(y | c) − min over a in [0, 10] of CE(y | softmax(a · logits + log p(y|c) − log p(y))), or 0. Both know how
-    frequent classes are, which counts once; p(y) is the mean of p(y|c). Scores that repeat what c says gain nothing. On
+    frequent classes are, which counts once; p(y) is the mean of p(y|c). Scores with a uniform prior do not know it, and
+    nothing is taken off. Scores that repeat what c says gain nothing. On
     samples that neither was fitted on, and up to the fit of the one number a, it bounds I(x; y | c) from below if the
     reference is right.
 
@@ -134,7 +137,9 @@ def gain_over_reference(logits: Tensor, y: Tensor, reference: Tensor) -> tuple[T
         (0.6931, 0.0)
     """
     logits, reference = logits.double(), reference.double()
-    beyond = reference - (reference.logsumexp(dim=0) - math.log(len(reference)))
+    beyond = reference
+    if not uniform_prior:
+        beyond = reference - (reference.logsumexp(dim=0) - math.log(len(reference)))
 
     # a product of experts: the reference times the scores' own expert, tempered by a
     def loss(a: float) -> float:

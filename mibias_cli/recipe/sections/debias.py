@@ -133,7 +133,8 @@ class DebiasSection(Section):
     class_prior: Literal["training", "uniform"] = Field(
         "training",
         description="Class frequencies that the scores reckon with under bias_product. training: classes that are rare "
-        "in training are rare; uniform: all classes are alike, as balanced and worst-group accuracy want it.",
+        "in training are rare; uniform: − log p(y) is left out of the product, and all classes are alike, as balanced "
+        "and worst-group accuracy want it.",
     )
     mix: MixSection | None = Field(
         None,

@@ -73,6 +73,10 @@ def test_gain_over_a_reference_is_what_an_independent_expert_adds() -> None:
     prior = (0.5 * given_c).sum(dim=0)
     expert, reference = (given_y.T.log() + prior.log())[x], given_c.log()[c]
     assert predictive.gain_over_reference(expert, y, reference)[0].item() == pytest.approx(truth, abs=1e-4)
+    # scores that take all classes for equally frequent
+    likelihood = given_y.T.log()[x]
+    gain = predictive.gain_over_reference(likelihood, y, reference, uniform_prior=True)[0]
+    assert gain.item() == pytest.approx(truth, abs=1e-4)
     # the temperature is found: nobody knows how sure the scores are
     assert predictive.gain_over_reference(0.2 * expert, y, reference)[0].item() == pytest.approx(truth, abs=1e-4)
     # the error is that of a mean over rows, by a second way
