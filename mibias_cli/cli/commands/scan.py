@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
 
@@ -67,9 +68,10 @@ def scan(
     manifest = next((file for file in written if file.suffix == ".csv"), None)
     if manifest is not None:
         roles = manifest_columns(scanned)
-        named = next(each.name for each in scanned.found.shortcuts if each.kind == "image")
-        place = f"--root {scanned.rows.layout.root} --target {roles.target}"
-        typer.echo(f"next: mibias init {manifest} {place} --attribute {named}", err=True)
+        # the file has the table's own columns, too
+        named = scanned.found.shortcuts[0].name
+        place = ["--root", str(scanned.rows.layout.root), "--target", str(roles.target), "--attribute", named]
+        typer.echo(f"next: {shlex.join(['mibias', 'init', str(manifest), *place])}", err=True)
 
 
 def scan_lines(found: Scan) -> Iterator[str]:
