@@ -6,8 +6,6 @@ A mutant is the package with one thing changed (a comparison turned, a number of
 copy of its own, on which the tests of the changed module run. One that passes them was not noticed. Mutants are drawn
 by the seed, as many from a module as it has places to change. What is done stands in the work folder: begun again, only
 the rest is run. The last line is JSON: {"coverage": percent, "mutation_score": percent}.
-
-This file is also the pytest plugin that notes which lines ran.
 """
 
 from __future__ import annotations
@@ -28,14 +26,11 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from types import CodeType, FrameType
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "mibias_cli"
 ROOMS = ("estimators", "evaluation", "recipe", "gates")
-LINES = "MIBIAS_LINES"
-"""Names the file that the plugin writes."""
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 _TURNED: dict[type[ast.AST], type[ast.AST]] = {
     ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
@@ -208,61 +203,15 @@ def _score(n: int, seed: int, jobs: int, work: Path) -> float:
 
 def _coverage(work: Path) -> float:
     """Percent of the package's lines with code that run in the tests."""
-    path = work / "lines.json"
-    if not path.exists():
-        command = [sys.executable, "-m", "pytest", "-q", "-p", "quality"]
-        environment = {**os.environ, **_ONE_THREAD, LINES: str(path), "PYTHONPATH": f"{ROOT}:{Path(__file__).parent}"}
-        done = subprocess.run(command, cwd=ROOT, env=environment, check=False, stdout=sys.stderr)
-        if done.returncode or not path.exists():
-            path.unlink(missing_ok=True)
+    data, found = work / "coverage", work / "coverage.json"
+    if not found.exists():
+        options, environment = ["--data-file", str(data)], {**os.environ, **_ONE_THREAD}
+        run = [sys.executable, "-m", "coverage", "run", *options, "--source", "mibias_cli", "-m", "pytest", "-q"]
+        if subprocess.run(run, cwd=ROOT, env=environment, check=False, stdout=sys.stderr).returncode:
             raise SystemExit("the tests fail, so what they reach tells nothing")
-    ran: dict[str, list[int]] = json.loads(path.read_text())
-    reached = n_lines = 0
-    for file in sorted(PACKAGE.rglob("*.py")):
-        code = compile(file.read_text(encoding="utf-8"), str(file), "exec")
-        lines = set(_lines(code))
-        n_lines += len(lines)
-        reached += len(lines & set(ran.get(str(file), [])))
-    return 100 * reached / n_lines
-
-
-def _lines(code: CodeType) -> Iterator[int]:
-    """The lines on which code of a file stands, those of inner functions included."""
-    yield from (line for _, _, line in code.co_lines() if line)
-    for constant in code.co_consts:
-        if isinstance(constant, CodeType):
-            yield from _lines(constant)
-
-
-def pytest_configure() -> None:
-    """As a plugin: note the lines of the package that run, from before it is imported."""
-    prefix, ran = f"{PACKAGE}{os.sep}", _RAN
-
-    def local(frame: FrameType, event: str, _: object) -> Any:
-        if event == "line":
-            ran.setdefault(frame.f_code.co_filename, set()).add(frame.f_lineno)
-        return local
-
-    def trace(frame: FrameType, event: str, _: object) -> Any:
-        # None: no events of this frame's lines, which costs next to nothing
-        if not frame.f_code.co_filename.startswith(prefix):
-            return None
-        ran.setdefault(frame.f_code.co_filename, set()).add(frame.f_lineno)
-        return local
-
-    sys.settrace(trace)
-    threading.settrace(trace)
-
-
-def pytest_unconfigure() -> None:
-    """Write what ran."""
-    sys.settrace(None)
-    path = os.environ.get(LINES)
-    if path:
-        Path(path).write_text(json.dumps({name: sorted(lines) for name, lines in _RAN.items()}))
-
-
-_RAN: dict[str, set[int]] = {}
+        report = [sys.executable, "-m", "coverage", "json", *options, "--quiet", "-o", str(found)]
+        subprocess.run(report, cwd=ROOT, check=True)
+    return float(json.loads(found.read_text())["totals"]["percent_covered"])
 
 
 def main() -> None:

@@ -81,6 +81,22 @@ def test_a_mutant_is_the_module_with_one_thing_changed(modules: dict[str, Module
     assert all((quality.ROOT / path).exists() for mutant in mutants for path in quality.tests_of(mutant.module))
 
 
-def test_lines_with_code_are_those_that_can_run(modules: dict[str, ModuleType]) -> None:
-    code = compile("import os\n\n# a word\ndef f():\n    return 1\n", "a.py", "exec")
-    assert set(modules["quality"]._lines(code)) == {1, 4, 5}
+def test_coverage_counts_lines_with_code_that_ran(
+    modules: dict[str, ModuleType], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quality = modules["quality"]
+    (tmp_path / "mibias_cli").mkdir()
+    text = "# a word\ndef f():\n    return 1\n\n\ndef g():\n    return 2\n"
+    (tmp_path / "mibias_cli" / "__init__.py").write_text(text)
+    test = tmp_path / "test_f.py"
+    test.write_text("import mibias_cli\n\n\ndef test_f():\n    assert mibias_cli.f() == 1\n")
+    monkeypatch.setattr(quality, "ROOT", tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    # of the two definitions and the two returns one return never ran
+    assert quality._coverage(tmp_path) == 75
+    # a part that is done is not done again
+    test.write_text("def test_f():\n    assert False\n")
+    assert quality._coverage(tmp_path) == 75
+    (tmp_path / "coverage.json").unlink()
+    with pytest.raises(SystemExit, match="the tests fail"):
+        quality._coverage(tmp_path)
