@@ -185,7 +185,8 @@ HEADS: dict[str, tuple[Fit, tuple[str, ...], Rule]] = {
 }
 """Heads on frozen features: the fit, its settings, and the rule by which one is chosen."""
 _SAME = (
-    "representation.bottleneck=null", "debias.bias_product=0", "debias.mix=null", "training.head_last=null",
+    "representation.bottleneck=null", "debias.bias_product=0", "debias.class_prior=training", "debias.mix=null",
+    "training.head_last=null",
 )  # fmt: skip
 FINE_TUNED: dict[str, tuple[str, ...]] = {
     "plain": (*_SAME, "debias.estimator=none"),
