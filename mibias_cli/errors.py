@@ -31,6 +31,7 @@ __all__ = [
     "RunError",
     "TrainingError",
     "did_you_mean",
+    "shortened",
 ]
 
 
@@ -77,7 +78,7 @@ class GateError(MibiasError):
         super().__init__(shown)
 
 
-_MOST_SHOWN, _LONGEST_KEY = 50, 200
+_MOST_SHOWN, _LONGEST_TEXT, _LONGEST_KEY = 50, 4000, 200
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,9 +112,24 @@ class RecipeError(MibiasError):
     def __init__(self, problems: Sequence[Problem]) -> None:
         self.problems = tuple(problems)
         # of thousands the first are enough to see what file this is
-        more = len(self.problems) - _MOST_SHOWN
         lines = [str(problem) for problem in self.problems[:_MOST_SHOWN]]
+        while len(lines) > 1 and sum(map(len, lines)) > _LONGEST_TEXT:
+            lines.pop()
+        more = len(self.problems) - len(lines)
         super().__init__("\n".join([*lines, *([f"… and {more:,} more"] if more > 0 else [])]))
+
+
+def shortened(text: str, at: int = 0, *, most: int = 200) -> tuple[str, int]:
+    """A text of at most so many characters around one of them, and where that one is then.
+
+    Example:
+        >>> shortened("a" * 30 + "b" + "a" * 30, 30, most=9)
+        ('…aaaabaaa…', 5)
+    """
+    start = max(0, min(at - most // 2, len(text) - most))
+    piece = text[start : start + most]
+    before, after = "…" if start else "", "…" if start + most < len(text) else ""
+    return f"{before}{piece}{after}", at - start + len(before)
 
 
 def did_you_mean(name: str, choices: Iterable[str]) -> str:

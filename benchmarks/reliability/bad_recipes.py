@@ -40,7 +40,7 @@ SETTINGS = (
     "data.columns.split=nothing", "data.columns.group=nothing", "data.splits.audit=nothing", "data.ramps=100000000",
     "data.splits.fractions=[1, 1, 1]", "data.attributes={race: {}}", "data.attributes={sex: {kind: continuous}}",
     "data.attributes={a: {kind: continuous, bins: 1000000}}", "data.target_kind=regression", "data.features=[nothing]",
-    "data.features=[]", "data.source=nothing", "discover={clusters: 1000000}", "discover={clusters: 2}",
+    "data.features=[]", "data.source=nothing", "discover={clusters: 1000000}",
     "original.epochs=0", "original.start_debiasing_from=end",
 )  # fmt: skip
 

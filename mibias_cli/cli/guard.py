@@ -15,7 +15,7 @@ from typer.core import TyperGroup
 
 from mibias_cli import __version__
 from mibias_cli.cli.ci import annotate, annotate_problems
-from mibias_cli.cli.stopping import Interrupted, Stopped
+from mibias_cli.cli.stopping import Interrupted, Stopped, reports_stops
 from mibias_cli.errors import MibiasError, RecipeError
 from mibias_cli.output.machine import machine_fault
 
@@ -33,7 +33,7 @@ class GuardedGroup(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         """Run the chosen command."""
         debug = bool(ctx.params.get("debug"))
-        with guarded(debug=debug):
+        with reports_stops(), guarded(debug=debug):
             return super().invoke(ctx)
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from sys import UnraisableHookArgs
 
-__all__ = ["GRACE_SECONDS", "Interrupted", "Stopped", "on_stop", "stoppable"]
+__all__ = ["GRACE_SECONDS", "Interrupted", "Stopped", "on_stop", "reports_stops", "stoppable"]
 
 GRACE_SECONDS = 3.0
 """How long a command that was told to stop may take to tidy up."""
@@ -26,6 +26,8 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _STDERR = 2
 _how_to_go_on: list[Callable[[], str]] = []
 """What the command that is running says of going on."""
+_reports = threading.Event()
+"""Whether a command is running that reports its end: `Stopped` raised anywhere else would become a traceback."""
 
 
 class Stopped(KeyboardInterrupt):
@@ -62,6 +64,16 @@ def on_stop(say: Callable[[], str]) -> Iterator[None]:
 
 
 @contextmanager
+def reports_stops() -> Iterator[None]:
+    """Say that the block turns `Stopped` into a message and an exit code."""
+    _reports.set()
+    try:
+        yield
+    finally:
+        _reports.clear()
+
+
+@contextmanager
 def stoppable() -> Iterator[None]:
     """Let signals end the process by `Stopped`; where that gets lost or takes too long, a thread ends it.
 
@@ -75,8 +87,8 @@ def stoppable() -> Iterator[None]:
         # in a child, which reads data, it is the parent's business
         if os.getpid() != mine:
             return
-        # who asks twice does not want to wait
-        if last.is_set():
+        # who asks twice does not want to wait, and before and after a command nothing is open
+        if last.is_set() or not _reports.is_set():
             _end(number)
         last.set()
         raise Stopped(number)

@@ -17,6 +17,8 @@ __all__ = ["MAX_CLASSES", "bin_names", "class_codes", "encode_attribute", "encod
 
 MAX_CLASSES = 1000
 """Values of one attribute: each needs rows to be learnt from, and an output of every head and probe."""
+_FEWEST_OF_IDENTIFIERS = 10
+"""In fewer rows values may all differ by chance."""
 
 
 def encode_attribute(
@@ -42,6 +44,13 @@ def encode_attribute(
         raise DataError(
             f"{table.path}: attribute {name!r}: column {column!r} has {len(class_names):,} values, and at most "
             f"{MAX_CLASSES:,} can be told apart; group them, or set kind: continuous where they are numbers"
+        )
+    n_known = int(known.sum())
+    if len(class_names) == n_known >= _FEWEST_OF_IDENTIFIERS:
+        raise DataError(
+            f"{table.path}: attribute {name!r}: column {column!r} has another value in each of its {n_known:,} rows, "
+            "as an identifier has, and nothing can be learnt of it; name a column whose values come back, or set kind: "
+            "continuous where they are numbers"
         )
     codes = np.zeros(len(values), dtype=np.int64)
     codes[known] = class_codes(values[known], class_names)

@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from mibias_cli.errors import GateError
+from mibias_cli.errors import GateError, shortened
 
 __all__ = ["Comparison", "GateExpression", "parse_gate", "write_name"]
 
@@ -66,7 +66,8 @@ def parse_gate(text: str) -> GateExpression:
     # `=>` and `==` are read whole, so that the message can show what was written
     comparison: Comparison | None = next((c for c in get_args(Comparison) if c == found.group()), None)
     if comparison is None:
-        raise _error(text, f"{found.group()!r} is no comparison that a gate knows; use >, >=, < or <=", position)
+        given = shortened(found.group())[0]
+        raise _error(text, f"{given!r} is no comparison that a gate knows; use >, >=, < or <=", position)
     threshold = _number(text, _skip(text, found.end()))
     return GateExpression(text=text, name=name, comparison=comparison, threshold=threshold, columns=columns)
 
@@ -135,7 +136,7 @@ def _number(text: str, start: int) -> float:
         raise _error(text, "a gate is one comparison; give each a gate of its own", start)
     # figures of the report are shares, not percentages
     hint = f"; write {float(given[:-1]) / 100:g}" if given.endswith("%") and _NUMBER.match(given[:-1]) else ""
-    raise _error(text, f"must be compared with a finite number, not {given!r}{hint}", start)
+    raise _error(text, f"must be compared with a finite number, not {shortened(given)[0]!r}{hint}", start)
 
 
 def _skip(text: str, position: int) -> int:
@@ -145,7 +146,8 @@ def _skip(text: str, position: int) -> int:
 
 def _error(text: str, message: str, column: int | None = None) -> GateError:
     """One line where there is no place to point at, else the expression with a caret below."""
-    shown = f"gate {text!r}: {message}"
+    piece, at = shortened(text, column or 0)
+    shown = f"gate {piece!r}: {message}"
     if column is not None and text.isprintable():
-        shown += f"\n    {text}\n    {' ' * column}^"
+        shown += f"\n    {piece}\n    {' ' * at}^"
     return GateError(shown, text=text, message=message)

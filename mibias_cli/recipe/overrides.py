@@ -6,7 +6,7 @@ import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mibias_cli.errors import Problem, RecipeError
+from mibias_cli.errors import Problem, RecipeError, shortened
 from mibias_cli.recipe.fields import default_list
 from mibias_cli.recipe.yaml_source import Yaml, YamlMapping, YamlPath, parse_value
 
@@ -45,8 +45,10 @@ def apply_overrides(data: YamlMapping, overrides: Sequence[str]) -> Overridden:
                 raise _Refused("write --set KEY=VALUE, for example --set training.epochs=3")
             paths |= _set(result, key.split("."), parse_value(value_text))
         except (RecipeError, _Refused) as error:
-            at_value = f"{error.problems[0].message}, in {value_text!r}" if isinstance(error, RecipeError) else ""
-            problems.append(Problem(path="--set", key=key, message=at_value or str(error)))
+            message = str(error)
+            if isinstance(error, RecipeError):
+                message = f"{error.problems[0].message}, in {shortened(value_text)[0]!r}"
+            problems.append(Problem(path="--set", key=key, message=message))
     return Overridden(data=result, paths=frozenset(paths), problems=tuple(problems))
 
 

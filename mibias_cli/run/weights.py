@@ -24,7 +24,7 @@ __all__ = ["SampleWeights", "bias_log_probabilities", "build_weights", "forewarn
 
 LEAST_SHARE = 0.8
 """Of log p(y|c) under `bias_product: auto`: docs/decisions/0008-the-share-grows-with-the-bias.md."""
-_FEW, _SHARE = 500, 0.05
+_FEW, _SHARE, _NEARLY_ALL = 500, 0.05, 0.9
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,7 +149,7 @@ def forewarnings(parts: Parts) -> list[str]:
     for name in parts.debiased:
         if name in parts.weights.train:
             size = effective_sample_size(parts.weights.train[name])
-            if size < _FEW or size < _SHARE * n:
+            if size < max(_FEW, _SHARE * n) and size < _NEARLY_ALL * n:
                 warnings.append(
                     f"attribute '{name}': balancing weights leave an effective sample size of {size:.0f} of {n}; rare "
                     "pairs of target and attribute carry the estimate. Lower debias.balance_clip, or collect such pairs"

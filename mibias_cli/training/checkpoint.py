@@ -42,6 +42,7 @@ _PARTS = {
     "position": Mapping,
     "model": Mapping,
     "metrics_bytes": int,
+    "average": Mapping | None,
 }
 
 

@@ -99,3 +99,20 @@ def test_a_signal_that_was_ignored_stays_ignored(tmp_path: Path) -> None:
     # nohup: the terminal may go, the run stays until it is told to end
     code, _, _ = stopped(tmp_path, PLAIN, signal.SIGHUP, signal.SIGTERM, shell="nohup")
     assert code == 143
+
+
+def test_a_signal_before_the_command_runs_is_no_traceback(tmp_path: Path) -> None:
+    # Typer builds its commands; what it is in the middle of could not report the exception
+    (tmp_path / "early.py").write_text(
+        "import os, signal, typer.main\n"
+        "import mibias_cli.cli.main as cli\n"
+        "build = typer.main.get_command\n"
+        "def slowly(*arguments, **named):\n"
+        "    os.kill(os.getpid(), signal.SIGTERM)\n"
+        "    return build(*arguments, **named)\n"
+        "typer.main.get_command = slowly\n"
+        "cli.main()\n"
+    )
+    environment = {"PYTHONPATH": str(Path(mibias_cli.__file__).parents[1]), "PATH": "/usr/bin:/bin"}
+    done = subprocess.run([sys.executable, "early.py"], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stderr.strip()) == (143, "interrupted")

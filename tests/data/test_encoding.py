@@ -41,6 +41,13 @@ def test_a_single_class_is_allowed_and_an_empty_column_is_not() -> None:
         encode_attribute("v", AttributeColumn(), one_column([None, None]), training(2, 1))
 
 
+def test_a_value_of_its_own_in_each_row_is_an_identifier() -> None:
+    names = [f"id{k}" for k in range(30)]
+    with pytest.raises(DataError, match="another value in each of its 30 rows"):
+        encode_attribute("v", AttributeColumn(), one_column(names), training(30, 20))
+    encode_attribute("v", AttributeColumn(), one_column([*names[:-1], "id0"]), training(30, 20))
+
+
 def test_continuous_bins_are_trainings_quantiles() -> None:
     values = [str(k) for k in range(100)] + ["1000", None]
     spec = AttributeColumn(column="v", kind="continuous", bins=4)

@@ -62,6 +62,14 @@ def test_what_cannot_is_said_with_its_place(text: str, message: str, column: int
         assert shown == [f"    {text}", f"    {' ' * column}^"]
 
 
+def test_an_error_shows_the_place_in_a_long_expression() -> None:
+    with pytest.raises(GateError) as found:
+        parse_gate(f"{'a' * 3000} ? {'b' * 3000}")
+    _, shown, caret = str(found.value).splitlines()
+    assert len(shown) < 300
+    assert shown[caret.index("^")] == "?"
+
+
 def test_names_are_written_so_that_they_read_back() -> None:
     rng = random.Random(0)
     letters = "ab.[]\"'\\ <>=é\n5-_"

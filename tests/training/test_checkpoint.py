@@ -51,6 +51,7 @@ def test_missing_and_torn_files_are_named(tmp_path: Path) -> None:
         [1], 5, None, {}, {"version": 2, "stage": "debias"}, {"weight": torch.zeros(3)}, {**STATE, "version": "new"},
         {**STATE, "stage": "nothing"}, {**STATE, "position": {"epoch": "two", "finished": False}},
         {**STATE, "position": None}, {**STATE, "model": [1]}, {**STATE, "metrics_bytes": "many"},
+        {**STATE, "average": 5},
     ],
 )  # fmt: skip
 def test_what_is_no_training_state_is_refused(tmp_path: Path, state: object) -> None:
