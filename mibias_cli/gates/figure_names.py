@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TypeAlias, TypeGuard
 
-from mibias_cli.errors import GateError, did_you_mean
+from mibias_cli.errors import GateError, did_you_mean, shortened
 from mibias_cli.recipe.gate_expression import GateExpression, write_name
 
 __all__ = ["BOUNDS", "Figure", "check_name", "find_figure", "names_of"]
@@ -68,7 +68,7 @@ def _walk(tree: Tree, gate: GateExpression, who: str) -> Tree:
         if not isinstance(value, Mapping):
             raise gate.error(_nothing_below(value, gate.name[:depth]), part=depth)
         if part not in value and _ANY_NAME not in value:
-            raise gate.error(f"{who} {part!r} {_hint(part, value, depth, tree, gate)}", part=depth)
+            raise gate.error(f"{who} {shortened(part)[0]!r} {_hint(part, value, depth, tree, gate)}", part=depth)
         above, value = value, value[part if part in value else _ANY_NAME]
     if isinstance(value, Mapping) and "estimate" not in value:
         names = ", ".join(str(name) for name in value if name != _ANY_NAME)

@@ -88,6 +88,12 @@ def test_the_schema_allows_every_name_of_a_report(report: dict[str, Any]) -> Non
         find_figure(report, gate)
 
 
+def test_a_long_name_is_shown_in_part(report: dict[str, Any]) -> None:
+    with pytest.raises(GateError) as found:
+        find_figure(report, parse_gate(f"{'a' * 5000} > 1"))
+    assert len(str(found.value)) < 2000
+
+
 def test_half_an_interval_is_no_interval(report: dict[str, Any]) -> None:
     report["task"]["after"]["accuracy_interval"]["lower"] = None
     with pytest.raises(GateError, match=r"name \.estimate"):
