@@ -14,7 +14,7 @@ from PIL import Image
 from mibias_cli.recipe.load import parse_recipe
 
 ROOT = Path(__file__).parents[1]
-RECIPES = {"colored_mnist": "colored_mnist.yaml", "taste": "quickstart.yaml", "step_cost": "waterbirds.yaml"}
+RECIPES = {"colored_mnist": "colored_mnist.yaml", "taste": "quickstart.yaml"}
 RIVALS = {
     "plain", "grey", "reweight", "hsic", "lntl", "vclub", "cross_sample", "paper", "paper_10", "released", "penalty",
 }  # fmt: skip
@@ -31,6 +31,19 @@ def test_methods_are_recipes_and_rivals_have_nothing_of_ours(module: str, monkey
         if name in RIVALS:
             assert recipe.debias.bias_product == 0, name
             assert recipe.training.average_decay is None, name
+
+
+def test_steps_are_timed_with_and_without_mi(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    timed = importlib.import_module("step_overhead")
+    assert {"resnet18", "mnist", "resnet18_paper"} == {name for name, case in timed.CASES.items() if not case.gpu}
+    for case in timed.CASES.values():
+        path = ROOT / "recipes" / f"{case.recipe}.yaml"
+        with_mi, plain = (
+            parse_recipe(path.read_text(), path=str(path), overrides=[*case.overrides, *more])
+            for more in (case.method, timed.PLAIN)
+        )
+        assert with_mi.debias.estimator != plain.debias.estimator == "none"
 
 
 def test_the_first_recipe_of_strongly_biased_digits_has_their_colour_s_say(

@@ -92,6 +92,11 @@ class Batch:
         """What the estimator sees: the rows that were drawn for it, or the epoch's own where none were."""
         return self if self.n_own is None else self._each(lambda tensor: tensor[self.n_own :], n_own=None)
 
+    def at(self, rows: Tensor) -> Batch:
+        """The same of some rows: positions, or a mask (n,) bool; none of them drawn."""
+        assert self.n_own is None, "rows that were drawn belong to those before them"
+        return self._each(lambda tensor: tensor[rows], n_own=None)
+
     def _each(self, change: Callable[[Tensor], Tensor], n_own: int | None) -> Batch:
         """The batch with every tensor changed in the same way."""
 

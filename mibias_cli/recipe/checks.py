@@ -125,6 +125,10 @@ def _void_settings(data: YamlMapping) -> Iterator[Fault]:
     # the prior is what the product leaves to the scores
     if value_at(("debias", "class_prior"), data) == "uniform" and not value_at(("debias", "bias_product"), data):
         yield ("debias", "class_prior"), "has no effect without debias.bias_product; set that to 1, or leave it out"
+    # λ that is a share of the task's gradient has its own way to meet it
+    path = ("debias", "gradients")
+    if value_at(("debias", "weight"), data) == "auto" and value_at(path, data) not in (None, "sum"):
+        yield path, "is ratio with debias.weight: auto; leave it out, or set weight to a number"
     # plain training adds nothing to the scores and mixes nothing
     for key in ("bias_product", "mix"):
         path = ("debias", key)

@@ -11,6 +11,7 @@ import torch
 from mibias_cli.estimators.classifier import ClassifierBound
 from mibias_cli.estimators.protocol import EstimatorSpec
 from mibias_cli.heads.attribute import AttributeHead
+from mibias_cli.recipe.sections.debias import DebiasSection
 from mibias_cli.run.assemble import Parts
 from mibias_cli.run.build import ESTIMATORS, from_section, resolve
 from mibias_cli.seeds import derive_seed, scoped_torch_rng
@@ -28,6 +29,8 @@ MONITOR_HIDDEN = (64,)
 _FRESH_HEADS: tuple[tuple[tuple[int, ...], float], ...] = (((), 1e-2), ((128, 128), 2e-3))
 """Hidden widths and learning rates of the heads that a budget is kept by: a linear one and an MLP."""
 _FRESH_BATCH = 256
+AUTO_SHARE = 0.5
+"""`weight: auto` of penalties in the steps: the norm of their gradient, where the task's is 1."""
 
 
 def build_debiaser(parts: Parts, z_width: int, *, mixing_alone: bool = False) -> Debiaser | None:
@@ -58,11 +61,13 @@ def build_debiaser(parts: Parts, z_width: int, *, mixing_alone: bool = False) ->
     weighted = parts.balance in ("critic", "both") and section.balance_by == "weights"
     capacity = section.queue_batches * recipe.training.batch_size
     budget, meter = _build_budget(parts, dtype)
+    # λ that nobody chose is a share of the task's gradient; a budget, and a last fit, have their own ways to find it
+    by_share = section.weight == "auto" and budget is None and recipe.training.head_last is None
     settings = from_section(
         DebiasSettings,
         section,
-        # with a budget λ starts at `weight`, and something has to start
-        weight=0.0 if mixing_alone else section.weight if budget is None else section.weight or 1.0,
+        weight=0.0 if mixing_alone else AUTO_SHARE if by_share else _first_weight(section, budget is not None),
+        gradients="ratio" if by_share else section.gradients,
         critic_steps=section.critic.steps,
         balance=parts.balance,
         measure_every_epochs=section.budget.every_epochs,
@@ -80,12 +85,21 @@ def build_debiaser(parts: Parts, z_width: int, *, mixing_alone: bool = False) ->
     )
 
 
+def _first_weight(section: DebiasSection, with_budget: bool) -> float:
+    """λ as the recipe has it, or where a budget starts from: something has to start."""
+    if section.weight == "auto":
+        return 1.0
+    return section.weight or 1.0 if with_budget else section.weight
+
+
 def _build_budget(parts: Parts, dtype: torch.dtype) -> tuple[BudgetKeeper | None, LeakageMeter | None]:
     """What keeps a leakage budget, where the recipe has one: a controller of λ, and fresh heads that measure for it."""
     section, budgets = parts.recipe.debias, parts.budgets
     if section.budget_bits is None:
         return None, None
-    keeper = BudgetKeeper(budget_bits=budgets, weight=section.weight or 1.0, max_weight=section.budget.max_weight)
+    keeper = BudgetKeeper(
+        budget_bits=budgets, weight=_first_weight(section, True), max_weight=section.budget.max_weight
+    )
     meter = LeakageMeter(
         make_bounds={name: partial(_fresh_bounds, parts, name, dtype) for name in budgets},
         data=parts.data,

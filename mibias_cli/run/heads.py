@@ -9,17 +9,19 @@ from typing import Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mibias_cli.backbone.bottleneck import BottleneckShape
 from mibias_cli.backbone.embed import embed
 from mibias_cli.backbone.stored_prefix import AugmentedView
-from mibias_cli.data.batch import Batch, Split
+from mibias_cli.data.batch import Batch
 from mibias_cli.data.loader import batches
 from mibias_cli.data.target import TargetKind
 from mibias_cli.heads.target import TargetHead
 from mibias_cli.progress import Progress
 from mibias_cli.run.assemble import Parts
+from mibias_cli.run.weight_path import N_FOLDS, PATH, PATH_STEPS, choose_weight, folds, sample_weights
 from mibias_cli.seeds import derive_seed, derived_generator, scoped_torch_rng
 from mibias_cli.training.debiaser import Debiaser, StepMetrics
 from mibias_cli.training.model import TaskModel
@@ -31,7 +33,6 @@ MAX_ITERATIONS = 150
 N_STEPS = 400
 """Steps of the last fit, each on all training samples."""
 _RATE = 1e-2
-_WARMUP = N_STEPS // 3
 _LOG_EVERY = 100
 _MOST_ROWS = 100_000
 """Rows of pooled features that the last fit holds in memory: fewer augmented views where there are many samples."""
@@ -93,11 +94,13 @@ class Log(Protocol):
     def record(self, step: int, metrics: StepMetrics) -> None:
         """Figures of a step, counted from 0."""
 
-    def look(self, step: int) -> None:
+    def look(self, debiaser: Debiaser | None, step: int) -> None:
         """The heads, and critics fitted to them, as they are then: at the penalty's first step, and at the end."""
 
 
-def finish_heads(model: TaskModel, parts: Parts, debiaser: Debiaser | None, log: Log, progress: Progress) -> None:
+def finish_heads(
+    model: TaskModel, parts: Parts, make_debiaser: Callable[[], Debiaser | None], log: Log, progress: Progress
+) -> None:
     """Fit bottleneck and head anew behind the trained backbone, by `training.head_last`, with the MI penalty.
 
     First without the penalty, as `start_heads` does; then 400 steps of Adam, each on every training sample, with
@@ -108,30 +111,74 @@ def finish_heads(model: TaskModel, parts: Parts, debiaser: Debiaser | None, log:
     not on the heads that the model had.
 
     Args:
-        debiaser: With estimators that have seen nothing yet; None: plain training.
+        make_debiaser: Makes one whose estimators have seen nothing yet; None: plain training.
     """
     recipe, device = parts.recipe, parts.fabric.device
-    l2 = recipe.training.head_last
-    assert l2 is not None, "called where the recipe asks for it"
     progress.stage("fitting bottleneck and head on all training samples")
     model.to(device).eval()
+    debiaser = make_debiaser()
     passes = list(_passes(model, parts, debiaser))
     with scoped_torch_rng(device):
-        torch.manual_seed(derive_seed(recipe.seed, "heads"))
-        for module in (*_modules(model.extractor.bottleneck), *_modules(model.head)):
-            if isinstance(module, nn.Linear):
-                module.reset_parameters()
         if model.extractor.input_scale is not None:
             model.extractor.input_scale.fit(passes[0].plain.x)
-        every = Batch.joined([rows for one in passes for rows in (one.plain, one.mixed) if rows is not None])
-        _fit(model, every.x, _goal(parts, every.y, every.weight), l2)
-        if debiaser is not None and recipe.debias.weight:
+        if debiaser is not None and recipe.debias.weight == "auto":
+            right = _right_along_path(model, parts, passes, make_debiaser, progress)
+            weight, why = choose_weight(right, sample_weights(parts))
+            progress.note(why)
+            debiaser.settings = replace(debiaser.settings, weight=weight)
+        _fit_unpenalised(model, parts, passes)
+        if debiaser is not None and debiaser.settings.weight:
             _penalise(model, parts, passes, debiaser, log, progress)
     model.eval()
-    log.look(N_STEPS - 1)
+    log.look(debiaser, N_STEPS - 1)
+
+
+def _right_along_path(
+    model: TaskModel,
+    parts: Parts,
+    passes: Sequence[_Pass],
+    make_debiaser: Callable[[], Debiaser | None],
+    progress: Progress,
+) -> NDArray[np.bool_]:
+    """Whether each training sample's class is found (λ, n) by heads that were fitted without it, for every λ of PATH.
+
+    A fold's heads go along the path: those of one λ start where those of the last one ended.
+    """
+    train = parts.data.train
+    fold = torch.from_numpy(folds(parts))
+    right = np.zeros((len(PATH), len(train)), dtype=bool)
+    for k in range(N_FOLDS):
+        inside = [one.at(fold != k) for one in passes]
+        held = passes[0].at(fold == k)
+        debiaser = make_debiaser()
+        assert debiaser is not None, "called where there is a penalty"
+        _fit_unpenalised(model, parts, inside)
+        for i, weight in enumerate(PATH):
+            if weight:
+                debiaser.settings = replace(debiaser.settings, weight=weight)
+                _penalise(model, parts, inside, debiaser, None, progress, start=PATH[i - 1], n_steps=PATH_STEPS)
+            model.eval()
+            bottleneck = model.extractor.bottleneck
+            assert bottleneck is not None, "the recipe is checked for it"
+            with torch.no_grad():
+                scores = model.head(bottleneck(held.plain.x))
+            right[i, held.samples] = (scores.argmax(dim=1) == held.plain.y).cpu().numpy()
+    return right
 
 
 # --- without the penalty ---
+
+
+def _fit_unpenalised(model: TaskModel, parts: Parts, passes: Sequence[_Pass]) -> None:
+    """Fit bottleneck and head from weights that are drawn anew, on all rows of the passes."""
+    torch.manual_seed(derive_seed(parts.recipe.seed, "heads"))
+    for module in (*_modules(model.extractor.bottleneck), *_modules(model.head)):
+        if isinstance(module, nn.Linear):
+            module.reset_parameters()
+    every = Batch.joined([rows for one in passes for rows in (one.plain, one.mixed) if rows is not None])
+    l2 = parts.recipe.training.head_last
+    assert l2 is not None, "called where the recipe asks for it"
+    _fit(model, every.x, _goal(parts, every.y, every.weight), l2)
 
 
 def _fit(model: TaskModel, pooled: Tensor, goal: _Goal, l2: float) -> None:
@@ -228,10 +275,20 @@ def _squared_map(model: TaskModel) -> Tensor:
 
 @dataclass(frozen=True, kw_only=True)
 class _Pass:
-    """Pooled features of all training samples, in place of inputs; `mixed` with statistics of other samples."""
+    """Pooled features of training samples, in place of inputs; `mixed` with statistics of other samples.
+
+    `samples` (n,) are the rows' positions in the training split.
+    """
 
     plain: Batch
     mixed: Batch | None
+    samples: NDArray[np.int64]
+
+    def at(self, chosen: Tensor) -> _Pass:
+        """The rows of samples that are chosen (n_train,) bool."""
+        rows = chosen[torch.from_numpy(self.samples)]
+        mixed = None if self.mixed is None else self.mixed.at(rows.to(self.mixed.y.device))
+        return _Pass(plain=self.plain.at(rows.to(self.plain.y.device)), mixed=mixed, samples=self.samples[rows.numpy()])
 
 
 @torch.no_grad()
@@ -241,22 +298,15 @@ def _passes(model: TaskModel, parts: Parts, debiaser: Debiaser | None) -> Iterat
     views = recipe.backbone.cache_views if recipe.training.augment else 0
     for view in range(1 + min(views, max(0, _MOST_ROWS // len(train) - 1))):
         # mixed are samples of one batch: of an order by chance, for data may be sorted by class
-        order = derived_generator(recipe.seed, view).permutation(len(train))
-        split = train.at(order)
-        if view:
-            split = replace(split, reader=AugmentedView(split.reader, view - 1))
-        weights = {name: values[order] for name, values in parts.weights.train.items()}
-        yield _pass(model, parts, split, weights, debiaser, view)
+        yield _pass(model, parts, derived_generator(recipe.seed, view).permutation(len(train)), debiaser, view)
 
 
-def _pass(
-    model: TaskModel,
-    parts: Parts,
-    split: Split,
-    weights: Mapping[str, np.ndarray],
-    debiaser: Debiaser | None,
-    view: int,
-) -> _Pass:
+def _pass(model: TaskModel, parts: Parts, order: NDArray[np.int64], debiaser: Debiaser | None, view: int) -> _Pass:
+    """Training samples in an order: as they are, or, from view 1 on, augmented."""
+    split = parts.data.train.at(order)
+    if view:
+        split = replace(split, reader=AugmentedView(split.reader, view - 1))
+    weights = {name: values[order] for name, values in parts.weights.train.items()}
     device, extractor = parts.fabric.device, model.extractor
     dtype = next(model.head.parameters()).dtype
     plain, mixed = list[Batch](), list[Batch]()
@@ -269,13 +319,25 @@ def _pass(
         if debiaser is not None and debiaser.mixer is not None:
             with debiaser.mixing(batch, i + view * len(split)):
                 mixed.append(replace(batch, x=extractor(x).backbone_features))
-    return _Pass(plain=Batch.joined(plain), mixed=Batch.joined(mixed) if mixed else None)
+    joined = Batch.joined(mixed) if mixed else None
+    return _Pass(plain=Batch.joined(plain), mixed=joined, samples=order)
 
 
 def _penalise(
-    model: TaskModel, parts: Parts, passes: Sequence[_Pass], debiaser: Debiaser, log: Log, progress: Progress
+    model: TaskModel,
+    parts: Parts,
+    passes: Sequence[_Pass],
+    debiaser: Debiaser,
+    log: Log | None,
+    progress: Progress,
+    *,
+    start: float = 0.0,
+    n_steps: int = N_STEPS,
 ) -> None:
-    """min over bottleneck and head, max over T: L_task + λ · Î_T(z; c), with steps of T and of the two in turn."""
+    """min over bottleneck and head, max over T: L_task + λ · Î_T(z; c), with steps of T and of the two in turn.
+
+    Over the first third of the steps λ rises from `start` to the debiaser's own.
+    """
     recipe, extractor, head = parts.recipe, model.extractor, model.head
     bottleneck = extractor.bottleneck
     assert bottleneck is not None, "the recipe is checked for it"
@@ -284,9 +346,9 @@ def _penalise(
     optimizer = torch.optim.Adam(parameters, lr=_RATE)
     draw = derived_generator(recipe.seed, len(passes))
     bottleneck.train()
-    progress.begin("last fit", N_STEPS)
-    for step in range(N_STEPS):
-        optimizer.param_groups[0]["lr"] = _RATE * 0.5 * (1 + math.cos(math.pi * step / N_STEPS))
+    progress.begin("last fit" if log else "path of λ", n_steps)
+    for step in range(n_steps):
+        optimizer.param_groups[0]["lr"] = _RATE * 0.5 * (1 + math.cos(math.pi * step / n_steps))
         seen = passes[int(draw.integers(len(passes)))]
         z = bottleneck(seen.plain.x)
         task = _goal(parts, seen.plain.y, seen.plain.weight).loss(head(z))
@@ -295,24 +357,24 @@ def _penalise(
             task = (task + goal.loss(head(bottleneck(seen.mixed.x)))) / 2
         # max over T, then down the sum with T held still
         debiaser.fit_on_batch(seen.plain, z.detach(), step, turn=0)
-        if step == 0:
+        if step == 0 and log is not None:
             bottleneck.eval()
-            log.look(step)
+            log.look(debiaser, step)
             bottleneck.train()
         penalty = debiaser.penalty(seen.plain, z, step)
-        weight = recipe.debias.weight * min(1.0, (step + 1) / _WARMUP)
+        weight = start + (debiaser.settings.weight - start) * min(1.0, (step + 1) / (n_steps // 3))
         optimizer.zero_grad()
         (task + l2 / 2 * _squared_map(model) + weight * penalty).backward()
         optimizer.step()
         metrics = {"task_loss": float(task.detach()), "penalty_nats": float(penalty.detach())}
-        if (step + 1) % _LOG_EVERY == 0:
+        if log is not None and (step + 1) % _LOG_EVERY == 0:
             log.record(step, metrics | debiaser.metrics(seen.plain, z, step) | {"mi_weight": weight})
         progress.advance(step + 1, metrics)
     progress.end()
     optimizer.zero_grad()
     # critics of the heads as they are now, for the look that follows
     with torch.no_grad():
-        debiaser.fit_on_batch(passes[0].plain, bottleneck.eval()(passes[0].plain.x), N_STEPS, turn=0)
+        debiaser.fit_on_batch(passes[0].plain, bottleneck.eval()(passes[0].plain.x), n_steps, turn=0)
 
 
 def _modules(layer: nn.Module | None) -> Iterator[nn.Module]:

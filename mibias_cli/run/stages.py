@@ -184,8 +184,8 @@ def _finish(parts: Parts, run: Run, log: RunLog, model: TaskModel, trainer: Stag
 
     Whoever resumes a run that was killed meanwhile comes out at the same heads: they depend on the backbone alone.
     """
-    debiaser = _debiaser(parts, model, last_fit=True)
-    finish_heads(model, parts, debiaser, _LastFitLog(log=log, trainer=trainer, debiaser=debiaser), run.progress)
+    make = partial(_debiaser, parts, model, last_fit=True)
+    finish_heads(model, parts, make, _LastFitLog(log=log, trainer=trainer), run.progress)
     save_weights(run.folder.best, model)
 
 
@@ -195,18 +195,17 @@ class _LastFitLog:
 
     log: RunLog
     trainer: StageTrainer
-    debiaser: Debiaser | None
 
     def record(self, step: int, metrics: StepMetrics) -> None:
         trainer = self.trainer
         at, epoch = trainer.n_steps + step + 1, trainer.settings.epochs
         self.log.record("train", step=at, stage=trainer.stage, epoch=epoch, **metrics)
 
-    def look(self, step: int) -> None:
+    def look(self, debiaser: Debiaser | None, step: int) -> None:
         # without a penalty no critic was fitted
-        penalised = self.debiaser is not None and self.debiaser.settings.weight > 0
+        penalised = debiaser is not None and debiaser.settings.weight > 0
         at, ended = self.trainer.n_steps + step, step == N_STEPS - 1
-        self.trainer.look(self.debiaser if penalised else None, at, ended=ended)
+        self.trainer.look(debiaser if penalised else None, at, ended=ended)
 
 
 def erase(parts: Parts, run: Run) -> None:

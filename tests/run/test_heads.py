@@ -58,6 +58,7 @@ def test_without_the_setting_nothing_is_fitted() -> None:
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
+MakeDebiaser = Callable[[], Debiaser | None]
 LINEAR = "representation={layers: [features], bottleneck: {width: 9, hidden: []}}"
 LAST = (
     "original=null",
@@ -211,9 +212,9 @@ def test_under_a_uniform_prior_the_scores_know_nothing_of_how_frequent_classes_a
 def test_heads_that_the_last_fit_leaves_at_chance_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the epochs before learned is no excuse."""
 
-    def erring(model: TaskModel, parts: Parts, debiaser: Debiaser | None, log: Log, progress: Progress) -> None:
+    def erring(model: TaskModel, parts: Parts, make: MakeDebiaser, log: Log, progress: Progress) -> None:
         torch.nn.init.zeros_(model.head.linear.weight)
-        log.look(N_STEPS - 1)
+        log.look(make(), N_STEPS - 1)
 
     monkeypatch.setattr(stages, "finish_heads", erring)
     run = trained(tiny(*LAST, LINEAR, *LEAKY, "debias.weight=0"), tmp_path / "run").folder

@@ -89,7 +89,12 @@ class DebiasSection(Section):
         "marginal", description="marginal: I(z; c); conditional: I(z; c | y), which leaves what y itself says of c."
     )
     # how strong the penalty is: a fixed λ, or one that a budget controls
-    weight: NonNegative = Field(1.0, description="λ: weight of the MI penalty, per nat; with a budget, where λ starts.")
+    weight: NonNegative | Literal["auto"] = Field(
+        1.0,
+        description="λ: weight of the MI penalty, per nat; with a budget, where λ starts. auto: under "
+        "training.head_last the largest of a path that costs held-out training samples no accuracy; else the penalty's "
+        "gradient has a fixed share of the norm of the task's.",
+    )
     attribute_weights: dict[str, NonNegative] = Field(
         default_factory=dict, description="Factor of λ per attribute; 1 for those that are not named."
     )
@@ -158,9 +163,9 @@ class DebiasSection(Section):
     critic: CriticSection = CriticSection()
 
     # checked by hand: pydantic would report each member of the union, two errors for one mistake
-    @field_validator("bias_product", mode="before")
+    @field_validator("bias_product", "weight", mode="before")
     @classmethod
-    def _is_a_share_or_auto(cls, value: object) -> object:
+    def _is_a_number_or_auto(cls, value: object) -> object:
         number = value if isinstance(value, int | float) and not isinstance(value, bool) else -1
         if value == "auto" or 0 <= number < math.inf:
             return value

@@ -1,0 +1,79 @@
+"""`debias.weight: auto` of a last fit: the largest λ of a path that costs held-out training samples no accuracy."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mibias_cli.data.groups import balancing_weights
+from mibias_cli.run.assemble import Parts
+from mibias_cli.seeds import derived_generator
+
+__all__ = ["N_FOLDS", "PATH", "PATH_STEPS", "choose_weight", "folds", "sample_weights"]
+
+PATH = (0.0, 0.03, 0.1, 0.3, 1.0, 3.0)
+"""Values of λ, from none on."""
+PATH_STEPS = 150
+"""Steps from one value to the next."""
+N_FOLDS = 2
+TOLERANCE = 0.01
+"""How much balanced accuracy a larger λ may cost."""
+_FOLDS = 0xF01D
+
+
+def folds(parts: Parts) -> NDArray[np.int64]:
+    """A fold for each training sample (n,): every pair of target and attribute values is spread over all of them."""
+    y, c, _ = _labels(parts)
+    cell = np.unique(np.column_stack([y, c]), axis=0, return_inverse=True)[1].reshape(-1)
+    g = derived_generator(parts.recipe.seed, _FOLDS)
+    order = g.permutation(len(cell))
+    # dealt out in turn, cell by cell; where a cell's samples are few, the next one's begin where they ended
+    order = order[np.argsort(cell[order], kind="stable")]
+    fold = np.empty(len(cell), dtype=np.int64)
+    fold[order] = np.arange(len(cell)) % N_FOLDS
+    return fold
+
+
+def sample_weights(parts: Parts) -> NDArray[np.float64]:
+    """How much each training sample counts (n,), 1 in all: p(y)p(c)/p(y,c), and classes as `class_prior` says."""
+    data, names = parts.data, parts.debiased
+    y, c, known = _labels(parts)
+    n_c = [k for name in names for k in data.attributes[name].n_classes]
+    n_y = len(data.class_names)
+    weights = balancing_weights(y, c, known, n_y=n_y, n_c=n_c, clip=len(y), seed=parts.recipe.seed).astype(np.float64)
+    if parts.recipe.debias.class_prior == "uniform":
+        weights /= np.bincount(y, weights=weights, minlength=n_y)[y]
+    return weights / weights.sum()
+
+
+def choose_weight(right: NDArray[np.bool_], weights: NDArray[np.float64]) -> tuple[float, str]:
+    """The largest λ of PATH whose accuracy on held-out samples is at most a point below the best one's, and why.
+
+    Args:
+        right: Whether each sample's class was found, by λ (λ, n).
+        weights: How much each sample counts (n,), with a sum of 1.
+
+    Example:
+        >>> right = np.ones((6, 200), dtype=bool)
+        >>> right[4:, :20] = False
+        >>> choose_weight(right, np.full(200, 1 / 200))[0]
+        0.3
+    """
+    accuracy = right @ weights
+    enough = [i for i, value in enumerate(accuracy) if i and value >= accuracy.max() - TOLERANCE]
+    # a penalty was asked for: where every one costs accuracy, the least of them
+    chosen = max(enough, default=1)
+    shown = ", ".join(f"{weight:g}: {100 * value:.1f}" for weight, value in zip(PATH, accuracy, strict=True))
+    why = f"debias.weight: auto is {PATH[chosen]:g}; balanced accuracy on held-out training samples by λ, %: {shown}"
+    heaviest = weights.max()
+    if heaviest > TOLERANCE:
+        why += f"; one sample of the rarest pair of target and attribute counts {100 * heaviest:.1f} points of it"
+    return PATH[chosen], why
+
+
+def _labels(parts: Parts) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
+    """Strata (n,), classes of the debiased attributes (n, channels), and where all are known (n,)."""
+    data, train = parts.data, parts.data.train
+    c = np.concatenate([data.attributes[name].classes(train.c[name]) for name in parts.debiased], axis=1)
+    known = np.logical_and.reduce([train.known[name] for name in parts.debiased])
+    return train.strata, c, known

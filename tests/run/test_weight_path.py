@@ -1,0 +1,119 @@
+"""`debias.weight: auto`: a path of λ for a last fit, the choice from it, and a share of the gradient in the steps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from small_runs import best, metrics, same, tiny, trained
+
+from mibias_cli.errors import RecipeError
+from mibias_cli.recipe.schema import Recipe
+from mibias_cli.run.assemble import Parts, assemble
+from mibias_cli.run.debiaser import AUTO_SHARE, build_debiaser
+from mibias_cli.run.weight_path import N_FOLDS, PATH, choose_weight, folds, sample_weights
+
+LINEAR = "representation={layers: [features], bottleneck: {width: 9, hidden: []}}"
+LAST = (
+    LINEAR, "original=null", "training.epochs=1", "training.head_last=0.05", "debias.estimator=closed_form",
+    "debias.objective=conditional", "debias.bias_product=1", "debias.class_prior=uniform", "data.variance=0.02",
+    "debias.critic={n_random_features: 16}", "debias.queue_batches=32",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def parts() -> Parts:
+    return assemble(tiny(*LAST, "debias.weight=auto"), offline=True)
+
+
+def labels(parts: Parts) -> tuple[np.ndarray, np.ndarray]:
+    attribute = parts.data.attributes["colour"]
+    return parts.data.train.y, attribute.classes(parts.data.train.c["colour"])
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "chosen"),
+    [
+        ([0.9, 0.9, 0.9, 0.9, 0.9, 0.9], 3.0),
+        ([0.9, 0.9, 0.9, 0.88, 0.88, 0.8], 0.1),
+        # a dip on the way is noise: what lies behind it costs nothing
+        ([0.9, 0.9, 0.85, 0.9, 0.8, 0.8], 0.3),
+        # every penalty costs accuracy, and one was asked for
+        ([0.9, 0.8, 0.7, 0.6, 0.5, 0.4], 0.03),
+    ],
+)
+def test_the_largest_weight_that_costs_nothing_is_chosen(accuracies: list[float], chosen: float) -> None:
+    right = np.arange(1000) < 1000 * np.array(accuracies)[:, None]
+    weight, why = choose_weight(right, np.full(1000, 1e-3))
+    assert weight == chosen
+    assert f"auto is {chosen:g}" in why
+    assert "rarest" not in why
+
+
+def test_what_the_rarest_samples_decide_is_said() -> None:
+    weights = np.array([0.05, *[0.95 / 99] * 99])
+    _, why = choose_weight(np.ones((len(PATH), 100), dtype=bool), weights)
+    assert "counts 5.0 points" in why
+
+
+def test_every_cell_is_spread_over_the_folds(parts: Parts) -> None:
+    fold = folds(parts)
+    y, c = labels(parts)
+    cells = np.unique(np.column_stack([y, c]), axis=0, return_inverse=True)[1].reshape(-1)
+    counts = np.zeros((cells.max() + 1, N_FOLDS), dtype=int)
+    np.add.at(counts, (cells, fold), 1)
+    assert (np.ptp(counts, axis=1) <= 1).all()
+    assert abs(np.diff(np.bincount(fold))).max() <= 1
+
+
+def test_under_the_weights_classes_count_alike_and_the_attribute_tells_nothing(parts: Parts) -> None:
+    weights = sample_weights(parts)
+    y, _ = labels(parts)
+    assert weights.sum() == pytest.approx(1)
+    np.testing.assert_allclose(np.bincount(y, weights=weights), 0.1)
+
+
+def test_a_run_is_that_of_the_weight_that_it_chose(tmp_path: Path) -> None:
+    chosen = trained(tiny(*LAST, "debias.weight=auto"), tmp_path / "auto").folder
+    (weight,) = {r["mi_weight"] for r in metrics(chosen) if r.get("kind") == "train" and r["step"] == last_step(chosen)}
+    assert weight in PATH[1:]
+    fixed = trained(tiny(*LAST, f"debias.weight={weight}"), tmp_path / "fixed").folder
+    assert same(best(chosen), best(fixed))
+
+
+def last_step(run: Path) -> int:
+    return max(r["step"] for r in metrics(run) if "mi_weight" in r)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "weight", "gradients"),
+    [
+        ((), AUTO_SHARE, "ratio"),
+        # a budget finds λ itself
+        (("debias.budget_bits=0.1",), 1.0, "sum"),
+    ],
+)
+def test_in_the_steps_the_penalty_has_a_share_of_the_gradient(
+    overrides: tuple[str, ...], weight: float, gradients: str
+) -> None:
+    parts = assemble(tiny("debias.weight=auto", *overrides), offline=True)
+    debiaser = build_debiaser(parts, 8)
+    assert debiaser is not None
+    assert (debiaser.settings.weight, debiaser.settings.gradients) == (weight, gradients)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("debias.gradients=rescale", "is ratio with debias.weight: auto"),
+        ("debias.weight=car", "must be auto or a number"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(override: str, message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
+        recipe_with("debias.weight=auto", override)
+
+
+def recipe_with(*overrides: str) -> Recipe:
+    return tiny(*overrides)
