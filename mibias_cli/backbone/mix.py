@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -11,8 +11,11 @@ from torch import Tensor, nn
 
 from mibias_cli.backbone.layers import unknown_layer
 from mibias_cli.errors import BackboneError
+from mibias_cli.ranks import Share
 
 __all__ = ["StatisticsMixer"]
+
+_ALL = Share()
 
 
 class StatisticsMixer:
@@ -25,6 +28,8 @@ class StatisticsMixer:
         backbone: The network.
         layer: Name of the inner module whose input is mixed; a map (n, channels, h, w), or tokens (n, t, channels).
         share: Share of samples that are mixed; how far is drawn evenly between not at all and wholly.
+        rows: Which samples of a batch the network sees here.
+        gather: On several ranks, what makes a whole batch's values (n, …) of those of these samples.
 
     Raises:
         BackboneError: The backbone has no such module.
@@ -33,11 +38,20 @@ class StatisticsMixer:
     without regard to the domain or from another one.
     """
 
-    def __init__(self, backbone: nn.Module, layer: str, share: float) -> None:
+    def __init__(
+        self,
+        backbone: nn.Module,
+        layer: str,
+        share: float,
+        *,
+        rows: Share = _ALL,
+        gather: Callable[[Tensor, int], Tensor] | None = None,
+    ) -> None:
         modules = dict(backbone.named_modules())
         if not layer or layer not in modules:
             raise unknown_layer("debias.mix.layer", layer, backbone, modules)
         self.layer, self.module, self.share = layer, modules[layer], share
+        self.rows, self.gather = rows, gather
         self.channels_last = getattr(backbone, "output_fmt", "NCHW") == "NHWC"
 
     @contextmanager
@@ -66,7 +80,7 @@ class StatisticsMixer:
             handle.remove()
 
     def mixed(self, x: Tensor, partner: Tensor, kept: Tensor) -> Tensor:
-        """x with statistics a share `kept` (n,) its own and the rest its partner's (n,)."""
+        """x with statistics a share `kept` (n,) its own and the rest its partner's (n,); n is the whole batch's."""
         # statistics are over everything but samples and channels
         last = x.ndim == 3 or self.channels_last
         axes = tuple(range(1, x.ndim - 1)) if last else tuple(range(2, x.ndim))
@@ -78,8 +92,13 @@ class StatisticsMixer:
         # as in the paper nothing is learned through the statistics
         with torch.no_grad():
             mean, deviation = x.mean(axes, keepdim=True), x.std(axes, correction=0, keepdim=True) + 1e-5
-            own = kept.to(x).view(-1, *[1] * (x.ndim - 1))
-            new_mean, new_deviation = mean.lerp(mean[partner], 1 - own), deviation.lerp(deviation[partner], 1 - own)
+            rows, whole = self.rows.of(len(kept)), (mean, deviation)
+            if self.gather is not None:
+                whole = (self.gather(mean, len(kept)), self.gather(deviation, len(kept)))
+            own = kept[rows].to(x).view(-1, *[1] * (x.ndim - 1))
+            new_mean, new_deviation = (
+                one.lerp(all_of[partner[rows]], 1 - own) for one, all_of in zip((mean, deviation), whole, strict=True)
+            )
         return (x - mean) / deviation * new_deviation + new_mean
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
+from timm.layers import convert_sync_batchnorm
 from timm.models import group_parameters
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -13,7 +14,15 @@ from mibias_cli.backbone.extractor import Extractor
 from mibias_cli.backbone.layers import stage_names, unknown_layer
 from mibias_cli.errors import BackboneError
 
-__all__ = ["Trained", "choose_trainable", "head_groups", "last_stages", "parameter_groups"]
+__all__ = [
+    "Trained",
+    "choose_trainable",
+    "head_groups",
+    "last_stages",
+    "parameter_groups",
+    "synchronise_batchnorm",
+    "trains_batchnorm",
+]
 
 Trained = Literal["all", "none"] | Sequence[str]
 
@@ -158,6 +167,19 @@ def choose_trainable(extractor: Extractor, *, train: Trained = "all", batchnorm_
     extractor.kept_in_eval = frozenset(kept)
     # apply it to the mode that the extractor is in now
     extractor.train(extractor.training)
+
+
+def trains_batchnorm(module: nn.Module) -> bool:
+    """Whether a module in the mode in which it trains normalises by the statistics of each batch."""
+    return any(isinstance(one, _BatchNorm) and one.training for one in module.modules())
+
+
+def synchronise_batchnorm(extractor: Extractor) -> None:
+    """Let every BatchNorm of a backbone take its statistics over the batches of all ranks (GPUs only).
+
+    Parameters, buffers and names stay, and with them optimizer groups and files.
+    """
+    extractor.backbone = convert_sync_batchnorm(extractor.backbone)
 
 
 def _trained_prefixes(backbone: nn.Module, train: Trained) -> tuple[str, ...]:

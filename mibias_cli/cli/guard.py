@@ -5,6 +5,9 @@
 
 from __future__ import annotations
 
+import os
+import sys
+import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,15 +18,21 @@ from typer.core import TyperGroup
 
 from mibias_cli import __version__
 from mibias_cli.cli.ci import annotate, annotate_problems
-from mibias_cli.cli.stopping import Interrupted, Stopped, reports_stops
+from mibias_cli.cli.stopping import Interrupted, Stopped, reports_stops, tells_of_stops
 from mibias_cli.errors import MibiasError, RecipeError
 from mibias_cli.output.machine import machine_fault
+from mibias_cli.ranks import place_if_told
 
 __all__ = ["EXIT_ERROR", "EXIT_GATE", "EXIT_INTERRUPTED", "GuardedGroup", "guarded"]
 
 EXIT_GATE = 1
 EXIT_ERROR = 2
 EXIT_INTERRUPTED = 130
+
+_GIVE_WAY_SECONDS = 5.0
+"""Longer than it takes a rank that has failed to end, and who started it to end the others."""
+_LOST = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "NCCL", "gloo")
+"""What torch says where another rank has ended."""
 
 
 class GuardedGroup(TyperGroup):
@@ -45,13 +54,14 @@ def guarded(*, debug: bool) -> Iterator[None]:
     except (typer.Exit, typer.Abort):
         raise
     except (KeyboardInterrupt, Interrupted) as error:
-        # on a line of its own, below the ^C of the terminal
-        typer.echo(f"\ninterrupted{f'; {error}' if str(error) else ''}", err=True)
+        if tells_of_stops():
+            # on a line of its own, below the ^C of the terminal
+            typer.echo(f"\ninterrupted{f'; {error}' if str(error) else ''}", err=True)
         code = error.exit_code if isinstance(error, Interrupted | Stopped) else EXIT_INTERRUPTED
         raise typer.Exit(code) from error
     except Exception as error:
-        # a usage error (told by its parts, see above): Typer prints it with the command's usage
-        if hasattr(error, "show") and hasattr(error, "exit_code"):
+        _give_way(error)
+        if _is_usage(error):
             raise
         if debug:
             traceback.print_exc()
@@ -61,7 +71,38 @@ def guarded(*, debug: bool) -> Iterator[None]:
             annotate_problems(error.problems)
         else:
             annotate("error", _message(error), title="mibias")
+        _end_rank()
         raise typer.Exit(EXIT_ERROR) from error
+
+
+def _is_usage(error: Exception) -> bool:
+    """Whether it is a usage error, which Typer prints with the command's usage; told by its parts, see above."""
+    return hasattr(error, "show") and hasattr(error, "exit_code")
+
+
+def _give_way(error: Exception) -> None:
+    """On several ranks: wait for the one that knows what happened to say it, and for the others to be ended.
+
+    What the user can mend most ranks meet at once, and rank 0 says it. What else one meets is often only that another
+    has ended.
+    """
+    place, is_users = place_if_told(os.environ), isinstance(error, MibiasError) or _is_usage(error)
+    if place is None or (place.rank == 0 and is_users):
+        return
+    time.sleep(_GIVE_WAY_SECONDS)
+    # still here: nobody ends the ranks of a failed run, and this one's error says nothing
+    if any(text in str(error) for text in _LOST):
+        if place.rank == 0:
+            typer.echo("error: another rank has ended, and with it the run; its own message says why", err=True)
+        raise typer.Exit(EXIT_ERROR) from error
+
+
+def _end_rank() -> None:
+    """End this process at once where it is one of several: torch's own end takes seconds, and others would speak."""
+    if place_if_told(os.environ) is not None:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(EXIT_ERROR)
 
 
 def _message(error: Exception) -> str:

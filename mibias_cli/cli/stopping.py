@@ -14,10 +14,12 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING
 
+from mibias_cli.ranks import place_if_told
+
 if TYPE_CHECKING:
     from sys import UnraisableHookArgs
 
-__all__ = ["GRACE_SECONDS", "Interrupted", "Stopped", "on_stop", "reports_stops", "stoppable"]
+__all__ = ["GRACE_SECONDS", "Interrupted", "Stopped", "on_stop", "reports_stops", "stoppable", "tells_of_stops"]
 
 GRACE_SECONDS = 3.0
 """How long a command that was told to stop may take to tidy up."""
@@ -61,6 +63,12 @@ def on_stop(say: Callable[[], str]) -> Iterator[None]:
         raise Interrupted(say(), exit_code=code) from error
     finally:
         _how_to_go_on.remove(say)
+
+
+def tells_of_stops() -> bool:
+    """Whether this process says that it was stopped: of several ranks the first, or the process that started them."""
+    place = place_if_told(os.environ)
+    return place is None or (place.rank == 0 and place.by != "mibias")
 
 
 @contextmanager
@@ -127,7 +135,7 @@ def _end(number: int) -> None:
     with contextlib.suppress(Exception):
         said = f"; {_how_to_go_on[-1]()}" if _how_to_go_on else ""
     # a pipe that nobody reads would hold us
-    if select.select([], [_STDERR], [], 0)[1]:
+    if tells_of_stops() and select.select([], [_STDERR], [], 0)[1]:
         with contextlib.suppress(OSError):
             os.write(_STDERR, f"\ninterrupted{said}\n".encode(errors="backslashreplace"))
     os._exit(128 + number)

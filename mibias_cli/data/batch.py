@@ -48,7 +48,7 @@ class Batch:
     """One batch.
 
     Args:
-        x: Inputs (n, …).
+        x: Inputs (n, …); on several ranks those of this rank's share of the rows (see `Share`).
         y: Targets: classes (n,) int64, labels or standardised numbers (n, k) float32, zeros (n,) without a target.
         c: By attribute, (n, channels): int64 where categorical, float32 where continuous.
         known: By attribute, (n,) bool: where False, the value in c means nothing.
@@ -67,6 +67,9 @@ class Batch:
     weight: dict[str, Tensor] = field(default_factory=dict)
     stratum: Tensor | None = None
     n_own: int | None = None
+
+    def __len__(self) -> int:
+        return len(self.index)
 
     @classmethod
     def joined(cls, parts: Sequence[Batch]) -> Batch:

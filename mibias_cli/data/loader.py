@@ -12,10 +12,12 @@ from torch.utils.data import DataLoader, Dataset
 
 from mibias_cli.data.batch import Batch, Split
 from mibias_cli.errors import DataError
+from mibias_cli.ranks import Share
 from mibias_cli.seeds import derived_generator
 
 __all__ = ["batches", "n_batches"]
 
+_WHOLE = Share()
 _DRAWS = 0xD2A3
 """Marks the stream of the draws, which is not the order's."""
 
@@ -37,6 +39,7 @@ def batches(
     start_step: int = 0,
     drop_last: bool = False,
     draw_by: np.ndarray | None = None,
+    share: Share = _WHOLE,
 ) -> Iterator[Batch]:
     """The batches of one epoch, bit for bit the same for any number of workers.
 
@@ -54,6 +57,7 @@ def batches(
         start_step: Skip this many batches: what follows is what would have followed without a break.
         drop_last: Leave out a last batch that is smaller than batch_size (unless it is the only one).
         draw_by: Weights (n,): each batch gets as many further rows, drawn in proportion to them with replacement.
+        share: The rows of each batch whose inputs are read; labels and weights are those of the whole batch.
 
     Raises:
         DataError: An input cannot be read.
@@ -64,7 +68,7 @@ def batches(
     # a stream of its own: whether rows are drawn must not change the epoch's order
     drawn = [] if draw_by is None else _draws(positions, draw_by, derived_generator(seed, epoch, _DRAWS))
     positions = positions[start_step:]
-    source = _Batches(split, positions, epoch if shuffle else None, weights, drawn[start_step:])
+    source = _Batches(split, positions, epoch if shuffle else None, weights, drawn[start_step:], share)
     # the same batches either way: workers only read them ahead
     if num_workers == 0 or not positions:
         yield from (source.make(step) for step in range(len(positions)))
@@ -111,10 +115,12 @@ class _Batches(Dataset["Batch | DataError"]):
         epoch: int | None,
         weights: Mapping[str, np.ndarray] | None,
         drawn: list[np.ndarray],
+        share: Share,
     ) -> None:
         self._split = split
         self._positions = positions
         self._drawn = drawn
+        self._share = share
         self._epoch = epoch
         self._weights = {k: torch.tensor(w) for k, w in (weights or {}).items()}
         self._y = torch.tensor(split.y)
@@ -140,7 +146,7 @@ class _Batches(Dataset["Batch | DataError"]):
             n_own, positions = len(positions), np.concatenate([positions, self._drawn[step]])
         index = torch.tensor(positions)
         return Batch(
-            x=self._split.reader.read(self._split.rows[positions], self._epoch),
+            x=self._split.reader.read(self._split.rows[positions[self._share.of(len(positions))]], self._epoch),
             y=self._y[index],
             c={k: c[index] for k, c in self._c.items()},
             known={k: v[index] for k, v in self._known.items()},

@@ -6,8 +6,10 @@ The checks read the parsed YAML, not the validated recipe, so that they run, and
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import TypeGuard
 
 from mibias_cli.errors import GateError, did_you_mean
+from mibias_cli.ranks import undivided
 from mibias_cli.recipe.fields import value_at
 from mibias_cli.recipe.gate_expression import parse_gate
 from mibias_cli.recipe.messages import Fault
@@ -160,6 +162,22 @@ def _head_last(data: YamlMapping) -> Iterator[Fault]:
             yield ("debias", key), why
 
 
+def _shared_batch(data: YamlMapping) -> Iterator[Fault]:
+    """The ranks share each batch evenly."""
+    found = [value_at(("training", key), data) for key in ("batch_size", "devices", "num_nodes")]
+    size, devices, nodes = (default if n is None else n for n, default in zip(found, (128, 1, 1), strict=True))
+    # what is no number of ranks is the schema's to refuse
+    if not (_is_count(size) and _is_count(devices) and _is_count(nodes)):
+        return
+    reason = undivided(size, devices, nodes)
+    if reason is not None:
+        yield ("training", "batch_size" if found[0] is not None else "devices"), reason
+
+
+def _is_count(value: Yaml) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
 def _backbone_fits_data(data: YamlMapping) -> Iterator[Fault]:
     """Rows go through an MLP, images do not."""
     source, name = value_at(("data", "source"), data), value_at(("backbone", "name"), data)
@@ -256,6 +274,7 @@ def _gated_attributes(data: YamlMapping) -> Iterator[Fault]:
 _CHECKS: tuple[Check, ...] = (
     _some_attribute,
     _void_settings,
+    _shared_batch,
     _debiased_attributes,
     _gated_attributes,
     _backbone_fits_data,

@@ -30,6 +30,7 @@ from mibias_cli.seeds import derive_seed, scoped_torch_rng
 from mibias_cli.training.checkpoint import load_weights
 from mibias_cli.training.fabric import make_fabric
 from mibias_cli.training.model import TaskModel
+from mibias_cli.training.ranks import ALONE, Ranks
 from mibias_cli.training.settings import Balance
 
 __all__ = ["Parts", "assemble", "load_run_model"]
@@ -53,7 +54,8 @@ class Parts:
     Data and device are there from the start. Backbone and sample weights are made when they are first asked for, and
     kept: the audit of an export needs neither.
 
-    Where the data are what a frozen prefix made of them (see `cached_parts`), `computed` is that prefix.
+    Where the data are what a frozen prefix made of them (see `cached_parts`), `computed` is that prefix. `ranks` are
+    the processes that train together; every one of them has all parts.
     """
 
     recipe: Recipe
@@ -61,6 +63,7 @@ class Parts:
     fabric: Fabric
     load_backbone: Callable[[], Backbone]
     computed: Prefix | None = None
+    ranks: Ranks = ALONE
 
     @property
     def backbone(self) -> Backbone:
@@ -131,10 +134,10 @@ class Parts:
         return model.to("cpu")
 
 
-def assemble(recipe: Recipe, *, offline: bool, fabric: Fabric | None = None) -> Parts:
+def assemble(recipe: Recipe, *, offline: bool, fabric: Fabric | None = None, ranks: Ranks = ALONE) -> Parts:
     """The parts of a recipe: the only way in which a command comes by data or a backbone.
 
-    Without a fabric, device and precision are those of the recipe's training.
+    Without a fabric, device and precision are those of the recipe's training, in this process alone.
 
     Raises:
         MibiasError: The data's target is not one that the recipe's debiasing can do.
@@ -151,7 +154,7 @@ def assemble(recipe: Recipe, *, offline: bool, fabric: Fabric | None = None) -> 
     _refuse_giants(recipe, data)
     # one that is cached, not a property: parts with other data (a discovered attribute) share the backbone
     load_backbone = cache(partial(build_backbone, recipe, data.input_shape, offline=offline))
-    return Parts(recipe=recipe, data=data, fabric=fabric, load_backbone=load_backbone)
+    return Parts(recipe=recipe, data=data, fabric=fabric, load_backbone=load_backbone, ranks=ranks)
 
 
 def _refuse_giants(recipe: Recipe, data: BiasedData) -> None:

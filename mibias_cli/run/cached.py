@@ -51,7 +51,8 @@ def cached_parts(parts: Parts, progress: Progress, chosen: Mapping[str, np.ndarr
     splits = {split.name: split for split in (data.train, data.validation, data.audit)}
     try:
         _check_setting(recipe, parts)
-        with scoped_torch_rng(parts.fabric.device):
+        # rank 0 of each machine computes and writes them, the others read them
+        with parts.ranks.in_turn(), scoped_torch_rng(parts.fabric.device):
             store = _store(parts, progress)
             for name, positions in chosen.items():
                 sizes, views = _sizes(parts, name, len(positions)), recipe.backbone.cache_views

@@ -105,6 +105,7 @@ def _build_budget(parts: Parts, dtype: torch.dtype) -> tuple[BudgetKeeper | None
         data=parts.data,
         max_samples=section.budget.max_samples,
         seed=derive_seed(parts.recipe.seed, "budget"),
+        ranks=parts.ranks,
         **parts.reading,
     )
     return keeper, meter

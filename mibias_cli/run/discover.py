@@ -23,7 +23,7 @@ from mibias_cli.run_folder import RunFolder
 from mibias_cli.seeds import derive_seed
 from mibias_cli.training.loop import StageTrainer
 from mibias_cli.training.model import TaskModel
-from mibias_cli.training.run_log import RunLog
+from mibias_cli.training.run_log import NoLog, RunLog
 
 __all__ = ["Clusters", "discover", "fit_clusters", "with_discovered"]
 
@@ -96,8 +96,11 @@ def discover(parts: Parts, run: RunFolder, progress: Progress) -> None:
     z, y, seed = features[data.train.name], data.train.strata, derive_seed(parts.recipe.seed, "discover") % 2**32
     clusters = fit_clusters(z, y, n_classes=len(data.class_names), n_clusters=section.clusters, seed=seed)
     found = {split.name: clusters(features[split.name], split.strata) for split in splits}
-    with replaced(run.discovered) as partial:
-        save_file(found, partial)
+    # read from the file by every rank: rounding may have given another's clusters other rows
+    if parts.ranks.is_first:
+        with replaced(run.discovered) as partial:
+            save_file(found, partial)
+    parts.ranks.wait()
 
 
 def _trained_early(parts: Parts, *, epochs: int, progress: Progress) -> TaskModel:
@@ -106,7 +109,7 @@ def _trained_early(parts: Parts, *, epochs: int, progress: Progress) -> TaskMode
     settings = optim_settings(recipe.training, epochs=epochs)
     groups = parameter_groups(model.extractor, train=recipe.backbone.train, learning_rate=settings.learning_rate)
     groups.append({"params": list(model.head.parameters()), "lr": settings.learning_rate, "weight_decay": 0.0})
-    with TemporaryDirectory() as folder, RunLog(Path(folder)) as log:
+    with TemporaryDirectory() as folder, RunLog(Path(folder)) if parts.ranks.is_first else NoLog() as log:
         trainer = StageTrainer(
             stage="discover",
             fabric=parts.fabric,
@@ -121,6 +124,7 @@ def _trained_early(parts: Parts, *, epochs: int, progress: Progress) -> TaskMode
             run_log=log,
             progress=progress,
             seed=recipe.seed,
+            ranks=parts.ranks,
         )
         trainer.fit()
     return model

@@ -50,6 +50,9 @@ def dry_run(recipe: Recipe, *, offline: bool, progress: Progress) -> DryRun:
     progress.stage("loading data and backbone")
     parts = assemble(recipe, offline=offline)
     data, splits = parts.data, (parts.data.train, parts.data.validation, parts.data.audit)
+    n_ranks = recipe.training.devices * recipe.training.num_nodes
+    if n_ranks > 1:
+        progress.note(f"one process takes the whole batch here; in training {n_ranks} share it")
     progress.stage("taking one step forward and backward")
     model = parts.new_model()
     with TemporaryDirectory() as folder:

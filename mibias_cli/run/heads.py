@@ -123,12 +123,13 @@ def finish_heads(
             model.extractor.input_scale.fit(passes[0].plain.x)
         if debiaser is not None and recipe.debias.weight == "auto":
             right = _right_along_path(model, parts, passes, make_debiaser, progress)
-            weight, why = choose_weight(right, sample_weights(parts))
+            weight, why = parts.ranks.agreed(choose_weight(right, sample_weights(parts)))
             progress.note(why)
             debiaser.settings = replace(debiaser.settings, weight=weight)
         _fit_unpenalised(model, parts, passes)
         if debiaser is not None and debiaser.settings.weight:
             _penalise(model, parts, passes, debiaser, log, progress)
+            parts.ranks.copy_first(model)
     model.eval()
     log.look(debiaser, N_STEPS - 1)
 
@@ -179,6 +180,8 @@ def _fit_unpenalised(model: TaskModel, parts: Parts, passes: Sequence[_Pass]) ->
     l2 = parts.recipe.training.head_last
     assert l2 is not None, "called where the recipe asks for it"
     _fit(model, every.x, _goal(parts, every.y, every.weight), l2)
+    # each rank fits by itself, and may round otherwise
+    parts.ranks.copy_first(model)
 
 
 def _fit(model: TaskModel, pooled: Tensor, goal: _Goal, l2: float) -> None:
@@ -311,14 +314,15 @@ def _pass(model: TaskModel, parts: Parts, order: NDArray[np.int64], debiaser: De
     dtype = next(model.head.parameters()).dtype
     plain, mixed = list[Batch](), list[Batch]()
     size, workers = parts.recipe.training.batch_size, parts.recipe.training.num_workers
-    stream = batches(split, batch_size=size, shuffle=False, num_workers=workers, weights=weights)
+    ranks = parts.ranks
+    stream = batches(split, batch_size=size, shuffle=False, num_workers=workers, weights=weights, share=ranks.share)
     for i, batch in enumerate(stream):
         batch = batch.to(device)
         x = batch.x.to(dtype) if batch.x.is_floating_point() else batch.x
-        plain.append(replace(batch, x=extractor(x).backbone_features))
+        plain.append(replace(batch, x=ranks.gather(extractor(x).backbone_features, len(batch))))
         if debiaser is not None and debiaser.mixer is not None:
             with debiaser.mixing(batch, i + view * len(split)):
-                mixed.append(replace(batch, x=extractor(x).backbone_features))
+                mixed.append(replace(batch, x=ranks.gather(extractor(x).backbone_features, len(batch))))
     joined = Batch.joined(mixed) if mixed else None
     return _Pass(plain=Batch.joined(plain), mixed=joined, samples=order)
 

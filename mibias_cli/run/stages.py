@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from mibias_cli.backbone.mix import StatisticsMixer
-from mibias_cli.backbone.trainable import head_groups, parameter_groups
+from mibias_cli.backbone.trainable import head_groups, parameter_groups, synchronise_batchnorm
 from mibias_cli.methods.leace import erase_linearly
 from mibias_cli.output.whole_files import write_atomically
 from mibias_cli.progress import Progress
@@ -23,6 +23,7 @@ from mibias_cli.run.build import optim_settings
 from mibias_cli.run.debiaser import build_debiaser
 from mibias_cli.run.heads import N_STEPS, finish_heads, start_heads
 from mibias_cli.run.resume.same_run import changed_settings, check_same, write_beginning
+from mibias_cli.run.several import check_ranks
 from mibias_cli.run.weights import forewarnings
 from mibias_cli.run_folder import (
     CHOICE,
@@ -39,7 +40,7 @@ from mibias_cli.training.debiaser import Debiaser, StepMetrics
 from mibias_cli.training.loop import StageTrainer
 from mibias_cli.training.model import TaskModel, z_width
 from mibias_cli.training.original import freeze_original
-from mibias_cli.training.run_log import RunLog, check_metrics
+from mibias_cli.training.run_log import NoLog, RunLog, check_metrics
 from mibias_cli.training.settings import OptimSettings
 from mibias_cli.training.step import TASK_WEIGHT, task_loss
 from mibias_cli.training.validate import check_metric
@@ -68,9 +69,21 @@ class Run:
     def open(cls, parts: Parts, folder: RunFolder, *, new: bool, overwrite: bool, progress: Progress) -> Run:
         """A new run's folder with its recipe in it, or the folder of a run to resume with its last checkpoint.
 
+        On several ranks the first one looks and writes; the others wait, and read the checkpoint.
+
         Raises:
             RunError: The folder may not be written, or what is to be resumed is not the run that was begun.
         """
+        if not parts.ranks.is_first:
+            parts.ranks.wait()
+            resumes = not new and folder.last.exists()
+            return cls(folder=folder, progress=progress, checkpoint=load_checkpoint(folder.last) if resumes else None)
+        run = cls._opened(parts, folder, new=new, overwrite=overwrite, progress=progress)
+        parts.ranks.wait()
+        return run
+
+    @classmethod
+    def _opened(cls, parts: Parts, folder: RunFolder, *, new: bool, overwrite: bool, progress: Progress) -> Run:
         if new:
             claim_run_folder(folder.path, overwrite=overwrite)
             _write_start(parts, folder)
@@ -80,6 +93,7 @@ class Run:
         if checkpoint is not None:
             check_metrics(folder.path, checkpoint["metrics_bytes"])
         changed = changed_settings(folder, parts.recipe)
+        check_ranks(folder, parts)
         remarks = [f"resumed with {text}" for text in changed]
         if said := check_same(folder, parts):
             remarks.append(said)
@@ -99,8 +113,13 @@ class Run:
         """The stage that the checkpoint was written in."""
         return None if self.checkpoint is None else self.checkpoint["stage"]
 
-    def log(self) -> RunLog:
-        """The run's log; on resume metrics.jsonl is cut back to what the checkpoint knows of."""
+    def log(self, *, written: bool = True) -> RunLog:
+        """The run's log; on resume metrics.jsonl is cut back to what the checkpoint knows of.
+
+        `written` is false on every rank but the first.
+        """
+        if not written:
+            return NoLog()
         keep = 0 if self.checkpoint is None else self.checkpoint["metrics_bytes"]
         log = RunLog(self.folder.path, keep_bytes=keep)
         for text in self.remarks:
@@ -143,7 +162,8 @@ def fit_original(parts: Parts, run: Run, log: RunLog) -> TaskModel:
     """The model that `before` speaks of, in original.safetensors: trained on the task alone, or as it was loaded."""
     model = parts.first_model()
     if parts.recipe.original is None:
-        save_weights(run.folder.original, model)
+        if parts.ranks.is_first:
+            save_weights(run.folder.original, model)
     elif run.stage in (None, "original"):
         run.progress.stage("training the original extractor on the task alone")
         if run.checkpoint is None:
@@ -173,7 +193,7 @@ def fit_debiased(parts: Parts, run: Run, log: RunLog, *, start: TaskModel) -> Ta
     if recipe.training.head_last is not None and parts.data.target.kind != "none":
         _finish(parts, run, log, model, trainer)
     # of the weights that were kept, which `fit` leaves in the model
-    leakage = validation_leakage(model, parts)
+    leakage = validation_leakage(model, parts) if parts.ranks.is_first else None
     if leakage is not None:
         log.record(CHOICE, step=trainer.n_steps, **{LEAKAGE_GIVEN_TARGET: leakage})
     return model
@@ -186,7 +206,8 @@ def _finish(parts: Parts, run: Run, log: RunLog, model: TaskModel, trainer: Stag
     """
     make = partial(_debiaser, parts, model, last_fit=True)
     finish_heads(model, parts, make, _LastFitLog(log=log, trainer=trainer), run.progress)
-    save_weights(run.folder.best, model)
+    if parts.ranks.is_first:
+        save_weights(run.folder.best, model)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -241,6 +262,9 @@ def make_stage(parts: Parts, run: Run, log: RunLog, model: TaskModel, *, name: S
     # what trains is chosen first: frozen stages stay in evaluation mode from here on
     groups = _parameter_groups(recipe, model, settings)
     model.to(parts.fabric.device)
+    # torch has no synchronised one for CPUs: there the user is warned, see `several`
+    if parts.ranks.share.size > 1 and parts.fabric.device.type == "cuda":
+        synchronise_batchnorm(model.extractor)
     if recipe.training.channels_last:
         model.to(memory_format=torch.channels_last)
 
@@ -273,6 +297,7 @@ def make_stage(parts: Parts, run: Run, log: RunLog, model: TaskModel, *, name: S
         seed=recipe.seed,
         recycler=recycler,
         original=original,
+        ranks=parts.ranks,
     )
 
 
@@ -283,7 +308,8 @@ def _debiaser(parts: Parts, model: TaskModel, *, last_fit: bool = False) -> Debi
     debiaser = build_debiaser(parts, z_width(model, parts.data.input_shape), mixing_alone=mixing_alone)
     if debiaser is not None and recipe.debias.mix is not None:
         mix = recipe.debias.mix.model_dump() | ({"share": 1.0} if last_fit else {})
-        debiaser.mixer = StatisticsMixer(model.extractor.backbone, **mix)
+        ranks = parts.ranks
+        debiaser.mixer = StatisticsMixer(model.extractor.backbone, **mix, rows=ranks.share, gather=ranks.gather)
     return debiaser
 
 

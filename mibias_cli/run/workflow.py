@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,10 +31,12 @@ from mibias_cli.run.evaluate import (
     write_audit,
 )
 from mibias_cli.run.resume.same_run import changed_settings
+from mibias_cli.run.several import BY_RANK, on_its_ranks, splits_batchnorm
 from mibias_cli.run.stages import Run, check_start, erase, fit_debiased, fit_original
 from mibias_cli.run.unfinished import UNFINISHED, told_unfinished
 from mibias_cli.run_folder import RunFolder, check_free, fresh_folder, lock_run, timestamp, write_environment
 from mibias_cli.training.fabric import make_fabric
+from mibias_cli.training.ranks import ALONE, Ranks
 
 __all__ = ["EvaluatedTarget", "TrainedRun", "evaluate", "export", "load_run_recipe", "train"]
 
@@ -66,7 +69,9 @@ def train(
 ) -> TrainedRun:
     """Train a recipe to the end: original stage, debiasing, audit, export.
 
-    A run that is resumed writes what it lacks: a report or an export that is there stays as it is.
+    A run that is resumed writes what it lacks: a report or an export that is there stays as it is. Among several ranks,
+    as torchrun or SLURM starts them, all train; the first writes, audits and exports, and the others return when it is
+    done.
 
     Args:
         recipe: What to do. When resuming, the run's own.
@@ -86,17 +91,23 @@ def train(
     if recipe.debias.erase != "none":
         require_leace()
 
-    told, new = progress or Silent(), resume is None
-    folder = RunFolder(_path(resume) or _path(out) or Path("runs") / recipe.name / timestamp())
-    check_free(folder.path, new=new, overwrite=overwrite)
-    # and of a recipe that is not the run's own, before its data are looked for
-    if not new:
-        changed_settings(folder, recipe)
+    recipe, place = on_its_ranks(recipe)
+    section = recipe.training
+    fabric = make_fabric(section.device, section.precision, deterministic=section.deterministic, place=place)
+    ranks = ALONE if place is None else Ranks(fabric)
+    told, new = progress if progress is not None and ranks.is_first else Silent(), resume is None
+    # the time is in its name: that of rank 0
+    folder = RunFolder(ranks.agreed(_path(resume) or _path(out) or Path("runs") / recipe.name / timestamp()))
+    if ranks.is_first:
+        check_free(folder.path, new=new, overwrite=overwrite)
+        # and of a recipe that is not the run's own, before its data are looked for
+        if not new:
+            changed_settings(folder, recipe)
     told.stage("loading data and backbone")
-    parts = assemble(recipe, offline=offline)
+    parts = assemble(recipe, offline=offline, fabric=fabric, ranks=ranks)
     check_start(parts)
     # claimed only now, and by one process
-    with lock_run(folder.path) as has_locks:
+    with lock_run(folder.path) if ranks.is_first else nullcontext(True) as has_locks:
         if not has_locks:
             told.warn(f"{folder.path}: this file system has no locks; let no other process write this run")
         run = Run.open(parts, folder, new=new, overwrite=overwrite, progress=told)
@@ -105,13 +116,24 @@ def train(
 
 def _train(parts: Parts, run: Run, *, rules: GateRules, n_examples: int) -> TrainedRun:
     """What is still to do of a run that is open."""
-    recipe, folder, told = parts.recipe, run.folder, run.progress
     parts, training = _prepared(parts, run)
     # the same log for both stages: the checkpoint says how much of it counts
-    with run.log() as log:
+    with run.log(written=parts.ranks.is_first) as log:
         original = fit_original(training, run, log)
         fit_debiased(training, run, log, start=original)
+    # the others wait for what the first makes of the weights
+    if parts.ranks.is_first:
+        report = _finish(parts, training, run, rules=rules, n_examples=n_examples)
+        parts.ranks.wait()
+    else:
+        parts.ranks.wait()
+        report = read_report(run.folder.leakage)
+    return TrainedRun(folder=run.folder.path, report=with_gates(report, rules), export=run.folder.export)
 
+
+def _finish(parts: Parts, training: Parts, run: Run, *, rules: GateRules, n_examples: int) -> Report:
+    """Erasing, audit and export of a run that is trained."""
+    recipe, folder, told = parts.recipe, run.folder, run.progress
     # from here on every step reads the run's files, and one whose own files are there already is done
     if recipe.debias.erase != "none" and not folder.erased.is_file():
         erase(training, run)
@@ -125,7 +147,7 @@ def _train(parts: Parts, run: Run, *, rules: GateRules, n_examples: int) -> Trai
         ).report
     if not (folder.export / INFO).is_file():
         _export(parts, folder, folder.export, recipe.export.formats, told)
-    return TrainedRun(folder=folder.path, report=with_gates(report, rules), export=folder.export)
+    return report
 
 
 def _prepared(parts: Parts, run: Run) -> tuple[Parts, Parts]:
@@ -135,7 +157,7 @@ def _prepared(parts: Parts, run: Run) -> tuple[Parts, Parts]:
     """
     recipe = parts.recipe
     _tell(parts, run.progress)
-    if run.checkpoint is None:
+    if run.checkpoint is None and parts.ranks.is_first:
         precision = str(parts.fabric.strategy.precision.precision)
         write_environment(run.folder.path, device=str(parts.fabric.device), precision=precision)
     discovers = recipe.discover is not None and not run.folder.discovered.is_file()
@@ -156,6 +178,8 @@ def _tell(parts: Parts, progress: Progress) -> None:
             "no target: features are to stay close to the original's, and samples are not balanced (debias.balance is "
             "none: its weights are made from a target)"
         )
+    if parts.ranks.share.size > 1 and splits_batchnorm(parts):
+        progress.warn(f"figures are not quite those of one process: {BY_RANK}")
     report = parts.backbone.load_report
     if report is not None:
         for note in report.notes():

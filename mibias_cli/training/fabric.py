@@ -1,4 +1,4 @@
-"""The device and precision of a run."""
+"""The device and precision of a run, and the processes that share it."""
 
 from __future__ import annotations
 
@@ -8,8 +8,12 @@ from typing import Literal, TypeVar
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.plugins import DoublePrecision
+from lightning_fabric.plugins.environments import LightningEnvironment, SLURMEnvironment, TorchElasticEnvironment
+from lightning_fabric.strategies import DDPStrategy
+from torch.nn import Module
 
 from mibias_cli.errors import TrainingError
+from mibias_cli.ranks import Place
 
 __all__ = ["make_fabric"]
 
@@ -21,6 +25,7 @@ PRECISIONS: dict[str, Literal["32-true", "bf16-mixed", "16-mixed"]] = {
     "bf16": "bf16-mixed",
     "16": "16-mixed",
 }
+_ENVIRONMENTS = {"mibias": LightningEnvironment, "torchrun": TorchElasticEnvironment, "SLURM": SLURMEnvironment}
 
 
 _Output = TypeVar("_Output")
@@ -33,15 +38,23 @@ class _DoubleThroughout(DoublePrecision):
         return data
 
 
-def make_fabric(device: str, precision: str, *, deterministic: bool) -> Fabric:
-    """Lightning Fabric on the CPU or one GPU.
+class _Bare(DDPStrategy):
+    """Fabric's processes and devices for data parallelism, without DDP's wrapper: `Ranks` joins the gradients."""
+
+    def setup_module(self, module: Module) -> Module:  # type: ignore[override]  # there it is wrapped
+        return module
+
+
+def make_fabric(device: str, precision: str, *, deterministic: bool, place: Place | None = None) -> Fabric:
+    """Lightning Fabric on the CPU or one GPU; with a place among several ranks, joined with the others.
 
     Args:
         device: auto, cpu or cuda.
         precision: 32, 64, bf16 or 16 (the last two mixed), or auto: bf16 where the device computes in it, else 32.
+        place: This process's among the ranks that were started; None: it is alone.
 
     Raises:
-        TrainingError: A GPU is asked for and there is none, or half precision is asked for on the CPU.
+        TrainingError: GPUs are asked for that are not there, or half precision is asked for on the CPU.
     """
     has_gpu = torch.cuda.is_available()
     if device == "cuda" and not has_gpu:
@@ -53,9 +66,30 @@ def make_fabric(device: str, precision: str, *, deterministic: bool) -> Fabric:
         raise TrainingError("training.precision 16 needs a GPU: on the CPU use 32 or bf16")
     if deterministic:
         torch.use_deterministic_algorithms(True, warn_only=True)
+    if place is not None:
+        return _joined(accelerator, precision, place)
     if precision == "64":
         return Fabric(accelerator=accelerator, devices=1, plugins=[_DoubleThroughout()])
     return Fabric(accelerator=accelerator, devices=1, precision=PRECISIONS[precision])
+
+
+def _joined(accelerator: str, precision: str, place: Place) -> Fabric:
+    """Fabric on one of several ranks, which has met the others."""
+    if accelerator == "cuda" and torch.cuda.device_count() < place.devices:
+        raise TrainingError(
+            f"training.devices is {place.devices}, but torch sees {torch.cuda.device_count()} GPUs here: each rank "
+            "needs one of its own, and sees all of its machine"
+        )
+    fabric = Fabric(
+        accelerator=accelerator,
+        devices=place.devices,
+        num_nodes=place.nodes,
+        strategy=_Bare(cluster_environment=_ENVIRONMENTS[place.by]()),
+        precision=None if precision == "64" else PRECISIONS[precision],
+        plugins=[_DoubleThroughout()] if precision == "64" else None,
+    )
+    fabric.launch()
+    return fabric
 
 
 def _has_bf16(accelerator: str) -> bool:

@@ -6,6 +6,7 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from mibias_cli.training.model import TaskModel
 from mibias_cli.training.optimizers import learning_rate_factor, make_optimizer, penalty_weight, set_learning_rates
 from mibias_cli.training.original import FrozenOriginal
 from mibias_cli.training.position import Position
+from mibias_cli.training.ranks import ALONE, Ranks
 from mibias_cli.training.run_log import RunLog
 from mibias_cli.training.settings import OptimSettings
 from mibias_cli.training.step import DRAW_WEIGHT, Stepper
@@ -56,6 +58,7 @@ class StageTrainer:
         weights: Balancing weights of the splits `train` and `validation`, by attribute and the keys of `step`.
         recycler: Starts dead units of penalised layers afresh, in the first seven tenths of the stage, or None.
         original: Without a target: what the features are to stay close to.
+        ranks: Those that train together, as `fabric` has joined them; rank 0 alone writes.
     """
 
     stage: str
@@ -73,6 +76,7 @@ class StageTrainer:
     seed: int
     recycler: Recycler | None = None
     original: FrozenOriginal | None = None
+    ranks: Ranks = ALONE
     _position: Position = field(default_factory=Position)
     _started: float = 0.0
     _saved: float = 0.0
@@ -83,6 +87,8 @@ class StageTrainer:
         if self.debiaser is not None and self.debiaser.settings.gradients == "released":
             optimizers.append(make_optimizer(self.settings, self.groups))
         self._fabric_model, *self._optimizers = self.fabric.setup(self.model, *optimizers)
+        # what was fitted on each rank, heads or the scale of features, may differ by rounding
+        self.ranks.copy_first(self.model)
         self._average: WeightAverage | WeightInterpolation | None = None
         if self.settings.interpolation is not None:
             self._average = WeightInterpolation(self.model, self.settings.interpolation)
@@ -98,6 +104,7 @@ class StageTrainer:
             max_skipped=self.settings.max_skipped_steps,
             kind=self.data.target.kind,
             original=self.original,
+            ranks=self.ranks,
         )
         # a misspelt metric ends the run here, not after an epoch
         if self.debiaser is not None and self.settings.select.metric is not None:
@@ -127,7 +134,9 @@ class StageTrainer:
                 self._warn("chance", self._position.epoch - 1, at_chance)
             self._position.finished = True
             self._save()
-        load_weights(self.out_path, self.model)
+        if self.ranks.is_first:
+            load_weights(self.out_path, self.model)
+        self.ranks.copy_first(self.model)
 
     def try_step(self, batch: Batch, step: int) -> None:
         """One step of the first epoch on a batch, logged nowhere and saved nowhere: what a dry run does."""
@@ -173,6 +182,7 @@ class StageTrainer:
             weights=dict(self.weights["train"]),
             draw_by=self.weights["train"].get(DRAW_WEIGHT) if draws else None,
             start_step=start,
+            share=self.ranks.share,
         )
         return (batch.to(self.fabric.device) for batch in stream)
 
@@ -207,7 +217,7 @@ class StageTrainer:
         log = (step + 1) % self.settings.log_every_steps == 0
         metrics = self._stepper.run(batch, step, weight, fresh, log=log)
         if self.recycler is not None and step + 1 < _RECYCLE_UNTIL * self.n_steps:
-            metrics |= self.recycler.look(self._optimizers[0], step)
+            metrics |= self.recycler.look(self._optimizers[0], step, partial(self.ranks.mean_of_rows, n=len(batch)))
         if self._average is not None:
             self._average.update(self.model)
         self._keep_budget(step, epoch)
@@ -239,9 +249,13 @@ class StageTrainer:
 
     # --- the end of an epoch ---
 
-    def _weights_that_count(self) -> contextlib.AbstractContextManager[None]:
+    @contextlib.contextmanager
+    def _weights_that_count(self) -> Iterator[None]:
         """A scope in which the model has the weights that would be exported: their average, where one is kept."""
-        return contextlib.nullcontext() if self._average is None else self._average.applied_to(self.model)
+        with contextlib.nullcontext() if self._average is None else self._average.applied_to(self.model):
+            # BatchNorm that is not synchronised has statistics of its own on each rank
+            self.ranks.copy_first(self.model)
+            yield
 
     def _validate_and_choose(self, epoch: int) -> None:
         figures = self._validated(epoch, (epoch + 1) * self._n_batches - 1, self.debiaser)
@@ -255,7 +269,8 @@ class StageTrainer:
         self._heed_signal(self.debiaser, epoch, weight, when=f"epochs {epoch} and {epoch + 1}")
         # in plain training the last epoch's weights count, whatever debiasing is chosen by
         if self.debiaser is None or self._position.improves(figures, self.settings.select):
-            save_weights(self.out_path, self.model)
+            if self.ranks.is_first:
+                save_weights(self.out_path, self.model)
             self._position.keep(figures, self.data.target)
 
     def look(self, debiaser: Debiaser | None, step: int, *, ended: bool) -> None:
@@ -288,6 +303,7 @@ class StageTrainer:
                 num_workers=self.settings.num_workers,
                 device=self.fabric.device,
                 seed=derive_seed(self.seed, self.stage, "validation", epoch),
+                ranks=self.ranks,
             )
         self._record("validation", step, epoch, figures)
         shown = ", ".join(f"{k.removeprefix('validation/')} {v:.4f}" for k, v in figures.items())
@@ -329,6 +345,8 @@ class StageTrainer:
     # --- checkpoints ---
 
     def _save(self) -> None:
+        if not self.ranks.is_first:
+            return
         state: StageState = {
             "version": _VERSION,
             "stage": self.stage,

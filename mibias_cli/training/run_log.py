@@ -20,7 +20,7 @@ from mibias_cli.output.machine import writing
 from mibias_cli.output.text import one_line
 from mibias_cli.run_folder import RunFolder
 
-__all__ = ["CLOCK_SUFFIXES", "RunLog", "check_metrics", "without_clock"]
+__all__ = ["CLOCK_SUFFIXES", "NoLog", "RunLog", "check_metrics", "without_clock"]
 
 
 CLOCK_SUFFIXES = ("_seconds", "_per_second", "_bytes")
@@ -85,6 +85,17 @@ class RunLog:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+class NoLog(RunLog):
+    """Writes nothing: the log of every rank but the first."""
+
+    def __init__(self) -> None:
+        """There is no file."""
+
+    def record(self, kind: str, *, step: int, **values: Scalar) -> None: ...
+    def line(self, text: str) -> None: ...
+    def close(self) -> None: ...
 
 
 class _Events:

@@ -26,6 +26,7 @@ from mibias_cli.errors import TrainingError
 from mibias_cli.training.debiaser import Debiaser, StepMetrics
 from mibias_cli.training.original import FrozenOriginal
 from mibias_cli.training.penalty import Gradients, at_norm, gradient_norm, rescaled, weighted_sum, without_conflict
+from mibias_cli.training.ranks import ALONE, Ranks
 
 __all__ = ["BIAS_LOG_P", "DRAW_WEIGHT", "TASK_OFFSET", "TASK_WEIGHT", "Stepper", "task_loss"]
 
@@ -73,6 +74,7 @@ class Stepper:
         penalty_optimizer: `gradients: released` only: the second optimizer, for the extractor's MI step.
         max_skipped: How many steps in a row may be skipped because a loss or a gradient is not finite.
         original: Where there is no target: what gives the features to stay close to.
+        ranks: Those that take each step together, each with its share of the batch's inputs.
     """
 
     fabric: Fabric
@@ -84,6 +86,7 @@ class Stepper:
     max_skipped: int = 10
     kind: TargetKind = "classes"
     original: FrozenOriginal | None = None
+    ranks: Ranks = ALONE
 
     def __post_init__(self) -> None:
         self._parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
@@ -105,12 +108,12 @@ class Stepper:
                 self.fit_critic_on(next(fresh), step, turn)
         # L_task(g(f(x)), y)
         with nullcontext() if debiaser is None else debiaser.mixing(batch, step) as mixed:
-            output = self.model(batch.x)
+            output = self._forward(batch, step)
         # a sample in another's style no longer carries its own attribute value: critic and penalty do not see it
         if mixed is not None:
             seen = ~mixed.to(batch.y.device)
             batch = replace(batch, known={name: known & seen for name, known in batch.known.items()})
-        loss = self._task_loss(batch.own, output["logits"][: batch.n_own])
+        loss = self._task_loss(batch, output["logits"][: batch.n_own])
         metrics: StepMetrics = {"task_loss": float(loss.detach())}
         finite = math.isfinite(metrics["task_loss"])
         # Î_T(z; c); z that is not finite must not reach critic and queue, which would carry it into later steps
@@ -139,7 +142,7 @@ class Stepper:
         """Embed a batch without gradient and fit the estimators on it."""
         assert self.debiaser is not None, "only debiasing fits a critic"
         with torch.no_grad():
-            z = self.model(batch.x)["z"]
+            z = self._forward(batch, step, turn)["z"]
         self.debiaser.fit_on_batch(batch, z, step, turn)
 
     def state_dict(self) -> dict[str, float]:
@@ -150,9 +153,16 @@ class Stepper:
         """Restore what `state_dict` gave."""
         self._state = dict(state)
 
-    def _task_loss(self, own: Batch, scores: Tensor) -> Tensor:
+    def _forward(self, batch: Batch, step: int, turn: int = 0) -> dict[str, Tensor]:
+        """Logits and z of the whole batch: of this rank's share and, gathered with gradient, of the others'."""
+        with self.ranks.own_draws(step, turn):
+            output = self.model(batch.x)
+        return {name: self.ranks.gather(output[name], len(batch)) for name in ("logits", "z")}
+
+    def _task_loss(self, batch: Batch, scores: Tensor) -> Tensor:
         """L_task of the epoch's own rows; rows drawn for the estimator are no business of the task."""
-        y = own.y if self.original is None else self.original(own.x)
+        own = batch.own
+        y = own.y if self.original is None else self.ranks.gather(self.original(batch.x), len(batch))
         weighted = self.debiaser is not None and self.debiaser.weights_task
         # product of experts (arXiv 1909.03683): log p(y|c)/p(y) is added, so that learning it gains nothing
         if TASK_OFFSET in own.weight:
@@ -165,6 +175,7 @@ class Stepper:
         """The gradient of a loss alone by parameter, which is also left in .grad."""
         self.optimizer.zero_grad(set_to_none=True)
         self.fabric.backward(loss, retain_graph=retain_graph)
+        self.ranks.average_gradients(self._parameters)
         return [p.grad for p in self._parameters]
 
     def _combined_gradients(

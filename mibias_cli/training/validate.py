@@ -20,6 +20,7 @@ from mibias_cli.seeds import derive_seed
 from mibias_cli.training.debiaser import Debiaser
 from mibias_cli.training.original import FrozenOriginal
 from mibias_cli.training.queue import split_sample
+from mibias_cli.training.ranks import ALONE, Ranks
 from mibias_cli.training.step import BIAS_LOG_P, TASK_WEIGHT, task_loss
 
 __all__ = ["check_metric", "validate"]
@@ -69,6 +70,7 @@ def validate(
     num_workers: int,
     device: torch.device,
     seed: int,
+    ranks: Ranks = ALONE,
 ) -> dict[str, float]:
     """Task and leakage figures of a model in evaluation mode on a split, by name.
 
@@ -78,16 +80,20 @@ def validate(
     means over labels; `r2`, `mae` and `rmse` are means over columns of numbers, errors in the user's units.
     `<attribute>/leakage_bits` is the attribute heads' held-out bound, `critic_bits` (`critic_dependence` in a unit of
     its own) the training critic's, and `critic_signal` by how much that exceeds what shuffled labels give.
+
+    On several ranks each passes its share of the rows through the model, and the figures are rank 0's.
     """
     logits, wanted, features, z = (list[Tensor]() for _ in range(4))
-    for batch in batches(split, batch_size=batch_size, epoch=0, seed=seed, shuffle=False, num_workers=num_workers):
-        x = batch.x.to(device)
+    for batch in batches(
+        split, batch_size=batch_size, seed=seed, shuffle=False, num_workers=num_workers, share=ranks.share
+    ):
+        x, n = batch.x.to(device), len(batch)
         output = model(x)
-        logits.append(output["logits"].float().cpu())
-        wanted.append(batch.y if original is None else original(x).float().cpu())
+        logits.append(ranks.gather(output["logits"], n).float().cpu())
+        wanted.append(batch.y if original is None else ranks.gather(original(x), n).float().cpu())
         if sum(map(len, features)) < MAX_Z_ROWS:
-            features.append(output["features"].float().cpu())
-            z += [] if debiaser is None else [output["z"]]
+            features.append(ranks.gather(output["features"], n).float().cpu())
+            z += [] if debiaser is None else [ranks.gather(output["z"], n)]
     scores, y = torch.cat(logits), torch.cat(wanted)
     weight = torch.from_numpy(weights[TASK_WEIGHT]).double() if TASK_WEIGHT in weights else None
     figures = {f"validation/{name}": value for name, value in _task_figures(scores, y, weight, target).items()}
@@ -98,7 +104,7 @@ def validate(
     figures["validation/effective_rank"] = effective_rank(torch.cat(features).numpy())
     if debiaser is not None:
         figures |= _leakage_figures(debiaser, split, torch.cat(z), weights, seed)
-    return figures
+    return ranks.agreed(figures)
 
 
 def _task_figures(logits: Tensor, y: Tensor, weight: Tensor | None, target: Target) -> dict[str, float]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
+import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -34,7 +37,10 @@ from mibias_cli.cli.options import (
 )
 from mibias_cli.cli.output import dry_run_lines, print_found, show_report
 from mibias_cli.cli.progress import shown_progress
+from mibias_cli.cli.ranks import end_with_parent, run_ranks
 from mibias_cli.cli.stopping import on_stop
+from mibias_cli.progress import Silent
+from mibias_cli.ranks import Place, find_place
 from mibias_cli.run_folder import RunFolder, is_run
 
 if TYPE_CHECKING:
@@ -51,6 +57,10 @@ def train(
     overrides: SetOption = None,
     seed: Annotated[int | None, seed_option(help="Seed of the run.")] = None,
     device: DeviceOption = None,
+    devices: Annotated[
+        int | None, typer.Option("--devices", metavar="N", min=1, help="GPUs (or CPU processes) of each machine.")
+    ] = None,
+    num_nodes: Annotated[int | None, typer.Option("--num-nodes", metavar="M", min=1, help="Machines.")] = None,
     precision: Annotated[Precision | None, typer.Option("--precision", help="Floating-point precision.")] = None,
     resume: Annotated[
         Path | None,
@@ -76,6 +86,8 @@ def train(
 
     Ends with the leakage report, before → after, and with an export that timm loads. A gate that fails ends it with
     exit code 1.
+
+    With --devices it starts a process for each device; under torchrun and srun it joins those that these have started.
     """
     # what no recipe can mend is said before one is read
     if resume is not None and (out is not None or overwrite):
@@ -83,16 +95,23 @@ def train(
     if recipe is None and resume is None:
         raise typer.BadParameter("name a RECIPE to train, or a run to --resume")
     rules = gate_rules(fail_on, baseline, tolerance, inconclusive)
-    settings = _overrides(overrides, {"seed": seed, "training.device": device, "training.precision": precision})
-    loaded = _load(recipe, resume, settings)
+    place, ranks = _joined(devices, num_nodes)
+    options = {"seed": seed, "training.device": device, "training.precision": precision, **ranks}
+    loaded = _load(recipe, resume, _overrides(overrides, options))
+    is_first = place is None or place.rank == 0
     if dry_run:
-        _dry_run(loaded, offline, output)
+        if is_first:
+            _dry_run(loaded, offline, output)
         return
+    started, section = time.time(), loaded.training
+    stopping = on_stop(lambda: _how_to_resume(resume or out, loaded.name, started))
+    if place is None and section.devices * section.num_nodes > 1:
+        with stopping:
+            raise typer.Exit(run_ranks(sys.argv[1:], devices=section.devices, nodes=section.num_nodes))
     # torch is loaded from here on: faults of a recipe are told at once
     from mibias_cli.run import workflow
 
-    started = time.time()
-    with on_stop(lambda: _how_to_resume(resume or out, loaded.name, started)), shown_progress() as progress:
+    with stopping, shown_progress() if is_first else nullcontext(Silent()) as progress:
         run = workflow.train(
             loaded,
             out=out,
@@ -103,9 +122,10 @@ def train(
             gates=rules,
             n_examples=examples,
         )
-    show_report(run.report)
-    _say_where(RunFolder(run.folder).report, run.export)
-    conclude(run.report, junit=junit, seconds=time.time() - started)
+    if is_first:
+        show_report(run.report)
+        _say_where(RunFolder(run.folder).report, run.export)
+        conclude(run.report, junit=junit, seconds=time.time() - started)
 
 
 def evaluate(
@@ -183,6 +203,24 @@ def export(
     with shown_progress() as progress:
         folder = workflow.export(run, out=out, formats=names, offline=offline, progress=progress, unfinished=unfinished)
     typer.echo(f"exported to {folder}", err=True)
+
+
+def _joined(devices: int | None, num_nodes: int | None) -> tuple[Place | None, dict[str, int | None]]:
+    """This process's place among the ranks that were started, or None, and the recipe's keys that say how many.
+
+    It is None where the process is alone, or is to start them.
+    """
+    place = find_place(os.environ)
+    if place is None:
+        return None, {"training.devices": devices, "training.num_nodes": num_nodes}
+    for option, given, there in (("--devices", devices, place.devices), ("--num-nodes", num_nodes, place.nodes)):
+        if given is not None and given != there:
+            raise typer.BadParameter(f"{option} is {given}, but {place.by} has started {there}; leave it out")
+    end_with_parent(os.environ)
+    if place.rank != 0:
+        # rank 0 gives the same ones
+        warnings.simplefilter("ignore")
+    return place, {"training.devices": place.devices, "training.num_nodes": place.nodes}
 
 
 def _dry_run(recipe: Recipe, offline: bool, output: ReportFormat | None) -> None:

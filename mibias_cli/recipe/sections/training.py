@@ -66,7 +66,7 @@ class TrainingSection(Section):
     """Optimisation, precision and logging."""
 
     epochs: Repeats = Field(10, description="Epochs of debiasing.")
-    batch_size: BatchSize = Field(128, description="Samples per step.")
+    batch_size: BatchSize = Field(128, description="Samples per step, on all ranks together.")
     optimizer: Literal["adam", "adamw", "sgd"] = Field("adamw", description="Optimizer of extractor and target head.")
     learning_rate: Rate = Field(1e-3, description="Peak learning rate.")
     weight_decay: NonNegative = Field(0.0, description="Weight decay.")
@@ -127,7 +127,13 @@ class TrainingSection(Section):
         False, description="Image channels innermost in memory: half-precision convolutions take a third of the time."
     )
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where to train.")
-    num_workers: Annotated[int, Field(ge=0, le=1024), Whole] = Field(0, description="Processes that read data.")
+    devices: Annotated[int, Field(gt=0, le=1024), Whole] = Field(
+        1, description="Processes on each machine that train together, each on a GPU of its own, or on CPUs."
+    )
+    num_nodes: Annotated[int, Field(gt=0, le=65_536), Whole] = Field(1, description="Machines that train together.")
+    num_workers: Annotated[int, Field(ge=0, le=1024), Whole] = Field(
+        0, description="Processes that read data, for each rank."
+    )
     deterministic: Flag = Field(False, description="Deterministic kernels on the GPU (the CPU has no others).")
     log_every_steps: Positive = Field(50, description="Steps between two records of metrics.jsonl.")
     checkpoint_every_steps: Positive | None = Field(

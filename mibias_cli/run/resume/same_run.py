@@ -24,6 +24,8 @@ __all__ = ["MAY_CHANGE", "changed_settings", "check_same", "write_beginning"]
 MAY_CHANGE = (
     "training.num_workers",
     "training.device",
+    "training.devices",
+    "training.num_nodes",
     "training.checkpoint_every_steps",
     "backbone.cache",
     "export.formats",

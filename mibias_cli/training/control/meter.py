@@ -16,6 +16,7 @@ from mibias_cli.data.batch import BiasedData, Split
 from mibias_cli.estimators.protocol import Estimator, Sample
 from mibias_cli.seeds import derive_seed, scoped_torch_rng
 from mibias_cli.training.queue import split_sample
+from mibias_cli.training.ranks import ALONE, Ranks
 
 __all__ = ["LeakageMeter"]
 
@@ -31,7 +32,8 @@ class LeakageMeter:
     (a linear one and an MLP), fits them on features of training rows and takes the best held-out bound on validation
     rows. It only steers λ: the report's figures come from the audit's probes on other data.
 
-    `make_bounds` has for each attribute what makes fresh bounds for features of a width.
+    `make_bounds` has for each attribute what makes fresh bounds for features of a width. On several ranks each embeds
+    its share of the rows, and the figures are rank 0's.
     """
 
     make_bounds: Mapping[str, Callable[[int], Sequence[Estimator]]]
@@ -41,6 +43,7 @@ class LeakageMeter:
     num_workers: int
     device: torch.device
     seed: int
+    ranks: Ranks = ALONE
 
     def measure(self, extractor: Extractor, turn: int) -> dict[str, float]:
         """Leakage in bits by attribute (of its channel that leaks most); nan where no row of an attribute is known."""
@@ -61,7 +64,7 @@ class LeakageMeter:
             # each bounds the leakage from below: the largest is the tightest
             nats = [self._best(bound, fitted, held, name, turn) for bound in bounds]
             found[name] = max(nats) / math.log(2)
-        return found
+        return self.ranks.agreed(found)
 
     def _best(self, bound: Estimator, fitted: Sample, held: Sample, name: str, turn: int) -> float:
         bound.to(self.device)
@@ -79,5 +82,6 @@ class LeakageMeter:
 
     def _features(self, extractor: Extractor, split: Split, rows: np.ndarray) -> Tensor:
         batch_size, workers, device = self.batch_size, self.num_workers, self.device
-        found = embed(extractor, split, batch_size=batch_size, device=device, num_workers=workers, rows=rows)
-        return torch.from_numpy(found.features).to(device)
+        own = rows[self.ranks.share.of(len(rows))]
+        found = embed(extractor, split, batch_size=batch_size, device=device, num_workers=workers, rows=own)
+        return self.ranks.gather(torch.from_numpy(found.features).to(device), len(rows))

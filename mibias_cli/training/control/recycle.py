@@ -54,13 +54,19 @@ class Recycler:
         return hook
 
     @torch.no_grad()
-    def look(self, optimizer: torch.optim.Optimizer, step: int) -> dict[str, float]:
-        """Recycle dead units every `every_steps` steps; returns how many they were, by layer."""
+    def look(
+        self, optimizer: torch.optim.Optimizer, step: int, joined: Callable[[Tensor], Tensor] | None = None
+    ) -> dict[str, float]:
+        """Recycle dead units every `every_steps` steps; returns how many they were, by layer.
+
+        `joined`, on several ranks: from a mean over this rank's rows of the batch to that over all.
+        """
         if (step + 1) % self.every_steps:
             return {}
         counts = {}
         for layer, (before, after) in self._pairs.items():
-            dead = self._active[layer] < _ACTIVE
+            active = self._active[layer]
+            dead = (active if joined is None else joined(active)) < _ACTIVE
             counts[f"recycled/{layer}"] = float(dead.sum())
             if bool(dead.any()):
                 _restart(before, after, dead, getattr(optimizer, "optimizer", optimizer))
