@@ -17,7 +17,7 @@ from mibias_cli.errors import RecipeError
 from mibias_cli.progress import Progress, Silent
 from mibias_cli.run import stages
 from mibias_cli.run.assemble import Parts, assemble, load_run_model
-from mibias_cli.run.heads import N_STEPS, Log, start_heads
+from mibias_cli.run.heads.fitted import N_STEPS, Log, start_heads
 from mibias_cli.training.debiaser import Debiaser
 from mibias_cli.training.model import TaskModel
 from mibias_cli.training.step import TASK_OFFSET

@@ -12,7 +12,7 @@ from mibias_cli.errors import RecipeError
 from mibias_cli.recipe.schema import Recipe
 from mibias_cli.run.assemble import Parts, assemble
 from mibias_cli.run.debiaser import AUTO_SHARE, build_debiaser
-from mibias_cli.run.weight_path import N_FOLDS, PATH, choose_weight, folds, sample_weights
+from mibias_cli.run.heads.weight_path import N_FOLDS, PATH, choose_weight, folds, sample_weights
 
 LINEAR = "representation={layers: [features], bottleneck: {width: 9, hidden: []}}"
 LAST = (

@@ -21,7 +21,7 @@ from mibias_cli.data.target import TargetKind
 from mibias_cli.heads.target import TargetHead
 from mibias_cli.progress import Progress
 from mibias_cli.run.assemble import Parts
-from mibias_cli.run.weight_path import N_FOLDS, PATH, PATH_STEPS, choose_weight, folds, sample_weights
+from mibias_cli.run.heads.weight_path import N_FOLDS, PATH, PATH_STEPS, choose_weight, folds, sample_weights
 from mibias_cli.seeds import derive_seed, derived_generator, scoped_torch_rng
 from mibias_cli.training.debiaser import Debiaser, StepMetrics
 from mibias_cli.training.model import TaskModel

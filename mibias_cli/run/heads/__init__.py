@@ -1,0 +1,1 @@
+"""Bottleneck and task head fitted by themselves, and the λ that they are fitted with."""
