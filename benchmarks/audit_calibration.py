@@ -28,12 +28,14 @@ from threadpoolctl import threadpool_limits
 
 from mibias_cli.evaluation.findings import AuditSettings
 from mibias_cli.evaluation.leakage.channel import make_channel_task
-from mibias_cli.evaluation.leakage.measure import Inquiry, answer
+from mibias_cli.evaluation.leakage.measure import Terms, answer
 from mibias_cli.evaluation.leakage.scoring import score_probe
+from mibias_cli.evaluation.probes.families import make_sight
 from mibias_cli.evaluation.statistics.partition import fit_and_score_rows, inner_folds
 from mibias_cli.evaluation.statistics.resampling import Resamples
 
-D, N_FRESH = 64, 200_000
+D = 64
+FRESH = 40  # samples for each scored one: their mean is off by a sixth of what the scored ones' is
 CHUNK = 1000  # fresh samples scored at a time: quadratic features of more of them fall out of the cache
 BITS = (0.0, 0.02, 0.1, 0.3, 0.6)
 CODINGS = ("mean", "variance", "xor")
@@ -138,17 +140,16 @@ def _audit_once(cell: Cell, number: int) -> dict[str, object]:
     task = make_channel_task(
         "c", c, y, fit, score, folds, n_classes=2, n_y=1, n_permutations=settings.n_permutations, seed=seed
     )
-    inquiry = Inquiry(
-        z_fit=z[fit], z_score=z[score], probes=settings.probes, confidence=settings.confidence, seed=seed,
-        resamples=Resamples(len(score), settings.n_bootstrap, seed=seed),
-    )  # fmt: skip
-    found = answer(task, task.marginal, inquiry).finding
+    resamples = Resamples(len(score), settings.n_bootstrap, seed=seed)
+    terms = Terms(probes=settings.probes, confidence=settings.confidence, seed=seed, resamples=resamples)
+    found = answer(task, task.marginal, z[fit], z[score], terms).finding
     seconds = time.perf_counter() - start
     # the headline again, for itself: the same seed fits the same probe
-    probe = score_probe(found.headline_probe, task, task.marginal, z[fit], z[score], seed).probe
+    sight = make_sight(z[fit], settings.probes, seed=seed)
+    probe = score_probe(found.headline_probe, task, task.marginal, sight, sight.scaling.see(z[score]), seed).probe
     assert probe is not None
     losses = []
-    for _ in range(0, N_FRESH, CHUNK):
+    for _ in range(0, FRESH * len(score), CHUNK):
         fresh_z, fresh_c = draw(cell, CHUNK, rotation, g)
         extra, baseline = np.zeros((CHUNK, 0)), np.tile(task.marginal.baseline_score[:1], (CHUNK, 1))
         _, log_p = probe.predict(fresh_z, extra, baseline)
@@ -164,11 +165,11 @@ def _audit_once(cell: Cell, number: int) -> dict[str, object]:
 # --- running and showing --------------------------------------------------------------------------------------------
 
 
-def wanted(draws: int, sizes: list[int]) -> Iterator[tuple[Cell, int]]:
+def wanted(draws: int, sizes: list[int], all_bits: list[float]) -> Iterator[tuple[Cell, int]]:
     """Every audit, one of each cell before the second of any."""
     for number in range(draws):
         for n in sizes:
-            for bits in BITS:
+            for bits in all_bits:
                 for coding in CODINGS:
                     yield Cell(coding=coding, bits=bits, n=n), number
 
@@ -181,11 +182,11 @@ def read_rows(path: Path) -> list[dict[str, str]]:
         return [row for row in csv.DictReader(file) if row["seconds"] and row["coding"] != "coding"]
 
 
-def run(out: Path, draws: int, sizes: list[int], jobs: int) -> None:
+def run(out: Path, draws: int, sizes: list[int], all_bits: list[float], jobs: int) -> None:
     """Append what is missing."""
     rows = read_rows(out)
     done = {(row["coding"], float(row["bits"]), int(row["n"]), int(row["draw"])) for row in rows}
-    todo = [(c, k) for c, k in wanted(draws, sizes) if (c.coding, c.bits, c.n, k) not in done]
+    todo = [(c, k) for c, k in wanted(draws, sizes, all_bits) if (c.coding, c.bits, c.n, k) not in done]
     print(f"{len(done)} audits there, {len(todo)} to do", flush=True)
     with out.open("a", newline="", encoding="utf-8") as file, ProcessPoolExecutor(jobs) as pool:
         writer = csv.DictWriter(file, FIELDS)
@@ -240,11 +241,12 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("audit_calibration.csv"), help="CSV that rows are added to")
     parser.add_argument("--draws", type=int, default=100, help="audits of each cell")
     parser.add_argument("--sizes", type=int, nargs="+", default=list(SIZES), choices=SIZES, help="samples audited")
+    parser.add_argument("--bits", type=float, nargs="+", default=list(BITS), choices=BITS, help="information coded")
     parser.add_argument("--jobs", type=int, default=1, help="processes")
     parser.add_argument("--table", action="store_true", help="print the table of what is there, compute nothing")
     arguments = parser.parse_args()
     if not arguments.table:
-        run(arguments.out, arguments.draws, arguments.sizes, arguments.jobs)
+        run(arguments.out, arguments.draws, arguments.sizes, arguments.bits, arguments.jobs)
     show(read_rows(arguments.out))
 
 

@@ -75,13 +75,14 @@ def run_probe(family: str, ours: bool, n: int, d: int) -> dict[str, float]:
     started, cpu = time.perf_counter(), time.process_time()
     prior = np.log(np.bincount(c[fit], minlength=2) / half)
     if ours:
-        from mibias_cli.evaluation.probes.families import fit_probe
+        from mibias_cli.evaluation.probes.families import fit_probe, make_sight
 
         parts = np.array_split(np.random.default_rng(0).permutation(half), 3)
         folds = [(np.concatenate(parts[:k] + parts[k + 1 :]), parts[k]) for k in range(3)]
         nothing = np.zeros((n, 0), dtype=np.float32)
+        sight = make_sight(z[fit], (family,), seed=0)
         probe = fit_probe(
-            family, z[fit], c[fit], n_classes=2, extra=nothing[fit], baseline=np.tile(prior, (half, 1)),
+            family, sight, c[fit], n_classes=2, extra=nothing[fit], baseline=np.tile(prior, (half, 1)),
             folds=folds, seed=0,
         )  # fmt: skip
         _, said = probe.predict(z[score], nothing[score], np.tile(prior, (n - half, 1)))

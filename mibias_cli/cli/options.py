@@ -16,6 +16,7 @@ __all__ = [
     "ExamplesOption",
     "ExportFormat",
     "FormatOption",
+    "JobsOption",
     "OfflineOption",
     "OutOption",
     "Precision",
@@ -74,6 +75,9 @@ FormatOption = Annotated[
 # at most 20 each: the images are stored in the report's page
 ExamplesOption = Annotated[
     int, typer.Option("--examples", metavar="N", min=0, max=20, help="Images of each target × attribute cell to show.")
+]
+JobsOption = Annotated[
+    int | None, typer.Option("--jobs", min=1, help="Processes that fit the audit's probes. [default: one a core]")
 ]
 OfflineOption = Annotated[
     bool, typer.Option("--offline", help="Refuse every download, and say what would have been fetched.")

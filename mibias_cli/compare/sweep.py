@@ -229,6 +229,8 @@ def _run_all(
     waiting = list(todo)
     running: dict[subprocess.Popen[bytes], Point] = {}
     environment = _environment(jobs)
+    # the audits of several runs share the processors too
+    options = [*options, *(("--jobs", str(_share(jobs))) if jobs > 1 else ())]
     try:
         while waiting or running:
             # keep as many processes going as there are jobs, and look at them five times a second
@@ -264,8 +266,13 @@ def _environment(jobs: int) -> dict[str, str]:
     for name in ("GITHUB_STEP_SUMMARY", "GITHUB_ACTIONS"):
         environment.pop(name, None)
     if jobs > 1:
-        environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // jobs)))
+        environment.setdefault("OMP_NUM_THREADS", str(_share(jobs)))
     return environment
+
+
+def _share(jobs: int) -> int:
+    """Processors for each of so many jobs."""
+    return max(1, (os.cpu_count() or 1) // jobs)
 
 
 def _problem(code: int, folder: Path, log: Path) -> str:

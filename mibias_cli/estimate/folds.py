@@ -12,7 +12,7 @@ from mibias_cli.estimate.ksg import ksg_terms
 from mibias_cli.estimate.pair_critic import PairCritic, Pairs, fit_pair_critic
 from mibias_cli.evaluation.leakage.channel import make_channel_task
 from mibias_cli.evaluation.leakage.scoring import score_probe
-from mibias_cli.evaluation.probes.families import REGRESSORS
+from mibias_cli.evaluation.probes.families import REGRESSORS, make_sight
 from mibias_cli.evaluation.statistics.normal_scores import scored_by_stratum
 from mibias_cli.evaluation.statistics.partition import Fold, inner_folds, two_parts
 
@@ -98,9 +98,11 @@ def score_probe_fold(
     question = task.marginal if y is None else task.conditional
     share = np.bincount(c, minlength=n_classes) / len(c)
     terms, selection = {}, {}
+    sight = make_sight(z[fit], names, seed=seed)
+    seen = sight.scaling.see(z[score])
     for name in names:
-        scored = score_probe(name, task, question, z[fit], z[score], seed)
-        gains = scored.score.gains() * LN2
+        scored = score_probe(name, task, question, sight, seen, seed)
+        gains = scored.gains * LN2
         if name in REGRESSORS:
             gains = gains - scored.price_bits * LN2
         elif y is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -15,8 +15,10 @@ from mibias_cli.evaluation.fidelity import compare_features
 from mibias_cli.evaluation.findings import AuditFindings, AuditSettings, Fidelity, Samples
 from mibias_cli.evaluation.inputs import AuditedAttribute, AuditInput, Features
 from mibias_cli.evaluation.leakage.attribute import MIN_ROWS, Prepared, check_varies, fit_and_score_parts, prepare
+from mibias_cli.evaluation.leakage.channel import Kind
+from mibias_cli.evaluation.leakage.jobs import Fitters
 from mibias_cli.evaluation.leakage.measure import Measured, headline, paired_change
-from mibias_cli.evaluation.leakage.scoring import families
+from mibias_cli.evaluation.leakage.scoring import Scored, families
 from mibias_cli.evaluation.leakage_findings import (
     SIDES,
     AttributeFindings,
@@ -24,6 +26,7 @@ from mibias_cli.evaluation.leakage_findings import (
     ColumnSides,
     LayerFindings,
     Leakage,
+    Side,
     Sides,
 )
 from mibias_cli.evaluation.probes.families import get_probe
@@ -42,10 +45,13 @@ MIN_BOOTSTRAP = 100
 """Fewest bootstrap resamples of an audit."""
 
 
-def audit(inputs: AuditInput, settings: AuditSettings, *, seed: int, progress: Progress) -> AuditFindings:
+def audit(
+    inputs: AuditInput, settings: AuditSettings, *, seed: int, progress: Progress, jobs: int | None = 1
+) -> AuditFindings:
     """Audit one extractor, beside the original one where there is one; `progress` is told of every fitted probe.
 
-    The seed is that of the split, the probes and the resamples: the same inputs and seed give the same result.
+    The seed is that of the split, the probes and the resamples: the same inputs and seed give the same result, whatever
+    `jobs` is, the number of processes (None: one for each core).
 
     Raises:
         EvaluationError: Features that are not finite, a part too small to fit or score on, an attribute of a single
@@ -60,13 +66,13 @@ def audit(inputs: AuditInput, settings: AuditSettings, *, seed: int, progress: P
         return prepare(attribute, inputs, settings.model_copy(update=shuffles), parts, seed=seed)
 
     # many small fits: threads cost more than they give, and results must not vary with the machine
-    with threadpool_limits(limits=1):
+    with threadpool_limits(limits=1), Fitters(jobs) as fitters:
         # what does not depend on features is made once: parts, folds, baselines, resamples, shuffles
         prepared = {attribute.name: ready(attribute) for attribute in inputs.attributes}
-        measured = {name: _measure(p, inputs, progress) for name, p in prepared.items()}
+        measured = {name: _measure(p, inputs, progress, fitters) for name, p in prepared.items()}
         attributes = _findings(prepared, inputs, measured)
-        layers = _audit_layers(prepared, inputs, progress)
-        columns = {column.name: _audit_column(ready(column), inputs, progress) for column in inputs.columns}
+        layers = _audit_layers(prepared, inputs, progress, fitters)
+        columns = {column.name: _audit_column(ready(column), inputs, progress, fitters) for column in inputs.columns}
         progress.stage("auditing the task")
         # a crossing of attributes shows each one's headline channel
         channels = {name: found.after.marginal.headline_channel for name, found in attributes.items()}
@@ -162,23 +168,32 @@ def _counting(progress: Progress, what: str, whose: str, n_probes: int) -> Itera
     progress.end()
 
 
-def _measure(prepared: Prepared, inputs: AuditInput, progress: Progress) -> dict[str, SidesMeasured]:
+def _fitted(
+    prepared: Prepared, features: Sequence[np.ndarray], kinds: Sequence[Kind], fitters: Fitters
+) -> Iterator[Scored]:
+    """Every probe that answers these questions about one set of features (n, d) after another, fitted and scored."""
+    work = sum(prepared.work(z.shape[1]) for z in features) * len(kinds)
+    asks = (ask for z in features for ask in prepared.asks(z, kinds))
+    return fitters.fit_all(asks, work=work, n_asks=len(features) * len(kinds) * prepared.n_probes)
+
+
+def _measure(prepared: Prepared, inputs: AuditInput, progress: Progress, fitters: Fitters) -> dict[str, SidesMeasured]:
     """By representation ("" is the audited one), side and channel."""
     own: dict[str, Features | None] = dict(inputs.sides.items())
     sides = {"": own | {"random": inputs.random}}
     sides |= {name: {"before": before, "after": after} for name, (before, after) in inputs.others.items()}
-    n_measured = sum(features is not None for pair in sides.values() for features in pair.values())
-    n_probes = n_measured * (2 if prepared.conditional else 1) * prepared.n_probes
-    name = prepared.attribute.name
+    there = {(r, s): f.audit for r, pair in sides.items() for s, f in pair.items() if f is not None}
+    # features that training left as they were are measured once
+    same = {place: next(p for p in there if np.array_equal(there[p], z)) for place, z in there.items()}
+    distinct = [there[place] for place in there if same[place] == place]
+    n_probes = len(distinct) * len(prepared.questions) * prepared.n_probes
+    name, measured = prepared.attribute.name, dict[tuple[str, str], dict[str, Measured]]()
     with _counting(progress, name, name, n_probes) as advance:
-        return {
-            representation: {
-                side: prepared.measure(features.audit, advance)
-                for side, features in pair.items()
-                if features is not None
-            }
-            for representation, pair in sides.items()
-        }
+        found = _fitted(prepared, distinct, prepared.questions, fitters)
+        for place in there:
+            # the first of a kind stands before the others
+            measured[place] = prepared.measure(found, advance) if same[place] == place else measured[same[place]]
+    return {r: {s: measured[r, s] for s in pair if (r, s) in measured} for r, pair in sides.items()}
 
 
 def _findings(
@@ -247,25 +262,27 @@ def _attribute_findings(
 
 
 def _audit_layers(
-    prepared: dict[str, Prepared], inputs: AuditInput, progress: Progress
+    prepared: dict[str, Prepared], inputs: AuditInput, progress: Progress, fitters: Fitters
 ) -> dict[str, dict[str, Sides[LayerFindings]]]:
     """By layer, then by attribute."""
     found: dict[str, dict[str, Sides[LayerFindings]]] = {}
     for layer, (before, after) in inputs.layers.items():
-        n_probes = sum(p.n_probes for p in prepared.values()) * (1 if before is None else 2)
+        sides: dict[Side, Features | None] = {"before": before, "after": after}
+        there = {side: features.audit for side, features in sides.items() if features is not None}
+        n_probes = sum(p.n_probes for p in prepared.values()) * len(there)
         with _counting(progress, f"layer {layer}", f"layer {layer}", n_probes) as advance:
-            found[layer] = {
-                name: Sides[LayerFindings](
-                    before=None if before is None else p.measure_layer(before.audit, advance),
-                    after=p.measure_layer(after.audit, advance),
+            found[layer] = {}
+            for name, p in prepared.items():
+                scored = _fitted(p, list(there.values()), ("marginal",), fitters)
+                found[layer][name] = Sides[LayerFindings].of(
+                    {side: p.measure_layer(scored, z.shape[1], advance) for side, z in there.items()}
                 )
-                for name, p in prepared.items()
-            }
     return found
 
 
-def _audit_column(prepared: Prepared, inputs: AuditInput, progress: Progress) -> ColumnSides:
+def _audit_column(prepared: Prepared, inputs: AuditInput, progress: Progress, fitters: Fitters) -> ColumnSides:
     sides, name = inputs.sides, prepared.attribute.name
     with _counting(progress, f"what is kept of {name}", name, prepared.n_probes * len(sides)) as advance:
-        found = {side: prepared.measure_column(features.audit, advance) for side, features in sides.items()}
+        scored = _fitted(prepared, [features.audit for features in sides.values()], ("marginal",), fitters)
+        found = {side: prepared.measure_column(scored, advance) for side in sides}
     return ColumnSides.of(found).model_copy(update={"kind": prepared.attribute.kind})

@@ -49,6 +49,7 @@ def audit(
     settings: AuditSettings | None = None,
     seed: int = 0,
     progress: Progress | None = None,
+    jobs: int | None = 1,
 ) -> Report:
     """Audit features for leakage of bias attributes: what fresh probes extract, in bits, with intervals and controls.
 
@@ -61,8 +62,7 @@ def audit(
             `numbers`). None, NaN, NaT and the NA of pandas are missing values.
         target: (n,) classes; with it the report holds leakage given the target, I(z; c | y), too.
         before: (n, d') features of an original extractor, on the same samples, to compare with.
-        train_features: (m, d) features of training samples. With them and `train_target` the report holds task
-            figures, by a logistic head fitted there.
+        train_features: (m, d) of training samples; with `train_target` the report has task figures of a logistic head.
         train_target: (m,) their classes.
         train_before: (m, d') the original's features of them; needed beside `before` for task figures.
         group: (n,) ids of what belongs together, such as a patient, none missing: never on both sides of a split.
@@ -70,6 +70,7 @@ def audit(
         settings: Probes, resamples and so on; None: the defaults of a recipe.
         seed: Of everything random: the same arrays and seed give the same report.
         progress: Told of every fitted probe; None: nobody is.
+        jobs: Processes that fit probes, on which no figure depends; None: one for each core.
 
     Returns:
         The report; `report.attributes[name].after.leakage_bits.estimate` is in bits.
@@ -108,7 +109,7 @@ def audit(
         group=None if group is None else _complete("group", group, n, "each sample needs an id, if need be its own")[0],
         target=nothing if target is None else None,
     )
-    found = audit_inputs(inputs, settings or AuditSettings(), seed=seed, progress=progress or Silent())
+    found = audit_inputs(inputs, settings or AuditSettings(), seed=seed, progress=progress or Silent(), jobs=jobs)
     provenance: dict[str, JsonValue] = {
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "features_sha256": hashlib.sha256(np.ascontiguousarray(z).tobytes()).hexdigest(),

@@ -82,7 +82,7 @@ class _Side:
     predicted: np.ndarray | None
 
 
-def audit_target(target: AuditTarget, parts: Parts, progress: Progress) -> Report:
+def audit_target(target: AuditTarget, parts: Parts, progress: Progress, *, jobs: int | None = 1) -> Report:
     """Embed the training and the audited samples by each extractor, audit them, and make the report."""
     section, seed, data = parts.recipe.evaluation, parts.recipe.seed, parts.data
     rows = {
@@ -114,7 +114,7 @@ def audit_target(target: AuditTarget, parts: Parts, progress: Progress) -> Repor
     inputs = _audit_input(parts.data, rows, before, after)
     inputs = replace(inputs, random=random, loaded=None if loaded is None else loaded.features)
     settings = AuditSettings.model_validate(section.model_dump(include=set(AuditSettings.model_fields)))
-    result = audit(inputs, settings, seed=derive_seed(seed, "audit") % 2**32, progress=progress)
+    result = audit(inputs, settings, seed=derive_seed(seed, "audit") % 2**32, progress=progress, jobs=jobs)
     provenance = {
         "backbone": target.name,
         "weights": target.weights,

@@ -75,6 +75,7 @@ def evaluate(
     gates: GateRules = NO_GATES,
     n_examples: int = 0,
     unfinished: bool = False,
+    jobs: int | None = 1,
 ) -> EvaluatedTarget:
     """Audit a run, an exported folder, a timm name, or stored embeddings as they are.
 
@@ -87,6 +88,7 @@ def evaluate(
         gates: Gates beside the recipe's own.
         n_examples: Example images per (y, c) cell in the page.
         unfinished: Whether to audit a run that has not ended; the report says so.
+        jobs: Processes that fit probes; None: one for each core. The figures do not depend on it.
 
     Raises:
         MibiasError: Whatever the user can mend; each kind is a subclass.
@@ -130,7 +132,7 @@ def evaluate(
     else:
         parts = parts_of(with_backbone(recipe, str(target)))
         found = _named_target(parts)
-    return write_audit(found, parts, folder, rules=rules, progress=progress, n_examples=n_examples)
+    return write_audit(found, parts, folder, rules=rules, progress=progress, n_examples=n_examples, jobs=jobs)
 
 
 def run_target(parts: Parts, run: RunFolder, *, unfinished: str | None = None) -> AuditTarget:
@@ -201,9 +203,10 @@ def write_audit(
     progress: Progress,
     n_examples: int,
     overwrite: bool = False,
+    jobs: int | None = 1,
 ) -> EvaluatedTarget:
     """Audit, gate, and write the report into a folder."""
-    report = with_gates(audit_target(target, parts, progress), rules)
+    report = with_gates(audit_target(target, parts, progress, jobs=jobs), rules)
     # images are shown by the channel that leaks most, of which the report speaks
     headline = {name: attribute.after.marginal.headline_channel for name, attribute in report.attributes.items()}
     config = {} if target.backbone is None else target.backbone.data_config

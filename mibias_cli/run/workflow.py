@@ -66,6 +66,7 @@ def train(
     progress: Progress | None = None,
     gates: GateRules = NO_GATES,
     n_examples: int = 0,
+    jobs: int | None = 1,
 ) -> TrainedRun:
     """Train a recipe to the end: original stage, debiasing, audit, export.
 
@@ -82,6 +83,7 @@ def train(
         progress: Told of what happens; None: nobody is.
         gates: Gates beside the recipe's own.
         n_examples: Example images per (y, c) cell in the report's page.
+        jobs: Processes that fit the audit's probes; None: one for each core. The figures do not depend on it.
 
     Raises:
         MibiasError: Whatever the user can mend; each kind is a subclass.
@@ -111,10 +113,10 @@ def train(
         if not has_locks:
             told.warn(f"{folder.path}: this file system has no locks; let no other process write this run")
         run = Run.open(parts, folder, new=new, overwrite=overwrite, progress=told)
-        return _train(parts, run, rules=rules, n_examples=n_examples)
+        return _train(parts, run, rules=rules, n_examples=n_examples, jobs=jobs)
 
 
-def _train(parts: Parts, run: Run, *, rules: GateRules, n_examples: int) -> TrainedRun:
+def _train(parts: Parts, run: Run, *, rules: GateRules, n_examples: int, jobs: int | None) -> TrainedRun:
     """What is still to do of a run that is open."""
     parts, training = _prepared(parts, run)
     # the same log for both stages: the checkpoint says how much of it counts
@@ -143,7 +145,7 @@ def _finish(parts: Parts, training: Parts, run: Run, *, rules: GateRules, n_exam
     else:
         target = run_target(parts, folder)
         report = write_audit(
-            target, parts, folder.report, rules=rules, progress=told, n_examples=n_examples, overwrite=True
+            target, parts, folder.report, rules=rules, progress=told, n_examples=n_examples, overwrite=True, jobs=jobs
         ).report
     if not (folder.export / INFO).is_file():
         _export(parts, folder, folder.export, recipe.export.formats, told)

@@ -26,6 +26,7 @@ from mibias_cli.cli.options import (
     DeviceOption,
     ExamplesOption,
     ExportFormat,
+    JobsOption,
     OfflineOption,
     OutOption,
     Precision,
@@ -76,6 +77,7 @@ def train(
     offline: OfflineOption = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a run that exists in --out.")] = False,
     examples: ExamplesOption = 0,
+    jobs: JobsOption = None,
     fail_on: FailOnOption = None,
     baseline: BaselineOption = None,
     tolerance: ToleranceOption = None,
@@ -121,6 +123,7 @@ def train(
             progress=progress,
             gates=rules,
             n_examples=examples,
+            jobs=jobs,
         )
     if is_first:
         show_report(run.report)
@@ -140,6 +143,7 @@ def evaluate(
     unfinished: UnfinishedOption = False,
     output: Annotated[ReportFormat, typer.Option("--format", help="json writes the report to stdout.")] = "text",
     examples: ExamplesOption = 0,
+    jobs: JobsOption = None,
     fail_on: FailOnOption = None,
     baseline: BaselineOption = None,
     tolerance: ToleranceOption = None,
@@ -174,6 +178,7 @@ def evaluate(
             gates=rules,
             n_examples=examples,
             unfinished=unfinished,
+            jobs=jobs,
         )
     if output == "json":
         typer.echo(evaluated.report.to_json(), nl=False)

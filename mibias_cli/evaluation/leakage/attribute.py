@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from mibias_cli.errors import EvaluationError
 from mibias_cli.evaluation.findings import AuditSettings
 from mibias_cli.evaluation.inputs import AuditedAttribute, AuditInput
-from mibias_cli.evaluation.leakage.channel import ChannelTask, Question, make_channel_task
-from mibias_cli.evaluation.leakage.measure import Inquiry, Measured, answer, measure
-from mibias_cli.evaluation.leakage.scoring import families
+from mibias_cli.evaluation.leakage.channel import ChannelTask, Kind, make_channel_task
+from mibias_cli.evaluation.leakage.measure import Answer, Measured, Terms, answered, asks
+from mibias_cli.evaluation.leakage.scoring import Ask, Scored, families, fit_and_score
 from mibias_cli.evaluation.leakage_findings import ColumnFindings, Finding, Interval, LayerFindings
+from mibias_cli.evaluation.probes.families import make_sight
 from mibias_cli.evaluation.statistics.information import label_entropy_bits
 from mibias_cli.evaluation.statistics.partition import Fold, fit_and_score_rows, inner_folds
 from mibias_cli.evaluation.statistics.resampling import Resamples
@@ -52,53 +53,99 @@ class Prepared:
     conditional: bool = True
 
     @property
+    def probes(self) -> tuple[str, ...]:
+        """The families to which every question is put."""
+        return families(self.settings.probes, self.attribute.kind)
+
+    @property
     def n_probes(self) -> int:
-        """How many probes one question about all channels fits."""
-        return sum(len(families(self.settings.probes, task.kind)) for task in self.tasks)
+        """How many probes answer one question about all channels."""
+        return len(self.tasks) * len(self.probes)
 
-    def measure(self, z: np.ndarray, advance: Callable[[], None]) -> dict[str, Measured]:
-        """By channel, leakage from features (n, d) of the audited samples; given the target too where there is one."""
-        inquiry = self._inquiry(z, advance)
-        return {task.channel: measure(task, inquiry, conditional=self.conditional) for task in self.tasks}
+    @property
+    def questions(self) -> tuple[Kind, ...]:
+        """All that `measure` asks: given the target too, where there is one."""
+        return ("marginal", "conditional") if self.conditional else ("marginal",)
 
-    def measure_layer(self, z: np.ndarray, advance: Callable[[], None]) -> LayerFindings:
+    def work(self, n_features: int) -> int:
+        """What one question about all channels takes with so many features, in the unit of `ENOUGH`."""
+        n_classes = sum(task.n_classes for task in self.tasks)
+        return len(self.probes) * n_classes * len(self.fit) * (n_features + 100)
+
+    def asks(self, z: np.ndarray, kinds: Sequence[Kind]) -> Iterator[Ask]:
+        """What is to be asked of features (n, d) of the audited samples; `measure…` take the answers in this order."""
+        z_fit, z_score = (np.asarray(z[rows], dtype=np.float64) for rows in (self.fit, self.score))
+        sight = make_sight(z_fit, self.probes, seed=self.seed)
+        scored = sight.scaling.see(z_score)
+        for task in self.tasks:
+            # channels that hold the same labels are asked about once
+            if self._twin(task) is task:
+                for kind in kinds:
+                    yield from asks(task, task.question(kind), sight, scored, self._terms())
+
+    def measure(self, found: Iterator[Scored], advance: Callable[[], None]) -> dict[str, Measured]:
+        """By channel, leakage by the answers to all `questions`."""
+        answers = self._answers(found, self.questions, advance)
+        return {
+            task.channel: Measured(
+                marginal=answers[task.channel]["marginal"], conditional=answers[task.channel].get("conditional"),
+                chance_accuracy=task.chance_accuracy,
+            )
+            for task in self.tasks
+        }  # fmt: skip
+
+    def measure_layer(self, found: Iterator[Scored], n_features: int, advance: Callable[[], None]) -> LayerFindings:
         """Marginal leakage alone, of the leakiest channel."""
-        found = self._marginal(z, advance)
+        top = self._leakiest(found, "marginal", advance)
         return LayerFindings(
-            leakage_bits=found.leakage_bits, headline_probe=found.headline_probe,
-            headline_channel=found.headline_channel, n_features=z.shape[1], null=found.null, p_value=found.p_value,
+            leakage_bits=top.leakage_bits, headline_probe=top.headline_probe, headline_channel=top.headline_channel,
+            n_features=n_features, null=top.null, p_value=top.p_value,
         )  # fmt: skip
 
-    def measure_column(self, z: np.ndarray, advance: Callable[[], None]) -> ColumnFindings:
+    def measure_column(self, found: Iterator[Scored], advance: Callable[[], None]) -> ColumnFindings:
         """What the features tell of a column of one channel."""
-        found = self._marginal(z, advance)
-        top, task = found.probes[found.headline_probe], self.tasks[0]
+        finding = self._leakiest(found, "marginal", advance)
+        top, task = finding.probes[finding.headline_probe], self.tasks[0]
         entropy = label_entropy_bits(np.concatenate([task.c_fit, task.c_score]), task.n_classes)
         return ColumnFindings(
-            information_bits=found.leakage_bits, headline_probe=found.headline_probe, probes=found.probes,
+            information_bits=finding.leakage_bits, headline_probe=finding.headline_probe, probes=finding.probes,
             accuracy=top.accuracy, r2=top.r2, chance_accuracy=task.chance_accuracy, entropy_bits=entropy,
         )  # fmt: skip
 
     def measure_given_target(self, z: np.ndarray) -> Interval:
         """Leakage given the target alone, of the leakiest channel: that half of what `measure` finds."""
-        given = replace(self._inquiry(z, lambda: None), seed=self.seed + 1)
-        return self._leakiest([(task, task.conditional) for task in self.tasks], given).leakage_bits
+        found = map(fit_and_score, self.asks(z, ("conditional",)))
+        return self._leakiest(found, "conditional", lambda: None).leakage_bits
 
-    def _inquiry(self, z: np.ndarray, advance: Callable[[], None]) -> Inquiry:
-        z_fit, z_score = (np.asarray(z[rows], dtype=np.float64) for rows in (self.fit, self.score))
-        return Inquiry(
-            z_fit=z_fit, z_score=z_score, probes=self.settings.probes, resamples=self.resamples,
-            confidence=self.settings.confidence, seed=self.seed, advance=advance,
+    def _terms(self, advance: Callable[[], None] = lambda: None) -> Terms:
+        return Terms(
+            probes=self.probes, resamples=self.resamples, confidence=self.settings.confidence, seed=self.seed,
+            advance=advance,
         )  # fmt: skip
 
-    def _marginal(self, z: np.ndarray, advance: Callable[[], None]) -> Finding:
-        return self._leakiest([(task, task.marginal) for task in self.tasks], self._inquiry(z, advance))
+    def _twin(self, task: ChannelTask) -> ChannelTask:
+        """The first channel that holds the same labels, maybe this one."""
+        return next(other for other in self.tasks if task.equals(other))
 
-    @staticmethod
-    def _leakiest(asked: Sequence[tuple[ChannelTask, Question]], inquiry: Inquiry) -> Finding:
+    def _answers(
+        self, found: Iterator[Scored], kinds: Sequence[Kind], advance: Callable[[], None]
+    ) -> dict[str, dict[Kind, Answer]]:
+        """By channel and kind of question."""
+        terms, answers = self._terms(advance), dict[str, dict[Kind, Answer]]()
+        for task in self.tasks:
+            twin = self._twin(task)
+            if twin is task:
+                answers[task.channel] = {kind: answered(task, task.question(kind), terms, found) for kind in kinds}
+                continue
+            answers[task.channel] = {k: a.renamed(task.channel) for k, a in answers[twin.channel].items()}
+            for _ in range(len(kinds) * len(self.probes)):
+                advance()
+        return answers
+
+    def _leakiest(self, found: Iterator[Scored], kind: Kind, advance: Callable[[], None]) -> Finding:
         """One question put to every channel; the leakiest channel's answer, by what was found in the fitting part."""
-        found = [answer(task, question, inquiry).finding for task, question in asked]
-        return max(found, key=lambda finding: finding.selection_bits)
+        answers = self._answers(found, (kind,), advance).values()
+        return max((told[kind].finding for told in answers), key=lambda finding: finding.selection_bits)
 
 
 def fit_and_score_parts(inputs: AuditInput, settings: AuditSettings, seed: int) -> Fold:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -12,8 +13,10 @@ from mibias_cli.evaluation.statistics.normal_scores import normal_scores
 from mibias_cli.evaluation.statistics.partition import Fold
 from mibias_cli.evaluation.statistics.permutation import ShuffledRows, detectable_bits
 
-__all__ = ["ChannelTask", "Question", "frequency_price", "make_channel_task"]
+__all__ = ["ChannelTask", "Kind", "Question", "frequency_price", "make_channel_task"]
 
+Kind = Literal["marginal", "conditional"]
+"""What is asked about c: how much features tell of it, or how much beyond the target."""
 LN2 = float(np.log(2))
 CHANCE = 1e-6
 STRENGTHS = (1.0, 4.0, 16.0, 64.0, 256.0, 1e9)
@@ -27,7 +30,7 @@ class Question:
     held out in a fold, from the fold's training rows. `numbers` are a continuous attribute's normal scores (n,) in both
     parts, else None. `price_bits` is what a gain over the baseline overstates on average, because the baseline was
     estimated, and `price_sd_bits` the standard deviation of that. Where what the probe is
-    told has `determined` c, there is nothing to ask.
+    told has `determined` c, there is nothing to ask. `stream` is added to a probe's seed: the two questions draw apart.
     """
 
     extra_fit: np.ndarray
@@ -39,6 +42,7 @@ class Question:
     price_sd_bits: float = 0.0
     numbers: tuple[np.ndarray | None, np.ndarray | None] = (None, None)
     determined: bool = False
+    stream: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +62,16 @@ class ChannelTask:
     chance_accuracy: float
     n_fit_units: int
     n_score_units: int
+
+    def question(self, kind: Kind) -> Question:
+        """The one of this kind."""
+        return self.marginal if kind == "marginal" else self.conditional
+
+    def equals(self, other: ChannelTask) -> bool:
+        """Whether the other channel holds the same labels and numbers on the same rows, whatever it is called."""
+        own, others = ((t.c_fit, t.c_score, *t.marginal.numbers) for t in (self, other))
+        pairs = [(a, b) for a, b in zip(own, others, strict=True) if a is not None and b is not None]
+        return self.n_classes == other.n_classes and all(np.array_equal(a, b) for a, b in pairs)
 
     @property
     def kind(self) -> str:
@@ -111,7 +125,7 @@ def make_channel_task(
     given_fit, given_score = _conditional_baseline(c_fit, y_fit, y_score, folds, n_classes, n_y)
     conditional = Question(
         extra_fit=one_hot[y_fit], extra_score=one_hot[y_score], baseline_fit=given_fit, baseline_score=given_score,
-        shuffles=shuffles(y_score), numbers=numbers(True),
+        shuffles=shuffles(y_score), numbers=numbers(True), stream=1,
         determined=_is_determined(c if values is None else values, y, np.concatenate([fit, score])),
     )  # fmt: skip
     # chance is what guessing the fitting part's commonest class would get

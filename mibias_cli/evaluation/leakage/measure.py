@@ -13,30 +13,30 @@ the leakage is.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from mibias_cli.evaluation.leakage.channel import ChannelTask, Question
-from mibias_cli.evaluation.leakage.scoring import Scored, families, score_probe
+from mibias_cli.evaluation.leakage.scoring import Ask, Scored, fit_and_score
 from mibias_cli.evaluation.leakage_findings import NO_PROBE, Change, Finding, Interval, Leakage, ProbeFindings
-from mibias_cli.evaluation.statistics.permutation import null_band, null_means, permutation_p_value
+from mibias_cli.evaluation.probes.families import make_sight, screen
+from mibias_cli.evaluation.probes.scaling import Seen, Sight
+from mibias_cli.evaluation.statistics.permutation import null_band, permutation_p_value
 from mibias_cli.evaluation.statistics.resampling import Resamples, bootstrap_interval
 
-__all__ = ["Answer", "Inquiry", "Measured", "answer", "headline", "measure", "paired_change"]
+__all__ = ["Answer", "Measured", "Terms", "answer", "answered", "asks", "headline", "paired_change"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Inquiry:
-    """Features of both parts, (n_fit, d) and (n_score, d), and how probes are put to them.
+class Terms:
+    """How probes are put to features, whichever these are.
 
     The resamples are of the scored rows, and the same for all that is to be compared. `advance` is called after each
-    fitted probe. To a continuous attribute regressors are put beside these probes.
+    fitted probe.
     """
 
-    z_fit: np.ndarray
-    z_score: np.ndarray
     probes: Sequence[str]
     resamples: Resamples
     confidence: float
@@ -50,6 +50,10 @@ class Answer:
 
     finding: Finding
     draws: np.ndarray
+
+    def renamed(self, channel: str) -> Answer:
+        """The same of another channel that holds the same labels."""
+        return replace(self, finding=self.finding.model_copy(update={"headline_channel": channel}))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,68 +74,69 @@ class Measured:
         )
 
 
-def answer(task: ChannelTask, question: Question, inquiry: Inquiry) -> Answer:
-    """Put one question about one channel to every probe family."""
+def asks(task: ChannelTask, question: Question, sight: Sight, scored: Seen, terms: Terms) -> Iterator[Ask]:
+    """One question about one channel, to every probe family; none where there is nothing to ask.
+
+    The sight is that of the fitted rows; by its scaling the `scored` ones are seen.
+    """
     if question.determined:
-        return _nothing(task, inquiry)
-    z_fit, z_score, resamples = inquiry.z_fit, inquiry.z_score, inquiry.resamples
+        return
+    screen(sight, terms.probes, task.c_fit, task.folds)
+    for family in terms.probes:
+        yield Ask(
+            family=family, task=task, question=question, sight=sight, scored=scored, seed=terms.seed + question.stream
+        )
+
+
+def answer(task: ChannelTask, question: Question, z_fit: np.ndarray, z_score: np.ndarray, terms: Terms) -> Answer:
+    """Put one question about one channel to every probe family, with features (n_fit, d) and (n_score, d)."""
+    sight = make_sight(z_fit, terms.probes, seed=terms.seed)
+    found = map(fit_and_score, asks(task, question, sight, sight.scaling.see(z_score), terms))
+    return answered(task, question, terms, found)
+
+
+def answered(task: ChannelTask, question: Question, terms: Terms, found: Iterator[Scored]) -> Answer:
+    """The answer to one question from what its probes found, of which as many are taken as were asked."""
+    if question.determined:
+        return _nothing(task, terms)
     scored: dict[str, Scored] = {}
-    for name in families(inquiry.probes, task.kind):
-        scored[name] = score_probe(name, task, question, z_fit, z_score, inquiry.seed)
-        inquiry.advance()
+    for name in terms.probes:
+        scored[name] = next(found)
+        terms.advance()
     # by held-out rows of the fitting part alone: the strongest on the scored part would be a winner's curse
     chosen = max(scored, key=lambda name: scored[name].findings.selection_bits)
     top = scored[chosen]
     # leakage is a mean over scored rows of log2 q(c | z) - log2 q(c), so a bootstrap of that mean is its interval;
     # the price is what q(c), itself estimated, makes of it on average
-    terms = top.score.gains()
-    draws = resamples.means(terms[:, None])[:, 0] - top.price_bits
+    draws = terms.resamples.means(top.gains[:, None])[:, 0] - top.price_bits
     interval = bootstrap_interval(
-        float(terms.mean()) - top.price_bits, draws, inquiry.confidence, n_units=resamples.n_units,
+        float(top.gains.mean()) - top.price_bits, draws, terms.confidence, n_units=terms.resamples.n_units,
         extra_sd=top.price_sd_bits,
     )  # fmt: skip
-    found = {
-        name: s.findings.model_copy(update={"leakage_bits": float(s.score.gains().mean()) - s.price_bits})
-        for name, s in scored.items()
-    }
-    null = None
-    if question.shuffles.n_permutations:
-        # the same shuffles for every probe; under the null c and z are independent (given y, for the conditional)
-        shuffled = null_means([s.score for s in scored.values()], question.shuffles)
-        for column, (name, s) in zip(shuffled.T, scored.items(), strict=True):
-            p = permutation_p_value(float(s.score.gains().mean()), column)
-            found[name] = found[name].model_copy(update={"p_value": p})
-            if name == chosen:
-                null = null_band(column - s.price_bits, inquiry.confidence)
-    n_features = int((np.ptp(z_fit, axis=0) > 0).sum())
+    told = {}
+    for name, s in scored.items():
+        mean = float(s.gains.mean())
+        p = permutation_p_value(mean, s.shuffled) if len(s.shuffled) else None
+        told[name] = s.findings.model_copy(update={"leakage_bits": mean - s.price_bits, "p_value": p})
+    null = null_band(top.shuffled - top.price_bits, terms.confidence) if len(top.shuffled) else None
     finding = Finding(
-        leakage_bits=interval, probes=found, headline_probe=chosen, headline_channel=task.channel, null=null,
-        p_value=found[chosen].p_value, detectable_bits=task.detectable_bits(n_features),
+        leakage_bits=interval, probes=told, headline_probe=chosen, headline_channel=task.channel, null=null,
+        p_value=told[chosen].p_value, detectable_bits=task.detectable_bits(top.n_features),
     )  # fmt: skip
     return Answer(finding=finding, draws=draws)
 
 
-def _nothing(task: ChannelTask, inquiry: Inquiry) -> Answer:
+def _nothing(task: ChannelTask, terms: Terms) -> Answer:
     """The answer where the target determines c, so that H(c | y) = 0: exactly 0, as no probe's would be."""
-    for _ in families(inquiry.probes, task.kind):
-        inquiry.advance()
+    for _ in terms.probes:
+        terms.advance()
     setting = "not asked: the target determines the attribute"
     finding = Finding(
         leakage_bits=Interval(estimate=0.0, lower=0.0, upper=0.0), headline_probe=NO_PROBE,
         probes={NO_PROBE: ProbeFindings(leakage_bits=0.0, selection_bits=0.0, setting=setting)},
         headline_channel=task.channel,
     )  # fmt: skip
-    return Answer(finding=finding, draws=inquiry.resamples.means(np.zeros((len(inquiry.z_score), 1)))[:, 0])
-
-
-def measure(task: ChannelTask, inquiry: Inquiry, *, conditional: bool = True) -> Measured:
-    """Leakage of one channel from one representation, marginal and, where there is a target, given that."""
-    given = replace(inquiry, seed=inquiry.seed + 1)
-    return Measured(
-        marginal=answer(task, task.marginal, inquiry),
-        conditional=answer(task, task.conditional, given) if conditional else None,
-        chance_accuracy=task.chance_accuracy,
-    )
+    return Answer(finding=finding, draws=terms.resamples.means(np.zeros((len(task.c_score), 1)))[:, 0])
 
 
 def headline(channels: Mapping[str, Leakage]) -> Leakage:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from sklearn.metrics import r2_score
 
 from mibias_cli.evaluation.leakage.channel import ChannelTask, Question
 from mibias_cli.evaluation.leakage_findings import ProbeFindings
-from mibias_cli.evaluation.probes.families import REGRESSORS, FittedProbe, FittedRegressor, fit_probe, fit_regressor
+from mibias_cli.evaluation.probes.calibration import Calibration
+from mibias_cli.evaluation.probes.families import REGRESSORS, FittedProbe, fit_probe, fit_regressor
+from mibias_cli.evaluation.probes.scaling import Seen, Sight
+from mibias_cli.evaluation.statistics.permutation import null_means
 
-__all__ = ["ClassScore", "DensityScore", "Scored", "families", "score_probe"]
+__all__ = ["Ask", "ClassScore", "DensityScore", "Scored", "families", "fit_and_score", "score_probe"]
 
 LN2 = float(np.log(2))
 ROWS = 2000  # scored at a time: thousands of quadratic features of all rows would fall out of the cache, then of memory
@@ -40,31 +43,52 @@ class ClassScore:
 class DensityScore:
     """Gains of a regressor in bits: log2 q(c | z_i) − log2 N(c; 0, 1), for normal scores c (n,)."""
 
-    regressor: FittedRegressor
+    calibration: Calibration
     predicted: np.ndarray
     c: np.ndarray
 
     def gains(self) -> np.ndarray:
         """Gain (n,) on each sample's own value."""
-        return self.regressor.gains(self.predicted, self.c) / LN2
+        return self.calibration.density_gains(self.predicted, self.c) / LN2
 
     def shuffled_means(self, rows: np.ndarray) -> np.ndarray:
         """See `Score`."""
-        return np.asarray((self.regressor.gains(self.predicted, self.c[rows]) / LN2).mean(axis=1))
+        return np.asarray((self.calibration.density_gains(self.predicted, self.c[rows]) / LN2).mean(axis=1))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scored:
-    """One fitted probe, scored; `findings.leakage_bits` is still to be filled in. A regressor is no `probe`.
+    """One fitted probe, scored; leakage and p-value in `findings` are still to be filled in. A regressor is no `probe`.
 
-    `price_bits` and `price_sd_bits` are what its gains overstate on average, and the standard deviation of that.
+    `gains` are in bits, for each scored row; `shuffled` their means where labels are shuffled (n_permutations,).
+    `price_bits` and `price_sd_bits` are what gains overstate on average, and the standard deviation of that.
     """
 
     findings: ProbeFindings
-    score: ClassScore | DensityScore
+    gains: np.ndarray
+    shuffled: np.ndarray
+    n_features: int
     probe: FittedProbe | None
     price_bits: float
     price_sd_bits: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ask:
+    """One question to one probe family: all that a process needs to answer it."""
+
+    family: str
+    task: ChannelTask
+    question: Question
+    sight: Sight
+    scored: Seen
+    seed: int
+
+
+def fit_and_score(ask: Ask) -> Scored:
+    """`score_probe` without the probe itself, which is larger than all that it found."""
+    found = score_probe(ask.family, ask.task, ask.question, ask.sight, ask.scored, ask.seed)
+    return replace(found, probe=None)
 
 
 def families(probes: Sequence[str], kind: str) -> tuple[str, ...]:
@@ -72,18 +96,18 @@ def families(probes: Sequence[str], kind: str) -> tuple[str, ...]:
     return (*probes, *(REGRESSORS if kind == "continuous" else ()))
 
 
-def score_probe(
-    name: str, task: ChannelTask, question: Question, z_fit: np.ndarray, z_score: np.ndarray, seed: int
-) -> Scored:
+def score_probe(name: str, task: ChannelTask, question: Question, sight: Sight, scored: Seen, seed: int) -> Scored:
     """Fit one family on the fitting part and score it on the other."""
     if name in REGRESSORS:
-        return _score_regressor(name, task, question, z_fit, z_score, seed)
+        return _score_regressor(name, task, question, sight, scored, seed)
     probe = fit_probe(
-        name, z_fit, task.c_fit, n_classes=task.n_classes, extra=question.extra_fit, baseline=question.baseline_fit,
+        name, sight, task.c_fit, n_classes=task.n_classes, extra=question.extra_fit, baseline=question.baseline_fit,
         folds=task.folds, seed=seed,
     )  # fmt: skip
-    parts = [slice(start, start + ROWS) for start in range(0, len(z_score), ROWS)]
-    said = [probe.predict(z_score[part], question.extra_score[part], question.baseline_score[part]) for part in parts]
+    parts = [slice(start, start + ROWS) for start in range(0, len(task.c_score), ROWS)]
+    said = [
+        probe.predict(scored.part(part), question.extra_score[part], question.baseline_score[part]) for part in parts
+    ]
     predicted, log_p = (np.concatenate(halves) for halves in zip(*said, strict=True))
     findings = ProbeFindings(
         accuracy=float((predicted == task.c_score).mean()), leakage_bits=float("nan"),
@@ -92,27 +116,32 @@ def score_probe(
     # differences of log-probabilities: their mean is the baseline's cross-entropy less the probe's, a lower bound on
     # what the features tell, however poor the probe is
     score = ClassScore(table=(log_p - question.baseline_score) / LN2, c=task.c_score)
-    return Scored(
-        findings=findings, score=score, probe=probe, price_bits=question.price_bits,
-        price_sd_bits=question.price_sd_bits,
-    )  # fmt: skip
+    return _scored(findings, score, question, sight, probe, question.price_bits, question.price_sd_bits)
 
 
-def _score_regressor(
-    name: str, task: ChannelTask, question: Question, z_fit: np.ndarray, z_score: np.ndarray, seed: int
-) -> Scored:
+def _score_regressor(name: str, task: ChannelTask, question: Question, sight: Sight, scored: Seen, seed: int) -> Scored:
     c_fit, c_score = question.numbers
     assert c_fit is not None
     assert c_score is not None
-    regressor = fit_regressor(name, z_fit, c_fit, extra=question.extra_fit, folds=task.folds, seed=seed)
-    predicted = regressor.predict(z_score, question.extra_score)
+    regressor = fit_regressor(name, sight, c_fit, extra=question.extra_fit, folds=task.folds, seed=seed)
+    predicted = regressor.predict(scored, question.extra_score)
     findings = ProbeFindings(
         accuracy=None, leakage_bits=float("nan"), selection_bits=regressor.selection_bits, setting=regressor.setting,
         r2=float(r2_score(c_score, predicted)),
     )  # fmt: skip
     # normal scores by the fitting part's ranks: a mean and a variance were estimated, each costs 1 / 2n nats
     price = 1 / (len(c_fit) * LN2)
+    score = DensityScore(calibration=regressor.tuned.calibration, predicted=predicted, c=c_score)
+    return _scored(findings, score, question, sight, None, price, price)
+
+
+def _scored(
+    findings: ProbeFindings, score: ClassScore | DensityScore, question: Question, sight: Sight,
+    probe: FittedProbe | None, price_bits: float, price_sd_bits: float,
+) -> Scored:  # fmt: skip
+    # the same shuffles for every probe; under the null c and z are independent (given y, for the conditional)
     return Scored(
-        findings=findings, score=DensityScore(regressor=regressor, predicted=predicted, c=c_score), probe=None,
-        price_bits=price, price_sd_bits=price,
+        findings=findings, gains=score.gains(), shuffled=null_means([score], question.shuffles)[:, 0],
+        n_features=int((np.ptp(sight.seen.z, axis=0) > 0).sum()), probe=probe, price_bits=price_bits,
+        price_sd_bits=price_sd_bits,
     )  # fmt: skip

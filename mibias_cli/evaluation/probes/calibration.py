@@ -6,7 +6,6 @@ that was mapped to normal scores of its ranks (`normal_scores.py`). Mixing some 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,6 +42,10 @@ class Calibration:
         around = standard_normal_log_density((c - predicted) / self.scale) - np.log(self.scale)
         return np.asarray(np.logaddexp(np.log1p(-self.mix) + around, np.log(self.mix) + standard_normal_log_density(c)))
 
+    def density_gains(self, predicted: np.ndarray, c: np.ndarray) -> np.ndarray:
+        """log q(c | prediction) − log N(c; 0, 1) in nats, broadcast."""
+        return self.log_density(predicted, c) - standard_normal_log_density(c)
+
 
 def standard_normal_log_density(c: np.ndarray) -> np.ndarray:
     """log N(c; 0, 1) in nats: what is known of normal scores without features."""
@@ -54,20 +57,19 @@ def _tempered(raw: np.ndarray, temperature: float) -> np.ndarray:
     return np.asarray(scaled - logsumexp(scaled, axis=1, keepdims=True))
 
 
-def _most_cautious(candidates: Iterable[tuple[float, np.ndarray]]) -> Calibration:
-    """The best of all scales and mixes, from each scale's ratio (n,) of the probe's q to the baseline's."""
-    found = []
-    for scale, ratio in candidates:
-        # log2 of ((1 − mix) q + mix · baseline) / baseline, for every mix at once
-        gains = np.log2(np.outer(1 - MIXES, ratio) + MIXES[:, None])
-        mean = gains.mean(axis=1)
-        # less one standard error: on features that hold nothing the largest gain would be noise taken for a gain, and
-        # the probe would lose as much again on the scored rows
-        cautious = mean - gains.std(axis=1) / np.sqrt(len(ratio))
-        k = int(cautious.argmax())
-        found.append((float(cautious[k]), float(mean[k]), float(scale), float(MIXES[k])))
-    cautious_gain, gain, scale, mix = max(found, key=lambda entry: entry[0])
-    return Calibration(scale=scale, mix=mix, gain_bits=gain, cautious_gain_bits=cautious_gain)
+def _most_cautious(scales: np.ndarray, ratios: np.ndarray) -> Calibration:
+    """The best of all scales (s,) and mixes, from each scale's ratios (s, n) of the probe's q to the baseline's."""
+    # log2 of ((1 − mix) q + mix · baseline) / baseline, for every scale and mix at once
+    gains = np.log2(ratios[:, None] * (1 - MIXES[:, None]) + MIXES[:, None])
+    mean = gains.mean(axis=2)
+    # less one standard error: on features that hold nothing the largest gain would be noise taken for a gain, and
+    # the probe would lose as much again on the scored rows
+    cautious = mean - gains.std(axis=2) / np.sqrt(ratios.shape[1])
+    s, k = np.unravel_index(int(cautious.argmax()), cautious.shape)
+    return Calibration(
+        scale=float(scales[s]), mix=float(MIXES[k]), gain_bits=float(mean[s, k]),
+        cautious_gain_bits=float(cautious[s, k]),
+    )  # fmt: skip
 
 
 def calibrate(raw: np.ndarray, c: np.ndarray, baseline: np.ndarray) -> Calibration:
@@ -77,8 +79,11 @@ def calibrate(raw: np.ndarray, c: np.ndarray, baseline: np.ndarray) -> Calibrati
     baseline are log-probabilities (n, n_classes), raw ones may be −inf; c (n,).
     """
     rows = np.arange(len(c))
-    p_baseline = np.exp(baseline[rows, c])
-    return _most_cautious((t, np.exp(_tempered(raw, float(t))[rows, c]) / p_baseline) for t in TEMPERATURES)
+    # log q of each row's own class, at every temperature at once
+    centred = raw - raw.max(axis=1, keepdims=True)
+    total = np.exp(centred / TEMPERATURES[:, None, None]).sum(axis=2)
+    ratios = np.exp(centred[rows, c] / TEMPERATURES[:, None] - baseline[rows, c]) / total
+    return _most_cautious(TEMPERATURES, ratios)
 
 
 def calibrate_density(predicted: np.ndarray, c: np.ndarray) -> Calibration:
@@ -93,7 +98,6 @@ def calibrate_density(predicted: np.ndarray, c: np.ndarray) -> Calibration:
     """
     spread = max(float(np.sqrt(np.mean((c - predicted) ** 2))), 1e-6)
     baseline = standard_normal_log_density(c)
-    return _most_cautious(
-        (width, np.exp(standard_normal_log_density((c - predicted) / width) - np.log(width) - baseline))
-        for width in spread * WIDTHS
-    )
+    widths = spread * WIDTHS
+    around = standard_normal_log_density((c - predicted) / widths[:, None])
+    return _most_cautious(widths, np.exp(around - np.log(widths)[:, None] - baseline))

@@ -17,31 +17,29 @@ from typing import Generic, TypeVar
 import numpy as np
 
 from mibias_cli.errors import EvaluationError, did_you_mean
-from mibias_cli.evaluation.probes import boosting, learners
-from mibias_cli.evaluation.probes.calibration import (
-    Calibration,
-    calibrate,
-    calibrate_density,
-    standard_normal_log_density,
-)
+from mibias_cli.evaluation.probes import boosting, learners, network
+from mibias_cli.evaluation.probes.calibration import Calibration, calibrate, calibrate_density
 from mibias_cli.evaluation.probes.learners import Classifier, Learner
 from mibias_cli.evaluation.probes.quadratic import Quadratic
-from mibias_cli.evaluation.probes.scaling import Scaling, fit_scaling, telling_columns
+from mibias_cli.evaluation.probes.scaling import Scaling, Seen, Sight
 from mibias_cli.evaluation.statistics.partition import Fold
 
-__all__ = ["PROBES", "REGRESSORS", "FittedProbe", "FittedRegressor", "fit_probe", "fit_regressor", "get_probe"]
+__all__ = [
+    "PROBES", "REGRESSORS", "FittedProbe", "FittedRegressor", "fit_probe", "fit_regressor", "get_probe", "make_sight",
+    "screen",
+]  # fmt: skip
 
 PROBES: dict[str, type[Classifier]] = {
     "logistic": learners.Logistic,
     "quadratic": Quadratic,
-    "mlp": learners.Mlp,
+    "mlp": network.Mlp,
     "knn": learners.NearestNeighbours,
     "gradient_boosting": boosting.GradientBoosting,
 }
 """Probes of classes by name."""
 REGRESSORS: dict[str, type[Learner]] = {
     "ridge": learners.Ridge,
-    "mlp_regressor": learners.MlpRegression,
+    "mlp_regressor": network.MlpRegression,
     "boosted_regressor": boosting.BoostedRegression,
 }
 """Probes of numbers by name."""
@@ -59,6 +57,30 @@ def get_probe(name: str) -> type[Classifier]:
     return PROBES[name]
 
 
+def make_sight(x: np.ndarray, families: Sequence[str], *, seed: int) -> Sight:
+    """Features (n, d) of a fitting part, ready for these families of PROBES or REGRESSORS.
+
+    Example:
+        >>> sight = make_sight(np.random.default_rng(0).normal(size=(200, 50)), ("logistic", "knn"), seed=0)
+        >>> sight.seen.components.shape  # neighbours are looked for among 32 columns
+        (200, 32)
+    """
+    widest = [_any_family(name).max_columns(len(x)) for name in families]
+    return Sight(x, n_components=max((k for k in widest if k < x.shape[1]), default=0), seed=seed)
+
+
+def screen(sight: Sight, families: Sequence[str], c: np.ndarray, folds: Sequence[Fold]) -> None:
+    """Find the single columns that these families will want beside components, before they are sent to processes."""
+    d, n = sight.seen.z.shape[1], sight.scaling.n_rows
+    if any(make.n_telling and d > make.max_columns(n) for make in map(_any_family, families)):
+        for rows in (*(train for train, _ in folds), np.arange(len(c))):
+            sight.telling(rows, c[rows], most=1)
+
+
+def _any_family(name: str) -> type[Learner]:
+    return REGRESSORS[name] if name in REGRESSORS else get_probe(name)
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Tuned(Generic[L]):
     """A learner of the whole fitting part at the chosen rung, with how it sees features and how far it is trusted."""
@@ -69,9 +91,10 @@ class _Tuned(Generic[L]):
     scaling: Scaling
     columns: np.ndarray
 
-    def seen(self, x: np.ndarray, extra: np.ndarray) -> np.ndarray:
+    def seen(self, x: np.ndarray | Seen, extra: np.ndarray) -> np.ndarray:
         """Features (n, d) and given facts (n, e) as the learner sees them."""
-        return self.scaling.beside(self.scaling.standardised(x), extra, self.columns)
+        seen = x if isinstance(x, Seen) else self.scaling.see(x)
+        return _beside(type(self.learner), self.scaling, seen, extra, self.columns)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,9 +109,10 @@ class FittedProbe:
     setting: str
     selection_bits: float
 
-    def predict(self, x: np.ndarray, extra: np.ndarray, baseline: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def predict(self, x: np.ndarray | Seen, extra: np.ndarray, baseline: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Most likely class (n,) and calibrated log-probabilities (n, n_classes) in nats.
 
+        Of features (n, d), or of what the scaling of the fitting part's `Sight` has made of them.
         The class is the learner's own: calibration plays no part in accuracy. The log-probabilities are finite for
         every class that `baseline` gives mass.
         """
@@ -106,18 +130,18 @@ class FittedRegressor:
     setting: str
     selection_bits: float
 
-    def predict(self, x: np.ndarray, extra: np.ndarray) -> np.ndarray:
+    def predict(self, x: np.ndarray | Seen, extra: np.ndarray) -> np.ndarray:
         """The expected value (n,); calibration plays no part in it."""
         return self.tuned.learner.answer(self.tuned.seen(x, extra))
 
     def gains(self, predicted: np.ndarray, c: np.ndarray) -> np.ndarray:
         """log q(c | prediction) − log N(c; 0, 1) in nats, broadcast: its mean over new rows is the leakage found."""
-        return self.tuned.calibration.log_density(predicted, c) - standard_normal_log_density(c)
+        return self.tuned.calibration.density_gains(predicted, c)
 
 
 def fit_probe(
     family: str,
-    x: np.ndarray,
+    sight: Sight,
     c: np.ndarray,
     *,
     n_classes: int,
@@ -130,7 +154,8 @@ def fit_probe(
 
     Args:
         family: Its name; EvaluationError where it is unknown.
-        x, c: Features (n, d) and labels (n,).
+        sight: The fitting part's features, from `make_sight` of at least this family.
+        c: Labels (n,).
         n_classes: K, classes that are absent here included.
         extra: Given facts (n, e) beside the features (the target one-hot), e may be 0.
         baseline: Log-probabilities (n, K) without features, for held-out rows from their fold's training rows.
@@ -143,7 +168,7 @@ def fit_probe(
     if not usable:
         return FittedProbe(tuned=None, n_classes=n_classes, setting="baseline", selection_bits=0.0)
     tuned = _tune(
-        make, x, c, extra, usable, seed,
+        make, sight, c, extra, usable, seed,
         answer=lambda learner, seen: _spread(learner, seen, n_classes),
         judge=lambda raw, held: calibrate(raw, c[held], baseline[held]),
     )  # fmt: skip
@@ -152,11 +177,11 @@ def fit_probe(
 
 
 def fit_regressor(
-    family: str, x: np.ndarray, c: np.ndarray, *, extra: np.ndarray, folds: Sequence[Fold], seed: int
+    family: str, sight: Sight, c: np.ndarray, *, extra: np.ndarray, folds: Sequence[Fold], seed: int
 ) -> FittedRegressor:
     """Fit one family of REGRESSORS as `fit_probe` does; c are normal scores (n,), within strata of the facts if any."""
     tuned = _tune(
-        REGRESSORS[family], x, c, extra, folds, seed,
+        REGRESSORS[family], sight, c, extra, folds, seed,
         answer=lambda learner, seen: learner.answer(seen),
         judge=lambda predicted, held: calibrate_density(predicted, c[held]),
     )  # fmt: skip
@@ -170,9 +195,15 @@ def _spread(learner: Classifier, x: np.ndarray, n_classes: int) -> np.ndarray:
     return out
 
 
+def _beside(make: type[Learner], scaling: Scaling, seen: Seen, extra: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """Features reduced as a family wants them, some of their columns as they are, and the given facts."""
+    reduced = scaling.reduced(seen, max_columns=make.max_columns(scaling.n_rows), whitened=make.whitened)
+    return np.concatenate([reduced, seen.z[:, columns], extra], axis=1)
+
+
 def _tune(
     make: type[L],
-    x: np.ndarray,
+    sight: Sight,
     c: np.ndarray,
     extra: np.ndarray,
     folds: Sequence[Fold],
@@ -185,22 +216,21 @@ def _tune(
 
     `answer` is what a learner says of rows as it sees them, `judge` the calibration of that for the rows it is about.
     """
-    # the scaling knows no labels, so folds may share it
-    scaling = fit_scaling(x, max_columns=make.max_columns(len(x)), whitened=make.whitened, seed=seed)
-    z = scaling.standardised(x)
+    scaling, seen = sight.scaling, sight.seen
+    is_reduced = seen.z.shape[1] > make.max_columns(scaling.n_rows)
 
     def screened(rows: np.ndarray) -> np.ndarray:
         """Single columns beside the principal components, which may lose them: by labels, so by these rows alone."""
-        return telling_columns(z[rows], c[rows], most=make.n_telling if scaling.n_components else 0)
+        return sight.telling(rows, c[rows], most=make.n_telling if is_reduced else 0)
 
-    def fitted(rows: np.ndarray, seen: np.ndarray) -> L:
-        return make(seen[rows], c[rows], n_extra=extra.shape[1], seed=seed)
+    def fitted(rows: np.ndarray, z: np.ndarray) -> L:
+        return make(z[rows], c[rows], n_extra=extra.shape[1], seed=seed)
 
     learners, unseen = [], []
     for train, held in folds:
-        seen = scaling.beside(z, extra, screened(train))
-        learners.append(fitted(train, seen))
-        unseen.append(seen[held])
+        z = _beside(make, scaling, seen, extra, screened(train))
+        learners.append(fitted(train, z))
+        unseen.append(z[held])
     held_rows = np.concatenate([held for _, held in folds])
 
     def reached(rung: int) -> Calibration:
@@ -212,7 +242,7 @@ def _tune(
     rung, calibration = _climb(make, reached)
     everything = np.arange(len(c))
     columns = screened(everything)
-    learner = fitted(everything, scaling.beside(z, extra, columns))
+    learner = fitted(everything, _beside(make, scaling, seen, extra, columns))
     learner.fit_to(rung)
     setting = make.describe(rung)
     return _Tuned(learner=learner, setting=setting, calibration=calibration, scaling=scaling, columns=columns)

@@ -6,24 +6,14 @@ rather than features. It predicts labels of at least two classes, or numbers of 
 
 from __future__ import annotations
 
-import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from functools import partial
 
 import numpy as np
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import NearestNeighbors
-from sklearn.neural_network import MLPClassifier, MLPRegressor
 
-__all__ = [
-    "Classifier", "Learner", "Logistic", "Mlp", "MlpRegression", "NearestNeighbours", "Ridge", "fit_quietly",
-    "log_proba",
-]  # fmt: skip
+from mibias_cli.evaluation.probes.linear import LinearClassifier
 
-TINY = 1e-12  # below any probability that calibration leaves alone
-STEPS = 60  # of Adam, about, from one rung of a network to the next
+__all__ = ["Classifier", "Learner", "Logistic", "NearestNeighbours", "Ridge"]
 
 
 class Learner(ABC):
@@ -71,19 +61,6 @@ class Classifier(Learner):
     """The classes of its training labels, sorted."""
 
 
-def log_proba(model: LogisticRegression | MLPClassifier, x: np.ndarray) -> np.ndarray:
-    """The model's log-probabilities, no class below what calibration leaves alone."""
-    return np.log(np.maximum(np.asarray(model.predict_proba(x), dtype=np.float64), TINY))
-
-
-def fit_quietly(model: LogisticRegression, x: np.ndarray, c: np.ndarray) -> None:
-    """Fit without a word about convergence."""
-    # a strongly separable problem needs no last digit: an early stop is no fault of the user's
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        model.fit(x, c)
-
-
 class Logistic(Classifier):
     """Multinomial logistic regression; rungs are ever weaker ridge penalties."""
 
@@ -91,17 +68,15 @@ class Logistic(Classifier):
     wording = "C = {:g}"
 
     def __init__(self, x: np.ndarray, c: np.ndarray, *, n_extra: int, seed: int) -> None:
-        self._x, self._c = x, c
-        # warm: each rung starts from the solution under the stronger penalty, which is near its own
-        self._model = LogisticRegression(max_iter=300, warm_start=True)
-        self.classes_ = np.unique(c)
+        self._model = LinearClassifier(x, c, max_iter=300, tol=1e-4)
+        self.classes_ = self._model.classes_
 
     def fit_to(self, rung: int) -> None:
-        self._model.set_params(C=self.settings[rung])
-        fit_quietly(self._model, self._x, self._c)
+        # each rung starts from the solution under the stronger penalty, which is near its own
+        self._model.fit(self.settings[rung])
 
     def answer(self, x: np.ndarray) -> np.ndarray:
-        return log_proba(self._model, x)
+        return self._model.log_probabilities(x)
 
 
 class Ridge(Learner):
@@ -124,55 +99,6 @@ class Ridge(Learner):
 
     def answer(self, x: np.ndarray) -> np.ndarray:
         return np.asarray((x - self._mean) @ self._solution + self._offset)
-
-
-class _Network(Learner):
-    """A small network trained by Adam; rungs are stretches of training, so that climbing stops early."""
-
-    wording = "about {} steps"
-    _epoch: Callable[[], object]
-
-    def __init__(self, x: np.ndarray, c: np.ndarray, *, n_extra: int, seed: int) -> None:
-        self._x = x.astype(np.float32)
-        batch = min(128 if len(x) >= 1500 else 32, len(x))
-        # partial_fit runs a whole epoch: so many of them make about STEPS steps
-        self._epochs = max(1, round(STEPS * batch / len(x)))
-        self._options = {"batch_size": batch, "alpha": 1.0, "learning_rate_init": 0.005, "random_state": seed}
-        self._rung = -1
-
-    def fit_to(self, rung: int) -> None:
-        for _ in range((rung - self._rung) * self._epochs):
-            self._epoch()
-        self._rung = rung
-
-
-class Mlp(_Network, Classifier):
-    """The small network with a softmax."""
-
-    settings = tuple(range(STEPS, 13 * STEPS, STEPS))
-
-    def __init__(self, x: np.ndarray, c: np.ndarray, *, n_extra: int, seed: int) -> None:
-        super().__init__(x, c, n_extra=n_extra, seed=seed)
-        self._model = MLPClassifier((64,), **self._options)
-        self.classes_ = np.unique(c)
-        self._epoch = partial(self._model.partial_fit, self._x, c, classes=self.classes_)
-
-    def answer(self, x: np.ndarray) -> np.ndarray:
-        return log_proba(self._model, x.astype(np.float32))
-
-
-class MlpRegression(_Network):
-    """The small network trained by squared error."""
-
-    settings = tuple(range(STEPS, 15 * STEPS, STEPS))
-
-    def __init__(self, x: np.ndarray, c: np.ndarray, *, n_extra: int, seed: int) -> None:
-        super().__init__(x, c, n_extra=n_extra, seed=seed)
-        self._model = MLPRegressor(hidden_layer_sizes=(64,), **self._options)
-        self._epoch = partial(self._model.partial_fit, self._x, c.astype(np.float32))
-
-    def answer(self, x: np.ndarray) -> np.ndarray:
-        return np.asarray(self._model.predict(x.astype(np.float32)), dtype=np.float64)
 
 
 class NearestNeighbours(Classifier):

@@ -11,9 +11,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.linear_model import LogisticRegression
 
-from mibias_cli.evaluation.probes.learners import Classifier, fit_quietly, log_proba
+from mibias_cli.evaluation.probes.learners import Classifier
+from mibias_cli.evaluation.probes.linear import LinearClassifier
 
 __all__ = ["Quadratic", "QuadraticBasis", "Structure", "find_structure"]
 
@@ -59,7 +59,7 @@ def find_structure(x: np.ndarray, c: np.ndarray, *, seed: int) -> Structure:
     for _ in range(N_SHUFFLES):
         shuffled = generator.permutation(c)
         chance_product = max(chance_product, float(_product_strength(x, shuffled, mean, variance).max()))
-        chance_direction = max(chance_direction, float(_directions(u, shuffled)[0].max(initial=0.0)))
+        chance_direction = max(chance_direction, _direction_strength(u, shuffled))
     order = np.argsort(-product_strength, kind="stable")
     return Structure(
         rows=rows[order],
@@ -81,21 +81,37 @@ def _product_strength(x: np.ndarray, c: np.ndarray, mean: np.ndarray, variance: 
 
 def _directions(u: np.ndarray, c: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Strengths (m,) and whitened directions (d, m) of the classes' deviations from the identity, strongest first."""
-    classes = np.unique(c)
-    # of two classes the other one deviates in the same directions
-    if len(classes) == 2:
-        classes = classes[:1]
-    whole = u.T @ u / len(u)
     strengths, found = [], []
-    for k in classes:
-        part = u[c == k]
-        values, vectors = np.linalg.eigh(part.T @ part / len(part) - whole)
+    for part in _parts(u, c):
+        n, d = part.shape
+        if d <= n:
+            values, vectors = np.linalg.eigh(part.T @ part / n)
+        else:
+            # fewer rows than directions: in the others the class does not vary, which says nothing of it
+            _, singular, rows = np.linalg.svd(part, full_matrices=False)
+            values, vectors = singular**2 / n, rows.T
         # in units that chance reaches alike in all classes
-        strengths.append(np.abs(values) * np.sqrt(len(part)))
+        strengths.append(np.abs(values - 1) * np.sqrt(n))
         found.append(vectors)
     strength, vectors = np.concatenate(strengths), np.concatenate(found, axis=1)
     order = np.argsort(-strength, kind="stable")[: 2 * MOST_DIRECTIONS]
     return strength[order], vectors[:, order]
+
+
+def _direction_strength(u: np.ndarray, c: np.ndarray) -> float:
+    """The largest strength alone: of a small class from products of its rows, which are fewer than those of columns."""
+    strongest = 0.0
+    for part in _parts(u, c):
+        n, d = part.shape
+        values = np.linalg.eigvalsh((part.T @ part if d <= n else part @ part.T) / n)
+        strongest = max(strongest, float(np.abs(values - 1).max(initial=0.0)) * n**0.5)
+    return strongest
+
+
+def _parts(u: np.ndarray, c: np.ndarray) -> list[np.ndarray]:
+    """The rows of every class; of two classes the other one deviates in the same directions."""
+    classes = np.unique(c)
+    return [u[c == k] for k in (classes[:1] if len(classes) == 2 else classes)]
 
 
 class QuadraticBasis:
@@ -150,7 +166,7 @@ class Quadratic(Classifier):
         self._x, self._c = x.astype(np.float32), c
         self._structure = find_structure(self._x, c, seed=seed)
         self._basis: tuple[tuple[int | None, int, bool], QuadraticBasis, np.ndarray] | None = None
-        self._model = LogisticRegression(max_iter=60, tol=1e-3)
+        self._model: LinearClassifier | None = None
         self.classes_ = np.unique(c)
 
     def _sizes(self, rung: int) -> tuple[int | None, int, bool]:
@@ -170,12 +186,13 @@ class Quadratic(Classifier):
                 self._x, self._structure, n_products=n_products, n_directions=n_directions, squares=squares
             )
             self._basis = (kind, basis, basis(self._x))
-        self._model.set_params(C=self.settings[rung])
-        fit_quietly(self._model, self._basis[2], self._c)
+        self._model = LinearClassifier(self._basis[2], self._c, max_iter=60, tol=1e-3)
+        self._model.fit(self.settings[rung])
 
     def answer(self, x: np.ndarray) -> np.ndarray:
         assert self._basis is not None
-        return log_proba(self._model, self._basis[1](x.astype(np.float32)))
+        assert self._model is not None
+        return self._model.log_probabilities(self._basis[1](x.astype(np.float32)))
 
     @classmethod
     def max_columns(cls, n: int) -> int:

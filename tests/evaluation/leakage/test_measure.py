@@ -6,14 +6,17 @@ chance in fewer than one of ten thousand seeds.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from scipy.integrate import quad
 from scipy.stats import norm
 
-from mibias_cli.evaluation.leakage.channel import ChannelTask, make_channel_task
-from mibias_cli.evaluation.leakage.measure import Inquiry, Measured, answer, headline, measure, paired_change
+from mibias_cli.evaluation.leakage.channel import ChannelTask, Question, make_channel_task
+from mibias_cli.evaluation.leakage.measure import Answer, Measured, Terms, answer, headline, paired_change
 from mibias_cli.evaluation.leakage.scoring import score_probe
+from mibias_cli.evaluation.probes.families import make_sight
 from mibias_cli.evaluation.statistics.partition import fit_and_score_rows, inner_folds
 from mibias_cli.evaluation.statistics.resampling import Resamples
 
@@ -43,11 +46,21 @@ def make_task(
     return make_channel_task(channel, c, y, fit, score, folds, n_classes=n_classes, n_y=n_y), fit, score
 
 
-def inquiry(
-    z: np.ndarray, fit: np.ndarray, score: np.ndarray, probes: tuple[str, ...], *, n_resamples: int = 50
-) -> Inquiry:
+def asked(
+    task: ChannelTask, z: np.ndarray, fit: np.ndarray, score: np.ndarray, probes: tuple[str, ...], n_resamples: int = 50
+) -> Callable[[Question], Answer]:
     resamples = Resamples(len(score), n_resamples, seed=0)
-    return Inquiry(z_fit=z[fit], z_score=z[score], probes=probes, resamples=resamples, confidence=0.95, seed=0)
+    terms = Terms(probes=probes, resamples=resamples, confidence=0.95, seed=0)
+    return lambda question: answer(task, question, z[fit], z[score], terms)
+
+
+def measured(
+    task: ChannelTask, z: np.ndarray, fit: np.ndarray, score: np.ndarray, probes: tuple[str, ...], n_resamples: int = 50
+) -> Measured:
+    ask = asked(task, z, fit, score, probes, n_resamples)
+    return Measured(
+        marginal=ask(task.marginal), conditional=ask(task.conditional), chance_accuracy=task.chance_accuracy
+    )
 
 
 def run(
@@ -55,7 +68,7 @@ def run(
 ) -> Measured:
     y = np.zeros(len(c), dtype=np.int64) if y is None else y
     task, fit, score = make_task(c, y, n_classes=int(c.max()) + 1, n_y=n_y)
-    return measure(task, inquiry(z, fit, score, probes, n_resamples=400))
+    return measured(task, z, fit, score, probes, n_resamples=400)
 
 
 def test_mean_shift_in_64_dimensions_comes_near_its_closed_form() -> None:
@@ -121,15 +134,16 @@ def test_leakage_is_entropy_less_cross_entropy_up_to_what_shares_cost() -> None:
     c = g.integers(0, 3, 2000)
     z = g.normal(size=(2000, 3)) + np.eye(3)[c]
     task, fit, score = make_task(c, np.zeros(2000, dtype=np.int64), n_classes=3)
-    found = answer(task, task.marginal, inquiry(z, fit, score, ("logistic",))).finding
-    probe = score_probe("logistic", task, task.marginal, z[fit], z[score], 0).probe
+    found = asked(task, z, fit, score, ("logistic",))(task.marginal).finding
+    sight = make_sight(z[fit], ("logistic",), seed=0)
+    probe = score_probe("logistic", task, task.marginal, sight, sight.scaling.see(z[score]), 0).probe
     assert probe is not None
-    asked = task.marginal
-    _, log_p = probe.predict(z[score], asked.extra_score, asked.baseline_score)
+    question = task.marginal
+    _, log_p = probe.predict(z[score], question.extra_score, question.baseline_score)
     share = np.bincount(c[score]) / len(score)
     plain = -(share * np.log2(share)).sum() + log_p[np.arange(len(score)), c[score]].mean() / np.log(2)
     assert found.leakage_bits.estimate == pytest.approx(plain, abs=3 / (2000 * np.log(2)))
-    accuracy = (probe.predict(z[score], asked.extra_score, asked.baseline_score)[0] == c[score]).mean()
+    accuracy = (probe.predict(z[score], question.extra_score, question.baseline_score)[0] == c[score]).mean()
     assert found.probes["logistic"].accuracy == accuracy
 
 
@@ -180,7 +194,7 @@ def test_the_headline_is_the_probe_that_was_best_inside_the_fitting_part() -> No
     # where probes are fitted, the square of one column tells c; where they are scored, only its mean does
     z[fit, 0] += np.where(c[fit] == 1, np.sign(g.normal(size=len(fit))), 0.0) + 0.15 * c[fit]
     z[score, 0] += np.where(c[score] == 1, 0.3, -0.1)
-    found = measure(task, inquiry(z, fit, score, ("logistic", "quadratic"))).leakage
+    found = measured(task, z, fit, score, ("logistic", "quadratic")).leakage
     probes = found.marginal.probes
     assert probes["quadratic"].selection_bits > probes["logistic"].selection_bits
     assert probes["logistic"].leakage_bits > probes["quadratic"].leakage_bits
@@ -194,16 +208,16 @@ def test_the_headline_channel_is_chosen_by_selection_too() -> None:
     c = g.integers(0, 2, n)
     tasks = {name: make_task(c, np.zeros(n, dtype=np.int64), channel=name) for name in ("fitted", "scored")}
     _, fit, score = tasks["fitted"]
-    measured = {}
+    by_name = {}
     for name, (task, _, _) in tasks.items():
         z = g.normal(size=(n, 2))
         strong, weak = (fit, score) if name == "fitted" else (score, fit)
         z[strong, 0] += 3.0 * c[strong]
         z[weak, 0] += 1.5 * c[weak]
-        measured[name] = measure(task, inquiry(z, fit, score, ("logistic",)))
-    scored = {name: m.leakage.leakage_bits.estimate for name, m in measured.items()}
+        by_name[name] = measured(task, z, fit, score, ("logistic",))
+    scored = {name: m.leakage.leakage_bits.estimate for name, m in by_name.items()}
     assert scored["scored"] > scored["fitted"]
-    top = headline({name: m.leakage for name, m in measured.items()})
+    top = headline({name: m.leakage for name, m in by_name.items()})
     assert top.conditional is not None
     assert top.marginal.headline_channel == top.conditional.headline_channel == "fitted"
 

@@ -5,7 +5,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from mibias_cli.errors import EvaluationError
-from mibias_cli.evaluation.probes.families import PROBES, FittedProbe, fit_probe
+from mibias_cli.evaluation.probes.families import PROBES, FittedProbe, fit_probe, make_sight
 from mibias_cli.evaluation.statistics.information import prior_log_probabilities
 from mibias_cli.evaluation.statistics.partition import inner_folds
 
@@ -14,8 +14,9 @@ def probe(family: str, x: np.ndarray, c: np.ndarray, n_classes: int, seed: int =
     baseline = np.tile(prior_log_probabilities(c, n_classes), (len(c), 1))
     folds = inner_folds(c[:, None], group=None, seed=seed)
     return fit_probe(
-        family, x, c, n_classes=n_classes, extra=np.zeros((len(c), 0)), baseline=baseline, folds=folds, seed=seed
-    )
+        family, make_sight(x, (family,), seed=seed), c, n_classes=n_classes, extra=np.zeros((len(c), 0)),
+        baseline=baseline, folds=folds, seed=seed,
+    )  # fmt: skip
 
 
 def score(fitted: FittedProbe, x: np.ndarray, n_classes: int) -> np.ndarray:

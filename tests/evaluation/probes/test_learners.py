@@ -2,13 +2,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 
 from mibias_cli.evaluation.probes.boosting import GradientBoosting
 from mibias_cli.evaluation.probes.families import PROBES
-from mibias_cli.evaluation.probes.learners import Logistic, Mlp, NearestNeighbours
+from mibias_cli.evaluation.probes.learners import Logistic, NearestNeighbours
+from mibias_cli.evaluation.probes.network import Mlp
 from mibias_cli.evaluation.probes.quadratic import Quadratic
+from mibias_cli.evaluation.probes.scaling import Sight
 
 
 def blobs(n: int, d: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -72,3 +75,23 @@ def test_constant_columns_break_nothing() -> None:
         learner = family(x, c, n_extra=0, seed=0)
         learner.fit_to(0)
         assert np.exp(learner.answer(x)) == pytest.approx(0.5, abs=0.02)
+
+
+def test_logistic_of_more_columns_than_rows_is_scikit_learns() -> None:
+    g = np.random.default_rng(7)
+    c = g.integers(0, 3, 100)
+    x = g.normal(size=(100, 250)) + 0.3 * np.eye(250)[c]
+    ours = Logistic(x[:60], c[:60], n_extra=0, seed=0)
+    ours.fit_to(Logistic.settings.index(0.01))
+    theirs = LogisticRegression(C=0.01, max_iter=300, tol=1e-8).fit(x[:60], c[:60])
+    assert np.allclose(np.exp(ours.answer(x[60:])), theirs.predict_proba(x[60:]), atol=1e-3)
+
+
+@pytest.mark.parametrize("d", [30, 300])
+def test_components_are_scikit_learns(d: int) -> None:
+    g = np.random.default_rng(8)
+    x = g.normal(size=(100, d)) * g.exponential(size=d)
+    sight = Sight(x, n_components=20, seed=0)
+    theirs = PCA(20, svd_solver="full").fit(sight.seen.z)
+    assert np.allclose(sight.scaling.deviation**2, theirs.explained_variance_)
+    assert np.allclose(np.abs(sight.seen.components), np.abs(sight.seen.z @ theirs.components_.T), atol=1e-6)

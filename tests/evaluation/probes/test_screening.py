@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.stats import chi2, chi2_contingency
 from sklearn.linear_model import LogisticRegression
 
-from mibias_cli.evaluation.probes.families import fit_probe
+from mibias_cli.evaluation.probes.families import fit_probe, make_sight
 from mibias_cli.evaluation.probes.scaling import telling_columns
 
 
@@ -38,6 +39,23 @@ def test_columns_of_few_values(column: np.ndarray) -> None:
     assert list(found) == ([0] if (column == c).all() else [])
 
 
+def test_every_column_is_judged_by_its_own_contingency_table() -> None:
+    g = np.random.default_rng(3)
+    c = g.integers(0, 3, 400)
+    x = g.normal(size=(400, 60)) + 0.25 * g.normal(size=60) * c[:, None]
+    x[:, ::3] = np.maximum(x[:, ::3], 0)  # half of the rows share a value
+    excess = []
+    for column in x.T:
+        edges = np.unique(np.quantile(column, np.arange(1, 8) / 8))
+        cells = np.histogram2d(np.searchsorted(edges, column), c, bins=[range(len(edges) + 2), range(4)])[0]
+        found = chi2_contingency(cells[cells.sum(axis=1) > 0], correction=False)
+        excess.append(found.statistic / chi2.isf(1 / 60, found.dof))
+    order = np.argsort(-np.array(excess), kind="stable")
+    passed = [int(k) for k in order if excess[k] > 1]
+    assert 3 < len(passed) < 57
+    assert telling_columns(x, c, most=60).tolist() == passed
+
+
 def test_a_single_class_or_no_column_gives_none() -> None:
     assert len(telling_columns(np.ones((10, 3)), np.zeros(10), most=3)) == 0
     assert len(telling_columns(np.ones((10, 0)), np.arange(10), most=3)) == 0
@@ -49,8 +67,8 @@ def test_a_probe_of_wide_features_finds_what_components_lose(family: str) -> Non
     fit, score = np.arange(4000), np.arange(4000, 6000)
     prior = np.log(np.bincount(c[fit], minlength=2) / len(fit))
     probe = fit_probe(
-        family, x[fit], c[fit], n_classes=2, extra=np.zeros((4000, 0)), baseline=np.tile(prior, (4000, 1)),
-        folds=[(fit[2000:], fit[:2000]), (fit[:2000], fit[2000:])], seed=0,
+        family, make_sight(x[fit], (family,), seed=0), c[fit], n_classes=2, extra=np.zeros((4000, 0)),
+        baseline=np.tile(prior, (4000, 1)), folds=[(fit[2000:], fit[:2000]), (fit[:2000], fit[2000:])], seed=0,
     )  # fmt: skip
     told = np.stack([x[:, 5], x[:, 9] ** 2], axis=1)  # the log ratio of the densities is linear in these
     truth = LogisticRegression().fit(told[fit], c[fit])

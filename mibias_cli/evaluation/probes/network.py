@@ -1,0 +1,112 @@
+"""A small network as a probe: one hidden layer, trained by Adam in single precision.
+
+At this size a general library spends most of its time on its own checks; a step here is a dozen calls of numpy.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mibias_cli.evaluation.probes.learners import Classifier, Learner
+from mibias_cli.evaluation.probes.links import Link, class_log_probabilities, class_targets, identity, softmax
+
+__all__ = ["Mlp", "MlpRegression"]
+
+STEPS = 60  # of Adam, about, from one rung to the next
+N_HIDDEN = 64
+RATE, DECAY = 0.005, 1.0  # of Adam; of the weights, in a batch of one
+BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-8
+
+
+class _Network(Learner):
+    """ReLUs and an affine output; rungs are stretches of training, so that climbing stops early."""
+
+    wording = "about {} steps"
+
+    def __init__(self, x: np.ndarray, targets: np.ndarray, *, link: Link, seed: int) -> None:
+        self._link = link
+        generator = np.random.default_rng([seed, 12])
+        batch = min(128 if len(x) >= 1500 else 32, len(x))
+        # one random order for all epochs: with a new one in each, probes of few rows were fitted worse
+        order = generator.permutation(len(x))
+        x, targets = x[order].astype(np.float32), targets[order].astype(np.float32)
+        self._batches = [(x[i : i + batch], targets[i : i + batch]) for i in range(0, len(x), batch)]
+        self._epochs = max(1, round(STEPS * batch / len(x)))
+        self._rung, self._n_steps = -1, 0
+        # one vector holds all weights, so that a step of Adam is a few calls for all of them
+        sizes = x.shape[1], N_HIDDEN, targets.shape[1]
+        shapes = [sizes[:2], (N_HIDDEN,), sizes[1:], sizes[2:]]
+        n_weights = sum(int(np.prod(shape)) for shape in shapes)
+        self._weights, self._gradient, self._decay, self._mean, self._square = np.zeros((5, n_weights), np.float32)
+        self._w, self._b, self._v, self._a = _views(self._weights, shapes)
+        self._slopes = _views(self._gradient, shapes)
+        # Glorot and Bengio's bounds; biases do not decay
+        for pair, (n_in, n_out) in (((self._w, self._b), sizes[:2]), ((self._v, self._a), sizes[1:])):
+            bound = np.sqrt(6 / (n_in + n_out))
+            for part in pair:
+                part[...] = generator.uniform(-bound, bound, part.shape)
+        for part in _views(self._decay, shapes)[::2]:
+            part[...] = DECAY / batch
+
+    def fit_to(self, rung: int) -> None:
+        for _ in range((rung - self._rung) * self._epochs):
+            for x, targets in self._batches:
+                self._step(x, targets)
+        self._rung = rung
+
+    def _step(self, x: np.ndarray, targets: np.ndarray) -> None:
+        hidden = x @ self._w
+        hidden += self._b
+        np.maximum(hidden, 0, out=hidden)
+        slope = self._link(hidden @ self._v + self._a) - targets
+        slope /= len(x)
+        back = slope @ self._v.T
+        back *= hidden > 0
+        # gradients of both layers, written where Adam reads them
+        np.matmul(x.T, back, out=self._slopes[0])
+        back.sum(axis=0, out=self._slopes[1])
+        np.matmul(hidden.T, slope, out=self._slopes[2])
+        slope.sum(axis=0, out=self._slopes[3])
+        gradient = self._gradient
+        gradient += self._decay * self._weights
+        self._n_steps += 1
+        self._mean += (1 - BETA_1) * (gradient - self._mean)
+        self._square += (1 - BETA_2) * (gradient * gradient - self._square)
+        rate = RATE * np.sqrt(1 - BETA_2**self._n_steps) / (1 - BETA_1**self._n_steps)
+        self._weights -= np.float32(rate) * self._mean / (np.sqrt(self._square) + np.float32(EPSILON))
+
+    def _output(self, x: np.ndarray) -> np.ndarray:
+        """What leaves the last layer, in double precision."""
+        hidden = np.maximum(x.astype(np.float32) @ self._w + self._b, 0)
+        return np.asarray(hidden @ self._v + self._a, dtype=np.float64)
+
+
+def _views(vector: np.ndarray, shapes: list[tuple[int, ...]]) -> list[np.ndarray]:
+    """Parts of a vector, one after the other, in these shapes."""
+    ends = np.cumsum([int(np.prod(shape)) for shape in shapes])
+    return [part.reshape(shape) for part, shape in zip(np.split(vector, ends[:-1]), shapes, strict=True)]
+
+
+class Mlp(_Network, Classifier):
+    """The small network with a softmax."""
+
+    settings = tuple(range(STEPS, 13 * STEPS, STEPS))
+
+    def __init__(self, x: np.ndarray, c: np.ndarray, *, n_extra: int, seed: int) -> None:
+        self.classes_, targets = class_targets(c)
+        super().__init__(x, targets, link=softmax, seed=seed)
+
+    def answer(self, x: np.ndarray) -> np.ndarray:
+        return class_log_probabilities(self._output(x))
+
+
+class MlpRegression(_Network):
+    """The small network trained by squared error."""
+
+    settings = tuple(range(STEPS, 15 * STEPS, STEPS))
+
+    def __init__(self, x: np.ndarray, c: np.ndarray, *, n_extra: int, seed: int) -> None:
+        super().__init__(x, c[:, None], link=identity, seed=seed)
+
+    def answer(self, x: np.ndarray) -> np.ndarray:
+        return self._output(x)[:, 0]
