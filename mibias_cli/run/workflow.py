@@ -125,7 +125,7 @@ def _train(parts: Parts, run: Run, *, rules: GateRules, n_examples: int, jobs: i
         fit_debiased(training, run, log, start=original)
     # the others wait for what the first makes of the weights
     if parts.ranks.is_first:
-        report = _finish(parts, training, run, rules=rules, n_examples=n_examples)
+        report = _finish(parts, training, run, rules=rules, n_examples=n_examples, jobs=jobs)
         parts.ranks.wait()
     else:
         parts.ranks.wait()
@@ -133,7 +133,7 @@ def _train(parts: Parts, run: Run, *, rules: GateRules, n_examples: int, jobs: i
     return TrainedRun(folder=run.folder.path, report=with_gates(report, rules), export=run.folder.export)
 
 
-def _finish(parts: Parts, training: Parts, run: Run, *, rules: GateRules, n_examples: int) -> Report:
+def _finish(parts: Parts, training: Parts, run: Run, *, rules: GateRules, n_examples: int, jobs: int | None) -> Report:
     """Erasing, audit and export of a run that is trained."""
     recipe, folder, told = parts.recipe, run.folder, run.progress
     # from here on every step reads the run's files, and one whose own files are there already is done
