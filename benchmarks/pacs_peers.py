@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+import yaml
 from numpy.typing import NDArray
-from sklearn.linear_model import LogisticRegression
+from runs import features_and_accuracy, train_alone
 from torch.nn import functional
 
 from mibias_cli.estimators.protocol import Sample
+from mibias_cli.methods.dfr import balanced_head
 from mibias_cli.methods.linear_eraser import fit_leace
+from mibias_cli.progress import Silent
+from mibias_cli.recipe.schema import Recipe
 from mibias_cli.run.assemble import Parts
+from mibias_cli.run.cached import cached_parts
 
 __all__ = ["FINE_TUNED", "HEADS", "Encoded", "Fitted", "worst_group"]
 
@@ -48,6 +52,10 @@ class Fitted:
     predicted: Labels
     features: Features
     on_validation: Labels | None = None
+
+
+Fit = Callable[[Encoded, str, int], Fitted]
+Rule = Callable[[Encoded, Fitted], float]
 
 
 def worst_group(right: NDArray[np.bool_], y: Labels, c: Labels) -> float:
@@ -92,17 +100,38 @@ def dfr(data: Encoded, setting: str, seed: int) -> Fitted:
     """
     x = np.concatenate([data.x, data.validation_x])
     y, c = np.concatenate([data.y, data.validation_y]), np.concatenate([data.c, data.validation_c])
-    g, group = np.random.default_rng(seed), y * 4 + c
-    least = np.unique(group, return_counts=True)[1].min()
-    scores, on_validation = np.zeros((len(data.audit_x), 7)), np.zeros((len(data.validation_x), 7))
-    for _ in range(N_SUBSETS):
-        rows = np.concatenate([g.permutation(np.flatnonzero(group == k))[:least] for k in np.unique(group)])
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of iterations that do not suffice
-            head = LogisticRegression(C=float(setting), l1_ratio=1.0, solver="saga", max_iter=200).fit(x[rows], y[rows])
-        scores += head.decision_function(data.audit_x)
-        on_validation += head.decision_function(data.validation_x)
-    return Fitted(predicted=scores.argmax(1), features=data.audit_x, on_validation=on_validation.argmax(1))
+    w, b, _ = balanced_head(
+        x, y, y * 4 + c, n_classes=7, inverse_l1=float(setting), n_subsets=N_SUBSETS,
+        generator=np.random.default_rng(seed),
+    )  # fmt: skip
+    predicted, on_validation = (data.audit_x @ w.T + b).argmax(1), (data.validation_x @ w.T + b).argmax(1)
+    return Fitted(predicted=predicted, features=data.audit_x, on_validation=on_validation)
+
+
+def by_recipe(method: str) -> Fit:
+    """One of the recipe's methods (docs/methods.md) with a linear head on the frozen features."""
+
+    def fit(data: Encoded, setting: str, seed: int) -> Fitted:
+        own = data.parts.recipe
+        changed = {
+            "method": method,
+            "method_settings": yaml.safe_load(setting),
+            "representation": {},
+            "training": own.training.model_dump() | {"head_last": None},
+        }
+        recipe = Recipe.model_validate(own.model_dump() | changed)
+        parts = replace(data.parts, recipe=recipe)
+        splits = (parts.data.train, parts.data.validation, parts.data.audit)
+        parts = cached_parts(parts, Silent(), {split.name: np.arange(len(split)) for split in splits})
+        model, _ = train_alone(parts)
+        with torch.no_grad():
+            predicted, on_validation = (
+                model.head(torch.from_numpy(features_and_accuracy(model, split)[0])).argmax(dim=1).numpy()
+                for split in (parts.data.audit, parts.data.validation)
+            )
+        return Fitted(predicted=predicted, features=data.audit_x, on_validation=on_validation)
+
+    return fit
 
 
 def _linear(
@@ -173,8 +202,6 @@ def _worst(data: Encoded, fitted: Fitted) -> float:
     return worst_group(right, data.validation_y, data.validation_c) + 1e-3 * float(right.mean())
 
 
-Fit = Callable[[Encoded, str, int], Fitted]
-Rule = Callable[[Encoded, Fitted], float]
 _L2 = ("0.01", "0.03", "0.1", "0.3")
 HEADS: dict[str, tuple[Fit, tuple[str, ...], Rule]] = {
     "linear_plain": (linear_plain, _L2, _accuracy),
@@ -182,6 +209,19 @@ HEADS: dict[str, tuple[Fit, tuple[str, ...], Rule]] = {
     "linear_product": (linear_product, _L2, _balanced),
     "dfr": (dfr, ("0.01", "0.03", "0.1", "1"), _worst),
     "leace": (leace, _L2, _balanced),
+    "group_dro": (
+        by_recipe("group_dro"),
+        ("{step_size: 0.01}", "{step_size: 0.1}", "{step_size: 1}", "{step_size: 0.1, adjustment: 2}"),
+        _worst,
+    ),
+    "badd": (by_recipe("badd"), ("{}",), _accuracy),
+    "domain_independent": (by_recipe("domain_independent"), ("{}",), _accuracy),
+    "jtt": (
+        by_recipe("jtt"),
+        tuple(f"{{epochs: {epochs}, upweight: {upweight}}}" for epochs in (1, 5) for upweight in (5, 50)),
+        _worst,
+    ),
+    "lff": (by_recipe("lff"), ("{}",), _accuracy),
 }
 """Heads on frozen features: the fit, its settings, and the rule by which one is chosen."""
 _SAME = (

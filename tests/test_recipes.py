@@ -14,10 +14,12 @@ import uci_lookalikes
 from mibias_cli.evaluation.probes.families import PROBES
 from mibias_cli.progress import Silent
 from mibias_cli.recipe.load import load_recipe
+from mibias_cli.recipe.schema import Recipe
 from mibias_cli.recipe.sections.data import DATA_SOURCES
 from mibias_cli.recipe.sections.debias import DebiasSection
 from mibias_cli.recipe.sections.evaluation import EvaluationSection
 from mibias_cli.recipe.shipped import shipped_recipes
+from mibias_cli.recipe.tables import METHODS
 from mibias_cli.run import build
 from mibias_cli.run.dry_run import dry_run
 
@@ -72,6 +74,7 @@ def test_takes_steps(name: str, tmp_path: Path) -> None:
 def test_the_tables_hold_what_the_schema_allows() -> None:
     estimators = get_args(DebiasSection.model_fields["estimator"].annotation)
     assert set(estimators) == {*build.ESTIMATORS, "none"}
+    assert set(get_args(Recipe.model_fields["method"].annotation)) == {*METHODS, "mi"}
     assert set(DATA_SOURCES) == set(build.DATA_SOURCES)
     (probes,) = get_args(EvaluationSection.model_fields["probes"].annotation)
     assert set(get_args(probes)) == set(PROBES)
@@ -79,7 +82,7 @@ def test_the_tables_hold_what_the_schema_allows() -> None:
 
 @pytest.mark.parametrize(
     "reference",
-    [*build.ESTIMATORS.values(), *build.DATA_SOURCES.values()],
+    [*build.ESTIMATORS.values(), *build.DATA_SOURCES.values(), *(row.code for row in METHODS.values())],
 )
 def test_the_tables_name_things_that_exist(reference: str) -> None:
     assert callable(build.resolve(reference))

@@ -65,7 +65,7 @@ class ExportInfo:
         class_names: Names of the head's outputs: the target's classes, its labels, or its columns of numbers.
         base_weights: What training started from.
         fingerprint: sha256 over the backbone's exported state dict.
-        erased: Attributes that LEACE erased linearly from the representation; None: it has no eraser.
+        erased: Attributes that were erased linearly from the representation; None: it has no eraser.
         target_kind: What the task head gives: classes, multilabel or regression; None: there was no target.
         folded: Bottleneck and eraser are timm's own classifier too, so that timm alone gives the representation.
         unfinished: What the run had not done yet when it was exported; None: it had ended.

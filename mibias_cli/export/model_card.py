@@ -115,7 +115,7 @@ def _erasure(info: ExportInfo) -> str:
     if info.erased is None:
         return ""
     return (
-        f"\nAfter training, LEACE erased {_listed(info.erased)} from the representation (a last affine layer, "
+        f"\nAfter training, {_listed(info.erased)} was erased linearly from the representation (a last affine layer, "
         "fitted on the training features): a linear probe finds nothing there, up to sampling error; what is coded "
         "otherwise stays, as the figures below say."
         f"{' The task head was fitted anew on what is left.' if info.has_head else ''}\n"

@@ -1,10 +1,11 @@
-"""After training: a last affine layer that erases attributes linearly (LEACE), and a head fitted on what is left."""
+"""After training: a last affine layer that erases attributes linearly, and a head fitted on what is left."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from mibias_cli.backbone.embed import embed
 from mibias_cli.data.batch import Attribute, BiasedData, Split
 from mibias_cli.estimators.critics import encode_attribute
 from mibias_cli.methods.linear_eraser import LeaceFit, concept_columns
+from mibias_cli.methods.splince import SplinceFit
 from mibias_cli.seeds import derived_generator
 from mibias_cli.training.model import TaskModel
 
@@ -51,6 +53,7 @@ def erase_linearly(
     num_workers: int,
     device: torch.device | str,
     seed: int,
+    by: Literal["leace", "splince"] = "leace",
 ) -> Erased:
     """Fit an eraser on the training split's features, give it to the extractor, and fit the head anew.
 
@@ -59,7 +62,8 @@ def erase_linearly(
     head is fitted on at most 50,000 rows, drawn by the seed, from where training left it.
 
     The extractor must have no eraser yet. `loss` is the task's, of outputs, targets and weights; `weight` (n,) are
-    those of the training split in it.
+    those of the training split in it. `by` leace the change of the features is least; by splince, which needs a target
+    of classes or strata, their covariance with it stays.
 
     Raises:
         TrainingError: concept-erasure is not installed, features are not finite, or an attribute is hardly known.
@@ -71,7 +75,9 @@ def erase_linearly(
         head_rows = np.sort(derived_generator(seed, 0).choice(len(split), _MAX_HEAD_ROWS, replace=False))
     known = {name: torch.from_numpy(split.known[name]) for name in attributes}
     columns = concept_columns({name: _concept(data.attributes[name], split) for name in attributes}, known)
-    fit, kept = LeaceFit(extractor.features_dim, columns.shape[1]), []
+    fit, kept = _fit(by, extractor.features_dim, columns.shape[1]), []
+    if by == "splince":
+        columns = torch.cat([columns, _target_columns(data)], dim=1)
     # features are never in memory at once: all rows give moments, and those that the head is fitted on are kept
     for start in range(0, len(split), _CHUNK):
         rows = np.arange(start, min(start + _CHUNK, len(split)))
@@ -127,6 +133,17 @@ def refit_head(
         after = float(loss(fitted(x), y, weight))
     head.load_state_dict(fitted.state_dict())
     return before, after
+
+
+def _fit(by: Literal["leace", "splince"], n_features: int, n_concepts: int) -> LeaceFit | SplinceFit:
+    return LeaceFit(n_features, n_concepts) if by == "leace" else SplinceFit(n_features, n_concepts)
+
+
+def _target_columns(data: BiasedData) -> Tensor:
+    """The training split's target (n, k), as what is erased is given: classes or strata one-hot."""
+    strata = torch.from_numpy(data.train.strata)
+    one_hot = torch.nn.functional.one_hot(strata, len(data.class_names)).double()
+    return concept_columns({"target": one_hot}, {"target": torch.ones(len(strata), dtype=torch.bool)})
 
 
 def _concept(attribute: Attribute, split: Split) -> Tensor:

@@ -15,11 +15,11 @@ from mibias_cli.estimators.measures.bounds import normal_weight
 from mibias_cli.estimators.protocol import Sample
 from mibias_cli.estimators.rows import known_rows
 
-__all__ = ["LeaceFit", "LinearEraser", "concept_columns", "fit_leace", "require_leace"]
+__all__ = ["TOLERANCE", "LeaceFit", "LinearEraser", "concept_columns", "fit_leace", "require_leace"]
 
 # Below this share of a deviation, what c and whitened z have in common is rounding. The library's own tolerance of 0.01
 # leaves correlations of that size, which a probe finds.
-_TOLERANCE = 1e-6
+TOLERANCE = 1e-6
 # A deviation below this share of the values is rounding.
 _ROUNDING = 1e-12
 
@@ -90,7 +90,7 @@ class LeaceFit:
             dtype=torch.float64,
             shrinkage=False,  # exact on these samples
             constrain_cov_trace=False,  # the constrained solution no longer erases
-            svd_tol=_TOLERANCE,
+            svd_tol=TOLERANCE,
         )
 
     def add(self, z: Tensor, columns: Tensor) -> None:

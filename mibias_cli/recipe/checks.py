@@ -14,6 +14,7 @@ from mibias_cli.recipe.fields import value_at
 from mibias_cli.recipe.gate_expression import parse_gate
 from mibias_cli.recipe.messages import Fault
 from mibias_cli.recipe.sections.training import DISCOVERED
+from mibias_cli.recipe.tables import METHODS, MI
 from mibias_cli.recipe.yaml_source import Yaml, YamlMapping, YamlPath
 
 __all__ = ["WEIGHT_FILES", "Check", "cross_checks", "written_gates"]
@@ -139,6 +140,31 @@ def _void_settings(data: YamlMapping) -> Iterator[Fault]:
             yield path, why
 
 
+def _method(data: YamlMapping) -> Iterator[Fault]:
+    """A method has settings of its own, and target classes to predict."""
+    name = value_at(("method",), data) or MI
+    # what is no method is the schema's to refuse
+    row = METHODS.get(name) if isinstance(name, str) else None
+    settings = value_at(("method_settings",), data)
+    given = settings if isinstance(settings, dict) and (row is not None or name == MI) else {}
+    for key, value in given.items():
+        if row is None or key not in row.settings:
+            own = [] if row is None else list(row.settings)
+            hint = did_you_mean(key, own) or (f"; {name} has {', '.join(own)}" if own else f"; {name} has none")
+            yield ("method_settings", key), f"unknown setting{hint}"
+            continue
+        bounds = row.settings[key]
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if is_number and not (bounds.least <= value <= bounds.most and (not bounds.whole or value == int(value))):
+            kind = "a whole number" if bounds.whole else "a number"
+            yield ("method_settings", key), f"must be {kind} from {bounds.least:g} to {bounds.most:g}, not {value:g}"
+    if row is None:
+        return
+    kind = value_at(("data", "target_kind"), data)
+    if _target_is_null(data) or kind in ("none", "multilabel", "regression"):
+        yield ("method",), f"{name} predicts classes, which this target is not; write mi, or name a target of classes"
+
+
 def _head_last(data: YamlMapping) -> Iterator[Fault]:
     """The last fit has a bottleneck to fit, whose output the penalty sees, and no budget that moves λ meanwhile."""
     path: YamlPath = ("training", "head_last")
@@ -244,6 +270,8 @@ def _without_target(data: YamlMapping) -> Iterator[Fault]:
     if value_at(("representation", "bottleneck"), data) is not None:
         message = "is drawn at random, and without a target nothing would teach it; leave it out"
         yield ("representation", "bottleneck"), message
+    if value_at(("debias", "erase"), data) == "splince":
+        yield ("debias", "erase"), "splince keeps what features tell of the target, but there is none; set it to leace"
     for section in ("original", "discover"):
         if value_at((section,), data) is not None:
             yield (section,), "trains on the task, but there is no target; leave it out, or name data.columns.target"
@@ -275,6 +303,7 @@ _CHECKS: tuple[Check, ...] = (
     _some_attribute,
     _void_settings,
     _shared_batch,
+    _method,
     _debiased_attributes,
     _gated_attributes,
     _backbone_fits_data,

@@ -17,7 +17,8 @@ from mibias_cli.recipe.sections.data import DataSection
 from mibias_cli.recipe.sections.debias import DebiasSection
 from mibias_cli.recipe.sections.evaluation import EvaluationSection, GateSection, gate_may_be_text
 from mibias_cli.recipe.sections.training import DiscoverSection, ExportSection, OriginalSection, TrainingSection
-from mibias_cli.recipe.values import Section, Whole
+from mibias_cli.recipe.tables import MI, MethodName
+from mibias_cli.recipe.values import NonNegative, Section, Whole
 
 __all__ = ["Recipe", "schema_text"]
 
@@ -35,6 +36,14 @@ class Recipe(Section):
     original: OriginalSection | None = Field(None, description="Plain training first; null: none.")
     discover: DiscoverSection | None = Field(
         None, description="Find a bias attribute where nobody knows the bias; null: attributes are those of the data."
+    )
+    method: MethodName = Field(
+        MI,
+        description="mi: what `debias` says; otherwise a method of the field (docs/methods.md), which heeds of debias "
+        "only attributes and erase, and not training.head_last.",
+    )
+    method_settings: dict[str, NonNegative] = Field(
+        default_factory=dict, description="Settings of `method`; those that are not named have its paper's values."
     )
     debias: DebiasSection = DebiasSection()
     training: TrainingSection = TrainingSection()

@@ -1,15 +1,18 @@
-"""The table of estimators: what `debias.estimator` may say, and which `module:object` that stands for.
+"""The tables of estimators and of methods: what `debias.estimator` and `method` may say, and what that stands for.
 
-It lies with the recipe because its names are the values that a recipe may hold; `mibias_cli.run.build` resolves them.
-A new estimator takes a row here and the function that it names. Nothing is imported before it is used.
+They lie with the recipe because their names are the values that a recipe may hold; `mibias_cli.run.build` resolves
+them. A new estimator or method takes a row here and the function or class that it names. Nothing is imported before it
+is used.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-__all__ = ["ESTIMATORS", "EstimatorName"]
+__all__ = ["ESTIMATORS", "METHODS", "MI", "EstimatorName", "MethodName", "MethodRow", "Setting"]
 
 ESTIMATORS: Mapping[str, str] = {
     # bias-attribute heads
@@ -36,8 +39,72 @@ ESTIMATORS: Mapping[str, str] = {
     "hgr_basis": "mibias_cli.estimators.hgr:BasisCorrelation",
 }
 
+MI = "mi"
+"""What `method` says where debiasing is by mutual information, as `debias` describes it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """A number that a method takes: its default, which is the paper's, and between what it lies, both ends included."""
+
+    default: float
+    least: float = 0.0
+    most: float = math.inf
+    whole: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class MethodRow:
+    """A method of the field.
+
+    Args:
+        code: `module:class`, a `mibias_cli.methods.method:Method`.
+        settings: What `method_settings` may say of it.
+        reads_bias: Whether it needs the attribute of training rows.
+    """
+
+    code: str
+    settings: Mapping[str, Setting] = field(default_factory=dict)
+    reads_bias: bool = True
+
+
+METHODS: Mapping[str, MethodRow] = {
+    # plain training, to compare with
+    "plain": MethodRow(code="mibias_cli.methods.method:Method", reads_bias=False),
+    # the bias is known
+    "group_dro": MethodRow(
+        code="mibias_cli.methods.group_dro:GroupDRO",
+        settings={"step_size": Setting(default=0.01, most=10), "adjustment": Setting(default=0.0, most=1000)},
+    ),
+    "dfr": MethodRow(
+        code="mibias_cli.methods.dfr:LastLayer",
+        settings={
+            "inverse_l1": Setting(default=1.0, least=1e-6, most=1e6),
+            "subsets": Setting(default=10, least=1, most=1000, whole=True),
+        },
+    ),
+    "badd": MethodRow(code="mibias_cli.methods.badd:BiasAddition"),
+    "domain_independent": MethodRow(code="mibias_cli.methods.domain_independent:DomainHeads"),
+    # the bias is unknown
+    "jtt": MethodRow(
+        code="mibias_cli.methods.jtt:TrainTwice",
+        settings={
+            "epochs": Setting(default=1, least=1, most=100_000, whole=True),
+            "upweight": Setting(default=50.0, least=1, most=1e6),
+        },
+        reads_bias=False,
+    ),
+    "lff": MethodRow(
+        code="mibias_cli.methods.lff:FromFailure",
+        settings={"q": Setting(default=0.7, least=1e-3, most=1), "decay": Setting(default=0.7, most=0.999)},
+        reads_bias=False,
+    ),
+}
+
 # mypy cannot read a Literal that is made from a table
 if TYPE_CHECKING:
     EstimatorName = str
+    MethodName = str
 else:
     EstimatorName = Literal[(*ESTIMATORS, "none")]
+    MethodName = Literal[(MI, *METHODS)]

@@ -23,6 +23,8 @@ from mibias_cli.data.batch import BiasedData
 from mibias_cli.errors import MibiasError
 from mibias_cli.methods.linear_eraser import LinearEraser
 from mibias_cli.recipe.schema import Recipe
+from mibias_cli.recipe.sections.debias import DebiasSection
+from mibias_cli.recipe.tables import MI
 from mibias_cli.run.build import bottleneck_shape, build_backbone, build_data, build_head
 from mibias_cli.run.weights import SampleWeights, bias_log_probabilities, build_weights
 from mibias_cli.run_folder import RunFolder
@@ -77,14 +79,28 @@ class Parts:
         return [name for name in self.data.attributes if chosen is None or name in chosen]
 
     @property
+    def debias(self) -> DebiasSection:
+        """The recipe's `debias` as training heeds it: by another method than mi nothing is balanced or penalised."""
+        section = self.recipe.debias
+        if self.recipe.method == MI:
+            return section
+        return DebiasSection(attributes=section.attributes, erase=section.erase, estimator="none", balance="none")
+
+    @property
+    def head_last(self) -> float | None:
+        """`training.head_last`, which a method of the field leaves out: what is fitted there is not the method's."""
+        has_head = self.data.target.kind != "none"
+        return self.recipe.training.head_last if self.recipe.method == MI and has_head else None
+
+    @property
     def balance(self) -> Balance:
         """Where samples are balanced: nowhere without a target, from which the weights are made."""
-        return "none" if self.data.target.kind == "none" else self.recipe.debias.balance
+        return "none" if self.data.target.kind == "none" else self.debias.balance
 
     @property
     def budgets(self) -> dict[str, float]:
         """Leakage budget in bits of every debiased attribute that has one."""
-        bits, names = self.recipe.debias.budget_bits, self.debiased
+        bits, names = self.debias.budget_bits, self.debiased
         if isinstance(bits, dict):
             return {name: bits[name] for name in names if name in bits}
         return {} if bits is None else dict.fromkeys(names, bits)
@@ -146,6 +162,10 @@ def assemble(recipe: Recipe, *, offline: bool, fabric: Fabric | None = None, ran
     # the device first: that there is no GPU is better said before a large data set is read
     fabric = fabric or make_fabric(section.device, section.precision, deterministic=section.deterministic)
     data = build_data(recipe, offline=offline)
+    if recipe.method != MI and data.target.kind != "classes":
+        raise MibiasError(
+            f"method: {recipe.method} predicts classes, but this data's target is of kind {data.target.kind}; write mi"
+        )
     if recipe.debias.bias_product and data.target.kind != "classes":
         raise MibiasError(
             f"debias.bias_product: adds to the scores of target classes, but this data's target is of kind "

@@ -110,7 +110,7 @@ def _store(parts: Parts, progress: Progress) -> StoredPrefix:
     for layer in extractor.inner_layers:
         if prefix.holds(layer):
             raise NoPrefix(f"representation.layers names '{layer}', which is frozen: no penalty changes it")
-    mix = recipe.debias.mix
+    mix = parts.debias.mix
     if mix is not None and prefix.holds(mix.layer):
         raise NoPrefix(
             f"debias.mix.layer names '{mix.layer}', which is frozen: what is mixed there changes every output"
@@ -166,14 +166,14 @@ def _frozen_names(module: nn.Module, recipe: Recipe) -> set[str]:
 
 def _sizes(parts: Parts, split: str, n: int) -> set[int]:
     """Sizes of the batches in which a run reads a split, beside those of reading all n samples in order."""
-    recipe, size = parts.recipe, parts.recipe.training.batch_size
+    debias, size = parts.debias, parts.recipe.training.batch_size
     if split != parts.data.train.name:
         return set()
     sizes = batch_sizes(n, size)
     # a budget's fresh heads see so many rows
-    if recipe.debias.budget_bits is not None:
-        sizes |= batch_sizes(min(n, recipe.debias.budget.max_samples), size)
+    if debias.budget_bits is not None:
+        sizes |= batch_sizes(min(n, debias.budget.max_samples), size)
     # rows that are drawn for the estimator stand beside the epoch's own
-    if recipe.debias.balance_by == "draws":
+    if debias.balance_by == "draws":
         sizes |= {2 * one for one in sizes}
     return sizes

@@ -25,7 +25,7 @@ from mibias_cli.training.loop import StageTrainer
 from mibias_cli.training.model import TaskModel
 from mibias_cli.training.run_log import NoLog, RunLog
 
-__all__ = ["Clusters", "discover", "fit_clusters", "with_discovered"]
+__all__ = ["Clusters", "discover", "fit_clusters", "trained_early", "with_discovered"]
 
 _COMPONENTS = 20
 
@@ -89,7 +89,7 @@ def discover(parts: Parts, run: RunFolder, progress: Progress) -> None:
     section, data = parts.recipe.discover, parts.data
     assert section is not None, "only a recipe that asks for it discovers"
     progress.stage("looking for what divides the classes")
-    model = _trained_early(parts, epochs=section.epochs, progress=progress)
+    model = trained_early(parts, epochs=section.epochs, progress=progress)
     splits = (data.train, data.validation, data.audit)
     features = {split.name: embed(model.extractor, split, **parts.reading).features for split in splits}
     # centres come from training rows alone; other rows go to the nearest centre of their own class
@@ -103,7 +103,7 @@ def discover(parts: Parts, run: RunFolder, progress: Progress) -> None:
     parts.ranks.wait()
 
 
-def _trained_early(parts: Parts, *, epochs: int, progress: Progress) -> TaskModel:
+def trained_early(parts: Parts, *, epochs: int, progress: Progress) -> TaskModel:
     """A fresh model after plain training for a few epochs; its log and checkpoints are thrown away."""
     recipe, model = parts.recipe, parts.first_model().to(parts.fabric.device)
     settings = optim_settings(recipe.training, epochs=epochs)

@@ -18,6 +18,7 @@ from mibias_cli.methods.linear_eraser import require_leace
 from mibias_cli.progress import Progress
 from mibias_cli.recipe.schema import Recipe
 from mibias_cli.run.assemble import Parts, assemble
+from mibias_cli.run.debiaser import build_method
 from mibias_cli.run.stages import Run, make_stage
 from mibias_cli.run_folder import RunFolder
 from mibias_cli.training.loop import StageTrainer
@@ -45,7 +46,7 @@ class DryRun(TypedDict):
 
 def dry_run(recipe: Recipe, *, offline: bool, progress: Progress) -> DryRun:
     """Load everything, take a few steps on a throwaway copy, write nothing that stays."""
-    if recipe.debias.erase != "none":
+    if recipe.debias.erase == "leace":
         require_leace()
     progress.stage("loading data and backbone")
     parts = assemble(recipe, offline=offline)
@@ -58,7 +59,9 @@ def dry_run(recipe: Recipe, *, offline: bool, progress: Progress) -> DryRun:
     with TemporaryDirectory() as folder:
         run = Run(folder=RunFolder(Path(folder)), progress=progress)
         with run.log() as log:
-            seconds = _time_steps(make_stage(parts, run, log, model, name="debias"), parts)
+            # an attribute that is still to be discovered has no values yet: steps are those of plain training
+            method = None if recipe.discover is not None else build_method(parts, model, progress)
+            seconds = _time_steps(make_stage(parts, run, log, model, name="debias", method=method), parts)
     # an epoch of the original stage is taken to cost as much as one of debiasing: at most it does
     steps = recipe.training.epochs * n_batches(data.train, recipe.training.batch_size)
     original = recipe.original.epochs if recipe.original else 0

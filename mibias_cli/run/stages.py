@@ -13,14 +13,15 @@ import torch
 from mibias_cli.backbone.mix import StatisticsMixer
 from mibias_cli.backbone.trainable import head_groups, parameter_groups, synchronise_batchnorm
 from mibias_cli.methods.leace import erase_linearly
+from mibias_cli.methods.method import Method
 from mibias_cli.output.whole_files import write_atomically
-from mibias_cli.progress import Progress
+from mibias_cli.progress import Progress, Silent
 from mibias_cli.recipe.load import dump_recipe
 from mibias_cli.recipe.schema import Recipe
 from mibias_cli.run.assemble import Parts, load_run_model
 from mibias_cli.run.audit import check_crossings, validation_leakage
 from mibias_cli.run.build import optim_settings
-from mibias_cli.run.debiaser import build_debiaser
+from mibias_cli.run.debiaser import build_debiaser, build_method
 from mibias_cli.run.heads.fitted import N_STEPS, finish_heads, start_heads
 from mibias_cli.run.resume.same_run import changed_settings, check_same, write_beginning
 from mibias_cli.run.several import check_ranks
@@ -139,12 +140,13 @@ def check_start(parts: Parts) -> None:
     So a run's folder is not claimed, and no run replaced, for a misspelt layer, attribute or metric.
     """
     recipe, data, model = parts.recipe, parts.data, parts.new_model()
-    settings = _stage_settings(recipe, "debias")
+    settings = _stage_settings(parts, "debias")
     _parameter_groups(recipe, model, settings)
     # an attribute that is still to be discovered has a name, but no values yet
     if recipe.discover is not None:
         return
     check_crossings(recipe.evaluation.crossings, data)
+    build_method(parts, model, Silent())
     debiaser = build_debiaser(parts, z_width(model, data.input_shape))
     if debiaser is None:
         return
@@ -186,17 +188,32 @@ def fit_debiased(parts: Parts, run: Run, log: RunLog, *, start: TaskModel) -> Ta
     if recipe.original is not None and afresh:
         model.load_state_dict(parts.first_model().state_dict())
     if afresh and run.stage != "debias":
-        start_heads(model, parts, {} if recipe.debias.estimator == "none" else parts.weights.train, run.progress)
-    run.progress.stage("debiasing" if recipe.debias.estimator != "none" else "training")
-    trainer = make_stage(parts, run, log, model, name="debias")
+        start_heads(model, parts, {} if parts.debias.estimator == "none" else parts.weights.train, run.progress)
+    method = build_method(parts, model, run.progress)
+    if method is not None:
+        if run.stage != "debias":
+            _tell(method.prepare(), run, log)
+        parts.ranks.copy_first(method)
+    run.progress.stage("debiasing" if parts.debias.estimator != "none" else "training")
+    trainer = make_stage(parts, run, log, model, name="debias", method=method)
     trainer.fit(run.checkpoint if run.stage == "debias" else None)
-    if recipe.training.head_last is not None and parts.data.target.kind != "none":
+    if parts.head_last is not None:
         _finish(parts, run, log, model, trainer)
+    elif method is not None and (done := method.finish()) is not None:
+        _tell(done, run, log)
+        if parts.ranks.is_first:
+            save_weights(run.folder.best, model)
     # of the weights that were kept, which `fit` leaves in the model
     leakage = validation_leakage(model, parts) if parts.ranks.is_first else None
     if leakage is not None:
         log.record(CHOICE, step=trainer.n_steps, **{LEAKAGE_GIVEN_TARGET: leakage})
     return model
+
+
+def _tell(text: str | None, run: Run, log: RunLog) -> None:
+    if text is not None:
+        run.progress.note(text)
+        log.line(text)
 
 
 def _finish(parts: Parts, run: Run, log: RunLog, model: TaskModel, trainer: StageTrainer) -> None:
@@ -231,10 +248,12 @@ class _LastFitLog:
 
 def erase(parts: Parts, run: Run) -> None:
     """The best weights with an eraser behind them and a head fitted on what it leaves, in a file of their own."""
-    run.progress.stage("erasing linearly (LEACE)")
     recipe, model = parts.recipe, load_run_model(parts, run.folder.best)
+    by = recipe.debias.erase
+    assert by != "none", "called where the recipe erases"
+    run.progress.stage(f"erasing linearly ({by.upper()})")
     # the head is fitted anew by the loss that it was trained by: weighted only where debiasing balanced the task
-    weighted = recipe.debias.estimator != "none" and parts.balance in ("task", "both")
+    weighted = parts.debias.estimator != "none" and parts.balance in ("task", "both")
     done = erase_linearly(
         model,
         parts.data,
@@ -242,11 +261,12 @@ def erase(parts: Parts, run: Run) -> None:
         loss=partial(task_loss, kind=parts.data.target.kind),
         weight=parts.weights.train[TASK_WEIGHT] if weighted else None,
         seed=derive_seed(recipe.seed, "erase"),
+        by=by,
         **parts.reading,
     )
     # where every direction is gone, the features tell nothing at all
     told = run.progress.note if done.n_erased < done.n_features else run.progress.warn
-    text = f"LEACE erased {done.n_erased} of {done.n_features} directions"
+    text = f"{by.upper()} erased {done.n_erased} of {done.n_features} directions"
     if done.loss_before is not None:
         text += f"; task loss on training features {done.loss_before:.4f} with the trained head"
         text += f", {done.loss_after:.4f} with the head fitted anew"
@@ -254,17 +274,23 @@ def erase(parts: Parts, run: Run) -> None:
     save_weights(run.folder.erased, model)
 
 
-def make_stage(parts: Parts, run: Run, log: RunLog, model: TaskModel, *, name: StageName) -> StageTrainer:
+def make_stage(
+    parts: Parts, run: Run, log: RunLog, model: TaskModel, *, name: StageName, method: Method | None = None
+) -> StageTrainer:
     """The trainer of one stage of a recipe around a model; a dry run takes single steps of it."""
     recipe, data, folder = parts.recipe, parts.data, run.folder
     plain = name == "original"
-    settings = _stage_settings(recipe, name)
+    settings = _stage_settings(parts, name)
     # what trains is chosen first: frozen stages stay in evaluation mode from here on
     groups = _parameter_groups(recipe, model, settings)
+    if method is not None:
+        groups += _method_groups(recipe, method, settings)
     model.to(parts.fabric.device)
     # torch has no synchronised one for CPUs: there the user is warned, see `several`
     if parts.ranks.share.size > 1 and parts.fabric.device.type == "cuda":
         synchronise_batchnorm(model.extractor)
+        if method is not None and method.network is not None:
+            synchronise_batchnorm(method.network.extractor)
     if recipe.training.channels_last:
         model.to(memory_format=torch.channels_last)
 
@@ -276,7 +302,7 @@ def make_stage(parts: Parts, run: Run, log: RunLog, model: TaskModel, *, name: S
     # plain training balances nothing; validation still compares the model with what the bias alone would say
     weights: Weights = {"train": {}, "validation": parts.bias_log_probabilities}
     debiaser = None if plain else _debiaser(parts, model)
-    recycler, every = None, recipe.debias.recycle_every_steps
+    recycler, every = None, parts.debias.recycle_every_steps
     if debiaser is not None:
         weights = _debiasing_weights(parts, run, log)
         if every is not None:
@@ -298,13 +324,14 @@ def make_stage(parts: Parts, run: Run, log: RunLog, model: TaskModel, *, name: S
         recycler=recycler,
         original=original,
         ranks=parts.ranks,
+        method=method,
     )
 
 
 def _debiaser(parts: Parts, model: TaskModel, *, last_fit: bool = False) -> Debiaser | None:
     """The recipe's debiaser around a model: of its steps, or of the last fit, which has the penalty if there is one."""
     recipe = parts.recipe
-    mixing_alone = recipe.training.head_last is not None and not last_fit
+    mixing_alone = parts.head_last is not None and not last_fit
     debiaser = build_debiaser(parts, z_width(model, parts.data.input_shape), mixing_alone=mixing_alone)
     if debiaser is not None and recipe.debias.mix is not None:
         mix = recipe.debias.mix.model_dump() | ({"share": 1.0} if last_fit else {})
@@ -323,14 +350,14 @@ def _debiasing_weights(parts: Parts, run: Run, log: RunLog) -> Weights:
     return {"train": parts.weights.train, "validation": {**parts.weights.validation, **parts.bias_log_probabilities}}
 
 
-def _stage_settings(recipe: Recipe, name: StageName) -> OptimSettings:
+def _stage_settings(parts: Parts, name: StageName) -> OptimSettings:
     """How a stage optimises: by `training`, the original with epochs and rate of its own."""
-    section, original = recipe.training, recipe.original
+    section, original = parts.recipe.training, parts.recipe.original
     if name == "original" and original is not None:
         rate = original.learning_rate or section.learning_rate
         return optim_settings(section, epochs=original.epochs, learning_rate=rate)
     settings = optim_settings(section)
-    if name == "debias" and recipe.debias.budget_bits is not None:
+    if name == "debias" and parts.debias.budget_bits is not None:
         # what the recipe leaves open is set so that a budget is kept: features must be able to follow λ to the end
         if section.final_share is None:  # at a rate of 0 they stay as they are, whatever λ says
             settings = replace(settings, final_share=0.2)
@@ -361,4 +388,16 @@ def _parameter_groups(recipe: Recipe, model: TaskModel, settings: OptimSettings)
     head = list(model.head.parameters())
     if head:
         groups.append({"params": head, "lr": settings.learning_rate, "weight_decay": settings.weight_decay})
+    return groups
+
+
+def _method_groups(recipe: Recipe, method: Method, settings: OptimSettings) -> list[dict[str, Any]]:
+    """Optimizer groups of what a method trains beside the model: a second model as the first, all else as its head."""
+    groups, decay = [], settings.head_weight_decay
+    if method.network is not None:
+        groups += _parameter_groups(recipe, method.network, settings)
+    own = [p for name, p in method.named_parameters() if not name.startswith("network.")]
+    if own:
+        rates = {"lr": settings.learning_rate, "weight_decay": settings.weight_decay if decay is None else decay}
+        groups.append({"params": own, **rates})
     return groups

@@ -90,7 +90,7 @@ def train(
     """
     # what can be wrong without any data is said before a folder is touched
     rules = all_rules(recipe, gates)
-    if recipe.debias.erase != "none":
+    if recipe.debias.erase == "leace":
         require_leace()
 
     recipe, place = on_its_ranks(recipe)

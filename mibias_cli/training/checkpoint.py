@@ -30,7 +30,7 @@ class StageState(TypedDict):
     precision: dict[str, Any]
     average: AverageState | None
     metrics_bytes: int
-    stepper: dict[str, float]
+    stepper: dict[str, Any]
     debiaser: NotRequired[DebiaserState]
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from lightning_fabric import Fabric
+from torch import nn
 
 from mibias_cli.data.batch import Batch, BiasedData
 from mibias_cli.data.loader import batches, n_batches
@@ -59,6 +60,7 @@ class StageTrainer:
         recycler: Starts dead units of penalised layers afresh, in the first seven tenths of the stage, or None.
         original: Without a target: what the features are to stay close to.
         ranks: Those that train together, as `fabric` has joined them; rank 0 alone writes.
+        method: Of plain training, what makes its loss (see `Stepper`); its parameters are among `groups`.
     """
 
     stage: str
@@ -77,6 +79,7 @@ class StageTrainer:
     recycler: Recycler | None = None
     original: FrozenOriginal | None = None
     ranks: Ranks = ALONE
+    method: nn.Module | None = None
     _position: Position = field(default_factory=Position)
     _started: float = 0.0
     _saved: float = 0.0
@@ -105,6 +108,7 @@ class StageTrainer:
             kind=self.data.target.kind,
             original=self.original,
             ranks=self.ranks,
+            method=self.method,
         )
         # a misspelt metric ends the run here, not after an epoch
         if self.debiaser is not None and self.settings.select.metric is not None:

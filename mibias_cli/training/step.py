@@ -14,6 +14,7 @@ import math
 from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from lightning_fabric import Fabric
@@ -75,6 +76,7 @@ class Stepper:
         max_skipped: How many steps in a row may be skipped because a loss or a gradient is not finite.
         original: Where there is no target: what gives the features to stay close to.
         ranks: Those that take each step together, each with its share of the batch's inputs.
+        method: In plain training, what gives the loss of a batch and of what the model makes of it, if not the task's.
     """
 
     fabric: Fabric
@@ -87,6 +89,7 @@ class Stepper:
     kind: TargetKind = "classes"
     original: FrozenOriginal | None = None
     ranks: Ranks = ALONE
+    method: nn.Module | None = None
 
     def __post_init__(self) -> None:
         self._parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
@@ -113,7 +116,11 @@ class Stepper:
         if mixed is not None:
             seen = ~mixed.to(batch.y.device)
             batch = replace(batch, known={name: known & seen for name, known in batch.known.items()})
-        loss = self._task_loss(batch, output["logits"][: batch.n_own])
+        if self.method is None:
+            loss = self._task_loss(batch, output["logits"][: batch.n_own])
+        else:
+            with self.fabric.autocast():
+                loss = self.method(batch, output)
         metrics: StepMetrics = {"task_loss": float(loss.detach())}
         finite = math.isfinite(metrics["task_loss"])
         # Î_T(z; c); z that is not finite must not reach critic and queue, which would carry it into later steps
@@ -145,19 +152,22 @@ class Stepper:
             z = self._forward(batch, step, turn)["z"]
         self.debiaser.fit_on_batch(batch, z, step, turn)
 
-    def state_dict(self) -> dict[str, float]:
+    def state_dict(self) -> dict[str, Any]:
         """What a resumed run needs beside model and optimizers."""
-        return dict(self._state)
+        return dict(self._state) if self.method is None else {**self._state, "method": self.method.state_dict()}
 
-    def load_state_dict(self, state: Mapping[str, float]) -> None:
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what `state_dict` gave."""
-        self._state = dict(state)
+        self._state = {name: value for name, value in state.items() if name != "method"}
+        if self.method is not None:
+            self.method.load_state_dict(state["method"])
 
     def _forward(self, batch: Batch, step: int, turn: int = 0) -> dict[str, Tensor]:
-        """Logits and z of the whole batch: of this rank's share and, gathered with gradient, of the others'."""
+        """What is needed of the whole batch: of this rank's share and, gathered with gradient, of the others'."""
         with self.ranks.own_draws(step, turn):
             output = self.model(batch.x)
-        return {name: self.ranks.gather(output[name], len(batch)) for name in ("logits", "z")}
+        needed = ("logits", "z") if self.method is None else ("logits", "z", "features")
+        return {name: self.ranks.gather(output[name], len(batch)) for name in needed}
 
     def _task_loss(self, batch: Batch, scores: Tensor) -> Tensor:
         """L_task of the epoch's own rows; rows drawn for the estimator are no business of the task."""

@@ -63,7 +63,7 @@ def test_figures_belong_to_the_bottleneck() -> None:
 
 def test_figures_belong_to_what_the_eraser_leaves() -> None:
     card = model_card(dataclasses.replace(INFO, erased=("sex", "age")), report=None, formats=("onnx",))
-    assert "LEACE erased `sex`, `age` from the representation" in card
+    assert "`sex`, `age` was erased linearly from the representation" in card
     assert "The task head was fitted anew" in card
     assert "belong to what the eraser leaves (96 wide): an affine layer (`eraser`), in `heads.safetensors`" in card
     assert 'representation = features @ heads["eraser.weight"].T + heads["eraser.bias"]' in card

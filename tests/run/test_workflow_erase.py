@@ -120,7 +120,7 @@ def test_an_export_holds_the_eraser_and_gives_equal_features(run: workflow.Train
     assert found == pytest.approx(known, abs=1e-3)
     assert again["task"]["after"]["accuracy"] == pytest.approx(first["task"]["after"]["accuracy"], abs=1e-3)
     card = (run.export / "README.md").read_text()
-    assert "LEACE erased `sex`, `site`" in card
+    assert "`sex`, `site` was erased linearly" in card
     assert "what the eraser leaves (12 wide)" in card
 
 

@@ -1,0 +1,115 @@
+"""What the methods of the field have in common: what one is made from, and what it adds to plain training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor, nn
+from torch.nn import functional
+
+from mibias_cli.data.batch import Batch, BiasedData, Split
+from mibias_cli.training.model import TaskModel
+
+__all__ = ["Method", "MethodSpec", "sample_losses"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MethodSpec:
+    """What a method is made from.
+
+    Args:
+        model: The run's own model, which is exported.
+        data: The data; the audited split is not a method's to read.
+        attributes: Names of the attributes that are the bias.
+        settings: By name, those of the method's row in `recipe/tables.py`.
+        seed: Of everything that the method draws.
+        new_model: Gives another model like the run's own, with weights of its own.
+        trained_plainly: Gives a fresh model after some epochs of training on the task alone.
+        embed: Gives the features (n, d) of a split by a model in evaluation mode.
+        gather: On several ranks, of each of which a batch's `x` is a share while all else is the whole: makes the whole
+            batch's values, of this many rows, of those of the share.
+    """
+
+    model: TaskModel
+    data: BiasedData
+    attributes: tuple[str, ...]
+    settings: Mapping[str, float]
+    seed: int
+    new_model: Callable[[], TaskModel]
+    trained_plainly: Callable[[int], TaskModel]
+    embed: Callable[[TaskModel, Split], np.ndarray]
+    gather: Callable[[Tensor, int], Tensor]
+
+    @property
+    def n_bias_classes(self) -> tuple[int, ...]:
+        """Classes of every channel of the bias attributes."""
+        return tuple(n for name in self.attributes for n in self.data.attributes[name].n_classes)
+
+    def bias(self, split: Split) -> np.ndarray:
+        """Classes (n, channels) of the bias attributes of a split's rows; −1 throughout where one is missing."""
+        known = np.logical_and.reduce([split.known[name] for name in self.attributes])
+        columns = [self.data.attributes[name].classes(split.c[name]) for name in self.attributes]
+        return np.where(known[:, None], np.concatenate(columns, axis=1), -1)
+
+    def domains(self, *splits: Split) -> list[np.ndarray]:
+        """For each split the joint class of all bias channels (n,) of its rows, by number; −1 where one is missing.
+
+        Those that occur in any of the splits are counted from 0, so that empty ones take no part.
+        """
+        rows = [self.bias(split) for split in splits]
+        joined = np.concatenate(rows)
+        known = joined[:, 0] >= 0
+        found = np.full(len(joined), -1)
+        found[known] = np.unique(joined[known], axis=0, return_inverse=True)[1].reshape(-1)
+        return np.split(found, np.cumsum([len(one) for one in rows])[:-1])
+
+    def groups(self, *splits: Split) -> list[np.ndarray]:
+        """For each split the (y, c) group (n,) of its rows, numbered as domains are."""
+        domains = self.domains(*splits)
+        joined, y = np.concatenate(domains), np.concatenate([split.y for split in splits])
+        found, known = np.full(len(joined), -1), joined >= 0
+        pairs = y[known] * (joined.max() + 1) + joined[known]
+        found[known] = np.unique(pairs, return_inverse=True)[1]
+        return np.split(found, np.cumsum([len(one) for one in domains])[:-1])
+
+
+class Method(nn.Module):
+    """Plain training, and what every other method is a change of: of the loss, before training, or after it.
+
+    A method is made anew in every run, also in one that is resumed. What a checkpoint must keep is a buffer or a
+    parameter; parameters are trained beside the model's, as its head is, and `network` as the model itself is.
+    """
+
+    def __init__(self, spec: MethodSpec) -> None:
+        super().__init__()
+        # the spec is no module, so that the run's own model is none of the method's
+        self.spec = spec
+        # a second model that is trained beside the run's own and thrown away
+        self.network: TaskModel | None = None
+
+    def prepare(self) -> str | None:
+        """What is done once before the first step; what is to be said of it."""
+        return None
+
+    def forward(self, batch: Batch, output: Mapping[str, Tensor]) -> Tensor:
+        """The loss (scalar) of a step.
+
+        Args:
+            batch: `index` are positions in the training split.
+            output: What the model gives of it: `features` (n, d) and `logits` (n, k).
+        """
+        return sample_losses(output["logits"], batch.y).mean()
+
+    def finish(self) -> str | None:
+        """What is done to the model after training; what is to be said of it, or None where the model stays as it is.
+
+        A run that was killed meanwhile does it again, from its result: both must come to the same.
+        """
+        return None
+
+
+def sample_losses(logits: Tensor, y: Tensor) -> Tensor:
+    """Cross-entropy in nats (n,) of class scores (n, k)."""
+    return functional.cross_entropy(logits, y, reduction="none")

@@ -1,0 +1,116 @@
+"""Every method of the table as a run: two steps, stopped between them, resumed bit for bit, audited and exported."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from small_runs import best, metrics, same, tiny, trained
+
+from mibias_cli.errors import MibiasError, RecipeError
+from mibias_cli.export.load import load_export
+from mibias_cli.progress import Silent
+from mibias_cli.recipe.schema import Recipe
+from mibias_cli.recipe.tables import METHODS
+from mibias_cli.run.assemble import assemble
+from mibias_cli.run.stages import Run, check_start, fit_debiased, fit_original
+from mibias_cli.run_folder import RunFolder
+from mibias_cli.training.loop import StageTrainer
+
+QUICK = (
+    "original=null", "training.batch_size=720", "training.epochs=1", "training.checkpoint_every_steps=1",
+    "training.log_every_steps=1", "training.average_decay=0.5", "evaluation.random_control=false",
+    "evaluation.n_permutations=0",
+)  # fmt: skip
+SETTINGS = {"dfr": ["method_settings={subsets: 1}"], "jtt": ["method_settings={epochs: 1, upweight: 5}"]}
+
+
+def recipe_of(method: str, *overrides: str) -> Recipe:
+    return tiny(*QUICK, f"method={method}", *SETTINGS.get(method, ()), *overrides)
+
+
+def stop_before_the_second_step(patch: pytest.MonkeyPatch) -> None:
+    real = StageTrainer._step
+
+    def stopping(self: StageTrainer, epoch: int, i: int, *others: Any) -> None:
+        if (self.stage, i) == ("debias", 1):
+            raise KeyboardInterrupt
+        real(self, epoch, i, *others)
+
+    patch.setattr(StageTrainer, "_step", stopping)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_two_steps_resumed_bit_for_bit_and_exported(method: str, tmp_path: Path) -> None:
+    recipe, stopped = recipe_of(method), tmp_path / "stopped"
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        stop_before_the_second_step(patch)
+        trained(recipe, stopped)
+    done = trained(recipe, stopped, out=None, resume=stopped)
+
+    # the same without a break, and without the audit, which reads the weights alone
+    parts, whole = assemble(recipe, offline=True), RunFolder(tmp_path / "whole")
+    run = Run(folder=whole, progress=Silent())
+    with run.log() as log:
+        fit_debiased(parts, run, log, start=fit_original(parts, run, log))
+    assert len([r for r in metrics(whole.path) if r["kind"] == "train"]) == 2
+    assert metrics(stopped) == metrics(whole.path)
+    assert same(best(stopped), best(whole.path))
+
+    # nothing of the method is in the model, which is exported as any other
+    assert best(stopped).keys() == parts.new_model().state_dict().keys()
+    assert load_export(done.export).head is not None
+    assert done.report.attributes["colour"].after is not None
+
+
+def test_a_method_leaves_out_what_is_of_mutual_information(tmp_path: Path) -> None:
+    """One recipe serves a sweep over methods: settings of `debias` and the last fit do nothing then."""
+    plain, other = (
+        recipe_of("plain", *overrides)
+        for overrides in (
+            (),
+            (
+                "debias.budget_bits=0.1", "debias.bias_product=1", "debias.balance=both", "debias.gradients=ratio",
+                "debias.mix={layer: conv2}",
+            ),
+        )
+    )  # fmt: skip
+    found = []
+    for name, recipe in (("plain", plain), ("other", other)):
+        parts, run = assemble(recipe, offline=True), Run(folder=RunFolder(tmp_path / name), progress=Silent())
+        with run.log() as log:
+            fit_debiased(parts, run, log, start=fit_original(parts, run, log))
+        found.append(best(run.folder.path))
+    assert same(*found)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["method=group_dr"], r"method: must be mi, .*, not 'group_dr'.*did you mean 'group_dro'"),
+        (["method=jtt", "method_settings={upwei: 2}"], r"method_settings.upwei: unknown setting.*'upweight'"),
+        (["method=plain", "method_settings={q: 2}"], r"method_settings.q: unknown setting; plain has none"),
+        (["method_settings={q: 2}"], r"method_settings.q: unknown setting; mi has none"),
+        (["method=lff", "method_settings={q: 2}"], r"method_settings.q: must be a number from 0.001 to 1, not 2"),
+        (["method=jtt", "method_settings={epochs: 1.5}"], r"method_settings.epochs: must be a whole number from 1"),
+        (["method=jtt", "method_settings={epochs: no}"], r"method_settings.epochs: must be a number"),
+    ],
+)
+def test_what_a_recipe_alone_shows_is_refused_when_it_is_read(overrides: list[str], message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
+        tiny(*overrides)
+
+
+def test_training_rows_without_the_attribute_are_refused_before_a_folder_is_touched(tmp_path: Path) -> None:
+    parts = assemble(recipe_of("group_dro"), offline=True)
+    train = parts.data.train
+    unknown = replace(train, known={"colour": np.zeros(len(train), dtype=bool)})
+    lacking = replace(parts, data=replace(parts.data, train=unknown))
+    with pytest.raises(
+        MibiasError, match=r"method: group_dro needs the bias .* colour has .*plain, jtt, lff need none"
+    ):
+        check_start(lacking)
+    check_start(replace(lacking, recipe=recipe_of("lff")))
