@@ -154,10 +154,12 @@ def _method(data: YamlMapping) -> Iterator[Fault]:
             yield ("method_settings", key), f"unknown setting{hint}"
             continue
         bounds = row.settings[key]
-        is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        if is_number and not (bounds.least <= value <= bounds.most and (not bounds.whole or value == int(value))):
-            kind = "a whole number" if bounds.whole else "a number"
-            yield ("method_settings", key), f"must be {kind} from {bounds.least:g} to {bounds.most:g}, not {value:g}"
+        # what is no number is the schema's to refuse
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            continue
+        if not bounds.least <= value <= bounds.most or (bounds.whole and value != int(value)):
+            what = "a whole number" if bounds.whole else "a number"
+            yield ("method_settings", key), f"must be {what} from {bounds.least:g} to {bounds.most:g}, not {value:g}"
     if row is None:
         return
     kind = value_at(("data", "target_kind"), data)

@@ -70,7 +70,7 @@ def test_generalised_cross_entropy(p: float) -> None:
     logits = torch.tensor([[math.log(p), math.log1p(-p)]], dtype=torch.float64, requires_grad=True)
     loss = generalised_cross_entropy(logits, torch.tensor([0]), 0.7)
     loss.sum().backward()
-    assert float(loss) == pytest.approx((1 - p**0.7) / 0.7, rel=1e-9)
+    assert loss.item() == pytest.approx((1 - p**0.7) / 0.7, rel=1e-9)
     # its gradient is p^q times that of cross-entropy
     assert logits.grad is not None
     assert float(logits.grad[0, 0]) == pytest.approx(-(p**0.7) * (1 - p), rel=1e-6)

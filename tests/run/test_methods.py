@@ -49,7 +49,7 @@ def test_two_steps_resumed_bit_for_bit_and_exported(method: str, tmp_path: Path)
     with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
         stop_before_the_second_step(patch)
         trained(recipe, stopped)
-    done = trained(recipe, stopped, out=None, resume=stopped)
+    done = trained(recipe, stopped, resume=stopped)
 
     # the same without a break, and without the audit, which reads the weights alone
     parts, whole = assemble(recipe, offline=True), RunFolder(tmp_path / "whole")
