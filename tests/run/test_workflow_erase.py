@@ -183,3 +183,19 @@ def test_a_missing_extra_is_said_before_training(folder: Path, tmp_path: Path, m
     with pytest.raises(TrainingError, match=r"pip install 'mibias\[leace\]'"):
         trained(folder, tmp_path / "never")
     assert not (tmp_path / "never").exists()
+
+
+def test_splince_takes_the_attribute_and_leaves_what_covaries_with_the_target(folder: Path) -> None:
+    quick = ("evaluation.probes=[logistic]", "evaluation.n_permutations=0", "training.epochs=1")
+    done = trained(folder, folder / "splince", "debias.erase=splince", "debias.attributes=[sex]", *quick)
+    parts = assemble(load_recipe(folder / "r.yaml"), offline=True)
+    train, paths = parts.data.train, RunFolder(done.folder)
+    before, after = (
+        embed(load_run_model(parts, path).extractor, train, batch_size=512).features.astype(np.float64)
+        for path in (paths.best, paths.erased)
+    )
+    sex, y = ((column - column.mean()) / len(train) for column in (train.c["sex"][:, 0], train.y))
+    assert np.abs(sex @ before).max() > 0.02
+    assert np.abs(sex @ after).max() < 1e-5
+    np.testing.assert_allclose(y @ after, y @ before, atol=1e-5)
+    assert load_export(done.export).extractor.eraser is not None
