@@ -15,11 +15,13 @@ from torch import nn
 
 from mibias_cli.backbone.bottleneck import BottleneckShape, StandardFeatures
 from mibias_cli.backbone.catalogue import Backbone, create_backbone
+from mibias_cli.backbone.trainable import head_groups, parameter_groups
 from mibias_cli.backbone.transforms import transforms_for
 from mibias_cli.data.batch import BiasedData
 from mibias_cli.data.columns import AttributeColumn, Columns, SplitRule
 from mibias_cli.data.files.tabular import Reading
 from mibias_cli.heads.target import TargetHead
+from mibias_cli.methods.method import Method
 from mibias_cli.recipe.schema import Recipe
 from mibias_cli.recipe.sections.backbone import BottleneckSection, RepresentationSection
 from mibias_cli.recipe.sections.data import (
@@ -33,6 +35,7 @@ from mibias_cli.recipe.sections.data import (
 from mibias_cli.recipe.sections.training import TrainingSection
 from mibias_cli.recipe.tables import ESTIMATORS
 from mibias_cli.recipe.values import Section
+from mibias_cli.training.model import TaskModel
 from mibias_cli.training.settings import OptimSettings, SelectSettings
 
 if TYPE_CHECKING:
@@ -47,7 +50,9 @@ __all__ = [
     "build_head",
     "build_reading",
     "from_section",
+    "method_groups",
     "optim_settings",
+    "optimizer_groups",
     "resolve",
 ]
 
@@ -152,3 +157,39 @@ def optim_settings(section: TrainingSection, **changed: object) -> OptimSettings
     select = from_section(SelectSettings, section.select)
     given = {"select": select, "final_share": section.final_share or 0.0} | changed
     return from_section(OptimSettings, section, **given)
+
+
+def optimizer_groups(recipe: Recipe, model: TaskModel, settings: OptimSettings) -> list[dict[str, Any]]:
+    """Optimizer groups: the extractor's stages at their own rates, and bottleneck and head at the full one."""
+    section, decay = recipe.backbone, settings.head_weight_decay
+    # heads that learn otherwise than the backbone need groups of their own
+    if decay is None and settings.backbone_rate != 1:
+        decay = settings.weight_decay
+    groups = parameter_groups(
+        model.extractor,
+        train=section.train,
+        learning_rate=settings.learning_rate * settings.backbone_rate,
+        layer_decay=section.layer_decay,
+        weight_decay=settings.weight_decay,
+        batchnorm_frozen=section.freeze_batchnorm,
+        with_bottleneck=decay is None,
+    )
+    if decay is not None:
+        new = (model.extractor.bottleneck, model.head)
+        return groups + head_groups(new, learning_rate=settings.learning_rate, weight_decay=decay)
+    head = list(model.head.parameters())
+    if head:
+        groups.append({"params": head, "lr": settings.learning_rate, "weight_decay": settings.weight_decay})
+    return groups
+
+
+def method_groups(recipe: Recipe, method: Method, settings: OptimSettings) -> list[dict[str, Any]]:
+    """Optimizer groups of what a method trains beside the model: a second model as the first, all else as its head."""
+    groups, decay = [], settings.head_weight_decay
+    if method.network is not None:
+        groups += optimizer_groups(recipe, method.network, settings)
+    own = [p for name, p in method.named_parameters() if not name.startswith("network.")]
+    if own:
+        rates = {"lr": settings.learning_rate, "weight_decay": settings.weight_decay if decay is None else decay}
+        groups.append({"params": own, **rates})
+    return groups

@@ -5,22 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
 
 from mibias_cli.backbone.mix import StatisticsMixer
-from mibias_cli.backbone.trainable import head_groups, parameter_groups, synchronise_batchnorm
+from mibias_cli.backbone.trainable import synchronise_batchnorm
 from mibias_cli.methods.leace import erase_linearly
 from mibias_cli.methods.method import Method
 from mibias_cli.output.whole_files import write_atomically
 from mibias_cli.progress import Progress, Silent
 from mibias_cli.recipe.load import dump_recipe
-from mibias_cli.recipe.schema import Recipe
 from mibias_cli.run.assemble import Parts, load_run_model
 from mibias_cli.run.audit import check_crossings, validation_leakage
-from mibias_cli.run.build import optim_settings
+from mibias_cli.run.build import method_groups, optim_settings, optimizer_groups
 from mibias_cli.run.debiaser import build_debiaser, build_method
 from mibias_cli.run.heads.fitted import N_STEPS, finish_heads, start_heads
 from mibias_cli.run.resume.same_run import changed_settings, check_same, write_beginning
@@ -141,7 +140,7 @@ def check_start(parts: Parts) -> None:
     """
     recipe, data, model = parts.recipe, parts.data, parts.new_model()
     settings = _stage_settings(parts, "debias")
-    _parameter_groups(recipe, model, settings)
+    optimizer_groups(recipe, model, settings)
     # an attribute that is still to be discovered has a name, but no values yet
     if recipe.discover is not None:
         return
@@ -282,9 +281,9 @@ def make_stage(
     plain = name == "original"
     settings = _stage_settings(parts, name)
     # what trains is chosen first: frozen stages stay in evaluation mode from here on
-    groups = _parameter_groups(recipe, model, settings)
+    groups = optimizer_groups(recipe, model, settings)
     if method is not None:
-        groups += _method_groups(recipe, method, settings)
+        groups += method_groups(recipe, method, settings)
     model.to(parts.fabric.device)
     # torch has no synchronised one for CPUs: there the user is warned, see `several`
     if parts.ranks.share.size > 1 and parts.fabric.device.type == "cuda":
@@ -365,39 +364,3 @@ def _stage_settings(parts: Parts, name: StageName) -> OptimSettings:
         if section.average_decay is None and section.interpolation is None:
             settings = replace(settings, average_decay=0.99)
     return settings
-
-
-def _parameter_groups(recipe: Recipe, model: TaskModel, settings: OptimSettings) -> list[dict[str, Any]]:
-    """Optimizer groups: the extractor's stages at their own rates, and bottleneck and head at the full one."""
-    section, decay = recipe.backbone, settings.head_weight_decay
-    # heads that learn otherwise than the backbone need groups of their own
-    if decay is None and settings.backbone_rate != 1:
-        decay = settings.weight_decay
-    groups = parameter_groups(
-        model.extractor,
-        train=section.train,
-        learning_rate=settings.learning_rate * settings.backbone_rate,
-        layer_decay=section.layer_decay,
-        weight_decay=settings.weight_decay,
-        batchnorm_frozen=section.freeze_batchnorm,
-        with_bottleneck=decay is None,
-    )
-    if decay is not None:
-        new = (model.extractor.bottleneck, model.head)
-        return groups + head_groups(new, learning_rate=settings.learning_rate, weight_decay=decay)
-    head = list(model.head.parameters())
-    if head:
-        groups.append({"params": head, "lr": settings.learning_rate, "weight_decay": settings.weight_decay})
-    return groups
-
-
-def _method_groups(recipe: Recipe, method: Method, settings: OptimSettings) -> list[dict[str, Any]]:
-    """Optimizer groups of what a method trains beside the model: a second model as the first, all else as its head."""
-    groups, decay = [], settings.head_weight_decay
-    if method.network is not None:
-        groups += _parameter_groups(recipe, method.network, settings)
-    own = [p for name, p in method.named_parameters() if not name.startswith("network.")]
-    if own:
-        rates = {"lr": settings.learning_rate, "weight_decay": settings.weight_decay if decay is None else decay}
-        groups.append({"params": own, **rates})
-    return groups
