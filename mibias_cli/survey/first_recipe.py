@@ -151,6 +151,8 @@ def _data(found: Survey, out: Path, manifest: Path | None) -> Iterator[str]:
     shown = [f"{role}: {_scalar(n)}" for role, n in named.items() if isinstance(n, str) and n not in unsaid]
     if shown:
         yield f"  columns: {{ {', '.join(shown)} }}"
+    if columns.target_kind == "multilabel":
+        yield "  target_kind: multilabel # each item of a list (A|B) is a label"
     if columns.target_kind == "regression":
         yield "  target_kind: regression # classes, if these numbers are classes"
     yield from _splits(found)

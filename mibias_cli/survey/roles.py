@@ -233,21 +233,26 @@ def _read_split(look: ColumnLook) -> tuple[str, SplitValues]:
 
 
 def _odd_values(look: ColumnLook) -> list[str]:
-    """What a target's values look like that classes should not: a mark of doubt beside no and yes, or lists."""
+    """What to know of a target's values: a mark of doubt beside no and yes, or lists."""
     values = set(look.values)
     notes = []
     if {"-1", "0", "1"} == {value.removesuffix(".0") for value in values}:
         notes.append(
-            f"{look.name}: -1 beside 0 and 1 (uncertain, in CheXpert) is a class of its own; take such rows out"
+            f"{look.name}: -1 beside 0 and 1 (uncertain, in CheXpert) is a class of its own; data.values reads it as "
+            f"another, or leaves such rows out: {{ {look.name}: {{ -1: (left out) }} }}"
         )
-    lists = sorted(value for value in values if "|" in value)
-    if lists:
-        notes.append(f"{look.name}: {first_rows(lists)} look like lists; each of them is a class of its own")
+    if look.kind == "lists":
+        notes.append(
+            f"{look.name}: cells are lists (A|B), each of whose items is a label of its own; one that means no label is "
+            f"said so by data.values: {{ {look.name}: {{ No Finding: [] }} }}"
+        )
     return notes
 
 
 def _kind_of_target(look: ColumnLook, table: Table) -> TargetKind:
-    """Classes, but for a column of many numbers that does not count classes from 0 or 1."""
+    """Classes, but for lists of labels, and for a column of many numbers that does not count classes from 0 or 1."""
+    if look.kind == "lists":
+        return "multilabel"
     if look.kind != "number":
         return "classes"
     parsed, _ = numbers(table.columns[look.name])

@@ -74,7 +74,7 @@ CASES: dict[str, Case] = {
     ),
     "nih": Case(
         make=layouts.nih, rows=(81, 9, 30), target="Finding Labels", attribute="Patient Gender", split="split",
-        group="Patient ID", said=("from the lists test_list.txt, train_val_list.txt", "look like lists"),
+        group="Patient ID", said=("from the lists test_list.txt, train_val_list.txt", "cells are lists (A|B)"),
     ),
     "mimic": Case(
         make=layouts.mimic, rows=(78, 18, 24), target="ViewPosition", attribute="Rows", split="split",
