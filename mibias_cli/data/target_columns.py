@@ -74,7 +74,9 @@ def list_labels(table: Table, columns: Columns) -> tuple[Table, Columns, list[st
         )
     separator, labels = found
     if len(labels) > MOST_LABELS:
-        raise DataError(f"{table.path}: {name!r} lists {len(labels):,} different labels, and at most {MOST_LABELS:,} do")
+        raise DataError(
+            f"{table.path}: {name!r} lists {len(labels):,} different labels, and at most {MOST_LABELS:,} do"
+        )
     # a label may be called as some other column is
     names = [label if label not in table.columns else f"{name}: {label}" for label in labels]
     rows = [set(split_list(v, separator)) for v in values]
@@ -87,7 +89,7 @@ def list_labels(table: Table, columns: Columns) -> tuple[Table, Columns, list[st
 
 
 def varying_labels(table: Table, columns: Columns, in_training: np.ndarray) -> tuple[Columns, list[str]]:
-    """The columns without labels of a list that all rows `in_training` (n,) bool have, or none; with a note of these."""
+    """The columns without labels of a list that all rows `in_training` (n,) bool have, or none; with a note of them."""
     constant = [name for name in columns.named if len(set(table.columns[name][in_training])) < 2]
     if not constant or len(constant) == len(columns.named):
         return columns, []

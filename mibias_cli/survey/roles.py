@@ -11,6 +11,7 @@ import numpy as np
 
 from mibias_cli.data.annotations import Annotations, annotate
 from mibias_cli.data.columns import DRAWN, ColumnLook, Columns, SplitRule, numbers
+from mibias_cli.data.files.folders import leads_out, real_paths
 from mibias_cli.data.files.tabular import Table, first_rows, require_columns
 from mibias_cli.data.sources.imagefolder import CLASS_FOLDER
 from mibias_cli.data.target import TargetKind
@@ -39,6 +40,7 @@ class Wishes:
     group: str | None = None
     table: Path | None = None
     root: Path | None = None
+    follow_links: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,6 +162,11 @@ def keep_usable_rows(layout: Layout, roles: Roles) -> tuple[Layout, list[str]]:
         paths = table.columns[layout.path]
         absent = np.array([v is None or not (layout.root / str(v)).is_file() for v in paths], dtype=bool)
         table = _drop(table, absent, f"whose image is not below {layout.root}", dropped, paths)
+        # links and `..` that lead elsewhere, which loading would refuse
+        found = real_paths([str(v) for v in table.columns[layout.path]], layout.root)
+        outside = np.array(leads_out(found, layout.root, layout.follow_links), dtype=bool)
+        why = f"whose image is behind a link that leads out of {layout.root} (--follow-links FOLDER follows it)"
+        table = _drop(table, outside, why, dropped, table.columns[layout.path])
     if roles.target_kind == "classes":
         target = table.columns[roles.target]
         # a drawn split may leave a class of a few rows out of training, and then loading fails
@@ -243,7 +250,7 @@ def _odd_values(look: ColumnLook) -> list[str]:
         )
     if look.kind == "lists":
         notes.append(
-            f"{look.name}: cells are lists (A|B), each of whose items is a label of its own; one that means no label is "
+            f"{look.name}: cells are lists (A|B), each of whose items is a label; one that means no label is "
             f"said so by data.values: {{ {look.name}: {{ No Finding: [] }} }}"
         )
     return notes

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mibias_cli.cli.options import DataArgument, FormatOption, RootOption, TableOption, column_option, file_option
+from mibias_cli.cli.options import (
+    DataArgument,
+    FollowLinksOption,
+    FormatOption,
+    RootOption,
+    TableOption,
+    column_option,
+    file_option,
+)
 from mibias_cli.cli.output import MAX_COLUMNS, count_table, print_found
 from mibias_cli.errors import DataError
 from mibias_cli.output.whole_files import write_atomically
@@ -34,6 +42,7 @@ def init(
     ] = None,
     table: TableOption = None,
     root: RootOption = None,
+    follow_links: FollowLinksOption = None,
     backbone: Annotated[
         str | None,
         typer.Option("--backbone", metavar="NAME", help="A timm model. [default: by number and size of images]"),
@@ -60,7 +69,15 @@ def init(
 
     # looking at data may take minutes, so a file that is in the way is refused first
     _refuse_existing(out)
-    wishes = Wishes(target=target, attributes=tuple(attributes or ()), split=split, group=group, table=table, root=root)
+    wishes = Wishes(
+        target=target,
+        attributes=tuple(attributes or ()),
+        split=split,
+        group=group,
+        table=table,
+        root=root,
+        follow_links=follow_links,
+    )
     found = survey(path, wishes)
     model = choose_model(found, backbone=backbone, weights=weights)
     text, manifest = first_recipe(found, model, source=path, out=out)

@@ -14,6 +14,7 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
+from mibias_cli.data.files.folders import leads_out, real_paths
 from mibias_cli.data.files.refused import DICOM, DICOM_REMEDY, fault_of_content
 from mibias_cli.data.files.tabular import Table, first_rows
 from mibias_cli.data.inputs import Transforms, transformed
@@ -122,11 +123,12 @@ def _deep(image: Image.Image) -> np.ndarray:
     return scaled
 
 
-def resolve_paths(table: Table, column: str, root: Path) -> tuple[list[str], list[str]]:
+def resolve_paths(table: Table, column: str, root: Path, follow: Path | None = None) -> tuple[list[str], list[str]]:
     """The image files that a column of a table names below a root, and what to call each row in an error.
 
     A manifest is often somebody else's, so a path (`..`, absolute or through a link) that leads out of the root is an
-    error. All rows are checked before anything is read; one error names all faults of one kind.
+    error, unless it ends below the folder `follow`. All rows are checked before anything is read; one error names all
+    faults of one kind.
 
     Raises:
         DataError: No such folder; or rows without a path, with a path out of the root, or with a missing file.
@@ -139,29 +141,18 @@ def resolve_paths(table: Table, column: str, root: Path) -> tuple[list[str], lis
     names = [f"row {n} ({v})" for n, v in zip(table.row_numbers, values, strict=True)]
     dicom = [name for name, value in zip(names, values, strict=True) if str(value).lower().endswith(DICOM)]
     _refuse(table, dicom, f"name DICOM images, which are not read ({DICOM_REMEDY})")
-    base = os.path.realpath(root)
-    folders: dict[str, str] = {}
-    paths = [_real(os.path.join(base, value), folders) for value in values]
+    paths = real_paths(values, root)
     # all rows are checked before any image is read, so that a run does not fail at its last image
-    outside = [name for name, path in zip(names, paths, strict=True) if os.path.commonpath([base, path]) != base]
+    outside = [name for name, out in zip(names, leads_out(paths, root, follow), strict=True) if out]
     _refuse(
         table,
         outside,
-        f"have a path that leads out of {root}; set data.root to a folder that holds all images (and links' targets)",
+        f"have a path that leads out of {root}; set data.root to a folder that holds all images, or data.follow_links "
+        "to one that holds what links lead to",
     )
     missing = [name for name, path in zip(names, paths, strict=True) if not os.path.isfile(path)]
     _refuse(table, missing, f"name a file that does not exist below {root}")
     return paths, names
-
-
-def _real(path: str, folders: dict[str, str]) -> str:
-    """The path without links or `..`."""
-    folder, name = os.path.split(path)
-    # realpath asks the disk for every folder on the way: once per folder, not once per image
-    if folder not in folders:
-        folders[folder] = os.path.realpath(folder)
-    path = os.path.join(folders[folder], name)
-    return os.path.realpath(path) if name in ("", ".", "..") or os.path.islink(path) else path
 
 
 def _refuse(table: Table, rows: Sequence[str], what: str) -> None:

@@ -50,7 +50,7 @@ def map_cells(
             new_of[cell] = values[old]
         else:
             new_of[cell], olds = _mapped_list(cell, values)
-            changed.update({item: n for item in olds})
+            changed.update(dict.fromkeys(olds, n))
         if old is not None and old in values:
             changed[old] += n
     return [new_of[cell or ""] for cell in cells], changed, [old for old in values if not changed[old]]

@@ -146,12 +146,20 @@ class _Files(Section):
         return value
 
 
+_FOLLOW_LINKS = Field(
+    None,
+    description="A folder (a hub's cache, a data store): links of images to what lies below it are followed, though it "
+    "is not below `root`.",
+)
+
+
 class ManifestData(_Files):
     """Images listed in a CSV or Parquet manifest."""
 
     source: Literal["manifest"]
     path: Path = Field(description="CSV or Parquet file, relative to the recipe.")
     root: Path | None = Field(None, description="Folder that image paths start from; default: the manifest's folder.")
+    follow_links: Path | None = _FOLLOW_LINKS
     columns: ColumnsSection = ColumnsSection()
 
 
@@ -160,6 +168,7 @@ class ImageFolderData(_Files):
 
     source: Literal["imagefolder"]
     root: Path = Field(description="Folder with class folders, or with train/… split folders that hold class folders.")
+    follow_links: Path | None = _FOLLOW_LINKS
     sidecar: Path = Field(description="CSV or Parquet with one row per image: its path below root and its attributes.")
     columns: ColumnsSection = ColumnsSection()
 

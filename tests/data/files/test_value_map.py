@@ -84,7 +84,9 @@ def test_nih_lists_are_labels(load: Load) -> None:
     data = load("Finding Labels", cells, {"Finding Labels": {"No Finding": []}}, "target_kind: multilabel")
     assert (data.target.kind, data.target.columns) == ("multilabel", ("Effusion", "Mass"))
     labels = np.concatenate([s.y for s in (data.train, data.validation, data.audit)])
-    rows = np.concatenate([[int(n.split()[1]) - 2 for n in s.row_names] for s in (data.train, data.validation, data.audit)])
+    rows = np.concatenate(
+        [[int(n.split()[1]) - 2 for n in s.row_names] for s in (data.train, data.validation, data.audit)]
+    )
     assert labels[np.argsort(rows)][:4].tolist() == [[0, 0], [1, 0], [1, 1], [0, 1]]
     assert any("holds lists (| between): 2 labels: Effusion, Mass" in note for note in data.notes)
     # the list is no feature, and neither are its labels
