@@ -166,6 +166,15 @@ def _make_paths_absolute(recipe: Recipe, base_of: Callable[[YamlPath], Path]) ->
     return recipe.model_copy(update={"data": recipe.data.model_copy(update=data), "backbone": backbone})
 
 
+def missing_places(recipe: Recipe) -> list[tuple[str, Path]]:
+    """Files and folders that a recipe names and that are not there, each with its key."""
+    named = {f"data.{name}": getattr(recipe.data, name) for name in type(recipe.data).model_fields}
+    weights = recipe.backbone.weights.removeprefix(_LOCAL)
+    if weights != recipe.backbone.weights or (weights.endswith(WEIGHT_FILES) and not weights.startswith("hf-hub:")):
+        named["backbone.weights"] = Path(weights)
+    return [(key, place) for key, place in named.items() if isinstance(place, Path) and not place.exists()]
+
+
 def _weights(text: str, base: Path) -> str:
     """Paths among the forms of backbone.weights made absolute; the other forms as they are."""
     if text.startswith(_LOCAL):

@@ -19,6 +19,8 @@ from mibias_cli.recipe.schema import Recipe
 from mibias_cli.report.document import Report
 from mibias_cli.report.read import read_report
 from mibias_cli.run.assemble import Parts, assemble, load_run_model
+from mibias_cli.run.before.checks import check_start
+from mibias_cli.run.before.files import tell
 from mibias_cli.run.cached import cached_parts
 from mibias_cli.run.discover import discover, with_discovered
 from mibias_cli.run.evaluate import (
@@ -31,8 +33,8 @@ from mibias_cli.run.evaluate import (
     write_audit,
 )
 from mibias_cli.run.resume.same_run import changed_settings
-from mibias_cli.run.several import BY_RANK, on_its_ranks, splits_batchnorm
-from mibias_cli.run.stages import Run, check_start, erase, fit_debiased, fit_original
+from mibias_cli.run.several import on_its_ranks
+from mibias_cli.run.stages import Run, erase, fit_debiased, fit_original
 from mibias_cli.run.unfinished import UNFINISHED, told_unfinished
 from mibias_cli.run_folder import RunFolder, check_free, fresh_folder, lock_run, timestamp, write_environment
 from mibias_cli.training.fabric import make_fabric
@@ -66,6 +68,7 @@ def train(
     progress: Progress | None = None,
     gates: GateRules = NO_GATES,
     n_examples: int = 0,
+    check_files: bool = False,
 ) -> TrainedRun:
     """Train a recipe to the end: original stage, debiasing, audit, export.
 
@@ -82,6 +85,7 @@ def train(
         progress: Told of what happens; None: nobody is.
         gates: Gates beside the recipe's own.
         n_examples: Example images per (y, c) cell in the report's page.
+        check_files: Whether all images are read before the first step, and not some of those that are audited.
 
     Raises:
         MibiasError: Whatever the user can mend; each kind is a subclass.
@@ -105,7 +109,7 @@ def train(
             changed_settings(folder, recipe)
     told.stage("loading data and backbone")
     parts = assemble(recipe, offline=offline, fabric=fabric, ranks=ranks)
-    check_start(parts)
+    check_start(parts, all_files=check_files)
     # claimed only now, and by one process
     with lock_run(folder.path) if ranks.is_first else nullcontext(True) as has_locks:
         if not has_locks:
@@ -156,7 +160,7 @@ def _prepared(parts: Parts, run: Run) -> tuple[Parts, Parts]:
     Training reads what the frozen part of the backbone makes of the data, where that can be kept.
     """
     recipe = parts.recipe
-    _tell(parts, run.progress)
+    tell(parts, run.progress)
     if run.checkpoint is None and parts.ranks.is_first:
         precision = str(parts.fabric.strategy.precision.precision)
         write_environment(run.folder.path, device=str(parts.fabric.device), precision=precision)
@@ -167,25 +171,6 @@ def _prepared(parts: Parts, run: Run) -> tuple[Parts, Parts]:
     if discovers:
         discover(training, run.folder, run.progress)
     return with_discovered(parts, run.folder), with_discovered(training, run.folder)
-
-
-def _tell(parts: Parts, progress: Progress) -> None:
-    """Say what the user should know of data and weights as they were read."""
-    for note in parts.data.notes:
-        progress.note(note)
-    if parts.data.target.kind == "none":
-        progress.note(
-            "no target: features are to stay close to the original's, and samples are not balanced (debias.balance is "
-            "none: its weights are made from a target)"
-        )
-    if parts.ranks.share.size > 1 and splits_batchnorm(parts):
-        progress.warn(f"figures are not quite those of one process: {BY_RANK}")
-    report = parts.backbone.load_report
-    if report is not None:
-        for note in report.notes():
-            progress.note(note)
-        for warning in report.warnings():
-            progress.warn(warning)
 
 
 def export(

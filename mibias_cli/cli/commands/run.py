@@ -75,6 +75,9 @@ def train(
     ] = None,
     offline: OfflineOption = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a run that exists in --out.")] = False,
+    check_files: Annotated[
+        bool, typer.Option("--check-files", help="Read every image first, not only some of those that are audited.")
+    ] = False,
     examples: ExamplesOption = 0,
     fail_on: FailOnOption = None,
     baseline: BaselineOption = None,
@@ -101,7 +104,7 @@ def train(
     is_first = place is None or place.rank == 0
     if dry_run:
         if is_first:
-            _dry_run(loaded, offline, output)
+            _dry_run(loaded, offline, output, check_files)
         return
     started, section = time.time(), loaded.training
     stopping = on_stop(lambda: _how_to_resume(resume or out, loaded.name, started))
@@ -121,6 +124,7 @@ def train(
             progress=progress,
             gates=rules,
             n_examples=examples,
+            check_files=check_files,
         )
     if is_first:
         show_report(run.report)
@@ -138,6 +142,7 @@ def evaluate(
     device: DeviceOption = None,
     offline: OfflineOption = False,
     unfinished: UnfinishedOption = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a report that is in --out.")] = False,
     output: Annotated[ReportFormat, typer.Option("--format", help="json writes the report to stdout.")] = "text",
     examples: ExamplesOption = 0,
     fail_on: FailOnOption = None,
@@ -174,6 +179,7 @@ def evaluate(
             gates=rules,
             n_examples=examples,
             unfinished=unfinished,
+            overwrite=overwrite,
         )
     if output == "json":
         typer.echo(evaluated.report.to_json(), nl=False)
@@ -223,12 +229,12 @@ def _joined(devices: int | None, num_nodes: int | None) -> tuple[Place | None, d
     return place, {"training.devices": place.devices, "training.num_nodes": place.nodes}
 
 
-def _dry_run(recipe: Recipe, offline: bool, output: ReportFormat | None) -> None:
+def _dry_run(recipe: Recipe, offline: bool, output: ReportFormat | None, check_files: bool) -> None:
     """What a run would do, on stdout: tables for people, JSON for programs."""
     from mibias_cli.run import dry_run
 
     with shown_progress() as progress:
-        findings = dry_run.dry_run(recipe, offline=offline, progress=progress)
+        findings = dry_run.dry_run(recipe, offline=offline, progress=progress, check_files=check_files)
     # tables go to every terminal, also to one that wants no bars
     on_terminal: ReportFormat = "text" if sys.stdout.isatty() else "json"
     print_found(findings, dry_run_lines(findings), output or on_terminal)

@@ -6,6 +6,7 @@ import os
 import struct
 import warnings
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,12 +21,13 @@ from mibias_cli.data.files.tabular import Table, first_rows
 from mibias_cli.data.inputs import Transforms, transformed
 from mibias_cli.errors import DataError
 
-__all__ = ["BROKEN_IMAGE", "ImageReader", "load_image", "resolve_paths"]
+__all__ = ["BROKEN_IMAGE", "ImageReader", "load_image", "resolve_paths", "without_unreadable"]
 
 BROKEN_IMAGE = (OSError, EOFError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError)
 MAX_PIXELS = 2**26
 """Larger images take minutes and gigabytes each; a file of a few kilobytes can say that it is one."""
 _DEEP = ("I;16", "I;16B", "I;16L", "I;16N", "I")
+_LISTED = 20
 _GREY = ("1", "L", "LA")
 
 
@@ -153,6 +155,33 @@ def resolve_paths(table: Table, column: str, root: Path, follow: Path | None = N
     missing = [name for name, path in zip(names, paths, strict=True) if not os.path.isfile(path)]
     _refuse(table, missing, f"name a file that does not exist below {root}")
     return paths, names
+
+
+def without_unreadable(table: Table, column: str, root: Path, follow: Path | None) -> tuple[Table, list[str]]:
+    """A table without the rows whose image is missing or cannot be read, and a note that counts and lists these.
+
+    Every image is read, which takes a while. Paths that lead out of the root stay: they are no faults of images.
+    """
+    values = table.columns[column]
+    paths = real_paths(["" if v is None else v for v in values], root)
+    outside = leads_out(paths, root, follow)
+    looked_at = [k for k, value in enumerate(values) if value is not None and not outside[k]]
+    with ThreadPoolExecutor() as pool:
+        readable = list(pool.map(_is_readable, [paths[k] for k in looked_at]))
+    bad = [k for k, fine in zip(looked_at, readable, strict=True) if not fine]
+    if not bad:
+        return table, []
+    listed = first_rows([f"row {table.row_numbers[k]} ({values[k]})" for k in bad], _LISTED)
+    note = f"{table.path}: {len(bad)} image(s) left out, which cannot be read (data.on_bad_sample: skip): {listed}"
+    return table.take(np.setdiff1d(np.arange(len(table)), bad)), [note]
+
+
+def _is_readable(path: str) -> bool:
+    try:
+        load_image(path, 3)
+    except BROKEN_IMAGE:
+        return False
+    return True
 
 
 def _refuse(table: Table, rows: Sequence[str], what: str) -> None:

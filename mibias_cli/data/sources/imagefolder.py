@@ -12,11 +12,12 @@ from mibias_cli.data.annotations import annotate
 from mibias_cli.data.batch import BiasedData
 from mibias_cli.data.columns import DEFAULT_COLUMNS, DEFAULT_SPLITS, AttributeColumn, Columns, SplitRule
 from mibias_cli.data.files.folders import FoundImages, find_images
+from mibias_cli.data.files.images import without_unreadable
 from mibias_cli.data.files.refused import DICOM, DICOM_REMEDY
 from mibias_cli.data.files.tabular import AS_USUAL, Reading, Table, first_rows, read_table, require_columns, texts
 from mibias_cli.data.input_rules import ImageRules
 from mibias_cli.data.inputs import IDENTITY, Transforms
-from mibias_cli.data.sources.manifest import image_data
+from mibias_cli.data.sources.manifest import OnBadSample, image_data
 from mibias_cli.errors import DataError
 
 __all__ = ["CLASS_FOLDER", "SPLIT_FOLDER", "list_images", "load_imagefolder"]
@@ -30,6 +31,7 @@ def load_imagefolder(
     *,
     sidecar: Path,
     follow_links: Path | None = None,
+    on_bad_sample: OnBadSample = "error",
     columns: Columns = DEFAULT_COLUMNS,
     splits: SplitRule = DEFAULT_SPLITS,
     attributes: Mapping[str, AttributeColumn],
@@ -46,6 +48,7 @@ def load_imagefolder(
     Args:
         sidecar: CSV or Parquet with a path column and the attributes.
         follow_links: Links to files and folders below this folder are followed, though it is not below the root.
+        on_bad_sample: Whether images that cannot be read are an error when they are met, or left out (`skip`).
         columns: Names of the sidecar's columns; `split` is asked for only where there are no split folders.
         splits: Names of the split folders, or which rows train, validate and are audited.
         attributes, transforms, reading, seed: As for `load_manifest`.
@@ -75,6 +78,9 @@ def load_imagefolder(
         extra[SPLIT_FOLDER] = texts([p[0] for p in parts])
         columns = replace(columns, split=SPLIT_FOLDER)
     joined = joined.with_columns(extra)
+    if on_bad_sample == "skip":
+        joined, left_out = without_unreadable(joined, columns.path, root, follow_links)
+        notes += left_out
     annotations = annotate(joined, columns=columns, attributes=attributes, splits=splits, seed=seed)
     rules = ImageRules(path=columns.path, reading=reading)
     notes += found.note(root, "data.follow_links")

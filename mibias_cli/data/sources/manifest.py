@@ -5,16 +5,20 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 from mibias_cli.data.annotations import Annotations, annotate, assemble
 from mibias_cli.data.batch import BiasedData
 from mibias_cli.data.columns import DEFAULT_COLUMNS, DEFAULT_SPLITS, AttributeColumn, Columns, SplitRule
-from mibias_cli.data.files.images import ImageReader, resolve_paths
+from mibias_cli.data.files.images import ImageReader, resolve_paths, without_unreadable
 from mibias_cli.data.files.tabular import AS_USUAL, Reading, first_rows, read_table, require_columns
 from mibias_cli.data.input_rules import ImageRules
 from mibias_cli.data.inputs import IDENTITY, Transforms
 
-__all__ = ["image_data", "load_manifest"]
+__all__ = ["OnBadSample", "image_data", "load_manifest"]
+
+OnBadSample = Literal["error", "skip"]
+"""What becomes of rows whose image cannot be read."""
 
 
 def load_manifest(
@@ -22,6 +26,7 @@ def load_manifest(
     *,
     root: Path | None = None,
     follow_links: Path | None = None,
+    on_bad_sample: OnBadSample = "error",
     columns: Columns = DEFAULT_COLUMNS,
     splits: SplitRule = DEFAULT_SPLITS,
     attributes: Mapping[str, AttributeColumn],
@@ -35,6 +40,7 @@ def load_manifest(
         path: CSV or Parquet file.
         root: Folder that paths start from; None: the manifest's own.
         follow_links: Links to files below this folder are followed, though it is not below the root.
+        on_bad_sample: Whether images that cannot be read are an error when they are met, or left out (`skip`).
         columns, splits, attributes: See `annotate`.
         transforms: What the backbone asks for.
         reading: How text is read.
@@ -45,9 +51,12 @@ def load_manifest(
     """
     table = read_table(path, reading=reading)
     require_columns(table, {"data.columns.path": columns.path})
+    folder, notes = root or path.parent, list[str]()
+    if on_bad_sample == "skip":
+        table, notes = without_unreadable(table, columns.path, folder, follow_links)
     annotations = annotate(table, columns=columns, attributes=attributes, splits=splits, seed=seed)
     rules = ImageRules(path=columns.path, reading=reading)
-    return image_data(annotations, rules, root or path.parent, transforms, seed, follow_links=follow_links)
+    return image_data(annotations, rules, folder, transforms, seed, notes, follow_links)
 
 
 def image_data(
