@@ -18,7 +18,7 @@ from mibias_cli.recipe.overrides import Overridden, apply_overrides
 from mibias_cli.recipe.schema import Recipe
 from mibias_cli.recipe.yaml_source import PLAIN_SCALARS, Source, YamlPath, parse_yaml
 
-__all__ = ["dump_recipe", "load_recipe", "parse_recipe"]
+__all__ = ["dump_recipe", "load_recipe", "missing_places", "parse_recipe"]
 
 _LOCAL = "local-dir:"
 

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from mibias_cli.errors import DataError
+from mibias_cli.errors import DataError, ExportError
 from mibias_cli.export.export import write_export
 from mibias_cli.export.heads_file import INFO, what_weights_give
+from mibias_cli.export.onnx_file import ONNX_FILE
 from mibias_cli.gates.rules import GateRules, all_rules, with_gates
 from mibias_cli.methods.linear_eraser import require_leace
 from mibias_cli.progress import Progress, Silent
@@ -33,7 +34,7 @@ from mibias_cli.run.evaluate import (
     write_audit,
 )
 from mibias_cli.run.resume.same_run import changed_settings
-from mibias_cli.run.several import on_its_ranks
+from mibias_cli.run.several import BY_RANK, on_its_ranks, splits_batchnorm
 from mibias_cli.run.stages import Run, erase, fit_debiased, fit_original
 from mibias_cli.run.unfinished import UNFINISHED, told_unfinished
 from mibias_cli.run_folder import RunFolder, check_free, fresh_folder, lock_run, timestamp, write_environment
@@ -161,6 +162,8 @@ def _prepared(parts: Parts, run: Run) -> tuple[Parts, Parts]:
     """
     recipe = parts.recipe
     tell(parts, run.progress)
+    if parts.ranks.share.size > 1 and splits_batchnorm(parts):
+        run.progress.warn(f"figures are not quite those of one process: {BY_RANK}")
     if run.checkpoint is None and parts.ranks.is_first:
         precision = str(parts.fabric.strategy.precision.precision)
         write_environment(run.folder.path, device=str(parts.fabric.device), precision=precision)
@@ -197,7 +200,8 @@ def export(
 
     Raises:
         RunError: It is no run, or has not ended.
-        ExportError: What was written and loaded again does not give the same features.
+        ExportError: What was written and loaded again does not give the same features; or ONNX, which was asked for,
+            cannot be written, and the folder is there without it.
     """
     run, told = Path(run), progress or Silent()
     recipe = load_run_recipe(run)
@@ -210,7 +214,11 @@ def export(
         raise DataError(f"{error}\n{_WHERE_DATA_LIE.format(run=run)}") from error
     parts = with_discovered(parts, RunFolder(run))
     folder = _path(out) or fresh_folder(run, "export" if lacking is None else f"export-{UNFINISHED}")
-    return _export(parts, RunFolder(run), folder, formats or recipe.export.formats, told, unfinished=lacking)
+    _export(parts, RunFolder(run), folder, formats or recipe.export.formats, told, unfinished=lacking)
+    # whoever asked for it by name must not think that it is there
+    if "onnx" in formats and not (folder / ONNX_FILE).is_file():
+        raise ExportError(f"{folder}: exported, but without {ONNX_FILE}, for the reason above")
+    return folder
 
 
 def _path(given: Path | str | None) -> Path | None:
@@ -246,6 +254,7 @@ def _export(
         erased=parts.debiased,
         unfinished=unfinished,
         inputs=parts.data.inputs,
+        progress=progress,
     )
     # whoever takes the weights without the rest must know what they get
     if not info.is_bare:

@@ -84,6 +84,20 @@ CASES: dict[str, Case] = {
         group="subject_id", wishes=Wishes(target="ViewPosition"),
         said=("dicom_id of mimic-cxr-2.0.0-split.csv is read by name",),
     ),
+    "mimic, labels by study": Case(
+        make=layouts.mimic, rows=(78, 18, 24), target="Pneumonia", attribute="ViewPosition", split="split",
+        group="subject_id", wishes=Wishes(target="Pneumonia", attributes=("ViewPosition",)),
+        said=("mimic-cxr-2.0.0-chexpert.csv is joined by study_id: Pneumonia",),
+    ),
+    "isic2019": Case(
+        make=layouts.isic2019, rows=(84, 12, 24), target="MEL", group="lesion_id", wishes=Wishes(target="MEL"),
+        said=("image of ISIC_2019_Training_GroundTruth.csv is read by name", "NV: each value goes with one value"),
+    ),
+    "a table of images and one of patients": Case(
+        make=layouts.patient_table, rows=(84, 12, 24), target="diagnosis", group="patient_id",
+        said=("patients.csv is joined by patient_id: sex, hospital",),
+    ),
+    "absolute paths": Case(make=layouts.absolute_paths, rows=(84, 12, 24)),
     "ham10000": Case(
         make=layouts.ham10000, rows=(84, 12, 24), target="dx", group="lesion_id",
         said=("image_id of HAM10000_metadata.csv is read by name",),
