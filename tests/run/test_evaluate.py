@@ -83,9 +83,7 @@ def test_faults_of_the_evaluation_section_are_named(images: Path, tmp_path: Path
 def test_a_report_that_is_there_is_refused_before_anything_is_read(images: Path, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "leakage.json").write_text("{}")
-    with pytest.raises(
-        RunError, match="holds a report already .leakage.json.; choose another folder with --out, or --o"
-    ):
+    with pytest.raises(RunError, match="holds a report already .leakage.json.; choose another folder with --out"):
         # a model that does not exist: the folder is looked at first
         evaluated("resnet18000", images / "r.yaml", tmp_path / "out")
     found = workflow.evaluate(
