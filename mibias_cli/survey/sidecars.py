@@ -17,7 +17,7 @@ from mibias_cli.survey.split_tables import tables_in
 
 __all__ = ["Sidecar", "find_sidecars", "join_by_key", "join_sidecars"]
 
-_KEY_WORDS = {"id", "ids", "pid", "mrn", "key", "code", "uid", "accession"}
+_KEY_WORDS = {"id", "ids", "pid", "mrn", "uid", "accession"}
 
 
 @dataclass(frozen=True, kw_only=True)

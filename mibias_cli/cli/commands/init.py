@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["init"]
 
-_MOST_NAMES, _MOST_ROWS, _MOST_LETTERS = 20, 10, 500
+_MOST_NAMES, _MOST_ROWS, _MOST_LETTERS = 20, 5, 500
 
 
 def init(
