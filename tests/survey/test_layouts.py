@@ -80,7 +80,7 @@ CASES: dict[str, Case] = {
         group="Patient ID", said=("from the lists test_list.txt, train_val_list.txt", "cells are lists (A|B)"),
     ),
     "mimic": Case(
-        make=layouts.mimic, rows=(78, 18, 24), target="ViewPosition", attribute="Rows", split="split",
+        make=layouts.mimic, rows=(78, 18, 24), target="ViewPosition", attribute="Pneumonia", split="split",
         group="subject_id", wishes=Wishes(target="ViewPosition"),
         said=("dicom_id of mimic-cxr-2.0.0-split.csv is read by name",),
     ),
