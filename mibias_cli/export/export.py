@@ -84,17 +84,9 @@ def write_export(
     # behind the backbone there may be no more than timm's own classifier can hold
     whole = folded(backbone, frozen, x)
     info = info_of(
-        backbone,
-        frozen,
-        frozen_head,
-        class_names=class_names,
-        layers=layers,
-        base_weights=base_weights,
-        erased=erased,
-        folded=whole is not None,
-        unfinished=unfinished,
-        inputs=inputs,
-    )
+        backbone, frozen, frozen_head, class_names=class_names, layers=layers, base_weights=base_weights,
+        erased=erased, folded=whole is not None, unfinished=unfinished, inputs=inputs,
+    )  # fmt: skip
     # beside the wanted folder, so on the same file system: the last step is one rename
     partial = partial_of(folder)
     try:
@@ -102,11 +94,8 @@ def write_export(
             partial.mkdir(parents=True)
             _write_weights(partial, backbone, whole or frozen.backbone, info)
             write_heads(frozen, frozen_head, partial)
-            # the weights are what an export is for: a further format that fails takes nothing else with it
-            written = [*formats]
-            if "onnx" in formats and not _try_onnx(frozen, x, partial, progress or Silent()):
-                written.remove("onnx")
-            _write_card(partial, info, report, written)
+            has_onnx = "onnx" in formats and _try_onnx(frozen, x, partial, progress or Silent())
+            _write_card(partial, info, report, FORMATS if has_onnx else FORMATS[:1])
             if report_folder is not None:
                 shutil.copytree(report_folder, partial / "report", ignore=_leftovers)
             write_info(info, partial)
@@ -120,7 +109,10 @@ def write_export(
 
 
 def _try_onnx(extractor: Extractor, x: Tensor, folder: Path, progress: Progress) -> bool:
-    """Whether model.onnx could be written, and gives the same features; else a warning, and no such file."""
+    """Whether model.onnx could be written, and gives the same features; else a warning, and no such file.
+
+    The weights are what an export is for: a further format that fails takes nothing else with it.
+    """
     try:
         write_onnx(extractor, x, folder)
     except ExportError as error:

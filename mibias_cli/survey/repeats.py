@@ -68,6 +68,6 @@ def same_content(files: Sequence[str], most: int = _MOST_READ) -> tuple[list[lis
     candidates = [position for found in by_size.values() if len(found) > 1 for position in found]
     by_content: dict[bytes, list[int]] = defaultdict(list)
     for position in candidates[:most]:
-        with Path(files[position]).open("rb") as file:
-            by_content[hashlib.file_digest(file, "sha256").digest()].append(position)
+        with Path(files[position]).open("rb") as opened:
+            by_content[hashlib.file_digest(opened, "sha256").digest()].append(position)
     return [same for same in by_content.values() if len(same) > 1], max(0, len(candidates) - most)

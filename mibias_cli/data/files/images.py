@@ -143,7 +143,7 @@ def resolve_paths(table: Table, column: str, root: Path, follow: Path | None = N
     names = [f"row {n} ({v})" for n, v in zip(table.row_numbers, values, strict=True)]
     dicom = [name for name, value in zip(names, values, strict=True) if str(value).lower().endswith(DICOM)]
     _refuse(table, dicom, f"name DICOM images, which are not read ({DICOM_REMEDY})")
-    paths = real_paths(values, root)
+    paths = real_paths(values.tolist(), root)
     # all rows are checked before any image is read, so that a run does not fail at its last image
     outside = [name for name, out in zip(names, leads_out(paths, root, follow), strict=True) if out]
     _refuse(

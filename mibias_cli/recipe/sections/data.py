@@ -153,7 +153,8 @@ _FOLLOW_LINKS = Field(
 )
 
 
-_ON_BAD_SAMPLE = Field(
+OnBadSampleName = Literal["error", "skip"]
+_ON_BAD_SAMPLE: OnBadSampleName = Field(
     "error",
     description="What an image is that is missing or cannot be read: error, or skip: all images are read first, and "
     "such rows are left out, counted and listed.",
@@ -167,7 +168,7 @@ class ManifestData(_Files):
     path: Path = Field(description="CSV or Parquet file, relative to the recipe.")
     root: Path | None = Field(None, description="Folder that image paths start from; default: the manifest's folder.")
     follow_links: Path | None = _FOLLOW_LINKS
-    on_bad_sample: Literal["error", "skip"] = _ON_BAD_SAMPLE
+    on_bad_sample: OnBadSampleName = _ON_BAD_SAMPLE
     columns: ColumnsSection = ColumnsSection()
 
 
@@ -177,7 +178,7 @@ class ImageFolderData(_Files):
     source: Literal["imagefolder"]
     root: Path = Field(description="Folder with class folders, or with train/… split folders that hold class folders.")
     follow_links: Path | None = _FOLLOW_LINKS
-    on_bad_sample: Literal["error", "skip"] = _ON_BAD_SAMPLE
+    on_bad_sample: OnBadSampleName = _ON_BAD_SAMPLE
     sidecar: Path = Field(description="CSV or Parquet with one row per image: its path below root and its attributes.")
     columns: ColumnsSection = ColumnsSection()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Sequence
 
 import torch
 
@@ -59,7 +60,7 @@ def check_start(parts: Parts, *, all_files: bool = False) -> None:
         check_metric(settings.select.metric, debiaser, weights, data.target.kind)
 
 
-def check_formats(formats: list[str]) -> None:
+def check_formats(formats: Sequence[str]) -> None:
     """Raise an ExportError where a format of the export needs packages that are not installed."""
     missing = [name for name in ONNX_PACKAGES if importlib.util.find_spec(name) is None]
     if "onnx" in formats and missing:
