@@ -14,12 +14,40 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 __all__ = [
-    "adult", "backslashes", "camelyon", "chexpert", "coco", "fairface", "fitzpatrick17k", "flags",
-    "german", "group_table", "ham10000",
-    "hub_folder", "image", "inner_tables", "isic2020", "kaggle", "many_candidates", "mimic", "nih", "pairs",
-    "patient_folders", "patients_of_classes", "people", "pneumonia", "proxies", "split_column", "split_folders",
-    "split_tables", "typed_parts",
-    "unlabelled_test", "write",
+    "absolute_paths",
+    "adult",
+    "backslashes",
+    "camelyon",
+    "chexpert",
+    "coco",
+    "fairface",
+    "fitzpatrick17k",
+    "flags",
+    "german",
+    "group_table",
+    "ham10000",
+    "hub_folder",
+    "image",
+    "inner_tables",
+    "isic2019",
+    "isic2020",
+    "kaggle",
+    "many_candidates",
+    "mimic",
+    "nih",
+    "pairs",
+    "patient_folders",
+    "patient_table",
+    "patients_of_classes",
+    "people",
+    "pneumonia",
+    "proxies",
+    "split_column",
+    "split_folders",
+    "split_tables",
+    "typed_parts",
+    "unlabelled_test",
+    "write",
 ]  # fmt: skip
 
 _BYTES: dict[str, bytes] = {}
@@ -333,6 +361,44 @@ def mimic(folder: Path) -> Path:
     write(root / "mimic-cxr-2.0.0-metadata.csv", ["dicom_id", "subject_id", "study_id", "ViewPosition", "Rows"], meta)
     write(root / "mimic-cxr-2.0.0-split.csv", ["dicom_id", "study_id", "subject_id", "split"], split)
     write(root / "mimic-cxr-2.0.0-chexpert.csv", ["subject_id", "study_id", "Pneumonia"], labels)
+    return root
+
+
+def isic2019(folder: Path) -> Path:
+    """Two tables by `image` without suffix: a column of 0.0 and 1.0 for each diagnosis, and who was photographed."""
+    root = folder / "isic2019"
+    truth, people_of = [], []
+    for k, (p, y, c) in enumerate(people(40)):
+        image(root / "ISIC_2019_Training_Input" / f"ISIC_{k:07d}.jpg")
+        truth.append([f"ISIC_{k:07d}", f"{y}.0", f"{1 - y}.0"])
+        people_of.append(
+            [f"ISIC_{k:07d}", 30 + p % 40, ("torso", "head")[k % 2], f"BCN_{p:07d}", ("female", "male")[c]]
+        )
+    write(root / "ISIC_2019_Training_GroundTruth.csv", ["image", "MEL", "NV"], truth)
+    header = ["image", "age_approx", "anatom_site_general", "lesion_id", "sex"]
+    write(root / "ISIC_2019_Training_Metadata.csv", header, people_of)
+    return root
+
+
+def absolute_paths(folder: Path) -> Path:
+    """A manifest with absolute paths, as scripts write them on their own machine."""
+    rows = []
+    for k, (y, c) in enumerate(pairs(120)):
+        image(folder / "abs" / f"{k}.png")
+        rows.append([str((folder / "abs" / f"{k}.png").absolute()), ("a", "b")[y], "fm"[c]])
+    return write(folder / "abs" / "list.csv", ["filepath", "label", "sex"], rows)
+
+
+def patient_table(folder: Path) -> Path:
+    """A table of images, and one of patients that is joined by their id."""
+    root = folder / "twotables"
+    rows, of_patients = [], {}
+    for k, (p, y, c) in enumerate(people(40)):
+        image(root / "images" / f"scan{k}.png")
+        rows.append([f"images/scan{k}.png", f"P{p:03d}", ("well", "ill")[y]])
+        of_patients[p] = [f"P{p:03d}", ("F", "M")[c], ("A", "B", "C")[p % 3]]
+    write(root / "images.csv", ["file", "patient_id", "diagnosis"], rows)
+    write(root / "patients.csv", ["patient_id", "sex", "hospital"], list(of_patients.values()))
     return root
 
 

@@ -203,12 +203,23 @@ def _below(name: str, prefixes: Iterable[str]) -> bool:
     return any(not p or name == p or name.startswith(f"{p}.") for p in prefixes)
 
 
+def _timm_groups(backbone: nn.Module) -> dict[str, int] | None:
+    """timm's coarse layer groups by parameter; None where the model declares none, or only fine ones."""
+    matcher = getattr(backbone, "group_matcher", None)
+    if matcher is None:
+        return None
+    try:
+        found: dict[str, int] = group_parameters(backbone, matcher(coarse=True), reverse=True)
+    except (AssertionError, NotImplementedError, TypeError):  # rdnet asserts that none are asked for
+        return None
+    return found
+
+
 def _stage_of_parameters(backbone: nn.Module) -> dict[str, int]:
     """Stage number of each parameter, counted from the input."""
     names = [name for name, _ in backbone.named_parameters()]
-    matcher = getattr(backbone, "group_matcher", None)
-    if matcher is not None:
-        found: dict[str, int] = group_parameters(backbone, matcher(coarse=True), reverse=True)
+    found = _timm_groups(backbone)
+    if found is not None:
         last = max(found.values(), default=0)
         # what the matcher leaves out learns as the last stage does
         return {name: found.get(name, last) for name in names}

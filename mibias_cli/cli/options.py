@@ -15,6 +15,7 @@ __all__ = [
     "DeviceOption",
     "ExamplesOption",
     "ExportFormat",
+    "FollowLinksOption",
     "FormatOption",
     "JobsOption",
     "OfflineOption",
@@ -66,6 +67,10 @@ TableOption = Annotated[
 ]
 RootOption = Annotated[
     Path | None, folder_option("--root", help="Where a manifest's image paths start. [default: looked for]")
+]
+FollowLinksOption = Annotated[
+    Path | None,
+    folder_option("--follow-links", help="Follow links of images to what lies below this folder (a hub's cache)."),
 ]
 OutOption = Annotated[Path | None, folder_option("--out", help="Folder to write to.")]
 DeviceOption = Annotated[Device | None, typer.Option("--device", help="Where to compute.")]

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from mibias_cli.data.batch import Attribute, BiasedData, Reader, Split
-from mibias_cli.data.columns import DRAWN, AttributeColumn, Columns, SplitRule
+from mibias_cli.data.columns import DRAWN, AttributeColumn, Columns, SplitRule, spelt_alike
 from mibias_cli.data.encoding import encode_attribute, encode_kept
 from mibias_cli.data.files.fingerprint import Streamed, fingerprint
-from mibias_cli.data.files.tabular import Table, first_rows, require_columns
+from mibias_cli.data.files.tabular import Table, first_rows, refuse_unmapped, require_columns
+from mibias_cli.data.files.value_map import LEFT_OUT
 from mibias_cli.data.group_columns import group_note
 from mibias_cli.data.groups import split_by_fractions
 from mibias_cli.data.input_rules import InputRules
 from mibias_cli.data.target import Target
-from mibias_cli.data.target_columns import encode_targets, split_labels
+from mibias_cli.data.target_columns import encode_targets, list_labels, split_labels, varying_labels
 from mibias_cli.errors import DataError, did_you_mean
 
 __all__ = ["SPLITS", "Annotations", "Labels", "annotate", "assemble"]
@@ -82,14 +83,18 @@ def annotate(
     wanted |= {f"evaluation.fidelity_columns[{k}]": name for k, name in enumerate(columns.kept)}
     wanted |= {f"data.attributes.{name}": spec.column or name for name, spec in attributes.items()}
     require_columns(table, wanted)
-    # rows of no split go first: everything below sees only the rows in use
+    refuse_unmapped(table)
+    # rows that are left out and rows of no split go first: everything below sees only the rows in use
     notes = list(table.notes)
-    positions = np.arange(len(table))
+    positions = _rows_left(table, notes)
+    table = table.take(positions)
     role: np.ndarray | None = None
     if columns.split is not None:
         role = _roles_by_column(table, columns.split, splits, notes)
-        positions = np.flatnonzero(role >= 0)
-        table, role = table.take(positions), role[positions]
+        in_use = np.flatnonzero(role >= 0)
+        positions, table, role = positions[in_use], table.take(in_use), role[in_use]
+    table, columns, of_labels = list_labels(table, columns)
+    notes += of_labels
     group: np.ndarray | None = None
     if columns.group is not None:
         alone = "give each a group id of its own if it belongs to none"
@@ -101,6 +106,10 @@ def annotate(
         taken = {*columns.named, *(spec.column or name for name, spec in attributes.items())}
         note = group_note(table, taken, columns.path, role)
         notes += [note] if note is not None else []
+    notes += _spelling_notes(table, [*columns.targets, *(spec.column or name for name, spec in attributes.items())])
+    if of_labels:
+        columns, left_out = varying_labels(table, columns, role == 0)
+        notes += left_out
     # classes, bins and statistics are those of training rows: validation and audit must not shape them
     y, target = encode_targets(table, columns, role == 0)
     encoded = {name: encode_attribute(name, spec, table, role == 0) for name, spec in attributes.items()}
@@ -165,6 +174,29 @@ def assemble(
         kept={key: attribute for key, (_, _, attribute) in labels.kept.items()},
         inputs=inputs,
     )
+
+
+def _spelling_notes(table: Table, names: Iterable[str]) -> Iterator[str]:
+    """Notes of columns in which two classes are one but for their spelling."""
+    for name in dict.fromkeys(names):
+        if pairs := spelt_alike(table.columns[name]):
+            shown = first_rows([" and ".join(map(repr, pair)) for pair in pairs])
+            yield (
+                f"{table.path}: values of {name!r} that differ only in capitals, or in how a number is written, are "
+                f"classes of their own: {shown}; data.values reads one as the other"
+            )
+
+
+def _rows_left(table: Table, notes: list[str]) -> np.ndarray:
+    """Positions of the rows without a cell that `data.values` leaves out; a note counts the others."""
+    out = np.zeros(len(table), dtype=bool)
+    for values in table.columns.values():
+        out |= values == LEFT_OUT
+    if out.all():
+        raise DataError(f"{table.path}: data.values leaves out every row")
+    if out.any():
+        notes.append(f"{table.path}: {out.sum()} row(s) left out by data.values: rows {table.rows_where(out)}")
+    return np.flatnonzero(~out)
 
 
 def _roles_by_column(table: Table, column: str, splits: SplitRule, notes: list[str]) -> np.ndarray:

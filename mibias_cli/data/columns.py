@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 
 from mibias_cli.data.files.tabular import Table, texts
+from mibias_cli.data.files.value_map import split_list
 from mibias_cli.data.target import TargetKind
 from mibias_cli.errors import DataError
 
@@ -33,11 +34,13 @@ __all__ = [
     "numbers",
     "refuse_misfits",
     "sorted_names",
+    "spelt_alike",
 ]
 
 MOST_CLASSES = 20
 """A column of more different values holds no classes."""
 _MANY = 10
+_MOST_COMPARED = 1000
 _LARGEST = 1e30
 """A column of numbers with more different values than this is taken for a quantity, not for classes."""
 _MOSTLY = 0.8
@@ -49,7 +52,7 @@ _IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".g
 DRAWN = "(drawn from train)"
 """In place of a value for validation rows: they are drawn from training, whatever other values there are."""
 
-ColumnKind = Literal["classes", "number", "path", "id", "text", "empty"]
+ColumnKind = Literal["classes", "number", "path", "id", "lists", "text", "empty"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +112,8 @@ class ColumnLook:
 
     Args:
         name: The column.
-        kind: classes (few values), number (many, all numbers), path (of images), id (a value of its own per row), text.
+        kind: classes (few values), number (many, all numbers), path (of images), id (a value of its own per row), lists
+            (`A|B`), text.
         n_missing: Rows without a value.
         values: Its values in order with their counts where it holds classes; else empty.
         n_values: How many different values.
@@ -135,12 +139,20 @@ def look_at(table: Table, name: str) -> ColumnLook:
     elif is_quantity(column):
         # a different number in every row may still be a measurement: only the name tells an id
         kind = "id" if n_values == n and set(name_words(name)) & {"id", "index", "number", "no"} else "number"
+    elif _are_lists(counts):
+        kind = "lists"
     elif n_values <= MOST_CLASSES and (n_values < n or n <= 2):
         kind = "classes"
     else:
         kind = "id" if n_values == n else "text"
     values = {v: counts[v] for v in sorted_names(counts)} if kind == "classes" else {}
     return ColumnLook(name=name, kind=kind, n_missing=len(column) - n, values=values, n_values=n_values)
+
+
+def _are_lists(values: Iterable[str]) -> bool:
+    """Whether some values are lists with bars (`A|B`), whose items other values have too."""
+    items = Counter(item for value in values for item in set(split_list(value, "|")))
+    return any("|" in value and any(items[item] > 1 for item in split_list(value, "|")) for value in values)
 
 
 def is_quantity(values: np.ndarray) -> bool:
@@ -166,6 +178,23 @@ def numbers(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         wrong[row] = not abs(number) <= _LARGEST
         parsed[row] = math.nan if wrong[row] else number
     return parsed, wrong
+
+
+def spelt_alike(values: np.ndarray) -> list[tuple[str, ...]]:
+    """Different values of text (n,), None where missing, that are one but for capitals or how a number is written.
+
+    Example:
+        >>> spelt_alike(np.array(["F", "f", "1", "1.0", "M", None], dtype=object))
+        [('1', '1.0'), ('F', 'f')]
+    """
+    different = sorted({str(v) for v in values if v is not None})
+    if len(different) > _MOST_COMPARED or is_quantity(texts(different)):
+        return []
+    parsed, wrong = numbers(texts(different))
+    alike: dict[object, list[str]] = {}
+    for value, number, is_text in zip(different, parsed, wrong, strict=True):
+        alike.setdefault(value.lower() if is_text else float(number), []).append(value)
+    return [tuple(found) for found in alike.values() if len(found) > 1]
 
 
 def is_boundless(text: str) -> bool:

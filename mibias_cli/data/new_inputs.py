@@ -44,7 +44,13 @@ class NewInputs:
 
 
 def read_new(
-    path: Path, rules: InputRules, *, input_shape: Sequence[int], transforms: Transforms, root: Path | None = None
+    path: Path,
+    rules: InputRules,
+    *,
+    input_shape: Sequence[int],
+    transforms: Transforms,
+    root: Path | None = None,
+    follow: Path | None = None,
 ) -> NewInputs:
     """New data as inputs, by the rules of the training data.
 
@@ -55,12 +61,13 @@ def read_new(
         input_shape: Shape of one input that the extractor takes.
         transforms: What it asks of images.
         root: Folder that the paths of a manifest start from; None: the manifest's own.
+        follow: Links to what lies below this folder are followed, too.
 
     Raises:
         DataError: No such data, or columns or values that are missing, unknown or cannot be read; the error names them.
     """
     if isinstance(rules, ImageRules):
-        return _images(path, rules, transforms, root)
+        return _images(path, rules, transforms, root, follow)
     if path.is_dir():
         raise DataError(f"{path}: is a folder, and this model takes {rules.kind}: name a file of the same kind")
     return _rows(path, rules, input_shape[0]) if isinstance(rules, EmbeddingRules) else _table(path, rules)
@@ -69,17 +76,19 @@ def read_new(
 # --- images ---
 
 
-def _images(path: Path, rules: ImageRules, transforms: Transforms, root: Path | None) -> NewInputs:
+def _images(path: Path, rules: ImageRules, transforms: Transforms, root: Path | None, follow: Path | None) -> NewInputs:
     if rules.fills_frame:
         transforms = replace(transforms, evaluate=transforms.arrays)
     if path.is_dir():
-        ids = list_images(path)
+        found = list_images(path, follow)
+        ids = found.images
         files, names = [str(path / name) for name in ids], ids
         notes = [f"{path}: {len(ids)} images, in the order of their sorted paths"]
+        notes += found.note(path, "data.follow_links of a --recipe")
     else:
         table = read_table(path, reading=rules.reading)
         require_columns(table, {"data.columns.path": rules.path})
-        files, names = resolve_paths(table, rules.path, root or path.parent)
+        files, names = resolve_paths(table, rules.path, root or path.parent, follow)
         ids, notes = list(table.columns[rules.path]), list(table.notes)
     # no augmentation is drawn, so the seed means nothing
     return _inputs("path", ids, names, ImageReader(files, transforms, 0, names), notes)

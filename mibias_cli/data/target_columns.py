@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from mibias_cli.data.columns import Columns, is_quantity, numbers, refuse_misfits, sorted_names
 from mibias_cli.data.encoding import bin_names, class_codes, quantile_edges
-from mibias_cli.data.files.tabular import Table, first_rows
+from mibias_cli.data.files.tabular import Table, first_rows, texts
+from mibias_cli.data.files.value_map import SEPARATORS, split_list
 from mibias_cli.data.target import Target, TargetKind, bin_codes, classes_target
 from mibias_cli.errors import DataError
 
-__all__ = ["MAX_STRATA", "encode_targets", "kind_of", "split_labels"]
+__all__ = ["MAX_STRATA", "encode_targets", "kind_of", "labels_in", "list_labels", "split_labels", "varying_labels"]
 
 MAX_STRATA = 16
 """Most combinations of labels or bins that are strata of their own."""
+MOST_LABELS = 1000
+"""Different items of the lists of a column: each is an output of every head."""
 _N_BINS, _N_BINS_OF_SEVERAL, _N_SPLIT_BINS = 5, 2, 10
 _REMEDY = "fill them or take them out"
 _OFF, _ON = ("0", "false"), ("1", "true")
@@ -31,6 +35,67 @@ def kind_of(table: Table, columns: Columns) -> TargetKind:
         return "classes"
     binary = all(v is None or v.lower() in _OFF + _ON for name in columns.target for v in table.columns[name])
     return "multilabel" if binary else "regression"
+
+
+def labels_in(values: np.ndarray, separators: Sequence[str] = SEPARATORS) -> tuple[str, list[str]] | None:
+    """What stands between the items of lists (`A|B`) in text (n,), None where missing, and all items in order; or None.
+
+    Example:
+        >>> labels_in(np.array(["Mass", "Effusion|Mass", None], dtype=object))
+        ('|', ['Effusion', 'Mass'])
+    """
+    known = {str(v) for v in values if v is not None}
+    separator = next((s for s in separators if any(s in v for v in known)), None)
+    if separator is None:
+        return None
+    return separator, list(sorted_names({item for v in known for item in split_list(v, separator)}))
+
+
+def list_labels(table: Table, columns: Columns) -> tuple[Table, Columns, list[str]]:
+    """A target of labels that one column lists in each cell, as columns of 0 and 1; with a note of the labels.
+
+    Anything else is returned as it is.
+
+    Raises:
+        DataError: Cells are empty, or hold one value each, or very many different labels.
+    """
+    if columns.target_kind != "multilabel" or len(columns.named) != 1:
+        return table, columns, []
+    name = columns.named[0]
+    if all(v is None or v.lower() in _OFF + _ON for v in table.columns[name]):
+        return table, columns, []
+    no_label = f"fill them, or map them in data.values: {{ {name}: {{ (missing): [] }} }} where they mean no label"
+    values = table.complete(name, "target", no_label)
+    found = labels_in(values)
+    if found is None:
+        raise DataError(
+            f"{table.path}: {name!r} is to hold labels, and its cells are neither 0 and 1 nor lists (A|B): they hold "
+            f"{first_rows([repr(v) for v in dict.fromkeys(values)])}; set data.target_kind to classes or regression"
+        )
+    separator, labels = found
+    if len(labels) > MOST_LABELS:
+        raise DataError(
+            f"{table.path}: {name!r} lists {len(labels):,} different labels, and at most {MOST_LABELS:,} do"
+        )
+    # a label may be called as some other column is
+    names = [label if label not in table.columns else f"{name}: {label}" for label in labels]
+    rows = [set(split_list(v, separator)) for v in values]
+    added = {
+        called: texts(["1" if label in row else "0" for row in rows])
+        for called, label in zip(names, labels, strict=True)
+    }
+    note = f"{table.path}: {name!r} holds lists ({separator} between): {len(labels)} labels: {first_rows(labels, 20)}"
+    return table.with_columns(added), replace(columns, target=tuple(names)), [note]
+
+
+def varying_labels(table: Table, columns: Columns, in_training: np.ndarray) -> tuple[Columns, list[str]]:
+    """The columns without labels of a list that all rows `in_training` (n,) bool have, or none; with a note of them."""
+    constant = [name for name in columns.named if len(set(table.columns[name][in_training])) < 2]
+    if not constant or len(constant) == len(columns.named):
+        return columns, []
+    left = tuple(name for name in columns.named if name not in constant)
+    note = f"{table.path}: {len(constant)} label(s) left out, which all training rows have, or none: "
+    return replace(columns, target=left), [note + first_rows(constant)]
 
 
 def split_labels(table: Table, columns: Columns) -> np.ndarray:

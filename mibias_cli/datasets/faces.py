@@ -95,7 +95,7 @@ def read_face_names(folder: Path) -> People:
     """
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder")
-    images = list_images(folder)
+    images = list_images(folder).images
     parsed = {image: parse_face_name(PurePosixPath(image).name) for image in images}
     faults = tuple(f"{image} ({found})" for image, found in parsed.items() if isinstance(found, str))
     # UTKFace has some files without a race; they are left out, not guessed

@@ -11,10 +11,11 @@ from threadpoolctl import threadpool_limits
 
 from mibias_cli.backbone.spectrum import has_collapsed
 from mibias_cli.errors import EvaluationError
+from mibias_cli.evaluation.check import check_rows
 from mibias_cli.evaluation.fidelity import compare_features
 from mibias_cli.evaluation.findings import AuditFindings, AuditSettings, Fidelity, Samples
 from mibias_cli.evaluation.inputs import AuditedAttribute, AuditInput, Features
-from mibias_cli.evaluation.leakage.attribute import MIN_ROWS, Prepared, check_varies, fit_and_score_parts, prepare
+from mibias_cli.evaluation.leakage.attribute import Prepared, fit_and_score_parts, prepare
 from mibias_cli.evaluation.leakage.channel import Kind
 from mibias_cli.evaluation.leakage.jobs import Fitters
 from mibias_cli.evaluation.leakage.measure import Measured, headline, paired_change
@@ -147,15 +148,7 @@ def _check(inputs: AuditInput, settings: AuditSettings) -> None:
                     f"{name}: {bad} of {len(z)} {part} samples have features that are NaN or infinite; training has "
                     "probably diverged: lower debias.weight or training.learning_rate"
                 )
-    if len(inputs.audit_y) < 2 * MIN_ROWS:
-        raise EvaluationError(
-            f"audited split: {len(inputs.audit_y)} samples are too few, {2 * MIN_ROWS} are needed; audit a larger split"
-        )
-    # a constant attribute cannot leak, and no probe can be fitted to it
-    for attribute in inputs.attributes:
-        check_varies(attribute, "attribute")
-    for column in inputs.columns:
-        check_varies(column, "column")
+    check_rows(inputs)
 
 
 @contextmanager

@@ -19,10 +19,11 @@ from mibias_cli.export.folding import FOLDED_TOLERANCE, folded, relative_differe
 from mibias_cli.export.heads_file import INFO, ExportInfo, info_of, what_weights_give, write_heads, write_info
 from mibias_cli.export.load import load_export
 from mibias_cli.export.model_card import model_card
-from mibias_cli.export.onnx_file import write_onnx
+from mibias_cli.export.onnx_file import ONNX_FILE, write_onnx
 from mibias_cli.output.machine import writing
 from mibias_cli.output.text import shown
 from mibias_cli.output.whole_files import is_leftover, partial_of
+from mibias_cli.progress import Progress, Silent
 from mibias_cli.report.document import Report
 
 __all__ = ["write_export"]
@@ -47,6 +48,7 @@ def write_export(
     erased: Sequence[str] = (),
     unfinished: str | None = None,
     inputs: InputRules | None = None,
+    progress: Progress | None = None,
 ) -> ExportInfo:
     """Export an extractor: a folder that timm loads by itself, with heads, model card and report beside the weights.
 
@@ -65,13 +67,14 @@ def write_export(
         erased: Attributes that the extractor's eraser takes away, where it has one.
         unfinished: What the run had not done yet; None: it had ended.
         inputs: How new data are read as the training data were.
+        progress: Warned where ONNX cannot be written; the folder is then without it.
 
     Returns:
         What `mibias.json` says of the folder.
 
     Raises:
         RunError: The folder exists and is not empty.
-        ExportError: What was written does not give the same features, or onnx is not installed. Nothing is left behind.
+        ExportError: What was written does not give the same features. Nothing is left behind.
     """
     _check(folder, formats)
     # copies: the caller's model keeps its device, precision and mode
@@ -81,17 +84,9 @@ def write_export(
     # behind the backbone there may be no more than timm's own classifier can hold
     whole = folded(backbone, frozen, x)
     info = info_of(
-        backbone,
-        frozen,
-        frozen_head,
-        class_names=class_names,
-        layers=layers,
-        base_weights=base_weights,
-        erased=erased,
-        folded=whole is not None,
-        unfinished=unfinished,
-        inputs=inputs,
-    )
+        backbone, frozen, frozen_head, class_names=class_names, layers=layers, base_weights=base_weights,
+        erased=erased, folded=whole is not None, unfinished=unfinished, inputs=inputs,
+    )  # fmt: skip
     # beside the wanted folder, so on the same file system: the last step is one rename
     partial = partial_of(folder)
     try:
@@ -99,11 +94,10 @@ def write_export(
             partial.mkdir(parents=True)
             _write_weights(partial, backbone, whole or frozen.backbone, info)
             write_heads(frozen, frozen_head, partial)
-            _write_card(partial, info, report, formats)
+            has_onnx = "onnx" in formats and _try_onnx(frozen, x, partial, progress or Silent())
+            _write_card(partial, info, report, FORMATS if has_onnx else FORMATS[:1])
             if report_folder is not None:
                 shutil.copytree(report_folder, partial / "report", ignore=_leftovers)
-            if "onnx" in formats:
-                write_onnx(frozen, x, partial)
             write_info(info, partial)
             # read back what was written, as its users will, before anything has the wanted name
             _reload_and_compare(partial, frozen, frozen_head, x)
@@ -112,6 +106,20 @@ def write_export(
         shutil.rmtree(partial, ignore_errors=True)
         raise
     return info
+
+
+def _try_onnx(extractor: Extractor, x: Tensor, folder: Path, progress: Progress) -> bool:
+    """Whether model.onnx could be written, and gives the same features; else a warning, and no such file.
+
+    The weights are what an export is for: a further format that fails takes nothing else with it.
+    """
+    try:
+        write_onnx(extractor, x, folder)
+    except ExportError as error:
+        (folder / ONNX_FILE).unlink(missing_ok=True)
+        progress.warn(f"{error}; everything else is exported")
+        return False
+    return True
 
 
 def _leftovers(_folder: str, names: list[str]) -> list[str]:

@@ -83,13 +83,16 @@ class LoadedExtractor:
         features: Tensor = self.model(inputs).features
         return features
 
-    def embed(self, data: Path | str, *, root: Path | str | None = None) -> EmbeddedRows:
+    def embed(
+        self, data: Path | str, *, root: Path | str | None = None, follow_links: Path | str | None = None
+    ) -> EmbeddedRows:
         """Debiased features of new data, on the device where the model is; targets and attributes are not asked for.
 
         Args:
             data: As the model was trained: a folder of images (in the order of their sorted paths) or a manifest with a
                 column of paths; a table, whose columns are found by name; or a file of embeddings.
             root: Folder that the paths of a manifest start from; None: the manifest's own.
+            follow_links: Links of images to what lies below this folder are followed, too.
 
         Raises:
             DataError: Columns or values are missing, unknown or cannot be read; the error names column and rows.
@@ -101,6 +104,7 @@ class LoadedExtractor:
             input_shape=self.input_shape,
             transforms=self.transforms,
             root=None if root is None else Path(root),
+            follow=None if follow_links is None else Path(follow_links),
         )
         device = next((parameter.device for parameter in self.model.parameters()), torch.device("cpu"))
         z = embed(self.model, new.split, batch_size=_BATCH, device=device).features
@@ -113,8 +117,10 @@ class LoadedExtractor:
             )
         return EmbeddedRows(id_name=new.id_name, ids=new.ids, features=z, notes=new.notes)
 
-    def predict(self, data: Path | str, *, root: Path | str | None = None) -> PredictedRows:
-        """What the task head says of new data; for `data` and `root` see `embed`.
+    def predict(
+        self, data: Path | str, *, root: Path | str | None = None, follow_links: Path | str | None = None
+    ) -> PredictedRows:
+        """What the task head says of new data; for the arguments see `embed`.
 
         Raises:
             DataError: As for `embed`.
@@ -122,7 +128,7 @@ class LoadedExtractor:
         """
         if self.head is None:
             raise ExportError(f"{self.source}: has no task head, so it predicts nothing; `embed` gives its features")
-        rows = self.embed(data, root=root)
+        rows = self.embed(data, root=root, follow_links=follow_links)
         values = self.head.predict(torch.from_numpy(rows.features).to(self.head.linear.weight.device)).cpu().numpy()
         return PredictedRows(
             id_name=rows.id_name,

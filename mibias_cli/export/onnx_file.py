@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from mibias_cli.backbone.extractor import Extractor
 from mibias_cli.errors import ExportError
 
-__all__ = ["ONNX_FILE", "write_onnx"]
+__all__ = ["ONNX_FILE", "ONNX_PACKAGES", "write_onnx"]
 
 ONNX_FILE = "model.onnx"
+ONNX_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 TOLERANCE = 1e-4
 """Largest difference to torch's features, relative to the largest of them."""
 
@@ -39,7 +40,7 @@ def write_onnx(extractor: Extractor, sample_inputs: Tensor, folder: Path) -> Non
     Raises:
         ExportError: onnx is not installed, the model cannot be written as ONNX, or its features differ.
     """
-    missing = [name for name in ("onnx", "onnxscript", "onnxruntime") if importlib.util.find_spec(name) is None]
+    missing = [name for name in ONNX_PACKAGES if importlib.util.find_spec(name) is None]
     if missing:
         raise ExportError(f"onnx: {', '.join(missing)} not installed; pip install 'mibias[onnx]'")
     path = folder / ONNX_FILE

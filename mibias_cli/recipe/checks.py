@@ -88,6 +88,15 @@ def _debiased_attributes(data: YamlMapping) -> Iterator[Fault]:
                 yield ("debias", key, index if isinstance(named, list) else name), _no_attribute(name, known)
 
 
+def _crossed_attributes(data: YamlMapping) -> Iterator[Fault]:
+    """Crossings name attributes of the data."""
+    known = _attributes(data)
+    for index, names in enumerate(_list_at(("evaluation", "crossings"), data)):
+        for k, name in enumerate(names if isinstance(names, list) else []):
+            if known and isinstance(name, str) and name not in known:
+                yield ("evaluation", "crossings", index, k), _no_attribute(name, known)
+
+
 def _some_attribute(data: YamlMapping) -> Iterator[Fault]:
     """Without an attribute there is nothing to audit, unless one is to be discovered; its name is taken then."""
     declared = value_at(("data", "attributes"), data)
@@ -307,6 +316,7 @@ _CHECKS: tuple[Check, ...] = (
     _shared_batch,
     _method,
     _debiased_attributes,
+    _crossed_attributes,
     _gated_attributes,
     _backbone_fits_data,
     _weights,

@@ -18,7 +18,7 @@ from mibias_cli.recipe.overrides import Overridden, apply_overrides
 from mibias_cli.recipe.schema import Recipe
 from mibias_cli.recipe.yaml_source import PLAIN_SCALARS, Source, YamlPath, parse_yaml
 
-__all__ = ["dump_recipe", "load_recipe", "parse_recipe"]
+__all__ = ["dump_recipe", "load_recipe", "missing_places", "parse_recipe"]
 
 _LOCAL = "local-dir:"
 
@@ -164,6 +164,15 @@ def _make_paths_absolute(recipe: Recipe, base_of: Callable[[YamlPath], Path]) ->
         cache = str(_join(base_of(("backbone", "cache")), Path(cache)))
     backbone = recipe.backbone.model_copy(update={"weights": weights, "cache": cache})
     return recipe.model_copy(update={"data": recipe.data.model_copy(update=data), "backbone": backbone})
+
+
+def missing_places(recipe: Recipe) -> list[tuple[str, Path]]:
+    """Files and folders that a recipe names and that are not there, each with its key."""
+    named = {f"data.{name}": getattr(recipe.data, name) for name in type(recipe.data).model_fields}
+    weights = recipe.backbone.weights.removeprefix(_LOCAL)
+    if weights != recipe.backbone.weights or (weights.endswith(WEIGHT_FILES) and not weights.startswith("hf-hub:")):
+        named["backbone.weights"] = Path(weights)
+    return [(key, place) for key, place in named.items() if isinstance(place, Path) and not place.exists()]
 
 
 def _weights(text: str, base: Path) -> str:

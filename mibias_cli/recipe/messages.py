@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from typing import get_args
 
 from pydantic_core import ErrorDetails
@@ -138,6 +139,11 @@ def _count(error: ErrorDetails, path: YamlPath, data: YamlMapping) -> Fault:
 def _source(kind: str, path: YamlPath, data: YamlMapping) -> Fault:
     choices = ", ".join(DATA_SOURCES)
     if kind == "union_tag_not_found":
+        # a key that is nearly `source` was meant to be it
+        keys = value_at(path, data)
+        near = get_close_matches("source", list(keys) if isinstance(keys, dict) else [], n=1)
+        if near:
+            return (*path, near[0]), f"unknown key{did_you_mean(near[0], ['source'])}; it is one of {choices}"
         return (*path, "source"), f"missing key: where the data come from, one of {choices}"
     given = value_at((*path, "source"), data)
     hint = did_you_mean(given, DATA_SOURCES) if isinstance(given, str) else ""

@@ -14,7 +14,7 @@ from mibias_cli.report.illustrations import Illustrations
 from mibias_cli.report.markdown import render_markdown
 from mibias_cli.report.read import FILES
 
-__all__ = ["write_files", "write_report"]
+__all__ = ["refuse_report", "write_files", "write_report"]
 
 
 def write_report(
@@ -31,9 +31,7 @@ def write_report(
         RunError: The folder holds a report already, or cannot be written.
     """
     paths = {kind: folder / name for kind, name in FILES.items()}
-    there = [path.name for path in paths.values() if path.exists()]
-    if there and not overwrite:
-        raise RunError(f"{folder}: holds a report already ({', '.join(there)}); choose another folder with --out")
+    refuse_report(folder, overwrite=overwrite)
     # the JSON file comes last, because whoever waits for the report waits for it
     texts = {
         paths["html"]: render_html(report, illustrations),
@@ -42,6 +40,17 @@ def write_report(
     }
     write_files(texts, "report")
     return paths
+
+
+def refuse_report(folder: Path, *, overwrite: bool) -> None:
+    """Raise a RunError where a folder holds a report that may not be replaced, or is no folder."""
+    if folder.exists() and not folder.is_dir():
+        raise RunError(f"{folder}: is a file; choose another folder with --out")
+    there = [name for name in FILES.values() if (folder / name).exists()]
+    if there and not overwrite:
+        raise RunError(
+            f"{folder}: holds a report already ({', '.join(there)}); choose another folder with --out, or --overwrite"
+        )
 
 
 def write_files(texts: Mapping[Path, str], what: str) -> None:

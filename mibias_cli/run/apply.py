@@ -65,8 +65,10 @@ def apply(
         told.warn(f"{target}: its run had not ended: {loaded.unfinished}")
     told.stage("predicting" if predict else "embedding")
     section = None if recipe is None else recipe.data
-    root = section.root if isinstance(section, ManifestData | ImageFolderData) else None
-    rows = loaded.predict(data, root=root) if predict else loaded.embed(data, root=root)
+    images = section if isinstance(section, ManifestData | ImageFolderData) else None
+    root, follow = (None, None) if images is None else (images.root, images.follow_links)
+    read = loaded.predict if predict else loaded.embed
+    rows = read(data, root=root, follow_links=follow)
     rows.write(out)
     for note in rows.notes:
         told.note(note)

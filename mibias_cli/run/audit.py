@@ -20,6 +20,7 @@ from mibias_cli.data.batch import Attribute, BiasedData, Split
 from mibias_cli.data.files.readers import hold_rows
 from mibias_cli.errors import EvaluationError, did_you_mean
 from mibias_cli.evaluation.audit import audit
+from mibias_cli.evaluation.check import check_auditable
 from mibias_cli.evaluation.findings import AuditSettings
 from mibias_cli.evaluation.inputs import AuditedAttribute, AuditedTarget, AuditInput, Features
 from mibias_cli.evaluation.leakage.held_out import leakage_given_target
@@ -35,7 +36,7 @@ from mibias_cli.run_folder import RunFolder
 from mibias_cli.seeds import derive_seed
 from mibias_cli.training.model import TaskModel
 
-__all__ = ["AuditTarget", "audit_target", "check_crossings", "validation_leakage"]
+__all__ = ["AuditTarget", "audit_target", "check_audit", "check_crossings", "validation_leakage"]
 
 MAX_VALIDATION_ROWS = 6_000
 """Validation rows by which leakage is measured at the end of training: enough for about ±.01 bits."""
@@ -85,10 +86,7 @@ class _Side:
 def audit_target(target: AuditTarget, parts: Parts, progress: Progress, *, jobs: int | None = 1) -> Report:
     """Embed the training and the audited samples by each extractor, audit them, and make the report."""
     section, seed, data = parts.recipe.evaluation, parts.recipe.seed, parts.data
-    rows = {
-        split.name: _chosen(split, section.max_samples, derive_seed(seed, "audit", split.name))
-        for split in (data.train, data.audit)
-    }
+    rows = _audited_rows(parts)
     check_crossings(section.crossings, data)
     # stored embeddings are read from their file once, not once per extractor
     parts = replace(parts, data=hold_rows(data, rows))
@@ -113,7 +111,7 @@ def audit_target(target: AuditTarget, parts: Parts, progress: Progress, *, jobs:
     progress.stage("auditing")
     inputs = _audit_input(parts.data, rows, before, after)
     inputs = replace(inputs, random=random, loaded=None if loaded is None else loaded.features)
-    settings = AuditSettings.model_validate(section.model_dump(include=set(AuditSettings.model_fields)))
+    settings = _settings(parts)
     result = audit(inputs, settings, seed=derive_seed(seed, "audit") % 2**32, progress=progress, jobs=jobs)
     provenance = {
         "backbone": target.name,
@@ -130,6 +128,28 @@ def audit_target(target: AuditTarget, parts: Parts, progress: Progress, *, jobs:
     }
     metrics = () if target.run is None else read_metrics(target.run.metrics)
     return make_report(result, provenance, parts.recipe.debias.objective, metrics, target.unfinished)
+
+
+def check_audit(parts: Parts) -> None:
+    """Raise the EvaluationError that an audit of these data would end with, whatever the features are."""
+    rows = _audited_rows(parts)
+    train, audited = (np.empty((len(rows[split.name]), 0)) for split in (parts.data.train, parts.data.audit))
+    nothing = Features(train=train, audit=audited)
+    side = _Side(features=nothing, within={"backbone": nothing}, layers={}, predicted=None)
+    seed = derive_seed(parts.recipe.seed, "audit") % 2**32
+    check_auditable(_audit_input(parts.data, rows, None, side), _settings(parts), seed=seed)
+
+
+def _audited_rows(parts: Parts) -> Rows:
+    """The samples on which the task head is fitted, and those that are audited."""
+    most, seed = parts.recipe.evaluation.max_samples, parts.recipe.seed
+    splits = (parts.data.train, parts.data.audit)
+    return {split.name: _chosen(split, most, derive_seed(seed, "audit", split.name)) for split in splits}
+
+
+def _settings(parts: Parts) -> AuditSettings:
+    section = parts.recipe.evaluation
+    return AuditSettings.model_validate(section.model_dump(include=set(AuditSettings.model_fields)))
 
 
 def validation_leakage(model: TaskModel, parts: Parts) -> float | None:

@@ -30,6 +30,7 @@ from mibias_cli.recipe.sections.data import (
     ImageFolderData,
     ManifestData,
     MnistData,
+    NewValue,
     TableData,
 )
 from mibias_cli.recipe.sections.training import TrainingSection
@@ -99,7 +100,7 @@ def build_data(recipe: Recipe, *, offline: bool) -> BiasedData:
             for name, a in section.attributes.items()
         }
         arguments["reading"] = build_reading(section)
-        del arguments["target_kind"], arguments["encoding"], arguments["missing"]
+        del arguments["target_kind"], arguments["encoding"], arguments["missing"], arguments["values"]
 
     # images are resized and normalised as the backbone was trained to see them; rows of numbers are not
     if not isinstance(section, TableData | EmbeddingsData):
@@ -117,7 +118,16 @@ def build_data(recipe: Recipe, *, offline: bool) -> BiasedData:
 
 def build_reading(section: ManifestData | ImageFolderData | TableData | EmbeddingsData) -> Reading:
     """How a recipe's tables are read."""
-    return Reading(encoding=section.encoding, missing=tuple(section.missing))
+    values = {name: {old: _cell(new) for old, new in olds.items()} for name, olds in section.values.items()}
+    return Reading(encoding=section.encoding, missing=tuple(section.missing), values=values)
+
+
+def _cell(new: NewValue) -> str | None:
+    """A new value of `data.values` as a table's cell: a list with bars between its items, one bar where it is empty."""
+    if isinstance(new, list):
+        return "|".join(new) or "|"
+    # 1.0 as 1, as whole numbers of typed files are read
+    return None if new in (None, "") else f"{new:.15g}" if isinstance(new, float) else str(new)
 
 
 def build_backbone(recipe: Recipe, input_shape: tuple[int, ...], *, offline: bool) -> Backbone:

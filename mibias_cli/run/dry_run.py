@@ -5,28 +5,35 @@ from __future__ import annotations
 import resource
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TypedDict
 
+import numpy as np
 import torch
 
 from mibias_cli.data.batch import BiasedData, Split
 from mibias_cli.data.groups import cells
 from mibias_cli.data.loader import batches, n_batches
 from mibias_cli.methods.linear_eraser import require_leace
-from mibias_cli.progress import Progress
+from mibias_cli.progress import Progress, Silent
 from mibias_cli.recipe.schema import Recipe
 from mibias_cli.run.assemble import Parts, assemble
+from mibias_cli.run.audit import validation_leakage
+from mibias_cli.run.before.checks import check_start
+from mibias_cli.run.before.files import tell
 from mibias_cli.run.debiaser import build_method
-from mibias_cli.run.stages import Run, make_stage
+from mibias_cli.run.stages import Run, StageName, make_stage
 from mibias_cli.run_folder import RunFolder
 from mibias_cli.training.loop import StageTrainer
 
 __all__ = ["DryRun", "dry_run"]
 
 N_STEPS = 3
-"""Steps that are taken; the first warms caches up and is not timed."""
+"""Steps that are taken at least; the first warms caches up and is not timed."""
+MOST_STEPS, MOST_SECONDS = 64, 10.0
+"""Further ones are taken up to so many, or for so long."""
 Cells = dict[str, dict[str, dict[str, int]]]
 """By attribute channel: target class → attribute class → number of samples."""
 
@@ -44,62 +51,117 @@ class DryRun(TypedDict):
     peak_memory_bytes: int
 
 
-def dry_run(recipe: Recipe, *, offline: bool, progress: Progress) -> DryRun:
-    """Load everything, take a few steps on a throwaway copy, write nothing that stays."""
-    if recipe.debias.erase == "leace":
+def dry_run(recipe: Recipe, *, offline: bool, progress: Progress, check_files: bool = False) -> DryRun:
+    """Load and check everything, take some steps on a throwaway copy, write nothing that stays.
+
+    Args:
+        recipe: What would be trained.
+        offline: Whether to refuse downloads.
+        progress: Told of what happens, and of what the user should know of data and weights.
+        check_files: Whether all images are read, and not some of those that are audited.
+
+    Raises:
+        MibiasError: Whatever would stop training, the audit or the export.
+    """
+    if recipe.debias.erase != "none":
         require_leace()
     progress.stage("loading data and backbone")
     parts = assemble(recipe, offline=offline)
+    tell(parts, progress)
+    progress.stage("looking for what would stop the run")
+    check_start(parts, all_files=check_files)
     data, splits = parts.data, (parts.data.train, parts.data.validation, parts.data.audit)
     n_ranks = recipe.training.devices * recipe.training.num_nodes
     if n_ranks > 1:
         progress.note(f"one process takes the whole batch here; in training {n_ranks} share it")
-    progress.stage("taking one step forward and backward")
-    model = parts.new_model()
-    with TemporaryDirectory() as folder:
-        run = Run(folder=RunFolder(Path(folder)), progress=progress)
-        with run.log() as log:
-            # an attribute that is still to be discovered has no values yet: steps are those of plain training
-            method = None if recipe.discover is not None else build_method(parts, model, progress)
-            seconds = _time_steps(make_stage(parts, run, log, model, name="debias", method=method), parts)
-    # an epoch of the original stage is taken to cost as much as one of debiasing: at most it does
-    steps = recipe.training.epochs * n_batches(data.train, recipe.training.batch_size)
-    original = recipe.original.epochs if recipe.original else 0
+    progress.stage("taking some steps")
+    n_steps, debias = n_batches(data.train, recipe.training.batch_size), _time_stage(parts, progress, "debias")
+    n_original = 0 if recipe.original is None else recipe.original.epochs
+    original = _time_stage(parts, progress, "original") if n_original else debias
+    seconds = recipe.training.epochs * debias.epoch(n_steps) + n_original * original.epoch(n_steps)
     return {
         "splits": {split.name: len(split) for split in splits},
         "cells": {split.name: _cells(split, data) for split in splits},
-        "n_parameters": sum(p.numel() for p in model.parameters()),
-        "n_trainable": sum(p.numel() for p in model.parameters() if p.requires_grad),
-        "steps": steps,
-        "step_seconds": seconds,
-        "estimated_training_seconds": seconds * steps * (1 + original / recipe.training.epochs),
+        "n_parameters": debias.n_parameters,
+        "n_trainable": debias.n_trainable,
+        "steps": recipe.training.epochs * n_steps,
+        "step_seconds": debias.step,
+        "estimated_training_seconds": seconds + debias.once,
         "peak_memory_bytes": _peak_memory_bytes(parts.fabric.device),
     }
 
 
-def _time_steps(trainer: StageTrainer, parts: Parts) -> float:
-    """Mean seconds of a training step, but for the first."""
-    stream = batches(
-        parts.data.train,
-        batch_size=parts.recipe.training.batch_size,
-        epoch=0,
-        seed=parts.recipe.seed,
-        shuffle=True,
-        num_workers=0,
-        weights=dict(trainer.weights["train"]),
-    )
-    device = parts.fabric.device
-    # the clock starts anew after the first step, which pays for caches and kernels
-    start = time.monotonic()
-    n_timed = 0
-    for i, batch in zip(range(N_STEPS), stream, strict=False):
-        if i == 1:
+@dataclass(frozen=True, kw_only=True)
+class _StageTime:
+    """Seconds of a step, of what follows an epoch, and of what a stage does once; and the sizes of its model."""
+
+    step: float
+    epoch_end: float
+    once: float
+    n_parameters: int
+    n_trainable: int
+
+    def epoch(self, n_steps: int) -> float:
+        """Seconds of an epoch."""
+        return n_steps * self.step + self.epoch_end
+
+
+def _time_stage(parts: Parts, progress: Progress, name: StageName) -> _StageTime:
+    """A stage's first steps, the end of an epoch, and the measurement at its end, on a throwaway model."""
+    model = parts.new_model()
+    with TemporaryDirectory() as folder:
+        run = Run(folder=RunFolder(Path(folder)), progress=Silent())
+        with run.log() as log:
+            # an attribute that is still to be discovered has no values yet: steps are those of plain training
+            plain = name == "original" or parts.recipe.discover is not None
+            method = None if plain else build_method(parts, model, progress)
+            trainer = make_stage(parts, run, log, model, name=name, method=method)
+            step = _time_steps(trainer, parts)
             start = time.monotonic()
-        n_timed = max(i, 1)
-        trainer.try_step(batch, i)
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)  # a step is done when the GPU is
-    return (time.monotonic() - start) / n_timed
+            trainer.try_epoch_end()
+            end = time.monotonic()
+    if name == "debias":
+        progress.stage("measuring validation rows, as at the end")
+        validation_leakage(model, parts)
+    return _StageTime(
+        step=step,
+        epoch_end=end - start,
+        once=time.monotonic() - end if name == "debias" else 0.0,
+        n_parameters=sum(p.numel() for p in model.parameters()),
+        n_trainable=sum(p.numel() for p in model.parameters() if p.requires_grad),
+    )
+
+
+def _time_steps(trainer: StageTrainer, parts: Parts) -> float:
+    """Mean seconds of the last of some training steps: with a full queue where that is soon so."""
+    section, device = parts.recipe.training, parts.fabric.device
+    n_steps = n_batches(parts.data.train, section.batch_size)
+    warm = round(parts.recipe.debias.warmup_epochs * n_steps)
+    began, times = time.monotonic(), list[float]()
+    # several epochs where these are short: a step costs more once the queue is full
+    for epoch in range(section.epochs):
+        stream = batches(
+            parts.data.train,
+            batch_size=section.batch_size,
+            epoch=epoch,
+            seed=parts.recipe.seed,
+            shuffle=True,
+            num_workers=0,
+            weights=dict(trainer.weights["train"]),
+        )
+        start = time.monotonic()
+        for batch in stream:
+            # reading its samples belongs to a step; past the warm-up, where the penalty has all its weight
+            trainer.try_step(batch, min(warm + len(times), section.epochs * n_steps - 1))
+            if device.type == "cuda":
+                torch.cuda.synchronize(device)  # a step is done when the GPU is
+            times.append(time.monotonic() - start)
+            start = time.monotonic()
+            spent = start - began
+            if len(times) >= N_STEPS and (spent > MOST_SECONDS or len(times) >= MOST_STEPS):
+                return float(np.mean(times[-max(1, len(times) // 2) :]))
+    # the first step pays for caches and kernels
+    return float(np.mean(times[len(times) // 2 :] or times))
 
 
 def _cells(split: Split, data: BiasedData) -> Cells:

@@ -19,9 +19,10 @@ from mibias_cli.recipe.schema import Recipe
 from mibias_cli.recipe.sections.data import EmbeddingsData
 from mibias_cli.report.document import Report
 from mibias_cli.report.illustrations import Illustrations, read_metrics
-from mibias_cli.report.write import write_report
+from mibias_cli.report.write import refuse_report, write_report
 from mibias_cli.run.assemble import Parts, assemble, load_run_model
-from mibias_cli.run.audit import AuditTarget, audit_target
+from mibias_cli.run.audit import AuditTarget, audit_target, check_audit
+from mibias_cli.run.before.files import check_files, tell
 from mibias_cli.run.discover import with_discovered
 from mibias_cli.run.examples import example_cells
 from mibias_cli.run.unfinished import UNFINISHED, told_unfinished
@@ -76,6 +77,7 @@ def evaluate(
     n_examples: int = 0,
     unfinished: bool = False,
     jobs: int | None = 1,
+    overwrite: bool = False,
 ) -> EvaluatedTarget:
     """Audit a run, an exported folder, a timm name, or stored embeddings as they are.
 
@@ -89,6 +91,7 @@ def evaluate(
         n_examples: Example images per (y, c) cell in the page.
         unfinished: Whether to audit a run that has not ended; the report says so.
         jobs: Processes that fit probes; None: one for each core. The figures do not depend on it.
+        overwrite: Whether a report that is in `out` may be replaced.
 
     Raises:
         MibiasError: Whatever the user can mend; each kind is a subclass.
@@ -108,6 +111,7 @@ def evaluate(
         folder = fresh_folder(path, report) if is_run(path) else fresh_folder(Path("runs") / "evaluate", stem)
     else:
         folder = Path(out)
+    refuse_report(folder, overwrite=overwrite)
     rules = all_rules(recipe, gates)
     # an audit computes in single precision, whatever the model was trained in
     fabric = make_fabric(recipe.training.device, "32", deterministic=recipe.training.deterministic)
@@ -132,7 +136,13 @@ def evaluate(
     else:
         parts = parts_of(with_backbone(recipe, str(target)))
         found = _named_target(parts)
-    return write_audit(found, parts, folder, rules=rules, progress=progress, n_examples=n_examples, jobs=jobs)
+    # of an export and of stored embeddings no weights were matched
+    tell(parts, progress, weights=is_run(path) or not path.exists())
+    check_audit(parts)
+    check_files(parts, everything=False)
+    return write_audit(
+        found, parts, folder, rules=rules, progress=progress, n_examples=n_examples, jobs=jobs, overwrite=overwrite
+    )
 
 
 def run_target(parts: Parts, run: RunFolder, *, unfinished: str | None = None) -> AuditTarget:

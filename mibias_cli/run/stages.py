@@ -15,10 +15,10 @@ from mibias_cli.backbone.trainable import synchronise_batchnorm
 from mibias_cli.methods.leace import erase_linearly
 from mibias_cli.methods.method import Method
 from mibias_cli.output.whole_files import write_atomically
-from mibias_cli.progress import Progress, Silent
+from mibias_cli.progress import Progress
 from mibias_cli.recipe.load import dump_recipe
 from mibias_cli.run.assemble import Parts, load_run_model
-from mibias_cli.run.audit import check_crossings, validation_leakage
+from mibias_cli.run.audit import validation_leakage
 from mibias_cli.run.build import method_groups, optim_settings, optimizer_groups
 from mibias_cli.run.debiaser import build_debiaser, build_method
 from mibias_cli.run.heads.fitted import N_STEPS, finish_heads, start_heads
@@ -43,9 +43,17 @@ from mibias_cli.training.original import freeze_original
 from mibias_cli.training.run_log import NoLog, RunLog, check_metrics
 from mibias_cli.training.settings import OptimSettings
 from mibias_cli.training.step import TASK_WEIGHT, task_loss
-from mibias_cli.training.validate import check_metric
 
-__all__ = ["Run", "check_start", "erase", "fit_debiased", "fit_original", "make_stage"]
+__all__ = [
+    "Run",
+    "StageName",
+    "erase",
+    "fit_debiased",
+    "fit_original",
+    "make_stage",
+    "optimizer_groups",
+    "stage_settings",
+]
 
 StageName = Literal["original", "debias"]
 Weights = Mapping[str, Mapping[str, np.ndarray]]
@@ -131,32 +139,6 @@ def _write_start(parts: Parts, folder: RunFolder) -> None:
     """The recipe first: a folder that has it is a run, and can be resumed or replaced."""
     write_atomically(folder.recipe, dump_recipe(parts.recipe))
     write_beginning(folder, parts)
-
-
-def check_start(parts: Parts) -> None:
-    """Raise what the stages and the audit would of a recipe that does not fit its data or its backbone.
-
-    So a run's folder is not claimed, and no run replaced, for a misspelt layer, attribute or metric.
-    """
-    recipe, data, model = parts.recipe, parts.data, parts.new_model()
-    settings = _stage_settings(parts, "debias")
-    optimizer_groups(recipe, model, settings)
-    # an attribute that is still to be discovered has a name, but no values yet
-    if recipe.discover is not None:
-        return
-    check_crossings(recipe.evaluation.crossings, data)
-    build_method(parts, model, Silent())
-    debiaser = build_debiaser(parts, z_width(model, data.input_shape))
-    if debiaser is None:
-        return
-    if recipe.debias.mix is not None:
-        mixer = StatisticsMixer(model.extractor.backbone, **recipe.debias.mix.model_dump())
-        # a pass through it: whether there is anything to mix shows in the layer's input
-        with mixer.mixing(torch.arange(2), torch.Generator()):
-            z_width(model, data.input_shape)
-    if settings.select.metric is not None:
-        weights = {**parts.weights.validation, **parts.bias_log_probabilities}
-        check_metric(settings.select.metric, debiaser, weights, data.target.kind)
 
 
 def fit_original(parts: Parts, run: Run, log: RunLog) -> TaskModel:
@@ -279,7 +261,7 @@ def make_stage(
     """The trainer of one stage of a recipe around a model; a dry run takes single steps of it."""
     recipe, data, folder = parts.recipe, parts.data, run.folder
     plain = name == "original"
-    settings = _stage_settings(parts, name)
+    settings = stage_settings(parts, name)
     # what trains is chosen first: frozen stages stay in evaluation mode from here on
     groups = optimizer_groups(recipe, model, settings)
     if method is not None:
@@ -349,7 +331,7 @@ def _debiasing_weights(parts: Parts, run: Run, log: RunLog) -> Weights:
     return {"train": parts.weights.train, "validation": {**parts.weights.validation, **parts.bias_log_probabilities}}
 
 
-def _stage_settings(parts: Parts, name: StageName) -> OptimSettings:
+def stage_settings(parts: Parts, name: StageName) -> OptimSettings:
     """How a stage optimises: by `training`, the original with epochs and rate of its own."""
     section, original = parts.recipe.training, parts.recipe.original
     if name == "original" and original is not None:

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from mibias_cli.errors import DataError
+from mibias_cli.errors import DataError, ExportError
 from mibias_cli.export.export import write_export
 from mibias_cli.export.heads_file import INFO, what_weights_give
+from mibias_cli.export.onnx_file import ONNX_FILE
 from mibias_cli.gates.rules import GateRules, all_rules, with_gates
 from mibias_cli.methods.linear_eraser import require_leace
 from mibias_cli.progress import Progress, Silent
@@ -19,6 +20,8 @@ from mibias_cli.recipe.schema import Recipe
 from mibias_cli.report.document import Report
 from mibias_cli.report.read import read_report
 from mibias_cli.run.assemble import Parts, assemble, load_run_model
+from mibias_cli.run.before.checks import check_start
+from mibias_cli.run.before.files import tell
 from mibias_cli.run.cached import cached_parts
 from mibias_cli.run.discover import discover, with_discovered
 from mibias_cli.run.evaluate import (
@@ -32,7 +35,7 @@ from mibias_cli.run.evaluate import (
 )
 from mibias_cli.run.resume.same_run import changed_settings
 from mibias_cli.run.several import BY_RANK, on_its_ranks, splits_batchnorm
-from mibias_cli.run.stages import Run, check_start, erase, fit_debiased, fit_original
+from mibias_cli.run.stages import Run, erase, fit_debiased, fit_original
 from mibias_cli.run.unfinished import UNFINISHED, told_unfinished
 from mibias_cli.run_folder import RunFolder, check_free, fresh_folder, lock_run, timestamp, write_environment
 from mibias_cli.training.fabric import make_fabric
@@ -67,6 +70,7 @@ def train(
     gates: GateRules = NO_GATES,
     n_examples: int = 0,
     jobs: int | None = 1,
+    check_files: bool = False,
 ) -> TrainedRun:
     """Train a recipe to the end: original stage, debiasing, audit, export.
 
@@ -84,6 +88,7 @@ def train(
         gates: Gates beside the recipe's own.
         n_examples: Example images per (y, c) cell in the report's page.
         jobs: Processes that fit the audit's probes; None: one for each core. The figures do not depend on it.
+        check_files: Whether all images are read before the first step, and not some of those that are audited.
 
     Raises:
         MibiasError: Whatever the user can mend; each kind is a subclass.
@@ -107,7 +112,7 @@ def train(
             changed_settings(folder, recipe)
     told.stage("loading data and backbone")
     parts = assemble(recipe, offline=offline, fabric=fabric, ranks=ranks)
-    check_start(parts)
+    check_start(parts, all_files=check_files)
     # claimed only now, and by one process
     with lock_run(folder.path) if ranks.is_first else nullcontext(True) as has_locks:
         if not has_locks:
@@ -158,7 +163,9 @@ def _prepared(parts: Parts, run: Run) -> tuple[Parts, Parts]:
     Training reads what the frozen part of the backbone makes of the data, where that can be kept.
     """
     recipe = parts.recipe
-    _tell(parts, run.progress)
+    tell(parts, run.progress)
+    if parts.ranks.share.size > 1 and splits_batchnorm(parts):
+        run.progress.warn(f"figures are not quite those of one process: {BY_RANK}")
     if run.checkpoint is None and parts.ranks.is_first:
         precision = str(parts.fabric.strategy.precision.precision)
         write_environment(run.folder.path, device=str(parts.fabric.device), precision=precision)
@@ -169,25 +176,6 @@ def _prepared(parts: Parts, run: Run) -> tuple[Parts, Parts]:
     if discovers:
         discover(training, run.folder, run.progress)
     return with_discovered(parts, run.folder), with_discovered(training, run.folder)
-
-
-def _tell(parts: Parts, progress: Progress) -> None:
-    """Say what the user should know of data and weights as they were read."""
-    for note in parts.data.notes:
-        progress.note(note)
-    if parts.data.target.kind == "none":
-        progress.note(
-            "no target: features are to stay close to the original's, and samples are not balanced (debias.balance is "
-            "none: its weights are made from a target)"
-        )
-    if parts.ranks.share.size > 1 and splits_batchnorm(parts):
-        progress.warn(f"figures are not quite those of one process: {BY_RANK}")
-    report = parts.backbone.load_report
-    if report is not None:
-        for note in report.notes():
-            progress.note(note)
-        for warning in report.warnings():
-            progress.warn(warning)
 
 
 def export(
@@ -214,7 +202,8 @@ def export(
 
     Raises:
         RunError: It is no run, or has not ended.
-        ExportError: What was written and loaded again does not give the same features.
+        ExportError: What was written and loaded again does not give the same features; or ONNX, which was asked for,
+            cannot be written, and the folder is there without it.
     """
     run, told = Path(run), progress or Silent()
     recipe = load_run_recipe(run)
@@ -227,7 +216,11 @@ def export(
         raise DataError(f"{error}\n{_WHERE_DATA_LIE.format(run=run)}") from error
     parts = with_discovered(parts, RunFolder(run))
     folder = _path(out) or fresh_folder(run, "export" if lacking is None else f"export-{UNFINISHED}")
-    return _export(parts, RunFolder(run), folder, formats or recipe.export.formats, told, unfinished=lacking)
+    _export(parts, RunFolder(run), folder, formats or recipe.export.formats, told, unfinished=lacking)
+    # whoever asked for it by name must not think that it is there
+    if "onnx" in formats and not (folder / ONNX_FILE).is_file():
+        raise ExportError(f"{folder}: exported, but without {ONNX_FILE}, for the reason above")
+    return folder
 
 
 def _path(given: Path | str | None) -> Path | None:
@@ -263,6 +256,7 @@ def _export(
         erased=parts.debiased,
         unfinished=unfinished,
         inputs=parts.data.inputs,
+        progress=progress,
     )
     # whoever takes the weights without the rest must know what they get
     if not info.is_bare:

@@ -132,7 +132,7 @@ def _write_attributes(path: Path, names: list[str], scanned: Scanned, progress: 
     # the sample was drawn from training rows, a recipe needs all
     images = dict(scanned.images)
     if len(scanned.positions) < len(table):
-        paths, _ = resolve_paths(table, layout.path, layout.root)
+        paths, _ = resolve_paths(table, layout.path, layout.root, layout.follow_links)
         progress.begin("images", len(paths))
         images = folder_columns(table.columns[layout.path], table.columns)
         images |= measure_images(paths, advance=progress.advance).columns

@@ -152,7 +152,7 @@ def _columns(rows: RowsFound, table: Table, progress: Progress) -> _Columns:
     if layout.path is None or layout.root is None:
         return _Columns(table=own)
     # images may be anywhere that a manifest says, so they are kept inside their root
-    paths, names = resolve_paths(table, layout.path, layout.root)
+    paths, names = resolve_paths(table, layout.path, layout.root, layout.follow_links)
     progress.begin("images", len(paths))
     measured = measure_images(paths, advance=progress.advance)
     progress.end()

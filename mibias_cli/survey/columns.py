@@ -47,7 +47,7 @@ def guess_path(looks: Sequence[ColumnLook]) -> str | None:
 
 def guess_target(looks: Sequence[ColumnLook], taken: Sequence[str]) -> tuple[str, str] | None:
     """The column with the target, and what says so: a usual name, or that no other may be it; never its place."""
-    several = [x.name for x in looks if x.kind == "classes" and x.n_values > 1 and x.name not in taken]
+    several = [x.name for x in looks if x.kind in ("classes", "lists") and x.n_values > 1 and x.name not in taken]
     numeric = [x.name for x in looks if x.kind == "number" and x.name not in taken]
     if named := _named([*several, *numeric], _TARGET_NAMES):
         return named, "by its name"

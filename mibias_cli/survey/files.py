@@ -12,13 +12,14 @@ import pyarrow.parquet as pq
 
 from mibias_cli.data.columns import look_at
 from mibias_cli.data.files.arrow_files import PARQUET, is_list
+from mibias_cli.data.files.folders import find_images
 from mibias_cli.data.files.refused import refuse_formats
 from mibias_cli.data.files.stored_features import array_shapes
 from mibias_cli.data.files.tabular import Table, first_rows, read_table, refuse_nested, texts
 from mibias_cli.errors import DataError
 from mibias_cli.survey.columns import guess_path
-from mibias_cli.survey.layout import Layout
-from mibias_cli.survey.matching import image_column, images_below, may_name_images
+from mibias_cli.survey.layout import MOST_FILES, Layout
+from mibias_cli.survey.matching import image_column, may_name_images
 from mibias_cli.survey.split_tables import other_parts
 
 __all__ = ["file_layout"]
@@ -31,13 +32,14 @@ _TABLE_ENDINGS = (".csv", ".tsv", ".csv.gz", ".parquet", ".feather", ".jsonl")
 _LOOKED_AT = 200
 
 
-def file_layout(path: Path, *, table: Path | None, root: Path | None) -> Layout:
+def file_layout(path: Path, *, table: Path | None, root: Path | None, follow: Path | None = None) -> Layout:
     """What a file holds.
 
     Args:
         path: A table (.csv, .tsv, .parquet, .feather, .arrow, .jsonl), .safetensors, .npz or .npy.
         table: For embeddings, the table with one row per embedding; None: the file's own columns, or one beside it.
         root: Where image paths start from; None: the file's folder, or one in it.
+        follow: Links to images below this folder are followed.
 
     Raises:
         DataError: No such file, a file of another kind, or embeddings without a table.
@@ -56,13 +58,13 @@ def file_layout(path: Path, *, table: Path | None, root: Path | None) -> Layout:
         what = f"stored embeddings (lists in {lists})"
         beside = read_table(table) if table else rows
         return Layout(what=what, source="embeddings", table=beside, file=table, features=path, key=lists)
-    if (images := _images_layout(path, rows, root)) is not None:
+    if (images := _images_layout(path, rows, root, follow)) is not None:
         return images
     refuse_nested(rows)
     return Layout(what="a table", source="table", table=rows, file=path, notes=_beside_notes(path, rows))
 
 
-def _images_layout(path: Path, rows: Table, root: Path | None) -> Layout | None:
+def _images_layout(path: Path, rows: Table, root: Path | None, follow: Path | None) -> Layout | None:
     """A manifest of images: its paths as they are, or matched with the images below its folder by name; or None.
 
     Raises:
@@ -83,7 +85,8 @@ def _images_layout(path: Path, rows: Table, root: Path | None) -> Layout | None:
         )
     # an id is an image's name without suffix; a tree is only walked where some column may hold such
     place = root or path.parent
-    images = images_below(place) if column is not None or may_name_images(rows) else []
+    walked = column is not None or may_name_images(rows)
+    images = find_images(place, follow=follow, most=MOST_FILES).images if walked else []
     found = image_column(rows, images) if images else None
     # a few images beside a table may have its ids by chance
     if found is not None and (column is not None or 2 * found[1].n >= len(rows)):

@@ -145,12 +145,16 @@ def _data(found: Survey, out: Path, manifest: Path | None) -> Iterator[str]:
         rows_file = manifest or layout.file
         if layout.root is not None and rows_file is not None and layout.root.absolute() != rows_file.parent.absolute():
             yield f"  root: {_path(layout.root, out)}"
+    if layout.follow_links is not None and layout.source in ("manifest", "imagefolder"):
+        yield f"  follow_links: {_path(layout.follow_links, out)}"
     named = {"path": layout.path, "target": columns.target, "split": columns.split, "group": columns.group}
     # the loader's own defaults need no line
     unsaid = ("path", "target", CLASS_FOLDER, SPLIT_FOLDER)
     shown = [f"{role}: {_scalar(n)}" for role, n in named.items() if isinstance(n, str) and n not in unsaid]
     if shown:
         yield f"  columns: {{ {', '.join(shown)} }}"
+    if columns.target_kind == "multilabel":
+        yield "  target_kind: multilabel # each item of a list (A|B) is a label"
     if columns.target_kind == "regression":
         yield "  target_kind: regression # classes, if these numbers are classes"
     yield from _splits(found)

@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from mibias_cli.data.columns import MOST_CLASSES, look_at
+from mibias_cli.data.files.folders import find_images
 from mibias_cli.data.files.tabular import first_rows, read_table, texts
 from mibias_cli.data.sources.imagefolder import CLASS_FOLDER, SPLIT_FOLDER, list_images
 from mibias_cli.datasets.celeba import ATTRIBUTES, PARTITION, find_celeba, read_celeba
@@ -17,9 +18,9 @@ from mibias_cli.datasets.extremes import age_bins
 from mibias_cli.datasets.faces import looks_like_faces, read_face_names
 from mibias_cli.datasets.waterbirds import METADATA_COLUMNS
 from mibias_cli.errors import DataError
-from mibias_cli.survey.layout import Layout, make_table
+from mibias_cli.survey.layout import MOST_FILES, Layout, make_table
 from mibias_cli.survey.levels import Levels, read_levels
-from mibias_cli.survey.matching import image_column, images_below, match_images
+from mibias_cli.survey.matching import image_column, match_images
 from mibias_cli.survey.sidecars import find_sidecars, join_sidecars
 from mibias_cli.survey.split_tables import SplitTables, split_tables, tables_in
 from mibias_cli.survey.splits import guess_split, split_words
@@ -33,8 +34,10 @@ _COCO = ("instances_*.json", "captions_*.json", "person_keypoints_*.json", "*_an
 _METADATA = ("metadata.csv", "metadata.parquet", "metadata.jsonl")
 
 
-def folder_layout(folder: Path, table: Path | None) -> Layout:
+def folder_layout(folder: Path, table: Path | None, follow: Path | None = None) -> Layout:
     """What a folder of images holds, with the table of attributes that the user names, or one that is looked for.
+
+    Links to what lies below the folder `follow` are followed.
 
     Raises:
         DataError: No image, or a layout that says neither target nor attributes.
@@ -45,7 +48,8 @@ def folder_layout(folder: Path, table: Path | None) -> Layout:
             if (found := look(folder)) is not None:
                 return found
     _refuse_boxes(folder)
-    images = images_below(folder)
+    found_images = find_images(folder, follow=follow, most=MOST_FILES)
+    images = found_images.images
     if not images:
         return _tables(folder)
     if table is None and (parts := split_tables(folder)) is not None and (found := _parts(folder, images, parts)):
@@ -53,9 +57,7 @@ def folder_layout(folder: Path, table: Path | None) -> Layout:
     if table is None and looks_like_faces(images):
         return _faces(folder)
     levels = read_levels(images)
-    links = [path.name for path in sorted(folder.iterdir()) if path.is_symlink() and path.is_dir()]
-    if links:
-        levels = replace(levels, notes=(*levels.notes, f"linked folders are not followed: {first_rows(links)}"))
+    levels = replace(levels, notes=(*levels.notes, *found_images.note(folder, "--follow-links FOLDER")))
     return (
         _class_folders(folder, images, levels, table)
         if levels.classes is not None
@@ -92,13 +94,7 @@ def _tables(folder: Path) -> Layout:
         raise DataError(
             f"{folder}: no image below it, and tables ({listed}) that are no train and test; name one of them"
         )
-    links = [path.name for path in sorted(folder.iterdir()) if path.is_symlink() and path.is_dir()]
-    if links:
-        raise DataError(
-            f"{folder}: no image but behind linked folders, which are not followed ({first_rows(links)}); name "
-            "the folder that they lead to"
-        )
-    list_images(folder)  # an error that says what is there
+    list_images(folder)  # an error that says what is there, or behind which links
     raise DataError(f"{folder}: too many files to look through; name a manifest instead")
 
 

@@ -11,7 +11,10 @@ import numpy as np
 
 from mibias_cli.data.files.tabular import Table, texts
 
-__all__ = ["Layout", "Source", "make_table"]
+__all__ = ["MOST_FILES", "Layout", "Source", "make_table"]
+
+MOST_FILES = 2_000_000
+"""A folder of more files is not looked through."""
 
 Source = Literal["manifest", "imagefolder", "table", "embeddings"]
 
@@ -33,6 +36,7 @@ class Layout:
         target, attributes: The columns that the layout itself names, or None and none.
         split: The split column and its values for train, validation and audit, or None.
         group: The column that says which rows belong together, or None.
+        follow_links: The folder to which links of images are followed, or None.
         guessed: What was guessed of split and group, and by what.
         notes: What was left out, or could not be used.
     """
@@ -50,6 +54,7 @@ class Layout:
     attributes: tuple[str, ...] = ()
     split: tuple[str, tuple[str, str, str]] | None = None
     group: str | None = None
+    follow_links: Path | None = None
     guessed: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 import numpy as np
-from PIL import Image
 
 from mibias_cli.data.columns import ColumnLook, look_at, name_words
 from mibias_cli.data.files.tabular import Table
 from mibias_cli.survey.columns import guess_path
 
-__all__ = ["Match", "image_column", "images_below", "match_images", "may_name_images"]
+__all__ = ["Match", "image_column", "match_images", "may_name_images"]
 
-_MOST_ENTRIES = 2_000_000
 _MOST_DROPPED = 4
 _LOOKED_AT = 500
 _WORDS = {
@@ -56,25 +53,6 @@ class Match:
     def n(self) -> int:
         """Rows that name an image."""
         return sum(image is not None for image in self.images)
-
-
-def images_below(folder: Path) -> list[str]:
-    """Paths of the images below a folder, sorted; of a very large tree none."""
-    suffixes = {suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN}
-    found: list[str] = []
-    n = 0
-    for where, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        n += len(folders) + len(files)
-        if n > _MOST_ENTRIES:
-            return []
-        inner = Path(where).relative_to(folder)
-        found += [
-            (inner / name).as_posix()
-            for name in files
-            if PurePosixPath(name).suffix.lower() in suffixes and not name.startswith(".")
-        ]
-    return sorted(found)
 
 
 def image_column(table: Table, images: Sequence[str]) -> tuple[str, Match] | None:

@@ -11,6 +11,7 @@ import numpy as np
 
 from mibias_cli.data.annotations import Annotations, annotate
 from mibias_cli.data.columns import DRAWN, ColumnLook, Columns, SplitRule, numbers
+from mibias_cli.data.files.folders import leads_out, real_paths
 from mibias_cli.data.files.tabular import Table, first_rows, require_columns
 from mibias_cli.data.sources.imagefolder import CLASS_FOLDER
 from mibias_cli.data.target import TargetKind
@@ -39,6 +40,7 @@ class Wishes:
     group: str | None = None
     table: Path | None = None
     root: Path | None = None
+    follow_links: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,6 +162,11 @@ def keep_usable_rows(layout: Layout, roles: Roles) -> tuple[Layout, list[str]]:
         paths = table.columns[layout.path]
         absent = np.array([v is None or not (layout.root / str(v)).is_file() for v in paths], dtype=bool)
         table = _drop(table, absent, f"whose image is not below {layout.root}", dropped, paths)
+        # links and `..` that lead elsewhere, which loading would refuse
+        found = real_paths([str(v) for v in table.columns[layout.path]], layout.root)
+        outside = np.array(leads_out(found, layout.root, layout.follow_links), dtype=bool)
+        why = f"whose image is behind a link that leads out of {layout.root} (--follow-links FOLDER follows it)"
+        table = _drop(table, outside, why, dropped, table.columns[layout.path])
     if roles.target_kind == "classes":
         target = table.columns[roles.target]
         # a drawn split may leave a class of a few rows out of training, and then loading fails
@@ -233,21 +240,26 @@ def _read_split(look: ColumnLook) -> tuple[str, SplitValues]:
 
 
 def _odd_values(look: ColumnLook) -> list[str]:
-    """What a target's values look like that classes should not: a mark of doubt beside no and yes, or lists."""
+    """What to know of a target's values: a mark of doubt beside no and yes, or lists."""
     values = set(look.values)
     notes = []
     if {"-1", "0", "1"} == {value.removesuffix(".0") for value in values}:
         notes.append(
-            f"{look.name}: -1 beside 0 and 1 (uncertain, in CheXpert) is a class of its own; take such rows out"
+            f"{look.name}: -1 beside 0 and 1 (uncertain, in CheXpert) is a class of its own; data.values reads it as "
+            f"another, or leaves such rows out: {{ {look.name}: {{ -1: (left out) }} }}"
         )
-    lists = sorted(value for value in values if "|" in value)
-    if lists:
-        notes.append(f"{look.name}: {first_rows(lists)} look like lists; each of them is a class of its own")
+    if look.kind == "lists":
+        notes.append(
+            f"{look.name}: cells are lists (A|B), each of whose items is a label; one that means no label is "
+            f"said so by data.values: {{ {look.name}: {{ No Finding: [] }} }}"
+        )
     return notes
 
 
 def _kind_of_target(look: ColumnLook, table: Table) -> TargetKind:
-    """Classes, but for a column of many numbers that does not count classes from 0 or 1."""
+    """Classes, but for lists of labels, and for a column of many numbers that does not count classes from 0 or 1."""
+    if look.kind == "lists":
+        return "multilabel"
     if look.kind != "number":
         return "classes"
     parsed, _ = numbers(table.columns[look.name])

@@ -8,13 +8,16 @@ from pathlib import Path
 
 import numpy as np
 
+from mibias_cli.data.columns import name_words
 from mibias_cli.data.files.tabular import Table, first_rows, read_table, texts
 from mibias_cli.errors import DataError
 from mibias_cli.survey.layout import Layout
 from mibias_cli.survey.matching import image_column
 from mibias_cli.survey.split_tables import tables_in
 
-__all__ = ["Sidecar", "find_sidecars", "join_sidecars"]
+__all__ = ["Sidecar", "find_sidecars", "join_by_key", "join_sidecars"]
+
+_KEY_WORDS = {"id", "ids", "pid", "mrn", "uid", "accession"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,18 +108,62 @@ def _read(path: Path, root: Path, images: Sequence[str]) -> Sidecar | None:
 
 
 def join_sidecars(layout: Layout, sidecars: Sequence[Sidecar]) -> Layout:
-    """The layout with the columns of all of them; tables beside that were not read are said."""
+    """The layout with the columns of all of them, and of tables beside them that share a key (`join_by_key`)."""
     first, *others = sidecars
     layout = _joined(layout, first)
+    keyed = [file for file in tables_in(first.file.parent) if file not in {x.file for x in sidecars}]
     if not others:
-        return layout
+        return join_by_key(layout, keyed)
     if layout.path != "path":
         # the first one's own file no longer serves: its columns are not all
         renamed = {"path" if name == layout.path else name: v for name, v in layout.table.columns.items()}
         layout = replace(layout, table=replace(layout.table, columns=renamed), file=None, path="path")
     for sidecar in others:
         layout = replace(_joined(layout, sidecar, alone=False), file=None)
+    return join_by_key(layout, keyed)
+
+
+def join_by_key(layout: Layout, files: Sequence[Path]) -> Layout:
+    """The layout with columns of tables that name no images but patients, studies or the like, one row for each.
+
+    The key is a column of both whose name says that it is an id, has one row per value there, and is in most rows here;
+    of several the one that is in most rows.
+    """
+    for file in files:
+        try:
+            table = read_table(file)
+        except DataError:
+            continue  # some other file
+        found = _key_of(layout.table, table)
+        new = [] if found is None else [name for name in table.columns if name not in layout.table.columns]
+        if found is None or not new:
+            continue
+        key, row_of = found
+        rows = [row_of.get(value, -1) for value in layout.table.columns[key]]
+        columns = {name: texts([table.columns[name][row] if row >= 0 else None for row in rows]) for name in new}
+        without = sum(row < 0 for row in rows)
+        note = f"{file.name} is joined by {key}: {first_rows(new)}" + (
+            f"; {without} row(s) without one" if without else ""
+        )
+        joined = layout.table.with_columns(columns)
+        layout = replace(layout, table=joined, file=None, notes=(*layout.notes, note))
     return layout
+
+
+def _key_of(rows: Table, table: Table) -> tuple[str, dict[str, int]] | None:
+    """A column by which a table's rows belong to others, and the row of each of its values; or None."""
+    best: tuple[int, str, dict[str, int]] | None = None
+    for name in table.columns:
+        values = table.columns[name]
+        if name not in rows.columns or not set(name_words(name)) & _KEY_WORDS:
+            continue
+        row_of = {str(value): row for row, value in enumerate(values) if value is not None}
+        if len(row_of) < sum(value is not None for value in values):
+            continue  # several rows of one value: nothing says which one is meant
+        hits = sum(value in row_of for value in rows.columns[name])
+        if 2 * hits > len(rows) and (best is None or hits > best[0]):
+            best = (hits, name, row_of)
+    return None if best is None else best[1:]
 
 
 def _joined(layout: Layout, sidecar: Sidecar, alone: bool = True) -> Layout:

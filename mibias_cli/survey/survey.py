@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,6 +24,7 @@ from mibias_cli.survey.files import file_layout
 from mibias_cli.survey.folders import folder_layout
 from mibias_cli.survey.layout import Layout
 from mibias_cli.survey.proxies import PROXY, proxies_of
+from mibias_cli.survey.repeats import repeat_notes
 from mibias_cli.survey.roles import Roles, Wishes, annotate_roles, choose_roles, keep_usable_rows
 
 __all__ = ["AttributeFound", "RowsFound", "Survey", "as_manifest", "find_rows", "survey"]
@@ -133,9 +133,10 @@ def find_rows(path: Path, wishes: Wishes) -> RowsFound:
     if not path.exists():
         raise DataError(f"{path}: there is no such file or folder")
     if path.is_dir():
-        layout = folder_layout(path, wishes.table)
+        layout = folder_layout(path, wishes.table, wishes.follow_links)
     else:
-        layout = file_layout(path, table=wishes.table, root=wishes.root)
+        layout = file_layout(path, table=wishes.table, root=wishes.root, follow=wishes.follow_links)
+    layout = replace(layout, follow_links=wishes.follow_links)
     # what names of files, folders and paths say of splits and groups becomes columns
     layout = with_split(layout, [look_at(layout.table, name) for name in layout.table.columns])
     wanted = [name for name in layout.table.columns if name not in wishes.attributes and name != wishes.target]
@@ -166,7 +167,7 @@ def survey(path: Path, wishes: Wishes) -> Survey:
     renamed = [a.name for a in others if a.renames_target]
     exact = [f"{first_rows(renamed)}: each value goes with one value of the target"] if renamed else []
     notes = [*layout.notes, *rows.dropped, *roles.notes, *annotations.notes, *exact]
-    notes += _repeat_notes(layout, roles)
+    notes += repeat_notes(layout, roles, annotations)
     notes += _proxy_notes(layout, looks, roles, annotations, chosen)
     # a recipe can only name a file: rows that no file holds as they are have to be written to one
     must_write = layout.source != "embeddings" and (layout.file is None or bool(rows.dropped))
@@ -267,28 +268,6 @@ def _chosen(layout: Layout, found: Sequence[AttributeFound], wishes: Wishes) -> 
         )
     best = max(likely, key=lambda a: a.shared_bits)
     return [best], [f"attribute {best.name}: the column that goes most with the target"]
-
-
-def _repeat_notes(layout: Layout, roles: Roles) -> Iterator[str]:
-    """Images that several rows name, and those of them whose rows contradict each other."""
-    if layout.path is None:
-        return
-    rows = Counter(map(str, layout.table.columns[layout.path]))
-    repeated = [name for name, n in rows.items() if n > 1]
-    if not repeated:
-        return
-    pairs = zip(map(str, layout.table.columns[layout.path]), layout.table.columns[roles.target], strict=True)
-    targets = Counter(name for name, _ in set(pairs))
-    unlike = [name for name in repeated if targets[name] > 1]
-    yield f"{len(repeated)} image(s) are named by several rows: {first_rows(repeated)}"
-    if unlike:
-        yield f"{len(unlike)} image(s) have more than one value of {roles.target}: {first_rows(unlike)}"
-    if roles.split is not None:
-        splits = zip(map(str, layout.table.columns[layout.path]), layout.table.columns[roles.split], strict=True)
-        within = Counter(name for name, _ in set(splits))
-        both = [name for name in repeated if within[name] > 1]
-        if both:
-            yield f"{len(both)} image(s) are in more than one split: {first_rows(both)}"
 
 
 def _proxy_notes(

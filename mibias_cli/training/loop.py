@@ -149,6 +149,12 @@ class StageTrainer:
         with scoped_torch_rng(self.fabric.device):
             self._step(0, step, batch.to(self.fabric.device), self._fresh_stream(step))
 
+    def try_epoch_end(self) -> None:
+        """What follows the last step of an epoch, validation and a checkpoint, as a dry run does it."""
+        with scoped_torch_rng(self.fabric.device), self._weights_that_count():
+            self._validate_and_choose(0)
+        self._save()
+
     # --- one epoch ---
 
     def _epoch(self, epoch: int) -> None:

@@ -157,3 +157,18 @@ def test_the_bottleneck_may_have_a_weight_decay_of_its_own() -> None:
     torch.optim.AdamW(groups).step()
     torch.testing.assert_close(layer.weight, 0.98 * before["weight"])
     assert torch.equal(layer.bias, before["bias"])
+
+
+def test_a_model_whose_matcher_has_no_coarse_groups_is_grouped_by_its_modules() -> None:
+    class FineOnly(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem, self.body = nn.Linear(3, 4), nn.Linear(4, 4)
+
+        def group_matcher(self, coarse: bool = False) -> dict[str, str]:
+            assert not coarse, "as timm's rdnet says"
+            return {"stem": "^stem"}
+
+    extractor = Extractor(FineOnly(), 4)
+    groups = parameter_groups(extractor, learning_rate=1.0, layer_decay=0.5)
+    assert {group["name"]: group["lr"] for group in groups} == {"stage 0": 0.5, "stage 1": 1.0}

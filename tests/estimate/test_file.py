@@ -86,6 +86,24 @@ def test_rows_without_a_value_are_left_out_and_counted(tmp_path: Path) -> None:
     assert (found["n_rows"], found["n_missing"]) == (N - 25, 25)
 
 
+def test_z_may_be_text(tmp_path: Path) -> None:
+    # the site gives sex away, all but one time in ten
+    g = np.random.default_rng(0)
+    sex = g.integers(0, 2, N)
+    site = np.where(g.random(N) < 0.9, sex, g.integers(0, 3, N))
+    lines = [f"{'abc'[s]},{x:.3f},{'fm'[y]}" for s, x, y in zip(site, g.normal(size=N), sex, strict=True)]
+    (tmp_path / "t.csv").write_text("\n".join(["z_site,z_x,sex", *lines]))
+    found = run(tmp_path / "t.csv", c="sex", estimators=["logistic"])
+    assert found["z"]["n_columns"] == 4  # a, b, c, and x
+    assert found["estimates"]["logistic"]["bits"] > 0.4
+    # very many texts are an id, and a number with a bad cell is no category
+    for column, words in (([f"id{k}" for k in range(N)], "at most 50"), (["1,5", *map(str, range(N - 1))], "'1,5'")):
+        rows = [f'"{v}",{"fm"[y]}' for v, y in zip(column, sex, strict=True)]
+        (tmp_path / "u.csv").write_text("\n".join(["z_a,sex", *rows]))
+        with pytest.raises(DataError, match=f"column 'z_a' holds text .*{words}"):
+            run(tmp_path / "u.csv", c="sex", estimators=["logistic"])
+
+
 def test_columns_that_are_not_there_are_named(parquet: Path) -> None:
     with pytest.raises(DataError, match=r"no column 'sexx' \(--c\), did you mean 'sex'"):
         run(parquet, c="sexx")

@@ -11,6 +11,7 @@ import pytest
 import timm
 import torch
 from safetensors.torch import load_file, save_file
+from told import Told
 from torch import Tensor, nn
 
 from mibias_cli.backbone.catalogue import Backbone, create_backbone
@@ -182,9 +183,29 @@ def test_onnx_is_compared(tmp_path: Path) -> None:
 
 def test_onnx_missing_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(ExportError, match=r"onnxruntime not installed; pip install 'mibias\[onnx\]'"):
-        export(tmp_path / "export", trained("digit_cnn"), formats=["onnx"])
-    assert list(tmp_path.iterdir()) == []
+    told = Told()
+    export(tmp_path / "export", trained("digit_cnn"), formats=["onnx"], progress=told)
+    (warning,) = told.warnings
+    assert "onnxruntime not installed; pip install 'mibias[onnx]'; everything else is exported" in warning
+
+
+def test_a_model_that_onnx_cannot_hold_is_exported_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("onnxscript")
+    told, parts = Told(), trained("digit_cnn")
+
+    def fails(_module: object, _inputs: object, path: Path, **_options: object) -> None:
+        path.write_bytes(b"half a file")
+        raise RuntimeError("unsupported operator")
+
+    monkeypatch.setattr("torch.onnx.export", fails)
+    x = export(tmp_path / "export", parts, formats=["safetensors", "onnx"], progress=told)
+    assert "torch cannot write this model as ONNX (unsupported operator)" in told.warnings[0]
+    assert not (tmp_path / "export" / "model.onnx").exists()
+    assert "model.onnx" not in (tmp_path / "export" / "README.md").read_text()
+    with torch.no_grad():
+        assert torch.equal(load_export(tmp_path / "export").extractor(x).features, parts[1].eval()(x).features)
 
 
 def test_what_differs_is_not_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ from PIL import Image
 from safetensors.numpy import save_file
 
 from mibias_cli.data.sources.embeddings import load_embeddings
-from mibias_cli.errors import BackboneError, EvaluationError, MibiasError
+from mibias_cli.errors import BackboneError, MibiasError, RecipeError, RunError
 from mibias_cli.progress import Silent
 from mibias_cli.recipe.load import load_recipe
 from mibias_cli.report.schema_file import load_schema
@@ -76,8 +76,22 @@ def test_a_timm_model_is_audited_with_random_weights(images: Path, tmp_path: Pat
 def test_faults_of_the_evaluation_section_are_named(images: Path, tmp_path: Path) -> None:
     with pytest.raises(BackboneError, match=r"evaluation.layers: .* 'layer9', did you mean 'layer\d'"):
         evaluated("resnet18", images / "r.yaml", tmp_path / "a", "evaluation.layers=[layer9]")
-    with pytest.raises(EvaluationError, match=r"evaluation.crossings\[0\]: .* 'colr', did you mean 'colour'"):
+    with pytest.raises(RecipeError, match=r"evaluation.crossings.0.0: .* 'colr', did you mean 'colour'"):
         evaluated("resnet18", images / "r.yaml", tmp_path / "b", "evaluation.crossings=[[colr, colour]]")
+
+
+def test_a_report_that_is_there_is_refused_before_anything_is_read(images: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "leakage.json").write_text("{}")
+    with pytest.raises(RunError, match="holds a report already .leakage.json.; choose another folder with --out"):
+        # a model that does not exist: the folder is looked at first
+        evaluated("resnet18000", images / "r.yaml", tmp_path / "out")
+    found = workflow.evaluate(
+        "resnet18", recipe=load_recipe(images / "r.yaml", ["evaluation.layers=[]", "evaluation.probes=[logistic]"]),
+        out=tmp_path / "out", offline=True, overwrite=True,
+    )  # fmt: skip
+    assert found.report.task.after is not None
+    assert len((tmp_path / "out" / "leakage.json").read_text()) > 1000
 
 
 @pytest.fixture(scope="module")

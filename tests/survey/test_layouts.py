@@ -9,12 +9,15 @@ from pathlib import Path
 import layouts
 import numpy as np
 import pytest
+from PIL import Image
 
 from mibias_cli.data.annotations import SPLITS
+from mibias_cli.data.files.folders import find_images
 from mibias_cli.errors import DataError
 from mibias_cli.recipe.load import load_recipe
 from mibias_cli.run.build import build_data
 from mibias_cli.survey.first_recipe import ModelChoice, first_recipe, write_needed_manifest
+from mibias_cli.survey.repeats import same_content
 from mibias_cli.survey.roles import Wishes
 from mibias_cli.survey.survey import Survey, survey
 
@@ -74,13 +77,27 @@ CASES: dict[str, Case] = {
     ),
     "nih": Case(
         make=layouts.nih, rows=(81, 9, 30), target="Finding Labels", attribute="Patient Gender", split="split",
-        group="Patient ID", said=("from the lists test_list.txt, train_val_list.txt", "look like lists"),
+        group="Patient ID", said=("from the lists test_list.txt, train_val_list.txt", "cells are lists (A|B)"),
     ),
     "mimic": Case(
-        make=layouts.mimic, rows=(78, 18, 24), target="ViewPosition", attribute="Rows", split="split",
+        make=layouts.mimic, rows=(78, 18, 24), target="ViewPosition", attribute="Pneumonia", split="split",
         group="subject_id", wishes=Wishes(target="ViewPosition"),
         said=("dicom_id of mimic-cxr-2.0.0-split.csv is read by name",),
     ),
+    "mimic, labels by study": Case(
+        make=layouts.mimic, rows=(78, 18, 24), target="Pneumonia", attribute="ViewPosition", split="split",
+        group="subject_id", wishes=Wishes(target="Pneumonia", attributes=("ViewPosition",)),
+        said=("mimic-cxr-2.0.0-chexpert.csv is joined by study_id: Pneumonia",),
+    ),
+    "isic2019": Case(
+        make=layouts.isic2019, rows=(84, 12, 24), target="MEL", group="lesion_id", wishes=Wishes(target="MEL"),
+        said=("image of ISIC_2019_Training_GroundTruth.csv is read by name", "NV: each value goes with one value"),
+    ),
+    "a table of images and one of patients": Case(
+        make=layouts.patient_table, rows=(84, 12, 24), target="diagnosis", group="patient_id",
+        said=("patients.csv is joined by patient_id: sex, hospital",),
+    ),
+    "absolute paths": Case(make=layouts.absolute_paths, rows=(84, 12, 24)),
     "ham10000": Case(
         make=layouts.ham10000, rows=(84, 12, 24), target="dx", group="lesion_id",
         said=("image_id of HAM10000_metadata.csv is read by name",),
@@ -293,23 +310,97 @@ def test_many_candidates_are_ranked_not_cut_by_order(tmp_path: Path) -> None:
     assert bits == sorted(bits, reverse=True)
 
 
-def test_repeated_images_and_contradicting_labels_are_said(tmp_path: Path) -> None:
-    rows = []
-    for k, (y, c) in enumerate(layouts.pairs(120)):
-        layouts.image(tmp_path / f"{k}.png")
+def pictures(folder: Path, n: int = 120) -> list[list[object]]:
+    """So many different images in a folder, and rows of them: path, label, sex, split."""
+    rows: list[list[object]] = []
+    for k, (y, c) in enumerate(layouts.pairs(n)):
+        Image.new("RGB", (12, 8), (k, 90, 2 * k)).save(folder / f"{k}.png")
         rows.append([f"{k}.png", "xy"[y], "fm"[c], ("train", "test")[k // 2 % 2]])
+    return rows
+
+
+def test_repeated_images_and_contradicting_labels_are_said(tmp_path: Path) -> None:
+    rows = pictures(tmp_path)
     rows += [rows[0], [rows[1][0], "x", "f", "train"], [*rows[2][:3], "train"]]
     found = survey(layouts.write(tmp_path / "m.csv", ["path", "label", "sex", "split"], rows), Wishes())
     assert "3 image(s) are named by several rows: 0.png, 1.png, 2.png" in found.notes
-    assert "1 image(s) have more than one value of label: 1.png" in found.notes
-    assert "1 image(s) are in more than one split: 2.png" in found.notes
+    assert "1 image(s) named by several rows have more than one value of label: 1.png" in found.notes
+    assert "1 image(s) named by several rows have rows in more than one split: 2.png" in found.notes
+    assert not any("the same under" in note for note in found.notes)
+    # and so do training and audit, of a recipe that says nothing of it
+    out = recipe_of(found, tmp_path / "m.csv", tmp_path / "recipe.yaml")
+    notes = build_data(load_recipe(out), offline=True).notes
+    assert any("1 image(s) are in more than one split: row 124 (2.png)" in note for note in notes)
+
+
+def test_copies_under_other_names_are_said(tmp_path: Path) -> None:
+    rows = pictures(tmp_path)
+    for k, label in ((0, rows[0][1]), (2, "y")):
+        (tmp_path / f"copy{k}.png").write_bytes((tmp_path / f"{k}.png").read_bytes())
+        rows.append([f"copy{k}.png", label, "f", rows[k][3]])
+    # of the same size, and another content
+    data = bytearray((tmp_path / "4.png").read_bytes())
+    data[-1] ^= 1
+    (tmp_path / "other.png").write_bytes(data)
+    rows.append(["other.png", "x", "f", "test"])
+    found = survey(layouts.write(tmp_path / "m.csv", ["path", "label", "sex", "split"], rows), Wishes())
+    assert "2 image(s) are the same under several names: 0.png = copy0.png, 2.png = copy2.png" in found.notes
+    assert "1 image(s) the same under several names have more than one value of label: 2.png = copy2.png" in found.notes
+    assert not any("other.png" in note for note in found.notes)
+    assert same_content([str(tmp_path / name) for name in ("0.png", "copy0.png", "2.png", "copy2.png")], most=2)[1] > 0
+
+
+def test_links_are_followed_where_they_stay_below_a_folder(tmp_path: Path) -> None:
+    # a hub's cache: snapshots of links to blobs, which have no suffix
+    cache = tmp_path / "datasets--faces"
+    (cache / "blobs").mkdir(parents=True)
+    root = cache / "snapshots" / "abc"
+    (root / "images").mkdir(parents=True)
+    rows = pictures(cache / "blobs")
+    for k, row in enumerate(rows):
+        (cache / "blobs" / str(row[0])).rename(cache / "blobs" / f"blob{k}")
+        (root / "images" / str(row[0])).symlink_to(f"../../../blobs/blob{k}")
+        row[0] = f"images/{row[0]}"
+    layouts.write(root / "metadata.csv", ["file_name", "label", "sex", "split"], rows)
+    with pytest.raises(DataError, match="120 row.s. whose image is behind a link that leads out of .*--follow-links"):
+        survey(root, Wishes())
+    found = survey(root, Wishes(follow_links=cache))
+    out = recipe_of(found, root, tmp_path / "recipe.yaml")
+    assert "follow_links: datasets--faces" in out.read_text()
+    data = build_data(load_recipe(out), offline=True)
+    assert sum(map(len, (data.train, data.validation, data.audit))) == 120
+    assert data.train.reader.read(data.train.rows[:2], None).shape[0] == 2
+    with pytest.raises(DataError, match="120 row.s. have a path that leads out of .*or data.follow_links to one"):
+        build_data(load_recipe(out, ["data.follow_links=null"]), offline=True)
+
+
+def test_linked_class_folders_are_followed_where_they_may(tmp_path: Path) -> None:
+    store = layouts.split_folders(tmp_path / "store", ("train", "test"))
+    root = tmp_path / "set"
+    root.mkdir()
+    for part in ("train", "test"):
+        (root / part).symlink_to(store / part)
+    # a link to a folder around it would never end
+    (store / "train" / "loop").symlink_to(store / "train")
+    rows = [[name, "AB"["siteB" in name]] for name in find_images(store).images]
+    sidecar = layouts.write(tmp_path / "a.csv", ["path", "scanner"], rows)
+    with pytest.raises(DataError, match="no image but behind links: .*2 link.s. are not followed .test/, train/."):
+        survey(root, Wishes(table=sidecar))
+    found = survey(root, Wishes(table=sidecar, follow_links=tmp_path / "store"))
+    assert (found.layout.source, sum(found.n_rows.values())) == ("imagefolder", 120)
+    out = recipe_of(found, root, tmp_path / "recipe.yaml")
+    data = build_data(load_recipe(out), offline=True)
+    assert (len(data.train), len(data.audit)) == (found.n_rows["train"], 60)
+    assert any("1 link(s) are not followed (train/loop/)" in note for note in data.notes)
 
 
 def test_linked_folders_and_images_beside_a_table(tmp_path: Path) -> None:
     root = layouts.split_folders(tmp_path / "real", ("train", "test"))
     (tmp_path / "links").mkdir()
     (tmp_path / "links" / "train").symlink_to(root / "train")
-    with pytest.raises(DataError, match="behind linked folders, which are not followed .train.; name the folder"):
+    with pytest.raises(
+        DataError, match="no image but behind links.*1 link.s. are not followed .train/.; data.follow_links"
+    ):
         survey(tmp_path / "links", Wishes())
     # four pictures that have the ids of four rows do not make a table a manifest
     rows = [[k, "ab"[y], "fm"[c]] for k, (y, c) in enumerate(layouts.pairs(120))]

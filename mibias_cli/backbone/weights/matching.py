@@ -84,7 +84,8 @@ def load_weights(module: nn.Module, path: Path) -> LoadReport:
     Raises:
         BackboneError: The file cannot be read, or gives less than half of the module's tensors.
     """
-    file_state = read_state(path)
+    found = read_state(path)
+    file_state = found.tensors
     expected = module.state_dict()
     # 1. by name
     match = _by_name(module, expected, file_state)
@@ -96,7 +97,8 @@ def load_weights(module: nn.Module, path: Path) -> LoadReport:
     # 3. names that have nothing in common: by order, which only torch files keep (safetensors sorts by name)
     if 2 * _n_counted(match.state) < _n_counted(expected) and path.suffix != ".safetensors":
         match = _by_order(expected, file_state) or match
-    report = _report(module, path, expected, match)
+    # which of several state dicts it was is worth saying: the teacher, and not the student
+    report = _report(module, path, expected, replace(match, how=match.how + found.where))
     # with most tensors at their random start the features would be noise: say so before anything is changed
     if 2 * report.n_matched < report.n_expected:
         lines = [
@@ -158,13 +160,14 @@ def _by_name(module: nn.Module, expected: Mapping[str, Tensor], file_state: Mapp
 
 
 def _best_prefix(expected: Mapping[str, Tensor], file_state: Mapping[str, Tensor]) -> str:
-    """The prefix of file keys that leaves the most of the module's names; the shortest of equals."""
+    """The prefix of file keys that leaves the most of the module's names; of equals a teacher's, then the shortest."""
     # every key votes for each of its heads that leaves a known name: "module.conv1.weight" for "module."
     counts: Counter[str] = Counter()
     for key in file_state:
         starts = [0, *(i + 1 for i, character in enumerate(key) if character == ".")]
         counts.update(key[:start] for start in starts if key[start:] in expected)
-    return min(counts, key=lambda p: (-counts[p], len(p))) if counts else ""
+    # of student and teacher in one state dict the teacher, whose weights are the averaged ones
+    return min(counts, key=lambda p: (-counts[p], "teacher" not in p, len(p))) if counts else ""
 
 
 def _through_timm_filter(
@@ -231,7 +234,7 @@ def _report(module: nn.Module, path: Path, expected: Mapping[str, Tensor], match
         return leaf in ("weight", "bias") and any(stem == c or stem.endswith(f".{c}") for c in classifiers)
 
     # by order only a classifier can be left over; by name its key must look like one
-    by_order = match.how == "matched by order"
+    by_order = match.how.startswith("matched by order")
     dropped = tuple(k for k in match.left_over if by_order or is_classifier(k))
     return LoadReport(
         source=str(path),

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import pickle
+from argparse import Namespace
 from collections.abc import Mapping
-from pathlib import Path
+from dataclasses import dataclass, replace
+from pathlib import Path, PosixPath, PurePosixPath
+from types import SimpleNamespace
+from typing import Any
 
+import numpy as np
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
@@ -13,23 +18,55 @@ from torch import Tensor
 from mibias_cli.data.files.refused import is_pointer
 from mibias_cli.errors import BackboneError
 
-__all__ = ["WEIGHT_SUFFIXES", "read_state", "weights_file_of"]
+__all__ = ["WEIGHT_SUFFIXES", "State", "read_state", "weights_file_of"]
 
 WEIGHT_SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt", ".tar")
 
+
+def _numpy_types() -> list[Any]:
+    """What numpy's numbers are made of when they are pickled, under the name of either version of numpy."""
+    scalar = np.float64(0).__reduce__()[0]
+    kinds = {type(np.dtype(name)) for name in ("f4", "f8", "i4", "i8", "u1", "?")}
+    return [scalar, (scalar, "numpy.core.multiarray.scalar"), (scalar, "numpy._core.multiarray.scalar"), *kinds]
+
+
 # Averaged weights first, as timm does: they are what such a run was evaluated with.
 _CONTAINERS = (
-    *("state_dict_ema", "model_ema", "state_dict", "model_state_dict", "model_state"),
-    *("model", "module", "extractor", "backbone"),
+    *("state_dict_ema", "model_ema", "teacher", "ema", "state_dict", "model_state_dict", "model_state", "model_dict"),
+    *("model", "module", "net", "network", "extractor", "backbone", "encoder", "student"),
 )
+# what training scripts keep beside weights; none of these runs code when it is read
+_SAFE = (Namespace, SimpleNamespace, PosixPath, PurePosixPath, np.dtype, *_numpy_types())
 # zip archives, and pickles of protocol 2 and later
 _TORCH_HEADS = (b"PK", b"\x80")
 _MOST_CONTAINERS = 4
+_SHOWN = 8
 _PREFERRED_FILES = ("model.safetensors", "pytorch_model.bin", "pytorch_model.pth", "model.pth")
 
 
-def read_state(path: Path) -> dict[str, Tensor]:
-    """The state dict in a weights file, on the CPU, out of its containers (`state_dict`, `model`, `model_ema`, …).
+@dataclass(frozen=True, kw_only=True)
+class State:
+    """The state dict in a weights file.
+
+    Args:
+        tensors: By name, on the CPU.
+        place: The containers that they lie in, from the outermost; empty where they are all that there is.
+        beside: What lies beside them there and holds tensors too (the student beside the teacher), or empty.
+    """
+
+    tensors: dict[str, Tensor]
+    place: tuple[str, ...] = ()
+    beside: tuple[str, ...] = ()
+
+    @property
+    def where(self) -> str:
+        """In words, where they lie in the file, if that needs saying."""
+        beside = f" (beside {', '.join(map(repr, self.beside))})" if self.beside else ""
+        return f" from {'.'.join(self.place)!r}{beside}" if self.beside else ""
+
+
+def read_state(path: Path) -> State:
+    """The state dict in a weights file, out of its containers (`state_dict`, `model`, `model_ema`, `teacher`, …).
 
     Torch files are read with `weights_only=True`: a file from a stranger cannot run code here.
 
@@ -43,9 +80,14 @@ def read_state(path: Path) -> dict[str, Tensor]:
         raise BackboneError(f"weights {path}: unknown kind of file, expected one of {', '.join(WEIGHT_SUFFIXES)}")
     if is_pointer(path):
         raise BackboneError(f"weights {path}: is a Git LFS pointer, not the file itself; fetch it: git lfs pull")
-    state = _tensors(_read(path))
-    if not state:
-        raise BackboneError(f"weights {path}: no tensors in it; it should hold a state dict (name → tensor)")
+    content = _read(path)
+    state = _state(content)
+    if state is None:
+        held = ", ".join(f"{key!r} ({type(value).__name__})" for key, value in list(content.items())[:_SHOWN])
+        raise BackboneError(
+            f"weights {path}: no tensors in it, or several sets of them under names that say nothing: it holds "
+            f"{held or 'nothing'}; save the state dict (name → tensor) alone, as .safetensors"
+        )
     return state
 
 
@@ -75,11 +117,12 @@ def _read(path: Path) -> Mapping[str, object]:
         if not head.startswith(_TORCH_HEADS):
             raise BackboneError(f"weights {path}: is no torch file, it begins with {head!r}")
         # weights_only: torch's own reader of plain data; arbitrary classes, and so arbitrary code, are refused
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals([*_SAFE]):
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise BackboneError(
-            f"weights {path}: torch.load(weights_only=True) refuses it; if you trust the file, load it yourself and "
-            f"save its state dict as .safetensors ({str(error).splitlines()[0]})"
+            f"weights {path}: torch.load(weights_only=True) refuses it{_foreign_types(path)}; if you trust the file, "
+            "load it yourself and save its state dict as .safetensors"
         ) from error
     except (BackboneError, MemoryError):
         raise
@@ -91,13 +134,32 @@ def _read(path: Path) -> Mapping[str, object]:
     return content
 
 
-def _tensors(content: Mapping[str, object], depth: int = 0) -> dict[str, Tensor]:
+def _foreign_types(path: Path) -> str:
+    """The types of objects in a torch file that are no plain data, in words."""
+    try:
+        with torch.serialization.safe_globals([*_SAFE]):
+            found = torch.serialization.get_unsafe_globals_in_checkpoint(path)
+    except Exception:  # of a pickle that is no zip archive torch does not tell
+        return ""
+    return f", as it holds more than tensors: {', '.join(found[:_SHOWN])}" if found else ""
+
+
+def _state(content: Mapping[str, object], place: tuple[str, ...] = ()) -> State | None:
+    """The state dict in a container, or None where there is none."""
+    inner = {str(key): value for key, value in content.items() if isinstance(value, Mapping)}
     # containers lie in one another, as in {"model": {"state_dict": …}}: go down while one of them holds tensors; a file
     # may also hold one in itself, or thousands
-    if depth < _MOST_CONTAINERS:
-        for key in _CONTAINERS:
-            inner = content.get(key)
-            if isinstance(inner, Mapping) and (state := _tensors(inner, depth + 1)):
-                return state
+    if len(place) < _MOST_CONTAINERS:
+        found = {key: state for key in _CONTAINERS if key in inner and (state := _state(inner[key], (*place, key)))}
+        if found:
+            first, *others = found
+            return replace(found[first], beside=found[first].beside or tuple(others))
     # torch.compile leaves its marker anywhere in a name
-    return {str(k).replace("_orig_mod.", ""): v for k, v in content.items() if isinstance(v, Tensor)}
+    tensors = {str(k).replace("_orig_mod.", ""): v for k, v in content.items() if isinstance(v, Tensor)}
+    if tensors:
+        return State(tensors=tensors, place=place)
+    # under a name that nobody knows: where it is the only one
+    held = [key for key, value in inner.items() if any(isinstance(v, Tensor) for v in value.values())]
+    if len(held) != 1 or len(place) >= _MOST_CONTAINERS:
+        return None
+    return _state(inner[held[0]], (*place, held[0]))

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mibias_cli.cli.options import DataArgument, FormatOption, RootOption, TableOption, column_option, file_option
+from mibias_cli.cli.options import (
+    DataArgument,
+    FollowLinksOption,
+    FormatOption,
+    RootOption,
+    TableOption,
+    column_option,
+    file_option,
+)
 from mibias_cli.cli.output import MAX_COLUMNS, count_table, print_found
 from mibias_cli.errors import DataError
 from mibias_cli.output.whole_files import write_atomically
@@ -17,6 +25,8 @@ if TYPE_CHECKING:
     from mibias_cli.survey.survey import AttributeFound, Survey
 
 __all__ = ["init"]
+
+_MOST_NAMES, _MOST_ROWS, _MOST_LETTERS = 20, 5, 500
 
 
 def init(
@@ -34,6 +44,7 @@ def init(
     ] = None,
     table: TableOption = None,
     root: RootOption = None,
+    follow_links: FollowLinksOption = None,
     backbone: Annotated[
         str | None,
         typer.Option("--backbone", metavar="NAME", help="A timm model. [default: by number and size of images]"),
@@ -60,7 +71,15 @@ def init(
 
     # looking at data may take minutes, so a file that is in the way is refused first
     _refuse_existing(out)
-    wishes = Wishes(target=target, attributes=tuple(attributes or ()), split=split, group=group, table=table, root=root)
+    wishes = Wishes(
+        target=target,
+        attributes=tuple(attributes or ()),
+        split=split,
+        group=group,
+        table=table,
+        root=root,
+        follow_links=follow_links,
+    )
     found = survey(path, wishes)
     model = choose_model(found, backbone=backbone, weights=weights)
     text, manifest = first_recipe(found, model, source=path, out=out)
@@ -84,12 +103,14 @@ def init(
 
 def survey_lines(found: Survey) -> Iterator[str]:
     """What was found as text: rows, target, attributes with their cells in training, guesses and notes."""
+    from mibias_cli.data.files.tabular import first_rows
+
     yield found.layout.what
     yield f"  rows        {', '.join(f'{n:,} {split}' for split, n in found.n_rows.items())}"
     if found.image_sizes:
         smallest, middle, largest = (f"{w} × {h}" for w, h in found.image_sizes)
         yield f"  images      about {middle} pixels" + (f" ({smallest} to {largest})" if smallest != largest else "")
-    yield f"  target      {found.target_title}: {', '.join(found.class_names)}"
+    yield f"  target      {found.target_title}: {first_rows(found.class_names, _MOST_NAMES)}"
     for attribute in found.chosen:
         missing = f", missing in {attribute.n_missing:,}" if attribute.n_missing else ""
         yield f"  attribute   {attribute.name}: {len(attribute.classes)} classes, {attribute.kind}{missing}"
@@ -99,14 +120,25 @@ def survey_lines(found: Survey) -> Iterator[str]:
         )
         yield f"  training: target × {attribute.name}"
         # very wide tables are cut
-        rows = zip(found.class_names, attribute.cells[:, :MAX_COLUMNS], strict=True)
-        yield from (f"    {line}" for line in count_table(attribute.classes[:MAX_COLUMNS], rows))
+        rows = list(zip(found.class_names, attribute.cells[:, :MAX_COLUMNS], strict=True))
+        yield from (f"    {line}" for line in count_table(attribute.classes[:MAX_COLUMNS], rows[:_MOST_ROWS]))
+        # a page is for reading: of a thousand classes the first, and how many more there are
+        more = [f"{len(rows) - _MOST_ROWS} more classes of the target"] if len(rows) > _MOST_ROWS else []
+        n_columns = len(attribute.classes)
+        more += [f"{n_columns - MAX_COLUMNS} more of {attribute.name}"] if n_columns > MAX_COLUMNS else []
+        if more:
+            yield f"    … and {', '.join(more)} (--format json has them all)"
     # further columns, those first that the target tells most of
     if found.candidates:
         shown = ", ".join(f"{a.name} ({a.shared_bits:.3f} of {a.entropy_bits:.3f} bits)" for a in found.candidates[:8])
         yield f"  may be attributes too: {shown}"
-    yield from (f"  guessed: {guess}" for guess in found.guesses)
-    yield from (f"  note: {note}" for note in found.notes)
+    yield from (f"  guessed: {_short(guess)}" for guess in found.guesses)
+    yield from (f"  note: {_short(note)}" for note in found.notes)
+
+
+def _short(text: str) -> str:
+    """At most five lines of a terminal: a finding may name files of any length."""
+    return text if len(text) <= _MOST_LETTERS else f"{text[:_MOST_LETTERS]}… (--format json has all)"
 
 
 def _plain(found: Survey) -> dict[str, object]:

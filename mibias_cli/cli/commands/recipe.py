@@ -22,20 +22,24 @@ def validate(
 ) -> None:
     """Check recipes without running them.
 
-    Names every problem at once, each with its line, gates included. Loads no data and no model.
+    Names every problem at once, each with its line, gates included. Loads no data and no model, but says which of the
+    files and folders that it names are not there.
     """
     from mibias_cli.gates.recipe_names import gate_name_faults
-    from mibias_cli.recipe.load import load_recipe
+    from mibias_cli.recipe.load import load_recipe, missing_places
 
     # every recipe is checked, and all problems are named at once
     problems: list[Problem] = []
     for path in recipes:
         try:
-            load_recipe(path, overrides or (), checks=[gate_name_faults])
+            recipe = load_recipe(path, overrides or (), checks=[gate_name_faults])
         except RecipeError as error:
             problems += error.problems
-        else:
-            typer.echo(f"{path}: ok", err=True)
+            continue
+        typer.echo(f"{path}: ok", err=True)
+        # no fault of the recipe: it may be for another machine
+        for key, place in missing_places(recipe):
+            typer.echo(f"{path}: {key}: {place} is not on this machine", err=True)
     if problems:
         raise RecipeError(problems)
 

@@ -76,6 +76,9 @@ def train(
     ] = None,
     offline: OfflineOption = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a run that exists in --out.")] = False,
+    check_files: Annotated[
+        bool, typer.Option("--check-files", help="Read every image first, not only some of those that are audited.")
+    ] = False,
     examples: ExamplesOption = 0,
     jobs: JobsOption = None,
     fail_on: FailOnOption = None,
@@ -103,7 +106,7 @@ def train(
     is_first = place is None or place.rank == 0
     if dry_run:
         if is_first:
-            _dry_run(loaded, offline, output)
+            _dry_run(loaded, offline, output, check_files)
         return
     started, section = time.time(), loaded.training
     stopping = on_stop(lambda: _how_to_resume(resume or out, loaded.name, started))
@@ -124,6 +127,7 @@ def train(
             gates=rules,
             n_examples=examples,
             jobs=jobs,
+            check_files=check_files,
         )
     if is_first:
         show_report(run.report)
@@ -141,6 +145,7 @@ def evaluate(
     device: DeviceOption = None,
     offline: OfflineOption = False,
     unfinished: UnfinishedOption = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a report that is in --out.")] = False,
     output: Annotated[ReportFormat, typer.Option("--format", help="json writes the report to stdout.")] = "text",
     examples: ExamplesOption = 0,
     jobs: JobsOption = None,
@@ -179,6 +184,7 @@ def evaluate(
             n_examples=examples,
             unfinished=unfinished,
             jobs=jobs,
+            overwrite=overwrite,
         )
     if output == "json":
         typer.echo(evaluated.report.to_json(), nl=False)
@@ -228,12 +234,12 @@ def _joined(devices: int | None, num_nodes: int | None) -> tuple[Place | None, d
     return place, {"training.devices": place.devices, "training.num_nodes": place.nodes}
 
 
-def _dry_run(recipe: Recipe, offline: bool, output: ReportFormat | None) -> None:
+def _dry_run(recipe: Recipe, offline: bool, output: ReportFormat | None, check_files: bool) -> None:
     """What a run would do, on stdout: tables for people, JSON for programs."""
     from mibias_cli.run import dry_run
 
     with shown_progress() as progress:
-        findings = dry_run.dry_run(recipe, offline=offline, progress=progress)
+        findings = dry_run.dry_run(recipe, offline=offline, progress=progress, check_files=check_files)
     # tables go to every terminal, also to one that wants no bars
     on_terminal: ReportFormat = "text" if sys.stdout.isatty() else "json"
     print_found(findings, dry_run_lines(findings), output or on_terminal)

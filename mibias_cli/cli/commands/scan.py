@@ -10,6 +10,7 @@ import typer
 
 from mibias_cli.cli.options import (
     DataArgument,
+    FollowLinksOption,
     FormatOption,
     OfflineOption,
     OutOption,
@@ -34,6 +35,7 @@ def scan(
         str | None, column_option("--group", help="Rows that belong together, such as a patient. [default: guessed]")
     ] = None,
     root: RootOption = None,
+    follow_links: FollowLinksOption = None,
     backbone: Annotated[
         str | None,
         typer.Option("--backbone", metavar="NAME", help="Say what the features of this timm model tell, too."),
@@ -56,7 +58,7 @@ def scan(
     from mibias_cli.scan.scan import scan as scan_data
     from mibias_cli.survey.roles import Wishes
 
-    wishes = Wishes(target=target, group=group, table=table, root=root)
+    wishes = Wishes(target=target, group=group, table=table, root=root, follow_links=follow_links)
     # weights that cannot be had end the command before any image is read
     network = None if backbone is None else create_backbone(backbone, weights=weights, offline=offline)
     with shown_progress() as progress:

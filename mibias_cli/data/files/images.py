@@ -6,6 +6,7 @@ import os
 import struct
 import warnings
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,17 +15,19 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
+from mibias_cli.data.files.folders import leads_out, real_paths
 from mibias_cli.data.files.refused import DICOM, DICOM_REMEDY, fault_of_content
 from mibias_cli.data.files.tabular import Table, first_rows
 from mibias_cli.data.inputs import Transforms, transformed
 from mibias_cli.errors import DataError
 
-__all__ = ["BROKEN_IMAGE", "ImageReader", "load_image", "resolve_paths"]
+__all__ = ["BROKEN_IMAGE", "ImageReader", "load_image", "resolve_paths", "without_unreadable"]
 
 BROKEN_IMAGE = (OSError, EOFError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError)
 MAX_PIXELS = 2**26
 """Larger images take minutes and gigabytes each; a file of a few kilobytes can say that it is one."""
 _DEEP = ("I;16", "I;16B", "I;16L", "I;16N", "I")
+_LISTED = 20
 _GREY = ("1", "L", "LA")
 
 
@@ -122,11 +125,12 @@ def _deep(image: Image.Image) -> np.ndarray:
     return scaled
 
 
-def resolve_paths(table: Table, column: str, root: Path) -> tuple[list[str], list[str]]:
+def resolve_paths(table: Table, column: str, root: Path, follow: Path | None = None) -> tuple[list[str], list[str]]:
     """The image files that a column of a table names below a root, and what to call each row in an error.
 
     A manifest is often somebody else's, so a path (`..`, absolute or through a link) that leads out of the root is an
-    error. All rows are checked before anything is read; one error names all faults of one kind.
+    error, unless it ends below the folder `follow`. All rows are checked before anything is read; one error names all
+    faults of one kind.
 
     Raises:
         DataError: No such folder; or rows without a path, with a path out of the root, or with a missing file.
@@ -139,29 +143,45 @@ def resolve_paths(table: Table, column: str, root: Path) -> tuple[list[str], lis
     names = [f"row {n} ({v})" for n, v in zip(table.row_numbers, values, strict=True)]
     dicom = [name for name, value in zip(names, values, strict=True) if str(value).lower().endswith(DICOM)]
     _refuse(table, dicom, f"name DICOM images, which are not read ({DICOM_REMEDY})")
-    base = os.path.realpath(root)
-    folders: dict[str, str] = {}
-    paths = [_real(os.path.join(base, value), folders) for value in values]
+    paths = real_paths(values.tolist(), root)
     # all rows are checked before any image is read, so that a run does not fail at its last image
-    outside = [name for name, path in zip(names, paths, strict=True) if os.path.commonpath([base, path]) != base]
+    outside = [name for name, out in zip(names, leads_out(paths, root, follow), strict=True) if out]
     _refuse(
         table,
         outside,
-        f"have a path that leads out of {root}; set data.root to a folder that holds all images (and links' targets)",
+        f"have a path that leads out of {root}; set data.root to a folder that holds all images, or data.follow_links "
+        "to one that holds what links lead to",
     )
     missing = [name for name, path in zip(names, paths, strict=True) if not os.path.isfile(path)]
     _refuse(table, missing, f"name a file that does not exist below {root}")
     return paths, names
 
 
-def _real(path: str, folders: dict[str, str]) -> str:
-    """The path without links or `..`."""
-    folder, name = os.path.split(path)
-    # realpath asks the disk for every folder on the way: once per folder, not once per image
-    if folder not in folders:
-        folders[folder] = os.path.realpath(folder)
-    path = os.path.join(folders[folder], name)
-    return os.path.realpath(path) if name in ("", ".", "..") or os.path.islink(path) else path
+def without_unreadable(table: Table, column: str, root: Path, follow: Path | None) -> tuple[Table, list[str]]:
+    """A table without the rows whose image is missing or cannot be read, and a note that counts and lists these.
+
+    Every image is read, which takes a while. Paths that lead out of the root stay: they are no faults of images.
+    """
+    values = table.columns[column]
+    paths = real_paths(["" if v is None else v for v in values], root)
+    outside = leads_out(paths, root, follow)
+    looked_at = [k for k, value in enumerate(values) if value is not None and not outside[k]]
+    with ThreadPoolExecutor() as pool:
+        readable = list(pool.map(_is_readable, [paths[k] for k in looked_at]))
+    bad = [k for k, fine in zip(looked_at, readable, strict=True) if not fine]
+    if not bad:
+        return table, []
+    listed = first_rows([f"row {table.row_numbers[k]} ({values[k]})" for k in bad], _LISTED)
+    note = f"{table.path}: {len(bad)} image(s) left out, which cannot be read (data.on_bad_sample: skip): {listed}"
+    return table.take(np.setdiff1d(np.arange(len(table)), bad)), [note]
+
+
+def _is_readable(path: str) -> bool:
+    try:
+        load_image(path, 3)
+    except BROKEN_IMAGE:
+        return False
+    return True
 
 
 def _refuse(table: Table, rows: Sequence[str], what: str) -> None:

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import torch
 from safetensors import SafetensorError, safe_open
 
-from mibias_cli.data.columns import numbers
+from mibias_cli.data.columns import misfits, numbers, sorted_names
 from mibias_cli.data.files.arrow_files import PARQUET, TYPED, is_list
 from mibias_cli.data.files.refused import refuse_formats
 from mibias_cli.data.files.stored_features import list_features
@@ -22,6 +22,7 @@ from mibias_cli.errors import DataError
 
 __all__ = ["NamedArrays", "read_named_arrays"]
 
+_MOST_CATEGORIES = 50
 _TABLES = (".csv", ".tsv", ".gz")
 
 
@@ -40,17 +41,22 @@ class NamedArrays:
     read: Callable[[str], np.ndarray]
 
     def read_numbers(self, names: Sequence[str]) -> np.ndarray:
-        """Columns of numbers side by side (n, d) float64.
+        """Columns side by side (n, d) float64: numbers as they are, text of few values one-hot, missing all zeros.
 
         Raises:
-            DataError: One holds something else.
+            DataError: A column of numbers holds some other cells, or a text very many values.
         """
         parts = []
         for name in names:
             values = self.read(name)
+            if values.dtype == object and not misfits(values).any() and 0 < len(set(values)) <= _MOST_CATEGORIES:
+                values = np.stack([values == v for v in sorted_names({v for v in values if v is not None})], axis=1)
             if values.dtype == object:
                 shown = first_rows([repr(v) for v in dict.fromkeys(values[numbers(values)[1]].tolist())], 3)
-                raise DataError(f"{self.path}: column {name!r} holds text ({shown}), where numbers are needed")
+                raise DataError(
+                    f"{self.path}: column {name!r} holds text ({shown}), where numbers are needed, or at most "
+                    f"{_MOST_CATEGORIES} different texts"
+                )
             parts.append(values.reshape(len(values), -1).astype(np.float64))
         lengths = {name: len(part) for name, part in zip(names, parts, strict=True)}
         if len(set(lengths.values())) > 1:

@@ -13,6 +13,7 @@ import numpy as np
 from mibias_cli.data.files.arrow_files import TYPED, is_numeric, read_typed
 from mibias_cli.data.files.refused import refuse_formats
 from mibias_cli.data.files.text_files import read_records
+from mibias_cli.data.files.value_map import ValueMap, map_cells
 from mibias_cli.errors import DataError, did_you_mean
 from mibias_cli.output.whole_files import replaced
 
@@ -27,6 +28,7 @@ __all__ = [
     "refuse_existing",
     "refuse_nested",
     "refuse_repeats",
+    "refuse_unmapped",
     "require_columns",
     "texts",
     "write_manifest",
@@ -42,10 +44,17 @@ MISSING = (
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
-    """How tables are read: the encoding of their text, and what is written in a cell for a missing value."""
+    """How tables are read.
+
+    Args:
+        encoding: Of their text.
+        missing: What is written in a cell for a missing value.
+        values: By column, new values in place of those that are written (`map_cells`).
+    """
 
     encoding: str = "utf-8"
     missing: tuple[str, ...] = MISSING
+    values: Mapping[str, ValueMap] = field(default_factory=dict)
 
 
 AS_USUAL = Reading()
@@ -62,6 +71,7 @@ class Table:
         text: Columns that the file itself declares to be no numbers (Parquet and its like only).
         nested: Columns that were not read, because they hold no single value per row, with their types.
         notes: How the file was read, where its name does not say so.
+        unmapped: What `Reading.values` names and the table does not have, as column and value.
     """
 
     path: Path
@@ -70,6 +80,7 @@ class Table:
     text: frozenset[str] = frozenset()
     nested: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    unmapped: tuple[tuple[str, str], ...] = ()
 
     def __len__(self) -> int:
         return len(self.row_numbers)
@@ -196,10 +207,11 @@ def _read_text(path: Path, reading: Reading) -> Table:
         raise DataError(f"{path}: {len(ragged)} row(s) do not have the header's {n} cells: rows {first_rows(ragged)}")
     by_column = zip(*found.rows, strict=True) if found.rows else ([] for _ in found.header)
     cells = {name: [v.strip() for v in values] for name, values in zip(found.header, by_column, strict=True)}
-    columns, notes = _without_missing(path, cells, reading)
+    numbers = np.asarray(found.numbers, dtype=np.int64)
+    table = _with_values(Table(path=path, columns={}, row_numbers=numbers), cells, reading)
     if found.delimiter is not None:
-        notes = (f"{path}: its columns are separated by {found.delimiter}", *notes)
-    return Table(path=path, columns=columns, row_numbers=np.asarray(found.numbers, dtype=np.int64), notes=notes)
+        table = replace(table, notes=(f"{path}: its columns are separated by {found.delimiter}", *table.notes))
+    return table
 
 
 def _read_typed(path: Path, leave_out: Callable[[str], bool] | None, reading: Reading) -> Table:
@@ -215,9 +227,8 @@ def _read_typed(path: Path, leave_out: Callable[[str], bool] | None, reading: Re
             nested[column.name] = "bytes"
     # "01" in a column of strings is a name (a post code, say), not the number 1
     text = frozenset(column.name for column in found.table.schema if not is_numeric(column.type))
-    columns, notes = _without_missing(path, cells, reading)
     rows = np.arange(1, found.table.num_rows + 1)
-    return Table(path=path, columns=columns, row_numbers=rows, text=text, nested=nested, notes=notes)
+    return _with_values(Table(path=path, columns={}, row_numbers=rows, text=text, nested=nested), cells, reading)
 
 
 def _plain(value: object) -> str | None:
@@ -231,18 +242,47 @@ def _plain(value: object) -> str | None:
     return str(value).strip()
 
 
-def _without_missing(
-    path: Path, cells: Mapping[str, Sequence[str | None]], reading: Reading
-) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
-    """Columns with None where a value is missing, and a note of what was taken for missing without being empty."""
+def _with_values(table: Table, cells: Mapping[str, Sequence[str | None]], reading: Reading) -> Table:
+    """The table with columns of these cells: None where a value is missing, and new values in place of old ones.
+
+    It notes what was taken for missing without being empty, and what was read as another value.
+    """
     written = frozenset(reading.missing)
     columns: dict[str, np.ndarray] = {}
     said: list[str] = []
-    for name, values in cells.items():
-        columns[name] = texts([None if not v or v in written else v for v in values])
-        found = Counter(v for v in values if v in written)
+    mapped: list[str] = []
+    # a column or a value that is not there may be a slip: whoever needs it there refuses it
+    unmapped = [(name, old) for name, values in reading.values.items() if name not in cells for old in values]
+    for name, given in cells.items():
+        if name in reading.values:
+            values = reading.values[name]
+            new, changed, absent = map_cells(given, values, written)
+            columns[name] = texts(new)
+            unmapped += [(name, old) for old in absent]
+            mapped += [f"{old!r} as {values[old] or 'missing'!r} in {name!r} ({n} rows)" for old, n in changed.items()]
+            continue
+        columns[name] = texts([None if not v or v in written else v for v in given])
+        found = Counter(v for v in given if v in written)
         said += [f"{value!r} in {name!r} ({n} rows)" for value, n in found.items() if value]
-    return columns, (f"{path}: read as missing (data.missing): {first_rows(said)}",) if said else ()
+    notes = [f"{table.path}: read as missing (data.missing): {first_rows(said)}"] if said else []
+    notes += [f"{table.path}: read otherwise (data.values): {first_rows(mapped)}"] if mapped else []
+    return replace(table, columns=columns, notes=tuple(notes), unmapped=tuple(unmapped))
+
+
+def refuse_unmapped(table: Table) -> None:
+    """Raise a `DataError` that names the columns and values of `data.values` that the table does not have."""
+    if not table.unmapped:
+        return
+    lines = []
+    for name, old in table.unmapped:
+        if name not in table.columns:
+            lines.append(f"  {name}: {_absence(table, name)}")
+            continue
+        there = [v for v, _ in Counter(v for v in table.columns[name] if v is not None).most_common(10)]
+        lines.append(f"  {name}: no cell is {old!r}{did_you_mean(old, there)}; it has {', '.join(map(repr, there))}")
+    shown = [*dict.fromkeys(lines)]
+    more = [f"  and {len(shown) - 5} more"] if len(shown) > 5 else []
+    raise DataError("\n".join([f"{table.path}: data.values names what is not there", *shown[:5], *more]))
 
 
 def _check_header(path: Path, header: Sequence[str]) -> None:

@@ -7,16 +7,17 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
-from PIL import Image
 
 from mibias_cli.data.annotations import annotate
 from mibias_cli.data.batch import BiasedData
 from mibias_cli.data.columns import DEFAULT_COLUMNS, DEFAULT_SPLITS, AttributeColumn, Columns, SplitRule
+from mibias_cli.data.files.folders import FoundImages, find_images
+from mibias_cli.data.files.images import without_unreadable
 from mibias_cli.data.files.refused import DICOM, DICOM_REMEDY
 from mibias_cli.data.files.tabular import AS_USUAL, Reading, Table, first_rows, read_table, require_columns, texts
 from mibias_cli.data.input_rules import ImageRules
 from mibias_cli.data.inputs import IDENTITY, Transforms
-from mibias_cli.data.sources.manifest import image_data
+from mibias_cli.data.sources.manifest import OnBadSample, image_data
 from mibias_cli.errors import DataError
 
 __all__ = ["CLASS_FOLDER", "SPLIT_FOLDER", "list_images", "load_imagefolder"]
@@ -29,6 +30,8 @@ def load_imagefolder(
     root: Path,
     *,
     sidecar: Path,
+    follow_links: Path | None = None,
+    on_bad_sample: OnBadSample = "error",
     columns: Columns = DEFAULT_COLUMNS,
     splits: SplitRule = DEFAULT_SPLITS,
     attributes: Mapping[str, AttributeColumn],
@@ -44,6 +47,8 @@ def load_imagefolder(
 
     Args:
         sidecar: CSV or Parquet with a path column and the attributes.
+        follow_links: Links to files and folders below this folder are followed, though it is not below the root.
+        on_bad_sample: Whether images that cannot be read are an error when they are met, or left out (`skip`).
         columns: Names of the sidecar's columns; `split` is asked for only where there are no split folders.
         splits: Names of the split folders, or which rows train, validate and are audited.
         attributes, transforms, reading, seed: As for `load_manifest`.
@@ -53,7 +58,8 @@ def load_imagefolder(
     """
     if not root.is_dir():
         raise DataError(f"{root}: no such folder; set data.root to the folder with the class folders")
-    images = list_images(root)
+    found = list_images(root, follow_links)
+    images = found.images
     in_split_folders = _has_split_folders(root, splits)
     table = read_table(sidecar, reading=reading)
     require_columns(table, {"data.columns.path": columns.path})
@@ -72,29 +78,29 @@ def load_imagefolder(
         extra[SPLIT_FOLDER] = texts([p[0] for p in parts])
         columns = replace(columns, split=SPLIT_FOLDER)
     joined = joined.with_columns(extra)
+    if on_bad_sample == "skip":
+        joined, left_out = without_unreadable(joined, columns.path, root, follow_links)
+        notes += left_out
     annotations = annotate(joined, columns=columns, attributes=attributes, splits=splits, seed=seed)
     rules = ImageRules(path=columns.path, reading=reading)
-    return image_data(annotations, rules, root, transforms, seed, notes)
+    notes += found.note(root, "data.follow_links")
+    return image_data(annotations, rules, root, transforms, seed, notes, follow_links)
 
 
-def list_images(root: Path) -> list[str]:
-    """Paths of all images below the root, with forward slashes, sorted; hidden files and folders are passed over.
+def list_images(root: Path, follow: Path | None = None) -> FoundImages:
+    """All images below the root, and the links that are not followed (`find_images`).
 
     Raises:
         DataError: There is none.
     """
-    # every suffix that Pillow can read, not only the usual ones
-    suffixes = {suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN}
-    found = [
-        path.relative_to(root).as_posix()
-        for path in root.rglob("*")
-        if path.suffix.lower() in suffixes and not any(part.startswith(".") for part in path.relative_to(root).parts)
-    ]
-    if not found:
+    found = find_images(root, follow=follow)
+    if not found.images:
+        if found.left_links:
+            raise DataError(f"{root}: no image but behind links: {'; '.join(found.note(root, 'data.follow_links'))}")
         if any(path.suffix.lower() in DICOM for path in root.rglob("*")):
             raise DataError(f"{root}: holds DICOM images, which are not read; {DICOM_REMEDY}")
         raise DataError(f"{root}: no image below it; it should hold images, for training in one folder per class")
-    return sorted(found)
+    return found
 
 
 def _has_split_folders(root: Path, splits: SplitRule) -> bool:

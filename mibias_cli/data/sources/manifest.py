@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 from mibias_cli.data.annotations import Annotations, annotate, assemble
 from mibias_cli.data.batch import BiasedData
 from mibias_cli.data.columns import DEFAULT_COLUMNS, DEFAULT_SPLITS, AttributeColumn, Columns, SplitRule
-from mibias_cli.data.files.images import ImageReader, resolve_paths
-from mibias_cli.data.files.tabular import AS_USUAL, Reading, read_table, require_columns
+from mibias_cli.data.files.images import ImageReader, resolve_paths, without_unreadable
+from mibias_cli.data.files.tabular import AS_USUAL, Reading, first_rows, read_table, require_columns
 from mibias_cli.data.input_rules import ImageRules
 from mibias_cli.data.inputs import IDENTITY, Transforms
 
-__all__ = ["image_data", "load_manifest"]
+__all__ = ["OnBadSample", "image_data", "load_manifest"]
+
+OnBadSample = Literal["error", "skip"]
+"""What becomes of rows whose image cannot be read."""
 
 
 def load_manifest(
     path: Path,
     *,
     root: Path | None = None,
+    follow_links: Path | None = None,
+    on_bad_sample: OnBadSample = "error",
     columns: Columns = DEFAULT_COLUMNS,
     splits: SplitRule = DEFAULT_SPLITS,
     attributes: Mapping[str, AttributeColumn],
@@ -33,6 +39,8 @@ def load_manifest(
     Args:
         path: CSV or Parquet file.
         root: Folder that paths start from; None: the manifest's own.
+        follow_links: Links to files below this folder are followed, though it is not below the root.
+        on_bad_sample: Whether images that cannot be read are an error when they are met, or left out (`skip`).
         columns, splits, attributes: See `annotate`.
         transforms: What the backbone asks for.
         reading: How text is read.
@@ -43,9 +51,12 @@ def load_manifest(
     """
     table = read_table(path, reading=reading)
     require_columns(table, {"data.columns.path": columns.path})
+    folder, notes = root or path.parent, list[str]()
+    if on_bad_sample == "skip":
+        table, notes = without_unreadable(table, columns.path, folder, follow_links)
     annotations = annotate(table, columns=columns, attributes=attributes, splits=splits, seed=seed)
     rules = ImageRules(path=columns.path, reading=reading)
-    return image_data(annotations, rules, root or path.parent, transforms, seed)
+    return image_data(annotations, rules, folder, transforms, seed, notes, follow_links)
 
 
 def image_data(
@@ -55,13 +66,15 @@ def image_data(
     transforms: Transforms,
     seed: int,
     notes: Iterable[str] = (),
+    follow_links: Path | None = None,
 ) -> BiasedData:
     """The data set of labelled rows whose path column names image files below a root.
 
     Raises:
         DataError: A path leads out of the root, or to no file.
     """
-    files, names = resolve_paths(annotations.table, rules.path, root)
+    files, names = resolve_paths(annotations.table, rules.path, root, follow_links)
+    notes = [*notes, *_twice(annotations, files, names)]
     # paths and sizes stand for the pixels: hashing these would read every file before training starts
     contents = {
         "paths": [str(value) for value in annotations.table.columns[rules.path]],
@@ -69,3 +82,14 @@ def image_data(
     }
     reader = ImageReader(files, transforms, seed, names)
     return assemble(annotations, reader, row_names=names, contents=contents, inputs=rules, notes=notes)
+
+
+def _twice(annotations: Annotations, files: Sequence[str], names: Sequence[str]) -> Iterator[str]:
+    """A note of files that two splits have: what a model learnt of one is no evidence of what it can."""
+    first: dict[str, int] = {}
+    shared = []
+    for row, file in enumerate(files):
+        if annotations.role[first.setdefault(file, row)] != annotations.role[row]:
+            shared.append(names[row])
+    if shared:
+        yield f"{annotations.table.path}: {len(shared)} image(s) are in more than one split: {first_rows(shared)}"

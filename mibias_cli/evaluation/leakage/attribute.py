@@ -19,7 +19,7 @@ from mibias_cli.evaluation.statistics.information import label_entropy_bits
 from mibias_cli.evaluation.statistics.partition import Fold, fit_and_score_rows, inner_folds
 from mibias_cli.evaluation.statistics.resampling import Resamples
 
-__all__ = ["MAX_FIT_ROWS", "MIN_ROWS", "Prepared", "check_varies", "fit_and_score_parts", "prepare"]
+__all__ = ["MAX_FIT_ROWS", "MIN_ROWS", "Prepared", "check_varies", "fit_and_score_parts", "known_parts", "prepare"]
 
 MIN_ROWS = 10
 """Least number of samples with a known attribute in each of the fitting and the scored part."""
@@ -160,7 +160,7 @@ def prepare(
     attribute: AuditedAttribute, inputs: AuditInput, settings: AuditSettings, parts: Fold, *, seed: int
 ) -> Prepared:
     """Make an attribute ready on its known rows; EvaluationError where a part has fewer than `MIN_ROWS` of them."""
-    fit, score = _known_parts(attribute, inputs, parts, seed)
+    fit, score = known_parts(attribute, inputs, parts, seed)
     group = inputs.group
     tasks = []
     for k, channel in enumerate(attribute.channels):
@@ -183,8 +183,12 @@ def prepare(
     )  # fmt: skip
 
 
-def _known_parts(attribute: AuditedAttribute, inputs: AuditInput, parts: Fold, seed: int) -> Fold:
-    """The rows of both parts where the attribute is known, the fitting part thinned to MAX_FIT_ROWS."""
+def known_parts(attribute: AuditedAttribute, inputs: AuditInput, parts: Fold, seed: int) -> Fold:
+    """The rows of both parts where the attribute is known, the fitting part thinned to MAX_FIT_ROWS.
+
+    Raises:
+        EvaluationError: A part has fewer than `MIN_ROWS` of them.
+    """
     fit, score = (rows[attribute.known[rows]] for rows in parts)
     for part, rows in (("fitted", fit), ("scored", score)):
         if len(rows) < MIN_ROWS:

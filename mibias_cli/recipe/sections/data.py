@@ -31,6 +31,7 @@ __all__ = [
     "ImageFolderData",
     "ManifestData",
     "MnistData",
+    "NewValue",
     "SplitsSection",
     "TableData",
 ]
@@ -38,6 +39,10 @@ __all__ = [
 
 # as in data.files.tabular, which recipes do not import
 _MISSING = ("NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NAN", "Nan", "None", "null", "NULL", "Null", "-", "?")
+
+
+NewValue = str | int | float | list[str] | None
+"""What a cell is read as (`data.values`)."""
 
 
 class AttributeSection(Section):
@@ -109,9 +114,27 @@ class _Files(Section):
         [*_MISSING],
         description="What is written in a cell for a missing value, to the letter; empty cells are missing always.",
     )
+    values: dict[str, dict[str, NewValue]] = Field(
+        {},
+        description="By column, what a cell is read as in place of what is written: { Edema: { -1: 1 } }; null is a "
+        "missing value, [] a list without a label, (left out) leaves the row out; (missing) names empty cells.",
+    )
     attributes: dict[str, AttributeSection] = Field(
         description="Bias attributes by name, each with its column and kind; {} where `discover` is to find one."
     )
+
+    # checked by hand: pydantic would report each member of the union
+    @field_validator("values", mode="before")
+    @classmethod
+    def _values_are_cells(cls, value: object) -> object:
+        for name, olds in value.items() if isinstance(value, dict) else [("", value)]:
+            if not isinstance(olds, dict):
+                raise ValueError("must be, for each column, old values with new ones: { Edema: { -1: 1 } }")
+            for old, new in olds.items():
+                listed = isinstance(new, list) and all(isinstance(item, str) for item in new)
+                if not listed and (isinstance(new, bool) or not isinstance(new, str | int | float | None)):
+                    raise ValueError(f"{name}: {old}: must be text, a number, a list of texts, or null for missing")
+        return value
 
     @field_validator("encoding")
     @classmethod
@@ -123,12 +146,29 @@ class _Files(Section):
         return value
 
 
+_FOLLOW_LINKS = Field(
+    None,
+    description="A folder (a hub's cache, a data store): links of images to what lies below it are followed, though it "
+    "is not below `root`.",
+)
+
+
+OnBadSampleName = Literal["error", "skip"]
+_ON_BAD_SAMPLE: OnBadSampleName = Field(
+    "error",
+    description="What an image is that is missing or cannot be read: error, or skip: all images are read first, and "
+    "such rows are left out, counted and listed.",
+)
+
+
 class ManifestData(_Files):
     """Images listed in a CSV or Parquet manifest."""
 
     source: Literal["manifest"]
     path: Path = Field(description="CSV or Parquet file, relative to the recipe.")
     root: Path | None = Field(None, description="Folder that image paths start from; default: the manifest's folder.")
+    follow_links: Path | None = _FOLLOW_LINKS
+    on_bad_sample: OnBadSampleName = _ON_BAD_SAMPLE
     columns: ColumnsSection = ColumnsSection()
 
 
@@ -137,6 +177,8 @@ class ImageFolderData(_Files):
 
     source: Literal["imagefolder"]
     root: Path = Field(description="Folder with class folders, or with train/… split folders that hold class folders.")
+    follow_links: Path | None = _FOLLOW_LINKS
+    on_bad_sample: OnBadSampleName = _ON_BAD_SAMPLE
     sidecar: Path = Field(description="CSV or Parquet with one row per image: its path below root and its attributes.")
     columns: ColumnsSection = ColumnsSection()
 

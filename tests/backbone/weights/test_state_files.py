@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import pickle
+from argparse import Namespace
+from fractions import Fraction
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -29,6 +32,48 @@ def nested() -> dict[str, object]:
 def test_containers_without_end_hold_no_tensors(tmp_path: Path, content: object) -> None:
     torch.save(content, tmp_path / "w.pth")
     with pytest.raises(BackboneError, match="no tensors in it"):
+        read_state(tmp_path / "w.pth")
+
+
+SGD = {"state": {0: {"momentum_buffer": torch.zeros(3)}}, "param_groups": [{"lr": 0.1}]}
+
+
+@pytest.mark.parametrize(
+    ("content", "place", "beside"),
+    [
+        ({"student": 1, "teacher": 2, "optimizer": SGD, "epoch": 3}, ("teacher",), ("student",)),
+        ({"net": 2, "acc": 93.1, "epoch": 3}, ("net",), ()),
+        ({"model_dict": 2}, ("model_dict",), ()),
+        ({"state_dict": 1, "state_dict_ema": 2, "arch": "resnet18", "args": Namespace(lr=0.1)}, ("state_dict_ema",),
+         ("state_dict",)),
+        ({"my_weights": 2, "optimizer": SGD}, ("my_weights",), ()),
+        ({"model": {"net": 2}, "best": np.float64(0.9), "out": Path("x")}, ("model", "net"), ()),
+    ],
+)  # fmt: skip
+def test_containers_of_training_scripts(
+    tmp_path: Path, content: dict[str, object], place: tuple[str, ...], beside: tuple[str, ...]
+) -> None:
+    def filled(value: object) -> object:
+        if isinstance(value, dict) and "param_groups" not in value:
+            return {key: filled(inner) for key, inner in value.items()}
+        return {"fc.weight": torch.full((2,), float(value))} if value in (1, 2) else value
+
+    torch.save(filled(content), tmp_path / "w.pth")
+    found = read_state(tmp_path / "w.pth")
+    assert (found.place, found.beside) == (place, beside)
+    assert found.tensors["fc.weight"].tolist() == [2.0, 2.0]
+    assert bool(found.where) == bool(beside)
+
+
+def test_several_sets_under_unknown_names_are_listed(tmp_path: Path) -> None:
+    torch.save({"gen": {"w": torch.zeros(1)}, "disc": {"w": torch.zeros(1)}, "step": 3}, tmp_path / "w.pth")
+    with pytest.raises(BackboneError, match=r"it holds 'gen' .dict., 'disc' .dict., 'step' .int.; save"):
+        read_state(tmp_path / "w.pth")
+
+
+def test_types_that_are_no_plain_data_are_named(tmp_path: Path) -> None:
+    torch.save({"state_dict": {"w": torch.zeros(1)}, "rate": Fraction(1, 2)}, tmp_path / "w.pth")
+    with pytest.raises(BackboneError, match="refuses it, as it holds more than tensors: fractions.Fraction; if you"):
         read_state(tmp_path / "w.pth")
 
 

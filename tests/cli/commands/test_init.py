@@ -31,7 +31,7 @@ def init(*arguments: object) -> Result:
 def photos(folder: Path, scanners: str = "AB", agreement: float = 0.8) -> Path:
     rng = np.random.default_rng(0)
     rows = []
-    for k in range(80):
+    for k in range(120):
         y = k % 2
         c = y if rng.random() < agreement else 1 - y
         name = f"{('cat', 'dog')[y]}/{k}.png"
