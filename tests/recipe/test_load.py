@@ -67,7 +67,7 @@ recipe.yaml:4:11 data.source: must be one of manifest, imagefolder, digits, mnis
 recipe.yaml:9:3 debias.critc: unknown key, did you mean 'critic'?
       critc: {steps: 3}
       ^
-recipe.yaml:10:11 debias.weight: must be a number, not 'off'
+recipe.yaml:10:11 debias.weight: must be auto or a number of at least 0, not 'off'
       weight: off
               ^
 recipe.yaml:13:3 training.epochs: key repeated, it stands on line 12 already; keep one of the two
@@ -86,9 +86,9 @@ recipe.yaml:15:22 evaluation.probes.1: must be logistic, quadratic, mlp, knn or 
         ("debias:\n  queue_batches: true\n", "7:18 debias.queue_batches: must be a whole number, not true"),
         ("debias:\n  queue_batches: 1.5\n", "7:18 debias.queue_batches: must be a whole number, not 1.5"),
         ("debias:\n  queue_batches: 0\n", "7:18 debias.queue_batches: must be greater than 0, not 0"),
-        ("debias:\n  weight: '2'\n", "7:11 debias.weight: must be a number, not '2'; take the quotes off"),
-        ("debias:\n  weight: .nan\n", "7:11 debias.weight: must be a finite number, not nan"),
-        ("debias:\n  weight:\n", "7:3 debias.weight: must be a number, not null"),
+        ("debias:\n  weight: '2'\n", "7:11 debias.weight: must be auto or a number of at least 0, not '2'; take the quotes off"),
+        ("debias:\n  weight: .nan\n", "7:11 debias.weight: must be auto or a number of at least 0, not nan"),
+        ("debias:\n  weight:\n", "7:3 debias.weight: must be auto or a number of at least 0, not null"),
         ("debias: [1]\n", "6:9 debias: must be a section of keys and values, not a list"),
         ("debias:\n  estimator: mime\n", "must be classifier, lntl, vclub, mine, dv, nwj"),
         ("debias:\n  estimator: mime\n", "hgr, hgr_basis or none, not 'mime', did you mean 'mine'?"),

@@ -170,4 +170,6 @@ class DebiasSection(Section):
         number = value if isinstance(value, int | float) and not isinstance(value, bool) else -1
         if value == "auto" or 0 <= number < math.inf:
             return value
-        raise ValueError("must be auto or a number of at least 0")
+        shown = "null" if value is None else repr(value) if isinstance(value, str) else str(value).lower()
+        hint = "; take the quotes off" if isinstance(value, str) and value.replace(".", "", 1).isdigit() else ""
+        raise ValueError(f"must be auto or a number of at least 0, not {shown[:60]}{hint}")
