@@ -124,7 +124,7 @@ def shortened(text: str, at: int = 0, *, most: int = 200) -> tuple[str, int]:
 
     Example:
         >>> shortened("a" * 30 + "b" + "a" * 30, 30, most=9)
-        ('…aaaabaaa…', 5)
+        ('…aaaabaaaa…', 5)
     """
     start = max(0, min(at - most // 2, len(text) - most))
     piece = text[start : start + most]

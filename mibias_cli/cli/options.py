@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 import typer
 
 __all__ = [
+    "CheckFilesOption",
     "DataArgument",
     "Device",
     "DeviceOption",
@@ -80,6 +81,9 @@ FormatOption = Annotated[
 # at most 20 each: the images are stored in the report's page
 ExamplesOption = Annotated[
     int, typer.Option("--examples", metavar="N", min=0, max=20, help="Images of each target × attribute cell to show.")
+]
+CheckFilesOption = Annotated[
+    bool, typer.Option("--check-files", help="Read every image first, not only some of those that are audited.")
 ]
 JobsOption = Annotated[
     int | None, typer.Option("--jobs", min=1, help="Processes that fit the audit's probes. [default: one a core]")

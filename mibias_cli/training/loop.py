@@ -86,9 +86,8 @@ class StageTrainer:
 
     def __post_init__(self) -> None:
         self._n_batches = n_batches(self.data.train, self.settings.batch_size)
-        optimizers = [make_optimizer(self.settings, self.groups)]
-        if self.debiaser is not None and self.debiaser.settings.gradients == "released":
-            optimizers.append(make_optimizer(self.settings, self.groups))
+        self._released = self.debiaser is not None and self.debiaser.settings.gradients == "released"
+        optimizers = [make_optimizer(self.settings, self.groups) for _ in range(1 + self._released)]
         self._fabric_model, *self._optimizers = self.fabric.setup(self.model, *optimizers)
         # what was fitted on each rank, heads or the scale of features, may differ by rounding
         self.ranks.copy_first(self.model)
@@ -133,8 +132,7 @@ class StageTrainer:
                     if self._position.finished:
                         break
             self.progress.end()
-            at_chance = self._position.at_chance(self.data.target)
-            if at_chance is not None:
+            if (at_chance := self._position.at_chance(self.data.target)) is not None:
                 self._warn("chance", self._position.epoch - 1, at_chance)
             self._position.finished = True
             self._save()
@@ -160,7 +158,7 @@ class StageTrainer:
     def _epoch(self, epoch: int) -> None:
         start = self._position.step_in_epoch
         self.model.train()
-        if start == 0 and self.debiaser is not None and self.debiaser.settings.gradients == "released":
+        if start == 0 and self._released:
             # the authors' released code opens every epoch with a pass over the data that trains the critic alone
             for i, batch in enumerate(self._train_batches(epoch, 0, "opening")):
                 self._stepper.fit_critic_on(batch, epoch * self._n_batches + i, turn=-1)
@@ -269,8 +267,7 @@ class StageTrainer:
 
     def _validate_and_choose(self, epoch: int) -> None:
         figures = self._validated(epoch, (epoch + 1) * self._n_batches - 1, self.debiaser)
-        collapse = self._position.collapse(figures, self.data.target)
-        if collapse is not None:
+        if (collapse := self._position.collapse(figures, self.data.target)) is not None:
             self._warn("collapse", epoch, collapse)
         weight = 0.0
         if self.debiaser is not None:

@@ -48,5 +48,5 @@ def test_a_failure_leaves_nothing_behind(
 
 def test_a_file_in_the_way_is_the_users_to_move(make: Callable[..., Report], tmp_path: Path) -> None:
     (tmp_path / "report").write_text("not a folder")
-    with pytest.raises(RunError, match="cannot be written"):
+    with pytest.raises(RunError, match="is a file; choose another folder"):
         write.write_report(tmp_path / "report", make())

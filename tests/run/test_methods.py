@@ -16,7 +16,8 @@ from mibias_cli.progress import Silent
 from mibias_cli.recipe.schema import Recipe
 from mibias_cli.recipe.tables import METHODS
 from mibias_cli.run.assemble import assemble
-from mibias_cli.run.stages import Run, check_start, fit_debiased, fit_original
+from mibias_cli.run.before.checks import check_start
+from mibias_cli.run.stages import Run, fit_debiased, fit_original
 from mibias_cli.run_folder import RunFolder
 from mibias_cli.training.loop import StageTrainer
 

@@ -23,6 +23,7 @@ from mibias_cli.cli.commands.gate import (
     gate_rules,
 )
 from mibias_cli.cli.options import (
+    CheckFilesOption,
     DeviceOption,
     ExamplesOption,
     ExportFormat,
@@ -76,9 +77,7 @@ def train(
     ] = None,
     offline: OfflineOption = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a run that exists in --out.")] = False,
-    check_files: Annotated[
-        bool, typer.Option("--check-files", help="Read every image first, not only some of those that are audited.")
-    ] = False,
+    check_files: CheckFilesOption = False,
     examples: ExamplesOption = 0,
     jobs: JobsOption = None,
     fail_on: FailOnOption = None,

@@ -31,7 +31,7 @@ def init(*arguments: object) -> Result:
 def photos(folder: Path, scanners: str = "AB", agreement: float = 0.8) -> Path:
     rng = np.random.default_rng(0)
     rows = []
-    for k in range(120):
+    for k in range(140):
         y = k % 2
         c = y if rng.random() < agreement else 1 - y
         name = f"{('cat', 'dog')[y]}/{k}.png"
@@ -82,7 +82,7 @@ def test_nothing_is_written_over(tmp_path: Path) -> None:
 
 
 def test_a_manifest_is_written_where_no_file_lists_the_rows(tmp_path: Path) -> None:
-    faces = lookalikes.face_folder(tmp_path / "faces", 80)
+    faces = lookalikes.face_folder(tmp_path / "faces", 110)
     out = tmp_path / "f.yaml"
     result = init(faces, "--out", out, "--target", "sex", "--attribute", "age", "--attribute", "race",
                   "--backbone", "test_resnet", "--weights", "none", "--format", "text")  # fmt: skip
@@ -91,7 +91,7 @@ def test_a_manifest_is_written_where_no_file_lists_the_rows(tmp_path: Path) -> N
     assert "  note: 1 malformed name(s), left out: 61_1_2017" in result.stdout
     recipe = load_recipe(out)
     assert {name: a.kind for name, a in recipe.data.attributes.items()} == {"age": "continuous", "race": "categorical"}
-    assert sum(takes_steps(out).values()) == 80
+    assert sum(takes_steps(out).values()) == 110
 
 
 def test_a_table_with_names_that_yaml_would_take_for_something_else(tmp_path: Path) -> None:
