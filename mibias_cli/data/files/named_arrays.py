@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import torch
 from safetensors import SafetensorError, safe_open
 
-from mibias_cli.data.columns import misfits, numbers, sorted_names
+from mibias_cli.data.columns import numbers, sorted_names
 from mibias_cli.data.files.arrow_files import PARQUET, TYPED, is_list
 from mibias_cli.data.files.refused import refuse_formats
 from mibias_cli.data.files.stored_features import list_features
@@ -49,7 +49,7 @@ class NamedArrays:
         parts = []
         for name in names:
             values = self.read(name)
-            if values.dtype == object and not misfits(values).any() and 0 < len(set(values)) <= _MOST_CATEGORIES:
+            if values.dtype == object and _is_text(values) and 0 < len(set(values)) <= _MOST_CATEGORIES:
                 values = np.stack([values == v for v in sorted_names({v for v in values if v is not None})], axis=1)
             if values.dtype == object:
                 shown = first_rows([repr(v) for v in dict.fromkeys(values[numbers(values)[1]].tolist())], 3)
@@ -62,6 +62,12 @@ class NamedArrays:
         if len(set(lengths.values())) > 1:
             raise DataError(f"{self.path}: columns differ in their numbers of rows: {lengths}")
         return np.concatenate(parts, axis=1)
+
+
+def _is_text(values: np.ndarray) -> bool:
+    """Whether no cell is a number: one among others is likelier a mistake than a category."""
+    known = np.array([value is not None for value in values])
+    return bool(numbers(values)[1][known].all())
 
 
 def _table_column(values: np.ndarray) -> np.ndarray:

@@ -45,6 +45,10 @@ def test_what_cannot_be_read_is_named(files: dict[str, Path], tmp_path: Path) ->
     (tmp_path / "t.txt").write_text("")
     with pytest.raises(DataError, match="not from '.txt'"):
         read_named_arrays(tmp_path / "t.txt")
+    for word in ("much", "inf"):
+        (tmp_path / "mixed.csv").write_text(f"z_0\n{word}\n2\n")
+        with pytest.raises(DataError, match=f"'z_0' holds text .'{word}'"):
+            read_named_arrays(tmp_path / "mixed.csv").read_numbers(["z_0"])
     for suffix in (".parquet", ".safetensors"):
         broken = tmp_path / f"broken{suffix}"
         broken.write_bytes(b"no such thing")
