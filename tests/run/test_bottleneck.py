@@ -11,6 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from small_runs import best, same, stop_at_step, tiny, trained
+from told import Told
 
 from mibias_cli.backbone.embed import embed
 from mibias_cli.errors import RecipeError
@@ -43,20 +44,6 @@ LINEAR = (
     "training.epochs=1",
     "debias.estimator=closed_form",
 )
-
-
-class Told(Silent):
-    """Keeps what it is told."""
-
-    def __init__(self) -> None:
-        self.notes: list[str] = []
-        self.warnings: list[str] = []
-
-    def note(self, text: str) -> None:
-        self.notes.append(text)
-
-    def warn(self, text: str) -> None:
-        self.warnings.append(text)
 
 
 def train_alone(recipe: Recipe, out: Path, monkeypatch: pytest.MonkeyPatch, **options: Any) -> Path:
