@@ -27,6 +27,7 @@ from mibias_cli.run.debiaser import build_method
 from mibias_cli.run.stages import Run, StageName, make_stage
 from mibias_cli.run_folder import RunFolder
 from mibias_cli.training.loop import StageTrainer
+from mibias_cli.training.step import DRAW_WEIGHT
 
 __all__ = ["DryRun", "dry_run"]
 
@@ -63,7 +64,7 @@ def dry_run(recipe: Recipe, *, offline: bool, progress: Progress, check_files: b
     Raises:
         MibiasError: Whatever would stop training, the audit or the export.
     """
-    if recipe.debias.erase != "none":
+    if recipe.debias.erase == "leace":
         require_leace()
     progress.stage("loading data and backbone")
     parts = assemble(recipe, offline=offline)
@@ -137,6 +138,7 @@ def _time_steps(trainer: StageTrainer, parts: Parts) -> float:
     section, device = parts.recipe.training, parts.fabric.device
     n_steps = n_batches(parts.data.train, section.batch_size)
     warm = round(parts.recipe.debias.warmup_epochs * n_steps)
+    draws = trainer.debiaser is not None and trainer.debiaser.draws
     began, times = time.monotonic(), list[float]()
     # several epochs where these are short: a step costs more once the queue is full
     for epoch in range(section.epochs):
@@ -148,6 +150,7 @@ def _time_steps(trainer: StageTrainer, parts: Parts) -> float:
             shuffle=True,
             num_workers=0,
             weights=dict(trainer.weights["train"]),
+            draw_by=trainer.weights["train"].get(DRAW_WEIGHT) if draws else None,
         )
         start = time.monotonic()
         for batch in stream:
