@@ -171,6 +171,11 @@ def assemble(recipe: Recipe, *, offline: bool, fabric: Fabric | None = None, ran
             f"debias.bias_product: adds to the scores of target classes, but this data's target is of kind "
             f"{data.target.kind}; leave it out"
         )
+    if recipe.debias.weight == "auto" and recipe.training.head_last is not None and data.target.kind != "classes":
+        raise MibiasError(
+            "debias.weight: auto goes by how many held-out samples a last fit (training.head_last) puts into the right "
+            f"class, but this data's target is of kind {data.target.kind}; set weight to a number"
+        )
     _refuse_giants(recipe, data)
     # one that is cached, not a property: parts with other data (a discovered attribute) share the backbone
     load_backbone = cache(partial(build_backbone, recipe, data.input_shape, offline=offline))

@@ -70,7 +70,7 @@ def build_debiaser(parts: Parts, z_width: int, *, mixing_alone: bool = False) ->
     capacity = section.queue_batches * recipe.training.batch_size
     budget, meter = _build_budget(parts, dtype)
     # λ that nobody chose is a share of the task's gradient; a budget, and a last fit, have their own ways to find it
-    by_share = section.weight == "auto" and budget is None and recipe.training.head_last is None
+    by_share = section.weight == "auto" and budget is None and parts.head_last is None
     settings = from_section(
         DebiasSettings,
         section,

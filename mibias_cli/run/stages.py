@@ -51,7 +51,6 @@ __all__ = [
     "fit_debiased",
     "fit_original",
     "make_stage",
-    "optimizer_groups",
     "stage_settings",
 ]
 
@@ -203,7 +202,7 @@ def _finish(parts: Parts, run: Run, log: RunLog, model: TaskModel, trainer: Stag
     Whoever resumes a run that was killed meanwhile comes out at the same heads: they depend on the backbone alone.
     """
     make = partial(_debiaser, parts, model, last_fit=True)
-    finish_heads(model, parts, make, _LastFitLog(log=log, trainer=trainer), run.progress)
+    finish_heads(model, parts, make, _LastFitLog(run=run, log=log, trainer=trainer), run.progress)
     if parts.ranks.is_first:
         save_weights(run.folder.best, model)
 
@@ -212,8 +211,12 @@ def _finish(parts: Parts, run: Run, log: RunLog, model: TaskModel, trainer: Stag
 class _LastFitLog:
     """Logs the last fit as steps of debiasing that follow the stage's own."""
 
+    run: Run
     log: RunLog
     trainer: StageTrainer
+
+    def say(self, text: str) -> None:
+        _tell(text, self.run, self.log)
 
     def record(self, step: int, metrics: StepMetrics) -> None:
         trainer = self.trainer

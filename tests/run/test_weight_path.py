@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from small_runs import best, metrics, same, tiny, trained
 
-from mibias_cli.errors import RecipeError
+from mibias_cli.errors import MibiasError, RecipeError
+from mibias_cli.recipe.load import parse_recipe
 from mibias_cli.recipe.schema import Recipe
 from mibias_cli.run.assemble import Parts, assemble
 from mibias_cli.run.debiaser import AUTO_SHARE, build_debiaser
@@ -80,6 +81,7 @@ def test_a_run_is_that_of_the_weight_that_it_chose(tmp_path: Path) -> None:
     assert weight in PATH[1:]
     fixed = trained(tiny(*LAST, f"debias.weight={weight}"), tmp_path / "fixed").folder
     assert same(best(chosen), best(fixed))
+    assert f"debias.weight: auto is {weight:g}; balanced accuracy" in (chosen / "train.log").read_text()
 
 
 def last_step(run: Path) -> int:
@@ -101,6 +103,25 @@ def test_in_the_steps_the_penalty_has_a_share_of_the_gradient(
     debiaser = build_debiaser(parts, 8)
     assert debiaser is not None
     assert (debiaser.settings.weight, debiaser.settings.gradients) == (weight, gradients)
+
+
+def test_a_path_needs_classes(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("a,y,sex\n" + "".join(f"{k},{k / 7},{'fm'[k % 2]}\n" for k in range(60)))
+    text = f"""
+version: 1
+data:
+  source: table
+  path: {tmp_path / "t.csv"}
+  target_kind: regression
+  columns: {{target: y}}
+  attributes: {{sex: {{}}}}
+backbone: {{name: mlp}}
+representation: {{bottleneck: {{width: 2, hidden: []}}, layers: [features]}}
+debias: {{weight: auto, estimator: closed_form}}
+training: {{head_last: 0.1}}
+"""
+    with pytest.raises(MibiasError, match=r"debias\.weight: auto .*regression"):
+        assemble(parse_recipe(text, path="r.yaml"), offline=True)
 
 
 @pytest.mark.parametrize(

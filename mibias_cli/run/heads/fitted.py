@@ -91,6 +91,9 @@ def start_heads(model: TaskModel, parts: Parts, weights: Mapping[str, np.ndarray
 class Log(Protocol):
     """Where the last fit says how it goes."""
 
+    def say(self, text: str) -> None:
+        """What the user should know, and whoever reads the log."""
+
     def record(self, step: int, metrics: StepMetrics) -> None:
         """Figures of a step, counted from 0."""
 
@@ -124,7 +127,7 @@ def finish_heads(
         if debiaser is not None and recipe.debias.weight == "auto":
             right = _right_along_path(model, parts, passes, make_debiaser, progress)
             weight, why = parts.ranks.agreed(choose_weight(right, sample_weights(parts)))
-            progress.note(why)
+            log.say(why)
             debiaser.settings = replace(debiaser.settings, weight=weight)
         _fit_unpenalised(model, parts, passes)
         if debiaser is not None and debiaser.settings.weight:
