@@ -70,7 +70,8 @@ class SplinceFit:
 
     def eraser(self, dtype: torch.dtype = torch.float32) -> LinearEraser:
         """The eraser of all batches so far."""
-        assert self._products is not None and self._columns is not None, "there is a batch"  # noqa: PT018
+        assert self._products is not None, "there is a batch"
+        assert self._columns is not None, "there is a batch"
         mean = self._sum / self._n
         covariance = self._squares / self._n - torch.outer(mean, mean)
         crossed = self._products / self._n - torch.outer(mean, self._columns / self._n)

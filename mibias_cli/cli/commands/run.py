@@ -69,7 +69,8 @@ def train(
         typer.Option("--resume", metavar="RUN", help="Continue a run exactly where its last checkpoint is."),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="One batch forward and backward, then say what a run would take.")
+        bool,
+        typer.Option("--dry-run", help="Look for what would stop a run, take some steps, and say what it would take."),
     ] = False,
     output: Annotated[
         ReportFormat | None,

@@ -30,6 +30,8 @@ def test_tables_give_numbers_text_and_what_is_missing(files: dict[str, Path], su
     assert arrays.names == ("z_0", "z_1", "sex", "age")
     assert arrays.read_numbers(["z_0", "z_1"]).tolist() == [[1.5, 2], [-1, 4], [0, 6]]
     assert arrays.read("sex").tolist() == ["f", "m", "f"]
+    # text of few values is one-hot, sorted by name
+    assert arrays.read_numbers(["z_0", "sex"]).tolist() == [[1.5, 1, 0], [-1, 0, 1], [0, 1, 0]]
     assert np.isnan(arrays.read("age")).tolist() == [False, True, False]
 
 
