@@ -70,7 +70,7 @@ def train(
     ] = None,
     dry_run: Annotated[
         bool,
-        typer.Option("--dry-run", help="Look for what would stop a run, take some steps, and say what it would take."),
+        typer.Option("--dry-run", help="Look for what would stop a run, take some steps, say what it would take."),
     ] = False,
     output: Annotated[
         ReportFormat | None,
