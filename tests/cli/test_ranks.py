@@ -229,9 +229,11 @@ def test_a_fault_on_one_rank_ends_all_with_its_message(tmp_path: Path) -> None:
     from PIL import Image
 
     lines = ["path,target,bias,split"]
-    for i in range(40):
-        Image.new("RGB", (28, 28), (6 * i, 0, 0)).save(tmp_path / f"{i}.png")
-        lines.append(f"{i}.png,{i % 2},{i // 2 % 2},{('train', 'validation', 'audit')[0 if i < 24 else 1 + i % 2]}")
+    # audited rows enough, or the check before the run would speak first
+    for i in range(80):
+        Image.new("RGB", (28, 28), (3 * i, 0, 0)).save(tmp_path / f"{i}.png")
+        split = "train" if i < 24 else ("validation", "audit")[i // 4 % 2]
+        lines.append(f"{i}.png,{i % 2},{i // 2 % 2},{split}")
     (tmp_path / "m.csv").write_text("\n".join(lines))
     (tmp_path / "3.png").write_bytes(b"no image")
     text = """
