@@ -14,11 +14,14 @@ __all__ = [
     "DataArgument",
     "Device",
     "DeviceOption",
+    "DevicesOption",
+    "DryRunOption",
     "ExamplesOption",
     "ExportFormat",
     "FollowLinksOption",
     "FormatOption",
     "JobsOption",
+    "NodesOption",
     "OfflineOption",
     "OutOption",
     "Precision",
@@ -75,6 +78,13 @@ FollowLinksOption = Annotated[
 ]
 OutOption = Annotated[Path | None, folder_option("--out", help="Folder to write to.")]
 DeviceOption = Annotated[Device | None, typer.Option("--device", help="Where to compute.")]
+DevicesOption = Annotated[
+    int | None, typer.Option("--devices", metavar="N", min=1, help="GPUs (or CPU processes) of each machine.")
+]
+NodesOption = Annotated[int | None, typer.Option("--num-nodes", metavar="M", min=1, help="Machines.")]
+DryRunOption = Annotated[
+    bool, typer.Option("--dry-run", help="Look for what would stop a run, take some steps, say what it would take.")
+]
 FormatOption = Annotated[
     ReportFormat | None, typer.Option("--format", help="Output format. [default: text on a terminal, json elsewhere]")
 ]

@@ -25,9 +25,12 @@ from mibias_cli.cli.commands.gate import (
 from mibias_cli.cli.options import (
     CheckFilesOption,
     DeviceOption,
+    DevicesOption,
+    DryRunOption,
     ExamplesOption,
     ExportFormat,
     JobsOption,
+    NodesOption,
     OfflineOption,
     OutOption,
     Precision,
@@ -59,19 +62,14 @@ def train(
     overrides: SetOption = None,
     seed: Annotated[int | None, seed_option(help="Seed of the run.")] = None,
     device: DeviceOption = None,
-    devices: Annotated[
-        int | None, typer.Option("--devices", metavar="N", min=1, help="GPUs (or CPU processes) of each machine.")
-    ] = None,
-    num_nodes: Annotated[int | None, typer.Option("--num-nodes", metavar="M", min=1, help="Machines.")] = None,
+    devices: DevicesOption = None,
+    num_nodes: NodesOption = None,
     precision: Annotated[Precision | None, typer.Option("--precision", help="Floating-point precision.")] = None,
     resume: Annotated[
         Path | None,
         typer.Option("--resume", metavar="RUN", help="Continue a run exactly where its last checkpoint is."),
     ] = None,
-    dry_run: Annotated[
-        bool,
-        typer.Option("--dry-run", help="Look for what would stop a run, take some steps, say what it would take."),
-    ] = False,
+    dry_run: DryRunOption = False,
     output: Annotated[
         ReportFormat | None,
         typer.Option("--format", help="Of --dry-run. [default: text on a terminal, json elsewhere]"),
