@@ -110,9 +110,9 @@ def embed(
     )
 
 
-def spread_rows(n: int) -> np.ndarray:
-    """At most 10,000 of n rows, evenly spread over a split that may be sorted by class or by source."""
-    return np.unique(np.linspace(0, n - 1, min(n, _ROWS_OF_SCALE)).round().astype(np.int64))
+def spread_rows(n: int, most: int = _ROWS_OF_SCALE) -> np.ndarray:
+    """At most 10,000 of n rows (or `most`), evenly spread over a split that may be sorted by class or by source."""
+    return np.unique(np.linspace(0, n - 1, min(n, most)).round().astype(np.int64))
 
 
 def fit_input_scale(

@@ -13,7 +13,7 @@ from torch import nn
 
 from mibias_cli import __version__
 from mibias_cli.backbone.catalogue import Backbone
-from mibias_cli.backbone.embed import embed, fit_input_scale
+from mibias_cli.backbone.embed import embed, fit_input_scale, spread_rows
 from mibias_cli.backbone.reinitialise import reinitialised_extractor
 from mibias_cli.backbone.weights.matching import weights_fingerprint
 from mibias_cli.data.batch import Attribute, BiasedData, Split
@@ -40,6 +40,8 @@ __all__ = ["AuditTarget", "audit_target", "check_audit", "check_crossings", "val
 
 MAX_VALIDATION_ROWS = 6_000
 """Validation rows by which leakage is measured at the end of training: enough for about ±.01 bits."""
+_ROWS_OF_CONTROL_SCALE = 500
+"""Training rows by which the control's features are standardised."""
 Rows = Mapping[str, np.ndarray]
 
 
@@ -237,7 +239,11 @@ def _random_features(model: TaskModel, backbone: Backbone, parts: Parts, rows: R
     """The audited samples through the same architecture with new random weights; no task head is fitted on it."""
     seed = derive_seed(parts.recipe.seed, "random control") % 2**31
     data, extractor = parts.data, reinitialised_extractor(model.extractor, backbone, seed=seed)
-    fit_input_scale(extractor, data.train, **parts.reading, rows=rows[data.train.name])
+    if parts.recipe.training.channels_last:
+        extractor.to(memory_format=torch.channels_last)
+    among = rows[data.train.name]
+    among = among[spread_rows(len(among), _ROWS_OF_CONTROL_SCALE)]
+    fit_input_scale(extractor, data.train, **parts.reading, rows=among)
     z = embed(extractor, data.audit, **parts.reading, rows=rows[data.audit.name]).features
     return Features(train=z[:0], audit=z)
 

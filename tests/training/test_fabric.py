@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import platform
 import subprocess
 import sys
 
@@ -38,3 +40,26 @@ def test_fabric_itself_says_nothing() -> None:
     code = "from mibias_cli.training.fabric import make_fabric; make_fabric('cpu', 'bf16', deterministic=False)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout + done.stderr == ""
+
+
+FAULTS = """
+import resource, torch
+from mibias_cli.training.fabric import make_fabric
+make_fabric("cpu", "32", deterministic=False)
+for _ in range(20):
+    torch.ones(2**24)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(20):
+    torch.ones(2**24)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the allocator of glibc")
+@pytest.mark.parametrize("is_set", [False, True])
+def test_freed_memory_is_kept_unless_the_user_set_the_allocator(is_set: bool) -> None:
+    """Twenty tensors of 64 MiB, one after the other: pages that are mapped anew fault, about 16,000 a tensor."""
+    unset = {k: v for k, v in os.environ.items() if not k.startswith(("MALLOC_", "GLIBC_TUNABLES", "LD_PRELOAD"))}
+    env = unset | ({"MALLOC_MMAP_THRESHOLD_": str(2**20)} if is_set else {})
+    done = subprocess.run([sys.executable, "-c", FAULTS], capture_output=True, text=True, check=True, env=env)
+    assert (int(done.stdout) > 100) == is_set
