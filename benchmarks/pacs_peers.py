@@ -109,15 +109,19 @@ def dfr(data: Encoded, setting: str, seed: int) -> Fitted:
 
 
 def by_recipe(method: str) -> Fit:
-    """One of the recipe's methods (docs/methods.md) with a linear head on the frozen features."""
+    """One of the recipe's methods (docs/methods.md) with a linear head on the frozen features.
+
+    The setting is a mapping in YAML: the head's weight decay, and the method's own settings.
+    """
 
     def fit(data: Encoded, setting: str, seed: int) -> Fitted:
-        own = data.parts.recipe
+        own, given = data.parts.recipe, yaml.safe_load(setting)
+        decay = given.pop("head_weight_decay")
         changed = {
             "method": method,
-            "method_settings": yaml.safe_load(setting),
+            "method_settings": given,
             "representation": {},
-            "training": own.training.model_dump() | {"head_last": None},
+            "training": own.training.model_dump() | {"head_last": None, "head_weight_decay": decay},
         }
         recipe = Recipe.model_validate(own.model_dump() | changed)
         parts = replace(data.parts, recipe=recipe)
@@ -197,12 +201,13 @@ def _balanced(data: Encoded, fitted: Fitted) -> float:
 
 
 def _worst(data: Encoded, fitted: Fitted) -> float:
-    """Validation accuracy in the worst group; of equals, the more accurate."""
+    """Validation accuracy in the worst group; of equals, the more accurate in balanced data."""
     right = fitted.on_validation == data.validation_y
-    return worst_group(right, data.validation_y, data.validation_c) + 1e-3 * float(right.mean())
+    return worst_group(right, data.validation_y, data.validation_c) + 1e-3 * _balanced(data, fitted)
 
 
 _L2 = ("0.01", "0.03", "0.1", "0.3")
+_DECAYS = tuple(f"{{head_weight_decay: {decay}}}" for decay in (0.1, 1.0, 3.0, 10.0))
 HEADS: dict[str, tuple[Fit, tuple[str, ...], Rule]] = {
     "linear_plain": (linear_plain, _L2, _accuracy),
     "linear_reweight": (linear_reweight, _L2, _balanced),
@@ -211,17 +216,17 @@ HEADS: dict[str, tuple[Fit, tuple[str, ...], Rule]] = {
     "leace": (leace, _L2, _balanced),
     "group_dro": (
         by_recipe("group_dro"),
-        ("{step_size: 0.01}", "{step_size: 0.1}", "{step_size: 1}", "{step_size: 0.1, adjustment: 2}"),
+        tuple(f"{{step_size: {step}, head_weight_decay: {decay}}}" for step in (0.01, 0.1) for decay in (1.0, 10.0)),
         _worst,
     ),
-    "badd": (by_recipe("badd"), ("{}",), _accuracy),
-    "domain_independent": (by_recipe("domain_independent"), ("{}",), _accuracy),
+    "badd": (by_recipe("badd"), _DECAYS, _balanced),
+    "domain_independent": (by_recipe("domain_independent"), _DECAYS, _balanced),
     "jtt": (
         by_recipe("jtt"),
-        tuple(f"{{epochs: {epochs}, upweight: {upweight}}}" for epochs in (1, 5) for upweight in (5, 50)),
+        tuple(f"{{upweight: {weight}, head_weight_decay: {decay}}}" for weight in (5, 50) for decay in (1.0, 10.0)),
         _worst,
     ),
-    "lff": (by_recipe("lff"), ("{}",), _accuracy),
+    "lff": (by_recipe("lff"), _DECAYS, _balanced),
 }
 """Heads on frozen features: the fit, its settings, and the rule by which one is chosen."""
 _SAME = (

@@ -39,6 +39,7 @@ def batches(
     start_step: int = 0,
     drop_last: bool = False,
     draw_by: np.ndarray | None = None,
+    sample_by: np.ndarray | None = None,
     share: Share = _WHOLE,
 ) -> Iterator[Batch]:
     """The batches of one epoch, bit for bit the same for any number of workers.
@@ -57,6 +58,7 @@ def batches(
         start_step: Skip this many batches: what follows is what would have followed without a break.
         drop_last: Leave out a last batch that is smaller than batch_size (unless it is the only one).
         draw_by: Weights (n,): each batch gets as many further rows, drawn in proportion to them with replacement.
+        sample_by: Weights (n,): rows are drawn in proportion to them, with replacement, in place of each of them once.
         share: The rows of each batch whose inputs are read; labels and weights are those of the whole batch.
 
     Raises:
@@ -65,6 +67,8 @@ def batches(
     # a function of (seed, epoch): no state of a generator is needed to resume in the middle of an epoch
     order = derived_generator(seed, epoch).permutation(len(split)) if shuffle else np.arange(len(split))
     positions = _cut(order, batch_size, drop_last)
+    if sample_by is not None:
+        positions = _draws(positions, sample_by, derived_generator(seed, epoch))
     # a stream of its own: whether rows are drawn must not change the epoch's order
     drawn = [] if draw_by is None else _draws(positions, draw_by, derived_generator(seed, epoch, _DRAWS))
     positions = positions[start_step:]

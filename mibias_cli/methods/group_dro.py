@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,10 +17,10 @@ __all__ = ["GroupDRO"]
 class GroupDRO(Method):
     """Minimises the worst group's loss by weights of the groups that rise with their losses.
 
-    One would choose it where the worst (y, c) group counts. Algorithm 1 of the paper: the weights
-    q_g ← q_g exp(η ℓ_g), normalised, and the loss Σ q_g ℓ_g, with ℓ_g the mean over the group's rows in the batch, 0
-    where it has none. With an adjustment C the weights, not the loss, go by ℓ_g + C/√n_g (Section 3.3). Groups without
-    a training row take no part, nor do rows whose attribute is missing.
+    One would choose it where the worst (y, c) group counts. Algorithm 1 of the paper: rows are drawn so that all groups
+    occur alike; q_g ← q_g exp(η ℓ_g), normalised; and the loss is Σ q_g ℓ_g, with ℓ_g the mean over the group's rows in
+    the batch, 0 where it has none. With an adjustment C the weights, not the loss, go by ℓ_g + C/√n_g (Section 3.3).
+    Groups without a training row take no part, nor do rows whose attribute is missing.
 
     Settings: `step_size` η, `adjustment` C.
 
@@ -35,6 +36,8 @@ class GroupDRO(Method):
         super().__init__(spec)
         group = torch.from_numpy(spec.groups(spec.data.train)[0])
         counts = torch.bincount(group[group >= 0])
+        # by frequency a rare group would seldom be in a batch, and its weight would fall while it is absent
+        self.sample_by = np.where(group >= 0, 1 / counts.numpy()[group], 0)
         self.register_buffer("group", group, persistent=False)
         self.register_buffer("margin", spec.settings["adjustment"] / counts.sqrt(), persistent=False)
         # logarithms: a product of exponentials over ten thousand steps would overflow

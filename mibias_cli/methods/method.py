@@ -88,6 +88,8 @@ class Method(nn.Module):
         self.spec = spec
         # a second model that is trained beside the run's own and thrown away
         self.network: TaskModel | None = None
+        # weights (n,) by which an epoch's training rows are drawn, with replacement; None: each of them once
+        self.sample_by: np.ndarray | None = None
 
     def prepare(self) -> str | None:
         """What is done once before the first step; what is to be said of it."""

@@ -42,7 +42,7 @@ from mibias_cli.training.model import TaskModel, z_width
 from mibias_cli.training.original import freeze_original
 from mibias_cli.training.run_log import NoLog, RunLog, check_metrics
 from mibias_cli.training.settings import OptimSettings
-from mibias_cli.training.step import TASK_WEIGHT, task_loss
+from mibias_cli.training.step import SAMPLE_WEIGHT, TASK_WEIGHT, task_loss
 
 __all__ = [
     "Run",
@@ -284,7 +284,8 @@ def make_stage(
         original = freeze_original(model, data.train, precision=recipe.training.precision, **parts.reading)
 
     # plain training balances nothing; validation still compares the model with what the bias alone would say
-    weights: Weights = {"train": {}, "validation": parts.bias_log_probabilities}
+    drawn = {} if method is None or method.sample_by is None else {SAMPLE_WEIGHT: method.sample_by}
+    weights: Weights = {"train": drawn, "validation": parts.bias_log_probabilities}
     debiaser = None if plain else _debiaser(parts, model)
     recycler, every = None, parts.debias.recycle_every_steps
     if debiaser is not None:

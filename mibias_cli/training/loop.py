@@ -33,7 +33,7 @@ from mibias_cli.training.position import Position
 from mibias_cli.training.ranks import ALONE, Ranks
 from mibias_cli.training.run_log import RunLog
 from mibias_cli.training.settings import OptimSettings
-from mibias_cli.training.step import DRAW_WEIGHT, Stepper
+from mibias_cli.training.step import DRAW_WEIGHT, SAMPLE_WEIGHT, Stepper
 from mibias_cli.training.validate import check_metric, validate
 
 __all__ = ["StageTrainer"]
@@ -167,8 +167,7 @@ class StageTrainer:
             self._step(epoch, i, batch, fresh)
             self._position.step_in_epoch = i + 1
             # the last step's is written after validation, below
-            every = self.settings.checkpoint_every_steps
-            if every is not None and (i + 1) % every == 0 and i + 1 < self._n_batches:
+            if (every := self.settings.checkpoint_every_steps) and (i + 1) % every == 0 and i + 1 < self._n_batches:
                 self._save()
         # the position moves on first: what validation makes of the epoch belongs to the checkpoint of its end
         self._position.epoch, self._position.step_in_epoch = epoch + 1, 0
@@ -189,6 +188,7 @@ class StageTrainer:
             num_workers=self.settings.num_workers,
             weights=dict(self.weights["train"]),
             draw_by=self.weights["train"].get(DRAW_WEIGHT) if draws else None,
+            sample_by=self.weights["train"].get(SAMPLE_WEIGHT),
             start_step=start,
             share=self.ranks.share,
         )

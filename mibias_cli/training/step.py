@@ -29,11 +29,12 @@ from mibias_cli.training.original import FrozenOriginal
 from mibias_cli.training.penalty import Gradients, at_norm, gradient_norm, rescaled, weighted_sum, without_conflict
 from mibias_cli.training.ranks import ALONE, Ranks
 
-__all__ = ["BIAS_LOG_P", "DRAW_WEIGHT", "TASK_OFFSET", "TASK_WEIGHT", "Stepper", "task_loss"]
+__all__ = ["BIAS_LOG_P", "DRAW_WEIGHT", "SAMPLE_WEIGHT", "TASK_OFFSET", "TASK_WEIGHT", "Stepper", "task_loss"]
 
 TASK_WEIGHT = "*task*"
 """Key of `Batch.weight` for the weights of the task loss; no attribute can be called so."""
 DRAW_WEIGHT = "*draw*"
+SAMPLE_WEIGHT = "*sample*"
 """Key of the weights in proportion to which rows are drawn for the estimator."""
 TASK_OFFSET = "*offset*"
 """Key of what is added to class scores in training (n, k): a share of log p(y|c), most often less log p(y)."""

@@ -7,6 +7,7 @@ import torch
 from method_toys import linear_model, make_spec, steps, toy, train, train_plainly, worst_group
 from torch.nn import functional
 
+from mibias_cli.data.loader import batches
 from mibias_cli.methods.group_dro import GroupDRO
 
 
@@ -62,3 +63,15 @@ def test_a_step_that_is_not_finite_leaves_the_weights() -> None:
     batch.x[3, 0] = float("nan")
     method(batch, model(batch.x))
     assert torch.equal(method.log_weights, before)
+
+
+def test_rows_are_drawn_so_that_groups_occur_alike() -> None:
+    """Algorithm 1 draws the group first. Rows without the attribute have none, and are never drawn."""
+    data = toy(n=300, n_unknown=20)
+    method = GroupDRO(make_spec(data, linear_model(), step_size=0.5, adjustment=0.0))
+    options = {"batch_size": 50, "seed": 1, "shuffle": True, "sample_by": method.sample_by}
+    drawn = [batch for epoch in range(31) for batch in batches(data.train, epoch=epoch, **options)]
+    group = method.group[torch.cat([batch.index for batch in drawn])]
+    assert (group >= 0).all()
+    # 31 epochs of 300 rows: a share of 1/4 has a standard error of .0045
+    torch.testing.assert_close(group.bincount() / len(group), torch.full((4,), 0.25), rtol=0, atol=0.02)
