@@ -34,28 +34,32 @@ def labels(parts: Parts) -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.mark.parametrize(
-    ("accuracies", "chosen"),
+    ("means", "chosen"),
     [
         ([0.9, 0.9, 0.9, 0.9, 0.9, 0.9], 3.0),
         ([0.9, 0.9, 0.9, 0.88, 0.88, 0.8], 0.1),
         # a dip on the way is noise: what lies behind it costs nothing
         ([0.9, 0.9, 0.85, 0.9, 0.8, 0.8], 0.3),
-        # every penalty costs accuracy, and one was asked for
+        # every penalty costs more, and one was asked for
         ([0.9, 0.8, 0.7, 0.6, 0.5, 0.4], 0.03),
     ],
 )
-def test_the_largest_weight_that_costs_nothing_is_chosen(accuracies: list[float], chosen: float) -> None:
-    right = np.arange(1000) < 1000 * np.array(accuracies)[:, None]
-    weight, why = choose_weight(right, np.full(1000, 1e-3))
+def test_the_largest_weight_that_costs_nothing_is_chosen(means: list[float], chosen: float) -> None:
+    probability = (np.arange(1000) < 1000 * np.array(means)[:, None]).astype(float)
+    weight, why = choose_weight(probability, np.full(1000, 1e-3))
     assert weight == chosen
     assert f"auto is {chosen:g}" in why
-    assert "rarest" not in why
+    assert "cannot tell" not in why
 
 
-def test_what_the_rarest_samples_decide_is_said() -> None:
-    weights = np.array([0.05, *[0.95 / 99] * 99])
-    _, why = choose_weight(np.ones((len(PATH), 100), dtype=bool), weights)
-    assert "counts 5.0 points" in why
+def test_what_rare_samples_cannot_tell_is_said() -> None:
+    """Two samples of weight .05 change by .5, one up and one down: .05 · .5 · √2."""
+    weights = np.array([0.05, 0.05, *[0.9 / 98] * 98])
+    probability = np.full((len(PATH), 100), 0.5)
+    probability[-1, :2] = 0, 1
+    weight, why = choose_weight(probability, weights)
+    assert weight == PATH[-1]
+    assert "cannot tell differences below 3.5 points" in why
 
 
 def test_every_cell_is_spread_over_the_folds(parts: Parts) -> None:
@@ -69,10 +73,14 @@ def test_every_cell_is_spread_over_the_folds(parts: Parts) -> None:
 
 
 def test_under_the_weights_classes_count_alike_and_the_attribute_tells_nothing(parts: Parts) -> None:
-    weights = sample_weights(parts)
+    weights = sample_weights(parts, mixed=False)
     y, _ = labels(parts)
     assert weights.sum() == pytest.approx(1)
     np.testing.assert_allclose(np.bincount(y, weights=weights), 0.1)
+    # of copies in other colours each tells as much
+    copies = sample_weights(parts, mixed=True)
+    np.testing.assert_allclose(copies, 0.1 / np.bincount(y)[y])
+    assert np.ptp(weights[y == 0]) > np.ptp(copies[y == 0])
 
 
 def test_a_run_is_that_of_the_weight_that_it_chose(tmp_path: Path) -> None:
@@ -81,7 +89,7 @@ def test_a_run_is_that_of_the_weight_that_it_chose(tmp_path: Path) -> None:
     assert weight in PATH[1:]
     fixed = trained(tiny(*LAST, f"debias.weight={weight}"), tmp_path / "fixed").folder
     assert same(best(chosen), best(fixed))
-    assert f"debias.weight: auto is {weight:g}; balanced accuracy" in (chosen / "train.log").read_text()
+    assert f"debias.weight: auto is {weight:g}; mean probability" in (chosen / "train.log").read_text()
 
 
 def last_step(run: Path) -> int:

@@ -125,8 +125,9 @@ def finish_heads(
         if model.extractor.input_scale is not None:
             model.extractor.input_scale.fit(passes[0].plain.x)
         if debiaser is not None and recipe.debias.weight == "auto":
-            right = _right_along_path(model, parts, passes, make_debiaser, progress)
-            weight, why = parts.ranks.agreed(choose_weight(right, sample_weights(parts)))
+            found = _held_out_along_path(model, parts, passes, make_debiaser, progress)
+            counts = sample_weights(parts, mixed=passes[0].mixed is not None)
+            weight, why = parts.ranks.agreed(choose_weight(found, counts))
             log.say(why)
             debiaser.settings = replace(debiaser.settings, weight=weight)
         _fit_unpenalised(model, parts, passes)
@@ -137,23 +138,24 @@ def finish_heads(
     log.look(debiaser, N_STEPS - 1)
 
 
-def _right_along_path(
+def _held_out_along_path(
     model: TaskModel,
     parts: Parts,
     passes: Sequence[_Pass],
     make_debiaser: Callable[[], Debiaser | None],
     progress: Progress,
-) -> NDArray[np.bool_]:
-    """Whether each training sample's class is found (λ, n) by heads that were fitted without it, for every λ of PATH.
+) -> NDArray[np.float64]:
+    """The probability of each training sample's class (λ, n) by heads that were fitted without it, for λ of PATH.
 
-    A fold's heads go along the path: those of one λ start where those of the last one ended.
+    It is the mean over views; where statistics are mixed that of the mixed copies, which are as many in each style. A
+    fold's heads go along the path: those of one λ start where those of the last one ended.
     """
     train = parts.data.train
     fold = torch.from_numpy(folds(parts))
-    right = np.zeros((len(PATH), len(train)), dtype=bool)
+    found = np.zeros((len(PATH), len(train)))
     for k in range(N_FOLDS):
         inside = [one.at(fold != k) for one in passes]
-        held = passes[0].at(fold == k)
+        held = [one.at(fold == k) for one in passes]
         debiaser = make_debiaser()
         assert debiaser is not None, "called where there is a penalty"
         _fit_unpenalised(model, parts, inside)
@@ -164,10 +166,12 @@ def _right_along_path(
             model.eval()
             bottleneck = model.extractor.bottleneck
             assert bottleneck is not None, "the recipe is checked for it"
-            with torch.no_grad():
-                scores = model.head(bottleneck(held.plain.x))
-            right[i, held.samples] = (scores.argmax(dim=1) == held.plain.y).cpu().numpy()
-    return right
+            for one in held:
+                rows = one.mixed or one.plain
+                with torch.no_grad():
+                    p = model.head(bottleneck(rows.x)).softmax(dim=1).gather(1, rows.y[:, None])
+                found[i, one.samples] += p[:, 0].double().cpu().numpy() / len(held)
+    return found
 
 
 # --- without the penalty ---

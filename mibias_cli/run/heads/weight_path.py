@@ -1,4 +1,4 @@
-"""`debias.weight: auto` of a last fit: the largest λ of a path that costs held-out training samples no accuracy."""
+"""`debias.weight: auto` of a last fit: the largest λ of a path that held-out training samples bear."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PATH_STEPS = 150
 """Steps from one value to the next."""
 N_FOLDS = 2
 TOLERANCE = 0.01
-"""How much balanced accuracy a larger λ may cost."""
+"""How much of the mean probability of the right class a larger λ may cost."""
 _FOLDS = 0xF01D
 
 
@@ -34,40 +34,53 @@ def folds(parts: Parts) -> NDArray[np.int64]:
     return fold
 
 
-def sample_weights(parts: Parts) -> NDArray[np.float64]:
-    """How much each training sample counts (n,), 1 in all: p(y)p(c)/p(y,c), and classes as `class_prior` says."""
+def sample_weights(parts: Parts, *, mixed: bool) -> NDArray[np.float64]:
+    """How much each training sample counts (n,), 1 in all.
+
+    Classes count as `class_prior` says; within them samples by p(y)p(c)/p(y,c), unless the samples are copies `mixed`
+    with statistics of other attribute values.
+    """
     data, names = parts.data, parts.debiased
     y, c, known = _labels(parts)
     n_c = [k for name in names for k in data.attributes[name].n_classes]
     n_y = len(data.class_names)
-    weights = balancing_weights(y, c, known, n_y=n_y, n_c=n_c, clip=len(y), seed=parts.recipe.seed).astype(np.float64)
+    weights = np.ones(len(y))
+    if not mixed:
+        weights = balancing_weights(y, c, known, n_y=n_y, n_c=n_c, clip=len(y), seed=parts.recipe.seed).astype(float)
     if parts.recipe.debias.class_prior == "uniform":
         weights /= np.bincount(y, weights=weights, minlength=n_y)[y]
     return weights / weights.sum()
 
 
-def choose_weight(right: NDArray[np.bool_], weights: NDArray[np.float64]) -> tuple[float, str]:
-    """The largest λ of PATH whose accuracy on held-out samples is at most a point below the best one's, and why.
+def choose_weight(probability: NDArray[np.float64], weights: NDArray[np.float64]) -> tuple[float, str]:
+    """The largest λ of PATH at which held-out samples' classes are at most a point less probable than at the best one.
+
+    Probabilities and not decisions: of a dozen rare samples that count much, one that changes sides is worth points.
 
     Args:
-        right: Whether each sample's class was found, by λ (λ, n).
+        probability: Of each sample's class, by λ (λ, n).
         weights: How much each sample counts (n,), with a sum of 1.
 
+    Returns:
+        λ, and why.
+
     Example:
-        >>> right = np.ones((6, 200), dtype=bool)
-        >>> right[4:, :20] = False
-        >>> choose_weight(right, np.full(200, 1 / 200))[0]
+        >>> probability = np.full((6, 200), 0.9)
+        >>> probability[4:, :20] = 0.5
+        >>> choose_weight(probability, np.full(200, 1 / 200))[0]
         0.3
     """
-    accuracy = right @ weights
-    enough = [i for i, value in enumerate(accuracy) if i and value >= accuracy.max() - TOLERANCE]
-    # a penalty was asked for: where every one costs accuracy, the least of them
+    mean = probability @ weights
+    enough = [i for i, value in enumerate(mean) if i and value >= mean.max() - TOLERANCE]
+    # a penalty was asked for: where every one costs more, the least of them
     chosen = max(enough, default=1)
-    shown = ", ".join(f"{weight:g}: {100 * value:.1f}" for weight, value in zip(PATH, accuracy, strict=True))
-    why = f"debias.weight: auto is {PATH[chosen]:g}; balanced accuracy on held-out training samples by λ, %: {shown}"
-    heaviest = weights.max()
-    if heaviest > TOLERANCE:
-        why += f"; one sample of the rarest pair of target and attribute counts {100 * heaviest:.1f} points of it"
+    shown = ", ".join(f"{weight:g}: {100 * value:.1f}" for weight, value in zip(PATH, mean, strict=True))
+    why = f"debias.weight: auto is {PATH[chosen]:g}; mean probability of held-out samples' classes by λ, %: {shown}"
+    # how much the difference to the best one would vary with other samples
+    change = probability[chosen] - probability[mean.argmax()]
+    error = float(np.sqrt(np.square(weights * (change - change @ weights)).sum()))
+    if error > TOLERANCE:
+        why += f"; these samples cannot tell differences below {100 * error:.1f} points"
     return PATH[chosen], why
 
 
