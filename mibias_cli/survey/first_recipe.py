@@ -225,7 +225,7 @@ def _training_of_last_stages(found: Survey, model: ModelChoice) -> Iterator[str]
     yield "  bias_product: 1 # what the attributes say of the target is added to the scores in training, so not learned"
     if _classes_alike(found):
         yield "  class_prior: uniform # all classes count alike; training: as frequent as in training"
-    yield "  weight: 0.1 # larger: less leakage, and at some point less accuracy (docs/real_images.md)"
+    yield "  weight: auto # the largest that samples held out of training bear; a number: yours"
     yield "  critic: { n_random_features: 64 } # as many as few images bear"
     yield f"  mix: {{ layer: {_scalar(model.last_stages[0])} }} # samples also in the style of other attribute values"
     yield ""
