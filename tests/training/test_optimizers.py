@@ -45,3 +45,31 @@ def test_each_group_keeps_its_own_peak(name: Literal["adam", "adamw", "sgd"]) ->
     for factor in (0.5, 0.25):
         set_learning_rates(optimizer, factor)
         assert [g["lr"] for g in optimizer.param_groups] == [0.1 * factor, 0.2 * factor]
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw", "sgd"])
+def test_one_kernel_for_many_parameters_takes_the_same_steps(name: Literal["adam", "adamw", "sgd"]) -> None:
+    """Against torch's default, over a rate that changes and groups of their own rates and decays."""
+
+    def stepped(n: int, *, default: bool) -> torch.Tensor:
+        torch.manual_seed(0)
+        weights = [torch.nn.Parameter(torch.randn(n)), torch.nn.Parameter(torch.randn(5))]
+        groups = [
+            {"params": [w], "lr": rate, "weight_decay": 0.1} for w, rate in zip(weights, (1e-2, 1e-3), strict=True)
+        ]
+        optimizer = make_optimizer(OptimSettings(optimizer=name, epochs=1), groups)
+        assert optimizer.defaults["fused"] is (True if n >= 1_000_000 else None)
+        if default:
+            for group in optimizer.param_groups:
+                group["fused"] = None
+        for step in range(4):
+            for w in weights:
+                w.grad = torch.sin(w.detach() * (step + 1))
+            set_learning_rates(optimizer, 1 / (step + 1))
+            optimizer.step()
+        return torch.cat([w.detach() for w in weights])
+
+    torch.testing.assert_close(
+        stepped(1_000_000, default=False), stepped(1_000_000, default=True), rtol=1e-6, atol=1e-6
+    )
+    assert torch.equal(stepped(100, default=False), stepped(100, default=True))
