@@ -65,7 +65,7 @@ class HubTarget:
             )
         try:
             require_network(self.endpoint, what=self.name)
-            found = self._api().model_info(self.name)
+            found = self.api().model_info(self.name)
         except RepositoryNotFoundError:
             return  # it will be made
         except BackboneError as error:
@@ -78,7 +78,8 @@ class HubTarget:
                 "another name; nothing was exported"
             )
 
-    def _api(self) -> HfApi:
+    def api(self) -> HfApi:
+        """The hub's client, for this hub."""
         return HfApi(endpoint=self.endpoint, library_name="mibias")
 
 
@@ -97,7 +98,7 @@ def push(folder: Path, target: HubTarget) -> str:
     Raises:
         ExportError: The hub cannot be reached or refuses; the folder stays as it is.
     """
-    api = target._api()
+    api = target.api()
     try:
         api.create_repo(target.name, private=not target.public, exist_ok=True)
         api.upload_folder(repo_id=target.name, folder_path=folder, commit_message="Export by mibias")
