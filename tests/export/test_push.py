@@ -28,6 +28,7 @@ from mibias_cli.backbone.extractor import Extractor
 from mibias_cli.backbone.weights import network
 from mibias_cli.cli.main import app
 from mibias_cli.errors import ExportError
+from mibias_cli.export import push as push_room
 from mibias_cli.export.export import write_export
 from mibias_cli.export.push import HubTarget, files_to_push, push
 
@@ -92,7 +93,9 @@ def handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
             if hub.refuses:
                 self.answer(403, {"error": "this token\ncannot write"})
             elif path == "/api/repos/create":
-                hub.private = json.loads(body)["private"]
+                # newer clients say it in another word
+                asked = json.loads(body)
+                hub.private = asked.get("private", asked.get("visibility") == "private")
                 self.answer(200, {"url": f"{hub.url}/{REPOSITORY}"})
             elif "/preupload/" in path:
                 names = [file["path"] for file in json.loads(body)["files"]]
@@ -189,7 +192,7 @@ def test_no_login_and_no_hub_are_said_before_the_export(hub: Hub, monkeypatch: p
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     with pytest.raises(ExportError, match=r"127\.0\.0\.1 cannot be reached.*nothing was exported"):
         HubTarget.of(REPOSITORY, public=False).check()
-    monkeypatch.setattr("mibias_cli.export.push.get_token", lambda: None)
+    monkeypatch.setattr(push_room, "get_token", lambda: None)
     with pytest.raises(ExportError, match="no login to the hub: `hf auth login`"):
         HubTarget.of(REPOSITORY, public=False).check()
     assert hub.asked == []
