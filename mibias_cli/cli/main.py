@@ -10,6 +10,7 @@ from mibias_cli import __version__
 from mibias_cli.cli.commands.apply import embed, predict
 from mibias_cli.cli.commands.compare import compare, sweep
 from mibias_cli.cli.commands.data import data_app
+from mibias_cli.cli.commands.doctor import doctor
 from mibias_cli.cli.commands.estimate import estimate
 from mibias_cli.cli.commands.gate import gate
 from mibias_cli.cli.commands.init import init
@@ -28,13 +29,28 @@ app = typer.Typer(
     cls=GuardedGroup,
     help="Debias pretrained feature extractors by mutual-information backpropagation, and measure that it worked.",
     no_args_is_help=True,
-    add_completion=False,
     # Rich would cost a third of the time that --help may take
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
 # in the order in which --help lists them
-for _command in (init, scan, train, evaluate, estimate, export, embed, predict, compare, sweep, gate, validate, schema):
+_COMMANDS = (
+    init,
+    scan,
+    train,
+    evaluate,
+    estimate,
+    export,
+    embed,
+    predict,
+    compare,
+    sweep,
+    gate,
+    validate,
+    schema,
+    doctor,
+)
+for _command in _COMMANDS:
     app.command()(_command)
 app.add_typer(data_app, name="data")
 app.add_typer(recipes_app, name="recipes")

@@ -14,7 +14,8 @@ from mibias_cli.output.text import one_line
 from mibias_cli.progress import Progress
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich import progress as bars
+    from rich.console import Console, RenderableType
     from rich.progress import TaskID
 
 __all__ = ["Display", "PlainProgress", "TerminalProgress", "is_terminal", "shown_progress"]
@@ -93,20 +94,23 @@ class PlainProgress:
 
 
 class TerminalProgress:
-    """Stages as lines, counted work as a bar that goes away when the work is done; on stderr, or another console."""
+    """Stages as lines, counted work as a bar over its figures; both go away when the work is done.
+
+    On stderr, or another console.
+    """
 
     def __init__(self, console: Console | None = None) -> None:
         from rich import progress as bars
         from rich.console import Console
 
         self._console = console or Console(file=unescaped(sys.stderr), highlight=False)
-        self._bars = bars.Progress(
+        self._bars = _bars_over_figures()(
             bars.TextColumn("  {task.description}", markup=False),
-            bars.BarColumn(bar_width=28),
+            bars.BarColumn(bar_width=20),
             bars.MofNCompleteColumn(),
             bars.TimeElapsedColumn(),
+            bars.TextColumn("ETA"),
             bars.TimeRemainingColumn(),
-            bars.TextColumn("{task.fields[metrics]}", markup=False),
             console=self._console,
             # finished bars go away, so that only the stages' lines stay
             transient=True,
@@ -153,6 +157,21 @@ class TerminalProgress:
     def _print(self, text: str, *, style: str) -> None:
         # no markup: names of attributes and paths may hold brackets
         self._console.print(one_line(text), style=style, markup=False, soft_wrap=True)
+
+
+def _bars_over_figures() -> type[bars.Progress]:
+    """Rich's bars, with each one's figures on a line below it: beside it they would not fit 80 columns."""
+    from rich import progress as bars
+    from rich.text import Text
+
+    class BarsOverFigures(bars.Progress):
+        def get_renderables(self) -> Iterator[RenderableType]:
+            yield self.make_tasks_table(self.tasks)
+            for task in self.tasks:
+                if task.fields["metrics"]:
+                    yield Text(f"  {task.fields['metrics']}", no_wrap=True, overflow="ellipsis")
+
+    return BarsOverFigures
 
 
 def _metrics(metrics: Mapping[str, float]) -> str:

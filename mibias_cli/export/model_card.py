@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
-
 from mibias_cli.backbone.bottleneck import BottleneckShape
 from mibias_cli.backbone.extractor import NOT_INNER
+from mibias_cli.export.card_metadata import front_matter
+from mibias_cli.export.datasheet import datasheet, intended_use
 from mibias_cli.export.heads_file import HEADS, ExportInfo
 from mibias_cli.report.document import Report, unfinished_line
 from mibias_cli.report.markdown import escape_markdown, markdown_table, measured_section
@@ -61,7 +61,7 @@ _OUTPUTS = {"classes": "classes", "multilabel": "labels", "regression": "numbers
 def model_card(info: ExportInfo, *, report: Report | None, formats: tuple[str, ...]) -> str:
     """The text of README.md: YAML front matter and Markdown; no report: nothing was audited."""
     sections = [
-        _front_matter(info),
+        front_matter(info, report),
         f"# {info.name}, debiased with mibias\n",
         *([] if info.unfinished is None else [f"⚠️ {escape_markdown(unfinished_line(info.unfinished))}\n"]),
         _summary(info),
@@ -72,28 +72,14 @@ def model_card(info: ExportInfo, *, report: Report | None, formats: tuple[str, .
         _measured(info, report),
         "## Which figures belong to which features\n",
         _belonging(info, report),
+        "## Intended use\n",
+        intended_use(report),
+        "## Data\n",
+        datasheet(info, report),
         "## Base weights and licence\n",
         _licence(info),
     ]
     return "\n".join(sections)
-
-
-def _front_matter(info: ExportInfo) -> str:
-    # what the Hugging Face hub reads: without a licence it takes the word `unknown`
-    is_timm = info.kind == "timm"
-    lines = [
-        "---",
-        f"license: {json.dumps(info.licence) if info.licence else 'unknown'}",
-        f"library_name: {'timm' if is_timm else 'mibias'}",
-        *(["pipeline_tag: image-feature-extraction"] if len(info.input_shape) == 3 else []),
-        "tags:",
-        *(["- timm", "- image-feature-extraction"] if is_timm else ["- feature-extraction"]),
-        "- mibias",
-        "- debiasing",
-        "---",
-        "",
-    ]
-    return "\n".join(lines)
 
 
 def _summary(info: ExportInfo) -> str:

@@ -22,6 +22,9 @@ from mibias_cli.recipe.values import NonNegative, Section, Whole
 
 __all__ = ["Recipe", "schema_text"]
 
+LoggerName = Literal["jsonl", "tensorboard", "wandb", "mlflow"]
+_LOGGERS: list[LoggerName] = ["jsonl", "tensorboard"]
+
 
 class Recipe(Section):
     """A whole recipe."""
@@ -47,6 +50,11 @@ class Recipe(Section):
     )
     debias: DebiasSection = DebiasSection()
     training: TrainingSection = TrainingSection()
+    logging: list[LoggerName] = Field(
+        default_factory=_LOGGERS.copy,
+        description="Where the figures of training go: jsonl (metrics.jsonl, always written), tensorboard, and by "
+        "extras wandb and mlflow, in the run's folder unless their environment variables say otherwise.",
+    )
     evaluation: EvaluationSection = EvaluationSection()
     gates: list[GateSection] = Field(
         default_factory=list,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import replace
 from importlib import metadata
@@ -18,6 +17,7 @@ from mibias_cli.backbone.extractor import Extractor
 from mibias_cli.backbone.prefix import NoPrefix, Prefix, frozen_prefix
 from mibias_cli.backbone.stored_prefix import StoredPrefix, batch_sizes
 from mibias_cli.backbone.trainable import choose_trainable
+from mibias_cli.backbone.weights.cache import user_cache
 from mibias_cli.backbone.weights.matching import weights_fingerprint
 from mibias_cli.data.files.images import ImageReader
 from mibias_cli.progress import Progress
@@ -129,10 +129,7 @@ def _store(parts: Parts, progress: Progress) -> StoredPrefix:
 
 def _cache_folder(setting: str) -> Path:
     """The folder that the recipe names, or the user's own."""
-    if setting != "auto":
-        return Path(setting)
-    given = os.environ.get("MIBIAS_CACHE")
-    return Path(given) if given else Path.home() / ".cache" / "mibias"
+    return user_cache() if setting == "auto" else Path(setting)
 
 
 def _key(parts: Parts, prefix: Prefix) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
@@ -43,6 +43,7 @@ from mibias_cli.training.original import freeze_original
 from mibias_cli.training.run_log import NoLog, RunLog, check_metrics
 from mibias_cli.training.settings import OptimSettings
 from mibias_cli.training.step import SAMPLE_WEIGHT, TASK_WEIGHT, task_loss
+from mibias_cli.training.trackers.tracker import Tracker
 
 __all__ = [
     "Run",
@@ -120,7 +121,7 @@ class Run:
         """The stage that the checkpoint was written in."""
         return None if self.checkpoint is None else self.checkpoint["stage"]
 
-    def log(self, *, written: bool = True) -> RunLog:
+    def log(self, *, written: bool = True, trackers: Sequence[Tracker] = ()) -> RunLog:
         """The run's log; on resume metrics.jsonl is cut back to what the checkpoint knows of.
 
         `written` is false on every rank but the first.
@@ -128,7 +129,7 @@ class Run:
         if not written:
             return NoLog()
         keep = 0 if self.checkpoint is None else self.checkpoint["metrics_bytes"]
-        log = RunLog(self.folder.path, keep_bytes=keep)
+        log = RunLog(self.folder.path, keep_bytes=keep, trackers=trackers)
         for text in self.remarks:
             log.line(text)
         return log

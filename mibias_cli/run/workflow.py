@@ -40,6 +40,8 @@ from mibias_cli.run.unfinished import UNFINISHED, told_unfinished
 from mibias_cli.run_folder import RunFolder, check_free, fresh_folder, lock_run, timestamp, write_environment
 from mibias_cli.training.fabric import make_fabric
 from mibias_cli.training.ranks import ALONE, Ranks
+from mibias_cli.training.trackers.opened import open_trackers
+from mibias_cli.training.trackers.tracker import Tracked, Tracker
 
 __all__ = ["EvaluatedTarget", "TrainedRun", "evaluate", "export", "load_run_recipe", "train"]
 
@@ -123,19 +125,28 @@ def train(
 
 def _train(parts: Parts, run: Run, *, rules: GateRules, n_examples: int, jobs: int | None) -> TrainedRun:
     """What is still to do of a run that is open."""
-    parts, training = _prepared(parts, run)
+    is_first = parts.ranks.is_first
+    trackers = _trackers(parts, run) if is_first else []
     # the same log for both stages: the checkpoint says how much of it counts
-    with run.log(written=parts.ranks.is_first) as log:
+    with run.log(written=is_first, trackers=trackers) as log:
+        parts, training = _prepared(parts, run)
         original = fit_original(training, run, log)
         fit_debiased(training, run, log, start=original)
-    # the others wait for what the first makes of the weights
-    if parts.ranks.is_first:
-        report = _finish(parts, training, run, rules=rules, n_examples=n_examples, jobs=jobs)
-        parts.ranks.wait()
-    else:
-        parts.ranks.wait()
+        # the others wait for what the first makes of the weights
+        if is_first:
+            report = _finish(parts, training, run, rules=rules, n_examples=n_examples, jobs=jobs)
+            log.attach("report", run.folder.report)
+            log.attach("export", run.folder.export)
+    parts.ranks.wait()
+    if not is_first:
         report = read_report(run.folder.leakage)
     return TrainedRun(folder=run.folder.path, report=with_gates(report, rules), export=run.folder.export)
+
+
+def _trackers(parts: Parts, run: Run) -> list[Tracker]:
+    recipe = parts.recipe
+    tracked = Tracked(folder=run.folder.path, name=recipe.name, settings=recipe.model_dump(mode="json"))
+    return open_trackers(recipe.logging, tracked, run.progress.warn)
 
 
 def _finish(parts: Parts, training: Parts, run: Run, *, rules: GateRules, n_examples: int, jobs: int | None) -> Report:

@@ -22,7 +22,7 @@ from mibias_cli.training.control.watch import CriticWatch
 from mibias_cli.training.queue import FeatureQueue, QueueState, sample_of
 from mibias_cli.training.settings import DebiasSettings
 
-__all__ = ["Debiaser", "DebiaserState", "Monitor", "StepMetrics"]
+__all__ = ["Debiaser", "DebiaserState", "Monitor", "StepMetrics", "live_figures"]
 
 StepMetrics = dict[str, float]
 
@@ -200,3 +200,26 @@ class Debiaser:
             if self.watch is not None:
                 result |= self.watch.metrics(name)
         return result
+
+
+def live_figures(metrics: StepMetrics, debiaser: Debiaser | None, weight: float) -> StepMetrics:
+    """What a user wants to see of a step while it runs: the task's loss, the estimate of leakage, and λ.
+
+    Args:
+        metrics: Of the step; `penalty_nats` is a sum over attributes, each times its factor.
+        weight: λ at this step.
+    """
+    shown = {"loss": metrics["task_loss"]}
+    if "skipped_steps" in metrics:
+        shown["skipped steps"] = metrics["skipped_steps"]
+    if debiaser is None or "penalty_nats" not in metrics:
+        return shown
+    factors = [debiaser.factor(name) for name in debiaser.estimators]
+    in_nats = all(each.unit == "nats" for each in debiaser.estimators.values())
+    # a sum that factors have changed is no estimate, unless they are all the same
+    if in_nats and len(set(factors)) == 1 and factors[0] > 0:
+        shown["leakage bits"] = metrics["penalty_nats"] / factors[0] / math.log(2)
+    else:
+        shown["penalty"] = metrics["penalty_nats"]
+    own = {f"λ {key.removesuffix('/mi_weight')}": value for key, value in debiaser.weight_metrics(weight).items()}
+    return shown | (own or {"λ": weight})

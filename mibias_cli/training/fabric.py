@@ -18,7 +18,7 @@ from torch.nn import Module
 from mibias_cli.errors import TrainingError
 from mibias_cli.ranks import Place
 
-__all__ = ["make_fabric"]
+__all__ = ["has_bf16", "make_fabric"]
 
 # on import Fabric makes its logger talk: of what mixed precision is called, and of settings no recipe has
 logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
@@ -65,7 +65,7 @@ def make_fabric(device: str, precision: str, *, deterministic: bool, place: Plac
         raise TrainingError("training.device is cuda and torch sees no GPU: set it to auto or cpu, or check the driver")
     accelerator = "cuda" if has_gpu and device != "cpu" else "cpu"
     if precision == "auto":
-        precision = "bf16" if _has_bf16(accelerator) else "32"
+        precision = "bf16" if has_bf16(accelerator) else "32"
     if accelerator == "cpu" and precision == "16":
         raise TrainingError("training.precision 16 needs a GPU: on the CPU use 32 or bf16")
     if accelerator == "cpu":
@@ -114,7 +114,7 @@ def _keep_freed_memory() -> None:
         mallopt(setting, value)
 
 
-def _has_bf16(accelerator: str) -> bool:
+def has_bf16(accelerator: str) -> bool:
     """Whether a device has instructions for bf16: elsewhere it is emulated, and slower than single precision."""
     if accelerator == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)

@@ -25,7 +25,7 @@ from mibias_cli.seeds import derive_seed, scoped_torch_rng
 from mibias_cli.training.average import WeightAverage, WeightInterpolation
 from mibias_cli.training.checkpoint import StageState, load_weights, save_checkpoint, save_weights
 from mibias_cli.training.control.recycle import Recycler
-from mibias_cli.training.debiaser import Debiaser
+from mibias_cli.training.debiaser import Debiaser, live_figures
 from mibias_cli.training.model import TaskModel
 from mibias_cli.training.optimizers import learning_rate_factor, make_optimizer, penalty_weight, set_learning_rates
 from mibias_cli.training.original import FrozenOriginal
@@ -233,7 +233,7 @@ class StageTrainer:
             if self.debiaser is not None:
                 metrics |= {"mi_weight": weight} | self.debiaser.weight_metrics(weight)
             self._record("train", step, epoch, metrics | {"learning_rate_factor": factor})
-        self.progress.advance(step + 1, metrics)
+        self.progress.advance(step + 1, live_figures(metrics, self.debiaser, weight))
 
     def _keep_budget(self, step: int, epoch: int) -> None:
         """Where there is a budget: measure leakage by fresh heads every so many steps, and move λ by it."""

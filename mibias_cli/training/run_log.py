@@ -1,4 +1,4 @@
-"""What a run writes while it trains: metrics.jsonl, TensorBoard events and train.log."""
+"""What a run writes while it trains: metrics.jsonl and train.log, and what its trackers are told."""
 
 from __future__ import annotations
 
@@ -6,19 +6,15 @@ import contextlib
 import json
 import math
 import os
-import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypeGuard, TypeVar
-
-from tensorboard.compat.proto.event_pb2 import Event
-from tensorboard.compat.proto.summary_pb2 import Summary
-from tensorboard.summary.writer.record_writer import RecordWriter
 
 from mibias_cli.errors import RunError
 from mibias_cli.output.machine import writing
 from mibias_cli.output.text import one_line
 from mibias_cli.run_folder import RunFolder
+from mibias_cli.training.trackers.tracker import Tracker
 
 __all__ = ["CLOCK_SUFFIXES", "NoLog", "RunLog", "check_metrics", "without_clock"]
 
@@ -31,12 +27,12 @@ _Value = TypeVar("_Value")
 
 
 class RunLog:
-    """Appends records to metrics.jsonl and scalars to TensorBoard.
+    """Appends records to metrics.jsonl, and gives their numbers to trackers, which it closes with itself.
 
     On resume metrics.jsonl is cut back to `keep_bytes`: what the checkpoint knows of (see `check_metrics`).
     """
 
-    def __init__(self, folder: Path, *, keep_bytes: int = 0) -> None:
+    def __init__(self, folder: Path, *, keep_bytes: int = 0, trackers: Sequence[Tracker] = ()) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         check_metrics(folder, keep_bytes)
         path = RunFolder(folder).metrics
@@ -46,11 +42,11 @@ class RunLog:
             f.truncate(keep_bytes)
         self._metrics = path.open("a", encoding="utf-8")
         self._lines = (folder / "train.log").open("a" if keep_bytes else "w", encoding="utf-8")
-        self._tensorboard = _Events(folder / "tensorboard")
+        self._trackers = tuple(trackers)
         self._folder = folder
 
     def record(self, kind: str, *, step: int, **values: Scalar) -> None:
-        """One line of metrics.jsonl, and its numbers to TensorBoard; what is not finite becomes null."""
+        """One line of metrics.jsonl, where what is not finite becomes null, and its numbers to the trackers."""
         line: dict[str, Scalar] = {"kind": kind, "step": step}
         for key, value in values.items():
             line[key] = None if isinstance(value, float) and not math.isfinite(value) else value
@@ -58,8 +54,16 @@ class RunLog:
         with writing(RunFolder(self._folder).metrics):
             self._metrics.write(json.dumps(line, allow_nan=False) + "\n")
             self._metrics.flush()
+        # both stages count their steps from 1: the original's curves have names of their own
+        kind = f"original/{kind}" if values.get("stage") == "original" else kind
         numbers = {f"{kind}/{key}": float(value) for key, value in values.items() if _is_number(value)}
-        self._tensorboard.write(step, numbers)
+        for tracker in self._trackers:
+            tracker.write(step, numbers)
+
+    def attach(self, name: str, folder: Path) -> None:
+        """A folder of the finished run, `report` or `export`, to the trackers."""
+        for tracker in self._trackers:
+            tracker.attach(name, folder)
 
     def line(self, text: str) -> None:
         """A line of train.log."""
@@ -74,17 +78,19 @@ class RunLog:
             os.fsync(self._metrics.fileno())
         return os.fstat(self._metrics.fileno()).st_size
 
-    def close(self) -> None:
+    def close(self, *, failed: bool = False) -> None:
         """Close the files; all is written already, so a disk that is full tells nothing new."""
-        for file in (self._metrics, self._lines, self._tensorboard):
+        for file in (self._metrics, self._lines):
             with contextlib.suppress(OSError):
                 file.close()
+        for tracker in self._trackers:
+            tracker.close(failed=failed)
 
     def __enter__(self) -> RunLog:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self.close(failed=kind is not None)
 
 
 class NoLog(RunLog):
@@ -95,38 +101,8 @@ class NoLog(RunLog):
 
     def record(self, kind: str, *, step: int, **values: Scalar) -> None: ...
     def line(self, text: str) -> None: ...
-    def close(self) -> None: ...
-
-
-class _Events:
-    """Scalars as TensorBoard reads them, written at once.
-
-    Its own writer has a thread, for which an interrupted program may wait two minutes, and hides what a disk says.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        with writing(folder):
-            folder.mkdir(exist_ok=True)
-            # TensorBoard looks for this beginning, and reads files of one folder in the order of their names
-            self._path = folder / f"events.out.tfevents.{time.time_ns() // 1000:016d}.{os.getpid()}"
-            self._file = self._path.open("wb")
-            self._records = RecordWriter(self._file)
-            self._add(Event(wall_time=time.time(), file_version="brain.Event:2"))
-
-    def write(self, step: int, numbers: Mapping[str, float]) -> None:
-        """The scalars of one step, by their names."""
-        if numbers:
-            values = [Summary.Value(tag=name, simple_value=value) for name, value in numbers.items()]
-            self._add(Event(wall_time=time.time(), step=step, summary=Summary(value=values)))
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
-
-    def _add(self, event: Event) -> None:
-        with writing(self._path):
-            self._records.write(event.SerializeToString())
-            self._records.flush()
+    def attach(self, name: str, folder: Path) -> None: ...
+    def close(self, *, failed: bool = False) -> None: ...
 
 
 def _is_number(value: Scalar) -> TypeGuard[int | float]:

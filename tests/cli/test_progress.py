@@ -8,7 +8,7 @@ import re
 import pytest
 from rich.console import Console
 
-from mibias_cli.cli.progress import PlainProgress, TerminalProgress, is_terminal
+from mibias_cli.cli.progress import PlainProgress, TerminalProgress, is_terminal, shown_progress
 
 
 class Terminal(io.StringIO):
@@ -84,4 +84,37 @@ def test_a_terminal_gets_bars_that_go_away() -> None:
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", stream.getvalue())
     assert "training [bold]as is[/bold]" in text
     assert "warning: heed [this]" in text
-    assert re.search(r"epoch 1 .* 5/10 .*task_loss 0\.5", text)
+    # elapsed and remaining time beside the bar, figures below it
+    assert re.search(r"epoch 1 .* 5/10 \S+ ETA \S+ *\n  task_loss 0\.5", text)
+
+
+def test_a_bar_and_its_figures_fit_80_columns() -> None:
+    stream = Terminal()
+    progress = TerminalProgress(Console(file=stream, force_terminal=True, width=80, highlight=False))
+    progress.begin("debias", 12_000)
+    progress.advance(6_000, {"loss": 0.123456, "leakage bits": 1.23456, "λ": 0.5})
+    progress._bars.refresh()
+    progress.close()
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", stream.getvalue())
+    assert re.search(r"debias .* 6000/12000 \S+ ETA \S+ *\n  loss 0\.1235  leakage bits 1\.235  λ 0\.5\s", text)
+
+
+@pytest.mark.parametrize("environment", [{"NO_COLOR": "1"}, {"CI": "true"}, {"TERM": "dumb"}])
+def test_where_bars_are_not_welcome_lines_are_plain(
+    environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = Terminal()
+    for name in ("NO_COLOR", "CI", "TERM"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("sys.stderr", stream)
+    with shown_progress() as progress:
+        assert isinstance(progress, TerminalProgress)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    stream.seek(0)
+    stream.truncate()
+    with shown_progress() as progress:
+        progress.stage("training")
+        progress.begin("debias", 10)
+        progress.advance(5, {"loss": 0.5, "λ": 1.0})
+    assert stream.getvalue() == "[00:00] training\n"

@@ -3,6 +3,8 @@
 import dataclasses
 
 import yaml
+from huggingface_hub import ModelCard
+from huggingface_hub.repocard_data import model_index_to_eval_results
 from reports_by_hand import make_report
 
 from mibias_cli.export.heads_file import ExportInfo
@@ -98,3 +100,38 @@ def test_tables_of_a_report() -> None:
     assert "60.0" in card
     assert "| place in blocks.2 | – | 0.400 (0.380 to 0.420) |" in card
     assert "a\\|b, c" in card
+
+
+def test_the_hub_reads_the_evaluation_results() -> None:
+    """By its own parser, names that would break YAML or markup included."""
+    odd = 'skin: "tone" #1\n---\n<b>|'
+    report = make_report(name=odd, channels=(odd,), before=0.7, after=0.125, accuracies=(0.6, 0.9))
+    text = model_card(INFO, report=report, formats=())
+    card = ModelCard(text)
+    assert card.data.model_name == INFO.name
+    found = {(each.task_type, each.metric_type, each.metric_name): each.metric_value for each in card.data.eval_results}
+    assert found == {
+        ("image-classification", "accuracy", "Accuracy"): 0.9,
+        ("image-classification", "accuracy", "Balanced accuracy"): 0.9,
+        ("image-classification", "accuracy", "Accuracy in the worst group"): 0.9,
+        ("image-feature-extraction", "mutual_information", f"Leakage of {odd} (bits)"): 0.125,
+        ("image-feature-extraction", "mutual_information", f"Leakage of {odd}, given the target (bits)"): 0.0625,
+    }
+    assert "<b>" not in card.text
+    assert model_index_to_eval_results(card.data.to_dict()["model-index"])[0] == INFO.name
+
+
+def test_without_an_audit_there_are_no_results_and_the_author_is_asked() -> None:
+    card = ModelCard(model_card(INFO, report=None, formats=()))
+    assert card.data.eval_results is None
+    assert "## Intended use" in card.text
+    assert "under which licence the data may be used" in card.text
+
+
+def test_the_datasheet_counts_samples_and_groups() -> None:
+    report = make_report(name="place", channels=("place",), before=0.7, after=0.125)
+    card = model_card(INFO, report=report, formats=())
+    assert "Target (classes): land, water." in card
+    assert "| place | low | cat | 40 |" in card
+    assert "| place | never | dog | 0 |" in card
+    assert "not the bias attribute (place)" in card

@@ -7,6 +7,7 @@ import pytest
 from tensorboard.compat.proto.event_pb2 import Event
 
 from mibias_cli.training.run_log import RunLog, without_clock
+from mibias_cli.training.trackers.tensorboard import TensorBoard
 
 
 def records(folder: Path) -> list[dict[str, object]]:
@@ -35,7 +36,7 @@ def test_what_is_not_finite_is_null(tmp_path: Path) -> None:
 
 def test_tensorboard_reads_what_is_on_disk_at_once(tmp_path: Path) -> None:
     record_reader = pytest.importorskip("tensorboard.backend.event_processing.event_file_loader")
-    with RunLog(tmp_path) as log:
+    with RunLog(tmp_path, trackers=[TensorBoard(tmp_path / "tensorboard")]) as log:
         for step in (1, 2):
             log.record("train", step=step, loss=0.5 * step, text="no number")
         # read while the log is open, as TensorBoard does

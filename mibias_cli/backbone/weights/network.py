@@ -17,26 +17,28 @@ _SECONDS = 6.0
 _PORTS = {"http": 80, "https": 443}
 
 
-def require_network(url: str, *, what: str) -> None:
+def require_network(url: str, *, what: str, seconds: float | None = None) -> None:
     """Return once the server of a URL, or the proxy that stands before it, takes a connection.
 
     Args:
         what: What it is needed for, the beginning of the error.
+        seconds: How long to wait; None: as long as before a download.
 
     Raises:
         BackboneError: It takes none within some seconds.
     """
+    limit = _SECONDS if seconds is None else seconds
     parts = urlsplit(url)
     host = parts.hostname or ""
     proxy = None if proxy_bypass(host) else getproxies().get(parts.scheme)
     if proxy:
         parts = urlsplit(proxy if "//" in proxy else f"//{proxy}", scheme="http")
     place = (parts.hostname or "", parts.port or _PORTS.get(parts.scheme, 443))
-    faults = [f"no answer within {_SECONDS:.0f} s"]
+    faults = [f"no answer within {limit:.0f} s"]
 
     def connect() -> None:
         try:
-            with socket.create_connection(place, timeout=_SECONDS):
+            with socket.create_connection(place, timeout=limit):
                 faults.clear()
         except OSError as error:
             faults[:] = [error.strerror or str(error)]
@@ -44,7 +46,7 @@ def require_network(url: str, *, what: str) -> None:
     # in a thread: looking a name up has no time limit of its own
     asking = threading.Thread(target=connect, daemon=True)
     asking.start()
-    asking.join(_SECONDS + 1)
+    asking.join(limit + 1)
     if faults:
         through = f" through the proxy {place[0]}" if proxy else ""
         raise BackboneError(f"{what}: {host} cannot be reached{through} ({faults[0]})")

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from mibias_cli.cli.options import SetOption, file_option
+from mibias_cli.cli.recipe_checks import recipe_checks
 from mibias_cli.errors import Problem, RecipeError
 from mibias_cli.output.whole_files import write_atomically
 
@@ -25,14 +26,13 @@ def validate(
     Names every problem at once, each with its line, gates included. Loads no data and no model, but says which of the
     files and folders that it names are not there.
     """
-    from mibias_cli.gates.recipe_names import gate_name_faults
     from mibias_cli.recipe.load import load_recipe, missing_places
 
     # every recipe is checked, and all problems are named at once
     problems: list[Problem] = []
     for path in recipes:
         try:
-            recipe = load_recipe(path, overrides or (), checks=[gate_name_faults])
+            recipe = load_recipe(path, overrides or (), checks=recipe_checks())
         except RecipeError as error:
             problems += error.problems
             continue

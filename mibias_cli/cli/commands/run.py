@@ -6,9 +6,11 @@ import os
 import sys
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -43,12 +45,14 @@ from mibias_cli.cli.options import (
 from mibias_cli.cli.output import dry_run_lines, print_found, show_report
 from mibias_cli.cli.progress import shown_progress
 from mibias_cli.cli.ranks import end_with_parent, run_ranks
+from mibias_cli.cli.recipe_checks import recipe_checks
 from mibias_cli.cli.stopping import on_stop
-from mibias_cli.progress import Silent
+from mibias_cli.progress import Progress, Silent
 from mibias_cli.ranks import Place, find_place
 from mibias_cli.run_folder import RunFolder, is_run
 
 if TYPE_CHECKING:
+    from mibias_cli.export.push import HubTarget
     from mibias_cli.recipe.schema import Recipe
 
 __all__ = ["evaluate", "export", "train"]
@@ -201,17 +205,54 @@ def export(
     ] = None,
     offline: OfflineOption = False,
     unfinished: UnfinishedOption = False,
+    push_to_hub: Annotated[
+        str | None,
+        typer.Option("--push-to-hub", metavar="ORG/NAME", help="Upload the export to the Hugging Face hub, too."),
+    ] = None,
+    public: Annotated[bool, typer.Option("--public", help="Of --push-to-hub: let everybody see it.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Of --push-to-hub: list what would go, and touch no network.")
+    ] = False,
 ) -> None:
     """Write a run's weights to a folder that timm loads.
 
     With them go the model card and the report. What was written is loaded again and compared before this says done.
+    With --push-to-hub the folder goes to a private repository of the hub, by the login of `hf auth login`.
     """
+    if push_to_hub is None and (public or dry_run):
+        raise typer.BadParameter("--public and --dry-run are about --push-to-hub ORG/NAME")
+    if push_to_hub is not None and offline and not dry_run:
+        raise typer.BadParameter("--offline refuses the network that --push-to-hub needs: leave one of them out")
+    from mibias_cli.export.push import HubTarget, push
     from mibias_cli.run import workflow
 
-    names = tuple(chosen.value for chosen in formats or ())
+    target = None if push_to_hub is None else HubTarget.of(push_to_hub, public=public)
+    write = partial(workflow.export, run, formats=tuple(each.value for each in formats or ()), unfinished=unfinished)
+    if dry_run and target is not None:
+        _list_push(target, lambda folder, progress: write(out=folder, offline=True, progress=progress))
+        return
+    # what would stop the push is said before the export is made
+    if target is not None:
+        target.check()
     with shown_progress() as progress:
-        folder = workflow.export(run, out=out, formats=names, offline=offline, progress=progress, unfinished=unfinished)
+        folder = write(out=out, offline=offline, progress=progress)
     typer.echo(f"exported to {folder}", err=True)
+    # the hub's client has a progress display of its own
+    if target is not None:
+        typer.echo(f"pushed to {push(folder, target)}", err=True)
+
+
+def _list_push(target: HubTarget, write: Callable[[Path, Progress], Path]) -> None:
+    """What would be pushed: the files of an export that is written to a temporary folder, with their sizes."""
+    from mibias_cli.export.push import files_to_push
+
+    with TemporaryDirectory() as folder, shown_progress() as progress:
+        files = files_to_push(write(Path(folder, "export"), progress))
+    typer.echo(f"would go to {target.url} ({'public' if target.public else 'private'}):")
+    rows = [(f"{size:,}", name) for name, size in [*files, ("bytes together", sum(size for _, size in files))]]
+    width = max(len(size) for size, _ in rows)
+    for size, name in rows:
+        typer.echo(f"{size:>{width}}  {name}")
 
 
 def _joined(devices: int | None, num_nodes: int | None) -> tuple[Place | None, dict[str, int | None]]:
@@ -251,10 +292,9 @@ def _overrides(given: Sequence[str] | None, options: Mapping[str, object | None]
 def _load(recipe: Path | None, run: Path | None, settings: Sequence[str]) -> Recipe:
     """The recipe of a file, or else of a run."""
     if recipe is not None:
-        from mibias_cli.gates.recipe_names import gate_name_faults
         from mibias_cli.recipe.load import load_recipe
 
-        return load_recipe(recipe, settings, checks=[gate_name_faults])
+        return load_recipe(recipe, settings, checks=recipe_checks())
     from mibias_cli.run import workflow
 
     assert run is not None, "either a recipe or a run"

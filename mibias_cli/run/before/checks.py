@@ -19,6 +19,7 @@ from mibias_cli.run.build import optimizer_groups
 from mibias_cli.run.debiaser import build_debiaser, build_method
 from mibias_cli.run.stages import stage_settings
 from mibias_cli.training.model import z_width
+from mibias_cli.training.trackers.tracker import require_trackers
 from mibias_cli.training.validate import check_metric
 
 __all__ = ["check_start"]
@@ -39,6 +40,7 @@ def check_start(parts: Parts, *, all_files: bool = False) -> None:
     settings = stage_settings(parts, "debias")
     optimizer_groups(recipe, model, settings)
     check_formats(recipe.export.formats)
+    require_trackers(recipe.logging)
     # layers that the audit shows: that they are there, are called, and give tensors
     backbone = model.extractor.backbone
     with layer_outputs(backbone, recipe.evaluation.layers, "grid", setting="evaluation.layers"):

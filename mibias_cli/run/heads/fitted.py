@@ -23,7 +23,7 @@ from mibias_cli.progress import Progress
 from mibias_cli.run.assemble import Parts
 from mibias_cli.run.heads.weight_path import N_FOLDS, PATH, PATH_STEPS, choose_weight, folds, sample_weights
 from mibias_cli.seeds import derive_seed, derived_generator, scoped_torch_rng
-from mibias_cli.training.debiaser import Debiaser, StepMetrics
+from mibias_cli.training.debiaser import Debiaser, StepMetrics, live_figures
 from mibias_cli.training.model import TaskModel
 from mibias_cli.training.step import TASK_OFFSET, TASK_WEIGHT, task_loss
 
@@ -380,7 +380,7 @@ def _penalise(
         metrics = {"task_loss": float(task.detach()), "penalty_nats": float(penalty.detach())}
         if log is not None and (step + 1) % _LOG_EVERY == 0:
             log.record(step, metrics | debiaser.metrics(seen.plain, z, step) | {"mi_weight": weight})
-        progress.advance(step + 1, metrics)
+        progress.advance(step + 1, live_figures(metrics, debiaser, weight))
     progress.end()
     optimizer.zero_grad()
     # critics of the heads as they are now, for the look that follows

@@ -30,6 +30,7 @@ MAY_CHANGE = (
     "backbone.cache",
     "export.formats",
     "gates",
+    "logging",
     "name",
 )
 """Keys that a resumed run may set otherwise; with them `training.epochs` upward, and where data and weights lie."""

@@ -1,0 +1,73 @@
+"""The model card's front matter: what the hub reads of an export, with its evaluation results."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from huggingface_hub import EvalResult, ModelCardData
+
+from mibias_cli.evaluation.task_findings import RegressionFindings
+from mibias_cli.export.heads_file import ExportInfo
+from mibias_cli.report.document import Report
+from mibias_cli.report.tables import LABELS
+
+__all__ = ["evaluation_results", "front_matter"]
+
+_UNKNOWN = "unknown"
+"""The hub's word where there is no licence."""
+
+
+def front_matter(info: ExportInfo, report: Report | None) -> str:
+    """YAML between two lines of dashes; what users named is quoted by the library that reads it."""
+    is_timm, is_image = info.kind == "timm", len(info.input_shape) == 3
+    results = [] if report is None else list(evaluation_results(info, report))
+    data = ModelCardData(
+        license=info.licence or _UNKNOWN,
+        library_name="timm" if is_timm else "mibias",
+        pipeline_tag="image-feature-extraction" if is_image else None,
+        tags=[*(["timm", "image-feature-extraction"] if is_timm else ["feature-extraction"]), "mibias", "debiasing"],
+        model_name=info.name if results else None,
+        eval_results=results or None,
+    )
+    return f"---\n{data.to_yaml()}\n---\n"
+
+
+def evaluation_results(info: ExportInfo, report: Report) -> Iterator[EvalResult]:
+    """What the hub lists beside the model: task figures, then the leakage of each attribute, of the side `after`."""
+    sort = "image" if len(info.input_shape) == 3 else "tabular"
+    task = f"{sort}-regression" if info.target_kind == "regression" else f"{sort}-classification"
+    features = "image-feature-extraction" if sort == "image" else "feature-extraction"
+    found = [(task, *figure) for figure in _task_figures(report)]
+    found += [(features, "mutual_information", *figure) for figure in _leakage_figures(report)]
+    # the hub has no name for a user's data: how many samples, and which
+    known = report.data_sha256
+    data = f"{report.samples.audit:,} held-out samples{f', sha256 {known[:12]}' if isinstance(known, str) else ''}"
+    for task_type, metric, name, value in found:
+        if value is not None and math.isfinite(value):
+            yield EvalResult(
+                task_type=task_type,
+                dataset_type="custom",
+                dataset_name=data,
+                metric_type=metric,
+                metric_name=name,
+                metric_value=value,
+            )
+
+
+def _task_figures(report: Report) -> Iterator[tuple[str, str, float | None]]:
+    """The metric's id on the hub, its name, and its value."""
+    task = report.task.after
+    if isinstance(task, RegressionFindings):
+        yield "r_squared", "R²", task.r2.estimate
+        yield "mae", "Mean absolute error", task.mae.estimate
+    elif task is not None:
+        yield "accuracy", "Accuracy", task.accuracy.estimate
+        yield "accuracy", "Balanced accuracy", task.balanced_accuracy
+        yield "accuracy", "Accuracy in the worst group", task.worst_group_accuracy
+
+
+def _leakage_figures(report: Report) -> Iterator[tuple[str, float]]:
+    for name, found in report.attributes.items():
+        for question, answer in found.after.questions:
+            yield f"Leakage of {name}{LABELS[question]} (bits)", answer.leakage_bits.estimate
