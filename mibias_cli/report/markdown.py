@@ -135,7 +135,7 @@ def render_markdown(report: Report) -> str:
         "# Leakage report\n\n"
         f"{measured_section(report)}\n\n"
         f"{escape_markdown(report.verdict.text)}\n\n"
-        f"{_sections([*filter(None, [_channel_table(report)]), *task_tables.crossing_tables(report)])}"
+        f"{_sections([*filter(None, [_channel_table(report)]), *task_tables.crossing_tables(report), *task_tables.impact_tables(report)])}"
         "## How it was measured\n\n"
         f"Probes were fitted on {samples.fit} audited samples and scored on {samples.score} others; task heads "
         f"were fitted on {samples.train} training samples and scored on all {samples.audit} audited ones. "
