@@ -87,6 +87,7 @@ def audit(
         task=task.sides,
         similarity=similarity,
         fairness=task.fairness,
+        impact=task.impact,
         head=task.head,
         intersections=task.intersections,
         fidelity=Fidelity(collapsed=collapsed, columns=columns),

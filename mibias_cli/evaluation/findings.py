@@ -8,7 +8,7 @@ from pydantic import Field
 
 from mibias_cli.evaluation.leakage_findings import AttributeFindings, ColumnSides, Count, LayerFindings, Sides
 from mibias_cli.evaluation.record import Real, Record
-from mibias_cli.evaluation.task_findings import FairnessSides, HeadFindings, Intersection, TaskSides
+from mibias_cli.evaluation.task_findings import FairnessSides, HeadFindings, ImpactFindings, Intersection, TaskSides
 
 __all__ = ["AuditFindings", "AuditSettings", "Fidelity", "Samples", "Similarity"]
 
@@ -67,6 +67,11 @@ class AuditFindings(Record):
     similarity: Similarity = Similarity()
     fairness: dict[str, FairnessSides] = Field(default_factory=dict)
     """Group fairness by attribute."""
+    impact: dict[str, Sides[ImpactFindings]] = Field(default_factory=dict)
+    """Selection rates and impact ratios by attribute, and by crossed attributes joined by a comma.
+
+    Empty where the target is no decision between two classes.
+    """
     head: HeadFindings | None = None
     """The trained heads' own figures; null where the audited extractor came without a head."""
     intersections: tuple[Intersection, ...] = ()

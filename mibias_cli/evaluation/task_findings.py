@@ -13,8 +13,8 @@ from mibias_cli.evaluation.record import Beside, FlatRecord, Real, Record
 
 __all__ = [
     "Accuracies", "AnyTask", "CellAccuracy", "Confusion", "CrossingRow", "ErrorRow", "FairnessChange",
-    "FairnessFindings", "FairnessSides", "GroupRow", "HeadFindings", "Intersection", "LabelFigures", "LabelFindings",
-    "NumberFigures", "RegressionFindings", "TaskFindings", "TaskSides", "WorstGroup",
+    "FairnessFindings", "FairnessSides", "GroupRow", "HeadFindings", "ImpactFindings", "ImpactGroup", "Intersection",
+    "LabelFigures", "LabelFindings", "NumberFigures", "RegressionFindings", "TaskFindings", "TaskSides", "WorstGroup",
 ]  # fmt: skip
 
 
@@ -271,6 +271,37 @@ class FairnessSides(Sides[FairnessFindings]):
     """After less before; null where there is no side before."""
 
 
+class ImpactGroup(Record):
+    """One group of a two-class decision: its selection rate, and that over the highest group's; null if not counted.
+
+    A group is counted where it holds 2 % of the rows and as many as every counted cell.
+    """
+
+    n: Count
+    counted: bool
+    selection_rate: Share
+    selection_rate_interval: Bounds
+    impact_ratio: Real | None
+    impact_ratio_interval: Bounds | None
+    below_four_fifths: bool
+    """Whether the ratio is below 0.8: a mark for readers, not a finding of law."""
+
+
+class ImpactFindings(Record):
+    """Selection rates and impact ratios by group of one attribute, or where several cross."""
+
+    positive_class: str
+    """The class whose prediction counts as selection."""
+    attributes: tuple[str, ...]
+    channels: tuple[str, ...]
+    n_unknown: Count
+    """Audited samples of no group, because an attribute is unknown."""
+    lowest_impact_ratio: Real | None
+    lowest_impact_ratio_interval: Bounds | None
+    groups: dict[str, ImpactGroup]
+    """By name of the group; of crossed attributes names are joined by ` / `."""
+
+
 class HeadFindings(Record):
     """What the trained heads themselves predict, beside heads that were fitted anew by one rule.
 
@@ -281,3 +312,5 @@ class HeadFindings(Record):
     task: TaskSides
     fairness: dict[str, FairnessSides] = Field(default_factory=dict)
     """By attribute."""
+    impact: dict[str, Sides[ImpactFindings]] = Field(default_factory=dict)
+    """By attribute, and by crossed attributes joined by a comma."""

@@ -107,6 +107,7 @@ def render_html(report: Report, illustrations: Illustrations | None = None) -> s
         ],
         "layer_table": tables.layer_table(report),
         "fairness": task_tables.fairness_table(report),
+        "impact": task_tables.impact_tables(report),
         "crossings": task_tables.crossing_tables(report),
         "columns": tables.column_table(report),
         "curves": Markup(curves_plot(shown.metrics, plot_id="curves")),

@@ -131,11 +131,14 @@ def render_markdown(report: Report) -> str:
     """The whole report as Markdown."""
     samples = report.samples
     provenance = [f"- {key}: `{str(value).replace('`', '')}`" for key, value in report.provenance.items()]
+    made = [*task_tables.crossing_tables(report), *task_tables.impact_tables(report)]
+    if channels := _channel_table(report):
+        made.insert(0, channels)
     return (
         "# Leakage report\n\n"
         f"{measured_section(report)}\n\n"
         f"{escape_markdown(report.verdict.text)}\n\n"
-        f"{_sections([*filter(None, [_channel_table(report)]), *task_tables.crossing_tables(report)])}"
+        f"{_sections(made)}"
         "## How it was measured\n\n"
         f"Probes were fitted on {samples.fit} audited samples and scored on {samples.score} others; task heads "
         f"were fitted on {samples.train} training samples and scored on all {samples.audit} audited ones. "

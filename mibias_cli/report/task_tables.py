@@ -13,6 +13,7 @@ from mibias_cli.evaluation.task_findings import (
     CellAccuracy,
     ErrorRow,
     GroupRow,
+    ImpactGroup,
     Intersection,
     LabelFindings,
     RegressionFindings,
@@ -40,7 +41,16 @@ from mibias_cli.report.tables import (
     titles,
 )
 
-__all__ = ["MAX_LINES", "cell_table", "crossing_tables", "error_table", "fairness_table", "head_table", "task_table"]
+__all__ = [
+    "MAX_LINES",
+    "cell_table",
+    "crossing_tables",
+    "error_table",
+    "fairness_table",
+    "head_table",
+    "impact_tables",
+    "task_table",
+]
 
 MAX_LINES = 250
 """Cells in a table of the page: more are cut, leakage.json holds them all."""
@@ -249,7 +259,10 @@ def fairness_table(report: AuditFindings) -> Table:
 
 def _beside(figures: object, key: str, bounds: Bounds | None) -> Cell:
     """A figure above its interval, where it has one."""
-    value = _value(figures, key)
+    return _beside_bounds(_value(figures, key), bounds)
+
+
+def _beside_bounds(value: float | None, bounds: Bounds | None) -> Cell:
     small = "" if bounds is None else f"{format_decimals(bounds.lower)} to {format_decimals(bounds.upper)}"
     return Cell(text=format_decimals(value), small=small)
 
@@ -259,6 +272,42 @@ def _decimals_cell(found: Interval | None) -> Cell:
     if found is None:
         return Cell(text=ABSENT)
     return Cell(text=format_decimals(found.estimate, signed=True), small=format_interval(found))
+
+
+def impact_tables(report: AuditFindings) -> list[Table]:
+    """Per attribute and crossing the table of New York City's Local Law 144: rows, selection rate, impact ratio.
+
+    It is of the trained head's decisions where there is one, for those are what people get.
+    """
+    shown = report.impact if report.head is None or not report.head.impact else report.head.impact
+    whose = "the trained head" if shown is not report.impact else "a head fitted on training features"
+    tables = []
+    for found in shown.values():
+        names, after = " × ".join(found.after.attributes), found.after
+        lines = []
+        for name, group in after.groups.items():
+            before = None if found.before is None else found.before.groups.get(name)
+            rate = _beside_bounds(group.selection_rate, group.selection_rate_interval)
+            then = [] if found.before is None else [_ratio_cell(before)]
+            small = Cell(text=name, small="" if group.counted else "less than 2 % of rows, or too few")
+            lines.append(line(small, str(group.n), rate, *then, _ratio_cell(group), quiet=not group.counted))
+        lines += [line("unknown", str(after.n_unknown), ABSENT, *([ABSENT] * (1 + (found.before is not None))))]
+        caption = (
+            f"Selected: predicted {after.positive_class} by {whose}. Impact ratio: a group's selection rate over the "
+            "highest group's, with its interval. < 4/5 marks a ratio below four fifths: a mark, no verdict."
+        )
+        then_title = [] if found.before is None else ["Impact ratio before"]
+        header = (names, "n", "Selection rate", *then_title, "Impact ratio")
+        tables.append(Table(title=f"Impact ratios by {names}", caption=caption, header=header, lines=tuple(lines)))
+    return tables
+
+
+def _ratio_cell(group: ImpactGroup | None) -> Cell:
+    """An impact ratio above its interval, marked below four fifths."""
+    if group is None or group.impact_ratio is None:
+        return Cell(text=ABSENT)
+    cell = _beside_bounds(group.impact_ratio, group.impact_ratio_interval)
+    return Cell(text=f"{cell.text} (< 4/5)", small=cell.small) if group.below_four_fifths else cell
 
 
 def cell_table(report: AuditFindings, attribute: str, *, limit: int = MAX_LINES) -> Table:

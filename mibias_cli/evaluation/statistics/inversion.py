@@ -13,7 +13,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-__all__ = ["inverted_bounds", "paired_bounds", "simultaneous_bounds", "with_floor"]
+__all__ = ["inverted_bounds", "lowest_gap_bounds", "paired_bounds", "simultaneous_bounds", "with_floor"]
 
 _HALVINGS = 24
 _TINY = 1e-12
@@ -93,10 +93,42 @@ def simultaneous_bounds(rates: np.ndarray, errors: np.ndarray, confidence: float
         furthest = np.maximum(furthest, (np.abs(error) / spread).max(axis=1))
         differences.append(np.abs(rates[both, first] - rates[both, second]))
         spreads.append(spread)
-    # never less than the normal quantile: that of few resamples may be
-    reach = max(float(np.quantile(furthest, confidence)), NormalDist().inv_cdf((1 + confidence) / 2))
+    reach = _reach(furthest, confidence)
     size, spread = np.concatenate(differences), np.concatenate(spreads)
     return max(float((size - reach * spread).max()), 0.0), float((size + reach * spread).max())
+
+
+def _reach(furthest: np.ndarray, confidence: float) -> float:
+    """How many standard errors intervals must reach to hold at once, from the furthest error of each resample (B,)."""
+    # never less than the normal quantile: that of few resamples may be
+    return max(float(np.quantile(furthest, confidence)), NormalDist().inv_cdf((1 + confidence) / 2))
+
+
+def lowest_gap_bounds(rates: np.ndarray, errors: np.ndarray, index: int, confidence: float) -> tuple[float, float]:
+    """The interval of one rate less the highest of all, at most 0, itself among them.
+
+    Intervals of its differences to all others hold at once (see `simultaneous_bounds`): where they hold, the lowest
+    difference lies between their lowest ends. Which rate is the highest need not be known.
+
+    Args:
+        rates: (G,), two at least.
+        errors: Their errors in resamples (B, G).
+        index: Whose difference.
+        confidence: Of the interval.
+
+    Example:
+        >>> noise = np.random.default_rng(0).normal(size=(1000, 2)) / 100
+        >>> lower, upper = lowest_gap_bounds(np.array([0.1, 0.2]), noise, 0, 0.95)
+        >>> round(lower, 2), round(upper, 2)
+        (-0.13, -0.07)
+    """
+    others = np.arange(len(rates)) != index
+    error = errors[:, [index]] - errors[:, others]
+    spread = np.maximum(error.std(axis=0), _TINY)
+    reach = _reach((np.abs(error) / spread).max(axis=1), confidence)
+    gaps = rates[index] - rates[others]
+    # its difference to itself is exactly 0
+    return min(float((gaps - reach * spread).min()), 0.0), min(float((gaps + reach * spread).min()), 0.0)
 
 
 def with_floor(errors: np.ndarray, least_variance: np.ndarray, generator: np.random.Generator) -> np.ndarray:

@@ -10,16 +10,24 @@ import numpy as np
 
 from mibias_cli.evaluation.findings import AuditSettings
 from mibias_cli.evaluation.inputs import AuditedAttribute, AuditedTarget, AuditInput, Features
-from mibias_cli.evaluation.leakage_findings import Side
+from mibias_cli.evaluation.leakage_findings import Side, Sides
 from mibias_cli.evaluation.statistics.resampling import Resamples
 from mibias_cli.evaluation.task.crossings import chosen_crossings, intersection
 from mibias_cli.evaluation.task.fairness import fairness_findings, fairness_parts
 from mibias_cli.evaluation.task.fairness_intervals import Judged, fairness_change, judge
 from mibias_cli.evaluation.task.groups import task_findings
+from mibias_cli.evaluation.task.impact import impact_findings, impact_name
 from mibias_cli.evaluation.task.labels import label_fairness, label_fairness_parts, label_findings
 from mibias_cli.evaluation.task.numbers import regression_findings
 from mibias_cli.evaluation.task.rule import Predictions, Terms, predict_labels, predict_numbers, predict_task
-from mibias_cli.evaluation.task_findings import AnyTask, FairnessSides, HeadFindings, Intersection, TaskSides
+from mibias_cli.evaluation.task_findings import (
+    AnyTask,
+    FairnessSides,
+    HeadFindings,
+    ImpactFindings,
+    Intersection,
+    TaskSides,
+)
 
 __all__ = ["TaskAudit", "audit_task"]
 
@@ -31,13 +39,14 @@ P = TypeVar("P")
 class TaskAudit:
     """Task figures by side (None without that side or a target), fairness by attribute, crossings of attributes.
 
-    `head` has the same of the trained heads, None without one. A target of numbers has its errors by group in place of
-    fairness and crossings.
+    `impact` is empty where the target is no decision between two classes. `head` has the same of the trained heads,
+    None without one. A target of numbers has its errors by group in place of fairness and crossings.
     """
 
     sides: TaskSides
     fairness: dict[str, FairnessSides] = field(default_factory=dict)
     intersections: tuple[Intersection, ...] = ()
+    impact: dict[str, Sides[ImpactFindings]] = field(default_factory=dict)
     head: HeadFindings | None = None
 
 
@@ -83,7 +92,8 @@ class _Audit:
             sides=self._sides(predicted, own, figures),
             fairness=self._fairness(predicted, fairness),
             intersections=self._intersections(y, names, predicted, lambda predictions: predictions.classes == y),
-            head=self._head(own, figures, fairness),
+            impact=self._impact(predicted),
+            head=self._head(own, figures, fairness, self._impact),
         )
 
     def of_labels(self, target: AuditedTarget) -> TaskAudit:
@@ -138,13 +148,34 @@ class _Audit:
         own: Mapping[Side, P],
         figures: Callable[[P, P | None], AnyTask],
         fairness: Callable[[P, AuditedAttribute], Judged] | None,
+        impact: Callable[[Mapping[Side, P]], dict[str, Sides[ImpactFindings]]] | None = None,
     ) -> HeadFindings | None:
         """The same figures of what the trained heads predict; None where the audited extractor came without one."""
         if "after" not in own:
             return None
         return HeadFindings(
-            task=self._sides(own, {}, figures), fairness={} if fairness is None else self._fairness(own, fairness)
+            task=self._sides(own, {}, figures),
+            fairness={} if fairness is None else self._fairness(own, fairness),
+            impact={} if impact is None else impact(own),
         )
+
+    def _impact(self, predicted: Mapping[Side, Predictions]) -> dict[str, Sides[ImpactFindings]]:
+        """Of every attribute and every crossing; empty where the target is no decision between two classes."""
+        if len(self.inputs.class_names) != 2:
+            return {}
+        by_name = {attribute.name: attribute for attribute in self.inputs.attributes}
+        asked = [(name,) for name in by_name] + list(chosen_crossings(list(by_name), self.crossings))
+
+        def found(names: Sequence[str], predictions: Predictions) -> ImpactFindings:
+            return impact_findings(
+                predictions.classes == 1, [by_name[name] for name in names], self.channels,
+                positive_class=self.inputs.class_names[1], terms=self.terms,
+            )  # fmt: skip
+
+        return {
+            impact_name(names): Sides[ImpactFindings].of({side: found(names, p) for side, p in predicted.items()})
+            for names in asked
+        }
 
     def _intersections(
         self, y: np.ndarray, names: Sequence[str], predicted: Mapping[Side, P], right: Callable[[P], np.ndarray]

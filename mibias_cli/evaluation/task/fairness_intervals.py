@@ -13,7 +13,7 @@ from mibias_cli.evaluation.task.fairness import FINDINGS, Amplified, Question
 from mibias_cli.evaluation.task.rule import Terms
 from mibias_cli.evaluation.task_findings import FairnessChange, FairnessFindings
 
-__all__ = ["Judged", "fairness_change", "judge"]
+__all__ = ["Judged", "fairness_change", "judge", "selection_logarithms"]
 
 _KINDS: Mapping[str, tuple[str, ...]] = {
     "demographic_parity": ("selection",),
@@ -75,6 +75,11 @@ def judge(
         interval = terms.interval(findings.bias_amplification, draws[name])
         found[name] = interval.lower, interval.upper
     return Judged(findings=_with_bounds(findings, found), draws=draws)
+
+
+def selection_logarithms(question: Question, terms: Terms) -> tuple[np.ndarray, np.ndarray]:
+    """Logarithms of the groups' selection rates (1, G), and their errors in the resamples (B, 1, G)."""
+    return _joined([_rates([question], terms)["selection"]], _logarithms, terms)
 
 
 def _with_bounds(findings: FairnessFindings, found: Mapping[str, tuple[float, float]]) -> FairnessFindings:
