@@ -62,7 +62,7 @@ def model_card(info: ExportInfo, *, report: Report | None, formats: tuple[str, .
     """The text of README.md: YAML front matter and Markdown; no report: nothing was audited."""
     sections = [
         front_matter(info, report),
-        f"# {info.name}, debiased with mibias\n",
+        f"# {escape_markdown(info.name)}, debiased with mibias\n",
         *([] if info.unfinished is None else [f"⚠️ {escape_markdown(unfinished_line(info.unfinished))}\n"]),
         _summary(info),
         "## How to load it\n",
@@ -217,9 +217,13 @@ def _belonging(info: ExportInfo, report: Report | None) -> str:
 
 def _licence(info: ExportInfo) -> str:
     base = {"none": "Weights drawn at random: trained from scratch."}.get(
-        info.base_weights, f"Training started from `{info.base_weights}`."
+        info.base_weights, f"Training started from `{info.base_weights.replace('`', '')}`."
     )
-    licence = f"Licence of the base weights: {info.licence}." if info.licence else "Their licence is not known."
+    licence = (
+        f"Licence of the base weights: {escape_markdown(info.licence)}."
+        if info.licence
+        else "Their licence is not known."
+    )
     return f"{base} {licence}\n\nsha256 over the backbone's weights: `{info.fingerprint}`\n"
 
 

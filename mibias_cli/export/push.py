@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -103,9 +104,10 @@ def push(folder: Path, target: HubTarget) -> str:
         api.create_repo(target.name, private=not target.public, exist_ok=True)
         api.upload_folder(repo_id=target.name, folder_path=folder, commit_message="Export by mibias")
     except Exception as error:  # what its client raises differs between its versions
+        # by itself the hub's command makes a repository that everybody sees
+        again = shlex.join(["hf", "upload", target.name, str(folder), *([] if target.public else ["--private"])])
         raise ExportError(
-            f"{target.name}: not pushed: {_line(error)}; the export is whole in {folder}, and "
-            f"`hf upload {target.name} {folder}` tries again"
+            f"{target.name}: not pushed: {_line(error)}; the export is whole in {folder}, and `{again}` tries again"
         ) from error
     return target.url
 

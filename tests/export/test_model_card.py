@@ -1,6 +1,7 @@
 """The model card: front matter that parses, and words that fit what was exported."""
 
 import dataclasses
+import re
 
 import yaml
 from huggingface_hub import ModelCard
@@ -119,6 +120,18 @@ def test_the_hub_reads_the_evaluation_results() -> None:
     }
     assert "<b>" not in card.text
     assert model_index_to_eval_results(card.data.to_dict()["model-index"])[0] == INFO.name
+
+
+def test_what_users_wrote_is_no_markup() -> None:
+    """Also behind a backtick, which would end the code that a path is shown as."""
+    odd = "x`<img src=e>` [link](http://e)"
+    info = dataclasses.replace(INFO, name=odd, licence=odd, base_weights=odd, class_names=(odd,))
+    _, _, body = model_card(info, report=None, formats=()).split("---\n", 2)
+    shown = re.sub(r"```.*?```", "", body, flags=re.DOTALL)
+    assert re.findall(r"(?<!\\)`[^`]*<img[^`]*`", shown) == ["`x<img src=e> [link](http://e)`"]
+    outside = re.sub(r"(?<!\\)`[^`]*`", "", shown)
+    assert "<img" not in outside
+    assert "[link](" not in outside
 
 
 def test_without_an_audit_there_are_no_results_and_the_author_is_asked() -> None:

@@ -184,8 +184,11 @@ def test_a_hub_that_refuses_costs_nothing_local(hub: Hub, folder: Path) -> None:
     said = str(caught.value)
     assert "\n" not in said
     assert said.startswith(f"{REPOSITORY}: not pushed: ")
-    assert f"`hf upload {REPOSITORY} {folder}` tries again" in said
+    # what is private stays private, also by the command that is named
+    assert f"`hf upload {REPOSITORY} {folder} --private` tries again" in said
     assert content(folder) == before
+    with pytest.raises(ExportError, match=f"`hf upload {REPOSITORY} {folder}` tries again"):
+        push(folder, HubTarget.of(REPOSITORY, public=True))
 
 
 def test_no_login_and_no_hub_are_said_before_the_export(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import struct
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -78,6 +79,22 @@ def test_mlflow_has_figures_settings_report_and_export(tmp_path: Path) -> None:
     assert original.value == 0.75
     files = {each.path for name in ("report", "export") for each in client.list_artifacts(found.info.run_id, name)}
     assert {"report/leakage.json", "export/model.safetensors"} <= files
+
+
+def test_mlflow_takes_what_users_name(tmp_path: Path) -> None:
+    """Cells that differ only in signs, one that is the beginning of another, and a name that reads as a path."""
+    pytest.importorskip("mlflow")
+    cells = {"<5": "low", ">5": "high", "N": "no", "N/A": "missing", "": "none"}
+    settings = {"data": {"values": {"grade": cells}}, "debias": {"weight": {"skin type": 2.0}}}
+    run = MlflowRun(Tracked(folder=tmp_path, name="small", settings=settings))
+    run.write(1, {"train/a//../b (c)/mi_bits": 0.5})
+    run.close(failed=False)
+    from mlflow.tracking import MlflowClient
+
+    client = MlflowClient(tracking_uri=(tmp_path / "mlruns").as_uri())
+    (found,) = client.search_runs([client.get_experiment_by_name("small").experiment_id])
+    assert found.data.params == {"data.values.grade": str(cells), "debias.weight": "{'skin type': 2.0}"}
+    assert found.data.metrics == {"train/a/_/_/b _c_/mi_bits": 0.5}
 
 
 def test_mlflow_goes_where_its_variable_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -225,3 +242,13 @@ def test_a_missing_package_is_refused_with_the_line_for_pip(
     assert f"r.yaml:2:18 logging.1: {name} is not installed; pip install 'mibias[{name}]'" in result.stderr
     assert list(tmp_path.iterdir()) == [recipe]
     assert list(lacking_trackers(["jsonl", "tensorboard"])) == []
+
+
+def test_a_folder_of_runs_is_no_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`wandb/` is where W&B keeps runs; Python takes a folder on its path for a package without code."""
+    (tmp_path / "wandb").mkdir()
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    monkeypatch.delitem(sys.modules, "wandb", raising=False)
+    assert importlib.util.find_spec("wandb") is not None
+    ((place, text),) = lacking_trackers(["jsonl", "wandb"])
+    assert (place, text.partition(";")[0]) == (1, "wandb is not installed")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -80,7 +81,8 @@ class MlflowRun:
 def _flat(values: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, str]]:
     """Nested settings as dotted keys and texts."""
     for key, value in values.items():
-        if isinstance(value, Mapping):
+        # keys that users chose (columns, cells) stay text: MLflow refuses some, and takes others for folders
+        if isinstance(value, Mapping) and all(re.fullmatch(r"[A-Za-z_]\w*", str(each), re.ASCII) for each in value):
             yield from _flat(value, f"{prefix}{key}.")
         else:
-            yield plain_name(f"{prefix}{key}"), str(value)
+            yield f"{prefix}{key}", str(value)

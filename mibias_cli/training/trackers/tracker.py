@@ -74,8 +74,14 @@ class Tracked:
 def lacking_trackers(names: Sequence[object]) -> Iterator[tuple[int, str]]:
     """The trackers of a list whose package is not installed: the place of each, and what to do."""
     for i, name in enumerate(names):
-        if name in EXTRAS and importlib.util.find_spec(str(name)) is None:
+        if name in EXTRAS and not _is_installed(str(name)):
             yield i, f"{name} is not installed; pip install 'mibias[{name}]', or leave {name} out"
+
+
+def _is_installed(package: str) -> bool:
+    """Whether a package is there; a folder of its name is none, and W&B keeps its runs in one, `wandb/`."""
+    spec = importlib.util.find_spec(package)
+    return spec is not None and spec.origin is not None
 
 
 def require_trackers(names: Sequence[str]) -> None:
@@ -90,5 +96,9 @@ def plain_name(name: str) -> str:
     Example:
         >>> plain_name("validation/skin type (I–VI)/leakage_bits")
         'validation/skin type _I_VI_/leakage_bits'
+        >>> plain_name("train/a//../b/mi_bits")
+        'train/a/_/_/b/mi_bits'
     """
-    return re.sub(r"[^A-Za-z0-9_\-. /]", "_", name)
+    # as a path it must lead nowhere else
+    parts = re.sub(r"[^A-Za-z0-9_\-. /]", "_", name).split("/")
+    return "/".join("_" if part in ("", ".", "..") else part for part in parts)
