@@ -173,8 +173,8 @@ def assemble(recipe: Recipe, *, offline: bool, fabric: Fabric | None = None, ran
         )
     if recipe.debias.weight == "auto" and recipe.training.head_last is not None and data.target.kind != "classes":
         raise MibiasError(
-            "debias.weight: auto goes by how many held-out samples a last fit (training.head_last) puts into the right "
-            f"class, but this data's target is of kind {data.target.kind}; set weight to a number"
+            "debias.weight: auto goes by how probable a last fit (training.head_last) finds the classes of held-out "
+            f"samples, but this data's target is of kind {data.target.kind}; set weight to a number"
         )
     _refuse_giants(recipe, data)
     # one that is cached, not a property: parts with other data (a discovered attribute) share the backbone

@@ -92,8 +92,8 @@ class DebiasSection(Section):
     weight: NonNegative | Literal["auto"] = Field(
         1.0,
         description="λ: weight of the MI penalty, per nat; with a budget, where λ starts. auto: under "
-        "training.head_last the largest of a path that costs held-out training samples no accuracy; else the penalty's "
-        "gradient has a fixed share of the norm of the task's.",
+        "training.head_last the largest of a path that leaves held-out training samples' classes as probable; else the "
+        "penalty's gradient has a fixed share of the norm of the task's.",
     )
     attribute_weights: dict[str, NonNegative] = Field(
         default_factory=dict, description="Factor of λ per attribute; 1 for those that are not named."
