@@ -1,4 +1,4 @@
-"""A small network as a probe: one hidden layer, trained by Adam in single precision.
+"""A small network as a probe: one hidden layer, trained by AMSGrad (arXiv 1904.09237) in single precision.
 
 At this size a general library spends most of its time on its own checks; a step here is a dozen calls of numpy.
 """
@@ -12,14 +12,18 @@ from mibias_cli.evaluation.probes.links import Link, class_log_probabilities, cl
 
 __all__ = ["Mlp", "MlpRegression"]
 
-STEPS = 60  # of Adam, about, from one rung to the next
+STEPS = 60  # about, from one rung to the next
 N_HIDDEN = 64
-RATE, DECAY = 0.005, 1.0  # of Adam; of the weights, in a batch of one
+RATE, DECAY = 0.005, 1.0  # of the weights; the decay in a batch of one
 BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-8
 
 
 class _Network(Learner):
-    """ReLUs and an affine output; rungs are stretches of training, so that climbing stops early."""
+    """ReLUs and an affine output; rungs are stretches of training, so that climbing stops early.
+
+    Where all rows are learned, gradients are next to nothing, and plain Adam divides by their size: its steps then grow
+    and throw the weights about. Steps here are by the largest mean square that there has been, and only shrink.
+    """
 
     wording = "about {} steps"
 
@@ -33,11 +37,12 @@ class _Network(Learner):
         self._batches = [(x[i : i + batch], targets[i : i + batch]) for i in range(0, len(x), batch)]
         self._epochs = max(1, round(STEPS * batch / len(x)))
         self._rung, self._n_steps = -1, 0
-        # one vector holds all weights, so that a step of Adam is a few calls for all of them
+        # one vector holds all weights, so that a step is a few calls for all of them
         sizes = x.shape[1], N_HIDDEN, targets.shape[1]
         shapes = [sizes[:2], (N_HIDDEN,), sizes[1:], sizes[2:]]
         n_weights = sum(int(np.prod(shape)) for shape in shapes)
-        self._weights, self._gradient, self._decay, self._mean, self._square = np.zeros((5, n_weights), np.float32)
+        vectors = np.zeros((6, n_weights), np.float32)
+        self._weights, self._gradient, self._decay, self._mean, self._square, self._largest = vectors
         self._w, self._b, self._v, self._a = _views(self._weights, shapes)
         self._slopes = _views(self._gradient, shapes)
         # Glorot and Bengio's bounds; biases do not decay
@@ -72,8 +77,10 @@ class _Network(Learner):
         self._n_steps += 1
         self._mean += (1 - BETA_1) * (gradient - self._mean)
         self._square += (1 - BETA_2) * (gradient * gradient - self._square)
-        rate = RATE * np.sqrt(1 - BETA_2**self._n_steps) / (1 - BETA_1**self._n_steps)
-        self._weights -= np.float32(rate) * self._mean / (np.sqrt(self._square) + np.float32(EPSILON))
+        # means without the zeros that they began at; torch's AMSGrad corrects the largest one, and steps grow for long
+        np.maximum(self._largest, self._square / np.float32(1 - BETA_2**self._n_steps), out=self._largest)
+        rate = np.float32(RATE / (1 - BETA_1**self._n_steps))
+        self._weights -= rate * self._mean / (np.sqrt(self._largest) + np.float32(EPSILON))
 
     def _output(self, x: np.ndarray) -> np.ndarray:
         """What leaves the last layer, in double precision."""
