@@ -109,7 +109,9 @@ def audit(
         group=None if group is None else _complete("group", group, n, "each sample needs an id, if need be its own")[0],
         target=nothing if target is None else None,
     )
-    found = audit_inputs(inputs, settings or AuditSettings(), seed=seed, progress=progress or Silent(), jobs=jobs)
+    found = audit_inputs(
+        inputs, settings or AuditSettings(), seed=seed, progress=progress or Silent(), jobs=jobs, sizes_of="marginal"
+    )
     provenance: dict[str, JsonValue] = {
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "features_sha256": hashlib.sha256(np.ascontiguousarray(z).tobytes()).hexdigest(),

@@ -114,7 +114,10 @@ def audit_target(target: AuditTarget, parts: Parts, progress: Progress, *, jobs:
     inputs = _audit_input(parts.data, rows, before, after)
     inputs = replace(inputs, random=random, loaded=None if loaded is None else loaded.features)
     settings = _settings(parts)
-    result = audit(inputs, settings, seed=derive_seed(seed, "audit") % 2**32, progress=progress, jobs=jobs)
+    asked = parts.recipe.debias.objective
+    result = audit(
+        inputs, settings, seed=derive_seed(seed, "audit") % 2**32, progress=progress, jobs=jobs, sizes_of=asked
+    )
     provenance = {
         "backbone": target.name,
         "weights": target.weights,
@@ -129,7 +132,7 @@ def audit_target(target: AuditTarget, parts: Parts, progress: Progress, *, jobs:
         "device": str(parts.fabric.device),
     }
     metrics = () if target.run is None else read_metrics(target.run.metrics)
-    return make_report(result, provenance, parts.recipe.debias.objective, metrics, target.unfinished)
+    return make_report(result, provenance, asked, metrics, target.unfinished)
 
 
 def check_audit(parts: Parts) -> None:
