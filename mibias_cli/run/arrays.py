@@ -117,7 +117,8 @@ def audit(
         "features_sha256": hashlib.sha256(np.ascontiguousarray(z).tobytes()).hexdigest(),
         "seed": seed,
     }
-    return make_report(found, provenance)
+    # whether anything was asked of these features is not known
+    return make_report(found, provenance, debiased=())
 
 
 def _check_given(attributes: Mapping[str, ArrayLike], numbers: Collection[str], **arrays: ArrayLike | None) -> None:

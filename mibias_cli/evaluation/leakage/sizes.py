@@ -24,7 +24,7 @@ __all__ = ["SHARES", "TOLERANCE", "size_curve"]
 SHARES = (1 / 8, 1 / 4, 1 / 2)
 """Of the fitting rows, beside all of them, for which the audit has the answer already."""
 TOLERANCE = 0.01
-"""Of H(c), or H(c | y): an estimate that grows by less from half of the rows to all of them is taken to have settled."""
+"""Of H(c), or H(c | y): an estimate that grows by less from half of the rows to all of them has settled."""
 
 
 def size_curve(
