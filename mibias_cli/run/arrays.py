@@ -112,13 +112,16 @@ def audit(
     found = audit_inputs(
         inputs, settings or AuditSettings(), seed=seed, progress=progress or Silent(), jobs=jobs, sizes_of="marginal"
     )
-    provenance: dict[str, JsonValue] = {
+    # whether anything was asked of these features is not known
+    return make_report(found, _provenance(z, seed), debiased=())
+
+
+def _provenance(z: np.ndarray, seed: int) -> dict[str, JsonValue]:
+    return {
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "features_sha256": hashlib.sha256(np.ascontiguousarray(z).tobytes()).hexdigest(),
         "seed": seed,
     }
-    # whether anything was asked of these features is not known
-    return make_report(found, provenance, debiased=())
 
 
 def _check_given(attributes: Mapping[str, ArrayLike], numbers: Collection[str], **arrays: ArrayLike | None) -> None:
