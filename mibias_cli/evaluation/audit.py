@@ -276,7 +276,7 @@ def _sizes(
     progress.stage(f"auditing {prepared.attribute.name} on fewer samples")
     there = {side: features.audit for side, features in inputs.sides.items() if side != "loaded"}
     found = {side: size_curve(prepared, inputs, z, measured[side], asked, fitters) for side, z in there.items()}
-    curves = {side: curve for side, curve in found.items() if curve is not None}
+    curves: dict[Side, SizeCurve] = {side: curve for side, curve in found.items() if curve is not None}
     return Sides[SizeCurve].of(curves) if "after" in curves else None
 
 

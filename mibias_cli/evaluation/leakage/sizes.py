@@ -48,8 +48,8 @@ def size_curve(
         kind: The question.
         fitters: What fits the probes.
     """
-    answers = [found for m in measured.values() if (found := m.answer(kind)) is not None]
-    told = max(answers, key=lambda found: found.finding.selection_bits, default=None)
+    answers = [answer for m in measured.values() if (answer := m.answer(kind)) is not None]
+    told = max(answers, key=lambda answer: answer.finding.selection_bits, default=None)
     if told is None or told.finding.is_determined:
         return None
     channel = prepared.attribute.channels.index(told.finding.headline_channel)
@@ -65,10 +65,10 @@ def size_curve(
         probes=(told.finding.headline_probe,), resamples=prepared.resamples, confidence=prepared.settings.confidence,
         seed=prepared.seed,
     )  # fmt: skip
-    found = fitters.fit_all(
+    scored = fitters.fit_all(
         _asks(tasks, parts, z, prepared.score, kind, terms), work=prepared.work(z.shape[1]), n_asks=len(parts)
     )
-    smaller = [answered(task, task.question(kind), terms, found) for task in tasks]
+    smaller = [answered(task, task.question(kind), terms, scored) for task in tasks]
     return _curve(prepared, inputs, channel, kind, [len(rows) for rows in parts], [*smaller, told])
 
 
