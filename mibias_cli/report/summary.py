@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Sequence
 
 from mibias_cli.evaluation.findings import AuditFindings
 from mibias_cli.evaluation.leakage_findings import QUESTIONS, AttributeFindings, QuestionName, SizeCurve
-from mibias_cli.report.numbers import ceil_bits, format_bits, format_decimals, format_interval
+from mibias_cli.report.numbers import SPACE, ceil_bits, format_bits, format_decimals, format_interval
 from mibias_cli.report.score import has_before
 from mibias_cli.report.task_summary import cost_sentence, head_sentence, worse_clauses, worst_group_sentence
 
@@ -111,7 +111,7 @@ def _attribute(name: str, findings: AuditFindings, question: QuestionName) -> st
         return (
             f"The target determines {name} on the audited samples: beyond the target nothing is left that could leak."
         )
-    confidence = f"{100 * findings.settings.confidence:g} % interval"
+    confidence = f"{100 * findings.settings.confidence:g}{SPACE}% interval"
     now, whole = format_bits(after.leakage_bits.estimate), format_bits(whole_bits(found, question))
     if before is None or change is None:
         interval = format_interval(after.leakage_bits)
@@ -137,7 +137,9 @@ def _limit(findings: AuditFindings, question: QuestionName) -> str:
         for name, found in findings.attributes.items()
         if (answer := found.after.answer(question)) is not None and answer.detectable_bits is not None
     ]
-    unnoticed = f"Leakage{GIVEN[question]} below {_few(limits)} may go unnoticed (80 % power), and o" if limits else "O"
+    unnoticed = (
+        f"Leakage{GIVEN[question]} below {_few(limits)} may go unnoticed (80{SPACE}% power), and o" if limits else "O"
+    )
     return (
         f"What nobody can say from {findings.samples.audit} samples: {unnoticed[0].lower()}{unnoticed[1:]}"
         "ther probes than these may find more."

@@ -311,20 +311,19 @@ def size_table(report: AuditFindings) -> Table:
             # of small samples the least share has no point; the last points are always the half and all
             cells = [Cell(text=ABSENT)] * (_N_SIZES - len(points))
             cells += [Cell(text=cell.text, small=small) for cell, small in zip(points, sizes, strict=True)]
-            lines.append(
-                line(
-                    Cell(text=f"{name}, {NAMES[side]}{LABELS[curve.question]}", small=curve.probe.replace("_", " ")),
-                    *cells,
-                    bits_cell(curve.last_step_bits),
-                    "unreliable: still grows with n" if curve.grows_with_n else "settled",
-                )
+            # in the first column, which stays in sight where the others do not fit
+            told = "unreliable: still grows with n" if curve.grows_with_n else "settled"
+            heading = Cell(
+                text=f"{name}, {NAMES[side]}{LABELS[curve.question]}",
+                small=f"{curve.probe.replace('_', ' ')}; {told}",
             )
+            lines.append(line(heading, *cells, bits_cell(curve.last_step_bits)))
     caption = (
         "The headline's probe (named below the attribute), fitted on growing shares of the fitting rows and scored on "
         "the same rows, in bits. It still grows with n where the paired interval of the last step lies above 1 % of "
         "H(c), or of H(c | y): then more audited samples would find more."
     )
-    header = ("Attribute and probe", "An eighth", "A quarter", "Half", "All", "Last step", "Verdict")
+    header = ("Attribute and probe", "An eighth", "A quarter", "Half", "All", "Last step")
     return Table(title="Leakage by number of samples", caption=caption, header=header, lines=tuple(lines))
 
 

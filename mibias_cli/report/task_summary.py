@@ -18,6 +18,7 @@ from mibias_cli.evaluation.task_findings import (
     TaskSides,
 )
 from mibias_cli.report.numbers import (
+    SPACE,
     format_decimals,
     format_number,
     format_percent,
@@ -66,7 +67,7 @@ def _changed(name: str, sides: TaskSides, findings: AuditFindings) -> str:
     is_share = kind_of(findings) != "regression"
     written = format_percent if is_share else format_decimals
     subject = f"{name[0].upper()}{name[1:]}"
-    confidence = f"{100 * findings.settings.confidence:g} % interval"
+    confidence = f"{100 * findings.settings.confidence:g}{SPACE}% interval"
     if before is None:
         return f"{subject} is {written(after.estimate)} ({confidence} {_bounds(after, is_share)})."
     was, now = written(before.estimate), written(after.estimate)

@@ -55,9 +55,9 @@ def test_every_part_is_there_in_order(make: Callable[..., Report]) -> None:
     report = with_task(make(channels=("colour",)), change=TaskChange(accuracy=interval(0.2, 0.04)))
     assert summarise(report, "marginal") == (
         "What was asked for: features that tell less of colour.",
-        "Leakage of colour fell from 0.800 to 0.050 of 2.000 bits (change −0.750, 95 % interval −0.780 to −0.720).",
+        "Leakage of colour fell from 0.800 to 0.050 of 2.000 bits (change −0.750, 95\u00a0% interval −0.780 to −0.720).",
         "Task accuracy did not pay for it: it rose from 70.0\u00a0% to 90.0\u00a0% (change +20.0\u00a0points, "
-        "95 % interval +16.0 to +24.0).",
+        "95\u00a0% interval +16.0 to +24.0).",
         "The worst group, before and after, is target cat with colour low (40 samples): 70.0\u00a0% right before, "
         "90.0\u00a0% right (interval 80.0 to 95.0\u00a0%) after; 1 other group is no better.",
         "What nobody can say from 88 samples: other probes than these may find more.",
@@ -74,7 +74,7 @@ def test_a_difference_that_the_rows_cannot_tell_is_no_cost(make: Callable[..., R
     report = with_task(make(accuracies=(0.9, 0.89)), change=TaskChange(accuracy=interval(-0.01, 0.02)))
     assert (
         "Task accuracy was 90.0\u00a0% and is 89.0\u00a0%: these 88 samples cannot tell a difference "
-        "(change −1.0\u00a0points, 95 % interval −3.0 to +1.0)." in summarise(report, "marginal")
+        "(change −1.0\u00a0points, 95\u00a0% interval −3.0 to +1.0)." in summarise(report, "marginal")
     )
 
 
@@ -134,7 +134,9 @@ def test_all_follows_the_question_that_was_asked(make: Callable[..., Report]) ->
     assert said[0] == "What was asked for: features that tell less of colour beyond what the target itself tells."
     # H(c | y) = 2 − .123, and half of the marginal leakage
     assert said[1].startswith("Leakage of colour given the target fell from 0.400 to 0.025 of 1.877 bits")
-    assert "leakage given the target below 0.031 bits of colour may go unnoticed (80 % power), and other" in said[-1]
+    assert (
+        "leakage given the target below 0.031 bits of colour may go unnoticed (80\u00a0% power), and other" in said[-1]
+    )
     assert "below 0.500 bits of colour" in summarise(report, "marginal")[-1]
 
 
@@ -152,7 +154,7 @@ def test_what_was_not_asked_for_is_no_request(make: Callable[..., Report]) -> No
     assert summarise(both, "marginal", ())[0] == "What was measured: how much the features tell of size and colour."
     alone = summarise(make(before=None, channels=("colour",)), "marginal")
     assert alone[0] == "What was measured: how much the features tell of colour."
-    assert alone[1] == "Leakage of colour is 0.050 of 2.000 bits (95 % interval 0.030 to 0.070)."
+    assert alone[1] == "Leakage of colour is 0.050 of 2.000 bits (95\u00a0% interval 0.030 to 0.070)."
 
 
 def test_a_rise_is_first_among_attributes_and_never_left_out(make: Callable[..., Report]) -> None:
