@@ -137,13 +137,11 @@ def _limit(findings: AuditFindings, question: QuestionName) -> str:
         for name, found in findings.attributes.items()
         if (answer := found.after.answer(question)) is not None and answer.detectable_bits is not None
     ]
-    unnoticed = (
-        f"Leakage{GIVEN[question]} below {_few(limits)} may go unnoticed (80{SPACE}% power), and o" if limits else "O"
-    )
-    return (
-        f"What nobody can say from {findings.samples.audit} samples: {unnoticed[0].lower()}{unnoticed[1:]}"
-        "ther probes than these may find more."
-    )
+    start = f"What nobody can say from {findings.samples.audit} samples: "
+    if not limits:
+        return f"{start}other probes than these may find more."
+    below = f"leakage{GIVEN[question]} below {_few(limits)}"
+    return f"{start}{below} may go unnoticed (80{SPACE}% power), and other probes than these may find more."
 
 
 def _growing(findings: AuditFindings) -> Iterator[str]:

@@ -55,7 +55,8 @@ def test_every_part_is_there_in_order(make: Callable[..., Report]) -> None:
     report = with_task(make(channels=("colour",)), change=TaskChange(accuracy=interval(0.2, 0.04)))
     assert summarise(report, "marginal") == (
         "What was asked for: features that tell less of colour.",
-        "Leakage of colour fell from 0.800 to 0.050 of 2.000 bits (change −0.750, 95\u00a0% interval −0.780 to −0.720).",
+        "Leakage of colour fell from 0.800 to 0.050 of 2.000 bits (change −0.750, 95\u00a0% interval "
+        "−0.780 to −0.720).",
         "Task accuracy did not pay for it: it rose from 70.0\u00a0% to 90.0\u00a0% (change +20.0\u00a0points, "
         "95\u00a0% interval +16.0 to +24.0).",
         "The worst group, before and after, is target cat with colour low (40 samples): 70.0\u00a0% right before, "
