@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 import sys
+import textwrap
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -37,6 +39,8 @@ __all__ = [
 
 MAX_COLUMNS = 12
 """Wider tables of samples are cut."""
+MAX_WIDTH = 100
+"""Characters of a line of words."""
 
 
 def print_found(found: object, lines: Iterable[str], output: ReportFormat | None) -> None:
@@ -89,10 +93,14 @@ Row: TypeAlias = tuple[str, ...]
 
 
 def show_report(report: Report) -> None:
-    """Print the report's headline figures to stderr: a Rich table on a terminal, aligned text elsewhere."""
+    """Print the verdict in words and the headline figures to stderr: a Rich table on a terminal, else aligned text."""
     rows = report_rows(report)
     for warning in report.warnings:
         print(f"warning: {one_line(warning)}", file=sys.stderr, flush=True)
+    for sentence in report.verdict.summary:
+        # broken between words, which a terminal does not do
+        width = min(shutil.get_terminal_size().columns, MAX_WIDTH) if is_terminal(sys.stderr, os.environ) else MAX_WIDTH
+        print(textwrap.fill(one_line(sentence), max(width, 40), subsequent_indent="  "), file=sys.stderr, flush=True)
     styles = ("", "yellow", "red", "green")
     print_table(plain_table(rows), ("", *_names(rows)), rows, [(styles[0], *styles[1 - len(row) :]) for row in rows])
 

@@ -20,6 +20,7 @@ from mibias_cli.evaluation.leakage.channel import Kind
 from mibias_cli.evaluation.leakage.jobs import Fitters
 from mibias_cli.evaluation.leakage.measure import Measured, headline, paired_change
 from mibias_cli.evaluation.leakage.scoring import Scored, families
+from mibias_cli.evaluation.leakage.sizes import size_curve
 from mibias_cli.evaluation.leakage_findings import (
     SIDES,
     AttributeFindings,
@@ -29,6 +30,7 @@ from mibias_cli.evaluation.leakage_findings import (
     Leakage,
     Side,
     Sides,
+    SizeCurve,
 )
 from mibias_cli.evaluation.probes.families import get_probe
 from mibias_cli.evaluation.statistics.correction import correct, enough_permutations
@@ -47,12 +49,19 @@ MIN_BOOTSTRAP = 100
 
 
 def audit(
-    inputs: AuditInput, settings: AuditSettings, *, seed: int, progress: Progress, jobs: int | None = 1
+    inputs: AuditInput,
+    settings: AuditSettings,
+    *,
+    seed: int,
+    progress: Progress,
+    jobs: int | None = 1,
+    sizes_of: Kind | None = None,
 ) -> AuditFindings:
     """Audit one extractor, beside the original one where there is one; `progress` is told of every fitted probe.
 
     The seed is that of the split, the probes and the resamples: the same inputs and seed give the same result, whatever
-    `jobs` is, the number of processes (None: one for each core).
+    `jobs` is, the number of processes (None: one for each core). With `sizes_of` the answers to that question (the
+    marginal one without a target) have a curve of leakage by number of samples.
 
     Raises:
         EvaluationError: Features that are not finite, a part too small to fit or score on, an attribute of a single
@@ -72,6 +81,11 @@ def audit(
         prepared = {attribute.name: ready(attribute) for attribute in inputs.attributes}
         measured = {name: _measure(p, inputs, progress, fitters) for name, p in prepared.items()}
         attributes = _findings(prepared, inputs, measured)
+        if sizes_of is not None:
+            asked: Kind = "marginal" if inputs.without_target else sizes_of
+            for name, p in prepared.items():
+                curves = _sizes(p, inputs, measured[name][""], asked, progress, fitters)
+                attributes[name] = attributes[name].model_copy(update={"sizes": curves})
         layers = _audit_layers(prepared, inputs, progress, fitters)
         columns = {column.name: _audit_column(ready(column), inputs, progress, fitters) for column in inputs.columns}
         progress.stage("auditing the task")
@@ -253,6 +267,17 @@ def _attribute_findings(
             for name in inputs.others
         },
     )
+
+
+def _sizes(
+    prepared: Prepared, inputs: AuditInput, measured: SidesMeasured, asked: Kind, progress: Progress, fitters: Fitters
+) -> Sides[SizeCurve] | None:
+    """Curves of the original and the audited extractor, where there are samples enough."""
+    progress.stage(f"auditing {prepared.attribute.name} on fewer samples")
+    there = {side: features.audit for side, features in inputs.sides.items() if side != "loaded"}
+    found = {side: size_curve(prepared, inputs, z, measured[side], asked, fitters) for side, z in there.items()}
+    curves: dict[Side, SizeCurve] = {side: curve for side, curve in found.items() if curve is not None}
+    return Sides[SizeCurve].of(curves) if "after" in curves else None
 
 
 def _audit_layers(

@@ -13,7 +13,7 @@ from mibias_cli.evaluation.record import FlatRecord, Flattened, Real, Record
 __all__ = [
     "NO_PROBE", "QUESTIONS", "SIDES", "AttributeFindings", "Bounds", "Change", "ChannelFindings", "ColumnFindings",
     "ColumnSides", "Count", "Finding", "Interval", "LayerFindings", "Leakage", "NullBand", "ProbeFindings",
-    "QuestionName", "Share", "Side", "Sides",
+    "QuestionName", "Share", "Side", "Sides", "SizeCurve", "SizePoint",
 ]  # fmt: skip
 
 Kind: TypeAlias = Literal["categorical", "continuous"]
@@ -165,6 +165,31 @@ class Change(Record):
         return self.leakage_bits if question == "marginal" else self.conditional_leakage_bits
 
 
+class SizePoint(Record):
+    """Leakage that a probe finds which was fitted on so many rows."""
+
+    n_fit: Count
+    leakage_bits: Interval
+
+
+class SizeCurve(Record):
+    """Whether more audited samples find more: the headline probe, fitted on growing shares of the fitting rows.
+
+    Each share holds the smaller ones, the last is all fitting rows, and all are scored on the same rows.
+    """
+
+    question: QuestionName
+    probe: str
+    channel: str
+    points: tuple[SizePoint, ...]
+    last_step_bits: Interval
+    """From half of the fitting rows to all of them, with the interval of the paired difference."""
+    tolerance_bits: Real
+    """1 % of H(c), or of H(c | y): by less than that an estimate may grow."""
+    grows_with_n: bool
+    """Whether the interval of the last step lies above the tolerance: more samples would find more."""
+
+
 class ChannelFindings(Record):
     """One channel: H(c) and I(y; c) on the audited split, and its leakage by side."""
 
@@ -194,6 +219,8 @@ class AttributeFindings(ChannelFindings):
     """Each channel of an attribute of several; empty where there is one."""
     others: dict[str, Sides[Leakage]] = Field(default_factory=dict)
     """Leakage of further representations by name."""
+    sizes: Sides[SizeCurve] | None = None
+    """Leakage by number of fitting rows; null where it was not asked for, or rows are too few to halve."""
 
 
 class LayerFindings(Record):

@@ -14,7 +14,8 @@ from mibias_cli.evaluation.record import Beside, FlatRecord, Real, Record
 __all__ = [
     "Accuracies", "AnyTask", "CellAccuracy", "Confusion", "CrossingRow", "ErrorRow", "FairnessChange",
     "FairnessFindings", "FairnessSides", "GroupRow", "HeadFindings", "ImpactFindings", "ImpactGroup", "Intersection",
-    "LabelFigures", "LabelFindings", "NumberFigures", "RegressionFindings", "TaskFindings", "TaskSides", "WorstGroup",
+    "LabelFigures", "LabelFindings", "NumberFigures", "RegressionFindings", "TaskChange", "TaskFindings", "TaskSides",
+    "WorstGroup",
 ]  # fmt: skip
 
 
@@ -203,17 +204,31 @@ AnyTask = Annotated[
 ]
 
 
+class TaskChange(Record):
+    """After less before on the same audited rows, with intervals of the paired difference.
+
+    Null where the target has no such figure.
+    """
+
+    accuracy: Interval | None = None
+    balanced_accuracy: Interval | None = None
+    r2: Interval | None = None
+    mae: Interval | None = None
+
+
 class TaskSides(Record):
     """Task figures by one rule on every side; null without a target, or where there is no such side."""
 
     before: AnyTask | None = None
     after: AnyTask | None = None
     loaded: AnyTask | None = None
+    change: TaskChange | None = None
+    """After less before; null where there is no side before."""
 
     @classmethod
-    def of(cls, found: Mapping[Side, AnyTask]) -> Self:
+    def of(cls, found: Mapping[Side, AnyTask], change: TaskChange | None = None) -> Self:
         """From what was found by side."""
-        return cls(before=found.get("before"), after=found.get("after"), loaded=found.get("loaded"))
+        return cls(before=found.get("before"), after=found.get("after"), loaded=found.get("loaded"), change=change)
 
     def at(self, side: Side) -> TaskFindings | LabelFindings | RegressionFindings | None:
         """Figures of one side."""

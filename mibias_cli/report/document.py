@@ -6,7 +6,7 @@ One typed object: leakage.json, its schema, the names that gates know, tables, M
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Literal
 
 from pydantic import Field, JsonValue
@@ -92,15 +92,17 @@ def make_report(
     asked: QuestionName = "marginal",
     metrics: Sequence[Metrics] = (),
     unfinished: str | None = None,
+    debiased: Collection[str] | None = None,
 ) -> Report:
     """The report on an audit, with what was audited: hashes of recipe, data and weights, versions, seed, device.
 
     The verdict speaks of what was asked for: I(z; c), or I(z; c | y) where the recipe's objective is conditional. The
-    records of a run's metrics.jsonl say what its training warned of; `unfinished` is what a run had not done yet.
+    records of a run's metrics.jsonl say what its training warned of; `unfinished` is what a run had not done yet, and
+    `debiased` which attributes it was asked to remove (None: all).
     """
     # parts are taken as they are: a dump would make mappings of typed records
     own = {name: getattr(findings, name) for name in AuditFindings.model_fields}
-    warnings, verdict = training_warnings(metrics, findings, asked), make_verdict(findings, asked)
+    warnings, verdict = training_warnings(metrics, findings, asked), make_verdict(findings, asked, debiased)
     return Report(
         **own, provenance=dict(provenance), verdict=verdict, training_warnings=warnings, unfinished=unfinished
     )

@@ -18,6 +18,7 @@ from mibias_cli.report.plots.confusion import confusion_plot
 from mibias_cli.report.plots.curves import curves_plot
 from mibias_cli.report.plots.layers import layer_plot
 from mibias_cli.report.plots.leakage import change_plot, group_cells, group_plot, leakage_plot
+from mibias_cli.report.plots.sizes import size_plot
 from mibias_cli.report.score import has_before, has_loaded, kind_of
 
 __all__ = ["MAX_BYTES", "page_environment", "render_html"]
@@ -106,6 +107,12 @@ def render_html(report: Report, illustrations: Illustrations | None = None) -> s
             if (plot := layer_plot(report, name, plot_id=f"layers-{k}"))
         ],
         "layer_table": tables.layer_table(report),
+        "sizes": [
+            _Plot("before" if found.sizes is not None and found.sizes.before is not None else "", name, Markup(plot))
+            for k, (name, found) in enumerate(report.attributes.items())
+            if (plot := size_plot(report, name, plot_id=f"sizes-{k}"))
+        ],
+        "size_table": tables.size_table(report),
         "fairness": task_tables.fairness_table(report),
         "impact": task_tables.impact_tables(report),
         "crossings": task_tables.crossing_tables(report),

@@ -11,7 +11,6 @@ from mibias_cli.report import tables, task_tables
 from mibias_cli.report.document import GateResult, Report
 from mibias_cli.report.numbers import ABSENT, format_bits, format_interval
 from mibias_cli.report.score import has_loaded
-from mibias_cli.report.verdict import EMPTY_FEATURES
 
 __all__ = ["escape_markdown", "gates_section", "leakage_table", "markdown_table", "measured_section", "render_markdown"]
 
@@ -98,8 +97,7 @@ def measured_section(report: Report) -> str:
     """What was measured, for model cards and job summaries: verdict, gates, every table but those of single cells."""
     verdict = report.verdict
     parts = [f"**{escape_markdown(verdict.headline)}**" if verdict.headline else ""]
-    if verdict.collapsed:
-        parts.append(EMPTY_FEATURES)
+    parts.append("\n".join(f"- {escape_markdown(sentence)}" for sentence in verdict.summary))
     parts += [f"⚠️ {escape_markdown(warning)}" for warning in report.warnings]
     parts += [escape_markdown(verdict.caution), gates_section(report), markdown_table(leakage_table(report))]
     parts += [markdown_table(task) for task in [task_tables.task_table(report)] if task]
@@ -107,6 +105,7 @@ def measured_section(report: Report) -> str:
         task_tables.head_table,
         tables.fidelity_table,
         tables.control_table,
+        tables.size_table,
         task_tables.fairness_table,
         tables.layer_table,
         tables.column_table,

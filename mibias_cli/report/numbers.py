@@ -9,6 +9,7 @@ from mibias_cli.evaluation.leakage_findings import Interval, NullBand
 
 __all__ = [
     "ABSENT",
+    "SPACE",
     "ceil_bits",
     "format_bits",
     "format_decimals",

@@ -55,6 +55,7 @@ __all__ = [
     "probe_table",
     "score_cell",
     "sides_of",
+    "size_table",
     "titles",
 ]
 
@@ -62,6 +63,7 @@ LABELS: dict[QuestionName, str] = {"marginal": "", "conditional": ", given the t
 """What stands behind an attribute's name."""
 NAMES: dict[Side, str] = {"loaded": "as loaded", "before": "before", "after": "after"}
 """What a side is called."""
+_N_SIZES = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -294,6 +296,35 @@ def layer_table(report: AuditFindings) -> Table:
     caption = "Leakage in bits by inner layer, in the network's order: where the attribute sits."
     header = ("Layer and attribute", *titles(sides), "Probe", "p", "Features")
     return Table(title="Leakage by layer", caption=caption, header=header, lines=tuple(lines))
+
+
+def size_table(report: AuditFindings) -> Table:
+    """The headline probe's leakage by number of fitting rows, on both sides."""
+    lines = []
+    for name, found in report.attributes.items():
+        for side in _within(report):
+            curve = None if found.sizes is None else found.sizes.at(side)
+            if curve is None:
+                continue
+            points = [bits_cell(point.leakage_bits) for point in curve.points]
+            sizes = [f"{cell.small}; n = {p.n_fit}" for cell, p in zip(points, curve.points, strict=True)]
+            # of small samples the least share has no point; the last points are always the half and all
+            cells = [Cell(text=ABSENT)] * (_N_SIZES - len(points))
+            cells += [Cell(text=cell.text, small=small) for cell, small in zip(points, sizes, strict=True)]
+            # in the first column, which stays in sight where the others do not fit
+            told = "unreliable: still grows with n" if curve.grows_with_n else "settled"
+            heading = Cell(
+                text=f"{name}, {NAMES[side]}{LABELS[curve.question]}",
+                small=f"{curve.probe.replace('_', ' ')}; {told}",
+            )
+            lines.append(line(heading, *cells, bits_cell(curve.last_step_bits)))
+    caption = (
+        "The headline's probe (named below the attribute), fitted on growing shares of the fitting rows and scored on "
+        "the same rows, in bits. It still grows with n where the paired interval of the last step lies above 1 % of "
+        "H(c), or of H(c | y): then more audited samples would find more."
+    )
+    header = ("Attribute and probe", "An eighth", "A quarter", "Half", "All", "Last step")
+    return Table(title="Leakage by number of samples", caption=caption, header=header, lines=tuple(lines))
 
 
 def fidelity_table(report: AuditFindings) -> Table:

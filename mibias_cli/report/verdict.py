@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection
 
 from pydantic import Field
 
@@ -14,14 +14,11 @@ from mibias_cli.evaluation.record import Record
 from mibias_cli.evaluation.task_findings import LabelFindings, RegressionFindings, TaskFindings
 from mibias_cli.report.numbers import ceil_bits, format_bits, format_decimals, format_interval, format_p, format_percent
 from mibias_cli.report.score import format_score, has_before, kind_of, task_score
+from mibias_cli.report.summary import EMPTY_FEATURES, GIVEN, MAX_NAMED, listed, rises, summarise, whole_bits
 
-__all__ = ["EMPTY_FEATURES", "Verdict", "collapse_reasons", "make_verdict"]
+__all__ = ["Verdict", "collapse_reasons", "make_verdict"]
 
 CHANCE_MARGIN = 0.05
-MAX_NAMED = 3
-GIVEN: dict[QuestionName, str] = {"marginal": "", "conditional": " given the target"}
-EMPTY_FEATURES = "Features that hold nothing leak nothing, so low leakage below is no success."
-"""Said of every collapse."""
 
 
 class Verdict(Record):
@@ -39,10 +36,16 @@ class Verdict(Record):
     """What headline and sentences speak of: I(z; c), or I(z; c | y) where the recipe's objective is conditional."""
     caution: str = ""
     """Said where features have lost most directions and yet tell the target; else empty."""
+    summary: tuple[str, ...] = ()
+    """The verdict in plain words: what was asked for, what fell, what it cost, the worst group, what nobody can say."""
 
 
-def make_verdict(findings: AuditFindings, asked: QuestionName = "marginal") -> Verdict:
+def make_verdict(
+    findings: AuditFindings, asked: QuestionName = "marginal", debiased: Collection[str] | None = None
+) -> Verdict:
     """The verdict on an audit, on the question that training was asked for (the marginal one without a target).
+
+    `debiased` are the attributes that training was asked to remove; None: all.
 
     A probe that fails proves nothing about what a better probe would find: so the text says what was extracted, never
     that there is no leakage. Features that hold nothing leak nothing; that is named a collapse.
@@ -54,8 +57,8 @@ def make_verdict(findings: AuditFindings, asked: QuestionName = "marginal") -> V
         name: _attribute_sentence(name, found, findings, question) for name, found in findings.attributes.items()
     }
     # what rose though it was not asked for is as bad
-    rises = [f"{rise[0].upper()}{rise[1:]}." for rise in _rises(findings, [q for q in QUESTIONS if q != question])]
-    parts = [*sentences.values(), *rises, _task_sentence(findings), _head_sentence(findings), caution]
+    risen = [f"{rise[0].upper()}{rise[1:]}." for rise in rises(findings, [q for q in QUESTIONS if q != question])]
+    parts = [*sentences.values(), *risen, _task_sentence(findings), _head_sentence(findings), caution]
     collapse = f"Collapsed, not debiased: {'; '.join(reasons)}." if reasons else ""
     if collapse:
         # first of all: whoever reads on must know that the low leakage below is worth nothing
@@ -68,6 +71,7 @@ def make_verdict(findings: AuditFindings, asked: QuestionName = "marginal") -> V
         reasons=tuple(reasons),
         caution=caution,
         attributes=sentences,
+        summary=summarise(findings, question, debiased, collapsed=bool(reasons)),
     )
 
 
@@ -75,7 +79,7 @@ def _headline(findings: AuditFindings, question: QuestionName) -> str:
     """The verdict in one sentence: what the leakiest attributes leak at most, and at which accuracy."""
     # shares of H(c), because attributes of many groups have more bits to leak
     shares = {
-        name: _most(found, question) / whole if (whole := _whole(found, question)) else 0.0
+        name: _most(found, question) / whole if (whole := whole_bits(found, question)) else 0.0
         for name, found in findings.attributes.items()
     }
     worst = sorted(shares, key=lambda name: -shares[name])[:MAX_NAMED]
@@ -87,14 +91,14 @@ def _headline(findings: AuditFindings, question: QuestionName) -> str:
         what = _entropy(name, found, question)
         (unlimited if limit is None else limited).append(f"{limit or ''} of the {what}".strip())
     # the bad news first
-    clauses = [f"Probes here may extract all {_listed(unlimited)}"] if unlimited else []
+    clauses = [f"Probes here may extract all {listed(unlimited)}"] if unlimited else []
     if limited:
-        clauses.append(f"{'no' if clauses else 'No'} probe here extracts {_listed(limited)}")
+        clauses.append(f"{'no' if clauses else 'No'} probe here extracts {listed(limited)}")
     text = "; ".join(clauses)
     if len(shares) > len(worst):
         text += f"; of {len(shares) - len(worst)} further attributes no larger share"
     # a rise anywhere, of any attribute and either question, is no detail
-    text = "; ".join([text, *_rises(findings, QUESTIONS)])
+    text = "; ".join([text, *rises(findings, QUESTIONS)])
     score = task_score(findings, "after")
     if score is None:
         return f"{text}."
@@ -103,16 +107,9 @@ def _headline(findings: AuditFindings, question: QuestionName) -> str:
 
 def _entropy(name: str, found: AttributeFindings, question: QuestionName) -> str:
     """What there is to extract, and what was before."""
-    text = f"{format_bits(_whole(found, question))} bits of {name}{GIVEN[question]}"
+    text = f"{format_bits(whole_bits(found, question))} bits of {name}{GIVEN[question]}"
     before = None if found.before is None else found.before.answer(question)
     return text if before is None else f"{text} (before {format_bits(before.leakage_bits.estimate)})"
-
-
-def _whole(found: AttributeFindings, question: QuestionName) -> float:
-    """H(c) of the headline's channel, or H(c | y)."""
-    answer = found.after.answer(question)
-    channel = found.channels.get("" if answer is None else answer.headline_channel, found)
-    return channel.entropy_bits - (channel.target_attribute_bits if question == "conditional" else 0.0)
 
 
 def _limit(found: AttributeFindings, question: QuestionName) -> str | None:
@@ -120,7 +117,7 @@ def _limit(found: AttributeFindings, question: QuestionName) -> str | None:
     most = _most(found, question)
     if most <= 0:
         return "any"
-    return None if most >= _whole(found, question) else f"more than {ceil_bits(most)}"
+    return None if most >= whole_bits(found, question) else f"more than {ceil_bits(most)}"
 
 
 def _most(found: AttributeFindings, question: QuestionName) -> float:
@@ -130,21 +127,6 @@ def _most(found: AttributeFindings, question: QuestionName) -> float:
     there = [answer for answer in answers if answer is not None]
     scored = [probe.leakage_bits for answer in there for probe in answer.probes.values()]
     return max([there[0].leakage_bits.upper, *(value for value in scored if not math.isnan(value))])
-
-
-def _rises(findings: AuditFindings, questions: Sequence[QuestionName]) -> list[str]:
-    """Leakage that is measurably more than before: the interval of the paired change lies above 0."""
-    return [
-        f"leakage of {name}{GIVEN[question]} has risen by {format_bits(change.estimate)} bits "
-        f"({format_interval(change)})"
-        for name, found in findings.attributes.items()
-        for question in questions
-        if found.change is not None and (change := found.change.answer(question)) is not None and change.lower > 0
-    ]
-
-
-def _listed(parts: list[str]) -> str:
-    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
 
 
 def collapse_reasons(findings: AuditFindings) -> list[str]:
@@ -244,7 +226,7 @@ def _attribute_sentence(name: str, found: AttributeFindings, findings: AuditFind
     channel = f" on channel {after.headline_channel}" if found.channels else ""
     subject = "Probes here may extract all" if limit is None else f"No probe here extracts {limit}"
     text = (
-        f"{subject} of the {format_bits(_whole(found, question))} bits of {name}{GIVEN[question]} "
+        f"{subject} of the {format_bits(whole_bits(found, question))} bits of {name}{GIVEN[question]} "
         f"from the {features} features (strongest: {after.headline_probe.replace('_', ' ')}{channel}, "
         f"{format_bits(interval.estimate)} bits, {confidence} interval {format_interval(interval)})"
     )

@@ -109,13 +109,19 @@ def audit(
         group=None if group is None else _complete("group", group, n, "each sample needs an id, if need be its own")[0],
         target=nothing if target is None else None,
     )
-    found = audit_inputs(inputs, settings or AuditSettings(), seed=seed, progress=progress or Silent(), jobs=jobs)
-    provenance: dict[str, JsonValue] = {
+    found = audit_inputs(
+        inputs, settings or AuditSettings(), seed=seed, progress=progress or Silent(), jobs=jobs, sizes_of="marginal"
+    )
+    # whether anything was asked of these features is not known
+    return make_report(found, _provenance(z, seed), debiased=())
+
+
+def _provenance(z: np.ndarray, seed: int) -> dict[str, JsonValue]:
+    return {
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "features_sha256": hashlib.sha256(np.ascontiguousarray(z).tobytes()).hexdigest(),
         "seed": seed,
     }
-    return make_report(found, provenance)
 
 
 def _check_given(attributes: Mapping[str, ArrayLike], numbers: Collection[str], **arrays: ArrayLike | None) -> None:

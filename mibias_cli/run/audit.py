@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -28,6 +28,7 @@ from mibias_cli.evaluation.leakage_findings import Side
 from mibias_cli.heads.target import TargetHead
 from mibias_cli.progress import Progress
 from mibias_cli.recipe.load import dump_recipe
+from mibias_cli.recipe.tables import MI
 from mibias_cli.report.document import Report, make_report
 from mibias_cli.report.illustrations import read_metrics
 from mibias_cli.run.assemble import Parts
@@ -114,7 +115,10 @@ def audit_target(target: AuditTarget, parts: Parts, progress: Progress, *, jobs:
     inputs = _audit_input(parts.data, rows, before, after)
     inputs = replace(inputs, random=random, loaded=None if loaded is None else loaded.features)
     settings = _settings(parts)
-    result = audit(inputs, settings, seed=derive_seed(seed, "audit") % 2**32, progress=progress, jobs=jobs)
+    asked = parts.recipe.debias.objective
+    result = audit(
+        inputs, settings, seed=derive_seed(seed, "audit") % 2**32, progress=progress, jobs=jobs, sizes_of=asked
+    )
     provenance = {
         "backbone": target.name,
         "weights": target.weights,
@@ -129,7 +133,13 @@ def audit_target(target: AuditTarget, parts: Parts, progress: Progress, *, jobs:
         "device": str(parts.fabric.device),
     }
     metrics = () if target.run is None else read_metrics(target.run.metrics)
-    return make_report(result, provenance, parts.recipe.debias.objective, metrics, target.unfinished)
+    return make_report(result, provenance, asked, metrics, target.unfinished, _debiased(target, parts))
+
+
+def _debiased(target: AuditTarget, parts: Parts) -> Sequence[str] | None:
+    """The attributes that a run was asked to remove; None: all. Methods of the field are asked for other things."""
+    removes = target.run is not None and (parts.recipe.method == MI or parts.recipe.debias.erase != "none")
+    return parts.recipe.debias.attributes if removes else ()
 
 
 def check_audit(parts: Parts) -> None:

@@ -97,3 +97,15 @@ def test_a_terminal_gets_a_table(capsys: pytest.CaptureFixture[str], monkeypatch
     assert captured.out == ""
     for text in ("before", "after", "task accuracy", "83.0 %", "-0.020 [-0.120, 0.080]"):
         assert text in captured.err
+
+
+def test_the_verdict_in_words_stands_above_the_figures(capsys: pytest.CaptureFixture[str]) -> None:
+    said = "Leakage of colour fell " + "and fell " * 20 + "to nothing."
+    show_report(report(verdict={"summary": ["What was asked for: less of \x1b[31mcolour.", said]}))
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "What was asked for: less of \\u001b[31mcolour."
+    top = lines.index(next(line for line in lines if line.startswith("task accuracy")))
+    # broken between words, the rest of a sentence set in
+    assert " ".join(line.strip() for line in lines[1 : top - 1]) == said
+    assert all(len(line) <= 100 for line in lines[: top - 1])
+    assert lines[2].startswith("  ")

@@ -40,6 +40,18 @@ def test_a_figure_with_its_interval(report: dict[str, Any], name: str, figure: F
     check_name(load_schema(), gate)
 
 
+def test_whether_a_figure_grows_with_n_can_be_gated(report: dict[str, Any]) -> None:
+    half = {"estimate": 0.1, "lower": 0.05, "upper": 0.15}
+    curve = {
+        "question": "marginal", "probe": "mlp", "channel": "red", "points": [{"n_fit": 50, "leakage_bits": half}],
+        "last_step_bits": half, "tolerance_bits": 0.01, "grows_with_n": True,
+    }  # fmt: skip
+    report["attributes"]["skin tone"]["sizes"] = {"before": None, "after": curve, "loaded": None}
+    gate = parse_gate('attributes["skin tone"].sizes.after.grows_with_n > 0')
+    check_name(load_schema(), gate)
+    assert find_figure(report, gate) == Figure(estimate=1.0)
+
+
 @pytest.mark.parametrize(
     ("name", "message", "by_schema"),
     [

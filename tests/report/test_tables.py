@@ -16,8 +16,9 @@ from mibias_cli.report.illustrations import ExampleCell, Illustrations
 from mibias_cli.report.markdown import render_markdown
 from mibias_cli.report.plots.confusion import confusion_plot
 from mibias_cli.report.plots.layers import layer_plot
+from mibias_cli.report.plots.sizes import size_plot
 from mibias_cli.report.schema_file import load_schema
-from mibias_cli.report.tables import control_table
+from mibias_cli.report.tables import control_table, size_table
 from mibias_cli.report.task_tables import cell_table, task_table
 
 Make = Callable[..., Report]
@@ -174,3 +175,41 @@ def test_a_page_of_many_attributes_and_cells_stays_small(make: Make) -> None:
     page = render_html(Report.model_validate(report))
     assert len(page.encode()) < MAX_BYTES
     assert "some plots and cells of groups were left out" in page
+
+
+def test_leakage_by_sample_size_is_a_curve_and_a_table(make: Make) -> None:
+    def curve(*bits: float, grows: bool) -> dict[str, Any]:
+        points = [
+            {"n_fit": 50 * 2**k, "leakage_bits": {"estimate": b, "lower": b - 0.01, "upper": b + 0.01}}
+            for k, b in enumerate(bits)
+        ]
+        return {
+            "question": "conditional", "probe": "gradient_boosting", "channel": "red", "points": points,
+            "last_step_bits": INTERVAL, "tolerance_bits": 0.02, "grows_with_n": grows,
+        }  # fmt: skip
+
+    data = make().to_dict()
+    assert size_table(Report.model_validate(data)).lines == ()
+    assert "Would more samples find more?" not in render_html(Report.model_validate(data))
+    # of the smaller sample the least share has no point
+    data["attributes"]["colour"]["sizes"] = {
+        "before": curve(0.51, 0.62, 0.63, grows=False), "after": curve(0.11, 0.22, 0.33, 0.44, grows=True),
+        "loaded": None,
+    }  # fmt: skip
+    jsonschema.validate(data, load_schema())
+    report = Report.model_validate(data)
+    before, after = (line.cells for line in size_table(report).lines)
+    assert [cell.text for cell in before] == [
+        "colour, before, given the target", "–", "0.510", "0.620", "0.630", "0.123",
+    ]  # fmt: skip
+    assert before[0].small == "gradient boosting; settled"
+    assert after[4].small == "0.430 to 0.450; n = 400"
+    assert after[0].small == "gradient boosting; unreliable: still grows with n"
+    page = render_html(report)
+    drawing = size_plot(report, "colour", plot_id="s")
+    ET.fromstring(drawing)
+    assert "before: 0.510 bits of 50 samples, 0.620 bits of 100 samples" in drawing
+    assert "after: 0.110 bits of 50 samples" in drawing
+    for text in ("Would more samples find more?", "still grows with n", "after: 0.110 bits of 50 samples"):
+        assert text in page
+    assert "unreliable: still grows with n" in render_markdown(report)

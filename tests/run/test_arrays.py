@@ -42,7 +42,7 @@ def test_it_is_the_audit_that_evaluate_makes() -> None:
         before=None, after=Features(train=train_z, audit=z), train_y=train_y, audit_y=y, class_names=("cat", "dog"),
         attributes=(sex,),
     )  # fmt: skip
-    wanted = audit_inputs(inputs, QUICK, seed=3, progress=Silent())
+    wanted = audit_inputs(inputs, QUICK, seed=3, progress=Silent(), sizes_of="marginal")
     assert found.attributes == wanted.attributes
     assert found.task == wanted.task
     estimate = found.attributes["sex"].after.leakage_bits.estimate

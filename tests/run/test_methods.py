@@ -65,6 +65,8 @@ def test_two_steps_resumed_bit_for_bit_and_exported(method: str, tmp_path: Path)
     assert best(stopped).keys() == parts.new_model().state_dict().keys()
     assert load_export(done.export).head is not None
     assert done.report.attributes["colour"].after is not None
+    # such a method was not asked for features that tell less
+    assert "What was measured: how much the features tell of colour." in done.report.verdict.summary
 
 
 def test_a_method_leaves_out_what_is_of_mutual_information(tmp_path: Path) -> None:

@@ -123,7 +123,7 @@ def test_every_kind_of_target_is_trained_audited_and_reported(runs: Mapping[str,
     assert (conditional is None) == (kind == "none")
     assert 0 < report["similarity"]["original_r2"] <= 1
     if kind == "none":
-        assert report["task"] == {"loaded": None, "before": None, "after": None}
+        assert report["task"] == {"loaded": None, "before": None, "after": None, "change": None}
         assert "There is no task" in report["verdict"]["text"]
     else:
         assert report["task"]["after"]["kind"] == kind
@@ -196,7 +196,7 @@ def test_an_export_without_a_head_is_audited_again(folder: Path, runs: Mapping[s
         progress=Silent(),
     ).report.to_dict()  # fmt: skip
     jsonschema.validate(again, load_schema())
-    assert again["task"] == {"loaded": None, "before": None, "after": None}
+    assert again["task"] == {"loaded": None, "before": None, "after": None, "change": None}
     assert again["similarity"]["original_r2"] is None
     known = report_of(runs["none"])["attributes"]["site"]["after"]["leakage_bits"]["estimate"]
     assert again["attributes"]["site"]["after"]["leakage_bits"]["estimate"] == pytest.approx(known, abs=1e-4)

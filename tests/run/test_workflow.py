@@ -80,6 +80,14 @@ def test_the_report_is_as_its_schema_says(run: Path) -> None:
     assert colour["before"]["leakage_bits"]["lower"] <= colour["before"]["leakage_bits"]["upper"]
     assert report["task"]["after"]["groups"]
     assert len(report["provenance"]["recipe_sha256"]) == 64
+    # the verdict in words, the paired change of the task, and the headline on fewer rows
+    assert "What was asked for: features that tell less of colour." in report["verdict"]["summary"]
+    change, task = report["task"]["change"]["accuracy"], report["task"]
+    assert change["estimate"] == pytest.approx(task["after"]["accuracy"] - task["before"]["accuracy"])
+    for side in ("before", "after"):
+        curve = colour["sizes"][side]
+        assert curve["points"][-1]["leakage_bits"] == colour[side]["leakage_bits"]
+        assert (curve["question"], curve["probe"]) == ("marginal", colour[side]["headline_probe"])
 
 
 def test_one_seed_one_course(run: Path, tmp_path: Path) -> None:

@@ -19,7 +19,10 @@ from mibias_cli.evaluation.statistics.information import label_entropy_bits
 from mibias_cli.evaluation.statistics.partition import Fold, fit_and_score_rows, inner_folds
 from mibias_cli.evaluation.statistics.resampling import Resamples
 
-__all__ = ["MAX_FIT_ROWS", "MIN_ROWS", "Prepared", "check_varies", "fit_and_score_parts", "known_parts", "prepare"]
+__all__ = [
+    "MAX_FIT_ROWS", "MIN_ROWS", "Prepared", "channel_task", "check_varies", "fit_and_score_parts", "known_parts",
+    "prepare",
+]  # fmt: skip
 
 MIN_ROWS = 10
 """Least number of samples with a known attribute in each of the fitting and the scored part."""
@@ -162,24 +165,30 @@ def prepare(
     """Make an attribute ready on its known rows; EvaluationError where a part has fewer than `MIN_ROWS` of them."""
     fit, score = known_parts(attribute, inputs, parts, seed)
     group = inputs.group
-    tasks = []
-    for k, channel in enumerate(attribute.channels):
-        c = attribute.c[:, k]
-        labels = np.stack([c[fit], inputs.audit_y[fit]], axis=1)
-        # folds inside the fitting part: probes are tuned, calibrated and chosen there alone
-        folds = inner_folds(labels, group=None if group is None else group[fit], seed=seed)
-        tasks.append(
-            make_channel_task(
-                channel, c, inputs.audit_y, fit, score, folds, n_classes=len(attribute.class_names[k]),
-                n_y=len(inputs.class_names), values=None if attribute.values is None else attribute.values[:, k],
-                group=group, n_permutations=settings.n_permutations, seed=seed,
-            )
-        )  # fmt: skip
+    tasks = tuple(
+        channel_task(k, attribute, inputs, (fit, score), n_permutations=settings.n_permutations, seed=seed)
+        for k in range(len(attribute.channels))
+    )
     # drawn once: before, after and every layer see the same resamples, which makes differences paired
     resamples = Resamples(len(score), settings.n_bootstrap, group=None if group is None else group[score], seed=seed)
     return Prepared(
-        attribute=attribute, settings=settings, fit=fit, score=score, tasks=tuple(tasks), resamples=resamples,
+        attribute=attribute, settings=settings, fit=fit, score=score, tasks=tasks, resamples=resamples,
         seed=seed, conditional=not inputs.without_target,
+    )  # fmt: skip
+
+
+def channel_task(
+    k: int, attribute: AuditedAttribute, inputs: AuditInput, parts: Fold, *, n_permutations: int, seed: int
+) -> ChannelTask:
+    """The attribute's channel k, with probes to be fitted and scored on these rows of the audited samples."""
+    fit, score = parts
+    c, y, group = attribute.c[:, k], inputs.audit_y, inputs.group
+    # folds inside the fitting part: probes are tuned, calibrated and chosen there alone
+    folds = inner_folds(np.stack([c[fit], y[fit]], axis=1), group=None if group is None else group[fit], seed=seed)
+    return make_channel_task(
+        attribute.channels[k], c, y, fit, score, folds, n_classes=len(attribute.class_names[k]),
+        n_y=len(inputs.class_names), values=None if attribute.values is None else attribute.values[:, k],
+        group=group, n_permutations=n_permutations, seed=seed,
     )  # fmt: skip
 
 

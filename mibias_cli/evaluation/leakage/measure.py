@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from mibias_cli.evaluation.leakage.channel import ChannelTask, Question
+from mibias_cli.evaluation.leakage.channel import ChannelTask, Kind, Question
 from mibias_cli.evaluation.leakage.scoring import Ask, Scored, fit_and_score
 from mibias_cli.evaluation.leakage_findings import NO_PROBE, Change, Finding, Interval, Leakage, ProbeFindings
 from mibias_cli.evaluation.probes.families import make_sight, screen
@@ -63,6 +63,10 @@ class Measured:
     marginal: Answer
     conditional: Answer | None
     chance_accuracy: float
+
+    def answer(self, kind: Kind) -> Answer | None:
+        """The answer to one question; None where it was not asked."""
+        return self.marginal if kind == "marginal" else self.conditional
 
     @property
     def leakage(self) -> Leakage:

@@ -12,6 +12,7 @@ from mibias_cli.evaluation.findings import AuditSettings
 from mibias_cli.evaluation.inputs import AuditedAttribute, AuditedTarget, AuditInput, Features
 from mibias_cli.evaluation.leakage_findings import Side, Sides
 from mibias_cli.evaluation.statistics.resampling import Resamples
+from mibias_cli.evaluation.task.change import class_change, label_change, number_change
 from mibias_cli.evaluation.task.crossings import chosen_crossings, intersection
 from mibias_cli.evaluation.task.fairness import fairness_findings, fairness_parts
 from mibias_cli.evaluation.task.fairness_intervals import Judged, fairness_change, judge
@@ -26,6 +27,7 @@ from mibias_cli.evaluation.task_findings import (
     HeadFindings,
     ImpactFindings,
     Intersection,
+    TaskChange,
     TaskSides,
 )
 
@@ -85,15 +87,18 @@ class _Audit:
             found = fairness_findings(*given, class_names=names, min_cell=self.terms.min_cell)
             return judge(found, *fairness_parts(*given, n_y=len(names), min_cell=self.terms.min_cell), self.terms)
 
+        def change(before: Predictions, after: Predictions) -> TaskChange:
+            return class_change(y, before.classes, after.classes, self.terms)
+
         # the same head for every extractor: a trained head tells of its training, too
         predicted = self._predicted(lambda features: predict_task(features, inputs.train_y, len(names)))
         own = {side: Predictions(classes=p.argmax(axis=1), probabilities=p) for side, p in inputs.heads.items()}
         return TaskAudit(
-            sides=self._sides(predicted, own, figures),
+            sides=self._sides(predicted, own, figures, change),
             fairness=self._fairness(predicted, fairness),
             intersections=self._intersections(y, names, predicted, lambda predictions: predictions.classes == y),
             impact=self._impact(predicted),
-            head=self._head(own, figures, fairness, self._impact),
+            head=self._head(own, figures, change, fairness, self._impact),
         )
 
     def of_labels(self, target: AuditedTarget) -> TaskAudit:
@@ -105,6 +110,9 @@ class _Audit:
             parts = label_fairness_parts(probabilities, target, attribute, min_cell=self.terms.min_cell)
             return judge(found, *parts, self.terms)
 
+        def change(before: np.ndarray, after: np.ndarray) -> TaskChange:
+            return label_change(target.audit, before > 0.5, after > 0.5, self.terms)
+
         def right(probabilities: np.ndarray) -> np.ndarray:
             return np.asarray(((probabilities > 0.5) == target.audit).all(axis=1))
 
@@ -112,28 +120,38 @@ class _Audit:
         # labels have no single class, so a crossing counts samples whose labels are all right
         everyone = np.zeros(len(target.audit), dtype=np.int64)
         return TaskAudit(
-            sides=self._sides(predicted, self.inputs.heads, figures),
+            sides=self._sides(predicted, self.inputs.heads, figures, change),
             fairness=self._fairness(predicted, fairness),
             intersections=self._intersections(everyone, ("all labels",), predicted, right),
-            head=self._head(self.inputs.heads, figures, fairness),
+            head=self._head(self.inputs.heads, figures, change, fairness),
         )
 
     def of_numbers(self, target: AuditedTarget) -> TaskAudit:
         def figures(predicted: np.ndarray, head: np.ndarray | None) -> AnyTask:
             return regression_findings(predicted, target, head, self.terms)
 
+        def change(before: np.ndarray, after: np.ndarray) -> TaskChange:
+            return number_change(target.audit, before, after, self.terms)
+
         predicted = self._predicted(lambda features: predict_numbers(features, target.train))
         own = self.inputs.heads
-        return TaskAudit(sides=self._sides(predicted, own, figures), head=self._head(own, figures, None))
+        return TaskAudit(
+            sides=self._sides(predicted, own, figures, change), head=self._head(own, figures, change, None)
+        )
 
     def _predicted(self, predict: Callable[[Features], P]) -> dict[Side, P]:
         return {side: predict(features) for side, features in self.inputs.sides.items()}
 
     @staticmethod
     def _sides(
-        predicted: Mapping[Side, P], heads: Mapping[Side, P], figures: Callable[[P, P | None], AnyTask]
+        predicted: Mapping[Side, P],
+        heads: Mapping[Side, P],
+        figures: Callable[[P, P | None], AnyTask],
+        change: Callable[[P, P], TaskChange],
     ) -> TaskSides:
-        return TaskSides.of({side: figures(found, heads.get(side)) for side, found in predicted.items()})
+        sides = {side: figures(found, heads.get(side)) for side, found in predicted.items()}
+        paired = "before" in predicted and "after" in predicted
+        return TaskSides.of(sides, change(predicted["before"], predicted["after"]) if paired else None)
 
     def _fairness(
         self, predicted: Mapping[Side, P], figures: Callable[[P, AuditedAttribute], Judged]
@@ -147,6 +165,7 @@ class _Audit:
         self,
         own: Mapping[Side, P],
         figures: Callable[[P, P | None], AnyTask],
+        change: Callable[[P, P], TaskChange],
         fairness: Callable[[P, AuditedAttribute], Judged] | None,
         impact: Callable[[Mapping[Side, P]], dict[str, Sides[ImpactFindings]]] | None = None,
     ) -> HeadFindings | None:
@@ -154,7 +173,7 @@ class _Audit:
         if "after" not in own:
             return None
         return HeadFindings(
-            task=self._sides(own, {}, figures),
+            task=self._sides(own, {}, figures, change),
             fairness={} if fairness is None else self._fairness(own, fairness),
             impact={} if impact is None else impact(own),
         )

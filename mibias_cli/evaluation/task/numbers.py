@@ -13,7 +13,7 @@ from mibias_cli.evaluation.statistics.resampling import Resamples
 from mibias_cli.evaluation.task.rule import Terms
 from mibias_cli.evaluation.task_findings import ErrorRow, NumberFigures, RegressionFindings
 
-__all__ = ["error_rows", "mean_r2", "regression_findings"]
+__all__ = ["error_rows", "figure_draws", "mean_r2", "regression_findings"]
 
 
 def mean_r2(y: np.ndarray, predicted: np.ndarray) -> float | None:
@@ -40,7 +40,7 @@ def regression_findings(
     figures = {"r2": mean_r2(y, predicted), "mae": float(np.abs(error).mean(axis=0).mean())}
     figures["rmse"] = float(np.sqrt(np.square(error).mean(axis=0)).mean())
     # every figure of every resample from a few means, so that nothing is predicted again
-    draws = _draws(error, y, terms.resamples)
+    draws = figure_draws(error, y, terms.resamples)
     intervals = {
         name: terms.interval(float("nan") if value is None else value, draws[name]) for name, value in figures.items()
     }
@@ -66,8 +66,8 @@ def _column(k: int, name: str, predicted: np.ndarray, y: np.ndarray, rows: Seque
     )
 
 
-def _draws(error: np.ndarray, y: np.ndarray, resamples: Resamples) -> dict[str, np.ndarray]:
-    """Figures in every resample, from the means of a few terms."""
+def figure_draws(error: np.ndarray, y: np.ndarray, resamples: Resamples) -> dict[str, np.ndarray]:
+    """R², mean absolute error and rmse of errors (n, k) in every resample, from the means of a few terms."""
     k = y.shape[1]
     centred = y - y.mean(axis=0)
     # var(y) = E[y²] − E[y]²: two means are all that a resample needs; y is centred for precision

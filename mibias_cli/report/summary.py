@@ -1,0 +1,167 @@
+"""The verdict in plain words: a few sentences that an engineer repeats to whoever decides."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+
+from mibias_cli.evaluation.findings import AuditFindings
+from mibias_cli.evaluation.leakage_findings import QUESTIONS, AttributeFindings, QuestionName, SizeCurve
+from mibias_cli.report.numbers import SPACE, ceil_bits, format_bits, format_decimals, format_interval
+from mibias_cli.report.score import has_before
+from mibias_cli.report.task_summary import cost_sentence, head_sentence, worse_clauses, worst_group_sentence
+
+__all__ = ["EMPTY_FEATURES", "GIVEN", "MAX_NAMED", "listed", "rises", "summarise", "whole_bits"]
+
+MAX_NAMED = 3
+GIVEN: dict[QuestionName, str] = {"marginal": "", "conditional": " given the target"}
+EMPTY_FEATURES = "Features that hold nothing leak nothing, so low leakage below is no success."
+"""Said of every collapse."""
+
+
+def summarise(
+    findings: AuditFindings, question: QuestionName, debiased: Collection[str] | None = None, *, collapsed: bool = False
+) -> tuple[str, ...]:
+    """What was asked for, what fell, what it cost, the worst group, what got worse, and what nobody can say.
+
+    All speaks of one question, I(z; c) or I(z; c | y), but a rise of the other one. `debiased` are the attributes that
+    features were asked to forget; None: all that are audited.
+    """
+    # a rise in the question that was asked has its own sentence
+    rose = rises(findings, [name for name in QUESTIONS if name != question])
+    worse = [*rose, *worse_clauses(findings)]
+    sentences = (
+        EMPTY_FEATURES if collapsed else "",
+        _asked(findings, question, debiased),
+        *_leakage(findings, question),
+        cost_sentence(findings),
+        head_sentence(findings),
+        worst_group_sentence(findings),
+        f"Worse than before: {'; '.join(worse)}." if worse else "",
+        _limit(findings, question),
+        *_growing(findings),
+    )
+    return tuple(sentence for sentence in sentences if sentence)
+
+
+def whole_bits(found: AttributeFindings, question: QuestionName) -> float:
+    """H(c) of the headline's channel, or H(c | y)."""
+    answer = found.after.answer(question)
+    channel = found.channels.get("" if answer is None else answer.headline_channel, found)
+    return channel.entropy_bits - (channel.target_attribute_bits if question == "conditional" else 0.0)
+
+
+def rises(findings: AuditFindings, questions: Sequence[QuestionName]) -> list[str]:
+    """Leakage that is measurably more than before: the interval of the paired change lies above 0."""
+    return [
+        f"leakage of {name}{GIVEN[question]} has risen by {format_bits(change.estimate)} bits "
+        f"({format_interval(change)})"
+        for name, found in findings.attributes.items()
+        for question in questions
+        if found.change is not None and (change := found.change.answer(question)) is not None and change.lower > 0
+    ]
+
+
+def listed(parts: Sequence[str]) -> str:
+    """`a, b and c`."""
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+
+
+def _asked(findings: AuditFindings, question: QuestionName, debiased: Collection[str] | None) -> str:
+    beyond = " beyond what the target itself tells" if question == "conditional" else ""
+    names = list(findings.attributes)
+    asked = names if debiased is None else [name for name in names if name in debiased]
+    # weights that nobody debiased were asked for nothing
+    if not has_before(findings) or not asked:
+        return f"What was measured: how much the features tell of {_few(names)}{beyond}."
+    beside = [name for name in names if name not in asked]
+    measured = f" Measured beside it, and not asked for: {_few(beside)}." if beside else ""
+    return f"What was asked for: features that tell less of {_few(asked)}{beyond}.{measured}"
+
+
+def _few(names: Sequence[str]) -> str:
+    more = len(names) - MAX_NAMED
+    return listed([*names[:MAX_NAMED], f"{more} more"] if more > 0 else list(names))
+
+
+def _leakage(findings: AuditFindings, question: QuestionName) -> Iterator[str]:
+    """What became of each attribute's leakage: those that rose, then those of which the largest share is left."""
+
+    def rank(name: str) -> tuple[bool, float]:
+        found = findings.attributes[name]
+        change, answer = None if found.change is None else found.change.answer(question), found.after.answer(question)
+        whole = whole_bits(found, question)
+        left = 0.0 if answer is None or whole <= 0 else answer.leakage_bits.estimate / whole
+        return change is None or change.lower <= 0, -left
+
+    names = sorted(findings.attributes, key=rank)
+    # a rise is never left out
+    shown = [name for k, name in enumerate(names) if k < MAX_NAMED or not rank(name)[0]]
+    for name in shown:
+        yield _attribute(name, findings, question)
+    if len(names) > len(shown):
+        yield f"Of {len(names) - len(shown)} further attributes no larger share is left."
+
+
+def _attribute(name: str, findings: AuditFindings, question: QuestionName) -> str:
+    found = findings.attributes[name]
+    before, after = (None if at is None else at.answer(question) for at in (found.before, found.after))
+    change = None if found.change is None else found.change.answer(question)
+    assert after is not None, "the question was asked"
+    if after.is_determined:
+        return (
+            f"The target determines {name} on the audited samples: beyond the target nothing is left that could leak."
+        )
+    confidence = f"{100 * findings.settings.confidence:g}{SPACE}% interval"
+    now, whole = format_bits(after.leakage_bits.estimate), format_bits(whole_bits(found, question))
+    if before is None or change is None:
+        interval = format_interval(after.leakage_bits)
+        return f"Leakage of {name}{GIVEN[question]} is {now} of {whole} bits ({confidence} {interval})."
+    was = format_bits(before.leakage_bits.estimate)
+    lower, upper = (format_decimals(end, signed=True) for end in (change.lower, change.upper))
+    paired = f"change {format_decimals(change.estimate, signed=True)}, {confidence} {lower} to {upper}"
+    # an interval that holds 0 is no evidence of a change
+    verb = "fell" if change.upper < 0 else "rose" if change.lower > 0 else ""
+    if not verb:
+        return (
+            f"Leakage of {name}{GIVEN[question]} did not measurably change: it was {was} and is {now} of {whole} bits "
+            f"({paired})."
+        )
+    none = "; what is left is not told apart from nothing" if after.leakage_bits.lower <= 0 else ""
+    return f"Leakage of {name}{GIVEN[question]} {verb} from {was} to {now} of {whole} bits ({paired}){none}."
+
+
+def _limit(findings: AuditFindings, question: QuestionName) -> str:
+    """What would have gone unnoticed at this sample size, by the question that was asked."""
+    limits = [
+        f"{ceil_bits(answer.detectable_bits)} bits of {name}"
+        for name, found in findings.attributes.items()
+        if (answer := found.after.answer(question)) is not None and answer.detectable_bits is not None
+    ]
+    start = f"What nobody can say from {findings.samples.audit} samples: "
+    if not limits:
+        return f"{start}other probes than these may find more."
+    below = f"leakage{GIVEN[question]} below {_few(limits)}"
+    return f"{start}{below} may go unnoticed (80{SPACE}% power), and other probes than these may find more."
+
+
+def _growing(findings: AuditFindings) -> Iterator[str]:
+    """Figures that more samples would raise."""
+    for name, found in findings.attributes.items():
+        sizes = found.sizes
+        both = () if sizes is None else (("before, ", sizes.before), ("after, ", sizes.after))
+        growing = [(side, curve) for side, curve in both if curve is not None and curve.grows_with_n]
+        if sizes is None or not growing:
+            continue
+        told = "; ".join(f"{side if sizes.before else ''}the {_steps(curve)}" for side, curve in growing)
+        yield (
+            f"Unreliable: leakage of {name}{GIVEN[sizes.after.question]} still grows with n: {told}. Fitted on more "
+            "samples, probes would find more."
+        )
+
+
+def _steps(curve: SizeCurve) -> str:
+    half, whole = curve.points[-2:]
+    return (
+        f"{curve.probe.replace('_', ' ')} probe finds {format_bits(half.leakage_bits.estimate)} bits from {half.n_fit} "
+        f"samples and {format_bits(whole.leakage_bits.estimate)} from {whole.n_fit}"
+    )

@@ -1,0 +1,245 @@
+"""The verdict in plain words, sentence by sentence, on reports made by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from mibias_cli.evaluation.leakage_findings import Bounds, Change, Interval, Sides, SizeCurve, SizePoint
+from mibias_cli.evaluation.task_findings import (
+    FairnessChange,
+    FairnessFindings,
+    FairnessSides,
+    GroupRow,
+    HeadFindings,
+    TaskChange,
+    TaskFindings,
+    TaskSides,
+)
+from mibias_cli.report.document import Report, make_report
+from mibias_cli.report.summary import EMPTY_FEATURES, summarise
+from mibias_cli.report.task_summary import worse_clauses, worst_group_sentence
+
+
+def interval(estimate: float, reach: float) -> Interval:
+    return Interval(estimate=estimate, lower=estimate - reach, upper=estimate + reach)
+
+
+def with_task(report: Report, **changes: object) -> Report:
+    return report.model_copy(update={"task": report.task.model_copy(update=changes)})
+
+
+def rows(*given: tuple[str, str, int, float]) -> tuple[GroupRow, ...]:
+    """Cells of target and place: (y, c, n, accuracy), with intervals of ± .05."""
+    return tuple(
+        GroupRow(
+            attribute="place", channel="place", y=y, c=c, n=n, accuracy=accuracy, lower=max(accuracy - 0.05, 0),
+            upper=accuracy + 0.05, counted=n >= 10,
+        )
+        for y, c, n, accuracy in given
+    )  # fmt: skip
+
+
+def grouped(report: Report, before: tuple[GroupRow, ...], after: tuple[GroupRow, ...]) -> Report:
+    assert isinstance(report.task.before, TaskFindings)
+    assert isinstance(report.task.after, TaskFindings)
+    return with_task(
+        report,
+        before=report.task.before.model_copy(update={"groups": before}),
+        after=report.task.after.model_copy(update={"groups": after}),
+    )
+
+
+def test_every_part_is_there_in_order(make: Callable[..., Report]) -> None:
+    report = with_task(make(channels=("colour",)), change=TaskChange(accuracy=interval(0.2, 0.04)))
+    assert summarise(report, "marginal") == (
+        "What was asked for: features that tell less of colour.",
+        "Leakage of colour fell from 0.800 to 0.050 of 2.000 bits (change −0.750, 95\u00a0% interval "
+        "−0.780 to −0.720).",
+        "Task accuracy did not pay for it: it rose from 70.0\u00a0% to 90.0\u00a0% (change +20.0\u00a0points, "
+        "95\u00a0% interval +16.0 to +24.0).",
+        "The worst group, before and after, is target cat with colour low (40 samples): 70.0\u00a0% right before, "
+        "90.0\u00a0% right (interval 80.0 to 95.0\u00a0%) after; 1 other group is no better.",
+        "What nobody can say from 88 samples: other probes than these may find more.",
+    )
+
+
+def test_the_verdict_holds_it_and_a_report_keeps_it(make: Callable[..., Report]) -> None:
+    report = make(channels=("colour",))
+    assert report.verdict.summary == summarise(report, "marginal")
+    assert Report.model_validate(report.to_dict()).verdict.summary == report.verdict.summary
+
+
+def test_a_difference_that_the_rows_cannot_tell_is_no_cost(make: Callable[..., Report]) -> None:
+    report = with_task(make(accuracies=(0.9, 0.89)), change=TaskChange(accuracy=interval(-0.01, 0.02)))
+    assert (
+        "Task accuracy was 90.0\u00a0% and is 89.0\u00a0%: these 88 samples cannot tell a difference "
+        "(change −1.0\u00a0points, 95\u00a0% interval −3.0 to +1.0)." in summarise(report, "marginal")
+    )
+
+
+def test_a_cost_is_named_of_the_rule_and_of_the_trained_head(make: Callable[..., Report]) -> None:
+    report = with_task(make(accuracies=(0.9, 0.8)), change=TaskChange(accuracy=interval(-0.1, 0.02)))
+    report = report.model_copy(update={"head": HeadFindings(task=report.task)})
+    text = " ".join(summarise(report, "marginal"))
+    assert "Task accuracy paid for it: it fell from 90.0\u00a0% to 80.0\u00a0% (change −10.0\u00a0points" in text
+    assert "The trained head's own accuracy paid for it: it fell from 90.0\u00a0%" in text
+
+
+def test_a_report_of_before_changes_were_measured_claims_none(make: Callable[..., Report]) -> None:
+    assert "Task accuracy was 70.0\u00a0% and is 90.0\u00a0%." in summarise(make(), "marginal")
+
+
+def test_the_minima_of_two_groups_are_never_joined(make: Callable[..., Report]) -> None:
+    before = rows(("bird", "land", 50, 0.2), ("bird", "water", 60, 0.95), ("fish", "land", 9, 0.0))
+    after = rows(("bird", "land", 50, 0.9), ("bird", "water", 60, 0.7), ("fish", "land", 9, 0.0))
+    assert worst_group_sentence(grouped(make(), before, after)) == (
+        "The worst group now is target bird with place water (60 samples): 95.0\u00a0% right before, 70.0\u00a0% right "
+        "(interval 65.0 to 75.0\u00a0%) after. Before, the worst was target bird with place land (50 samples): "
+        "20.0\u00a0% right before, 90.0\u00a0% right (interval 85.0 to 95.0\u00a0%) after."
+    )
+
+
+def test_no_sample_right_is_said_as_what_it_is(make: Callable[..., Report]) -> None:
+    before = rows(("2", "dark", 10, 0.0), ("2", "light", 30, 0.0), ("3", "dark", 30, 0.5))
+    after = rows(("2", "dark", 10, 0.0), ("2", "light", 30, 0.4), ("3", "dark", 30, 0.0))
+    # of two groups at 0 the one that was there before: it is the one that nothing helped
+    assert worst_group_sentence(grouped(make(), before, after)) == (
+        "The worst group, before and after, is target 2 with place dark (10 samples): no sample of this group is "
+        "right, before or after (interval 0.0 to 5.0\u00a0%); 1 other group is no better."
+    )
+
+
+def test_the_worst_group_of_one_side_and_of_none(make: Callable[..., Report]) -> None:
+    assert worst_group_sentence(make(before=None, channels=("colour",))) == (
+        "The worst group is target cat with colour low (40 samples): 90.0\u00a0% right (interval 80.0 to "
+        "95.0\u00a0%); 1 other group is no better."
+    )
+    few = rows(("bird", "land", 4, 0.2))
+    assert "No group holds 10 samples" in worst_group_sentence(grouped(make(), few, few))
+
+
+def test_all_follows_the_question_that_was_asked(make: Callable[..., Report]) -> None:
+    report = make(channels=("colour",))
+    found = report.attributes["colour"]
+    assert found.after.conditional is not None
+    limits = {"marginal": 0.5, "conditional": 0.0303}
+    after = found.after.model_copy(
+        update={
+            name: answer.model_copy(update={"detectable_bits": limits[name]}) for name, answer in found.after.questions
+        }
+    )
+    report = report.model_copy(update={"attributes": {"colour": found.model_copy(update={"after": after})}})
+    said = summarise(report, "conditional")
+    assert said[0] == "What was asked for: features that tell less of colour beyond what the target itself tells."
+    # H(c | y) = 2 − .123, and half of the marginal leakage
+    assert said[1].startswith("Leakage of colour given the target fell from 0.400 to 0.025 of 1.877 bits")
+    assert (
+        "leakage given the target below 0.031 bits of colour may go unnoticed (80\u00a0% power), and other" in said[-1]
+    )
+    assert "below 0.500 bits of colour" in summarise(report, "marginal")[-1]
+
+
+def test_no_change_and_nothing_left_are_said(make: Callable[..., Report]) -> None:
+    assert "did not measurably change: it was 0.060 and is 0.050" in summarise(make(before=0.06), "marginal")[1]
+    assert summarise(make(after=0.01), "marginal")[1].endswith("; what is left is not told apart from nothing.")
+
+
+def test_what_was_not_asked_for_is_no_request(make: Callable[..., Report]) -> None:
+    report = make(channels=("colour",))
+    both = report.model_copy(update={"attributes": {"size": report.attributes["colour"], **report.attributes}})
+    assert summarise(both, "marginal", ["colour"])[0] == (
+        "What was asked for: features that tell less of colour. Measured beside it, and not asked for: size."
+    )
+    assert summarise(both, "marginal", ())[0] == "What was measured: how much the features tell of size and colour."
+    alone = summarise(make(before=None, channels=("colour",)), "marginal")
+    assert alone[0] == "What was measured: how much the features tell of colour."
+    assert alone[1] == "Leakage of colour is 0.050 of 2.000 bits (95\u00a0% interval 0.030 to 0.070)."
+
+
+def test_a_rise_is_first_among_attributes_and_never_left_out(make: Callable[..., Report]) -> None:
+    found = make(channels=("colour",)).attributes["colour"]
+    up = found.model_copy(
+        update={"change": Change(leakage_bits=interval(0.2, 0.1), conditional_leakage_bits=interval(0.3, 0.1))}
+    )
+    many = {f"a{k}": found for k in range(5)} | {"z": up}
+    report = make(channels=("colour",)).model_copy(update={"attributes": many})
+    said = summarise(report, "marginal")
+    assert said[1].startswith("Leakage of z rose from 0.800")
+    assert "Of 3 further attributes no larger share is left." in said
+    # the question that nobody asked has risen, too
+    worse = next(sentence for sentence in said if sentence.startswith("Worse than before"))
+    assert "leakage of z given the target has risen by 0.300 bits (0.200 to 0.400)" in worse
+
+
+def test_task_figures_that_got_worse_are_named(make: Callable[..., Report]) -> None:
+    report = grouped(
+        make(channels=("colour",)),
+        rows(("bird", "land", 50, 0.9), ("bird", "water", 50, 0.9), ("fish", "land", 50, 0.8)),
+        rows(("bird", "land", 50, 0.5), ("bird", "water", 50, 0.85), ("fish", "land", 50, 0.69)),
+    )
+    nothing = FairnessFindings(
+        positive_class=None, groups_left_out=(), demographic_parity_difference=None, demographic_parity_ratio=None,
+        equal_opportunity_difference=None, equal_opportunity_ratio=None, equalized_odds_difference=None,
+        equalized_odds_ratio=None, bias_amplification=None,
+    )  # fmt: skip
+    change = FairnessChange(
+        demographic_parity_difference=interval(0.05, 0.02), equalized_odds_difference=interval(0.05, 0.06)
+    )
+    report = report.model_copy(
+        update={"fairness": {"colour": FairnessSides(before=nothing, after=nothing, change=change)}}
+    )
+    before, after = (
+        task.model_copy(update={"auroc": area, "auroc_interval": Bounds(lower=area - 0.01, upper=area + 0.01)})
+        for task, area in ((report.task.before, 0.9), (report.task.after, 0.8))
+        if isinstance(task, TaskFindings)
+    )
+    report = with_task(report, before=before, after=after, change=TaskChange(balanced_accuracy=interval(-0.02, 0.01)))
+    assert worse_clauses(report) == [
+        "balanced accuracy fell by 2.0\u00a0points",
+        "AUROC fell from 0.900 to 0.800",
+        "target bird with place land (50 samples): 90.0\u00a0% right before, 50.0\u00a0% right (interval 45.0 to "
+        "55.0\u00a0%) after, and 1 other group is worse",
+        "demographic parity difference of colour rose by 0.050 (0.030 to 0.070)",
+    ]
+    assert worse_clauses(make()) == []
+
+
+def test_a_collapse_comes_first(make: Callable[..., Report]) -> None:
+    assert make(ranks=(9.0, 0.0)).verdict.summary[0] == EMPTY_FEATURES
+    assert EMPTY_FEATURES not in make().verdict.summary
+
+
+def curve(half: float, whole: float, *, grows: bool) -> SizeCurve:
+    points = tuple(SizePoint(n_fit=n, leakage_bits=interval(v, 0.05)) for n, v in ((100, half), (200, whole)))
+    return SizeCurve(
+        question="marginal", probe="gradient_boosting", channel="colour", points=points,
+        last_step_bits=interval(whole - half, 0.02), tolerance_bits=0.01, grows_with_n=grows,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("grows", [True, False])
+def test_an_estimate_that_still_grows_is_unreliable(make: Callable[..., Report], grows: bool) -> None:
+    found = make(channels=("colour",)).attributes["colour"]
+    sizes = Sides[SizeCurve](before=curve(0.7, 0.8, grows=False), after=curve(0.01, 0.05, grows=grows))
+    report = make(channels=("colour",)).model_copy(
+        update={"attributes": {"colour": found.model_copy(update={"sizes": sizes})}}
+    )
+    last = summarise(report, "marginal")[-1]
+    told = (
+        "Unreliable: leakage of colour still grows with n: after, the gradient boosting probe finds 0.010 bits from "
+        "100 samples and 0.050 from 200. Fitted on more samples, probes would find more."
+    )
+    assert (last == told) == grows
+
+
+def test_without_a_task_nothing_is_said_of_one(make: Callable[..., Report]) -> None:
+    said = summarise(make().model_copy(update={"task": TaskSides()}), "marginal")
+    assert "What it cost in accuracy was not measured: the audit had no task." in said
+    assert not any("worst group" in sentence for sentence in said)
+
+
+def test_make_report_passes_on_what_was_asked(make: Callable[..., Report]) -> None:
+    found = make(channels=("colour",))
+    assert make_report(found, {}, debiased=()).verdict.summary[0].startswith("What was measured")
