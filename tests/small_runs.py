@@ -17,7 +17,7 @@ from mibias_cli.run import workflow
 from mibias_cli.training.loop import StageTrainer
 from mibias_cli.training.run_log import without_clock
 
-__all__ = ["TINY", "best", "metrics", "same", "stop_at_step", "tiny", "trained"]
+__all__ = ["TINY", "best", "metrics", "recipe_for_numbers", "same", "stop_at_step", "tiny", "trained"]
 
 TINY = """
 version: 1
@@ -66,3 +66,19 @@ def stop_at_step(monkeypatch: pytest.MonkeyPatch, n: int) -> None:
         real(self, *arguments)
 
     monkeypatch.setattr(StageTrainer, "_step", stopping)
+
+
+def recipe_for_numbers(folder: Path, *sections: str) -> str:
+    """A recipe, with these further lines, for a table that is written into the folder: its target is a number."""
+    rows = "".join(f"{k},{k % 3},{k / 7},{'fm'[k % 2]}\n" for k in range(60))
+    (folder / "t.csv").write_text("a,b,y,sex\n" + rows, encoding="utf-8")
+    return f"""
+version: 1
+data:
+  source: table
+  path: {folder / "t.csv"}
+  target_kind: regression
+  columns: {{target: y}}
+  attributes: {{sex: {{}}}}
+backbone: {{name: mlp}}
+""" + "\n".join(sections)

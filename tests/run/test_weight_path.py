@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small_runs import best, metrics, same, tiny, trained
+from small_runs import best, metrics, recipe_for_numbers, same, tiny, trained
 
 from mibias_cli.errors import MibiasError, RecipeError
 from mibias_cli.recipe.load import parse_recipe
@@ -114,20 +114,12 @@ def test_in_the_steps_the_penalty_has_a_share_of_the_gradient(
 
 
 def test_a_path_needs_classes(tmp_path: Path) -> None:
-    (tmp_path / "t.csv").write_text("a,y,sex\n" + "".join(f"{k},{k / 7},{'fm'[k % 2]}\n" for k in range(60)))
-    text = f"""
-version: 1
-data:
-  source: table
-  path: {tmp_path / "t.csv"}
-  target_kind: regression
-  columns: {{target: y}}
-  attributes: {{sex: {{}}}}
-backbone: {{name: mlp}}
-representation: {{bottleneck: {{width: 2, hidden: []}}, layers: [features]}}
-debias: {{weight: auto, estimator: closed_form}}
-training: {{head_last: 0.1}}
-"""
+    text = recipe_for_numbers(
+        tmp_path,
+        "representation: {bottleneck: {width: 2, hidden: []}, layers: [features]}",
+        "debias: {weight: auto, estimator: closed_form}",
+        "training: {head_last: 0.1}",
+    )
     with pytest.raises(MibiasError, match=r"debias\.weight: auto .*regression"):
         assemble(parse_recipe(text, path="r.yaml"), offline=True)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from small_runs import recipe_for_numbers
 
 from mibias_cli.errors import MibiasError, RecipeError
 from mibias_cli.recipe.load import parse_recipe
@@ -116,18 +117,7 @@ def test_what_the_bias_says_of_validation_rows_is_there_for_any_recipe(loaded: P
 
 
 def test_bias_product_needs_classes(tmp_path: Path) -> None:
-    (tmp_path / "t.csv").write_text("a,b,y,sex\n" + "".join(f"{k},{k % 3},{k / 7},{'fm'[k % 2]}\n" for k in range(60)))
-    text = f"""
-version: 1
-data:
-  source: table
-  path: {tmp_path / "t.csv"}
-  target_kind: regression
-  columns: {{target: y}}
-  attributes: {{sex: {{}}}}
-backbone: {{name: mlp}}
-debias: {{bias_product: 1}}
-"""
+    text = recipe_for_numbers(tmp_path, "debias: {bias_product: 1}")
     with pytest.raises(MibiasError, match=r"debias\.bias_product.*regression"):
         assemble(parse_recipe(text, path="r.yaml"), offline=True)
 
