@@ -3,8 +3,9 @@
 python benchmarks/erasure.py --data DIR --weights FILE [--seeds 3] [--features FILE.npz] [--out erasure.csv]
 
 DIR and FILE are those of benchmarks/pacs.py, and so are a seed's audited images: 40 of every class × style. An eraser
-is fitted on all others (8,871) by features and styles alone, and gives 1,280 features as the backbone does. `leakage_bits`
-is what the strongest of the audit's five probes finds of the style on the audited rows, and beside it each probe's;
+is fitted on all others (8,871) by features and styles alone, and gives 1,280 features as the backbone does.
+`leakage_bits` is the audit's headline of the style on the audited rows, by the one of five probes that is best on
+held-out rows of the fitting half, and beside it each probe's;
 `accuracy` that of fresh logistic probes for the class, fitted on one half of these balanced rows and scored on the
 other, both ways, three times, the better of two penalties. `transport_0.5` goes half the way. Features are kept in
 --features, and rows that the CSV has are not run again.
