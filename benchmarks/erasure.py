@@ -167,7 +167,7 @@ def class_accuracy(z: NDArray[np.float32], y: NDArray[np.int64], c: NDArray[np.i
 
 def show(table: Table) -> None:
     """Means and standard deviations over seeds, as Markdown."""
-    print("\n| eraser | style, bits | class, % |", *PROBES, "seconds |", sep=" | ")
+    print(f"\n| eraser | style, bits | class, % | {' | '.join(PROBES)} | seconds |")
     print("|---" * (len(PROBES) + 4) + "|")
     for (method,), rows in table.groups("method").items():
         shown = [mean_and_spread(rows, "leakage_bits", digits=2), mean_and_spread(rows, "accuracy", scale=100)]
