@@ -106,12 +106,28 @@ def accuracy_by_leakage(axes: Axes, table: Table) -> None:
     axes.legend(frameon=False, fontsize=8)
 
 
+def utility_by_erasure(axes: Axes, table: Table) -> None:
+    """PACS, stored features: class against style, a line along the strengths of one eraser."""
+    found = {
+        method: [_mean_and_spread(rows, name, scale) for name, scale in (("leakage_bits", 1), ("accuracy", 100))]
+        for (method,), rows in table.groups("method").items()
+    }
+    along = ["none", *sorted(name for name in found if name.startswith("transport_")), "transport"]
+    for label, names in (("transport, from no strength to 1", along), ("leace", ["leace"])):
+        (x, x_spread), (y, y_spread) = (zip(*(found[name][k] for name in names), strict=True) for k in (0, 1))
+        axes.errorbar(x, y, xerr=x_spread, yerr=y_spread, marker="o", markersize=4, capsize=2, label=label)
+    axes.set_xlabel("style that the audit finds in the features, bits: the less the better")
+    axes.set_ylabel("class by a fresh logistic probe, %")
+    axes.legend(frameon=False, fontsize=8, loc="lower right")
+
+
 PLOTS: dict[str, tuple[str, Callable[[Axes, Table], None]]] = {
     "colored_mnist": ("colored_mnist.csv", accuracy_by_variance),
     "colored_mnist_time": ("colored_mnist_curves.csv", accuracy_by_seconds),
     "adult": ("adult.csv", accuracy_by_parity),
     "german": ("german.csv", accuracy_by_parity),
     "pacs": ("pacs.csv", accuracy_by_leakage),
+    "erasure": ("erasure.csv", utility_by_erasure),
 }
 
 

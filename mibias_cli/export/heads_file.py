@@ -7,11 +7,12 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
 
 from pydantic import TypeAdapter
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 
 from mibias_cli import __version__
 from mibias_cli.backbone.bottleneck import BottleneckShape
@@ -25,6 +26,7 @@ from mibias_cli.errors import ExportError
 from mibias_cli.export.onnx_file import ONNX_FILE
 from mibias_cli.heads.target import HeadKind, TargetHead
 from mibias_cli.methods.linear_eraser import LinearEraser
+from mibias_cli.methods.transport import TransportEraser
 from mibias_cli.output.text import shown
 
 __all__ = [
@@ -47,9 +49,11 @@ FORMAT_ERASED = 2
 """Of a folder with an eraser, which a reader of format 1 would leave out without a word."""
 FORMAT_MLP = 3
 """Of a folder whose bottleneck is not the one ReLU layer that formats 1 and 2 know."""
+FORMAT_TRANSPORT = 4
+"""Of a folder whose eraser is not linear."""
 # where the fields of ExportInfo stand in mibias.json, in this order
 _BACKBONE = ("name", "kind", "architecture", "input_shape", "n_features", "base_weights", "licence", "fingerprint")
-_REPRESENTATION = ("bottleneck", "layers", "pool", "features_dim", "erased", "folded")
+_REPRESENTATION = ("bottleneck", "layers", "pool", "features_dim", "erased", "erased_by", "folded")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +69,8 @@ class ExportInfo:
         class_names: Names of the head's outputs: the target's classes, its labels, or its columns of numbers.
         base_weights: What training started from.
         fingerprint: sha256 over the backbone's exported state dict.
-        erased: Attributes that were erased linearly from the representation; None: it has no eraser.
+        erased: Attributes that were erased from the representation; None: it has no eraser.
+        erased_by: What kind of layer its eraser is.
         target_kind: What the task head gives: classes, multilabel or regression; None: there was no target.
         folded: Bottleneck and eraser are timm's own classifier too, so that timm alone gives the representation.
         unfinished: What the run had not done yet when it was exported; None: it had ended.
@@ -88,6 +93,7 @@ class ExportInfo:
     licence: str | None
     fingerprint: str
     erased: tuple[str, ...] | None = None
+    erased_by: Literal["linear", "transport"] = "linear"
     target_kind: HeadKind | None = "classes"
     folded: bool = False
     unfinished: str | None = None
@@ -151,6 +157,7 @@ def info_of(
         licence=backbone.licence,
         fingerprint=weights_fingerprint(extractor.backbone),
         erased=None if extractor.eraser is None else tuple(erased),
+        erased_by="transport" if isinstance(extractor.eraser, TransportEraser) else "linear",
         target_kind=head.kind if isinstance(head, TargetHead) else "classes" if class_names else None,
         folded=folded,
         unfinished=unfinished,
@@ -186,7 +193,12 @@ def load_heads(extractor: Extractor, info: ExportInfo, folder: Path) -> TargetHe
     head = None
     if info.has_head and info.target_kind is not None:
         head = TargetHead(info.features_dim, len(info.class_names), kind=info.target_kind).eval()
-    extractor.eraser = None if info.erased is None else LinearEraser.identity(info.features_dim)
+    if info.erased is None:
+        extractor.eraser = None
+    elif info.erased_by == "linear":
+        extractor.eraser = LinearEraser.identity(info.features_dim)
+    else:
+        extractor.eraser = _transport_eraser(state, info, path)
     # one by one and strictly: a missing, superfluous or misshapen tensor is an error that names its part
     for part, module in (("bottleneck", extractor.bottleneck), ("eraser", extractor.eraser), ("head", head)):
         if module is None:
@@ -197,6 +209,14 @@ def load_heads(extractor: Extractor, info: ExportInfo, folder: Path) -> TargetHe
         except RuntimeError as error:
             raise ExportError(f"{path}: its {part} does not fit what {INFO} says ({error})") from error
     return head
+
+
+def _transport_eraser(state: dict[str, Tensor], info: ExportInfo, path: Path) -> TransportEraser:
+    """The eraser of these tensors, whose shapes the file alone knows."""
+    try:
+        return TransportEraser.of_file(state, "eraser.", info.features_dim)
+    except (KeyError, ValueError) as error:
+        raise ExportError(f"{path}: its eraser does not fit what {INFO} says ({error})") from error
 
 
 def write_info(info: ExportInfo, folder: Path) -> None:
@@ -265,6 +285,8 @@ def _sha256_of(content: object) -> str:
 
 def _format_of(info: ExportInfo) -> int:
     """The first format whose readers leave nothing of this folder out."""
+    if info.erased is not None and info.erased_by == "transport":
+        return FORMAT_TRANSPORT
     if isinstance(info.bottleneck, BottleneckShape):
         return FORMAT_MLP
     return FORMAT if info.erased is None else FORMAT_ERASED
@@ -279,11 +301,11 @@ def read_info(folder: Path) -> ExportInfo:
         raise ExportError(f"{folder}: no {INFO} in it, so it is not a folder that mibias exported")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        if content["format"] not in (FORMAT, FORMAT_ERASED, FORMAT_MLP):
-            formats = f"{FORMAT} to {FORMAT_MLP}"
+        if content["format"] not in (FORMAT, FORMAT_ERASED, FORMAT_MLP, FORMAT_TRANSPORT):
+            formats = f"{FORMAT} to {FORMAT_TRANSPORT}"
             raise ExportError(f"{path}: format {content['format']}, this mibias ({__version__}) reads {formats}")
         _check_itself(content, path)
-        # older files may lack `erased`, `target_kind` and `folded`: the defaults say what they meant
+        # older files may lack `erased`, `erased_by`, `target_kind` and `folded`: the defaults say what they meant
         names = ("mibias_version", "class_names", "target_kind", "unfinished", "inputs")
         flat = {name: content[name] for name in names if name in content}
         values = {**flat, **content["backbone"], **content["representation"], "has_head": content["head"] is not None}

@@ -47,6 +47,17 @@ _LAST_CODE = """{name} = x @ heads["bottleneck.fc{i}.weight"].T + heads["bottlen
 _ERASER_CODE = """representation = {name} @ heads["eraser.weight"].T + heads["eraser.bias"]  # (1, {features_dim})
 """
 
+_TRANSPORT_CODE = """e = {{k.removeprefix("eraser."): v for k, v in heads.items() if k.startswith("eraser.")}}
+x = ({name} - e["mean"]) / e["scale"] @ e["basis"]
+seen = torch.cat([x, (x @ e["squared"]) ** 2], dim=1)
+p = torch.softmax(seen @ e["tell_class"][:-1] + e["tell_class"][-1], dim=1)
+q = torch.softmax((x - p @ e["middles"]) @ e["tell_group"][:-1] + e["tell_group"][-1], dim=1)
+rest = x - torch.einsum("nc,nk,ckr->nr", p, q, e["centres"])
+moved = q @ e["common"] + torch.einsum("nc,nr,crs->ns", p, rest, e["maps"])
+erased = moved @ e["basis"].T * e["scale"] + e["mean"]
+representation = {name} + e["strength"] * (erased - {name})  # (1, {features_dim})
+"""
+
 _MIBIAS_CODE = """```python
 from mibias_cli import load_extractor
 
@@ -100,10 +111,17 @@ def _summary(info: ExportInfo) -> str:
 def _erasure(info: ExportInfo) -> str:
     if info.erased is None:
         return ""
+    how = (
+        "linearly from the representation (a last affine layer, fitted on the training features): a linear probe finds "
+        "nothing there, up to sampling error; what is coded otherwise stays, as the figures below say."
+    )
+    if info.erased_by == "transport":
+        how = (
+            "from the representation by a last layer that is not linear, fitted on the training features: classes have "
+            "the same means and covariances there, and what is left is told by the figures below."
+        )
     return (
-        f"\nAfter training, {_listed(info.erased)} was erased linearly from the representation (a last affine layer, "
-        "fitted on the training features): a linear probe finds nothing there, up to sampling error; what is coded "
-        "otherwise stays, as the figures below say."
+        f"\nAfter training, {_listed(info.erased)} was erased {how}"
         f"{' The task head was fitted anew on what is left.' if info.has_head else ''}\n"
     )
 
@@ -132,7 +150,8 @@ def _refining_code(info: ExportInfo) -> str:
         name = "representation" if info.erased is None else "narrowed"
         code += _bottleneck_code(info.bottleneck, name=name, features_dim=info.features_dim)
     if info.erased is not None:
-        code += _ERASER_CODE.format(name=name, features_dim=info.features_dim)
+        eraser = _ERASER_CODE if info.erased_by == "linear" else _TRANSPORT_CODE
+        code += eraser.format(name=name, features_dim=info.features_dim)
     return code
 
 
@@ -181,9 +200,10 @@ def _belonging(info: ExportInfo, report: Report | None) -> str:
         )
     elif info.erased is not None:
         before = "" if info.bottleneck is None else f"{bottleneck} (`bottleneck`), then "
+        layer = "an affine layer" if info.erased_by == "linear" else "a layer that is not linear"
         lines.append(
-            f"The report's figures belong to what the eraser leaves ({info.features_dim} wide): {before}an "
-            f"affine layer (`eraser`), in `{HEADS}`, on the backbone's pooled features. What {gives} are those "
+            f"The report's figures belong to what the eraser leaves ({info.features_dim} wide): {before}"
+            f"{layer} (`eraser`), in `{HEADS}`, on the backbone's pooled features. What {gives} are those "
             f"pooled features ({info.n_features} wide), before erasure: they leak more, and the headline figures do "
             "not hold for them."
         )

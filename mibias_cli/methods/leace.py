@@ -1,4 +1,4 @@
-"""After training: a last affine layer that erases attributes linearly, and a head fitted on what is left."""
+"""After training: a last layer that erases attributes, and a head fitted on what is left."""
 
 from __future__ import annotations
 
@@ -16,10 +16,13 @@ from mibias_cli.data.batch import Attribute, BiasedData, Split
 from mibias_cli.estimators.critics import encode_attribute
 from mibias_cli.methods.linear_eraser import LeaceFit, concept_columns
 from mibias_cli.methods.splince import SplinceFit
+from mibias_cli.methods.transport import MOST_ROWS, TransportFit
 from mibias_cli.seeds import derived_generator
 from mibias_cli.training.model import TaskModel
 
-__all__ = ["Erased", "erase_linearly", "refit_head"]
+__all__ = ["Erased", "EraserName", "erase_features", "refit_head"]
+
+EraserName = Literal["leace", "splince", "transport"]
 
 _CHUNK = 8192
 _MAX_HEAD_ROWS = 50_000
@@ -42,7 +45,7 @@ class Erased:
     loss_after: float | None = None
 
 
-def erase_linearly(
+def erase_features(
     model: TaskModel,
     data: BiasedData,
     attributes: Sequence[str],
@@ -53,7 +56,7 @@ def erase_linearly(
     num_workers: int,
     device: torch.device | str,
     seed: int,
-    by: Literal["leace", "splince"] = "leace",
+    by: EraserName = "leace",
 ) -> Erased:
     """Fit an eraser on the training split's features, give it to the extractor, and fit the head anew.
 
@@ -61,9 +64,11 @@ def erase_linearly(
     and its quantile bins go: the bins are what probes are asked for. One pass over the split, in evaluation mode; the
     head is fitted on at most 50,000 rows, drawn by the seed, from where training left it.
 
+    Transport erases their joint classes instead, on rows on which all are known.
+
     The extractor must have no eraser yet. `loss` is the task's, of outputs, targets and weights; `weight` (n,) are
     those of the training split in it. `by` leace the change of the features is least; by splince, which needs a target
-    of classes or strata, their covariance with it stays.
+    of classes or strata, their covariance with it stays; by transport other probes find little as well.
 
     Raises:
         TrainingError: concept-erasure is not installed, features are not finite, or an attribute is hardly known.
@@ -73,11 +78,8 @@ def erase_linearly(
     head_rows = np.arange(len(split))
     if len(split) > _MAX_HEAD_ROWS:
         head_rows = np.sort(derived_generator(seed, 0).choice(len(split), _MAX_HEAD_ROWS, replace=False))
-    known = {name: torch.from_numpy(split.known[name]) for name in attributes}
-    columns = concept_columns({name: _concept(data.attributes[name], split) for name in attributes}, known)
-    fit, kept = _fit(by, extractor.features_dim, columns.shape[1]), []
-    if by == "splince":
-        columns = torch.cat([columns, _target_columns(data)], dim=1)
+    fit, columns = _fit(by, data, attributes, extractor.features_dim, seed)
+    kept = []
     # features are never in memory at once: all rows give moments, and those that the head is fitted on are kept
     for start in range(0, len(split), _CHUNK):
         rows = np.arange(start, min(start + _CHUNK, len(split)))
@@ -135,8 +137,34 @@ def refit_head(
     return before, after
 
 
-def _fit(by: Literal["leace", "splince"], n_features: int, n_concepts: int) -> LeaceFit | SplinceFit:
-    return LeaceFit(n_features, n_concepts) if by == "leace" else SplinceFit(n_features, n_concepts)
+def _fit(
+    by: EraserName, data: BiasedData, attributes: Sequence[str], n_features: int, seed: int
+) -> tuple[LeaceFit | SplinceFit | TransportFit, Tensor]:
+    """What gathers features, and the columns (n, k) that it is given beside them."""
+    split = data.train
+    if by == "transport":
+        return TransportFit(n_features, seed=seed), _joint_classes(data, attributes, seed)
+    known = {name: torch.from_numpy(split.known[name]) for name in attributes}
+    columns = concept_columns({name: _concept(data.attributes[name], split) for name in attributes}, known)
+    if by == "leace":
+        return LeaceFit(n_features, columns.shape[1]), columns
+    return SplinceFit(n_features, columns.shape[1]), torch.cat([columns, _target_columns(data)], dim=1)
+
+
+def _joint_classes(data: BiasedData, attributes: Sequence[str], seed: int) -> Tensor:
+    """Joint class (n, 1) of all attributes, values in bins; −1 where one is missing or more rows are there than fit."""
+    split = data.train
+    columns, known = [], np.ones(len(split), dtype=bool)
+    for name in attributes:
+        values = np.where(split.known[name][:, None], split.c[name], 0)
+        columns.append(data.attributes[name].classes(values))
+        known &= split.known[name]
+    _, joint = np.unique(np.concatenate(columns, axis=1), axis=0, return_inverse=True)
+    # drawn among all rows: the first ones may be of one class
+    spare = derived_generator(seed, 1).permutation(np.flatnonzero(known))[MOST_ROWS:]
+    joint = np.where(known, joint.reshape(-1), -1)
+    joint[spare] = -1
+    return torch.from_numpy(joint)[:, None]
 
 
 def _target_columns(data: BiasedData) -> Tensor:

@@ -282,7 +282,8 @@ def _without_target(data: YamlMapping) -> Iterator[Fault]:
         message = "is drawn at random, and without a target nothing would teach it; leave it out"
         yield ("representation", "bottleneck"), message
     if value_at(("debias", "erase"), data) == "splince":
-        yield ("debias", "erase"), "splince keeps what features tell of the target, but there is none; set it to leace"
+        message = "splince keeps what features tell of the target, but there is none; set it to leace or transport"
+        yield ("debias", "erase"), message
     for section in ("original", "discover"):
         if value_at((section,), data) is not None:
             yield (section,), "trains on the task, but there is no target; leave it out, or name data.columns.target"

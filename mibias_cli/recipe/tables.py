@@ -34,6 +34,8 @@ ESTIMATORS: Mapping[str, str] = {
     "cka": "mibias_cli.estimators.kernel:cka",
     "dcor": "mibias_cli.estimators.kernel:dcor",
     "mmd": "mibias_cli.estimators.kernel:mmd",
+    # characteristic functions, at frequencies that learn by steps
+    "max_norm": "mibias_cli.estimators.characteristic:MaximumNorm",
     # maximal correlation, by two networks and by the singular values of a small basis
     "hgr": "mibias_cli.estimators.hgr:NetworkCorrelation",
     "hgr_basis": "mibias_cli.estimators.hgr:BasisCorrelation",

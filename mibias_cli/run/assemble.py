@@ -14,14 +14,17 @@ from typing import TypedDict
 import numpy as np
 import torch
 from lightning_fabric import Fabric
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 
 from mibias_cli.backbone.catalogue import Backbone
 from mibias_cli.backbone.embed import fit_input_scale
 from mibias_cli.backbone.extractor import Extractor
 from mibias_cli.backbone.prefix import Prefix
 from mibias_cli.data.batch import BiasedData
-from mibias_cli.errors import MibiasError
+from mibias_cli.errors import MibiasError, RunError
 from mibias_cli.methods.linear_eraser import LinearEraser
+from mibias_cli.methods.transport import TransportEraser
 from mibias_cli.recipe.schema import Recipe
 from mibias_cli.recipe.sections.debias import DebiasSection
 from mibias_cli.recipe.tables import MI
@@ -195,11 +198,21 @@ def _refuse_giants(recipe: Recipe, data: BiasedData) -> None:
         )
 
 
+def _eraser(recipe: Recipe, weights: Path, n_features: int) -> LinearEraser | TransportEraser:
+    """A run's eraser, which the file's weights fill."""
+    # a file that is missing is said by who loads the weights
+    if recipe.debias.erase != "transport" or not weights.is_file():
+        return LinearEraser.identity(n_features)
+    try:
+        return TransportEraser.of_file(load_file(weights), "extractor.eraser.", n_features)
+    except (KeyError, ValueError, SafetensorError) as error:
+        raise RunError(f"{weights}: holds no eraser of this recipe ({error}); was the recipe changed?") from error
+
+
 def load_run_model(parts: Parts, weights: Path) -> TaskModel:
     """A run's model with the weights of one of its files, and with the eraser where that file has one."""
     model = parts.new_model()
     if weights.name == RunFolder(weights).erased.name:
-        # the file's weights fill it
-        model.extractor.eraser = LinearEraser.identity(model.extractor.features_dim)
+        model.extractor.eraser = _eraser(parts.recipe, weights, model.extractor.features_dim)
     load_weights(weights, model)
     return model

@@ -12,7 +12,7 @@ import torch
 
 from mibias_cli.backbone.mix import StatisticsMixer
 from mibias_cli.backbone.trainable import synchronise_batchnorm
-from mibias_cli.methods.leace import erase_linearly
+from mibias_cli.methods.leace import erase_features
 from mibias_cli.methods.method import Method
 from mibias_cli.output.whole_files import write_atomically
 from mibias_cli.progress import Progress
@@ -236,10 +236,10 @@ def erase(parts: Parts, run: Run) -> None:
     recipe, model = parts.recipe, load_run_model(parts, run.folder.best)
     by = recipe.debias.erase
     assert by != "none", "called where the recipe erases"
-    run.progress.stage(f"erasing linearly ({by.upper()})")
+    run.progress.stage(f"erasing ({by.upper()})")
     # the head is fitted anew by the loss that it was trained by: weighted only where debiasing balanced the task
     weighted = parts.debias.estimator != "none" and parts.balance in ("task", "both")
-    done = erase_linearly(
+    done = erase_features(
         model,
         parts.data,
         parts.debiased,

@@ -19,7 +19,7 @@ from mibias_cli.data.files.readers import ArrayReader
 from mibias_cli.data.target import classes_target
 from mibias_cli.heads.target import TargetHead
 from mibias_cli.methods import leace as erase_module
-from mibias_cli.methods.leace import erase_linearly, refit_head
+from mibias_cli.methods.leace import erase_features, refit_head
 from mibias_cli.training.model import TaskModel
 from mibias_cli.training.step import task_loss
 
@@ -62,7 +62,7 @@ def erased(model: TaskModel, data: BiasedData, **changes: Any) -> erase_module.E
     options: dict[str, Any] = {
         "loss": task_loss, "weight": None, "batch_size": 256, "num_workers": 0, "device": "cpu", "seed": 0,
     } | changes  # fmt: skip
-    return erase_linearly(model, data, ["sex", "age"], **options)
+    return erase_features(model, data, ["sex", "age"], **options)
 
 
 def features(model: TaskModel, data: BiasedData) -> np.ndarray:

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from mibias_cli.backbone.embed import embed
-from mibias_cli.errors import RunError, TrainingError
+from mibias_cli.errors import ExportError, RunError, TrainingError
 from mibias_cli.export.load import load_export
+from mibias_cli.export.model_card import _TRANSPORT_CODE
 from mibias_cli.progress import Silent
 from mibias_cli.recipe.load import load_recipe
 from mibias_cli.run import stages, workflow
@@ -142,7 +143,7 @@ def test_resuming_after_training_erases_the_same(
     def stop(*arguments: Any, **options: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(stages, "erase_linearly", stop)
+    monkeypatch.setattr(stages, "erase_features", stop)
     with pytest.raises(KeyboardInterrupt):
         trained(folder, tmp_path / "stopped")
     monkeypatch.undo()
@@ -199,3 +200,34 @@ def test_splince_takes_the_attribute_and_leaves_what_covaries_with_the_target(fo
     assert np.abs(sex @ after).max() < 1e-5
     np.testing.assert_allclose(y @ after, y @ before, atol=1e-5)
     assert load_export(done.export).extractor.eraser is not None
+
+
+def test_transport_is_exported_reloaded_and_said(folder: Path, tmp_path: Path) -> None:
+    quick = ("evaluation.n_permutations=0", "training.epochs=1", "debias.attributes=[sex]", "export.formats=[onnx]")
+    done = trained(folder, tmp_path / "run", "debias.erase=transport", *quick)
+    parts = assemble(load_recipe(folder / "r.yaml", ("debias.erase=transport",)), offline=True)
+    model = load_run_model(parts, RunFolder(done.folder).erased)
+    loaded = load_export(done.export)
+    assert (loaded.info.erased, loaded.info.erased_by) == (("sex",), "transport")
+    assert json.loads((done.export / "mibias.json").read_text())["format"] == 4
+    ours, theirs = (embed(e, parts.data.audit, batch_size=500) for e in (model.extractor, loaded.extractor))
+    assert np.abs(ours.features - theirs.features).max() <= 1e-5
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(done.export / "model.onnx"), providers=["CPUExecutionProvider"])
+    x = torch.randn(5, loaded.backbone.input_shape[0])
+    with torch.no_grad():
+        wanted = loaded.extractor(x)
+    np.testing.assert_allclose(session.run(["features"], {"input": x.numpy()})[0], wanted.features, atol=1e-4)
+    # the card's code in plain torch is the same map
+    code = (done.export / "README.md").read_text()
+    assert "by a last layer that is not linear" in code
+    heads = load_file(done.export / "heads.safetensors")
+    names: dict[str, Any] = {"torch": torch, "heads": heads, "features": wanted.backbone_features}
+    exec(_TRANSPORT_CODE.format(name="features", features_dim=12), names)
+    torch.testing.assert_close(names["representation"], wanted.features, rtol=0, atol=1e-5)
+    # a file of other shapes is refused
+    del heads["eraser.maps"]
+    save_file(heads, done.export / "heads.safetensors")
+    with pytest.raises(ExportError):
+        load_export(done.export)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from mibias_cli.estimators.measures.bounds import normal_weight
 
-__all__ = ["centred_inner", "gaussian_kernel", "hsic", "mmd", "normalised", "squared_distances"]
+__all__ = ["centred_inner", "characteristic_gaps", "gaussian_kernel", "hsic", "mmd", "normalised", "squared_distances"]
 
 # Widths of the Gaussian kernels that are averaged, as shares of the mean squared distance.
 _SCALES = (0.25, 1.0)
@@ -130,3 +130,28 @@ def mmd(k: Tensor, one_hot: Tensor, weight: Tensor | None = None) -> Tensor:
     share = share - torch.diag(share.diagonal())
     total = share.sum()
     return (share * gaps).sum() / torch.where(total > 0, total, 1.0)
+
+
+def characteristic_gaps(a: Tensor, b: Tensor, members: Tensor, weight: Tensor | None = None) -> Tensor:
+    """|E e^{i(a + b)} − E e^{ia} E e^{ib}|² of every column of phases a and b (n, m): (m,), the mean over groups.
+
+    `members` is the group of each sample (n, groups), inside which means are taken; groups count by their weight, those
+    of a single sample not at all. Sums run over distinct samples, so that independence gives 0 on average, up to what
+    the means themselves take: about 1/n² for groups of n.
+
+    References: Daniušis et al., arXiv 2208.07934: the difference of joint and product characteristic functions.
+    """
+    w = normal_weight(a, weight)[:, None] * members
+    totals = w.sum(dim=0)
+    share = w / torch.where(totals > 0, totals, 1.0)
+    own = (share**2).sum(dim=0)
+    usable = (totals > 0) & (own < 1 - 1e-6)
+    # the gap is the mean product of two complex waves that are centred
+    first, second = torch.exp(1j * a), torch.exp(1j * b)
+    mixed = share.to(first.dtype)
+    inside = members.to(first.dtype)
+    product = (first - inside @ (mixed.T @ first)) * (second - inside @ (mixed.T @ second))
+    squared = (mixed.T @ product).abs() ** 2 - (share**2).T @ product.abs() ** 2
+    gaps = squared / torch.where(usable, 1 - own, 1.0)[:, None]
+    counted = torch.where(usable, totals, 0.0)
+    return counted @ gaps / torch.where(counted.sum() > 0, counted.sum(), 1.0)

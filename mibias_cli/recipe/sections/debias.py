@@ -155,11 +155,12 @@ class DebiasSection(Section):
     watch: Flag = Field(
         False, description="Compare the critic with a fresh linear fit on the queue, and raise K where the critic lags."
     )
-    erase: Literal["none", "leace", "splince"] = Field(
+    erase: Literal["none", "leace", "splince", "transport"] = Field(
         "none",
         description="leace: after training, a last affine layer removes from the features what a linear probe could "
         "read of the debiased attributes, and the target head is fitted anew (extra `leace`); splince: the same, but "
-        "the covariance of the features with the target stays.",
+        "the covariance of the features with the target stays; transport: a last layer that is not linear, after which "
+        "other probes read little of the attributes as well; it needs no target.",
     )
     critic: CriticSection = CriticSection()
 
