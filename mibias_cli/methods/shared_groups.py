@@ -59,16 +59,28 @@ def _links(x: NDArray[np.float64], c: NDArray[np.int64]) -> csr_array:
     rows, columns, weights = [], [], []
     for k in np.unique(c):
         members = np.flatnonzero(c == k)
-        likeness = unit @ unit[members].T
-        likeness[members, np.arange(len(members))] = -np.inf
         n_near = min(N_NEIGHBOURS, len(members) - 1)
-        near = np.argpartition(-likeness, n_near - 1, axis=1)[:, :n_near]
+        near = np.concatenate([_nearest(unit, part, members, n_near) for part in _parts(len(x))])
         rows.append(np.repeat(np.arange(len(x)), n_near))
         columns.append(members[near].ravel())
         weights.append(np.repeat(np.where(c == k, OWN_WEIGHT, 1.0), n_near))
     shape = (len(x), len(x))
     found = csr_array((np.concatenate(weights), (np.concatenate(rows), np.concatenate(columns))), shape=shape)
     return csr_array(found + found.T)
+
+
+def _parts(n: int) -> list[NDArray[np.int64]]:
+    """Rows in parts, whose likeness to all others fits into memory."""
+    return np.array_split(np.arange(n), -(-n // 1024))
+
+
+def _nearest(
+    unit: NDArray[np.float64], rows: NDArray[np.int64], members: NDArray[np.int64], n_near: int
+) -> NDArray[np.int64]:
+    """Which members (their places in `members`) are nearest to each of some rows, itself left out."""
+    likeness = unit[rows] @ unit[members].T
+    likeness[rows[:, None] == members] = -np.inf
+    return np.argpartition(-likeness, n_near - 1, axis=1)[:, :n_near]
 
 
 def _unit(x: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 
@@ -110,8 +112,8 @@ class TransportFit:
     other probes read them. Gaussian optimal transport to the barycentre of the classes makes these equal as well, but
     tears apart what belongs together: a dog in a photograph is no longer where a drawn dog is. So rows of all classes
     are grouped first by whom they resemble (`shared_groups`), which needs no target; means are made equal in each
-    group, and covariances inside them. What class and group a row is of is told from z by two
-    classifiers, so that the map is a function of z alone.
+    group, and covariances inside them. What class and group a row is of is told from z by two classifiers, so that the
+    map is a function of z alone.
 
     A bias that is in neither means nor covariances of these groups stays, such as a checkerboard of clusters.
 
@@ -121,9 +123,9 @@ class TransportFit:
 
         x′ = 1.3 Σ q_k m_k + Σ p_c T_c r,   T_c = S_c^(−½) (S_c^½ B S_c^½)^½ S_c^(−½)
 
-    The components are divided by their variance first: where they vary most, a change costs least. At most 256 of them
-    are kept, fewer where the smallest class has fewer than 1,024 rows. Rows are kept on the CPU, at most 10,000,
-    the first ones: of more, the caller marks those that are left out as unknown.
+    r is multiplied by the deviations of x before T_c, and divided by them after: where features vary most, a change
+    counts most. At most 256 components are kept, fewer where the smallest class has fewer than 1,024 rows. Rows are
+    held on the CPU, at most 10,000, the first ones: of more, the caller marks those that are left out as unknown.
 
     Args:
         n_features: Features d.
@@ -131,9 +133,9 @@ class TransportFit:
         seed: Of the groups.
 
     References: Agueh and Carlier, Barycenters in the Wasserstein space (2011), and Álvarez-Esteban et al., arXiv
-    1511.05355, Equation (7), for B; Knott and Smith (1984) for T_c; soft groups in which a batch effect is taken off
-    follow Harmony (Korsunsky et al., 2019). That non-linear erasure costs utility, and how much, is the matter of
-    Obliviator (arXiv 2603.07529), which works on kernels of the features instead. The whole is ours.
+    1511.05355, whose fixed point finds it, for B; Knott and Smith (1984) for T_c; soft groups in which a batch effect
+    is taken off follow Harmony (Korsunsky et al., 2019). That non-linear erasure costs utility, and how much, is the
+    matter of Obliviator (arXiv 2603.07529), which works on kernels of the features instead. The whole is ours.
     """
 
     def __init__(self, n_features: int, *, strength: float = 1.0, seed: int = 0) -> None:
@@ -200,7 +202,7 @@ class TransportFit:
 def barycentre(covariances: list[Array], n_steps: int = 8) -> Array:
     """The covariance B of the Wasserstein barycentre of Gaussians, all counting alike.
 
-    References: Álvarez-Esteban et al., arXiv 1511.05355, Equation (7): B ← B^(−½) (mean of (B^½ S B^½)^½)² B^(−½).
+    References: Álvarez-Esteban et al., arXiv 1511.05355: the fixed point of B ← B^(−½) (mean of (B^½ S B^½)^½)² B^(−½).
 
     Example:
         >>> barycentre([np.diag([1.0, 4.0]), np.diag([9.0, 4.0])]).round(6).tolist()
@@ -268,7 +270,9 @@ def _classifier(x: Array, labels: NDArray[np.int64], penalty: float) -> Array:
     """Weights (r + 1, K) of a logistic regression, the intercept last; two classes have two columns as well."""
     if labels.max() == 0:  # one group is all that there is
         return np.zeros((x.shape[1] + 1, 1))
-    found = LogisticRegression(C=1 / (penalty * len(x)), max_iter=300).fit(x, labels)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # an early stop leaves a classifier that is good enough
+        found = LogisticRegression(C=1 / (penalty * len(x)), max_iter=300).fit(x, labels)
     weights = np.vstack([found.coef_.T, found.intercept_])
     return np.hstack([np.zeros_like(weights), weights]) if weights.shape[1] == 1 else weights
 

@@ -13,6 +13,7 @@ from mibias_cli.estimators.protocol import Sample
 from mibias_cli.run.build import ESTIMATORS, resolve
 
 CLASSES = (2, 3)
+YOUNGER = {"max_norm"}  # there are no checkpoints of it in those layouts
 FORMS = {
     "classes": {},
     "values": {"bin_edges": ((0.0,), (-0.5, 0.5))},
@@ -57,7 +58,7 @@ def as_of_old(name: str, state: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("name", ESTIMATORS)
+@pytest.mark.parametrize("name", [name for name in ESTIMATORS if name not in YOUNGER])
 def test_an_old_state_loads_and_goes_on_as_the_present_one_does(name: str, form: str) -> None:
     torch.manual_seed(0)
     estimator = made(name, form)

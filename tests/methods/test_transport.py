@@ -75,6 +75,12 @@ def test_what_leace_leaves_of_a_bias_that_is_not_linear_is_erased(drawn: Draw) -
     assert LogisticRegression().fit(erased[:half], new_y[:half]).score(erased[half:], new_y[half:]) > 0.95
 
 
+def test_the_same_features_and_seed_give_the_same_eraser() -> None:
+    z, c, _ = variances(0)
+    first, second = (fitted(z, c, seed=1).state_dict() for _ in range(2))
+    assert all(torch.equal(first[name], second[name]) for name in TransportEraser.NAMES)
+
+
 def test_half_the_strength_is_half_the_way() -> None:
     z, c, _ = variances(0)
     x = torch.from_numpy(z)
