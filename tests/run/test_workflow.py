@@ -110,9 +110,12 @@ def test_channels_last_is_a_matter_of_memory_alone(run: Path, tmp_path: Path, mo
     monkeypatch.setattr(StageTrainer, "fit", fit)
     trained(tiny("training.channels_last=true"), tmp_path / "last")
     assert formats == [True, True]
-    ours, others = best(tmp_path / "last"), best(run)
-    for key, value in ours.items():  # sums in another order: equal but for rounding, which training carries on
-        torch.testing.assert_close(value, others[key], rtol=0, atol=2e-3)
+    # sums in another order: equal but for rounding, which every step carries on, on some processors more than on others
+    ours, others = (
+        [record["task_loss"] for record in metrics(at) if "task_loss" in record] for at in (tmp_path / "last", run)
+    )
+    assert ours[0] == pytest.approx(others[0], rel=1e-4)
+    assert ours == pytest.approx(others, rel=0.05)
 
 
 def test_a_run_is_not_written_over(run: Path, tmp_path: Path) -> None:
