@@ -84,7 +84,7 @@ def audit(
         if sizes_of is not None:
             asked: Kind = "marginal" if inputs.without_target else sizes_of
             for name, p in prepared.items():
-                curves = _sizes(p, inputs, measured[name][""], asked, progress, fitters)
+                curves = _sizes(p, inputs, measured[name][""], attributes[name], asked, progress, fitters)
                 attributes[name] = attributes[name].model_copy(update={"sizes": curves})
         layers = _audit_layers(prepared, inputs, progress, fitters)
         columns = {column.name: _audit_column(ready(column), inputs, progress, fitters) for column in inputs.columns}
@@ -270,12 +270,20 @@ def _attribute_findings(
 
 
 def _sizes(
-    prepared: Prepared, inputs: AuditInput, measured: SidesMeasured, asked: Kind, progress: Progress, fitters: Fitters
+    prepared: Prepared,
+    inputs: AuditInput,
+    measured: SidesMeasured,
+    findings: AttributeFindings,
+    asked: Kind,
+    progress: Progress,
+    fitters: Fitters,
 ) -> Sides[SizeCurve] | None:
     """Curves of the original and the audited extractor, where there are samples enough."""
     progress.stage(f"auditing {prepared.attribute.name} on fewer samples")
     there = {side: features.audit for side, features in inputs.sides.items() if side != "loaded"}
-    found = {side: size_curve(prepared, inputs, z, measured[side], asked, fitters) for side, z in there.items()}
+    found = {
+        side: size_curve(prepared, inputs, z, measured[side], findings, asked, fitters) for side, z in there.items()
+    }
     curves: dict[Side, SizeCurve] = {side: curve for side, curve in found.items() if curve is not None}
     return Sides[SizeCurve].of(curves) if "after" in curves else None
 

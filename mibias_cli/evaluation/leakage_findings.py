@@ -222,6 +222,14 @@ class AttributeFindings(ChannelFindings):
     sizes: Sides[SizeCurve] | None = None
     """Leakage by number of fitting rows; null where it was not asked for, or rows are too few to halve."""
 
+    def whole_bits(self, question: QuestionName, channel: str | None = None) -> float:
+        """H(c) of a channel, or H(c | y): the most it could leak. None: the channel of after's headline."""
+        answer = self.after.answer(question)
+        if channel is None and answer is not None:
+            channel = answer.headline_channel
+        found = self.channels.get(channel or "", self)
+        return found.entropy_bits - (found.target_attribute_bits if question == "conditional" else 0.0)
+
 
 class LayerFindings(Record):
     """Leakage of one attribute's leakiest channel from one inner layer, pooled to `n_features` columns."""

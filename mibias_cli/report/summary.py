@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 
 from mibias_cli.evaluation.findings import AuditFindings
-from mibias_cli.evaluation.leakage_findings import QUESTIONS, AttributeFindings, QuestionName, SizeCurve
+from mibias_cli.evaluation.leakage_findings import QUESTIONS, QuestionName, SizeCurve
 from mibias_cli.report.numbers import SPACE, ceil_bits, format_bits, format_decimals, format_interval
 from mibias_cli.report.score import has_before
-from mibias_cli.report.task_summary import cost_sentence, head_sentence, worse_clauses, worst_group_sentence
+from mibias_cli.report.task_summary import MAX_NAMED, cost_sentence, head_sentence, worse_clauses, worst_group_sentence
 
-__all__ = ["EMPTY_FEATURES", "GIVEN", "MAX_NAMED", "listed", "rises", "summarise", "whole_bits"]
+__all__ = ["EMPTY_FEATURES", "GIVEN", "MAX_NAMED", "listed", "rises", "summarise"]
 
-MAX_NAMED = 3
 GIVEN: dict[QuestionName, str] = {"marginal": "", "conditional": " given the target"}
 EMPTY_FEATURES = "Features that hold nothing leak nothing, so low leakage below is no success."
 """Said of every collapse."""
@@ -41,13 +40,6 @@ def summarise(
         *_growing(findings),
     )
     return tuple(sentence for sentence in sentences if sentence)
-
-
-def whole_bits(found: AttributeFindings, question: QuestionName) -> float:
-    """H(c) of the headline's channel, or H(c | y)."""
-    answer = found.after.answer(question)
-    channel = found.channels.get("" if answer is None else answer.headline_channel, found)
-    return channel.entropy_bits - (channel.target_attribute_bits if question == "conditional" else 0.0)
 
 
 def rises(findings: AuditFindings, questions: Sequence[QuestionName]) -> list[str]:
@@ -89,7 +81,7 @@ def _leakage(findings: AuditFindings, question: QuestionName) -> Iterator[str]:
     def rank(name: str) -> tuple[bool, float]:
         found = findings.attributes[name]
         change, answer = None if found.change is None else found.change.answer(question), found.after.answer(question)
-        whole = whole_bits(found, question)
+        whole = found.whole_bits(question)
         left = 0.0 if answer is None or whole <= 0 else answer.leakage_bits.estimate / whole
         return change is None or change.lower <= 0, -left
 
@@ -112,7 +104,7 @@ def _attribute(name: str, findings: AuditFindings, question: QuestionName) -> st
             f"The target determines {name} on the audited samples: beyond the target nothing is left that could leak."
         )
     confidence = f"{100 * findings.settings.confidence:g}{SPACE}% interval"
-    now, whole = format_bits(after.leakage_bits.estimate), format_bits(whole_bits(found, question))
+    now, whole = format_bits(after.leakage_bits.estimate), format_bits(found.whole_bits(question))
     if before is None or change is None:
         interval = format_interval(after.leakage_bits)
         return f"Leakage of {name}{GIVEN[question]} is {now} of {whole} bits ({confidence} {interval})."

@@ -27,9 +27,10 @@ from mibias_cli.report.numbers import (
 )
 from mibias_cli.report.score import kind_of, task_score
 
-__all__ = ["cost_sentence", "head_sentence", "worse_clauses", "worst_group_sentence"]
+__all__ = ["MAX_NAMED", "cost_sentence", "head_sentence", "worse_clauses", "worst_group_sentence"]
 
 MAX_NAMED = 3
+"""Attributes or figures that a sentence lists by name."""
 _FAIRNESS = {
     "demographic_parity_difference": "demographic parity difference",
     "equal_opportunity_difference": "equal opportunity difference",

@@ -14,7 +14,7 @@ from mibias_cli.evaluation.record import Record
 from mibias_cli.evaluation.task_findings import LabelFindings, RegressionFindings, TaskFindings
 from mibias_cli.report.numbers import ceil_bits, format_bits, format_decimals, format_interval, format_p, format_percent
 from mibias_cli.report.score import format_score, has_before, kind_of, task_score
-from mibias_cli.report.summary import EMPTY_FEATURES, GIVEN, MAX_NAMED, listed, rises, summarise, whole_bits
+from mibias_cli.report.summary import EMPTY_FEATURES, GIVEN, MAX_NAMED, listed, rises, summarise
 
 __all__ = ["Verdict", "collapse_reasons", "make_verdict"]
 
@@ -79,7 +79,7 @@ def _headline(findings: AuditFindings, question: QuestionName) -> str:
     """The verdict in one sentence: what the leakiest attributes leak at most, and at which accuracy."""
     # shares of H(c), because attributes of many groups have more bits to leak
     shares = {
-        name: _most(found, question) / whole if (whole := whole_bits(found, question)) else 0.0
+        name: _most(found, question) / whole if (whole := found.whole_bits(question)) else 0.0
         for name, found in findings.attributes.items()
     }
     worst = sorted(shares, key=lambda name: -shares[name])[:MAX_NAMED]
@@ -107,7 +107,7 @@ def _headline(findings: AuditFindings, question: QuestionName) -> str:
 
 def _entropy(name: str, found: AttributeFindings, question: QuestionName) -> str:
     """What there is to extract, and what was before."""
-    text = f"{format_bits(whole_bits(found, question))} bits of {name}{GIVEN[question]}"
+    text = f"{format_bits(found.whole_bits(question))} bits of {name}{GIVEN[question]}"
     before = None if found.before is None else found.before.answer(question)
     return text if before is None else f"{text} (before {format_bits(before.leakage_bits.estimate)})"
 
@@ -117,7 +117,7 @@ def _limit(found: AttributeFindings, question: QuestionName) -> str | None:
     most = _most(found, question)
     if most <= 0:
         return "any"
-    return None if most >= whole_bits(found, question) else f"more than {ceil_bits(most)}"
+    return None if most >= found.whole_bits(question) else f"more than {ceil_bits(most)}"
 
 
 def _most(found: AttributeFindings, question: QuestionName) -> float:
@@ -226,7 +226,7 @@ def _attribute_sentence(name: str, found: AttributeFindings, findings: AuditFind
     channel = f" on channel {after.headline_channel}" if found.channels else ""
     subject = "Probes here may extract all" if limit is None else f"No probe here extracts {limit}"
     text = (
-        f"{subject} of the {format_bits(whole_bits(found, question))} bits of {name}{GIVEN[question]} "
+        f"{subject} of the {format_bits(found.whole_bits(question))} bits of {name}{GIVEN[question]} "
         f"from the {features} features (strongest: {after.headline_probe.replace('_', ' ')}{channel}, "
         f"{format_bits(interval.estimate)} bits, {confidence} interval {format_interval(interval)})"
     )

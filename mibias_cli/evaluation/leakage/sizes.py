@@ -13,9 +13,8 @@ from mibias_cli.evaluation.leakage.channel import ChannelTask, Kind
 from mibias_cli.evaluation.leakage.jobs import Fitters
 from mibias_cli.evaluation.leakage.measure import Answer, Measured, Terms, answered, asks
 from mibias_cli.evaluation.leakage.scoring import Ask
-from mibias_cli.evaluation.leakage_findings import SizeCurve, SizePoint
+from mibias_cli.evaluation.leakage_findings import AttributeFindings, SizeCurve, SizePoint
 from mibias_cli.evaluation.probes.families import make_sight
-from mibias_cli.evaluation.statistics.information import label_entropy_bits, mutual_information_bits
 from mibias_cli.evaluation.statistics.partition import assign_parts
 from mibias_cli.evaluation.statistics.resampling import bootstrap_interval
 
@@ -32,6 +31,7 @@ def size_curve(
     inputs: AuditInput,
     z: np.ndarray,
     measured: Mapping[str, Measured],
+    findings: AttributeFindings,
     kind: Kind,
     fitters: Fitters,
 ) -> SizeCurve | None:
@@ -45,6 +45,7 @@ def size_curve(
         inputs: What is audited.
         z: Features (n, d) of the audited samples.
         measured: What the audit found of these features, by channel: it chose the probe and the channel.
+        findings: The attribute's, which say how much there is to tell.
         kind: The question.
         fitters: What fits the probes.
     """
@@ -69,7 +70,8 @@ def size_curve(
         _asks(tasks, parts, z, prepared.score, kind, terms), work=prepared.work(z.shape[1]), n_asks=len(parts)
     )
     smaller = [answered(task, task.question(kind), terms, scored) for task in tasks]
-    return _curve(prepared, inputs, channel, kind, [len(rows) for rows in parts], [*smaller, told])
+    whole = findings.whole_bits(kind, told.finding.headline_channel)
+    return _curve(prepared, whole, kind, [len(rows) for rows in parts], [*smaller, told])
 
 
 def _asks(
@@ -95,7 +97,7 @@ def _nested(prepared: Prepared, inputs: AuditInput, channel: int) -> list[np.nda
 
 
 def _curve(
-    prepared: Prepared, inputs: AuditInput, channel: int, kind: Kind, sizes: Sequence[int], answers: Sequence[Answer]
+    prepared: Prepared, whole_bits: float, kind: Kind, sizes: Sequence[int], answers: Sequence[Answer]
 ) -> SizeCurve:
     half, whole = answers[-2:]
     # the same scored rows and resamples: what is hard to tell for both cancels in the difference
@@ -103,7 +105,7 @@ def _curve(
         whole.finding.leakage_bits.estimate - half.finding.leakage_bits.estimate, whole.draws - half.draws,
         prepared.settings.confidence, n_units=prepared.resamples.n_units,
     )  # fmt: skip
-    tolerance = TOLERANCE * _entropy(prepared, inputs, channel, kind)
+    tolerance = TOLERANCE * whole_bits
     return SizeCurve(
         question=kind, probe=whole.finding.headline_probe, channel=whole.finding.headline_channel,
         points=tuple(
@@ -112,11 +114,3 @@ def _curve(
         ),
         last_step_bits=step, tolerance_bits=tolerance, grows_with_n=step.lower > tolerance,
     )  # fmt: skip
-
-
-def _entropy(prepared: Prepared, inputs: AuditInput, channel: int, kind: Kind) -> float:
-    """H(c), or H(c | y), on the audited samples, in bits."""
-    known, n = prepared.attribute.known, len(prepared.attribute.class_names[channel])
-    c, y = prepared.attribute.c[known, channel], inputs.audit_y[known]
-    told = mutual_information_bits(y, c, len(inputs.class_names), n) if kind == "conditional" else 0.0
-    return label_entropy_bits(c, n) - told
