@@ -10,13 +10,14 @@ import pytest
 import torch
 from small_runs import best, metrics, same, tiny, trained
 
+from mibias_cli.backbone.embed import embed
 from mibias_cli.errors import RecipeError
 from mibias_cli.progress import Silent
 from mibias_cli.recipe.schema import Recipe
 from mibias_cli.run.assemble import Parts, assemble
 from mibias_cli.run.debiaser import build_debiaser
 from mibias_cli.run.heads.fitted import finish_heads
-from mibias_cli.run.heads.passes import CrossFitted
+from mibias_cli.run.heads.passes import CrossFitted, passes_of
 from mibias_cli.run.heads.weight_path import folds, is_rare
 from mibias_cli.training.debiaser import Debiaser, StepMetrics
 from mibias_cli.training.model import TaskModel
@@ -68,19 +69,33 @@ def test_rare_are_samples_whose_cell_has_fewer_than_independence_would_give() ->
         assert rare[i] == (((y == y[i]) & alike).sum() < expected)
 
 
-def test_the_penalty_sees_what_other_models_make_of_samples() -> None:
+def test_the_penalty_sees_samples_once_more_as_other_models_make_them() -> None:
     parts = assemble(tiny(*LAST), offline=True)
     model, other = parts.first_model(), parts.first_model()
-    alone = heads(parts, model, [])
-    unseen = np.flatnonzero(is_rare(parts))
-    # what a model makes of samples itself is what the penalty would have seen without it
-    same_one = heads(parts, model, [CrossFitted(model=model, unseen=unseen)])
-    assert all(torch.allclose(alone[name], same_one[name], atol=1e-5) for name in alone)
     with torch.no_grad():
         for value in other.extractor.backbone.parameters():
             value.mul_(-1)
-    differs = heads(parts, model, [CrossFitted(model=other, unseen=unseen)])
-    assert not all(torch.allclose(alone[name], differs[name], atol=1e-2) for name in alone)
+    unseen = np.flatnonzero(is_rare(parts))
+    crossed = [CrossFitted(model=other, unseen=unseen)]
+    (alone,), (one,) = (list(passes_of(model.eval(), parts, None, given)) for given in ([], crossed))
+    assert torch.equal(one.plain.x, alone.plain.x)
+    assert alone.penalised is alone.plain
+    # first what the model itself makes of all, then what the other one makes of some
+    n = len(parts.data.train)
+    assert torch.equal(one.penalised.x[:n], one.plain.x)
+    np.testing.assert_array_equal(one.penalised_samples[n:], unseen)
+    known = embed(other.extractor, parts.data.train, rows=unseen, **parts.reading).backbone_features
+    np.testing.assert_allclose(one.penalised.x[n:], known, atol=1e-6)
+    np.testing.assert_array_equal(one.penalised.y[n:], parts.data.train.y[unseen])
+    # each sample counts as much as before
+    counts = np.zeros(n)
+    np.add.at(counts, one.penalised_samples, one.penalised.weight["colour"].numpy())
+    np.testing.assert_allclose(counts[one.samples], one.plain.weight["colour"], rtol=1e-6)
+    some = one.at(torch.arange(n) % 2 == 0)
+    assert (some.penalised_samples % 2 == 0).all()
+    assert len(some.penalised) == len(some.plain) + (unseen % 2 == 0).sum()
+    before, after = heads(parts, model, []), heads(parts, model, crossed)
+    assert not all(torch.allclose(before[name], after[name], atol=1e-2) for name in before)
 
 
 @pytest.fixture(scope="module")

@@ -145,8 +145,8 @@ class DebiasSection(Section):
     cross_fit: Folds | None = Field(
         None,
         description="Under training.head_last: so many more models are trained, each without its share of the samples "
-        "whose pair of target and attribute is rare; the penalty sees what they make of these, because the model that "
-        "is kept has learned them by heart. As many more trainings; null: none.",
+        "whose pair of target and attribute is rare; the penalty sees these also as they make them, because the model "
+        "that is kept has learned them by heart. As many more trainings; null: none.",
     )
     mix: MixSection | None = Field(
         None,

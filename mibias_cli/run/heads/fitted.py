@@ -117,8 +117,8 @@ def finish_heads(
 
     Args:
         make_debiaser: Makes one whose estimators have seen nothing yet; None: plain training.
-        cross_fitted: The penalty sees what these make of the samples that they were trained without. What a backbone
-            makes of a rare sample that it was trained on is not what it makes of a new one of its kind.
+        cross_fitted: The penalty sees their samples once more, as these make them, each time at half weight. What a
+            backbone makes of a rare sample that it was trained on is not what it makes of a new one of its kind.
     """
     recipe, device = parts.recipe, parts.fabric.device
     progress.stage("fitting bottleneck and head on all training samples")
@@ -130,7 +130,7 @@ def finish_heads(
             model.extractor.input_scale.fit(passes[0].plain.x)
         if debiaser is not None and recipe.debias.weight == "auto":
             # by samples as they were learned: of rare samples that no model has seen there are too few to tell
-            learned = [replace(one, penalised=one.plain) for one in passes]
+            learned = [replace(one, penalised=one.plain, penalised_samples=one.samples) for one in passes]
             found = _held_out_along_path(model, parts, learned, make_debiaser, progress)
             counts = sample_weights(parts, mixed=passes[0].mixed is not None)
             weight, why = parts.ranks.agreed(choose_weight(found, counts))

@@ -39,23 +39,29 @@ class Pass:
 
     Args:
         plain: What the task sees.
-        penalised: What the penalty sees: the same, or where it is cross-fitted by backbones that have not seen them.
+        penalised: What the penalty sees: the same, and some samples once more, as models see them that have not.
         mixed: With channel statistics of other samples.
-        samples: The rows' positions in the training split (n,).
+        samples: Positions in the training split of the rows of `plain` and `mixed` (n,).
+        penalised_samples: Those of the rows of `penalised`.
     """
 
     plain: Batch
     penalised: Batch
     mixed: Batch | None
     samples: NDArray[np.int64]
+    penalised_samples: NDArray[np.int64]
 
     def at(self, chosen: Tensor) -> Pass:
         """The rows of samples that are chosen (n_train,) bool."""
-        rows = chosen[torch.from_numpy(self.samples)]
-        at = rows.to(self.plain.y.device)
-        mixed = None if self.mixed is None else self.mixed.at(at)
-        plain, penalised = self.plain.at(at), self.penalised.at(at)
-        return Pass(plain=plain, penalised=penalised, mixed=mixed, samples=self.samples[rows.numpy()])
+        device = self.plain.y.device
+        rows, told = (chosen[torch.from_numpy(samples)] for samples in (self.samples, self.penalised_samples))
+        return Pass(
+            plain=self.plain.at(rows.to(device)),
+            penalised=self.penalised.at(told.to(device)),
+            mixed=None if self.mixed is None else self.mixed.at(rows.to(device)),
+            samples=self.samples[rows.numpy()],
+            penalised_samples=self.penalised_samples[told.numpy()],
+        )
 
 
 @torch.no_grad()
@@ -69,17 +75,26 @@ def passes_of(
         # mixed are samples of one batch: of an order by chance, for data may be sorted by class
         order = derived_generator(recipe.seed, view).permutation(len(train))
         split = replace(train, reader=AugmentedView(train.reader, view - 1)) if view else train
-        seen = _pass(model, parts, split, order, debiaser, view)
-        yield replace(seen, penalised=_as_unseen(seen, split, parts, cross_fitted))
+        yield _with_unseen(_pass(model, parts, split, order, debiaser, view), split, parts, cross_fitted)
 
 
-def _as_unseen(seen: Pass, split: Split, parts: Parts, cross_fitted: Sequence[CrossFitted]) -> Batch:
-    """A pass's rows, with features of samples from the models that were trained without them."""
-    x, place = seen.plain.x.clone(), np.argsort(seen.samples)
+def _with_unseen(seen: Pass, split: Split, parts: Parts, cross_fitted: Sequence[CrossFitted]) -> Pass:
+    """A pass whose penalty sees samples once more by the models that were trained without them, each at half weight."""
+    if not cross_fitted:
+        return seen
+    place, device = np.argsort(seen.samples), seen.plain.y.device
+    every = np.concatenate([one.unseen for one in cross_fitted])
+    twice = torch.from_numpy(np.isin(seen.samples, every)).to(device)
+    halved = {key: value.clone() for key, value in seen.plain.weight.items()}
+    for value in halved.values():
+        value[twice] /= 2
+    plain, again = replace(seen.plain, weight=halved), list[Batch]()
     for one in cross_fitted:
         found = embed(one.model.eval().extractor, split, rows=one.unseen, **parts.reading).backbone_features
-        x[torch.from_numpy(place[one.unseen]).to(x.device)] = torch.from_numpy(found).to(x)
-    return replace(seen.plain, x=x)
+        rows = plain.at(torch.from_numpy(place[one.unseen]).to(device))
+        again.append(replace(rows, x=torch.from_numpy(found).to(rows.x)))
+    told = np.concatenate([seen.samples, every])
+    return replace(seen, penalised=Batch.joined([plain, *again]), penalised_samples=told)
 
 
 def _pass(
@@ -103,4 +118,4 @@ def _pass(
                 mixed.append(replace(batch, x=ranks.gather(extractor(x).backbone_features, len(batch))))
     joined = Batch.joined(mixed) if mixed else None
     whole = Batch.joined(plain)
-    return Pass(plain=whole, penalised=whole, mixed=joined, samples=order)
+    return Pass(plain=whole, penalised=whole, mixed=joined, samples=order, penalised_samples=order)
