@@ -98,10 +98,6 @@ class RunFolder:
         self.leakage = self.report / "leakage.json"
         self.export = path / "export"
 
-    def cross_fit(self, k: int) -> Path:
-        """Weights of the k-th backbone (from 1 on) that is trained without some samples."""
-        return self.checkpoints / f"cross_fit_{k}.safetensors"
-
 
 def timestamp() -> str:
     """The present time as a folder name, UTC."""

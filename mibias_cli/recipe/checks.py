@@ -142,7 +142,7 @@ def _void_settings(data: YamlMapping) -> Iterator[Fault]:
     if value_at(("debias", "weight"), data) == "auto" and value_at(path, data) not in (None, "sum"):
         yield path, "is ratio with debias.weight: auto; leave it out, or set weight to a number"
     # plain training adds nothing to the scores and mixes nothing
-    for key in ("bias_product", "cross_fit", "mix"):
+    for key in ("bias_product", "mix"):
         path = ("debias", key)
         if value_at(path, data) and value_at(("debias", "estimator"), data) == "none":
             why = "has no effect with estimator: none, plain training; name an estimator (with weight: 0, if need be)"
@@ -179,13 +179,8 @@ def _method(data: YamlMapping) -> Iterator[Fault]:
 def _head_last(data: YamlMapping) -> Iterator[Fault]:
     """The last fit has a bottleneck to fit, whose output the penalty sees, and no budget that moves λ meanwhile."""
     path: YamlPath = ("training", "head_last")
-    crossed = value_at(("debias", "cross_fit"), data) is not None
     if value_at(path, data) is None:
-        if crossed:
-            yield ("debias", "cross_fit"), "is about the last fit; set training.head_last, or leave it out"
         return
-    if crossed and value_at(("backbone", "train"), data) == "none":
-        yield ("debias", "cross_fit"), "trains more backbones, but backbone.train is none; leave it out"
     if value_at(("representation", "bottleneck"), data) is None:
         yield path, "fits a bottleneck anew; set representation.bottleneck, for example { width: 6, hidden: [] }"
     layers = value_at(("representation", "layers"), data)

@@ -13,7 +13,6 @@ __all__ = [
     "Count",
     "Decay",
     "Flag",
-    "Folds",
     "FormatName",
     "Fraction",
     "Integer",
@@ -75,7 +74,6 @@ Width = Annotated[int, Field(gt=0, le=65_536), Whole]
 BatchSize = Annotated[int, Field(gt=0, le=1_000_000), Whole]
 Repeats = Annotated[int, Field(gt=0, le=1_000_000), Whole]
 Turns = Annotated[int, Field(gt=0, le=10_000), Whole]
-Folds = Annotated[int, Field(ge=2, le=10), Whole]
 Pixels = Annotated[int, Field(gt=0, le=8192), Whole]
 Bins = Annotated[int, Field(ge=2, le=1000), Whole]
 Rate = Annotated[float, Field(gt=0), Number]

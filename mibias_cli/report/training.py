@@ -32,8 +32,7 @@ class TrainingWarning(Record):
     @property
     def line(self) -> str:
         """As a sentence."""
-        of = f" (in training {self.stage}, whose model is not kept)" if self.stage.startswith("cross_fit") else ""
-        return f"{self.text[0].upper()}{self.text[1:].rstrip('.')}{of}."
+        return f"{self.text[0].upper()}{self.text[1:].rstrip('.')}."
 
 
 def training_warnings(

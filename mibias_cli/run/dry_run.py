@@ -79,8 +79,7 @@ def dry_run(recipe: Recipe, *, offline: bool, progress: Progress, check_files: b
     n_steps, debias = n_batches(data.train, recipe.training.batch_size), _time_stage(parts, progress, "debias")
     n_original = 0 if recipe.original is None else recipe.original.epochs
     original = _time_stage(parts, progress, "original") if n_original else debias
-    n_models = 1 + (parts.debias.cross_fit or 0)
-    seconds = n_models * recipe.training.epochs * debias.epoch(n_steps) + n_original * original.epoch(n_steps)
+    seconds = recipe.training.epochs * debias.epoch(n_steps) + n_original * original.epoch(n_steps)
     return {
         "splits": {split.name: len(split) for split in splits},
         "cells": {split.name: _cells(split, data) for split in splits},

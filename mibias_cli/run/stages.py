@@ -22,8 +22,6 @@ from mibias_cli.run.audit import validation_leakage
 from mibias_cli.run.build import method_groups, optim_settings, optimizer_groups
 from mibias_cli.run.debiaser import build_debiaser, build_method
 from mibias_cli.run.heads.fitted import N_STEPS, finish_heads, start_heads
-from mibias_cli.run.heads.passes import CrossFitted
-from mibias_cli.run.heads.weight_path import folds, is_rare
 from mibias_cli.run.resume.same_run import changed_settings, check_same, write_beginning
 from mibias_cli.run.several import check_ranks
 from mibias_cli.run.weights import forewarnings
@@ -58,7 +56,6 @@ __all__ = [
 ]
 
 StageName = Literal["original", "debias"]
-_CROSS_FIT = "cross_fit_"
 Weights = Mapping[str, Mapping[str, np.ndarray]]
 
 
@@ -167,7 +164,6 @@ def fit_debiased(parts: Parts, run: Run, log: RunLog, *, start: TaskModel) -> Ta
     At its end the log gets the figure by which runs are compared: leakage on validation rows, beyond the target.
     """
     recipe, model = parts.recipe, start
-    cross_fitted = _cross_fit(parts, run, log)
     afresh = recipe.original is None or recipe.original.start_debiasing_from == "initial"
     # from the same weights as the original, not from what it learnt: a fresh model of the same seed has them
     if recipe.original is not None and afresh:
@@ -183,7 +179,7 @@ def fit_debiased(parts: Parts, run: Run, log: RunLog, *, start: TaskModel) -> Ta
     trainer = make_stage(parts, run, log, model, name="debias", method=method)
     trainer.fit(run.checkpoint if run.stage == "debias" else None)
     if parts.head_last is not None:
-        _finish(parts, run, log, model, trainer, cross_fitted)
+        _finish(parts, run, log, model, trainer)
     elif method is not None and (done := method.finish()) is not None:
         _tell(done, run, log)
         if parts.ranks.is_first:
@@ -201,41 +197,13 @@ def _tell(text: str | None, run: Run, log: RunLog) -> None:
         log.line(text)
 
 
-def _cross_fit(parts: Parts, run: Run, log: RunLog) -> list[CrossFitted]:
-    """The models of `debias.cross_fit`: each trained as the one to come, but without its share of the rare samples."""
-    n_models, train = parts.debias.cross_fit, parts.data.train
-    if n_models is None or parts.debias.weight == 0 or parts.head_last is None:
-        return []
-    rare, fold = is_rare(parts), folds(parts, n_models)
-    # an earlier model than the checkpoint's has ended, and all have where it is of debiasing
-    at = int(run.stage.removeprefix(_CROSS_FIT)) if run.stage and run.stage.startswith(_CROSS_FIT) else 0
-    if run.stage == "debias":
-        at = n_models + 1
-    done = []
-    for k in range(1, n_models + 1):
-        unseen, model = np.flatnonzero(rare & (fold == k - 1)), parts.first_model()
-        if k < at:
-            load_weights(run.folder.cross_fit(k), model)
-        elif len(unseen):
-            run.progress.stage(f"training without {len(unseen)} rare samples ({k} of {n_models})")
-            seen = np.setdiff1d(np.arange(len(train)), unseen)
-            part = replace(parts, data=replace(parts.data, train=train.at(seen)))
-            if k > at:
-                start_heads(model, part, part.weights.train, run.progress)
-            make_stage(part, run, log, model, name="debias", fold=k).fit(run.checkpoint if k == at else None)
-        done.append(CrossFitted(model=model, unseen=unseen))
-    return done
-
-
-def _finish(
-    parts: Parts, run: Run, log: RunLog, model: TaskModel, trainer: StageTrainer, crossed: Sequence[CrossFitted]
-) -> None:
+def _finish(parts: Parts, run: Run, log: RunLog, model: TaskModel, trainer: StageTrainer) -> None:
     """The last fit of bottleneck and head, into best.safetensors; logged as further steps of the stage.
 
     Whoever resumes a run that was killed meanwhile comes out at the same heads: they depend on the backbone alone.
     """
     make = partial(_debiaser, parts, model, last_fit=True)
-    finish_heads(model, parts, make, _LastFitLog(run=run, log=log, trainer=trainer), run.progress, crossed)
+    finish_heads(model, parts, make, _LastFitLog(run=run, log=log, trainer=trainer), run.progress)
     if parts.ranks.is_first:
         save_weights(run.folder.best, model)
 
@@ -292,20 +260,9 @@ def erase(parts: Parts, run: Run) -> None:
 
 
 def make_stage(
-    parts: Parts,
-    run: Run,
-    log: RunLog,
-    model: TaskModel,
-    *,
-    name: StageName,
-    method: Method | None = None,
-    fold: int | None = None,
+    parts: Parts, run: Run, log: RunLog, model: TaskModel, *, name: StageName, method: Method | None = None
 ) -> StageTrainer:
-    """The trainer of one stage of a recipe around a model; a dry run takes single steps of it.
-
-    Args:
-        fold: Which of the models of `debias.cross_fit` is trained, from 1 on.
-    """
+    """The trainer of one stage of a recipe around a model; a dry run takes single steps of it."""
     recipe, data, folder = parts.recipe, parts.data, run.folder
     plain = name == "original"
     settings = stage_settings(parts, name)
@@ -333,11 +290,11 @@ def make_stage(
     debiaser = None if plain else _debiaser(parts, model)
     recycler, every = None, parts.debias.recycle_every_steps
     if debiaser is not None:
-        weights = _debiasing_weights(parts, run, log, quiet=fold is not None)
+        weights = _debiasing_weights(parts, run, log)
         if every is not None:
             recycler = Recycler(model.extractor.backbone, recipe.representation.layers, every_steps=every)
     return StageTrainer(
-        stage=name if fold is None else f"{_CROSS_FIT}{fold}",
+        stage=name,
         fabric=parts.fabric,
         model=model,
         groups=groups,
@@ -346,7 +303,7 @@ def make_stage(
         weights=weights,
         settings=settings,
         run=folder.path,
-        out_path=folder.original if plain else folder.best if fold is None else folder.cross_fit(fold),
+        out_path=folder.original if plain else folder.best,
         run_log=log,
         progress=run.progress,
         seed=recipe.seed,
@@ -364,15 +321,15 @@ def _debiaser(parts: Parts, model: TaskModel, *, last_fit: bool = False) -> Debi
     debiaser = build_debiaser(parts, z_width(model, parts.data.input_shape), mixing_alone=mixing_alone)
     if debiaser is not None and recipe.debias.mix is not None:
         mix = recipe.debias.mix.model_dump() | ({"share": 1.0} if last_fit else {})
-        rows, gather = parts.ranks.share, parts.ranks.gather
-        debiaser.mixer = StatisticsMixer(model.extractor.backbone, **mix, rows=rows, gather=gather)
+        ranks = parts.ranks
+        debiaser.mixer = StatisticsMixer(model.extractor.backbone, **mix, rows=ranks.share, gather=ranks.gather)
     return debiaser
 
 
-def _debiasing_weights(parts: Parts, run: Run, log: RunLog, *, quiet: bool) -> Weights:
+def _debiasing_weights(parts: Parts, run: Run, log: RunLog) -> Weights:
     """Sample weights by split; what is to be said of them is said before the first step."""
-    warnings = [] if quiet else forewarnings(parts)
-    for line in () if quiet else (*parts.weights.notes, *(f"warning: {text}" for text in warnings)):
+    warnings = forewarnings(parts)
+    for line in (*parts.weights.notes, *(f"warning: {text}" for text in warnings)):
         log.line(line)
     for text in warnings:
         run.progress.warn(text)

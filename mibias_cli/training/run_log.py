@@ -54,9 +54,8 @@ class RunLog:
         with writing(RunFolder(self._folder).metrics):
             self._metrics.write(json.dumps(line, allow_nan=False) + "\n")
             self._metrics.flush()
-        # all stages count their steps from 1: curves of those before debiasing have names of their own
-        stage = values.get("stage", "debias")
-        kind = kind if stage == "debias" else f"{stage}/{kind}"
+        # both stages count their steps from 1: the original's curves have names of their own
+        kind = f"original/{kind}" if values.get("stage") == "original" else kind
         numbers = {f"{kind}/{key}": float(value) for key, value in values.items() if _is_number(value)}
         for tracker in self._trackers:
             tracker.write(step, numbers)

@@ -27,12 +27,6 @@ def record(what: str, attribute: str | None = None) -> dict[str, object]:
     }
 
 
-def test_a_model_that_is_not_kept_is_named(make: Make) -> None:
-    of_one = record("collapse") | {"stage": "cross_fit_1"}
-    (warning,) = training_warnings([of_one], make(), "marginal")
-    assert warning.line == "Collapse: something happened (in training cross_fit_1, whose model is not kept)."
-
-
 def said(report: Report, *whats: str) -> list[str]:
     found = training_warnings([{"kind": "train", "step": 1}, *(record(w, "colour") for w in whats)], report, "marginal")
     return [warning.what for warning in found]

@@ -212,7 +212,7 @@ def test_under_a_uniform_prior_the_scores_know_nothing_of_how_frequent_classes_a
 def test_heads_that_the_last_fit_leaves_at_chance_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the epochs before learned is no excuse."""
 
-    def erring(model: TaskModel, parts: Parts, make: MakeDebiaser, log: Log, progress: Progress, *_: object) -> None:
+    def erring(model: TaskModel, parts: Parts, make: MakeDebiaser, log: Log, progress: Progress) -> None:
         torch.nn.init.zeros_(model.head.linear.weight)
         log.look(make(), N_STEPS - 1)
 

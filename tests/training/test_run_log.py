@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -51,25 +50,3 @@ def test_tensorboard_reads_what_is_on_disk_at_once(tmp_path: Path) -> None:
 def test_without_clock() -> None:
     record = {"loss": 1.0, "elapsed_seconds": 3.0, "samples_per_second": 9.0, "peak_bytes": 1}
     assert without_clock(record) == {"loss": 1.0}
-
-
-class Kept:
-    """A tracker that keeps the names of what it gets."""
-
-    def __init__(self) -> None:
-        self.names = list[str]()
-
-    def write(self, step: int, numbers: Mapping[str, float]) -> None:
-        self.names += numbers
-
-    def attach(self, name: str, folder: Path) -> None: ...
-    def close(self, *, failed: bool) -> None: ...
-
-
-def test_curves_of_stages_before_debiasing_have_names_of_their_own(tmp_path: Path) -> None:
-    kept = Kept()
-    with RunLog(tmp_path, trackers=[kept]) as log:
-        for stage in ("original", "cross_fit_1", "debias"):
-            log.record("train", step=1, stage=stage, loss=0.5)
-        log.record("choice", step=2, bits=0.5)
-    assert kept.names == ["original/train/loss", "cross_fit_1/train/loss", "train/loss", "choice/bits"]

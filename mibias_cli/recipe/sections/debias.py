@@ -12,7 +12,6 @@ from mibias_cli.recipe.values import (
     BatchSize,
     Decay,
     Flag,
-    Folds,
     Fraction,
     NonNegative,
     Positive,
@@ -141,12 +140,6 @@ class DebiasSection(Section):
         description="Class frequencies that the scores reckon with under bias_product. training: classes that are rare "
         "in training are rare; uniform: − log p(y) is left out of the product, and all classes are alike, as balanced "
         "and worst-group accuracy want it.",
-    )
-    cross_fit: Folds | None = Field(
-        None,
-        description="Under training.head_last: so many more models are trained, each without its share of the samples "
-        "whose pair of target and attribute is rare; the penalty sees these also as they make them, because the model "
-        "that is kept has learned them by heart. As many more trainings; null: none.",
     )
     mix: MixSection | None = Field(
         None,

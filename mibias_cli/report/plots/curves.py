@@ -41,7 +41,7 @@ def curves_plot(metrics: Sequence[Metrics], *, plot_id: str) -> str:
 
 
 def _on_one_axis(metrics: Sequence[Metrics]) -> tuple[list[Placed], list[float]]:
-    """Records with the step that they have if stages follow one another, and where debiasing begins behind others."""
+    """Records with the step that they have if stages follow one another, and where stages but the first begin."""
     placed: list[Placed] = []
     starts: list[float] = []
     offset, last, stage = 0.0, 0.0, None
@@ -54,8 +54,7 @@ def _on_one_axis(metrics: Sequence[Metrics]) -> tuple[list[Placed], list[float]]
         if stage is not None and now != stage:
             # stages count their own steps; where they count on, nothing is shifted
             offset = last if step + offset < last else offset
-            if now == "debias":
-                starts.append(last)
+            starts.append(last)
         stage = now
         last = max(last, step + offset)
         placed.append((step + offset, record))

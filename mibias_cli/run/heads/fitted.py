@@ -14,12 +14,13 @@ from torch import Tensor, nn
 
 from mibias_cli.backbone.bottleneck import BottleneckShape
 from mibias_cli.backbone.embed import embed
+from mibias_cli.backbone.stored_prefix import AugmentedView
 from mibias_cli.data.batch import Batch
+from mibias_cli.data.loader import batches
 from mibias_cli.data.target import TargetKind
 from mibias_cli.heads.target import TargetHead
 from mibias_cli.progress import Progress
 from mibias_cli.run.assemble import Parts
-from mibias_cli.run.heads.passes import CrossFitted, Pass, passes_of
 from mibias_cli.run.heads.weight_path import N_FOLDS, PATH, PATH_STEPS, choose_weight, folds, sample_weights
 from mibias_cli.seeds import derive_seed, derived_generator, scoped_torch_rng
 from mibias_cli.training.debiaser import Debiaser, StepMetrics, live_figures
@@ -33,6 +34,8 @@ N_STEPS = 400
 """Steps of the last fit, each on all training samples."""
 _RATE = 1e-2
 _LOG_EVERY = 100
+_MOST_ROWS = 100_000
+"""Rows of pooled features that the last fit holds in memory: fewer augmented views where there are many samples."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,12 +102,7 @@ class Log(Protocol):
 
 
 def finish_heads(
-    model: TaskModel,
-    parts: Parts,
-    make_debiaser: Callable[[], Debiaser | None],
-    log: Log,
-    progress: Progress,
-    cross_fitted: Sequence[CrossFitted] = (),
+    model: TaskModel, parts: Parts, make_debiaser: Callable[[], Debiaser | None], log: Log, progress: Progress
 ) -> None:
     """Fit bottleneck and head anew behind the trained backbone, by `training.head_last`, with the MI penalty.
 
@@ -117,21 +115,17 @@ def finish_heads(
 
     Args:
         make_debiaser: Makes one whose estimators have seen nothing yet; None: plain training.
-        cross_fitted: The penalty sees their samples once more, as these make them, each time at half weight. What a
-            backbone makes of a rare sample that it was trained on is not what it makes of a new one of its kind.
     """
     recipe, device = parts.recipe, parts.fabric.device
     progress.stage("fitting bottleneck and head on all training samples")
     model.to(device).eval()
     debiaser = make_debiaser()
-    passes = list(passes_of(model, parts, debiaser, cross_fitted))
+    passes = list(_passes(model, parts, debiaser))
     with scoped_torch_rng(device):
         if model.extractor.input_scale is not None:
             model.extractor.input_scale.fit(passes[0].plain.x)
         if debiaser is not None and recipe.debias.weight == "auto":
-            # by samples as they were learned: of rare samples that no model has seen there are too few to tell
-            learned = [replace(one, penalised=one.plain, penalised_samples=one.samples) for one in passes]
-            found = _held_out_along_path(model, parts, learned, make_debiaser, progress)
+            found = _held_out_along_path(model, parts, passes, make_debiaser, progress)
             counts = sample_weights(parts, mixed=passes[0].mixed is not None)
             weight, why = parts.ranks.agreed(choose_weight(found, counts))
             log.say(why)
@@ -147,7 +141,7 @@ def finish_heads(
 def _held_out_along_path(
     model: TaskModel,
     parts: Parts,
-    passes: Sequence[Pass],
+    passes: Sequence[_Pass],
     make_debiaser: Callable[[], Debiaser | None],
     progress: Progress,
 ) -> NDArray[np.float64]:
@@ -183,7 +177,7 @@ def _held_out_along_path(
 # --- without the penalty ---
 
 
-def _fit_unpenalised(model: TaskModel, parts: Parts, passes: Sequence[Pass]) -> None:
+def _fit_unpenalised(model: TaskModel, parts: Parts, passes: Sequence[_Pass]) -> None:
     """Fit bottleneck and head from weights that are drawn anew, on all rows of the passes."""
     torch.manual_seed(derive_seed(parts.recipe.seed, "heads"))
     for module in (*_modules(model.extractor.bottleneck), *_modules(model.head)):
@@ -289,10 +283,61 @@ def _squared_map(model: TaskModel) -> Tensor:
 # --- with the penalty ---
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Pass:
+    """Pooled features of training samples, in place of inputs; `mixed` with statistics of other samples.
+
+    `samples` (n,) are the rows' positions in the training split.
+    """
+
+    plain: Batch
+    mixed: Batch | None
+    samples: NDArray[np.int64]
+
+    def at(self, chosen: Tensor) -> _Pass:
+        """The rows of samples that are chosen (n_train,) bool."""
+        rows = chosen[torch.from_numpy(self.samples)]
+        mixed = None if self.mixed is None else self.mixed.at(rows.to(self.mixed.y.device))
+        return _Pass(plain=self.plain.at(rows.to(self.plain.y.device)), mixed=mixed, samples=self.samples[rows.numpy()])
+
+
+@torch.no_grad()
+def _passes(model: TaskModel, parts: Parts, debiaser: Debiaser | None) -> Iterator[_Pass]:
+    """All training samples as they are, then in augmented views, each in an order of its own."""
+    recipe, train = parts.recipe, parts.data.train
+    views = recipe.backbone.cache_views if recipe.training.augment else 0
+    for view in range(1 + min(views, max(0, _MOST_ROWS // len(train) - 1))):
+        # mixed are samples of one batch: of an order by chance, for data may be sorted by class
+        yield _pass(model, parts, derived_generator(recipe.seed, view).permutation(len(train)), debiaser, view)
+
+
+def _pass(model: TaskModel, parts: Parts, order: NDArray[np.int64], debiaser: Debiaser | None, view: int) -> _Pass:
+    """Training samples in an order: as they are, or, from view 1 on, augmented."""
+    split = parts.data.train.at(order)
+    if view:
+        split = replace(split, reader=AugmentedView(split.reader, view - 1))
+    weights = {name: values[order] for name, values in parts.weights.train.items()}
+    device, extractor = parts.fabric.device, model.extractor
+    dtype = next(model.head.parameters()).dtype
+    plain, mixed = list[Batch](), list[Batch]()
+    size, workers = parts.recipe.training.batch_size, parts.recipe.training.num_workers
+    ranks = parts.ranks
+    stream = batches(split, batch_size=size, shuffle=False, num_workers=workers, weights=weights, share=ranks.share)
+    for i, batch in enumerate(stream):
+        batch = batch.to(device)
+        x = batch.x.to(dtype) if batch.x.is_floating_point() else batch.x
+        plain.append(replace(batch, x=ranks.gather(extractor(x).backbone_features, len(batch))))
+        if debiaser is not None and debiaser.mixer is not None:
+            with debiaser.mixing(batch, i + view * len(split)):
+                mixed.append(replace(batch, x=ranks.gather(extractor(x).backbone_features, len(batch))))
+    joined = Batch.joined(mixed) if mixed else None
+    return _Pass(plain=Batch.joined(plain), mixed=joined, samples=order)
+
+
 def _penalise(
     model: TaskModel,
     parts: Parts,
-    passes: Sequence[Pass],
+    passes: Sequence[_Pass],
     debiaser: Debiaser,
     log: Log | None,
     progress: Progress,
@@ -316,33 +361,31 @@ def _penalise(
     for step in range(n_steps):
         optimizer.param_groups[0]["lr"] = _RATE * 0.5 * (1 + math.cos(math.pi * step / n_steps))
         seen = passes[int(draw.integers(len(passes)))]
-        task = _goal(parts, seen.plain.y, seen.plain.weight).loss(head(bottleneck(seen.plain.x)))
+        z = bottleneck(seen.plain.x)
+        task = _goal(parts, seen.plain.y, seen.plain.weight).loss(head(z))
         if seen.mixed is not None:
             goal = _goal(parts, seen.mixed.y, seen.mixed.weight)
             task = (task + goal.loss(head(bottleneck(seen.mixed.x)))) / 2
         # max over T, then down the sum with T held still
-        told = seen.penalised
-        z = bottleneck(told.x)
-        debiaser.fit_on_batch(told, z.detach(), step, turn=0)
+        debiaser.fit_on_batch(seen.plain, z.detach(), step, turn=0)
         if step == 0 and log is not None:
             bottleneck.eval()
             log.look(debiaser, step)
             bottleneck.train()
-        penalty = debiaser.penalty(told, z, step)
+        penalty = debiaser.penalty(seen.plain, z, step)
         weight = start + (debiaser.settings.weight - start) * min(1.0, (step + 1) / (n_steps // 3))
         optimizer.zero_grad()
         (task + l2 / 2 * _squared_map(model) + weight * penalty).backward()
         optimizer.step()
         metrics = {"task_loss": float(task.detach()), "penalty_nats": float(penalty.detach())}
         if log is not None and (step + 1) % _LOG_EVERY == 0:
-            log.record(step, metrics | debiaser.metrics(told, z, step) | {"mi_weight": weight})
+            log.record(step, metrics | debiaser.metrics(seen.plain, z, step) | {"mi_weight": weight})
         progress.advance(step + 1, live_figures(metrics, debiaser, weight))
     progress.end()
     optimizer.zero_grad()
     # critics of the heads as they are now, for the look that follows
     with torch.no_grad():
-        last = passes[0].penalised
-        debiaser.fit_on_batch(last, bottleneck.eval()(last.x), n_steps, turn=0)
+        debiaser.fit_on_batch(passes[0].plain, bottleneck.eval()(passes[0].plain.x), n_steps, turn=0)
 
 
 def _modules(layer: nn.Module | None) -> Iterator[nn.Module]:

@@ -1,4 +1,4 @@
-"""How training samples are held out for a last fit, and `debias.weight: auto`: the largest λ of a path they bear."""
+"""`debias.weight: auto` of a last fit: the largest λ of a path that held-out training samples bear."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from mibias_cli.data.groups import balancing_weights
 from mibias_cli.run.assemble import Parts
 from mibias_cli.seeds import derived_generator
 
-__all__ = ["N_FOLDS", "PATH", "PATH_STEPS", "choose_weight", "folds", "is_rare", "sample_weights"]
+__all__ = ["N_FOLDS", "PATH", "PATH_STEPS", "choose_weight", "folds", "sample_weights"]
 
 PATH = (0.0, 0.03, 0.1, 0.3, 1.0, 3.0)
 """Values of λ, from none on."""
@@ -21,7 +21,7 @@ TOLERANCE = 0.01
 _FOLDS = 0xF01D
 
 
-def folds(parts: Parts, n_folds: int = N_FOLDS) -> NDArray[np.int64]:
+def folds(parts: Parts) -> NDArray[np.int64]:
     """A fold for each training sample (n,): every pair of target and attribute values is spread over all of them."""
     y, c, _ = _labels(parts)
     cell = np.unique(np.column_stack([y, c]), axis=0, return_inverse=True)[1].reshape(-1)
@@ -30,17 +30,8 @@ def folds(parts: Parts, n_folds: int = N_FOLDS) -> NDArray[np.int64]:
     # dealt out in turn, cell by cell; where a cell's samples are few, the next one's begin where they ended
     order = order[np.argsort(cell[order], kind="stable")]
     fold = np.empty(len(cell), dtype=np.int64)
-    fold[order] = np.arange(len(cell)) % n_folds
+    fold[order] = np.arange(len(cell)) % N_FOLDS
     return fold
-
-
-def is_rare(parts: Parts) -> NDArray[np.bool_]:
-    """Training samples (n,) whose pair of target and attribute values has fewer than if both were independent."""
-    y, c, known = _labels(parts)
-    cell, counts = np.unique(np.column_stack([y, c]), axis=0, return_inverse=True, return_counts=True)[1:]
-    n_y, n_c = (np.unique(v, axis=0, return_inverse=True, return_counts=True)[1:] for v in (y, c))
-    expected = n_y[1][n_y[0].reshape(-1)] * n_c[1][n_c[0].reshape(-1)] / len(y)
-    return known & (counts[cell.reshape(-1)] < expected)
 
 
 def sample_weights(parts: Parts, *, mixed: bool) -> NDArray[np.float64]:

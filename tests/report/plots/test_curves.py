@@ -36,9 +36,6 @@ def test_a_dotted_line_stands_where_debiasing_begins_and_nowhere_else() -> None:
     # one line in each of the three panels
     assert svg.count("stroke-dasharray") == 3
     assert curves_plot([*records(5), choice], plot_id="c") == svg
-    # stages between the two, of models that are not kept, have none
-    crossed = [{"kind": "train", "stage": "cross_fit_1", "step": k, "task_loss": 1.0} for k in range(5)]
-    assert curves_plot([*records(5)[:5], *crossed, *records(5)[5:]], plot_id="c").count("stroke-dasharray") == 3
 
 
 def test_many_points_are_thinned() -> None:
