@@ -13,11 +13,22 @@ from safetensors.torch import load_file
 from mibias_cli.progress import Silent
 from mibias_cli.recipe.load import parse_recipe
 from mibias_cli.recipe.schema import Recipe
-from mibias_cli.run import workflow
+from mibias_cli.run import stages, workflow
+from mibias_cli.run.heads import fitted
 from mibias_cli.training.loop import StageTrainer
 from mibias_cli.training.run_log import without_clock
 
-__all__ = ["TINY", "best", "metrics", "recipe_for_numbers", "same", "stop_at_step", "tiny", "trained"]
+__all__ = [
+    "TINY",
+    "best",
+    "metrics",
+    "recipe_for_numbers",
+    "same",
+    "shorten_last_fit",
+    "stop_at_step",
+    "tiny",
+    "trained",
+]
 
 TINY = """
 version: 1
@@ -51,6 +62,13 @@ def best(run: Path, name: str = "best") -> dict[str, torch.Tensor]:
 
 def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
     return one.keys() == other.keys() and all(torch.equal(one[k], other[k]) for k in one)
+
+
+def shorten_last_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fewer steps, for tests to which their number is nothing; 100 are one record."""
+    for module in (fitted, stages):
+        monkeypatch.setattr(module, "N_STEPS", 100)
+    monkeypatch.setattr(fitted, "PATH_STEPS", 20)
 
 
 def stop_at_step(monkeypatch: pytest.MonkeyPatch, n: int) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
-from small_runs import best, metrics, same, tiny, trained
+from small_runs import best, metrics, same, shorten_last_fit, tiny, trained
 
 from mibias_cli.backbone.embed import embed
 from mibias_cli.errors import RecipeError
@@ -162,6 +162,7 @@ def test_the_last_fit_lowers_what_the_heads_tell_and_says_how_it_went(tmp_path: 
 def test_a_run_that_is_killed_in_its_last_fit_resumes_to_the_same_heads(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    shorten_last_fit(monkeypatch)
     recipe = tiny(*LAST, LINEAR)
     whole = trained(recipe, tmp_path / "whole").folder
     for name, at in (("before", "fitting"), ("after", "saved")):
@@ -221,7 +222,8 @@ def test_heads_that_the_last_fit_leaves_at_chance_are_named(tmp_path: Path, monk
     assert [(r["epoch"], r["what"]) for r in metrics(run) if r["kind"] == "warning"] == [(4, "chance")]
 
 
-def test_what_validation_sees_last_are_the_heads_that_are_kept(tmp_path: Path) -> None:
+def test_what_validation_sees_last_are_the_heads_that_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shorten_last_fit(monkeypatch)
     for weight in (0, 1):
         recipe = tiny(*LAST, LINEAR, "training.epochs=3", f"debias.weight={weight}")
         run = trained(recipe, tmp_path / str(weight)).folder

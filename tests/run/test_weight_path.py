@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small_runs import best, metrics, recipe_for_numbers, same, tiny, trained
+from small_runs import best, metrics, recipe_for_numbers, same, shorten_last_fit, tiny, trained
 
 from mibias_cli.errors import MibiasError, RecipeError
 from mibias_cli.recipe.load import parse_recipe
@@ -83,7 +83,8 @@ def test_under_the_weights_classes_count_alike_and_the_attribute_tells_nothing(p
     assert np.ptp(weights[y == 0]) > np.ptp(copies[y == 0])
 
 
-def test_a_run_is_that_of_the_weight_that_it_chose(tmp_path: Path) -> None:
+def test_a_run_is_that_of_the_weight_that_it_chose(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shorten_last_fit(monkeypatch)
     chosen = trained(tiny(*LAST, "debias.weight=auto"), tmp_path / "auto").folder
     (weight,) = {r["mi_weight"] for r in metrics(chosen) if r.get("kind") == "train" and r["step"] == last_step(chosen)}
     assert weight in PATH[1:]

@@ -132,7 +132,7 @@ def finish_heads(
             debiaser.settings = replace(debiaser.settings, weight=weight)
         _fit_unpenalised(model, parts, passes)
         if debiaser is not None and debiaser.settings.weight:
-            _penalise(model, parts, passes, debiaser, log, progress)
+            _penalise(model, parts, passes, debiaser, log, progress, n_steps=N_STEPS)
             parts.ranks.copy_first(model)
     model.eval()
     log.look(debiaser, N_STEPS - 1)
@@ -342,8 +342,8 @@ def _penalise(
     log: Log | None,
     progress: Progress,
     *,
+    n_steps: int,
     start: float = 0.0,
-    n_steps: int = N_STEPS,
 ) -> None:
     """min over bottleneck and head, max over T: L_task + λ · Î_T(z; c), with steps of T and of the two in turn.
 
