@@ -1,4 +1,4 @@
-"""A real pretrained backbone on images of files: EfficientNet-Lite0 with its ImageNet weights, at 96 px."""
+"""A real pretrained backbone on images of files: EfficientNet-Lite0 with its ImageNet weights, at 64 px."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ data:
   attributes: {ground: {}}
 backbone:
   name: tf_efficientnet_lite0
-  input_size: 96
+  input_size: 64
   freeze_batchnorm: true
   licence: apache-2.0
 debias: {weight: 1.0, warmup_epochs: 2, queue_batches: 8, critic: {hidden: [64], steps: 10}}
