@@ -15,7 +15,7 @@ from mibias_cli.cli.progress import shown_progress
 from mibias_cli.cli.stopping import on_stop
 
 if TYPE_CHECKING:
-    from mibias_cli.compare.comparison import Comparison
+    from mibias_cli.compare.records import Comparison
     from mibias_cli.report.tables import Table
 
 __all__ = ["compare", "sweep"]
@@ -25,9 +25,7 @@ _FormatOption = Annotated[ReportFormat, typer.Option("--format", help="json writ
 
 def compare(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN", help="Runs, exports, report folders or leakage.json.")],
-    out: Annotated[
-        Path | None, folder_option("--out", help="Folder for compare.html, compare.json and an SVG per attribute.")
-    ] = None,
+    out: Annotated[Path | None, folder_option("--out", help="Folder for compare.html, compare.json and SVGs.")] = None,
     output: _FormatOption = "text",
 ) -> None:
     """Compare runs: a table, and the frontier of accuracy and leakage.
@@ -86,14 +84,13 @@ def sweep(
 
 def _show(comparison: Comparison, out: Path | None, output: ReportFormat) -> None:
     """JSON to stdout, or tables to stderr; and the files, if a folder is given."""
-    from mibias_cli.compare.page import group_table, run_table, write_comparison
+    from mibias_cli.compare.page import write_comparison
+    from mibias_cli.compare.tables import group_table
 
     if output == "json":
         typer.echo(comparison.to_json(), nl=False)
     else:
-        # a row for each group where some runs differ in their seeds alone
-        grouped = len(comparison.groups) < len(comparison.runs)
-        _print(group_table(comparison) if grouped else run_table(comparison))
+        _print(group_table(comparison, brief=True))
         for note in comparison.notes:
             typer.echo(f"note: {note}", err=True)
     if out is not None:
