@@ -85,7 +85,7 @@ PLANES: tuple[Plane, ...] = (
     ),
     Plane(
         key="parity", title="Accuracy and parity", x=_PARITY, y=_SCORE,
-        x_label="difference in selection rates by {name} (demographic parity)", y_label="{score}, per cent",
+        x_label="demographic parity difference by {name}", y_label="{score}, per cent",
     ),
 )  # fmt: skip
 """The planes of a page, for each attribute."""
@@ -131,7 +131,9 @@ def frontier_plot(comparison: Comparison, attribute: str, *, plot_id: str, plane
     # where all are alike, a scale of hundredths of a point would say that they are not
     low, high = axes.get_ylim()
     if high - low < _LEAST_POINTS:
-        axes.set_ylim((low + high - _LEAST_POINTS) / 2, (low + high + _LEAST_POINTS) / 2)
+        bottom = (low + high - _LEAST_POINTS) / 2
+        bottom = bottom if low < -1 else max(bottom, -_LEAST_POINTS / 20)
+        axes.set_ylim(bottom, bottom + _LEAST_POINTS)
     said = "; ".join(
         f"{comparison.label(group)}: {plane.x.written(point[0])} at {plane.y.written(point[1])}"
         + (", on the frontier" if member else "")

@@ -52,13 +52,12 @@ def protocol(comparison: Comparison) -> Iterator[str]:
     if counts[0] == 1:
         yield "A single run tells nothing of the spread over seeds: --over seed=0,1,2 would."
     first = comparison.runs[0]
-    if comparison.same_data and all(
-        (run.samples, run.probes) == (first.samples, first.probes) for run in comparison.runs
-    ):
-        n = first.samples
+    rules = {(run.samples.audit, run.samples.train, run.probes) for run in comparison.runs}
+    if comparison.same_data and len(rules) == 1:
         yield (
-            f"Every model is audited by one rule: {n.audit} audited samples, probes ({', '.join(first.probes)}) fitted "
-            f"on {n.fit} of them and scored on {n.score}, task heads fitted anew on {n.train} training samples."
+            f"Every model is audited by one rule, on {first.samples.audit} samples: probes ({', '.join(first.probes)}) "
+            "are fitted on one part of them and scored on the other, and task heads are fitted anew on "
+            f"{first.samples.train} training samples."
         )
     if any(run.head is not None for run in comparison.runs):
         yield (

@@ -34,8 +34,8 @@ def group_table(comparison: Comparison, *, brief: bool = False) -> Table:
         brief: The headline figures alone, as a terminal has room for.
     """
     groups = comparison.groups
-    columns = [_settings(comparison), _texts("Runs", [str(len(group.runs)) for group in groups])]
-    if compares_methods(comparison):
+    columns = [_settings(comparison)]
+    if compares_methods(comparison) and not brief:
         reads = _texts("Reads the bias", [reads_bias(group.settings[METHOD]) for group in groups])
         columns.append(replace(reads, always=True))
     columns += [
@@ -92,7 +92,8 @@ def _settings(comparison: Comparison) -> _Column:
     cells = [
         Cell(
             text=comparison.label(group),
-            small=f"{group.collapsed} of {len(group.runs)} collapsed" if group.collapsed else "",
+            small=f"{len(group.runs)} {'run' if len(group.runs) == 1 else 'runs'}"
+            + (f", {group.collapsed} collapsed" if group.collapsed else ""),
         )
         for group in comparison.groups
     ]

@@ -55,7 +55,7 @@ def test_the_rule_of_the_comparison_is_said(found: Comparison) -> None:
     said = " ".join(protocol(found))
     assert "3 methods, 2 runs for each line" in said
     assert "nothing was tuned here" in said
-    assert "88 audited samples, probes (logistic, gradient_boosting) fitted on 44 of them and scored on 44" in said
+    assert "by one rule, on 88 samples: probes (logistic, gradient_boosting) are fitted on one part" in said
     page = render_comparison(found)
     assert "How they were compared" in page
     assert "Against plain training" in page

@@ -10,7 +10,7 @@ import typer
 
 from mibias_cli.cli.guard import EXIT_ERROR
 from mibias_cli.cli.options import DeviceOption, OfflineOption, ReportFormat, SetOption, folder_option
-from mibias_cli.cli.output import aligned, print_table
+from mibias_cli.cli.output import aligned, print_table, print_words
 from mibias_cli.cli.progress import shown_progress
 from mibias_cli.cli.stopping import on_stop
 
@@ -92,13 +92,15 @@ def _show(comparison: Comparison, out: Path | None, output: ReportFormat) -> Non
     else:
         _print(group_table(comparison, brief=True))
         for note in comparison.notes:
-            typer.echo(f"note: {note}", err=True)
+            print_words(f"note: {note}")
     if out is not None:
         typer.echo(f"comparison: {write_comparison(out, comparison)}", err=True)
 
 
 def _print(table: Table) -> None:
-    """A table of the comparison's page; what is small there stands in brackets here."""
-    rows = [[f"{c.text} ({c.small})" if c.small else c.text for c in line.cells] for line in table.lines]
+    """A table of the comparison's page; what is small there stands below the cell here, or behind it in brackets."""
+    flat = [[f"{c.text} ({c.small})" if c.small else c.text for c in line.cells] for line in table.lines]
+    rows = [[cell.text for cell in line.cells] for line in table.lines]
+    small = [[cell.small for cell in line.cells] for line in table.lines]
     styles = [["dim" if line.quiet else ""] * len(line.cells) for line in table.lines]
-    print_table(aligned([table.header, *rows]), table.header, rows, styles)
+    print_table(aligned([table.header, *flat]), table.header, rows, styles, below=small)
