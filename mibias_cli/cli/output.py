@@ -7,14 +7,13 @@ import math
 import os
 import shutil
 import sys
-import textwrap
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TextIO, TypeAlias
 
 from mibias_cli.cli.options import ReportFormat
 from mibias_cli.cli.progress import is_terminal
 from mibias_cli.cli.streams import unescaped
-from mibias_cli.output.text import one_line
+from mibias_cli.output.text import one_line, wrapped
 
 if TYPE_CHECKING:
     from mibias_cli.evaluation.findings import Similarity
@@ -47,7 +46,7 @@ MAX_WIDTH = 100
 def print_found(found: object, lines: Iterable[str], output: ReportFormat | None) -> None:
     """Print a result to stdout, as text or as JSON; without a wish, text on a terminal and JSON elsewhere."""
     if output == "text" or (output is None and is_terminal(sys.stdout, os.environ)):
-        print("\n".join(map(one_line, lines)))
+        print("\n".join(_fitted(line, sys.stdout) for line in lines))
     else:
         print(json.dumps(found, indent=2, ensure_ascii=False, allow_nan=False))
 
@@ -103,7 +102,13 @@ def print_table(
 def print_words(sentence: str) -> None:
     """Print a sentence to stderr, broken between words, which a terminal does not do."""
     width = min(shutil.get_terminal_size().columns, MAX_WIDTH) if is_terminal(sys.stderr, os.environ) else MAX_WIDTH
-    print(textwrap.fill(one_line(sentence), max(width, 40), subsequent_indent="  "), file=sys.stderr, flush=True)
+    print(wrapped(one_line(sentence), max(width, 40)), file=sys.stderr, flush=True)
+
+
+def _fitted(line: str, stream: TextIO) -> str:
+    """A line as it is; on a terminal broken between words, which a terminal does not do."""
+    text, width = one_line(line), shutil.get_terminal_size().columns
+    return wrapped(text, width) if is_terminal(stream, os.environ) and len(text) > width >= 40 else text
 
 
 Row: TypeAlias = tuple[str, ...]
@@ -114,7 +119,7 @@ def show_report(report: Report) -> None:
     """Print the verdict in words and the headline figures to stderr: a Rich table on a terminal, else aligned text."""
     rows = report_rows(report)
     for warning in report.warnings:
-        print(f"warning: {one_line(warning)}", file=sys.stderr, flush=True)
+        print(_fitted(f"warning: {warning}", sys.stderr), file=sys.stderr, flush=True)
     for sentence in report.verdict.summary:
         print_words(sentence)
     styles = ("", "yellow", "red", "green")

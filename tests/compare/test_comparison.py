@@ -12,6 +12,7 @@ from urllib.parse import unquote
 
 import numpy as np
 import pytest
+from html_pages import check_page
 
 from mibias_cli.compare.choice import frontier_members
 from mibias_cli.compare.comparison import compare_reports
@@ -242,6 +243,7 @@ def test_page_and_files(make: Make, options: dict[str, Any], tmp_path: Path) -> 
     assert "<b>tone" not in page
     assert "<r0>" not in page
     assert "script" not in page
+    check_page(page)
     write_comparison(tmp_path, found)
     write_comparison(tmp_path, found)
     assert sorted(p.name for p in tmp_path.iterdir()) == [

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from html_pages import check_page
 
 from mibias_cli.compare.comparison import compare_reports
 from mibias_cli.compare.methods import gain_table, protocol
@@ -57,6 +58,7 @@ def test_the_rule_of_the_comparison_is_said(found: Comparison) -> None:
     assert "nothing was tuned here" in said
     assert "by one rule, on 88 samples: probes (logistic, gradient_boosting) are fitted on one part" in said
     page = render_comparison(found)
+    check_page(page)
     assert "How they were compared" in page
     assert "Against plain training" in page
     assert "training.epochs" in page  # what all runs share
