@@ -159,7 +159,7 @@ def run_table(comparison: Comparison, links: Sequence[str] = ()) -> Table:
         ),
         _Column(heading=f"{_heading(comparison)}, before", cells=[score_cell(run.score.before) for run in runs]),
         _Column(heading=f"{_heading(comparison)}, after", cells=[score_cell(r.score.after) for r in runs], always=True),
-        _texts("Worst group", [format_percent(run.task.after and run.task.after.worst_group_accuracy) for run in runs]),
+        _texts("Worst group", [_worst(run) for run in runs]),
     ]
     for name in comparison.attributes:
         columns += _columns_of(runs, name)
@@ -175,6 +175,10 @@ def run_table(comparison: Comparison, links: Sequence[str] = ()) -> Table:
         "validation rows in bits."
     )
     return _table("Runs", caption, columns, [run.collapsed for run in runs])
+
+
+def _worst(run: Row) -> str:
+    return format_percent(None if run.task.after is None else run.task.after.worst_group_accuracy)
 
 
 def _columns_of(runs: Sequence[Row], name: str) -> list[_Column]:
