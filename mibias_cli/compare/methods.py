@@ -29,6 +29,9 @@ def compares_methods(comparison: Comparison) -> bool:
 def reads_bias(method: JsonValue) -> str:
     """Whether a method reads the attribute of training rows: `mi` and what the table of methods says of the others."""
     row = METHODS.get(str(method))
+    # a report without a recipe does not say its method
+    if method is None:
+        return ABSENT
     return "yes" if row is None or row.reads_bias else "no"
 
 
@@ -36,11 +39,12 @@ def protocol(comparison: Comparison) -> Iterator[str]:
     """By what rule the methods were compared, as sentences; only what the runs themselves say."""
     methods = list(dict.fromkeys(str(group.settings[METHOD]) for group in comparison.groups))
     others = [key for key in comparison.settings if key != METHOD]
+    but = f", but for {', '.join(others)}" if others else ""
     counts = sorted({len(group.runs) for group in comparison.groups})
     runs = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
     yield (
-        f"{len(methods)} methods, {runs} {'run' if counts[-1] == 1 else 'runs'} for each line of the table below; all "
-        f"else in the recipe is the same{', but for ' + ', '.join(others) if others else ''}."
+        f"{len(methods)} methods, {runs} {'run' if counts[-1] == 1 else 'runs'} for each line of the table below"
+        + (f"; all else in the recipe is the same{but}." if comparison.shared else ", not all of them with a recipe.")
     )
     if len(methods) == len(comparison.groups):
         yield "Each method ran with one setting: nothing was tuned here."
