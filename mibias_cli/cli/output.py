@@ -7,14 +7,13 @@ import math
 import os
 import shutil
 import sys
-import textwrap
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TextIO, TypeAlias
 
 from mibias_cli.cli.options import ReportFormat
 from mibias_cli.cli.progress import is_terminal
 from mibias_cli.cli.streams import unescaped
-from mibias_cli.output.text import one_line
+from mibias_cli.output.text import one_line, wrapped
 
 if TYPE_CHECKING:
     from mibias_cli.evaluation.findings import Similarity
@@ -33,6 +32,7 @@ __all__ = [
     "plain_table",
     "print_found",
     "print_table",
+    "print_words",
     "report_rows",
     "show_report",
 ]
@@ -46,7 +46,7 @@ MAX_WIDTH = 100
 def print_found(found: object, lines: Iterable[str], output: ReportFormat | None) -> None:
     """Print a result to stdout, as text or as JSON; without a wish, text on a terminal and JSON elsewhere."""
     if output == "text" or (output is None and is_terminal(sys.stdout, os.environ)):
-        print("\n".join(map(one_line, lines)))
+        print("\n".join(_fitted(line, sys.stdout) for line in lines))
     else:
         print(json.dumps(found, indent=2, ensure_ascii=False, allow_nan=False))
 
@@ -69,9 +69,16 @@ def count_table(classes: Sequence[str], rows: Iterable[tuple[str, Iterable[int]]
 
 
 def print_table(
-    text: Iterable[str], header: Sequence[str], rows: Sequence[Sequence[str]], styles: Sequence[Sequence[str]]
+    text: Iterable[str],
+    header: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    styles: Sequence[Sequence[str]],
+    below: Sequence[Sequence[str]] = (),
 ) -> None:
-    """Print cells to stderr: by Rich on a terminal, each in its style, the first column left; as `text` elsewhere."""
+    """Print cells to stderr: by Rich on a terminal, each in its style, the first column left; as `text` elsewhere.
+
+    What stands `below` the cells, for each of them or for none, is in fainter print on a terminal.
+    """
     if not is_terminal(sys.stderr, os.environ):
         print("\n".join(map(one_line, text)), file=sys.stderr, flush=True)
         return
@@ -83,9 +90,25 @@ def print_table(
     for k, name in enumerate(header):
         table.add_column(Text(one_line(name)), justify="right" if k else "left")
     # as Text: a cell may hold brackets, which Rich would read as markup
-    for cells, row_styles in zip(rows, styles, strict=True):
-        table.add_row(*map(Text, map(one_line, cells), row_styles))
+    for k, (cells, row_styles) in enumerate(zip(rows, styles, strict=True)):
+        row = [Text(one_line(cell), style=style) for cell, style in zip(cells, row_styles, strict=True)]
+        for cell, small in zip(row, below[k] if below else (), strict=bool(below)):
+            if small:
+                cell.append(f"\n{one_line(small)}", style="dim")
+        table.add_row(*row)
     Console(file=unescaped(sys.stderr), highlight=False).print(table)
+
+
+def print_words(sentence: str) -> None:
+    """Print a sentence to stderr, broken between words, which a terminal does not do."""
+    width = min(shutil.get_terminal_size().columns, MAX_WIDTH) if is_terminal(sys.stderr, os.environ) else MAX_WIDTH
+    print(wrapped(one_line(sentence), max(width, 40)), file=sys.stderr, flush=True)
+
+
+def _fitted(line: str, stream: TextIO) -> str:
+    """A line as it is; on a terminal broken between words, which a terminal does not do."""
+    text, width = one_line(line), shutil.get_terminal_size().columns
+    return wrapped(text, width) if is_terminal(stream, os.environ) and len(text) > width >= 40 else text
 
 
 Row: TypeAlias = tuple[str, ...]
@@ -96,11 +119,9 @@ def show_report(report: Report) -> None:
     """Print the verdict in words and the headline figures to stderr: a Rich table on a terminal, else aligned text."""
     rows = report_rows(report)
     for warning in report.warnings:
-        print(f"warning: {one_line(warning)}", file=sys.stderr, flush=True)
+        print(_fitted(f"warning: {warning}", sys.stderr), file=sys.stderr, flush=True)
     for sentence in report.verdict.summary:
-        # broken between words, which a terminal does not do
-        width = min(shutil.get_terminal_size().columns, MAX_WIDTH) if is_terminal(sys.stderr, os.environ) else MAX_WIDTH
-        print(textwrap.fill(one_line(sentence), max(width, 40), subsequent_indent="  "), file=sys.stderr, flush=True)
+        print_words(sentence)
     styles = ("", "yellow", "red", "green")
     print_table(plain_table(rows), ("", *_names(rows)), rows, [(styles[0], *styles[1 - len(row) :]) for row in rows])
 

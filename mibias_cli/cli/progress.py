@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol, TextIO
 
 from mibias_cli.cli.streams import unescaped
-from mibias_cli.output.text import one_line
+from mibias_cli.output.text import one_line, wrapped
 from mibias_cli.progress import Progress
 
 if TYPE_CHECKING:
@@ -156,7 +156,9 @@ class TerminalProgress:
 
     def _print(self, text: str, *, style: str) -> None:
         # no markup: names of attributes and paths may hold brackets
-        self._console.print(one_line(text), style=style, markup=False, soft_wrap=True)
+        # broken between words here, with paths whole: Rich would break these, and a terminal breaks words
+        text = wrapped(one_line(text), max(self._console.width, 40))
+        self._console.print(text, style=style, markup=False, soft_wrap=True)
 
 
 def _bars_over_figures() -> type[bars.Progress]:

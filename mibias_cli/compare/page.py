@@ -1,141 +1,78 @@
-"""Several runs side by side as one self-contained HTML page, and as tables for terminals."""
+"""Several runs side by side as one self-contained HTML page."""
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 from markupsafe import Markup
-from pydantic import JsonValue
 
-from mibias_cli.compare.comparison import Comparison, Spread
-from mibias_cli.compare.frontier import frontier_plot, score_name
+from mibias_cli.compare.frontier import PLANES, Plane, frontier_plot, has_points
+from mibias_cli.compare.methods import compares_methods, gain_table, protocol
+from mibias_cli.compare.records import Comparison
+from mibias_cli.compare.tables import group_table, head_table, run_table, shared_table
 from mibias_cli.report.html import page_environment
-from mibias_cli.report.numbers import ABSENT, format_bits, format_decimals, format_percent
 from mibias_cli.report.plots.svg import standalone
-from mibias_cli.report.tables import Cell, Table, bits_cell, line, score_cell
 from mibias_cli.report.write import write_files
 
-__all__ = ["frontier_plots", "group_table", "render_comparison", "run_table", "write_comparison"]
+__all__ = ["FrontierPlot", "frontier_plots", "render_comparison", "write_comparison"]
 
 
-def render_comparison(comparison: Comparison) -> str:
-    """The page: the frontier of every attribute, the groups with their spread over seeds, and every run."""
-    page = page_environment().get_template("compare.html.j2")
-    return page.render(
-        c=comparison,
-        plots=[(name, Markup(svg)) for name, svg in frontier_plots(comparison).items()],
-        groups=group_table(comparison),
-        runs=run_table(comparison),
-        has_spread=any(len(group.runs) > 1 for group in comparison.groups),
-    )
+class FrontierPlot(NamedTuple):
+    """One plane of one attribute, as inline SVG."""
+
+    attribute: str
+    plane: Plane
+    svg: Markup
 
 
-def frontier_plots(comparison: Comparison) -> dict[str, str]:
-    """The frontier of every attribute, as inline SVG."""
-    names = comparison.attributes
-    return {name: frontier_plot(comparison, name, plot_id=f"frontier-{k}") for k, name in enumerate(names)}
+def render_comparison(comparison: Comparison, folder: Path | None = None) -> str:
+    """The page: the frontiers of every attribute, the groups with their spread over seeds, and every run.
 
+    Of several methods it says first by what rule they were compared, and what each gains over plain training.
 
-def group_table(comparison: Comparison) -> Table:
-    """A line per group of runs that differ in seeds alone: means, with their spread in small print."""
-    names = comparison.attributes
-    # training writes net gains only where validation data allow it
-    has_gain = any(group.net_gain_bits is not None for group in comparison.groups)
-    lines = []
-    for group in comparison.groups:
-        collapsed = f"{group.collapsed} of {len(group.runs)} collapsed" if group.collapsed else ""
-        cells = [_spread(group.score, format_percent), _spread(group.worst_group_accuracy, format_percent)]
-        for name in names:
-            found = group.attributes.get(name)
-            bits = None if found is None else found.leakage_bits
-            cells.append(_spread(bits, format_bits, " ★" if found is not None and found.on_frontier else ""))
-        if has_gain:
-            mark = " ◆" if group.number == comparison.chosen else ""
-            cells.append(_spread(group.net_gain_bits, format_bits, mark))
-        heading = Cell(text=f"{group.number}: {group.name}", small=collapsed)
-        lines.append(line(heading, str(len(group.runs)), *cells, quiet=bool(group.collapsed)))
-    choice = ""
-    if has_gain:
-        choice = (
-            " Net gain, on validation rows: information of the scores on the target beyond the attributes, less "
-            "information of the features on the attributes beyond the target. ◆: chosen by it, without unbiased data."
+    Args:
+        folder: Where the page will lie, from which it links to the runs' own reports; without one there are no links.
+    """
+    methods = compares_methods(comparison)
+    return (
+        page_environment()
+        .get_template("compare.html.j2")
+        .render(
+            c=comparison,
+            plots=frontier_plots(comparison),
+            groups=group_table(comparison),
+            heads=head_table(comparison),
+            runs=run_table(comparison, _links(comparison, folder)),
+            protocol=list(protocol(comparison)) if methods else [],
+            gains=gain_table(comparison) if methods else None,
+            shared=shared_table(comparison),
+            has_spread=any(len(group.runs) > 1 for group in comparison.groups),
+            linked=folder is not None and any(run.page for run in comparison.runs),
         )
-    leakage = [f"Leakage of {name}, bits" for name in names]
-    caption = (
-        "Means over runs that differ in seeds alone; small print: standard deviation, least to greatest. "
-        f"★: no other group leaks less at no less accuracy.{choice}"
     )
-    header = ("Setting", "Runs", _heading(comparison), "Worst group", *leakage, *["Net gain, bits"] * has_gain)
-    return Table(title="Groups of runs", caption=caption, header=header, lines=tuple(lines))
 
 
-def _spread(found: Spread | None, written: Callable[[float], str], mark: str = "") -> Cell:
-    if found is None:
-        return Cell(text=ABSENT + mark)
-    # a single run has no spread
-    small = "" if found.sd is None else f"± {written(found.sd)}, {written(found.min)} to {written(found.max)}"
-    return Cell(text=written(found.mean) + mark, small=small)
+def _links(comparison: Comparison, folder: Path | None) -> list[str]:
+    """From the page to each run's report, relative, so that a folder that holds both can be moved or mailed."""
+    pages = [run.page for run in comparison.runs]
+    return ["" if page is None or folder is None else os.path.relpath(page, folder) for page in pages]
 
 
-def run_table(comparison: Comparison) -> Table:
-    """A line per run, before → after."""
-    names = comparison.attributes
-    has_gain = any(run.net_gain_bits is not None for run in comparison.runs)
-    lines = []
-    for run in comparison.runs:
-        scores = [score_cell(score) for score in (run.score.before, run.score.after)]
-        worst = None if run.task.after is None else run.task.after.worst_group_accuracy
-        # every run has the same columns, also one that was audited for other attributes
-        leakage: list[Cell] = []
-        for name in names:
-            found = run.attributes.get(name)
-            sides = (None, None) if found is None else (found.before, found.after)
-            leakage += [bits_cell(None if side is None else side.leakage_bits) for side in sides]
-        gains = [format_bits(bits) for bits in (run.gain_over_bias_bits, run.leakage_given_target_bits)]
-        lines.append(
-            line(
-                Cell(text=run.name, small="collapsed" if run.collapsed else ""),
-                *(_written(run.settings[key]) for key in comparison.varied),
-                *scores,
-                format_percent(worst),
-                *leakage,
-                *(gains if has_gain else ()),
-                format_decimals(run.effective_rank, 2),
-                format_decimals(run.cka, 2),
-                run.gates or ABSENT,
-                quiet=run.collapsed,
-            )
-        )
-    header = (
-        "Run",
-        *comparison.varied,
-        f"{_heading(comparison)}, before",
-        "after",
-        "Worst group",
-        *(f"{name}, {side}" for name in names for side in ("before", "after")),
-        *(("Gain over bias", "Leakage given target") if has_gain else ()),
-        "Rank",
-        "CKA",
-        "Gates",
-    )
-    caption = "Every run: leakage in bits with intervals, task accuracy, effective rank, CKA to its original."
-    return Table(title="Runs", caption=caption, header=header, lines=tuple(lines))
-
-
-def _heading(comparison: Comparison) -> str:
-    name = score_name(comparison)
-    return "Accuracy" if name == "task accuracy" else name[0].upper() + name[1:]
-
-
-def _written(value: JsonValue) -> str:
-    # as YAML writes them
-    return ABSENT if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+def frontier_plots(comparison: Comparison) -> list[FrontierPlot]:
+    """Every plane of every attribute in which a group has a place; the first one always."""
+    return [
+        FrontierPlot(name, plane, Markup(frontier_plot(comparison, name, plane=plane, plot_id=f"{plane.key}-{k}")))
+        for k, name in enumerate(comparison.attributes)
+        for plane in PLANES
+        if plane is PLANES[0] or has_points(comparison, name, plane)
+    ]
 
 
 def write_comparison(folder: Path, comparison: Comparison) -> Path:
-    """Write compare.html, compare.json and frontier-ATTRIBUTE.svg, in place of those of an earlier comparison.
+    """Write compare.html, compare.json and an SVG of each plane, in place of those of an earlier comparison.
 
     A comparison holds nothing that the runs do not, so nothing is lost. Gives the path of compare.html.
 
@@ -143,11 +80,11 @@ def write_comparison(folder: Path, comparison: Comparison) -> Path:
         RunError: The folder cannot be written.
     """
     page = folder / "compare.html"
-    texts = {page: render_comparison(comparison), folder / "compare.json": comparison.to_json()}
-    for k, (name, svg) in enumerate(frontier_plots(comparison).items()):
+    texts = {page: render_comparison(comparison, folder), folder / "compare.json": comparison.to_json()}
+    for k, (name, plane, svg) in enumerate(frontier_plots(comparison)):
         # names of attributes may hold what names of files may not, and two of them may then be the same
         plain = re.sub(r"[^A-Za-z0-9_-]+", "_", name).strip("_") or str(k)
-        path = folder / f"frontier-{plain}.svg"
-        texts[path if path not in texts else folder / f"frontier-{plain}-{k}.svg"] = standalone(svg)
+        path = folder / f"{plane.key}-{plain}.svg"
+        texts[path if path not in texts else folder / f"{plane.key}-{plain}-{k}.svg"] = standalone(str(svg))
     write_files(texts, "comparison")
     return page

@@ -7,11 +7,12 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
-from mibias_cli.compare.comparison import ComparedRun, Comparison, compare_reports
+from mibias_cli.compare.comparison import compare_reports
+from mibias_cli.compare.records import ComparedRun, Comparison
 from mibias_cli.errors import RecipeError
 from mibias_cli.recipe.yaml_source import parse_yaml
 from mibias_cli.report.illustrations import Metrics, read_metrics
-from mibias_cli.report.read import find_report, read_report
+from mibias_cli.report.read import FILES, find_report, read_report
 from mibias_cli.run_folder import CHOICE, LEAKAGE_GIVEN_TARGET, RECIPE_FILE, is_run
 
 __all__ = ["compare", "flat_settings", "load_compared_run"]
@@ -40,6 +41,7 @@ def load_compared_run(place: Path, name: str) -> ComparedRun:
     # a report lies in the run's folder or in its `report`; one that was copied elsewhere has no run
     run = next((candidate for candidate in (folder, folder.parent) if is_run(candidate)), None)
     settings = {} if run is None else _settings(run)
+    page = path.with_name(FILES["html"])
     records = () if run is None else read_metrics(run / "metrics.jsonl")
     return ComparedRun(
         name=name,
@@ -47,6 +49,7 @@ def load_compared_run(place: Path, name: str) -> ComparedRun:
         settings=settings,
         gain_over_bias_bits=_gain(records, settings),
         leakage_given_target_bits=_last([r for r in records if r.get("kind") == CHOICE], LEAKAGE_GIVEN_TARGET),
+        page=page if page.is_file() else None,
     )
 
 

@@ -7,8 +7,9 @@ where they leave: on the standard streams, in logs, reports, exports and what co
 from __future__ import annotations
 
 import re
+import textwrap
 
-__all__ = ["no_formula", "one_line", "shown"]
+__all__ = ["no_formula", "one_line", "shown", "wrapped"]
 
 # control characters but tab and line feed, marks and overrides of direction, Unicode's own line breaks, the byte-order
 # mark, tags, and halves of characters, which stand for bytes of file names that are no text
@@ -25,6 +26,22 @@ def shown(text: str) -> str:
         'red\\u001b[2J\\u202eder'
     """
     return _STEERING.sub(_escape, text)
+
+
+def wrapped(text: str, width: int) -> str:
+    """Words on lines of this width at most, the further ones indented by two; paths and long words stay whole.
+
+    Example:
+        >>> print(wrapped("  a longer sentence about words", 16))
+          a longer
+            sentence
+            about words
+    """
+    indent = text[: len(text) - len(text.lstrip())]
+    return textwrap.fill(
+        text.strip(), width, initial_indent=indent, subsequent_indent=indent + "  ",
+        break_long_words=False, break_on_hyphens=False,
+    )  # fmt: skip
 
 
 def one_line(text: str) -> str:

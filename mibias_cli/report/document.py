@@ -73,7 +73,8 @@ class Report(AuditFindings):
     def warnings(self) -> tuple[str, ...]:
         """What whoever reads the figures should know first, as sentences."""
         unfinished = () if self.unfinished is None else (unfinished_line(self.unfinished),)
-        return (*unfinished, *(warning.line for warning in self.training_warnings))
+        # both stages may have warned of the same
+        return tuple(dict.fromkeys((*unfinished, *(warning.line for warning in self.training_warnings))))
 
     def to_json(self) -> str:
         """leakage.json: full precision, sorted keys, NaN and infinities as null."""

@@ -68,10 +68,11 @@ _N_SIZES = 4
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """A cell: its text, and what stands below it in small print."""
+    """A cell: its text, what stands below it in small print, and where it leads, a relative address."""
 
     text: str
     small: str = ""
+    link: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,19 +1,27 @@
 from __future__ import annotations
 
 import json
+import re
 import statistics
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
+from html_pages import check_page
 
-from mibias_cli.compare.comparison import ComparedRun, compare_reports, frontier_members
+from mibias_cli.compare.choice import frontier_members
+from mibias_cli.compare.comparison import compare_reports
 from mibias_cli.compare.frontier import frontier_plot
-from mibias_cli.compare.page import group_table, render_comparison, run_table, write_comparison
+from mibias_cli.compare.page import frontier_plots, render_comparison, write_comparison
+from mibias_cli.compare.records import ComparedRun
+from mibias_cli.compare.tables import group_table, run_table
+from mibias_cli.evaluation.leakage_findings import Bounds
+from mibias_cli.evaluation.task_findings import FairnessFindings, FairnessSides
 from mibias_cli.report.document import GateResult, Report
 
 Make = Callable[..., Report]
@@ -40,8 +48,12 @@ def test_runs_that_differ_in_seeds_alone_are_one_group_with_its_spread(make: Mak
     spread = first.attributes["colour"].leakage_bits
     assert spread is not None
     assert spread.model_dump() == pytest.approx(
-        {"mean": 0.7, "sd": statistics.stdev([0.8, 0.6]), "min": 0.6, "max": 0.8, "n": 2}
+        {"mean": 0.7, "sd": statistics.stdev([0.8, 0.6]), "min": 0.6, "max": 0.8, "n": 2, "interval": None}
     )
+    assert spread.bounds == (0.6, 0.8)
+    single = found.groups[2].attributes["colour"].leakage_bits
+    assert single is not None
+    assert single.bounds == pytest.approx((0.28, 0.32))  # the interval of its audit
     assert found.groups[2].accuracy.sd is None
     # of means: 0.7 bits at 85 %, 0.15 at 84 %, 0.3 at 70 %
     assert [group.attributes["colour"].on_frontier for group in found.groups] == [True, True, False]
@@ -108,7 +120,8 @@ def test_validation_data_choose_the_highest_net_gain_that_is_no_collapse_and_pas
     assert table.header[-1] == "Net gain, bits"
     assert [line.cells[-1].text for line in table.lines] == ["0.200", "0.310 ◆", "0.400", "0.500"]
     assert "◆: chosen by it, without unbiased data" in table.caption
-    assert {"Gain over bias", "Leakage given target"} <= set(run_table(found).header)
+    assert "Gain over bias" in run_table(found).header
+    assert "Leakage given target 0.000" in run_table(found).caption
 
 
 def test_what_is_told_of_the_bias_counts_against_what_is_told_of_the_target(make: Make) -> None:
@@ -129,7 +142,7 @@ def test_nothing_is_chosen_where_there_is_nothing_to_choose_by(make: Make) -> No
         assert found.chosen is None
         assert not any("Chosen" in note for note in found.notes)
     without = compare_reports([gaining(make, "a", None, 0), gaining(make, "b", None, 1)])
-    assert group_table(without).header[-1] == "Leakage of colour, bits"
+    assert not any("gain" in heading.lower() for heading in (*group_table(without).header, *run_table(without).header))
 
 
 def with_data(make: Make, name: str, data: str, seed: int) -> ComparedRun:
@@ -139,10 +152,86 @@ def with_data(make: Make, name: str, data: str, seed: int) -> ComparedRun:
 
 def test_other_data_are_noted(make: Make) -> None:
     other = compare_reports([with_data(make, "a", "1", 0), with_data(make, "b", "2", 0)]).notes
-    assert other == ("The runs were not audited on the same data: their figures differ for that reason, too.",)
+    assert len(other) == 1
+    assert other[0].startswith("The runs were not audited on the same data: their figures differ for that reason, too")
     drawn = compare_reports([with_data(make, "a", "1", 0), with_data(make, "b", "2", 1)]).notes
     assert drawn == ("Each seed draws the audited samples anew: the spread over seeds holds that, too.",)
     assert compare_reports([with_data(make, "a", "1", 0), with_data(make, "b", "1", 1)]).notes == ()
+
+
+def test_nothing_is_chosen_and_nobody_is_on_a_frontier_across_different_data(make: Make) -> None:
+    runs = [gaining(make, "a", 0.2, 0), gaining(make, "b", 0.3, 1)]
+    assert compare_reports(runs).chosen == 2
+    other = [
+        replace(run, report=run.report.model_copy(update={"provenance": {"data_sha256": run.name}})) for run in runs
+    ]
+    found = compare_reports(other)
+    assert (found.same_data, found.chosen) == (False, None)
+    assert not any(group.attributes["colour"].on_frontier for group in found.groups)
+    page = render_comparison(found)
+    assert not any(mark in page for mark in ("★", "◆", "on the frontier", "Chosen"))
+
+
+def fairness(parity: float, odds: float) -> FairnessSides:
+    def side(shift: float) -> FairnessFindings:
+        return FairnessFindings(
+            positive_class="dog", groups_left_out=(), demographic_parity_difference=parity + shift,
+            demographic_parity_ratio=None, equal_opportunity_difference=None, equal_opportunity_ratio=None,
+            equalized_odds_difference=odds + shift, equalized_odds_ratio=None, bias_amplification=None,
+            demographic_parity_difference_interval=Bounds(lower=parity + shift - 0.05, upper=parity + shift + 0.05),
+        )  # fmt: skip
+
+    return FairnessSides(before=side(0.3), after=side(0.0))
+
+
+def with_parity(report: Report, parity: float, odds: float) -> Report:
+    return report.model_copy(update={"fairness": {"colour": fairness(parity, odds)}})
+
+
+def test_parity_and_the_worst_group_are_columns_and_axes(make: Make) -> None:
+    parities = [0.1, 0.3, 0.2]
+    runs = [
+        ComparedRun(
+            name=f"r{k}", settings={"debias.weight": k // 2, "seed": k},
+            report=with_parity(make(after=0.5 - k / 10), parity, parity / 2),
+        )
+        for k, parity in enumerate(parities)
+    ]  # fmt: skip
+    found = compare_reports(runs)
+    of_group = found.groups[0].attributes["colour"]
+    assert of_group.demographic_parity_difference is not None
+    assert of_group.equalized_odds_difference is not None
+    assert of_group.demographic_parity_difference.mean == pytest.approx(0.2)
+    assert of_group.equalized_odds_difference.mean == pytest.approx(0.1)
+    table = group_table(found)
+    column = table.header.index("Parity difference by colour")
+    assert [line.cells[column].text for line in table.lines] == ["0.200", "0.200"]
+    assert [line.cells[column].small for line in table.lines] == ["± 0.141", "0.150 to 0.250"]
+    assert "Worst group" in table.header
+    planes = {plane.key: svg for _, plane, svg in frontier_plots(found)}
+    assert list(planes) == ["frontier", "worst-group", "parity"]
+    assert "1: 0: 0.200 at 90.0\u00a0%, on the frontier" in planes["parity"]
+
+
+def test_columns_are_for_what_differs(make: Make) -> None:
+    reports = [make(before=0.8, after=after, cka=cka) for after, cka in ((0.4, 0.5), (0.2, 0.7))]
+    table = run_table(compare_reports([ComparedRun(name=f"r{k}", report=report) for k, report in enumerate(reports)]))
+    assert "CKA" in table.header
+    assert "colour, after" in table.header
+    # both have one original, and no gates were given
+    assert not {"colour, before", "Rank", "Gates", "Gain over bias"} & set(table.header)
+    assert "The same in all: Accuracy, before 70.0\u00a0%" in table.caption
+    assert "Rank 8.00" in table.caption
+
+
+def test_the_page_leads_to_the_runs_own_reports_by_relative_addresses(make: Make, tmp_path: Path) -> None:
+    place = tmp_path / "sweep" / "method=mi,seed=0 #1" / "report" / "leakage.html"
+    runs = [ComparedRun(name="a", report=make(), page=place), ComparedRun(name="b", report=make())]
+    page = write_comparison(tmp_path / "out", compare_reports(runs)).read_text(encoding="utf-8")
+    links = re.findall(r'<a href="([^"]*)">', page)
+    assert links == ["../sweep/method%3Dmi%2Cseed%3D0%20%231/report/leakage.html"]
+    assert ((tmp_path / "out") / unquote(links[0])).resolve() == place
+    assert str(tmp_path) not in page
 
 
 @pytest.mark.parametrize("options", [{}, {"before": None}, {"cka": None}])
@@ -154,10 +243,11 @@ def test_page_and_files(make: Make, options: dict[str, Any], tmp_path: Path) -> 
     assert "<b>tone" not in page
     assert "<r0>" not in page
     assert "script" not in page
+    check_page(page)
     write_comparison(tmp_path, found)
     write_comparison(tmp_path, found)
     assert sorted(p.name for p in tmp_path.iterdir()) == [
-        "compare.html", "compare.json", "frontier-skin_b_tone_b_x.svg",
+        "compare.html", "compare.json", "frontier-skin_b_tone_b_x.svg", "worst-group-skin_b_tone_b_x.svg",
     ]  # fmt: skip
     svg = ET.parse(tmp_path / "frontier-skin_b_tone_b_x.svg").getroot()
     assert svg.tag.endswith("svg")
@@ -168,5 +258,5 @@ def test_page_and_files(make: Make, options: dict[str, Any], tmp_path: Path) -> 
 
 def test_the_plot_says_its_figures_in_words(make: Make) -> None:
     svg = frontier_plot(compare_reports(runs(make)), "colour", plot_id="p")
-    assert "1, debias.weight=0: 0.700 bits at 85.0 per cent, on the frontier" in str(ET.fromstring(svg)[1].text)
+    assert "1: 0: 0.700 at 85.0\u00a0%, on the frontier" in str(ET.fromstring(svg)[1].text)
     assert svg == frontier_plot(compare_reports(runs(make)), "colour", plot_id="p")

@@ -2,43 +2,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from html.parser import HTMLParser
-from itertools import pairwise
+from importlib.resources import files
 
 import pytest
+from html_pages import Page, check_page
 
 from mibias_cli.report.document import Report
 from mibias_cli.report.html import render_html
-
-VOID = {"meta", "br", "img", "link", "hr", "input"}
-
-
-class Page(HTMLParser):
-    """Tags in order, whether they close as they opened, ids, and the text outside style."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.open: list[str] = []
-        self.text = ""
-        self.feed(text)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if "style" not in self.open:
-            self.text += data
+from mibias_cli.report.plots.svg import DARK, LIGHT
 
 
 @pytest.mark.parametrize("options", [{}, {"before": None}, {"channels": ("colour",)}, {"ranks": (9.0, 0.0)}])
@@ -62,23 +33,33 @@ def test_the_page_is_whole_self_contained_and_small(make: Callable[..., Report],
 
 
 def test_the_page_is_sane_for_keyboard_and_screen_reader(make: Callable[..., Report]) -> None:
-    page = Page(render_html(make()))
-    levels = [int(tag[1]) for tag, _ in page.tags if re.fullmatch(r"h[1-6]", tag)]
-    assert levels[0] == 1
-    assert levels.count(1) == 1
-    assert all(b - a <= 1 for a, b in pairwise(levels))
-    names = [tag for tag, _ in page.tags]
-    assert names.count("table") == names.count("caption")
-    assert all(a.get("scope") in ("row", "col") for tag, a in page.tags if tag == "th")
-    ids = {a["id"] for _, a in page.tags if "id" in a}
-    for tag, a in page.tags:
-        if tag == "svg":
-            assert a["role"] == "img"
-            assert set(str(a["aria-labelledby"]).split()) <= ids
-        if a.get("role") == "region":
-            assert a["tabindex"] == "0"
-            assert a["aria-label"]
-    assert names.count("svg") == 4
+    page = check_page(render_html(make()))
+    assert len(page.named("svg")) == 4
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance as WCAG 2 defines it."""
+    digits = colour if len(colour) == 6 else "".join(2 * digit for digit in colour)
+    shares = [int(digits[k : k + 2], 16) / 255 for k in (0, 2, 4)]
+    red, green, blue = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in shares)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+@pytest.mark.parametrize("mode", ["light", "dark"])
+def test_every_colour_of_text_can_be_read_on_both_grounds(mode: str) -> None:
+    style = (files("mibias_cli.report") / "templates" / "style.css").read_text(encoding="utf-8")
+    roots = re.findall(r":root \{(.*?)\}", style, flags=re.DOTALL)  # light, dark, print
+    colours = dict(re.findall(r"--([a-z]+): #([0-9a-f]{3,6})", roots[0]))
+    assert colours == {**colours, "paper": "fff"}
+    if mode == "dark":
+        colours |= dict(re.findall(r"--([a-z]+): #([0-9a-f]{3,6})", roots[1]))
+    for text in ("ink", "muted", "before", "after", "good", "alarm"):
+        for ground in ("paper", "panel"):
+            low, high = sorted(luminance(colours[name]) for name in (text, ground))
+            assert (high + 0.05) / (low + 0.05) >= 4.5, (text, ground)  # WCAG 2 AA
+    # plots as files of their own have the page's colours
+    drawn = dict(re.findall(r"--([a-z]+):#([0-9a-f]{3,6})", LIGHT if mode == "light" else DARK))
+    assert drawn == {name: colours[name] for name in drawn}
 
 
 def test_whatever_a_user_names_is_escaped(make: Callable[..., Report]) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from html_pages import check_page
 from PIL import Image, ImageDraw, ImageFilter
 from typer.testing import CliRunner
 
@@ -197,6 +198,7 @@ def test_the_command_writes_json_a_page_and_columns_that_a_recipe_reads(tmp_path
     assert first["target_bits_interval"]["lower"] < first["target_bits"] < first["target_bits_interval"]["upper"]
     assert Scan.model_validate_json((out / "scan.json").read_text()).shortcuts[0].name == "border"
     page = (out / "scan.html").read_text()
+    check_page(page)
     assert page.count("data:image/jpeg;base64,") == 12
     assert "http" not in page.replace("http://www.w3.org", "")
     # the command that it names next is one that works

@@ -10,12 +10,12 @@ import typer
 
 from mibias_cli.cli.guard import EXIT_ERROR
 from mibias_cli.cli.options import DeviceOption, OfflineOption, ReportFormat, SetOption, folder_option
-from mibias_cli.cli.output import aligned, print_table
+from mibias_cli.cli.output import aligned, print_table, print_words
 from mibias_cli.cli.progress import shown_progress
 from mibias_cli.cli.stopping import on_stop
 
 if TYPE_CHECKING:
-    from mibias_cli.compare.comparison import Comparison
+    from mibias_cli.compare.records import Comparison
     from mibias_cli.report.tables import Table
 
 __all__ = ["compare", "sweep"]
@@ -25,9 +25,7 @@ _FormatOption = Annotated[ReportFormat, typer.Option("--format", help="json writ
 
 def compare(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN", help="Runs, exports, report folders or leakage.json.")],
-    out: Annotated[
-        Path | None, folder_option("--out", help="Folder for compare.html, compare.json and an SVG per attribute.")
-    ] = None,
+    out: Annotated[Path | None, folder_option("--out", help="Folder for compare.html, compare.json and SVGs.")] = None,
     output: _FormatOption = "text",
 ) -> None:
     """Compare runs: a table, and the frontier of accuracy and leakage.
@@ -86,22 +84,23 @@ def sweep(
 
 def _show(comparison: Comparison, out: Path | None, output: ReportFormat) -> None:
     """JSON to stdout, or tables to stderr; and the files, if a folder is given."""
-    from mibias_cli.compare.page import group_table, run_table, write_comparison
+    from mibias_cli.compare.page import write_comparison
+    from mibias_cli.compare.tables import group_table
 
     if output == "json":
         typer.echo(comparison.to_json(), nl=False)
     else:
-        # a row for each group where some runs differ in their seeds alone
-        grouped = len(comparison.groups) < len(comparison.runs)
-        _print(group_table(comparison) if grouped else run_table(comparison))
+        _print(group_table(comparison, brief=True))
         for note in comparison.notes:
-            typer.echo(f"note: {note}", err=True)
+            print_words(f"note: {note}")
     if out is not None:
         typer.echo(f"comparison: {write_comparison(out, comparison)}", err=True)
 
 
 def _print(table: Table) -> None:
-    """A table of the comparison's page; what is small there stands in brackets here."""
-    rows = [[f"{c.text} ({c.small})" if c.small else c.text for c in line.cells] for line in table.lines]
+    """A table of the comparison's page; what is small there stands below the cell here, or behind it in brackets."""
+    flat = [[f"{c.text} ({c.small})" if c.small else c.text for c in line.cells] for line in table.lines]
+    rows = [[cell.text for cell in line.cells] for line in table.lines]
+    small = [[cell.small for cell in line.cells] for line in table.lines]
     styles = [["dim" if line.quiet else ""] * len(line.cells) for line in table.lines]
-    print_table(aligned([table.header, *rows]), table.header, rows, styles)
+    print_table(aligned([table.header, *flat]), table.header, rows, styles, below=small)

@@ -17,7 +17,7 @@ from mibias_cli.cli.options import (
     column_option,
     file_option,
 )
-from mibias_cli.cli.output import MAX_COLUMNS, count_table, print_found
+from mibias_cli.cli.output import MAX_COLUMNS, count_table, print_found, print_words
 from mibias_cli.errors import DataError
 from mibias_cli.output.whole_files import write_atomically
 
@@ -97,7 +97,7 @@ def init(
     print_found(_plain(found), survey_lines(found), output)
     typer.echo(f"wrote {', '.join(map(str, written))}", err=True)
     if model.why:
-        typer.echo(f"backbone {model.name} starts from random weights: {model.why} (--weights pretrained)", err=True)
+        print_words(f"backbone {model.name} starts from random weights: {model.why} (--weights pretrained)")
     typer.echo(f"next: mibias train {out} --dry-run", err=True)
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 import sys
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -11,6 +12,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 import mibias_cli.compare
+from mibias_cli.cli.commands.compare import _show as show
 from mibias_cli.cli.main import app
 
 INTERVAL = {"estimate": 0.5, "lower": 0.25, "upper": 0.75}
@@ -50,12 +52,27 @@ def test_a_table_for_people_and_json_for_programs(runs: list[str], tmp_path: Pat
     text = run("compare", *runs, "--out", str(tmp_path / "out"))
     assert text.exit_code == 0, text.stderr
     assert text.stdout == ""
-    assert "85.0\u00a0% (± 7.1\u00a0%, 80.0\u00a0% to 90.0\u00a0%)" in text.stderr
+    assert "85.0\u00a0% (± 7.1\u00a0%)" in text.stderr
     assert (tmp_path / "out" / "compare.html").exists()
     as_json = run("compare", *runs, "--format", "json")
     found = json.loads(as_json.stdout)
     assert [r["name"] for r in found["runs"]] == ["seed0", "seed1"]
     assert found["varied"] == ["seed"]
+
+
+def test_on_a_narrow_terminal_what_is_small_stands_below_and_words_stay_whole(
+    runs: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mibias_cli.compare.runs import compare
+
+    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    show(compare([Path(place) for place in runs]), None, "text")
+    lines = [re.sub(r"\x1b\[[0-9;]*m", "", line) for line in capsys.readouterr().err.splitlines()]
+    assert max(map(len, lines)) <= 60
+    figures = next(k for k, line in enumerate(lines) if "85.0\u00a0%" in line)
+    assert "± 7.1" in lines[figures + 1]
+    assert "(" not in lines[figures]
 
 
 def test_runs_of_one_name_are_told_apart_by_their_folders(tmp_path: Path) -> None:
