@@ -61,7 +61,9 @@ def judge(
             values, errors = _joined(asked, _shares, terms)
             name = f"{figure}_difference"
             if getattr(findings, name) is not None:
-                found[name] = simultaneous_bounds(values, errors, terms.confidence)
+                low, high = simultaneous_bounds(values, errors, terms.confidence)
+                # in groups of a few the errors alone would reach beyond what shares can differ by
+                found[name] = low, min(high, 1.0)
                 draws[name] = _largest(values + errors)
             values, errors = _joined(asked, _logarithms, terms)
             name = f"{figure}_ratio"

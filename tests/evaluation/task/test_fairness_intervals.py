@@ -113,6 +113,18 @@ def test_samples_of_one_patient_are_no_evidence_of_their_own() -> None:
     assert width(apart) < 0.65 * width(grouped)
 
 
+def test_no_interval_reaches_beyond_what_shares_can_differ_by() -> None:
+    rng = np.random.default_rng(3)
+    # six samples in each small group: the errors of a difference reach beyond 1
+    y, c = rng.integers(0, 2, 60), np.repeat([0, 0, 0, 0, 0, 0, 0, 0, 1, 2], 6)
+    predicted = (c == 1).astype(np.int64)
+    found = judged(y, predicted, c, Resamples(60, 200, seed=0)).findings
+    for figure in FIGURES:
+        bounds = found.bounds(figure)
+        if figure.endswith(("_difference", "_ratio")) and bounds is not None:
+            assert 0 <= bounds.lower <= bounds.upper <= 1, figure
+
+
 @pytest.mark.parametrize("n_y", [2, 3])
 def test_point_figures_are_fairlearns(n_y: int) -> None:
     rng = np.random.default_rng(n_y)
