@@ -229,7 +229,7 @@ def misfits(values: np.ndarray) -> np.ndarray:
     for row in np.flatnonzero(wrong):
         shaped[row] = shaped[row] or _WRITTEN_OTHERWISE.fullmatch(values[row]) is not None
         if not shaped[row] and (found := _WITH_UNIT.fullmatch(values[row])):
-            units.setdefault(found[2], []).append(row)
+            units.setdefault(found[2], []).append(int(row))
     # codes (12a, 12b, 13a) have letters of many kinds, quantities have one unit
     if len(units) == 1 or set(units) <= _AGES:
         shaped[[row for rows in units.values() for row in rows]] = True
