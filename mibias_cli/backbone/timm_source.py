@@ -23,6 +23,7 @@ from mibias_cli.errors import BackboneError, did_you_mean
 
 __all__ = ["TimmSource", "build_timm", "find_source", "last_stages_of", "weights_to_fetch"]
 
+_EPSILON = {"fbnetc_100": 1e-3}
 _OURS = {
     "num_classes": "a backbone has no classifier",
     "in_chans": "set backbone.channels",
@@ -114,6 +115,9 @@ def build_timm(
             raise BackboneError(f"backbone.options.{key}: not an option here, {_OURS[key]}")
     arguments = {**source.model_args, **options}
     arguments.pop("num_classes", None)
+    # timm sets it where it fetches weights alone: built otherwise, from an export say, features would be others
+    if source.architecture in _EPSILON:
+        arguments.setdefault("bn_eps", _EPSILON[source.architecture])
     if channels is not None:
         arguments["in_chans"] = channels
     # only models with position embeddings and the like are built for a size; convolutional ones take any

@@ -150,3 +150,11 @@ def test_local_dir_of_another_architecture(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(BackboneError, match="not a timm config"):
         create_backbone("resnet18", weights=place)
+
+
+def test_what_timm_sets_with_its_own_weights_alone_is_always_set() -> None:
+    """An export of fbnetc_100 is built without timm's weights, and read by timm as if with them."""
+    backbone = create_backbone("fbnetc_100", input_size=32, seed=0)
+    again = timm.create_model("fbnetc_100", num_classes=0, **backbone.arguments)
+    for module in (backbone.module, again):
+        assert {m.eps for m in module.modules() if isinstance(m, torch.nn.BatchNorm2d)} == {1e-3}
