@@ -14,7 +14,7 @@ from huggingface_hub import hf_hub_download, try_to_load_from_cache
 from timm.models import get_pretrained_cfg, is_model
 from torch import nn
 
-from mibias_cli.backbone.timm_config import CONFIG, HUB, LOCAL, PretrainedConfig, read_config
+from mibias_cli.backbone.timm_config import CONFIG, HUB, LOCAL, InputSize, PretrainedConfig, read_config
 from mibias_cli.backbone.trainable import last_stages
 from mibias_cli.backbone.weights.matching import LoadReport, load_weights
 from mibias_cli.backbone.weights.network import HUB_URL, require_network
@@ -98,7 +98,7 @@ def build_timm(
     *,
     options: Mapping[str, object],
     channels: int | None,
-    input_size: int | None,
+    input_size: InputSize | None,
     offline: bool,
     seed: int,
 ) -> tuple[nn.Module, dict[str, object], LoadReport | None]:
