@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from mibias_cli.backbone.digit_cnn import DigitCNN
 from mibias_cli.backbone.extractor import evaluating
 from mibias_cli.backbone.mlp import MLP
-from mibias_cli.backbone.timm_config import HUB, LOCAL, InputConfig, PretrainedConfig, input_config
+from mibias_cli.backbone.timm_config import HUB, LOCAL, InputConfig, InputSize, PretrainedConfig, input_config, one_side
 from mibias_cli.backbone.timm_source import build_timm, find_source
 from mibias_cli.backbone.weights.matching import LoadReport, load_weights
 from mibias_cli.backbone.weights.state_files import weights_file_of
@@ -63,7 +63,7 @@ def create_backbone(
     weights: str = "none",
     options: Mapping[str, object] | None = None,
     channels: int | None = None,
-    input_size: int | None = None,
+    input_size: InputSize | None = None,
     input_shape: tuple[int, ...] | None = None,
     offline: bool = False,
     seed: int = 0,
@@ -74,7 +74,7 @@ def create_backbone(
         name: A timm model (with or without a tag), `digit_cnn`, `mlp`, or local-dir:FOLDER or hf-hub:ORG/MODEL alone.
         weights: none, pretrained, a weights file, local-dir:FOLDER or hf-hub:ORG/MODEL.
         channels: Image channels of the input; None: what the model asks for.
-        input_size: Side of the input in pixels; None: what the model asks for.
+        input_size: Side of the input in pixels, or height and width; None: what the model asks for.
         input_shape: Shape of one input; needed for an MLP, (n_inputs,).
         offline: Fetch nothing; what is in the cache may be used.
         seed: Seed of weights that are drawn at random; torch's own generator is left as it was.
@@ -92,7 +92,8 @@ def create_backbone(
             f"backbone {name}: takes images, and the data are rows of {input_shape[0]} numbers; set backbone.name: mlp"
         )
     if name in BUILT_IN:
-        return _built_in(name, weights, options or {}, (channels or 3, input_size or 28), input_shape, seed)
+        side = one_side(name, input_size or 28)
+        return _built_in(name, weights, options or {}, (channels or 3, side), input_shape, seed)
     source = find_source(name, weights, offline=offline)
     module, arguments, report = build_timm(
         source, options=options or {}, channels=channels, input_size=input_size, offline=offline, seed=seed

@@ -94,6 +94,17 @@ class StoredPrefix:
         rows[positions] = np.arange(len(part))
         return replace(split, rows=rows, reader=_StoredReader(arrays, arrays[usual], views, seed))
 
+    def has(self, part: Split, *, view: int | None = None, seed: int = 0) -> bool:
+        """Whether outputs of a split are kept already: as its samples are, or of an augmented view."""
+        if view is None:
+            return any(self._opened(path, len(part)) is not None for path in self.folder.glob(f"{_stem(part)}-of*.npy"))
+        return self._opened(self.folder / f"{_stem(part)}-view{view}-seed{seed}.npy", len(part)) is not None
+
+    def compute(self, part: Split) -> None:
+        """Compute outputs and keep none, to see how long it takes."""
+        for _ in self._in_batches(part, min(self.batch_size, len(part))):
+            pass
+
     # --- outputs in evaluation mode ---
 
     def _outputs(self, part: Split, size: int) -> np.ndarray:
@@ -116,9 +127,7 @@ class StoredPrefix:
         """Outputs (n, …) of the k-th augmented view of every sample: as the k-th epoch would augment it."""
         path = self.folder / f"{_stem(part)}-view{k}-seed{seed}.npy"
         kept = self._opened(path, len(part))
-        return (
-            kept if kept is not None else self._written(path, replace(part, reader=AugmentedView(part.reader, k)), size)
-        )
+        return kept if kept is not None else self._written(path, augmented(part, k), size)
 
     # --- files ---
 
@@ -178,6 +187,22 @@ class StoredPrefix:
         if self.channels_last and x.ndim == 4:
             x = x.to(memory_format=torch.channels_last)
         return np.ascontiguousarray(self.prefix.outputs(self.backbone, x).cpu().numpy())
+
+
+def augmented(part: Split, epoch: int = 0) -> Split:
+    """The split in one augmented view, wherever the evaluation transform is asked for."""
+    return replace(part, reader=AugmentedView(part.reader, epoch))
+
+
+@dataclass(frozen=True)
+class NoiseReader:
+    """Noise of one shape in place of outputs: what costs as long to train on, and is there at once."""
+
+    shape: tuple[int, ...]
+
+    def read(self, rows: np.ndarray, epoch: int | None) -> Tensor:
+        """Noise (n, *shape), the same for the same number of rows."""
+        return torch.rand((len(rows), *self.shape), generator=torch.Generator().manual_seed(len(rows)))
 
 
 @dataclass(frozen=True)

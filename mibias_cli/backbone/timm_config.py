@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, TypeAlias, TypedDict
 
 from timm.data import resolve_data_config
 
 from mibias_cli.errors import BackboneError
 
-__all__ = ["CONFIG", "HUB", "LOCAL", "InputConfig", "PretrainedConfig", "input_config", "read_config"]
+__all__ = [
+    "CONFIG",
+    "HUB",
+    "LOCAL",
+    "InputConfig",
+    "InputSize",
+    "PretrainedConfig",
+    "input_config",
+    "one_side",
+    "read_config",
+]
 
 CONFIG, LOCAL, HUB = "config.json", "local-dir:", "hf-hub:"
 
@@ -38,7 +48,20 @@ class PretrainedConfig(InputConfig, total=False):
     fixed_input_size: bool
 
 
-def input_config(pretrained_cfg: PretrainedConfig, *, channels: int | None, input_size: int | None) -> InputConfig:
+InputSize: TypeAlias = int | tuple[int, int]
+"""Side of a square input in pixels, or height and width."""
+
+
+def one_side(name: str, input_size: InputSize) -> int:
+    """The side of a square input; a BackboneError for height and width."""
+    if isinstance(input_size, int):
+        return input_size
+    raise BackboneError(f"backbone {name}: takes square inputs; set backbone.input_size to one side")
+
+
+def input_config(
+    pretrained_cfg: PretrainedConfig, *, channels: int | None, input_size: InputSize | None
+) -> InputConfig:
     """What a timm model asks of its inputs: input_size (C, H, W), interpolation, mean, std, crop_pct, crop_mode.
 
     With another number of image channels than timm's, mean and std are their means over timm's channels, as in timm.
@@ -51,11 +74,15 @@ def input_config(pretrained_cfg: PretrainedConfig, *, channels: int | None, inpu
         ) from error
 
 
-def _input_config(pretrained_cfg: PretrainedConfig, *, channels: int | None, input_size: int | None) -> InputConfig:
+def _input_config(
+    pretrained_cfg: PretrainedConfig, *, channels: int | None, input_size: InputSize | None
+) -> InputConfig:
     # timm refuses an empty description without a size: say its own default
     config = resolve_data_config({} if pretrained_cfg else {"img_size": 224}, pretrained_cfg=dict(pretrained_cfg))
     c, height, width = config["input_size"]
     c = channels or c
+    if input_size is not None:
+        height, width = (input_size, input_size) if isinstance(input_size, int) else input_size
 
     def per_channel(values: tuple[float, ...]) -> tuple[float, ...]:
         values = tuple(float(v) for v in values)
@@ -63,7 +90,7 @@ def _input_config(pretrained_cfg: PretrainedConfig, *, channels: int | None, inp
 
     fitted: InputConfig = {
         **config,
-        "input_size": (c, input_size or height, input_size or width),
+        "input_size": (c, height, width),
         "mean": per_channel(config["mean"]),
         "std": per_channel(config["std"]),
     }

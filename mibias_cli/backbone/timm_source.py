@@ -14,7 +14,7 @@ from huggingface_hub import hf_hub_download, try_to_load_from_cache
 from timm.models import get_pretrained_cfg, is_model
 from torch import nn
 
-from mibias_cli.backbone.timm_config import CONFIG, HUB, LOCAL, PretrainedConfig, read_config
+from mibias_cli.backbone.timm_config import CONFIG, HUB, LOCAL, InputSize, PretrainedConfig, read_config
 from mibias_cli.backbone.trainable import last_stages
 from mibias_cli.backbone.weights.matching import LoadReport, load_weights
 from mibias_cli.backbone.weights.network import HUB_URL, require_network
@@ -23,6 +23,7 @@ from mibias_cli.errors import BackboneError, did_you_mean
 
 __all__ = ["TimmSource", "build_timm", "find_source", "last_stages_of", "weights_to_fetch"]
 
+_EPSILON = {"fbnetc_100": 1e-3}
 _OURS = {
     "num_classes": "a backbone has no classifier",
     "in_chans": "set backbone.channels",
@@ -97,7 +98,7 @@ def build_timm(
     *,
     options: Mapping[str, object],
     channels: int | None,
-    input_size: int | None,
+    input_size: InputSize | None,
     offline: bool,
     seed: int,
 ) -> tuple[nn.Module, dict[str, object], LoadReport | None]:
@@ -114,6 +115,9 @@ def build_timm(
             raise BackboneError(f"backbone.options.{key}: not an option here, {_OURS[key]}")
     arguments = {**source.model_args, **options}
     arguments.pop("num_classes", None)
+    # timm sets it where it fetches weights alone: built otherwise, from an export say, features would be others
+    if source.architecture in _EPSILON:
+        arguments.setdefault("bn_eps", _EPSILON[source.architecture])
     if channels is not None:
         arguments["in_chans"] = channels
     # only models with position embeddings and the like are built for a size; convolutional ones take any

@@ -10,7 +10,7 @@ from timm.data.transforms import CenterCropOrPad
 from torchvision.transforms import Compose, Normalize, Resize
 
 from mibias_cli.backbone.catalogue import BUILT_IN, Backbone
-from mibias_cli.backbone.timm_config import InputConfig, input_config
+from mibias_cli.backbone.timm_config import InputConfig, InputSize, input_config, one_side
 from mibias_cli.backbone.timm_source import find_source
 from mibias_cli.data.inputs import IDENTITY, Transforms
 
@@ -22,7 +22,7 @@ def transforms_for(
     *,
     weights: str = "none",
     channels: int | None = None,
-    input_size: int | None = None,
+    input_size: InputSize | None = None,
     augment: bool = False,
     offline: bool = False,
 ) -> Transforms:
@@ -49,7 +49,7 @@ def transforms_for(
     if name == "mlp":
         return IDENTITY
     if name in BUILT_IN:
-        side = input_size or 28
+        side = one_side(name, input_size or 28)
         fit = Resize((side, side), antialias=True)
         return Transforms(train=fit, evaluate=fit, arrays=fit, channels=channels or 3, size=(side, side))
     source = find_source(name, weights, offline=offline)

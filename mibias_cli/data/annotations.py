@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from mibias_cli.data.batch import Attribute, BiasedData, Reader, Split
-from mibias_cli.data.columns import DRAWN, AttributeColumn, Columns, SplitRule, spelt_alike
+from mibias_cli.data.columns import DRAWN, AttributeColumn, Columns, SplitRule
 from mibias_cli.data.encoding import encode_attribute, encode_kept
 from mibias_cli.data.files.fingerprint import Streamed, fingerprint
 from mibias_cli.data.files.tabular import Table, first_rows, refuse_unmapped, require_columns
@@ -17,6 +17,8 @@ from mibias_cli.data.files.value_map import LEFT_OUT
 from mibias_cli.data.group_columns import group_note
 from mibias_cli.data.groups import split_by_fractions
 from mibias_cli.data.input_rules import InputRules
+from mibias_cli.data.spelling import one_spelling, positions_of, spelt_alike
+from mibias_cli.data.table_inputs import may_mean_missing
 from mibias_cli.data.target import Target
 from mibias_cli.data.target_columns import encode_targets, list_labels, split_labels, varying_labels
 from mibias_cli.errors import DataError, did_you_mean
@@ -98,7 +100,11 @@ def annotate(
     group: np.ndarray | None = None
     if columns.group is not None:
         alone = "give each a group id of its own if it belongs to none"
-        group = np.array([str(v) for v in table.complete(columns.group, "group", alone)])
+        group, several = one_spelling(table.complete(columns.group, "group", alone))
+        group = group.astype(str)
+        if several:
+            shown = first_rows([" and ".join(map(repr, ids)) for ids in several])
+            notes.append(f"{table.path}: ids of {columns.group!r} in several spellings are one group: {shown}")
     role = _complete_roles(table, columns, splits, role, group, seed, notes)
     if group is not None:
         _check_groups(table, columns, role, group)
@@ -106,7 +112,8 @@ def annotate(
         taken = {*columns.named, *(spec.column or name for name, spec in attributes.items())}
         note = group_note(table, taken, columns.path, role)
         notes += [note] if note is not None else []
-    notes += _spelling_notes(table, [*columns.targets, *(spec.column or name for name, spec in attributes.items())])
+    of_classes = [*columns.targets, *(spec.column or name for name, spec in attributes.items())]
+    notes += [*_spelling_notes(table, of_classes), *may_mean_missing(table, of_classes)]
     if of_labels:
         columns, left_out = varying_labels(table, columns, role == 0)
         notes += left_out
@@ -182,8 +189,9 @@ def _spelling_notes(table: Table, names: Iterable[str]) -> Iterator[str]:
         if pairs := spelt_alike(table.columns[name]):
             shown = first_rows([" and ".join(map(repr, pair)) for pair in pairs])
             yield (
-                f"{table.path}: values of {name!r} that differ only in capitals, or in how a number is written, are "
-                f"classes of their own: {shown}; data.values reads one as the other"
+                f"{table.path}: values of {name!r} that differ only in their spelling (capitals, blanks, how a number "
+                f"or yes is written, shortened words) are classes of their own: {shown}; data.values reads one as the "
+                "other"
             )
 
 
@@ -206,9 +214,10 @@ def _roles_by_column(table: Table, column: str, splits: SplitRule, notes: list[s
     if len(set(names)) < 3:
         raise DataError(f"{table.path}: data.splits: train, validation and audit must be three values, not {names}")
     values = table.columns[column]
-    role = np.array([names.index(v) if v in names else -1 for v in values], dtype=np.int64)
+    # Train and TRAIN are one split, as 0 and 0.0 are
+    role = positions_of(values, names)
     found = Counter("(empty)" if v is None else str(v) for v in values)
-    others = {value: n for value, n in found.items() if value not in names}
+    others = Counter("(empty)" if v is None else str(v) for v in values[role < 0])
     for k, name in enumerate(names):
         # without any other value there is nothing that a mistyped `validation` could have meant
         drawn_later = SPLITS[k] == "validation" and (not others or name == DRAWN)

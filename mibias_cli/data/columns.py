@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 
 from mibias_cli.data.files.tabular import Table, texts
-from mibias_cli.data.files.value_map import split_list
+from mibias_cli.data.files.value_map import is_written_list, split_list
 from mibias_cli.data.target import TargetKind
 from mibias_cli.errors import DataError
 
@@ -31,22 +31,28 @@ __all__ = [
     "look_at",
     "misfits",
     "name_words",
+    "number_of",
     "numbers",
     "refuse_misfits",
     "sorted_names",
-    "spelt_alike",
 ]
 
 MOST_CLASSES = 20
 """A column of more different values holds no classes."""
 _MANY = 10
-_MOST_COMPARED = 1000
 _LARGEST = 1e30
 """A column of numbers with more different values than this is taken for a quantity, not for classes."""
 _MOSTLY = 0.8
 """A column of many numbers in at least this share of its cells is one of numbers, and the other cells are faults."""
-_WRITTEN_OTHERWISE = re.compile(r"[-+(]?[$€£¥]? ?(\d{1,3}([,.' \u00a0’]\d{3})+([.,]\d+)?|\d+([.,]\d+)?) ?[$€£¥%]?\)?")
-"""Numbers with separators of thousands, a decimal comma, currency or percent."""
+_WRITTEN_OTHERWISE = re.compile(
+    r"[-+(\u2212\u2013]?[$€£¥]? ?(\d{1,3}([,.' \u00a0\u202f’]\d{3})+([.,]\d+)?|\d+([.,]\d+)?) ?[$€£¥%]?\)?"
+)
+"""Numbers with separators of thousands, a decimal comma, another minus, currency or percent."""
+_WITH_UNIT = re.compile(r"[-+]?\d+([.,]\d+)? ?([A-Za-zµ°]{1,5}|mm[²³23]|cm[²³23]|m[²³23])")
+_AGES = {"Y", "M", "W", "D"}
+_POINT_OF_THOUSANDS = re.compile(r"[-+]?[1-9]\d{0,2}\.\d{3}")
+"""035Y, 12 kg; DICOM's units of ages; 1.234 where no point may mean a decimal one."""
+_ID_WORDS = {"id", "ids", "uid", "index", "number", "no", "nr", "nbr", "num", "key", "serial", "accession"}
 _IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 
 DRAWN = "(drawn from train)"
@@ -138,8 +144,9 @@ def look_at(table: Table, name: str) -> ColumnLook:
         kind = "path"
     elif is_quantity(column):
         # a different number in every row may still be a measurement: only the name tells an id
-        kind = "id" if n_values == n and set(name_words(name)) & {"id", "index", "number", "no"} else "number"
-    elif _are_lists(counts):
+        named = n_values == n and not _ID_WORDS.isdisjoint(name_words(name))
+        kind = "id" if named and all(float(v).is_integer() for v in counts) else "number"
+    elif _are_lists(counts, n):
         kind = "lists"
     elif n_values <= MOST_CLASSES and (n_values < n or n <= 2):
         kind = "classes"
@@ -149,8 +156,14 @@ def look_at(table: Table, name: str) -> ColumnLook:
     return ColumnLook(name=name, kind=kind, n_missing=len(column) - n, values=values, n_values=n_values)
 
 
-def _are_lists(values: Iterable[str]) -> bool:
-    """Whether some values are lists with bars (`A|B`), whose items other values have too."""
+def _are_lists(values: Iterable[str], n: int) -> bool:
+    """Whether different values of n cells are lists: with bars (`A|B`), of items that other values have too.
+
+    Or as Python writes them, where some are alike: embeddings are not.
+    """
+    values = list(values)
+    if all(map(is_written_list, values)):
+        return len(values) < n
     items = Counter(item for value in values for item in set(split_list(value, "|")))
     return any("|" in value and any(items[item] > 1 for item in split_list(value, "|")) for value in values)
 
@@ -168,33 +181,26 @@ def numbers(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     parsed = np.full(len(values), np.nan)
     wrong = np.zeros(len(values), dtype=bool)
     for row, text in enumerate(values):
-        if text is None:
-            continue
-        try:
-            number = float(text)
-        except ValueError:
-            number = math.nan
-        # said so, NaN is wrong too
-        wrong[row] = not abs(number) <= _LARGEST
-        parsed[row] = math.nan if wrong[row] else number
+        if text is not None:
+            number = number_of(text)
+            wrong[row] = number is None
+            parsed[row] = math.nan if number is None else number
     return parsed, wrong
 
 
-def spelt_alike(values: np.ndarray) -> list[tuple[str, ...]]:
-    """Different values of text (n,), None where missing, that are one but for capitals or how a number is written.
+def number_of(text: str) -> float | None:
+    """A cell as a number; None where it is none, or none to compute with (infinite, beyond 1e30, said to be NaN).
 
     Example:
-        >>> spelt_alike(np.array(["F", "f", "1", "1.0", "M", None], dtype=object))
-        [('1', '1.0'), ('F', 'f')]
+        >>> number_of("1e3"), number_of("12_3"), number_of("nan"), number_of("1e40")
+        (1000.0, None, None, None)
     """
-    different = sorted({str(v) for v in values if v is not None})
-    if len(different) > _MOST_COMPARED or is_quantity(texts(different)):
-        return []
-    parsed, wrong = numbers(texts(different))
-    alike: dict[object, list[str]] = {}
-    for value, number, is_text in zip(different, parsed, wrong, strict=True):
-        alike.setdefault(value.lower() if is_text else float(number), []).append(value)
-    return [tuple(found) for found in alike.values() if len(found) > 1]
+    try:
+        # Python reads 12_3 as 123, and people write codes so
+        number = math.nan if "_" in text else float(text)
+    except ValueError:
+        return None
+    return number if abs(number) <= _LARGEST else None
 
 
 def is_boundless(text: str) -> bool:
@@ -213,15 +219,36 @@ def is_boundless(text: str) -> bool:
 def misfits(values: np.ndarray) -> np.ndarray:
     """A mask (n,) of the cells of text (n,) that are no plain numbers in a column that is otherwise one of quantities.
 
-    Such a column has many different numbers, some perhaps with separators, currency or percent, in most of its cells.
+    Such a column has many different numbers, some perhaps with separators, currency, percent or a unit, in most of its
+    cells. Where whole numbers below 1000 have no point, and three digits follow every point, points are of thousands.
     """
     parsed, wrong = numbers(values)
+    wrong |= _with_points_of_thousands(values, wrong)
     shaped = ~np.isnan(parsed)
+    units: dict[str, list[int]] = {}
     for row in np.flatnonzero(wrong):
-        shaped[row] = _WRITTEN_OTHERWISE.fullmatch(values[row]) is not None
-    known = int(wrong.sum() + (~np.isnan(parsed)).sum())
+        shaped[row] = shaped[row] or _WRITTEN_OTHERWISE.fullmatch(values[row]) is not None
+        if not shaped[row] and (found := _WITH_UNIT.fullmatch(values[row])):
+            units.setdefault(found[2], []).append(int(row))
+    # codes (12a, 12b, 13a) have letters of many kinds, quantities have one unit
+    if len(units) == 1 or set(units) <= _AGES:
+        shaped[[row for rows in units.values() for row in rows]] = True
+    known = int(wrong.sum() + (~np.isnan(parsed) & ~wrong).sum())
     quantity = shaped.sum() >= _MOSTLY * known and len(set(values[shaped])) > _MANY
     return wrong if quantity else np.zeros(len(values), dtype=bool)
+
+
+def _with_points_of_thousands(values: np.ndarray, wrong: np.ndarray) -> np.ndarray:
+    """A mask (n,) of cells like 35.060, beside whole numbers below 1000 alone."""
+    known = np.array([v is not None for v in values]) & ~wrong
+    pointed = known & np.array([v is not None and "." in v for v in values])
+    none = np.zeros(len(values), dtype=bool)
+    # a decimal number would not be written with its last zero here and without its point there
+    if not any(v.endswith("0") for v in values[pointed]) or not (known & ~pointed).any():
+        return none
+    thousands = all(_POINT_OF_THOUSANDS.fullmatch(v) for v in values[pointed])
+    small = all(v.lstrip("+-").isdecimal() and abs(int(v)) < 1000 for v in values[known & ~pointed])
+    return pointed if thousands and small else none
 
 
 def refuse_misfits(table: Table, name: str, remedy: str) -> None:

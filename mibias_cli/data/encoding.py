@@ -84,6 +84,7 @@ def _continuous(
     name: str, spec: AttributeColumn, table: Table, known: np.ndarray, in_training: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, Attribute]:
     column = spec.column or name
+    refuse_misfits(table, column, "make the attribute categorical")
     parsed, wrong = numbers(table.columns[column])
     if wrong.any():
         raise DataError(

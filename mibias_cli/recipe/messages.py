@@ -93,8 +93,8 @@ def _wanted(error: ErrorDetails) -> str | None:
 
 
 def _path(loc: tuple[str | int, ...], data: YamlMapping) -> YamlPath:
-    """Pydantic's location without its tags: of the data source behind `data`, of the form behind `bottleneck`."""
-    if loc[:2] == ("representation", "bottleneck"):
+    """Pydantic's location without its tags: of the data source behind `data`, of the form behind a key that has two."""
+    if loc[:2] in (("representation", "bottleneck"), ("backbone", "input_size")):
         return (*loc[:2], *loc[3:])
     source = value_at(("data", "source"), data)
     return (loc[0], *loc[2:]) if len(loc) > 1 and loc[0] == "data" and loc[1] == source else loc

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from importlib import metadata
@@ -15,17 +16,18 @@ from torch import nn
 
 from mibias_cli.backbone.extractor import Extractor
 from mibias_cli.backbone.prefix import NoPrefix, Prefix, frozen_prefix
-from mibias_cli.backbone.stored_prefix import StoredPrefix, batch_sizes
+from mibias_cli.backbone.stored_prefix import NoiseReader, StoredPrefix, augmented, batch_sizes
 from mibias_cli.backbone.trainable import choose_trainable
 from mibias_cli.backbone.weights.cache import user_cache
 from mibias_cli.backbone.weights.matching import weights_fingerprint
+from mibias_cli.data.batch import Split
 from mibias_cli.data.files.images import ImageReader
-from mibias_cli.progress import Progress
+from mibias_cli.progress import Progress, Silent
 from mibias_cli.recipe.schema import Recipe
 from mibias_cli.run.assemble import Parts
 from mibias_cli.seeds import scoped_torch_rng
 
-__all__ = ["cached_parts", "shares_prefix"]
+__all__ = ["cached_parts", "shares_prefix", "stand_in_parts"]
 
 _FORMAT = 1
 """Part of every key: a change to how inputs are read or outputs are kept raises it."""
@@ -45,8 +47,7 @@ def cached_parts(parts: Parts, progress: Progress, chosen: Mapping[str, np.ndarr
         DataError: An input cannot be read.
     """
     recipe, data = parts.recipe, parts.data
-    # rows of numbers are no work to read
-    if recipe.backbone.cache == "off" or recipe.backbone.train == "all" or len(data.input_shape) != 3:
+    if not _may_keep(parts):
         return parts
     splits = {split.name: split for split in (data.train, data.validation, data.audit)}
     try:
@@ -66,12 +67,61 @@ def cached_parts(parts: Parts, progress: Progress, chosen: Mapping[str, np.ndarr
     except NoPrefix as reason:
         progress.note(f"backbone.cache: not used, images are read in every epoch: {reason}")
         return parts
+    return _reading(parts, splits, store.prefix)
+
+
+def _may_keep(parts: Parts) -> bool:
+    """Whether outputs of a frozen prefix are wanted; rows of numbers are no work to read."""
+    section = parts.recipe.backbone
+    return section.cache != "off" and section.train != "all" and len(parts.data.input_shape) == 3
+
+
+def _reading(parts: Parts, splits: Mapping[str, Split], prefix: Prefix) -> Parts:
+    """The parts with these splits, which read what a prefix made of the data."""
     train, validation, audit = splits.values()
-    data = replace(data, train=train, validation=validation, audit=audit, input_shape=store.prefix.shape)
+    data = replace(parts.data, train=train, validation=validation, audit=audit, input_shape=prefix.shape)
     # outputs are read faster than worker processes start
-    training = recipe.training.model_copy(update={"num_workers": 0})
-    recipe = recipe.model_copy(update={"training": training})
-    return replace(parts, recipe=recipe, data=data, computed=store.prefix)
+    training = parts.recipe.training.model_copy(update={"num_workers": 0})
+    recipe = parts.recipe.model_copy(update={"training": training})
+    return replace(parts, recipe=recipe, data=data, computed=prefix)
+
+
+def stand_in_parts(parts: Parts) -> tuple[Parts, float]:
+    """Parts for measuring how long training takes, and the seconds that computing a frozen prefix's outputs will take.
+
+    Where `cached_parts` would keep outputs, noise of their shape stands in for them; else the parts are as they were,
+    and nothing is computed beforehand. Outputs that another run kept already take no time.
+
+    Raises:
+        DataError: An input cannot be read.
+    """
+    if not _may_keep(parts):
+        return parts, 0.0
+    recipe, data = parts.recipe, parts.data
+    try:
+        _check_setting(recipe, parts)
+        with scoped_torch_rng(parts.fabric.device):
+            store = _store(parts, Silent())
+            some = data.train.at(np.arange(min(2 * recipe.training.batch_size, len(data.train))))
+            views = recipe.backbone.cache_views if recipe.training.augment else 0
+            seconds = 0.0
+            if not store.has(data.train):
+                store.compute(some)  # the first pass pays for kernels and files
+                seconds = len(data.validation) / len(some) * _timed(store, some)
+                seconds += len(data.train) / len(some) * _timed(store, some)
+            if views and not store.has(data.train, view=views - 1, seed=recipe.seed):
+                seconds += views * len(data.train) / len(some) * _timed(store, augmented(some))
+    except NoPrefix:
+        return parts, 0.0
+    noise = NoiseReader(store.prefix.shape)
+    splits = {one.name: replace(one, reader=noise) for one in (data.train, data.validation, data.audit)}
+    return _reading(parts, splits, store.prefix), seconds
+
+
+def _timed(store: StoredPrefix, part: Split) -> float:
+    start = time.monotonic()
+    store.compute(part)
+    return time.monotonic() - start
 
 
 def shares_prefix(extractor: Extractor, parts: Parts) -> bool:

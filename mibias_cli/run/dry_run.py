@@ -6,6 +6,7 @@ import resource
 import sys
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TypedDict
@@ -23,8 +24,10 @@ from mibias_cli.run.assemble import Parts, assemble
 from mibias_cli.run.audit import validation_leakage
 from mibias_cli.run.before.checks import check_start
 from mibias_cli.run.before.files import tell
+from mibias_cli.run.cached import stand_in_parts
 from mibias_cli.run.debiaser import build_method
-from mibias_cli.run.stages import Run, StageName, make_stage
+from mibias_cli.run.heads.fit_time import seconds_of_fits
+from mibias_cli.run.stages import Run, StageName, make_stage, stage_debiaser
 from mibias_cli.run_folder import RunFolder
 from mibias_cli.training.loop import StageTrainer
 from mibias_cli.training.step import DRAW_WEIGHT
@@ -76,10 +79,11 @@ def dry_run(recipe: Recipe, *, offline: bool, progress: Progress, check_files: b
     if n_ranks > 1:
         progress.note(f"one process takes the whole batch here; in training {n_ranks} share it")
     progress.stage("taking some steps")
-    n_steps, debias = n_batches(data.train, recipe.training.batch_size), _time_stage(parts, progress, "debias")
+    training, seconds = stand_in_parts(parts)
+    n_steps, debias = n_batches(data.train, recipe.training.batch_size), _time_stage(training, progress, "debias")
     n_original = 0 if recipe.original is None else recipe.original.epochs
-    original = _time_stage(parts, progress, "original") if n_original else debias
-    seconds = recipe.training.epochs * debias.epoch(n_steps) + n_original * original.epoch(n_steps)
+    original = _time_stage(training, progress, "original") if n_original else debias
+    seconds += recipe.training.epochs * debias.epoch(n_steps) + n_original * original.epoch(n_steps)
     return {
         "splits": {split.name: len(split) for split in splits},
         "cells": {split.name: _cells(split, data) for split in splits},
@@ -87,7 +91,7 @@ def dry_run(recipe: Recipe, *, offline: bool, progress: Progress, check_files: b
         "n_trainable": debias.n_trainable,
         "steps": recipe.training.epochs * n_steps,
         "step_seconds": debias.step,
-        "estimated_training_seconds": seconds + debias.once,
+        "estimated_training_seconds": seconds + debias.once + (original.once if n_original else 0.0),
         "peak_memory_bytes": _peak_memory_bytes(parts.fabric.device),
     }
 
@@ -121,13 +125,16 @@ def _time_stage(parts: Parts, progress: Progress, name: StageName) -> _StageTime
             start = time.monotonic()
             trainer.try_epoch_end()
             end = time.monotonic()
+    once = seconds_of_fits(model, parts, partial(stage_debiaser, parts, model, last_fit=True), last=name == "debias")
     if name == "debias":
         progress.stage("measuring validation rows, as at the end")
+        began = time.monotonic()
         validation_leakage(model, parts)
+        once += time.monotonic() - began
     return _StageTime(
         step=step,
         epoch_end=end - start,
-        once=time.monotonic() - end if name == "debias" else 0.0,
+        once=once,
         n_parameters=sum(p.numel() for p in model.parameters()),
         n_trainable=sum(p.numel() for p in model.parameters() if p.requires_grad),
     )

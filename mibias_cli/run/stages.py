@@ -52,6 +52,7 @@ __all__ = [
     "fit_debiased",
     "fit_original",
     "make_stage",
+    "stage_debiaser",
     "stage_settings",
 ]
 
@@ -202,7 +203,7 @@ def _finish(parts: Parts, run: Run, log: RunLog, model: TaskModel, trainer: Stag
 
     Whoever resumes a run that was killed meanwhile comes out at the same heads: they depend on the backbone alone.
     """
-    make = partial(_debiaser, parts, model, last_fit=True)
+    make = partial(stage_debiaser, parts, model, last_fit=True)
     finish_heads(model, parts, make, _LastFitLog(run=run, log=log, trainer=trainer), run.progress)
     if parts.ranks.is_first:
         save_weights(run.folder.best, model)
@@ -287,7 +288,7 @@ def make_stage(
     # plain training balances nothing; validation still compares the model with what the bias alone would say
     drawn = {} if method is None or method.sample_by is None else {SAMPLE_WEIGHT: method.sample_by}
     weights: Weights = {"train": drawn, "validation": parts.bias_log_probabilities}
-    debiaser = None if plain else _debiaser(parts, model)
+    debiaser = None if plain else stage_debiaser(parts, model)
     recycler, every = None, parts.debias.recycle_every_steps
     if debiaser is not None:
         weights = _debiasing_weights(parts, run, log)
@@ -314,7 +315,7 @@ def make_stage(
     )
 
 
-def _debiaser(parts: Parts, model: TaskModel, *, last_fit: bool = False) -> Debiaser | None:
+def stage_debiaser(parts: Parts, model: TaskModel, *, last_fit: bool = False) -> Debiaser | None:
     """The recipe's debiaser around a model: of its steps, or of the last fit, which has the penalty if there is one."""
     recipe = parts.recipe
     mixing_alone = parts.head_last is not None and not last_fit

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mibias_cli.data.columns import look_at
+from mibias_cli.data.files.array_ids import refuse_other_order
 from mibias_cli.data.files.arrow_files import PARQUET, is_list
 from mibias_cli.data.files.folders import find_images
 from mibias_cli.data.files.refused import refuse_formats
@@ -61,7 +62,8 @@ def file_layout(path: Path, *, table: Path | None, root: Path | None, follow: Pa
     if (images := _images_layout(path, rows, root, follow)) is not None:
         return images
     refuse_nested(rows)
-    return Layout(what="a table", source="table", table=rows, file=path, notes=_beside_notes(path, rows))
+    notes = (*_images_beside(root or path.parent, rows), *_beside_notes(path, rows))
+    return Layout(what="a table", source="table", table=rows, file=path, notes=notes)
 
 
 def _images_layout(path: Path, rows: Table, root: Path | None, follow: Path | None) -> Layout | None:
@@ -89,8 +91,14 @@ def _images_layout(path: Path, rows: Table, root: Path | None, follow: Path | No
     images = find_images(place, follow=follow, most=MOST_FILES).images if walked else []
     found = image_column(rows, images) if images else None
     # a few images beside a table may have its ids by chance
-    if found is not None and (column is not None or 2 * found[1].n >= len(rows)):
+    if found is not None and (column is not None or 2 * found[1].n_meant >= len(rows)):
         name, match = found
+        if 2 * len(match.ambiguous) > len(rows):
+            several = rows.rows_where(_mask(rows, match.ambiguous), name)
+            raise DataError(
+                f"{path}: {name!r} holds names alone, and several images below {place} have the same name: rows "
+                f"{several}; add their folders, or name the folder that is meant with --root DIR"
+            )
         old = rows.columns[name]
         values = [v if image is None else image for v, image in zip(old, match.images, strict=True)]
         said = [f"{name} is read {match.how}"] if match.how else []
@@ -108,6 +116,16 @@ def _images_layout(path: Path, rows: Table, root: Path | None, follow: Path | No
     raise DataError(
         f"{path}: no image that {column!r} names is below {path.parent} (row {rows.row_numbers[0]}: "
         f"{rows.columns[column][0]}); say where they are with --root DIR"
+    )
+
+
+def _images_beside(place: Path, rows: Table) -> tuple[str, ...]:
+    """A note of images below a table's folder, as many as its rows or more, of which no column holds a name."""
+    images = find_images(place, most=MOST_FILES).images if may_name_images(rows) else []
+    if len(images) < len(rows):
+        return ()
+    return (
+        f"{len(images)} images below {place} ({first_rows(images, 2)}) are named by no column; the table is read alone",
     )
 
 
@@ -175,15 +193,18 @@ def _arrays(path: Path, table: Path | None) -> Layout:
     n, d = wide[key]
     beside = table or _table_beside(path, n)
     if beside is None:
+        columns = [name for name, shape in shapes.items() if shape in ((n,), (n, 1))]
+        within = f" ({first_rows(columns)} in the file may be written to one)" if columns else ""
         raise DataError(
-            f"{path}: {n} embeddings of {d} numbers, but no table of {n} rows beside them that says what they are; "
-            "name one with --table FILE"
+            f"{path}: {n} embeddings of {d} numbers, but no table of {n} rows beside them that says what they are"
+            f"{within}; name one with --table FILE"
         )
     rows = read_table(beside)
     if len(rows) != n:
         raise DataError(
             f"{path} has {n} embeddings, {beside} has {len(rows)} rows; there must be one row per embedding"
         )
+    refuse_other_order(path, rows)
     return Layout(
         what=f"stored embeddings ({n} of {d} numbers), with {beside.name}",
         source="embeddings",

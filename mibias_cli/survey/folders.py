@@ -11,7 +11,7 @@ import numpy as np
 
 from mibias_cli.data.columns import MOST_CLASSES, look_at
 from mibias_cli.data.files.folders import find_images
-from mibias_cli.data.files.tabular import first_rows, read_table, texts
+from mibias_cli.data.files.tabular import first_rows, read_table, refuse_nested, texts
 from mibias_cli.data.sources.imagefolder import CLASS_FOLDER, SPLIT_FOLDER, list_images
 from mibias_cli.datasets.celeba import ATTRIBUTES, PARTITION, find_celeba, read_celeba
 from mibias_cli.datasets.extremes import age_bins
@@ -81,6 +81,7 @@ def _tables(folder: Path) -> Layout:
     """A folder of tables without images: those of a split, or a single one."""
     parts = split_tables(folder)
     if parts is not None:
+        refuse_nested(parts.table)
         return Layout(
             what=f"tables of a split ({first_rows([file.name for file in parts.files])})",
             source="table",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -14,7 +15,7 @@ from mibias_cli.survey.columns import guess_path
 
 __all__ = ["Match", "image_column", "match_images", "may_name_images"]
 
-_MOST_DROPPED = 4
+_MOST_DROPPED = 12
 _LOOKED_AT = 500
 _WORDS = {
     "image",
@@ -54,9 +55,17 @@ class Match:
         """Rows that name an image."""
         return sum(image is not None for image in self.images)
 
+    @property
+    def n_meant(self) -> int:
+        """Rows that name an image, or several."""
+        return self.n + len(self.ambiguous)
+
 
 def image_column(table: Table, images: Sequence[str]) -> tuple[str, Match] | None:
-    """The column that names most of some images, at least half of its rows or of the images; or None."""
+    """The column that names most of some images, at least half of its rows or of the images; or None.
+
+    Rows whose name several images have count too: whoever asks says what is to become of them.
+    """
     looks = [look_at(table, name) for name in table.columns]
     # a column of paths first; then ids, as a name without suffix is one
     first = guess_path(looks)
@@ -65,10 +74,10 @@ def image_column(table: Table, images: Sequence[str]) -> tuple[str, Match] | Non
     for name in [*([first] if first is not None else []), *likely]:
         values = table.columns[name]
         some = values[:: max(1, len(values) // _LOOKED_AT)]
-        if not match_images(some, images).n:
+        if not match_images(some, images).n_meant:
             continue
         match = match_images(values, images)
-        if 2 * match.n >= min(len(values), len(images)) and (best is None or match.n > best[1].n):
+        if 2 * match.n_meant >= min(len(values), len(images)) and (best is None or match.n_meant > best[1].n_meant):
             best = (name, match)
     return best
 
@@ -86,10 +95,10 @@ def match_images(values: np.ndarray, images: Sequence[str]) -> Match:
     """
     parts = [None if v is None else _parts(str(v)) for v in values]
     deepest = max((len(p) for p in parts if p is not None), default=1)
-    wanted = {p[-1].lower() for p in parts if p} | {PurePosixPath(p[-1]).stem.lower() for p in parts if p}
+    wanted = {key for p in parts if p for key in _keys(p[-1:], loose=True)}
     # only images of these names can be meant, which keeps the index small
     split = [(image, PurePosixPath(image).parts) for image in images]
-    split = [(i, p) for i, p in split if p[-1].lower() in wanted or PurePosixPath(p[-1]).stem.lower() in wanted]
+    split = [(image, p) for image, p in split if not wanted.isdisjoint(_keys(p[-1:], loose=True))]
     best: Match | None = None
     for loose in (False, True):
         index: dict[tuple[str, ...], list[str]] = {}
@@ -100,8 +109,10 @@ def match_images(values: np.ndarray, images: Sequence[str]) -> Match:
         # drop the fewest folders that will do; a value's own name is never dropped
         for drop in range(min(deepest, _MOST_DROPPED + 1)):
             match = _matched(parts, index, drop, loose)
-            if best is None or match.n > best.n:
+            if best is None or (match.n, len(match.ambiguous)) > (best.n, len(best.ambiguous)):
                 best = match
+            if best.n == len(values):
+                break
         if best is not None and best.n == len(values):
             break
     assert best is not None
@@ -133,9 +144,16 @@ def _keys(parts: tuple[str, ...], loose: bool) -> list[tuple[str, ...]]:
     """What a path is found by: as written, or in lower case with its suffix and without."""
     if not loose:
         return [parts]
-    lower = tuple(part.lower() for part in parts)
-    stem = PurePosixPath(lower[-1]).stem
-    return [lower, (*lower[:-1], stem)] if stem != lower[-1] else [lower]
+    # é is one character or two, by the system that wrote the name
+    lower = tuple(unicodedata.normalize("NFC", part.lower()) for part in parts)
+    stem = _stem(lower[-1])
+    found = [lower, (*lower[:-1], stem)]
+    # 7 names 0007.png
+    return list(dict.fromkeys([*found, (*lower[:-1], stem.lstrip("0") or "0")] if stem.isdecimal() else found))
+
+
+def _stem(name: str) -> str:
+    return PurePosixPath(name).stem
 
 
 def _parts(value: str) -> tuple[str, ...]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
@@ -14,7 +15,9 @@ from mibias_cli.data.columns import DRAWN, ColumnLook, Columns, SplitRule, numbe
 from mibias_cli.data.files.folders import leads_out, real_paths
 from mibias_cli.data.files.tabular import Table, first_rows, require_columns
 from mibias_cli.data.sources.imagefolder import CLASS_FOLDER
+from mibias_cli.data.spelling import one_spelling, positions_of
 from mibias_cli.data.target import TargetKind
+from mibias_cli.data.target_columns import are_lists, words_apart
 from mibias_cli.errors import DataError
 from mibias_cli.survey.columns import attribute_rank, guess_target
 from mibias_cli.survey.layout import Layout
@@ -25,6 +28,8 @@ __all__ = ["FEWEST", "Roles", "Wishes", "annotate_roles", "choose_roles", "keep_
 
 FEWEST = 5
 """Rows of a class below which a drawn split may leave training without it."""
+_MASK = re.compile(r"(.+?)[ _-](mask|masks|seg|segm|segmentation|superpixels|gt)([ _-]\d+)?", re.IGNORECASE | re.DOTALL)
+"""BUSI's `benign (1)_mask_1.png` beside `benign (1).png`, ISIC's `…_segmentation.png` and `…_superpixels.png`."""
 _ROWS_PER_CLASS = 20
 _MOST_SHARED = 0.2
 """Share of training rows that may be left out because their group is in another split too."""
@@ -132,10 +137,13 @@ def choose_roles(layout: Layout, looks: Mapping[str, ColumnLook], wishes: Wishes
         guesses.insert(0, f"target {target}: " + ("by the layout" if layout.target or guessed is None else guessed[1]))
     # columns that speak of a split and are none are said: a fold, say, or a test that is no test set
     unread = [f"{x.name} ({first_rows(list(x.values)) or f'{x.n_values} values'})" for x in like if x.name != target]
+    of_target = looks[target]
+    if of_target.kind != "lists" and are_lists(layout.table.columns[target]):
+        of_target = replace(of_target, kind="lists")
     unused = f"not read as the split: {'; '.join(unread)}; --split COLUMN takes one (data.columns.split, data.splits)"
     return Roles(
         target=target,
-        target_kind=_kind_of_target(looks[target], layout.table),
+        target_kind=_kind_of_target(of_target, layout.table),
         split=None if split is None else split[0],
         splits=SplitRule()
         if split is None
@@ -143,7 +151,7 @@ def choose_roles(layout: Layout, looks: Mapping[str, ColumnLook], wishes: Wishes
         group=None if group == target else group,
         sure=frozenset(sure),
         guesses=tuple(guesses),
-        notes=(*([unused] if unread else []), *_odd_values(looks[target])),
+        notes=(*([unused] if unread else []), *_odd_values(of_target)),
     )
 
 
@@ -163,6 +171,8 @@ def keep_usable_rows(layout: Layout, roles: Roles) -> tuple[Layout, list[str]]:
         absent = np.array([v is None or not (layout.root / str(v)).is_file() for v in paths], dtype=bool)
         table = _drop(table, absent, f"whose image is not below {layout.root}", dropped, paths)
         # links and `..` that lead elsewhere, which loading would refuse
+        why = "that are masks of other images by their names"
+        table = _drop(table, _are_masks(table.columns[layout.path]), why, dropped, table.columns[layout.path])
         found = real_paths([str(v) for v in table.columns[layout.path]], layout.root)
         outside = np.array(leads_out(found, layout.root, layout.follow_links), dtype=bool)
         why = f"whose image is behind a link that leads out of {layout.root} (--follow-links FOLDER follows it)"
@@ -175,13 +185,20 @@ def keep_usable_rows(layout: Layout, roles: Roles) -> tuple[Layout, list[str]]:
             rare = np.array([counts[v] < FEWEST for v in target], dtype=bool)
             table = _drop(table, rare, f"of classes with fewer than {FEWEST} rows", dropped, target)
         else:
-            seen = set(target[table.columns[roles.split] == roles.splits.train])
+            seen = set(target[positions_of(table.columns[roles.split], [roles.splits.train]) == 0])
             unseen = np.array([v not in seen for v in target], dtype=bool)
             table = _drop(table, unseen, "of classes that no training row has", dropped, target)
     table = _apart(table, roles, layout.source, dropped)
     if not len(table):
         raise DataError(f"{layout.table.path}: no row can be used: {'; '.join(dropped)}")
     return replace(layout, table=table), dropped
+
+
+def _are_masks(paths: np.ndarray) -> np.ndarray:
+    """A mask (n,) of the images whose name is that of another one beside it, and a word for a mask."""
+    stems = {str(PurePosixPath(str(path)).with_suffix("")) for path in paths}
+    found = [_MASK.fullmatch(str(PurePosixPath(str(path)).with_suffix(""))) for path in paths]
+    return np.array([match is not None and match[1] in stems for match in found], dtype=bool)
 
 
 def _apart(table: Table, roles: Roles, source: str, dropped: list[str]) -> Table:
@@ -192,11 +209,12 @@ def _apart(table: Table, roles: Roles, source: str, dropped: list[str]) -> Table
     """
     if roles.split is None or roles.group is None or "group" in roles.sure or source == "embeddings":
         return table
-    values, group = table.columns[roles.split], table.columns[roles.group]
+    group, _ = one_spelling(table.columns[roles.group])
     order = (roles.splits.train, roles.splits.validation, roles.splits.audit)
-    late = {v: {g for g, s in zip(group, values, strict=True) if s in order[k + 1 :]} for k, v in enumerate(order)}
-    shared = np.array([s in late and g in late[s] for g, s in zip(group, values, strict=True)], dtype=bool)
-    n_training = sum(v in order[:2] for v in values)
+    role = positions_of(table.columns[roles.split], order)
+    late = [{g for g, r in zip(group, role, strict=True) if r > k} for k in range(len(order))]
+    shared = np.array([r >= 0 and g in late[r] for g, r in zip(group, role, strict=True)], dtype=bool)
+    n_training = int(((role == 0) | (role == 1)).sum())
     if shared.sum() > _MOST_SHARED * n_training:
         return table
     n_groups = len(set(group[shared]))
@@ -250,8 +268,14 @@ def _odd_values(look: ColumnLook) -> list[str]:
         )
     if look.kind == "lists":
         notes.append(
-            f"{look.name}: cells are lists (A|B), each of whose items is a label; one that means no label is "
-            f"said so by data.values: {{ {look.name}: {{ No Finding: [] }} }}"
+            f"{look.name}: cells are lists (A|B), each of whose items is a label (data.target_kind: classes, if each "
+            "cell is a class); one that means no label is said so by data.values: "
+            f"{{ {look.name}: {{ No Finding: [] }} }}"
+        )
+    if look.kind == "classes" and (cell := words_apart(list(look.values))) is not None:
+        notes.append(
+            f"{look.name}: {cell!r} may be a list of other classes with blanks between; data.values reads it as one, "
+            f"with target_kind: multilabel: {{ {look.name}: {{ {cell}: {cell.split()} }} }}"
         )
     return notes
 

@@ -92,7 +92,8 @@ def _merged(folder: Path, named: Sequence[tuple[Path, str]]) -> SplitTables | No
     column = "split" if "split" not in columns else "split_file"
     columns[column] = texts(values)
     notes += [note for _, _, table in kept for note in table.notes]
-    table = Table(path=folder, columns=columns, row_numbers=np.arange(1, len(values) + 1))
+    nested = {name: kind for _, _, table in kept for name, kind in table.nested.items()}
+    table = Table(path=folder, columns=columns, row_numbers=np.arange(1, len(values) + 1), nested=nested)
     return SplitTables(
         table=table,
         column=column,

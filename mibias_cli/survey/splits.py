@@ -17,9 +17,9 @@ __all__ = [
 ]
 
 _SPLIT_WORDS: tuple[tuple[str, ...], ...] = (
-    ("train", "training", "trn", "trainval"),
-    ("validation", "val", "valid", "validate", "validating", "dev", "development"),
-    ("test", "testing", "tst", "audit", "eval", "evaluation", "balanced", "holdout"),
+    ("train", "training", "trn", "tr", "trainval"),
+    ("validation", "val", "va", "valid", "validate", "validating", "dev", "development"),
+    ("test", "testing", "tst", "te", "audit", "eval", "evaluation", "balanced", "holdout"),
 )
 """What train, validation and audit are called, in order."""
 _NUMBERED = {("0", "1", "2"): ("0", "1", "2"), ("0", "1"): ("0", DRAWN, "1")}
@@ -102,7 +102,7 @@ def read_split(look: ColumnLook) -> Roles | None:
     role = role_of_name(look.name)
     if role is not None and _is_flag(look):
         return _flagged(look, role)
-    return split_words(look.values) or _NUMBERED.get(tuple(look.values))
+    return split_words(look.values) or _numbered(look)
 
 
 def split_like(looks: Sequence[ColumnLook]) -> list[ColumnLook]:
@@ -133,11 +133,20 @@ def _flagged(look: ColumnLook, role: int) -> Roles:
     return (yes, DRAWN, no) if role == 0 else (no, DRAWN, yes)
 
 
+def _numbered(look: ColumnLook) -> Roles | None:
+    """The values, as they are written, of a column of 0, 1 and 2 (or 0 and 1); None where it holds others."""
+    whole = {v.removesuffix(".0"): v for v in look.values}
+    train, validation, audit = _NUMBERED.get(tuple(whole), (None, None, None))
+    if train is None or len(whole) < len(look.values):
+        return None
+    return whole[train], whole.get(str(validation), DRAWN), whole[str(audit)]
+
+
 def _roles_in(look: ColumnLook) -> Roles | None:
     named = set(name_words(look.name))
     # numbers mean roles only where they are all there is: a fold column goes on to 3 and 4
-    if tuple(look.values) in _NUMBERED:
-        return _NUMBERED[tuple(look.values)] if named & _NUMBERED_NAMES else None
+    if (numbered := _numbered(look)) is not None:
+        return numbered if named & _NUMBERED_NAMES else None
     found = split_words(look.values)
     # under another name every value must be such a word itself, as one of several may be chance
     exact = {word for called in _SPLIT_WORDS for word in called}

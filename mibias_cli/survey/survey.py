@@ -11,11 +11,12 @@ import numpy as np
 from PIL import Image
 
 from mibias_cli.data.annotations import SPLITS, Annotations
-from mibias_cli.data.columns import AttributeColumn, ColumnLook, Columns, SplitRule, look_at
+from mibias_cli.data.columns import AttributeColumn, ColumnLook, Columns, SplitRule, look_at, refuse_misfits
 from mibias_cli.data.encoding import encode_attribute
 from mibias_cli.data.files.tabular import first_rows
 from mibias_cli.data.groups import cells
 from mibias_cli.data.sources.imagefolder import CLASS_FOLDER, SPLIT_FOLDER
+from mibias_cli.data.table_inputs import left_out
 from mibias_cli.errors import DataError, did_you_mean
 from mibias_cli.evaluation.statistics.information import entropy_of_shares, label_entropy_bits, mutual_information_bits
 from mibias_cli.survey.columns import attribute_rank
@@ -26,6 +27,7 @@ from mibias_cli.survey.layout import Layout
 from mibias_cli.survey.proxies import PROXY, proxies_of
 from mibias_cli.survey.repeats import repeat_notes
 from mibias_cli.survey.roles import Roles, Wishes, annotate_roles, choose_roles, keep_usable_rows
+from mibias_cli.survey.uses import column_uses, input_notes
 
 __all__ = ["AttributeFound", "RowsFound", "Survey", "as_manifest", "find_rows", "survey"]
 
@@ -85,6 +87,7 @@ class Survey:
         must_write: Whether the layout's table has to be written to a file of its own.
         guesses: What was guessed, and by what.
         notes: What was left out, and what to look at.
+        uses: By column, what it is in the recipe.
     """
 
     layout: Layout
@@ -98,6 +101,7 @@ class Survey:
     must_write: bool
     guesses: tuple[str, ...]
     notes: tuple[str, ...]
+    uses: Mapping[str, str]
 
     @property
     def target_title(self) -> str:
@@ -160,13 +164,15 @@ def survey(path: Path, wishes: Wishes) -> Survey:
     """
     rows = find_rows(path, wishes)
     layout, looks, roles, annotations = rows.layout, rows.looks, rows.roles, rows.annotations
-    found = _attributes(annotations, looks, roles)
+    found = _attributes(annotations, looks, roles, wishes)
     chosen, how = _chosen(layout, found, wishes)
     others = sorted((a for a in found if a not in chosen), key=lambda a: -a.shared_bits)
     # a column that renames the target is the target once more, and no bias
     renamed = [a.name for a in others if a.renames_target]
     exact = [f"{first_rows(renamed)}: each value goes with one value of the target"] if renamed else []
     notes = [*layout.notes, *rows.dropped, *roles.notes, *annotations.notes, *exact]
+    uses = column_uses(layout, looks, roles, [a.name for a in chosen])
+    notes += input_notes(layout.table, uses)
     notes += repeat_notes(layout, roles, annotations)
     notes += _proxy_notes(layout, looks, roles, annotations, chosen)
     # a recipe can only name a file: rows that no file holds as they are have to be written to one
@@ -185,6 +191,7 @@ def survey(path: Path, wishes: Wishes) -> Survey:
         must_write=must_write,
         guesses=(*roles.guesses, *how),
         notes=tuple(notes),
+        uses=uses,
     )
 
 
@@ -203,14 +210,18 @@ def as_manifest(layout: Layout, roles: Roles) -> tuple[Layout, Roles]:
     return replace(layout, source="manifest", table=table), roles
 
 
-def _attributes(annotations: Annotations, looks: Mapping[str, ColumnLook], roles: Roles) -> list[AttributeFound]:
+def _attributes(
+    annotations: Annotations, looks: Mapping[str, ColumnLook], roles: Roles, wishes: Wishes
+) -> list[AttributeFound]:
     """Every column of classes or numbers that has no other role, and how it goes with the target in training."""
+    # row numbers and the like are no bias, unless someone says so
+    out = left_out(annotations.table, [name for name in annotations.table.columns if name not in wishes.attributes])
     training = annotations.role == 0
     n_y = len(annotations.target.class_names)
     y = annotations.target.strata(annotations.y)
     found = []
     for name, look in looks.items():
-        if name in roles.taken or look.kind not in ("classes", "number") or look.n_values < 2:
+        if name in roles.taken or name in out or look.kind not in ("classes", "number") or look.n_values < 2:
             continue
         kind: Literal["categorical", "continuous"] = "continuous" if look.kind == "number" else "categorical"
         try:
@@ -242,6 +253,8 @@ def _chosen(layout: Layout, found: Sequence[AttributeFound], wishes: Wishes) -> 
     if wishes.attributes:
         unusable = [name for name in wishes.attributes if name not in by_name]
         if unusable:
+            # numbers with a unit (045Y), say, which a recipe could not read either
+            refuse_misfits(layout.table, unusable[0], "name another column")
             raise DataError(
                 f"{layout.table.path}: --attribute {unusable[0]}: no column of classes or numbers that varies in "
                 f"training{did_you_mean(unusable[0], by_name)}; there are {', '.join(by_name) or 'none'}"

@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 
 from mibias_cli.backbone import timm_source
 from mibias_cli.backbone.catalogue import create_backbone
+from mibias_cli.backbone.transforms import transforms_for
 from mibias_cli.backbone.weights.matching import weights_fingerprint
 from mibias_cli.errors import BackboneError
 
@@ -150,3 +151,42 @@ def test_local_dir_of_another_architecture(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(BackboneError, match="not a timm config"):
         create_backbone("resnet18", weights=place)
+
+
+def test_what_timm_sets_with_its_own_weights_alone_is_always_set() -> None:
+    """An export of fbnetc_100 is built without timm's weights, and read by timm as if with them."""
+    backbone = create_backbone("fbnetc_100", input_size=32, seed=0)
+    again = timm.create_model("fbnetc_100", num_classes=0, **backbone.arguments)
+    for module in (backbone.module, again):
+        assert {m.eps for m in module.modules() if isinstance(m, torch.nn.BatchNorm2d)} == {1e-3}
+
+
+@pytest.mark.parametrize("name", ["test_resnet", "test_vit", "test_efficientnet", "test_mambaout"])
+@pytest.mark.parametrize("channels", [1, 3, 5])
+def test_inputs_that_are_not_square(tmp_path: Path, name: str, channels: int) -> None:
+    backbone = create_backbone(name, channels=channels, input_size=(64, 96), seed=0)
+    assert backbone.input_shape == (channels, 64, 96)
+    x = torch.rand(2, channels, 64, 96)
+    y = backbone.module.eval()(x)
+    assert y.shape == (2, backbone.n_features)
+    # and the same of a folder, as timm keeps it
+    (tmp_path / "config.json").write_text(
+        json.dumps(
+            {
+                "architecture": name,
+                "model_args": backbone.arguments,
+                "pretrained_cfg": {**backbone.pretrained_cfg, **backbone.data_config},
+            }
+        )
+    )
+    save_file(backbone.module.state_dict(), tmp_path / "model.safetensors")
+    again = create_backbone(name, weights=f"local-dir:{tmp_path}")
+    assert again.input_shape == (channels, 64, 96)
+    assert torch.equal(again.module.eval()(x), y)
+    transforms = transforms_for(name, channels=channels, input_size=(64, 96))
+    assert transforms.arrays(torch.rand(2, channels, 20, 20)).shape == x.shape
+
+
+def test_digit_cnn_takes_square_inputs() -> None:
+    with pytest.raises(BackboneError, match="takes square inputs; set backbone.input_size to one side"):
+        create_backbone("digit_cnn", input_size=(28, 32))

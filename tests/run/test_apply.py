@@ -71,7 +71,7 @@ data:
   root: pixels
   columns: {path: file, split: split, target: y}
   attributes: {sex: {}}
-backbone: {name: test_resnet, input_size: 32}
+backbone: {name: test_resnet, input_size: [32, 48]}
 representation: {bottleneck: 5}
 """,
     "embeddings": """

@@ -104,6 +104,7 @@ def init(
 def survey_lines(found: Survey) -> Iterator[str]:
     """What was found as text: rows, target, attributes with their cells in training, guesses and notes."""
     from mibias_cli.data.files.tabular import first_rows
+    from mibias_cli.survey.uses import inputs_of
 
     yield found.layout.what
     yield f"  rows        {', '.join(f'{n:,} {split}' for split, n in found.n_rows.items())}"
@@ -132,6 +133,9 @@ def survey_lines(found: Survey) -> Iterator[str]:
     if found.candidates:
         shown = ", ".join(f"{a.name} ({a.shared_bits:.3f} of {a.entropy_bits:.3f} bits)" for a in found.candidates[:8])
         yield f"  may be attributes too: {shown}"
+    for title, names in inputs_of(found.uses).items():
+        if names:
+            yield f"  {title:<12}{first_rows(names, _MOST_NAMES)}"
     yield from (f"  guessed: {_short(guess)}" for guess in found.guesses)
     yield from (f"  note: {_short(note)}" for note in found.notes)
 
@@ -164,6 +168,7 @@ def _plain(found: Survey) -> dict[str, object]:
         "classes": list(found.class_names),
         "split": found.columns.split,
         "group": found.columns.group,
+        "columns": dict(found.uses),
         "attributes": {a.name: attribute(a) for a in found.chosen},
         "candidates": {a.name: attribute(a) for a in found.candidates},
         "image_sizes": [list(size) for size in found.image_sizes],

@@ -34,6 +34,7 @@ __all__ = [
     "write_manifest",
 ]
 
+_LOOKED_AT = 200
 _ARRAYS = (".safetensors", ".npz", ".npy")
 MISSING = (
     *("NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NAN", "Nan"),
@@ -153,10 +154,15 @@ def _absence(table: Table, name: str) -> str:
 def refuse_nested(table: Table) -> None:
     """Raise a `DataError` that names the columns without a single value per row: as text, they would be categories."""
     if table.nested:
+        within = any(kind.startswith("struct<bytes: binary") for kind in table.nested.values())
+        pictures = (
+            "; images within a table, as hubs store them, are written to files of their own first" if within else ""
+        )
         listed = first_rows([f"{name!r} ({kind})" for name, kind in table.nested.items()])
         raise DataError(
             f"{table.path}: {len(table.nested)} column(s) hold no single value per row: {listed}; name the columns to "
             "use in data.features, or read a column of lists of numbers by data.source: embeddings and data.key"
+            f"{pictures}"
         )
 
 
@@ -204,14 +210,40 @@ def _read_text(path: Path, reading: Reading) -> Table:
     n = len(found.header)
     ragged = [number for record, number in zip(found.rows, found.numbers, strict=True) if len(record) != n]
     if ragged:
-        raise DataError(f"{path}: {len(ragged)} row(s) do not have the header's {n} cells: rows {first_rows(ragged)}")
+        # where nearly all rows are, it is the first one that is no header
+        shown = repr(found.header[0][:40])
+        first = f"; is its first row ({shown}, …) the header?" if 2 * len(ragged) > len(found.rows) else ""
+        raise DataError(
+            f"{path}: {len(ragged)} row(s) do not have the header's {n} cells: rows {first_rows(ragged)}{first}"
+        )
     by_column = zip(*found.rows, strict=True) if found.rows else ([] for _ in found.header)
     cells = {name: [v.strip() for v in values] for name, values in zip(found.header, by_column, strict=True)}
+    _refuse_headless(path, cells)
     numbers = np.asarray(found.numbers, dtype=np.int64)
     table = _with_values(Table(path=path, columns={}, row_numbers=numbers), cells, reading)
     if found.delimiter is not None:
         table = replace(table, notes=(f"{path}: its columns are separated by {found.delimiter}", *table.notes))
     return table
+
+
+def _refuse_headless(path: Path, cells: Mapping[str, Sequence[str]]) -> None:
+    """Raise a `DataError` where the first row is one of values: each is in its own column, or is one of its numbers."""
+    some = {name: [v for v in values[:_LOOKED_AT] if v] for name, values in cells.items()}
+    numbers = [name for name in cells if _is_number(name) and all(map(_is_number, some[name]))]
+    within = [name for name in cells if name not in numbers and name in cells[name]]
+    if within and len(numbers) + len(within) == len(cells):
+        shown = first_rows([repr(name) for name in cells])
+        raise DataError(
+            f"{path}: its first row ({shown}) holds values, not the names of columns; write a row of names above it"
+        )
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _read_typed(path: Path, leave_out: Callable[[str], bool] | None, reading: Reading) -> Table:
@@ -290,7 +322,8 @@ def _check_header(path: Path, header: Sequence[str]) -> None:
         raise DataError(f"{path}: is empty; its first row should name the columns")
     repeated = sorted({name for name in header if header.count(name) > 1})
     if repeated:
-        raise DataError(f"{path}: column name(s) appear twice: {first_rows(repeated)}")
+        values = "; is the first row one of names?" if all(map(_is_number, repeated)) else ""
+        raise DataError(f"{path}: column name(s) appear twice: {first_rows(repeated)}{values}")
 
 
 def refuse_existing(paths: Sequence[Path]) -> None:

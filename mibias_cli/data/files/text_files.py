@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import re
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from mibias_cli.errors import DataError
 __all__ = ["Records", "read_records"]
 
 _DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars (|)"}
+_TOLD = re.compile(r"sep=([,;\t|])\r?\n", re.IGNORECASE)
 _SAMPLE_ROWS, _SAMPLE_CHARACTERS = 50, 2**20
 _PART_BYTES = 2**24
 _BYTE_ORDER_MARKS = (b"\xff\xfe", b"\xfe\xff")
@@ -50,11 +52,15 @@ def read_records(path: Path, encoding: str) -> Records:
     """
     text = _text(path, encoding)
     usual = "\t" if ".tsv" in path.suffixes else ","
-    delimiter = _delimiter(text, usual)
+    # Excel's own first line, sep=; says what separates the others
+    told = _TOLD.match(text)
+    delimiter = told[1] if told else _delimiter(text, usual)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     rows: list[list[str]] = []
     numbers: list[int] = []
     try:
+        if told:
+            next(reader)
         header = [name.strip() for name in next(reader, [])]
         for row in reader:
             if row:  # a blank line is no record, but it counts as a line

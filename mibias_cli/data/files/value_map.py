@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence, Set
 
-__all__ = ["LEFT_OUT", "NO_VALUE", "SEPARATORS", "ValueMap", "map_cells", "split_list"]
+__all__ = ["LEFT_OUT", "NO_VALUE", "SEPARATORS", "ValueMap", "is_written_list", "map_cells", "split_list"]
 
 NO_VALUE = "(missing)"
 """In place of an old value: cells that are missing."""
@@ -13,6 +14,8 @@ LEFT_OUT = "(left out)"
 """In place of a new value: rows with such a cell are left out."""
 SEPARATORS = ("|", ";", ",")
 """What stands between the items of a list in a cell."""
+
+_QUOTED = re.compile(r"'([^']*)'|\"([^\"]*)\"")
 
 ValueMap = Mapping[str, str | None]
 """Old values to new ones, None where the value is then missing; a list is its items with `|` between them."""
@@ -57,8 +60,23 @@ def map_cells(
 
 
 def split_list(cell: str, separator: str) -> list[str]:
-    """The items of a list in a cell; of a separator alone there is none."""
+    """The items of a list in a cell; of a separator alone there is none. Lists may be as Python writes them.
+
+    Example:
+        >>> split_list("a|b c", "|"), split_list("['a', 'b, c']", ","), split_list("[]", ",")
+        (['a', 'b c'], ['a', 'b, c'], [])
+    """
+    if is_written_list(cell):
+        quoted = [a or b for a, b in _QUOTED.findall(cell)]
+        if quoted:
+            return [item.strip() for item in quoted]
+        cell = cell[1:-1]
     return [item.strip() for item in cell.split(separator) if item.strip()]
+
+
+def is_written_list(cell: str) -> bool:
+    """Whether a cell is a list as Python writes it: ['a', 'b']."""
+    return cell.startswith("[") and cell.endswith("]")
 
 
 def _cells_of(old: str, written: Mapping[str, int]) -> list[str]:

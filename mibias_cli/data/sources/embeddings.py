@@ -10,6 +10,7 @@ import numpy as np
 from mibias_cli.data.annotations import Annotations, annotate, assemble
 from mibias_cli.data.batch import BiasedData
 from mibias_cli.data.columns import DEFAULT_COLUMNS, DEFAULT_SPLITS, AttributeColumn, Columns, SplitRule
+from mibias_cli.data.files.array_ids import refuse_other_order
 from mibias_cli.data.files.arrow_files import PARQUET
 from mibias_cli.data.files.fingerprint import Streamed
 from mibias_cli.data.files.readers import ArrayReader, StoredReader
@@ -51,7 +52,7 @@ def load_embeddings(
         in_memory_bytes: Largest size of the features, as float32, that are held in memory.
 
     Raises:
-        DataError: Files, keys, columns or values are missing or wrong, or the numbers of rows differ.
+        DataError: Files, keys, columns or values are missing or wrong, the numbers of rows differ, or their order does.
     """
     features = open_features(path, key=key, prefix=prefix)
     if manifest is None and path.suffix.lower() not in PARQUET:
@@ -65,6 +66,7 @@ def load_embeddings(
             f"{path} has {features.shape[0]} embeddings, {table.path} has {len(table)} rows; "
             "there must be one row per embedding, in the same order"
         )
+    refuse_other_order(path, table)
     rules = EmbeddingRules(key=key, prefix=prefix)
     annotations = annotate(table, columns=columns, attributes=attributes, splits=splits, seed=seed)
     if 4 * features.shape[0] * features.shape[1] > in_memory_bytes:

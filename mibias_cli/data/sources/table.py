@@ -12,6 +12,7 @@ from mibias_cli.data.files.readers import ArrayReader
 from mibias_cli.data.files.tabular import AS_USUAL, Reading, first_rows, read_table, refuse_nested, require_columns
 from mibias_cli.data.input_rules import TableRules, Unseen
 from mibias_cli.data.table_encoder import fit_encoder
+from mibias_cli.data.table_inputs import doubts, left_out, left_out_note
 from mibias_cli.errors import DataError
 
 __all__ = ["load_table"]
@@ -36,7 +37,7 @@ def load_table(
         path: The table's file.
         columns, splits, attributes, seed: See `annotate`.
         reading: How text is read.
-        features: The feature columns; None: all that are no target, attribute, split or group.
+        features: The feature columns; None: all that are no target, attribute, split or group, and none of `left_out`.
         categories: Columns whose values are categories, whatever they look like.
         unseen: What a category that training does not have is in new data; in these rows it is all zeros.
         ramps: Numbers are also given as at most so many ramps each, see `fit_encoder`.
@@ -50,10 +51,13 @@ def load_table(
     if features is None:
         refuse_nested(table)
     chosen = list(features) if features is not None else [name for name in table.columns if name not in taken]
+    out = {} if features is not None else left_out(table, [name for name in chosen if name not in categories])
+    chosen = [name for name in chosen if name not in out]
     wanted = {f"data.features[{k}]": name for k, name in enumerate(chosen)}
     require_columns(table, wanted | {f"data.categories[{k}]": name for k, name in enumerate(categories)})
     if not chosen:
-        raise DataError(f"{path}: no feature columns; name some in data.features")
+        why = f" ({first_rows([f'{name!r}: {what}' for name, what in out.items()])})" if out else ""
+        raise DataError(f"{path}: no feature columns{why}; name some in data.features")
     # a target among the inputs is no task
     for target in columns.targets:
         if target in chosen:
@@ -61,6 +65,7 @@ def load_table(
     annotations = annotate(table, columns=columns, attributes=attributes, splits=splits, seed=seed)
     encoder = fit_encoder(annotations.table, chosen, annotations.role == 0, ramps=ramps, categories=categories)
     x = encoder.encode(annotations.table)
+    numeric = [name for name in chosen if name not in categories]
     many = f"{path}: columns of many categories, an input each: {first_rows(encoder.wide)}; leave out what is an id"
     return assemble(
         annotations,
@@ -68,5 +73,5 @@ def load_table(
         row_names=annotations.row_names,
         contents={"features": encoder.input_names, "x": x},
         inputs=TableRules(encoder=encoder, unseen=unseen, reading=reading),
-        notes=[many] if encoder.wide else [],
+        notes=[*left_out_note(path, out), *doubts(annotations.table, numeric), *([many] if encoder.wide else [])],
     )

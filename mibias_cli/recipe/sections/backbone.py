@@ -13,6 +13,16 @@ __all__ = ["BackboneSection", "BottleneckSection", "RepresentationSection"]
 _HIDDEN = [256]
 
 
+def _size_form(value: object) -> str:
+    """Which form of a size is meant, so that only what is wrong with that one is said."""
+    return "sides" if isinstance(value, list | tuple) else "side"
+
+
+_Size = Annotated[
+    Annotated[Pixels, Tag("side")] | Annotated[tuple[Pixels, Pixels], Tag("sides")], Discriminator(_size_form)
+]
+
+
 class BackboneSection(Section):
     """The feature extractor: any timm model, the paper's digit network, or an MLP for tables and embeddings."""
 
@@ -27,7 +37,9 @@ class BackboneSection(Section):
         description="Keyword arguments of the model (digit_cnn: width, hidden, features, dropout; mlp: hidden, "
         "features, dropout, last: relu or linear).",
     )
-    input_size: Pixels | None = Field(None, description="Side of the input in pixels; null: what the model asks for.")
+    input_size: _Size | None = Field(
+        None, description="Side of the input in pixels, or [height, width]; null: what the model asks for."
+    )
     channels: Literal[1, 3] | None = Field(None, description="Image channels; null: what the model asks for.")
     train: Literal["all", "none"] | list[str] = Field(
         "all", description="all, none, or the names of the stages (module prefixes) that train; others stay frozen."

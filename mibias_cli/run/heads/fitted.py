@@ -27,7 +27,9 @@ from mibias_cli.training.debiaser import Debiaser, StepMetrics, live_figures
 from mibias_cli.training.model import TaskModel
 from mibias_cli.training.step import TASK_OFFSET, TASK_WEIGHT, task_loss
 
-__all__ = ["N_STEPS", "Log", "finish_heads", "start_heads"]
+__all__ = [
+    "N_STEPS", "Log", "Pass", "finish_heads", "fit_unpenalised", "n_passes", "one_pass", "penalise", "start_heads",
+]  # fmt: skip
 
 MAX_ITERATIONS = 150
 N_STEPS = 400
@@ -120,7 +122,7 @@ def finish_heads(
     progress.stage("fitting bottleneck and head on all training samples")
     model.to(device).eval()
     debiaser = make_debiaser()
-    passes = list(_passes(model, parts, debiaser))
+    passes = list(passes_of(model, parts, debiaser))
     with scoped_torch_rng(device):
         if model.extractor.input_scale is not None:
             model.extractor.input_scale.fit(passes[0].plain.x)
@@ -130,9 +132,9 @@ def finish_heads(
             weight, why = parts.ranks.agreed(choose_weight(found, counts))
             log.say(why)
             debiaser.settings = replace(debiaser.settings, weight=weight)
-        _fit_unpenalised(model, parts, passes)
+        fit_unpenalised(model, parts, passes)
         if debiaser is not None and debiaser.settings.weight:
-            _penalise(model, parts, passes, debiaser, log, progress, n_steps=N_STEPS)
+            penalise(model, parts, passes, debiaser, log, progress, n_steps=N_STEPS)
             parts.ranks.copy_first(model)
     model.eval()
     log.look(debiaser, N_STEPS - 1)
@@ -141,7 +143,7 @@ def finish_heads(
 def _held_out_along_path(
     model: TaskModel,
     parts: Parts,
-    passes: Sequence[_Pass],
+    passes: Sequence[Pass],
     make_debiaser: Callable[[], Debiaser | None],
     progress: Progress,
 ) -> NDArray[np.float64]:
@@ -158,11 +160,11 @@ def _held_out_along_path(
         held = [one.at(fold == k) for one in passes]
         debiaser = make_debiaser()
         assert debiaser is not None, "called where there is a penalty"
-        _fit_unpenalised(model, parts, inside)
+        fit_unpenalised(model, parts, inside)
         for i, weight in enumerate(PATH):
             if weight:
                 debiaser.settings = replace(debiaser.settings, weight=weight)
-                _penalise(model, parts, inside, debiaser, None, progress, start=PATH[i - 1], n_steps=PATH_STEPS)
+                penalise(model, parts, inside, debiaser, None, progress, start=PATH[i - 1], n_steps=PATH_STEPS)
             model.eval()
             bottleneck = model.extractor.bottleneck
             assert bottleneck is not None, "the recipe is checked for it"
@@ -177,7 +179,7 @@ def _held_out_along_path(
 # --- without the penalty ---
 
 
-def _fit_unpenalised(model: TaskModel, parts: Parts, passes: Sequence[_Pass]) -> None:
+def fit_unpenalised(model: TaskModel, parts: Parts, passes: Sequence[Pass]) -> None:
     """Fit bottleneck and head from weights that are drawn anew, on all rows of the passes."""
     torch.manual_seed(derive_seed(parts.recipe.seed, "heads"))
     for module in (*_modules(model.extractor.bottleneck), *_modules(model.head)):
@@ -284,7 +286,7 @@ def _squared_map(model: TaskModel) -> Tensor:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Pass:
+class Pass:
     """Pooled features of training samples, in place of inputs; `mixed` with statistics of other samples.
 
     `samples` (n,) are the rows' positions in the training split.
@@ -294,24 +296,30 @@ class _Pass:
     mixed: Batch | None
     samples: NDArray[np.int64]
 
-    def at(self, chosen: Tensor) -> _Pass:
+    def at(self, chosen: Tensor) -> Pass:
         """The rows of samples that are chosen (n_train,) bool."""
         rows = chosen[torch.from_numpy(self.samples)]
         mixed = None if self.mixed is None else self.mixed.at(rows.to(self.mixed.y.device))
-        return _Pass(plain=self.plain.at(rows.to(self.plain.y.device)), mixed=mixed, samples=self.samples[rows.numpy()])
+        return Pass(plain=self.plain.at(rows.to(self.plain.y.device)), mixed=mixed, samples=self.samples[rows.numpy()])
 
 
 @torch.no_grad()
-def _passes(model: TaskModel, parts: Parts, debiaser: Debiaser | None) -> Iterator[_Pass]:
+def passes_of(model: TaskModel, parts: Parts, debiaser: Debiaser | None) -> Iterator[Pass]:
     """All training samples as they are, then in augmented views, each in an order of its own."""
-    recipe, train = parts.recipe, parts.data.train
-    views = recipe.backbone.cache_views if recipe.training.augment else 0
-    for view in range(1 + min(views, max(0, _MOST_ROWS // len(train) - 1))):
+    for view in range(n_passes(parts)):
         # mixed are samples of one batch: of an order by chance, for data may be sorted by class
-        yield _pass(model, parts, derived_generator(recipe.seed, view).permutation(len(train)), debiaser, view)
+        order = derived_generator(parts.recipe.seed, view).permutation(len(parts.data.train))
+        yield one_pass(model, parts, order, debiaser, view)
 
 
-def _pass(model: TaskModel, parts: Parts, order: NDArray[np.int64], debiaser: Debiaser | None, view: int) -> _Pass:
+def n_passes(parts: Parts) -> int:
+    """How often the last fit reads the training samples: as they are, and in so many augmented views."""
+    recipe = parts.recipe
+    views = recipe.backbone.cache_views if recipe.training.augment else 0
+    return 1 + min(views, max(0, _MOST_ROWS // len(parts.data.train) - 1))
+
+
+def one_pass(model: TaskModel, parts: Parts, order: NDArray[np.int64], debiaser: Debiaser | None, view: int) -> Pass:
     """Training samples in an order: as they are, or, from view 1 on, augmented."""
     split = parts.data.train.at(order)
     if view:
@@ -331,13 +339,13 @@ def _pass(model: TaskModel, parts: Parts, order: NDArray[np.int64], debiaser: De
             with debiaser.mixing(batch, i + view * len(split)):
                 mixed.append(replace(batch, x=ranks.gather(extractor(x).backbone_features, len(batch))))
     joined = Batch.joined(mixed) if mixed else None
-    return _Pass(plain=Batch.joined(plain), mixed=joined, samples=order)
+    return Pass(plain=Batch.joined(plain), mixed=joined, samples=order)
 
 
-def _penalise(
+def penalise(
     model: TaskModel,
     parts: Parts,
-    passes: Sequence[_Pass],
+    passes: Sequence[Pass],
     debiaser: Debiaser,
     log: Log | None,
     progress: Progress,

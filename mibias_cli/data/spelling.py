@@ -1,0 +1,91 @@
+"""Values that are one but for how they are written: capitals, blanks, accents, numbers, yes and y."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from mibias_cli.data.columns import is_quantity, number_of
+from mibias_cli.data.files.tabular import texts
+from mibias_cli.data.table_inputs import STAND_INS
+
+__all__ = ["one_spelling", "positions_of", "spelling", "spelt_alike"]
+
+_MOST_COMPARED = 1000
+_YES, _NO = ("yes", "y", "true", "t", 1.0), ("no", "n", "false", "f", 0.0)
+_YES_AND_NO: dict[str | float, str | float] = {**dict.fromkeys(_YES, "yes"), **dict.fromkeys(_NO, "no")}
+
+
+def spelling(value: str) -> str | float:
+    """What a value has in common with its other spellings: the number that it is, or its letters.
+
+    Example:
+        >>> spelling("007") == spelling("7.0"), spelling("No_Tumor") == spelling("no  tumor"), spelling("<=50K.")
+        (True, True, '<=50k')
+    """
+    number = number_of(value)
+    if number is not None:
+        return number
+    # accents as one character or two, blanks of any kind, and the full stop that Adult's test rows end in
+    text = unicodedata.normalize("NFKC", value).casefold()
+    return re.sub(r"(?<=[^\W_])[\s_-]+(?=[^\W_])", " ", text).strip().removesuffix(".") or value
+
+
+def spelt_alike(values: np.ndarray) -> list[tuple[str, ...]]:
+    """Different values of text (n,), None where missing, that are one but for their spelling, or for being shortened.
+
+    Example:
+        >>> spelt_alike(np.array(["F", "female", "1", "1.0", "M", "m", None], dtype=object))
+        [('1', '1.0'), ('F', 'female'), ('M', 'm')]
+    """
+    different = sorted({str(v) for v in values if v is not None})
+    if len(different) > _MOST_COMPARED or is_quantity(texts(different)):
+        return []
+    key_of = {value: spelling(value) for value in different}
+    meant = _meant(set(key_of.values()))
+    alike: dict[str | float, list[str]] = {}
+    for value, key in key_of.items():
+        alike.setdefault(meant.get(key, key), []).append(value)
+    return [tuple(found) for found in alike.values() if len(found) > 1]
+
+
+def _meant(keys: set[str | float]) -> dict[str | float, str | float]:
+    """The longer words of keys that are shorter ones of the same: y, true and 1 for yes, m for male."""
+    if keys <= set(_YES_AND_NO):
+        return {key: _YES_AND_NO[key] for key in keys}
+    words = [key for key in keys if isinstance(key, str) and len(key) > 1 and key not in STAND_INS]
+    letters = [key for key in keys if isinstance(key, str) and len(key) == 1 and key.isalpha()]
+    longer = {letter: [word for word in words if word.startswith(letter)] for letter in letters}
+    return {letter: found[0] for letter, found in longer.items() if len(found) == 1}
+
+
+def one_spelling(values: np.ndarray) -> tuple[np.ndarray, list[tuple[str, ...]]]:
+    """Text (n,), None where missing, with one spelling of each value, and the values that had several.
+
+    For ids of groups: two spellings of one patient would be two patients. Two patients taken for one do no harm.
+
+    Example:
+        >>> one_spelling(np.array(["P1", "p1", "P2", None], dtype=object))
+        (array(['P1', 'P1', 'P2', None], dtype=object), [('P1', 'p1')])
+    """
+    spellings: dict[str | float, list[str]] = {}
+    for value in dict.fromkeys(str(v) for v in values if v is not None):
+        spellings.setdefault(spelling(value), []).append(value)
+    several = [tuple(found) for found in spellings.values() if len(found) > 1]
+    first = {value: found[0] for found in several for value in found}
+    return texts([None if v is None else first.get(str(v), str(v)) for v in values]), several
+
+
+def positions_of(values: Iterable[str | None], names: Sequence[str]) -> np.ndarray:
+    """The position (n,) int64 in `names` that each value has, whatever its spelling; −1 where none is it.
+
+    Names that are one but for their spelling are told apart to the letter.
+    """
+    exact = {name: k for k, name in enumerate(names)}
+    keys = [spelling(name) for name in names]
+    loose = {key: k for k, key in enumerate(keys)} if len(set(keys)) == len(keys) else {}
+    found = {v: exact.get(v, loose.get(spelling(v), -1)) for v in set(values) if v is not None}
+    return np.array([-1 if v is None else found[v] for v in values], dtype=np.int64)

@@ -1,0 +1,120 @@
+"""Which columns of a table are its inputs where no one names them, and what to doubt in them."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+
+from mibias_cli.data.columns import look_at, misfits, name_words, number_of, numbers
+from mibias_cli.data.files.tabular import Table, first_rows
+
+__all__ = ["STAND_INS", "doubts", "left_out", "left_out_note", "may_mean_missing"]
+
+_UNNAMED = re.compile(r"|unnamed: \d+(\.\d+)*|__index_level_\d+__", re.IGNORECASE)
+_SPLITS = {"split", "splits", "fold", "folds", "kfold", "partition", "subset"}
+_CLOCK = r"\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?"
+_MONTH = r"(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.?"
+_DAY = (
+    rf"\d{{4}}[-/.](0?[1-9]|1[0-2])[-/.]\d{{1,2}}|\d{{1,2}}[-/.]\d{{1,2}}[-/.](\d{{4}}|\d{{2}})"
+    rf"|\d{{1,2}}[ -]{_MONTH}[ -]\d{{2,4}}|{_MONTH} \d{{1,2}},? \d{{4}}"
+)
+_ZONE = r" ?(am|pm|z|utc|[-+]\d{2}:?\d{2})?"
+_DATE = re.compile(rf"({_DAY})([T ]+{_CLOCK}{_ZONE})?|{_CLOCK}", re.IGNORECASE)
+_MOSTLY = 0.95
+_WORDS_OF_PROSE = 4
+STAND_INS = {
+    *("unknown", "unk", "missing", "not available", "not known", "n.a.", "n.a", "--", ".", "none given", "undefined"),
+    *("not specified", "unspecified", "not reported", "no data", "prefer not to say", "not stated", "nd", "unclear"),
+}
+"""What may stand for a missing value, and may be a category of its own."""
+_BELOW = {-1.0, -8.0, -9.0, -88.0, -99.0, -888.0, -999.0, -9999.0, -99999.0}
+_ABOVE = {99.0, 999.0, 9999.0, 99999.0, 999999.0}
+_TIMES = 3.0
+_FEWEST, _SHARE = 3, 0.01
+
+
+def left_out(table: Table, names: Sequence[str]) -> dict[str, str]:
+    """Those of some columns that say nothing of a new row, with what each holds.
+
+    Row numbers, ids, dates and times, prose, splits: as inputs they would be a category for each row, or tell in what
+    order rows were gathered. Empty columns say nothing at all.
+    """
+    found = {name: _why_out(table, name) for name in names}
+    return {name: why for name, why in found.items() if why}
+
+
+def left_out_note(path: object, out: Mapping[str, str]) -> list[str]:
+    """A note of the columns that `left_out` names, or none."""
+    if not out:
+        return []
+    listed = first_rows([f"{name!r} ({why})" for name, why in out.items()], 10)
+    return [f"{path}: no inputs unless data.features names them: {listed}"]
+
+
+def _why_out(table: Table, name: str) -> str:
+    look = look_at(table, name)
+    known = [str(v) for v in table.columns[name] if v is not None]
+    if not known:
+        return "empty"
+    if _UNNAMED.fullmatch(name) and look.n_values == len(known) and _are_whole(known):
+        return "row numbers"
+    if name_words(name) and set(name_words(name)) <= _SPLITS and look.kind in ("classes", "number"):
+        return "a split"
+    # what fitting refuses with an error is not to vanish in silence
+    if misfits(table.columns[name]).any() or all(v.startswith(("[", "tensor(", "array(")) for v in known):
+        return ""
+    if sum(_DATE.fullmatch(v) is not None for v in known) >= _MOSTLY * len(known):
+        return "dates or times"
+    if look.kind == "id" and (number_of(known[0]) is None or _are_whole(known)):
+        return "a value of its own in each row"
+    prose = look.kind == "text" and 2 * look.n_values > len(known)
+    return "prose" if prose and np.mean([v.count(" ") + 1 for v in known]) >= _WORDS_OF_PROSE else ""
+
+
+def _are_whole(values: Sequence[str]) -> bool:
+    return all((number := number_of(v)) is not None and number.is_integer() for v in values)
+
+
+def doubts(table: Table, names: Sequence[str]) -> Iterator[str]:
+    """Notes of numbers that may be none: codes that begin with zeros, and marks of missing values (-9, 999)."""
+    for name in names:
+        values = table.columns[name]
+        parsed, wrong = numbers(values)
+        known = ~np.isnan(parsed)
+        if wrong.any() or name in table.text or len(np.unique(parsed[known])) <= 2:
+            continue
+        coded = [str(v) for v in values[known] if len(v) > 1 and v[0] == "0" and v.isdecimal()]
+        if coded and len({len(v) for v in values[known]}) == 1:
+            yield f"{table.path}: {name!r} is read as numbers, and {coded[0]!r} may be a code: data.categories"
+        if (mark := _mark_of_missing(parsed[known])) is not None:
+            value, n, low, high = mark
+            yield (
+                f"{table.path}: {name!r} is {value:g} in {n} rows, and {low:g} to {high:g} in all others; if it means "
+                f"missing: data.values: {{ {name}: {{ {value:g}: null }} }}"
+            )
+
+
+def _mark_of_missing(parsed: np.ndarray) -> tuple[float, int, float, float] | None:
+    """A usual mark of missing values at the end of many numbers, far from the others: it, its rows, their range."""
+    counts = Counter(parsed.tolist())
+    if len(counts) <= _FEWEST:
+        return None
+    ordered = sorted(counts)
+    for value, rest in ((ordered[0], ordered[1:]), (ordered[-1], ordered[:-1])):
+        below = value in _BELOW and rest[0] >= 0 and (value != -1.0 or len(rest) > 10)
+        above = value in _ABOVE and value > _TIMES * rest[-1]
+        if (below or above) and counts[value] >= max(_FEWEST, _SHARE * len(parsed)):
+            return value, counts[value], rest[0], rest[-1]
+    return None
+
+
+def may_mean_missing(table: Table, names: Sequence[str]) -> Iterator[str]:
+    """Notes of classes of a target or an attribute that may stand for a missing value."""
+    for name in dict.fromkeys(names):
+        counts = Counter(v for v in table.columns[name] if v is not None and v.casefold() in STAND_INS)
+        if counts:
+            listed = first_rows([f"{v!r} ({n} rows)" for v, n in counts.items()])
+            yield f"{table.path}: {name!r} has {listed}, a class as any other; if it means missing: data.missing"

@@ -1,0 +1,57 @@
+"""What each column is taken for, and what a run does with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from mibias_cli.data.columns import ColumnLook, misfits, numbers
+from mibias_cli.data.files.tabular import Table
+from mibias_cli.data.table_inputs import doubts, left_out
+from mibias_cli.survey.layout import Layout
+from mibias_cli.survey.roles import Roles
+
+__all__ = ["column_uses", "input_notes", "inputs_of"]
+
+_CATEGORIES, _NUMBER = "input: categories", "input: number"
+
+
+def column_uses(
+    layout: Layout, looks: Mapping[str, ColumnLook], roles: Roles, attributes: Sequence[str]
+) -> dict[str, str]:
+    """By column, what it is in the recipe: target, split, group, path, attribute, input of some kind, or not used."""
+    named = {roles.target: "target", roles.split: "split", roles.group: "group", layout.path: "path"}
+    named |= dict.fromkeys(attributes, "attribute")
+    free = [name for name in looks if name not in named]
+    if layout.source != "table":
+        return {name: named.get(name, f"not used: {looks[name].kind}") for name in looks}
+    out = left_out(layout.table, free)
+    kinds = {name: _NUMBER if _is_number(layout.table, name) else _CATEGORIES for name in free}
+    return {name: named.get(name) or (f"left out: {out[name]}" if name in out else kinds[name]) for name in looks}
+
+
+def inputs_of(uses: Mapping[str, str]) -> dict[str, list[str]]:
+    """The columns that are inputs, as numbers and as categories, and those that are left out with what they hold."""
+    found: dict[str, list[str]] = {"numbers": [], "categories": [], "left out": []}
+    for name, use in uses.items():
+        if use.startswith("left out: "):
+            found["left out"].append(f"{name} ({use.removeprefix('left out: ')})")
+        elif use in (_NUMBER, _CATEGORIES):
+            found["numbers" if use == _NUMBER else "categories"].append(name)
+    return found
+
+
+def input_notes(table: Table, uses: Mapping[str, str]) -> Iterator[str]:
+    """Notes of inputs that a run would refuse, or that may be no numbers."""
+    inputs = [name for name, use in uses.items() if use in (_NUMBER, _CATEGORIES)]
+    for name in inputs:
+        if name not in table.text and (wrong := misfits(table.columns[name])).any():
+            yield (
+                f"{name}: {wrong.sum()} value(s) are no plain numbers, which training refuses: rows "
+                f"{table.rows_where(wrong, name)}"
+            )
+    yield from doubts(table, inputs)
+
+
+def _is_number(table: Table, name: str) -> bool:
+    """As the encoder of inputs sees it."""
+    return name not in table.text and not numbers(table.columns[name])[1].any()

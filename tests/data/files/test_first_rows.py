@@ -1,0 +1,71 @@
+"""First rows of text that are no header, and tables that stand in another order than the embeddings they are for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from layouts import write
+from safetensors.numpy import save_file
+
+from mibias_cli.data.columns import AttributeColumn
+from mibias_cli.data.files.tabular import read_table
+from mibias_cli.data.sources.embeddings import load_embeddings
+from mibias_cli.errors import DataError
+
+N = 60
+
+
+def test_the_line_by_which_excel_names_the_delimiter(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("sep=;\nlabel;x, y\na;1,5\nb;2\n")
+    table = read_table(path)
+    assert {name: values.tolist() for name, values in table.columns.items()} == {
+        "label": ["a", "b"],
+        "x, y": ["1,5", "2"],
+    }
+    assert table.row_numbers.tolist() == [3, 4]
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("a,f,0.5\nb,m,1.5\na,f,2.5\nb,m,0.5\nb,f,0.1\n", r"its first row \('a', 'f', '0.5'\) holds values"),
+        ("# exported\nlabel,x\na,1\nb,2\n", "is its first row .'# exported', …. the header?"),
+        ("0,0,1\n1,0,1\n", "appear twice: 0; is the first row one of names?"),
+    ],
+)
+def test_a_first_row_that_is_no_header(tmp_path: Path, text: str, fault: str) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text(text)
+    with pytest.raises(DataError, match=fault):
+        read_table(path)
+
+
+def test_columns_that_are_called_by_numbers(tmp_path: Path) -> None:
+    """Pixels, embeddings, years: names of columns, although they are numbers, also where cells hold them."""
+    path = write(tmp_path / "t.csv", ["0", "1", "label"], [[0, 1, "a"], [1, 0, "b"]])
+    assert list(read_table(path).columns) == ["0", "1", "label"]
+
+
+@pytest.mark.parametrize("kind", [".npz", "numbers in .npz", ".safetensors"])
+def test_labels_in_another_order_than_the_ids_of_embeddings(tmp_path: Path, kind: str) -> None:
+    ids = [str(100 + k) if kind.startswith("numbers") else f"im{k}.png" for k in range(N)]
+    z = np.random.default_rng(0).normal(size=(N, 8)).astype(np.float32)
+    path = tmp_path / ("z.safetensors" if kind == ".safetensors" else "z.npz")
+    if kind == ".safetensors":
+        # as mibias embed writes them
+        save_file({"features": z}, path, metadata={"path": str(ids).replace("'", '"')})
+    else:
+        np.savez(path, features=z, names=np.array([int(i) for i in ids]) if kind.startswith("numbers") else ids)
+    rows = [[name, "ab"[k % 2], "fm"[k // 2 % 2]] for k, name in enumerate(ids)]
+    header = ["file", "target", "sex"]
+    sex = {"sex": AttributeColumn()}
+    assert load_embeddings(path, manifest=write(tmp_path / "t.csv", header, rows), attributes=sex).input_shape == (8,)
+    # one row that the file does not have is no sign of another order
+    rows[3][0] = "another"
+    assert load_embeddings(path, manifest=write(tmp_path / "t.csv", header, rows), attributes=sex).input_shape == (8,)
+    rows[7], rows[9] = rows[9], rows[7]
+    with pytest.raises(DataError, match=r"2 row.s. are not in the order of z\..*row 5.*row 9 \(.*, not '"):
+        load_embeddings(path, manifest=write(tmp_path / "t.csv", header, rows), attributes=sex)

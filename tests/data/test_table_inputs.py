@@ -1,0 +1,122 @@
+"""Columns that are no inputs by themselves, and numbers that may be none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from layouts import write
+
+from mibias_cli.data.columns import AttributeColumn, Columns
+from mibias_cli.data.files.tabular import read_table
+from mibias_cli.data.sources.table import load_table
+from mibias_cli.data.table_inputs import doubts, left_out, may_mean_missing
+from mibias_cli.errors import DataError
+
+N = 120
+
+
+def column(path: Path, name: str, value: Callable[[int], object]) -> Path:
+    """A table with that column beside a target, an attribute and a number."""
+    rows = [["ab"[k % 2], "fm"[k // 2 % 2], k * 0.37 % 5, value(k)] for k in range(N)]
+    return write(path / "t.csv", ["target", "sex", "x", name], rows)
+
+
+def inputs(path: Path, features: Sequence[str] | None = None) -> tuple[int, tuple[str, ...]]:
+    columns = Columns(target="target")
+    data = load_table(path, columns=columns, attributes={"sex": AttributeColumn()}, features=features)
+    return data.input_shape[0], data.notes
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "why"),
+    [
+        ("Unnamed: 0", lambda k: k, "row numbers"),
+        ("", lambda k: k, "row numbers"),
+        ("", lambda k: "", "empty"),
+        ("user_id", lambda k: f"U{k:04d}", "a value of its own in each row"),
+        ("encounter_nbr", lambda k: 7000 + 3 * k, "a value of its own in each row"),
+        ("visit", lambda k: f"2020-{k % 12 + 1:02d}-{k % 28 + 1:02d}", "dates or times"),
+        ("dob", lambda k: f"{k % 28 + 1}.{k % 12 + 1}.1990", "dates or times"),
+        ("at", lambda k: f"2020-01-{k % 28 + 1:02d}T{k % 24:02d}:00:00Z", "dates or times"),
+        ("seen", lambda k: f"{k % 28 + 1} Mar 2020", "dates or times"),
+        ("clock", lambda k: f"{k % 24}:{k % 60:02d}", "dates or times"),
+        ("findings", lambda k: f"no change since visit {k % 100}, nothing\nnew", "prose"),
+        ("fold", lambda k: k % 5, "a split"),
+        # what stays an input
+        ("bmi_index", lambda k: 20 + k / 7, ""),
+        ("city", lambda k: f"city {k % 30}", ""),
+        ("version", lambda k: f"1.{k % 7}", ""),
+    ],
+)
+def test_columns_that_are_no_inputs(tmp_path: Path, name: str, value: Callable[[int], object], why: str) -> None:
+    path = column(tmp_path, name, value)
+    assert left_out(read_table(path), ["x", name]) == ({name: why} if why else {})
+    n, notes = inputs(path)
+    said = f"no inputs unless data.features names them: {name!r} ({why})"
+    assert (n == 1) == any(said in note for note in notes) == bool(why)
+    # a recipe that names it gets it
+    assert why in ("", "empty") or inputs(path, ["x", name])[0] > 1
+
+
+def test_the_index_that_pandas_writes(tmp_path: Path) -> None:
+    frame = pd.read_csv(column(tmp_path, "w", lambda k: k % 7)).sample(frac=1, random_state=0)
+    frame.to_parquet(tmp_path / "t.parquet")
+    n, notes = inputs(tmp_path / "t.parquet")
+    assert n == 2
+    assert any("'__index_level_0__' (row numbers)" in note for note in notes)
+
+
+@pytest.mark.parametrize(
+    ("value", "fault"),
+    [
+        (lambda k: f"{k * 37 % 500 + 20:03d}Y", "'020Y'"),
+        (lambda k: f"{k} mg", "'0 mg'"),
+        (lambda k: f"{k - 60}".replace("-", "\u2212"), "'\u221260'"),
+        # 950 and 1.050: the same file with points of thousands
+        (lambda k: f"{900 + 10 * k:,}".replace(",", "."), "'1.000'"),
+        (lambda k: f"{k:,}.250,50", "'0.250,50'"),
+    ],
+    ids=["dicom age", "unit", "minus", "points", "points and a comma"],
+)
+def test_numbers_in_another_way_are_an_error(tmp_path: Path, value: Callable[[int], object], fault: str) -> None:
+    with pytest.raises(DataError, match=r"are no plain numbers.*" + fault):
+        inputs(column(tmp_path, "w", value))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [lambda k: f"{k // 2}{'ab'[k % 2]}", lambda k: f"{k % 12}_{k % 9}", lambda k: f"A{k % 40}"],
+    ids=["letters", "underscores", "first a letter"],
+)
+def test_codes_are_categories(tmp_path: Path, value: Callable[[int], object]) -> None:
+    path = column(tmp_path, "plate", lambda k: value(k % 60))
+    assert inputs(path)[0] > 20
+
+
+def test_decimals_of_three_digits_stay_numbers(tmp_path: Path) -> None:
+    assert inputs(column(tmp_path, "w", lambda k: f"{k % 9 + 1}.{k * 7 % 1000:03d}"))[0] == 2
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (lambda k: -9 if k % 5 == 0 else k % 40, "-9 in 24 rows, and 1 to 39 in all others"),
+        (lambda k: 999 if k % 5 else k % 28, "999 in 96 rows, and 0 to"),
+        (lambda k: f"{k * 37 % 500:05d}", "'00000' may be a code"),
+        (lambda k: k % 12 - 6, None),
+        (lambda k: k * 9 % 1000, None),
+    ],
+)
+def test_numbers_that_may_be_none(tmp_path: Path, value: Callable[[int], object], said: str | None) -> None:
+    found = list(doubts(read_table(column(tmp_path, "w", value)), ["x", "w"]))
+    assert found == [] if said is None else len(found) == 1 and said in found[0]
+
+
+def test_classes_that_may_mean_missing(tmp_path: Path) -> None:
+    table = read_table(column(tmp_path, "race", lambda k: ("black", "white", "Unknown", "other")[k % 4]))
+    assert [note.partition(": ")[2] for note in may_mean_missing(table, ["sex", "race"])] == [
+        "'race' has 'Unknown' (30 rows), a class as any other; if it means missing: data.missing"
+    ]

@@ -1,0 +1,153 @@
+"""Neighbours of the public layouts: lists written otherwise, names of images, masks, and files beside each other."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import layouts
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from layouts import image, pairs, write
+
+from mibias_cli.errors import DataError
+from mibias_cli.survey.matching import match_images
+from mibias_cli.survey.roles import Wishes
+from mibias_cli.survey.survey import survey
+
+GUESS = Wishes()
+N = 60
+
+
+def listed(folder: Path, value: Callable[[int], object], name: str = "labels") -> Path:
+    """A manifest of images, with what each row holds in a column of that name."""
+    rows = []
+    for k, (_, c) in enumerate(pairs(N)):
+        image(folder / "m" / f"{k}.png")
+        rows.append([f"{k}.png", value(k), "fm"[c]])
+    return write(folder / "m" / "list.csv", ["image", name, "sex"], rows)
+
+
+@pytest.mark.parametrize(
+    ("cells", "kind", "names"),
+    [
+        (("A", "A;B", "B;C", "C"), "multilabel", {"A", "B", "C"}),
+        (("A", "A, B", "B, C", "C"), "multilabel", {"A", "B", "C"}),
+        (("['A']", "['A', 'B']", "['B', \"C\"]", "[]"), "multilabel", {"A", "B", "C"}),
+        (("['A' 'B']", "['B']", "['C']", "['A']"), "multilabel", {"A", "B", "C"}),
+        # text with commas, and words of one class within another
+        (("Paris, France", "Lyon, France", "Rome", "Milan"), "classes", None),
+        (("tumor, benign", "tumor, malignant", "normal", "cyst"), "classes", None),
+        (("no tumor", "tumor", "cyst", "other"), "classes", None),
+    ],
+)
+def test_a_target_of_lists_by_any_writing(
+    tmp_path: Path, cells: Sequence[str], kind: str, names: set[str] | None
+) -> None:
+    found = survey(listed(tmp_path, lambda k: cells[k % len(cells)]), GUESS)
+    assert found.columns.target_kind == kind
+    if names is None:
+        assert set(found.class_names) == set(cells)
+    else:
+        assert {item for name in found.class_names for item in name.split(" + ")} - {"no label"} == names
+        assert any("cells are lists" in note for note in found.notes)
+
+
+def test_a_list_with_blanks_is_said(tmp_path: Path) -> None:
+    found = survey(listed(tmp_path, lambda k: ("scab", "rust", "scab rust")[k % 3]), GUESS)
+    assert found.columns.target_kind == "classes"
+    assert any("'scab rust' may be a list of other classes" in note for note in found.notes)
+
+
+@pytest.mark.parametrize(
+    ("value", "file"),
+    [
+        ("7", "a/0007.png"),
+        ("0007", "a/7.PNG"),
+        ("Größe.png", unicodedata.normalize("NFD", "a/Größe.png")),
+        ("/mnt/a/b/c/d/e/f/g/x/1.png", "x/1.png"),
+        ("C:\\Users\\ann\\x\\1.png", "x/1.png"),
+        ("https://host/x/1.png", "x/1.png"),
+    ],
+)
+def test_names_of_images_from_elsewhere(value: str, file: str) -> None:
+    assert match_images(np.array([value], dtype=object), [file, "y/other.png"]).images == [file]
+
+
+def test_an_image_is_named_by_what_is_written_first(tmp_path: Path) -> None:
+    """07 and 7 are images of their own where both are there."""
+    found = match_images(np.array(["7.png", "07.png"], dtype=object), ["7.png", "07.png"])
+    assert found.images == ["7.png", "07.png"]
+
+
+def test_ids_that_several_images_have_are_an_error(tmp_path: Path) -> None:
+    rows = []
+    for k, (y, c) in enumerate(pairs(N)):
+        image(tmp_path / "x" / f"{k}.png")
+        image(tmp_path / "masks" / f"{k}.png")
+        rows.append([k, "ab"[y], "fm"[c]])
+    with pytest.raises(DataError, match="'image_id' holds names alone, and several images"):
+        survey(write(tmp_path / "list.csv", ["image_id", "label", "sex"], rows), GUESS)
+
+
+def test_images_that_no_column_names_are_said(tmp_path: Path) -> None:
+    rows = []
+    for k, (y, c) in enumerate(pairs(N)):
+        image(tmp_path / f"scan_{k}.png")
+        rows.append([f"P{k}", "ab"[y], "fm"[c], k % 7])
+    found = survey(write(tmp_path / "list.csv", ["patient_id", "label", "sex", "x"], rows), GUESS)
+    assert found.layout.source == "table"
+    assert any("60 images" in note and "are named by no column" in note for note in found.notes)
+
+
+def test_masks_beside_images_are_left_out(tmp_path: Path) -> None:
+    for k, (y, c) in enumerate(pairs(N)):
+        image(tmp_path / "busi" / ("benign", "malignant")[y] / f"{'AB'[c]}_{k}.png")
+        image(tmp_path / "busi" / ("benign", "malignant")[y] / f"{'AB'[c]}_{k}_mask{'_1' if k % 2 else ''}.png")
+    found = survey(tmp_path / "busi", GUESS)
+    assert sum(found.n_rows.values()) == N
+    assert any("60 row(s) that are masks of other images" in note for note in found.notes)
+
+
+def test_images_within_parquet_are_an_error(tmp_path: Path) -> None:
+    for part in ("train", "test"):
+        columns = {"image": [{"bytes": b"\x89PNG", "path": "a.png"}] * N, "label": [0, 1] * 30, "sex": ["f"] * N}
+        pq.write_table(pa.table(columns), tmp_path / f"{part}-00000-of-00001.parquet")
+    with pytest.raises(DataError, match="'image' .*images within a table, as hubs store them"):
+        survey(tmp_path, GUESS)
+
+
+@pytest.mark.parametrize("values", [("tr", "va", "te"), ("0.0", "1.0", "2.0"), ("TRAIN", "Val", "Test")])
+def test_official_splits_by_other_words(tmp_path: Path, values: Sequence[str]) -> None:
+    found = survey(layouts.split_column(tmp_path, "split", values), GUESS)
+    assert found.columns.split == "split"
+    assert list(found.n_rows.values()) == [80, 80, 80]
+
+
+def test_each_column_is_said(tmp_path: Path) -> None:
+    rows = [
+        [k, f"U{k}", f"2020-01-{k % 28 + 1:02d}", "ab"[y], "fm"[c], k * 0.37 % 5, f"c{k % 4}"]
+        for k, (y, c) in enumerate(pairs(N))
+    ]
+    header = ["", "user", "visit", "label", "sex", "x", "city"]
+    found = survey(write(tmp_path / "t.csv", header, rows), GUESS)
+    assert found.uses == {
+        "": "left out: row numbers",
+        "user": "left out: a value of its own in each row",
+        "visit": "left out: dates or times",
+        "label": "target",
+        "sex": "attribute",
+        "x": "input: number",
+        "city": "input: categories",
+    }
+    # row numbers are no bias either
+    assert "" not in {a.name for a in found.candidates}
+
+
+def test_an_attribute_with_a_unit_is_named(tmp_path: Path) -> None:
+    path = listed(tmp_path, lambda k: f"{20 + k:03d}Y", name="age")
+    with pytest.raises(DataError, match="60 of 60 value.s. of 'age' are no plain numbers.*'020Y'"):
+        survey(path, Wishes(target="sex", attributes=("age",)))
