@@ -237,5 +237,7 @@ FINE_TUNED: dict[str, tuple[str, ...]] = {
     "plain": (*_SAME, "debias.estimator=none"),
     "reweight": (*_SAME, "debias.weight=0", "debias.balance=task"),
     "lntl": (*_SAME, "debias.estimator=lntl", "debias.objective=marginal", "debias.weight=1"),
+    # the largest that its authors search: with frozen features it would change nothing
+    "end": (*_SAME, "method=end", "method_settings={alpha: 1, beta: 1}"),
 }
 """The stages that our recipe trains, trained otherwise: overrides of the recipe."""

@@ -87,6 +87,10 @@ METHODS: Mapping[str, MethodRow] = {
     ),
     "badd": MethodRow(code="mibias_cli.methods.badd:BiasAddition"),
     "domain_independent": MethodRow(code="mibias_cli.methods.domain_independent:DomainHeads"),
+    "end": MethodRow(
+        code="mibias_cli.methods.end:EntangleDisentangle",
+        settings={"alpha": Setting(default=0.1, most=1000), "beta": Setting(default=0.1, most=1000)},
+    ),
     # the bias is unknown
     "jtt": MethodRow(
         code="mibias_cli.methods.jtt:TrainTwice",
