@@ -221,6 +221,11 @@ HEADS: dict[str, tuple[Fit, tuple[str, ...], Rule]] = {
     ),
     "badd": (by_recipe("badd"), _DECAYS, _balanced),
     "domain_independent": (by_recipe("domain_independent"), _DECAYS, _balanced),
+    "fair": (
+        by_recipe("fair"),
+        tuple(f"{{alpha: {alpha}, head_weight_decay: {decay}}}" for alpha in (0.1, 1.0) for decay in (1.0, 10.0)),
+        _balanced,
+    ),
     "jtt": (
         by_recipe("jtt"),
         tuple(f"{{upweight: {weight}, head_weight_decay: {decay}}}" for weight in (5, 50) for decay in (1.0, 10.0)),

@@ -22,8 +22,8 @@ class EntangleDisentangle(Method):
     Pairs are counted within the batch, which must have rows of one target class in several bias classes. Rows whose
     attribute is missing take part in the cross-entropy alone.
 
-    Settings: `alpha` of R⊥ (see `disentangling`) and `beta` of R∥ (see `entangling`), .1 both in the authors' code. They
-    search both in [0, 1].
+    Settings: `alpha` of R⊥ (see `disentangling`) and `beta` of R∥ (see `entangling`), .1 both in the authors' code,
+    which searches both in [0, 1].
 
     References: Tartaglione et al., EnD: Entangling and Disentangling deep representations for bias correction, arXiv
     2103.02023; both terms as in the authors' code.
@@ -53,7 +53,7 @@ class EntangleDisentangle(Method):
 
 
 def disentangling(z: Tensor, c: Tensor) -> Tensor:
-    """R⊥ (scalar) of unit vectors z (n, d) in bias classes c (n,): Σ_b |Σ_{i<j in b} z_i·z_j| / pairs in one bias class.
+    """R⊥ (scalar) of unit vectors z (n, d) in bias classes c (n,): Σ_b |Σ_{i<j in b} z_i·z_j| / number of such pairs.
 
     0 where no two rows are of one bias class.
 

@@ -91,6 +91,10 @@ METHODS: Mapping[str, MethodRow] = {
         code="mibias_cli.methods.end:EntangleDisentangle",
         settings={"alpha": Setting(default=0.1, most=1000), "beta": Setting(default=0.1, most=1000)},
     ),
+    "fair": MethodRow(
+        code="mibias_cli.methods.fair:AdversarialWeights",
+        settings={"alpha": Setting(default=1.0, most=1e6), "beta": Setting(default=0.0, most=1e6)},
+    ),
     # the bias is unknown
     "jtt": MethodRow(
         code="mibias_cli.methods.jtt:TrainTwice",

@@ -33,7 +33,7 @@ def test_the_loss_is_that_of_a_loop_over_pairs() -> None:
     batch = next(steps(data, 1, 60))
     output = model(batch.x)
     known = torch.from_numpy(data.train.known["sex"])[batch.index]
-    assert 0 < int((~known).sum())
+    assert int((~known).sum()) > 0
     c = torch.from_numpy(data.train.c["sex"][:, 0])[batch.index]
     orthogonal, parallel = by_pairs(output["features"][known], batch.y[known].tolist(), c[known].tolist())
     assert min(abs(orthogonal), parallel) > 0.01
