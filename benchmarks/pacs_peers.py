@@ -232,6 +232,11 @@ HEADS: dict[str, tuple[Fit, tuple[str, ...], Rule]] = {
         _worst,
     ),
     "lff": (by_recipe("lff"), _DECAYS, _balanced),
+    "ecs_ga": (
+        by_recipe("ecs_ga"),
+        tuple(f"{{gamma: {gamma}, head_weight_decay: {decay}}}" for gamma in (1.0, 1.6) for decay in (1.0, 10.0)),
+        _balanced,
+    ),
 }
 """Heads on frozen features: the fit, its settings, and the rule by which one is chosen."""
 _SAME = (

@@ -109,6 +109,16 @@ METHODS: Mapping[str, MethodRow] = {
         settings={"q": Setting(default=0.7, least=1e-3, most=1), "decay": Setting(default=0.7, most=0.999)},
         reads_bias=False,
     ),
+    "ecs_ga": MethodRow(
+        code="mibias_cli.methods.ecs_ga:GradientAlignment",
+        settings={
+            "epochs": Setting(default=50, least=1, most=100_000, whole=True),
+            "confidence": Setting(default=0.1, most=1),
+            "threshold": Setting(default=0.8, most=1),
+            "gamma": Setting(default=1.0, least=1e-6, most=1e6),
+        },
+        reads_bias=False,
+    ),
 }
 
 # mypy cannot read a Literal that is made from a table

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache, partial
 
@@ -20,7 +20,7 @@ from mibias_cli.recipe.sections.debias import DebiasSection
 from mibias_cli.recipe.tables import METHODS, MI
 from mibias_cli.run.assemble import Parts
 from mibias_cli.run.build import ESTIMATORS, build_backbone, from_section, resolve
-from mibias_cli.run.discover import trained_early
+from mibias_cli.run.discover import train_early
 from mibias_cli.seeds import derive_seed, scoped_torch_rng
 from mibias_cli.training.control.budget import BudgetKeeper
 from mibias_cli.training.control.meter import LeakageMeter
@@ -119,14 +119,28 @@ def build_method(parts: Parts, model: TaskModel, progress: Progress) -> Method |
         settings={name: setting.default for name, setting in row.settings.items()} | recipe.method_settings,
         seed=seed,
         new_model=partial(_second_model, parts, seed),
-        trained_plainly=lambda epochs: trained_early(parts, epochs=epochs, progress=progress),
+        trained_by=lambda make, epochs: _trained_by(parts, make, spec, epochs, progress),
         embed=lambda of, split: embed(of.extractor, split, **parts.reading).features,
         gather=parts.ranks.gather,
     )
+    return _made(parts, resolve(row.code), spec)
+
+
+def _made(parts: Parts, make: Callable[[MethodSpec], Method], spec: MethodSpec) -> Method:
+    """A method on the run's device, in its precision."""
     with scoped_torch_rng():
-        torch.manual_seed(seed)
-        method: Method = resolve(row.code)(spec)
-    return method.to(parts.fabric.device, torch.float64 if recipe.training.precision == "64" else torch.float32)
+        torch.manual_seed(spec.seed)
+        method = make(spec)
+    return method.to(parts.fabric.device, torch.float64 if parts.recipe.training.precision == "64" else torch.float32)
+
+
+def _trained_by(
+    parts: Parts, make: Callable[[MethodSpec], Method], spec: MethodSpec, epochs: int, progress: Progress
+) -> Method:
+    """A method after it trained a fresh model, which is its spec's, for some epochs."""
+    method = _made(parts, make, replace(spec, model=parts.first_model()))
+    train_early(parts, method.spec.model, method=method, epochs=epochs, progress=progress)
+    return method
 
 
 def _check_bias(parts: Parts) -> None:

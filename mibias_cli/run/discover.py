@@ -14,6 +14,7 @@ from sklearn.decomposition import PCA
 from mibias_cli.backbone.embed import embed
 from mibias_cli.backbone.trainable import parameter_groups
 from mibias_cli.data.batch import Attribute, Split
+from mibias_cli.methods.method import Method
 from mibias_cli.output.whole_files import replaced
 from mibias_cli.progress import Progress
 from mibias_cli.recipe.sections.training import DISCOVERED
@@ -25,7 +26,7 @@ from mibias_cli.training.loop import StageTrainer
 from mibias_cli.training.model import TaskModel
 from mibias_cli.training.run_log import NoLog, RunLog
 
-__all__ = ["Clusters", "discover", "fit_clusters", "trained_early", "with_discovered"]
+__all__ = ["Clusters", "discover", "fit_clusters", "train_early", "with_discovered"]
 
 _COMPONENTS = 20
 
@@ -89,7 +90,8 @@ def discover(parts: Parts, run: RunFolder, progress: Progress) -> None:
     section, data = parts.recipe.discover, parts.data
     assert section is not None, "only a recipe that asks for it discovers"
     progress.stage("looking for what divides the classes")
-    model = trained_early(parts, epochs=section.epochs, progress=progress)
+    model = parts.first_model()
+    train_early(parts, model, epochs=section.epochs, progress=progress)
     splits = (data.train, data.validation, data.audit)
     features = {split.name: embed(model.extractor, split, **parts.reading).features for split in splits}
     # centres come from training rows alone; other rows go to the nearest centre of their own class
@@ -103,12 +105,18 @@ def discover(parts: Parts, run: RunFolder, progress: Progress) -> None:
     parts.ranks.wait()
 
 
-def trained_early(parts: Parts, *, epochs: int, progress: Progress) -> TaskModel:
-    """A fresh model after plain training for a few epochs; its log and checkpoints are thrown away."""
-    recipe, model = parts.recipe, parts.first_model().to(parts.fabric.device)
-    settings = optim_settings(recipe.training, epochs=epochs)
-    groups = parameter_groups(model.extractor, train=recipe.backbone.train, learning_rate=settings.learning_rate)
-    groups.append({"params": list(model.head.parameters()), "lr": settings.learning_rate, "weight_decay": 0.0})
+def train_early(
+    parts: Parts, model: TaskModel, *, epochs: int, progress: Progress, method: Method | None = None
+) -> None:
+    """Train a model, and a method's second one alike, for a few epochs; log and checkpoints are thrown away."""
+    recipe, settings = parts.recipe, optim_settings(parts.recipe.training, epochs=epochs)
+    groups = []
+    for one in (model, None if method is None else method.network):
+        if one is not None:
+            one.to(parts.fabric.device)
+            rates = {"train": recipe.backbone.train, "learning_rate": settings.learning_rate}
+            groups += parameter_groups(one.extractor, **rates)
+            groups.append({"params": list(one.head.parameters()), "lr": settings.learning_rate, "weight_decay": 0.0})
     with TemporaryDirectory() as folder, RunLog(Path(folder)) if parts.ranks.is_first else NoLog() as log:
         trainer = StageTrainer(
             stage="discover",
@@ -125,9 +133,9 @@ def trained_early(parts: Parts, *, epochs: int, progress: Progress) -> TaskModel
             progress=progress,
             seed=recipe.seed,
             ranks=parts.ranks,
+            method=method,
         )
         trainer.fit()
-    return model
 
 
 def with_discovered(parts: Parts, run: RunFolder) -> Parts:
