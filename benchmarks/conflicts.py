@@ -33,8 +33,9 @@ from mibias_cli.progress import Silent
 from mibias_cli.recipe.schema import Recipe
 from mibias_cli.run.assemble import Parts
 from mibias_cli.run.cached import cached_parts
-from mibias_cli.run.debiaser import build_method
-from mibias_cli.run.discover import fit_clusters, train_early
+from mibias_cli.run.discover import fit_clusters
+from mibias_cli.run.methods.build import build_method
+from mibias_cli.run.methods.early import train_early
 from mibias_cli.run.stages import Run, make_stage, start_heads
 from mibias_cli.run_folder import RunFolder
 from mibias_cli.training.fabric import make_fabric

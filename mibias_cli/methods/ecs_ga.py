@@ -10,6 +10,7 @@ from torch import Tensor
 from mibias_cli.data.batch import Batch
 from mibias_cli.methods.conflict import scored
 from mibias_cli.methods.method import Method, MethodSpec, sample_losses
+from mibias_cli.training.model import TaskModel
 
 __all__ = ["ConflictScores", "GradientAlignment"]
 
@@ -106,8 +107,7 @@ class ConflictScores(Method):
 
     def forward(self, batch: Batch, output: Mapping[str, Tensor]) -> Tensor:
         """The sum of what the two peers minimise; they share no parameter."""
-        x, network = batch.x, self.network
-        assert network is not None, "made in __init__"
+        x, (_, network) = batch.x, self.models
         if x.is_floating_point():
             x = x.to(next(network.head.parameters()).dtype)
         scores = (output["logits"], self.spec.gather(network(x)["logits"], len(batch)))
@@ -127,6 +127,12 @@ class ConflictScores(Method):
         easy = p > self.spec.settings["confidence"] * largest[:, batch.y]
         unlearn = easy & ~easy.flip(0) & (self.seen[batch.index] > 0)
         return easy.all(dim=0).to(p.dtype) - _UNLEARN * unlearn
+
+    @property
+    def models(self) -> tuple[TaskModel, TaskModel]:
+        """The two peers."""
+        assert self.network is not None, "made in __init__"
+        return self.spec.model, self.network
 
     def score(self) -> Tensor:
         """1 − the mean probability of the true class (n,): near 1 where the peers never learned a row."""

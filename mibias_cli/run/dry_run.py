@@ -23,7 +23,7 @@ from mibias_cli.run.assemble import Parts, assemble
 from mibias_cli.run.audit import validation_leakage
 from mibias_cli.run.before.checks import check_start
 from mibias_cli.run.before.files import tell
-from mibias_cli.run.debiaser import build_method
+from mibias_cli.run.methods.build import build_method
 from mibias_cli.run.stages import Run, StageName, make_stage
 from mibias_cli.run_folder import RunFolder
 from mibias_cli.training.loop import StageTrainer
