@@ -26,9 +26,9 @@ def train_early(
     for one in (model, None if method is None else method.network):
         if one is not None:
             one.to(parts.fabric.device)
-            rates = {"train": recipe.backbone.train, "learning_rate": settings.learning_rate}
-            groups += parameter_groups(one.extractor, **rates)
-            groups.append({"params": list(one.head.parameters()), "lr": settings.learning_rate, "weight_decay": 0.0})
+            rate = settings.learning_rate
+            groups += parameter_groups(one.extractor, train=recipe.backbone.train, learning_rate=rate)
+            groups.append({"params": list(one.head.parameters()), "lr": rate, "weight_decay": 0.0})
     with TemporaryDirectory() as folder, RunLog(Path(folder)) if parts.ranks.is_first else NoLog() as log:
         trainer = StageTrainer(
             stage="discover",
