@@ -221,12 +221,22 @@ HEADS: dict[str, tuple[Fit, tuple[str, ...], Rule]] = {
     ),
     "badd": (by_recipe("badd"), _DECAYS, _balanced),
     "domain_independent": (by_recipe("domain_independent"), _DECAYS, _balanced),
+    "fair": (
+        by_recipe("fair"),
+        tuple(f"{{alpha: {alpha}, head_weight_decay: {decay}}}" for alpha in (0.1, 1.0) for decay in (1.0, 10.0)),
+        _balanced,
+    ),
     "jtt": (
         by_recipe("jtt"),
         tuple(f"{{upweight: {weight}, head_weight_decay: {decay}}}" for weight in (5, 50) for decay in (1.0, 10.0)),
         _worst,
     ),
     "lff": (by_recipe("lff"), _DECAYS, _balanced),
+    "ecs_ga": (
+        by_recipe("ecs_ga"),
+        tuple(f"{{gamma: {gamma}, head_weight_decay: {decay}}}" for gamma in (1.0, 1.6) for decay in (1.0, 10.0)),
+        _balanced,
+    ),
 }
 """Heads on frozen features: the fit, its settings, and the rule by which one is chosen."""
 _SAME = (
@@ -237,5 +247,7 @@ FINE_TUNED: dict[str, tuple[str, ...]] = {
     "plain": (*_SAME, "debias.estimator=none"),
     "reweight": (*_SAME, "debias.weight=0", "debias.balance=task"),
     "lntl": (*_SAME, "debias.estimator=lntl", "debias.objective=marginal", "debias.weight=1"),
+    # the largest that its authors search: with frozen features it would change nothing
+    "end": (*_SAME, "method=end", "method_settings={alpha: 1, beta: 1}"),
 }
 """The stages that our recipe trains, trained otherwise: overrides of the recipe."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -60,11 +60,16 @@ def make_spec(data: BiasedData, model: TaskModel, **settings: float) -> MethodSp
     def features(of: TaskModel, split: Split) -> np.ndarray:
         return embed(of.extractor, split, batch_size=500).features
 
-    return MethodSpec(
+    def trained_by(make: Callable[[MethodSpec], Method], epochs: int) -> Method:
+        method = make(replace(spec, model=linear_model(2)))
+        train(method, method.spec.model, data, epochs=epochs)
+        return method
+
+    spec = MethodSpec(
         model=model, data=data, attributes=("sex",), settings=settings, seed=0, new_model=lambda: linear_model(1),
-        trained_plainly=lambda epochs: train_plainly(data, linear_model(2), epochs=epochs), embed=features,
-        gather=lambda rows, n: rows,
+        trained_by=trained_by, embed=features, gather=lambda rows, n: rows,
     )  # fmt: skip
+    return spec
 
 
 def steps(data: BiasedData, epochs: int, batch_size: int) -> Iterator[Batch]:

@@ -101,3 +101,11 @@ def test_pacs_skew_is_drawn_as_said_and_every_method_is_a_recipe(
     for name, overrides in (pacs.OURS | pacs.FINE_TUNED).items():
         recipe = parse_recipe(text, path="recipe.yaml", overrides=["original=null", *overrides])
         assert (recipe.debias.bias_product == 0) == (name in pacs.FINE_TUNED), name
+
+
+def test_methods_on_stored_features_are_recipes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    stored = importlib.import_module("pacs_stored")
+    for name, overrides in stored.METHODS.items():
+        recipe = parse_recipe(stored.RECIPE.replace("FOLDER", str(tmp_path)), path="stored", overrides=overrides)
+        assert recipe.method in (name, "mi", "group_dro")

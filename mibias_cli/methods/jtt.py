@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from mibias_cli.data.batch import Batch
+from mibias_cli.methods.conflict import scored
 from mibias_cli.methods.method import Method, MethodSpec, sample_losses
 
 __all__ = ["TrainTwice"]
@@ -37,13 +38,17 @@ class TrainTwice(Method):
     def prepare(self) -> str:
         """Train the first model and weigh the rows that it gets wrong."""
         spec, train = self.spec, self.spec.data.train
-        first = spec.trained_plainly(int(spec.settings["epochs"]))
+        first = spec.trained_by(Method, int(spec.settings["epochs"])).spec.model
         z, head = torch.from_numpy(spec.embed(first, train)), first.head.cpu()
         with torch.no_grad():
-            wrong = head(z.to(next(head.parameters()).dtype)).argmax(dim=1) != torch.from_numpy(train.y)
+            scores, y = head(z.to(next(head.parameters()).dtype)), torch.from_numpy(train.y)
+            wrong, losses = scores.argmax(dim=1) != y, sample_losses(scores, y)
         weight = torch.where(wrong, spec.settings["upweight"], 1.0)
         self.weight.copy_(weight / weight.mean())
-        return f"jtt: the first model gets {int(wrong.sum())} of {len(wrong)} training rows wrong; they weigh more"
+        known = scored(losses.double().numpy(), train.y, spec.domains(train)[0])
+        return (
+            f"jtt: the first model gets {int(wrong.sum())} of {len(wrong)} training rows wrong; they weigh more{known}"
+        )
 
     def forward(self, batch: Batch, output: Mapping[str, Tensor]) -> Tensor:
         """The weighted mean of the losses, by weights whose mean over all training rows is 1."""

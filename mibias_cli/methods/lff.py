@@ -56,7 +56,7 @@ class FromFailure(Method):
     @torch.no_grad()
     def _weight(self, batch: Batch, biased: Tensor, own: Tensor) -> Tensor:
         """W(x) (n,) of a batch, once its losses have entered the averages."""
-        rows, relative = batch.index, []
+        rows = batch.index
         for kept, losses in ((self.loss_biased, biased), (self.loss_own, own)):
             losses = losses.to(kept.dtype)
             # a step that is skipped must leave no trace
@@ -64,11 +64,17 @@ class FromFailure(Method):
             # a row's first loss counts whole
             mixed = kept[rows].lerp(losses, 1 - self.spec.settings["decay"])
             kept[rows] = torch.where(self.seen[rows], mixed, losses)
-            largest = kept.new_zeros(len(self.spec.data.class_names)).scatter_reduce(0, self.y, kept, "amax")
-            relative.append(kept[rows] / largest[batch.y].clamp_min(torch.finfo(kept.dtype).tiny))
         self.seen[rows] = True
+        return self.row_weights()[rows].to(own.dtype)
+
+    def row_weights(self) -> Tensor:
+        """W(x) (n,) of all training rows, near 1 where the biased network alone fails."""
+        relative = []
+        for kept in (self.loss_biased, self.loss_own):
+            largest = kept.new_zeros(len(self.spec.data.class_names)).scatter_reduce(0, self.y, kept, "amax")
+            relative.append(kept / largest[self.y].clamp_min(torch.finfo(kept.dtype).tiny))
         of_biased, of_own = relative
-        return (of_biased / (of_biased + of_own + 1e-8)).to(own.dtype)
+        return of_biased / (of_biased + of_own + 1e-8)
 
 
 def generalised_cross_entropy(logits: Tensor, y: Tensor, q: float) -> Tensor:

@@ -26,7 +26,7 @@ class MethodSpec:
         settings: By name, those of the method's row in `recipe/tables.py`.
         seed: Of everything that the method draws.
         new_model: Gives another model like the run's own, with weights of its own.
-        trained_plainly: Gives a fresh model after some epochs of training on the task alone.
+        trained_by: Gives a method, made from such a spec of a fresh model, after it trained that for some epochs.
         embed: Gives the features (n, d) of a split by a model in evaluation mode.
         gather: On several ranks, of each of which a batch's `x` is a share while all else is the whole: makes the whole
             batch's values, of this many rows, of those of the share.
@@ -38,7 +38,7 @@ class MethodSpec:
     settings: Mapping[str, float]
     seed: int
     new_model: Callable[[], TaskModel]
-    trained_plainly: Callable[[int], TaskModel]
+    trained_by: Callable[[Callable[[MethodSpec], Method], int], Method]
     embed: Callable[[TaskModel, Split], np.ndarray]
     gather: Callable[[Tensor, int], Tensor]
 

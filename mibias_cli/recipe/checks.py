@@ -120,6 +120,10 @@ def _void_settings(data: YamlMapping) -> Iterator[Fault]:
     path: YamlPath = ("training", "select", "patience")
     if value_at(path, data) is not None and value_at(("training", "select", "metric"), data) is None:
         yield path, "needs training.select.metric, the metric that should improve"
+    # peers part the rows of a class in two
+    path = ("discover", "clusters")
+    if value_at(path, data) not in (None, 2) and value_at(("discover", "by"), data) == "peers":
+        yield path, "has no effect with discover.by: peers; leave it out"
     # views are of augmented images
     path = ("backbone", "cache_views")
     if value_at(path, data) not in (None, 1) and not value_at(("training", "augment"), data):
@@ -169,11 +173,13 @@ def _method(data: YamlMapping) -> Iterator[Fault]:
         if not bounds.least <= value <= bounds.most or (bounds.whole and value != int(value)):
             what = "a whole number" if bounds.whole else "a number"
             yield ("method_settings", key), f"must be {what} from {bounds.least:g} to {bounds.most:g}, not {value:g}"
-    if row is None:
-        return
     kind = value_at(("data", "target_kind"), data)
-    if _target_is_null(data) or kind in ("none", "multilabel", "regression"):
+    if not (_target_is_null(data) or kind in ("none", "multilabel", "regression")):
+        return
+    if row is not None:
         yield ("method",), f"{name} predicts classes, which this target is not; write mi, or name a target of classes"
+    if value_at(("discover", "by"), data) == "peers":
+        yield ("discover", "by"), "peers predict classes, which this target is not; write clusters"
 
 
 def _head_last(data: YamlMapping) -> Iterator[Fault]:

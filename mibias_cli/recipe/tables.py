@@ -87,6 +87,14 @@ METHODS: Mapping[str, MethodRow] = {
     ),
     "badd": MethodRow(code="mibias_cli.methods.badd:BiasAddition"),
     "domain_independent": MethodRow(code="mibias_cli.methods.domain_independent:DomainHeads"),
+    "end": MethodRow(
+        code="mibias_cli.methods.end:EntangleDisentangle",
+        settings={"alpha": Setting(default=0.1, most=1000), "beta": Setting(default=0.1, most=1000)},
+    ),
+    "fair": MethodRow(
+        code="mibias_cli.methods.fair:AdversarialWeights",
+        settings={"alpha": Setting(default=1.0, most=1e6), "beta": Setting(default=0.0, most=1e6)},
+    ),
     # the bias is unknown
     "jtt": MethodRow(
         code="mibias_cli.methods.jtt:TrainTwice",
@@ -99,6 +107,16 @@ METHODS: Mapping[str, MethodRow] = {
     "lff": MethodRow(
         code="mibias_cli.methods.lff:FromFailure",
         settings={"q": Setting(default=0.7, least=1e-3, most=1), "decay": Setting(default=0.7, most=0.999)},
+        reads_bias=False,
+    ),
+    "ecs_ga": MethodRow(
+        code="mibias_cli.methods.ecs_ga:GradientAlignment",
+        settings={
+            "epochs": Setting(default=50, least=1, most=100_000, whole=True),
+            "confidence": Setting(default=0.1, most=1),
+            "threshold": Setting(default=0.8, most=1),
+            "gamma": Setting(default=1.0, least=1e-6, most=1e6),
+        },
         reads_bias=False,
     ),
 }

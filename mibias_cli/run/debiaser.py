@@ -1,36 +1,28 @@
-"""From a recipe to what debiases: estimators, queue, budget and watch of `debias`, or another `method`."""
+"""From a recipe to what debiases: estimators, queue, budget and watch of `debias`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import cache, partial
+from functools import partial
 
-import numpy as np
 import torch
 
-from mibias_cli.backbone.embed import embed
-from mibias_cli.errors import MibiasError
 from mibias_cli.estimators.classifier import ClassifierBound
 from mibias_cli.estimators.protocol import EstimatorSpec
 from mibias_cli.heads.attribute import AttributeHead
-from mibias_cli.methods.method import Method, MethodSpec
-from mibias_cli.progress import Progress
 from mibias_cli.recipe.sections.debias import DebiasSection
-from mibias_cli.recipe.tables import METHODS, MI
 from mibias_cli.run.assemble import Parts
-from mibias_cli.run.build import ESTIMATORS, build_backbone, from_section, resolve
-from mibias_cli.run.discover import trained_early
+from mibias_cli.run.build import ESTIMATORS, from_section, resolve
 from mibias_cli.seeds import derive_seed, scoped_torch_rng
 from mibias_cli.training.control.budget import BudgetKeeper
 from mibias_cli.training.control.meter import LeakageMeter
 from mibias_cli.training.control.watch import CriticWatch
 from mibias_cli.training.debiaser import Debiaser
-from mibias_cli.training.model import TaskModel
 from mibias_cli.training.queue import FeatureQueue
 from mibias_cli.training.settings import DebiasSettings
 
-__all__ = ["build_debiaser", "build_method"]
+__all__ = ["build_debiaser"]
 
 MONITOR_HIDDEN = (64,)
 """Attribute heads that only watch (beside an estimator that has none of its own) are small: they cost little."""
@@ -98,58 +90,6 @@ def _first_weight(section: DebiasSection, with_budget: bool) -> float:
     if section.weight == "auto":
         return 1.0
     return section.weight or 1.0 if with_budget else section.weight
-
-
-def build_method(parts: Parts, model: TaskModel, progress: Progress) -> Method | None:
-    """The recipe's `method` around the model that it trains, on the run's device; None where debiasing is by `debias`.
-
-    Raises:
-        MibiasError: The training rows lack what the method needs.
-    """
-    recipe = parts.recipe
-    if recipe.method == MI:
-        return None
-    row, seed = METHODS[recipe.method], derive_seed(recipe.seed, "method")
-    if row.reads_bias:
-        _check_bias(parts)
-    spec = MethodSpec(
-        model=model,
-        data=parts.data,
-        attributes=tuple(parts.debiased),
-        settings={name: setting.default for name, setting in row.settings.items()} | recipe.method_settings,
-        seed=seed,
-        new_model=partial(_second_model, parts, seed),
-        trained_plainly=lambda epochs: trained_early(parts, epochs=epochs, progress=progress),
-        embed=lambda of, split: embed(of.extractor, split, **parts.reading).features,
-        gather=parts.ranks.gather,
-    )
-    with scoped_torch_rng():
-        torch.manual_seed(seed)
-        method: Method = resolve(row.code)(spec)
-    return method.to(parts.fabric.device, torch.float64 if recipe.training.precision == "64" else torch.float32)
-
-
-def _check_bias(parts: Parts) -> None:
-    """Raise where a method that reads the bias of training rows could not."""
-    train, names = parts.data.train, parts.debiased
-    known = np.logical_and.reduce([train.known[name] for name in names])
-    values = np.concatenate([parts.data.attributes[name].classes(train.c[name][known]) for name in names], axis=1)
-    if len(np.unique(values, axis=0)) < 2:
-        others = ", ".join(name for name, row in METHODS.items() if not row.reads_bias)
-        raise MibiasError(
-            f"method: {parts.recipe.method} needs the bias of training rows, but {', '.join(names)} has no two values "
-            f"there ({known.sum()} of {len(known)} rows have one); of the other methods {others} need none"
-        )
-
-
-def _second_model(parts: Parts, seed: int) -> TaskModel:
-    """A model like the run's own; what is drawn of it is drawn anew, and what is pretrained or kept is the same."""
-    recipe = parts.recipe.model_copy(update={"seed": seed % 2**31})
-    other = replace(parts, recipe=recipe)
-    if recipe.backbone.weights == "none" and parts.computed is None:
-        load = cache(partial(build_backbone, recipe, parts.data.input_shape, offline=True))
-        other = replace(other, load_backbone=load)
-    return other.first_model()
 
 
 def _build_budget(parts: Parts, dtype: torch.dtype) -> tuple[BudgetKeeper | None, LeakageMeter | None]:

@@ -1,32 +1,36 @@
-"""Bias unknown: the clusters of a model that is stopped early become a bias attribute."""
+"""Bias unknown: what models learn first becomes a bias attribute."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
+import torch
 from safetensors.numpy import load_file, save_file
 from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
 
-from mibias_cli.backbone.embed import embed
-from mibias_cli.backbone.trainable import parameter_groups
 from mibias_cli.data.batch import Attribute, Split
+from mibias_cli.errors import MibiasError
+from mibias_cli.methods.conflict import scored
+from mibias_cli.methods.ecs_ga import ConflictScores
+from mibias_cli.methods.method import MethodSpec, sample_losses
 from mibias_cli.output.whole_files import replaced
 from mibias_cli.progress import Progress
-from mibias_cli.recipe.sections.training import DISCOVERED
+from mibias_cli.recipe.sections.training import DISCOVERED, DiscoverSection
 from mibias_cli.run.assemble import Parts
-from mibias_cli.run.build import optim_settings
+from mibias_cli.run.methods.build import method_spec
+from mibias_cli.run.methods.early import train_early
 from mibias_cli.run_folder import RunFolder
 from mibias_cli.seeds import derive_seed
-from mibias_cli.training.loop import StageTrainer
 from mibias_cli.training.model import TaskModel
-from mibias_cli.training.run_log import NoLog, RunLog
 
-__all__ = ["Clusters", "discover", "fit_clusters", "trained_early", "with_discovered"]
+__all__ = ["Clusters", "discover", "fit_clusters", "with_discovered"]
 
+PARTED = ("aligned", "conflicting")
+"""Classes of an attribute that peers find."""
+Found = tuple[dict[str, np.ndarray], np.ndarray]
+"""By split the class (n,) int64 of each row, and of training rows how much they are held to conflict (n,)."""
 _COMPONENTS = 20
 
 
@@ -85,17 +89,26 @@ def fit_clusters(features: np.ndarray, y: np.ndarray, *, n_classes: int, n_clust
 
 
 def discover(parts: Parts, run: RunFolder, progress: Progress) -> None:
-    """Train plainly for a few epochs, cluster, and write the cluster of every sample into the run's folder."""
-    section, data = parts.recipe.discover, parts.data
+    """Part the samples of each class by what is learnt first, and write the part of each into the run's folder.
+
+    It is said how well that finds the rows that conflict with the attributes that are known.
+    """
+    section, train = parts.recipe.discover, parts.data.train
     assert section is not None, "only a recipe that asks for it discovers"
     progress.stage("looking for what divides the classes")
-    model = trained_early(parts, epochs=section.epochs, progress=progress)
-    splits = (data.train, data.validation, data.audit)
-    features = {split.name: embed(model.extractor, split, **parts.reading).features for split in splits}
-    # centres come from training rows alone; other rows go to the nearest centre of their own class
-    z, y, seed = features[data.train.name], data.train.strata, derive_seed(parts.recipe.seed, "discover") % 2**32
-    clusters = fit_clusters(z, y, n_classes=len(data.class_names), n_clusters=section.clusters, seed=seed)
-    found = {split.name: clusters(features[split.name], split.strata) for split in splits}
+    spec = method_spec(parts, parts.first_model(), "ecs_ga", {}, progress)
+    find = _by_peers if section.by == "peers" else _by_clusters
+    found, score = find(parts, spec, section, progress)
+    for split in (train, parts.data.audit):
+        if len(np.unique(found[split.name])) < 2:
+            raise MibiasError(
+                f"discover: all rows of the split {split.name} are of one part: there is nothing to debias or audit; "
+                "let it train longer or shorter (discover.epochs), or find it otherwise (discover.by)"
+            )
+    for name in parts.data.attributes:
+        (domains,) = replace(spec, attributes=(name,)).domains(train)
+        if said := scored(score, train.strata, domains):
+            progress.note(f"discovered, against {name}{said}")
     # read from the file by every rank: rounding may have given another's clusters other rows
     if parts.ranks.is_first:
         with replaced(run.discovered) as partial:
@@ -103,40 +116,50 @@ def discover(parts: Parts, run: RunFolder, progress: Progress) -> None:
     parts.ranks.wait()
 
 
-def trained_early(parts: Parts, *, epochs: int, progress: Progress) -> TaskModel:
-    """A fresh model after plain training for a few epochs; its log and checkpoints are thrown away."""
-    recipe, model = parts.recipe, parts.first_model().to(parts.fabric.device)
-    settings = optim_settings(recipe.training, epochs=epochs)
-    groups = parameter_groups(model.extractor, train=recipe.backbone.train, learning_rate=settings.learning_rate)
-    groups.append({"params": list(model.head.parameters()), "lr": settings.learning_rate, "weight_decay": 0.0})
-    with TemporaryDirectory() as folder, RunLog(Path(folder)) if parts.ranks.is_first else NoLog() as log:
-        trainer = StageTrainer(
-            stage="discover",
-            fabric=parts.fabric,
-            model=model,
-            groups=groups,
-            debiaser=None,
-            data=parts.data,
-            weights={"train": {}, "validation": {}},
-            settings=settings,
-            run=Path(folder),
-            out_path=Path(folder) / "early.safetensors",
-            run_log=log,
-            progress=progress,
-            seed=recipe.seed,
-            ranks=parts.ranks,
-        )
-        trainer.fit()
-    return model
+def _by_clusters(parts: Parts, spec: MethodSpec, section: DiscoverSection, progress: Progress) -> Found:
+    """Clusters of an early model's features; rows of rare clusters of their class are held to conflict most."""
+    data, y, n_classes = parts.data, parts.data.train.strata, len(parts.data.class_names)
+    train_early(parts, spec.model, epochs=section.epochs or 1, progress=progress)
+    splits = (data.train, data.validation, data.audit)
+    features = {split.name: spec.embed(spec.model, split) for split in splits}
+    # centres come from training rows alone; other rows go to the nearest centre of their own class
+    seed = derive_seed(parts.recipe.seed, "discover") % 2**32
+    clusters = fit_clusters(features[data.train.name], y, n_classes=n_classes, n_clusters=section.clusters, seed=seed)
+    found = {split.name: clusters(features[split.name], split.strata) for split in splits}
+    counts, own = np.zeros((n_classes, section.clusters)), found[data.train.name]
+    np.add.at(counts, (y, own), 1)
+    return found, 1 - counts[y, own] / counts.sum(axis=1)[y]
+
+
+def _by_peers(parts: Parts, spec: MethodSpec, section: DiscoverSection, progress: Progress) -> Found:
+    """Rows that two peers never learn (see `ecs_ga`); of the other splits, those that both miss in the end."""
+    data = parts.data
+    peers = spec.trained_by(ConflictScores, section.epochs or int(spec.settings["epochs"]))
+    assert isinstance(peers, ConflictScores)
+    scores = {data.train.name: peers.score().numpy()}
+    for split in (data.validation, data.audit):
+        scores[split.name] = 1 - np.mean([_probability(spec, model, split) for model in peers.models], axis=0)
+    found = {name: (score >= spec.settings["threshold"]).astype(np.int64) for name, score in scores.items()}
+    return found, scores[data.train.name]
+
+
+@torch.no_grad()
+def _probability(spec: MethodSpec, model: TaskModel, split: Split) -> np.ndarray:
+    """Of the true class (n,), by a model in evaluation mode."""
+    weight = next(model.head.parameters())
+    logits = model.head(torch.from_numpy(spec.embed(model, split)).to(weight))
+    return sample_losses(logits, torch.from_numpy(split.y).to(weight.device)).neg().exp().cpu().numpy()
 
 
 def with_discovered(parts: Parts, run: RunFolder) -> Parts:
     """The parts with the attribute that the run discovered; as they are where the recipe asks for none."""
     if parts.recipe.discover is None:
         return parts
-    found, data, k = load_file(run.discovered), parts.data, parts.recipe.discover.clusters
-    names, channels = tuple(f"cluster {i + 1}" for i in range(k)), (DISCOVERED,)
-    attribute = Attribute(name=DISCOVERED, kind="categorical", channels=channels, n_classes=(k,), class_names=(names,))
+    found, data, section = load_file(run.discovered), parts.data, parts.recipe.discover
+    names = tuple(f"cluster {i + 1}" for i in range(section.clusters)) if section.by == "clusters" else PARTED
+    attribute = Attribute(
+        name=DISCOVERED, kind="categorical", channels=(DISCOVERED,), n_classes=(len(names),), class_names=(names,)
+    )
 
     def extended(split: Split) -> Split:
         c, known = found[split.name][:, None], np.ones(len(split), dtype=bool)

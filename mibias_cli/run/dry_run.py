@@ -25,8 +25,8 @@ from mibias_cli.run.audit import validation_leakage
 from mibias_cli.run.before.checks import check_start
 from mibias_cli.run.before.files import tell
 from mibias_cli.run.cached import stand_in_parts
-from mibias_cli.run.debiaser import build_method
 from mibias_cli.run.heads.fit_time import seconds_of_fits
+from mibias_cli.run.methods.build import build_method
 from mibias_cli.run.stages import Run, StageName, make_stage, stage_debiaser
 from mibias_cli.run_folder import RunFolder
 from mibias_cli.training.loop import StageTrainer

@@ -20,8 +20,9 @@ from mibias_cli.recipe.load import dump_recipe
 from mibias_cli.run.assemble import Parts, load_run_model
 from mibias_cli.run.audit import validation_leakage
 from mibias_cli.run.build import method_groups, optim_settings, optimizer_groups
-from mibias_cli.run.debiaser import build_debiaser, build_method
+from mibias_cli.run.debiaser import build_debiaser
 from mibias_cli.run.heads.fitted import N_STEPS, finish_heads, start_heads
+from mibias_cli.run.methods.build import build_method
 from mibias_cli.run.resume.same_run import changed_settings, check_same, write_beginning
 from mibias_cli.run.several import check_ranks
 from mibias_cli.run.weights import forewarnings

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
+from told import Told
 
-from mibias_cli.errors import RecipeError
+from mibias_cli.errors import MibiasError, RecipeError
 from mibias_cli.progress import Silent
 from mibias_cli.recipe.load import parse_recipe
 from mibias_cli.recipe.schema import Recipe
 from mibias_cli.run import workflow
+from mibias_cli.run.assemble import assemble
 from mibias_cli.run.discover import fit_clusters
 from mibias_cli.run_folder import OWNED
 
@@ -53,7 +57,9 @@ def agreement(found: np.ndarray, c: np.ndarray, y: np.ndarray) -> float:
     return right / len(y)
 
 
-def recipe_for(folder: Path, attributes: str, erase: str = "none") -> Recipe:
+def recipe_for(
+    folder: Path, attributes: str, erase: str = "none", discover: str = "{clusters: 2, epochs: 2}"
+) -> Recipe:
     x, y, c = hidden_bias(900, 3)
     names = [f"x{i}" for i in range(6)]
     rows = [",".join([*names, "y", "c"])]
@@ -61,6 +67,7 @@ def recipe_for(folder: Path, attributes: str, erase: str = "none") -> Recipe:
     (folder / "table.csv").write_text("\n".join(rows) + "\n")
     text = TABLE.replace("PATH", str(folder / "table.csv")).replace("FEATURES", ", ".join(names))
     text = text.replace("queue_batches: 4,", f"queue_batches: 4, erase: {erase},")
+    text = text.replace("{clusters: 2, epochs: 2}", discover)
     return parse_recipe(text.replace("ATTRIBUTES", attributes), path="table.yaml")
 
 
@@ -112,3 +119,30 @@ def test_no_attribute_at_all_is_enough_where_one_is_to_be_found(tmp_path: Path) 
     text = TABLE.replace("PATH", "t.csv").replace("FEATURES", "x0").replace("discover:", "# discover:")
     with pytest.raises(RecipeError, match=r"data.attributes: is empty; name an attribute, or let one be found"):
         parse_recipe(text.replace("ATTRIBUTES", "{}").replace("attributes: [discovered], ", ""), path="t.yaml")
+
+
+def test_peers_find_the_rows_that_conflict_and_say_how_well(tmp_path: Path) -> None:
+    """Of all three splits; the attribute that is known, and not used, says how well."""
+    recipe = recipe_for(tmp_path, "{c: {}}", discover="{by: peers, epochs: 80}")
+    progress = Told()
+    run = workflow.train(recipe, out=tmp_path / "run", offline=True, progress=progress)
+    assert run.report.attributes["discovered"].after is not None
+    found, parts = load_file(run.folder / "discovered.safetensors"), assemble(recipe, offline=True)
+    for split in (parts.data.train, parts.data.validation, parts.data.audit):
+        against = split.y != split.c["c"][:, 0]
+        share = {bool(k): found[split.name][against == k].mean() for k in (True, False)}
+        assert share[True] > 0.4 > 0.05 > share[False], split.name
+    (said,) = (text for text in progress.notes if "average precision" in text)
+    assert float(re.search(r"precision of ([\d.]+)", said)[1]) > 0.8  # type: ignore[index]
+
+
+def test_peers_that_have_learnt_nothing_end_the_run_before_it_trains(tmp_path: Path) -> None:
+    recipe = recipe_for(tmp_path, "{c: {}}", discover="{by: peers, epochs: 1}")
+    with pytest.raises(MibiasError, match=r"discover: all rows of the split train are of one part.*discover.epochs"):
+        workflow.train(recipe, out=tmp_path / "run", offline=True, progress=Silent())
+    assert not (tmp_path / "run" / "discovered.safetensors").exists()
+
+
+def test_clusters_do_not_go_with_peers(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"discover.clusters: has no effect with discover.by: peers"):
+        recipe_for(tmp_path, "{c: {}}", discover="{by: peers, clusters: 3}")

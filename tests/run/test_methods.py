@@ -26,7 +26,10 @@ QUICK = (
     "training.log_every_steps=1", "training.average_decay=0.5", "evaluation.random_control=false",
     "evaluation.n_permutations=0",
 )  # fmt: skip
-SETTINGS = {"dfr": ["method_settings={subsets: 1}"], "jtt": ["method_settings={epochs: 1, upweight: 5}"]}
+SETTINGS = {
+    "dfr": ["method_settings={subsets: 1}"], "jtt": ["method_settings={epochs: 1, upweight: 5}"],
+    "ecs_ga": ["method_settings={epochs: 1}"],
+}  # fmt: skip
 
 
 def recipe_of(method: str, *overrides: str) -> Recipe:
@@ -113,7 +116,7 @@ def test_training_rows_without_the_attribute_are_refused_before_a_folder_is_touc
     unknown = replace(train, known={"colour": np.zeros(len(train), dtype=bool)})
     lacking = replace(parts, data=replace(parts.data, train=unknown))
     with pytest.raises(
-        MibiasError, match=r"method: group_dro needs the bias .* colour has .*plain, jtt, lff need none"
+        MibiasError, match=r"method: group_dro needs the bias .* colour has .*plain, jtt, lff, ecs_ga need none"
     ):
         check_start(lacking)
     check_start(replace(lacking, recipe=recipe_of("lff")))

@@ -42,14 +42,20 @@ class OriginalSection(Section):
 
 
 class DiscoverSection(Section):
-    """Clusters of an early-stopped model's features within each target class, taken for a bias attribute.
+    """What models that learn the easiest first make of the samples of a class, taken for a bias attribute.
 
-    A model that is stopped early has learnt what is easiest. Where the bias is easier than the task, its features
-    divide the samples of a class by the bias. The attribute that is found has the name `discovered`.
+    Where the bias is easier than the task, such models go by the bias: features divide the samples of a class by it, or
+    samples in which it misleads are never learnt. The attribute that is found has the name `discovered`.
     """
 
-    clusters: Annotated[int, Field(gt=0, le=1000), Whole] = Field(2, description="Clusters per target class.")
-    epochs: Repeats = Field(1, description="Epochs of plain training before clustering; few, so that bias leads.")
+    by: Literal["clusters", "peers"] = Field(
+        "clusters",
+        description="clusters of an early model's features in each class; peers: what two models never learn or do.",
+    )
+    clusters: Annotated[int, Field(gt=0, le=1000), Whole] = Field(2, description="by clusters: how many per class.")
+    epochs: Repeats | None = Field(
+        None, description="Epochs of training before that; null: 1 before clusters, so that bias leads, 50 of peers."
+    )
 
 
 class SelectSection(Section):

@@ -16,7 +16,8 @@ from mibias_cli.run.assemble import Parts
 from mibias_cli.run.audit import check_audit, check_crossings
 from mibias_cli.run.before.files import check_files
 from mibias_cli.run.build import optimizer_groups
-from mibias_cli.run.debiaser import build_debiaser, build_method
+from mibias_cli.run.debiaser import build_debiaser
+from mibias_cli.run.methods.build import build_method
 from mibias_cli.run.stages import stage_settings
 from mibias_cli.training.model import z_width
 from mibias_cli.training.trackers.tracker import require_trackers
