@@ -22,6 +22,7 @@ ALONE = (
 )  # fmt: skip
 """From scratch, and without what is ours beside the penalty."""
 LAST_LAYER = (*ALONE, "representation.layers=[features]", "debias.weight=1", "training.epochs=20")
+ITS_CRITIC = "debias.critic.steps=15"
 METHODS: dict[str, tuple[str, ...]] = {
     "mibias": (),  # the longest first, so that two processes end together
     "plain": (*ALONE, "debias.estimator=none", "training.epochs=8"),
@@ -30,10 +31,10 @@ METHODS: dict[str, tuple[str, ...]] = {
     "product": ("original=null", "debias.bias_product=1", "debias.weight=0", "debias.critic.steps=1"),
     "hsic": ("debias.estimator=hsic", "debias.gradients=ratio", *LAST_LAYER),
     "lntl": ("debias.estimator=lntl", "debias.balance=none", "debias.critic.steps=1", *LAST_LAYER),
-    "vclub": ("debias.estimator=vclub", "debias.balance=none", *LAST_LAYER, "debias.weight=0.1"),
+    "vclub": ("debias.estimator=vclub", "debias.balance=none", *LAST_LAYER, "debias.weight=0.1", ITS_CRITIC),
     "paper": (
         "debias.estimator=mine", "debias.schedule=fresh", "debias.gradients=rescale", "debias.balance=none",
-        "debias.critic.hidden=[64, 64, 64]", *LAST_LAYER,
+        "debias.critic.hidden=[64, 64, 64]", ITS_CRITIC, *LAST_LAYER,
     ),
 }  # fmt: skip
 KEYS = ("method", "seed")
