@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
+from mibias_cli.data.files.stored_features import array_shapes
 from mibias_cli.data.files.tabular import Table, first_rows
 from mibias_cli.errors import DataError
 
@@ -19,8 +20,8 @@ def refuse_other_order(path: Path, table: Table) -> None:
     """Raise a `DataError` if rows of a table stand in another order than the ids that a file of embeddings has.
 
     Labels are joined to embeddings by their order, so each would get that of another. Ids are arrays of text or whole
-    numbers (n,) of a .npz or .safetensors file, all different, or the paths or rows that `mibias embed` wrote; they are
-    compared with the columns that hold most of them.
+    numbers (n,) of a .npz file, all different, or the lists of n items that `mibias embed` writes beside the tensors of
+    a .safetensors file; they are compared with the columns that hold most of them.
     """
     for name, ids in _ids(path, len(table)):
         for column, values in table.columns.items():
@@ -44,13 +45,15 @@ def _ids(path: Path, n: int) -> Iterator[tuple[str, list[str]]]:
     suffix = path.suffix.lower()
     found: list[tuple[str, list[str]]] = []
     if suffix == ".npz":
+        # by their headers: the embeddings themselves may not fit into memory
+        columns = [name for name, shape in array_shapes(path).items() if shape == (n,)]
         with np.load(path, allow_pickle=False) as arrays:
-            for name in arrays.files:
+            for name in columns:
                 try:
                     array = arrays[name]
                 except ValueError:
                     continue  # Python objects, which are not read
-                if array.shape == (n,) and array.dtype.kind in "USiu":
+                if array.dtype.kind in "USiu":
                     found.append((name, array.astype(str).tolist()))
     elif suffix == ".safetensors":
         try:

@@ -10,6 +10,7 @@ from layouts import write
 from safetensors.numpy import save_file
 
 from mibias_cli.data.columns import AttributeColumn
+from mibias_cli.data.files.array_ids import refuse_other_order
 from mibias_cli.data.files.tabular import read_table
 from mibias_cli.data.sources.embeddings import load_embeddings
 from mibias_cli.errors import DataError
@@ -69,3 +70,19 @@ def test_labels_in_another_order_than_the_ids_of_embeddings(tmp_path: Path, kind
     rows[7], rows[9] = rows[9], rows[7]
     with pytest.raises(DataError, match=r"2 row.s. are not in the order of z\..*row 5.*row 9 \(.*, not '"):
         load_embeddings(path, manifest=write(tmp_path / "t.csv", header, rows), attributes=sex)
+
+
+def test_embeddings_are_not_read_for_their_ids(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, ids = tmp_path / "z.npz", [f"im{k}.png" for k in range(N)]
+    np.savez(path, features=np.zeros((N, 8), dtype=np.float32), names=ids)
+    read: list[str] = []
+    take = np.lib.npyio.NpzFile.__getitem__
+
+    def noted(self: np.lib.npyio.NpzFile, name: str) -> np.ndarray:
+        read.append(name)
+        return np.asarray(take(self, name))
+
+    monkeypatch.setattr(np.lib.npyio.NpzFile, "__getitem__", noted)
+    table = read_table(write(tmp_path / "t.csv", ["file"], [[name] for name in ids]))
+    refuse_other_order(path, table)
+    assert read == ["names"]
