@@ -139,5 +139,6 @@ def did_you_mean(name: str, choices: Iterable[str]) -> str:
         >>> did_you_mean("critc_steps", ["critic_steps", "weight"])
         ", did you mean 'critic_steps'?"
     """
-    close = difflib.get_close_matches(name, list(choices), n=1)
+    # the backbone itself is a module whose name is empty: nobody means that
+    close = difflib.get_close_matches(name, filter(None, choices), n=1)
     return f", did you mean '{close[0]}'?" if close else ""

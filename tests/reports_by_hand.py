@@ -73,8 +73,8 @@ def make_report(
     change = None
     if before is not None:
         d = after - before
-        interval = Interval(estimate=d, lower=d - 0.03, upper=d + 0.03)
-        change = Change(leakage_bits=interval, conditional_leakage_bits=interval)
+        marginal, conditional = (Interval(estimate=x, lower=x - 0.03, upper=x + 0.03) for x in (d, d / 2))
+        change = Change(leakage_bits=marginal, conditional_leakage_bits=conditional)
 
     def channel(k: int) -> ChannelFindings:
         return ChannelFindings(

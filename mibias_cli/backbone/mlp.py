@@ -44,6 +44,8 @@ class MLP(nn.Module):
     ) -> None:
         super().__init__()
         widths = [n_inputs, *hidden, features]
+        if not all(isinstance(width, int) and not isinstance(width, bool) for width in widths):
+            raise ValueError("hidden and features must be whole numbers")
         if min(widths) < 1:
             raise ValueError("n_inputs, hidden and features must be positive")
         if not 0 <= dropout < 1:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import time
 import traceback
@@ -29,6 +30,7 @@ EXIT_GATE = 1
 EXIT_ERROR = 2
 EXIT_INTERRUPTED = 130
 
+_EMPTY = re.compile(r"--[a-z][a-z-]*=")
 _GIVE_WAY_SECONDS = 5.0
 """Longer than it takes a rank that has failed to end, and who started it to end the others."""
 _LOST = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "NCCL", "gloo")
@@ -37,6 +39,17 @@ _LOST = ("Connection closed by peer", "Connection reset by peer", "Broken pipe",
 
 class GuardedGroup(TyperGroup):
     """A group of commands in which every error ends in a message and an exit code."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the command line, in which nothing is empty: `--out "$DIR"` of a variable that is not set names nothing.
+
+        Taken for a path, an empty text would be the current folder.
+        """
+        for before, given in zip(["", *args], args, strict=False):
+            if not given or _EMPTY.fullmatch(given):
+                where = before if before.startswith("--") and not given else given.rstrip("=") or "an argument"
+                raise typer.BadParameter(f"{where} is empty (perhaps a variable that is not set); give it a value")
+        return super().parse_args(ctx, args)
 
     # no type for the context: newer versions of typer bring a click of their own, older ones import it
     def invoke(self, ctx: Any) -> Any:

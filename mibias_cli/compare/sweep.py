@@ -15,6 +15,7 @@ import re
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -86,7 +87,7 @@ def parse_axis(text: str) -> Axis:
             parse_value(value)
         except RecipeError as error:
             raise _refused(key, f"{error.problems[0].message}, in {value!r}") from error
-    twice = [value for value in values if values.count(value) > 1]
+    twice = [value for value, n in Counter(values).items() if n > 1]
     if twice:
         raise _refused(key, f"{twice[0]} is named twice")
     return Axis(key=key.strip(), values=values)
@@ -168,7 +169,7 @@ def run_sweep(
         RunError: A folder is in the way, or was made by another recipe.
     """
     # every fault is found before the first of perhaps many hours of training
-    todo = _checked(recipe, points, out, overrides)
+    todo = points_to_run(recipe, points, out, overrides)
     finished = {point.name: out / point.name for point in points if point not in todo}
     n_skipped, failed = len(finished), dict[str, str]()
     if n_skipped:
@@ -188,8 +189,15 @@ def run_sweep(
     return SweepResult(finished=in_order, n_skipped=n_skipped, failed=failed)
 
 
-def _checked(recipe: Path, points: Sequence[Point], out: Path, overrides: Sequence[str]) -> list[Point]:
-    """The points that are still to be run, after every recipe has been read and every folder looked at."""
+def points_to_run(recipe: Path, points: Sequence[Point], out: Path, overrides: Sequence[str]) -> list[Point]:
+    """The points that are still to be run, after every recipe has been read and every folder looked at.
+
+    Raises:
+        RecipeError: A point's recipe has problems.
+        RunError: A folder is in the way, or was made by another recipe.
+    """
+    if out.exists() and not out.is_dir():
+        raise RunError(f"{out}: is a file; choose another folder with --out")
     todo = []
     for point in points:
         # the recipe as `train` would write it, so that a run made by another one is told from a half-finished one

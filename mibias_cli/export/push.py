@@ -40,12 +40,17 @@ class HubTarget:
         Raises:
             ExportError: The name is none that the hub takes.
         """
+        shown = shortened(name)[0]
+        if name.count("/") != 1:
+            raise ExportError(f"--push-to-hub {shown}: is no ORG/NAME: name the user or organisation, too")
         try:
             validate_repo_id(name)
         except HFValidationError as error:
-            raise ExportError(f"--push-to-hub {name}: {error}") from error
-        if name.count("/") != 1:
-            raise ExportError(f"--push-to-hub {name}: is no ORG/NAME: name the user or organisation, too")
+            # the client's own words name arguments of its functions
+            raise ExportError(
+                f"--push-to-hub {shown}: is no name that the hub takes: letters, digits, '-', '_' and '.', none of the "
+                "last two first or last, neither '--' nor '..', at most 96 in all"
+            ) from error
         return cls(name=name, public=public, endpoint=os.environ.get("HF_ENDPOINT") or "https://huggingface.co")
 
     @property

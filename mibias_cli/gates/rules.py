@@ -10,6 +10,7 @@ from typing import Literal
 from mibias_cli.gates.baseline import Tolerance, baseline_gates
 from mibias_cli.gates.figure_names import Figure, check_name, find_figure
 from mibias_cli.gates.result import Inconclusive, Status, gate_result
+from mibias_cli.recipe.checks import unknown_attribute
 from mibias_cli.recipe.gate_expression import Comparison, GateExpression, parse_gate
 from mibias_cli.recipe.schema import Recipe
 from mibias_cli.report.document import GateResult, Report
@@ -72,6 +73,10 @@ def all_rules(recipe: Recipe, given: GateRules) -> GateRules:
     # all are checked before the audit, which may take hours
     rules = replace(given, gates=(*own, *given.gates))
     check_gates(rules.gates)
+    for gate in given.gates:
+        reason = unknown_attribute(recipe.model_dump(mode="json"), gate.expression)
+        if reason is not None:
+            raise gate.expression.error(reason, part=1)
     return rules
 
 

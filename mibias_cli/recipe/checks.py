@@ -5,22 +5,20 @@ The checks read the parsed YAML, not the validated recipe, so that they run, and
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import TypeGuard
 
 from mibias_cli.errors import GateError, did_you_mean
 from mibias_cli.ranks import undivided
 from mibias_cli.recipe.fields import value_at
-from mibias_cli.recipe.gate_expression import parse_gate
+from mibias_cli.recipe.gate_expression import GateExpression, parse_gate
 from mibias_cli.recipe.messages import Fault
 from mibias_cli.recipe.sections.training import DISCOVERED
 from mibias_cli.recipe.tables import METHODS, MI
+from mibias_cli.recipe.unbelievable import UNBELIEVABLE, Check
 from mibias_cli.recipe.yaml_source import Yaml, YamlMapping, YamlPath
 
-__all__ = ["WEIGHT_FILES", "Check", "cross_checks", "written_gates"]
-
-Check = Callable[[YamlMapping], Iterator[Fault]]
-"""Reads the parsed recipe and says what does not fit."""
+__all__ = ["WEIGHT_FILES", "Check", "cross_checks", "unknown_attribute", "written_gates"]
 
 WEIGHT_FILES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt", ".tar")
 """How names of files with weights end."""
@@ -40,6 +38,7 @@ _LISTS: tuple[YamlPath, ...] = (
     ("evaluation", "layers"),
     ("evaluation", "fidelity_columns"),
     ("export", "formats"),
+    ("logging",),
     ("representation", "layers"),
     ("backbone", "train"),
     ("data", "features"),
@@ -306,15 +305,22 @@ def written_gates(data: YamlMapping) -> Iterator[tuple[YamlPath, str]]:
 
 def _gated_attributes(data: YamlMapping) -> Iterator[Fault]:
     """Gates name attributes of the data."""
-    known = _attributes(data)
     for place, text in written_gates(data):
         try:
-            name = parse_gate(text).name
+            reason = unknown_attribute(data, parse_gate(text))
         except GateError:
             continue  # the schema says so already
-        # other figures of the report are not by attribute
-        if known and name[0] in ("attributes", "fairness") and len(name) > 1 and name[1] not in known:
-            yield place, _no_attribute(name[1], known)
+        if reason is not None:
+            yield place, reason
+
+
+def unknown_attribute(data: YamlMapping, gate: GateExpression) -> str | None:
+    """Why a gate names an attribute that the recipe's data do not have, or None where it does not."""
+    known, name = _attributes(data), gate.name
+    # other figures of the report are not by attribute
+    if known and name[0] in ("attributes", "fairness") and len(name) > 1 and name[1] not in known:
+        return _no_attribute(name[1], known)
+    return None
 
 
 _CHECKS: tuple[Check, ...] = (
@@ -330,4 +336,5 @@ _CHECKS: tuple[Check, ...] = (
     _no_repeats,
     _target_kind,
     _without_target,
+    *UNBELIEVABLE,
 )

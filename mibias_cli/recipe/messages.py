@@ -67,7 +67,10 @@ def _fault(error: ErrorDetails, data: YamlMapping) -> Fault:
     if kind == "value_error":
         return path, str(error["ctx"]["error"])
     if kind == "string_pattern_mismatch":
-        return path, f"must be letters, digits, '.', '_' and '-', a letter or digit first; not {_show(given)}"
+        return (
+            path,
+            f"must be at most 100 letters, digits, '.', '_' and '-', a letter or digit first; not {_show(given)}",
+        )
     return path, _wanted(error) or f"{error['msg']}, not {_show(given)}"
 
 
@@ -94,7 +97,7 @@ def _wanted(error: ErrorDetails) -> str | None:
 
 def _path(loc: tuple[str | int, ...], data: YamlMapping) -> YamlPath:
     """Pydantic's location without its tags: of the data source behind `data`, of the form behind a key that has two."""
-    if loc[:2] in (("representation", "bottleneck"), ("backbone", "input_size")):
+    if loc[:2] in (("representation", "bottleneck"), ("backbone", "input_size"), ("debias", "budget_bits")):
         return (*loc[:2], *loc[3:])
     source = value_at(("data", "source"), data)
     return (loc[0], *loc[2:]) if len(loc) > 1 and loc[0] == "data" and loc[1] == source else loc

@@ -56,6 +56,11 @@ class _Refused(Exception):
     """The key leads nowhere."""
 
 
+def _is_index(key: str) -> bool:
+    """Whether a key is written as an item's number; `²` and `٣` are digits as well, and no such number."""
+    return key.isascii() and key.isdigit()
+
+
 def _set(data: dict[str, Yaml], keys: list[str], value: Yaml) -> set[YamlPath]:
     """Set one value; returns its path and the paths of the sections that had to be begun."""
     container: Yaml = data
@@ -69,17 +74,19 @@ def _set(data: dict[str, Yaml], keys: list[str], value: Yaml) -> set[YamlPath]:
             container = parent.get(key)
         elif not isinstance(parent, list):
             raise _Refused(f"{where} is a single value, it has no {key!r}")
-        elif key.isdigit() and int(key) < len(parent):
+        elif _is_index(key) and int(key) < len(parent):
             step = int(key)
             container = parent[step]
         else:
+            if not parent:
+                raise _Refused(f"{where} is an empty list; set all of it: --set '{where}=[…]'")
             raise _Refused(f"{where} is a list of {len(parent)}; its items are 0 to {len(parent) - 1}, not {key!r}")
         path = (*path, step)
         if depth == len(keys) - 1:
             container = value
         elif container is None and isinstance(parent, dict):
             # an index is into the list that the schema would fill in; other keys begin a section
-            default = default_list(path, data) if keys[depth + 1].isdigit() else None
+            default = default_list(path, data) if _is_index(keys[depth + 1]) else None
             container = {} if default is None else default
             begun.add(path)
         parent[step] = container  # type: ignore[index]  # the step suits its parent

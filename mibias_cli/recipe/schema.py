@@ -30,7 +30,10 @@ class Recipe(Section):
     """A whole recipe."""
 
     version: Literal[1] = Field(description="Version of the recipe format.")
-    name: str = Field("run", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="Name of the folder below runs/.")
+    # as long as a folder's name may be, with room for what a sweep adds to it
+    name: str = Field(
+        "run", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$", description="Name of the folder below runs/."
+    )
     # the range that all of Python, numpy and torch take
     seed: Annotated[int, Field(ge=0, lt=2**31), Whole] = Field(0, description="Seed of all but the colours of digits.")
     data: DataSection

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import math
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from mibias_cli.errors import RunError
 from mibias_cli.report.document import SCHEMA_VERSION, Report
+from mibias_cli.report.plausible import implausible, once_each
 
 __all__ = ["FILES", "find_report", "read_report"]
 
@@ -32,10 +32,12 @@ def read_report(path: Path) -> Report:
     """The report in a leakage.json, also one that an earlier mibias wrote.
 
     Raises:
-        RunError: It cannot be read, is no leakage report, or is of a later version.
+        RunError: It cannot be read, is no leakage report, is of a later version, or holds what no audit writes.
     """
     try:
-        plain = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
+        plain = json.loads(
+            path.read_text(encoding="utf-8"), parse_constant=_refuse_constant, object_pairs_hook=once_each
+        )
     except OSError as error:
         raise RunError(f"{path}: cannot be read: {error.strerror or error}") from error
     except (ValueError, RecursionError) as error:
@@ -60,21 +62,11 @@ def read_report(path: Path) -> Report:
         raise RunError(
             f"{path}: is no leakage report ({place}: {first['msg']}); name the leakage.json that an audit wrote"
         ) from error
-    for name, found in report.attributes.items():
-        for question, answer in found.after.questions:
-            probe = answer.probes.get(answer.headline_probe)
-            # the same number twice: an audit writes both from one
-            if probe is not None and not _same(probe.leakage_bits, answer.leakage_bits.estimate):
-                raise RunError(
-                    f"{path}: was edited: {question} leakage of {name} is {answer.leakage_bits.estimate:g} bits, but "
-                    f"{probe.leakage_bits:g} by its own probe ({answer.headline_probe}); audit again"
-                )
+    reason = next(implausible(plain, report.attributes), None)
+    if reason is not None:
+        raise RunError(f"{path}: was edited or damaged: {reason}; audit again")
     return report
 
 
 def _refuse_constant(name: str) -> float:
     raise ValueError(f"{name} is no number in JSON, and no audit writes it")
-
-
-def _same(one: float, other: float) -> bool:
-    return math.isclose(one, other, rel_tol=1e-9, abs_tol=1e-9) or (math.isnan(one) and math.isnan(other))

@@ -14,6 +14,7 @@ from mibias_cli.backbone.timm_source import last_stages_of, weights_to_fetch
 from mibias_cli.data.columns import DRAWN
 from mibias_cli.data.files.tabular import write_manifest
 from mibias_cli.data.sources.imagefolder import CLASS_FOLDER, SPLIT_FOLDER
+from mibias_cli.errors import BackboneError
 from mibias_cli.output.text import one_line
 from mibias_cli.survey.survey import AttributeFound, Survey
 
@@ -56,11 +57,13 @@ def choose_model(found: Survey, *, backbone: str | None, weights: str | None) ->
     Pretrained weights are chosen where this machine has them; nothing is to be downloaded that nobody asked for.
 
     Raises:
-        BackboneError: There is no such model.
+        BackboneError: There is no such model, or one is named for rows of numbers.
     """
     # rows of numbers need no pretrained model
     if found.layout.source in ("table", "embeddings"):
-        return ModelChoice(name="mlp", weights=weights or "none")
+        if backbone not in (None, "mlp") or weights not in (None, "none"):
+            raise BackboneError("rows of numbers go through an untrained mlp: leave --backbone and --weights out")
+        return ModelChoice(name="mlp", weights="none")
     # the middle image stands for all; unknown sizes count as photographs
     side = min(found.image_sizes[1]) if found.image_sizes else _FULL_SIDE
     large = side >= _SMALL_SIDE and found.n_rows["train"] >= _MANY_IMAGES

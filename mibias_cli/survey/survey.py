@@ -136,10 +136,12 @@ def find_rows(path: Path, wishes: Wishes) -> RowsFound:
     """
     if not path.exists():
         raise DataError(f"{path}: there is no such file or folder")
+    _refuse_shared(wishes)
     if path.is_dir():
         layout = folder_layout(path, wishes.table, wishes.follow_links)
     else:
         layout = file_layout(path, table=wishes.table, root=wishes.root, follow=wishes.follow_links)
+    _refuse_unused(path, layout, wishes)
     layout = replace(layout, follow_links=wishes.follow_links)
     # what names of files, folders and paths say of splits and groups becomes columns
     layout = with_split(layout, [look_at(layout.table, name) for name in layout.table.columns])
@@ -154,6 +156,27 @@ def find_rows(path: Path, wishes: Wishes) -> RowsFound:
         raise DataError(f"{layout.file or layout.features}: {'; '.join(dropped)}; take these rows and embeddings out")
     roles, annotations = annotate_roles(layout, roles)
     return RowsFound(layout=layout, looks=looks, roles=roles, annotations=annotations, dropped=tuple(dropped))
+
+
+def _refuse_shared(wishes: Wishes) -> None:
+    """A column that is named for two roles has neither."""
+    named = {"--target": wishes.target, "--split": wishes.split, "--group": wishes.group}
+    for option, column in named.items():
+        others = [other for other, name in named.items() if other != option and name == column]
+        if column is not None and others:
+            raise DataError(f"{option} {column}: is {others[0]} as well; name another column for one of the two")
+
+
+def _refuse_unused(path: Path, layout: Layout, wishes: Wishes) -> None:
+    """An option that these data have no use for is a mistake about them."""
+    has_images = layout.source in ("manifest", "imagefolder")
+    unused = {
+        "--root": wishes.root is not None and (path.is_dir() or not has_images),
+        "--follow-links": wishes.follow_links is not None and not has_images,
+        "--table": wishes.table is not None and path.is_file() and layout.source != "embeddings",
+    }
+    for option in (name for name, is_unused in unused.items() if is_unused):
+        raise DataError(f"{path}: is {layout.what}, which {option} says nothing about; leave it out")
 
 
 def survey(path: Path, wishes: Wishes) -> Survey:

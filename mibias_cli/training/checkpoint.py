@@ -99,8 +99,17 @@ def load_weights(path: Path, module: nn.Module) -> None:
     if not path.is_file():
         raise RunError(f"{path}: missing; the run has not got that far; resume it: mibias train --resume RUN")
     try:
-        module.load_state_dict(load_file(path))
-    except RuntimeError as error:
-        raise RunError(f"{path}: holds weights of another model ({error}); were data or recipe changed?") from error
+        state = load_file(path)
     except SafetensorError as error:
         raise RunError(f"{path}: damaged ({error}); {_ANEW}") from error
+    found, own = ({name: tuple(value.shape) for name, value in each.items()} for each in (state, module.state_dict()))
+    misfits = [
+        f"{name} is {found.get(name, 'missing')}, not {shape}"
+        for name, shape in own.items()
+        if found.get(name) != shape
+    ]
+    misfits += [f"{name} is of no layer" for name in found if name not in own]
+    if misfits:
+        more = f" and {len(misfits) - 1} more" if len(misfits) > 1 else ""
+        raise RunError(f"{path}: holds weights of another model ({misfits[0]}{more}); were data or recipe changed?")
+    module.load_state_dict(state)

@@ -15,7 +15,8 @@ from mibias_cli.cli.main import app
 INTERVAL = {"estimate": 0.5, "lower": 0.25, "upper": 0.75}
 SIDE = {
     "leakage_bits": INTERVAL, "conditional_leakage_bits": INTERVAL, "headline_probe": "mlp",
-    "conditional_headline_probe": "mlp", "headline_channel": "colour", "probes": {},
+    "conditional_headline_probe": "mlp", "headline_channel": "colour", "probes": {"mlp": {"leakage_bits": 0.5}},
+    "conditional_probes": {"mlp": {"leakage_bits": 0.5}},
 }  # fmt: skip
 REPORT = {
     "schema_version": 1,
@@ -79,8 +80,10 @@ def test_exit_codes_and_words(report: str, arguments: list[str], code: int, said
 
 def test_a_worse_report_fails_against_its_baseline(report: str, tmp_path: Path) -> None:
     worse = json.loads(json.dumps(REPORT))
-    for key in ("leakage_bits", "conditional_leakage_bits"):
-        worse["attributes"]["colour"]["after"][key] = {"estimate": 1.5, "lower": 1.4, "upper": 1.6}
+    for kind in ("", "conditional_"):
+        after = worse["attributes"]["colour"]["after"]
+        after[f"{kind}leakage_bits"] = {"estimate": 1.5, "lower": 1.4, "upper": 1.6}
+        after[f"{kind}probes"]["mlp"]["leakage_bits"] = 1.5
     (tmp_path / "worse.json").write_text(json.dumps(worse))
     given = ["gate", str(tmp_path / "worse.json"), "--baseline", report]
     assert run(*given).exit_code == 1

@@ -104,7 +104,7 @@ recipe.yaml:15:22 evaluation.probes.1: must be logistic, quadratic, mlp, knn or 
         ("original: {}\n", "6:1 original.epochs: missing key: Epochs of plain training"),
         ("original:\n", ""),
         ("debias:\n", ""),
-        ("name: a b\n", "6:7 name: must be letters, digits, '.', '_' and '-', a letter or digit first; not 'a b'"),
+        ("name: a b\n", "6:7 name: must be at most 100 letters, digits, '.', '_' and '-', a letter or digit first; not 'a b'"),
         ("name: 3\n", "6:7 name: must be text, not 3; put it in quotes if it is meant as text"),
         ("splits: {}\n", "6:1 splits: unknown key"),
         ("nonsense: {}\n", "6:1 nonsense: unknown key; known here: version, name, seed, data, backbone"),

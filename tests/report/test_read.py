@@ -22,7 +22,7 @@ def test_an_edited_figure_is_refused(make: Callable[..., Report], tmp_path: Path
     read_report(path)
     plain["attributes"]["colour"]["after"]["leakage_bits"]["estimate"] += 0.5
     path.write_text(json.dumps(plain))
-    with pytest.raises(RunError, match="was edited: marginal leakage of colour is .* audit again"):
+    with pytest.raises(RunError, match="was edited or damaged: marginal leakage of colour .after. is .* audit again"):
         read_report(path)
 
 

@@ -61,10 +61,11 @@ def sweep(
     # a mistake in --over shows before anything runs
     points = sweeping.make_points([sweeping.parse_axis(text) for text in over])
     settings = [*(overrides or ()), *([] if device is None else [f"training.device={device}"])]
+    folder = out or Path("runs") / load_recipe(recipe, settings).name / "sweep"
     if dry_run:
+        sweeping.points_to_run(recipe, points, folder, settings)
         typer.echo(json.dumps(sweeping.plain_points(points), indent=2))
         return
-    folder = out or Path("runs") / load_recipe(recipe, settings).name / "sweep"
     again = f"give the same command again to go on; runs are in {folder}"
     with on_stop(lambda: again), shown_progress() as progress:
         result = sweeping.run_sweep(

@@ -12,6 +12,7 @@ import typer
 from mibias_cli.cli.ci import annotate_gates, append_summary
 from mibias_cli.cli.guard import EXIT_ERROR, EXIT_GATE
 from mibias_cli.cli.options import file_option
+from mibias_cli.cli.places import refuse_place
 from mibias_cli.output.text import one_line
 from mibias_cli.output.whole_files import write_atomically
 
@@ -78,7 +79,7 @@ def gate(
     Exits with 0 where it passes, with 1 where a gate fails, with 2 where one cannot be evaluated. The report itself
     stays as it is.
     """
-    rules = gate_rules(fail_on, baseline, tolerance, inconclusive)
+    rules = gate_rules(fail_on, baseline, tolerance, inconclusive, junit)
     if not rules.gates and rules.baseline is None:
         raise typer.BadParameter("nothing to gate by: give --fail-on or --baseline")
     from mibias_cli.gates.rules import with_gates
@@ -92,16 +93,22 @@ def gate(
 
 
 def gate_rules(
-    fail_on: Sequence[str] | None, baseline: Path | None, tolerance: Sequence[str] | None, inconclusive: Inconclusive
+    fail_on: Sequence[str] | None,
+    baseline: Path | None,
+    tolerance: Sequence[str] | None,
+    inconclusive: Inconclusive,
+    junit: Path | None,
 ) -> GateRules:
     """The gates that the options give, checked as far as they can be before anything is computed.
 
     Raises:
         GateError: An expression cannot be read, or names what no report has.
-        RunError: The baseline is no report.
+        RunError: The baseline is no report, or `junit` no place for one.
     """
     from mibias_cli.gates.rules import GateRules, check_gates, make_gates
 
+    if junit is not None:
+        refuse_place(junit, option="--junit", what="JUnit XML", begins=b"<")
     if tolerance and baseline is None:
         raise typer.BadParameter("--tolerance is of a comparison with --baseline, which is missing")
     gates = make_gates(fail_on or (), inconclusive=inconclusive)
@@ -121,12 +128,13 @@ def gate_rules(
 
 
 def _tolerance(given: Sequence[str]) -> Tolerance:
-    """`0.01` for both figures, `accuracy=0.02` for one; the last of several wins."""
+    """`0.01` for both figures, `accuracy=0.02` for one, which wins over the first; each is given once."""
     from mibias_cli.errors import did_you_mean
     from mibias_cli.gates.baseline import Tolerance
 
     # a number alone sets both
     values = {"leakage_bits": 0.0, "accuracy": 0.0}
+    seen: set[str] = set()
     for text in given:
         key, equals, number = text.partition("=") if "=" in text else ("", "", text)
         # `nan` and what is no number at all are refused alike
@@ -139,6 +147,9 @@ def _tolerance(given: Sequence[str]) -> Tolerance:
         if equals and key not in values:
             hint = did_you_mean(key, values) or f"; there are {', '.join(values)}"
             raise typer.BadParameter(f"--tolerance {text}: there is no {key!r}{hint}")
+        if key in seen:
+            raise typer.BadParameter(f"--tolerance {text}: is given twice; keep one of the two")
+        seen.add(key)
         values.update({key: value} if equals else dict.fromkeys(values, value))
     return Tolerance(**values)
 

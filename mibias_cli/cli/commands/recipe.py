@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from mibias_cli.cli.options import SetOption, file_option
+from mibias_cli.cli.places import refuse_place
 from mibias_cli.cli.recipe_checks import recipe_checks
 from mibias_cli.errors import Problem, RecipeError
 from mibias_cli.output.whole_files import write_atomically
@@ -51,6 +52,7 @@ def schema(out: Annotated[Path | None, file_option("--out", help="File to write.
     if out is None:
         typer.echo(schema_text(), nl=False)
     else:
+        refuse_place(out, option="--out", what="JSON Schema", begins=b"{")
         write_atomically(out, schema_text())
         typer.echo(f"wrote {out}", err=True)
 

@@ -101,7 +101,9 @@ def train(
         raise typer.BadParameter("a resumed run stays in its own folder: leave out --out and --overwrite")
     if recipe is None and resume is None:
         raise typer.BadParameter("name a RECIPE to train, or a run to --resume")
-    rules = gate_rules(fail_on, baseline, tolerance, inconclusive)
+    if output is not None and not dry_run:
+        raise typer.BadParameter("--format is about --dry-run, which is missing")
+    rules = gate_rules(fail_on, baseline, tolerance, inconclusive, junit)
     place, ranks = _joined(devices, num_nodes)
     options = {"seed": seed, "training.device": device, "training.precision": precision, **ranks}
     loaded = _load(recipe, resume, _overrides(overrides, options))
@@ -162,7 +164,7 @@ def evaluate(
     Fresh probes on held-out features, and accuracy by group; on the data of the target's own recipe, or of --recipe. A
     gate (--fail-on, --baseline, or the recipe's own) that fails ends it with exit code 1.
     """
-    rules = gate_rules(fail_on, baseline, tolerance, inconclusive)
+    rules = gate_rules(fail_on, baseline, tolerance, inconclusive, junit)
     settings = _overrides(overrides, {"training.device": device})
     # the data: of the recipe that was named, else of the run's own, changed by the options in both cases
     loaded = None

@@ -41,8 +41,9 @@ def scan(
         typer.Option("--backbone", metavar="NAME", help="Say what the features of this timm model tell, too."),
     ] = None,
     weights: Annotated[
-        str, typer.Option("--weights", metavar="WEIGHTS", help="none, pretrained, a file, …")
-    ] = "pretrained",
+        str | None,
+        typer.Option("--weights", metavar="WEIGHTS", help="none, pretrained, a file, …  [default: pretrained]"),
+    ] = None,
     offline: OfflineOption = False,
     out: OutOption = None,
     output: FormatOption = None,
@@ -58,9 +59,11 @@ def scan(
     from mibias_cli.scan.scan import scan as scan_data
     from mibias_cli.survey.roles import Wishes
 
+    if weights is not None and backbone is None:
+        raise typer.BadParameter("--weights are of a --backbone, which is missing")
     wishes = Wishes(target=target, group=group, table=table, root=root, follow_links=follow_links)
     # weights that cannot be had end the command before any image is read
-    network = None if backbone is None else create_backbone(backbone, weights=weights, offline=offline)
+    network = None if backbone is None else create_backbone(backbone, weights=weights or "pretrained", offline=offline)
     with shown_progress() as progress:
         scanned = scan_data(path, wishes, backbone=network, seed=0, progress=progress)
         written = [] if out is None else write_scan(out, scanned, progress)

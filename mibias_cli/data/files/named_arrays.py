@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 
 from mibias_cli.data.columns import numbers, sorted_names
 from mibias_cli.data.files.arrow_files import PARQUET, TYPED, is_list
-from mibias_cli.data.files.refused import refuse_formats
+from mibias_cli.data.files.refused import refuse_formats, require_file
 from mibias_cli.data.files.stored_features import list_features
 from mibias_cli.data.files.tabular import MISSING, first_rows, read_table, texts
 from mibias_cli.errors import DataError
@@ -109,8 +109,7 @@ def read_named_arrays(path: Path) -> NamedArrays:
     Raises:
         DataError: No such file, an unknown suffix, or not the format it claims to be.
     """
-    if not path.is_file():
-        raise DataError(f"{path}: no such file")
+    require_file(path)
     refuse_formats(path)
     suffix = path.suffix.lower()
     try:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mibias_cli.errors import DataError
 
-__all__ = ["DICOM", "DICOM_REMEDY", "fault_of_content", "is_bomb", "is_pointer", "refuse_formats"]
+__all__ = ["DICOM", "DICOM_REMEDY", "fault_of_content", "is_bomb", "is_pointer", "refuse_formats", "require_file"]
 
 DICOM = (".dcm", ".dicom")
 """Suffixes of DICOM images."""
@@ -36,6 +36,15 @@ _BY_SUFFIX = {
     **dict.fromkeys(DICOM, _DICOM),
     ".json": _JSON,
 }
+
+
+def require_file(path: Path) -> None:
+    """Raise a `DataError` where there is no file at a path, and say what is there instead."""
+    if path.is_file():
+        return
+    if path.is_dir():
+        raise DataError(f"{path}: is a folder; name a file in it")
+    raise DataError(f"{path}: {'is a device or a pipe, not a file' if path.exists() else 'no such file'}")
 
 
 def refuse_formats(path: Path) -> None:

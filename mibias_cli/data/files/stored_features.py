@@ -21,7 +21,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from mibias_cli.data.files.arrow_files import PARQUET, is_list
-from mibias_cli.data.files.refused import is_bomb, refuse_formats
+from mibias_cli.data.files.refused import is_bomb, refuse_formats, require_file
 from mibias_cli.errors import DataError, did_you_mean
 
 __all__ = ["StoredFeatures", "array_shapes", "list_features", "open_features"]
@@ -83,8 +83,7 @@ def open_features(path: Path, *, key: str, prefix: str) -> StoredFeatures:
     Raises:
         DataError: No such file or key, an unknown suffix, or an array that is not (n, d) numbers.
     """
-    if not path.is_file():
-        raise DataError(f"{path}: no such file")
+    require_file(path)
     refuse_formats(path)
     suffix = path.suffix.lower()
     if suffix in PARQUET:

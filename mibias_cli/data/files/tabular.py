@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from mibias_cli.data.files.arrow_files import TYPED, is_numeric, read_typed
-from mibias_cli.data.files.refused import refuse_formats
+from mibias_cli.data.files.refused import refuse_formats, require_file
 from mibias_cli.data.files.text_files import read_records
 from mibias_cli.data.files.value_map import ValueMap, map_cells
 from mibias_cli.errors import DataError, did_you_mean
@@ -125,8 +125,7 @@ def read_table(path: Path, *, leave_out: Callable[[str], bool] | None = None, re
     Raises:
         DataError: No such file, no records, repeated column names, ragged rows, or not the format it claims to be.
     """
-    if not path.is_file():
-        raise DataError(f"{path}: no such file")
+    require_file(path)
     refuse_formats(path)
     suffix = path.suffix.lower()
     if suffix in _ARRAYS:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -132,7 +133,10 @@ class _Files(Section):
                 raise ValueError("must be, for each column, old values with new ones: { Edema: { -1: 1 } }")
             for old, new in olds.items():
                 listed = isinstance(new, list) and all(isinstance(item, str) for item in new)
-                if not listed and (isinstance(new, bool) or not isinstance(new, str | int | float | None)):
+                finite = not isinstance(new, float) or math.isfinite(new)
+                if not listed and (
+                    isinstance(new, bool) or not isinstance(new, str | int | float | None) or not finite
+                ):
                     raise ValueError(f"{name}: {old}: must be text, a number, a list of texts, or null for missing")
         return value
 

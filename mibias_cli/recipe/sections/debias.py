@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Discriminator, Field, Tag, field_validator
 
 from mibias_cli.recipe.tables import EstimatorName
 from mibias_cli.recipe.values import (
@@ -14,6 +14,7 @@ from mibias_cli.recipe.values import (
     Flag,
     Fraction,
     NonNegative,
+    Number,
     Positive,
     Rate,
     Section,
@@ -78,6 +79,18 @@ class MixSection(Section):
     share: Share = Field(0.5, description="Share of samples that are mixed.")
 
 
+def _budget_form(value: object) -> str:
+    """Which form of a budget is meant, so that only what is wrong with that one is said."""
+    return "by_attribute" if isinstance(value, dict) else "of_all"
+
+
+# no attribute holds more
+_Bits = Annotated[float, Field(gt=0, le=100), Number]
+_Budget = Annotated[
+    Annotated[_Bits, Tag("of_all")] | Annotated[dict[str, _Bits], Tag("by_attribute")], Discriminator(_budget_form)
+]
+
+
 class DebiasSection(Section):
     """The MI estimator, its schedule, and how its gradient meets the task's."""
 
@@ -99,7 +112,7 @@ class DebiasSection(Section):
         default_factory=dict, description="Factor of λ per attribute; 1 for those that are not named."
     )
     warmup_epochs: NonNegative = Field(1.0, description="Epochs over which λ rises linearly from 0.")
-    budget_bits: Rate | dict[str, Rate] | None = Field(
+    budget_bits: _Budget | None = Field(
         None,
         description="Allowed leakage of the features in bits, or one such number per attribute: λ is adjusted until "
         "fresh heads find about this much of I(z; c), or of I(z; c | y) as `objective` says; null: λ is `weight`.",

@@ -52,7 +52,7 @@ class DiscoverSection(Section):
         "clusters",
         description="clusters of an early model's features in each class; peers: what two models never learn or do.",
     )
-    clusters: Annotated[int, Field(gt=0, le=1000), Whole] = Field(2, description="by clusters: how many per class.")
+    clusters: Annotated[int, Field(ge=2, le=1000), Whole] = Field(2, description="by clusters: how many per class.")
     epochs: Repeats | None = Field(
         None, description="Epochs of training before that; null: 1 before clusters, so that bias leads, 50 of peers."
     )
@@ -97,7 +97,7 @@ class TrainingSection(Section):
         "L2 penalty; the MI penalty then acts there, on all samples at once, and not in the steps before, which have "
         "debias.bias_product and debias.mix alone; for few images, about 0.1; null: never.",
     )
-    momentum: NonNegative = Field(0.9, description="Momentum of sgd.")
+    momentum: Decay = Field(0.9, description="Momentum of sgd.")
     beta1: Decay = Field(0.9, description="Decay of adam's mean gradient; 0.5 steadies the game against a critic.")
     schedule: Literal["cosine", "constant"] = Field("cosine", description="Learning-rate schedule.")
     warmup_epochs: NonNegative = Field(0.0, description="Epochs over which the learning rate rises linearly.")

@@ -1,0 +1,110 @@
+"""Values that are legal each by itself, and together are a slip of the hand: nobody means what they say.
+
+Like the checks of keys that contradict each other, these read the parsed YAML, so that they report beside every other
+error; places of the wrong type are the schema's to refuse.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+
+from mibias_cli.recipe.fields import value_at
+from mibias_cli.recipe.messages import Fault
+from mibias_cli.recipe.yaml_source import Yaml, YamlMapping, YamlPath
+
+__all__ = ["UNBELIEVABLE", "Check"]
+
+Check = Callable[[YamlMapping], Iterator[Fault]]
+"""Reads the parsed recipe and says what does not fit."""
+
+_FEWEST_OUTSIDE = 5
+"""Resamples that must lie outside an interval, for its ends to be more than two draws: 100 of them at 95 %."""
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_PATHS: tuple[YamlPath, ...] = (
+    ("data", "path"), ("data", "root"), ("data", "sidecar"), ("data", "manifest"), ("backbone", "weights"),
+)  # fmt: skip
+
+
+def _intervals(data: YamlMapping) -> Iterator[Fault]:
+    """An interval needs resamples outside of it, or its ends are the two most extreme ones."""
+    n = _number(("evaluation", "n_bootstrap"), data, 1000)
+    confidence = _number(("evaluation", "confidence"), data, 0.95)
+    if n is None or confidence is None or not 0.5 <= confidence < 1 or not 100 <= n <= 100_000:
+        return
+    needed = round(_FEWEST_OUTSIDE / (1 - confidence))
+    if n < needed:
+        wanted = f"n_bootstrap: {needed}" if needed <= 100_000 else "a confidence of at most 0.9999"
+        yield (
+            ("evaluation", "confidence"),
+            f"is {confidence:.12g}, and of {n:g} resamples too few lie outside such an interval; set {wanted}",
+        )
+
+
+def _warmup(data: YamlMapping) -> Iterator[Fault]:
+    """A learning rate that never reaches its peak is another learning rate."""
+    path: YamlPath = ("training", "warmup_epochs")
+    warmup, epochs = _number(path, data, 0), _number(("training", "epochs"), data, 10)
+    if warmup is not None and epochs is not None and 0 < epochs < warmup:
+        yield path, f"is {warmup:g}, longer than the {epochs:g} epochs of training; the peak is never reached"
+
+
+def _roles(data: YamlMapping) -> Iterator[Fault]:
+    """A column has one role: a target that parts the rows, or that groups them, teaches nothing."""
+    taken: dict[str, str] = {}
+    target = value_at(("data", "columns", "target"), data)
+    for name in target if isinstance(target, list) else [target]:
+        if isinstance(name, str):
+            taken[name] = "the target"
+    for key in ("split", "group"):
+        name = value_at(("data", "columns", key), data)
+        if isinstance(name, str):
+            if name in taken:
+                yield ("data", "columns", key), f"{name!r} is {taken[name]} already; name another column, or null"
+            taken[name] = f"the {key} column"
+    inputs = value_at(("data", "features"), data)
+    for index, name in enumerate(inputs if isinstance(inputs, list) else []):
+        if isinstance(name, str) and name in taken and taken[name] != "the target":
+            yield ("data", "features", index), f"{name!r} is {taken[name]}, and says nothing of a sample; take it out"
+
+
+def _attribute_is_target(data: YamlMapping) -> Iterator[Fault]:
+    """Features that tell a class cannot be silent about it; that they are not may be measured all the same."""
+    if value_at(("debias", "estimator"), data) == "none" or value_at(("debias", "weight"), data) == 0:
+        return
+    debiased = value_at(("debias", "attributes"), data)
+    target = value_at(("data", "columns", "target"), data) if value_at(("data", "columns"), data) else "target"
+    declared = value_at(("data", "attributes"), data)
+    for name, section in declared.items() if isinstance(declared, dict) else ():
+        column = section.get("column") if isinstance(section, dict) else None
+        read = column if isinstance(column, str) else name
+        if read == target and (not isinstance(debiased, list) or name in debiased):
+            message = f"{read!r} is the target: features that predict it reveal it; leave it out of debias.attributes"
+            yield ("data", "attributes", name), message
+
+
+def _augmented_rows(data: YamlMapping) -> Iterator[Fault]:
+    """Rows of numbers are not cropped and flipped."""
+    path: YamlPath = ("training", "augment")
+    source = value_at(("data", "source"), data)
+    if value_at(path, data) is True and source in ("table", "embeddings"):
+        yield path, f"is for images, and data of source {source} are rows of numbers; leave it out"
+
+
+def _addresses(data: YamlMapping) -> Iterator[Fault]:
+    """Data and weights are read from disk."""
+    for path in _PATHS:
+        value = value_at(path, data)
+        if isinstance(value, str) and _ADDRESS.match(value):
+            yield path, "is an address, and only files and folders are read; fetch it first, then name the file"
+
+
+def _number(path: YamlPath, data: YamlMapping, default: float) -> float | None:
+    """The number at a path, the default where none is written, None where something else is."""
+    value: Yaml = value_at(path, data)
+    if value is None:
+        return default
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+UNBELIEVABLE: tuple[Check, ...] = (_intervals, _warmup, _roles, _attribute_is_target, _augmented_rows, _addresses)

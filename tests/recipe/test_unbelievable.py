@@ -1,0 +1,80 @@
+"""Values that nobody means: each is refused by what is wrong with it, in one problem at its place."""
+
+from __future__ import annotations
+
+import pytest
+
+from mibias_cli.errors import RecipeError
+from mibias_cli.recipe.load import parse_recipe
+
+TABLE = """
+version: 1
+data: {source: table, path: a.csv, columns: {target: y, split: part}, attributes: {age: {}, sex: {}}}
+backbone: {name: mlp}
+"""
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("evaluation.confidence=0.05", "--set evaluation.confidence: must be at least 0.5, not 0.05"),
+        (
+            "evaluation.confidence=0.999",
+            "of 1000 resamples too few lie outside such an interval; set n_bootstrap: 5000",
+        ),
+        ("evaluation.confidence=0.99999999", "set a confidence of at most 0.9999"),
+        ("training.warmup_epochs=11", "is 11, longer than the 10 epochs of training"),
+        ("training.momentum=1", "must be less than 1"),
+        ("discover={clusters: 1}", "must be at least 2"),
+        ("training.augment=true", "data of source table are rows of numbers"),
+        ("data.columns.group=y", "'y' is the target already"),
+        ("data.columns.group=part", "'part' is the split column already"),
+        ("data.columns.split=y", "'y' is the target already"),
+        ("data.features=[a, part]", "--set data.features.1: 'part' is the split column"),
+        ("data.attributes.age.column=y", "--set data.attributes.age: 'y' is the target"),
+        ("data.path=https://example.org/a.csv", "is an address, and only files and folders are read"),
+        ("backbone.weights=s3://a/b.pth", "is an address"),
+        ("logging=[jsonl, jsonl]", "--set logging.1: 'jsonl' is named twice"),
+        ("name=" + "x" * 101, "must be at most 100 letters"),
+        ("debias.budget_bits=0", "--set debias.budget_bits: must be greater than 0, not 0"),
+        ("debias.budget_bits=1e9", "--set debias.budget_bits: must be at most 100"),
+        ("debias.budget_bits={age: .nan}", "--set debias.budget_bits.age: must be a finite number"),
+        ("data.values={age: {x: .inf}}", "--set data.values: age: x: must be text, a number"),
+    ],
+)
+def test_what_nobody_means_is_refused(setting: str, said: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        parse_recipe(TABLE, path="r.yaml", overrides=[setting])
+    assert len(caught.value.problems) == 1
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ["evaluation.confidence=0.999", "evaluation.n_bootstrap=5000"],
+        ["evaluation.n_bootstrap=100"],
+        ["training.warmup_epochs=10"],
+        ["debias.budget_bits={age: 0.1}"],
+        # what is only measured may be the target: a control that must leak
+        ["data.attributes.age.column=y", "debias.estimator=none"],
+        ["data.attributes.age.column=y", "debias.attributes=[sex]"],
+    ],
+)
+def test_what_somebody_may_mean_is_taken(settings: list[str]) -> None:
+    parse_recipe(TABLE, path="r.yaml", overrides=settings)
+
+
+@pytest.mark.parametrize("digit", ["²", "٣", "①"])
+def test_digits_that_are_no_index_end_in_a_problem(digit: str) -> None:
+    with pytest.raises(RecipeError):
+        parse_recipe(TABLE, path="r.yaml", overrides=[f"representation.layers.{digit}=x"])
+    with pytest.raises(RecipeError, match="is a list of 1"):
+        parse_recipe(
+            TABLE, path="r.yaml", overrides=["representation.layers=[features]", f"representation.layers.{digit}=x"]
+        )
+
+
+def test_an_empty_list_has_no_items_to_set() -> None:
+    with pytest.raises(RecipeError, match=r"gates is an empty list; set all of it: --set 'gates=\[…\]'"):
+        parse_recipe(TABLE, path="r.yaml", overrides=["gates.0=x"])
