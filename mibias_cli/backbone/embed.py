@@ -60,7 +60,7 @@ def embed(
         view: Any inner modules of the backbone to read in the same pass, pooled over a grid (see `pooled_rows`).
 
     Raises:
-        BackboneError: A layer that the extractor does not tap.
+        BackboneError: A layer that the extractor does not tap, or features that are no finite numbers.
         DataError: An input cannot be read.
     """
     for name in layers:
@@ -101,6 +101,7 @@ def embed(
                 for name, parts in rows_of.items():
                     parts.append(_to_numpy(given[name]))
     representation = np.concatenate(features)
+    _refuse_not_finite(representation)
     return Embedded(
         features=representation,
         # without bottleneck and eraser both are the same numbers: keep them once
@@ -136,6 +137,16 @@ def fit_input_scale(
     chosen = among[spread_rows(len(among))]
     found = embed(extractor, split, batch_size=batch_size, device=device, num_workers=num_workers, rows=chosen)
     scale.fit(torch.from_numpy(found.backbone_features))
+
+
+def _refuse_not_finite(features: np.ndarray) -> None:
+    """No figure of such features means anything; weights that diverged, or were damaged, show here first."""
+    broken = ~np.isfinite(features).all(1)
+    if broken.any():
+        raise BackboneError(
+            f"features of {int(broken.sum()):,} of {len(features):,} samples are no finite numbers: the weights are "
+            "damaged, or training diverged; lower training.learning_rate, training.weight_decay or debias.weight"
+        )
 
 
 def _to_numpy(tensor: Tensor) -> np.ndarray:

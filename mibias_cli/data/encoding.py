@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -12,13 +12,15 @@ from mibias_cli.data.columns import AttributeColumn, is_quantity, numbers, refus
 from mibias_cli.data.files.tabular import Table
 from mibias_cli.errors import DataError
 
-__all__ = ["MAX_CLASSES", "bin_names", "class_codes", "encode_attribute", "encode_kept", "quantile_edges"]
+__all__ = ["MAX_CLASSES", "bin_names", "class_codes", "encode_attribute", "encode_kept", "identifier_notes", "quantile_edges"]
 
 
 MAX_CLASSES = 1000
 """Values of one attribute: each needs rows to be learnt from, and an output of every head and probe."""
 _FEWEST_OF_IDENTIFIERS = 10
 """In fewer rows values may all differ by chance."""
+_FEW_ROWS = 5
+"""Rows of a class on average, below which it is told that they are few."""
 
 
 def encode_attribute(
@@ -55,6 +57,19 @@ def encode_attribute(
     codes = np.zeros(len(values), dtype=np.int64)
     codes[known] = class_codes(values[known], class_names)
     return codes[:, None], known, _attribute(name, class_names)
+
+
+def identifier_notes(table: Table, attributes: Mapping[str, AttributeColumn]) -> Iterator[str]:
+    """Notes of attributes of classes that hardly come back: what identifiers of people, sites or files are like."""
+    for name, spec in attributes.items():
+        column = spec.column or name
+        known = [value for value in table.columns[column] if value is not None]
+        n_classes = len(set(known))
+        if spec.kind == "categorical" and n_classes >= _FEWEST_OF_IDENTIFIERS and len(known) < _FEW_ROWS * n_classes:
+            yield (
+                f"{table.path}: attribute {name!r}: {n_classes:,} values in {len(known):,} rows, as identifiers have; so "
+                "few rows of each say little about it: group them, or set kind: continuous where they are numbers"
+            )
 
 
 def _attribute(name: str, classes: tuple[str, ...], edges: tuple[float, ...] | None = None) -> Attribute:

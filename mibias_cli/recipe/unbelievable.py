@@ -80,7 +80,7 @@ def _attribute_is_target(data: YamlMapping) -> Iterator[Fault]:
         read = column if isinstance(column, str) else name
         if read == target and (not isinstance(debiased, list) or name in debiased):
             message = f"{read!r} is the target: features that predict it reveal it; leave it out of debias.attributes"
-            yield ("data", "attributes", name), message
+            yield ("data", "attributes", name, *(["column"] if isinstance(column, str) else [])), message
 
 
 def _augmented_rows(data: YamlMapping) -> Iterator[Fault]:

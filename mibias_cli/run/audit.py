@@ -262,7 +262,13 @@ def _predicted(head: nn.Module, features: np.ndarray) -> np.ndarray | None:
     """What a head itself says: probabilities of classes (n, K) or labels (n, k), numbers (n, k) in the user's units."""
     if not isinstance(head, TargetHead):
         return None
-    return np.asarray(head.float().predict(torch.from_numpy(features)).numpy())
+    predicted = np.asarray(head.float().predict(torch.from_numpy(features)).numpy())
+    if not np.isfinite(predicted).all():
+        raise EvaluationError(
+            "the trained head predicts what is no finite number: its weights are damaged, or training diverged; lower "
+            "training.learning_rate, training.weight_decay or debias.weight"
+        )
+    return predicted
 
 
 # --- the audit's input ---

@@ -67,6 +67,7 @@ def run(*arguments: str) -> Result:
         (["--baseline", "BASE"], 0, "0.5, as "),
         (["--baseline", "BASE", "--tolerance", "leakge_bits=1"], 2, "did you mean 'leakage_bits'?"),
         (["--baseline", "BASE", "--tolerance", "x"], 2, "a number of at least 0 is expected"),
+        (["--baseline", "BASE", "--tolerance", "accuracy=1", "--tolerance", "accuracy=2"], 2, "given twice"),
         (["--baseline", "nowhere"], 2, "nowhere: there is no such file or folder"),
     ],
 )

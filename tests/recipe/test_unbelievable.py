@@ -31,7 +31,7 @@ backbone: {name: mlp}
         ("data.columns.group=part", "'part' is the split column already"),
         ("data.columns.split=y", "'y' is the target already"),
         ("data.features=[a, part]", "--set data.features.1: 'part' is the split column"),
-        ("data.attributes.age.column=y", "--set data.attributes.age: 'y' is the target"),
+        ("data.attributes.age.column=y", "--set data.attributes.age.column: 'y' is the target"),
         ("data.path=https://example.org/a.csv", "is an address, and only files and folders are read"),
         ("backbone.weights=s3://a/b.pth", "is an address"),
         ("logging=[jsonl, jsonl]", "--set logging.1: 'jsonl' is named twice"),
