@@ -12,7 +12,9 @@ from mibias_cli.data.columns import AttributeColumn, is_quantity, numbers, refus
 from mibias_cli.data.files.tabular import Table
 from mibias_cli.errors import DataError
 
-__all__ = ["MAX_CLASSES", "bin_names", "class_codes", "encode_attribute", "encode_kept", "identifier_notes", "quantile_edges"]
+__all__ = [
+    "MAX_CLASSES", "bin_names", "class_codes", "encode_attribute", "encode_kept", "identifier_notes", "quantile_edges",
+]  # fmt: skip
 
 
 MAX_CLASSES = 1000
@@ -67,8 +69,8 @@ def identifier_notes(table: Table, attributes: Mapping[str, AttributeColumn]) ->
         n_classes = len(set(known))
         if spec.kind == "categorical" and n_classes >= _FEWEST_OF_IDENTIFIERS and len(known) < _FEW_ROWS * n_classes:
             yield (
-                f"{table.path}: attribute {name!r}: {n_classes:,} values in {len(known):,} rows, as identifiers have; so "
-                "few rows of each say little about it: group them, or set kind: continuous where they are numbers"
+                f"{table.path}: attribute {name!r}: {n_classes:,} values in {len(known):,} rows, as identifiers have; "
+                "so few rows of each say little about it: group them, or set kind: continuous where they are numbers"
             )
 
 

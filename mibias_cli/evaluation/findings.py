@@ -54,6 +54,7 @@ class AuditSettings(Record):
     n_bootstrap: Count = 1000
     confidence: float = 0.95
     min_cell: Count = 10
+    suppress_below: Count = 0
     n_permutations: Count = 999
     crossings: tuple[tuple[str, ...], ...] | None = None
 

@@ -16,6 +16,7 @@ from mibias_cli.recipe.messages import Fault
 from mibias_cli.recipe.sections.training import DISCOVERED
 from mibias_cli.recipe.tables import METHODS, MI
 from mibias_cli.recipe.unbelievable import UNBELIEVABLE, Check
+from mibias_cli.recipe.values import text_of_number
 from mibias_cli.recipe.yaml_source import Yaml, YamlMapping, YamlPath
 
 __all__ = ["WEIGHT_FILES", "Check", "cross_checks", "unknown_attribute", "written_gates"]
@@ -251,7 +252,8 @@ def _weights(data: YamlMapping) -> Iterator[Fault]:
 def _no_repeats(data: YamlMapping) -> Iterator[Fault]:
     """Lists of names name everything once."""
     for path in _LISTS:
-        names = _list_at(path, data)
+        # columns may be written as numbers: [0, "0"] is one of them twice
+        names = [text_of_number(name) for name in _list_at(path, data)]
         for index, name in enumerate(names):
             if isinstance(name, str) and name in names[:index]:
                 yield (*path, index), f"{name!r} is named twice"

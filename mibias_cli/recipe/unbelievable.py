@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 
 from mibias_cli.recipe.fields import value_at
 from mibias_cli.recipe.messages import Fault
+from mibias_cli.recipe.values import text_of_number
 from mibias_cli.recipe.yaml_source import Yaml, YamlMapping, YamlPath
 
 __all__ = ["UNBELIEVABLE", "Check"]
@@ -41,6 +42,14 @@ def _intervals(data: YamlMapping) -> Iterator[Fault]:
         )
 
 
+def _suppressed(data: YamlMapping) -> Iterator[Fault]:
+    """The worst group, which is named, must not be one that is not shown."""
+    path: YamlPath = ("evaluation", "suppress_below")
+    least, counted = _number(path, data, 0), _number(("evaluation", "min_cell"), data, 10)
+    if least is not None and counted is not None and least > counted:
+        yield path, f"is {least:g}, more than min_cell ({counted:g}), so a worst group could be one that is left out"
+
+
 def _warmup(data: YamlMapping) -> Iterator[Fault]:
     """A learning rate that never reaches its peak is another learning rate."""
     path: YamlPath = ("training", "warmup_epochs")
@@ -51,20 +60,15 @@ def _warmup(data: YamlMapping) -> Iterator[Fault]:
 
 def _roles(data: YamlMapping) -> Iterator[Fault]:
     """A column has one role: a target that parts the rows, or that groups them, teaches nothing."""
-    taken: dict[str, str] = {}
-    target = value_at(("data", "columns", "target"), data)
-    for name in target if isinstance(target, list) else [target]:
-        if isinstance(name, str):
-            taken[name] = "the target"
+    taken = dict.fromkeys(_names_at(("data", "columns", "target"), data), "the target")
     for key in ("split", "group"):
-        name = value_at(("data", "columns", key), data)
-        if isinstance(name, str):
+        place: YamlPath = ("data", "columns", key)
+        for name in _names_at(place, data):
             if name in taken:
-                yield ("data", "columns", key), f"{name!r} is {taken[name]} already; name another column, or null"
+                yield place, f"{name!r} is {taken[name]} already; name another column, or null"
             taken[name] = f"the {key} column"
-    inputs = value_at(("data", "features"), data)
-    for index, name in enumerate(inputs if isinstance(inputs, list) else []):
-        if isinstance(name, str) and name in taken and taken[name] != "the target":
+    for index, name in enumerate(_names_at(("data", "features"), data)):
+        if name in taken and taken[name] != "the target":
             yield ("data", "features", index), f"{name!r} is {taken[name]}, and says nothing of a sample; take it out"
 
 
@@ -72,15 +76,23 @@ def _attribute_is_target(data: YamlMapping) -> Iterator[Fault]:
     """Features that tell a class cannot be silent about it; that they are not may be measured all the same."""
     if value_at(("debias", "estimator"), data) == "none" or value_at(("debias", "weight"), data) == 0:
         return
-    debiased = value_at(("debias", "attributes"), data)
-    target = value_at(("data", "columns", "target"), data) if value_at(("data", "columns"), data) else "target"
-    declared = value_at(("data", "attributes"), data)
-    for name, section in declared.items() if isinstance(declared, dict) else ():
-        column = section.get("column") if isinstance(section, dict) else None
-        read = column if isinstance(column, str) else name
-        if read == target and (not isinstance(debiased, list) or name in debiased):
-            message = f"{read!r} is the target: features that predict it reveal it; leave it out of debias.attributes"
-            yield ("data", "attributes", name, *(["column"] if isinstance(column, str) else [])), message
+    debiased, declared = value_at(("debias", "attributes"), data), value_at(("data", "attributes"), data)
+    target = _names_at(("data", "columns", "target"), data)
+    for name in declared if isinstance(declared, dict) else ():
+        place: YamlPath = ("data", "attributes", name)
+        column = _names_at((*place, "column"), data)
+        if target == (column or [name]) and (not isinstance(debiased, list) or name in debiased):
+            message = (
+                f"{target[0]!r} is the target: features that predict it reveal it; leave it out of debias.attributes"
+            )
+            yield (*place, *(["column"] if column else [])), message
+
+
+def _names_at(path: YamlPath, data: YamlMapping) -> list[str]:
+    """The column or columns at a path, as text; none where something else stands."""
+    value = value_at(path, data)
+    names = [text_of_number(name) for name in (value if isinstance(value, list) else [value])]
+    return [name for name in names if isinstance(name, str)]
 
 
 def _augmented_rows(data: YamlMapping) -> Iterator[Fault]:
@@ -107,4 +119,6 @@ def _number(path: YamlPath, data: YamlMapping, default: float) -> float | None:
     return value if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
-UNBELIEVABLE: tuple[Check, ...] = (_intervals, _warmup, _roles, _attribute_is_target, _augmented_rows, _addresses)
+UNBELIEVABLE: tuple[Check, ...] = (
+    _intervals, _suppressed, _warmup, _roles, _attribute_is_target, _augmented_rows, _addresses,
+)  # fmt: skip

@@ -15,6 +15,7 @@ from mibias_cli.evaluation.findings import AuditFindings
 from mibias_cli.evaluation.leakage_findings import QuestionName
 from mibias_cli.evaluation.record import Real, Record
 from mibias_cli.report.illustrations import Metrics
+from mibias_cli.report.suppression import without_small_cells
 from mibias_cli.report.training import TrainingWarning, training_warnings
 from mibias_cli.report.verdict import Verdict, make_verdict
 
@@ -74,7 +75,10 @@ class Report(AuditFindings):
         """What whoever reads the figures should know first, as sentences."""
         unfinished = () if self.unfinished is None else (unfinished_line(self.unfinished),)
         # both stages may have warned of the same
-        return tuple(dict.fromkeys((*unfinished, *(warning.line for warning in self.training_warnings))))
+        lines = dict.fromkeys((*unfinished, *(warning.line for warning in self.training_warnings)))
+        least = self.settings.suppress_below
+        hidden = (f"Cells and groups of fewer than {least} samples are left out.",) if least > 1 else ()
+        return (*lines, *hidden)
 
     def to_json(self) -> str:
         """leakage.json: full precision, sorted keys, NaN and infinities as null."""
@@ -102,7 +106,8 @@ def make_report(
     `debiased` which attributes it was asked to remove (None: all).
     """
     # parts are taken as they are: a dump would make mappings of typed records
-    own = {name: getattr(findings, name) for name in AuditFindings.model_fields}
+    shown = without_small_cells(findings, findings.settings.suppress_below)
+    own = {name: getattr(shown, name) for name in AuditFindings.model_fields}
     warnings, verdict = training_warnings(metrics, findings, asked), make_verdict(findings, asked, debiased)
     return Report(
         **own, provenance=dict(provenance), verdict=verdict, training_warnings=warnings, unfinished=unfinished

@@ -89,3 +89,11 @@ def test_double_precision_gives_single() -> None:
 def test_layers_must_be_tapped() -> None:
     with pytest.raises(BackboneError, match="'layer3' is not tapped, did you mean 'layer2'"):
         embed(extractor_of(), split_of(torch.rand(2, 3, 32, 32)), batch_size=2, layers=["layer3"])
+
+
+def test_features_that_are_no_numbers_are_refused() -> None:
+    extractor = extractor_of()
+    with torch.no_grad():
+        next(iter(extractor.parameters())).fill_(float("nan"))
+    with pytest.raises(BackboneError, match="features of 2 of 2 samples are no finite numbers"):
+        embed(extractor, split_of(torch.rand(2, 3, 32, 32)), batch_size=2)

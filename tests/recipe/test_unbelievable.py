@@ -32,6 +32,9 @@ backbone: {name: mlp}
         ("data.columns.split=y", "'y' is the target already"),
         ("data.features=[a, part]", "--set data.features.1: 'part' is the split column"),
         ("data.attributes.age.column=y", "--set data.attributes.age.column: 'y' is the target"),
+        # written as numbers, columns are names all the same
+        ("data.columns={target: [0, 0]}", "--set data.columns.target.1: '0' is named twice"),
+        ("data.columns={target: [0], group: 0}", "'0' is the target already"),
         ("data.path=https://example.org/a.csv", "is an address, and only files and folders are read"),
         ("backbone.weights=s3://a/b.pth", "is an address"),
         ("logging=[jsonl, jsonl]", "--set logging.1: 'jsonl' is named twice"),

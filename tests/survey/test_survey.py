@@ -14,7 +14,8 @@ from layouts import write
 from PIL import Image
 from safetensors.numpy import save_file
 
-from mibias_cli.errors import DataError
+from mibias_cli.errors import BackboneError, DataError
+from mibias_cli.survey.first_recipe import choose_model
 from mibias_cli.survey.roles import Wishes
 from mibias_cli.survey.survey import Survey, survey
 
@@ -269,3 +270,28 @@ def test_what_is_nothing_of_the_kind(tmp_path: Path) -> None:
     image(tmp_path / "flat" / "a.png")
     with pytest.raises(DataError, match=r"1 images \(a\.png\), but nothing says what is on them"):
         survey(tmp_path / "flat", GUESS)
+
+
+@pytest.mark.parametrize(
+    ("wishes", "said"),
+    [
+        (Wishes(root=Path("x")), "is a table, which --root says nothing about"),
+        (Wishes(follow_links=Path("x")), "--follow-links says nothing about"),
+        (Wishes(table=Path("x.csv")), "--table says nothing about"),
+        (Wishes(target="y", group="y"), "--target y: is --group as well"),
+    ],
+)
+def test_wishes_that_the_data_cannot_meet_are_refused(wishes: Wishes, said: str, tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("a,b,y,sex\n" + "".join(f"{k / 7},{k % 5},{'ny'[k % 2]},{'fm'[k // 2 % 2]}\n" for k in range(60)))
+    with pytest.raises(DataError, match=said.replace("?", r"\?")):
+        survey(path, wishes)
+
+
+@pytest.mark.parametrize("wished", [{"backbone": "resnet18"}, {"weights": "pretrained"}])
+def test_a_table_has_no_pretrained_model(wished: dict[str, str], tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("a,b,y,sex\n" + "".join(f"{k / 7},{k % 5},{'ny'[k % 2]},{'fm'[k // 2 % 2]}\n" for k in range(60)))
+    found = survey(path, Wishes(target="y", attributes=("sex",)))
+    with pytest.raises(BackboneError, match="leave --backbone and --weights out"):
+        choose_model(found, **{"backbone": None, "weights": None, **wished})

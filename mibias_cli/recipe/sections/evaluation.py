@@ -8,7 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from mibias_cli.errors import GateError
 from mibias_cli.recipe.gate_expression import parse_gate
-from mibias_cli.recipe.values import Flag, Fraction, Number, Positive, ProbeName, Section, Text, Whole
+from mibias_cli.recipe.values import Count, Flag, Fraction, Number, Positive, ProbeName, Section, Text, Whole
 from mibias_cli.recipe.yaml_source import Yaml
 
 __all__ = ["EvaluationSection", "GateSection", "gate_may_be_text"]
@@ -31,6 +31,11 @@ class EvaluationSection(Section):
     )
     confidence: Annotated[float, Field(ge=0.5, lt=1), Number] = Field(0.95, description="Confidence of the intervals.")
     min_cell: Positive = Field(10, description="(y, c) cells with fewer samples are left out of the worst group.")
+    suppress_below: Count = Field(
+        0,
+        description="Cells and groups of fewer samples are left out of report and model card, at most min_cell: for "
+        "readers who may know the people; 0: all are shown.",
+    )
     n_permutations: Annotated[int, Field(ge=0, le=100_000), Whole] = Field(
         999, description="Shuffles of the permutation test (more where Holm's correction needs them); 0: no test."
     )

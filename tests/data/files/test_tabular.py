@@ -71,6 +71,10 @@ def test_faulty_csv(tmp_path: Path, content: str, message: str) -> None:
 def test_other_faulty_files(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such file"):
         read_table(tmp_path / "nowhere.csv")
+    with pytest.raises(DataError, match="is a folder; name a file in it"):
+        read_table(tmp_path)
+    with pytest.raises(DataError, match="is a device or a pipe"):
+        read_table(Path("/dev/null"))
     (tmp_path / "a.parquet").write_text("a,b")
     with pytest.raises(DataError, match="cannot be read as Parquet"):
         read_table(tmp_path / "a.parquet")

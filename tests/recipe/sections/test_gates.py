@@ -8,7 +8,7 @@ import jsonschema
 import pytest
 import yaml
 
-from mibias_cli.errors import RecipeError
+from mibias_cli.errors import GateError, RecipeError
 from mibias_cli.gates.recipe_names import gate_name_faults
 from mibias_cli.gates.rules import GateRules, all_rules, make_gates
 from mibias_cli.recipe.load import dump_recipe, parse_recipe
@@ -70,3 +70,11 @@ def test_attributes_of_other_data_are_known_from_the_recipe() -> None:
     assert len(parse_recipe(good, path="r.yaml", checks=[gate_name_faults]).gates) == 1
     with pytest.raises(RecipeError, match="did you mean 'skin tone'"):
         parse_recipe(good.replace('["skin tone"]', '["skin tones"]'), path="r.yaml", checks=[gate_name_faults])
+
+
+def test_a_gate_that_is_given_names_an_attribute_of_the_data() -> None:
+    recipe = parse_recipe(BOTH, path="r.yaml")
+    given = GateRules(gates=make_gates(["attributes.shade.after.leakage_bits > 1"]))
+    # before a step is taken, and not after the training that it was to gate
+    with pytest.raises(GateError, match="the data have no attribute 'shade'"):
+        all_rules(recipe, given)

@@ -1,0 +1,40 @@
+"""Small cells left out of a report: one sample of a rare group with a rare class may be somebody whom readers know."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from mibias_cli.evaluation.record import Record
+from mibias_cli.evaluation.task_findings import Confusion
+
+__all__ = ["without_small_cells"]
+
+R = TypeVar("R", bound=Record)
+
+
+def without_small_cells(record: R, least: int) -> R:
+    """The same findings without every cell and group of 1 to `least` - 1 samples, wherever it stands.
+
+    Figures over all samples stay; cells that are left out could be told from them and from the other cells, where only
+    one of a table is. 0: nothing is left out.
+    """
+    if least < 2:
+        return record
+    values = {name: getattr(record, name) for name in type(record).model_fields}
+    changed = {name: _kept(value, least) for name, value in values.items() if isinstance(value, Record | tuple | dict)}
+    return record.model_copy(update=changed)
+
+
+def _kept(value: object, least: int) -> object:
+    if isinstance(value, tuple):
+        return tuple(_kept(item, least) for item in value if not _is_small(item, least))
+    if isinstance(value, dict):
+        return {key: _kept(item, least) for key, item in value.items() if not _is_small(item, least)}
+    return without_small_cells(value, least) if isinstance(value, Record) else value
+
+
+def _is_small(value: object, least: int) -> bool:
+    if isinstance(value, Confusion) and any(0 < n < least for row in value.counts for n in row):
+        return True
+    n = getattr(value, "n", 0) if isinstance(value, Record) else 0
+    return 0 < n < least
