@@ -8,7 +8,7 @@ BIN := .venv/bin
 # One thread per process: networks this small, and tests side by side, only wait for each other with more.
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
-.PHONY: demo test unit docs bench reliability quality format clean
+.PHONY: demo test unit docs bench reliability quality versions format clean
 
 demo: .venv/installed
 	$(ONE_THREAD) $(BIN)/mibias train recipes/quickstart.yaml --out runs/demo --overwrite
@@ -39,6 +39,10 @@ reliability: .venv/installed-all
 # Lines that the tests reach, and the share of 300 mutants that they notice; takes hours. Begun again, it goes on.
 quality: .venv/installed-all
 	$(ONE_THREAD) PYTHONPATH=. $(BIN)/python benchmarks/quality.py --jobs $(WORKERS)
+
+# The oldest and the newest supported versions of torch, timm, typer, pydantic, Fabric and scikit-learn; fetches gigabytes.
+versions: .venv/bin/python
+	$(ONE_THREAD) $(BIN)/python benchmarks/versions.py
 
 format: .venv/installed-all
 	$(BIN)/ruff check --fix .

@@ -19,9 +19,19 @@ def modules() -> dict[str, ModuleType]:
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(BENCHMARKS))
         patch.syspath_prepend(str(BENCHMARKS / "reliability"))
-        names = ("quality", "faults", "hostile", "page", "bad_recipes", "bad_data", "bad_models", "bad_reports")
+        names = (
+            "quality",
+            "versions",
+            "faults",
+            "hostile",
+            "page",
+            "bad_recipes",
+            "bad_data",
+            "bad_models",
+            "bad_reports",
+        )
         found = {name: __import__(name) for name in names}
-        for name in (*names, "cases", "sandbox", "stock"):
+        for name in (*names, "cases", "fault_runs", "fault_stops", "sandbox", "stock"):
             sys.modules.pop(name, None)
     return found
 
@@ -100,3 +110,12 @@ def test_coverage_counts_lines_with_code_that_ran(
     (tmp_path / "coverage.json").unlink()
     with pytest.raises(SystemExit, match="the tests fail"):
         quality._coverage(tmp_path)
+
+
+def test_the_oldest_versions_are_those_that_the_project_names(modules: dict[str, ModuleType]) -> None:
+    versions = modules["versions"]
+    root = BENCHMARKS.parent
+    pins = versions.floors((root / "pyproject.toml").read_text())
+    assert [pin.partition("==")[0] for pin in pins] == list(versions.FLOORS)
+    assert "torch==2.6" in pins
+    assert all((root / path).exists() for path in versions.TESTS)

@@ -14,7 +14,17 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-SOURCES = ("mibias_cli", "recipes", "pyproject.toml", "setup.py", "MANIFEST.in", "README.md", "LICENSE", "CHANGELOG.md")
+SOURCES = (
+    "mibias_cli",
+    "recipes",
+    "pyproject.toml",
+    "setup.py",
+    "MANIFEST.in",
+    "README.md",
+    "LICENSE",
+    "CHANGELOG.md",
+    "SECURITY.md",
+)
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +43,18 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run(sys.executable, "-m", "pip", "wheel", *options, str(folder / "source"), cwd=folder)
     (built,) = (folder / "dist").glob("*.whl")
     return built
+
+
+@pytest.mark.slow  # as below
+def test_the_source_distribution_builds_the_same_wheel(wheel: Path, tmp_path: Path) -> None:
+    source = wheel.parents[1] / "source"
+    build = "from setuptools import build_meta; import sys; print(getattr(build_meta, sys.argv[1])(sys.argv[2]))"
+    sdist = run(sys.executable, "-c", build, "build_sdist", str(tmp_path), cwd=source).split()[-1]
+    shutil.unpack_archive(tmp_path / sdist, tmp_path / "unpacked", filter="data")
+    (unpacked,) = (tmp_path / "unpacked").iterdir()
+    built = run(sys.executable, "-c", build, "build_wheel", str(tmp_path), cwd=unpacked).split()[-1]
+    names = [sorted(zipfile.ZipFile(path).namelist()) for path in (wheel, tmp_path / built)]
+    assert names[0] == names[1]
 
 
 @pytest.fixture(scope="module")

@@ -42,6 +42,15 @@ SETTINGS = (
     "data.attributes={a: {kind: continuous, bins: 1000000}}", "data.target_kind=regression", "data.features=[nothing]",
     "data.features=[]", "data.source=nothing", "discover={clusters: 1000000}",
     "original.epochs=0", "original.start_debiasing_from=end",
+    # legal each by itself, and nobody means them
+    "evaluation.confidence=0.05", "evaluation.confidence=0.9999", "evaluation.suppress_below=20",
+    "training.warmup_epochs=50", "training.momentum=1", "training.augment=true", "training.weight_decay=1e9",
+    "discover={clusters: 1}", "data.columns.group=y", "data.columns.group=split", "data.features=[a, split]",
+    "data.attributes={sex: {column: y}}", "data.columns.target=sex", "data.columns.target=[0, 0]",
+    "data.path=https://example.org/people.csv", "backbone.weights=https://example.org/w.pth", "logging=[jsonl, jsonl]",
+    "debias.budget_bits=0", "debias.budget_bits=1000", "debias.budget_bits={sex: .nan}", "data.values={sex: {f: .inf}}",
+    "representation.layers.²=x", "gates.0=x", "backbone.options={hidden: [1.5]}", "representation.layers=['']",
+    "name=" + "x" * 200, "data.path=.", "data.path=/dev/null",
 )  # fmt: skip
 
 TEXTS = {
@@ -102,6 +111,22 @@ COMMANDS = (
     ("recipes that are not there", ["recipes", "show", "nothing"]),
     ("evaluate without a recipe", ["evaluate", "resnet18"]),
     ("evaluate of an unknown model", ["evaluate", "resnet5000", "--recipe", "r.yaml", "--offline"]),
+    ("an empty out", [*TRAIN[:2], "--out", "", "--overwrite"]),
+    ("an empty recipe", ["train", "", "--offline"]),
+    ("an empty run to resume", ["train", "--resume", ""]),
+    ("an empty prefix", ["estimate", "people.csv", "--z", "", "--c", "sex"]),
+    ("a format without a dry run", [*TRAIN, "--format", "json"]),
+    ("a gate on what the data lack", [*TRAIN, "--fail-on", "attributes.colour.after.leakage_bits > 1"]),
+    ("JUnit below a file", [*TRAIN, "--junit", "people.csv/x.xml"]),
+    ("JUnit over the data", [*TRAIN, "--junit", "people.csv"]),
+    ("a schema over the data", ["schema", "--out", "people.csv"]),
+    ("sweep over no seed, dry", ["sweep", "r.yaml", "--over", "seed=1,x", "--dry-run"]),
+    ("sweep into a file, dry", ["sweep", "r.yaml", "--over", "seed=1,2", "--dry-run", "--out", "people.csv"]),
+    ("init of a table with a root", ["init", "people.csv", "--root", "nothing", "--out", "o.yaml"]),
+    ("init of a table with a timm model", ["init", "people.csv", "--backbone", "resnet18", "--out", "o.yaml"]),
+    ("init with the target as group", ["init", "people.csv", "--target", "y", "--group", "y", "--out", "o.yaml"]),
+    ("scan with weights of nothing", ["scan", "people.csv", "--weights", "none"]),
+    ("scan of a device", ["scan", "/dev/null"]),
     ("export of nothing", ["export", "nothing"]),
     ("export of an unknown format", ["export", ".", "--format", "torch"]),
 )

@@ -24,6 +24,15 @@ PARTS = {
     "no attribute is left": ("attributes", {"sex": {}}), "schema_version is -1": ("schema_version", -1),
     "schema_version is 1e400": ("schema_version", float("inf")), "gates is text": ("gates", "x"),
 }  # fmt: skip
+_AFTER = ("attributes", "sex", "after")
+EDITS: dict[str, tuple[tuple[str, ...], object]] = {
+    "an interval turned around": ((*_AFTER, "leakage_bits", "lower"), 9), "leakage before, alone": (("attributes", "sex", "before", "leakage_bits", "estimate"), 0.9),
+    "a change, alone": (("attributes", "sex", "change", "leakage_bits", "estimate"), -0.9), "an accuracy of 7": (("task", "after", "accuracy"), 7),
+    "a p-value of 5": ((*_AFTER, "p_value"), 5), "a probe that is not there": ((*_AFTER, "headline_probe"), "oracle"),
+    "no probes": ((*_AFTER, "probes"), {}), "an entropy below 0": (("attributes", "sex", "entropy_bits"), -1),
+    "text as a number": ((*_AFTER, "leakage_bits", "lower"), "0.1"), "true as a number": ((*_AFTER, "leakage_bits", "lower"), True),
+    "10^400 rows": (("attributes", "sex", "n_known"), 10**400),
+}  # fmt: skip
 EXPRESSIONS = (
     "", " ", "x", "x >", "> 1", "task.after.accuracy", "task.after.accuracy >> 1", "task.after.accuracy > x",
     "task.after.accuracy > 1e999", "task.after.accuracy > nan", "task.nothing > 1", "attributes.colour.after.leakage_bits > 1",
@@ -64,6 +73,20 @@ def _reports() -> Iterator[Bad]:
 
         yield bad(f"report: {name}", part)
 
+    for name, (place_of, value) in EDITS.items():
+
+        def edit(place: Place, place_of: tuple[str, ...] = place_of, value: object = value) -> Sequence[str]:
+            path = place.stock("table_run").folder / "table_run/report/leakage.json"
+            report = json.loads(path.read_text())
+            holder = report
+            for key in place_of[:-1]:
+                holder = holder[key]
+            holder[place_of[-1]] = value
+            path.write_text(json.dumps(report))
+            return ("gate", "table_run/export", "--baseline", "table_run")
+
+        yield bad(f"report: edited, {name}", edit)
+
 
 def _gates() -> Iterator[Bad]:
     for expression in EXPRESSIONS:
@@ -75,6 +98,8 @@ def _gates() -> Iterator[Bad]:
         "a tolerance of nothing": ["gate", "table_run", "--fail-on", _GATE, "--tolerance", "0.1"],
         "a tolerance below 0": ["gate", "table_run", "--baseline", "table_run", "--tolerance", "-1"],
         "a tolerance that is no number": ["gate", "table_run", "--baseline", "table_run", "--tolerance", "much"],
+        "a tolerance twice": ["gate", "table_run", "--baseline", "table_run", "--tolerance", "1", "--tolerance", "2"],
+        "JUnit over a report": ["gate", "table_run", "--fail-on", _GATE, "--junit", "table_run/report/leakage.json"],
         "JUnit into a folder": ["gate", "table_run", "--fail-on", _GATE, "--junit", "table_run"],
         "JUnit below a file": ["gate", "table_run", "--fail-on", _GATE, "--junit", "people.csv/x.xml"],
     }.items():
