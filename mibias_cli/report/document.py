@@ -16,7 +16,7 @@ from mibias_cli.evaluation.leakage_findings import QuestionName
 from mibias_cli.evaluation.record import Real, Record
 from mibias_cli.report.illustrations import Metrics
 from mibias_cli.report.suppression import without_small_cells
-from mibias_cli.report.training import TrainingWarning, training_warnings
+from mibias_cli.report.training import TrainingWarning, missed_budgets, training_warnings
 from mibias_cli.report.verdict import Verdict, make_verdict
 
 __all__ = ["SCHEMA_VERSION", "GateFigure", "GateResult", "Report", "make_report", "unfinished_line"]
@@ -98,17 +98,19 @@ def make_report(
     metrics: Sequence[Metrics] = (),
     unfinished: str | None = None,
     debiased: Collection[str] | None = None,
+    budget_bits: Mapping[str, float] | None = None,
 ) -> Report:
     """The report on an audit, with what was audited: hashes of recipe, data and weights, versions, seed, device.
 
     The verdict speaks of what was asked for: I(z; c), or I(z; c | y) where the recipe's objective is conditional. The
     records of a run's metrics.jsonl say what its training warned of; `unfinished` is what a run had not done yet, and
-    `debiased` which attributes it was asked to remove (None: all).
+    `debiased` which attributes it was asked to remove (None: all), and `budget_bits` down to which leakage.
     """
     # parts are taken as they are: a dump would make mappings of typed records
     shown = without_small_cells(findings, findings.settings.suppress_below)
     own = {name: getattr(shown, name) for name in AuditFindings.model_fields}
-    warnings, verdict = training_warnings(metrics, findings, asked), make_verdict(findings, asked, debiased)
+    verdict = make_verdict(findings, asked, debiased)
+    warnings = training_warnings(metrics, findings, asked) + missed_budgets(findings, budget_bits or {}, asked)
     return Report(
         **own, provenance=dict(provenance), verdict=verdict, training_warnings=warnings, unfinished=unfinished
     )

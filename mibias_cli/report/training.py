@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from pydantic import ValidationError
@@ -11,18 +11,20 @@ from mibias_cli.evaluation.findings import AuditFindings
 from mibias_cli.evaluation.leakage_findings import Count, QuestionName
 from mibias_cli.evaluation.record import Record
 from mibias_cli.report.illustrations import Metrics
+from mibias_cli.report.numbers import format_bits, format_interval
 from mibias_cli.run_folder import WARNING
 
-__all__ = ["TrainingWarning", "training_warnings"]
+__all__ = ["TrainingWarning", "missed_budgets", "training_warnings"]
 
 
 class TrainingWarning(Record):
-    """A warning of a run's training: a penalty without a signal, collapsed features, a task head at chance.
+    """A warning of a run's training: a penalty without a signal, collapsed features, a task head at chance, a budget
+    that was not kept.
 
     `signal_lost` is said only where the audit still finds the attribute, no less than before.
     """
 
-    what: Literal["no_signal", "signal_lost", "collapse", "chance"]
+    what: Literal["no_signal", "signal_lost", "collapse", "chance", "budget"]
     stage: str
     epoch: Count
     """Counted from 0, as in metrics.jsonl."""
@@ -50,6 +52,25 @@ def training_warnings(
             continue  # of a later version: train.log has it
         if warning.what != "signal_lost" or _leaks_still(findings, warning.attribute, asked):
             found.append(warning)
+    return tuple(found)
+
+
+def missed_budgets(
+    findings: AuditFindings, budget_bits: Mapping[str, float], asked: QuestionName
+) -> tuple[TrainingWarning, ...]:
+    """Leakage budgets that the audit shows were not kept: the whole interval of what is left lies above them."""
+    found = []
+    for name, budget in budget_bits.items():
+        attribute = findings.attributes.get(name)
+        answer = None if attribute is None else attribute.after.answer(asked) or attribute.after.marginal
+        if answer is None or not answer.leakage_bits.lower > budget:
+            continue
+        left = answer.leakage_bits
+        text = (
+            f"the budget of {budget:g} bits of {name} was missed: the audit finds {format_bits(left.estimate)} "
+            f"({format_interval(left)}); train longer, or raise debias.budget.max_weight"
+        )
+        found.append(TrainingWarning(what="budget", stage="debias", epoch=0, attribute=name, text=text))
     return tuple(found)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Collection
 
 from pydantic import Field
@@ -19,6 +20,8 @@ from mibias_cli.report.summary import EMPTY_FEATURES, GIVEN, MAX_NAMED, listed, 
 __all__ = ["Verdict", "collapse_reasons", "make_verdict"]
 
 CHANCE_MARGIN = 0.05
+_UNEVEN = 1.5
+"""Times its even share from which on a class makes others rare: three quarters of two classes."""
 
 
 class Verdict(Record):
@@ -197,10 +200,25 @@ def _chance_reasons(findings: AuditFindings) -> list[str]:
         return [f"{score.name} is {format_score(findings, 'after')}"]
     # balanced accuracy, because always naming the largest class is far above chance in plain accuracy
     n = _n_outcomes(findings)
+    # of uneven classes a head may never name the rare ones, and rank them well all the same
+    if _is_uneven(task, n) and task.auroc_interval is not None and task.auroc_interval.lower > 0.5:
+        return []
     if n > 1 and task.balanced_accuracy < 1 / n + CHANCE_MARGIN * (1 - 1 / n):
         reached, chance = format_percent(task.balanced_accuracy), format_percent(1 / n)
         return [f"balanced accuracy on the task is {reached}, chance is {chance}"]
     return []
+
+
+def _is_uneven(task: TaskFindings | LabelFindings, n: int) -> bool:
+    """Whether one class has so many more samples than its share that naming it always is hard to beat."""
+    if not isinstance(task, TaskFindings) or not task.groups:
+        return False
+    first = task.groups[0]
+    sizes = Counter[str]()
+    for row in task.groups:
+        if (row.attribute, row.channel) == (first.attribute, first.channel):
+            sizes[row.y] += row.n
+    return max(sizes.values()) * n > _UNEVEN * sizes.total()
 
 
 def _attribute_sentence(name: str, found: AttributeFindings, findings: AuditFindings, question: QuestionName) -> str:

@@ -133,7 +133,15 @@ def audit_target(target: AuditTarget, parts: Parts, progress: Progress, *, jobs:
         "device": str(parts.fabric.device),
     }
     metrics = () if target.run is None else read_metrics(target.run.metrics)
-    return make_report(result, provenance, asked, metrics, target.unfinished, _debiased(target, parts))
+    return make_report(
+        result, provenance, asked, metrics, target.unfinished, _debiased(target, parts), _budget_bits(target, parts)
+    )
+
+
+def _budget_bits(target: AuditTarget, parts: Parts) -> Mapping[str, float]:
+    """The leakage that a run was to leave of each attribute; empty where it had no budget."""
+    has_budget = target.run is not None and target.unfinished is None and parts.recipe.method == MI
+    return parts.budgets if has_budget else {}
 
 
 def _debiased(target: AuditTarget, parts: Parts) -> Sequence[str] | None:

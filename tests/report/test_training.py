@@ -9,7 +9,7 @@ import pytest
 from mibias_cli.cli.output import show_report
 from mibias_cli.report.document import Report
 from mibias_cli.report.document import make_report as report_on
-from mibias_cli.report.training import training_warnings
+from mibias_cli.report.training import missed_budgets, training_warnings
 
 Make = Callable[..., Report]
 
@@ -49,3 +49,15 @@ def test_the_terminal_repeats_them(make: Make, capsys: pytest.CaptureFixture[str
     show_report(report)
     assert "warning: Collapse: something happened." in capsys.readouterr().err
     assert report.training_warnings[0].attribute is None
+
+
+@pytest.mark.parametrize(("budget", "missed"), [(0.02, True), (0.04, False), (0.06, False)])
+def test_a_budget_that_was_missed_is_said(make: Make, budget: float, missed: bool) -> None:
+    # by hand 0.05 bits are left, with an interval of 0.03 to 0.07: it tells only what lies below
+    findings = make(after=0.05)
+    assert [w.attribute for w in missed_budgets(findings, {"colour": budget, "gone": 0}, "marginal")] == (
+        ["colour"] if missed else []
+    )
+    report = report_on(findings, {}, budget_bits={"colour": budget})
+    line = f"The budget of {budget:g} bits of colour was missed: the audit finds 0.050 (0.030 to 0.070)"
+    assert any(warning.startswith(line) for warning in report.warnings) == missed

@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
-from mibias_cli.evaluation.leakage_findings import Interval
-from mibias_cli.evaluation.task_findings import HeadFindings, TaskSides
+from mibias_cli.evaluation.leakage_findings import Bounds, Interval
+from mibias_cli.evaluation.task_findings import HeadFindings, TaskFindings, TaskSides
 from mibias_cli.report.document import Report
 from mibias_cli.report.verdict import make_verdict
 
@@ -139,3 +139,23 @@ def test_the_trained_head_has_its_say(make: Callable[..., Report]) -> None:
     head = HeadFindings(task=TaskSides(after=report.task.before))
     text = make_verdict(report.model_copy(update={"head": head})).text
     assert "The trained head itself: 70.0\u00a0%, 70.0\u00a0% in the worst group." in text
+
+
+@pytest.mark.parametrize(
+    ("rare", "auroc", "collapsed"),
+    [(5, 0.8, False), (5, 0.45, True), (40, 0.8, True)],
+    ids=["ranks the rare class", "ranks nothing", "even classes"],
+)
+def test_collapse_of_uneven_classes_is_judged_by_ranking(
+    make: Callable[..., Report], rare: int, auroc: float, collapsed: bool
+) -> None:
+    report = make(accuracies=(0.9, 0.9))
+    task = report.task.after
+    assert isinstance(task, TaskFindings)
+    rows = tuple(row.model_copy(update={"n": 60 if row.y == "cat" else rare}) for row in task.groups)
+    never_names_it = {
+        "balanced_accuracy": 0.5, "groups": rows, "auroc": auroc,
+        "auroc_interval": Bounds(lower=auroc - 0.1, upper=auroc + 0.1),
+    }  # fmt: skip
+    sides = report.task.model_copy(update={"after": task.model_copy(update=never_names_it)})
+    assert make_verdict(report.model_copy(update={"task": sides})).collapsed == collapsed
