@@ -87,7 +87,8 @@ def _attribute(name: str, found: AttributeFindings) -> Iterator[str]:
 
 def _finding(what: str, answer: Finding, entropy_bits: float) -> Iterator[str]:
     bits, probe = answer.leakage_bits, answer.probes.get(answer.headline_probe)
-    if probe is None and answer.headline_probe != NO_PROBE:
+    # reports by hand, or of long ago, may name none
+    if probe is None and answer.headline_probe not in ("", NO_PROBE):
         yield f"{what} is of the probe {answer.headline_probe!r}, which is not among its probes"
     # the same number twice: an audit writes both from one
     if probe is not None and not _same(probe.leakage_bits, bits.estimate):
