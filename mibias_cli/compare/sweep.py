@@ -27,7 +27,17 @@ from mibias_cli.recipe.load import dump_recipe, load_recipe
 from mibias_cli.recipe.yaml_source import parse_value
 from mibias_cli.run_folder import OWNED, RunFolder, holds_nothing, is_run
 
-__all__ = ["Axis", "Point", "SweepResult", "is_finished", "make_points", "parse_axis", "plain_points", "run_sweep"]
+__all__ = [
+    "Axis",
+    "Point",
+    "SweepResult",
+    "is_finished",
+    "make_points",
+    "parse_axis",
+    "plain_points",
+    "points_to_run",
+    "run_sweep",
+]
 
 MAX_POINTS = 1000
 _SECONDS_BETWEEN_LOOKS = 0.2

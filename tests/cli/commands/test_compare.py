@@ -125,4 +125,5 @@ def test_a_sweep_ends_in_a_comparison(sweeping: dict[str, Any], tmp_path: Path) 
     assert failed.exit_code == 2
     assert "1 of 2 runs failed: seed=1" in failed.stderr
     planned = run(*given, "--dry-run")
+    assert planned.exit_code == 0, planned.stderr
     assert json.loads(planned.stdout)[1] == {"name": "seed=1", "overrides": ["seed=1"]}
