@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 
 from mibias_cli.recipe.fields import value_at
 from mibias_cli.recipe.messages import Fault
+from mibias_cli.recipe.tables import MI
 from mibias_cli.recipe.values import text_of_number
 from mibias_cli.recipe.yaml_source import Yaml, YamlMapping, YamlPath
 
@@ -74,7 +75,8 @@ def _roles(data: YamlMapping) -> Iterator[Fault]:
 
 def _attribute_is_target(data: YamlMapping) -> Iterator[Fault]:
     """Features that tell a class cannot be silent about it; that they are not may be measured all the same."""
-    if value_at(("debias", "estimator"), data) == "none" or value_at(("debias", "weight"), data) == 0:
+    penalised = value_at(("debias", "estimator"), data) != "none" and value_at(("debias", "weight"), data) != 0
+    if not penalised or value_at(("method",), data) not in (None, MI):
         return
     debiased, declared = value_at(("debias", "attributes"), data), value_at(("data", "attributes"), data)
     target = _names_at(("data", "columns", "target"), data)

@@ -61,6 +61,7 @@ def test_what_nobody_means_is_refused(setting: str, said: str) -> None:
         ["debias.budget_bits={age: 0.1}"],
         # what is only measured may be the target: a control that must leak
         ["data.attributes.age.column=y", "debias.estimator=none"],
+        ["data.attributes.age.column=y", "method=plain"],
         ["data.attributes.age.column=y", "debias.attributes=[sex]"],
     ],
 )
