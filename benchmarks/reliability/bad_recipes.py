@@ -44,7 +44,7 @@ SETTINGS = (
     "original.epochs=0", "original.start_debiasing_from=end",
     # legal each by itself, and nobody means them
     "evaluation.confidence=0.05", "evaluation.confidence=0.9999", "evaluation.suppress_below=20",
-    "training.warmup_epochs=50", "training.momentum=1", "training.augment=true", "training.weight_decay=1e9",
+    "training.momentum=1", "training.augment=true", "training.weight_decay=1e9",
     "discover={clusters: 1}", "data.columns.group=y", "data.columns.group=split", "data.features=[a, split]",
     "data.attributes={sex: {column: y}}", "data.columns.target=sex", "data.columns.target=[0, 0]",
     "data.path=https://example.org/people.csv", "backbone.weights=https://example.org/w.pth", "logging=[jsonl, jsonl]",

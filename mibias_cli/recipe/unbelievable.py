@@ -51,14 +51,6 @@ def _suppressed(data: YamlMapping) -> Iterator[Fault]:
         yield path, f"is {least:g}, more than min_cell ({counted:g}), so a worst group could be one that is left out"
 
 
-def _warmup(data: YamlMapping) -> Iterator[Fault]:
-    """A learning rate that never reaches its peak is another learning rate."""
-    path: YamlPath = ("training", "warmup_epochs")
-    warmup, epochs = _number(path, data, 0), _number(("training", "epochs"), data, 10)
-    if warmup is not None and epochs is not None and 0 < epochs < warmup:
-        yield path, f"is {warmup:g}, longer than the {epochs:g} epochs of training; the peak is never reached"
-
-
 def _roles(data: YamlMapping) -> Iterator[Fault]:
     """A column has one role: a target that parts the rows, or that groups them, teaches nothing."""
     taken = dict.fromkeys(_names_at(("data", "columns", "target"), data), "the target")
@@ -122,5 +114,5 @@ def _number(path: YamlPath, data: YamlMapping, default: float) -> float | None:
 
 
 UNBELIEVABLE: tuple[Check, ...] = (
-    _intervals, _suppressed, _warmup, _roles, _attribute_is_target, _augmented_rows, _addresses,
+    _intervals, _suppressed, _roles, _attribute_is_target, _augmented_rows, _addresses,
 )  # fmt: skip

@@ -23,7 +23,6 @@ backbone: {name: mlp}
             "of 1000 resamples too few lie outside such an interval; set n_bootstrap: 5000",
         ),
         ("evaluation.confidence=0.99999999", "set a confidence of at most 0.9999"),
-        ("training.warmup_epochs=11", "is 11, longer than the 10 epochs of training"),
         ("training.momentum=1", "must be less than 1"),
         ("discover={clusters: 1}", "must be at least 2"),
         ("training.augment=true", "data of source table are rows of numbers"),
@@ -57,7 +56,7 @@ def test_what_nobody_means_is_refused(setting: str, said: str) -> None:
     [
         ["evaluation.confidence=0.999", "evaluation.n_bootstrap=5000"],
         ["evaluation.n_bootstrap=100"],
-        ["training.warmup_epochs=10"],
+        ["training.warmup_epochs=11"],
         ["debias.budget_bits={age: 0.1}"],
         # what is only measured may be the target: a control that must leak
         ["data.attributes.age.column=y", "debias.estimator=none"],
