@@ -279,7 +279,8 @@ def test_a_metric_that_does_not_exist_is_said_before_training(tmp_path: Path) ->
 
 def test_a_budget_moves_lambda_and_resumes_exactly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = (
-        "debias.budget_bits=0.2", "debias.budget.every_epochs=1", "debias.objective=conditional", "debias.watch=true",
+        "debias.budget={every_epochs: 1, max_samples: 300}", "debias.budget_bits=0.2",
+        "debias.objective=conditional", "debias.watch=true",
         "debias.gradients=ratio", "debias.recycle_every_steps=3", "debias.balance_by=draws",
         "training.checkpoint_every_steps=3",
     )  # fmt: skip
@@ -303,9 +304,9 @@ def test_a_budget_moves_lambda_and_resumes_exactly(tmp_path: Path, monkeypatch: 
 
 def test_with_a_budget_features_can_follow_lambda_to_the_end(tmp_path: Path) -> None:
     def last_share(*settings: str) -> float:
-        run = train_alone(
-            tiny("debias.budget_bits=0.2", "training.log_every_steps=1", *settings), tmp_path / str(len(settings))
-        )
+        # the rate heeds that there is a budget, not what is measured
+        budget = ("debias.budget_bits=0.2", "debias.budget.every_epochs=9", "training.log_every_steps=1")
+        run = train_alone(tiny(*budget, *settings), tmp_path / str(len(settings)))
         shares = [m["learning_rate_factor"] for m in metrics(run) if m["kind"] == "train"]
         return float(shares[-1])
 
@@ -314,7 +315,8 @@ def test_with_a_budget_features_can_follow_lambda_to_the_end(tmp_path: Path) -> 
 
 
 def test_a_budget_that_cannot_be_kept_and_weights_of_few_samples_are_said_at_once(run: Path, tmp_path: Path) -> None:
-    tight = train_alone(tiny("debias.budget_bits=0.1", "debias.balance=none", "data.variance=0.005"), tmp_path / "a")
+    budget = ("debias.budget_bits=0.1", "debias.budget.every_epochs=9", "training.epochs=1")
+    tight = train_alone(tiny(*budget, "debias.balance=none", "data.variance=0.005"), tmp_path / "a")
     log = (tight / "train.log").read_text()
     assert "the budget of 0.1 bits lies below I(y; c) = " in log
     assert "costs an error of at least" in log
