@@ -27,6 +27,7 @@ __all__ = [
     "shorten_last_fit",
     "stop_at_step",
     "tiny",
+    "train_alone",
     "trained",
 ]
 
@@ -50,6 +51,19 @@ def tiny(*overrides: str) -> Recipe:
 def trained(recipe: Recipe, out: Path, **options: Any) -> workflow.TrainedRun:
     arguments: dict[str, Any] = {"resume": None, "overwrite": False, "offline": True, "progress": Silent()} | options
     return workflow.train(recipe, out=out, **arguments)
+
+
+def train_alone(recipe: Recipe, out: Path, **options: Any) -> Path:
+    """A run that ends before its audit, which takes several times as long: enough for weights and metrics."""
+
+    def stop(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(workflow, "write_audit", stop)
+        with pytest.raises(KeyboardInterrupt):
+            trained(recipe, out, **options)
+    return options.get("resume") or out
 
 
 def metrics(run: Path) -> list[dict[str, Any]]:

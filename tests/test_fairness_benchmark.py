@@ -54,7 +54,7 @@ def test_a_header_row_is_no_row(tmp_path: Path) -> None:
 def test_a_row_per_method_and_setting_and_none_twice(tmp_path: Path) -> None:
     RAW["adult"](tmp_path)
     out = tmp_path / "out.csv"
-    arguments = ["--dataset", "adult", "--data", tmp_path, "--seeds", "1", "--out", out]
+    arguments = ["--dataset", "adult", "--data", tmp_path, "--seeds", "1", "--probe-rows", "120", "--out", out]
     methods = [
         "plain",
         "mibias",

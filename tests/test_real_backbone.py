@@ -15,7 +15,7 @@ from mibias_cli.recipe.load import load_recipe
 from mibias_cli.run import workflow
 
 GROUNDS = {"sand": (214, 178, 120), "sea": (70, 120, 190)}
-N = {"train": 480, "val": 48, "test": 400}
+N = {"train": 480, "val": 48, "test": 240}
 
 
 def draw(shape: str, ground: str, rng: np.random.Generator) -> Image.Image:
@@ -62,8 +62,8 @@ backbone:
   freeze_batchnorm: true
   licence: apache-2.0
 debias: {weight: 1.0, warmup_epochs: 2, queue_batches: 8, critic: {hidden: [64], steps: 10}}
-training: {epochs: 5, batch_size: 32, learning_rate: 3e-4, beta1: 0.5}
-evaluation: {probes: [logistic, quadratic], n_bootstrap: 200}
+training: {epochs: 4, batch_size: 32, learning_rate: 3e-4, beta1: 0.5}
+evaluation: {probes: [logistic, quadratic], n_bootstrap: 100, n_permutations: 0, random_control: false}
 """
 
 
@@ -81,6 +81,8 @@ def test_a_pretrained_backbone_forgets_the_ground(run: workflow.TrainedRun) -> N
     ground = run.report.to_dict()["attributes"]["ground"]
     assert ground["before"]["leakage_bits"]["lower"] > 0.5  # ImageNet features know sand from sea
     assert ground["after"]["leakage_bits"]["upper"] < ground["before"]["leakage_bits"]["lower"]
+    # training for the shape alone forgets about a third of it, which would pass the line above
+    assert ground["after"]["leakage_bits"]["estimate"] < ground["before"]["leakage_bits"]["estimate"] / 3
     assert run.report.to_dict()["task"]["after"]["accuracy"] > 0.9  # and still tells a disc from a square
 
 

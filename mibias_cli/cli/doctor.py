@@ -54,12 +54,11 @@ def broken(checks: Sequence[Check]) -> list[Check]:
     return [check for check in checks if check.state == "broken"]
 
 
-def examine(*, offline: bool, out: Path = Path("runs")) -> list[Check]:
+def examine(*, offline: bool) -> list[Check]:
     """Look at Python, packages, devices, folders and the hub.
 
     Args:
         offline: Whether to leave the hub alone.
-        out: Where runs are to be written.
     """
     # the hub may take seconds to answer, torch as long to load: both at once
     asked: list[Check] = []
@@ -68,7 +67,7 @@ def examine(*, offline: bool, out: Path = Path("runs")) -> list[Check]:
         asking.start()
     lines = _declared()
     checks = [_check_python(), *check_packages(lines), *_check_devices()]
-    checks += [check_folder("runs", out, needed=True), *_check_caches()]
+    checks += [check_folder("runs", Path("runs"), needed=True), *_check_caches()]
     if asking is not None:
         asking.join()
     checks += asked or [Check(name="hub", state="ok", found="not asked (--offline)")]

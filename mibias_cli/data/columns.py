@@ -11,8 +11,8 @@ from typing import Literal
 
 import numpy as np
 
+from mibias_cli.data.files.cells import are_lists, number_of
 from mibias_cli.data.files.tabular import Table, texts
-from mibias_cli.data.files.value_map import is_written_list, split_list
 from mibias_cli.data.target import TargetKind
 from mibias_cli.errors import DataError
 
@@ -26,12 +26,10 @@ __all__ = [
     "ColumnLook",
     "Columns",
     "SplitRule",
-    "is_boundless",
     "is_quantity",
     "look_at",
     "misfits",
     "name_words",
-    "number_of",
     "numbers",
     "refuse_misfits",
     "sorted_names",
@@ -40,7 +38,6 @@ __all__ = [
 MOST_CLASSES = 20
 """A column of more different values holds no classes."""
 _MANY = 10
-_LARGEST = 1e30
 """A column of numbers with more different values than this is taken for a quantity, not for classes."""
 _MOSTLY = 0.8
 """A column of many numbers in at least this share of its cells is one of numbers, and the other cells are faults."""
@@ -146,7 +143,7 @@ def look_at(table: Table, name: str) -> ColumnLook:
         # a different number in every row may still be a measurement: only the name tells an id
         named = n_values == n and not _ID_WORDS.isdisjoint(name_words(name))
         kind = "id" if named and all(float(v).is_integer() for v in counts) else "number"
-    elif _are_lists(counts, n):
+    elif are_lists(column, ("|",)):  # other separators are in text too
         kind = "lists"
     elif n_values <= MOST_CLASSES and (n_values < n or n <= 2):
         kind = "classes"
@@ -154,18 +151,6 @@ def look_at(table: Table, name: str) -> ColumnLook:
         kind = "id" if n_values == n else "text"
     values = {v: counts[v] for v in sorted_names(counts)} if kind == "classes" else {}
     return ColumnLook(name=name, kind=kind, n_missing=len(column) - n, values=values, n_values=n_values)
-
-
-def _are_lists(values: Iterable[str], n: int) -> bool:
-    """Whether different values of n cells are lists: with bars (`A|B`), of items that other values have too.
-
-    Or as Python writes them, where some are alike: embeddings are not.
-    """
-    values = list(values)
-    if all(map(is_written_list, values)):
-        return len(values) < n
-    items = Counter(item for value in values for item in set(split_list(value, "|")))
-    return any("|" in value and any(items[item] > 1 for item in split_list(value, "|")) for value in values)
 
 
 def is_quantity(values: np.ndarray) -> bool:
@@ -186,34 +171,6 @@ def numbers(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             wrong[row] = number is None
             parsed[row] = math.nan if number is None else number
     return parsed, wrong
-
-
-def number_of(text: str) -> float | None:
-    """A cell as a number; None where it is none, or none to compute with (infinite, beyond 1e30, said to be NaN).
-
-    Example:
-        >>> number_of("1e3"), number_of("12_3"), number_of("nan"), number_of("1e40")
-        (1000.0, None, None, None)
-    """
-    try:
-        # Python reads 12_3 as 123, and people write codes so
-        number = math.nan if "_" in text else float(text)
-    except ValueError:
-        return None
-    return number if abs(number) <= _LARGEST else None
-
-
-def is_boundless(text: str) -> bool:
-    """Whether a cell is a number that is infinite, or too large to compute with.
-
-    Example:
-        >>> is_boundless("-inf"), is_boundless("1e300"), is_boundless("1e3"), is_boundless("nan"), is_boundless("a")
-        (True, True, False, False, False)
-    """
-    try:
-        return abs(float(text)) > _LARGEST
-    except ValueError:
-        return False
 
 
 def misfits(values: np.ndarray) -> np.ndarray:

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from mibias_cli.data.columns import is_quantity, number_of
+from mibias_cli.data.columns import is_quantity
+from mibias_cli.data.files.cells import number_of
 from mibias_cli.data.files.tabular import texts
 from mibias_cli.data.table_inputs import STAND_INS
 

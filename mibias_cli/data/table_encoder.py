@@ -12,7 +12,8 @@ from itertools import pairwise
 import numpy as np
 from sklearn.preprocessing import StandardScaler
 
-from mibias_cli.data.columns import is_boundless, numbers, refuse_misfits, sorted_names
+from mibias_cli.data.columns import numbers, refuse_misfits, sorted_names
+from mibias_cli.data.files.cells import is_boundless
 from mibias_cli.data.files.tabular import Table, texts
 from mibias_cli.errors import DataError
 

@@ -8,7 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from mibias_cli.data.columns import look_at, misfits, name_words, number_of, numbers
+from mibias_cli.data.columns import look_at, misfits, name_words, numbers
+from mibias_cli.data.files.cells import number_of
 from mibias_cli.data.files.tabular import Table, first_rows
 
 __all__ = ["STAND_INS", "doubts", "left_out", "left_out_note", "may_mean_missing"]

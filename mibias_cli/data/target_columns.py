@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -10,14 +9,13 @@ import numpy as np
 
 from mibias_cli.data.columns import Columns, is_quantity, numbers, refuse_misfits, sorted_names
 from mibias_cli.data.encoding import bin_names, class_codes, quantile_edges
+from mibias_cli.data.files.cells import SEPARATORS, is_written_list, split_list
 from mibias_cli.data.files.tabular import Table, first_rows, texts
-from mibias_cli.data.files.value_map import SEPARATORS, is_written_list, split_list
 from mibias_cli.data.target import Target, TargetKind, bin_codes, classes_target
 from mibias_cli.errors import DataError
 
 __all__ = [
     "MAX_STRATA",
-    "are_lists",
     "encode_targets",
     "kind_of",
     "labels_in",
@@ -33,7 +31,6 @@ MOST_LABELS = 1000
 """Different items of the lists of a column: each is an output of every head."""
 _N_BINS, _N_BINS_OF_SEVERAL, _N_SPLIT_BINS = 5, 2, 10
 _REMEDY = "fill them or take them out"
-_MOSTLY = 0.75
 _OFF, _ON = ("0", "false"), ("1", "true")
 
 
@@ -49,7 +46,7 @@ def kind_of(table: Table, columns: Columns) -> TargetKind:
     return "multilabel" if binary else "regression"
 
 
-def labels_in(values: np.ndarray, separators: Sequence[str] = SEPARATORS) -> tuple[str, list[str]] | None:
+def labels_in(values: np.ndarray) -> tuple[str, list[str]] | None:
     """What stands between the items of lists (`A|B`) in text (n,), None where missing, and all items in order; or None.
 
     Example:
@@ -57,33 +54,12 @@ def labels_in(values: np.ndarray, separators: Sequence[str] = SEPARATORS) -> tup
         ('|', ['Effusion', 'Mass'])
     """
     known = {str(v) for v in values if v is not None}
-    separator = next((s for s in separators if any(s in v for v in known)), None)
+    separator = next((s for s in SEPARATORS if any(s in v for v in known)), None)
     # ['Mass'], as Python writes lists, is one without a separator
-    separator = "," if separator is None and "," in separators and any(map(is_written_list, known)) else separator
+    separator = "," if separator is None and any(map(is_written_list, known)) else separator
     if separator is None:
         return None
     return separator, list(sorted_names({item for v in known for item in split_list(v, separator)}))
-
-
-def are_lists(values: np.ndarray) -> bool:
-    """Whether text (n,), None where missing, looks like lists: A|B, A;B and B; A, B and B, C and C; ['A', 'B'].
-
-    Example:
-        >>> [are_lists(np.array(cells)) for cells in (["A;B", "B"], ["Paris, France", "France"], ["['A']", "[]"])]
-        [True, False, True]
-    """
-    known = {str(v) for v in values if v is not None}
-    if known and all(map(is_written_list, known)):
-        return True
-    separator = next((s for s in SEPARATORS if any(s in v for v in known)), None)
-    if separator is None:
-        return False
-    items = Counter(item for v in known if separator in v for item in set(split_list(v, separator)))
-    alone = known & set(items)
-    # a comma is in text too: there nearly all items must be in several cells, or a cell of their own
-    again = sum(n > 1 or item in alone for item, n in items.items())
-    several = separator == "|" and again > 0
-    return several or (bool(alone) and (separator != "," or again >= _MOSTLY * len(items)))
 
 
 def words_apart(classes: Sequence[str]) -> str | None:

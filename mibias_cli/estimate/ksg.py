@@ -8,8 +8,10 @@ from scipy.special import digamma
 
 __all__ = ["ksg_terms"]
 
+_NEIGHBOURS = 4
 
-def ksg_terms(u: np.ndarray, v: np.ndarray, *, n_neighbours: int = 4, seed: int) -> np.ndarray:
+
+def ksg_terms(u: np.ndarray, v: np.ndarray, *, seed: int) -> np.ndarray:
     """What every row contributes to I(u; v) in nats: the mean (n,) is the estimate.
 
     No bound, and of no use in many columns, where distances say little (in 25 + 25 columns it finds a fifth of what is
@@ -23,7 +25,7 @@ def ksg_terms(u: np.ndarray, v: np.ndarray, *, n_neighbours: int = 4, seed: int)
     generator = np.random.default_rng([seed, 41])
     u = u + 1e-8 * generator.standard_normal(u.shape)
     v = v + 1e-8 * generator.standard_normal(v.shape)
-    k = min(n_neighbours, len(u) - 1)
+    k = min(_NEIGHBOURS, len(u) - 1)
     # distance to the k-th neighbour in the joint space, by the larger of the distances in u and in v; query finds the
     # row itself first
     joint = np.concatenate([u, v], axis=1)

@@ -100,7 +100,7 @@ def render_html(report: Report, illustrations: Illustrations | None = None) -> s
         "fidelity": tables.fidelity_table(report),
         "leakage": list(_leakage_plots(report)),
         "leakage_tables": [table for table in (make(report) for make in makers) if table],
-        "change": Markup(change_plot(report, plot_id="change")),
+        "change": Markup(change_plot(report)),
         "layers": [
             _Plot("", name, Markup(plot))
             for k, name in enumerate(report.attributes)

@@ -12,12 +12,13 @@ import numpy as np
 
 from mibias_cli.data.annotations import Annotations, annotate
 from mibias_cli.data.columns import DRAWN, ColumnLook, Columns, SplitRule, numbers
+from mibias_cli.data.files.cells import are_lists
 from mibias_cli.data.files.folders import leads_out, real_paths
 from mibias_cli.data.files.tabular import Table, first_rows, require_columns
 from mibias_cli.data.sources.imagefolder import CLASS_FOLDER
 from mibias_cli.data.spelling import one_spelling, positions_of
 from mibias_cli.data.target import TargetKind
-from mibias_cli.data.target_columns import are_lists, words_apart
+from mibias_cli.data.target_columns import words_apart
 from mibias_cli.errors import DataError
 from mibias_cli.survey.columns import attribute_rank, guess_target
 from mibias_cli.survey.layout import Layout

@@ -17,8 +17,8 @@ name: choice
 data: {source: digits, variance: 0.02, size: 28, validation_fraction: 0.3}
 backbone: {name: digit_cnn, options: {width: 8, hidden: 64, features: 32}}
 debias: {weight: 0, balance: none, critic: {steps: 1, hidden: [8]}}
-training: {epochs: 20, batch_size: 64, optimizer: adam, learning_rate: 2e-3}
-evaluation: {probes: [logistic], n_bootstrap: 100, n_permutations: 0}
+training: {epochs: 12, batch_size: 64, optimizer: adam, learning_rate: 2e-3}
+evaluation: {probes: [logistic], n_bootstrap: 100, n_permutations: 0, random_control: false}
 """
 
 

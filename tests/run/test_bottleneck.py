@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from small_runs import best, same, stop_at_step, tiny, trained
+from small_runs import best, same, stop_at_step, tiny, train_alone, trained
 from told import Told
 
 from mibias_cli.backbone.embed import embed
@@ -18,7 +18,6 @@ from mibias_cli.errors import RecipeError
 from mibias_cli.export.load import load_export, load_extractor
 from mibias_cli.progress import Silent
 from mibias_cli.recipe.load import dump_recipe, parse_recipe
-from mibias_cli.recipe.schema import Recipe
 from mibias_cli.run import workflow
 from mibias_cli.run.assemble import assemble, load_run_model
 from mibias_cli.run.dry_run import dry_run
@@ -44,19 +43,6 @@ LINEAR = (
     "training.epochs=1",
     "debias.estimator=closed_form",
 )
-
-
-def train_alone(recipe: Recipe, out: Path, monkeypatch: pytest.MonkeyPatch, **options: Any) -> Path:
-    """A run that is stopped before its audit, which takes longer than its training."""
-
-    def stop(*arguments: Any, **named: Any) -> None:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patched:
-        patched.setattr(workflow, "write_audit", stop)
-        with pytest.raises(KeyboardInterrupt):
-            trained(recipe, out, **options)
-    return out
 
 
 @pytest.fixture(scope="module")
@@ -100,18 +86,16 @@ def test_killed_and_resumed_is_as_never_killed(run: Path, tmp_path: Path, monkey
     with pytest.raises(KeyboardInterrupt):
         trained(tiny(*SHAPE), tmp_path / "run")
     monkeypatch.undo()
-    train_alone(tiny(*SHAPE), tmp_path / "none", monkeypatch, resume=tmp_path / "run")
+    train_alone(tiny(*SHAPE), tmp_path / "none", resume=tmp_path / "run")
     assert same(best(run), best(tmp_path / "run"))
 
 
-def test_the_terminal_says_what_the_backbone_alone_gives(
-    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_terminal_says_what_the_backbone_alone_gives(run: Path, tmp_path: Path) -> None:
     told = Told()
     workflow.export(run, out=tmp_path / "mlp", progress=told)
     assert len(told.warnings) == 1
     assert "The backbone alone is not debiased" in told.warnings[0]
-    linear, told = train_alone(tiny(*LINEAR), tmp_path / "linear", monkeypatch), Told()
+    linear, told = train_alone(tiny(*LINEAR), tmp_path / "linear"), Told()
     folder = workflow.export(linear, progress=told)
     assert any("timm alone gives the debiased features (5 wide)" in text for text in told.notes)
     assert told.warnings == []

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
-from small_runs import best, metrics, same, shorten_last_fit, tiny, trained
+from small_runs import best, metrics, same, shorten_last_fit, tiny, train_alone, trained
 
 from mibias_cli.backbone.embed import embed
 from mibias_cli.errors import RecipeError
@@ -127,7 +127,7 @@ def test_a_bottleneck_narrower_than_the_scores_is_the_best_of_its_width() -> Non
 
 def test_the_last_fit_without_a_penalty_is_logistic_regression_behind_the_trained_backbone(tmp_path: Path) -> None:
     recipe = tiny(*LAST, LINEAR, "debias.weight=0", "data.variance=0.02")
-    run = trained(recipe, tmp_path / "run").folder
+    run = train_alone(recipe, tmp_path / "run")
     parts = assemble(recipe, offline=True)
     model = load_run_model(parts, run / "checkpoints/best.safetensors")
     train = parts.data.train
@@ -143,7 +143,7 @@ def test_the_last_fit_without_a_penalty_is_logistic_regression_behind_the_traine
 def test_the_last_fit_lowers_what_the_heads_tell_and_says_how_it_went(tmp_path: Path) -> None:
     told = {}
     for weight in (1e-9, 1):
-        run = trained(tiny(*LAST, LINEAR, *LEAKY, f"debias.weight={weight}"), tmp_path / str(weight)).folder
+        run = train_alone(tiny(*LAST, LINEAR, *LEAKY, f"debias.weight={weight}"), tmp_path / str(weight))
         records = metrics(run)
         told[weight] = [r for r in records if r["kind"] == "train"][-1]["penalty_nats"]
     assert told[1] < 0.7 * told[1e-9]
@@ -164,7 +164,7 @@ def test_a_run_that_is_killed_in_its_last_fit_resumes_to_the_same_heads(
 ) -> None:
     shorten_last_fit(monkeypatch)
     recipe = tiny(*LAST, LINEAR)
-    whole = trained(recipe, tmp_path / "whole").folder
+    whole = train_alone(recipe, tmp_path / "whole")
     for name, at in (("before", "fitting"), ("after", "saved")):
         with monkeypatch.context() as patch:
             real = stages.finish_heads
@@ -177,7 +177,7 @@ def test_a_run_that_is_killed_in_its_last_fit_resumes_to_the_same_heads(
             patch.setattr(stages, "finish_heads", stopped)
             with pytest.raises(KeyboardInterrupt):
                 trained(recipe, tmp_path / name)
-        trained(recipe, tmp_path / name, resume=tmp_path / name)
+        train_alone(recipe, tmp_path / name, resume=tmp_path / name)
         assert same(best(whole), best(tmp_path / name))
         assert metrics(whole) == metrics(tmp_path / name)
 
@@ -218,7 +218,7 @@ def test_heads_that_the_last_fit_leaves_at_chance_are_named(tmp_path: Path, monk
         log.look(make(), N_STEPS - 1)
 
     monkeypatch.setattr(stages, "finish_heads", erring)
-    run = trained(tiny(*LAST, LINEAR, *LEAKY, "debias.weight=0"), tmp_path / "run").folder
+    run = train_alone(tiny(*LAST, LINEAR, *LEAKY, "debias.weight=0"), tmp_path / "run")
     assert [(r["epoch"], r["what"]) for r in metrics(run) if r["kind"] == "warning"] == [(4, "chance")]
 
 
@@ -226,7 +226,7 @@ def test_what_validation_sees_last_are_the_heads_that_are_kept(tmp_path: Path, m
     shorten_last_fit(monkeypatch)
     for weight in (0, 1):
         recipe = tiny(*LAST, LINEAR, "training.epochs=3", f"debias.weight={weight}")
-        run = trained(recipe, tmp_path / str(weight)).folder
+        run = train_alone(recipe, tmp_path / str(weight))
         seen = [r for r in metrics(run) if r["kind"] == "validation"][-1]
         assert seen["epoch"] == 3
         parts = assemble(recipe, offline=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from small_runs import best, metrics, same, stop_at_step, tiny, trained
+from small_runs import best, metrics, same, stop_at_step, tiny, train_alone, trained
 
 from mibias_cli.errors import RunError
 from mibias_cli.progress import Silent
@@ -74,15 +74,15 @@ def stopped(begun: Path, tmp_path: Path) -> Path:
     return tmp_path / "here"
 
 
-def resumed(folder: Path, *overrides: str) -> workflow.TrainedRun:
+def resumed(folder: Path, *overrides: str, run: Callable[..., object] = train_alone) -> object:
     moved = f"data.path={folder / 'people.csv'}"
     recipe = workflow.load_run_recipe(folder / "run", [moved, *overrides])
-    return trained(recipe, folder / "unused", resume=folder / "run")
+    return run(recipe, folder / "unused", resume=folder / "run")
 
 
 def test_where_data_lie_may_change_and_is_recorded(stopped: Path, begun: Path) -> None:
-    whole = trained(table(begun), stopped / "whole").folder
-    assert resumed(stopped).folder == stopped / "run"
+    whole = train_alone(table(begun), stopped / "whole")
+    assert resumed(stopped) == stopped / "run"
     assert same(best(stopped / "run"), best(whole))
     assert metrics(stopped / "run") == metrics(whole)
     assert "resumed with data.path: " in (stopped / "run" / "train.log").read_text()
@@ -150,7 +150,7 @@ def test_other_starting_weights_are_refused(stopped: Path) -> None:
 
 
 def test_harmless_settings_may_change(stopped: Path, begun: Path) -> None:
-    whole = trained(table(begun), stopped / "whole").folder
+    whole = train_alone(table(begun), stopped / "whole")
     resumed(stopped, "training.num_workers=1", "training.checkpoint_every_steps=2", "gates=[task.after.accuracy > 0]")
     assert same(best(stopped / "run"), best(whole))
     log = (stopped / "run" / "train.log").read_text()
@@ -159,7 +159,7 @@ def test_harmless_settings_may_change(stopped: Path, begun: Path) -> None:
 
 
 def test_epochs_may_grow_while_the_schedule_is_constant(stopped: Path, begun: Path) -> None:
-    whole = trained(table(begun, "training.epochs=4"), stopped / "whole").folder
+    whole = train_alone(table(begun, "training.epochs=4"), stopped / "whole")
     with pytest.raises(RunError, match="training.epochs: 3 → 2 .epochs may only grow"):
         resumed(stopped, "training.epochs=2")
     resumed(stopped, "training.epochs=4")
@@ -181,7 +181,7 @@ def test_runs_without_fingerprints_resume_and_get_them(stopped: Path, begun: Pat
     RunFolder(stopped / "run").start.unlink()
     with pytest.raises(RunError, match="seed: 0 → 1"):
         trained(table(begun, "seed=1"), stopped, resume=stopped / "run")
-    trained(table(begun), stopped, resume=stopped / "run")
+    train_alone(table(begun), stopped, resume=stopped / "run")
     assert "begun by an older version" in (stopped / "run" / "train.log").read_text()
     assert RunFolder(stopped / "run").start.is_file()
 
@@ -227,7 +227,7 @@ def test_what_a_kill_left_is_removed_and_not_exported(stopped: Path, begun: Path
     for path in [*left, mine]:
         path.parent.mkdir(exist_ok=True)
         path.write_text("half")
-    resumed(stopped)
+    resumed(stopped, run=trained)
     assert [path for path in [*left, left[-1].parent] if path.exists()] == []
     assert mine.exists()
     # a report that was killed after that: what an export takes along is whole
@@ -250,7 +250,7 @@ def test_a_kill_while_the_recipe_is_written_leaves_no_half_of_it(
         trained(table(tmp_path), tmp_path / "run")
     assert not (tmp_path / "run" / "recipe.resolved.yaml").exists()
     monkeypatch.undo()
-    trained(table(tmp_path, "training.epochs=1"), tmp_path / "run")
+    train_alone(table(tmp_path, "training.epochs=1"), tmp_path / "run")
 
 
 # --- images ---

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small_runs import best, metrics, recipe_for_numbers, same, shorten_last_fit, tiny, trained
+from small_runs import best, metrics, recipe_for_numbers, same, shorten_last_fit, tiny, train_alone
 
 from mibias_cli.errors import MibiasError, RecipeError
 from mibias_cli.recipe.load import parse_recipe
@@ -85,10 +85,10 @@ def test_under_the_weights_classes_count_alike_and_the_attribute_tells_nothing(p
 
 def test_a_run_is_that_of_the_weight_that_it_chose(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shorten_last_fit(monkeypatch)
-    chosen = trained(tiny(*LAST, "debias.weight=auto"), tmp_path / "auto").folder
+    chosen = train_alone(tiny(*LAST, "debias.weight=auto"), tmp_path / "auto")
     (weight,) = {r["mi_weight"] for r in metrics(chosen) if r.get("kind") == "train" and r["step"] == last_step(chosen)}
     assert weight in PATH[1:]
-    fixed = trained(tiny(*LAST, f"debias.weight={weight}"), tmp_path / "fixed").folder
+    fixed = train_alone(tiny(*LAST, f"debias.weight={weight}"), tmp_path / "fixed")
     assert same(best(chosen), best(fixed))
     assert f"debias.weight: auto is {weight:g}; mean probability" in (chosen / "train.log").read_text()
 

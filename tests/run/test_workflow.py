@@ -15,7 +15,7 @@ from typing import Any
 import jsonschema
 import pytest
 import torch
-from small_runs import TINY, best, metrics, same, stop_at_step, tiny, trained
+from small_runs import TINY, best, metrics, same, stop_at_step, tiny, train_alone, trained
 
 from mibias_cli.compare.runs import load_compared_run
 from mibias_cli.errors import GateError, MibiasError, RunError, TrainingError
@@ -91,10 +91,10 @@ def test_the_report_is_as_its_schema_says(run: Path) -> None:
 
 
 def test_one_seed_one_course(run: Path, tmp_path: Path) -> None:
-    trained(tiny(), tmp_path / "again")
+    train_alone(tiny(), tmp_path / "again")
     assert metrics(tmp_path / "again") == metrics(run)
     assert same(best(tmp_path / "again"), best(run))
-    trained(tiny("seed=1"), tmp_path / "other")
+    train_alone(tiny("seed=1"), tmp_path / "other")
     assert not same(best(tmp_path / "other"), best(run))
 
 
@@ -109,8 +109,8 @@ def test_channels_last_is_a_matter_of_memory_alone(tmp_path: Path, monkeypatch: 
 
     monkeypatch.setattr(StageTrainer, "fit", fit)
     short = ("training.epochs=1", "original.start_debiasing_from=initial")
-    trained(tiny(*short), tmp_path / "first")
-    trained(tiny(*short, "training.channels_last=true"), tmp_path / "last")
+    train_alone(tiny(*short), tmp_path / "first")
+    train_alone(tiny(*short, "training.channels_last=true"), tmp_path / "last")
     assert formats == [False, False, True, True]
     ours, others = best(tmp_path / "last"), best(tmp_path / "first")
     # sums in another order: equal but for rounding, which every step carries on, so few steps
@@ -235,23 +235,22 @@ def test_killed_and_resumed_is_as_never_killed(n_workers: int, tmp_path: Path) -
     killed_in_mid_epoch(tmp_path / "tiny.yaml", out, *[part for o in options for part in ("--set", o)])
     assert not (out / "report").exists()
     recipe = workflow.load_run_recipe(out)
-    trained(recipe, tmp_path / "ignored", resume=out)
-    trained(tiny(*options), tmp_path / "whole")
+    train_alone(recipe, tmp_path / "ignored", resume=out)
+    train_alone(tiny(*options), tmp_path / "whole")
     assert same(best(out), best(tmp_path / "whole"))
     assert metrics(out) == metrics(tmp_path / "whole")
 
 
 def test_a_checkpoint_within_an_epoch_resumes_exactly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     options = ["training.checkpoint_every_steps=2", "debias.estimator=mine", "debias.schedule=fresh"]
-    whole = tmp_path / "whole"
-    trained(tiny(*options), whole)
+    whole = train_alone(tiny(*options), tmp_path / "whole")
     stop_at_step(monkeypatch, 16)  # the fourth step of debiasing's second epoch: behind the checkpoint at its second
     with pytest.raises(KeyboardInterrupt):
         trained(tiny(*options), tmp_path / "stopped")
     position = torch.load(tmp_path / "stopped" / "checkpoints" / "last.pt", weights_only=True)["position"]
     assert position["step_in_epoch"] > 0
     monkeypatch.undo()
-    trained(tiny(*options), tmp_path / "ignored", resume=tmp_path / "stopped")
+    train_alone(tiny(*options), tmp_path / "ignored", resume=tmp_path / "stopped")
     assert same(best(tmp_path / "stopped"), best(whole))
     assert metrics(tmp_path / "stopped") == metrics(whole)
 
@@ -280,11 +279,12 @@ def test_a_metric_that_does_not_exist_is_said_before_training(tmp_path: Path) ->
 
 def test_a_budget_moves_lambda_and_resumes_exactly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = (
-        "debias.budget_bits=0.2", "debias.budget.every_epochs=1", "debias.objective=conditional", "debias.watch=true",
+        "debias.budget={every_epochs: 1, max_samples: 300}", "debias.budget_bits=0.2",
+        "debias.objective=conditional", "debias.watch=true",
         "debias.gradients=ratio", "debias.recycle_every_steps=3", "debias.balance_by=draws",
         "training.checkpoint_every_steps=3",
     )  # fmt: skip
-    whole = trained(tiny(*settings), tmp_path / "whole").folder
+    whole = train_alone(tiny(*settings), tmp_path / "whole")
     assert any("recycled/pool2" in m for m in metrics(whole))
     records = [m for m in metrics(whole) if m["kind"] == "budget"]
     assert [m["epoch"] for m in records] == [0, 1, 2]
@@ -297,26 +297,27 @@ def test_a_budget_moves_lambda_and_resumes_exactly(tmp_path: Path, monkeypatch: 
     with pytest.raises(KeyboardInterrupt):
         trained(tiny(*settings), stopped)
     monkeypatch.undo()
-    resumed = trained(tiny(*settings), tmp_path / "unused", resume=stopped).folder
+    resumed = train_alone(tiny(*settings), tmp_path / "unused", resume=stopped)
     assert same(best(whole), best(resumed))
     assert metrics(whole) == metrics(resumed)
 
 
 def test_with_a_budget_features_can_follow_lambda_to_the_end(tmp_path: Path) -> None:
     def last_share(*settings: str) -> float:
-        run = trained(
-            tiny("debias.budget_bits=0.2", "training.log_every_steps=1", *settings), tmp_path / str(len(settings))
-        )
-        shares = [m["learning_rate_factor"] for m in metrics(run.folder) if m["kind"] == "train"]
+        # the rate heeds that there is a budget, not what is measured
+        budget = ("debias.budget_bits=0.2", "debias.budget.every_epochs=9", "training.log_every_steps=1")
+        run = train_alone(tiny(*budget, *settings), tmp_path / str(len(settings)))
+        shares = [m["learning_rate_factor"] for m in metrics(run) if m["kind"] == "train"]
         return float(shares[-1])
 
     assert 0.2 < last_share() < 0.25
     assert last_share("training.final_share=0") < 0.05
 
 
-def test_a_budget_that_cannot_be_kept_and_weights_of_few_samples_are_said_at_once(tmp_path: Path) -> None:
-    run = trained(tiny("debias.budget_bits=0.1", "debias.balance=none", "data.variance=0.005"), tmp_path / "a").folder
-    log = (run / "train.log").read_text()
+def test_a_budget_that_cannot_be_kept_and_weights_of_few_samples_are_said_at_once(run: Path, tmp_path: Path) -> None:
+    budget = ("debias.budget_bits=0.1", "debias.budget.every_epochs=9", "training.epochs=1")
+    tight = train_alone(tiny(*budget, "debias.balance=none", "data.variance=0.005"), tmp_path / "a")
+    log = (tight / "train.log").read_text()
     assert "the budget of 0.1 bits lies below I(y; c) = " in log
     assert "costs an error of at least" in log
-    assert "effective sample size" in (trained(tiny(), tmp_path / "b").folder / "train.log").read_text()
+    assert "effective sample size" in (run / "train.log").read_text()

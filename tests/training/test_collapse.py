@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small_runs import tiny, trained
+from small_runs import tiny, train_alone
 
 from mibias_cli.progress import Silent
 
@@ -34,6 +34,6 @@ def test_a_fall_of_the_rank_is_named_once_where_the_target_falls_with_it(
         return {"validation/effective_rank": rank, "validation/balanced_accuracy": accuracy}
 
     monkeypatch.setattr("mibias_cli.training.loop.validate", validate)
-    trained(tiny("original=null"), tmp_path / "run", progress=Told())
+    train_alone(tiny("original=null"), tmp_path / "run", progress=Told())
     assert sum("they have collapsed" in text for text in told) == named
     assert (tmp_path / "run" / "train.log").read_text().count("they have collapsed") == named

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from small_runs import tiny, trained
+from small_runs import tiny, train_alone, trained
 from torch import Tensor
 
 from mibias_cli.data.batch import Batch
@@ -25,7 +25,7 @@ def test_critic_and_penalty_see_samples_of_their_own_style_alone(
 
     monkeypatch.setattr(Debiaser, "penalty", spied)
     mix = ("debias.mix.layer=conv2", "debias.mix.share=0.25", "original=null", "training.epochs=1")
-    trained(tiny(*mix), tmp_path / "run")
+    train_alone(tiny(*mix), tmp_path / "run")
     assert sum(shares) / len(shares) == pytest.approx(0.75, abs=0.05)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from mibias_cli.data.files.arrow_files import TYPED, is_numeric, read_typed
+from mibias_cli.data.files.cells import float_of
 from mibias_cli.data.files.refused import refuse_formats, require_file
 from mibias_cli.data.files.text_files import read_records
 from mibias_cli.data.files.value_map import ValueMap, map_cells
@@ -228,7 +229,7 @@ def _read_text(path: Path, reading: Reading) -> Table:
 def _refuse_headless(path: Path, cells: Mapping[str, Sequence[str]]) -> None:
     """Raise a `DataError` where the first row is one of values: each is in its own column, or is one of its numbers."""
     some = {name: [v for v in values[:_LOOKED_AT] if v] for name, values in cells.items()}
-    numbers = [name for name in cells if _is_number(name) and all(map(_is_number, some[name]))]
+    numbers = [name for name in cells if _are_numbers([name, *some[name]])]
     within = [name for name in cells if name not in numbers and name in cells[name]]
     if within and len(numbers) + len(within) == len(cells):
         shown = first_rows([repr(name) for name in cells])
@@ -237,12 +238,8 @@ def _refuse_headless(path: Path, cells: Mapping[str, Sequence[str]]) -> None:
         )
 
 
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+def _are_numbers(cells: Sequence[str]) -> bool:
+    return all(float_of(cell) is not None for cell in cells)
 
 
 def _read_typed(path: Path, leave_out: Callable[[str], bool] | None, reading: Reading) -> Table:
@@ -321,7 +318,7 @@ def _check_header(path: Path, header: Sequence[str]) -> None:
         raise DataError(f"{path}: is empty; its first row should name the columns")
     repeated = sorted({name for name in header if header.count(name) > 1})
     if repeated:
-        values = "; is the first row one of names?" if all(map(_is_number, repeated)) else ""
+        values = "; is the first row one of names?" if _are_numbers(repeated) else ""
         raise DataError(f"{path}: column name(s) appear twice: {first_rows(repeated)}{values}")
 
 

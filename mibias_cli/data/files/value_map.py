@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence, Set
 
-__all__ = ["LEFT_OUT", "NO_VALUE", "SEPARATORS", "ValueMap", "is_written_list", "map_cells", "split_list"]
+from mibias_cli.data.files.cells import SEPARATORS, float_of, split_list
+
+__all__ = ["LEFT_OUT", "NO_VALUE", "ValueMap", "map_cells"]
 
 NO_VALUE = "(missing)"
 """In place of an old value: cells that are missing."""
 LEFT_OUT = "(left out)"
 """In place of a new value: rows with such a cell are left out."""
-SEPARATORS = ("|", ";", ",")
-"""What stands between the items of a list in a cell."""
-
-_QUOTED = re.compile(r"'([^']*)'|\"([^\"]*)\"")
 
 ValueMap = Mapping[str, str | None]
 """Old values to new ones, None where the value is then missing; a list is its items with `|` between them."""
@@ -59,39 +56,12 @@ def map_cells(
     return [new_of[cell or ""] for cell in cells], changed, [old for old in values if not changed[old]]
 
 
-def split_list(cell: str, separator: str) -> list[str]:
-    """The items of a list in a cell; of a separator alone there is none. Lists may be as Python writes them.
-
-    Example:
-        >>> split_list("a|b c", "|"), split_list("['a', 'b, c']", ","), split_list("[]", ",")
-        (['a', 'b c'], ['a', 'b, c'], [])
-    """
-    if is_written_list(cell):
-        quoted = [a or b for a, b in _QUOTED.findall(cell)]
-        if quoted:
-            return [item.strip() for item in quoted]
-        cell = cell[1:-1]
-    return [item.strip() for item in cell.split(separator) if item.strip()]
-
-
-def is_written_list(cell: str) -> bool:
-    """Whether a cell is a list as Python writes it: ['a', 'b']."""
-    return cell.startswith("[") and cell.endswith("]")
-
-
 def _cells_of(old: str, written: Mapping[str, int]) -> list[str]:
     """The cells that an old value means, but for lists."""
     if old in written:
         return [old]
-    number = _number(old)
-    return [] if number is None else [cell for cell in written if _number(cell) == number]
-
-
-def _number(text: str) -> float | None:
-    try:
-        return float(text)
-    except ValueError:
-        return None
+    number = float_of(old)
+    return [] if number is None else [cell for cell in written if float_of(cell) == number]
 
 
 def _mapped_list(cell: str, values: ValueMap) -> tuple[str | None, list[str]]:

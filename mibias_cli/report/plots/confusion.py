@@ -59,7 +59,8 @@ def _draw(axes: Axes, group: Confusion, names: list[str], *, first: bool) -> Non
     # of many classes no label could be read, but the picture still shows a diagonal
     shown = [shorten(name, 8) for name in names] if n <= MAX_LABELLED else []
     axes.set_xticks(range(len(shown)), shown, fontsize=7, rotation=90)
-    axes.set_yticks(range(len(shown)), shown if first else [""] * len(shown), fontsize=7)
+    rows = shown if first else []
+    axes.set_yticks(range(len(rows)), rows, fontsize=7)
     axes.tick_params(length=0)
 
 

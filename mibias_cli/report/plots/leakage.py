@@ -99,7 +99,7 @@ def _in_words(name: str, found: ChannelFindings, question: QuestionName) -> str:
     return f"{name}: {told} of {found.entropy_bits:.3f}"
 
 
-def change_plot(report: AuditFindings, *, plot_id: str) -> str:
+def change_plot(report: AuditFindings) -> str:
     """Arrows from before to after (empty without before), as inline SVG: leakage as a share of H(c), and the task."""
     rows = list(_changes(report))[:MAX_ROWS]
     if not rows:
@@ -124,7 +124,7 @@ def change_plot(report: AuditFindings, *, plot_id: str) -> str:
     axes.set_xlabel("per cent (leakage: of H(c))")
     label_rows(axes, [name for name, _, _ in rows])
     said = [f"{name}: from {b.estimate:.1f} to {a.estimate:.1f} per cent" for name, b, a in rows]
-    return to_svg(figure, plot_id, "Before and after", "; ".join(said))
+    return to_svg(figure, "change", "Before and after", "; ".join(said))
 
 
 def _changes(report: AuditFindings) -> Iterator[tuple[str, Interval, Interval]]:
