@@ -69,13 +69,27 @@ class StatisticsMixer:
         # how much of its own statistics a sample keeps: all where it is not mixed
         kept = torch.rand(len(groups), generator=generator)
         kept[torch.rand(len(groups), generator=generator) >= self.share] = 1.0
+        with self._hooked(partner, kept):
+            yield kept < 1
 
+    @contextmanager
+    def copying(self, groups: Tensor, generator: torch.Generator) -> Iterator[Tensor]:
+        """Give every sample all of its partner's statistics in a `with` block; yields the partners (n,), on the CPU.
+
+        A sample for which no other group is in the batch is its own partner. Arguments and errors are as in `mixing`.
+        """
+        partner = other_partners(groups, generator)
+        with self._hooked(partner, torch.zeros(len(groups))):
+            yield partner
+
+    @contextmanager
+    def _hooked(self, partner: Tensor, kept: Tensor) -> Iterator[None]:
         def hook(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
             return (self.mixed(inputs[0], partner.to(inputs[0].device), kept), *inputs[1:])
 
         handle = self.module.register_forward_pre_hook(hook)
         try:
-            yield kept < 1
+            yield
         finally:
             handle.remove()
 

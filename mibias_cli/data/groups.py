@@ -13,7 +13,10 @@ from sklearn.preprocessing import OneHotEncoder
 
 from mibias_cli.seeds import derived_generator
 
-__all__ = ["balancing_weights", "cells", "effective_sample_size", "split_by_fractions", "target_log_probabilities"]
+__all__ = [
+    "balancing_weights", "cells", "effective_sample_size", "split_by_fractions", "target_log_probabilities",
+    "weights_with_copies",
+]  # fmt: skip
 
 _ROWS_PER_CELL = 25
 _N_FOLDS = 5
@@ -159,6 +162,43 @@ def effective_sample_size(weights: np.ndarray) -> float:
     """
     weights = np.asarray(weights, dtype=np.float64)
     return float(weights.sum() ** 2 / (weights**2).sum())
+
+
+def weights_with_copies(
+    weights: np.ndarray, y: np.ndarray, c: np.ndarray, copies: tuple[np.ndarray, np.ndarray], *, count: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Balancing weights of samples, and of copies that stand for what cells of (y, c) lack.
+
+    Of a cell with n samples copies have the share count / (count + n): all of an empty cell, and next to nothing of a
+    full one. Together they have what the cell would have, were y and c independent under the weights.
+
+    Args:
+        weights: Balancing weights of the samples (n,).
+        y: Their target classes (n,) int64.
+        c: Their classes (n, channels) int64.
+        copies: Target classes (m,) and classes (m, channels) of the copies.
+        count: How many samples of a cell all copies in it are worth.
+
+    Returns:
+        Weights of samples (n,) and copies (m,).
+
+    Example:
+        >>> y, c = np.array([0, 0, 0, 1]), np.array([[0], [0], [1], [0]])
+        >>> copies = (np.array([1, 0]), np.array([[1], [1]]))
+        >>> own, copied = weights_with_copies(np.ones(4), y, c, copies, count=1.0)
+        >>> own.round(3).tolist(), copied.round(3).tolist()
+        ([0.667, 0.667, 0.5, 0.5], [0.25, 0.375])
+    """
+    joint = np.unique(np.concatenate([c, copies[1]]), axis=0, return_inverse=True)[1].reshape(-1)
+    own, copied = (y, joint[: len(y)]), (copies[0], joint[len(y) :])
+    shape = (max(y.max(), copies[0].max()) + 1, joint.max() + 1)
+    n, mass, n_copies = np.zeros(shape), np.zeros(shape), np.zeros(shape)
+    np.add.at(n, own, 1)
+    np.add.at(mass, own, weights)
+    np.add.at(n_copies, copied, 1)
+    independent = mass.sum(axis=1, keepdims=True) * mass.sum(axis=0) / mass.sum()
+    share = count / (count + n)
+    return weights * (1 - share[own]), (independent * share)[copied] / n_copies[copied]
 
 
 def _counted(y: np.ndarray, c: np.ndarray, n_y: int, n_c: int) -> np.ndarray:

@@ -96,9 +96,17 @@ class Debiaser:
         """The scope of the step's forward pass: maps are mixed in it where the recipe says so; gives what is mixed."""
         if self.mixer is None:
             return nullcontext()
-        # samples differ where any value of any debiased attribute does
+        return self.mixer.mixing(self._groups(batch), self.generator("mix", step))
+
+    def copying(self, batch: Batch, step: int) -> AbstractContextManager[Tensor]:
+        """The scope of a forward pass in which samples have all statistics of others, whose positions it gives."""
+        assert self.mixer is not None, "the recipe mixes"
+        return self.mixer.copying(self._groups(batch), self.generator("copies", step))
+
+    def _groups(self, batch: Batch) -> Tensor:
+        """Numbers (n,) that differ where any value of any debiased attribute does."""
         values = torch.cat([batch.c[name].double() for name in self.attributes], dim=1)
-        return self.mixer.mixing(torch.unique(values, dim=0, return_inverse=True)[1], self.generator("mix", step))
+        return torch.unique(values, dim=0, return_inverse=True)[1]
 
     def generator(self, *place: int | str) -> torch.Generator:
         """A CPU generator for one place in the run."""

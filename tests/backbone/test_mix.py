@@ -43,6 +43,19 @@ def test_a_wholly_mixed_sample_has_its_partners_statistics_and_its_own_pattern(s
     torch.testing.assert_close(mixer.mixed(x, partner, torch.ones(40)), x, atol=1e-4, rtol=1e-4)
 
 
+def test_a_copy_has_all_statistics_of_the_partner_that_is_named() -> None:
+    network, groups = Seen(), torch.arange(40) % 4
+    x = torch.randn(40, 3, 8, 8, generator=torch.Generator().manual_seed(1)) + groups.view(-1, 1, 1, 1)
+    # a share of samples to be mixed, which says nothing of copies
+    mixer = StatisticsMixer(network, "inner", 0.25)
+    with mixer.copying(groups, torch.Generator().manual_seed(2)) as partner:
+        out = network(x)
+    assert (groups[partner] != groups).all()
+    torch.testing.assert_close(out.mean((2, 3)), x[partner].mean((2, 3)), atol=1e-4, rtol=1e-3)
+    torch.testing.assert_close(out.std((2, 3)), x[partner].std((2, 3)), atol=1e-4, rtol=1e-3)
+    assert torch.equal(network(x), x)
+
+
 def test_only_the_share_is_mixed_inside_the_scope_alone_and_the_same_for_a_seed() -> None:
     network, groups = Seen(), torch.arange(400) % 4
     x = torch.randn(400, 3, 4, 4, generator=torch.Generator().manual_seed(1))

@@ -12,6 +12,7 @@ from mibias_cli.data.groups import (
     effective_sample_size,
     split_by_fractions,
     target_log_probabilities,
+    weights_with_copies,
 )
 
 
@@ -235,3 +236,23 @@ def test_too_few_known_rows_say_nothing_beyond_the_shares() -> None:
     found = target_log_probabilities(np.array([0, 1, 1, 1]), np.zeros((4, 1), dtype=np.int64), np.zeros(4, dtype=bool),
                                      n_y=2, n_c=[1], seed=0)  # fmt: skip
     np.testing.assert_allclose(np.exp(found), np.tile([0.25, 0.75], (4, 1)), atol=1e-3)
+
+
+def test_with_copies_target_and_attribute_are_independent_even_where_a_cell_is_empty() -> None:
+    """Masses by cell against p(y) p(c) of the rows, and the shares that copies have of them."""
+    y, c = np.repeat([0, 0, 1, 1, 2], [90, 2, 3, 60, 45]), np.repeat([0, 1, 0, 1, 0], [90, 2, 3, 60, 45])
+    n = np.array([[90, 2], [3, 60], [45, 0]])
+    independent = np.outer(n.sum(axis=1), n.sum(axis=0)) / n.sum()
+    # of the empty cell rows have nothing; those of its row and its column keep their sums
+    weights = (independent / np.maximum(n, 1))[y, c]
+    weights[y == 2] = n[2].sum() / 45
+    copied = (np.repeat([0, 1, 2], 20), np.tile([0, 1], 30))
+    own, others = weights_with_copies(weights, y, c[:, None], (copied[0], copied[1][:, None]), count=3.0)
+    found = np.zeros((3, 2))
+    np.add.at(found, copied, others)
+    mass = np.zeros((3, 2))
+    np.add.at(mass, (y, c), weights)
+    wanted = np.outer(mass.sum(axis=1), mass.sum(axis=0)) / mass.sum()
+    np.testing.assert_allclose(found, wanted * 3 / (3 + n), rtol=1e-9)
+    np.testing.assert_allclose(own, weights * (n / (3 + n))[y, c], rtol=1e-9)
+    assert found[2, 1] == pytest.approx(wanted[2, 1])

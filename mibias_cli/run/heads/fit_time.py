@@ -12,7 +12,8 @@ import torch
 from mibias_cli.progress import Silent
 from mibias_cli.run.assemble import Parts
 from mibias_cli.run.heads import fitted
-from mibias_cli.run.heads.fitted import Pass, fit_unpenalised, n_passes, one_pass, penalise
+from mibias_cli.run.heads.fitted import fit_unpenalised, penalise
+from mibias_cli.run.heads.passes import Pass, n_passes, one_pass
 from mibias_cli.run.heads.weight_path import N_FOLDS, PATH, PATH_STEPS
 from mibias_cli.seeds import derived_generator, scoped_torch_rng
 from mibias_cli.training.debiaser import Debiaser
@@ -85,5 +86,4 @@ def _step(model: TaskModel, parts: Parts, rows: Pass, debiaser: Debiaser) -> flo
 def _repeated(one: Pass, n: int) -> Pass:
     """A pass over n samples that has those of this one over and over."""
     rows = torch.from_numpy(np.resize(np.arange(len(one.samples)), n))
-    mixed = None if one.mixed is None else one.mixed.at(rows.to(one.mixed.y.device))
-    return Pass(plain=one.plain.at(rows.to(one.plain.y.device)), mixed=mixed, samples=np.arange(n))
+    return one.take(rows, np.arange(n))

@@ -14,30 +14,25 @@ from torch import Tensor, nn
 
 from mibias_cli.backbone.bottleneck import BottleneckShape
 from mibias_cli.backbone.embed import embed
-from mibias_cli.backbone.stored_prefix import AugmentedView
 from mibias_cli.data.batch import Batch
-from mibias_cli.data.loader import batches
 from mibias_cli.data.target import TargetKind
 from mibias_cli.heads.target import TargetHead
 from mibias_cli.progress import Progress
 from mibias_cli.run.assemble import Parts
+from mibias_cli.run.heads.passes import Pass, passes_of
 from mibias_cli.run.heads.weight_path import N_FOLDS, PATH, PATH_STEPS, choose_weight, folds, sample_weights
 from mibias_cli.seeds import derive_seed, derived_generator, scoped_torch_rng
 from mibias_cli.training.debiaser import Debiaser, StepMetrics, live_figures
 from mibias_cli.training.model import TaskModel
 from mibias_cli.training.step import TASK_OFFSET, TASK_WEIGHT, task_loss
 
-__all__ = [
-    "N_STEPS", "Log", "Pass", "finish_heads", "fit_unpenalised", "n_passes", "one_pass", "penalise", "start_heads",
-]  # fmt: skip
+__all__ = ["N_STEPS", "Log", "finish_heads", "fit_unpenalised", "penalise", "start_heads"]
 
 MAX_ITERATIONS = 150
 N_STEPS = 400
 """Steps of the last fit, each on all training samples."""
 _RATE = 1e-2
 _LOG_EVERY = 100
-_MOST_ROWS = 100_000
-"""Rows of pooled features that the last fit holds in memory: fewer augmented views where there are many samples."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,8 +107,8 @@ def finish_heads(
     the penalty, whose λ rises over the first third. A penalty given the target needs all samples at once where most
     cells of target and attribute hold a few, of which a batch has none. The task sees pooled features of every sample
     as it is, in its augmented views and with channel statistics of other attribute values, where the recipe augments
-    and mixes; the penalty sees those that are not mixed. What comes out depends on the backbone and the recipe alone,
-    not on the heads that the model had.
+    and mixes; the penalty sees those that are not mixed, and copies with statistics and attribute values of others.
+    What comes out depends on the backbone and the recipe alone, not on the heads that the model had.
 
     Args:
         make_debiaser: Makes one whose estimators have seen nothing yet; None: plain training.
@@ -285,63 +280,6 @@ def _squared_map(model: TaskModel) -> Tensor:
 # --- with the penalty ---
 
 
-@dataclass(frozen=True, kw_only=True)
-class Pass:
-    """Pooled features of training samples, in place of inputs; `mixed` with statistics of other samples.
-
-    `samples` (n,) are the rows' positions in the training split.
-    """
-
-    plain: Batch
-    mixed: Batch | None
-    samples: NDArray[np.int64]
-
-    def at(self, chosen: Tensor) -> Pass:
-        """The rows of samples that are chosen (n_train,) bool."""
-        rows = chosen[torch.from_numpy(self.samples)]
-        mixed = None if self.mixed is None else self.mixed.at(rows.to(self.mixed.y.device))
-        return Pass(plain=self.plain.at(rows.to(self.plain.y.device)), mixed=mixed, samples=self.samples[rows.numpy()])
-
-
-@torch.no_grad()
-def passes_of(model: TaskModel, parts: Parts, debiaser: Debiaser | None) -> Iterator[Pass]:
-    """All training samples as they are, then in augmented views, each in an order of its own."""
-    for view in range(n_passes(parts)):
-        # mixed are samples of one batch: of an order by chance, for data may be sorted by class
-        order = derived_generator(parts.recipe.seed, view).permutation(len(parts.data.train))
-        yield one_pass(model, parts, order, debiaser, view)
-
-
-def n_passes(parts: Parts) -> int:
-    """How often the last fit reads the training samples: as they are, and in so many augmented views."""
-    recipe = parts.recipe
-    views = recipe.backbone.cache_views if recipe.training.augment else 0
-    return 1 + min(views, max(0, _MOST_ROWS // len(parts.data.train) - 1))
-
-
-def one_pass(model: TaskModel, parts: Parts, order: NDArray[np.int64], debiaser: Debiaser | None, view: int) -> Pass:
-    """Training samples in an order: as they are, or, from view 1 on, augmented."""
-    split = parts.data.train.at(order)
-    if view:
-        split = replace(split, reader=AugmentedView(split.reader, view - 1))
-    weights = {name: values[order] for name, values in parts.weights.train.items()}
-    device, extractor = parts.fabric.device, model.extractor
-    dtype = next(model.head.parameters()).dtype
-    plain, mixed = list[Batch](), list[Batch]()
-    size, workers = parts.recipe.training.batch_size, parts.recipe.training.num_workers
-    ranks = parts.ranks
-    stream = batches(split, batch_size=size, shuffle=False, num_workers=workers, weights=weights, share=ranks.share)
-    for i, batch in enumerate(stream):
-        batch = batch.to(device)
-        x = batch.x.to(dtype) if batch.x.is_floating_point() else batch.x
-        plain.append(replace(batch, x=ranks.gather(extractor(x).backbone_features, len(batch))))
-        if debiaser is not None and debiaser.mixer is not None:
-            with debiaser.mixing(batch, i + view * len(split)):
-                mixed.append(replace(batch, x=ranks.gather(extractor(x).backbone_features, len(batch))))
-    joined = Batch.joined(mixed) if mixed else None
-    return Pass(plain=Batch.joined(plain), mixed=joined, samples=order)
-
-
 def penalise(
     model: TaskModel,
     parts: Parts,
@@ -369,31 +307,34 @@ def penalise(
     for step in range(n_steps):
         optimizer.param_groups[0]["lr"] = _RATE * 0.5 * (1 + math.cos(math.pi * step / n_steps))
         seen = passes[int(draw.integers(len(passes)))]
-        z = bottleneck(seen.plain.x)
+        rows = seen.penalised
+        z_all = bottleneck(rows.x)
+        z = z_all[: len(seen.plain)]
         task = _goal(parts, seen.plain.y, seen.plain.weight).loss(head(z))
         if seen.mixed is not None:
             goal = _goal(parts, seen.mixed.y, seen.mixed.weight)
             task = (task + goal.loss(head(bottleneck(seen.mixed.x)))) / 2
         # max over T, then down the sum with T held still
-        debiaser.fit_on_batch(seen.plain, z.detach(), step, turn=0)
+        debiaser.fit_on_batch(rows, z_all.detach(), step, turn=0)
         if step == 0 and log is not None:
             bottleneck.eval()
             log.look(debiaser, step)
             bottleneck.train()
-        penalty = debiaser.penalty(seen.plain, z, step)
+        penalty = debiaser.penalty(rows, z_all, step)
         weight = start + (debiaser.settings.weight - start) * min(1.0, (step + 1) / (n_steps // 3))
         optimizer.zero_grad()
         (task + l2 / 2 * _squared_map(model) + weight * penalty).backward()
         optimizer.step()
         metrics = {"task_loss": float(task.detach()), "penalty_nats": float(penalty.detach())}
         if log is not None and (step + 1) % _LOG_EVERY == 0:
-            log.record(step, metrics | debiaser.metrics(seen.plain, z, step) | {"mi_weight": weight})
+            log.record(step, metrics | debiaser.metrics(rows, z_all, step) | {"mi_weight": weight})
         progress.advance(step + 1, live_figures(metrics, debiaser, weight))
     progress.end()
     optimizer.zero_grad()
     # critics of the heads as they are now, for the look that follows
     with torch.no_grad():
-        debiaser.fit_on_batch(passes[0].plain, bottleneck.eval()(passes[0].plain.x), n_steps, turn=0)
+        rows = passes[0].penalised
+        debiaser.fit_on_batch(rows, bottleneck.eval()(rows.x), n_steps, turn=0)
 
 
 def _modules(layer: nn.Module | None) -> Iterator[nn.Module]:

@@ -1,0 +1,146 @@
+"""What the last fit reads of training samples: pooled features as they are, in augmented views, in others' styles."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mibias_cli.backbone.stored_prefix import AugmentedView
+from mibias_cli.data.batch import Batch
+from mibias_cli.data.groups import weights_with_copies
+from mibias_cli.data.loader import batches
+from mibias_cli.run.assemble import Parts
+from mibias_cli.seeds import derived_generator
+from mibias_cli.training.debiaser import Debiaser
+from mibias_cli.training.model import TaskModel
+
+__all__ = ["Pass", "n_passes", "one_pass", "passes_of"]
+
+COPIES_COUNT = 2.0
+"""How many samples of a cell of target and attribute its copies are worth to the penalty."""
+_MOST_ROWS = 100_000
+"""Rows of pooled features that the last fit holds in memory: fewer augmented views where there are many samples."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pass:
+    """Pooled features of training samples, in place of inputs.
+
+    Args:
+        plain: The samples as they are, or augmented.
+        mixed: The same, half of them with channel statistics partly another sample's: for the task.
+        copies: The same with all statistics another sample's, and with that one's attribute values: for the penalty.
+        samples: Their positions (n,) in the training split.
+    """
+
+    plain: Batch
+    mixed: Batch | None
+    copies: Batch | None
+    samples: NDArray[np.int64]
+
+    @property
+    def penalised(self) -> Batch:
+        """What the penalty sees: the samples, and behind them their copies."""
+        return self.plain if self.copies is None else Batch.joined([self.plain, self.copies])
+
+    def at(self, chosen: Tensor) -> Pass:
+        """The rows of samples that are chosen (n_train,) bool."""
+        return self.take(chosen[torch.from_numpy(self.samples)].nonzero()[:, 0])
+
+    def take(self, rows: Tensor, samples: NDArray[np.int64] | None = None) -> Pass:
+        """Some rows, on the CPU; `samples` (n,) is what they are called from now on."""
+
+        def of(batch: Batch | None) -> Batch | None:
+            return None if batch is None else batch.at(rows.to(batch.y.device))
+
+        plain = of(self.plain)
+        assert plain is not None, "it was given"
+        samples = self.samples[rows.numpy()] if samples is None else samples
+        return Pass(plain=plain, mixed=of(self.mixed), copies=of(self.copies), samples=samples)
+
+
+@torch.no_grad()
+def passes_of(model: TaskModel, parts: Parts, debiaser: Debiaser | None) -> Iterator[Pass]:
+    """All training samples as they are, then in augmented views, each in an order of its own."""
+    for view in range(n_passes(parts)):
+        # mixed are samples of one batch: of an order by chance, for data may be sorted by class
+        order = derived_generator(parts.recipe.seed, view).permutation(len(parts.data.train))
+        yield one_pass(model, parts, order, debiaser, view)
+
+
+def n_passes(parts: Parts) -> int:
+    """How often the last fit reads the training samples: as they are, and in so many augmented views."""
+    recipe = parts.recipe
+    views = recipe.backbone.cache_views if recipe.training.augment else 0
+    return 1 + min(views, max(0, _MOST_ROWS // len(parts.data.train) - 1))
+
+
+def one_pass(model: TaskModel, parts: Parts, order: NDArray[np.int64], debiaser: Debiaser | None, view: int) -> Pass:
+    """Training samples in an order: as they are, or, from view 1 on, augmented."""
+    split = parts.data.train.at(order)
+    if view:
+        split = replace(split, reader=AugmentedView(split.reader, view - 1))
+    weights = {name: values[order] for name, values in parts.weights.train.items()}
+    device, extractor = parts.fabric.device, model.extractor
+    dtype = next(model.head.parameters()).dtype
+    plain, mixed, copies = list[Batch](), list[Batch](), list[Batch]()
+    size, workers = parts.recipe.training.batch_size, parts.recipe.training.num_workers
+    ranks = parts.ranks
+    stream = batches(split, batch_size=size, shuffle=False, num_workers=workers, weights=weights, share=ranks.share)
+    for i, batch in enumerate(stream):
+        batch = batch.to(device)
+        x = batch.x.to(dtype) if batch.x.is_floating_point() else batch.x
+
+        def pooled(batch: Batch = batch, x: Tensor = x) -> Batch:
+            return replace(batch, x=ranks.gather(extractor(x).backbone_features, len(batch)))
+
+        plain.append(pooled())
+        if debiaser is None or debiaser.mixer is None:
+            continue
+        step = i + view * len(split)
+        with debiaser.mixing(batch, step):
+            mixed.append(pooled())
+        if debiaser.weighted:
+            with debiaser.copying(batch, step) as partner:
+                copies.append(with_attributes_of(pooled(), partner.to(device)))
+    joined = [Batch.joined(found) if found else None for found in (mixed, copies)]
+    one = Pass(plain=Batch.joined(plain), mixed=joined[0], copies=joined[1], samples=order)
+    return one if one.copies is None else _shared_weights(one, parts)
+
+
+def with_attributes_of(batch: Batch, partner: Tensor) -> Batch:
+    """The batch with the attribute values of other rows of it (n,)."""
+    c = {name: values[partner] for name, values in batch.c.items()}
+    return replace(batch, c=c, known={name: values[partner] for name, values in batch.known.items()})
+
+
+def _shared_weights(one: Pass, parts: Parts) -> Pass:
+    """A pass whose copies have a share of the estimators' weights.
+
+    Of a cell of target and attribute with n samples the copies have κ / (κ + n), with κ of `COPIES_COUNT`: all where
+    there is no sample, next to nothing where there are many. A cell counts what it would if target and attribute were
+    independent.
+    """
+    assert one.copies is not None, "called where there are some"
+    both = (one.plain, one.copies)
+    weights = [dict(batch.weight) for batch in both]
+    for name in parts.debiased:
+        attribute, given = parts.data.attributes[name], one.plain.weight[name]
+        known = [batch.known[name].cpu().numpy() for batch in both]
+        y, copied_y = (batch.strata.cpu().numpy()[rows] for batch, rows in zip(both, known, strict=True))
+        c, copied_c = (
+            attribute.classes(batch.c[name].cpu().numpy()[rows]) for batch, rows in zip(both, known, strict=True)
+        )
+        own = given.cpu().numpy().astype(np.float64)
+        found = weights_with_copies(own[known[0]], y, c, (copied_y, copied_c), count=COPIES_COUNT)
+        for values, rows, told in zip(found, known, weights, strict=True):
+            changed = torch.zeros_like(given)
+            changed[torch.from_numpy(rows)] = torch.from_numpy(values).to(given)
+            told[name] = changed
+    plain, copies = (replace(batch, weight=told) for batch, told in zip(both, weights, strict=True))
+    return replace(one, plain=plain, copies=copies)
