@@ -101,6 +101,12 @@ def test_files_are_one_idea_and_functions_fit_a_screen(path: Path) -> None:
     assert {key: lines for key, lines in long.items() if lines > 80} == {}
 
 
+def test_no_room_is_crowded() -> None:
+    rooms = [path for path in PACKAGE.rglob("*") if (path / "__init__.py").exists()]
+    modules = {path.name: len([p for p in path.glob("*.py") if p.name != "__init__.py"]) for path in rooms}
+    assert {room: n for room, n in modules.items() if n > 16} == {}
+
+
 def test_tests_mirror_the_package() -> None:
     rooms = {path.name for path in PACKAGE.iterdir() if path.is_dir() and (path / "__init__.py").exists()}
     tested = {path.name for path in (ROOT / "tests").iterdir() if path.is_dir() and any(path.glob("test_*.py"))}

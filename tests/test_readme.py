@@ -45,6 +45,6 @@ def test_every_command_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         words = shlex.split(command)[1:]
         settings = SHORT if words[0] in ("train", "evaluate") and "--dry-run" not in words else []
         words += [part for setting in settings for part in ("--set", setting)]
-        # in this process: one of its own would take as long to import torch as the command takes; test_main starts some
+        # in this process: one of its own imports torch for as long as the command runs; test_streams starts some
         done = CliRunner().invoke(app, words)
         assert done.exit_code == 0, f"{command}\n{done.output}"

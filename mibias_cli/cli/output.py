@@ -128,7 +128,7 @@ def show_report(report: Report) -> None:
 
 def report_rows(report: Report) -> list[Row]:
     """The report's headline figures, task first, then each attribute."""
-    from mibias_cli.report.score import has_loaded
+    from mibias_cli.report.task.score import has_loaded
 
     sides: tuple[Side, ...] = ("loaded", "before", "after") if has_loaded(report) else ("before", "after")
     # the task's figures decide its rows: accuracies, errors, or none without a target

@@ -24,7 +24,7 @@ from mibias_cli.compare.records import (
 from mibias_cli.evaluation.leakage_findings import Bounds, Interval
 from mibias_cli.evaluation.task_findings import FairnessFindings, FairnessSides, TaskSides
 from mibias_cli.gates.rules import outcome
-from mibias_cli.report.score import Score, task_score
+from mibias_cli.report.task.score import Score, task_score
 
 __all__ = ["compare_reports", "spread"]
 

@@ -11,8 +11,8 @@ from mibias_cli.compare.records import Comparison, Group, Row, TaskOfRun
 from mibias_cli.evaluation.leakage_findings import Interval
 from mibias_cli.recipe.tables import METHODS
 from mibias_cli.report.numbers import ABSENT, format_decimals
-from mibias_cli.report.score import Score
 from mibias_cli.report.tables import Cell, Table, line
+from mibias_cli.report.task.score import Score
 
 __all__ = ["METHOD", "PLAIN", "compares_methods", "gain_table", "protocol", "reads_bias"]
 

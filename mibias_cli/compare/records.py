@@ -14,7 +14,7 @@ from mibias_cli.evaluation.findings import Samples
 from mibias_cli.evaluation.leakage_findings import Bounds, Interval, Sides
 from mibias_cli.evaluation.record import Real, Record
 from mibias_cli.report.document import Report
-from mibias_cli.report.score import Score
+from mibias_cli.report.task.score import Score
 
 __all__ = [
     "SEEDS",

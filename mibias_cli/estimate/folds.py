@@ -11,6 +11,7 @@ from mibias_cli.estimate.cross_fit import FoldResult
 from mibias_cli.estimate.ksg import ksg_terms
 from mibias_cli.estimate.pair_critic import PairCritic, Pairs, fit_pair_critic
 from mibias_cli.evaluation.leakage.channel import make_channel_task
+from mibias_cli.evaluation.leakage.rare import pool_rare
 from mibias_cli.evaluation.leakage.scoring import score_probe
 from mibias_cli.evaluation.probes.families import REGRESSORS, make_sight
 from mibias_cli.evaluation.statistics.normal_scores import scored_by_stratum
@@ -89,6 +90,8 @@ def score_probe_fold(
     the bins of these numbers.
     """
     fit, score = fold
+    if values is None:
+        c = pool_rare(c, np.ones(len(c), dtype=bool))
     strata = np.zeros(len(c), dtype=np.int64) if y is None else y
     folds = inner_folds(np.stack([c[fit], strata[fit]], axis=1), group=None, seed=seed)
     n_classes = int(c.max()) + 1

@@ -19,6 +19,7 @@ from mibias_cli.evaluation.leakage.attribute import Prepared, fit_and_score_part
 from mibias_cli.evaluation.leakage.channel import Kind
 from mibias_cli.evaluation.leakage.jobs import Fitters
 from mibias_cli.evaluation.leakage.measure import Measured, headline, paired_change
+from mibias_cli.evaluation.leakage.rare import pooled_names
 from mibias_cli.evaluation.leakage.scoring import Scored, families
 from mibias_cli.evaluation.leakage.sizes import size_curve
 from mibias_cli.evaluation.leakage_findings import (
@@ -244,6 +245,7 @@ def _attribute_findings(
             after=found["", "after"][channel],
             loaded=found["", "loaded"].get(channel),
             random=found["", "random"].get(channel),
+            pooled=pooled_names(c, known, names) if attribute.kind == "categorical" else (),
         )
 
     def top(representation: str, side: str) -> Leakage | None:
@@ -261,6 +263,7 @@ def _attribute_findings(
         after=after,
         loaded=top("", "loaded"),
         random=top("", "random"),
+        pooled=shown.pooled,
         channels=channels if len(channels) > 1 else {},
         others={
             name: Sides[Leakage](before=top(name, "before"), after=headline(found[name, "after"]))

@@ -201,6 +201,8 @@ class ChannelFindings(Record):
     """From pretrained weights as they were loaded, where `before` was trained on the task; else null."""
     random: Leakage | None = None
     """From a randomly initialised extractor; null where it was not computed."""
+    pooled: tuple[str, ...] = ()
+    """Classes of fewer than ten audited samples, which probes count as one."""
 
     def at(self, side: Side) -> Leakage | None:
         """Leakage of one side."""

@@ -19,7 +19,7 @@ from mibias_cli.report.plots.curves import curves_plot
 from mibias_cli.report.plots.layers import layer_plot
 from mibias_cli.report.plots.leakage import change_plot, group_cells, group_plot, leakage_plot
 from mibias_cli.report.plots.sizes import size_plot
-from mibias_cli.report.score import has_before, has_loaded, kind_of
+from mibias_cli.report.task.score import has_before, has_loaded, kind_of
 
 __all__ = ["MAX_BYTES", "page_environment", "render_html"]
 

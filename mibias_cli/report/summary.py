@@ -7,8 +7,8 @@ from collections.abc import Collection, Iterator, Sequence
 from mibias_cli.evaluation.findings import AuditFindings
 from mibias_cli.evaluation.leakage_findings import QUESTIONS, QuestionName, SizeCurve
 from mibias_cli.report.numbers import SPACE, ceil_bits, format_bits, format_decimals, format_interval
-from mibias_cli.report.score import has_before
-from mibias_cli.report.task_summary import MAX_NAMED, cost_sentence, head_sentence, worse_clauses, worst_group_sentence
+from mibias_cli.report.task.score import has_before
+from mibias_cli.report.task.summary import MAX_NAMED, cost_sentence, head_sentence, worse_clauses, worst_group_sentence
 
 __all__ = ["EMPTY_FEATURES", "GIVEN", "MAX_NAMED", "listed", "rises", "summarise"]
 
@@ -38,6 +38,7 @@ def summarise(
         f"Worse than before: {'; '.join(worse)}." if worse else "",
         _limit(findings, question),
         *_growing(findings),
+        *_pooled(findings),
     )
     return tuple(sentence for sentence in sentences if sentence)
 
@@ -149,6 +150,13 @@ def _growing(findings: AuditFindings) -> Iterator[str]:
             f"Unreliable: leakage of {name}{GIVEN[sizes.after.question]} still grows with n: {told}. Fitted on more "
             "samples, probes would find more."
         )
+
+
+def _pooled(findings: AuditFindings) -> Iterator[str]:
+    """Classes that are not told apart."""
+    for name, found in findings.attributes.items():
+        if found.pooled:
+            yield f"Probes counted rare classes of {name} as one: {_few(found.pooled)}."
 
 
 def _steps(curve: SizeCurve) -> str:

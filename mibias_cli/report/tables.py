@@ -31,7 +31,7 @@ from mibias_cli.report.numbers import (
     format_percent,
     format_percent_interval,
 )
-from mibias_cli.report.score import Score, has_before, has_loaded
+from mibias_cli.report.task.score import Score, has_before, has_loaded
 
 __all__ = [
     "LABELS",

@@ -14,8 +14,8 @@ from mibias_cli.evaluation.leakage_findings import QUESTIONS, AttributeFindings,
 from mibias_cli.evaluation.record import Record
 from mibias_cli.evaluation.task_findings import LabelFindings, RegressionFindings, TaskFindings
 from mibias_cli.report.numbers import ceil_bits, format_bits, format_decimals, format_interval, format_p, format_percent
-from mibias_cli.report.score import format_score, has_before, kind_of, task_score
 from mibias_cli.report.summary import EMPTY_FEATURES, GIVEN, MAX_NAMED, listed, rises, summarise
+from mibias_cli.report.task.score import format_score, has_before, kind_of, task_score
 
 __all__ = ["Verdict", "collapse_reasons", "make_verdict"]
 

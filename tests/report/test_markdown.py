@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from mibias_cli.report.document import Report
 from mibias_cli.report.markdown import leakage_table, markdown_table, render_markdown
-from mibias_cli.report.task_tables import task_table
+from mibias_cli.report.task.tables import task_table
 
 
 def test_the_leakage_table(make: Callable[..., Report]) -> None:

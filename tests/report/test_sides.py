@@ -15,7 +15,7 @@ from mibias_cli.report.html import render_html
 from mibias_cli.report.markdown import leakage_table, markdown_table, render_markdown
 from mibias_cli.report.schema_file import load_schema
 from mibias_cli.report.tables import headline_table
-from mibias_cli.report.task_tables import cell_table, head_table, task_table
+from mibias_cli.report.task.tables import cell_table, head_table, task_table
 
 Make = Callable[..., Report]
 

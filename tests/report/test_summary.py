@@ -19,7 +19,7 @@ from mibias_cli.evaluation.task_findings import (
 )
 from mibias_cli.report.document import Report, make_report
 from mibias_cli.report.summary import EMPTY_FEATURES, summarise
-from mibias_cli.report.task_summary import worse_clauses, worst_group_sentence
+from mibias_cli.report.task.summary import worse_clauses, worst_group_sentence
 
 
 def interval(estimate: float, reach: float) -> Interval:

@@ -19,7 +19,7 @@ from mibias_cli.report.plots.layers import layer_plot
 from mibias_cli.report.plots.sizes import size_plot
 from mibias_cli.report.schema_file import load_schema
 from mibias_cli.report.tables import control_table, size_table
-from mibias_cli.report.task_tables import cell_table, task_table
+from mibias_cli.report.task.tables import cell_table, task_table
 
 Make = Callable[..., Report]
 INTERVAL = {"estimate": 0.1234, "lower": 0.1111, "upper": 0.1399}

@@ -12,6 +12,7 @@ from mibias_cli.evaluation.findings import AuditSettings
 from mibias_cli.evaluation.inputs import AuditedAttribute, AuditInput
 from mibias_cli.evaluation.leakage.channel import ChannelTask, Kind, make_channel_task
 from mibias_cli.evaluation.leakage.measure import Answer, Measured, Terms, answered, asks
+from mibias_cli.evaluation.leakage.rare import pool_rare
 from mibias_cli.evaluation.leakage.scoring import Ask, Scored, families, fit_and_score
 from mibias_cli.evaluation.leakage_findings import ColumnFindings, Finding, Interval, LayerFindings
 from mibias_cli.evaluation.probes.families import make_sight
@@ -183,6 +184,9 @@ def channel_task(
     """The attribute's channel k, with probes to be fitted and scored on these rows of the audited samples."""
     fit, score = parts
     c, y, group = attribute.c[:, k], inputs.audit_y, inputs.group
+    # bins of numbers are alike in size, and hold the order of what they are bins of
+    if attribute.kind == "categorical":
+        c = pool_rare(c, attribute.known)
     # folds inside the fitting part: probes are tuned, calibrated and chosen there alone
     folds = inner_folds(np.stack([c[fit], y[fit]], axis=1), group=None if group is None else group[fit], seed=seed)
     return make_channel_task(

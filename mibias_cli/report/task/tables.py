@@ -27,7 +27,6 @@ from mibias_cli.report.numbers import (
     format_percent,
     format_points,
 )
-from mibias_cli.report.score import kind_of
 from mibias_cli.report.tables import (
     NAMES,
     Cell,
@@ -40,6 +39,7 @@ from mibias_cli.report.tables import (
     sides_of,
     titles,
 )
+from mibias_cli.report.task.score import kind_of
 
 __all__ = [
     "MAX_LINES",

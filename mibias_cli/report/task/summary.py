@@ -25,7 +25,7 @@ from mibias_cli.report.numbers import (
     format_percent_interval,
     format_points,
 )
-from mibias_cli.report.score import kind_of, task_score
+from mibias_cli.report.task.score import kind_of, task_score
 
 __all__ = ["MAX_NAMED", "cost_sentence", "head_sentence", "worse_clauses", "worst_group_sentence"]
 
