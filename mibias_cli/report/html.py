@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from mibias_cli.evaluation.findings import AuditFindings
 from mibias_cli.evaluation.leakage_findings import QuestionName
-from mibias_cli.report import tables, task_tables
+from mibias_cli.report import tables
 from mibias_cli.report.document import Report
 from mibias_cli.report.illustrations import Illustrations, data_address
 from mibias_cli.report.plots.confusion import confusion_plot
@@ -19,6 +19,7 @@ from mibias_cli.report.plots.curves import curves_plot
 from mibias_cli.report.plots.layers import layer_plot
 from mibias_cli.report.plots.leakage import change_plot, group_cells, group_plot, leakage_plot
 from mibias_cli.report.plots.sizes import size_plot
+from mibias_cli.report.task import tables as task_tables
 from mibias_cli.report.task.score import has_before, has_loaded, kind_of
 
 __all__ = ["MAX_BYTES", "page_environment", "render_html"]

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 
 from mibias_cli.evaluation.findings import AuditFindings
 from mibias_cli.evaluation.leakage_findings import SIDES, Interval
-from mibias_cli.report import tables, task_tables
+from mibias_cli.report import tables
 from mibias_cli.report.document import GateResult, Report
 from mibias_cli.report.numbers import ABSENT, format_bits, format_interval
+from mibias_cli.report.task import tables as task_tables
 from mibias_cli.report.task.score import has_loaded
 
 __all__ = ["escape_markdown", "gates_section", "leakage_table", "markdown_table", "measured_section", "render_markdown"]

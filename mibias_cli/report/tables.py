@@ -1,6 +1,6 @@
 """Tables of a report as text in cells, made once for HTML, Markdown and model cards; empty where nothing was measured.
 
-What leaks is here; what became of the task is in `task_tables`.
+What leaks is here; what became of the task is in `task.tables`.
 """
 
 from __future__ import annotations
