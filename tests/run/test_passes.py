@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from small_runs import tiny
+from torch import nn
 
 from mibias_cli.run.assemble import Parts, assemble
 from mibias_cli.run.heads.passes import COPIES_COUNT, Pass, one_pass
@@ -55,7 +56,8 @@ def test_copies_share_the_weights_of_their_cells() -> None:
     cells = cells.reshape(-1)
     n = torch.from_numpy(np.bincount(cells)[cells])
     torch.testing.assert_close(one.plain.weight["colour"], before * n / (n + COPIES_COUNT))
-    assert len(one.penalised) == 2 * len(one.plain)
+    seen = one.penalised(nn.Identity())
+    assert torch.equal(seen.x, torch.cat([one.plain.x, one.copies.x]))
     half = one.at(torch.arange(len(train)) % 2 == 0)
     assert torch.equal(half.copies.index if half.copies else torch.empty(0), half.plain.index)
 
@@ -64,4 +66,4 @@ def test_copies_share_the_weights_of_their_cells() -> None:
 def test_without_mixing_or_weights_the_penalty_sees_samples_as_they_are(overrides: tuple[str, ...]) -> None:
     one = first_pass(assemble(tiny(*RECIPE, *overrides), offline=True))
     assert one.copies is None
-    assert one.penalised is one.plain
+    assert torch.equal(one.penalised(nn.Identity()).x, one.plain.x)

@@ -307,34 +307,33 @@ def penalise(
     for step in range(n_steps):
         optimizer.param_groups[0]["lr"] = _RATE * 0.5 * (1 + math.cos(math.pi * step / n_steps))
         seen = passes[int(draw.integers(len(passes)))]
-        rows = seen.penalised
-        z_all = bottleneck(rows.x)
-        z = z_all[: len(seen.plain)]
+        rows = seen.penalised(bottleneck)
+        z = rows.x[: len(seen.plain)]
         task = _goal(parts, seen.plain.y, seen.plain.weight).loss(head(z))
         if seen.mixed is not None:
             goal = _goal(parts, seen.mixed.y, seen.mixed.weight)
             task = (task + goal.loss(head(bottleneck(seen.mixed.x)))) / 2
         # max over T, then down the sum with T held still
-        debiaser.fit_on_batch(rows, z_all.detach(), step, turn=0)
+        debiaser.fit_on_batch(rows, rows.x.detach(), step, turn=0)
         if step == 0 and log is not None:
             bottleneck.eval()
             log.look(debiaser, step)
             bottleneck.train()
-        penalty = debiaser.penalty(rows, z_all, step)
+        penalty = debiaser.penalty(rows, rows.x, step)
         weight = start + (debiaser.settings.weight - start) * min(1.0, (step + 1) / (n_steps // 3))
         optimizer.zero_grad()
         (task + l2 / 2 * _squared_map(model) + weight * penalty).backward()
         optimizer.step()
         metrics = {"task_loss": float(task.detach()), "penalty_nats": float(penalty.detach())}
         if log is not None and (step + 1) % _LOG_EVERY == 0:
-            log.record(step, metrics | debiaser.metrics(rows, z_all, step) | {"mi_weight": weight})
+            log.record(step, metrics | debiaser.metrics(rows, rows.x, step) | {"mi_weight": weight})
         progress.advance(step + 1, live_figures(metrics, debiaser, weight))
     progress.end()
     optimizer.zero_grad()
     # critics of the heads as they are now, for the look that follows
     with torch.no_grad():
-        rows = passes[0].penalised
-        debiaser.fit_on_batch(rows, bottleneck.eval()(rows.x), n_steps, turn=0)
+        rows = passes[0].penalised(bottleneck.eval())
+        debiaser.fit_on_batch(rows, rows.x, n_steps, turn=0)
 
 
 def _modules(layer: nn.Module | None) -> Iterator[nn.Module]:

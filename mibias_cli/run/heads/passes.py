@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from mibias_cli.backbone.stored_prefix import AugmentedView
 from mibias_cli.data.batch import Batch
@@ -43,10 +43,10 @@ class Pass:
     copies: Batch | None
     samples: NDArray[np.int64]
 
-    @property
-    def penalised(self) -> Batch:
-        """What the penalty sees: the samples, and behind them their copies."""
-        return self.plain if self.copies is None else Batch.joined([self.plain, self.copies])
+    def penalised(self, bottleneck: nn.Module) -> Batch:
+        """What the penalty sees, with z (n, d) in place of inputs: the samples, and behind them their copies."""
+        seen = [self.plain] if self.copies is None else [self.plain, self.copies]
+        return Batch.joined([replace(batch, x=bottleneck(batch.x)) for batch in seen])
 
     def at(self, chosen: Tensor) -> Pass:
         """The rows of samples that are chosen (n_train,) bool."""
