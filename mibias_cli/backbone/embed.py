@@ -16,7 +16,7 @@ from mibias_cli.data.batch import Split
 from mibias_cli.data.loader import batches
 from mibias_cli.errors import BackboneError, did_you_mean
 
-__all__ = ["Embedded", "embed", "fit_input_scale", "spread_rows"]
+__all__ = ["Embedded", "embed", "fit_input_scale", "refuse_not_finite", "spread_rows"]
 
 _ROWS_OF_SCALE = 10_000
 """Rows from which means and deviations are taken: within 1 % of those of any number of rows."""
@@ -60,7 +60,7 @@ def embed(
         view: Any inner modules of the backbone to read in the same pass, pooled over a grid (see `pooled_rows`).
 
     Raises:
-        BackboneError: A layer that the extractor does not tap, or features that are no finite numbers.
+        BackboneError: A layer that the extractor does not tap.
         DataError: An input cannot be read.
     """
     for name in layers:
@@ -101,7 +101,6 @@ def embed(
                 for name, parts in rows_of.items():
                     parts.append(_to_numpy(given[name]))
     representation = np.concatenate(features)
-    _refuse_not_finite(representation)
     return Embedded(
         features=representation,
         # without bottleneck and eraser both are the same numbers: keep them once
@@ -139,8 +138,8 @@ def fit_input_scale(
     scale.fit(torch.from_numpy(found.backbone_features))
 
 
-def _refuse_not_finite(features: np.ndarray) -> None:
-    """No figure of such features means anything; weights that diverged, or were damaged, show here first."""
+def refuse_not_finite(features: np.ndarray) -> None:
+    """Raise a `BackboneError` where features (n, d) are no finite numbers: weights that diverged or were damaged."""
     broken = ~np.isfinite(features).all(1)
     if broken.any():
         raise BackboneError(

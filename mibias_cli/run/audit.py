@@ -13,7 +13,7 @@ from torch import nn
 
 from mibias_cli import __version__
 from mibias_cli.backbone.catalogue import Backbone
-from mibias_cli.backbone.embed import embed, fit_input_scale, spread_rows
+from mibias_cli.backbone.embed import embed, fit_input_scale, refuse_not_finite, spread_rows
 from mibias_cli.backbone.reinitialise import reinitialised_extractor
 from mibias_cli.backbone.weights.matching import weights_fingerprint
 from mibias_cli.data.batch import Attribute, BiasedData, Split
@@ -243,6 +243,8 @@ def _embedded(model: TaskModel, parts: Parts, kept: Parts, rows: Rows, *, bare: 
     audited = embed(model.extractor, read.data.audit, **read.reading, rows=audit_rows, layers=taps, view=shown)
     model.extractor.computed = None
     model.to("cpu")
+    for embedded in (train, audited):
+        refuse_not_finite(embedded.features)
     own = Features(train=train.backbone_features, audit=audited.backbone_features)
     return _Side(
         features=own if bare else Features(train=train.features, audit=audited.features),
