@@ -189,6 +189,8 @@ def weights_with_copies(
         >>> own.round(3).tolist(), copied.round(3).tolist()
         ([0.667, 0.667, 0.5, 0.5], [0.25, 0.375])
     """
+    if not len(y) or not len(copies[0]):
+        return weights, np.zeros(len(copies[0]))
     joint = np.unique(np.concatenate([c, copies[1]]), axis=0, return_inverse=True)[1].reshape(-1)
     own, copied = (y, joint[: len(y)]), (copies[0], joint[len(y) :])
     shape = (max(y.max(), copies[0].max()) + 1, joint.max() + 1)

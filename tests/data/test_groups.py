@@ -256,3 +256,10 @@ def test_with_copies_target_and_attribute_are_independent_even_where_a_cell_is_e
     np.testing.assert_allclose(found, wanted * 3 / (3 + n), rtol=1e-9)
     np.testing.assert_allclose(own, weights * (n / (3 + n))[y, c], rtol=1e-9)
     assert found[2, 1] == pytest.approx(wanted[2, 1])
+
+
+def test_without_copies_samples_keep_their_weights() -> None:
+    nothing = (np.zeros(0, dtype=np.int64), np.zeros((0, 1), dtype=np.int64))
+    own, others = weights_with_copies(np.array([0.5, 1.5]), np.array([0, 1]), np.array([[0], [1]]), nothing, count=2.0)
+    assert own.tolist() == [0.5, 1.5]
+    assert len(others) == 0
