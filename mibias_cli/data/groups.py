@@ -187,7 +187,7 @@ def weights_with_copies(
         >>> copies = (np.array([1, 0]), np.array([[1], [1]]))
         >>> own, copied = weights_with_copies(np.ones(4), y, c, copies, count=1.0)
         >>> own.round(3).tolist(), copied.round(3).tolist()
-        ([0.667, 0.667, 0.5, 0.5], [0.25, 0.375])
+        ([1.0, 1.0, 0.5, 1.0], [0.25, 0.375])
     """
     if not len(y) or not len(copies[0]):
         return weights, np.zeros(len(copies[0]))
@@ -199,7 +199,8 @@ def weights_with_copies(
     np.add.at(mass, own, weights)
     np.add.at(n_copies, copied, 1)
     independent = mass.sum(axis=1, keepdims=True) * mass.sum(axis=0) / mass.sum()
-    share = count / (count + n)
+    # a cell into which no copy falls keeps its weight
+    share = np.where(n_copies > 0, count / (count + n), 0.0)
     return weights * (1 - share[own]), (independent * share)[copied] / n_copies[copied]
 
 

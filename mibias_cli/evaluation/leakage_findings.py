@@ -202,7 +202,7 @@ class ChannelFindings(Record):
     random: Leakage | None = None
     """From a randomly initialised extractor; null where it was not computed."""
     pooled: tuple[str, ...] = ()
-    """Classes of fewer than ten audited samples, which probes count as one."""
+    """Classes that probes do not tell from some other: those of fewer than ten audited samples, and what they join."""
 
     def at(self, side: Side) -> Leakage | None:
         """Leakage of one side."""

@@ -67,7 +67,9 @@ def _attribute(name: str, found: AttributeFindings) -> Iterator[str]:
     sides = {"before": found.before, "after": found.after, "loaded": found.loaded, "random": found.random}
     for side, leakage in sides.items():
         for question, answer in leakage.questions if leakage is not None else ():
-            yield from _finding(f"{question} leakage of {name} ({side})", answer, found.entropy_bits)
+            # a regressor's gain on a number is no share of the entropy of its bins
+            whole = found.whole_bits("marginal", answer.headline_channel) if found.kind == "categorical" else math.inf
+            yield from _finding(f"{question} leakage of {name} ({side})", answer, whole)
     before, after = found.before, found.after
     if before is None or found.change is None:
         return

@@ -156,7 +156,8 @@ def _pooled(findings: AuditFindings) -> Iterator[str]:
     """Classes that are not told apart."""
     for name, found in findings.attributes.items():
         if found.pooled:
-            yield f"Probes counted rare classes of {name} as one: {_few(found.pooled)}."
+            few = _few(found.pooled)
+            yield f"Classes of {name} that probes counted together, as some have too few samples: {few}."
 
 
 def _steps(curve: SizeCurve) -> str:

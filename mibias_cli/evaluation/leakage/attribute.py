@@ -192,7 +192,7 @@ def channel_task(
     return make_channel_task(
         attribute.channels[k], c, y, fit, score, folds, n_classes=len(attribute.class_names[k]),
         n_y=len(inputs.class_names), values=None if attribute.values is None else attribute.values[:, k],
-        group=group, n_permutations=n_permutations, seed=seed,
+        group=group, n_permutations=n_permutations, seed=seed, unpooled=attribute.c[:, k],
     )  # fmt: skip
 
 

@@ -88,7 +88,7 @@ class ChannelTask:
 def make_channel_task(
     channel: str, c: np.ndarray, y: np.ndarray, fit: np.ndarray, score: np.ndarray, folds: Sequence[Fold],
     *, n_classes: int, n_y: int, values: np.ndarray | None = None, group: np.ndarray | None = None,
-    n_permutations: int = 0, seed: int = 0,
+    n_permutations: int = 0, seed: int = 0, unpooled: np.ndarray | None = None,
 ) -> ChannelTask:  # fmt: skip
     """Prepare one channel: labels and baselines of the fitting and the scored rows.
 
@@ -126,7 +126,7 @@ def make_channel_task(
     conditional = Question(
         extra_fit=one_hot[y_fit], extra_score=one_hot[y_score], baseline_fit=given_fit, baseline_score=given_score,
         shuffles=shuffles(y_score), numbers=numbers(True), stream=1,
-        determined=_is_determined(c if values is None else values, y, np.concatenate([fit, score])),
+        determined=_is_determined(_finest(c, values, unpooled), y, np.concatenate([fit, score])),
     )  # fmt: skip
     # chance is what guessing the fitting part's commonest class would get
     majority = int(np.bincount(c_fit, minlength=n_classes).argmax())
@@ -136,6 +136,11 @@ def make_channel_task(
         n_fit_units=len(fit if group_fit is None else np.unique(group_fit)),
         n_score_units=len(score if group_score is None else np.unique(group_score)),
     )  # fmt: skip
+
+
+def _finest(c: np.ndarray, values: np.ndarray | None, unpooled: np.ndarray | None) -> np.ndarray:
+    """The attribute before it was binned or pooled: what a target must determine to leave nothing to ask."""
+    return next(labels for labels in (values, unpooled, c) if labels is not None)
 
 
 def _is_determined(c: np.ndarray, y: np.ndarray, rows: np.ndarray) -> bool:
