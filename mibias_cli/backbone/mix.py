@@ -74,7 +74,7 @@ class StatisticsMixer:
 
     @contextmanager
     def copying(self, groups: Tensor, generator: torch.Generator) -> Iterator[Tensor]:
-        """Give every sample all of its partner's statistics in a `with` block; yields the partners (n,), on the CPU.
+        """Give every sample all of its partner's statistics in a `with` block; yields the partners (n,), on its device.
 
         A sample for which no other group is in the batch is its own partner. Arguments and errors are as in `mixing`.
         """

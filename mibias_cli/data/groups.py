@@ -14,8 +14,8 @@ from sklearn.preprocessing import OneHotEncoder
 from mibias_cli.seeds import derived_generator
 
 __all__ = [
-    "balancing_weights", "cells", "effective_sample_size", "split_by_fractions", "target_log_probabilities",
-    "weights_with_copies",
+    "are_counted", "balancing_weights", "cells", "effective_sample_size", "split_by_fractions",
+    "target_log_probabilities", "weights_with_copies",
 ]  # fmt: skip
 
 _ROWS_PER_CELL = 25
@@ -92,6 +92,11 @@ def _grouped(y: np.ndarray, group: np.ndarray, fractions: np.ndarray, generator:
     return part_of_group[code]
 
 
+def are_counted(n: int, n_y: int, n_c: Sequence[int]) -> bool:
+    """Whether `balancing_weights` counts the cells of n known samples, and does not model p(y|c)."""
+    return len(n_c) == 1 or n >= _ROWS_PER_CELL * n_y * math.prod(n_c) or n < 2 * _N_FOLDS
+
+
 def balancing_weights(
     y: np.ndarray, c: np.ndarray, known: np.ndarray, *, n_y: int, n_c: Sequence[int], clip: float, seed: int
 ) -> np.ndarray:
@@ -122,7 +127,7 @@ def balancing_weights(
     y, c = y[known], c[known]
     if not len(y):
         return weights.astype(np.float32)
-    if len(n_c) == 1 or len(y) >= _ROWS_PER_CELL * n_y * math.prod(n_c) or len(y) < 2 * _N_FOLDS:
+    if are_counted(len(y), n_y, n_c):
         joint, cell = np.unique(c, axis=0, return_inverse=True)
         raw = _counted(y, cell.reshape(-1), n_y, len(joint))
     else:
@@ -165,12 +170,19 @@ def effective_sample_size(weights: np.ndarray) -> float:
 
 
 def weights_with_copies(
-    weights: np.ndarray, y: np.ndarray, c: np.ndarray, copies: tuple[np.ndarray, np.ndarray], *, count: float
+    weights: np.ndarray,
+    y: np.ndarray,
+    c: np.ndarray,
+    copies: tuple[np.ndarray, np.ndarray],
+    *,
+    count: float,
+    clip: float,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Balancing weights of samples, and of copies that stand for what cells of (y, c) lack.
 
     Of a cell with n samples copies have the share count / (count + n): all of an empty cell, and next to nothing of a
-    full one. Together they have what the cell would have, were y and c independent under the weights.
+    full one. Together they have what the cell would have, were y and c independent under the weights; less where
+    copies are so few that their weights reach `clip`.
 
     Args:
         weights: Balancing weights of the samples (n,).
@@ -178,6 +190,7 @@ def weights_with_copies(
         c: Their classes (n, channels) int64.
         copies: Target classes (m,) and classes (m, channels) of the copies.
         count: How many samples of a cell all copies in it are worth.
+        clip: Largest weight of a copy.
 
     Returns:
         Weights of samples (n,) and copies (m,).
@@ -185,7 +198,7 @@ def weights_with_copies(
     Example:
         >>> y, c = np.array([0, 0, 0, 1]), np.array([[0], [0], [1], [0]])
         >>> copies = (np.array([1, 0]), np.array([[1], [1]]))
-        >>> own, copied = weights_with_copies(np.ones(4), y, c, copies, count=1.0)
+        >>> own, copied = weights_with_copies(np.ones(4), y, c, copies, count=1.0, clip=50.0)
         >>> own.round(3).tolist(), copied.round(3).tolist()
         ([1.0, 1.0, 0.5, 1.0], [0.25, 0.375])
     """
@@ -199,8 +212,9 @@ def weights_with_copies(
     np.add.at(mass, own, weights)
     np.add.at(n_copies, copied, 1)
     independent = mass.sum(axis=1, keepdims=True) * mass.sum(axis=0) / mass.sum()
-    # a cell into which no copy falls keeps its weight
-    share = np.where(n_copies > 0, count / (count + n), 0.0)
+    # a cell into which no copy falls keeps its weight, and one into which few fall most of it
+    most = np.divide(clip * n_copies, independent, out=np.zeros(shape), where=independent > 0)
+    share = np.minimum(count / (count + n), most)
     return weights * (1 - share[own]), (independent * share)[copied] / n_copies[copied]
 
 

@@ -247,7 +247,7 @@ def test_with_copies_target_and_attribute_are_independent_even_where_a_cell_is_e
     weights = (independent / np.maximum(n, 1))[y, c]
     weights[y == 2] = n[2].sum() / 45
     copied = (np.repeat([0, 1, 2], 20), np.tile([0, 1], 30))
-    own, others = weights_with_copies(weights, y, c[:, None], (copied[0], copied[1][:, None]), count=3.0)
+    own, others = weights_with_copies(weights, y, c[:, None], (copied[0], copied[1][:, None]), count=3.0, clip=50.0)
     found = np.zeros((3, 2))
     np.add.at(found, copied, others)
     mass = np.zeros((3, 2))
@@ -260,6 +260,18 @@ def test_with_copies_target_and_attribute_are_independent_even_where_a_cell_is_e
 
 def test_without_copies_samples_keep_their_weights() -> None:
     nothing = (np.zeros(0, dtype=np.int64), np.zeros((0, 1), dtype=np.int64))
-    own, others = weights_with_copies(np.array([0.5, 1.5]), np.array([0, 1]), np.array([[0], [1]]), nothing, count=2.0)
+    own, others = weights_with_copies(
+        np.array([0.5, 1.5]), np.array([0, 1]), np.array([[0], [1]]), nothing, count=2.0, clip=50.0
+    )
     assert own.tolist() == [0.5, 1.5]
     assert len(others) == 0
+
+
+def test_a_copy_alone_in_its_cell_counts_at_most_the_largest_weight_and_samples_keep_the_rest() -> None:
+    y, c = np.repeat([0, 0, 1], [50, 1, 50]), np.repeat([0, 1, 1], [50, 1, 50])[:, None]
+    copies = (np.array([1, 0]), np.array([[0], [1]]))
+    own, others = weights_with_copies(np.ones(101), y, c, copies, count=2.0, clip=4.0)
+    assert others.tolist() == [4.0, 4.0]
+    # of the cell of one sample the copy has 4 of the 51² / 101 that independence gives it
+    assert own[50] == pytest.approx(1 - 4.0 / (51 * 51 / 101))
+    assert (np.delete(own, 50) == 1).all()

@@ -2,72 +2,167 @@
 
 from __future__ import annotations
 
+import csv
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from small_runs import tiny
 from torch import nn
 
+from mibias_cli.recipe.load import parse_recipe
 from mibias_cli.run.assemble import Parts, assemble
-from mibias_cli.run.heads.passes import COPIES_COUNT, Pass, one_pass
+from mibias_cli.run.heads.passes import COPIES_COUNT, Pass, one_pass, with_shares
 from mibias_cli.run.stages import stage_debiaser
+from mibias_cli.training.debiaser import Debiaser
 
-RECIPE = (
-    "representation={layers: [features], bottleneck: {width: 9, hidden: []}}", "original=null",
-    "training.head_last=0.05", "debias.estimator=closed_form", "debias.objective=conditional",
-    "debias.queue_batches=32", "debias.balance=critic", "data.variance=0.02",
-)  # fmt: skip
-MIX = "debias.mix={layer: conv2, share: 0.5}"
+PICTURES = """
+version: 1
+name: pictures
+data: {source: manifest, path: pictures.csv, columns: {target: shape, split: split}, attributes: {style: {}}}
+backbone: {name: digit_cnn, options: {width: 4, hidden: 16, features: 8}, input_size: 28}
+representation: {layers: [features], bottleneck: {width: 9, hidden: []}}
+debias: {estimator: closed_form, objective: conditional, balance: critic, mix: {layer: conv2, share: 0.5}}
+training: {epochs: 1, batch_size: 128, head_last: 0.05, device: cpu}
+"""
 
 
-def first_pass(parts: Parts, read: list[torch.Tensor] | None = None) -> Pass:
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Noise in two styles that go with the shape, of a size; some styles and sizes are not known."""
+    g, folder = np.random.default_rng(0), tmp_path_factory.mktemp("pictures")
+    with (folder / "pictures.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["path", "shape", "style", "size", "split"])
+        for k in range(300):
+            shape = k % 2
+            style = shape if g.random() < 0.95 else 1 - shape
+            pixels = g.integers(0, 60 + 150 * style, (28, 28, 3)).astype(np.uint8)
+            Image.fromarray(pixels).save(folder / f"{k}.png")
+            told = "" if k % 17 == 0 else f"style {style}"
+            size = "" if k % 19 == 0 else f"{shape + g.normal():.3f}"
+            split = "test" if k >= 280 else "validation" if k >= 260 else "train"
+            writer.writerow([f"{k}.png", f"shape {shape}", told, size, split])
+    return folder
+
+
+def of_pictures(folder: Path, *overrides: str) -> Parts:
+    return assemble(parse_recipe(PICTURES, path=str(folder / "recipe.yaml"), overrides=overrides), offline=True)
+
+
+def first_pass(parts: Parts, read: list[torch.Tensor] | None = None) -> tuple[Pass, Debiaser]:
     """The first pass over training samples; `read` gets what the mixed layer reads, batch by batch."""
     model = parts.new_model().eval()
     debiaser = stage_debiaser(parts, model, last_fit=True)
+    assert debiaser is not None
     if read is not None:
         layer = dict(model.extractor.backbone.named_modules())["conv2"]
         layer.register_forward_hook(lambda module, given, out: read.append(given[0]))
     with torch.no_grad():
-        return one_pass(model, parts, np.arange(len(parts.data.train)), debiaser, 0)
+        return one_pass(model, parts, np.arange(len(parts.data.train)), debiaser, 0), debiaser
 
 
-def test_copies_carry_statistics_and_attribute_of_another_sample_and_their_own_target() -> None:
+def masses(one: Pass, parts: Parts, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Samples by cell of target and attribute, and the mass of samples and of copies, as the penalty sees them."""
+    attribute = parts.data.attributes[name]
+    seen, n = one.penalised(nn.Identity()), len(one.plain)
+    known = seen.known[name].numpy()
+    c = attribute.classes(seen.c[name].numpy())[:, 0]
+    shape = (len(parts.data.class_names), attribute.n_classes[0])
+    found = [np.zeros(shape) for _ in range(3)]
+    own = np.arange(len(seen)) < n
+    for mass, rows, values in zip(found, (own, own, ~own), (np.ones(len(seen)), *[seen.weight[name].numpy()] * 2),
+                                  strict=True):  # fmt: skip
+        np.add.at(mass, (seen.y.numpy()[rows & known], c[rows & known]), values[rows & known])
+    return found[0], found[1], found[2]
+
+
+def test_copies_carry_statistics_and_attribute_of_another_sample_and_their_own_target(folder: Path) -> None:
     read: list[torch.Tensor] = []
-    one = first_pass(assemble(tiny(*RECIPE, MIX), offline=True), read)
+    one, _ = first_pass(of_pictures(folder), read)
     assert one.copies is not None
     assert torch.equal(one.copies.y, one.plain.y)
     assert torch.equal(one.copies.index, one.plain.index)
-    assert bool((one.copies.c["colour"] != one.plain.c["colour"]).any(dim=1).all())
+    both = one.plain.known["style"] & one.copies.known["style"]
+    assert bool((one.copies.c["style"] != one.plain.c["style"])[both].all())
     # of the first batch: as it is, mixed, and copied
     plain, _, copied = (maps.mean((2, 3)) for maps in read[:3])
     distance, partner = torch.cdist(copied, plain).min(dim=1)
     assert float(distance.max()) < 1e-3
     n = len(plain)
-    assert torch.equal(one.plain.c["colour"][:n][partner], one.copies.c["colour"][:n])
+    assert torch.equal(one.plain.c["style"][:n][partner], one.copies.c["style"][:n])
+    assert torch.equal(one.plain.known["style"][:n][partner], one.copies.known["style"][:n])
 
 
-def test_copies_share_the_weights_of_their_cells() -> None:
-    parts = assemble(tiny(*RECIPE, MIX), offline=True)
-    one = first_pass(parts)
-    assert one.copies is not None
-    before = torch.from_numpy(parts.weights.train["colour"])
-    attribute, train = parts.data.attributes["colour"], parts.data.train
-    cells = np.unique(np.column_stack([train.y, attribute.classes(train.c["colour"])]), axis=0, return_inverse=True)[1]
-    cells = cells.reshape(-1)
-    n = torch.from_numpy(np.bincount(cells)[cells])
-    copied = np.column_stack([one.copies.y.numpy(), attribute.classes(one.copies.c["colour"].numpy())])
-    plain = np.column_stack([train.y, attribute.classes(train.c["colour"])])
-    taken = torch.tensor([tuple(cell) in set(map(tuple, copied)) for cell in plain])
-    before_n = torch.where(taken, n / (n + COPIES_COUNT), 1.0)
-    torch.testing.assert_close(one.plain.weight["colour"], before * before_n.to(before))
-    seen = one.penalised(nn.Identity())
-    assert torch.equal(seen.x, torch.cat([one.plain.x, one.copies.x]))
-    half = one.at(torch.arange(len(train)) % 2 == 0)
-    assert torch.equal(half.copies.index if half.copies else torch.empty(0), half.plain.index)
+@pytest.mark.parametrize("attributes", ["{style: {}}", "{size: {kind: continuous, bins: 3}}",
+                                        "{style: {}, size: {kind: continuous, bins: 3}}"])  # fmt: skip
+def test_copies_and_samples_share_what_a_cell_has_under_independence(folder: Path, attributes: str) -> None:
+    parts = of_pictures(folder, f"data.attributes={attributes}")
+    one, debiaser = first_pass(parts)
+    weighed = with_shares(one, parts, debiaser)
+    for name in parts.debiased:
+        n, own, copied = masses(weighed, parts, name)
+        seen = weighed.penalised(nn.Identity())
+        assert not seen.weight[name][~seen.known[name]].any()
+        before = masses(one, parts, name)[1]
+        independent = np.outer(before.sum(axis=1), before.sum(axis=0)) / before.sum()
+        np.testing.assert_allclose(copied, independent * COPIES_COUNT / (COPIES_COUNT + n), rtol=1e-4)
+        np.testing.assert_allclose(own, before * n / (COPIES_COUNT + n), rtol=1e-4)
 
 
-@pytest.mark.parametrize("overrides", [(), (MIX, "debias.balance=none")])
-def test_without_mixing_or_weights_the_penalty_sees_samples_as_they_are(overrides: tuple[str, ...]) -> None:
-    one = first_pass(assemble(tiny(*RECIPE, *overrides), offline=True))
+def test_half_the_strength_is_half_of_the_shares(folder: Path) -> None:
+    """Against the weights at strength 1: s of them, and 1 − s of equal weights for samples alone."""
+    seen = []
+    for strength in (1.0, 0.5):
+        parts = of_pictures(folder, f"debias.balance_strength={strength}")
+        one, debiaser = first_pass(parts)
+        seen.append(with_shares(one, parts, debiaser).penalised(nn.Identity()))
+    full, half = (batch.weight["style"] for batch in seen)
+    known, own = seen[0].known["style"], torch.arange(len(full)) < len(full) // 2
+    torch.testing.assert_close(half, torch.where(known, 0.5 * full + 0.5 * own, 0.0))
+
+
+def test_no_copy_counts_more_than_the_largest_weight(folder: Path) -> None:
+    parts = of_pictures(folder, "debias.balance_clip=1.2")
+    one, debiaser = first_pass(parts)
+    rows = torch.arange(20)
+    few = with_shares(one.take(torch.cat([rows, rows[:1].repeat(200)])), parts, debiaser)
+    assert few.copies is not None
+    assert float(few.copies.weight["style"].max()) <= 1.2
+
+
+def test_shares_are_of_the_rows_that_are_there(folder: Path) -> None:
+    """A fold's, whatever a whole pass has: its cells hold fewer."""
+    parts = of_pictures(folder)
+    one, debiaser = first_pass(parts)
+    chosen = torch.arange(len(parts.data.train)) % 3 != 0
+    cut = with_shares(one, parts, debiaser).at(chosen)
+    assert not cut.shares
+    assert torch.equal(cut.copies.index if cut.copies else torch.empty(0), cut.plain.index)
+    again = with_shares(cut, parts, debiaser)
+    n, _, copied = masses(again, parts, "style")
+    before = masses(one.at(chosen), parts, "style")[1]
+    independent = np.outer(before.sum(axis=1), before.sum(axis=0)) / before.sum()
+    np.testing.assert_allclose(copied, independent * COPIES_COUNT / (COPIES_COUNT + n), rtol=1e-4)
+
+
+@pytest.mark.parametrize("override", ["debias.mix=null", "debias.balance=none", "debias.balance_strength=0",
+                                      "debias.weight=0"])  # fmt: skip
+def test_without_mixing_weights_or_penalty_it_sees_samples_as_they_are(folder: Path, override: str) -> None:
+    parts = of_pictures(folder, override)
+    one, debiaser = first_pass(parts)
     assert one.copies is None
-    assert torch.equal(one.penalised(nn.Identity()).x, one.plain.x)
+    assert torch.equal(with_shares(one, parts, debiaser).penalised(nn.Identity()).x, one.plain.x)
+
+
+def test_cells_too_fine_to_be_counted_have_no_copies() -> None:
+    """Three channels of eight colours in ten classes: weights are of a model there, not of counts."""
+    parts = assemble(
+        tiny("representation={layers: [features], bottleneck: {width: 9, hidden: []}}", "training.head_last=0.05",
+             "original=null", "debias.queue_batches=32", "debias.estimator=closed_form", "debias.balance=critic",
+             "debias.objective=conditional", "debias.mix={layer: conv2}"),
+        offline=True,
+    )  # fmt: skip
+    assert first_pass(parts)[0].copies is None

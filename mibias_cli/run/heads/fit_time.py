@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from mibias_cli.progress import Silent
 from mibias_cli.run.assemble import Parts
@@ -44,15 +45,13 @@ def seconds_of_fits(
     some = derived_generator(parts.recipe.seed, _FITS).permutation(n)[: 2 * training.batch_size]
     model.to(parts.fabric.device).eval()
     with scoped_torch_rng(parts.fabric.device):
-        start = time.monotonic()
-        with torch.no_grad():
-            one = one_pass(model, parts, some, debiaser, 0)
-        per_sample = (time.monotonic() - start) / len(some)
+        plainly, _ = _read(model, parts, some, None)
+        per_sample, one = _read(model, parts, some, debiaser)
         whole = _repeated(one, n)
         start = time.monotonic()
         fit_unpenalised(model, parts, [whole])
         fit = time.monotonic() - start
-        seconds = n * per_sample + fit if first_fit else 0.0
+        seconds = n * plainly + fit if first_fit else 0.0
         if last_fit:
             seconds += n_passes(parts) * (n * per_sample + fit)
             seconds += _seconds_of_penalty(model, parts, whole, debiaser, fit * n_passes(parts))
@@ -74,6 +73,14 @@ def _seconds_of_penalty(model: TaskModel, parts: Parts, whole: Pass, debiaser: D
         steps = N_FOLDS * (len(PATH) - 1) * PATH_STEPS
         seconds += steps * _step(model, parts, inside, debiaser) + (N_FOLDS - 1) * fit
     return seconds
+
+
+@torch.no_grad()
+def _read(model: TaskModel, parts: Parts, some: NDArray[np.int64], debiaser: Debiaser | None) -> tuple[float, Pass]:
+    """Seconds that a pass takes a sample, and the pass."""
+    start = time.monotonic()
+    one = one_pass(model, parts, some, debiaser, 0)
+    return (time.monotonic() - start) / len(some), one
 
 
 def _step(model: TaskModel, parts: Parts, rows: Pass, debiaser: Debiaser) -> float:

@@ -19,7 +19,7 @@ from mibias_cli.data.target import TargetKind
 from mibias_cli.heads.target import TargetHead
 from mibias_cli.progress import Progress
 from mibias_cli.run.assemble import Parts
-from mibias_cli.run.heads.passes import Pass, passes_of
+from mibias_cli.run.heads.passes import Pass, passes_of, with_shares
 from mibias_cli.run.heads.weight_path import N_FOLDS, PATH, PATH_STEPS, choose_weight, folds, sample_weights
 from mibias_cli.seeds import derive_seed, derived_generator, scoped_torch_rng
 from mibias_cli.training.debiaser import Debiaser, StepMetrics, live_figures
@@ -152,7 +152,8 @@ def _held_out_along_path(
     found = np.zeros((len(PATH), len(train)))
     for k in range(N_FOLDS):
         inside = [one.at(fold != k) for one in passes]
-        held = [one.at(fold == k) for one in passes]
+        # scored are samples, or mixed ones
+        held = [replace(one, copies=None).at(fold == k) for one in passes]
         debiaser = make_debiaser()
         assert debiaser is not None, "called where there is a penalty"
         fit_unpenalised(model, parts, inside)
@@ -302,6 +303,7 @@ def penalise(
     parameters = [p for layer in (bottleneck, head) for p in layer.parameters()]
     optimizer = torch.optim.Adam(parameters, lr=_RATE)
     draw = derived_generator(recipe.seed, len(passes))
+    passes = [with_shares(one, parts, debiaser) for one in passes]
     bottleneck.train()
     progress.begin("last fit" if log else "path of λ", n_steps)
     for step in range(n_steps):
@@ -326,7 +328,8 @@ def penalise(
         optimizer.step()
         metrics = {"task_loss": float(task.detach()), "penalty_nats": float(penalty.detach())}
         if log is not None and (step + 1) % _LOG_EVERY == 0:
-            log.record(step, metrics | debiaser.metrics(rows, rows.x, step) | {"mi_weight": weight})
+            # of samples alone: heads are not judged by copies
+            log.record(step, metrics | debiaser.metrics(replace(seen.plain, x=z), z, step) | {"mi_weight": weight})
         progress.advance(step + 1, live_figures(metrics, debiaser, weight))
     progress.end()
     optimizer.zero_grad()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -12,18 +12,18 @@ from torch import Tensor, nn
 
 from mibias_cli.backbone.stored_prefix import AugmentedView
 from mibias_cli.data.batch import Batch
-from mibias_cli.data.groups import weights_with_copies
+from mibias_cli.data.groups import are_counted, weights_with_copies
 from mibias_cli.data.loader import batches
 from mibias_cli.run.assemble import Parts
 from mibias_cli.seeds import derived_generator
 from mibias_cli.training.debiaser import Debiaser
 from mibias_cli.training.model import TaskModel
 
-__all__ = ["Pass", "n_passes", "one_pass", "passes_of"]
+__all__ = ["Pass", "n_passes", "one_pass", "passes_of", "with_shares"]
 
 COPIES_COUNT = 2.0
 """How many samples of a cell of target and attribute its copies are worth to the penalty."""
-_MOST_ROWS = 100_000
+_MOST_ROWS = 200_000
 """Rows of pooled features that the last fit holds in memory: fewer augmented views where there are many samples."""
 
 
@@ -33,19 +33,22 @@ class Pass:
 
     Args:
         plain: The samples as they are, or augmented.
-        mixed: The same, half of them with channel statistics partly another sample's: for the task.
+        mixed: The same with channel statistics partly another sample's: for the task.
         copies: The same with all statistics another sample's, and with that one's attribute values: for the penalty.
         samples: Their positions (n,) in the training split.
+        shares: Weights (n,) of samples in the penalty, by attribute, where copies have a share: see `with_shares`.
     """
 
     plain: Batch
     mixed: Batch | None
     copies: Batch | None
     samples: NDArray[np.int64]
+    shares: Mapping[str, Tensor] = field(default_factory=dict)
 
     def penalised(self, bottleneck: nn.Module) -> Batch:
         """What the penalty sees, with z (n, d) in place of inputs: the samples, and behind them their copies."""
-        seen = [self.plain] if self.copies is None else [self.plain, self.copies]
+        own = replace(self.plain, weight={**self.plain.weight, **self.shares})
+        seen = [own] if self.copies is None else [own, self.copies]
         return Batch.joined([replace(batch, x=bottleneck(batch.x)) for batch in seen])
 
     def at(self, chosen: Tensor) -> Pass:
@@ -53,7 +56,7 @@ class Pass:
         return self.take(chosen[torch.from_numpy(self.samples)].nonzero()[:, 0])
 
     def take(self, rows: Tensor, samples: NDArray[np.int64] | None = None) -> Pass:
-        """Some rows, on the CPU; `samples` (n,) is what they are called from now on."""
+        """Some rows, on the CPU, without shares; `samples` (n,) is what they are called from now on."""
 
         def of(batch: Batch | None) -> Batch | None:
             return None if batch is None else batch.at(rows.to(batch.y.device))
@@ -77,7 +80,9 @@ def n_passes(parts: Parts) -> int:
     """How often the last fit reads the training samples: as they are, and in so many augmented views."""
     recipe = parts.recipe
     views = recipe.backbone.cache_views if recipe.training.augment else 0
-    return 1 + min(views, max(0, _MOST_ROWS // len(parts.data.train) - 1))
+    # each sample as it is, mixed and copied
+    rows = len(parts.data.train) * (1 if recipe.debias.mix is None else 3)
+    return 1 + min(views, max(0, _MOST_ROWS // rows - 1))
 
 
 def one_pass(model: TaskModel, parts: Parts, order: NDArray[np.int64], debiaser: Debiaser | None, view: int) -> Pass:
@@ -90,7 +95,7 @@ def one_pass(model: TaskModel, parts: Parts, order: NDArray[np.int64], debiaser:
     dtype = next(model.head.parameters()).dtype
     plain, mixed, copies = list[Batch](), list[Batch](), list[Batch]()
     size, workers = parts.recipe.training.batch_size, parts.recipe.training.num_workers
-    ranks = parts.ranks
+    ranks, copied = parts.ranks, _copied(parts, debiaser)
     stream = batches(split, batch_size=size, shuffle=False, num_workers=workers, weights=weights, share=ranks.share)
     for i, batch in enumerate(stream):
         batch = batch.to(device)
@@ -105,12 +110,22 @@ def one_pass(model: TaskModel, parts: Parts, order: NDArray[np.int64], debiaser:
         step = i + view * len(split)
         with debiaser.mixing(batch, step):
             mixed.append(pooled())
-        if debiaser.weighted:
+        if copied:
             with debiaser.copying(batch, step) as partner:
                 copies.append(with_attributes_of(pooled(), partner.to(device)))
     joined = [Batch.joined(found) if found else None for found in (mixed, copies)]
-    one = Pass(plain=Batch.joined(plain), mixed=joined[0], copies=joined[1], samples=order)
-    return one if one.copies is None else _shared_weights(one, parts)
+    return Pass(plain=Batch.joined(plain), mixed=joined[0], copies=joined[1], samples=order)
+
+
+def _copied(parts: Parts, debiaser: Debiaser | None) -> list[str]:
+    """The attributes whose estimators see copies: where there is a penalty, and cells are weighted by their counts."""
+    if debiaser is None or debiaser.mixer is None or not debiaser.weighted:
+        return []
+    section, train = parts.recipe.debias, parts.data.train
+    if not section.balance_strength or not (section.weight == "auto" or debiaser.settings.weight):
+        return []
+    n_y, attributes = len(parts.data.class_names), parts.data.attributes
+    return [n for n in parts.debiased if are_counted(int(train.known[n].sum()), n_y, attributes[n].n_classes)]
 
 
 def with_attributes_of(batch: Batch, partner: Tensor) -> Batch:
@@ -119,28 +134,33 @@ def with_attributes_of(batch: Batch, partner: Tensor) -> Batch:
     return replace(batch, c=c, known={name: values[partner] for name, values in batch.known.items()})
 
 
-def _shared_weights(one: Pass, parts: Parts) -> Pass:
+def with_shares(one: Pass, parts: Parts, debiaser: Debiaser) -> Pass:
     """A pass whose copies have a share of the estimators' weights.
 
     Of a cell of target and attribute with n samples the copies have κ / (κ + n), with κ of `COPIES_COUNT`: all where
     there is no sample, next to nothing where there are many. A cell counts what it would if target and attribute were
-    independent.
+    independent; no copy more than `debias.balance_clip`. Of all that, the penalty sees `debias.balance_strength`.
     """
-    assert one.copies is not None, "called where there are some"
-    both = (one.plain, one.copies)
-    weights = [dict(batch.weight) for batch in both]
+    if one.copies is None:
+        return one
+    clip, strength = parts.recipe.debias.balance_clip, parts.recipe.debias.balance_strength
+    copied = _copied(parts, debiaser)
+    shares, told = dict[str, Tensor](), dict(one.copies.weight)
     for name in parts.debiased:
-        attribute, given = parts.data.attributes[name], one.plain.weight[name]
+        given = one.plain.weight[name]
+        told[name] = torch.zeros_like(given)
+        if name not in copied:
+            continue
+        attribute, both = parts.data.attributes[name], (one.plain, one.copies)
         known = [batch.known[name].cpu().numpy() for batch in both]
         y, copied_y = (batch.strata.cpu().numpy()[rows] for batch, rows in zip(both, known, strict=True))
         c, copied_c = (
             attribute.classes(batch.c[name].cpu().numpy()[rows]) for batch, rows in zip(both, known, strict=True)
         )
-        own = given.cpu().numpy().astype(np.float64)
-        found = weights_with_copies(own[known[0]], y, c, (copied_y, copied_c), count=COPIES_COUNT)
-        for values, rows, told in zip(found, known, weights, strict=True):
-            changed = torch.zeros_like(given)
-            changed[torch.from_numpy(rows)] = torch.from_numpy(values).to(given)
-            told[name] = changed
-    plain, copies = (replace(batch, weight=told) for batch, told in zip(both, weights, strict=True))
-    return replace(one, plain=plain, copies=copies)
+        # balancing weights as they are, of which those given are a share
+        full = (given.cpu().numpy().astype(np.float64)[known[0]] - (1 - strength)) / strength
+        own, others = weights_with_copies(full, y, c, (copied_y, copied_c), count=COPIES_COUNT, clip=clip)
+        shares[name] = torch.zeros_like(given)
+        shares[name][torch.from_numpy(known[0])] = torch.from_numpy(strength * own + (1 - strength)).to(given)
+        told[name][torch.from_numpy(known[1])] = torch.from_numpy(strength * others).to(given)
+    return replace(one, copies=replace(one.copies, weight=told), shares=shares)
