@@ -13,11 +13,16 @@ if TYPE_CHECKING:
 __all__ = ["recipe_checks"]
 
 
-def recipe_checks() -> list[Check]:
-    """For `load_recipe`; what does the checking is imported now, and not with the command line."""
-    from mibias_cli.gates.recipe_names import gate_name_faults
+def recipe_checks(*, trains: bool = False) -> list[Check]:
+    """For `load_recipe`; what does the checking is imported now, and not with the command line.
 
-    return [gate_name_faults, _tracker_faults]
+    Args:
+        trains: Whether the recipe is to be trained, not only to name data for an audit.
+    """
+    from mibias_cli.gates.recipe_names import gate_name_faults
+    from mibias_cli.recipe.unbelievable import debiased_target
+
+    return [gate_name_faults, _tracker_faults, *([debiased_target] if trains else [])]
 
 
 def _tracker_faults(data: YamlMapping) -> Iterator[Fault]:

@@ -106,7 +106,7 @@ def train(
     rules = gate_rules(fail_on, baseline, tolerance, inconclusive, junit)
     place, ranks = _joined(devices, num_nodes)
     options = {"seed": seed, "training.device": device, "training.precision": precision, **ranks}
-    loaded = _load(recipe, resume, _overrides(overrides, options))
+    loaded = _load(recipe, resume, _overrides(overrides, options), trains=True)
     is_first = place is None or place.rank == 0
     if dry_run:
         if is_first:
@@ -291,12 +291,12 @@ def _overrides(given: Sequence[str] | None, options: Mapping[str, object | None]
     return [*(given or ()), *(f"{key}={value}" for key, value in options.items() if value is not None)]
 
 
-def _load(recipe: Path | None, run: Path | None, settings: Sequence[str]) -> Recipe:
+def _load(recipe: Path | None, run: Path | None, settings: Sequence[str], *, trains: bool = False) -> Recipe:
     """The recipe of a file, or else of a run."""
     if recipe is not None:
         from mibias_cli.recipe.load import load_recipe
 
-        return load_recipe(recipe, settings, checks=recipe_checks())
+        return load_recipe(recipe, settings, checks=recipe_checks(trains=trains))
     from mibias_cli.run import workflow
 
     assert run is not None, "either a recipe or a run"
