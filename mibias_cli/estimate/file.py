@@ -42,11 +42,15 @@ class ZColumns(TypedDict):
 
 
 class FileEstimates(TypedDict):
-    """The JSON that `mibias estimate` prints; `entropy_nats` is None for numbers."""
+    """The JSON that `mibias estimate` prints; `entropy_nats` is None for numbers.
+
+    `n_pooled` classes of c are not told from some other, as some have fewer than ten rows; `entropy_nats` is of all.
+    """
 
     estimates: dict[str, NamedEstimate]
     headline: str
     entropy_nats: float | None
+    n_pooled: int
     confidence: float
     kind: str
     file: str
@@ -120,10 +124,19 @@ def estimate_file(
     }  # fmt: skip
     return {
         "estimates": estimates, "headline": found.headline, "entropy_nats": found.entropy_nats,
+        "n_pooled": len(_pooled(columns)),
         "confidence": CONFIDENCE, "kind": "discrete" if columns.discrete else "continuous", "file": path.name,
         "z": {"prefix": z, "n_columns": int(z_values.shape[1])}, "c": c_names, "given": given_names or None,
         "n_rows": int(known.sum()), "n_missing": int(missing.sum()), "n_folds": found.n_folds, "seed": seed,
     }  # fmt: skip
+
+
+def _pooled(columns: Columns) -> tuple[str, ...]:
+    """The classes, by number, that probes do not tell from some other; none of numbers."""
+    if not columns.discrete:
+        return ()
+    names = tuple(map(str, range(int(columns.c.max()) + 1)))
+    return pooled_names(columns.c, np.ones(len(columns.c), dtype=bool), names)
 
 
 def _columns_of(arrays: NamedArrays, name: str, option: str) -> list[str]:

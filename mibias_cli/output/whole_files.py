@@ -12,7 +12,7 @@ from pathlib import Path
 
 from mibias_cli.output.machine import writing
 
-__all__ = ["is_leftover", "partial_of", "remove_leftovers", "replaced", "write_atomically"]
+__all__ = ["is_device", "is_leftover", "partial_of", "remove_leftovers", "replaced", "write_atomically"]
 
 _LEFTOVER = re.compile(r"\..+\.[0-9a-f]{8}\.partial")
 
@@ -22,14 +22,23 @@ def partial_of(path: Path) -> Path:
     return path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
 
 
+def is_device(path: Path) -> bool:
+    """Whether a path is one of the system's own, that is written to as it is: /dev/stdout, /dev/fd/3, /dev/null.
+
+    What stands there may be a file, such as a log that stdout goes to. /dev/shm is a folder for files.
+    """
+    return path.parts[:2] in (("/", "dev"), ("/", "proc")) and path.parts[:3] != ("/", "dev", "shm")
+
+
 @contextmanager
 def replaced(path: Path) -> Iterator[Path]:
     """A path to write a file to, which takes the place of `path` when the block ends well.
 
     A kill or a power cut at any moment leaves the old file or the new one. A device or a pipe is written to as it is.
     """
-    if path.parts[:2] in (("/", "dev"), ("/", "proc")) or (path.exists() and not path.is_file()):
-        yield path
+    if is_device(path) or (path.exists() and not path.is_file()):
+        with writing(path):
+            yield path
         return
     # behind a link it is the file that is replaced
     path = Path(os.path.realpath(path))

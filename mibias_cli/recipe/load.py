@@ -20,7 +20,7 @@ from mibias_cli.recipe.values import BEGUN
 from mibias_cli.recipe.yaml_source import PLAIN_SCALARS, Source, YamlMapping, YamlPath, parse_yaml
 from mibias_cli.run_folder import RECIPE_FILE
 
-__all__ = ["dump_recipe", "load_recipe", "missing_places", "parse_recipe"]
+__all__ = ["dump_recipe", "load_recipe", "missing_places", "parse_recipe", "public_weights"]
 
 _LOCAL = "local-dir:"
 
@@ -205,6 +205,13 @@ def _weights(text: str, base: Path) -> str:
     if text.endswith(WEIGHT_FILES) and not text.startswith("hf-hub:"):
         return str(_join(base, Path(text)))
     return text
+
+
+def public_weights(text: str) -> str:
+    """What others are told of `backbone.weights`: of a path its last part, for folders name machines and people."""
+    if text.startswith(_LOCAL):
+        return _LOCAL + Path(text.removeprefix(_LOCAL)).name
+    return Path(text).name if text.endswith(WEIGHT_FILES) and not text.startswith("hf-hub:") else text
 
 
 def _join(base: Path, path: Path) -> Path:

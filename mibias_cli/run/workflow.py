@@ -16,6 +16,7 @@ from mibias_cli.export.onnx_file import ONNX_FILE
 from mibias_cli.gates.rules import GateRules, all_rules, with_gates
 from mibias_cli.methods.linear_eraser import require_leace
 from mibias_cli.progress import Progress, Silent
+from mibias_cli.recipe.load import public_weights
 from mibias_cli.recipe.schema import Recipe
 from mibias_cli.recipe.unbelievable import debiased_target
 from mibias_cli.report.document import Report
@@ -32,6 +33,7 @@ from mibias_cli.run.evaluate import (
     evaluate,
     load_run_recipe,
     run_target,
+    unread_keys,
     write_audit,
 )
 from mibias_cli.run.resume.same_run import changed_settings
@@ -44,7 +46,7 @@ from mibias_cli.training.ranks import ALONE, Ranks
 from mibias_cli.training.trackers.opened import open_trackers
 from mibias_cli.training.trackers.tracker import Tracked, Tracker
 
-__all__ = ["EvaluatedTarget", "TrainedRun", "evaluate", "export", "load_run_recipe", "train"]
+__all__ = ["EvaluatedTarget", "TrainedRun", "evaluate", "export", "load_run_recipe", "train", "unread_keys"]
 
 
 _WHERE_DATA_LIE = (
@@ -267,7 +269,7 @@ def _export(
         report_folder=None if report is None else run.report,
         sample_inputs=audit.reader.read(audit.rows[np.arange(min(8, len(audit)))], None),
         formats=tuple(formats),
-        base_weights=parts.recipe.backbone.weights,
+        base_weights=public_weights(parts.recipe.backbone.weights),
         erased=parts.debiased,
         unfinished=unfinished,
         inputs=parts.data.inputs,

@@ -178,6 +178,8 @@ def evaluate(
 
     started = time.time()
     with shown_progress() as progress:
+        if unread := workflow.unread_keys(overrides or ()):
+            progress.warn(f"--set {', '.join(unread)}: an audit does not read this, so nothing changes by it")
         evaluated = workflow.evaluate(
             target,
             recipe=loaded,
@@ -223,6 +225,8 @@ def export(
     """
     if push_to_hub is None and (public or dry_run):
         raise typer.BadParameter("--public and --dry-run are about --push-to-hub ORG/NAME")
+    if dry_run and out is not None:
+        raise typer.BadParameter("--dry-run keeps no export: leave out --out, or --dry-run")
     if push_to_hub is not None and offline and not dry_run:
         raise typer.BadParameter("--offline refuses the network that --push-to-hub needs: leave one of them out")
     from mibias_cli.export.push import HubTarget, push
