@@ -11,6 +11,7 @@ import numpy as np
 from mibias_cli.data.files.named_arrays import NamedArrays, read_named_arrays
 from mibias_cli.errors import DataError, EvaluationError, did_you_mean
 from mibias_cli.estimate.information import Columns, estimate_information
+from mibias_cli.evaluation.leakage.rare import pooled_names
 from mibias_cli.progress import Progress, Silent
 
 __all__ = ["CONFIDENCE", "FileEstimates", "Kind", "NamedEstimate", "ZColumns", "estimate_file"]

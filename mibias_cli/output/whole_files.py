@@ -14,6 +14,7 @@ from mibias_cli.output.machine import writing
 
 __all__ = ["is_device", "is_leftover", "partial_of", "remove_leftovers", "replaced", "write_atomically"]
 
+_DESCRIPTOR = re.compile(r"/(?:dev|proc/self)/fd/([0-9]{1,9})")
 _LEFTOVER = re.compile(r"\..+\.[0-9a-f]{8}\.partial")
 
 
@@ -56,9 +57,22 @@ def replaced(path: Path) -> Iterator[Path]:
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Write a text file that appears whole or not at all."""
+    """Write a text file that appears whole or not at all; an open descriptor of this process is written on."""
+    descriptor = _descriptor(path)
+    if descriptor is not None:
+        # opened anew by its name, a log that stdout is appended to would be emptied
+        with writing(path), os.fdopen(os.dup(descriptor), "w", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+        return
     with replaced(path) as partial:
         partial.write_text(text, encoding="utf-8", newline="\n")
+
+
+def _descriptor(path: Path) -> int | None:
+    """The open descriptor of this process that a path is another name of, or None."""
+    named = {"/dev/stdout": 1, "/dev/stderr": 2}.get(str(path))
+    found = _DESCRIPTOR.fullmatch(str(path))
+    return named if found is None else int(found[1])
 
 
 def is_leftover(name: str) -> bool:

@@ -55,8 +55,9 @@ def estimate_lines(found: FileEstimates) -> list[str]:
     Example:
         >>> print("\\n".join(estimate_lines({
         ...     "estimates": {"logistic": {"nats": 0.21, "bits": 0.303, "lower": 0.19, "upper": 0.23}},
-        ...     "headline": "logistic", "entropy_nats": 0.693, "n_pooled": 0, "kind": "discrete", "n_rows": 100, "n_missing": 0,
-        ...     "z": {"prefix": "z_", "n_columns": 8}, "c": ["colour"], "given": None, "confidence": 0.95})))
+        ...     "headline": "logistic", "entropy_nats": 0.693, "n_pooled": 0, "kind": "discrete",
+        ...     "n_rows": 100, "n_missing": 0, "z": {"prefix": "z_", "n_columns": 8},
+        ...     "c": ["colour"], "given": None, "confidence": 0.95})))
         I(z; colour), 100 rows, z of 8 columns; c discrete, H(c) = 0.693 nats
                          nats  95 % interval       bits
         * logistic      0.210  [ 0.190,  0.230]   0.303
