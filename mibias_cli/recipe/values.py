@@ -77,7 +77,7 @@ class Believable:
         self._shown: JsonSchemaValue = {}
 
     def __get_pydantic_core_schema__(self, source: type[object], handler: GetCoreSchemaHandler) -> CoreSchema:
-        limited = TypeAdapter[object](Annotated[source, Field(**self._limits)])  # type: ignore[call-overload]
+        limited = TypeAdapter[object](Annotated[source, Field(**self._limits)])  # type: ignore[call-overload, arg-type]
         self._shown = limited.json_schema()
 
         def judged(value: object, info: ValidationInfo) -> object:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -38,38 +38,11 @@ __all__ = [
     "evaluate",
     "load_run_recipe",
     "run_target",
-    "unread_keys",
     "with_backbone",
     "write_audit",
 ]
 
 NO_GATES = GateRules()
-
-# by section, the keys that an audit reads; of sections that are not named it reads all
-_READ: Mapping[str, tuple[str, ...]] = {
-    "name": (), "logging": (), "export": (), "method_settings": (), "original": (),
-    "training": ("device", "deterministic", "batch_size", "num_workers"),
-    "discover": ("by", "clusters"),
-    "debias": ("attributes", "objective", "budget_bits", "erase"),
-}  # fmt: skip
-_TRAINED = ("backbone.train", "backbone.layer_decay", "backbone.freeze_batchnorm", "backbone.cache_views")
-
-
-def unread_keys(overrides: Sequence[str]) -> list[str]:
-    """The keys among `KEY=VALUE` texts that training or export reads, and no audit.
-
-    Example:
-        >>> unread_keys(["training.epochs=3", "evaluation.confidence=0.9", "training.device=cpu"])
-        ['training.epochs']
-    """
-    found = []
-    for key in (text.partition("=")[0].strip() for text in overrides):
-        section, _, name = key.partition(".")
-        # a section that is set as a whole may be there or not, which an audit does read
-        whole = not name and section not in ("name", "logging")
-        if key in _TRAINED or (section in _READ and not whole and name.split(".")[0] not in _READ[section]):
-            found.append(key)
-    return list(dict.fromkeys(found))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -33,7 +33,6 @@ from mibias_cli.run.evaluate import (
     evaluate,
     load_run_recipe,
     run_target,
-    unread_keys,
     write_audit,
 )
 from mibias_cli.run.resume.same_run import changed_settings
@@ -46,7 +45,7 @@ from mibias_cli.training.ranks import ALONE, Ranks
 from mibias_cli.training.trackers.opened import open_trackers
 from mibias_cli.training.trackers.tracker import Tracked, Tracker
 
-__all__ = ["EvaluatedTarget", "TrainedRun", "evaluate", "export", "load_run_recipe", "train", "unread_keys"]
+__all__ = ["EvaluatedTarget", "TrainedRun", "evaluate", "export", "load_run_recipe", "train"]
 
 
 _WHERE_DATA_LIE = (
@@ -103,8 +102,8 @@ def train(
     if recipe.debias.erase == "leace":
         require_leace()
     if resume is None:
-        for place, reason in debiased_target(recipe.model_dump(mode="json")):
-            raise MibiasError(f"{'.'.join(map(str, place))}: {reason}")
+        for key, reason in debiased_target(recipe.model_dump(mode="json")):
+            raise MibiasError(f"{'.'.join(map(str, key))}: {reason}")
 
     recipe, place = on_its_ranks(recipe)
     section = recipe.training

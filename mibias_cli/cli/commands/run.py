@@ -45,7 +45,7 @@ from mibias_cli.cli.options import (
 from mibias_cli.cli.output import dry_run_lines, print_found, show_report
 from mibias_cli.cli.progress import shown_progress
 from mibias_cli.cli.ranks import end_with_parent, run_ranks
-from mibias_cli.cli.recipe_checks import recipe_checks
+from mibias_cli.cli.recipe_checks import recipe_checks, unread_keys
 from mibias_cli.cli.stopping import on_stop
 from mibias_cli.progress import Progress, Silent
 from mibias_cli.ranks import Place, find_place
@@ -178,7 +178,7 @@ def evaluate(
 
     started = time.time()
     with shown_progress() as progress:
-        if unread := workflow.unread_keys(overrides or ()):
+        if unread := unread_keys(overrides or ()):
             progress.warn(f"--set {', '.join(unread)}: an audit does not read this, so nothing changes by it")
         evaluated = workflow.evaluate(
             target,

@@ -9,10 +9,10 @@ from small_runs import tiny, train_alone
 from typer.testing import CliRunner
 
 from mibias_cli.cli.main import app
+from mibias_cli.cli.recipe_checks import unread_keys
 from mibias_cli.recipe.schema import Recipe
 from mibias_cli.recipe.values import Section
 from mibias_cli.run import workflow
-from mibias_cli.run.evaluate import unread_keys
 
 QUICK = ("evaluation.random_control=false", "evaluation.n_permutations=0", "training.epochs=1")
 CHECKED = {"training.augment", "debias.weight", "debias.bias_product", "backbone.train"}
