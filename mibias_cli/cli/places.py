@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from mibias_cli.errors import RunError
+from mibias_cli.output.whole_files import is_device
 
 __all__ = ["refuse_place"]
 
@@ -24,8 +25,8 @@ def refuse_place(path: Path, *, option: str, what: str, begins: bytes) -> None:
             if not folder.is_dir():
                 raise RunError(f"{option} {path}: {folder} is a file, so nothing can be written below it")
             break
-    # devices and pipes are written to as they are
-    if path.is_file():
+    # devices and pipes are written to as they are; behind /dev/stdout may be a file to which a log is appended
+    if path.is_file() and not is_device(path):
         with path.open("rb") as file:
             head = file.read(200).removeprefix(b"\xef\xbb\xbf").lstrip()
         if head and not head.startswith(begins):

@@ -24,6 +24,7 @@ from mibias_cli.errors import Problem, RecipeError, RunError
 from mibias_cli.gates.recipe_names import gate_name_faults
 from mibias_cli.progress import Progress
 from mibias_cli.recipe.load import dump_recipe, load_recipe
+from mibias_cli.recipe.unbelievable import debiased_target
 from mibias_cli.recipe.yaml_source import parse_value
 from mibias_cli.run_folder import OWNED, RunFolder, holds_nothing, is_run
 
@@ -211,7 +212,8 @@ def points_to_run(recipe: Path, points: Sequence[Point], out: Path, overrides: S
     todo = []
     for point in points:
         # the recipe as `train` would write it, so that a run made by another one is told from a half-finished one
-        wanted = dump_recipe(load_recipe(recipe, [*overrides, *point.overrides], checks=[gate_name_faults]))
+        settings = [*overrides, *point.overrides]
+        wanted = dump_recipe(load_recipe(recipe, settings, checks=[gate_name_faults, debiased_target]))
         folder = out / point.name
         if is_run(folder):
             if RunFolder(folder).recipe.read_text(encoding="utf-8") != wanted:

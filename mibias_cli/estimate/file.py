@@ -11,6 +11,7 @@ import numpy as np
 from mibias_cli.data.files.named_arrays import NamedArrays, read_named_arrays
 from mibias_cli.errors import DataError, EvaluationError, did_you_mean
 from mibias_cli.estimate.information import Columns, estimate_information
+from mibias_cli.evaluation.leakage.rare import pooled_names
 from mibias_cli.progress import Progress, Silent
 
 __all__ = ["CONFIDENCE", "FileEstimates", "Kind", "NamedEstimate", "ZColumns", "estimate_file"]
@@ -42,11 +43,15 @@ class ZColumns(TypedDict):
 
 
 class FileEstimates(TypedDict):
-    """The JSON that `mibias estimate` prints; `entropy_nats` is None for numbers."""
+    """The JSON that `mibias estimate` prints; `entropy_nats` is None for numbers.
+
+    `n_pooled` classes of c are not told from some other, as some have fewer than ten rows; `entropy_nats` is of all.
+    """
 
     estimates: dict[str, NamedEstimate]
     headline: str
     entropy_nats: float | None
+    n_pooled: int
     confidence: float
     kind: str
     file: str
@@ -120,10 +125,19 @@ def estimate_file(
     }  # fmt: skip
     return {
         "estimates": estimates, "headline": found.headline, "entropy_nats": found.entropy_nats,
+        "n_pooled": len(_pooled(columns)),
         "confidence": CONFIDENCE, "kind": "discrete" if columns.discrete else "continuous", "file": path.name,
         "z": {"prefix": z, "n_columns": int(z_values.shape[1])}, "c": c_names, "given": given_names or None,
         "n_rows": int(known.sum()), "n_missing": int(missing.sum()), "n_folds": found.n_folds, "seed": seed,
     }  # fmt: skip
+
+
+def _pooled(columns: Columns) -> tuple[str, ...]:
+    """The classes, by number, that probes do not tell from some other; none of numbers."""
+    if not columns.discrete:
+        return ()
+    names = tuple(map(str, range(int(columns.c.max()) + 1)))
+    return pooled_names(columns.c, np.ones(len(columns.c), dtype=bool), names)
 
 
 def _columns_of(arrays: NamedArrays, name: str, option: str) -> list[str]:

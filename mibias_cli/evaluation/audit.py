@@ -15,11 +15,10 @@ from mibias_cli.evaluation.check import check_rows
 from mibias_cli.evaluation.fidelity import compare_features
 from mibias_cli.evaluation.findings import AuditFindings, AuditSettings, Fidelity, Samples
 from mibias_cli.evaluation.inputs import AuditedAttribute, AuditInput, Features
-from mibias_cli.evaluation.leakage.attribute import Prepared, fit_and_score_parts, prepare
+from mibias_cli.evaluation.leakage.attribute import Prepared, channel_pooled, fit_and_score_parts, prepare
 from mibias_cli.evaluation.leakage.channel import Kind
 from mibias_cli.evaluation.leakage.jobs import Fitters
 from mibias_cli.evaluation.leakage.measure import Measured, headline, paired_change
-from mibias_cli.evaluation.leakage.rare import pooled_names
 from mibias_cli.evaluation.leakage.scoring import Scored, families
 from mibias_cli.evaluation.leakage.sizes import size_curve
 from mibias_cli.evaluation.leakage_findings import (
@@ -235,7 +234,8 @@ def _attribute_findings(
     """
     known = attribute.known
     channels = {}
-    for channel, names, c in zip(attribute.channels, attribute.class_names, attribute.c.T, strict=True):
+    named = zip(attribute.channels, attribute.class_names, attribute.c.T, strict=True)
+    for k, (channel, names, c) in enumerate(named):
         channels[channel] = ChannelFindings(
             entropy_bits=label_entropy_bits(c[known], len(names)),
             target_attribute_bits=mutual_information_bits(
@@ -245,7 +245,7 @@ def _attribute_findings(
             after=found["", "after"][channel],
             loaded=found["", "loaded"].get(channel),
             random=found["", "random"].get(channel),
-            pooled=pooled_names(c, known, names) if attribute.kind == "categorical" else (),
+            pooled=channel_pooled(attribute, k),
         )
 
     def top(representation: str, side: str) -> Leakage | None:

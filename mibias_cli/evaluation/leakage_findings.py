@@ -191,7 +191,7 @@ class SizeCurve(Record):
 
 
 class ChannelFindings(Record):
-    """One channel: H(c) and I(y; c) on the audited split, and its leakage by side."""
+    """One channel: H(c) and I(y; c) on the audited split, of all classes as they are, and its leakage by side."""
 
     entropy_bits: Real = math.nan
     target_attribute_bits: Real = math.nan
@@ -254,6 +254,9 @@ class ColumnFindings(Record):
     r2: Real | None
     chance_accuracy: Share
     entropy_bits: Real
+    """Of the classes as probes see them, rare ones joined."""
+    pooled: tuple[str, ...] = ()
+    """Classes that probes do not tell from some other, as of an attribute."""
 
 
 class ColumnSides(Sides[ColumnFindings]):

@@ -116,3 +116,8 @@ def check_out(path: Path, suffixes: Sequence[str]) -> None:
         raise ExportError(f"--out {path}: must end in {' or '.join(suffixes)}")
     if path.exists():
         raise ExportError(f"--out {path}: exists already; choose another name, or remove it")
+    if path.absolute().parts[1:2] in (("proc",), ("sys",)):
+        raise ExportError(f"--out {path}: the system's own folder takes no files; choose another one")
+    folder = next(place for place in path.absolute().parents if place.exists())
+    if not folder.is_dir():
+        raise ExportError(f"--out {path}: {folder} is a file, so nothing can be written below it")

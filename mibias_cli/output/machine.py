@@ -32,6 +32,9 @@ def writing(path: Path) -> Iterator[None]:
         # a name that is on its way is not the one that anybody knows
         if error.filename is None or ".partial" in str(error.filename):
             error.filename = str(path)
+        # pyarrow says over several sentences what the system says in two words
+        if error.errno is not None:
+            error.strerror = os.strerror(error.errno)
         raise
     except Exception as error:
         # torch and safetensors have errors of their own for a full disk; asking it again tells

@@ -12,8 +12,9 @@ from pathlib import Path
 
 from mibias_cli.output.machine import writing
 
-__all__ = ["is_leftover", "partial_of", "remove_leftovers", "replaced", "write_atomically"]
+__all__ = ["is_device", "is_leftover", "partial_of", "remove_leftovers", "replaced", "write_atomically"]
 
+_DESCRIPTOR = re.compile(r"/(?:dev|proc/self)/fd/([0-9]{1,9})")
 _LEFTOVER = re.compile(r"\..+\.[0-9a-f]{8}\.partial")
 
 
@@ -22,14 +23,23 @@ def partial_of(path: Path) -> Path:
     return path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
 
 
+def is_device(path: Path) -> bool:
+    """Whether a path is one of the system's own, that is written to as it is: /dev/stdout, /dev/fd/3, /dev/null.
+
+    What stands there may be a file, such as a log that stdout goes to. /dev/shm is a folder for files.
+    """
+    return path.parts[:2] in (("/", "dev"), ("/", "proc")) and path.parts[:3] != ("/", "dev", "shm")
+
+
 @contextmanager
 def replaced(path: Path) -> Iterator[Path]:
     """A path to write a file to, which takes the place of `path` when the block ends well.
 
     A kill or a power cut at any moment leaves the old file or the new one. A device or a pipe is written to as it is.
     """
-    if path.parts[:2] in (("/", "dev"), ("/", "proc")) or (path.exists() and not path.is_file()):
-        yield path
+    if is_device(path) or (path.exists() and not path.is_file()):
+        with writing(path):
+            yield path
         return
     # behind a link it is the file that is replaced
     path = Path(os.path.realpath(path))
@@ -47,9 +57,22 @@ def replaced(path: Path) -> Iterator[Path]:
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Write a text file that appears whole or not at all."""
+    """Write a text file that appears whole or not at all; an open descriptor of this process is written on."""
+    descriptor = _descriptor(path)
+    if descriptor is not None:
+        # opened anew by its name, a log that stdout is appended to would be emptied
+        with writing(path), os.fdopen(os.dup(descriptor), "w", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+        return
     with replaced(path) as partial:
         partial.write_text(text, encoding="utf-8", newline="\n")
+
+
+def _descriptor(path: Path) -> int | None:
+    """The open descriptor of this process that a path is another name of, or None."""
+    named = {"/dev/stdout": 1, "/dev/stderr": 2}.get(str(path))
+    found = _DESCRIPTOR.fullmatch(str(path))
+    return named if found is None else int(found[1])
 
 
 def is_leftover(name: str) -> bool:

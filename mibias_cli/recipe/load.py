@@ -16,9 +16,11 @@ from mibias_cli.recipe.checks import WEIGHT_FILES, Check, cross_checks
 from mibias_cli.recipe.messages import Fault, faults_of
 from mibias_cli.recipe.overrides import Overridden, apply_overrides
 from mibias_cli.recipe.schema import Recipe
-from mibias_cli.recipe.yaml_source import PLAIN_SCALARS, Source, YamlPath, parse_yaml
+from mibias_cli.recipe.values import BEGUN
+from mibias_cli.recipe.yaml_source import PLAIN_SCALARS, Source, YamlMapping, YamlPath, parse_yaml
+from mibias_cli.run_folder import RECIPE_FILE
 
-__all__ = ["dump_recipe", "load_recipe", "missing_places", "parse_recipe"]
+__all__ = ["dump_recipe", "load_recipe", "missing_places", "parse_recipe", "public_weights"]
 
 _LOCAL = "local-dir:"
 
@@ -30,6 +32,9 @@ def load_recipe(path: Path | str, overrides: Sequence[str] = (), *, checks: Sequ
         path: The YAML file; relative paths inside it start from its folder.
         overrides: `KEY=VALUE` texts as `--set` takes them; relative paths there start from the current folder.
         checks: Further checks of the parsed recipe, for what this package cannot know.
+
+    A run's own recipe (recipe.resolved.yaml) was taken when the run was begun: what is refused in it is what no longer
+    can be read, and what overrides bring.
 
     Raises:
         RecipeError: The file cannot be read, or the recipe has problems: all of them, each with its line.
@@ -50,15 +55,19 @@ def load_recipe(path: Path | str, overrides: Sequence[str] = (), *, checks: Sequ
         line = raw[: error.start].count(b"\n") + 1
         message = f"is not UTF-8 text (line {line}); save it as UTF-8"
         raise RecipeError([Problem(path=str(path), message=message)]) from error
-    return parse_recipe(text, path=str(path), overrides=overrides, checks=checks)
+    begun = path.name == RECIPE_FILE
+    return parse_recipe(text, path=str(path), overrides=overrides, checks=checks, begun=begun)
 
 
-def parse_recipe(text: str, *, path: str, overrides: Sequence[str] = (), checks: Sequence[Check] = ()) -> Recipe:
+def parse_recipe(
+    text: str, *, path: str, overrides: Sequence[str] = (), checks: Sequence[Check] = (), begun: bool = False
+) -> Recipe:
     """Make a recipe from YAML text.
 
     Args:
         path: What to call it in errors; relative paths in the text start from its folder.
         overrides, checks: See :func:`load_recipe`.
+        begun: Whether it is the recipe that a run was begun with.
 
     Raises:
         RecipeError: All problems at once, each with its line.
@@ -71,7 +80,9 @@ def parse_recipe(text: str, *, path: str, overrides: Sequence[str] = (), checks:
     # values of --set first, so that they can mend a fault of the file
     overridden = apply_overrides(source.data, overrides)
     places = _Places(source=source, overridden=overridden)
-    recipe, faults = _validate(overridden, checks)
+    recipe, faults = _judged(overridden.data, checks)
+    if begun and faults:
+        recipe, faults = _judged_as_begun(overridden.data, source.data, checks, faults)
     problems = [*source.problems, *sorted(map(places.problem, faults), key=_in_order), *overridden.problems]
     if problems or recipe is None:
         raise RecipeError(sorted(problems, key=_in_order))
@@ -79,16 +90,28 @@ def parse_recipe(text: str, *, path: str, overrides: Sequence[str] = (), checks:
     return _make_paths_absolute(recipe, lambda place: Path.cwd() if places.is_overridden(place) else folder)
 
 
-def _validate(overridden: Overridden, checks: Sequence[Check]) -> tuple[Recipe | None, list[Fault]]:
-    """The recipe, or None and every fault that the schema and the cross checks find."""
-    recipe, faults = None, []
+def _validated(data: YamlMapping, context: str | None = None) -> tuple[Recipe | None, list[Fault]]:
+    """The recipe, or None and every fault that the schema finds."""
     try:
-        recipe = Recipe.model_validate(overridden.data)
+        return Recipe.model_validate(data, context=context), []
     except ValidationError as error:
-        faults = faults_of(error.errors(include_url=False), overridden.data)
+        return None, faults_of(error.errors(include_url=False), data)
+
+
+def _judged_as_begun(
+    data: YamlMapping, own: YamlMapping, checks: Sequence[Check], faults: Sequence[Fault]
+) -> tuple[Recipe | None, list[Fault]]:
+    """The same of a run's recipe with overrides: faults of its `own` count only where it cannot be read."""
+    recipe, unreadable = _validated(data, BEGUN)
+    accepted = [*unreadable, *_judged(own, checks)[1]]
+    return recipe, unreadable + [fault for fault in faults if fault not in accepted]
+
+
+def _judged(data: YamlMapping, checks: Sequence[Check]) -> tuple[Recipe | None, list[Fault]]:
+    """The recipe, or None and every fault that the schema and the cross checks find."""
+    recipe, faults = _validated(data)
     # one fault a place: where the schema refuses a value already, what else is wrong with it would only confuse
-    found = [*cross_checks(overridden.data), *(fault for check in checks for fault in check(overridden.data))]
-    for place, message in found:
+    for place, message in [*cross_checks(data), *(fault for check in checks for fault in check(data))]:
         if place not in {taken for taken, _ in faults}:
             faults.append((place, message))
     return recipe, faults
@@ -182,6 +205,13 @@ def _weights(text: str, base: Path) -> str:
     if text.endswith(WEIGHT_FILES) and not text.startswith("hf-hub:"):
         return str(_join(base, Path(text)))
     return text
+
+
+def public_weights(text: str) -> str:
+    """What others are told of `backbone.weights`: of a path its last part, for folders name machines and people."""
+    if text.startswith(_LOCAL):
+        return _LOCAL + Path(text.removeprefix(_LOCAL)).name
+    return Path(text).name if text.endswith(WEIGHT_FILES) and not text.startswith("hf-hub:") else text
 
 
 def _join(base: Path, path: Path) -> Path:

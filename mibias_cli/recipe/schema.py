@@ -18,7 +18,7 @@ from mibias_cli.recipe.sections.debias import DebiasSection
 from mibias_cli.recipe.sections.evaluation import EvaluationSection, GateSection, gate_may_be_text
 from mibias_cli.recipe.sections.training import DiscoverSection, ExportSection, OriginalSection, TrainingSection
 from mibias_cli.recipe.tables import MI, MethodName
-from mibias_cli.recipe.values import NonNegative, Section, Whole
+from mibias_cli.recipe.values import Believable, NonNegative, Section, Whole
 
 __all__ = ["Recipe", "schema_text"]
 
@@ -31,9 +31,9 @@ class Recipe(Section):
 
     version: Literal[1] = Field(description="Version of the recipe format.")
     # as long as a folder's name may be, with room for what a sweep adds to it
-    name: str = Field(
-        "run", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$", description="Name of the folder below runs/."
-    )
+    name: Annotated[
+        str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$"), Believable(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
+    ] = Field("run", description="Name of the folder below runs/.")
     # the range that all of Python, numpy and torch take
     seed: Annotated[int, Field(ge=0, lt=2**31), Whole] = Field(0, description="Seed of all but the colours of digits.")
     data: DataSection

@@ -15,7 +15,7 @@ from mibias_cli.recipe.tables import MI
 from mibias_cli.recipe.values import text_of_number
 from mibias_cli.recipe.yaml_source import Yaml, YamlMapping, YamlPath
 
-__all__ = ["UNBELIEVABLE", "Check"]
+__all__ = ["UNBELIEVABLE", "Check", "debiased_target"]
 
 Check = Callable[[YamlMapping], Iterator[Fault]]
 """Reads the parsed recipe and says what does not fit."""
@@ -52,7 +52,10 @@ def _suppressed(data: YamlMapping) -> Iterator[Fault]:
 
 
 def _roles(data: YamlMapping) -> Iterator[Fault]:
-    """A column has one role: a target that parts the rows, or that groups them, teaches nothing."""
+    """A column has one role: a target that parts the rows, or that groups them, teaches nothing.
+
+    A group may be a feature, too: a hospital says something of its patients.
+    """
     taken = dict.fromkeys(_names_at(("data", "columns", "target"), data), "the target")
     for key in ("split", "group"):
         place: YamlPath = ("data", "columns", key)
@@ -60,13 +63,20 @@ def _roles(data: YamlMapping) -> Iterator[Fault]:
             if name in taken:
                 yield place, f"{name!r} is {taken[name]} already; name another column, or null"
             taken[name] = f"the {key} column"
+    split = _names_at(("data", "columns", "split"), data)
     for index, name in enumerate(_names_at(("data", "features"), data)):
-        if name in taken and taken[name] != "the target":
-            yield ("data", "features", index), f"{name!r} is {taken[name]}, and says nothing of a sample; take it out"
+        if name in split:
+            yield (
+                ("data", "features", index),
+                f"{name!r} is the split column, and says nothing of a sample; take it out",
+            )
 
 
-def _attribute_is_target(data: YamlMapping) -> Iterator[Fault]:
-    """Features that tell a class cannot be silent about it; that they are not may be measured all the same."""
+def debiased_target(data: YamlMapping) -> Iterator[Fault]:
+    """Features that tell a class cannot be silent about it; that they are not may be measured all the same.
+
+    For recipes that are to be trained.
+    """
     penalised = value_at(("debias", "estimator"), data) != "none" and value_at(("debias", "weight"), data) != 0
     if not penalised or value_at(("method",), data) not in (None, MI):
         return
@@ -77,9 +87,16 @@ def _attribute_is_target(data: YamlMapping) -> Iterator[Fault]:
         column = _names_at((*place, "column"), data)
         if target == (column or [name]) and (not isinstance(debiased, list) or name in debiased):
             message = (
-                f"{target[0]!r} is the target: features that predict it reveal it; leave it out of debias.attributes"
+                f"{target[0]!r} is the target: features that predict it reveal it; leave it out of debias.attributes, "
+                "or set debias.estimator: none to measure it alone"
             )
             yield (*place, *(["column"] if column else [])), message
+
+
+def _debiased_target_as_written(data: YamlMapping) -> Iterator[Fault]:
+    """The same of every recipe that says how to debias; one that names data alone may be for an audit."""
+    if "debias" in data:
+        yield from debiased_target(data)
 
 
 def _names_at(path: YamlPath, data: YamlMapping) -> list[str]:
@@ -114,5 +131,5 @@ def _number(path: YamlPath, data: YamlMapping, default: float) -> float | None:
 
 
 UNBELIEVABLE: tuple[Check, ...] = (
-    _intervals, _suppressed, _roles, _attribute_is_target, _augmented_rows, _addresses,
+    _intervals, _suppressed, _roles, _debiased_target_as_written, _augmented_rows, _addresses,
 )  # fmt: skip

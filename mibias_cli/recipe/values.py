@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    TypeAdapter,
+    ValidationInfo,
+    model_validator,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 __all__ = [
+    "BEGUN",
+    "MOST_WEIGHT",
     "BatchSize",
+    "Believable",
     "Bins",
     "Count",
     "Decay",
@@ -16,6 +30,7 @@ __all__ = [
     "FormatName",
     "Fraction",
     "Integer",
+    "LearningRate",
     "NonNegative",
     "Number",
     "Pixels",
@@ -28,6 +43,7 @@ __all__ = [
     "TargetKindName",
     "Text",
     "Turns",
+    "Weight",
     "Whole",
     "Width",
     "text_of_number",
@@ -43,6 +59,34 @@ class Section(BaseModel):
     @classmethod
     def _empty_means_defaults(cls, value: object) -> object:
         return {} if value is None else value
+
+
+BEGUN: Final = "begun"
+"""Validation context of a recipe that a run was begun with: it was taken then, whatever this version would say now."""
+
+
+class Believable:
+    """Limits on what a user gives, as `Field` takes them: values beyond are possible, and nobody means them.
+
+    A run that was begun with such a value is read all the same (`BEGUN`), so a limit may be laid on a key that has been
+    there for long.
+    """
+
+    def __init__(self, **limits: float | str) -> None:
+        self._limits = limits
+        self._shown: JsonSchemaValue = {}
+
+    def __get_pydantic_core_schema__(self, source: type[object], handler: GetCoreSchemaHandler) -> CoreSchema:
+        limited = TypeAdapter[object](Annotated[source, Field(**self._limits)])  # type: ignore[call-overload, arg-type]
+        self._shown = limited.json_schema()
+
+        def judged(value: object, info: ValidationInfo) -> object:
+            return value if info.context == BEGUN else limited.validate_python(value)
+
+        return core_schema.with_info_after_validator_function(judged, handler(source))
+
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {**handler(core), **self._shown}
 
 
 # Pydantic would read "5" and `true` as numbers. In a recipe both are mistakes, so both are refused before it does.
@@ -78,6 +122,10 @@ Pixels = Annotated[int, Field(gt=0, le=8192), Whole]
 Bins = Annotated[int, Field(ge=2, le=1000), Whole]
 Rate = Annotated[float, Field(gt=0), Number]
 NonNegative = Annotated[float, Field(ge=0), Number]
+# a linear head on features has been trained at 30 (arXiv:1911.05722); kernel measures are small, and want a large λ
+MOST_WEIGHT = 1e6
+LearningRate = Annotated[Rate, Believable(le=100)]
+Weight = Annotated[NonNegative, Believable(le=MOST_WEIGHT)]
 # shares of a whole, by which of their ends are allowed
 Fraction = Annotated[float, Field(gt=0, lt=1), Number]
 Decay = Annotated[float, Field(ge=0, lt=1), Number]

@@ -153,11 +153,18 @@ def _growing(findings: AuditFindings) -> Iterator[str]:
 
 
 def _pooled(findings: AuditFindings) -> Iterator[str]:
-    """Classes that are not told apart."""
+    """Classes that are not told apart, of every channel: each has figures of its own, and may be a side's headline."""
+    counted = "that probes counted together, as some have too few samples"
     for name, found in findings.attributes.items():
-        if found.pooled:
-            few = _few(found.pooled)
-            yield f"Classes of {name} that probes counted together, as some have too few samples: {few}."
+        channels = {f"{name}, {channel}": c.pooled for channel, c in found.channels.items()} or {name: found.pooled}
+        rare = {place: _few(pooled) for place, pooled in channels.items() if pooled}
+        for place, few in list(rare.items())[:MAX_NAMED]:
+            yield f"Classes of {place} {counted}: {few}; H(c) and I(y; c) are of all classes as they are."
+        if len(rare) > MAX_NAMED:
+            yield f"So it is with {len(rare) - MAX_NAMED} more channels of {name}."
+    for name, sides in findings.fidelity.columns.items():
+        if sides.after.pooled:
+            yield f"Classes of the column {name} {counted}: {_few(sides.after.pooled)}; its entropy is of these."
 
 
 def _steps(curve: SizeCurve) -> str:

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 from typing import TypeVar
 
+from mibias_cli.evaluation.leakage_findings import ChannelFindings, ColumnFindings
 from mibias_cli.evaluation.record import Record
-from mibias_cli.evaluation.task_findings import Confusion
+from mibias_cli.evaluation.task_findings import Confusion, FairnessFindings, ImpactFindings
 
-__all__ = ["without_small_cells"]
+__all__ = ["UNNAMED", "without_small_cells"]
+
+UNNAMED = ("(not named)",)
+"""In place of names of groups that may be small."""
 
 R = TypeVar("R", bound=Record)
 
 
 def without_small_cells(record: R, least: int) -> R:
     """The same findings without every cell and group of 1 to `least` - 1 samples, wherever it stands.
+
+    Lists of names of groups that are small, without their sizes, say that there are some. Counts of samples of no group
+    are no figure where they are small.
 
     Figures over all samples stay; cells that are left out could be told from them and from the other cells, where only
     one of a table is. 0: nothing is left out.
@@ -22,7 +29,18 @@ def without_small_cells(record: R, least: int) -> R:
         return record
     values = {name: getattr(record, name) for name in type(record).model_fields}
     changed = {name: _kept(value, least) for name, value in values.items() if isinstance(value, Record | tuple | dict)}
-    return record.model_copy(update=changed)
+    return record.model_copy(update=changed | _unnamed(record, least))
+
+
+def _unnamed(record: Record, least: int) -> dict[str, object]:
+    """What a record tells of small groups beside cells of its own."""
+    if isinstance(record, ChannelFindings | ColumnFindings) and record.pooled:
+        return {"pooled": UNNAMED}
+    if isinstance(record, FairnessFindings) and record.groups_left_out:
+        return {"groups_left_out": UNNAMED}
+    if isinstance(record, ImpactFindings) and 0 < (record.n_unknown or 0) < least:
+        return {"n_unknown": None}
+    return {}
 
 
 def _kept(value: object, least: int) -> object:

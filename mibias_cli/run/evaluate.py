@@ -14,7 +14,7 @@ from mibias_cli.errors import MibiasError, RunError
 from mibias_cli.export.load import load_export
 from mibias_cli.gates.rules import GateRules, all_rules, with_gates
 from mibias_cli.progress import Progress, Silent
-from mibias_cli.recipe.load import load_recipe
+from mibias_cli.recipe.load import load_recipe, public_weights
 from mibias_cli.recipe.schema import Recipe
 from mibias_cli.recipe.sections.data import EmbeddingsData
 from mibias_cli.report.document import Report
@@ -151,7 +151,7 @@ def run_target(parts: Parts, run: RunFolder, *, unfinished: str | None = None) -
     trained_original = recipe.original is not None
     return AuditTarget(
         name=recipe.backbone.name,
-        weights=recipe.backbone.weights,
+        weights=public_weights(recipe.backbone.weights),
         before=load_run_model(parts, run.original),
         after=load_run_model(parts, chosen_path(run, unfinished=unfinished is not None)),
         # a new model has the weights as they were loaded; without any it is noise, which the random control shows
@@ -184,7 +184,7 @@ def _named_target(parts: Parts) -> AuditTarget:
     plain = recipe.representation.model_copy(update={"bottleneck": None, "layers": ["features"]})
     model = replace(parts, recipe=recipe.model_copy(update={"representation": plain})).new_model()
     section = recipe.backbone
-    return AuditTarget(name=section.name, weights=section.weights, after=model, backbone=parts.backbone)
+    return AuditTarget(name=section.name, weights=public_weights(section.weights), after=model, backbone=parts.backbone)
 
 
 def _with_embeddings(recipe: Recipe, path: Path) -> Recipe:
@@ -221,7 +221,8 @@ def write_audit(
     headline = {name: attribute.after.marginal.headline_channel for name, attribute in report.attributes.items()}
     config = {} if target.backbone is None else target.backbone.data_config
     seed = derive_seed(parts.recipe.seed, "examples")
-    examples = example_cells(parts.data, headline, n=n_examples, data_config=config, seed=seed)
+    least = parts.recipe.evaluation.suppress_below
+    examples = example_cells(parts.data, headline, n=n_examples, data_config=config, seed=seed, least=least)
     metrics = () if target.run is None else read_metrics(target.run.metrics)
     illustrations = Illustrations(metrics=metrics, examples=examples)
     write_report(folder, report, illustrations=illustrations, overwrite=overwrite)

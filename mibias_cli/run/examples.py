@@ -20,19 +20,26 @@ _SIDE = 64
 
 
 def example_cells(
-    data: BiasedData, channels: Mapping[str, str], *, n: int, data_config: Mapping[str, object], seed: int
+    data: BiasedData,
+    channels: Mapping[str, str],
+    *,
+    n: int,
+    data_config: Mapping[str, object],
+    seed: int,
+    least: int = 0,
 ) -> tuple[ExampleCell, ...]:
     """Up to `n` images of each cell of target and attribute, as the extractor sees them.
 
-    Images are drawn from the audited split; rows that are no images have none. `channels` is by attribute. The cells
-    with fewest samples are left out beyond MAX_IMAGES; the normalisation that `data_config` says is undone.
+    Images are drawn from the audited split; rows that are no images have none. `channels` is by attribute. Cells of
+    fewer than `least` samples are left out, and beyond MAX_IMAGES those with fewest; the normalisation that
+    `data_config` says is undone.
     """
     if len(data.input_shape) != 3 or n < 1:
         return ()
     # the cells with most samples are kept, and shown in the order of their names
     rng = np.random.default_rng(seed)
     cells = sorted(_cells(data, channels, n, rng), key=lambda cell: -cell[1])
-    kept = cells[: max(1, MAX_IMAGES // n)]
+    kept = [cell for cell in cells if cell[1] >= least][: max(1, MAX_IMAGES // n)]
     return tuple(
         ExampleCell(
             attribute=attribute, channel=channel, y=y, c=c, media_type="image/jpeg", side=_SIDE,

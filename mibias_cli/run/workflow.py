@@ -9,14 +9,16 @@ from pathlib import Path
 
 import numpy as np
 
-from mibias_cli.errors import DataError, ExportError
+from mibias_cli.errors import DataError, ExportError, MibiasError
 from mibias_cli.export.export import write_export
 from mibias_cli.export.heads_file import INFO, what_weights_give
 from mibias_cli.export.onnx_file import ONNX_FILE
 from mibias_cli.gates.rules import GateRules, all_rules, with_gates
 from mibias_cli.methods.linear_eraser import require_leace
 from mibias_cli.progress import Progress, Silent
+from mibias_cli.recipe.load import public_weights
 from mibias_cli.recipe.schema import Recipe
+from mibias_cli.recipe.unbelievable import debiased_target
 from mibias_cli.report.document import Report
 from mibias_cli.report.read import read_report
 from mibias_cli.run.assemble import Parts, assemble, load_run_model
@@ -99,6 +101,9 @@ def train(
     rules = all_rules(recipe, gates)
     if recipe.debias.erase == "leace":
         require_leace()
+    if resume is None:
+        for key, reason in debiased_target(recipe.model_dump(mode="json")):
+            raise MibiasError(f"{'.'.join(map(str, key))}: {reason}")
 
     recipe, place = on_its_ranks(recipe)
     section = recipe.training
@@ -263,7 +268,7 @@ def _export(
         report_folder=None if report is None else run.report,
         sample_inputs=audit.reader.read(audit.rows[np.arange(min(8, len(audit)))], None),
         formats=tuple(formats),
-        base_weights=parts.recipe.backbone.weights,
+        base_weights=public_weights(parts.recipe.backbone.weights),
         erased=parts.debiased,
         unfinished=unfinished,
         inputs=parts.data.inputs,

@@ -134,3 +134,18 @@ def test_the_table_marks_the_headline_and_errors_end_with_2(parquet: Path) -> No
     done = CliRunner().invoke(app, [*arguments, "logistik"])
     assert done.exit_code == 2
     assert "did you mean 'logistic'" in done.stderr
+
+
+def test_rare_classes_that_are_counted_together_are_told(tmp_path: Path) -> None:
+    path = tmp_path / "t.parquet"
+    rare = np.array(["f", "m", "x", "y"])[np.where(np.arange(N) < 4, 2 + np.arange(N) % 2, np.arange(N) % 2)]
+    pq.write_table(pa.table(columns() | {"sex": rare}), path)
+    found = run(path, c="sex", estimators=["logistic"])
+    # x and y are four rows, and join the rarer of the others
+    assert found["n_pooled"] == 3
+    share = np.array([198, 198, 2, 2]) / N
+    assert found["entropy_nats"] == pytest.approx(-(share * np.log(share)).sum())
+    result = CliRunner().invoke(app, ["estimate", str(path), "--z", "z_", "--c", "sex", "--format", "text"])
+    assert "3 classes of c were counted together" in result.output
+    assert run(path, c="code", estimators=["logistic"])["n_pooled"] == 0
+    assert run(path, c="age", estimators=["gaussian"])["n_pooled"] == 0

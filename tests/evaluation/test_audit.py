@@ -258,6 +258,29 @@ def test_leakage_by_layer_and_of_columns_that_should_survive() -> None:
     assert shown.kind == "categorical"
 
 
+def test_classes_that_are_pooled_are_named_for_every_channel_and_column() -> None:
+    inputs = make_inputs()
+    n = len(inputs.audit_y)
+    # channel "rare" has two classes of three samples each, "even" has none that is rare
+    rare, even = np.where(np.arange(n) < 6, 2 + np.arange(n) % 2, np.arange(n) % 2), np.arange(n) % 2
+    places = replace(
+        inputs.attributes[0], name="place", channels=("even", "rare"), c=np.stack([even, rare], axis=1),
+        class_names=(("a", "b"), ("a", "b", "x", "y")), values=None,
+    )  # fmt: skip
+    lens = replace(places, name="lens", channels=("lens",), c=rare[:, None], class_names=(("a", "b", "x", "y"),))
+    result = run(replace(inputs, attributes=(places,), columns=(lens,)))
+    channels = result.attributes["place"].channels
+    assert channels["even"].pooled == ()
+    pooled = channels["rare"].pooled
+    assert {"x", "y"} < set(pooled)
+    assert len(pooled) == 3
+    assert result.fidelity.columns["lens"].after.pooled == pooled
+    # H(c) of the attribute is of all four classes, that of the column of the two that probes see
+    share = np.bincount(rare) / n
+    assert channels["rare"].entropy_bits == pytest.approx(-(share * np.log2(share)).sum())
+    assert result.fidelity.columns["lens"].after.entropy_bits <= 1
+
+
 def test_a_continuous_attribute_is_put_to_regressors_too() -> None:
     """Truth: −½ log2(1 − ρ²) = 0.737 bits of a number, less in four bins of it; four standard errors are 0.2."""
     g = np.random.default_rng(10)

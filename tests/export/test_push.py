@@ -261,7 +261,15 @@ def test_the_command_exports_and_pushes(hub: Hub, exported: Mock, folder: Path) 
     assert not exported.called
 
 
-@pytest.mark.parametrize("options", [["--public"], ["--dry-run"], ["--push-to-hub", REPOSITORY, "--offline"]])
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--public"],
+        ["--dry-run"],
+        ["--push-to-hub", REPOSITORY, "--offline"],
+        ["--push-to-hub", REPOSITORY, "--dry-run", "--out", "here"],
+    ],
+)
 def test_options_that_do_not_fit(options: list[str], exported: Mock) -> None:
     assert run(*options).exit_code == 2
     assert not exported.called

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mibias_cli.errors import RecipeError
-from mibias_cli.recipe.load import dump_recipe, load_recipe, parse_recipe
+from mibias_cli.recipe.load import dump_recipe, load_recipe, parse_recipe, public_weights
 from mibias_cli.recipe.schema import Recipe
 
 DIGITS = """\
@@ -326,3 +326,17 @@ def test_files_that_cannot_be_read(tmp_path: Path, raw: bytes | None, expected: 
 def test_a_folder_is_no_recipe(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="this is a folder"):
         load_recipe(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("weights", "told"),
+    [
+        ("/home/me/secret project/w.safetensors", "w.safetensors"),
+        ("local-dir:/home/me/model", "local-dir:model"),
+        ("hf-hub:org/model.bin", "hf-hub:org/model.bin"),
+        ("pretrained", "pretrained"),
+        ("none", "none"),
+    ],
+)
+def test_others_are_told_no_folders_of_the_author(weights: str, told: str) -> None:
+    assert public_weights(weights) == told

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from mibias_cli.errors import RecipeError
+from mibias_cli.cli.recipe_checks import recipe_checks
+from mibias_cli.errors import MibiasError, RecipeError
 from mibias_cli.recipe.load import parse_recipe
+from mibias_cli.run import workflow
 
 TABLE = """
 version: 1
@@ -30,7 +32,18 @@ backbone: {name: mlp}
         ("data.columns.group=part", "'part' is the split column already"),
         ("data.columns.split=y", "'y' is the target already"),
         ("data.features=[a, part]", "--set data.features.1: 'part' is the split column"),
-        ("data.attributes.age.column=y", "--set data.attributes.age.column: 'y' is the target"),
+        ("debias.weight=1e7", "--set debias.weight: must be at most 1,000,000, not 1"),
+        ("debias.weight=-1", "--set debias.weight: must be auto or a number of at least 0"),
+        ("debias.weight=.nan", "--set debias.weight: must be auto or a number of at least 0"),
+        ("debias.attribute_weights={age: 1e7}", "--set debias.attribute_weights.age: must be at most 1,000,000"),
+        ("debias.attribute_weights={age: .inf}", "--set debias.attribute_weights.age: must be a finite number"),
+        ("debias.budget.max_weight=1e7", "must be at most 1,000,000"),
+        ("training.learning_rate=101", "--set training.learning_rate: must be at most 100, not 101"),
+        ("training.learning_rate=-1e-3", "--set training.learning_rate: must be greater than 0"),
+        ("training.learning_rate=.inf", "--set training.learning_rate: must be a finite number"),
+        ("original={epochs: 1, learning_rate: 1000}", "--set original.learning_rate: must be at most 100"),
+        ("debias.critic.learning_rate=.nan", "--set debias.critic.learning_rate: must be a finite number"),
+        ("debias.critic.learning_rate=1000", "--set debias.critic.learning_rate: must be at most 100"),
         # written as numbers, columns are names all the same
         ("data.columns={target: [0, 0]}", "--set data.columns.target.1: '0' is named twice"),
         ("data.columns={target: [0], group: 0}", "'0' is the target already"),
@@ -56,6 +69,9 @@ def test_what_nobody_means_is_refused(setting: str, said: str) -> None:
     [
         ["evaluation.confidence=0.999", "evaluation.n_bootstrap=5000"],
         ["evaluation.n_bootstrap=100"],
+        ["training.learning_rate=30", "training.optimizer=sgd"],
+        # a hospital says something of its patients
+        ["data.columns.group=a", "data.features=[a, b]"],
         ["training.warmup_epochs=11"],
         ["debias.budget_bits={age: 0.1}"],
         # what is only measured may be the target: a control that must leak
@@ -66,6 +82,21 @@ def test_what_nobody_means_is_refused(setting: str, said: str) -> None:
 )
 def test_what_somebody_may_mean_is_taken(settings: list[str]) -> None:
     parse_recipe(TABLE, path="r.yaml", overrides=settings)
+
+
+def test_the_target_as_an_attribute_is_refused_where_it_is_debiased() -> None:
+    as_target = ["data.attributes.age.column=y"]
+    # of data that are named for an audit, it is a control that must leak
+    recipe = parse_recipe(TABLE, path="r.yaml", overrides=as_target)
+    said = "data.attributes.age.column: 'y' is the target.*or set debias.estimator: none"
+    for settings, checks in (([*as_target, "debias={}"], []), (as_target, recipe_checks(trains=True))):
+        with pytest.raises(RecipeError, match=said) as caught:
+            parse_recipe(TABLE, path="r.yaml", overrides=settings, checks=checks)
+        assert len(caught.value.problems) == 1
+    with pytest.raises(MibiasError, match=said):
+        workflow.train(recipe, out="never-made")
+    # the way out that it names
+    parse_recipe(TABLE, path="r.yaml", overrides=[*as_target, "debias.estimator=none"])
 
 
 @pytest.mark.parametrize("digit", ["²", "٣", "①"])

@@ -75,3 +75,50 @@ def test_groups_may_be_called_like_figures(make: Callable[..., Report], tmp_path
     plain["provenance"] = {"accuracy": 7, "lower": 2, "upper": 1, "estimate": "x"}
     path.write_text(json.dumps(plain))
     assert list(read_report(path).attributes) == ["accuracy"]
+
+
+def test_each_side_and_question_of_several_channels_has_its_own_headline(
+    make: Callable[..., Report], tmp_path: Path
+) -> None:
+    path = tmp_path / "leakage.json"
+    plain = json.loads(make(name="colour").to_json())
+    found = plain["attributes"]["colour"]
+    # the second channel leads given the target, and has far more to tell than the first
+    found["channels"]["green"]["entropy_bits"] = 6.0
+    after = found["after"]
+    after["conditional_headline_channel"] = "green"
+    for place in (after["conditional_leakage_bits"], after["conditional_probes"][after["conditional_headline_probe"]]):
+        for key in place.keys() & {"estimate", "lower", "upper", "leakage_bits"}:
+            place[key] = 4.5
+    expected = 4.5 - found["before"]["conditional_leakage_bits"]["estimate"]
+    found["change"]["conditional_leakage_bits"] = {"estimate": expected, "lower": expected, "upper": expected}
+    path.write_text(json.dumps(plain))
+    assert read_report(path).attributes["colour"].channels["green"].entropy_bits == 6
+    # of the first channel 4.5 bits are more than there are
+    after["conditional_headline_channel"] = "red"
+    path.write_text(json.dumps(plain))
+    with pytest.raises(RunError, match="conditional leakage of colour .after. is 4.5 bits of the 2 that there are"):
+        read_report(path)
+
+
+def test_a_regressor_may_gain_more_than_the_bins_of_a_number_hold(make: Callable[..., Report], tmp_path: Path) -> None:
+    path = tmp_path / "leakage.json"
+    plain = json.loads(make(name="colour", channels=("colour",), before=None).to_json())
+    found = plain["attributes"]["colour"]
+    found["entropy_bits"], found["kind"] = 1.0, "continuous"
+    after = found["after"]
+    after["leakage_bits"] = {"estimate": 4.5, "lower": 4.4, "upper": 4.6}
+    after["probes"][after["headline_probe"]]["leakage_bits"] = 4.5
+    path.write_text(json.dumps(plain))
+    assert read_report(path).attributes["colour"].after.leakage_bits.estimate == 4.5
+    # an interval that its estimate is far from is told all the same, and of classes so is the sum
+    after["leakage_bits"]["upper"] = 9.0
+    after["leakage_bits"]["lower"] = 8.9
+    path.write_text(json.dumps(plain))
+    with pytest.raises(RunError, match="far outside of its interval"):
+        read_report(path)
+    after["leakage_bits"] = {"estimate": 4.5, "lower": 4.4, "upper": 4.6}
+    found["kind"] = "categorical"
+    path.write_text(json.dumps(plain))
+    with pytest.raises(RunError, match="is 4.5 bits of the 1 that there are"):
+        read_report(path)

@@ -243,3 +243,16 @@ def test_without_a_task_nothing_is_said_of_one(make: Callable[..., Report]) -> N
 def test_make_report_passes_on_what_was_asked(make: Callable[..., Report]) -> None:
     found = make(channels=("colour",))
     assert make_report(found, {}, debiased=()).verdict.summary[0].startswith("What was measured")
+
+
+def test_pooled_classes_of_every_channel_and_column_are_told(make: Callable[..., Report]) -> None:
+    report = make()
+    found = report.attributes["colour"]
+    # the headline is of the first channel, but the second has figures, too
+    channels = {**found.channels, "green": found.channels["green"].model_copy(update={"pooled": ("low", "never")})}
+    report = report.model_copy(update={"attributes": {"colour": found.model_copy(update={"channels": channels})}})
+    told = [line for line in summarise(report, "marginal") if "counted together" in line]
+    assert told == [
+        "Classes of colour, green that probes counted together, as some have too few samples: low and never; "
+        "H(c) and I(y; c) are of all classes as they are."
+    ]

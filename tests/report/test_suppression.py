@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import pytest
 from reports_by_hand import make_report as by_hand
 
-from mibias_cli.evaluation.leakage_findings import Interval
+from mibias_cli.evaluation.leakage_findings import Bounds, ColumnFindings, ColumnSides, Interval, Sides
 from mibias_cli.evaluation.task_findings import (
     CellAccuracy,
     Confusion,
     CrossingRow,
+    FairnessFindings,
+    FairnessSides,
+    ImpactFindings,
+    ImpactGroup,
     Intersection,
     TaskFindings,
     WorstGroup,
 )
-from mibias_cli.report.document import make_report
+from mibias_cli.report.document import Report, make_report
+from mibias_cli.report.html import render_html
 from mibias_cli.report.markdown import render_markdown
-from mibias_cli.report.suppression import without_small_cells
+from mibias_cli.report.suppression import UNNAMED, without_small_cells
 
 
 def test_cells_below_the_limit_are_left_out_and_said() -> None:
@@ -48,3 +56,76 @@ def test_crossings_and_confusions_too() -> None:
               for name, counts in {"large": ((10, 0), (0, 10)), "tells": ((10, 1), (0, 9))}.items()}  # fmt: skip
     task = TaskFindings(accuracy=Interval(estimate=1, lower=1, upper=1), confusions=tuple(tables.values()))
     assert without_small_cells(task, 5).confusions == (tables["large"],)
+
+
+RARE = "zyzzyva"
+"""The name of a group so small that nobody is to read of it."""
+
+
+def with_rare_names(least: int, channels: Sequence[str]) -> Report:
+    """A report in which a small group is named wherever groups are."""
+    findings = by_hand(name="colour", channels=tuple(channels))
+    found, task = findings.attributes["colour"], findings.task.after
+    assert isinstance(task, TaskFindings)
+    fairness = FairnessFindings(
+        positive_class="dog", groups_left_out=(RARE,), bias_amplification=None,
+        demographic_parity_difference=0.1, demographic_parity_ratio=0.5, equal_opportunity_difference=0.1,
+        equal_opportunity_ratio=0.5, equalized_odds_difference=0.1, equalized_odds_ratio=0.5,
+    )  # fmt: skip
+    groups = {
+        name: ImpactGroup(
+            n=n, counted=n > 9, selection_rate=0.5, selection_rate_interval=Bounds(lower=0, upper=1),
+            impact_ratio=None, impact_ratio_interval=None, below_four_fifths=False,
+        )
+        for name, n in {"low": 40, RARE: 2}.items()
+    }  # fmt: skip
+    impact = ImpactFindings(
+        positive_class="dog", attributes=("colour",), channels=("colour",), n_unknown=3, lowest_impact_ratio=None,
+        lowest_impact_ratio_interval=None, groups=groups,
+    )  # fmt: skip
+    column = ColumnFindings(
+        information_bits=Interval(estimate=1, lower=1, upper=1), headline_probe="logistic", probes={},
+        accuracy=1, r2=None, chance_accuracy=0.5, entropy_bits=1, pooled=(RARE, "a"),
+    )  # fmt: skip
+    pooled = {"pooled": (RARE, "low")}
+    each = {k: c.model_copy(update=pooled) for k, c in found.channels.items()}
+    small = task.groups[0].model_copy(update={"c": RARE, "n": 2})
+    return make_report(
+        findings.model_copy(
+            update={
+                "settings": findings.settings.model_copy(update={"suppress_below": least}),
+                "attributes": {"colour": found.model_copy(update={**pooled, "channels": each})},
+                "task": findings.task.model_copy(
+                    update={"after": task.model_copy(update={"groups": (*task.groups, small)})}
+                ),
+                "fairness": {"colour": FairnessSides(before=None, after=fairness)},
+                "impact": {"colour": Sides[ImpactFindings](before=None, after=impact)},
+                "fidelity": findings.fidelity.model_copy(
+                    update={"columns": {"lens": ColumnSides(before=None, after=column)}}
+                ),
+            }
+        ),
+        {},
+    )
+
+
+@pytest.mark.parametrize("channels", [("colour",), ("red", "green")])
+def test_no_name_and_no_count_of_a_small_group_is_left_anywhere(channels: Sequence[str]) -> None:
+    report = with_rare_names(5, channels)
+    for text in (report.to_json(), render_markdown(report), render_html(report), *report.verdict.summary):
+        assert RARE not in text
+    assert report.fairness["colour"].after.groups_left_out == UNNAMED
+    assert report.impact["colour"].after.n_unknown is None
+    # that there are some is said
+    assert any("counted together" in line and UNNAMED[0] in line for line in report.verdict.summary)
+    assert Report.model_validate_json(report.to_json()).impact == report.impact
+    # and where nothing is to be left out, all of it is there: the test would notice
+    shown = with_rare_names(0, channels)
+    for text in (shown.to_json(), render_markdown(shown), render_html(shown), " ".join(shown.verdict.summary)):
+        assert RARE in text
+    assert shown.impact["colour"].after.n_unknown == 3
+
+
+def test_counts_that_are_not_small_stay() -> None:
+    impact = with_rare_names(3, ("colour",)).impact["colour"].after
+    assert (impact.n_unknown, list(impact.groups)) == (3, ["low"])

@@ -70,3 +70,11 @@ def test_many_cells_are_cut_and_rows_have_no_images() -> None:
     assert len(cells) == MAX_IMAGES // 20
     assert example_cells(data(shape=(8,)), CHANNELS, n=2, data_config={}, seed=0) == ()
     assert example_cells(data(), CHANNELS, n=0, data_config={}, seed=0) == ()
+
+
+def test_small_cells_have_no_images() -> None:
+    everything = example_cells(data(), CHANNELS, n=1, data_config=CONFIG, seed=0)
+    # a row of four cells of ten has no attribute: that cell is small below ten
+    shown = example_cells(data(), CHANNELS, n=1, data_config=CONFIG, seed=0, least=10)
+    assert {(cell.y, cell.c) for cell in everything} - {(cell.y, cell.c) for cell in shown} == {("a", "day")}
+    assert example_cells(data(), CHANNELS, n=1, data_config=CONFIG, seed=0, least=9) == everything

@@ -38,6 +38,10 @@ def test_loaded_weights_stand_beside_plain_training_where_there_was_some(tmp_pat
     assert report.head.task.before is not None
     assert report.head.task.loaded is None
     assert "as loaded" in (tmp_path / "b" / "report" / "leakage.html").read_text()
+    # what others may be given tells of the weights' file, and not of the folder in which the author keeps it
+    for path in [*(tmp_path / "b" / "export").rglob("*.*"), *(tmp_path / "b" / "report").glob("*.*")]:
+        assert str(tmp_path).encode() not in path.read_bytes(), path
+    assert "`w.safetensors`" in (tmp_path / "b" / "export" / "README.md").read_text()
     # weights that are drawn at random are nobody's
     parts = assemble(tiny(*short), offline=True)
     assert run_target(parts, RunFolder(tmp_path / "b")).loaded is None

@@ -55,8 +55,9 @@ def estimate_lines(found: FileEstimates) -> list[str]:
     Example:
         >>> print("\\n".join(estimate_lines({
         ...     "estimates": {"logistic": {"nats": 0.21, "bits": 0.303, "lower": 0.19, "upper": 0.23}},
-        ...     "headline": "logistic", "entropy_nats": 0.693, "kind": "discrete", "n_rows": 100, "n_missing": 0,
-        ...     "z": {"prefix": "z_", "n_columns": 8}, "c": ["colour"], "given": None, "confidence": 0.95})))
+        ...     "headline": "logistic", "entropy_nats": 0.693, "n_pooled": 0, "kind": "discrete",
+        ...     "n_rows": 100, "n_missing": 0, "z": {"prefix": "z_", "n_columns": 8},
+        ...     "c": ["colour"], "given": None, "confidence": 0.95})))
         I(z; colour), 100 rows, z of 8 columns; c discrete, H(c) = 0.693 nats
                          nats  95 % interval       bits
         * logistic      0.210  [ 0.190,  0.230]   0.303
@@ -77,4 +78,8 @@ def estimate_lines(found: FileEstimates) -> list[str]:
     for name, e in found["estimates"].items():
         mark = "*" if name == found["headline"] else " "
         lines.append(f"{mark} {name:{width}} {e['nats']:7.3f}  [{e['lower']:6.3f}, {e['upper']:6.3f}] {e['bits']:7.3f}")
-    return [line.rstrip() for line in [*lines, "* headline"]]
+    lines.append("* headline")
+    if found["n_pooled"]:
+        few = f"{found['n_pooled']} classes of c were counted together, as some have fewer than ten rows"
+        lines.append(f"{few}; H(c) is of all classes as they are")
+    return [line.rstrip() for line in lines]

@@ -19,7 +19,7 @@ from mibias_cli.cli.options import (
 )
 from mibias_cli.cli.output import MAX_COLUMNS, count_table, print_found, print_words
 from mibias_cli.errors import DataError
-from mibias_cli.output.whole_files import write_atomically
+from mibias_cli.output.whole_files import is_device, write_atomically
 
 if TYPE_CHECKING:
     from mibias_cli.survey.survey import AttributeFound, Survey
@@ -178,5 +178,5 @@ def _plain(found: Survey) -> dict[str, object]:
 
 
 def _refuse_existing(path: Path) -> None:
-    if path.exists():
+    if path.exists() and not is_device(path):
         raise DataError(f"{path}: exists already, and is never written over; choose another --out, or remove it")

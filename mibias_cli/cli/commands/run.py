@@ -45,7 +45,7 @@ from mibias_cli.cli.options import (
 from mibias_cli.cli.output import dry_run_lines, print_found, show_report
 from mibias_cli.cli.progress import shown_progress
 from mibias_cli.cli.ranks import end_with_parent, run_ranks
-from mibias_cli.cli.recipe_checks import recipe_checks
+from mibias_cli.cli.recipe_checks import recipe_checks, unread_keys
 from mibias_cli.cli.stopping import on_stop
 from mibias_cli.progress import Progress, Silent
 from mibias_cli.ranks import Place, find_place
@@ -106,7 +106,7 @@ def train(
     rules = gate_rules(fail_on, baseline, tolerance, inconclusive, junit)
     place, ranks = _joined(devices, num_nodes)
     options = {"seed": seed, "training.device": device, "training.precision": precision, **ranks}
-    loaded = _load(recipe, resume, _overrides(overrides, options))
+    loaded = _load(recipe, resume, _overrides(overrides, options), trains=True)
     is_first = place is None or place.rank == 0
     if dry_run:
         if is_first:
@@ -178,6 +178,8 @@ def evaluate(
 
     started = time.time()
     with shown_progress() as progress:
+        if unread := unread_keys(overrides or ()):
+            progress.warn(f"--set {', '.join(unread)}: an audit does not read this, so nothing changes by it")
         evaluated = workflow.evaluate(
             target,
             recipe=loaded,
@@ -223,6 +225,8 @@ def export(
     """
     if push_to_hub is None and (public or dry_run):
         raise typer.BadParameter("--public and --dry-run are about --push-to-hub ORG/NAME")
+    if dry_run and out is not None:
+        raise typer.BadParameter("--dry-run keeps no export: leave out --out, or --dry-run")
     if push_to_hub is not None and offline and not dry_run:
         raise typer.BadParameter("--offline refuses the network that --push-to-hub needs: leave one of them out")
     from mibias_cli.export.push import HubTarget, push
@@ -291,12 +295,12 @@ def _overrides(given: Sequence[str] | None, options: Mapping[str, object | None]
     return [*(given or ()), *(f"{key}={value}" for key, value in options.items() if value is not None)]
 
 
-def _load(recipe: Path | None, run: Path | None, settings: Sequence[str]) -> Recipe:
+def _load(recipe: Path | None, run: Path | None, settings: Sequence[str], *, trains: bool = False) -> Recipe:
     """The recipe of a file, or else of a run."""
     if recipe is not None:
         from mibias_cli.recipe.load import load_recipe
 
-        return load_recipe(recipe, settings, checks=recipe_checks())
+        return load_recipe(recipe, settings, checks=recipe_checks(trains=trains))
     from mibias_cli.run import workflow
 
     assert run is not None, "either a recipe or a run"

@@ -12,7 +12,7 @@ from mibias_cli.evaluation.findings import AuditSettings
 from mibias_cli.evaluation.inputs import AuditedAttribute, AuditInput
 from mibias_cli.evaluation.leakage.channel import ChannelTask, Kind, make_channel_task
 from mibias_cli.evaluation.leakage.measure import Answer, Measured, Terms, answered, asks
-from mibias_cli.evaluation.leakage.rare import pool_rare
+from mibias_cli.evaluation.leakage.rare import pool_rare, pooled_names
 from mibias_cli.evaluation.leakage.scoring import Ask, Scored, families, fit_and_score
 from mibias_cli.evaluation.leakage_findings import ColumnFindings, Finding, Interval, LayerFindings
 from mibias_cli.evaluation.probes.families import make_sight
@@ -114,6 +114,7 @@ class Prepared:
         return ColumnFindings(
             information_bits=finding.leakage_bits, headline_probe=finding.headline_probe, probes=finding.probes,
             accuracy=top.accuracy, r2=top.r2, chance_accuracy=task.chance_accuracy, entropy_bits=entropy,
+            pooled=channel_pooled(self.attribute, 0),
         )  # fmt: skip
 
     def measure_given_target(self, z: np.ndarray) -> Interval:
@@ -176,6 +177,13 @@ def prepare(
         attribute=attribute, settings=settings, fit=fit, score=score, tasks=tasks, resamples=resamples,
         seed=seed, conditional=not inputs.without_target,
     )  # fmt: skip
+
+
+def channel_pooled(attribute: AuditedAttribute, k: int) -> tuple[str, ...]:
+    """Names of the classes of the attribute's channel k that `channel_task` joins with others."""
+    if attribute.kind != "categorical":
+        return ()
+    return pooled_names(attribute.c[:, k], attribute.known, attribute.class_names[k])
 
 
 def channel_task(

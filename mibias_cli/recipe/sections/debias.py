@@ -5,21 +5,25 @@ from __future__ import annotations
 import math
 from typing import Annotated, Literal
 
-from pydantic import Discriminator, Field, Tag, field_validator
+from pydantic import Discriminator, Field, Tag, ValidationInfo, field_validator
 
 from mibias_cli.recipe.tables import EstimatorName
 from mibias_cli.recipe.values import (
+    BEGUN,
+    MOST_WEIGHT,
     BatchSize,
+    Believable,
     Decay,
     Flag,
     Fraction,
+    LearningRate,
     NonNegative,
-    Number,
     Positive,
     Rate,
     Section,
     Share,
     Turns,
+    Weight,
     Width,
 )
 
@@ -30,7 +34,7 @@ class CriticSection(Section):
     """The network that estimates MI (a critic of pairs (z, c), or attribute heads), or the fit that replaces it."""
 
     hidden: list[Width] = Field(default_factory=lambda: [128, 128, 128], description="Widths of the hidden layers.")
-    learning_rate: Rate = Field(2e-3, description="Learning rate of the critic.")
+    learning_rate: LearningRate = Field(2e-3, description="Learning rate of the critic.")
     optimizer: Literal["adam", "sgd"] = Field("adam", description="Optimizer of the critic.")
     beta1: Decay = Field(0.9, description="Decay of adam's mean gradient; 0.5 follows moving features faster.")
     steps: Turns = Field(15, description="K: critic steps per training step.")
@@ -67,7 +71,7 @@ class CriticSection(Section):
 class BudgetSection(Section):
     """How a leakage budget is kept; it takes effect where `budget_bits` is set."""
 
-    max_weight: Rate = Field(30.0, description="Largest λ.")
+    max_weight: Annotated[Rate, Believable(le=MOST_WEIGHT)] = Field(30.0, description="Largest λ.")
     every_epochs: Rate = Field(0.5, description="Epochs between two measurements by fresh attribute heads.")
     max_samples: Positive = Field(8000, description="Most training samples on which fresh heads are fitted.")
 
@@ -85,7 +89,7 @@ def _budget_form(value: object) -> str:
 
 
 # no attribute holds more
-_Bits = Annotated[float, Field(gt=0, le=100), Number]
+_Bits = Annotated[Rate, Believable(le=100)]
 _Budget = Annotated[
     Annotated[_Bits, Tag("of_all")] | Annotated[dict[str, _Bits], Tag("by_attribute")], Discriminator(_budget_form)
 ]
@@ -102,13 +106,13 @@ class DebiasSection(Section):
         "marginal", description="marginal: I(z; c); conditional: I(z; c | y), which leaves what y itself says of c."
     )
     # how strong the penalty is: a fixed λ, or one that a budget controls
-    weight: NonNegative | Literal["auto"] = Field(
+    weight: Weight | Literal["auto"] = Field(
         1.0,
         description="λ: weight of the MI penalty, per nat; with a budget, where λ starts. auto: under "
         "training.head_last the largest of a path that leaves held-out training samples' classes as probable; else the "
         "penalty's gradient has a fixed share of the norm of the task's.",
     )
-    attribute_weights: dict[str, NonNegative] = Field(
+    attribute_weights: dict[str, Weight] = Field(
         default_factory=dict, description="Factor of λ per attribute; 1 for those that are not named."
     )
     warmup_epochs: NonNegative = Field(1.0, description="Epochs over which λ rises linearly from 0.")
@@ -180,9 +184,12 @@ class DebiasSection(Section):
     # checked by hand: pydantic would report each member of the union, two errors for one mistake
     @field_validator("bias_product", "weight", mode="before")
     @classmethod
-    def _is_a_number_or_auto(cls, value: object) -> object:
+    def _is_a_number_or_auto(cls, value: object, info: ValidationInfo) -> object:
         number = value if isinstance(value, int | float) and not isinstance(value, bool) else -1
         if value == "auto" or 0 <= number < math.inf:
+            # as `Believable` does of other keys
+            if info.field_name == "weight" and number > MOST_WEIGHT and info.context != BEGUN:
+                raise ValueError(f"must be at most {MOST_WEIGHT:,.0f}, not {value}")
             return value
         shown = "null" if value is None else repr(value) if isinstance(value, str) else str(value).lower()
         hint = "; take the quotes off" if isinstance(value, str) and value.replace(".", "", 1).isdigit() else ""

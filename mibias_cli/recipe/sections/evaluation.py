@@ -8,7 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from mibias_cli.errors import GateError
 from mibias_cli.recipe.gate_expression import parse_gate
-from mibias_cli.recipe.values import Count, Flag, Fraction, Number, Positive, ProbeName, Section, Text, Whole
+from mibias_cli.recipe.values import Believable, Count, Flag, Fraction, Positive, ProbeName, Section, Text, Whole
 from mibias_cli.recipe.yaml_source import Yaml
 
 __all__ = ["EvaluationSection", "GateSection", "gate_may_be_text"]
@@ -29,7 +29,7 @@ class EvaluationSection(Section):
     n_bootstrap: Annotated[int, Field(ge=100, le=100_000), Whole] = Field(
         1000, description="Bootstrap resamples, 100 to 100,000."
     )
-    confidence: Annotated[float, Field(ge=0.5, lt=1), Number] = Field(0.95, description="Confidence of the intervals.")
+    confidence: Annotated[Fraction, Believable(ge=0.5)] = Field(0.95, description="Confidence of the intervals.")
     min_cell: Positive = Field(10, description="(y, c) cells with fewer samples are left out of the worst group.")
     suppress_below: Count = Field(
         0,

@@ -8,10 +8,12 @@ from pydantic import BeforeValidator, Field
 
 from mibias_cli.recipe.values import (
     BatchSize,
+    Believable,
     Count,
     Decay,
     Flag,
     FormatName,
+    LearningRate,
     NonNegative,
     Number,
     Positive,
@@ -35,7 +37,7 @@ class OriginalSection(Section):
     """Plain training on the task alone, before debiasing: its result is the extractor that `before` speaks of."""
 
     epochs: Repeats = Field(description="Epochs of plain training.")
-    learning_rate: Rate | None = Field(None, description="Learning rate; null: training.learning_rate.")
+    learning_rate: LearningRate | None = Field(None, description="Learning rate; null: training.learning_rate.")
     start_debiasing_from: Literal["original", "initial"] = Field(
         "original", description="Debiasing starts from the plainly trained weights or from those before it."
     )
@@ -52,7 +54,9 @@ class DiscoverSection(Section):
         "clusters",
         description="clusters of an early model's features in each class; peers: what two models never learn or do.",
     )
-    clusters: Annotated[int, Field(ge=2, le=1000), Whole] = Field(2, description="by clusters: how many per class.")
+    clusters: Annotated[int, Field(gt=0, le=1000), Whole, Believable(ge=2)] = Field(
+        2, description="by clusters: how many per class."
+    )
     epochs: Repeats | None = Field(
         None, description="Epochs of training before that; null: 1 before clusters, so that bias leads, 50 of peers."
     )
@@ -74,7 +78,7 @@ class TrainingSection(Section):
     epochs: Repeats = Field(10, description="Epochs of debiasing.")
     batch_size: BatchSize = Field(128, description="Samples per step, on all ranks together.")
     optimizer: Literal["adam", "adamw", "sgd"] = Field("adamw", description="Optimizer of extractor and target head.")
-    learning_rate: Rate = Field(1e-3, description="Peak learning rate.")
+    learning_rate: LearningRate = Field(1e-3, description="Peak learning rate.")
     weight_decay: NonNegative = Field(0.0, description="Weight decay.")
     head_weight_decay: NonNegative | None = Field(
         None,
@@ -97,7 +101,7 @@ class TrainingSection(Section):
         "L2 penalty; the MI penalty then acts there, on all samples at once, and not in the steps before, which have "
         "debias.bias_product and debias.mix alone; for few images, about 0.1; null: never.",
     )
-    momentum: Decay = Field(0.9, description="Momentum of sgd.")
+    momentum: Annotated[NonNegative, Believable(lt=1)] = Field(0.9, description="Momentum of sgd.")
     beta1: Decay = Field(0.9, description="Decay of adam's mean gradient; 0.5 steadies the game against a critic.")
     schedule: Literal["cosine", "constant"] = Field("cosine", description="Learning-rate schedule.")
     warmup_epochs: NonNegative = Field(0.0, description="Epochs over which the learning rate rises linearly.")

@@ -13,6 +13,7 @@ from mibias_cli.backbone.weights.matching import weights_fingerprint
 from mibias_cli.errors import RunError
 from mibias_cli.output.whole_files import write_atomically
 from mibias_cli.recipe.schema import Recipe
+from mibias_cli.recipe.values import BEGUN
 from mibias_cli.run.assemble import Parts
 from mibias_cli.run.evaluate import load_run_recipe
 from mibias_cli.run.resume.data_parts import TIMES, WHOLE, data_parts, part_difference
@@ -126,7 +127,7 @@ def _plain(recipe: Recipe) -> dict[str, JsonValue]:
 def _parsed(values: Mapping[str, JsonValue], path: Path) -> Recipe:
     """The recipe of the record; keys that are newer than it get their defaults."""
     try:
-        return Recipe.model_validate(values)
+        return Recipe.model_validate(values, context=BEGUN)
     except ValidationError as error:
         raise RunError(f"{path}: holds a recipe that this version cannot read; resume with the older one") from error
 
