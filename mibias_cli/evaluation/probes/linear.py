@@ -1,7 +1,7 @@
 """Multinomial logistic regression, as scikit-learn fits it, under many ridge penalties from one decomposition.
 
-A ridge penalty knows no axes: fitted along the principal components of the features, the solution is the same, there are
-never more coefficients than rows, and the curvature of the loss is nearly diagonal. L-BFGS (Nocedal and Wright,
+A ridge penalty knows no axes: fitted along the principal components of the features, the solution is the same, there
+are never more coefficients than rows, and the curvature of the loss is nearly diagonal. L-BFGS (Nocedal and Wright,
 Numerical Optimization, Algorithm 7.4) that begins at that diagonal takes a dozen steps, not a hundred.
 """
 
