@@ -41,8 +41,8 @@ class _Network(Learner):
         sizes = x.shape[1], N_HIDDEN, targets.shape[1]
         shapes = [sizes[:2], (N_HIDDEN,), sizes[1:], sizes[2:]]
         n_weights = sum(int(np.prod(shape)) for shape in shapes)
-        vectors = np.zeros((6, n_weights), np.float32)
-        self._weights, self._gradient, self._decay, self._mean, self._square, self._largest = vectors
+        vectors = np.zeros((7, n_weights), np.float32)
+        self._weights, self._gradient, self._decay, self._mean, self._square, self._largest, self._room = vectors
         self._w, self._b, self._v, self._a = _views(self._weights, shapes)
         self._slopes = _views(self._gradient, shapes)
         # Glorot and Bengio's bounds; biases do not decay
@@ -72,15 +72,25 @@ class _Network(Learner):
         back.sum(axis=0, out=self._slopes[1])
         np.matmul(hidden.T, slope, out=self._slopes[2])
         slope.sum(axis=0, out=self._slopes[3])
-        gradient = self._gradient
-        gradient += self._decay * self._weights
+        # every array of the step has its place: at this size new ones would cost as much as the sums
+        gradient, room = self._gradient, self._room
+        gradient += np.multiply(self._decay, self._weights, out=room)
         self._n_steps += 1
-        self._mean += (1 - BETA_1) * (gradient - self._mean)
-        self._square += (1 - BETA_2) * (gradient * gradient - self._square)
+        np.subtract(gradient, self._mean, out=room)
+        room *= 1 - BETA_1
+        self._mean += room
+        np.multiply(gradient, gradient, out=room)
+        room -= self._square
+        room *= 1 - BETA_2
+        self._square += room
         # means without the zeros that they began at; torch's AMSGrad corrects the largest one, and steps grow for long
-        np.maximum(self._largest, self._square / np.float32(1 - BETA_2**self._n_steps), out=self._largest)
-        rate = np.float32(RATE / (1 - BETA_1**self._n_steps))
-        self._weights -= rate * self._mean / (np.sqrt(self._largest) + np.float32(EPSILON))
+        np.divide(self._square, np.float32(1 - BETA_2**self._n_steps), out=room)
+        np.maximum(self._largest, room, out=self._largest)
+        np.sqrt(self._largest, out=room)
+        room += np.float32(EPSILON)
+        np.divide(self._mean, room, out=room)
+        room *= np.float32(RATE / (1 - BETA_1**self._n_steps))
+        self._weights -= room
 
     def _output(self, x: np.ndarray) -> np.ndarray:
         """What leaves the last layer, in double precision."""

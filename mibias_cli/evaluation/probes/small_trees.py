@@ -12,7 +12,7 @@ from mibias_cli.evaluation.probes.links import softmax
 
 __all__ = ["SmallTrees"]
 
-MOST_BINS, ROWS_IN_BIN = 32, 10
+MOST_BINS, ROWS_IN_BIN = 32, 20
 N_LEAVES = 4
 RIDGE = 1.0
 LEAST_BEND = 1e-3  # on either side of a split; less is rounding
@@ -33,8 +33,9 @@ class SmallTrees:
         splits = (np.minimum(counts, len(x) - counts) >= min_leaf) & (np.diff(counts, axis=0, prepend=-1) != 0)
         edge, feature = np.nonzero(splits) if splits.any() else (np.zeros(1, dtype=np.int64), np.zeros(1, np.int64))
         self._feature, self._edge = feature, edges[edge, feature]
-        self._beyond = beyond[:, edge, feature].astype(np.float32)
-        self._counts = self._beyond.sum(axis=0)
+        # one row for each split (m, n): the few that trees take are then read in one piece
+        self._beyond = np.ascontiguousarray(beyond[:, edge, feature].T).astype(np.float32)
+        self._counts = self._beyond.sum(axis=1)
         self._targets, self._start = targets.astype(np.float32), start
         self._rate, self._min_leaf = rate, min_leaf
         self._scores = np.broadcast_to(start, targets.shape).astype(np.float32)
@@ -52,7 +53,8 @@ class SmallTrees:
         parts = np.stack([slope, bend, np.ones_like(slope)])
         # of every leaf and class: its rows, the sums of all parts over these, those beyond every edge, the best split
         k, m = len(slope), len(self._counts)
-        rows, total, beyond = (np.zeros((N_LEAVES, *s), np.float32) for s in (slope.shape, (3, k), (3, k, m)))
+        # sums are written before they are read: to clear so much memory for every iteration would cost as much as they
+        rows, total, beyond = (np.empty((N_LEAVES, *s), np.float32) for s in (slope.shape, (3, k), (3, k, m)))
         edge, gain = np.zeros((N_LEAVES, k), dtype=np.int64), np.full((N_LEAVES, k), -np.inf)
         rows[0], total[0] = 1, parts.sum(axis=2)
         beyond[0, :2], beyond[0, 2] = self._sums(parts[:2]), self._counts
@@ -63,7 +65,7 @@ class SmallTrees:
             old = gain.argmax(axis=0)
             at = np.where(np.isfinite(gain[old, classes]), edge[old, classes], -1)
             splits.append((old, at))
-            rows[new] = rows[old, classes] * self._beyond.T[at] * (at >= 0)[:, None]
+            rows[new] = rows[old, classes] * self._beyond[at] * (at >= 0)[:, None]
             rows[old, classes] -= rows[new]
             if new + 1 < N_LEAVES:
                 right = parts * rows[new]
@@ -79,7 +81,7 @@ class SmallTrees:
 
     def _sums(self, parts: np.ndarray) -> np.ndarray:
         """Sums (p, k, m) beyond every edge of what rows hold (p, k, n): one product, not one for each of the parts."""
-        return (parts.reshape(-1, parts.shape[-1]) @ self._beyond).reshape(*parts.shape[:-1], -1)
+        return (parts.reshape(-1, parts.shape[-1]) @ self._beyond.T).reshape(*parts.shape[:-1], -1)
 
     def _best(self, right: np.ndarray, total: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The edge (k,) that gains most, a column of `_beyond`, and its gain; −∞ where none gains.
@@ -87,9 +89,14 @@ class SmallTrees:
         From sums of slopes, bends and rows beyond every edge (3, k, m), and of the whole leaf (3, k).
         """
         left = total[:, :, None] - right
-        gain = right[0] ** 2 / (right[1] + RIDGE) + left[0] ** 2 / (left[1] + RIDGE)
-        fits = (np.minimum(right[2], left[2]) >= self._min_leaf) & (np.minimum(right[1], left[1]) > LEAST_BEND)
-        gain = np.where(fits, gain, -np.inf)
+        # in place, since these are most of what a tree takes beside the sums
+        gain, other = np.square(right[0]), np.square(left[0])
+        gain /= right[1] + RIDGE
+        other /= left[1] + RIDGE
+        gain += other
+        fits = np.minimum(right[2], left[2]) >= self._min_leaf
+        fits &= np.minimum(right[1], left[1]) > LEAST_BEND
+        gain[~fits] = -np.inf
         gains = gain.max(axis=1) - total[0] ** 2 / (total[1] + RIDGE)
         return gain.argmax(axis=1), np.where(gains > LEAST_GAIN, gains, -np.inf)
 
