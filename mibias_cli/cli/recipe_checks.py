@@ -15,7 +15,7 @@ __all__ = ["recipe_checks", "unread_keys"]
 # by section, the keys that an audit reads; of sections that are not named it reads all
 _READ: Mapping[str, tuple[str, ...]] = {
     "name": (), "logging": (), "export": (), "method_settings": (), "original": (),
-    "training": ("device", "deterministic", "batch_size", "num_workers"),
+    "training": ("device", "deterministic", "channels_last", "batch_size", "num_workers"),
     "discover": ("by", "clusters"),
     "debias": ("attributes", "objective", "budget_bits", "erase"),
 }  # fmt: skip

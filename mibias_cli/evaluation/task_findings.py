@@ -309,8 +309,8 @@ class ImpactFindings(Record):
     """The class whose prediction counts as selection."""
     attributes: tuple[str, ...]
     channels: tuple[str, ...]
-    n_unknown: Count | None
-    """Audited samples of no group, because an attribute is unknown; null where they are too few to be shown."""
+    n_unknown: Count
+    """Audited samples of no group, because an attribute is unknown."""
     lowest_impact_ratio: Real | None
     lowest_impact_ratio_interval: Bounds | None
     groups: dict[str, ImpactGroup]

@@ -15,6 +15,7 @@ from mibias_cli.output.machine import writing
 __all__ = ["is_device", "is_leftover", "partial_of", "remove_leftovers", "replaced", "write_atomically"]
 
 _DESCRIPTOR = re.compile(r"/(?:dev|proc/self)/fd/([0-9]{1,9})")
+_MOST_LINKS = 40  # as Linux has it
 _LEFTOVER = re.compile(r"\..+\.[0-9a-f]{8}\.partial")
 
 
@@ -26,9 +27,24 @@ def partial_of(path: Path) -> Path:
 def is_device(path: Path) -> bool:
     """Whether a path is one of the system's own, that is written to as it is: /dev/stdout, /dev/fd/3, /dev/null.
 
-    What stands there may be a file, such as a log that stdout goes to. /dev/shm is a folder for files.
+    What stands there may be a file, such as a log that stdout goes to. /dev/shm is a folder for files. A link to a
+    device counts as one.
     """
-    return path.parts[:2] in (("/", "dev"), ("/", "proc")) and path.parts[:3] != ("/", "dev", "shm")
+    return _device(path) is not None
+
+
+def _device(path: Path) -> Path | None:
+    """The device that a path names, itself or by links."""
+    # a step at a time: /dev/stdout is itself a link, to a file that must not be replaced
+    for _ in range(_MOST_LINKS):
+        # two slashes at the front are kept by abspath, and mean one
+        path = Path("/" + os.path.abspath(path).lstrip("/"))
+        if path.parts[:2] in (("/", "dev"), ("/", "proc")):
+            return None if path.parts[:3] == ("/", "dev", "shm") else path
+        if not path.is_symlink():
+            return None
+        path = path.parent / os.readlink(path)
+    return None
 
 
 @contextmanager
@@ -70,8 +86,9 @@ def write_atomically(path: Path, text: str) -> None:
 
 def _descriptor(path: Path) -> int | None:
     """The open descriptor of this process that a path is another name of, or None."""
-    named = {"/dev/stdout": 1, "/dev/stderr": 2}.get(str(path))
-    found = _DESCRIPTOR.fullmatch(str(path))
+    device = str(_device(path))
+    named = {"/dev/stdout": 1, "/dev/stderr": 2}.get(device)
+    found = _DESCRIPTOR.fullmatch(device)
     return named if found is None else int(found[1])
 
 

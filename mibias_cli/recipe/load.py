@@ -18,23 +18,23 @@ from mibias_cli.recipe.overrides import Overridden, apply_overrides
 from mibias_cli.recipe.schema import Recipe
 from mibias_cli.recipe.values import BEGUN
 from mibias_cli.recipe.yaml_source import PLAIN_SCALARS, Source, YamlMapping, YamlPath, parse_yaml
-from mibias_cli.run_folder import RECIPE_FILE
 
 __all__ = ["dump_recipe", "load_recipe", "missing_places", "parse_recipe", "public_weights"]
 
 _LOCAL = "local-dir:"
 
 
-def load_recipe(path: Path | str, overrides: Sequence[str] = (), *, checks: Sequence[Check] = ()) -> Recipe:
+def load_recipe(
+    path: Path | str, overrides: Sequence[str] = (), *, checks: Sequence[Check] = (), begun: bool = False
+) -> Recipe:
     """Read a recipe from a file.
 
     Args:
         path: The YAML file; relative paths inside it start from its folder.
         overrides: `KEY=VALUE` texts as `--set` takes them; relative paths there start from the current folder.
         checks: Further checks of the parsed recipe, for what this package cannot know.
-
-    A run's own recipe (recipe.resolved.yaml) was taken when the run was begun: what is refused in it is what no longer
-    can be read, and what overrides bring.
+        begun: Whether it is the recipe that a run was begun with. It was taken then: what is refused in it is what no
+            longer can be read, and what overrides bring.
 
     Raises:
         RecipeError: The file cannot be read, or the recipe has problems: all of them, each with its line.
@@ -55,7 +55,6 @@ def load_recipe(path: Path | str, overrides: Sequence[str] = (), *, checks: Sequ
         line = raw[: error.start].count(b"\n") + 1
         message = f"is not UTF-8 text (line {line}); save it as UTF-8"
         raise RecipeError([Problem(path=str(path), message=message)]) from error
-    begun = path.name == RECIPE_FILE
     return parse_recipe(text, path=str(path), overrides=overrides, checks=checks, begun=begun)
 
 
@@ -66,8 +65,7 @@ def parse_recipe(
 
     Args:
         path: What to call it in errors; relative paths in the text start from its folder.
-        overrides, checks: See :func:`load_recipe`.
-        begun: Whether it is the recipe that a run was begun with.
+        overrides, checks, begun: See :func:`load_recipe`.
 
     Raises:
         RecipeError: All problems at once, each with its line.

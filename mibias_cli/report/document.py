@@ -109,8 +109,7 @@ def make_report(
     # parts are taken as they are: a dump would make mappings of typed records
     shown = without_small_cells(findings, findings.settings.suppress_below)
     own = {name: getattr(shown, name) for name in AuditFindings.model_fields}
-    # its sentences name groups, and none that is left out
-    verdict = make_verdict(shown, asked, debiased)
+    verdict = make_verdict(findings, asked, debiased, shown=shown)
     warnings = training_warnings(metrics, findings, asked) + missed_budgets(findings, budget_bits or {}, asked)
     return Report(
         **own, provenance=dict(provenance), verdict=verdict, training_warnings=warnings, unfinished=unfinished

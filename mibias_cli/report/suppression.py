@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from mibias_cli.evaluation.leakage_findings import ChannelFindings, ColumnFindings
 from mibias_cli.evaluation.record import Record
-from mibias_cli.evaluation.task_findings import Confusion, FairnessFindings, ImpactFindings
+from mibias_cli.evaluation.task_findings import Confusion, FairnessFindings
 
 __all__ = ["UNNAMED", "without_small_cells"]
 
@@ -29,17 +29,15 @@ def without_small_cells(record: R, least: int) -> R:
         return record
     values = {name: getattr(record, name) for name in type(record).model_fields}
     changed = {name: _kept(value, least) for name, value in values.items() if isinstance(value, Record | tuple | dict)}
-    return record.model_copy(update=changed | _unnamed(record, least))
+    return record.model_copy(update=changed | _unnamed(record))
 
 
-def _unnamed(record: Record, least: int) -> dict[str, object]:
+def _unnamed(record: Record) -> dict[str, object]:
     """What a record tells of small groups beside cells of its own."""
     if isinstance(record, ChannelFindings | ColumnFindings) and record.pooled:
         return {"pooled": UNNAMED}
     if isinstance(record, FairnessFindings) and record.groups_left_out:
         return {"groups_left_out": UNNAMED}
-    if isinstance(record, ImpactFindings) and 0 < (record.n_unknown or 0) < least:
-        return {"n_unknown": None}
     return {}
 
 
@@ -54,5 +52,6 @@ def _kept(value: object, least: int) -> object:
 def _is_small(value: object, least: int) -> bool:
     if isinstance(value, Confusion) and any(0 < n < least for row in value.counts for n in row):
         return True
-    n = getattr(value, "n", 0) if isinstance(value, Record) else 0
-    return 0 < n < least
+    # a cell of none, too: beside cells that are left out it would name their group, and say where its samples are not
+    n = getattr(value, "n", None) if isinstance(value, Record) else None
+    return n is not None and n < least

@@ -44,17 +44,23 @@ class Verdict(Record):
 
 
 def make_verdict(
-    findings: AuditFindings, asked: QuestionName = "marginal", debiased: Collection[str] | None = None
+    findings: AuditFindings,
+    asked: QuestionName = "marginal",
+    debiased: Collection[str] | None = None,
+    *,
+    shown: AuditFindings | None = None,
 ) -> Verdict:
     """The verdict on an audit, on the question that training was asked for (the marginal one without a target).
 
-    `debiased` are the attributes that training was asked to remove; None: all.
+    `debiased` are the attributes that training was asked to remove; None: all. `shown` are the findings without what is
+    not to be named (`evaluation.suppress_below`): sentences are of these, and whether features collapsed is of all.
 
     A probe that fails proves nothing about what a better probe would find: so the text says what was extracted, never
     that there is no leakage. Features that hold nothing leak nothing; that is named a collapse.
     """
     reasons = collapse_reasons(findings)
     caution = _caution(findings, reasons)
+    findings = shown or findings
     question = asked if all(found.after.answer(asked) for found in findings.attributes.values()) else "marginal"
     sentences = {
         name: _attribute_sentence(name, found, findings, question) for name, found in findings.attributes.items()

@@ -57,7 +57,7 @@ def load_run_recipe(run: Path, overrides: Sequence[str] = ()) -> Recipe:
     """The resolved recipe of a run; a RunError where the folder is none."""
     if not is_run(run):
         raise RunError(f"{run}: is not a run (it has no {RECIPE_FILE})")
-    return load_recipe(RunFolder(run).recipe, overrides)
+    return load_recipe(RunFolder(run).recipe, overrides, begun=True)
 
 
 def chosen_path(run: RunFolder, *, unfinished: bool = False) -> Path:

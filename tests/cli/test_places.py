@@ -79,12 +79,14 @@ def test_an_argument_that_holds_an_equals_sign_is_not_empty(tmp_path: Path) -> N
 def test_stdout_that_is_appended_to_a_log_is_written_to(tmp_path: Path) -> None:
     log = tmp_path / "log"
     log.write_text(FOREIGN)
-    for out in ("/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"):
+    link = tmp_path / "link.json"
+    link.symlink_to("/dev/stdout")
+    for out in ("/dev/stdout", "/dev/fd/1", "/proc/self/fd/1", "//dev/stdout", str(link)):
         with log.open("ab") as file:
             command = [sys.executable, "-m", "mibias_cli.cli", "schema", "--out", out]
             assert subprocess.run(command, stdout=file, check=False).returncode == 0
     assert log.read_text().startswith(FOREIGN)
-    assert log.read_text().count('"title": "mibias recipe"') == 3
+    assert log.read_text().count('"title": "mibias recipe"') == 5
 
 
 def test_devices_are_no_files_of_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

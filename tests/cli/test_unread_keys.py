@@ -14,7 +14,7 @@ from mibias_cli.recipe.schema import Recipe
 from mibias_cli.recipe.values import Section
 from mibias_cli.run import workflow
 
-QUICK = ("evaluation.random_control=false", "evaluation.n_permutations=0", "training.epochs=1")
+QUICK = ("evaluation.n_permutations=0", "training.epochs=1")
 CHECKED = {"training.augment", "debias.weight", "debias.bias_product", "backbone.train"}
 """What an audit looks at, and does not go by: the transforms of training, what suits the target, what may be cached."""
 

@@ -75,11 +75,14 @@ def test_what_a_user_may_not_write_is_read_in_a_run(
     with pytest.raises(RecipeError):
         parse_recipe(text, path="r.yaml")
     (tmp_path / RECIPE_FILE).write_text(text, encoding="utf-8")
-    recipe = load_recipe(tmp_path / RECIPE_FILE)
+    # its name alone says nothing: a copy may be edited, and trained
+    with pytest.raises(RecipeError):
+        load_recipe(tmp_path / RECIPE_FILE)
+    recipe = load_recipe(tmp_path / RECIPE_FILE, begun=True)
     # and what was read can be written and read again
     assert parse_recipe(dump_recipe(recipe), path=str(tmp_path / RECIPE_FILE), begun=True) == recipe
     # the option sets something else, so the old fault is none of its own
-    assert load_recipe(tmp_path / RECIPE_FILE, ["training.device=cpu"]).training.device == "cpu"
+    assert load_recipe(tmp_path / RECIPE_FILE, ["training.device=cpu"], begun=True).training.device == "cpu"
 
 
 def limited(section: type[BaseModel], place: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
@@ -116,12 +119,12 @@ def test_every_limit_of_that_kind_is_among_the_cases() -> None:
 def test_what_an_option_brings_to_a_run_is_judged(tmp_path: Path) -> None:
     (tmp_path / RECIPE_FILE).write_text(edited(TABLE, "training", "momentum", 1.5), encoding="utf-8")
     with pytest.raises(RecipeError) as caught:
-        load_recipe(tmp_path / RECIPE_FILE, ["evaluation.confidence=0.999"])
+        load_recipe(tmp_path / RECIPE_FILE, ["evaluation.confidence=0.999"], begun=True)
     assert [problem.key for problem in caught.value.problems] == ["evaluation.confidence"]
     # what cannot be read is refused as ever
     (tmp_path / RECIPE_FILE).write_text(edited(TABLE, "training", "momentun", 0.9), encoding="utf-8")
     with pytest.raises(RecipeError, match="unknown key, did you mean 'momentum'"):
-        load_recipe(tmp_path / RECIPE_FILE)
+        load_recipe(tmp_path / RECIPE_FILE, begun=True)
 
 
 @pytest.fixture(scope="module")

@@ -32,8 +32,8 @@ def test_cells_below_the_limit_are_left_out_and_said() -> None:
     report = make_report(findings.model_copy(update={"settings": settings}), {})
     task = report.task.after
     assert isinstance(task, TaskFindings)
-    # by hand cells hold 40, 4 and 0 samples: none that is empty tells of anybody
-    assert {row.n for row in task.groups} == {40, 0}
+    # by hand cells hold 40, 4 and 0 samples: one that is empty tells that the group's samples are in the one left out
+    assert {row.n for row in task.groups} == {40}
     assert {row.n for row in findings.task.after.groups} == {40, 4, 0}  # type: ignore[union-attr]
     assert report.attributes == findings.attributes
     assert task.accuracy == findings.task.after.accuracy  # type: ignore[union-attr]
@@ -50,7 +50,7 @@ def test_crossings_and_confusions_too() -> None:
     crossing = Intersection(
         attributes=("p", "q"), channels=("p", "q"), worst_group_accuracy=WorstGroup(before=None, after=0.5), cells=rows
     )
-    assert [row.n for row in without_small_cells(crossing, 5).cells] == [0, 5, 50]
+    assert [row.n for row in without_small_cells(crossing, 5).cells] == [5, 50]
     assert without_small_cells(crossing, 0) is crossing
     tables = {name: Confusion(attribute="p", channel="p", c=name, n=20, counts=counts)
               for name, counts in {"large": ((10, 0), (0, 10)), "tells": ((10, 1), (0, 9))}.items()}  # fmt: skip
@@ -90,13 +90,14 @@ def with_rare_names(least: int, channels: Sequence[str]) -> Report:
     pooled = {"pooled": (RARE, "low")}
     each = {k: c.model_copy(update=pooled) for k, c in found.channels.items()}
     small = task.groups[0].model_copy(update={"c": RARE, "n": 2})
+    empty = small.model_copy(update={"y": "other", "n": 0})
     return make_report(
         findings.model_copy(
             update={
                 "settings": findings.settings.model_copy(update={"suppress_below": least}),
                 "attributes": {"colour": found.model_copy(update={**pooled, "channels": each})},
                 "task": findings.task.model_copy(
-                    update={"after": task.model_copy(update={"groups": (*task.groups, small)})}
+                    update={"after": task.model_copy(update={"groups": (*task.groups, small, empty)})}
                 ),
                 "fairness": {"colour": FairnessSides(before=None, after=fairness)},
                 "impact": {"colour": Sides[ImpactFindings](before=None, after=impact)},
@@ -115,7 +116,6 @@ def test_no_name_and_no_count_of_a_small_group_is_left_anywhere(channels: Sequen
     for text in (report.to_json(), render_markdown(report), render_html(report), *report.verdict.summary):
         assert RARE not in text
     assert report.fairness["colour"].after.groups_left_out == UNNAMED
-    assert report.impact["colour"].after.n_unknown is None
     # that there are some is said
     assert any("counted together" in line and UNNAMED[0] in line for line in report.verdict.summary)
     assert Report.model_validate_json(report.to_json()).impact == report.impact
@@ -123,9 +123,34 @@ def test_no_name_and_no_count_of_a_small_group_is_left_anywhere(channels: Sequen
     shown = with_rare_names(0, channels)
     for text in (shown.to_json(), render_markdown(shown), render_html(shown), " ".join(shown.verdict.summary)):
         assert RARE in text
-    assert shown.impact["colour"].after.n_unknown == 3
 
 
 def test_counts_that_are_not_small_stay() -> None:
     impact = with_rare_names(3, ("colour",)).impact["colour"].after
-    assert (impact.n_unknown, list(impact.groups)) == (3, ["low"])
+    assert list(impact.groups) == ["low"]
+
+
+def test_whether_features_collapsed_is_of_all_samples() -> None:
+    """Three classes of which one is rare: .45 is above chance, and would not be of two classes."""
+    findings = by_hand(name="colour")
+    task = findings.task.after
+    assert isinstance(task, TaskFindings)
+    row = task.groups[0]
+    groups = tuple(
+        row.model_copy(update={"y": y, "c": c, "n": n})
+        for y, n in (("cat", 100), ("dog", 100), ("rare", 4))
+        for c in ("red", "green")
+    )
+    after = task.model_copy(update={"groups": groups, "balanced_accuracy": 0.45, "auroc_interval": None})
+    verdicts = []
+    for least in (0, 5):
+        settings = findings.settings.model_copy(update={"suppress_below": least})
+        told = {"settings": settings, "task": findings.task.model_copy(update={"after": after})}
+        verdicts.append(make_report(findings.model_copy(update=told), {}).verdict)
+    everything, some = verdicts
+    assert not everything.collapsed
+    assert (some.collapsed, some.reasons, some.caution) == (
+        everything.collapsed,
+        everything.reasons,
+        everything.caution,
+    )

@@ -49,7 +49,7 @@ from mibias_cli.cli.recipe_checks import recipe_checks, unread_keys
 from mibias_cli.cli.stopping import on_stop
 from mibias_cli.progress import Progress, Silent
 from mibias_cli.ranks import Place, find_place
-from mibias_cli.run_folder import RunFolder, is_run
+from mibias_cli.run_folder import RECIPE_FILE, RunFolder, is_run
 
 if TYPE_CHECKING:
     from mibias_cli.export.push import HubTarget
@@ -300,7 +300,9 @@ def _load(recipe: Path | None, run: Path | None, settings: Sequence[str], *, tra
     if recipe is not None:
         from mibias_cli.recipe.load import load_recipe
 
-        return load_recipe(recipe, settings, checks=recipe_checks(trains=trains))
+        # an audit may be told a run's own recipe; what is trained anew is judged as any other
+        begun = not trains and recipe.name == RECIPE_FILE
+        return load_recipe(recipe, settings, checks=recipe_checks(trains=trains), begun=begun)
     from mibias_cli.run import workflow
 
     assert run is not None, "either a recipe or a run"

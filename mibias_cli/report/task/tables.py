@@ -291,8 +291,7 @@ def impact_tables(report: AuditFindings) -> list[Table]:
             then = [] if found.before is None else [_ratio_cell(before)]
             small = Cell(text=name, small="" if group.counted else "less than 2 % of rows, or too few")
             lines.append(line(small, str(group.n), rate, *then, _ratio_cell(group), quiet=not group.counted))
-        n_unknown = ABSENT if after.n_unknown is None else str(after.n_unknown)
-        lines += [line("unknown", n_unknown, ABSENT, *([ABSENT] * (1 + (found.before is not None))))]
+        lines += [line("unknown", str(after.n_unknown), ABSENT, *([ABSENT] * (1 + (found.before is not None))))]
         caption = (
             f"Selected: predicted {after.positive_class} by {whose}. Impact ratio: a group's selection rate over the "
             "highest group's, with its interval. < 4/5 marks a ratio below four fifths: a mark, no verdict."
