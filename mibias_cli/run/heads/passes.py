@@ -24,7 +24,7 @@ __all__ = ["Pass", "n_passes", "one_pass", "passes_of", "with_shares"]
 COPIES_COUNT = 2.0
 """How many samples of a cell of target and attribute its copies are worth to the penalty."""
 _MOST_ROWS = 200_000
-"""Rows of pooled features that the last fit holds in memory: fewer augmented views where there are many samples."""
+"""Rows of pooled features beyond which the last fit holds no further augmented view in memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
