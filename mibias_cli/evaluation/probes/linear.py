@@ -1,25 +1,23 @@
 """Multinomial logistic regression, as scikit-learn fits it, under many ridge penalties from one decomposition.
 
 A ridge penalty knows no axes: fitted along the principal components of the features, the solution is the same, there
-are never more coefficients than rows, and the curvature of the loss is nearly diagonal. L-BFGS (Nocedal and Wright,
-Numerical Optimization, Algorithm 7.4) that begins at that diagonal takes a dozen steps, not a hundred.
+are never more coefficients than rows, and the curvature of the loss is nearly diagonal. In units in which that diagonal
+is one, L-BFGS takes a dozen steps, not a hundred.
 """
 
 from __future__ import annotations
 
-from collections import deque
-
 import numpy as np
 from scipy.linalg import eigh
+from scipy.optimize import minimize
 from scipy.special import expit
 
 from mibias_cli.evaluation.probes.links import class_log_probabilities, class_targets
 
 __all__ = ["LinearClassifier"]
 
-N_KEPT = 10  # steps from which the curvature is learned
-ENOUGH = 1e-6  # nats: fits end where a further step promises less
-ARMIJO, MOST_HALVINGS = 1e-4, 20
+ENOUGH = 1e-6  # nats: fits end where a step gains less
+FLAT = 1e-4  # or where no slope is steeper, in units in which the loss bends by one
 FLATTEST = 1e-12  # of the largest variance: components of less are rounding
 LEAST_BEND = 1e-6
 
@@ -27,8 +25,11 @@ LEAST_BEND = 1e-6
 class LinearClassifier:
     """Scores of classes that are linear in features, under a ridge penalty of 1 / C; the intercept is not penalised."""
 
-    def __init__(self, x: np.ndarray, c: np.ndarray, *, max_iter: int, most_axes: int) -> None:
-        """Rows (n, d) with labels (n,); features stay as they are where there are more than `most_axes` components."""
+    def __init__(self, x: np.ndarray, c: np.ndarray, *, max_iter: int, most_axes: int = 0) -> None:
+        """Rows (n, d) with labels (n,); along principal components where there are `most_axes` at most.
+
+        To find them takes as long as several fits.
+        """
         self._mean = x.mean(axis=0)
         self._z = x - self._mean
         self._axes: np.ndarray | None = None
@@ -45,32 +46,19 @@ class LinearClassifier:
     def fit(self, strength: float) -> None:
         """Fit at C = `strength`, from where the last fit ended; an early stop is no fault: it is calibrated anyway."""
         penalty = 1 / (strength * len(self._z))
-        weights, (loss, slope, predicted) = self._weights, self._loss(self._weights, penalty)
+        predicted = self._loss(self._weights, penalty)[2]
         # how much the loss bends along each coefficient: exact where features tell nothing
         bend = np.maximum((predicted * (1 - predicted)).mean(axis=0, dtype=np.float64), LEAST_BEND)
-        first = 1 / np.concatenate([self._variance[:, None] * bend + penalty, bend[None]])
-        steps: deque[tuple[np.ndarray, np.ndarray, float]] = deque(maxlen=N_KEPT)
-        for _ in range(self._max_iter):
-            direction = _direction(slope, steps, first)
-            promised = -float(np.vdot(slope, direction))
-            if promised < ENOUGH:
-                break
-            share = 1.0
-            for _ in range(MOST_HALVINGS):
-                moved = weights + share * direction
-                found = self._loss(moved, penalty)
-                if found[0] <= loss - ARMIJO * share * promised:
-                    break
-                share /= 2
-            else:
-                # no step is downhill any more, to the precision of the features
-                break
-            step, change = moved - weights, found[1] - slope
-            bent = float(np.vdot(step, change))
-            if bent > 0:
-                steps.append((step, change, bent))
-            weights, (loss, slope, _) = moved, found
-        self._weights = weights
+        # in these units it bends alike along all of them
+        unit = 1 / np.sqrt(np.concatenate([self._variance[:, None] * bend + penalty, bend[None]]))
+
+        def loss_and_slope(flat: np.ndarray) -> tuple[float, np.ndarray]:
+            loss, slope, _ = self._loss(flat.reshape(unit.shape) * unit, penalty)
+            return loss, (slope * unit).ravel()
+
+        found = minimize(loss_and_slope, (self._weights / unit).ravel(), jac=True, method="L-BFGS-B",
+                         options={"maxiter": self._max_iter, "maxls": 50, "ftol": ENOUGH, "gtol": FLAT})  # fmt: skip
+        self._weights = found.x.reshape(unit.shape) * unit
 
     def _loss(self, weights: np.ndarray, penalty: float) -> tuple[float, np.ndarray, np.ndarray]:
         """The penalised mean cross-entropy, its slope by the weights (r + 1, k), and the predictions (n, k)."""
@@ -110,19 +98,3 @@ def _axes(centred: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     values, vectors = eigh(wide @ wide.T, driver="evd", check_finite=False, overwrite_a=True)
     seen = values > FLATTEST * max(float(values[-1]), 1e-300)
     return wide.T @ vectors[:, seen] / np.sqrt(values[seen]), values[seen] / n
-
-
-def _direction(slope: np.ndarray, steps: deque[tuple[np.ndarray, np.ndarray, float]], first: np.ndarray) -> np.ndarray:
-    """Downhill, by the curvature of the last steps (step, change of slope, their product) and `first`, a diagonal."""
-    rest, shares = slope.copy(), []
-    for step, change, bent in reversed(steps):
-        shares.append(float(np.vdot(step, rest)) / bent)
-        rest -= shares[-1] * change
-    if steps:
-        # the last step says how far the diagonal is off now
-        _, change, bent = steps[-1]
-        rest *= bent / float(np.vdot(change, first * change))
-    rest *= first
-    for (step, change, bent), share in zip(steps, reversed(shares), strict=True):
-        rest += (share - float(np.vdot(change, rest)) / bent) * step
-    return -rest

@@ -22,7 +22,6 @@ N_SHUFFLES = 3
 MOST_PRODUCTS = 64
 MOST_DIRECTIONS = 32
 WIDEST_FOR_ALL = 64  # features, of which all products may be taken
-MOST_AXES = 200  # of a basis that is fitted once or twice: to find more would take longer than the fits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,7 +186,7 @@ class Quadratic(Classifier):
                 self._x, self._structure, n_products=n_products, n_directions=n_directions, squares=squares
             )
             self._basis = (kind, basis, basis(self._x))
-        self._model = LinearClassifier(self._basis[2], self._c, max_iter=60, most_axes=MOST_AXES)
+        self._model = LinearClassifier(self._basis[2], self._c, max_iter=60)
         self._model.fit(self.settings[rung])
 
     def answer(self, x: np.ndarray) -> np.ndarray:
