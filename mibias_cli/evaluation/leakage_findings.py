@@ -79,6 +79,11 @@ class ProbeFindings(Record):
 
     accuracy: Share | None = None
     """Null for a regressor of a continuous attribute."""
+    auroc: Share | None = None
+    """Area under the ROC curve, of more than two classes the mean over each against the rest; 0.5 is chance.
+
+    Of the marginal question alone, since the target would rank as well; null for a regressor, and beyond 100 classes.
+    """
     leakage_bits: Real
     selection_bits: Real = math.nan
     """Its score inside the fitting part: that alone chooses the headline probe."""

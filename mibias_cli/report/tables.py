@@ -240,12 +240,13 @@ def probe_table(report: AuditFindings) -> Table:
         for probe in found.after.marginal.probes:
             cells = [_probe_cell(_answer(found.at(side), q), probe) for q in QUESTIONS for side in sides]
             # one probe has one accuracy, whichever question its bits answer
-            scores = [_score(_probe(_answer(found.at(side), "marginal"), probe)) for side in sides]
+            scores = [_score_cell(_probe(_answer(found.at(side), "marginal"), probe)) for side in sides]
             chance = format_percent(found.after.chance_accuracy)
             lines.append(line(f"{name} · {probe.replace('_', ' ')}", *cells, *scores, chance))
     caption = (
         "By probe, in bits. The headline probe (marked) was chosen on held-out rows of the fitting part, never "
-        "on the scored part. Chance is the majority class; regressors have R² in place of an accuracy."
+        "on the scored part. Chance is the majority class, and .5 for AUROC (of several classes the mean over each "
+        "against the rest); regressors have R² in place of an accuracy."
     )
     header = ("Attribute and probe", *titles(sides), *titles(sides, "given y"), *titles(sides, "accuracy"), "Chance")
     return Table(title="Leakage by probe", caption=caption, header=header, lines=tuple(lines))
@@ -259,6 +260,11 @@ def _probe_cell(answer: Finding | None, probe: str) -> Cell:
     found = _probe(answer, probe)
     headline = answer is not None and answer.headline_probe == probe
     return Cell(text=format_bits(None if found is None else found.leakage_bits), small="headline" if headline else "")
+
+
+def _score_cell(found: ProbeFindings | None) -> Cell:
+    ranked = None if found is None else found.auroc
+    return Cell(text=_score(found), small="" if ranked is None else f"AUROC {format_decimals(ranked, 3)}")
 
 
 def _score(found: ProbeFindings | ColumnFindings | None) -> str:

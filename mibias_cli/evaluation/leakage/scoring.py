@@ -14,10 +14,12 @@ from mibias_cli.evaluation.probes.calibration import Calibration
 from mibias_cli.evaluation.probes.families import REGRESSORS, FittedProbe, fit_probe, fit_regressor
 from mibias_cli.evaluation.probes.scaling import Seen, Sight
 from mibias_cli.evaluation.statistics.permutation import null_means
+from mibias_cli.evaluation.statistics.ranking import auroc
 
 __all__ = ["Ask", "ClassScore", "DensityScore", "Scored", "families", "fit_and_score", "score_probe"]
 
 LN2 = float(np.log(2))
+MOST_RANKED = 100  # classes, each of which is ranked against the rest
 ROWS = 2000  # scored at a time: thousands of quadratic features of all rows would fall out of the cache, then of memory
 
 
@@ -109,8 +111,11 @@ def score_probe(name: str, task: ChannelTask, question: Question, sight: Sight, 
         probe.predict(scored.part(part), question.extra_score[part], question.baseline_score[part]) for part in parts
     ]
     predicted, log_p = (np.concatenate(halves) for halves in zip(*said, strict=True))
+    # told the target, a probe would rank by that as well
+    ranked = question.extra_score.shape[1] == 0 and task.n_classes <= MOST_RANKED
     findings = ProbeFindings(
-        accuracy=float((predicted == task.c_score).mean()), leakage_bits=float("nan"),
+        accuracy=float((predicted == task.c_score).mean()),
+        auroc=auroc(np.exp(log_p), task.c_score) if ranked else None, leakage_bits=float("nan"),
         selection_bits=probe.selection_bits, setting=probe.setting,
     )  # fmt: skip
     # differences of log-probabilities: their mean is the baseline's cross-entropy less the probe's, a lower bound on

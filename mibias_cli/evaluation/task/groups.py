@@ -8,7 +8,8 @@ import numpy as np
 
 from mibias_cli.evaluation.inputs import AuditedAttribute
 from mibias_cli.evaluation.statistics.information import counts_table
-from mibias_cli.evaluation.task.calibration import auroc, auroc_draws, calibration_bounds, calibration_error
+from mibias_cli.evaluation.statistics.ranking import auroc, auroc_draws
+from mibias_cli.evaluation.task.calibration import calibration_bounds, calibration_error
 from mibias_cli.evaluation.task.rule import Predictions, Terms
 from mibias_cli.evaluation.task_findings import CellAccuracy, Confusion, GroupRow, TaskFindings
 

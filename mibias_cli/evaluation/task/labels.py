@@ -7,7 +7,8 @@ import itertools
 import numpy as np
 
 from mibias_cli.evaluation.inputs import AuditedAttribute, AuditedTarget
-from mibias_cli.evaluation.task.calibration import auroc, auroc_draws, calibration_bounds, calibration_error
+from mibias_cli.evaluation.statistics.ranking import auroc, auroc_draws
+from mibias_cli.evaluation.task.calibration import calibration_bounds, calibration_error
 from mibias_cli.evaluation.task.fairness import (
     FINDINGS,
     Amplified,

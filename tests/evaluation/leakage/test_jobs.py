@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.stats import norm
 
 from mibias_cli.errors import EvaluationError
 from mibias_cli.evaluation.audit import audit
@@ -61,6 +62,15 @@ def test_the_figures_are_the_same_in_processes(monkeypatch: pytest.MonkeyPatch) 
     alone = run(inputs)
     monkeypatch.setattr(jobs, "ENOUGH", 0)
     assert run(inputs, 2) == alone
+
+
+def test_the_area_under_the_curve_is_that_of_two_normals() -> None:
+    """Means two apart, unit variance: P(z₁ > z₀) is Φ(2 / √2)."""
+    found = run(make_inputs(1)).attributes["colour"].after
+    logistic = found.marginal.probes["logistic"]
+    assert logistic.auroc == pytest.approx(norm.cdf(2 / np.sqrt(2)), abs=0.04)
+    assert found.conditional is not None
+    assert found.conditional.probes["logistic"].auroc is None
 
 
 def test_little_work_is_done_in_this_process(asked: list[Ask]) -> None:

@@ -7,8 +7,9 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from mibias_cli.evaluation.statistics.inversion import simultaneous_bounds, with_floor
+from mibias_cli.evaluation.statistics.ranking import auroc_draws
 from mibias_cli.evaluation.statistics.resampling import Resamples
-from mibias_cli.evaluation.task.calibration import auroc_draws, calibration_bounds
+from mibias_cli.evaluation.task.calibration import calibration_bounds
 from mibias_cli.evaluation.task.rule import Terms
 
 N = 600

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from mibias_cli.evaluation.task.calibration import auroc, calibration_error
+from mibias_cli.evaluation.statistics.ranking import auroc
+from mibias_cli.evaluation.task.calibration import calibration_error
 
 
 def test_calibration_error_bin_by_bin() -> None:
