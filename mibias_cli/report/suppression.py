@@ -17,10 +17,10 @@ R = TypeVar("R", bound=Record)
 
 
 def without_small_cells(record: R, least: int) -> R:
-    """The same findings without every cell and group of 1 to `least` - 1 samples, wherever it stands.
+    """The same findings without every cell and group of fewer than `least` samples, empty ones too, wherever it stands.
 
-    Lists of names of groups that are small, without their sizes, say that there are some. Counts of samples of no group
-    are no figure where they are small.
+    Lists of names of groups that are small, without their sizes, say that there are some. How many samples are of no
+    group stays: it is the difference of other counts.
 
     Figures over all samples stay; cells that are left out could be told from them and from the other cells, where only
     one of a table is. 0: nothing is left out.
