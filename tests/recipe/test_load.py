@@ -331,8 +331,8 @@ def test_a_folder_is_no_recipe(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("weights", "told"),
     [
-        ("/home/me/secret project/w.safetensors", "w.safetensors"),
-        ("local-dir:/home/me/model", "local-dir:model"),
+        ("/private/weights of mine/w.safetensors", "w.safetensors"),
+        ("local-dir:/private/model", "local-dir:model"),
         ("hf-hub:org/model.bin", "hf-hub:org/model.bin"),
         ("pretrained", "pretrained"),
         ("none", "none"),
