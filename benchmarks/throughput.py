@@ -27,7 +27,7 @@ import numpy as np
 import torch
 from PIL import Image
 from timm import create_model
-from timm.data import create_dataset, create_loader
+from timm.data import create_dataset, create_loader, resolve_data_config
 from torch.nn import functional
 
 N_CLASSES, SIDE = 4, 256
@@ -109,9 +109,14 @@ def timm_epoch(options: argparse.Namespace) -> Callable[[int], int]:
     """An epoch of timm's parts: it returns how many images it trained on."""
     dataset = create_dataset("", root=str(options.folder / "images"))
     model = create_model(options.backbone, num_classes=N_CLASSES)
+    # resampled as ours is, which is as the weights of this architecture ask for
+    config = resolve_data_config({"input_size": (3, options.size, options.size)}, model=model)
     loader = create_loader(
         dataset,
-        input_size=(3, options.size, options.size),
+        input_size=config["input_size"],
+        interpolation=config["interpolation"],
+        mean=config["mean"],
+        std=config["std"],
         batch_size=options.batch,
         is_training=True,
         color_jitter=0.0,
