@@ -160,14 +160,15 @@ def prepare(name: str, overrides: tuple[str, ...], run: Path) -> Callable[[], ob
     parts = dataclasses.replace(parts, data=data)
     going = Run(folder=RunFolder(run), progress=Silent())
     trainer = make_stage(parts, going, going.log(), parts.new_model(), name="debias")
-    weights, draws = trainer.weights["train"], trainer.debiaser is not None and trainer.debiaser.draws
+    weights = trainer.weights["train"]
     batch = next(
         batches(
             data.train,
             batch_size=recipe.training.batch_size,
             shuffle=True,
             weights=weights,
-            draw_by=weights[DRAW_WEIGHT] if draws else None,
+            draw_by=weights.get(DRAW_WEIGHT),
+            draw_share=0.0 if trainer.debiaser is None else trainer.debiaser.draw_share,
         )
     )
     return lambda: trainer.try_step(batch, 0)

@@ -15,7 +15,7 @@ from mibias_cli.errors import DataError
 from mibias_cli.ranks import Share
 from mibias_cli.seeds import derived_generator
 
-__all__ = ["batches", "n_batches"]
+__all__ = ["batches", "n_batches", "n_drawn"]
 
 _WHOLE = Share()
 _DRAWS = 0xD2A3
@@ -25,6 +25,16 @@ _DRAWS = 0xD2A3
 def n_batches(split: Split, batch_size: int, *, drop_last: bool = False) -> int:
     """How many batches an epoch has; see `batches` for the last one."""
     return len(_cut(np.arange(len(split)), batch_size, drop_last))
+
+
+def n_drawn(n: int, share: float) -> int:
+    """How many rows are drawn beside n rows; batch normalisation and estimators need two.
+
+    Example:
+        >>> n_drawn(128, 0.25), n_drawn(5, 0.25), n_drawn(1, 1.0)
+        (32, 2, 2)
+    """
+    return max(2, round(share * n))
 
 
 def batches(
@@ -39,6 +49,7 @@ def batches(
     start_step: int = 0,
     drop_last: bool = False,
     draw_by: np.ndarray | None = None,
+    draw_share: float = 1.0,
     sample_by: np.ndarray | None = None,
     share: Share = _WHOLE,
 ) -> Iterator[Batch]:
@@ -57,7 +68,8 @@ def batches(
         weights: Arrays (n, …) by name, for `Batch.weight`.
         start_step: Skip this many batches: what follows is what would have followed without a break.
         drop_last: Leave out a last batch that is smaller than batch_size (unless it is the only one).
-        draw_by: Weights (n,): each batch gets as many further rows, drawn in proportion to them with replacement.
+        draw_by: Weights (n,): each batch gets further rows, drawn in proportion to them with replacement.
+        draw_share: Drawn rows for each row of a batch; 0: none.
         sample_by: Weights (n,): rows are drawn in proportion to them, with replacement, in place of each of them once.
         share: The rows of each batch whose inputs are read; labels and weights are those of the whole batch.
 
@@ -68,9 +80,12 @@ def batches(
     order = derived_generator(seed, epoch).permutation(len(split)) if shuffle else np.arange(len(split))
     positions = _cut(order, batch_size, drop_last)
     if sample_by is not None:
-        positions = _draws(positions, sample_by, derived_generator(seed, epoch))
+        positions = _draws([len(batch) for batch in positions], sample_by, derived_generator(seed, epoch))
     # a stream of its own: whether rows are drawn must not change the epoch's order
-    drawn = [] if draw_by is None else _draws(positions, draw_by, derived_generator(seed, epoch, _DRAWS))
+    drawn: list[np.ndarray] = []
+    if draw_by is not None and draw_share > 0:
+        sizes = [n_drawn(len(batch), draw_share) for batch in positions]
+        drawn = _draws(sizes, draw_by, derived_generator(seed, epoch, _DRAWS))
     positions = positions[start_step:]
     source = _Batches(split, positions, epoch if shuffle else None, weights, drawn[start_step:], share)
     # the same batches either way: workers only read them ahead
@@ -161,14 +176,14 @@ class _Batches(Dataset["Batch | DataError"]):
         )
 
 
-def _draws(batches: list[np.ndarray], weights: np.ndarray, generator: np.random.Generator) -> list[np.ndarray]:
-    """As many positions as each batch has, drawn in proportion to weights with replacement."""
+def _draws(sizes: list[int], weights: np.ndarray, generator: np.random.Generator) -> list[np.ndarray]:
+    """So many positions for each batch, drawn in proportion to weights with replacement."""
     # inverse transform sampling: a uniform number falls into a row's stretch in proportion to its weight
     cumulative = np.cumsum(weights, dtype=np.float64)
-    uniform = generator.random(sum(map(len, batches))) * cumulative[-1]
+    uniform = generator.random(sum(sizes)) * cumulative[-1]
     # clip: rounding may bring the largest number to the very end
     drawn = np.searchsorted(cumulative, uniform, side="right").clip(max=len(weights) - 1)
-    return np.split(drawn, np.cumsum([len(batch) for batch in batches])[:-1])
+    return np.split(drawn, np.cumsum(sizes)[:-1])
 
 
 def _cut(order: np.ndarray, batch_size: int, drop_last: bool) -> list[np.ndarray]:

@@ -130,6 +130,7 @@ Weight = Annotated[NonNegative, Believable(le=MOST_WEIGHT)]
 Fraction = Annotated[float, Field(gt=0, lt=1), Number]
 Decay = Annotated[float, Field(ge=0, lt=1), Number]
 Share = Annotated[float, Field(ge=0, le=1), Number]
+PositiveShare = Annotated[float, Field(gt=0, le=1), Number]
 # strict: `augment: 1` is a mistake, too
 Flag = Annotated[bool, Field(strict=True)]
 Text = Annotated[str, BeforeValidator(text_of_number)]

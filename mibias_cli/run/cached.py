@@ -22,6 +22,7 @@ from mibias_cli.backbone.weights.cache import user_cache
 from mibias_cli.backbone.weights.matching import weights_fingerprint
 from mibias_cli.data.batch import Split
 from mibias_cli.data.files.images import ImageReader
+from mibias_cli.data.loader import n_drawn
 from mibias_cli.progress import Progress, Silent
 from mibias_cli.recipe.schema import Recipe
 from mibias_cli.run.assemble import Parts
@@ -222,5 +223,5 @@ def _sizes(parts: Parts, split: str, n: int) -> set[int]:
         sizes |= batch_sizes(min(n, debias.budget.max_samples), size)
     # rows that are drawn for the estimator stand beside the epoch's own
     if debias.balance_by == "draws":
-        sizes |= {2 * one for one in sizes}
+        sizes |= {one + n_drawn(one, debias.draw_share) for one in sizes}
     return sizes

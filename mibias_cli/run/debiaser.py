@@ -8,6 +8,7 @@ from functools import partial
 
 import torch
 
+from mibias_cli.data.loader import n_drawn
 from mibias_cli.estimators.classifier import ClassifierBound
 from mibias_cli.estimators.protocol import EstimatorSpec
 from mibias_cli.heads.attribute import AttributeHead
@@ -58,8 +59,9 @@ def build_debiaser(parts: Parts, z_width: int, *, mixing_alone: bool = False) ->
                 monitors[name] = monitor.to(device, dtype)
 
     # the queue keeps weights beside features where the estimator weighs rows; drawn rows are weighted already
-    weighted = parts.balance in ("critic", "both") and section.balance_by == "weights"
-    capacity = section.queue_batches * recipe.training.batch_size
+    balanced, size = parts.balance in ("critic", "both"), recipe.training.batch_size
+    weighted = balanced and section.balance_by == "weights"
+    capacity = section.queue_batches * (n_drawn(size, section.draw_share) if balanced and not weighted else size)
     budget, meter = _build_budget(parts, dtype)
     # λ that nobody chose is a share of the task's gradient; a budget, and a last fit, have their own ways to find it
     by_share = section.weight == "auto" and budget is None and parts.head_last is None

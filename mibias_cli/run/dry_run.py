@@ -145,7 +145,6 @@ def _time_steps(trainer: StageTrainer, parts: Parts) -> float:
     section, device = parts.recipe.training, parts.fabric.device
     n_steps = n_batches(parts.data.train, section.batch_size)
     warm = round(parts.recipe.debias.warmup_epochs * n_steps)
-    draws = trainer.debiaser is not None and trainer.debiaser.draws
     began, times = time.monotonic(), list[float]()
     # several epochs where these are short: a step costs more once the queue is full
     for epoch in range(section.epochs):
@@ -157,7 +156,8 @@ def _time_steps(trainer: StageTrainer, parts: Parts) -> float:
             shuffle=True,
             num_workers=0,
             weights=dict(trainer.weights["train"]),
-            draw_by=trainer.weights["train"].get(DRAW_WEIGHT) if draws else None,
+            draw_by=trainer.weights["train"].get(DRAW_WEIGHT),
+            draw_share=0.0 if trainer.debiaser is None else trainer.debiaser.draw_share,
         )
         start = time.monotonic()
         for batch in stream:

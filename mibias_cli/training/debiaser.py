@@ -80,12 +80,13 @@ class Debiaser:
     @property
     def weighted(self) -> bool:
         """Whether estimators see balancing weights."""
-        return self.settings.balance in ("critic", "both") and not self.draws
+        return self.settings.balance in ("critic", "both") and not self.draw_share
 
     @property
-    def draws(self) -> bool:
-        """Whether the estimator has rows of its own, drawn in proportion to the weights."""
-        return self.settings.balance in ("critic", "both") and self.settings.balance_by == "draws"
+    def draw_share(self) -> float:
+        """Rows of its own that the estimator has for each row of the batch, drawn in proportion to the weights."""
+        drawing = self.settings.balance in ("critic", "both") and self.settings.balance_by == "draws"
+        return self.settings.draw_share if drawing else 0.0
 
     @property
     def weights_task(self) -> bool:

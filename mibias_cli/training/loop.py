@@ -178,7 +178,6 @@ class StageTrainer:
             self._save()
 
     def _train_batches(self, epoch: int, start: int, purpose: str = "train") -> Iterator[Batch]:
-        draws = purpose == "train" and self.debiaser is not None and self.debiaser.draws
         stream = batches(
             self.data.train,
             batch_size=self.settings.batch_size,
@@ -187,7 +186,8 @@ class StageTrainer:
             shuffle=True,
             num_workers=self.settings.num_workers,
             weights=dict(self.weights["train"]),
-            draw_by=self.weights["train"].get(DRAW_WEIGHT) if draws else None,
+            draw_by=self.weights["train"].get(DRAW_WEIGHT),
+            draw_share=self.debiaser.draw_share if self.debiaser is not None and purpose == "train" else 0.0,
             sample_by=self.weights["train"].get(SAMPLE_WEIGHT),
             start_step=start,
             share=self.ranks.share,

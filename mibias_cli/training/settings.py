@@ -59,6 +59,7 @@ class DebiasSettings:
     objective: Literal["marginal", "conditional"] = "marginal"
     balance: Balance = "critic"
     balance_by: Literal["weights", "draws"] = "weights"
+    draw_share: float = 1.0
     attribute_weights: Mapping[str, float] = field(default_factory=dict)
     class_prior: Literal["training", "uniform"] = "training"
     measure_every_epochs: float = 1.0

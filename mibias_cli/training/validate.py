@@ -159,7 +159,7 @@ def _leakage_figures(
             balanced = replace(sample, weight=torch.from_numpy(weights[name][rows]).to(z.device))
             figures[f"validation/{name}/balanced_leakage_bits"] = monitor.estimate(balanced, generator) / math.log(2)
         # the critic is judged by what it was trained on: weighted rows, where it sees weights or draws by them
-        seen = balanced if debiaser.weighted or debiaser.draws else sample
+        seen = balanced if debiaser.weighted or debiaser.draw_share else sample
         drawn = torch.Generator().manual_seed(derive_seed(seed, "signal", name))
         critic = debiaser.signal.look(name, debiaser.estimators[name], seen, drawn)
         figures |= {f"validation/{name}/{key}": value for key, value in critic.items()}

@@ -58,9 +58,18 @@ def test_every_field_is_cut_and_the_last_batch_too() -> None:
         assert part.drawn is part
 
 
-@pytest.mark.parametrize("options", [{"start_step": 2}, {"num_workers": 2}])
-def test_the_same_draws_from_the_middle_and_by_workers(options: dict[str, int]) -> None:
-    whole, other = epoch_of(2), epoch_of(2, **options)
+def test_a_share_of_the_batch_is_drawn_and_two_rows_at_least() -> None:
+    parts = epoch_of(0, draw_share=0.25)
+    assert [(len(b.own), len(b.drawn)) for b in parts] == [(16, 4), (16, 4), (16, 4), (2, 2)]
+    assert np.array_equal(
+        np.concatenate([b.own.index for b in parts]), np.concatenate([b.own.index for b in epoch_of(0)])
+    )
+    assert set(np.concatenate([b.drawn.index for b in parts])) <= set(range(40, N))
+
+
+@pytest.mark.parametrize("options", [{"start_step": 2}, {"num_workers": 2}, {"start_step": 1, "draw_share": 0.5}])
+def test_the_same_draws_from_the_middle_and_by_workers(options: dict[str, Any]) -> None:
+    whole, other = epoch_of(2, draw_share=options.get("draw_share", 1.0)), epoch_of(2, **options)
     for a, b in zip(whole[options.get("start_step", 0) :], other, strict=True):
         assert torch.equal(a.index, b.index)
         assert a.n_own == b.n_own

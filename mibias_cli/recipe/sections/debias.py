@@ -19,6 +19,7 @@ from mibias_cli.recipe.values import (
     LearningRate,
     NonNegative,
     Positive,
+    PositiveShare,
     Rate,
     Section,
     Share,
@@ -139,8 +140,13 @@ class DebiasSection(Section):
     )
     balance_by: Literal["weights", "draws"] = Field(
         "weights",
-        description="weights: of the batch's samples, in the estimator; draws: the estimator has as many samples of "
-        "its own, drawn in proportion to the weights: a larger step, and far less noise where weights differ a lot.",
+        description="weights: of the batch's samples, in the estimator; draws: the estimator has samples of its own, "
+        "drawn in proportion to the weights: a larger step, and far less noise where weights differ a lot.",
+    )
+    draw_share: PositiveShare = Field(
+        1.0,
+        description="With draws: samples drawn for each sample of the batch; fewer cost less time. `queue_batches` "
+        "counts batches of drawn samples.",
     )
     balance_clip: Rate = Field(50.0, description="Largest sample weight, relative to a mean of 1.")
     balance_strength: Share = Field(
