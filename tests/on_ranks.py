@@ -84,6 +84,7 @@ RUNS: dict[str, tuple[str, ...]] = {
         *_DOUBLE,
         "training.epochs=1",
         "debias.balance_by=draws",
+        "debias.draw_share=0.7",
         "debias.budget_bits=0.2",
         "debias.warmup_epochs=0.5",
         "debias.budget.max_samples=300",

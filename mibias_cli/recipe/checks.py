@@ -113,11 +113,6 @@ def _void_settings(data: YamlMapping) -> Iterator[Fault]:
     # in the fresh schedule the estimator's batches are the epoch's own, so nothing can be drawn for it
     if value_at(("debias", "balance_by"), data) == "draws" and value_at(("debias", "schedule"), data) == "fresh":
         yield ("debias", "balance_by"), "draws go with `schedule: queue`; with `fresh` write weights"
-    if value_at(("debias", "balance_by"), data) != "draws" and value_at(("debias", "draw_share"), data) not in (
-        None,
-        1,
-    ):
-        yield ("debias", "draw_share"), "is about balance_by: draws, which is missing"
     # columns are of files
     if value_at(("data", "source"), data) in _COLOURED and value_at(("evaluation", "fidelity_columns"), data):
         yield ("evaluation", "fidelity_columns"), "coloured digits have no columns; leave it out"

@@ -140,7 +140,7 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     [
         # 80 training images: the last batch of 6 is one whose kernels round otherwise than those of 37
         pytest.param(("training.batch_size=37",), id="a small last batch"),
-        pytest.param(("debias.balance_by=draws", "original=null"), id="drawn rows"),
+        pytest.param(("debias.balance_by=draws", "debias.draw_share=0.3", "original=null"), id="drawn rows"),
         pytest.param(("debias.budget_bits=0.5", "debias.budget.max_samples=50", "original=null",
              "training.epochs=1"), id="budget"),
         pytest.param(("representation.bottleneck=null", "representation.layers=[output]"), id="head alone"),

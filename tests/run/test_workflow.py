@@ -281,7 +281,7 @@ def test_a_budget_moves_lambda_and_resumes_exactly(tmp_path: Path, monkeypatch: 
     settings = (
         "debias.budget={every_epochs: 1, max_samples: 300}", "debias.budget_bits=0.2",
         "debias.objective=conditional", "debias.watch=true",
-        "debias.gradients=ratio", "debias.recycle_every_steps=3", "debias.balance_by=draws",
+        "debias.gradients=ratio", "debias.recycle_every_steps=3", "debias.balance_by=draws", "debias.draw_share=0.5",
         "training.checkpoint_every_steps=3",
     )  # fmt: skip
     whole = train_alone(tiny(*settings), tmp_path / "whole")
