@@ -12,9 +12,9 @@ from mibias_cli.evaluation.probes.links import Link, class_log_probabilities, cl
 
 __all__ = ["Mlp", "MlpRegression"]
 
-STEPS = 60  # about, from one rung to the next
+STEPS = 30  # about, from one rung to the next
 N_HIDDEN = 64
-RATE, DECAY = 0.005, 1.0  # of the weights; the decay in a batch of one
+RATE, DECAY = 0.01, 1.0  # of the weights; the decay in a batch of one
 BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-8
 
 
@@ -50,6 +50,7 @@ class _Network(Learner):
             bound = np.sqrt(6 / (n_in + n_out))
             for part in pair:
                 part[...] = generator.uniform(-bound, bound, part.shape)
+        self._largest += EPSILON**2
         for part in _views(self._decay, shapes)[::2]:
             part[...] = DECAY / batch
 
@@ -76,20 +77,18 @@ class _Network(Learner):
         gradient, room = self._gradient, self._room
         gradient += np.multiply(self._decay, self._weights, out=room)
         self._n_steps += 1
-        np.subtract(gradient, self._mean, out=room)
-        room *= 1 - BETA_1
-        self._mean += room
+        # sums in place of means: what they lack to be means is in the rate, and in what the squares are divided by
+        self._mean *= BETA_1
+        self._mean += gradient
         np.multiply(gradient, gradient, out=room)
-        room -= self._square
-        room *= 1 - BETA_2
+        self._square *= BETA_2
         self._square += room
         # means without the zeros that they began at; torch's AMSGrad corrects the largest one, and steps grow for long
-        np.divide(self._square, np.float32(1 - BETA_2**self._n_steps), out=room)
+        np.multiply(self._square, np.float32((1 - BETA_2) / (1 - BETA_2**self._n_steps)), out=room)
         np.maximum(self._largest, room, out=self._largest)
         np.sqrt(self._largest, out=room)
-        room += np.float32(EPSILON)
         np.divide(self._mean, room, out=room)
-        room *= np.float32(RATE / (1 - BETA_1**self._n_steps))
+        room *= np.float32(RATE * (1 - BETA_1) / (1 - BETA_1**self._n_steps))
         self._weights -= room
 
     def _output(self, x: np.ndarray) -> np.ndarray:
