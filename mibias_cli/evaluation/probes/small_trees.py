@@ -12,7 +12,7 @@ from mibias_cli.evaluation.probes.links import softmax
 
 __all__ = ["SmallTrees"]
 
-MOST_BINS, ROWS_IN_BIN = 32, 20
+MOST_BINS, ROWS_IN_BIN = 32, 30
 RIDGE = 1.0
 LEAST_BEND = 1e-3  # on either side of a split; less is rounding
 LEAST_GAIN = 1e-6
