@@ -26,7 +26,6 @@ __all__ = ["ENOUGH", "Fitters", "n_processes"]
 
 ENOUGH = 20_000_000
 """Samples × (features + 100) × classes, summed over probes, for which starting processes pays: a few seconds' work."""
-AHEAD = 4  # asks for each process that are made ready
 # a fresh interpreter, not a fork: torch and its threads do not survive one; nor does it run the caller's script again,
 # as multiprocessing's do
 _START = "import json, sys; sys.path = json.loads(sys.argv[1]); from {0} import work; work()"
@@ -135,7 +134,7 @@ class Fitters:
         for ask in asks:
             waiting.append((ask, self._threads.submit(self._answer, ask)))
             # every process has work while this one is busy with an ask of its own
-            if len(waiting) > AHEAD * n:
+            if len(waiting) > 2 * n + 4:
                 yield self._first(waiting)
         while waiting:
             yield self._first(waiting)
