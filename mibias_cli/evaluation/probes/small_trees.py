@@ -19,7 +19,7 @@ LEAST_GAIN = 1e-6
 
 
 class SmallTrees:
-    """Boosted trees of up to four leaves, as scikit-learn's of depth 2: both halves are split again where that gains."""
+    """Boosted trees of up to four leaves, as scikit-learn's of depth 2: each half is split again where that gains."""
 
     def __init__(self, x: np.ndarray, targets: np.ndarray, *, start: np.ndarray, rate: float, min_leaf: int) -> None:
         """Features (n, d); one-hot targets (n, k), to which `start` (k,) are the first scores."""
