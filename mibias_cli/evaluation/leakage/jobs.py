@@ -1,4 +1,7 @@
-"""Probes in parallel processes, where there is enough to do. The figures are the same, however many processes fit."""
+"""Probes in parallel processes, where there is enough to do. The figures are the same, however many processes fit.
+
+The process that asks is one of them: to start another one takes seconds, in which it would only wait.
+"""
 
 from __future__ import annotations
 
@@ -119,19 +122,33 @@ class Fitters:
         return map(fit_and_score, asks) if n == 1 else self._fit_by(n, asks)
 
     def _fit_by(self, n: int, asks: Iterable[Ask]) -> Iterator[Scored]:
-        if self._threads is None:
-            self._threads = ThreadPoolExecutor(n_processes(self._jobs, ENOUGH, sys.maxsize))
-        while len(self._processes) < n:
+        while len(self._processes) < n - 1:
             self._processes.append(_Process())
             self._idle.put(self._processes[-1])
-        waiting: deque[Future[Scored]] = deque()
+            # a thread for each, and no more: what a thread has taken is begun
+            if self._threads is not None:
+                self._threads.shutdown()
+            self._threads = ThreadPoolExecutor(len(self._processes))
+        assert self._threads is not None
+        waiting: deque[tuple[Ask, Future[Scored]]] = deque()
         for ask in asks:
-            waiting.append(self._threads.submit(self._answer, ask))
-            # every process has work while the next answer is awaited
-            if len(waiting) > 2 * n:
-                yield waiting.popleft().result()
+            waiting.append((ask, self._threads.submit(self._answer, ask)))
+            # every process has work while this one is busy with an ask of its own
+            if len(waiting) > 2 * n + 4:
+                yield self._first(waiting)
         while waiting:
-            yield waiting.popleft().result()
+            yield self._first(waiting)
+
+    def _first(self, waiting: deque[tuple[Ask, Future[Scored]]]) -> Scored:
+        """What the first probe found; until that is known, probes that no process has begun are fitted here."""
+        while not waiting[0][1].done():
+            k = next((k for k, (_, future) in enumerate(waiting) if future.cancel()), None)
+            if k is None:
+                break
+            ask, done = waiting[k][0], Future[Scored]()
+            done.set_result(fit_and_score(ask))
+            waiting[k] = ask, done
+        return waiting.popleft()[1].result()
 
     def _answer(self, ask: Ask) -> Scored:
         process = self._idle.get()

@@ -95,8 +95,8 @@ class _Boosting(Learner):
 class GradientBoosting(_Boosting, Classifier):
     """Boosted trees of classes."""
 
-    settings = (5, 10, 15, 20, 25, 30, 35, 40, 50, 60, 70, 80, 100, 120, 140, 160, 190, 220, 250, 300)
-    rate = 0.15
+    settings = (4, 8, 12, 16, 20, 24, 28, 32, 40, 48, 56, 64, 80, 95, 110, 125, 150, 175, 200, 240)
+    rate = 0.2
 
     def __init__(self, x: np.ndarray, c: np.ndarray, *, n_extra: int, seed: int) -> None:
         super().__init__(x, c, n_extra=n_extra, seed=seed)

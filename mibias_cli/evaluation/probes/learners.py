@@ -68,7 +68,7 @@ class Logistic(Classifier):
     wording = "C = {:g}"
 
     def __init__(self, x: np.ndarray, c: np.ndarray, *, n_extra: int, seed: int) -> None:
-        self._model = LinearClassifier(x, c, max_iter=300, most_axes=1024)
+        self._model = LinearClassifier(x.astype(np.float32), c, max_iter=300, most_axes=1024)
         self.classes_ = self._model.classes_
 
     def fit_to(self, rung: int) -> None:

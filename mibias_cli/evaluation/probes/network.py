@@ -12,9 +12,8 @@ from mibias_cli.evaluation.probes.links import Link, class_log_probabilities, cl
 
 __all__ = ["Mlp", "MlpRegression"]
 
-STEPS = 60  # about, from one rung to the next
 N_HIDDEN = 64
-RATE, DECAY = 0.005, 1.0  # of the weights; the decay in a batch of one
+DECAY = 1.0  # of the weights, in a batch of one
 BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-8
 
 
@@ -26,6 +25,8 @@ class _Network(Learner):
     """
 
     wording = "about {} steps"
+    settings: tuple[int, ...]  # each as many steps after the one before as the first
+    rate: float
 
     def __init__(self, x: np.ndarray, targets: np.ndarray, *, link: Link, seed: int) -> None:
         self._link = link
@@ -35,7 +36,7 @@ class _Network(Learner):
         order = generator.permutation(len(x))
         x, targets = x[order].astype(np.float32), targets[order].astype(np.float32)
         self._batches = [(x[i : i + batch], targets[i : i + batch]) for i in range(0, len(x), batch)]
-        self._epochs = max(1, round(STEPS * batch / len(x)))
+        self._epochs = max(1, round(self.settings[0] * batch / len(x)))
         self._rung, self._n_steps = -1, 0
         # one vector holds all weights, so that a step is a few calls for all of them
         sizes = x.shape[1], N_HIDDEN, targets.shape[1]
@@ -50,6 +51,7 @@ class _Network(Learner):
             bound = np.sqrt(6 / (n_in + n_out))
             for part in pair:
                 part[...] = generator.uniform(-bound, bound, part.shape)
+        self._largest += EPSILON**2
         for part in _views(self._decay, shapes)[::2]:
             part[...] = DECAY / batch
 
@@ -76,20 +78,18 @@ class _Network(Learner):
         gradient, room = self._gradient, self._room
         gradient += np.multiply(self._decay, self._weights, out=room)
         self._n_steps += 1
-        np.subtract(gradient, self._mean, out=room)
-        room *= 1 - BETA_1
-        self._mean += room
+        # sums in place of means: what they lack to be means is in the rate, and in what the squares are divided by
+        self._mean *= BETA_1
+        self._mean += gradient
         np.multiply(gradient, gradient, out=room)
-        room -= self._square
-        room *= 1 - BETA_2
+        self._square *= BETA_2
         self._square += room
         # means without the zeros that they began at; torch's AMSGrad corrects the largest one, and steps grow for long
-        np.divide(self._square, np.float32(1 - BETA_2**self._n_steps), out=room)
+        np.multiply(self._square, np.float32((1 - BETA_2) / (1 - BETA_2**self._n_steps)), out=room)
         np.maximum(self._largest, room, out=self._largest)
         np.sqrt(self._largest, out=room)
-        room += np.float32(EPSILON)
         np.divide(self._mean, room, out=room)
-        room *= np.float32(RATE / (1 - BETA_1**self._n_steps))
+        room *= np.float32(self.rate * (1 - BETA_1) / (1 - BETA_1**self._n_steps))
         self._weights -= room
 
     def _output(self, x: np.ndarray) -> np.ndarray:
@@ -107,7 +107,8 @@ def _views(vector: np.ndarray, shapes: list[tuple[int, ...]]) -> list[np.ndarray
 class Mlp(_Network, Classifier):
     """The small network with a softmax."""
 
-    settings = tuple(range(STEPS, 13 * STEPS, STEPS))
+    settings = tuple(range(30, 390, 30))
+    rate = 0.01
 
     def __init__(self, x: np.ndarray, c: np.ndarray, *, n_extra: int, seed: int) -> None:
         self.classes_, targets = class_targets(c)
@@ -118,9 +119,10 @@ class Mlp(_Network, Classifier):
 
 
 class MlpRegression(_Network):
-    """The small network trained by squared error."""
+    """The small network trained by squared error, which larger steps fit worse."""
 
-    settings = tuple(range(STEPS, 15 * STEPS, STEPS))
+    settings = tuple(range(60, 900, 60))
+    rate = 0.005
 
     def __init__(self, x: np.ndarray, c: np.ndarray, *, n_extra: int, seed: int) -> None:
         super().__init__(x, c[:, None], link=identity, seed=seed)

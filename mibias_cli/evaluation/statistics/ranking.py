@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from sklearn.metrics import roc_auc_score
+from scipy.stats import rankdata
 
 from mibias_cli.evaluation.statistics.resampling import Resamples
 
@@ -19,7 +19,11 @@ def auroc(probabilities: np.ndarray, y: np.ndarray) -> float | None:
     if len(present) < 2:
         return None
     classes = present if probabilities.shape[1] > 2 else present[-1:]
-    return float(np.mean([roc_auc_score(y == k, probabilities[:, k]) for k in classes]))
+    positive = y[:, None] == classes
+    n_positive = positive.sum(axis=0)
+    # Mann and Whitney's count of pairs in the right order, from ranks: equal scores count half
+    above = (rankdata(probabilities[:, classes], axis=0) * positive).sum(axis=0) - n_positive * (n_positive + 1) / 2
+    return float(np.mean(above / (n_positive * (len(y) - n_positive))))
 
 
 def auroc_draws(probabilities: np.ndarray, y: np.ndarray, resamples: Resamples) -> np.ndarray | None:

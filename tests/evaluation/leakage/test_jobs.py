@@ -57,13 +57,6 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Ask]:
     return asks
 
 
-def test_the_figures_are_the_same_in_processes(monkeypatch: pytest.MonkeyPatch) -> None:
-    inputs = make_inputs(1000)
-    alone = run(inputs)
-    monkeypatch.setattr(jobs, "ENOUGH", 0)
-    assert run(inputs, 2) == alone
-
-
 def test_the_area_under_the_curve_is_that_of_two_normals() -> None:
     """Means two apart, unit variance: P(z₁ > z₀) is Φ(2 / √2)."""
     found = run(make_inputs(1)).attributes["colour"].after
@@ -96,12 +89,26 @@ def test_features_left_as_they_were_are_asked_about_once(asked: list[Ask]) -> No
     assert found.change.leakage_bits.estimate == 0
 
 
-def test_an_error_in_a_process_is_raised_here_and_says_where(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jobs, "ENOUGH", 0)
+def test_an_error_in_a_process_is_raised_here_and_says_where() -> None:
     ask = Ask(family="logistic", task=None, question=None, sight=None, scored=None, seed=0)  # type: ignore[arg-type]
-    with jobs.Fitters(2) as fitters, pytest.raises(AttributeError, match="c_fit") as caught:
-        list(fitters.fit_all([ask, ask], work=1, n_asks=2))
+    process = jobs._Process()
+    try:
+        with pytest.raises(AttributeError, match="c_fit") as caught:
+            process.answer(ask)
+    finally:
+        process.end()
+        process.close()
     assert "in score_probe" in caught.value.__notes__[0]
+
+
+def test_what_no_process_has_begun_is_fitted_here(monkeypatch: pytest.MonkeyPatch, asked: list[Ask]) -> None:
+    """The other process is not there before this one has fitted its share, and answers come in the order of asking."""
+    inputs = make_inputs(1000)
+    alone = run(inputs)
+    n_alone = len(asked)
+    monkeypatch.setattr(jobs, "ENOUGH", 0)
+    assert run(inputs, 2) == alone
+    assert 0 < len(asked) - n_alone < n_alone
 
 
 def test_a_process_that_was_killed_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,7 +128,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever starts tests
 g = np.random.default_rng(0)
 print("begun", flush=True)
 while True:
-    audit(g.normal(size=(600, 20)), {"colour": g.integers(0, 8, 600)}, jobs=2)
+    audit(g.normal(size=(600, 20)), {"colour": g.integers(0, 8, 600)}, jobs=3)
 """
 
 

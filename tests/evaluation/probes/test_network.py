@@ -37,7 +37,7 @@ def test_steps_are_torchs_until_gradients_shrink() -> None:
     g = np.random.default_rng(1)
     network = MlpRegression(g.normal(size=(64, 3)), g.normal(size=64), n_extra=0, seed=0)
     weights = torch.tensor(network._weights.copy(), requires_grad=True)
-    optimizer = torch.optim.Adam([weights], lr=0.005)
+    optimizer = torch.optim.Adam([weights], lr=MlpRegression.rate)
     largest = torch.zeros_like(weights)
     for _ in range(20):
         network._step(*network._batches[0])

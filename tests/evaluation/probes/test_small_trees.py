@@ -10,7 +10,7 @@ from mibias_cli.evaluation.probes.small_trees import SmallTrees
 
 
 def test_trees_are_scikit_learns() -> None:
-    """A leaf is split further wherever that gains most, also twice on one side."""
+    """Both halves are split once more, wherever that gains most."""
     g = np.random.default_rng(0)
     x = g.integers(0, 8, (300, 6)).astype(np.float32)
     c = np.where((x[:, 0] > 5) | ((x[:, 1] > 2) & (x[:, 2] > 3)), 2, g.integers(0, 3, 300))
@@ -18,7 +18,7 @@ def test_trees_are_scikit_learns() -> None:
     ours = SmallTrees(x, targets, start=np.log(targets.mean(axis=0)), rate=0.15, min_leaf=15)
     ours.grow_to(20, further=20)
     theirs = HistGradientBoostingClassifier(
-        max_iter=20, max_leaf_nodes=4, learning_rate=0.15, min_samples_leaf=15, l2_regularization=1.0,
+        max_iter=20, max_depth=2, learning_rate=0.15, min_samples_leaf=15, l2_regularization=1.0,
         early_stopping=False,
     ).fit(x, c)  # fmt: skip
     assert np.allclose(softmax(ours.scores(x, 20)), theirs.predict_proba(x), atol=1e-4)
