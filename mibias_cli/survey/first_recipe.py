@@ -77,7 +77,7 @@ def choose_model(found: Survey, *, backbone: str | None, weights: str | None) ->
         return ModelChoice(name=name, weights=weights, input_size=size)
     if weights is not None or missing is None:
         # a whole network learns shortcuts from few images: most of it stays as it was pretrained
-        few = found.n_rows["train"] < _FEW_IMAGES and _has_product(found)
+        few = found.n_rows["train"] < _FEW_IMAGES and found.columns.target_kind == "classes"
         last = last_stages_of(name) if few else ()
         if last and size is not None:
             size = max(_LEAST_PRETRAINED_SIDE, _STEP * round(_ENLARGED * side / _STEP))
@@ -225,12 +225,16 @@ def _training_of_last_stages(found: Survey, model: ModelChoice) -> Iterator[str]
     yield "debias:"
     yield "  estimator: closed_form # solved anew at each step: it never lags behind the features"
     yield "  objective: conditional # what the features tell beyond what the target itself tells"
-    yield "  bias_product: 1 # what the attributes say of the target is added to the scores in training, so not learned"
-    if _classes_alike(found):
-        yield "  class_prior: uniform # all classes count alike; training: as frequent as in training"
+    if _has_product(found):
+        yield "  bias_product: 1 # what the attributes say of the target is added to training's scores, so not learned"
+        if _classes_alike(found):
+            yield "  class_prior: uniform # all classes count alike; training: as frequent as in training"
     yield "  weight: auto # the largest that samples held out of training bear; a number: yours"
     yield "  critic: { n_random_features: 64 } # as many as few images bear"
-    yield f"  mix: {{ layer: {_scalar(model.last_stages[0])} }} # samples also in the style of other attribute values"
+    why = "samples also in the style of other attribute values"
+    if not _has_product(found):
+        why += ": no sample itself shows a class with another value"
+    yield f"  mix: {{ layer: {_scalar(model.last_stages[0])} }} # {why}"
     yield ""
     yield "training:"
     yield f"  epochs: {_EPOCHS_OF_FEW}"
