@@ -53,6 +53,8 @@ OURS: dict[str, tuple[str, ...]] = {
     "mibias_frozen": ("backbone.train=none", "debias.mix=null"),
     "mibias_finetuned": ("backbone.train=all", "backbone.cache=off"),
 }
+Row = tuple[Path, str, str, str]
+"""Path, class, style and split of an image."""
 KEYS = ("method", "aligned", "seed")
 VALUES = ("accuracy", "worst_group_accuracy", "leakage_bits", "conditional_leakage_bits", "seconds")
 
@@ -95,10 +97,12 @@ def main() -> None:
 
 def draw(data: Path, weights: Path, aligned: float, seed: int, folder: Path) -> Drawn:
     """Write the manifest of one draw, and the recipe of `mibias init` for it."""
-    rows = [
-        (path.relative_to(data).as_posix(), label, style, split)
-        for path, label, style, split in rows_of(data, aligned, seed)
-    ]
+    return write_draw(rows_of(data, aligned, seed), data, weights, seed, folder)
+
+
+def write_draw(images: Iterator[Row], data: Path, weights: Path, seed: int, folder: Path) -> Drawn:
+    """The same of any images."""
+    rows = [(path.relative_to(data).as_posix(), label, style, split) for path, label, style, split in images]
     columns = dict(zip(("path", "label", "style", "split"), map(list, zip(*rows, strict=True)), strict=True))
     manifest, recipe = folder / "pacs.csv", folder / "recipe.yaml"
     write_manifest(manifest, columns)
@@ -108,7 +112,7 @@ def draw(data: Path, weights: Path, aligned: float, seed: int, folder: Path) -> 
     return Drawn(recipe=recipe, seed=seed)
 
 
-def rows_of(data: Path, aligned: float, seed: int) -> Iterator[tuple[Path, str, str, str]]:
+def rows_of(data: Path, aligned: float, seed: int) -> Iterator[Row]:
     """Path, class, style and split of every image that is used."""
     g = np.random.default_rng(seed)
     training: list[tuple[Path, str, str]] = []
