@@ -61,7 +61,7 @@ METHODS: dict[str, tuple[str, ...]] = {
     "last_layer": (SHARE, "representation.layers=[features]"),
     "conditional": (SHARE, "debias.objective=conditional", "debias.balance=none"),
     "mine": (SHARE, "debias.estimator=mine"),
-    "few_steps": (SHARE, "debias.critic.steps=3"),
+    "more_critic": (SHARE, "debias.draw_share=1", "debias.critic.steps=10"),
     "no_average": (SHARE, "training.average_decay=null"),
     "narrow": (SHARE, "backbone.options={width: 16, hidden: 128, features: 64}"),
     "wide": (SHARE, "backbone.options={width: 64, hidden: 512, features: 64}"),

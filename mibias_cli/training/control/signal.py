@@ -41,6 +41,14 @@ def beyond_chance(estimator: Estimator, sample: Sample, generator: Generator, *,
     return found - max(nothing)
 
 
+def _is_settled(sample: Sample) -> bool:
+    """Whether each of the target's classes has one value of the attribute here: then nothing is told beyond it."""
+    if sample.y is None:
+        return False
+    pairs = torch.cat([sample.y[:, None].double(), sample.c.double()], dim=1)[sample.known]
+    return len(torch.unique(pairs, dim=0)) == len(torch.unique(pairs[:, 0]))
+
+
 class SignalWatch:
     """Looks at every critic on validation rows after each epoch, from the first one on.
 
@@ -63,6 +71,8 @@ class SignalWatch:
         in_nats = estimator.unit == "nats"
         figures = {"critic_bits": found / math.log(2)} if in_nats else {"critic_dependence": found}
         self._last.pop(name, None)
+        if self.given_target and _is_settled(sample):
+            return figures
         if name not in self._heard and name not in self._named:
             self._last[name] = beyond_chance(estimator, sample, generator, given_target=self.given_target)
             figures["critic_signal"] = self._last[name]

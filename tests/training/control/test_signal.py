@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any, Literal
 
 import pytest
@@ -89,3 +90,17 @@ def test_labels_are_shuffled_within_target_classes_where_it_is_given() -> None:
         # c is k mod 4 and y is k mod 2: within a class of y, c keeps its parity
         kept = all(bool((s.c[:, 0] % 2 == sample.y).all()) for s in seen)
         assert kept == given
+
+
+@pytest.mark.parametrize(("n_values", "expected"), [(2, 0), (4, 1)])
+def test_where_the_target_settles_the_attribute_rows_can_show_nothing(n_values: int, expected: int) -> None:
+    """Each of two classes has one of two values, so H(c | y) is 0 whatever the critic knows; with four it is not."""
+    watch, sample = SignalWatch(given_target=True), rows()
+    sample = dataclasses.replace(sample, c=sample.c % n_values)
+    estimator: Any = Fixed()
+    estimator.value = -0.1
+    said = []
+    for _ in range(3):
+        watch.look("a", estimator, sample, torch.Generator().manual_seed(0))
+        said += watch.silences(("a",))
+    assert len(said) == expected
