@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -205,7 +206,10 @@ def _arrays(path: Path, table: Path | None) -> Layout:
             f"{path} has {n} embeddings, {beside} has {len(rows)} rows; there must be one row per embedding"
         )
     refuse_other_order(path, rows)
+    others = first_rows([f"{name} {shape}" for name, shape in wide.items() if name != key])
+    several = [f"{path.name}: {key!r} is read; data.key takes another array: {others}"] if others else []
     return Layout(
+        notes=(*several, *_shuffled_notes(rows)),
         what=f"stored embeddings ({n} of {d} numbers), with {beside.name}",
         source="embeddings",
         table=rows,
@@ -213,6 +217,18 @@ def _arrays(path: Path, table: Path | None) -> Layout:
         features=path,
         key=key,
     )
+
+
+def _shuffled_notes(rows: Table) -> Iterator[str]:
+    """A note of a column that counts the rows in another order than theirs, as it does where a table was shuffled."""
+    for name, values in rows.columns.items():
+        counted = [int(v) for v in values if v is not None and v.isdecimal() and len(v) < 10]
+        start = min(counted, default=0)
+        if start in (0, 1) and sorted(counted) == list(range(start, start + len(rows))) != counted:
+            yield (
+                f"{rows.path}: {name!r} counts the rows in another order than theirs; each embedding takes the row of "
+                "its own place, so sort the rows by it if the embeddings are in its order"
+            )
 
 
 def _table_beside(path: Path, n: int) -> Path | None:

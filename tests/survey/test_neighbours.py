@@ -151,3 +151,13 @@ def test_an_attribute_with_a_unit_is_named(tmp_path: Path) -> None:
     path = listed(tmp_path, lambda k: f"{20 + k:03d}Y", name="age")
     with pytest.raises(DataError, match="60 of 60 value.s. of 'age' are no plain numbers.*'020Y'"):
         survey(path, Wishes(target="sex", attributes=("age",)))
+
+
+def test_which_array_is_read_and_rows_that_were_shuffled(tmp_path: Path) -> None:
+    z = np.random.default_rng(0).normal(size=(N, 8)).astype(np.float32)
+    np.savez(tmp_path / "z.npz", image=z, text=z[:, :3])
+    rows = [[(7 * k) % N, "ab"[y], "fm"[c]] for k, (y, c) in enumerate(pairs(N))]
+    write(tmp_path / "labels.csv", ["", "label", "sex"], rows)
+    notes = survey(tmp_path / "z.npz", GUESS).notes
+    assert any("'image' is read; data.key takes another array: text (60, 3)" in note for note in notes)
+    assert any("'' counts the rows in another order than theirs" in note for note in notes)

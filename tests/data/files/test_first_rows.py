@@ -86,3 +86,34 @@ def test_embeddings_are_not_read_for_their_ids(tmp_path: Path, monkeypatch: pyte
     table = read_table(write(tmp_path / "t.csv", ["file"], [[name] for name in ids]))
     refuse_other_order(path, table)
     assert read == ["names"]
+
+
+@pytest.mark.parametrize(
+    "written",
+    ["{}.png", "data/x/{}.png", "C:\\x\\{}", "0{}"],
+)
+@pytest.mark.parametrize("beside", [None, "ids.npy", "z_names.txt"])
+def test_ids_in_another_order_by_any_writing(tmp_path: Path, written: str, beside: str | None) -> None:
+    ids = np.array([written.format(100 + k) for k in range(N)])
+    z = np.zeros((N, 8), dtype=np.float32)
+    if beside is None:
+        path = tmp_path / "z.npz"
+        np.savez(path, features=z, ids=ids)
+    else:
+        path = tmp_path / "z.npy"
+        np.save(path, z)
+        np.save(tmp_path / beside, ids) if beside.endswith(".npy") else (tmp_path / beside).write_text("\n".join(ids))
+    rows = [[100 + k, "ab"[k % 2]] for k in range(N)]
+    refuse_other_order(path, read_table(write(tmp_path / "t.csv", ["id", "target"], rows)))
+    table = read_table(write(tmp_path / "t.csv", ["id", "target"], rows[::-1]))
+    with pytest.raises(DataError, match=rf"{N} row.s. are not in the order of {path.name}"):
+        refuse_other_order(path, table)
+
+
+def test_labels_in_the_file_in_another_order_than_in_the_table(tmp_path: Path) -> None:
+    path, y = tmp_path / "z.npz", np.arange(N) % 3
+    np.savez(path, features=np.zeros((N, 8), dtype=np.float32), labels=y)
+    refuse_other_order(path, read_table(write(tmp_path / "t.csv", ["target", "sex"], [[v, v // 2] for v in y])))
+    table = read_table(write(tmp_path / "t.csv", ["target", "sex"], [[v, v // 2] for v in y[::-1]]))
+    with pytest.raises(DataError, match="'labels' holds the same values as 'target' in another order: rows 2, 4, 5"):
+        refuse_other_order(path, table)
