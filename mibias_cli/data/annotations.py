@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -23,7 +23,7 @@ from mibias_cli.data.target import Target
 from mibias_cli.data.target_columns import encode_targets, list_labels, split_labels, varying_labels
 from mibias_cli.errors import DataError, did_you_mean
 
-__all__ = ["SPLITS", "Annotations", "Labels", "annotate", "assemble"]
+__all__ = ["SPLITS", "Annotations", "Labels", "annotate", "assemble", "class_notes"]
 
 SPLITS = ("train", "validation", "audit")
 """Names of the splits, in order."""
@@ -113,7 +113,7 @@ def annotate(
         note = group_note(table, taken, columns.path, role)
         notes += [note] if note is not None else []
     of_classes = [*columns.targets, *(spec.column or name for name, spec in attributes.items())]
-    notes += [*_spelling_notes(table, of_classes), *may_mean_missing(table, of_classes)]
+    notes += class_notes(table, of_classes)
     if of_labels:
         columns, left_out = varying_labels(table, columns, role == 0)
         notes += left_out
@@ -182,6 +182,11 @@ def assemble(
         kept={key: attribute for key, (_, _, attribute) in labels.kept.items()},
         inputs=inputs,
     )
+
+
+def class_notes(table: Table, names: Sequence[str]) -> list[str]:
+    """What to know of the values of targets and attributes: two that are one, or one that may mean missing."""
+    return [*_spelling_notes(table, names), *may_mean_missing(table, names)]
 
 
 def _spelling_notes(table: Table, names: Iterable[str]) -> Iterator[str]:

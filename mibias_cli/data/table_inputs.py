@@ -91,30 +91,41 @@ def doubts(table: Table, names: Sequence[str]) -> Iterator[str]:
         if coded and len({len(v) for v in values[known]}) == 1:
             yield f"{table.path}: {name!r} is read as numbers, and {coded[0]!r} may be a code: data.categories"
         if (mark := _mark_of_missing(parsed[known])) is not None:
-            value, n, low, high = mark
-            yield (
-                f"{table.path}: {name!r} is {value:g} in {n} rows, and {low:g} to {high:g} in all others; if it means "
-                f"missing: data.values: {{ {name}: {{ {value:g}: null }} }}"
-            )
+            yield _mark_note(table, name, *mark)
 
 
-def _mark_of_missing(parsed: np.ndarray) -> tuple[float, int, float, float] | None:
-    """A usual mark of missing values at the end of many numbers, far from the others: it, its rows, their range."""
+def _mark_note(table: Table, name: str, value: float, n: int, low: float, high: float) -> str:
+    return (
+        f"{table.path}: {name!r} is {value:g} in {n} rows, and {low:g} to {high:g} in all others; if it means missing: "
+        f"data.values: {{ {name}: {{ {value:g}: null }} }}"
+    )
+
+
+def _mark_of_missing(parsed: np.ndarray, *, classes: bool = False) -> tuple[float, int, float, float] | None:
+    """A usual mark of missing values at the end of numbers, far from the others: it, its rows, their range.
+
+    Of inputs, few numbers say nothing; classes (`classes`) may be 1 to 6 and -1, or 1, 2 and 9.
+    """
     counts = Counter(parsed.tolist())
-    if len(counts) <= _FEWEST:
+    if len(counts) < (3 if classes else 4):
         return None
     ordered = sorted(counts)
     for value, rest in ((ordered[0], ordered[1:]), (ordered[-1], ordered[:-1])):
-        below = value in _BELOW and rest[0] >= 0 and (value != -1.0 or len(rest) > 10)
-        above = value in _ABOVE and value > _TIMES * rest[-1]
+        # -1 beside 0 and 1 is said as what it is in CheXpert
+        below = value in _BELOW and rest[0] >= 0 and (value != -1.0 or len(rest) > (2 if classes else 10))
+        above = (value in _ABOVE or (classes and value == 9.0)) and value > _TIMES * rest[-1]
         if (below or above) and counts[value] >= max(_FEWEST, _SHARE * len(parsed)):
             return value, counts[value], rest[0], rest[-1]
     return None
 
 
 def may_mean_missing(table: Table, names: Sequence[str]) -> Iterator[str]:
-    """Notes of classes of a target or an attribute that may stand for a missing value."""
+    """Notes of values of a target, an attribute or a group that may stand for a missing value."""
     for name in dict.fromkeys(names):
+        parsed, wrong = numbers(table.columns[name])
+        mark = None if wrong.any() else _mark_of_missing(parsed[~np.isnan(parsed)], classes=True)
+        if mark is not None:
+            yield _mark_note(table, name, *mark)
         counts = Counter(v for v in table.columns[name] if v is not None and v.casefold() in STAND_INS)
         if counts:
             listed = first_rows([f"{v!r} ({n} rows)" for v, n in counts.items()])
