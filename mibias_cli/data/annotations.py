@@ -23,7 +23,7 @@ from mibias_cli.data.target import Target
 from mibias_cli.data.target_columns import encode_targets, list_labels, split_labels, varying_labels
 from mibias_cli.errors import DataError, did_you_mean
 
-__all__ = ["SPLITS", "Annotations", "Labels", "annotate", "assemble", "class_notes"]
+__all__ = ["SPLITS", "Annotations", "Labels", "annotate", "assemble", "class_notes", "spelling_notes"]
 
 SPLITS = ("train", "validation", "audit")
 """Names of the splits, in order."""
@@ -186,10 +186,10 @@ def assemble(
 
 def class_notes(table: Table, names: Sequence[str]) -> list[str]:
     """What to know of the values of targets and attributes: two that are one, or one that may mean missing."""
-    return [*_spelling_notes(table, names), *may_mean_missing(table, names)]
+    return [*spelling_notes(table, names), *may_mean_missing(table, names)]
 
 
-def _spelling_notes(table: Table, names: Iterable[str]) -> Iterator[str]:
+def spelling_notes(table: Table, names: Iterable[str]) -> Iterator[str]:
     """Notes of columns in which two classes are one but for their spelling."""
     for name in dict.fromkeys(names):
         if pairs := spelt_alike(table.columns[name]):

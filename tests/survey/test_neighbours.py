@@ -161,3 +161,15 @@ def test_which_array_is_read_and_rows_that_were_shuffled(tmp_path: Path) -> None
     notes = survey(tmp_path / "z.npz", GUESS).notes
     assert any("'image' is read; data.key takes another array: text (60, 3)" in note for note in notes)
     assert any("'' counts the rows in another order than theirs" in note for note in notes)
+
+
+def test_images_of_one_name_in_two_split_folders(tmp_path: Path) -> None:
+    for part, n in (("train", 40), ("test", 20)):
+        rows = [[f"{k}.png", "ab"[y], "fm"[c]] for k, (y, c) in enumerate(pairs(n))]
+        write(tmp_path / f"{part}.csv", ["image", "label", "sex"], rows)
+        for k in range(n):
+            image(tmp_path / part / f"{k}.png")
+    found = survey(tmp_path, GUESS)
+    assert (found.n_rows["train"] + found.n_rows["validation"], found.n_rows["audit"]) == (40, 20)
+    table = found.layout.table
+    assert [str(v).partition("/")[0] for v in table.columns["image"]] == list(table.columns["split"])
