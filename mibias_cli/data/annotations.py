@@ -14,7 +14,7 @@ from mibias_cli.data.encoding import encode_attribute, encode_kept, identifier_n
 from mibias_cli.data.files.fingerprint import Streamed, fingerprint
 from mibias_cli.data.files.tabular import Table, first_rows, refuse_unmapped, require_columns
 from mibias_cli.data.files.value_map import LEFT_OUT
-from mibias_cli.data.group_columns import group_note
+from mibias_cli.data.group_columns import group_note, largest_group_note
 from mibias_cli.data.groups import split_by_fractions
 from mibias_cli.data.input_rules import InputRules
 from mibias_cli.data.spelling import one_spelling, positions_of, spelt_alike
@@ -105,6 +105,7 @@ def annotate(
         if several:
             shown = first_rows([" and ".join(map(repr, ids)) for ids in several])
             notes.append(f"{table.path}: ids of {columns.group!r} in several spellings are one group: {shown}")
+        notes += largest_group_note(table, columns.group, group)
     role = _complete_roles(table, columns, splits, role, group, seed, notes)
     if group is not None:
         _check_groups(table, columns, role, group)

@@ -46,7 +46,8 @@ _DIGITS = (
     r"(?:\d{1,3}(?:[,.' \u00a0\u202f’]\d{2,3})*[,.' \u00a0\u202f’]\d{3}(?:[.,]\d+)?|\d+(?:[.,]\d+)?)(?:[eE][-+]?\d+)?"
 )
 _WRITTEN_OTHERWISE = re.compile(
-    rf"['’~≈<>≤≥=]{{0,2}} ?[-+(\u2212\u2013]{{0,2}}{_CURRENCY}? ?-?{_DIGITS} ?(?:{_CURRENCY}|[%‰])?\)?|\d{{1,3}} ?/ ?\d{{1,3}}"
+    rf"['’~≈<>≤≥=]{{0,2}} ?[-+(\u2212\u2013]{{0,2}}{_CURRENCY}? ?-?{_DIGITS} ?(?:{_CURRENCY}|[%‰])?\)?"
+    r"|\d{1,3} ?/ ?\d{1,3}"
 )
 """Numbers with separators of thousands, a decimal comma, another minus, currency, percent, a quote or a sign before
 them (~12, <5), in brackets, or as two of them (120/80)."""

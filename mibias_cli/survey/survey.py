@@ -22,7 +22,8 @@ from mibias_cli.data.columns import (
     refuse_misfits,
 )
 from mibias_cli.data.encoding import encode_attribute
-from mibias_cli.data.files.tabular import first_rows
+from mibias_cli.data.files.tabular import Table, first_rows
+from mibias_cli.data.group_columns import may_be_groups
 from mibias_cli.data.groups import cells
 from mibias_cli.data.sources.imagefolder import CLASS_FOLDER, SPLIT_FOLDER
 from mibias_cli.data.table_inputs import left_out
@@ -204,6 +205,9 @@ def survey(path: Path, wishes: Wishes) -> Survey:
     exact = [f"{first_rows(renamed)}: each value goes with one value of the target"] if renamed else []
     notes = [*layout.notes, *rows.dropped, *roles.notes, *annotations.notes, *exact]
     notes += [*_code_notes(looks, chosen), *class_notes(annotations.table, [a.name for a in chosen])]
+    if roles.group is None:
+        taken = {*roles.taken, layout.path, *(a.name for a in chosen)}
+        notes += may_be_groups([look for name, look in looks.items() if name not in taken], annotations.table)
     uses = column_uses(layout, looks, roles, [a.name for a in chosen])
     notes += input_notes(layout.table, uses)
     notes += repeat_notes(layout, roles, annotations)
@@ -256,6 +260,8 @@ def _attributes(
     for name, look in looks.items():
         if name in roles.taken or name in out or look.n_values < 2 or not _may_be_attribute(look, wishes, annotations):
             continue
+        if name not in wishes.attributes and _renames_group(name, annotations.table, roles):
+            continue  # patients by another name
         quantity = look.kind == "number" and not are_codes(look, annotations.table.columns[name])
         kind: Literal["categorical", "continuous"] = "continuous" if quantity else "categorical"
         try:
@@ -287,6 +293,13 @@ def _may_be_attribute(look: ColumnLook, wishes: Wishes, annotations: Annotations
         return True
     wished = look.name in wishes.attributes and look.kind in ("lists", "text")
     return wished and not misfits(annotations.table.columns[look.name]).any()
+
+
+def _renames_group(name: str, table: Table, roles: Roles) -> bool:
+    if roles.group is None:
+        return False
+    pairs = set(zip(table.columns[name], table.columns[roles.group], strict=True))
+    return len(pairs) == len(set(table.columns[name])) == len(set(table.columns[roles.group]))
 
 
 def _code_notes(looks: Mapping[str, ColumnLook], chosen: Sequence[AttributeFound]) -> Iterator[str]:

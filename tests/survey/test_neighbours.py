@@ -173,3 +173,51 @@ def test_images_of_one_name_in_two_split_folders(tmp_path: Path) -> None:
     assert (found.n_rows["train"] + found.n_rows["validation"], found.n_rows["audit"]) == (40, 20)
     table = found.layout.table
     assert [str(v).partition("/")[0] for v in table.columns["image"]] == list(table.columns["split"])
+
+
+@pytest.mark.parametrize(
+    "name", ["ptid", "PATNR", "Pat. ID", "Patienten-ID", "RID", "wsi", "StudyInstanceUID", "mouse_id", "slide_name"]
+)
+def test_groups_by_further_names(tmp_path: Path, name: str) -> None:
+    rows = [[0.1 * k, f"P{k // 3}", "ab"[y], "fm"[c]] for k, (y, c) in enumerate(pairs(90))]
+    found = survey(write(tmp_path / "t.csv", ["x", name, "label", "sex"], rows), GUESS)
+    assert found.columns.group == name
+    assert found.uses[name] == "group"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("source_id", lambda k: k // 3, True),
+        ("block", lambda k: f"B{k // 3}", True),
+        ("score", lambda k: k // 3, False),
+        ("city", lambda k: "abcdefghijklmnopqrstuvwxyz"[k // 4], False),
+    ],
+)
+def test_codes_that_may_be_groups_are_said(
+    tmp_path: Path, name: str, value: Callable[[int], object], said: bool
+) -> None:
+    rows = [[0.1 * k, value(k), "ab"[y], "fm"[c]] for k, (y, c) in enumerate(pairs(90))]
+    found = survey(write(tmp_path / "t.csv", ["x", name, "label", "sex"], rows), GUESS)
+    assert any(f"{name}: 30 codes, each in 3 rows on average" in note for note in found.notes) == said
+
+
+def test_one_group_of_all_that_are_unknown_is_said(tmp_path: Path) -> None:
+    rows = [[0.1 * k, "unknown" if k % 2 else f"P{k // 4}", "ab"[y], "fm"[c]] for k, (y, c) in enumerate(pairs(120))]
+    found = survey(write(tmp_path / "t.csv", ["x", "patient_id", "label", "sex"], rows), GUESS)
+    assert any("'unknown' in 'patient_id' has 60 of 120 rows, which are one group" in note for note in found.notes)
+
+
+def test_ids_of_patients_at_the_beginning_of_names_are_no_attribute(tmp_path: Path) -> None:
+    for k, (y, _) in enumerate(pairs(N)):
+        image(tmp_path / "ab"[y] / f"P{k // 4:03d}-slice{k % 4}.png")
+    with pytest.raises(DataError, match="nothing says which column is the bias attribute"):
+        survey(tmp_path, GUESS)
+
+
+def test_classes_that_are_spelt_otherwise_in_the_test_folder(tmp_path: Path) -> None:
+    for k, (y, c) in enumerate(pairs(N)):
+        names = ("cat", "dog") if k % 4 == 0 else ("Cat", "Dog")
+        image(tmp_path / ("train" if k % 4 else "test") / names[y] / f"s{c}_{k}.png")
+    with pytest.raises(DataError, match="the rows to audit have other values .* 'cat', not 'Cat', 'Dog'"):
+        survey(tmp_path, GUESS)
