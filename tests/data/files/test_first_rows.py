@@ -35,6 +35,11 @@ def test_the_line_by_which_excel_names_the_delimiter(tmp_path: Path) -> None:
         ("a,f,0.5\nb,m,1.5\na,f,2.5\nb,m,0.5\nb,f,0.1\n", r"its first row \('a', 'f', '0.5'\) holds values"),
         ("# exported\nlabel,x\na,1\nb,2\n", "is its first row .'# exported', …. the header?"),
         ("0,0,1\n1,0,1\n", "appear twice: 0; is the first row one of names?"),
+        ("label,x\na,1\nlabel,x\nb,2\n", r"1 row\(s\) are the header once more: rows 3"),
+        ("label x sex\na 1 f\nb 2 m\n", "its columns are separated by blanks"),
+        ("# made by hand\nlabel,x,y,z\na,1,2,3\n", "is its first row .'# made by hand', …. the header?"),
+        ("label,,,x\na,,,1\n", r"appear twice: \(empty\)"),
+        ("label,x\na,1,\nb,2,3\n", "1 row.s. do not have the header's 2 cells: rows 3"),
     ],
 )
 def test_a_first_row_that_is_no_header(tmp_path: Path, text: str, fault: str) -> None:
@@ -42,6 +47,23 @@ def test_a_first_row_that_is_no_header(tmp_path: Path, text: str, fault: str) ->
     path.write_text(text)
     with pytest.raises(DataError, match=fault):
         read_table(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "n"),
+    [
+        ("label,x\na,1,\nb,2\n", 1),
+        ("label,x,\na,1,\nb,2,\n", 2),
+        ("label,x,,\na,1\nb,2, ,\n", 1),
+        ("\ufeff\u200blabel,x\u200b\na,1\nb,2\n", 0),
+    ],
+)
+def test_empty_ends_of_rows_and_characters_that_nobody_sees_in_names(tmp_path: Path, text: str, n: int) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text(text)
+    table = read_table(path)
+    assert {name: values.tolist() for name, values in table.columns.items()} == {"label": ["a", "b"], "x": ["1", "2"]}
+    assert table.notes == ((f"{path}: {n} row(s) end in empty cells without a name",) if n else ())
 
 
 def test_columns_that_are_called_by_numbers(tmp_path: Path) -> None:
