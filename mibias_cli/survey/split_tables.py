@@ -40,8 +40,17 @@ class SplitTables:
 
 
 def tables_in(folder: Path) -> list[Path]:
-    """The tables in a folder, sorted by name within each kind; at most 20."""
-    return [path for pattern in _PATTERNS for path in sorted(folder.glob(pattern))][:_MOST_TABLES]
+    """The tables in a folder, sorted by name within each kind; at most 20.
+
+    Manifests that were written for a recipe are none: they may be those of other images.
+    """
+    found = [path for pattern in _PATTERNS for path in sorted(folder.glob(pattern))]
+    return [path for path in found if not _is_made(path)][:_MOST_TABLES]
+
+
+def _is_made(path: Path) -> bool:
+    stem = path.name.removesuffix("_manifest.csv")
+    return stem != path.name and path.with_name(f"{stem}.yaml").is_file()
 
 
 def split_tables(folder: Path) -> SplitTables | None:

@@ -221,3 +221,25 @@ def test_classes_that_are_spelt_otherwise_in_the_test_folder(tmp_path: Path) -> 
         image(tmp_path / ("train" if k % 4 else "test") / names[y] / f"s{c}_{k}.png")
     with pytest.raises(DataError, match="the rows to audit have other values .* 'cat', not 'Cat', 'Dog'"):
         survey(tmp_path, GUESS)
+
+
+def test_tables_that_contradict_each_other_are_said(tmp_path: Path) -> None:
+    for k in range(N):
+        image(tmp_path / "images" / f"{k}.png")
+    for name, labels in (("labels.csv", "ab"), ("labels_old.csv", "ba")):
+        rows = [[f"{k}.png", labels[y] if k < 40 else "ab"[y], "fm"[c]] for k, (y, c) in enumerate(pairs(N))]
+        write(tmp_path / name, ["image", "label", "sex"], rows)
+    found = survey(tmp_path, GUESS)
+    said = "labels_old.csv has other values of label for 40 images; those of labels.csv are read"
+    assert any(said in note for note in found.notes)
+
+
+def test_the_manifest_of_another_recipe_is_no_table_of_these_images(tmp_path: Path) -> None:
+    for k, (y, c) in enumerate(pairs(N)):
+        image(tmp_path / "dogs" / "ab"[y] / f"s{c}_{k}.png")
+    rows = [[f"{'ab'[y]}/s{c}_{k}.png", "xy"[k % 2], "fm"[k // 2 % 2]] for k, (y, c) in enumerate(pairs(N))]
+    write(tmp_path / "cats_manifest.csv", ["path", "label", "sex"], rows)
+    assert survey(tmp_path / "dogs", GUESS).chosen[0].name == "sex"
+    # written beside a recipe, it lists the images that the recipe is for
+    (tmp_path / "cats.yaml").write_text("version: 1\n")
+    assert survey(tmp_path / "dogs", GUESS).chosen[0].name == "name_prefix"
