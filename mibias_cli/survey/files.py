@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ from mibias_cli.errors import DataError
 from mibias_cli.survey.columns import guess_path
 from mibias_cli.survey.layout import MOST_FILES, Layout
 from mibias_cli.survey.matching import image_column, may_name_images
-from mibias_cli.survey.split_tables import other_parts
+from mibias_cli.survey.split_tables import numbered_parts, other_parts
 
 __all__ = ["file_layout"]
 
@@ -46,6 +47,15 @@ def file_layout(path: Path, *, table: Path | None, root: Path | None, follow: Pa
     Raises:
         DataError: No such file, a file of another kind, or embeddings without a table.
     """
+    layout = _layout(path, table, root, follow)
+    parts = numbered_parts(path)
+    note = (
+        f"{first_rows(parts)} beside {path.name} may be further parts of it, and are not read; write them to one file"
+    )
+    return replace(layout, notes=(*layout.notes, note)) if parts else layout
+
+
+def _layout(path: Path, table: Path | None, root: Path | None, follow: Path | None) -> Layout:
     refuse_formats(path)
     suffix = path.suffix.lower()
     if suffix in _ARRAYS:

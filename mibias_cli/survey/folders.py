@@ -22,7 +22,7 @@ from mibias_cli.survey.layout import MOST_FILES, Layout, make_table
 from mibias_cli.survey.levels import Levels, read_levels
 from mibias_cli.survey.matching import image_column, match_images
 from mibias_cli.survey.sidecars import find_sidecars, join_sidecars
-from mibias_cli.survey.split_tables import SplitTables, split_tables, tables_in
+from mibias_cli.survey.split_tables import SplitTables, numbered_parts, split_tables, tables_in
 from mibias_cli.survey.splits import guess_split, role_of_name, split_words
 
 __all__ = ["SUBFOLDER", "folder_layout"]
@@ -90,6 +90,14 @@ def _tables(folder: Path) -> Layout:
             notes=parts.notes,
         )
     tables = tables_in(folder)
+    arrays = sorted(path.name for ending in (".npy", ".npz", ".safetensors") for path in folder.glob(f"*{ending}"))
+    if arrays:
+        raise DataError(f"{folder}: no image below it, and arrays; name the file of embeddings: {first_rows(arrays)}")
+    if len(tables) > 1 and len(numbered_parts(tables[0])) == len(tables) - 1:
+        raise DataError(
+            f"{folder}: {len(tables)} tables that may be parts of one by their names ({tables[0].name}, …); write them "
+            "to one file, since one of them alone holds a part of the rows"
+        )
     if tables:
         listed = first_rows([path.name for path in tables])
         raise DataError(

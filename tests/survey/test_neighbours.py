@@ -243,3 +243,17 @@ def test_the_manifest_of_another_recipe_is_no_table_of_these_images(tmp_path: Pa
     # written beside a recipe, it lists the images that the recipe is for
     (tmp_path / "cats.yaml").write_text("version: 1\n")
     assert survey(tmp_path / "dogs", GUESS).chosen[0].name == "name_prefix"
+
+
+def test_parts_of_a_table_and_folders_of_embeddings(tmp_path: Path) -> None:
+    rows = [[0.1 * k, "ab"[y], "fm"[c]] for k, (y, c) in enumerate(pairs(N))]
+    for k in range(3):
+        write(tmp_path / "parts" / f"part-{k:05d}.csv", ["x", "label", "sex"], rows)
+    with pytest.raises(DataError, match="3 tables that may be parts of one by their names"):
+        survey(tmp_path / "parts", GUESS)
+    notes = survey(tmp_path / "parts" / "part-00001.csv", GUESS).notes
+    assert any(note.startswith("part-00000.csv, part-00002.csv beside part-00001.csv may be") for note in notes)
+    write(tmp_path / "z" / "labels.csv", ["label", "sex"], [row[1:] for row in rows])
+    np.save(tmp_path / "z" / "z.npy", np.zeros((N, 8), dtype=np.float32))
+    with pytest.raises(DataError, match=r"name the file of embeddings: z\.npy"):
+        survey(tmp_path / "z", GUESS)
