@@ -257,3 +257,24 @@ def test_parts_of_a_table_and_folders_of_embeddings(tmp_path: Path) -> None:
     np.save(tmp_path / "z" / "z.npy", np.zeros((N, 8), dtype=np.float32))
     with pytest.raises(DataError, match=r"name the file of embeddings: z\.npy"):
         survey(tmp_path / "z", GUESS)
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (("{}", "{}_aug1", "{}_flip_rot90"), True),
+        (("{} - Copy", "{}"), True),
+        (("{}_jpg.rf.0123456789abcdef", "{}_jpg.rf.fedcba9876543210"), True),
+        (("{}_left", "{}_right"), False),
+        (("{}_aug1",), False),
+    ],
+)
+def test_changed_copies_in_two_splits_are_said(tmp_path: Path, names: Sequence[str], said: bool) -> None:
+    for k, (y, c) in enumerate(pairs(N)):
+        for name in names:
+            image(tmp_path / "ab"[y] / f"s{c}_{name.format(k)}.png")
+    how = "60 image(s) are there with changed copies by their names"
+    notes = survey(tmp_path, GUESS).notes
+    assert any(note.startswith(how) for note in notes) == said
+    across = "there with changed copies by their names have rows in more than one split"
+    assert any(across in note for note in notes) == said
