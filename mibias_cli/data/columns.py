@@ -39,6 +39,7 @@ MOST_CLASSES = 20
 """A column of more different values holds no classes."""
 _MANY = 10
 """A column of numbers with more different values than this is taken for a quantity, not for classes."""
+_EXACT = 2**53
 _MOSTLY = 0.8
 """A column of many numbers in at least this share of its cells is one of numbers, and the other cells are faults."""
 _CURRENCY = r"(?:[$€£¥₹]|EUR|USD|GBP|CHF|JPY|CNY|INR|CAD|AUD|Rs\.?)"
@@ -146,8 +147,10 @@ def look_at(table: Table, name: str) -> ColumnLook:
     elif np.mean([str(v).lower().endswith(_IMAGE_ENDINGS) for v in list(counts)[:200]]) > 0.5:
         kind = "path"
     elif is_quantity(column):
-        # a different number in every row may still be a measurement: only the name tells an id
-        named = n_values == n and not _ID_WORDS.isdisjoint(name_words(name))
+        # a different number in every row may still be a measurement: only the name tells an id, or more digits than
+        # numbers keep
+        long = all(abs(float(v)) > _EXACT for v in counts)
+        named = n_values == n and (long or not _ID_WORDS.isdisjoint(name_words(name)))
         kind = "id" if named and all(float(v).is_integer() for v in counts) else "number"
     elif are_lists(column, ("|",)):  # other separators are in text too
         kind = "lists"

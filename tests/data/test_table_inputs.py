@@ -35,9 +35,10 @@ def inputs(path: Path, features: Sequence[str] | None = None) -> tuple[int, tupl
     [
         ("Unnamed: 0", lambda k: k, "row numbers"),
         ("", lambda k: k, "row numbers"),
-        ("", lambda k: "", "empty"),
+        ("notes", lambda k: "", "empty"),
         ("user_id", lambda k: f"U{k:04d}", "a value of its own in each row"),
         ("encounter_nbr", lambda k: 7000 + 3 * k, "a value of its own in each row"),
+        ("tweet", lambda k: 1_200_000_000_000_000_000 + 7 * k, "a value of its own in each row"),
         ("visit", lambda k: f"2020-{k % 12 + 1:02d}-{k % 28 + 1:02d}", "dates or times"),
         ("dob", lambda k: f"{k % 28 + 1}.{k % 12 + 1}.1990", "dates or times"),
         ("at", lambda k: f"2020-01-{k % 28 + 1:02d}T{k % 24:02d}:00:00Z", "dates or times"),

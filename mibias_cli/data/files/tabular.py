@@ -160,6 +160,8 @@ def refuse_nested(table: Table) -> None:
         pictures = (
             "; images within a table, as hubs store them, are written to files of their own first" if within else ""
         )
+        if any(kind.startswith(("list<", "large_list<")) and "string>" in kind for kind in table.nested.values()):
+            pictures += "; lists of labels are read as text with bars between them: A|B"
         listed = first_rows([f"{name!r} ({kind})" for name, kind in table.nested.items()])
         raise DataError(
             f"{table.path}: {len(table.nested)} column(s) hold no single value per row: {listed}; name the columns to "
