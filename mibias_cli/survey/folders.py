@@ -141,7 +141,7 @@ def _parts(folder: Path, images: Sequence[str], parts: SplitTables) -> Layout | 
     )
 
 
-def _of_part(images: Sequence[str], part: str, rows: Table) -> Sequence[str]:
+def _of_part(images: list[str], part: str, rows: Table) -> list[str]:
     """The images in folders called as this split is, where most of its rows name one of them; else all.
 
     train/1.png and test/1.png are two images, of which train.csv means the first.
