@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,7 +14,7 @@ from mibias_cli.data.encoding import encode_attribute, encode_kept, identifier_n
 from mibias_cli.data.files.fingerprint import Streamed, fingerprint
 from mibias_cli.data.files.tabular import Table, first_rows, refuse_unmapped, require_columns
 from mibias_cli.data.files.value_map import LEFT_OUT
-from mibias_cli.data.group_columns import group_note
+from mibias_cli.data.group_columns import group_note, largest_group_note
 from mibias_cli.data.groups import split_by_fractions
 from mibias_cli.data.input_rules import InputRules
 from mibias_cli.data.spelling import one_spelling, positions_of, spelt_alike
@@ -23,7 +23,7 @@ from mibias_cli.data.target import Target
 from mibias_cli.data.target_columns import encode_targets, list_labels, split_labels, varying_labels
 from mibias_cli.errors import DataError, did_you_mean
 
-__all__ = ["SPLITS", "Annotations", "Labels", "annotate", "assemble"]
+__all__ = ["SPLITS", "Annotations", "Labels", "annotate", "assemble", "class_notes", "spelling_notes"]
 
 SPLITS = ("train", "validation", "audit")
 """Names of the splits, in order."""
@@ -105,6 +105,7 @@ def annotate(
         if several:
             shown = first_rows([" and ".join(map(repr, ids)) for ids in several])
             notes.append(f"{table.path}: ids of {columns.group!r} in several spellings are one group: {shown}")
+        notes += largest_group_note(table, columns.group, group)
     role = _complete_roles(table, columns, splits, role, group, seed, notes)
     if group is not None:
         _check_groups(table, columns, role, group)
@@ -113,7 +114,7 @@ def annotate(
         note = group_note(table, taken, columns.path, role)
         notes += [note] if note is not None else []
     of_classes = [*columns.targets, *(spec.column or name for name, spec in attributes.items())]
-    notes += [*_spelling_notes(table, of_classes), *may_mean_missing(table, of_classes)]
+    notes += class_notes(table, of_classes)
     if of_labels:
         columns, left_out = varying_labels(table, columns, role == 0)
         notes += left_out
@@ -184,7 +185,12 @@ def assemble(
     )
 
 
-def _spelling_notes(table: Table, names: Iterable[str]) -> Iterator[str]:
+def class_notes(table: Table, names: Sequence[str]) -> list[str]:
+    """What to know of the values of targets and attributes: two that are one, or one that may mean missing."""
+    return [*spelling_notes(table, names), *may_mean_missing(table, names)]
+
+
+def spelling_notes(table: Table, names: Iterable[str]) -> Iterator[str]:
     """Notes of columns in which two classes are one but for their spelling."""
     for name in dict.fromkeys(names):
         if pairs := spelt_alike(table.columns[name]):

@@ -39,12 +39,19 @@ MOST_CLASSES = 20
 """A column of more different values holds no classes."""
 _MANY = 10
 """A column of numbers with more different values than this is taken for a quantity, not for classes."""
+_EXACT = 2**53
 _MOSTLY = 0.8
 """A column of many numbers in at least this share of its cells is one of numbers, and the other cells are faults."""
-_WRITTEN_OTHERWISE = re.compile(
-    r"[-+(\u2212\u2013]?[$€£¥]? ?(\d{1,3}([,.' \u00a0\u202f’]\d{3})+([.,]\d+)?|\d+([.,]\d+)?) ?[$€£¥%]?\)?"
+_CURRENCY = r"(?:[$€£¥₹]|EUR|USD|GBP|CHF|JPY|CNY|INR|CAD|AUD|Rs\.?)"
+_DIGITS = (
+    r"(?:\d{1,3}(?:[,.' \u00a0\u202f’]\d{2,3})*[,.' \u00a0\u202f’]\d{3}(?:[.,]\d+)?|\d+(?:[.,]\d+)?)(?:[eE][-+]?\d+)?"
 )
-"""Numbers with separators of thousands, a decimal comma, another minus, currency or percent."""
+_WRITTEN_OTHERWISE = re.compile(
+    rf"['’~≈<>≤≥=]{{0,2}} ?[-+(\u2212\u2013]{{0,2}}{_CURRENCY}? ?-?{_DIGITS} ?(?:{_CURRENCY}|[%‰])?\)?"
+    r"|\d{1,3} ?/ ?\d{1,3}"
+)
+"""Numbers with separators of thousands, a decimal comma, another minus, currency, percent, a quote or a sign before
+them (~12, <5), in brackets, or as two of them (120/80)."""
 _WITH_UNIT = re.compile(r"[-+]?\d+([.,]\d+)? ?([A-Za-zµ°]{1,5}|mm[²³23]|cm[²³23]|m[²³23])")
 _AGES = {"Y", "M", "W", "D"}
 _POINT_OF_THOUSANDS = re.compile(r"[-+]?[1-9]\d{0,2}\.\d{3}")
@@ -140,8 +147,10 @@ def look_at(table: Table, name: str) -> ColumnLook:
     elif np.mean([str(v).lower().endswith(_IMAGE_ENDINGS) for v in list(counts)[:200]]) > 0.5:
         kind = "path"
     elif is_quantity(column):
-        # a different number in every row may still be a measurement: only the name tells an id
-        named = n_values == n and not _ID_WORDS.isdisjoint(name_words(name))
+        # a different number in every row may still be a measurement: only the name tells an id, or more digits than
+        # numbers keep
+        long = all(abs(float(v)) > _EXACT for v in counts)
+        named = n_values == n and (long or not _ID_WORDS.isdisjoint(name_words(name)))
         kind = "id" if named and all(float(v).is_integer() for v in counts) else "number"
     elif are_lists(column, ("|",)):  # other separators are in text too
         kind = "lists"

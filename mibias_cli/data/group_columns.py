@@ -4,33 +4,44 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence, Set
+from collections.abc import Iterator, Sequence, Set
 
 import numpy as np
 
-from mibias_cli.data.columns import MOST_CLASSES, ColumnLook, look_at, name_words
+from mibias_cli.data.columns import MOST_CLASSES, ColumnLook, look_at, misfits, name_words
 from mibias_cli.data.files.tabular import Table, first_rows, texts
 
-__all__ = ["group_columns", "group_note", "is_id_folder", "own_groups", "path_groups"]
+__all__ = [
+    "group_columns",
+    "group_note",
+    "is_id_folder",
+    "largest_group_note",
+    "may_be_groups",
+    "own_groups",
+    "path_groups",
+]
 
 _PEOPLE = (
     "patient", "subject", "participant", "person", "individual", "identity", "donor", "mrn", "pid", "animal", "family",
-    "lesion",
+    "lesion", "patienten", "pat", "pt", "subj", "usubj", "eid", "rid", "mouse", "household",
 )  # fmt: skip
 _OTHERS = (
     "case", "video", "clip", "client", "customer", "user", "speaker", "writer", "author", "sequence", "seq", "slide",
-    "study", "series", "exam", "encounter", "admission", "scene", "session", "recording", "group",
+    "study", "series", "exam", "encounter", "admission", "scene", "session", "recording", "group", "wsi",
+    "studyinstance", "seriesinstance",
 )  # fmt: skip
 """What groups are called, the widest first: where there are several, a patient has many studies. The second list means
 groups only with an `id`, or with more values than classes have."""
-_FILLERS = {"id", "ids", "no", "nr", "num", "number", "code", "key", "uid", "idx", "anon", "hash"}
+_FILLERS = {"id", "ids", "no", "nr", "num", "number", "code", "key", "uid", "idx", "anon", "hash", "name"}
 _IN_PATH = re.compile(
-    r"(?<![a-z])((?:patient|pat|subject|subj|sub|person|participant|case|pid|pt|donor|lesion|identity|video|id)"
-    r"[ _-]?\d+|tcga-\w\w-\w{4}|p\d{5,}(?=/))",
+    r"(?<![a-z])((?:patient|pat|subject|subj|sub|person|participant|case|pid|pt|donor|lesion|identity|video|id|"
+    r"volume|vol|wsi|slide|mouse)[ _-]?\d+|tcga-\w\w-\w{4}|p\d{5,}(?=/)|p\d{3,}(?=[_-]))",
     re.IGNORECASE,
 )
-"""patient00001, sub-01, person12, TCGA's codes, MIMIC's folders p10000032."""
+"""patient00001, sub-01, person12, vol003, P012-…, TCGA's codes, MIMIC's folders p10000032."""
+_CODE = re.compile(r"\S*\d\S*")
 _FEWEST_GROUPS = 3
+_MOST_OF_ROWS, _TIMES = 0.1, 8
 
 
 def group_columns(looks: Sequence[ColumnLook]) -> list[str]:
@@ -74,6 +85,30 @@ def group_note(table: Table, taken: Set[str], path: str, role: np.ndarray) -> st
         f"{table.path}: {len(shared)} of {len(splits)} ids in {where} ({first_rows(shared, 2)}) are in more than one "
         f"split, so what a model learns of one helps it where it is audited; {remedy}"
     )
+
+
+def may_be_groups(looks: Sequence[ColumnLook], table: Table) -> Iterator[str]:
+    """Notes of columns of codes, each in several rows, where no name says that they are patients or the like."""
+    for look in looks:
+        known = [str(v) for v in table.columns[look.name] if v is not None]
+        numbered = look.kind == "number" and _FILLERS & {*name_words(look.name)} and all(map(str.isdecimal, known))
+        coded = look.kind == "text" and not misfits(table.columns[look.name]).any() and all(map(_CODE.fullmatch, known))
+        if (numbered or coded) and MOST_CLASSES < look.n_values <= len(known) / 2:
+            yield (
+                f"{look.name}: {look.n_values} codes, each in {len(known) / look.n_values:.0f} rows on average; if the "
+                f"rows of one belong together (a patient, say): --group {look.name}"
+            )
+
+
+def largest_group_note(table: Table, column: str, group: np.ndarray) -> list[str]:
+    """A note where one group has a large share of all rows, many times as many as others: it may mean `unknown`."""
+    (value, n), *others = Counter(group.tolist()).most_common()
+    if len(others) < _FEWEST_GROUPS or n < _MOST_OF_ROWS * len(group) or n < _TIMES * others[len(others) // 2][1]:
+        return []
+    return [
+        f"{table.path}: {value!r} in {column!r} has {n} of {len(group)} rows, which are one group in one split; if it "
+        "means that none is known, empty these cells: mibias init makes a group of each"
+    ]
 
 
 def _rank(look: ColumnLook) -> int | None:

@@ -19,11 +19,14 @@ from mibias_cli.data.input_rules import EmbeddingRules, ImageRules, InputRules, 
 from mibias_cli.data.inputs import Transforms
 from mibias_cli.data.sources.imagefolder import list_images
 from mibias_cli.data.table_encoder import CategoryColumn, NumberColumn
+from mibias_cli.data.table_inputs import doubts
 from mibias_cli.errors import DataError
 
 __all__ = ["IdName", "NewInputs", "read_new"]
 
 IdName = Literal["path", "row"]
+_FEWEST_ROWS, _FAR, _TIMES = 5, 6.0, 30.0
+"""New numbers are told from so many rows on: so many deviations away, or so many times as wide or narrow."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,11 +142,27 @@ def _check_number(table: Table, column: NumberColumn) -> list[str]:
             f"{table.rows_where(wrong, name)}; write them as 35060 or 0.5, or empty the cells where they are missing"
         )
     missing = np.isnan(parsed)
+    notes = [*_other_unit(table, column, parsed[~missing]), *doubts(table, [name])]
     if column.marks_missing or not missing.any():
+        return notes
+    return [
+        *notes,
+        f"{table.path}: {missing.sum()} row(s) have no {name!r}, which training rows all had; they take its median "
+        f"there, {column.median:g}: rows {table.rows_where(missing)}",
+    ]
+
+
+def _other_unit(table: Table, column: NumberColumn, known: np.ndarray) -> list[str]:
+    """A note where numbers (n,) lie far from those of training, or are spread over quite another range."""
+    if len(known) < _FEWEST_ROWS:
+        return []
+    spread = float(known.std())
+    near = abs(float(np.median(known)) - column.mean) <= _FAR * column.scale
+    if near and (spread == 0 or column.scale / _TIMES < spread < column.scale * _TIMES):
         return []
     return [
-        f"{table.path}: {missing.sum()} row(s) have no {name!r}, which training rows all had; they take its median "
-        f"there, {column.median:g}: rows {table.rows_where(missing)}"
+        f"{table.path}: {column.name!r} is {known.min():g} to {known.max():g}, and was {column.mean:.3g} ± "
+        f"{column.scale:.3g} in training rows: is it in another unit?"
     ]
 
 

@@ -16,6 +16,9 @@ from mibias_cli.data.table_inputs import STAND_INS
 __all__ = ["one_spelling", "positions_of", "spelling", "spelt_alike"]
 
 _MOST_COMPARED = 1000
+_UNSEEN = re.compile("[\u00ad\u200b-\u200f\u2060\ufeff]")
+"""Characters without width: soft hyphens, joiners, marks of direction and of byte order."""
+_ROMAN = set("ivxlcdm")
 _YES, _NO = ("yes", "y", "true", "t", 1.0), ("no", "n", "false", "f", 0.0)
 _YES_AND_NO: dict[str | float, str | float] = {**dict.fromkeys(_YES, "yes"), **dict.fromkeys(_NO, "no")}
 
@@ -31,7 +34,7 @@ def spelling(value: str) -> str | float:
     if number is not None:
         return number
     # accents as one character or two, blanks of any kind, and the full stop that Adult's test rows end in
-    text = unicodedata.normalize("NFKC", value).casefold()
+    text = unicodedata.normalize("NFKC", _UNSEEN.sub("", value)).casefold()
     return re.sub(r"(?<=[^\W_])[\s_-]+(?=[^\W_])", " ", text).strip().removesuffix(".") or value
 
 
@@ -59,7 +62,11 @@ def _meant(keys: set[str | float]) -> dict[str | float, str | float]:
         return {key: _YES_AND_NO[key] for key in keys}
     words = [key for key in keys if isinstance(key, str) and len(key) > 1 and key not in STAND_INS]
     letters = [key for key in keys if isinstance(key, str) and len(key) == 1 and key.isalpha()]
-    longer = {letter: [word for word in words if word.startswith(letter)] for letter in letters}
+    # V is no short VI
+    longer = {
+        letter: [word for word in words if word.startswith(letter) and not _ROMAN.issuperset(word)]
+        for letter in letters
+    }
     return {letter: found[0] for letter, found in longer.items() if len(found) == 1}
 
 

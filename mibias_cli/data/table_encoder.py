@@ -17,10 +17,10 @@ from mibias_cli.data.files.cells import is_boundless
 from mibias_cli.data.files.tabular import Table, texts
 from mibias_cli.errors import DataError
 
-__all__ = ["CategoryColumn", "NumberColumn", "TableEncoder", "fit_encoder"]
+__all__ = ["MANY_CATEGORIES", "CategoryColumn", "NumberColumn", "TableEncoder", "fit_encoder"]
 
 
-_MANY_CATEGORIES = 50
+MANY_CATEGORIES = 50
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +94,7 @@ class TableEncoder:
     @property
     def wide(self) -> list[str]:
         """The columns of very many categories, with how many: identifiers or free text, perhaps."""
-        many = [c for c in self.columns if isinstance(c, CategoryColumn) and len(c.categories) > _MANY_CATEGORIES]
+        many = [c for c in self.columns if isinstance(c, CategoryColumn) and len(c.categories) > MANY_CATEGORIES]
         return [f"{c.name!r} ({len(c.categories)})" for c in many]
 
     def encode(self, table: Table) -> np.ndarray:

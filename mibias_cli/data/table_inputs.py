@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from mibias_cli.data.columns import look_at, misfits, name_words, numbers
+from mibias_cli.data.columns import is_quantity, look_at, misfits, name_words, numbers
 from mibias_cli.data.files.cells import number_of
 from mibias_cli.data.files.tabular import Table, first_rows
 
@@ -16,14 +16,24 @@ __all__ = ["STAND_INS", "doubts", "left_out", "left_out_note", "may_mean_missing
 
 _UNNAMED = re.compile(r"|unnamed: \d+(\.\d+)*|__index_level_\d+__", re.IGNORECASE)
 _SPLITS = {"split", "splits", "fold", "folds", "kfold", "partition", "subset"}
+_FLAG = re.compile(
+    r"(is|in|for|use)_(train|training|val|valid|validation|dev|test|testing|eval|holdout)(_?(set|split))?"
+)
+_FLAGS = {"train", "training", "holdout"}
+"""Columns of yes and no for a split. `test` and `valid` alone may mean something else, but not beside `train`."""
 _CLOCK = r"\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?"
 _MONTH = r"(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.?"
 _DAY = (
-    rf"\d{{4}}[-/.](0?[1-9]|1[0-2])[-/.]\d{{1,2}}|\d{{1,2}}[-/.]\d{{1,2}}[-/.](\d{{4}}|\d{{2}})"
-    rf"|\d{{1,2}}[ -]{_MONTH}[ -]\d{{2,4}}|{_MONTH} \d{{1,2}},? \d{{4}}"
+    rf"\d{{4}}[-/.](0?\d|1[0-2])[-/.]\d{{1,2}}|\d{{1,2}}[-/.]\d{{1,2}}[-/.](\d{{4}}|\d{{2}})"
+    rf"|\d{{1,2}}[ -]{_MONTH}[ -]\d{{2,4}}|{_MONTH} \d{{1,2}},? \d{{4}}|\d{{1,2}}\.? [^\W\d_]{{3,10}}\.? \d{{4}}"
+    # without a day, and without signs between
+    r"|\d{4}[-/](0?[1-9]|1[0-2])|(0?[1-9]|1[0-2])[-/]\d{4}"
+    r"|(19|20)\d{2}(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])"
 )
 _ZONE = r" ?(am|pm|z|utc|[-+]\d{2}:?\d{2})?"
 _DATE = re.compile(rf"({_DAY})([T ]+{_CLOCK}{_ZONE})?|{_CLOCK}", re.IGNORECASE)
+_DATE_WORDS, _FIRST_SERIAL = {"date", "datetime", "timestamp", "epoch", "dob"}, 10_000
+"""Numbers in columns of such names are seconds, or days as spreadsheets count them: 10,000 is in 1927."""
 _MOSTLY = 0.95
 _WORDS_OF_PROSE = 4
 STAND_INS = {
@@ -47,6 +57,14 @@ def left_out(table: Table, names: Sequence[str]) -> dict[str, str]:
     return {name: why for name, why in found.items() if why}
 
 
+def _is_flag(table: Table, name: str) -> bool:
+    """Whether a column of two values says by its name that it is a split, as `is_test` and `isTrain` do."""
+    joined = "_".join(name_words(name))
+    beside = any("_".join(name_words(other)) in _FLAGS for other in table.columns)
+    named = _FLAG.fullmatch(joined) or joined in _FLAGS or (beside and _FLAG.fullmatch(f"is_{joined}"))
+    return bool(named) and len({v for v in table.columns[name] if v is not None}) <= 2
+
+
 def left_out_note(path: object, out: Mapping[str, str]) -> list[str]:
     """A note of the columns that `left_out` names, or none."""
     if not out:
@@ -64,11 +82,16 @@ def _why_out(table: Table, name: str) -> str:
         return "row numbers"
     if name_words(name) and set(name_words(name)) <= _SPLITS and look.kind in ("classes", "number"):
         return "a split"
+    if _is_flag(table, name):
+        return "a split"
+    dated = [v for v in known if v.casefold() not in STAND_INS]
+    if dated and sum(_DATE.fullmatch(v) is not None for v in dated) >= _MOSTLY * len(dated):
+        return "dates or times"
+    if _DATE_WORDS & set(name_words(name)) and _are_whole(known) and min(map(float, known)) > _FIRST_SERIAL:
+        return "dates or times"
     # what fitting refuses with an error is not to vanish in silence
     if misfits(table.columns[name]).any() or all(v.startswith(("[", "tensor(", "array(")) for v in known):
         return ""
-    if sum(_DATE.fullmatch(v) is not None for v in known) >= _MOSTLY * len(known):
-        return "dates or times"
     if look.kind == "id" and (number_of(known[0]) is None or _are_whole(known)):
         return "a value of its own in each row"
     prose = look.kind == "text" and 2 * look.n_values > len(known)
@@ -80,41 +103,57 @@ def _are_whole(values: Sequence[str]) -> bool:
 
 
 def doubts(table: Table, names: Sequence[str]) -> Iterator[str]:
-    """Notes of numbers that may be none: codes that begin with zeros, and marks of missing values (-9, 999)."""
+    """Notes of numbers that may be none (codes that begin with zeros, marks of missing values), or that are text."""
     for name in names:
         values = table.columns[name]
         parsed, wrong = numbers(values)
         known = ~np.isnan(parsed)
+        if name in table.text and (is_quantity(values) or misfits(values).any()):
+            yield (
+                f"{table.path}: {name!r} holds numbers that the file declares to be text, so each is a category; store "
+                "it as numbers if it measures"
+            )
         if wrong.any() or name in table.text or len(np.unique(parsed[known])) <= 2:
             continue
         coded = [str(v) for v in values[known] if len(v) > 1 and v[0] == "0" and v.isdecimal()]
         if coded and len({len(v) for v in values[known]}) == 1:
             yield f"{table.path}: {name!r} is read as numbers, and {coded[0]!r} may be a code: data.categories"
         if (mark := _mark_of_missing(parsed[known])) is not None:
-            value, n, low, high = mark
-            yield (
-                f"{table.path}: {name!r} is {value:g} in {n} rows, and {low:g} to {high:g} in all others; if it means "
-                f"missing: data.values: {{ {name}: {{ {value:g}: null }} }}"
-            )
+            yield _mark_note(table, name, *mark)
 
 
-def _mark_of_missing(parsed: np.ndarray) -> tuple[float, int, float, float] | None:
-    """A usual mark of missing values at the end of many numbers, far from the others: it, its rows, their range."""
+def _mark_note(table: Table, name: str, value: float, n: int, low: float, high: float) -> str:
+    return (
+        f"{table.path}: {name!r} is {value:g} in {n} rows, and {low:g} to {high:g} in all others; if it means missing: "
+        f"data.values: {{ {name}: {{ {value:g}: null }} }}"
+    )
+
+
+def _mark_of_missing(parsed: np.ndarray, *, classes: bool = False) -> tuple[float, int, float, float] | None:
+    """A usual mark of missing values at the end of numbers, far from the others: it, its rows, their range.
+
+    Of inputs, few numbers say nothing; classes (`classes`) may be 1 to 6 and -1, or 1, 2 and 9.
+    """
     counts = Counter(parsed.tolist())
-    if len(counts) <= _FEWEST:
+    if len(counts) < (3 if classes else 4):
         return None
     ordered = sorted(counts)
     for value, rest in ((ordered[0], ordered[1:]), (ordered[-1], ordered[:-1])):
-        below = value in _BELOW and rest[0] >= 0 and (value != -1.0 or len(rest) > 10)
-        above = value in _ABOVE and value > _TIMES * rest[-1]
+        # -1 beside 0 and 1 is said as what it is in CheXpert
+        below = value in _BELOW and rest[0] >= 0 and (value != -1.0 or len(rest) > (2 if classes else 10))
+        above = (value in _ABOVE or (classes and value == 9.0)) and value > _TIMES * rest[-1]
         if (below or above) and counts[value] >= max(_FEWEST, _SHARE * len(parsed)):
             return value, counts[value], rest[0], rest[-1]
     return None
 
 
 def may_mean_missing(table: Table, names: Sequence[str]) -> Iterator[str]:
-    """Notes of classes of a target or an attribute that may stand for a missing value."""
+    """Notes of values of a target, an attribute or a group that may stand for a missing value."""
     for name in dict.fromkeys(names):
+        parsed, wrong = numbers(table.columns[name])
+        mark = None if wrong.any() else _mark_of_missing(parsed[~np.isnan(parsed)], classes=True)
+        if mark is not None:
+            yield _mark_note(table, name, *mark)
         counts = Counter(v for v in table.columns[name] if v is not None and v.casefold() in STAND_INS)
         if counts:
             listed = first_rows([f"{v!r} ({n} rows)" for v, n in counts.items()])

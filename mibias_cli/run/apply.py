@@ -84,6 +84,9 @@ def load_target(target: str, *, recipe: Recipe | None = None, offline: bool = Fa
     place = Path(target)
     if place.is_file():
         raise MibiasError(f"{target}: is a file; name an exported folder, a run, or a timm model")
+    # timm's names have no slash but after hf-hub: or local-dir:
+    if "/" in target and ":" not in target and not place.exists():
+        raise MibiasError(f"{target}: no such folder; name an exported folder, a run, or a timm model")
     if place.is_dir():
         loaded = load_extractor(place)
     else:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from mibias_cli.data.columns import ColumnLook, name_words
 
-__all__ = ["attribute_rank", "guess_path", "guess_target"]
+__all__ = ["are_codes", "attribute_rank", "guess_path", "guess_target"]
 
 _PATH_NAMES = (
     "path", "file_name", "filename", "file", "filepath", "img_filename", "image", "image_path", "img", "image_id",
@@ -26,6 +28,12 @@ _ATTRIBUTE_NAMES = (
     ),
 )  # fmt: skip
 """Words in the names of likely bias attributes: the likelier, and others."""
+_MEASURED = {"skin", "tone", "fitzpatrick"}
+_CODED = {*_ATTRIBUTE_NAMES[0], "country", "language", "location", "source", "domain", "environment", "batch", "lab",
+          "stain", "religion", "id", "code", "nr", "number", "zip", "zipcode", "postcode", "ward", "clinic",
+          } - _MEASURED  # fmt: skip
+"""Words in the names of columns whose numbers are names: 12 is no more a scanner than 3 is."""
+_FEW_ROWS = 5
 
 
 def attribute_rank(name: str) -> int | None:
@@ -37,6 +45,18 @@ def attribute_rank(name: str) -> int | None:
     """
     found = {*name_words(name), name.lower()}
     return next((rank for rank, names in enumerate(_ATTRIBUTE_NAMES) if found & set(names)), None)
+
+
+def are_codes(look: ColumnLook, values: np.ndarray) -> bool:
+    """Whether whole numbers (n,) are codes, a class each: by the name (a scanner, a site, a zip), or zeros before them.
+
+    Where codes hardly come back, each would be a class of few rows.
+    """
+    known = [str(v) for v in values if v is not None]
+    if not all(v.removesuffix(".0").isdecimal() for v in known) or len(known) < _FEW_ROWS * look.n_values:
+        return False
+    with_zeros = any(len(v) > 1 and v[0] == "0" for v in known) and len({len(v) for v in known}) == 1
+    return with_zeros or not {*name_words(look.name), look.name.lower()}.isdisjoint(_CODED)
 
 
 def guess_path(looks: Sequence[ColumnLook]) -> str | None:

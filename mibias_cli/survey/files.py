@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +23,7 @@ from mibias_cli.errors import DataError
 from mibias_cli.survey.columns import guess_path
 from mibias_cli.survey.layout import MOST_FILES, Layout
 from mibias_cli.survey.matching import image_column, may_name_images
-from mibias_cli.survey.split_tables import other_parts
+from mibias_cli.survey.split_tables import numbered_parts, other_parts
 
 __all__ = ["file_layout"]
 
@@ -45,6 +47,15 @@ def file_layout(path: Path, *, table: Path | None, root: Path | None, follow: Pa
     Raises:
         DataError: No such file, a file of another kind, or embeddings without a table.
     """
+    layout = _layout(path, table, root, follow)
+    parts = numbered_parts(path)
+    note = (
+        f"{first_rows(parts)} beside {path.name} may be further parts of it, and are not read; write them to one file"
+    )
+    return replace(layout, notes=(*layout.notes, note)) if parts else layout
+
+
+def _layout(path: Path, table: Path | None, root: Path | None, follow: Path | None) -> Layout:
     refuse_formats(path)
     suffix = path.suffix.lower()
     if suffix in _ARRAYS:
@@ -205,7 +216,10 @@ def _arrays(path: Path, table: Path | None) -> Layout:
             f"{path} has {n} embeddings, {beside} has {len(rows)} rows; there must be one row per embedding"
         )
     refuse_other_order(path, rows)
+    others = first_rows([f"{name} {shape}" for name, shape in wide.items() if name != key])
+    several = [f"{path.name}: {key!r} is read; data.key takes another array: {others}"] if others else []
     return Layout(
+        notes=(*several, *_shuffled_notes(rows)),
         what=f"stored embeddings ({n} of {d} numbers), with {beside.name}",
         source="embeddings",
         table=rows,
@@ -213,6 +227,18 @@ def _arrays(path: Path, table: Path | None) -> Layout:
         features=path,
         key=key,
     )
+
+
+def _shuffled_notes(rows: Table) -> Iterator[str]:
+    """A note of a column that counts the rows in another order than theirs, as it does where a table was shuffled."""
+    for name, values in rows.columns.items():
+        counted = [int(v) for v in values if v is not None and v.isdecimal() and len(v) < 10]
+        start = min(counted, default=0)
+        if start in (0, 1) and sorted(counted) == list(range(start, start + len(rows))) != counted:
+            yield (
+                f"{rows.path}: {name!r} counts the rows in another order than theirs; each embedding takes the row of "
+                "its own place, so sort the rows by it if the embeddings are in its order"
+            )
 
 
 def _table_beside(path: Path, n: int) -> Path | None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from mibias_cli.data.columns import MOST_CLASSES, look_at
 from mibias_cli.data.files.folders import find_images
-from mibias_cli.data.files.tabular import first_rows, read_table, refuse_nested, texts
+from mibias_cli.data.files.tabular import Table, first_rows, read_table, refuse_nested, texts
 from mibias_cli.data.sources.imagefolder import CLASS_FOLDER, SPLIT_FOLDER, list_images
 from mibias_cli.datasets.celeba import ATTRIBUTES, PARTITION, find_celeba, read_celeba
 from mibias_cli.datasets.extremes import age_bins
@@ -22,8 +22,8 @@ from mibias_cli.survey.layout import MOST_FILES, Layout, make_table
 from mibias_cli.survey.levels import Levels, read_levels
 from mibias_cli.survey.matching import image_column, match_images
 from mibias_cli.survey.sidecars import find_sidecars, join_sidecars
-from mibias_cli.survey.split_tables import SplitTables, split_tables, tables_in
-from mibias_cli.survey.splits import guess_split, split_words
+from mibias_cli.survey.split_tables import SplitTables, numbered_parts, split_tables, tables_in
+from mibias_cli.survey.splits import guess_split, role_of_name, split_words
 
 __all__ = ["SUBFOLDER", "folder_layout"]
 
@@ -90,6 +90,14 @@ def _tables(folder: Path) -> Layout:
             notes=parts.notes,
         )
     tables = tables_in(folder)
+    arrays = sorted(path.name for ending in (".npy", ".npz", ".safetensors") for path in folder.glob(f"*{ending}"))
+    if arrays:
+        raise DataError(f"{folder}: no image below it, and arrays; name the file of embeddings: {first_rows(arrays)}")
+    if len(tables) > 1 and len(numbered_parts(tables[0])) == len(tables) - 1:
+        raise DataError(
+            f"{folder}: {len(tables)} tables that may be parts of one by their names ({tables[0].name}, …); write them "
+            "to one file, since one of them alone holds a part of the rows"
+        )
     if tables:
         listed = first_rows([path.name for path in tables])
         raise DataError(
@@ -107,6 +115,7 @@ def _parts(folder: Path, images: Sequence[str], parts: SplitTables) -> Layout | 
         prefix = "" if place == folder else f"{place.relative_to(folder).as_posix()}/"
         inner = [image.removeprefix(prefix) for image in images if image.startswith(prefix)]
         rows = parts.table.take(np.arange(start, stop))
+        inner = _of_part(inner, str(rows.columns[parts.column][0]), rows)
         found = image_column(rows, inner) if column is None else (column, match_images(rows.columns[column], inner))
         if found is None:
             return None
@@ -130,6 +139,17 @@ def _parts(folder: Path, images: Sequence[str], parts: SplitTables) -> Layout | 
         split=(parts.column, parts.roles),
         notes=tuple(notes),
     )
+
+
+def _of_part(images: list[str], part: str, rows: Table) -> list[str]:
+    """The images in folders called as this split is, where most of its rows name one of them; else all.
+
+    train/1.png and test/1.png are two images, of which train.csv means the first.
+    """
+    role = {"train": 0, "validation": 1, "test": 2}.get(part)
+    own = [image for image in images if "/" in image and role_of_name(image.partition("/")[0]) == role]
+    found = image_column(rows, own) if own else None
+    return images if found is None or 2 * found[1].n < len(rows) else own
 
 
 def _waterbirds(folder: Path) -> Layout | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -17,6 +18,12 @@ from mibias_cli.survey.roles import Roles
 
 __all__ = ["repeat_notes", "same_content"]
 
+_CHANGED = re.compile(
+    r"(.+?)(?:[ _-]+(?:aug|augmented|flip|flipped|hflip|vflip|mirror|rot|rotated?|copy|noisy?|blur|blurred|bright|crop)"
+    r"[ _-]?\d*|[ _-](?:jpe?g|png)\.rf\.[0-9a-f]{8,})+",
+    re.IGNORECASE,
+)
+"""cat_1_aug2, cat_1_flip_rot90, `cat_1 - Copy`, and Roboflow's cat_1_jpg.rf.0123…"""
 _MOST_READ = 50_000
 """Files that are read to compare their contents: those of one size with another."""
 
@@ -33,6 +40,7 @@ def repeat_notes(layout: Layout, roles: Roles, annotations: Annotations) -> Iter
         rows[name].append(row)
     by_path = [found for found in rows.values() if len(found) > 1]
     yield from _notes("named by several rows", [(names[x[0]], x) for x in by_path], targets, splits, roles.target)
+    yield from _notes("there with changed copies by their names", _changed_copies(names), targets, splits, roles.target)
     # by content: the first row of each path stands for it
     files = real_paths(list(rows), layout.root)
     copies, unread = same_content(files)
@@ -42,6 +50,19 @@ def repeat_notes(layout: Layout, roles: Roles, annotations: Annotations) -> Iter
     yield from _notes("the same under several names", shown, targets, splits, roles.target)
     if unread:
         yield f"{unread:,} images of one size with others were not compared by content"
+
+
+def _changed_copies(names: Sequence[str]) -> list[tuple[str, list[int]]]:
+    """Rows of images and of those that augmentation made of them before, by their names; and some names of each."""
+    rows: dict[str, list[int]] = defaultdict(list)
+    changed = set()
+    for row, name in enumerate(names):
+        stem = name.rpartition(".")[0] or name
+        if (match := _CHANGED.fullmatch(stem)) is not None:
+            changed.add(match[1])
+        rows[match[1] if match is not None else stem].append(row)
+    found = [rows[stem] for stem in rows if stem in changed and len({names[row] for row in rows[stem]}) > 1]
+    return [(" = ".join(names[row] for row in some[:3]), some) for some in found]
 
 
 def _notes(

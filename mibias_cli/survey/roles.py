@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
 from mibias_cli.data.annotations import Annotations, annotate
-from mibias_cli.data.columns import DRAWN, ColumnLook, Columns, SplitRule, numbers
+from mibias_cli.data.columns import DRAWN, ColumnLook, Columns, SplitRule, numbers, sorted_names
 from mibias_cli.data.files.cells import are_lists
 from mibias_cli.data.files.folders import leads_out, real_paths
 from mibias_cli.data.files.tabular import Table, first_rows, require_columns
@@ -188,11 +188,24 @@ def keep_usable_rows(layout: Layout, roles: Roles) -> tuple[Layout, list[str]]:
         else:
             seen = set(target[positions_of(table.columns[roles.split], [roles.splits.train]) == 0])
             unseen = np.array([v not in seen for v in target], dtype=bool)
+            _refuse_other_classes(table, roles, unseen, seen)
             table = _drop(table, unseen, "of classes that no training row has", dropped, target)
     table = _apart(table, roles, layout.source, dropped)
     if not len(table):
         raise DataError(f"{layout.table.path}: no row can be used: {'; '.join(dropped)}")
     return replace(layout, table=table), dropped
+
+
+def _refuse_other_classes(table: Table, roles: Roles, unseen: np.ndarray, seen: Set[str]) -> None:
+    """An error where all audited rows are of classes that no training row has, which may be spelt otherwise there."""
+    audited = positions_of(table.columns[roles.split or ""], [roles.splits.audit]) == 0
+    if audited.any() and (unseen | ~audited).all():
+        has = first_rows([repr(v) for v in sorted_names(seen)])
+        other = first_rows([repr(v) for v in sorted_names(set(table.columns[roles.target][audited]))])
+        raise DataError(
+            f"{table.path}: the rows to audit have other values of {roles.target_title} than those of training: "
+            f"{other}, not {has}; write them alike"
+        )
 
 
 def _are_masks(paths: np.ndarray) -> np.ndarray:

@@ -76,7 +76,26 @@ def find_sidecars(root: Path, images: Sequence[str], given: Path | None) -> list
         ):
             kept.append(sidecar)
             known |= set(sidecar.table.columns)
-    return kept
+    against = [note for sidecar in listing[1:] if (note := _contradiction(listing[0], sidecar))]
+    return (
+        [replace(kept[0], how="; ".join([kept[0].how, *against] if kept[0].how else against)), *kept[1:]]
+        if kept
+        else []
+    )
+
+
+def _contradiction(first: Sidecar, other: Sidecar) -> str:
+    """Where another table has other values for the same images, or nothing."""
+    for name in first.table.columns:
+        if name != first.path and name != other.path and name in other.table.columns:
+            here, there = first.table.columns[name], other.table.columns[name]
+            both = [(row, other.row_of[image]) for image, row in first.row_of.items() if image in other.row_of]
+            n = sum(here[a] != there[b] for a, b in both)
+            if n:
+                return (
+                    f"{other.file.name} has other values of {name} for {n} images; those of {first.file.name} are read"
+                )
+    return ""
 
 
 def _read(path: Path, root: Path, images: Sequence[str]) -> Sidecar | None:

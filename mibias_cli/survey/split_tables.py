@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -12,7 +13,7 @@ from mibias_cli.data.files.tabular import Table, first_rows, read_table, texts
 from mibias_cli.errors import DataError
 from mibias_cli.survey.splits import Roles, role_of_name, split_words
 
-__all__ = ["SplitTables", "listed_split", "other_parts", "split_tables", "tables_in"]
+__all__ = ["SplitTables", "listed_split", "numbered_parts", "other_parts", "split_tables", "tables_in"]
 
 _PATTERNS = ("*.csv", "*.tsv", "*.csv.gz", "*.parquet", "*.feather", "*.arrow", "*.jsonl")
 _MOST_TABLES = 20
@@ -40,8 +41,17 @@ class SplitTables:
 
 
 def tables_in(folder: Path) -> list[Path]:
-    """The tables in a folder, sorted by name within each kind; at most 20."""
-    return [path for pattern in _PATTERNS for path in sorted(folder.glob(pattern))][:_MOST_TABLES]
+    """The tables in a folder, sorted by name within each kind; at most 20.
+
+    Manifests that were written for a recipe are none: they may be those of other images.
+    """
+    found = [path for pattern in _PATTERNS for path in sorted(folder.glob(pattern))]
+    return [path for path in found if not _is_made(path)][:_MOST_TABLES]
+
+
+def _is_made(path: Path) -> bool:
+    stem = path.name.removesuffix("_manifest.csv")
+    return stem != path.name and path.with_name(f"{stem}.yaml").is_file()
 
 
 def split_tables(folder: Path) -> SplitTables | None:
@@ -102,6 +112,15 @@ def _merged(folder: Path, named: Sequence[tuple[Path, str]]) -> SplitTables | No
         places=places,
         notes=tuple(notes),
     )
+
+
+def numbered_parts(file: Path) -> list[str]:
+    """The files beside one that are called as it is but for a number (part-00000, part-00001); sorted."""
+    name = re.sub(r"\d+", "#", file.name)
+    if name == file.name:
+        return []
+    beside = file.parent.glob(f"*{file.suffix}")
+    return sorted(other.name for other in beside if other != file and re.sub(r"\d+", "#", other.name) == name)
 
 
 def other_parts(file: Path, table: Table) -> list[str]:

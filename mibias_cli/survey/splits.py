@@ -18,7 +18,7 @@ __all__ = [
 
 _SPLIT_WORDS: tuple[tuple[str, ...], ...] = (
     ("train", "training", "trn", "tr", "trainval"),
-    ("validation", "val", "va", "valid", "validate", "validating", "dev", "development"),
+    ("validation", "val", "vld", "va", "valid", "validate", "validating", "dev", "development"),
     ("test", "testing", "tst", "te", "audit", "eval", "evaluation", "balanced", "holdout"),
 )
 """What train, validation and audit are called, in order."""

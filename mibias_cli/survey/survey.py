@@ -10,16 +10,26 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
-from mibias_cli.data.annotations import SPLITS, Annotations
-from mibias_cli.data.columns import AttributeColumn, ColumnLook, Columns, SplitRule, look_at, refuse_misfits
+from mibias_cli.data.annotations import SPLITS, Annotations, class_notes
+from mibias_cli.data.columns import (
+    MOST_CLASSES,
+    AttributeColumn,
+    ColumnLook,
+    Columns,
+    SplitRule,
+    look_at,
+    misfits,
+    refuse_misfits,
+)
 from mibias_cli.data.encoding import encode_attribute
-from mibias_cli.data.files.tabular import first_rows
+from mibias_cli.data.files.tabular import Table, first_rows
+from mibias_cli.data.group_columns import may_be_groups
 from mibias_cli.data.groups import cells
 from mibias_cli.data.sources.imagefolder import CLASS_FOLDER, SPLIT_FOLDER
 from mibias_cli.data.table_inputs import left_out
 from mibias_cli.errors import DataError, did_you_mean
 from mibias_cli.evaluation.statistics.information import entropy_of_shares, label_entropy_bits, mutual_information_bits
-from mibias_cli.survey.columns import attribute_rank
+from mibias_cli.survey.columns import are_codes, attribute_rank
 from mibias_cli.survey.derived import with_groups, with_split
 from mibias_cli.survey.files import file_layout
 from mibias_cli.survey.folders import folder_layout
@@ -194,6 +204,10 @@ def survey(path: Path, wishes: Wishes) -> Survey:
     renamed = [a.name for a in others if a.renames_target]
     exact = [f"{first_rows(renamed)}: each value goes with one value of the target"] if renamed else []
     notes = [*layout.notes, *rows.dropped, *roles.notes, *annotations.notes, *exact]
+    notes += [*_code_notes(looks, chosen), *class_notes(annotations.table, [a.name for a in chosen])]
+    if roles.group is None:
+        taken = {*roles.taken, layout.path, *(a.name for a in chosen)}
+        notes += may_be_groups([look for name, look in looks.items() if name not in taken], annotations.table)
     uses = column_uses(layout, looks, roles, [a.name for a in chosen])
     notes += input_notes(layout.table, uses)
     notes += repeat_notes(layout, roles, annotations)
@@ -244,9 +258,12 @@ def _attributes(
     y = annotations.target.strata(annotations.y)
     found = []
     for name, look in looks.items():
-        if name in roles.taken or name in out or look.kind not in ("classes", "number") or look.n_values < 2:
+        if name in roles.taken or name in out or look.n_values < 2 or not _may_be_attribute(look, wishes, annotations):
             continue
-        kind: Literal["categorical", "continuous"] = "continuous" if look.kind == "number" else "categorical"
+        if name not in wishes.attributes and _renames_group(name, annotations.table, roles):
+            continue  # patients by another name
+        quantity = look.kind == "number" and not are_codes(look, annotations.table.columns[name])
+        kind: Literal["categorical", "continuous"] = "continuous" if quantity else "categorical"
         try:
             c, known, attribute = encode_attribute(name, AttributeColumn(kind=kind), annotations.table, training)
         except DataError:
@@ -268,6 +285,27 @@ def _attributes(
             )
         )
     return found
+
+
+def _may_be_attribute(look: ColumnLook, wishes: Wishes, annotations: Annotations) -> bool:
+    """Columns of classes or numbers, and of few lists, a class each; of many values only where it is wished."""
+    if look.kind in ("classes", "number") or (look.kind == "lists" and look.n_values <= MOST_CLASSES):
+        return True
+    wished = look.name in wishes.attributes and look.kind in ("lists", "text")
+    return wished and not misfits(annotations.table.columns[look.name]).any()
+
+
+def _renames_group(name: str, table: Table, roles: Roles) -> bool:
+    if roles.group is None:
+        return False
+    pairs = set(zip(table.columns[name], table.columns[roles.group], strict=True))
+    return len(pairs) == len(set(table.columns[name])) == len(set(table.columns[roles.group]))
+
+
+def _code_notes(looks: Mapping[str, ColumnLook], chosen: Sequence[AttributeFound]) -> Iterator[str]:
+    for attribute in chosen:
+        if looks[attribute.name].kind == "number" and attribute.kind == "categorical":
+            yield f"{attribute.name}: its numbers are taken for codes, a class each; kind: continuous, if they measure"
 
 
 def _chosen(layout: Layout, found: Sequence[AttributeFound], wishes: Wishes) -> tuple[list[AttributeFound], list[str]]:

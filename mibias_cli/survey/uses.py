@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from mibias_cli.data.annotations import spelling_notes
 from mibias_cli.data.columns import ColumnLook, misfits, numbers
-from mibias_cli.data.files.tabular import Table
+from mibias_cli.data.files.tabular import Table, first_rows
+from mibias_cli.data.table_encoder import MANY_CATEGORIES
 from mibias_cli.data.table_inputs import doubts, left_out
 from mibias_cli.survey.layout import Layout
 from mibias_cli.survey.roles import Roles
@@ -43,13 +45,20 @@ def inputs_of(uses: Mapping[str, str]) -> dict[str, list[str]]:
 def input_notes(table: Table, uses: Mapping[str, str]) -> Iterator[str]:
     """Notes of inputs that a run would refuse, or that may be no numbers."""
     inputs = [name for name, use in uses.items() if use in (_NUMBER, _CATEGORIES)]
+    refused = set()
     for name in inputs:
         if name not in table.text and (wrong := misfits(table.columns[name])).any():
+            refused.add(name)
             yield (
                 f"{name}: {wrong.sum()} value(s) are no plain numbers, which training refuses: rows "
                 f"{table.rows_where(wrong, name)}"
             )
     yield from doubts(table, inputs)
+    categories = [name for name in inputs if uses[name] == _CATEGORIES and name not in refused]
+    yield from spelling_notes(table, categories)
+    counts = {name: len({v for v in table.columns[name] if v is not None}) for name in categories}
+    if wide := [f"{name!r} ({n})" for name, n in counts.items() if n > MANY_CATEGORIES]:
+        yield f"columns of many categories, an input each: {first_rows(wide)}; leave out what is an id"
 
 
 def _is_number(table: Table, name: str) -> bool:

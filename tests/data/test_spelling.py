@@ -69,3 +69,8 @@ def test_a_split_is_one_by_any_spelling(tmp_path: Path, written: Sequence[str], 
     table = read_table(write(tmp_path / "t.csv", ["label", "split"], rows))
     found = annotate(table, columns=Columns(target="label", split="split"), attributes={}, splits=rule, seed=0)
     assert np.bincount(found.role).tolist() == [60, 20, 40]
+
+
+def test_characters_without_width_and_roman_numerals() -> None:
+    assert spelt_alike(texts(["cat", "cat\u200b", "d\u00adog", "dog"])) == [("cat", "cat\u200b"), ("dog", "d\u00adog")]
+    assert spelt_alike(texts(["I", "II", "III", "IV", "V", "VI"])) == []

@@ -35,20 +35,34 @@ def inputs(path: Path, features: Sequence[str] | None = None) -> tuple[int, tupl
     [
         ("Unnamed: 0", lambda k: k, "row numbers"),
         ("", lambda k: k, "row numbers"),
-        ("", lambda k: "", "empty"),
+        ("notes", lambda k: "", "empty"),
         ("user_id", lambda k: f"U{k:04d}", "a value of its own in each row"),
         ("encounter_nbr", lambda k: 7000 + 3 * k, "a value of its own in each row"),
+        ("tweet", lambda k: 1_200_000_000_000_000_000 + 7 * k, "a value of its own in each row"),
         ("visit", lambda k: f"2020-{k % 12 + 1:02d}-{k % 28 + 1:02d}", "dates or times"),
         ("dob", lambda k: f"{k % 28 + 1}.{k % 12 + 1}.1990", "dates or times"),
         ("at", lambda k: f"2020-01-{k % 28 + 1:02d}T{k % 24:02d}:00:00Z", "dates or times"),
         ("seen", lambda k: f"{k % 28 + 1} Mar 2020", "dates or times"),
+        ("at", lambda k: f"2020{k % 12 + 1:02d}{k % 28 + 1:02d}", "dates or times"),
+        ("month", lambda k: f"2020-{k % 12 + 1:02d}", "dates or times"),
+        ("month", lambda k: f"{k % 12 + 1}/2020", "dates or times"),
+        ("day", lambda k: f"{k % 28 + 1}. M\u00e4rz 2020", "dates or times"),
+        ("day", lambda k: "unknown" if k % 5 == 0 else f"2020-01-{k % 28 + 1}", "dates or times"),
+        ("day", lambda k: "0000-00-00" if k % 5 == 0 else f"2020-01-{k % 28 + 1}", "dates or times"),
+        ("scan_date", lambda k: 43831 + k % 70, "dates or times"),
+        ("timestamp", lambda k: 1577836800 + 86400 * k, "dates or times"),
         ("clock", lambda k: f"{k % 24}:{k % 60:02d}", "dates or times"),
         ("findings", lambda k: f"no change since visit {k % 100}, nothing\nnew", "prose"),
         ("fold", lambda k: k % 5, "a split"),
+        ("is_test", lambda k: k % 2, "a split"),
+        ("isTrain", lambda k: k % 3 == 0, "a split"),
         # what stays an input
         ("bmi_index", lambda k: 20 + k / 7, ""),
         ("city", lambda k: f"city {k % 30}", ""),
         ("version", lambda k: f"1.{k % 7}", ""),
+        ("release", lambda k: f"2020.{k % 12 + 1:02d}", ""),
+        ("test", lambda k: k % 2, ""),
+        ("date_index", lambda k: k % 40, ""),
     ],
 )
 def test_columns_that_are_no_inputs(tmp_path: Path, name: str, value: Callable[[int], object], why: str) -> None:
@@ -78,8 +92,28 @@ def test_the_index_that_pandas_writes(tmp_path: Path) -> None:
         # 950 and 1.050: the same file with points of thousands
         (lambda k: f"{900 + 10 * k:,}".replace(",", "."), "'1.000'"),
         (lambda k: f"{k:,}.250,50", "'0.250,50'"),
+        (lambda k: f"{k},5e+02", "'0,5e.02'"),
+        (lambda k: f"EUR {k}", "'EUR 0'"),
+        (lambda k: f"~{k}", "'~0'"),
+        (lambda k: f"'{k}", "'0"),
+        (lambda k: f"({-k})" if k else "0", "'.-1.'"),
+        (lambda k: f"1,{k % 90 + 10},000", "'1,10,000'"),
+        (lambda k: f"{100 + k}/80", "'100/80'"),
     ],
-    ids=["dicom age", "unit", "minus", "points", "points and a comma"],
+    ids=[
+        "dicom age",
+        "unit",
+        "minus",
+        "points",
+        "points and a comma",
+        "comma and e",
+        "currency",
+        "about",
+        "quote",
+        "brackets",
+        "lakhs",
+        "pairs",
+    ],
 )
 def test_numbers_in_another_way_are_an_error(tmp_path: Path, value: Callable[[int], object], fault: str) -> None:
     with pytest.raises(DataError, match=r"are no plain numbers.*" + fault):
@@ -120,3 +154,20 @@ def test_classes_that_may_mean_missing(tmp_path: Path) -> None:
     assert [note.partition(": ")[2] for note in may_mean_missing(table, ["sex", "race"])] == [
         "'race' has 'Unknown' (30 rows), a class as any other; if it means missing: data.missing"
     ]
+
+
+def test_numbers_that_a_file_declares_to_be_text_and_spellings_of_inputs_are_said(tmp_path: Path) -> None:
+    frame = pd.read_csv(column(tmp_path, "bmi", lambda k: 20 + k / 7))
+    frame["bmi"] = frame["bmi"].astype(str)
+    frame.to_parquet(tmp_path / "t.parquet")
+    assert any(
+        "'bmi' holds numbers that the file declares to be text" in note for note in inputs(tmp_path / "t.parquet")[1]
+    )
+    path = column(tmp_path, "smokes", lambda k: ("yes", "Y", "no")[k % 3])
+    assert any("values of 'smokes' that differ only in their spelling" in note for note in inputs(path)[1])
+
+
+def test_a_column_called_test_is_a_split_beside_train_alone(tmp_path: Path) -> None:
+    rows = [["ab"[k % 2], k * 0.37 % 5, int(k % 4 > 0), int(k % 4 == 0)] for k in range(N)]
+    table = read_table(write(tmp_path / "t.csv", ["target", "x", "train", "test"], rows))
+    assert left_out(table, ["x", "train", "test"]) == {"train": "a split", "test": "a split"}

@@ -316,7 +316,9 @@ def test_faults_are_said(folder: Path, fresh: Path, tmp_path: Path) -> None:
         "are 7 wide, this model takes 6 numbers": run("embed", folder / "runs/embeddings", tmp_path / "wide.npy", out),
         "is a file; name an exported folder": run("embed", fresh / "t.csv", fresh / "t.csv", out),
         "has no task head": run("predict", "test_resnet", fresh / "pixels", tmp_path / "p.csv", "--recipe", recipe),
-        "backbone runs/nowhere: unknown": run("embed", "runs/nowhere", fresh / "t.csv", out, "--offline"),
+        "runs/nowhere: no such folder; name an exported": run(
+            "embed", "runs/nowhere", fresh / "t.csv", out, "--offline"
+        ),
     }
     assert {message: done.stderr for message, done in faults.items() if message not in done.stderr} == {}
     assert {done.exit_code for done in faults.values()} == {2}

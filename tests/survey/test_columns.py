@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+from layouts import write
 
 from mibias_cli.data.columns import DRAWN, ColumnLook, look_at
 from mibias_cli.data.group_columns import group_columns, is_id_folder, path_groups
 from mibias_cli.survey.columns import attribute_rank, guess_path, guess_target
 from mibias_cli.survey.layout import make_table
+from mibias_cli.survey.roles import Wishes
 from mibias_cli.survey.splits import guess_split
+from mibias_cli.survey.survey import survey
 
 
 def looks(**columns: Sequence[str | None]) -> list[ColumnLook]:
@@ -109,3 +112,39 @@ def test_ids_inside_paths() -> None:
     assert not is_id_folder({str(k) for k in range(30)}, inner=False)  # numbered classes
     assert not is_id_folder({str(k) for k in range(10)}, inner=True)  # digits
     assert not is_id_folder({"cat", "dog", "patient"}, inner=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "kind"),
+    [
+        ("scanner", lambda k: 1 + k % 12, "categorical"),
+        ("site_id", lambda k: 1000 + k % 30, "categorical"),
+        ("region", lambda k: f"0{1000 + k % 30}", "categorical"),
+        ("age", lambda k: 20 + k % 30, "continuous"),
+        # a value of its own in nearly every row
+        ("site_id", lambda k: 1000 + k // 2, "continuous"),
+        # sites beyond those of a few classes, and lists, a class each
+        ("hospital", lambda k: f"H{k % 30}", "categorical"),
+        ("race", lambda k: ("white", "black", "white|asian")[k % 3], "categorical"),
+    ],
+)
+def test_attributes_of_codes_and_of_many_classes(
+    tmp_path: Path, name: str, value: Callable[[int], object], kind: str
+) -> None:
+    rows = [[0.1 * k, value(k), "ab"[k * 7 % 11 % 2]] for k in range(240)]
+    found = survey(write(tmp_path / "t.csv", ["x", name, "label"], rows), Wishes(attributes=(name,)))
+    assert (found.chosen[0].name, found.chosen[0].kind) == (name, kind)
+    if kind == "categorical":
+        assert len(found.chosen[0].classes) == len({str(row[1]) for row in rows})
+
+
+@pytest.mark.parametrize(
+    ("values", "mark"),
+    [((1, 2, 3, 4, 5, 6, -1), -1), ((0, 1, 9), 9), ((1, 2, 99), 99), ((1, 2, 3), None), (range(10), None)],
+)
+def test_attributes_that_may_have_a_mark_of_missing(tmp_path: Path, values: Sequence[int], mark: int | None) -> None:
+    rows = [[0.1 * k, values[k % len(values)], "ab"[k // 7 % 2]] for k in range(240)]
+    found = survey(write(tmp_path / "t.csv", ["x", "skin_tone", "label"], rows), Wishes())
+    said = [note for note in found.notes if "if it means missing" in note]
+    assert len(said) == (mark is not None)
+    assert not said or f"'skin_tone' is {mark} in" in said[0]

@@ -151,3 +151,130 @@ def test_an_attribute_with_a_unit_is_named(tmp_path: Path) -> None:
     path = listed(tmp_path, lambda k: f"{20 + k:03d}Y", name="age")
     with pytest.raises(DataError, match="60 of 60 value.s. of 'age' are no plain numbers.*'020Y'"):
         survey(path, Wishes(target="sex", attributes=("age",)))
+
+
+def test_which_array_is_read_and_rows_that_were_shuffled(tmp_path: Path) -> None:
+    z = np.random.default_rng(0).normal(size=(N, 8)).astype(np.float32)
+    np.savez(tmp_path / "z.npz", image=z, text=z[:, :3])
+    rows = [[(7 * k) % N, "ab"[y], "fm"[c]] for k, (y, c) in enumerate(pairs(N))]
+    write(tmp_path / "labels.csv", ["", "label", "sex"], rows)
+    notes = survey(tmp_path / "z.npz", GUESS).notes
+    assert any("'image' is read; data.key takes another array: text (60, 3)" in note for note in notes)
+    assert any("'' counts the rows in another order than theirs" in note for note in notes)
+
+
+def test_images_of_one_name_in_two_split_folders(tmp_path: Path) -> None:
+    for part, n in (("train", 40), ("test", 20)):
+        rows = [[f"{k}.png", "ab"[y], "fm"[c]] for k, (y, c) in enumerate(pairs(n))]
+        write(tmp_path / f"{part}.csv", ["image", "label", "sex"], rows)
+        for k in range(n):
+            image(tmp_path / part / f"{k}.png")
+    found = survey(tmp_path, GUESS)
+    assert (found.n_rows["train"] + found.n_rows["validation"], found.n_rows["audit"]) == (40, 20)
+    table = found.layout.table
+    assert [str(v).partition("/")[0] for v in table.columns["image"]] == list(table.columns["split"])
+
+
+@pytest.mark.parametrize(
+    "name", ["ptid", "PATNR", "Pat. ID", "Patienten-ID", "RID", "wsi", "StudyInstanceUID", "mouse_id", "slide_name"]
+)
+def test_groups_by_further_names(tmp_path: Path, name: str) -> None:
+    rows = [[0.1 * k, f"P{k // 3}", "ab"[y], "fm"[c]] for k, (y, c) in enumerate(pairs(90))]
+    found = survey(write(tmp_path / "t.csv", ["x", name, "label", "sex"], rows), GUESS)
+    assert found.columns.group == name
+    assert found.uses[name] == "group"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("source_id", lambda k: k // 3, True),
+        ("block", lambda k: f"B{k // 3}", True),
+        ("score", lambda k: k // 3, False),
+        ("city", lambda k: "abcdefghijklmnopqrstuvwxyz"[k // 4], False),
+    ],
+)
+def test_codes_that_may_be_groups_are_said(
+    tmp_path: Path, name: str, value: Callable[[int], object], said: bool
+) -> None:
+    rows = [[0.1 * k, value(k), "ab"[y], "fm"[c]] for k, (y, c) in enumerate(pairs(90))]
+    found = survey(write(tmp_path / "t.csv", ["x", name, "label", "sex"], rows), GUESS)
+    assert any(f"{name}: 30 codes, each in 3 rows on average" in note for note in found.notes) == said
+
+
+def test_one_group_of_all_that_are_unknown_is_said(tmp_path: Path) -> None:
+    rows = [[0.1 * k, "unknown" if k % 2 else f"P{k // 4}", "ab"[y], "fm"[c]] for k, (y, c) in enumerate(pairs(120))]
+    found = survey(write(tmp_path / "t.csv", ["x", "patient_id", "label", "sex"], rows), GUESS)
+    assert any("'unknown' in 'patient_id' has 60 of 120 rows, which are one group" in note for note in found.notes)
+
+
+def test_ids_of_patients_at_the_beginning_of_names_are_no_attribute(tmp_path: Path) -> None:
+    for k, (y, _) in enumerate(pairs(N)):
+        image(tmp_path / "ab"[y] / f"P{k // 4:03d}-slice{k % 4}.png")
+    with pytest.raises(DataError, match="nothing says which column is the bias attribute"):
+        survey(tmp_path, GUESS)
+
+
+def test_classes_that_are_spelt_otherwise_in_the_test_folder(tmp_path: Path) -> None:
+    for k, (y, c) in enumerate(pairs(N)):
+        names = ("cat", "dog") if k % 4 == 0 else ("Cat", "Dog")
+        image(tmp_path / ("train" if k % 4 else "test") / names[y] / f"s{c}_{k}.png")
+    with pytest.raises(DataError, match="the rows to audit have other values .* 'cat', not 'Cat', 'Dog'"):
+        survey(tmp_path, GUESS)
+
+
+def test_tables_that_contradict_each_other_are_said(tmp_path: Path) -> None:
+    for k in range(N):
+        image(tmp_path / "images" / f"{k}.png")
+    for name, labels in (("labels.csv", "ab"), ("labels_old.csv", "ba")):
+        rows = [[f"{k}.png", labels[y] if k < 40 else "ab"[y], "fm"[c]] for k, (y, c) in enumerate(pairs(N))]
+        write(tmp_path / name, ["image", "label", "sex"], rows)
+    found = survey(tmp_path, GUESS)
+    said = "labels_old.csv has other values of label for 40 images; those of labels.csv are read"
+    assert any(said in note for note in found.notes)
+
+
+def test_the_manifest_of_another_recipe_is_no_table_of_these_images(tmp_path: Path) -> None:
+    for k, (y, c) in enumerate(pairs(N)):
+        image(tmp_path / "dogs" / "ab"[y] / f"s{c}_{k}.png")
+    rows = [[f"{'ab'[y]}/s{c}_{k}.png", "xy"[k % 2], "fm"[k // 2 % 2]] for k, (y, c) in enumerate(pairs(N))]
+    write(tmp_path / "cats_manifest.csv", ["path", "label", "sex"], rows)
+    assert survey(tmp_path / "dogs", GUESS).chosen[0].name == "sex"
+    # written beside a recipe, it lists the images that the recipe is for
+    (tmp_path / "cats.yaml").write_text("version: 1\n")
+    assert survey(tmp_path / "dogs", GUESS).chosen[0].name == "name_prefix"
+
+
+def test_parts_of_a_table_and_folders_of_embeddings(tmp_path: Path) -> None:
+    rows = [[0.1 * k, "ab"[y], "fm"[c]] for k, (y, c) in enumerate(pairs(N))]
+    for k in range(3):
+        write(tmp_path / "parts" / f"part-{k:05d}.csv", ["x", "label", "sex"], rows)
+    with pytest.raises(DataError, match="3 tables that may be parts of one by their names"):
+        survey(tmp_path / "parts", GUESS)
+    notes = survey(tmp_path / "parts" / "part-00001.csv", GUESS).notes
+    assert any(note.startswith("part-00000.csv, part-00002.csv beside part-00001.csv may be") for note in notes)
+    write(tmp_path / "z" / "labels.csv", ["label", "sex"], [row[1:] for row in rows])
+    np.save(tmp_path / "z" / "z.npy", np.zeros((N, 8), dtype=np.float32))
+    with pytest.raises(DataError, match=r"name the file of embeddings: z\.npy"):
+        survey(tmp_path / "z", GUESS)
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (("{}", "{}_aug1", "{}_flip_rot90"), True),
+        (("{} - Copy", "{}"), True),
+        (("{}_jpg.rf.0123456789abcdef", "{}_jpg.rf.fedcba9876543210"), True),
+        (("{}_left", "{}_right"), False),
+        (("{}_aug1",), False),
+    ],
+)
+def test_changed_copies_in_two_splits_are_said(tmp_path: Path, names: Sequence[str], said: bool) -> None:
+    for k, (y, c) in enumerate(pairs(N)):
+        for name in names:
+            image(tmp_path / "ab"[y] / f"s{c}_{name.format(k)}.png")
+    how = "60 image(s) are there with changed copies by their names"
+    notes = survey(tmp_path, GUESS).notes
+    assert any(note.startswith(how) for note in notes) == said
+    across = "there with changed copies by their names have rows in more than one split"
+    assert any(across in note for note in notes) == said

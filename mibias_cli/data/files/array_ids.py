@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,33 +17,72 @@ from mibias_cli.errors import DataError
 
 __all__ = ["refuse_other_order"]
 
+_SUFFIX = re.compile(r"\.[A-Za-z]{2,5}$")
+_LABELS = {"y", "label", "target", "class"}
+_LISTS = {"id", "ids", "names", "files", "filenames", "paths", "keys"}
+
 
 def refuse_other_order(path: Path, table: Table) -> None:
     """Raise a `DataError` if rows of a table stand in another order than the ids that a file of embeddings has.
 
     Labels are joined to embeddings by their order, so each would get that of another. Ids are arrays of text or whole
-    numbers (n,) of a .npz file, all different, or the lists of n items that `mibias embed` writes beside the tensors of
-    a .safetensors file; they are compared with the columns that hold most of them.
+    numbers (n,) of a .npz file, all different, the lists of n items that `mibias embed` writes beside the tensors of
+    a .safetensors file, or a .npy or .txt file beside them that is called by such a word; they are compared with the
+    columns that hold most of them, whatever folder and suffix they are written with. Labels in a .npz file are compared
+    with the column of their name.
     """
-    for name, ids in _ids(path, len(table)):
-        for column, values in table.columns.items():
-            held = [v for v in values if v is not None]
-            if len(set(held)) < len(held) or 2 * len(set(held) & set(ids)) <= len(ids):
-                continue
-            known = set(ids)
-            other = [f"row {table.row_numbers[k]} ({v!r}, not {ids[k]!r})" for k, v in enumerate(values) if v != ids[k]]
-            # an id that either lacks is no sign of another order
-            moved = sum(v != ids[k] and v in known for k, v in enumerate(values)) if other else 0
-            if moved:
+    for name, ids in _arrays_of(path, len(table)):
+        if len(set(ids)) == len(ids):
+            _refuse_other_ids(path, table, name, ids)
+        else:
+            _refuse_other_labels(path, table, name, ids)
+
+
+def _refuse_other_ids(path: Path, table: Table, name: str, ids: Sequence[str]) -> None:
+    known = _keys(ids)
+    for column, values in table.columns.items():
+        keys = _keys(values)
+        held = {key for key in keys if key is not None}
+        if len(held) < sum(v is not None for v in values) or 2 * len(held & set(known)) <= len(ids):
+            continue
+        differs = [k for k, key in enumerate(keys) if key != known[k]]
+        # an id that either lacks is no sign of another order
+        moved = len(held.intersection(known).intersection(keys[k] for k in differs))
+        if moved:
+            other = [f"row {table.row_numbers[k]} ({values[k]!r}, not {ids[k]!r})" for k in differs]
+            raise DataError(
+                f"{table.path}: {moved} row(s) are not in the order of {path.name}, whose {name!r} are ids of "
+                f"{column!r}: {first_rows(other, 3)}; sort the rows by them: each embedding takes the row of its "
+                "own place"
+            )
+
+
+def _refuse_other_labels(path: Path, table: Table, name: str, labels: Sequence[str]) -> None:
+    for column, values in table.columns.items():
+        if _called(column) == _called(name) and Counter(values) == Counter(labels):
+            other = np.array([v != label for v, label in zip(values, labels, strict=True)])
+            if other.any():
                 raise DataError(
-                    f"{table.path}: {moved} row(s) are not in the order of {path.name}, whose {name!r} are ids of "
-                    f"{column!r}: {first_rows(other, 3)}; sort the rows by them: each embedding takes the row of its "
-                    "own place"
+                    f"{table.path}: {other.sum()} row(s) are not in the order of {path.name}, whose {name!r} holds the "
+                    f"same values as {column!r} in another order: rows {table.rows_where(other)}; sort the rows as the "
+                    "embeddings are: each embedding takes the row of its own place"
                 )
 
 
-def _ids(path: Path, n: int) -> Iterator[tuple[str, list[str]]]:
-    """Names and items, as text, of what may be ids of n embeddings; nothing is unpickled."""
+def _keys(values: Sequence[str | None] | np.ndarray) -> list[str | None]:
+    """Ids without folder, suffix and leading zeros, where they differ without them too; else as they are."""
+    stems = [None if v is None else _SUFFIX.sub("", str(v).replace("\\", "/").rpartition("/")[2]) for v in values]
+    keys = [(key.lstrip("0") or "0") if key is not None and key.isdecimal() else key for key in stems]
+    return keys if len(set(keys)) == len(set(values)) else [None if v is None else str(v) for v in values]
+
+
+def _called(name: str) -> str:
+    word = name.casefold()
+    return "label" if {word, word.removesuffix("s")} & _LABELS else word
+
+
+def _arrays_of(path: Path, n: int) -> Iterator[tuple[str, list[str]]]:
+    """Names and items, as text, of what may be ids or labels of n embeddings; nothing is unpickled."""
     suffix = path.suffix.lower()
     found: list[tuple[str, list[str]]] = []
     if suffix == ".npz":
@@ -68,4 +109,22 @@ def _ids(path: Path, n: int) -> Iterator[tuple[str, list[str]]]:
                 continue
             if isinstance(items, list) and len(items) == n:
                 found.append((name, [str(item) for item in items]))
-    yield from ((name, ids) for name, ids in found if len(set(ids)) == n)
+    yield from [*found, *_lists_beside(path, n)]
+
+
+def _lists_beside(path: Path, n: int) -> Iterator[tuple[str, list[str]]]:
+    """Ids in a file of their own beside the embeddings, by its name (ids.npy, features_names.txt)."""
+    for other in sorted(path.parent.iterdir()):
+        if other == path or not _LISTS & set(re.split(r"[^a-z]+", other.stem.casefold())) or not other.is_file():
+            continue
+        ids: list[str] = []
+        if other.suffix.lower() == ".npy":
+            try:
+                array = np.load(other, mmap_mode="r", allow_pickle=False)
+            except (OSError, ValueError):
+                continue  # Python objects, which are not read, or some other file
+            ids = array.astype(str).tolist() if array.dtype.kind in "USiu" and array.shape == (n,) else []
+        elif other.suffix.lower() == ".txt":
+            ids = other.read_text(encoding="utf-8", errors="replace").split()
+        if len(set(ids)) == n:
+            yield other.name, ids

@@ -28,7 +28,12 @@ _JSON = (
     "write a table of one row per sample (.csv, .parquet), or one flat object a line (.jsonl); "
     "of COCO's annotations, one row per image with its file_name and its labels",
 )
+_STATISTICS = ("a file of a statistics program or a database", "write its table as .csv or .parquet")
+_HTML = ("an HTML page", "fetch the file itself: it may need a login, or the link to its raw content")
+_TYPED = {b"PAR1": ("Parquet", ".parquet"), b"ARROW1": ("Arrow", ".arrow")}
+_TEXT = (".csv", ".tsv", ".txt", ".data", ".dat")
 _BY_SUFFIX = {
+    **dict.fromkeys((".sas7bdat", ".xpt", ".sav", ".dta", ".rds", ".rdata", ".arff", ".sqlite", ".db"), _STATISTICS),
     **dict.fromkeys((".xlsx", ".xls", ".ods"), _SPREADSHEET),
     **dict.fromkeys((".zip", ".tar", ".tgz", ".7z", ".rar"), _ARCHIVE),
     **dict.fromkeys((".pt", ".pth", ".ckpt", ".bin", ".pkl", ".pickle", ".joblib"), _PICKLE),
@@ -84,6 +89,15 @@ def fault_of_content(path: Path | str) -> str | None:
     # arrays (.npz), spreadsheets and torch files are zip archives too: they go by their names
     if head.startswith(b"PK\x03\x04") and suffix != ".npz" and suffix not in _BY_SUFFIX:
         return _said(*_ARCHIVE)
+    if suffix in _TEXT:
+        for magic, (name, ending) in _TYPED.items():
+            if head.startswith(magic):
+                return _said(f"{name} under a name of text", f"name it {ending}")
+        start = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+        if start.startswith((b"<!doctype", b"<html")):
+            return _said(*_HTML)
+        if start.startswith(b'{"') or (start.startswith(b"[") and start[1:].lstrip().startswith(b'{"')):
+            return _said(f"{_JSON[0]} under a name of text", _JSON[1])
     if head[:1] == b"\x80" and head[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
         return _said(*_PICKLE)
     return None

@@ -13,7 +13,7 @@ import numpy as np
 from mibias_cli.data.files.arrow_files import TYPED, is_numeric, read_typed
 from mibias_cli.data.files.cells import float_of
 from mibias_cli.data.files.refused import refuse_formats, require_file
-from mibias_cli.data.files.text_files import read_records
+from mibias_cli.data.files.text_files import Records, read_records
 from mibias_cli.data.files.value_map import ValueMap, map_cells
 from mibias_cli.errors import DataError, did_you_mean
 from mibias_cli.output.whole_files import replaced
@@ -36,6 +36,8 @@ __all__ = [
 ]
 
 _LOOKED_AT = 200
+_BLANKS = 3
+"""Words of a header of one name from which blanks may be between columns."""
 _ARRAYS = (".safetensors", ".npz", ".npy")
 MISSING = (
     *("NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NAN", "Nan"),
@@ -158,6 +160,8 @@ def refuse_nested(table: Table) -> None:
         pictures = (
             "; images within a table, as hubs store them, are written to files of their own first" if within else ""
         )
+        if any(kind.startswith(("list<", "large_list<")) and "string>" in kind for kind in table.nested.values()):
+            pictures += "; lists of labels are read as text with bars between them: A|B"
         listed = first_rows([f"{name!r} ({kind})" for name, kind in table.nested.items()])
         raise DataError(
             f"{table.path}: {len(table.nested)} column(s) hold no single value per row: {listed}; name the columns to "
@@ -205,7 +209,9 @@ def texts(values: Sequence[str | None]) -> np.ndarray:
 
 def _read_text(path: Path, reading: Reading) -> Table:
     found = read_records(path, reading.encoding)
+    found, n_after = _without_empty_ends(found)
     _check_header(path, found.header)
+    _refuse_blanks(path, found)
     # one error names all ragged rows, not the first alone
     n = len(found.header)
     ragged = [number for record, number in zip(found.rows, found.numbers, strict=True) if len(record) != n]
@@ -216,6 +222,11 @@ def _read_text(path: Path, reading: Reading) -> Table:
         raise DataError(
             f"{path}: {len(ragged)} row(s) do not have the header's {n} cells: rows {first_rows(ragged)}{first}"
         )
+    again = [number for record, number in zip(found.rows, found.numbers, strict=True) if _is_header(record, found)]
+    if again:
+        raise DataError(
+            f"{path}: {len(again)} row(s) are the header once more: rows {first_rows(again)}; take them out"
+        )
     by_column = zip(*found.rows, strict=True) if found.rows else ([] for _ in found.header)
     cells = {name: [v.strip() for v in values] for name, values in zip(found.header, by_column, strict=True)}
     _refuse_headless(path, cells)
@@ -223,7 +234,34 @@ def _read_text(path: Path, reading: Reading) -> Table:
     table = _with_values(Table(path=path, columns={}, row_numbers=numbers), cells, reading)
     if found.delimiter is not None:
         table = replace(table, notes=(f"{path}: its columns are separated by {found.delimiter}", *table.notes))
+    if n_after:
+        table = replace(table, notes=(f"{path}: {n_after} row(s) end in empty cells without a name", *table.notes))
     return table
+
+
+def _without_empty_ends(found: Records) -> tuple[Records, int]:
+    """Records without empty cells after the last name, and how many had some; and without names of nothing there."""
+    header = list(found.header)
+    while header and not header[-1] and not any("".join(record[len(header) - 1 :]).strip() for record in found.rows):
+        header.pop()
+    n = len(header)
+    long = [len(record) > n and not "".join(record[n:]).strip() for record in found.rows]
+    rows = [record[:n] if is_long else record for record, is_long in zip(found.rows, long, strict=True)]
+    return replace(found, header=header, rows=rows), sum(long)
+
+
+def _refuse_blanks(path: Path, found: Records) -> None:
+    """Raise a `DataError` where columns are separated by blanks, which are in names and values too."""
+    n = len(found.header[0].split())
+    apart = len(found.header) == 1 and n >= _BLANKS
+    if apart and all(len(record) == 1 and len(record[0].split()) == n for record in found.rows[:_LOOKED_AT]):
+        raise DataError(f"{path}: its columns are separated by blanks, which is not read; put commas or tabs there")
+
+
+def _is_header(record: Sequence[str], found: Records) -> bool:
+    """Whether a row has the header's cells, as files have that were appended to each other."""
+    named = len(found.header) > 1 and not any(_are_numbers([name]) for name in found.header)
+    return named and [cell.strip() for cell in record] == found.header
 
 
 def _refuse_headless(path: Path, cells: Mapping[str, Sequence[str]]) -> None:
@@ -319,7 +357,9 @@ def _check_header(path: Path, header: Sequence[str]) -> None:
     repeated = sorted({name for name in header if header.count(name) > 1})
     if repeated:
         values = "; is the first row one of names?" if _are_numbers(repeated) else ""
-        raise DataError(f"{path}: column name(s) appear twice: {first_rows(repeated)}{values}")
+        raise DataError(
+            f"{path}: column name(s) appear twice: {first_rows([n or '(empty)' for n in repeated])}{values}"
+        )
 
 
 def refuse_existing(paths: Sequence[Path]) -> None:

@@ -61,7 +61,8 @@ def read_records(path: Path, encoding: str) -> Records:
     try:
         if told:
             next(reader)
-        header = [name.strip() for name in next(reader, [])]
+        # a byte order mark, or a character without width, is no part of a name
+        header = [name.strip().strip("\ufeff\u200b\u2060").strip() for name in next(reader, [])]
         for row in reader:
             if row:  # a blank line is no record, but it counts as a line
                 rows.append(row)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from mibias_cli.data.annotations import annotate, assemble
+from mibias_cli.data.annotations import annotate, assemble, spelling_notes
 from mibias_cli.data.batch import BiasedData
 from mibias_cli.data.columns import DEFAULT_COLUMNS, DEFAULT_SPLITS, AttributeColumn, Columns, SplitRule
 from mibias_cli.data.files.readers import ArrayReader
 from mibias_cli.data.files.tabular import AS_USUAL, Reading, first_rows, read_table, refuse_nested, require_columns
 from mibias_cli.data.input_rules import TableRules, Unseen
-from mibias_cli.data.table_encoder import fit_encoder
+from mibias_cli.data.table_encoder import CategoryColumn, fit_encoder
 from mibias_cli.data.table_inputs import doubts, left_out, left_out_note
 from mibias_cli.errors import DataError
 
@@ -66,6 +66,7 @@ def load_table(
     encoder = fit_encoder(annotations.table, chosen, annotations.role == 0, ramps=ramps, categories=categories)
     x = encoder.encode(annotations.table)
     numeric = [name for name in chosen if name not in categories]
+    worded = [column.name for column in encoder.columns if isinstance(column, CategoryColumn)]
     many = f"{path}: columns of many categories, an input each: {first_rows(encoder.wide)}; leave out what is an id"
     return assemble(
         annotations,
@@ -73,5 +74,10 @@ def load_table(
         row_names=annotations.row_names,
         contents={"features": encoder.input_names, "x": x},
         inputs=TableRules(encoder=encoder, unseen=unseen, reading=reading),
-        notes=[*left_out_note(path, out), *doubts(annotations.table, numeric), *([many] if encoder.wide else [])],
+        notes=[
+            *left_out_note(path, out),
+            *doubts(annotations.table, numeric),
+            *spelling_notes(annotations.table, worded),
+            *([many] if encoder.wide else []),
+        ],
     )

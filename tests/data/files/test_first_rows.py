@@ -35,6 +35,11 @@ def test_the_line_by_which_excel_names_the_delimiter(tmp_path: Path) -> None:
         ("a,f,0.5\nb,m,1.5\na,f,2.5\nb,m,0.5\nb,f,0.1\n", r"its first row \('a', 'f', '0.5'\) holds values"),
         ("# exported\nlabel,x\na,1\nb,2\n", "is its first row .'# exported', …. the header?"),
         ("0,0,1\n1,0,1\n", "appear twice: 0; is the first row one of names?"),
+        ("label,x\na,1\nlabel,x\nb,2\n", r"1 row\(s\) are the header once more: rows 3"),
+        ("label x sex\na 1 f\nb 2 m\n", "its columns are separated by blanks"),
+        ("# made by hand\nlabel,x,y,z\na,1,2,3\n", "is its first row .'# made by hand', …. the header?"),
+        ("label,,,x\na,,,1\n", r"appear twice: \(empty\)"),
+        ("label,x\na,1,\nb,2,3\n", "1 row.s. do not have the header's 2 cells: rows 3"),
     ],
 )
 def test_a_first_row_that_is_no_header(tmp_path: Path, text: str, fault: str) -> None:
@@ -42,6 +47,23 @@ def test_a_first_row_that_is_no_header(tmp_path: Path, text: str, fault: str) ->
     path.write_text(text)
     with pytest.raises(DataError, match=fault):
         read_table(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "n"),
+    [
+        ("label,x\na,1,\nb,2\n", 1),
+        ("label,x,\na,1,\nb,2,\n", 2),
+        ("label,x,,\na,1\nb,2, ,\n", 1),
+        ("\ufeff\u200blabel,x\u200b\na,1\nb,2\n", 0),
+    ],
+)
+def test_empty_ends_of_rows_and_characters_that_nobody_sees_in_names(tmp_path: Path, text: str, n: int) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text(text)
+    table = read_table(path)
+    assert {name: values.tolist() for name, values in table.columns.items()} == {"label": ["a", "b"], "x": ["1", "2"]}
+    assert table.notes == ((f"{path}: {n} row(s) end in empty cells without a name",) if n else ())
 
 
 def test_columns_that_are_called_by_numbers(tmp_path: Path) -> None:
@@ -86,3 +108,34 @@ def test_embeddings_are_not_read_for_their_ids(tmp_path: Path, monkeypatch: pyte
     table = read_table(write(tmp_path / "t.csv", ["file"], [[name] for name in ids]))
     refuse_other_order(path, table)
     assert read == ["names"]
+
+
+@pytest.mark.parametrize(
+    "written",
+    ["{}.png", "data/x/{}.png", "C:\\x\\{}", "0{}"],
+)
+@pytest.mark.parametrize("beside", [None, "ids.npy", "z_names.txt"])
+def test_ids_in_another_order_by_any_writing(tmp_path: Path, written: str, beside: str | None) -> None:
+    ids = np.array([written.format(100 + k) for k in range(N)])
+    z = np.zeros((N, 8), dtype=np.float32)
+    if beside is None:
+        path = tmp_path / "z.npz"
+        np.savez(path, features=z, ids=ids)
+    else:
+        path = tmp_path / "z.npy"
+        np.save(path, z)
+        np.save(tmp_path / beside, ids) if beside.endswith(".npy") else (tmp_path / beside).write_text("\n".join(ids))
+    rows = [[100 + k, "ab"[k % 2]] for k in range(N)]
+    refuse_other_order(path, read_table(write(tmp_path / "t.csv", ["id", "target"], rows)))
+    table = read_table(write(tmp_path / "t.csv", ["id", "target"], rows[::-1]))
+    with pytest.raises(DataError, match=rf"{N} row.s. are not in the order of {path.name}"):
+        refuse_other_order(path, table)
+
+
+def test_labels_in_the_file_in_another_order_than_in_the_table(tmp_path: Path) -> None:
+    path, y = tmp_path / "z.npz", np.arange(N) % 3
+    np.savez(path, features=np.zeros((N, 8), dtype=np.float32), labels=y)
+    refuse_other_order(path, read_table(write(tmp_path / "t.csv", ["target", "sex"], [[v, v // 2] for v in y])))
+    table = read_table(write(tmp_path / "t.csv", ["target", "sex"], [[v, v // 2] for v in y[::-1]]))
+    with pytest.raises(DataError, match="'labels' holds the same values as 'target' in another order: rows 2, 4, 5"):
+        refuse_other_order(path, table)

@@ -92,6 +92,11 @@ def test_feather_arrow_and_json_lines_are_read(tmp_path: Path) -> None:
         ("t.dcm", b"", "DICOM.*PNG"),
         ("t.csv", POINTER, "Git LFS pointer.*git lfs pull"),
         ("t.parquet", POINTER, "Git LFS pointer"),
+        ("t.csv", b"PAR1\0\0", "is Parquet under a name of text.*name it .parquet"),
+        ("t.csv", b'[{"label": "a"}]', "is JSON under a name of text"),
+        ("t.txt", b'{"label": "a"}\n', "is JSON.*one flat object a line"),
+        ("t.csv", b"\n<!DOCTYPE html>", "is an HTML page"),
+        ("t.sav", b"$FL2", "a statistics program"),
     ],
 )
 def test_other_formats_are_refused_by_name(tmp_path: Path, name: str, content: bytes, message: str) -> None:

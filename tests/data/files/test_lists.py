@@ -13,7 +13,7 @@ from mibias_cli.data.columns import AttributeColumn, Columns
 from mibias_cli.data.files import stored_features
 from mibias_cli.data.files.named_arrays import read_named_arrays
 from mibias_cli.data.files.stored_features import open_features
-from mibias_cli.data.files.tabular import read_table
+from mibias_cli.data.files.tabular import read_table, refuse_nested
 from mibias_cli.data.sources.embeddings import load_embeddings
 from mibias_cli.data.sources.table import load_table
 from mibias_cli.errors import DataError
@@ -107,3 +107,9 @@ def test_init_takes_lists_for_embeddings(tmp_path: Path) -> None:
     layout = file_layout(write(tmp_path / "e.parquet"), table=None, root=None)
     assert (layout.source, layout.key, layout.prefix) == ("embeddings", "embedding", None)
     assert list(layout.table.columns) == ["target", "site"]
+
+
+def test_lists_of_labels_are_an_error_that_says_how_they_are_read(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"x": [1.0, 2.0], "label": [["A"], ["A", "B"]]}), tmp_path / "t.parquet")
+    with pytest.raises(DataError, match=r"lists of labels are read as text with bars between them: A\|B"):
+        refuse_nested(read_table(tmp_path / "t.parquet"))
