@@ -28,6 +28,7 @@ from torch import Tensor
 from mibias_cli.data.loader import batches
 from mibias_cli.progress import Silent
 from mibias_cli.recipe.load import parse_recipe
+from mibias_cli.recipe.schema import Recipe
 from mibias_cli.run.assemble import assemble
 from mibias_cli.run.stages import Run, make_stage
 from mibias_cli.run_folder import RunFolder
@@ -170,12 +171,17 @@ def draw_digits(folder: Path) -> None:
         (folder / f"{part}-labels-idx1-ubyte").write_bytes(struct.pack(">2i", 2049, n) + labels.tobytes())
 
 
+def read_recipe(name: str, overrides: tuple[str, ...]) -> Recipe:
+    """A recipe of the project, or the one above."""
+    path = RECIPES / f"{name}.yaml"
+    text = PHOTOGRAPHS if name == "photographs" else path.read_text(encoding="utf-8")
+    return parse_recipe(text, path=str(path), overrides=overrides)
+
+
 def prepare(name: str, overrides: tuple[str, ...], run: Path) -> Callable[[], object]:
     """A function that takes one training step of a recipe."""
     run.mkdir()
-    path = RECIPES / f"{name}.yaml"
-    text = PHOTOGRAPHS if name == "photographs" else path.read_text(encoding="utf-8")
-    recipe = parse_recipe(text, path=str(path), overrides=overrides)
+    recipe = read_recipe(name, overrides)
     fabric = make_fabric(recipe.training.device, recipe.training.precision, deterministic=False)
     parts = assemble(recipe, offline=True, fabric=fabric)
     held = Held(parts.data.input_shape, fabric.device)

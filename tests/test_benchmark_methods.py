@@ -38,10 +38,8 @@ def test_steps_are_timed_with_and_without_mi(monkeypatch: pytest.MonkeyPatch) ->
     timed = importlib.import_module("step_overhead")
     assert {"resnet18", "mnist", "resnet18_paper"} == {name for name, case in timed.CASES.items() if not case.gpu}
     for case in timed.CASES.values():
-        path = ROOT / "recipes" / f"{case.recipe}.yaml"
         with_mi, plain = (
-            parse_recipe(path.read_text(), path=str(path), overrides=[*case.overrides, *more])
-            for more in (case.method, timed.PLAIN)
+            timed.read_recipe(case.recipe, (*case.overrides, *more)) for more in (case.method, timed.PLAIN)
         )
         assert with_mi.debias.estimator != plain.debias.estimator == "none"
 
