@@ -16,8 +16,8 @@ from mibias_cli.evaluation.probes.links import class_log_probabilities, class_ta
 
 __all__ = ["LinearClassifier"]
 
-ENOUGH = 1e-5  # nats: fits end where a step gains less
-FLAT = 1e-3  # or where no slope is steeper, in units in which the loss bends by one
+ENOUGH = 1e-6  # nats: fits end where a step gains less
+FLAT = 1e-4  # or where no slope is steeper, in units in which the loss bends by one
 FLATTEST = 1e-12  # of the largest variance: components of less are rounding
 LEAST_BEND = 1e-6
 
