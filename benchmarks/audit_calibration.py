@@ -5,8 +5,9 @@
 
 Each row of the CSV is one audit: z of 64 dimensions, binary c, I(z; c) known by numerical integration; 0, .02, .1, .3
 and .6 bits, coded in the mean, in the variance of four directions, or in the product of two directions (XOR), each in
-a random rotation, so that no coordinate is special. Interrupt it at any time: rows that are there are not computed
-again, and all cells grow together. `--table` prints what docs/audit.md shows.
+a random rotation, so that no coordinate is special. In `head` it is coded in the mean of the one direction along which
+a trained head scores samples, and the audit has these scores too. Interrupt it at any time: rows that are there are
+not computed again, and all cells grow together. `--table` prints what docs/audit.md shows.
 """
 
 from __future__ import annotations
@@ -28,9 +29,10 @@ from threadpoolctl import threadpool_limits
 
 from mibias_cli.evaluation.findings import AuditSettings
 from mibias_cli.evaluation.leakage.channel import make_channel_task
+from mibias_cli.evaluation.leakage.evidence import Evidence
 from mibias_cli.evaluation.leakage.measure import Terms, answer
 from mibias_cli.evaluation.leakage.scoring import score_probe
-from mibias_cli.evaluation.probes.families import make_sight
+from mibias_cli.evaluation.probes.families import HEAD
 from mibias_cli.evaluation.statistics.partition import fit_and_score_rows, inner_folds
 from mibias_cli.evaluation.statistics.resampling import Resamples
 
@@ -38,7 +40,7 @@ D = 64
 FRESH = 40  # samples for each scored one: their mean is off by a sixth of what the scored ones' is
 CHUNK = 1000  # fresh samples scored at a time: quadratic features of more of them fall out of the cache
 BITS = (0.0, 0.02, 0.1, 0.3, 0.6)
-CODINGS = ("mean", "variance", "xor")
+CODINGS = ("mean", "variance", "xor", "head")
 SIZES = (1000, 5000)
 N_DIRECTIONS = 4  # whose variance carries c
 NOISE = 0.5  # around the signs whose product carries c
@@ -96,7 +98,8 @@ def xor_bits(strength: float) -> float:
 def parameter(coding: str, bits: float) -> float:
     """The shift, scale or strength at which the information is `bits`."""
     truth, low, high = {
-        "mean": (mean_bits, 0.0, 6.0), "variance": (variance_bits, 1.0, 20.0), "xor": (xor_bits, 0.0, 1.0),
+        "mean": (mean_bits, 0.0, 6.0), "head": (mean_bits, 0.0, 6.0), "variance": (variance_bits, 1.0, 20.0),
+        "xor": (xor_bits, 0.0, 1.0),
     }[coding]  # fmt: skip
     return low if bits == 0 else float(brentq(lambda value: truth(value) - bits, low, high, xtol=1e-10))
 
@@ -106,7 +109,7 @@ def draw(cell: Cell, n: int, rotation: np.ndarray, g: np.random.Generator) -> tu
     value = parameter(cell.coding, cell.bits)
     c = g.integers(0, 2, n)
     z = g.standard_normal((n, D))
-    if cell.coding == "mean":
+    if cell.coding in ("mean", "head"):
         z[:, 0] += value * c
     elif cell.coding == "variance":
         z[:, :N_DIRECTIONS] *= np.where(c == 1, value, 1.0)[:, None]
@@ -142,17 +145,22 @@ def _audit_once(cell: Cell, number: int) -> dict[str, object]:
     )
     resamples = Resamples(len(score), settings.n_bootstrap, seed=seed)
     terms = Terms(probes=settings.probes, confidence=settings.confidence, seed=seed, resamples=resamples)
-    found = answer(task, task.marginal, z[fit], z[score], terms).finding
+    # along the first direction before the rotation lies what c shifts
+    scores = z @ rotation.T[:, :1] if cell.coding == "head" else None
+    evidence = Evidence(z=z, scores=scores)
+    found = answer(task, task.marginal, evidence, (fit, score), terms).finding
     seconds = time.perf_counter() - start
     # the headline again, for itself: the same seed fits the same probe
-    sight = make_sight(z[fit], settings.probes, seed=seed)
-    probe = score_probe(found.headline_probe, task, task.marginal, sight, sight.scaling.see(z[score]), seed).probe
+    top = found.headline_probe
+    view = evidence.views(fit, score, evidence.probes(settings.probes), seed=seed)[top]
+    probe = score_probe(top, task, task.marginal, view.sight, view.scored, seed).probe
     assert probe is not None
     losses = []
     for _ in range(0, FRESH * len(score), CHUNK):
         fresh_z, fresh_c = draw(cell, CHUNK, rotation, g)
         extra, baseline = np.zeros((CHUNK, 0)), np.tile(task.marginal.baseline_score[:1], (CHUNK, 1))
-        _, log_p = probe.predict(fresh_z, extra, baseline)
+        read = fresh_z @ rotation.T[:, :1] if top == HEAD else fresh_z
+        _, log_p = probe.predict(read, extra, baseline)
         losses.append(-log_p[np.arange(CHUNK), fresh_c].mean() / np.log(2))
     return {
         "coding": cell.coding, "bits": cell.bits, "n": cell.n, "draw": number, "estimate": found.leakage_bits.estimate,
@@ -165,12 +173,12 @@ def _audit_once(cell: Cell, number: int) -> dict[str, object]:
 # --- running and showing --------------------------------------------------------------------------------------------
 
 
-def wanted(draws: int, sizes: list[int], all_bits: list[float]) -> Iterator[tuple[Cell, int]]:
+def wanted(draws: int, sizes: list[int], all_bits: list[float], codings: list[str]) -> Iterator[tuple[Cell, int]]:
     """Every audit, one of each cell before the second of any."""
     for number in range(draws):
         for n in sizes:
             for bits in all_bits:
-                for coding in CODINGS:
+                for coding in codings:
                     yield Cell(coding=coding, bits=bits, n=n), number
 
 
@@ -182,11 +190,11 @@ def read_rows(path: Path) -> list[dict[str, str]]:
         return [row for row in csv.DictReader(file) if row["seconds"] and row["coding"] != "coding"]
 
 
-def run(out: Path, draws: int, sizes: list[int], all_bits: list[float], jobs: int) -> None:
+def run(out: Path, draws: int, sizes: list[int], all_bits: list[float], codings: list[str], jobs: int) -> None:
     """Append what is missing."""
     rows = read_rows(out)
     done = {(row["coding"], float(row["bits"]), int(row["n"]), int(row["draw"])) for row in rows}
-    todo = [(c, k) for c, k in wanted(draws, sizes, all_bits) if (c.coding, c.bits, c.n, k) not in done]
+    todo = [(c, k) for c, k in wanted(draws, sizes, all_bits, codings) if (c.coding, c.bits, c.n, k) not in done]
     print(f"{len(done)} audits there, {len(todo)} to do", flush=True)
     with out.open("a", newline="", encoding="utf-8") as file, ProcessPoolExecutor(jobs) as pool:
         writer = csv.DictWriter(file, FIELDS)
@@ -242,11 +250,14 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=100, help="audits of each cell")
     parser.add_argument("--sizes", type=int, nargs="+", default=list(SIZES), choices=SIZES, help="samples audited")
     parser.add_argument("--bits", type=float, nargs="+", default=list(BITS), choices=BITS, help="information coded")
+    parser.add_argument("--codings", nargs="+", default=list(CODINGS), choices=CODINGS, help="how it is coded")
     parser.add_argument("--jobs", type=int, default=1, help="processes")
     parser.add_argument("--table", action="store_true", help="print the table of what is there, compute nothing")
     arguments = parser.parse_args()
     if not arguments.table:
-        run(arguments.out, arguments.draws, arguments.sizes, arguments.bits, arguments.jobs)
+        run(
+            arguments.out, arguments.draws, arguments.sizes, arguments.bits, arguments.codings, arguments.jobs,
+        )  # fmt: skip
     show(read_rows(arguments.out))
 
 

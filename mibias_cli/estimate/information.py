@@ -18,14 +18,14 @@ from threadpoolctl import threadpool_limits
 from mibias_cli.errors import EvaluationError, did_you_mean
 from mibias_cli.estimate.cross_fit import CrossFitted, Estimate, FoldResult, combine, difference, summarise
 from mibias_cli.estimate.folds import PAIR_ESTIMATORS, ksg_by_stratum, score_pair_fold, score_probe_fold
-from mibias_cli.evaluation.probes.families import PROBES, REGRESSORS
+from mibias_cli.evaluation.probes.families import HEAD, PROBES, REGRESSORS
 from mibias_cli.evaluation.statistics.information import label_entropy_bits
 from mibias_cli.evaluation.statistics.partition import Fold, cross_folds
 from mibias_cli.progress import Progress
 
 __all__ = ["Columns", "Information", "estimate_information"]
 
-SUITED = {"classes": tuple(PROBES), "numbers": (*PAIR_ESTIMATORS, *REGRESSORS, "ksg")}
+SUITED = {"classes": tuple(name for name in PROBES if name != HEAD), "numbers": (*PAIR_ESTIMATORS, *REGRESSORS, "ksg")}
 """Estimators by what c is."""
 MIN_ROWS = 40
 MAX_FIT_ROWS = 20_000

@@ -17,6 +17,7 @@ from mibias_cli.evaluation.findings import AuditFindings, AuditSettings, Fidelit
 from mibias_cli.evaluation.inputs import AuditedAttribute, AuditInput, Features
 from mibias_cli.evaluation.leakage.attribute import Prepared, channel_pooled, fit_and_score_parts, prepare
 from mibias_cli.evaluation.leakage.channel import Kind
+from mibias_cli.evaluation.leakage.evidence import Evidence, head_scores
 from mibias_cli.evaluation.leakage.jobs import Fitters
 from mibias_cli.evaluation.leakage.measure import Measured, headline, paired_change
 from mibias_cli.evaluation.leakage.scoring import Scored, families
@@ -32,7 +33,7 @@ from mibias_cli.evaluation.leakage_findings import (
     Sides,
     SizeCurve,
 )
-from mibias_cli.evaluation.probes.families import get_probe
+from mibias_cli.evaluation.probes.families import HEAD, get_probe
 from mibias_cli.evaluation.statistics.correction import correct, enough_permutations
 from mibias_cli.evaluation.statistics.information import label_entropy_bits, mutual_information_bits
 from mibias_cli.evaluation.task.audit import audit_task
@@ -150,6 +151,8 @@ def _extractors(inputs: AuditInput) -> Iterator[tuple[str, Features]]:
 def _check(inputs: AuditInput, settings: AuditSettings) -> None:
     for probe in settings.probes:
         get_probe(probe)
+    if set(settings.probes) <= {HEAD}:
+        raise EvaluationError("probes: none of them reads features; name at least one beside 'head'")
     # the ends of a 95 % interval are quantiles of 2.5 %: of fewer draws they are noise
     if settings.n_bootstrap < MIN_BOOTSTRAP:
         raise EvaluationError(
@@ -176,32 +179,39 @@ def _counting(progress: Progress, what: str, whose: str, n_probes: int) -> Itera
     progress.end()
 
 
-def _fitted(
-    prepared: Prepared, features: Sequence[np.ndarray], kinds: Sequence[Kind], fitters: Fitters
-) -> Iterator[Scored]:
-    """Every probe that answers these questions about one set of features (n, d) after another, fitted and scored."""
-    work = sum(prepared.work(z.shape[1]) for z in features) * len(kinds)
-    asks = (ask for z in features for ask in prepared.asks(z, kinds))
-    return fitters.fit_all(asks, work=work, n_asks=len(features) * len(kinds) * prepared.n_probes)
+def _fitted(prepared: Prepared, read: Sequence[Evidence], kinds: Sequence[Kind], fitters: Fitters) -> Iterator[Scored]:
+    """Every probe that answers these questions about one representation after another, fitted and scored."""
+    work, n_probes = (sum(map(count, read)) * len(kinds) for count in (prepared.work, prepared.n_probes))
+    asks = (ask for evidence in read for ask in prepared.asks(evidence, kinds))
+    return fitters.fit_all(asks, work=work, n_asks=n_probes)
+
+
+def _evidence(inputs: AuditInput, side: Side) -> Evidence:
+    """What probes may read of one side's extractor."""
+    kind = "classes" if inputs.target is None else inputs.target.kind
+    return Evidence(z=inputs.sides[side].audit, scores=head_scores(inputs.heads.get(side), kind=kind))
 
 
 def _measure(prepared: Prepared, inputs: AuditInput, progress: Progress, fitters: Fitters) -> dict[str, SidesMeasured]:
     """By representation ("" is the audited one), side and channel."""
-    own: dict[str, Features | None] = dict(inputs.sides.items())
-    sides = {"": own | {"random": inputs.random}}
-    sides |= {name: {"before": before, "after": after} for name, (before, after) in inputs.others.items()}
-    there = {(r, s): f.audit for r, pair in sides.items() for s, f in pair.items() if f is not None}
+    sides: dict[str, dict[str, Evidence]] = {"": {side: _evidence(inputs, side) for side in inputs.sides}}
+    if inputs.random is not None:
+        sides[""]["random"] = Evidence(z=inputs.random.audit)
+    for name, (before, after) in inputs.others.items():
+        pair = {"before": before, "after": after}
+        sides[name] = {side: Evidence(z=features.audit) for side, features in pair.items() if features is not None}
+    there = {(r, s): evidence for r, pair in sides.items() for s, evidence in pair.items()}
     # features that training left as they were are measured once
-    same = {place: next(p for p in there if np.array_equal(there[p], z)) for place, z in there.items()}
+    same = {place: next(p for p in there if there[p].equals(read)) for place, read in there.items()}
     distinct = [there[place] for place in there if same[place] == place]
-    n_probes = len(distinct) * len(prepared.questions) * prepared.n_probes
+    n_probes = sum(map(prepared.n_probes, distinct)) * len(prepared.questions)
     name, measured = prepared.attribute.name, dict[tuple[str, str], dict[str, Measured]]()
     with _counting(progress, name, name, n_probes) as advance:
         found = _fitted(prepared, distinct, prepared.questions, fitters)
-        for place in there:
+        for place, read in there.items():
             # the first of a kind stands before the others
-            measured[place] = prepared.measure(found, advance) if same[place] == place else measured[same[place]]
-    return {r: {s: measured[r, s] for s in pair if (r, s) in measured} for r, pair in sides.items()}
+            measured[place] = prepared.measure(read, found, advance) if same[place] == place else measured[same[place]]
+    return {r: {s: measured[r, s] for s in pair} for r, pair in sides.items()}
 
 
 def _findings(
@@ -283,9 +293,10 @@ def _sizes(
 ) -> Sides[SizeCurve] | None:
     """Curves of the original and the audited extractor, where there are samples enough."""
     progress.stage(f"auditing {prepared.attribute.name} on fewer samples")
-    there = {side: features.audit for side, features in inputs.sides.items() if side != "loaded"}
     found = {
-        side: size_curve(prepared, inputs, z, measured[side], findings, asked, fitters) for side, z in there.items()
+        side: size_curve(prepared, inputs, _evidence(inputs, side), measured[side], findings, asked, fitters)
+        for side in inputs.sides
+        if side != "loaded"
     }
     curves: dict[Side, SizeCurve] = {side: curve for side, curve in found.items() if curve is not None}
     return Sides[SizeCurve].of(curves) if "after" in curves else None
@@ -298,21 +309,22 @@ def _audit_layers(
     found: dict[str, dict[str, Sides[LayerFindings]]] = {}
     for layer, (before, after) in inputs.layers.items():
         sides: dict[Side, Features | None] = {"before": before, "after": after}
-        there = {side: features.audit for side, features in sides.items() if features is not None}
-        n_probes = sum(p.n_probes for p in prepared.values()) * len(there)
+        there = {side: Evidence(z=features.audit) for side, features in sides.items() if features is not None}
+        n_probes = sum(p.n_probes(read) for p in prepared.values() for read in there.values())
         with _counting(progress, f"layer {layer}", f"layer {layer}", n_probes) as advance:
             found[layer] = {}
             for name, p in prepared.items():
                 scored = _fitted(p, list(there.values()), ("marginal",), fitters)
                 found[layer][name] = Sides[LayerFindings].of(
-                    {side: p.measure_layer(scored, z.shape[1], advance) for side, z in there.items()}
+                    {side: p.measure_layer(read, scored, advance) for side, read in there.items()}
                 )
     return found
 
 
 def _audit_column(prepared: Prepared, inputs: AuditInput, progress: Progress, fitters: Fitters) -> ColumnSides:
-    sides, name = inputs.sides, prepared.attribute.name
-    with _counting(progress, f"what is kept of {name}", name, prepared.n_probes * len(sides)) as advance:
-        scored = _fitted(prepared, [features.audit for features in sides.values()], ("marginal",), fitters)
-        found = {side: prepared.measure_column(scored, advance) for side in sides}
+    name, there = prepared.attribute.name, {side: Evidence(z=features.audit) for side, features in inputs.sides.items()}
+    n_probes = sum(map(prepared.n_probes, there.values()))
+    with _counting(progress, f"what is kept of {name}", name, n_probes) as advance:
+        scored = _fitted(prepared, list(there.values()), ("marginal",), fitters)
+        found = {side: prepared.measure_column(read, scored, advance) for side, read in there.items()}
     return ColumnSides.of(found).model_copy(update={"kind": prepared.attribute.kind})

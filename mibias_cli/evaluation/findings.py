@@ -49,7 +49,7 @@ class Samples(Record):
 class AuditSettings(Record):
     """How the audit is done; defaults as in the recipe's `evaluation` section."""
 
-    probes: tuple[str, ...] = ("logistic", "quadratic", "mlp", "knn", "gradient_boosting")
+    probes: tuple[str, ...] = ("logistic", "quadratic", "mlp", "knn", "gradient_boosting", "head")
     fit_fraction: float = 0.5
     n_bootstrap: Count = 1000
     confidence: float = 0.95

@@ -134,6 +134,6 @@ PositiveShare = Annotated[float, Field(gt=0, le=1), Number]
 # strict: `augment: 1` is a mistake, too
 Flag = Annotated[bool, Field(strict=True)]
 Text = Annotated[str, BeforeValidator(text_of_number)]
-ProbeName = Literal["logistic", "quadratic", "mlp", "knn", "gradient_boosting"]
+ProbeName = Literal["logistic", "quadratic", "mlp", "knn", "gradient_boosting", "head"]
 TargetKindName = Literal["classes", "multilabel", "regression", "none"]
 FormatName = Literal["safetensors", "onnx"]

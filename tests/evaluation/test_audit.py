@@ -373,3 +373,38 @@ def test_trained_heads_have_figures_of_their_own() -> None:
     assert found.task.after.worst_group_accuracy == 0.0
     assert found.fairness["colour"].after.equal_opportunity_difference == 1.0
     assert run(replace(inputs, heads={})).head is None
+
+
+def test_what_a_head_says_of_the_attribute_is_found_where_probes_of_the_features_miss_it() -> None:
+    """c shifts one of 64 directions by so much that it holds .1 bits, and the head reads that direction."""
+    found = []
+    for seed in range(4):
+        g = np.random.default_rng(seed)
+        c, z = g.integers(0, 2, 1000), g.normal(size=(1000, 64))
+        z[:, 0] += 0.757 * c  # I(z; c) = .0998 bits by numerical integration
+        p = 1 / (1 + np.exp(-1.5 * z[:, 0]))
+        y = (g.random(1000) < p).astype(np.int64)
+        rotated = z @ np.linalg.qr(g.normal(size=(64, 64)))[0]
+        inputs = AuditInput(
+            before=Features(train=rotated[:50], audit=rotated),
+            after=Features(train=rotated[:50], audit=rotated),
+            train_y=y[:50],
+            audit_y=y,
+            class_names=("a", "b"),
+            attributes=(replace(make_inputs().attributes[0], c=c[:, None], known=np.ones(1000, dtype=bool)),),
+            heads={"after": np.stack([1 - p, p], axis=1)},
+        )
+        colour = run(inputs, AuditSettings(probes=("logistic", "head"), n_bootstrap=100), seed=seed)
+        assert colour.attributes["colour"].before is not None
+        found.append((colour.attributes["colour"].before.marginal, colour.attributes["colour"].after.marginal))
+    # the same features, with and without the head
+    assert all(set(without.probes) == {"logistic"} for without, _ in found)
+    assert all(beside.headline_probe == "head" for _, beside in found)
+    logistic, head = (np.mean([f.leakage_bits.estimate for f in side]) for side in zip(*found, strict=True))
+    assert head == pytest.approx(0.0998, abs=0.03)  # four standard errors of the mean over four audits
+    assert logistic < 0.6 * head
+
+
+def test_a_head_alone_is_no_audit_of_features() -> None:
+    with pytest.raises(EvaluationError, match="none of them reads features"):
+        run(make_inputs(), AuditSettings(probes=("head",), n_bootstrap=100))

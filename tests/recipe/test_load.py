@@ -73,7 +73,7 @@ recipe.yaml:10:11 debias.weight: must be auto or a number of at least 0, not 'of
 recipe.yaml:13:3 training.epochs: key repeated, it stands on line 12 already; keep one of the two
       epochs: 3
       ^
-recipe.yaml:15:22 evaluation.probes.1: must be logistic, quadratic, mlp, knn or gradient_boosting, not 'mpl', did you mean 'mlp'?
+recipe.yaml:15:22 evaluation.probes.1: must be logistic, quadratic, mlp, knn, gradient_boosting or head, not 'mpl', did you mean 'mlp'?
       probes: [logistic, mpl]
                          ^"""
     )

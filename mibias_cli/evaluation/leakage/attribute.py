@@ -11,11 +11,11 @@ from mibias_cli.errors import EvaluationError
 from mibias_cli.evaluation.findings import AuditSettings
 from mibias_cli.evaluation.inputs import AuditedAttribute, AuditInput
 from mibias_cli.evaluation.leakage.channel import ChannelTask, Kind, make_channel_task
+from mibias_cli.evaluation.leakage.evidence import Evidence
 from mibias_cli.evaluation.leakage.measure import Answer, Measured, Terms, answered, asks
 from mibias_cli.evaluation.leakage.rare import pool_rare, pooled_names
 from mibias_cli.evaluation.leakage.scoring import Ask, Scored, families, fit_and_score
 from mibias_cli.evaluation.leakage_findings import ColumnFindings, Finding, Interval, LayerFindings
-from mibias_cli.evaluation.probes.families import make_sight
 from mibias_cli.evaluation.statistics.information import label_entropy_bits
 from mibias_cli.evaluation.statistics.partition import Fold, fit_and_score_rows, inner_folds
 from mibias_cli.evaluation.statistics.resampling import Resamples
@@ -56,40 +56,37 @@ class Prepared:
     seed: int
     conditional: bool = True
 
-    @property
-    def probes(self) -> tuple[str, ...]:
+    def probes(self, evidence: Evidence) -> tuple[str, ...]:
         """The families to which every question is put."""
-        return families(self.settings.probes, self.attribute.kind)
+        return families(evidence.probes(self.settings.probes), self.attribute.kind)
 
-    @property
-    def n_probes(self) -> int:
+    def n_probes(self, evidence: Evidence) -> int:
         """How many probes answer one question about all channels."""
-        return len(self.tasks) * len(self.probes)
+        return len(self.tasks) * len(self.probes(evidence))
 
     @property
     def questions(self) -> tuple[Kind, ...]:
         """All that `measure` asks: given the target too, where there is one."""
         return ("marginal", "conditional") if self.conditional else ("marginal",)
 
-    def work(self, n_features: int) -> int:
-        """What one question about all channels takes with so many features, in the unit of `ENOUGH`."""
+    def work(self, evidence: Evidence) -> int:
+        """What one question about all channels takes, in the unit of `ENOUGH`."""
         n_classes = sum(task.n_classes for task in self.tasks)
-        return len(self.probes) * n_classes * len(self.fit) * (n_features + 100)
+        return len(self.probes(evidence)) * n_classes * len(self.fit) * (evidence.z.shape[1] + 100)
 
-    def asks(self, z: np.ndarray, kinds: Sequence[Kind]) -> Iterator[Ask]:
-        """What is to be asked of features (n, d) of the audited samples; `measure…` take the answers in this order."""
-        z_fit, z_score = (np.asarray(z[rows], dtype=np.float64) for rows in (self.fit, self.score))
-        sight = make_sight(z_fit, self.probes, seed=self.seed)
-        scored = sight.scaling.see(z_score)
+    def asks(self, evidence: Evidence, kinds: Sequence[Kind]) -> Iterator[Ask]:
+        """What is to be asked of the audited samples; `measure…` take the answers in this order."""
+        terms = self._terms(evidence)
+        views = evidence.views(self.fit, self.score, terms.probes, seed=self.seed)
         for task in self.tasks:
             # channels that hold the same labels are asked about once
             if self._twin(task) is task:
                 for kind in kinds:
-                    yield from asks(task, task.question(kind), sight, scored, self._terms())
+                    yield from asks(task, task.question(kind), views, terms)
 
-    def measure(self, found: Iterator[Scored], advance: Callable[[], None]) -> dict[str, Measured]:
+    def measure(self, evidence: Evidence, found: Iterator[Scored], advance: Callable[[], None]) -> dict[str, Measured]:
         """By channel, leakage by the answers to all `questions`."""
-        answers = self._answers(found, self.questions, advance)
+        answers = self._answers(evidence, found, self.questions, advance)
         return {
             task.channel: Measured(
                 marginal=answers[task.channel]["marginal"], conditional=answers[task.channel].get("conditional"),
@@ -98,17 +95,19 @@ class Prepared:
             for task in self.tasks
         }  # fmt: skip
 
-    def measure_layer(self, found: Iterator[Scored], n_features: int, advance: Callable[[], None]) -> LayerFindings:
+    def measure_layer(self, evidence: Evidence, found: Iterator[Scored], advance: Callable[[], None]) -> LayerFindings:
         """Marginal leakage alone, of the leakiest channel."""
-        top = self._leakiest(found, "marginal", advance)
+        top = self._leakiest(evidence, found, "marginal", advance)
         return LayerFindings(
             leakage_bits=top.leakage_bits, headline_probe=top.headline_probe, headline_channel=top.headline_channel,
-            n_features=n_features, null=top.null, p_value=top.p_value,
+            n_features=evidence.z.shape[1], null=top.null, p_value=top.p_value,
         )  # fmt: skip
 
-    def measure_column(self, found: Iterator[Scored], advance: Callable[[], None]) -> ColumnFindings:
+    def measure_column(
+        self, evidence: Evidence, found: Iterator[Scored], advance: Callable[[], None]
+    ) -> ColumnFindings:
         """What the features tell of a column of one channel."""
-        finding = self._leakiest(found, "marginal", advance)
+        finding = self._leakiest(evidence, found, "marginal", advance)
         top, task = finding.probes[finding.headline_probe], self.tasks[0]
         entropy = label_entropy_bits(np.concatenate([task.c_fit, task.c_score]), task.n_classes)
         return ColumnFindings(
@@ -119,12 +118,13 @@ class Prepared:
 
     def measure_given_target(self, z: np.ndarray) -> Interval:
         """Leakage given the target alone, of the leakiest channel: that half of what `measure` finds."""
-        found = map(fit_and_score, self.asks(z, ("conditional",)))
-        return self._leakiest(found, "conditional", lambda: None).leakage_bits
+        evidence = Evidence(z=z)
+        found = map(fit_and_score, self.asks(evidence, ("conditional",)))
+        return self._leakiest(evidence, found, "conditional", lambda: None).leakage_bits
 
-    def _terms(self, advance: Callable[[], None] = lambda: None) -> Terms:
+    def _terms(self, evidence: Evidence, advance: Callable[[], None] = lambda: None) -> Terms:
         return Terms(
-            probes=self.probes, resamples=self.resamples, confidence=self.settings.confidence, seed=self.seed,
+            probes=self.probes(evidence), resamples=self.resamples, confidence=self.settings.confidence, seed=self.seed,
             advance=advance,
         )  # fmt: skip
 
@@ -133,23 +133,25 @@ class Prepared:
         return next(other for other in self.tasks if task.equals(other))
 
     def _answers(
-        self, found: Iterator[Scored], kinds: Sequence[Kind], advance: Callable[[], None]
+        self, evidence: Evidence, found: Iterator[Scored], kinds: Sequence[Kind], advance: Callable[[], None]
     ) -> dict[str, dict[Kind, Answer]]:
         """By channel and kind of question."""
-        terms, answers = self._terms(advance), dict[str, dict[Kind, Answer]]()
+        terms, answers = self._terms(evidence, advance), dict[str, dict[Kind, Answer]]()
         for task in self.tasks:
             twin = self._twin(task)
             if twin is task:
                 answers[task.channel] = {kind: answered(task, task.question(kind), terms, found) for kind in kinds}
                 continue
             answers[task.channel] = {k: a.renamed(task.channel) for k, a in answers[twin.channel].items()}
-            for _ in range(len(kinds) * len(self.probes)):
+            for _ in range(len(kinds) * len(terms.probes)):
                 advance()
         return answers
 
-    def _leakiest(self, found: Iterator[Scored], kind: Kind, advance: Callable[[], None]) -> Finding:
+    def _leakiest(
+        self, evidence: Evidence, found: Iterator[Scored], kind: Kind, advance: Callable[[], None]
+    ) -> Finding:
         """One question put to every channel; the leakiest channel's answer, by what was found in the fitting part."""
-        answers = self._answers(found, (kind,), advance).values()
+        answers = self._answers(evidence, found, (kind,), advance).values()
         return max((told[kind].finding for told in answers), key=lambda finding: finding.selection_bits)
 
 

@@ -19,10 +19,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from mibias_cli.evaluation.leakage.channel import ChannelTask, Kind, Question
+from mibias_cli.evaluation.leakage.evidence import Evidence, View
 from mibias_cli.evaluation.leakage.scoring import Ask, Scored, fit_and_score
 from mibias_cli.evaluation.leakage_findings import NO_PROBE, Change, Finding, Interval, Leakage, ProbeFindings
-from mibias_cli.evaluation.probes.families import make_sight, screen
-from mibias_cli.evaluation.probes.scaling import Seen, Sight
+from mibias_cli.evaluation.probes.families import HEAD, screen
+from mibias_cli.evaluation.statistics.partition import Fold
 from mibias_cli.evaluation.statistics.permutation import null_band, permutation_p_value
 from mibias_cli.evaluation.statistics.resampling import Resamples, bootstrap_interval
 
@@ -78,25 +79,29 @@ class Measured:
         )
 
 
-def asks(task: ChannelTask, question: Question, sight: Sight, scored: Seen, terms: Terms) -> Iterator[Ask]:
+def asks(task: ChannelTask, question: Question, views: Mapping[str, View], terms: Terms) -> Iterator[Ask]:
     """One question about one channel, to every probe family; none where there is nothing to ask.
 
-    The sight is that of the fitted rows; by its scaling the `scored` ones are seen.
+    `views` is what each family reads.
     """
     if question.determined:
         return
-    screen(sight, terms.probes, task.c_fit, task.folds)
+    of_features = [family for family in terms.probes if family != HEAD]
+    if of_features:
+        screen(views[of_features[0]].sight, of_features, task.c_fit, task.folds)
     for family in terms.probes:
+        view = views[family]
         yield Ask(
-            family=family, task=task, question=question, sight=sight, scored=scored, seed=terms.seed + question.stream
-        )
+            family=family, task=task, question=question, sight=view.sight, scored=view.scored,
+            seed=terms.seed + question.stream,
+        )  # fmt: skip
 
 
-def answer(task: ChannelTask, question: Question, z_fit: np.ndarray, z_score: np.ndarray, terms: Terms) -> Answer:
-    """Put one question about one channel to every probe family, with features (n_fit, d) and (n_score, d)."""
-    sight = make_sight(z_fit, terms.probes, seed=terms.seed)
-    found = map(fit_and_score, asks(task, question, sight, sight.scaling.see(z_score), terms))
-    return answered(task, question, terms, found)
+def answer(task: ChannelTask, question: Question, evidence: Evidence, parts: Fold, terms: Terms) -> Answer:
+    """Put one question about one channel to every probe family; `parts` are the rows of the task's two parts."""
+    terms = replace(terms, probes=evidence.probes(terms.probes))
+    views = evidence.views(*parts, terms.probes, seed=terms.seed)
+    return answered(task, question, terms, map(fit_and_score, asks(task, question, views, terms)))
 
 
 def answered(task: ChannelTask, question: Question, terms: Terms, found: Iterator[Scored]) -> Answer:

@@ -10,11 +10,11 @@ import numpy as np
 from mibias_cli.evaluation.inputs import AuditInput
 from mibias_cli.evaluation.leakage.attribute import MIN_ROWS, Prepared, channel_task
 from mibias_cli.evaluation.leakage.channel import ChannelTask, Kind
+from mibias_cli.evaluation.leakage.evidence import Evidence
 from mibias_cli.evaluation.leakage.jobs import Fitters
 from mibias_cli.evaluation.leakage.measure import Answer, Measured, Terms, answered, asks
 from mibias_cli.evaluation.leakage.scoring import Ask
 from mibias_cli.evaluation.leakage_findings import AttributeFindings, SizeCurve, SizePoint
-from mibias_cli.evaluation.probes.families import make_sight
 from mibias_cli.evaluation.statistics.partition import assign_parts
 from mibias_cli.evaluation.statistics.resampling import bootstrap_interval
 
@@ -29,7 +29,7 @@ TOLERANCE = 0.01
 def size_curve(
     prepared: Prepared,
     inputs: AuditInput,
-    z: np.ndarray,
+    evidence: Evidence,
     measured: Mapping[str, Measured],
     findings: AttributeFindings,
     kind: Kind,
@@ -43,7 +43,7 @@ def size_curve(
     Args:
         prepared: The attribute, with its fitted and scored rows.
         inputs: What is audited.
-        z: Features (n, d) of the audited samples.
+        evidence: What probes may read of the audited samples.
         measured: What the audit found of these features, by channel: it chose the probe and the channel.
         findings: The attribute's, which say how much there is to tell.
         kind: The question.
@@ -67,7 +67,7 @@ def size_curve(
         seed=prepared.seed,
     )  # fmt: skip
     scored = fitters.fit_all(
-        _asks(tasks, parts, z, prepared.score, kind, terms), work=prepared.work(z.shape[1]), n_asks=len(parts)
+        _asks(tasks, parts, evidence, prepared.score, kind, terms), work=prepared.work(evidence), n_asks=len(parts)
     )
     smaller = [answered(task, task.question(kind), terms, scored) for task in tasks]
     whole = findings.whole_bits(kind, told.finding.headline_channel)
@@ -75,13 +75,12 @@ def size_curve(
 
 
 def _asks(
-    tasks: Sequence[ChannelTask], parts: Sequence[np.ndarray], z: np.ndarray, score: np.ndarray, kind: Kind,
+    tasks: Sequence[ChannelTask], parts: Sequence[np.ndarray], evidence: Evidence, score: np.ndarray, kind: Kind,
     terms: Terms,
 ) -> Iterator[Ask]:  # fmt: skip
-    z_score = np.asarray(z[score], dtype=np.float64)
     for task, rows in zip(tasks, parts, strict=True):
-        sight = make_sight(np.asarray(z[rows], dtype=np.float64), terms.probes, seed=terms.seed)
-        yield from asks(task, task.question(kind), sight, sight.scaling.see(z_score), terms)
+        views = evidence.views(rows, score, terms.probes, seed=terms.seed)
+        yield from asks(task, task.question(kind), views, terms)
 
 
 def _nested(prepared: Prepared, inputs: AuditInput, channel: int) -> list[np.ndarray]:

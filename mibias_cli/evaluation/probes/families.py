@@ -25,16 +25,19 @@ from mibias_cli.evaluation.probes.scaling import Scaling, Seen, Sight
 from mibias_cli.evaluation.statistics.partition import Fold
 
 __all__ = [
-    "PROBES", "REGRESSORS", "FittedProbe", "FittedRegressor", "fit_probe", "fit_regressor", "get_probe", "make_sight",
-    "screen",
+    "HEAD", "PROBES", "REGRESSORS", "FittedProbe", "FittedRegressor", "fit_probe", "fit_regressor", "get_probe",
+    "make_sight", "screen",
 ]  # fmt: skip
 
+HEAD = "head"
+"""The probe that reads the scores of a trained head, where there is one."""
 PROBES: dict[str, type[Classifier]] = {
     "logistic": learners.Logistic,
     "quadratic": Quadratic,
     "mlp": network.Mlp,
     "knn": learners.NearestNeighbours,
     "gradient_boosting": boosting.GradientBoosting,
+    HEAD: learners.HeadScores,
 }
 """Probes of classes by name."""
 REGRESSORS: dict[str, type[Learner]] = {

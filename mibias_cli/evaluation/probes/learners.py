@@ -13,7 +13,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from mibias_cli.evaluation.probes.linear import LinearClassifier
 
-__all__ = ["Classifier", "Learner", "Logistic", "NearestNeighbours", "Ridge"]
+__all__ = ["Classifier", "HeadScores", "Learner", "Logistic", "NearestNeighbours", "Ridge"]
 
 
 class Learner(ABC):
@@ -77,6 +77,14 @@ class Logistic(Classifier):
 
     def answer(self, x: np.ndarray) -> np.ndarray:
         return self._model.log_probabilities(x)
+
+
+class HeadScores(Logistic):
+    """Logistic regression on what a trained head says of each sample, in place of its features.
+
+    A function of the features, so that it tells no more than they do; but of few columns, from which a small sample
+    learns what many hide.
+    """
 
 
 class Ridge(Learner):

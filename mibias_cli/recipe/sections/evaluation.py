@@ -20,8 +20,17 @@ class EvaluationSection(Section):
     probes: list[ProbeName] = Field(
         default_factory=lambda: list(get_args(ProbeName)),
         min_length=1,
-        description="Probe families fitted on one part of the audited split and scored on the other.",
+        description="Probe families fitted on one part of the audited split and scored on the other; head reads the "
+        "trained head's scores, where there is one, and all others the features.",
     )
+
+    @field_validator("probes")
+    @classmethod
+    def _one_reads_features(cls, value: list[ProbeName]) -> list[ProbeName]:
+        if set(value) == {"head"}:
+            raise ValueError("head alone reads no features, and not every extractor has a head; name another one too")
+        return value
+
     # probes never score rows on which they were fitted
     fit_fraction: Fraction = Field(0.5, description="Share of the audited split on which probes are fitted.")
     max_samples: Positive = Field(20000, description="Most samples that are audited (and that fit the target head).")

@@ -14,6 +14,7 @@ from scipy.integrate import quad
 from scipy.stats import norm
 
 from mibias_cli.evaluation.leakage.channel import ChannelTask, Question, make_channel_task
+from mibias_cli.evaluation.leakage.evidence import Evidence
 from mibias_cli.evaluation.leakage.measure import Answer, Measured, Terms, answer, headline, paired_change
 from mibias_cli.evaluation.leakage.scoring import score_probe
 from mibias_cli.evaluation.probes.families import make_sight
@@ -51,7 +52,7 @@ def asked(
 ) -> Callable[[Question], Answer]:
     resamples = Resamples(len(score), n_resamples, seed=0)
     terms = Terms(probes=probes, resamples=resamples, confidence=0.95, seed=0)
-    return lambda question: answer(task, question, z[fit], z[score], terms)
+    return lambda question: answer(task, question, Evidence(z=z), (fit, score), terms)
 
 
 def measured(
