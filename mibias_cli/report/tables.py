@@ -246,7 +246,8 @@ def probe_table(report: AuditFindings) -> Table:
     caption = (
         "By probe, in bits. The headline probe (marked) was chosen on held-out rows of the fitting part, never "
         "on the scored part. Chance is the majority class, and .5 for AUROC (of several classes the mean over each "
-        "against the rest); regressors have R² in place of an accuracy."
+        "against the rest); regressors have R² in place of an accuracy. The probe head reads the trained "
+        "head's scores, all others read features."
     )
     header = ("Attribute and probe", *titles(sides), *titles(sides, "given y"), *titles(sides, "accuracy"), "Chance")
     return Table(title="Leakage by probe", caption=caption, header=header, lines=tuple(lines))
