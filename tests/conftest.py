@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Sequence
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,6 +30,28 @@ def _plain_surroundings(monkeypatch: pytest.MonkeyPatch, _caches: tuple[Path, co
     monkeypatch.setenv("MIBIAS_CACHE", str(cache))
     for name in ("CI", "NO_COLOR", "MIBIAS_DEBUG", "FORCE_COLOR"):
         monkeypatch.delenv(name, raising=False)
+
+
+_MODELS: dict[tuple[Any, ...], Any] = {}
+
+
+@pytest.fixture(autouse=True)
+def _models_of_the_target_fitted_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many tests train on the same digits: what their colours tell of them is fitted once for the same arguments."""
+    groups = sys.modules.get("mibias_cli.data.groups")  # where no test has loaded it, none is loaded for this
+    if groups is None:
+        return
+    fit = groups._best_model
+
+    def fitted(y: Any, c: Any, prior: Any, n_c: Sequence[int], seed: int) -> Any:
+        key = (*((a.tobytes(), a.shape, a.dtype.str) for a in (y, c, prior)), tuple(n_c), seed)
+        if key not in _MODELS:
+            _MODELS[key] = fit(y, c, prior, n_c, seed)
+            for found in _MODELS[key]:
+                found.setflags(write=False)
+        return _MODELS[key]
+
+    monkeypatch.setattr(groups, "_best_model", fitted)
 
 
 @pytest.fixture
