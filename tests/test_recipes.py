@@ -56,7 +56,7 @@ SMALL = ["backbone.weights=none", "backbone.input_size=32", "training.batch_size
 @pytest.fixture(autouse=True)
 def _few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """Enough for every estimator to be fitted and to penalise; the time that more would tell is never read."""
-    monkeypatch.setattr(dry_runs, "MOST_STEPS", 8)
+    monkeypatch.setattr(dry_runs, "MOST_STEPS", 4)
 
 
 @pytest.mark.parametrize("name", sorted(shipped_recipes()))

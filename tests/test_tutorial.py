@@ -17,7 +17,7 @@ from mibias_cli.run import dry_run
 ROOT = Path(__file__).parent.parent
 SHORT = [
     "training.epochs=1", "evaluation.probes=[logistic]", "evaluation.n_bootstrap=100", "evaluation.n_permutations=0",
-    "evaluation.random_control=false",
+    "evaluation.random_control=false", "evaluation.max_samples=300",
 ]  # fmt: skip
 PHOTOS = ["original.epochs=1", "training.batch_size=64", "debias.critic.steps=2"]
 FACES = [
@@ -54,7 +54,7 @@ def test_the_tutorial_goes_all_the_way() -> None:
 def test_every_step_in_order(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One test, since each step needs what those before it wrote."""
     monkeypatch.chdir(folder)
-    monkeypatch.setattr(dry_run, "MOST_STEPS", 8)
+    monkeypatch.setattr(dry_run, "MOST_STEPS", 4)
     for kind, text in STEPS:
         take(kind, text)
 

@@ -131,7 +131,8 @@ def test_what_an_option_brings_to_a_run_is_judged(tmp_path: Path) -> None:
 def old_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run as an earlier version left it: with values that this one refuses to be given."""
     run = tmp_path_factory.mktemp("runs") / "old"
-    trained(tiny("evaluation.random_control=false", "evaluation.n_permutations=0", "training.epochs=1"), run)
+    quick = ("evaluation.random_control=false", "evaluation.n_permutations=0", "evaluation.max_samples=300")
+    trained(tiny(*quick, "training.epochs=1"), run)
     recipe = RunFolder(run).recipe
     text = recipe.read_text(encoding="utf-8")
     for section, key, value in (

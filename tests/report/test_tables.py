@@ -165,12 +165,12 @@ def test_a_large_page_leaves_its_examples_out(make: Make) -> None:
 def test_a_page_of_many_attributes_and_cells_stays_small(make: Make) -> None:
     report = make(channels=("colour",)).to_dict()
     found, groups = report["attributes"]["colour"], report["task"]["after"]["groups"]
-    report["attributes"] = {f"attribute {k}": found for k in range(30)}
+    report["attributes"] = {f"attribute {k}": found for k in range(12)}
     for side in ("before", "after"):
         report["task"][side]["groups"] = [
             {**row, "attribute": f"attribute {k}", "c": f"{row['c']} {n}", "n": 50, "accuracy": 0.5, "lower": 0.4,
              "upper": 0.6, "counted": True}
-            for k in range(30) for n in range(20) for row in groups
+            for k in range(12) for n in range(50) for row in groups
         ]  # fmt: skip
     page = render_html(Report.model_validate(report))
     assert len(page.encode()) < MAX_BYTES

@@ -191,7 +191,7 @@ def figures(report: Path) -> dict[str, Any]:
 
 
 def test_the_whole_run_and_its_reports_are_the_same(tmp_path: Path, cache: Path) -> None:
-    text = pictures(tmp_path, "imagefolder", n=12)
+    text = pictures(tmp_path, "imagefolder", n=10)
     off, on = tmp_path / "off", tmp_path / "on"
     trained(recipe("backbone.cache=off", text=text), off)
     trained(recipe(text=text), on)

@@ -69,10 +69,11 @@ LAST = (
     "debias.queue_batches=32",
 )
 
+FEW = "debias.critic={n_random_features: 16}"
 # features that tell the target and the colour
 LEAKY = (
     "backbone.options={width: 8, hidden: 64, features: 32}", "data.variance=0.02", "training.epochs=4",
-    "training.learning_rate=0.003", "debias.critic={n_random_features: 16}",
+    "training.learning_rate=0.003", FEW,
 )  # fmt: skip
 
 
@@ -163,7 +164,7 @@ def test_a_run_that_is_killed_in_its_last_fit_resumes_to_the_same_heads(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shorten_last_fit(monkeypatch)
-    recipe = tiny(*LAST, LINEAR)
+    recipe = tiny(*LAST, LINEAR, FEW)
     whole = train_alone(recipe, tmp_path / "whole")
     for name, at in (("before", "fitting"), ("after", "saved")):
         with monkeypatch.context() as patch:
@@ -225,7 +226,7 @@ def test_heads_that_the_last_fit_leaves_at_chance_are_named(tmp_path: Path, monk
 def test_what_validation_sees_last_are_the_heads_that_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shorten_last_fit(monkeypatch)
     for weight in (0, 1):
-        recipe = tiny(*LAST, LINEAR, "training.epochs=3", f"debias.weight={weight}")
+        recipe = tiny(*LAST, LINEAR, FEW, "training.epochs=3", f"debias.weight={weight}")
         run = train_alone(recipe, tmp_path / str(weight))
         seen = [r for r in metrics(run) if r["kind"] == "validation"][-1]
         assert seen["epoch"] == 3

@@ -24,7 +24,7 @@ from mibias_cli.training.loop import StageTrainer
 QUICK = (
     "original=null", "training.batch_size=720", "training.epochs=1", "training.checkpoint_every_steps=1",
     "training.log_every_steps=1", "training.average_decay=0.5", "evaluation.random_control=false",
-    "evaluation.n_permutations=0",
+    "evaluation.n_permutations=0", "evaluation.max_samples=300",
 )  # fmt: skip
 SETTINGS = {
     "dfr": ["method_settings={subsets: 1}"], "jtt": ["method_settings={epochs: 1, upweight: 5}"],

@@ -20,7 +20,8 @@ def test_loaded_weights_stand_beside_plain_training_where_there_was_some(tmp_pat
     """
     weights = tmp_path / "w.safetensors"
     save_file(assemble(tiny(), offline=True).backbone.module.state_dict(), weights)
-    short = ("training.epochs=1", "evaluation.n_permutations=0", "evaluation.random_control=false")
+    audit = ("evaluation.n_permutations=0", "evaluation.random_control=false", "evaluation.max_samples=300")
+    short = ("training.epochs=1", *audit)
     quick = (*short, "representation.layers=[features]", f"backbone.weights={weights}")
     without = trained(tiny(*quick, "original=null"), tmp_path / "a").report
     report = trained(tiny(*quick, "original.start_debiasing_from=initial"), tmp_path / "b").report

@@ -21,7 +21,7 @@ debias:
   {{estimator: {estimator}, weight: 0.05, queue_batches: 8,
    critic: {{steps: 5, hidden: [32], n_random_features: 64}}}}
 training: {{epochs: 4, batch_size: 64, device: cpu}}
-evaluation: {{probes: [logistic], n_bootstrap: 100, n_permutations: 0}}
+evaluation: {{probes: [logistic], n_bootstrap: 100, n_permutations: 0, random_control: false}}
 """
 
 

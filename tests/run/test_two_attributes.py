@@ -30,8 +30,8 @@ debias:
   warmup_epochs: 2
   queue_batches: 8
   critic: {steps: 8, hidden: [64, 64], beta1: 0.5, batch_size: 128, smoothing: 0.2}
-training: {epochs: 12, batch_size: 64, beta1: 0.5, clip_norm: 20}
-evaluation: {probes: [logistic, mlp], n_bootstrap: 300, n_permutations: 0, random_control: false}
+training: {epochs: 8, batch_size: 64, beta1: 0.5, clip_norm: 20}
+evaluation: {probes: [logistic, mlp], n_bootstrap: 100, n_permutations: 0, random_control: false}
 """
 AGREEING = 0.75
 """Share of training shapes whose colour (and, drawn apart, place) is that of their class; it is half in the audit."""

@@ -14,7 +14,10 @@ from mibias_cli.export.load import load_export
 from mibias_cli.report.read import read_report
 from mibias_cli.run import workflow
 
-SHORT = ("original=null", "training.epochs=2", "training.batch_size=512", "evaluation.random_control=false")
+SHORT = (
+    "original=null", "training.epochs=2", "training.batch_size=512", "evaluation.random_control=false",
+    "evaluation.n_permutations=0", "evaluation.max_samples=300",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -26,11 +26,13 @@ from mibias_cli.run import workflow
 from mibias_cli.training.control.budget import BudgetKeeper
 from mibias_cli.training.loop import StageTrainer
 
+QUICK = ("evaluation.n_permutations=0", "evaluation.random_control=false")
+
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "tiny"
-    trained(tiny(), folder)
+    trained(tiny(), folder, maps=True)
     return folder
 
 
@@ -139,7 +141,7 @@ def test_evaluating_again_writes_beside(run: Path) -> None:
 
 def test_an_export_and_a_timm_name_are_audited_without_training(run: Path, tmp_path: Path) -> None:
     exported = workflow.evaluate(
-        str(run / "export"), recipe=tiny(), out=tmp_path / "export", offline=True, progress=Silent()
+        str(run / "export"), recipe=tiny(*QUICK), out=tmp_path / "export", offline=True, progress=Silent()
     )
     assert exported.report.task.before is None
     known = json.loads((run / "report" / "leakage.json").read_text())
@@ -148,7 +150,7 @@ def test_an_export_and_a_timm_name_are_audited_without_training(run: Path, tmp_p
     assert found == pytest.approx(after, abs=1e-4)
     named = workflow.evaluate(
         "test_resnet",
-        recipe=tiny("backbone.input_size=32", "backbone.options={}"),
+        recipe=tiny("backbone.input_size=32", "backbone.options={}", *QUICK),
         out=tmp_path / "name",
         offline=True,
         progress=Silent(),
@@ -201,6 +203,7 @@ def test_gates_are_in_the_report_and_a_bad_one_stops_before_anything_runs(run: P
     page = (tmp_path / "gated" / "leakage.html").read_text()
     assert "<img" in page
     assert "Training curves" in page
+    assert "Confusion by colour" in page
     with pytest.raises(GateError, match="did you mean 'leakage_bits'"):
         trained(tiny("gates=[attributes.colour.after.leakage_bit > 9]"), tmp_path / "never")
     assert not (tmp_path / "never").exists()
@@ -227,18 +230,26 @@ def killed_in_mid_epoch(recipe_file: Path, out: Path, *options: str) -> None:
     process.wait()
 
 
+AVERAGED = ("training.epochs=4", "training.average_decay=0.9")
+
+
+@pytest.fixture(scope="module")
+def never_killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return train_alone(tiny(*AVERAGED), tmp_path_factory.mktemp("never") / "whole")
+
+
 @pytest.mark.parametrize("n_workers", [0, 2])
-def test_killed_and_resumed_is_as_never_killed(n_workers: int, tmp_path: Path) -> None:
-    options = [f"training.num_workers={n_workers}", "training.epochs=6", "training.average_decay=0.9"]
+def test_killed_and_resumed_is_as_never_killed(n_workers: int, never_killed: Path, tmp_path: Path) -> None:
+    options = [f"training.num_workers={n_workers}", *AVERAGED]
     (tmp_path / "tiny.yaml").write_text(TINY)
     out = tmp_path / "killed"
     killed_in_mid_epoch(tmp_path / "tiny.yaml", out, *[part for o in options for part in ("--set", o)])
     assert not (out / "report").exists()
     recipe = workflow.load_run_recipe(out)
     train_alone(recipe, tmp_path / "ignored", resume=out)
-    train_alone(tiny(*options), tmp_path / "whole")
-    assert same(best(out), best(tmp_path / "whole"))
-    assert metrics(out) == metrics(tmp_path / "whole")
+    # how many workers read the batches is nothing to what is learnt
+    assert same(best(out), best(never_killed))
+    assert metrics(out) == metrics(never_killed)
 
 
 def test_a_checkpoint_within_an_epoch_resumes_exactly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -257,7 +268,10 @@ def test_a_checkpoint_within_an_epoch_resumes_exactly(tmp_path: Path, monkeypatc
 
 def test_the_best_epoch_by_a_metric_is_kept_and_patience_ends_the_run(tmp_path: Path) -> None:
     recipe = tiny(
-        "training.select={metric: validation/loss, mode: max, patience: 1}", "training.epochs=9", "original=null"
+        "training.select={metric: validation/loss, mode: max, patience: 1}",
+        "training.epochs=9",
+        "original=null",
+        *QUICK,
     )
     trained(recipe, tmp_path / "run")
     checked = [r for r in metrics(tmp_path / "run") if r["kind"] == "validation"]

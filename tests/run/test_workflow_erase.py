@@ -203,7 +203,10 @@ def test_splince_takes_the_attribute_and_leaves_what_covaries_with_the_target(fo
 
 
 def test_transport_is_exported_reloaded_and_said(folder: Path, tmp_path: Path) -> None:
-    quick = ("evaluation.n_permutations=0", "training.epochs=1", "debias.attributes=[sex]", "export.formats=[onnx]")
+    quick = (
+        "evaluation.probes=[logistic]", "evaluation.n_permutations=0", "training.epochs=1", "debias.attributes=[sex]",
+        "export.formats=[onnx]",
+    )  # fmt: skip
     done = trained(folder, tmp_path / "run", "debias.erase=transport", *quick)
     parts = assemble(load_recipe(folder / "r.yaml", ("debias.erase=transport",)), offline=True)
     model = load_run_model(parts, RunFolder(done.folder).erased)
