@@ -8,7 +8,7 @@ BIN := .venv/bin
 # One thread per process: networks this small, and tests side by side, only wait for each other with more.
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
-.PHONY: demo test unit docs bench reliability quality versions format clean
+.PHONY: demo test contracts unit docs bench reliability quality versions format clean
 
 demo: .venv/installed
 	$(ONE_THREAD) $(BIN)/mibias train recipes/quickstart.yaml --out runs/demo --overwrite
@@ -17,9 +17,12 @@ demo: .venv/installed
 test: .venv/installed-all
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	+$(MAKE) --no-print-directory --jobs 2 contracts unit
+
+# Types, and who may import whom. `make test` checks it beside the tests.
+contracts: .venv/installed-all
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(ONE_THREAD) $(BIN)/python -m pytest -q -n $(WORKERS)
 
 # The tests alone; those that take longer than a minute: make unit PYTEST="-m slow".
 unit: .venv/installed-all
