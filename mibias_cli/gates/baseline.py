@@ -43,6 +43,12 @@ def baseline_gates(
     """
     same_data = report.data_sha256 == baseline.data_sha256
     note = "" if same_data else " (the audited data are not those of the baseline)"
+    # a probe more may find what was there before
+    others = [probe for probe in report.settings.probes if probe not in baseline.settings.probes]
+    gone = [probe for probe in baseline.settings.probes if probe not in report.settings.probes]
+    if others or gone:
+        said = [f"{words} {', '.join(names)}" for words, names in (("with", others), ("without", gone)) if names]
+        note += f" (audited {' and '.join(said)}, unlike the baseline)"
     new, old = report.to_dict(), baseline.to_dict()
 
     def result(figure: tuple[str, ...], sign: int, allowed: float) -> GateResult:

@@ -49,6 +49,15 @@ def test_other_data_are_named(make: Make) -> None:
     assert "not those of the baseline" in baseline_gates(make(), old, Tolerance())[0].message
 
 
+def test_other_probes_are_named(make: Make) -> None:
+    new = make()
+    probes = ("logistic", "quadratic", "gradient_boosting")
+    old = new.model_copy(update={"settings": new.settings.model_copy(update={"probes": probes})})
+    assert baseline_gates(new, old, Tolerance())[0].message.endswith("(audited without quadratic, unlike the baseline)")
+    assert baseline_gates(old, new, Tolerance())[2].message.endswith("(audited with quadratic, unlike the baseline)")
+    assert "audited with" not in baseline_gates(new, new, Tolerance())[0].message
+
+
 def test_a_difference_covers_as_often_as_its_parts() -> None:
     """Of 4,000 differences of two independent normals with 95 % intervals; the standard error of a share is 0.35 %."""
     rng = np.random.default_rng(0)
