@@ -35,8 +35,8 @@ from mibias_cli.estimators.protocol import Sample
 from mibias_cli.evaluation.audit import audit
 from mibias_cli.evaluation.findings import AuditSettings
 from mibias_cli.evaluation.inputs import AuditedAttribute, AuditInput, Features
-from mibias_cli.methods.linear_eraser import fit_leace
-from mibias_cli.methods.transport import TransportFit
+from mibias_cli.methods.erasers.linear_eraser import fit_leace
+from mibias_cli.methods.erasers.transport import TransportFit
 from mibias_cli.progress import Silent
 from mibias_cli.recipe.load import parse_recipe
 from mibias_cli.survey.first_recipe import choose_model, first_recipe

@@ -23,8 +23,8 @@ from mibias_cli.backbone.extractor import Extractor
 from mibias_cli.backbone.prefix import Prefix
 from mibias_cli.data.batch import BiasedData
 from mibias_cli.errors import MibiasError, RunError
-from mibias_cli.methods.linear_eraser import LinearEraser
-from mibias_cli.methods.transport import TransportEraser
+from mibias_cli.methods.erasers.linear_eraser import LinearEraser
+from mibias_cli.methods.erasers.transport import TransportEraser
 from mibias_cli.recipe.schema import Recipe
 from mibias_cli.recipe.sections.debias import DebiasSection
 from mibias_cli.recipe.tables import MI

@@ -17,7 +17,7 @@ import torch
 from mibias_cli.data.batch import BiasedData, Split
 from mibias_cli.data.groups import cells
 from mibias_cli.data.loader import batches, n_batches
-from mibias_cli.methods.linear_eraser import require_leace
+from mibias_cli.methods.erasers.linear_eraser import require_leace
 from mibias_cli.progress import Progress, Silent
 from mibias_cli.recipe.schema import Recipe
 from mibias_cli.run.assemble import Parts, assemble

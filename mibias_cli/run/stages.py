@@ -12,7 +12,7 @@ import torch
 
 from mibias_cli.backbone.mix import StatisticsMixer
 from mibias_cli.backbone.trainable import synchronise_batchnorm
-from mibias_cli.methods.erase import erase_features
+from mibias_cli.methods.erasers.erase import erase_features
 from mibias_cli.methods.method import Method
 from mibias_cli.output.whole_files import write_atomically
 from mibias_cli.progress import Progress
