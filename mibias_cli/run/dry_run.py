@@ -155,6 +155,7 @@ def _time_steps(trainer: StageTrainer, parts: Parts) -> float:
             seed=parts.recipe.seed,
             shuffle=True,
             num_workers=0,
+            n_views=trainer.settings.n_views,
             weights=dict(trainer.weights["train"]),
             draw_by=trainer.weights["train"].get(DRAW_WEIGHT),
             draw_share=0.0 if trainer.debiaser is None else trainer.debiaser.draw_share,
