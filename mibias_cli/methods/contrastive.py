@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from mibias_cli.data.batch import Batch
@@ -18,35 +18,29 @@ class ConditionalContrast(Method):
     """Two augmented views of an image attract each other; images of the same bias class alone repel them.
 
     One would choose it where images have attribute labels and no target: what tells the bias classes apart helps
-    nothing to tell an image from others of its own class. InfoNCE with such negatives is a lower bound of the
-    information that the views share beyond the bias, I(x; x' | c). As in SimCLR the loss is taken behind a small
-    network, which is thrown away, and either view is told from all other views of the batch. Images whose attribute is
-    missing take no part.
+    nothing to tell an image from others of its own class. InfoNCE with such negatives is a lower bound of what the
+    views share beyond the bias, I(x; x' | c). As in SimCLR either view is told from all other views of the batch. The
+    loss is of the features themselves: behind a small network that is thrown away, as the authors have it, the features
+    keep what that network drops. Images whose attribute is missing take no part.
 
-    Settings: the `temperature` by which cosines are divided (.5 in the authors' code), and the `width` of what the
-    network gives.
+    Settings: the `temperature` by which cosines are divided, .5 in the authors' code.
 
     References: Tsai et al., Conditional Contrastive Learning: Removing Undesirable Information in Self-Supervised
-    Representations, arXiv 2106.02866 (C-InfoNCE); for several values at once Tsai et al., Conditional Contrastive
-    Learning with Kernel, arXiv 2202.05458 (Fair-InfoNCE). The form with both views: Chen et al., arXiv 2002.05709.
+    Representations, arXiv 2106.02866 (C-InfoNCE), and Conditional Contrastive Learning with Kernel, arXiv 2202.05458
+    (Fair-InfoNCE). Both views as anchors: Chen et al., SimCLR, arXiv 2002.05709.
     """
 
     domain: Tensor
 
     def __init__(self, spec: MethodSpec) -> None:
         super().__init__(spec)
-        width = spec.model.extractor.features_dim
         self.register_buffer("domain", torch.from_numpy(spec.domains(spec.data.train)[0]), persistent=False)
-        self.project = nn.Sequential(
-            nn.Linear(width, width), nn.ReLU(), nn.Linear(width, int(spec.settings["width"]), bias=False)
-        )
 
     def forward(self, batch: Batch, output: Mapping[str, Tensor]) -> Tensor:
-        """The loss of a batch in which the second half are other views of the first half's images."""
+        """The loss of a batch whose second half are other views of the images of the first."""
         domain = self.domain[batch.index]
         known = domain >= 0
-        projected = self.project(output["features"][known].to(self.project[0].weight.dtype))
-        first, second = projected.chunk(2)
+        first, second = output["features"][known].chunk(2)
         return conditional_info_nce(first, second, domain[known].chunk(2)[0], self.spec.settings["temperature"])
 
 

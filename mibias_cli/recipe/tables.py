@@ -104,10 +104,7 @@ METHODS: Mapping[str, MethodRow] = {
     # the bias is known, the target is not
     "contrastive": MethodRow(
         code="mibias_cli.methods.contrastive:ConditionalContrast",
-        settings={
-            "temperature": Setting(default=0.5, least=0.01, most=100),
-            "width": Setting(default=128, least=1, most=100_000, whole=True),
-        },
+        settings={"temperature": Setting(default=0.5, least=0.01, most=100)},
         takes_target=False,
         n_views=2,
         removes=True,

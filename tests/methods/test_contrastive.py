@@ -62,12 +62,12 @@ def two_views(n_unknown: int = 0, epochs: int = 1) -> Iterator[Batch]:
 
 def test_rows_whose_attribute_is_missing_take_no_part() -> None:
     data, model = toy(n=600, aligned=0.5, n_unknown=200), features_model(3)
-    method = ConditionalContrast(make_spec(data, model, temperature=0.5, width=3)).double()
+    method = ConditionalContrast(make_spec(data, model, temperature=0.5)).double()
     batch = next(two_views(n_unknown=200))
     known = torch.from_numpy(data.train.known["sex"])[batch.index]
     assert 0 < int((~known).sum()) < len(batch)
     output = model(batch.x)
-    first, second = method.project(output["features"][known]).detach().chunk(2)
+    first, second = output["features"][known].detach().chunk(2)
     c = torch.from_numpy(data.train.c["sex"][:, 0])[batch.index][known].chunk(2)[0]
     torch.testing.assert_close(
         method(batch, output).item(), by_loops(first, second, c.tolist(), 0.5), rtol=0, atol=1e-12
@@ -97,7 +97,9 @@ def learnt(conditional: bool) -> tuple[float, float]:
         conditional_info_nce(view() @ weight, view() @ weight, classes, 0.5).backward()
         optimizer.step()
     z = functional.normalize(view() @ weight.detach(), dim=1).numpy()
-    probes = [LogisticRegression().fit(z[:200], truth[:200]).score(z[200:], truth[200:]) for truth in (c, angle < math.pi)]
+    probes = [
+        LogisticRegression().fit(z[:200], truth[:200]).score(z[200:], truth[200:]) for truth in (c, angle < math.pi)
+    ]
     return probes[0], probes[1]
 
 
