@@ -16,7 +16,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -151,7 +151,9 @@ def leakage(z: NDArray[np.float32], y: NDArray[np.int64], c: NDArray[np.int64], 
     return {"leakage_bits": found.leakage_bits.estimate, **told}
 
 
-def class_accuracy(z: NDArray[np.float32], y: NDArray[np.int64], c: NDArray[np.int64]) -> float:
+def class_accuracy(
+    z: NDArray[np.float32], y: NDArray[np.int64], c: NDArray[np.int64], penalties: Sequence[float] = PENALTIES
+) -> float:
     """Of fresh logistic probes for the class, on halves that are alike in class and style."""
     x = StandardScaler().fit_transform(z)
     halves = [
@@ -162,7 +164,7 @@ def class_accuracy(z: NDArray[np.float32], y: NDArray[np.int64], c: NDArray[np.i
         made = LogisticRegression(C=penalty, max_iter=500)
         return float(np.mean([made.fit(x[fit], y[fit]).score(x[held], y[held]) for fit, held in halves]))
 
-    return max(map(mean, PENALTIES))
+    return max(map(mean, penalties))
 
 
 def show(table: Table) -> None:

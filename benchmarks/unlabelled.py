@@ -3,7 +3,9 @@
 python benchmarks/unlabelled.py --data DIR --weights FILE [--methods contrastive …] [--seeds 3] [--first-seed 0]
     [--outputs DIR] [--out unlabelled.csv]
 
-DIR and FILE are those of benchmarks/pacs.py; audited images and figures those of benchmarks/erasure.py. Trained is on
+DIR and FILE are those of benchmarks/pacs.py; audited images and figures those of benchmarks/erasure.py, but for the
+probes for the class: of these the best of four penalties counts, since 64 features bear weaker ones than 1,280, and so
+`none` and `transport` are measured once more. Trained is on
 all other images but every fiftieth, which is for validation, in recipes that name no target. What the frozen stages
 make of the images, and of two augmented views of them where a recipe augments, is computed once for all seeds
 and kept in --outputs, as `backbone.cache` keeps it of one split. Rows that the CSV has are not run again.
@@ -17,6 +19,7 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import erasure
 import numpy as np
 import torch
 from erasure import CLASSES, VALUES, audited, class_accuracy, leakage, show
@@ -42,21 +45,20 @@ data:
   columns: {{target: null, split: split}}
   attributes: {{style: {{}}}}
 backbone: {{name: {BACKBONE}, weights: "WEIGHTS", input_size: 160, train: none, cache: "off", freeze_batchnorm: true}}
-training: {{epochs: 12, batch_size: 256, learning_rate: 2e-3, head_weight_decay: 30, augment: true, device: cpu}}
+training: {{epochs: 12, batch_size: 256, learning_rate: 2e-3, head_weight_decay: 10, augment: true, device: cpu}}
 """
 CONTRASTIVE = (
-    "method=contrastive", "method_settings={temperature: 1}",
+    "method=contrastive", "method_settings={temperature: 0.7}",
     "representation.bottleneck={width: 64, hidden: [512], dropout: 0}",
 )  # fmt: skip
 STAY_CLOSE = (
-    "backbone.train=[blocks.6, conv_head, bn2]", "training.augment=false", "training.epochs=3",
-    "training.learning_rate=2e-4", "training.head_weight_decay=null",
-    "debias={estimator: closed_form, critic: {n_random_features: 128}, queue_batches: 8}",
+    "backbone.train=[blocks.6, conv_head, bn2]", "training.augment=false", "training.epochs=1",
+    "training.learning_rate=1e-3", "training.head_weight_decay=null",
+    "debias={estimator: closed_form, critic: {n_random_features: 128}, queue_batches: 8, warmup_epochs: 0.2}",
 )  # fmt: skip
-METHODS = {
-    "contrastive": CONTRASTIVE,
-    "stay_close": STAY_CLOSE,
-}
+TRAINED = {"contrastive": CONTRASTIVE, "stay_close": STAY_CLOSE}
+METHODS = {"none": erasure.METHODS["none"], "transport": erasure.METHODS["transport"], **TRAINED}
+PENALTIES = (1e-3, 1e-2, 1e-1, 1.0)
 KEYS = ("method", "seed")
 CHUNK, VALIDATION_EVERY = 64, 50
 
@@ -79,29 +81,33 @@ def main() -> None:
     table = Table(arguments.out, KEYS, VALUES)
     for seed in range(arguments.first_seed, arguments.first_seed + arguments.seeds):
         for name in arguments.methods:
-            if not table.has(name, seed):
-                overrides = (*METHODS[name], *arguments.set)
-                table.add((name, seed), run(overrides, data, weights, paths, seed, arguments.outputs))
-                print(seed, name, table.rows[-1], flush=True)
+            if table.has(name, seed):
+                continue
+            with tempfile.TemporaryDirectory() as folder:
+                overrides = (*TRAINED.get(name, ()), *arguments.set)
+                parts = drawn(overrides, data, weights, paths, seed, Path(folder))
+                parts = on_outputs(parts, len(paths), arguments.outputs)
+            table.add((name, seed), run(name, parts, paths, seed))
+            print(seed, name, table.rows[-1], flush=True)
     show(table)
 
 
-def run(
-    overrides: tuple[str, ...], data: Path, weights: Path, paths: list[Path], seed: int, outputs: Path
-) -> dict[str, float]:
-    """Train by a recipe, and measure its features of the audited images."""
-    with tempfile.TemporaryDirectory() as folder:
-        parts = drawn(overrides, data, weights, paths, seed, Path(folder))
-        parts = on_outputs(parts, len(paths), outputs)
-        started = time.perf_counter()
+def run(name: str, parts: Parts, paths: list[Path], seed: int) -> dict[str, float]:
+    """Train by a recipe or fit an eraser, and measure what it makes of the audited images."""
+    started, train, split = time.perf_counter(), parts.data.train, parts.data.audit
+    if name in TRAINED:
         model, _ = train_alone(parts)
-        seconds = time.perf_counter() - started
-    split = parts.data.audit
-    z = embed(model.extractor, split, batch_size=256).features
+        z = embed(model.extractor, split, batch_size=256).features
+    else:
+        # of frozen stages alone, without anything behind them: pooled features
+        fit_on, audited_z = (part.reader.read(part.rows, None) for part in (train, split))
+        z = erasure.METHODS[name](fit_on, torch.from_numpy(train.c["style"][:, 0]))(audited_z).numpy()
+    seconds = time.perf_counter() - started
     # the data name no target: classes are those of the folders
     y = np.array([CLASSES.index(paths[row].parts[-2]) for row in split.rows])
     c = split.c["style"][:, 0]
-    return {**leakage(z, y, c, seed), "accuracy": class_accuracy(z, y, c), "seconds": seconds}
+    accuracy = class_accuracy(z, y, c, PENALTIES)
+    return {**leakage(z, y, c, seed), "accuracy": accuracy, "seconds": seconds}
 
 
 def drawn(overrides: tuple[str, ...], data: Path, weights: Path, paths: list[Path], seed: int, folder: Path) -> Parts:

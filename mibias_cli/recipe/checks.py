@@ -174,7 +174,7 @@ def _method(data: YamlMapping) -> Iterator[Fault]:
             what = "a whole number" if bounds.whole else "a number"
             yield ("method_settings", key), f"must be {what} from {bounds.least:g} to {bounds.most:g}, not {value:g}"
     if row is not None and not row.takes_target:
-        yield from _unlabelled(data, name)
+        yield from _unlabelled(data, str(name))
     kind = value_at(("data", "target_kind"), data)
     if not (_target_is_null(data) or kind in ("none", "multilabel", "regression")):
         return
