@@ -5,10 +5,10 @@ python benchmarks/unlabelled.py --data DIR --weights FILE [--methods contrastive
 
 DIR and FILE are those of benchmarks/pacs.py; audited images and figures those of benchmarks/erasure.py, but for the
 probes for the class: of these the best of four penalties counts, since 64 features bear weaker ones than 1,280, and so
-`none` and `transport` are measured once more. Trained is on
-all other images but every fiftieth, which is for validation, in recipes that name no target. What the frozen stages
-make of the images, and of two augmented views of them where a recipe augments, is computed once for all seeds
-and kept in --outputs, as `backbone.cache` keeps it of one split. Rows that the CSV has are not run again.
+`none` and `transport` are measured once more. Trained is on all other images but every fiftieth, which is for
+validation, in recipes that name no target: `contrastive`, and `stay_close`, which is `method: mi` without a target.
+What the frozen stages make of the images, and of two augmented views of them where a recipe augments, is computed once
+for all seeds and kept in --outputs, as `backbone.cache` keeps it of one split. Rows that the CSV has are not run again.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ CONTRASTIVE = (
 STAY_CLOSE = (
     "backbone.train=[blocks.6, conv_head, bn2]", "training.augment=false", "training.epochs=1",
     "training.learning_rate=1e-3", "training.head_weight_decay=null",
-    "debias={estimator: closed_form, critic: {n_random_features: 128}, queue_batches: 8, warmup_epochs: 0.2}",
+    "debias={estimator: closed_form, critic: {n_random_features: 128}, queue_batches: 8, warmup_epochs: 0.2, weight: 100}",
 )  # fmt: skip
 TRAINED = {"contrastive": CONTRASTIVE, "stay_close": STAY_CLOSE}
 METHODS = {"none": erasure.METHODS["none"], "transport": erasure.METHODS["transport"], **TRAINED}
