@@ -54,7 +54,8 @@ CONTRASTIVE = (
 STAY_CLOSE = (
     "backbone.train=[blocks.6, conv_head, bn2]", "training.augment=false", "training.epochs=1",
     "training.learning_rate=1e-3", "training.head_weight_decay=null",
-    "debias={estimator: closed_form, critic: {n_random_features: 128}, queue_batches: 8, warmup_epochs: 0.2, weight: 100}",
+    "debias={estimator: closed_form, critic: {n_random_features: 128}, queue_batches: 8}",
+    "debias.weight=100", "debias.warmup_epochs=0.2",
 )  # fmt: skip
 TRAINED = {"contrastive": CONTRASTIVE, "stay_close": STAY_CLOSE}
 METHODS = {"none": erasure.METHODS["none"], "transport": erasure.METHODS["transport"], **TRAINED}
