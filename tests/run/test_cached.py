@@ -225,6 +225,18 @@ def test_augmented_views_are_drawn_anew_in_every_epoch(tmp_path: Path, reads: li
     assert metrics(tmp_path / "one") != metrics(tmp_path / "none")
 
 
+def test_a_step_s_two_views_are_kept_ones(tmp_path: Path, reads: list[int]) -> None:
+    text = pictures(tmp_path, "manifest", n=6).replace("target: shape", "target: null")
+    contrastive = ("method=contrastive", "training.augment=true", "original=null", "backbone.cache_views=2")
+    assert all("take" in text for text in fitted(recipe(*contrastive, text=text), tmp_path / "one"))
+    assert reads == [0]
+    # what is kept is read again, and gives the same run
+    assert fitted(recipe(*contrastive, text=text), tmp_path / "other") == []
+    assert metrics(tmp_path / "one") == metrics(tmp_path / "other")
+    losses = [record["task_loss"] for record in metrics(tmp_path / "one") if record["kind"] == "train"]
+    assert min(losses) > 0.5
+
+
 @pytest.mark.parametrize(
     ("overrides", "reason"),
     [
