@@ -13,7 +13,10 @@ from torch import Tensor
 from mibias_cli.data.input_rules import InputRules
 from mibias_cli.data.target import Target, bin_codes
 
-__all__ = ["Attribute", "Batch", "BiasedData", "Reader", "Split"]
+__all__ = ["OTHER_VIEW", "Attribute", "Batch", "BiasedData", "Reader", "Split"]
+
+OTHER_VIEW = 1 << 30
+"""Added to an epoch it asks a reader for another augmented view than that epoch's own."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -165,7 +165,7 @@ def build_head(data: BiasedData, n_features: int) -> nn.Module:
 def optim_settings(section: TrainingSection, **changed: object) -> OptimSettings:
     """The recipe's `training` section as the loop takes it, with some values given instead."""
     select = from_section(SelectSettings, section.select)
-    given = {"select": select, "final_share": section.final_share or 0.0} | changed
+    given = {"select": select, "final_share": section.final_share or 0.0, "n_views": 1} | changed
     return from_section(OptimSettings, section, **given)
 
 

@@ -17,7 +17,7 @@ import torch
 from mibias_cli.data.batch import BiasedData, Split
 from mibias_cli.data.groups import cells
 from mibias_cli.data.loader import batches, n_batches
-from mibias_cli.methods.linear_eraser import require_leace
+from mibias_cli.methods.erasers.linear_eraser import require_leace
 from mibias_cli.progress import Progress, Silent
 from mibias_cli.recipe.schema import Recipe
 from mibias_cli.run.assemble import Parts, assemble
@@ -155,6 +155,7 @@ def _time_steps(trainer: StageTrainer, parts: Parts) -> float:
             seed=parts.recipe.seed,
             shuffle=True,
             num_workers=0,
+            n_views=trainer.settings.n_views,
             weights=dict(trainer.weights["train"]),
             draw_by=trainer.weights["train"].get(DRAW_WEIGHT),
             draw_share=0.0 if trainer.debiaser is None else trainer.debiaser.draw_share,
