@@ -11,7 +11,7 @@ import numpy as np
 
 from mibias_cli.data.batch import Reader, Split
 from mibias_cli.data.columns import numbers
-from mibias_cli.data.files.images import ImageReader, resolve_paths
+from mibias_cli.data.files.images import FileImages, ImageReader, resolve_paths
 from mibias_cli.data.files.readers import ArrayReader
 from mibias_cli.data.files.stored_features import open_features
 from mibias_cli.data.files.tabular import Table, first_rows, read_table, require_columns, texts
@@ -94,7 +94,7 @@ def _images(path: Path, rules: ImageRules, transforms: Transforms, root: Path | 
         files, names = resolve_paths(table, rules.path, root or path.parent, follow)
         ids, notes = list(table.columns[rules.path]), list(table.notes)
     # no augmentation is drawn, so the seed means nothing
-    return _inputs("path", ids, names, ImageReader(files, transforms, 0, names), notes)
+    return _inputs("path", ids, names, ImageReader(FileImages(files), transforms, 0, names), notes)
 
 
 # --- stored embeddings ---

@@ -6,7 +6,16 @@ from pathlib import Path
 
 from mibias_cli.errors import DataError
 
-__all__ = ["DICOM", "DICOM_REMEDY", "fault_of_content", "is_bomb", "is_pointer", "refuse_formats", "require_file"]
+__all__ = [
+    "DICOM",
+    "DICOM_REMEDY",
+    "fault_of_content",
+    "fault_of_head",
+    "is_bomb",
+    "is_pointer",
+    "refuse_formats",
+    "require_file",
+]
 
 DICOM = (".dcm", ".dicom")
 """Suffixes of DICOM images."""
@@ -80,8 +89,11 @@ def fault_of_content(path: Path | str) -> str | None:
     if not Path(path).is_file():
         return None
     with Path(path).open("rb") as file:
-        head = file.read(_LARGEST_HEAD)
-    suffix = Path(path).suffix.lower()
+        return fault_of_head(file.read(_LARGEST_HEAD), Path(path).suffix.lower())
+
+
+def fault_of_head(head: bytes, suffix: str) -> str | None:
+    """The same of a file's first bytes and its suffix."""
     if head.startswith(_POINTER):
         return _said(*_LFS)
     if head[128:132] == b"DICM":
