@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from mibias_cli.data.files.tabular import first_rows
 from mibias_cli.errors import DataError
 
-__all__ = ["find_shards", "shard_part"]
+__all__ = ["find_shards", "may_be_shards", "shard_part"]
 
 _MOST_SHARDS = 1_000_000
 _BRACES = re.compile(r"\{([^{}]*)\}")
@@ -53,6 +53,11 @@ def find_shards(path: Path) -> tuple[Path, list[str]]:
         )
     root = Path(os.path.commonpath([os.path.dirname(os.path.abspath(file)) for file in found]))
     return root, [Path(os.path.abspath(file)).relative_to(root).as_posix() for file in found]
+
+
+def may_be_shards(path: Path) -> bool:
+    """Whether a path says that it means shards: a .tar file or pattern, or a folder with such files, at any depth."""
+    return next(path.rglob("*.tar"), None) is not None if path.is_dir() else path.suffix.lower() == ".tar"
 
 
 def shard_part(shards: Sequence[str]) -> list[str | None]:

@@ -119,6 +119,16 @@ class Shards:
         """Some of the samples."""
         return replace(self, table=self.table.take(rows), images=self.images.take(rows))
 
+    def refuse_imageless(self, remedy: str) -> None:
+        """Raise a `DataError` that names the samples without an image, and says what to do."""
+        without = self.images.offset < 0
+        if without.any():
+            endings = ", ".join(f"{ending} ({n})" for ending, n in self.endings.most_common(8))
+            raise DataError(
+                f"{self.table.path}: {without.sum()} of {len(without)} sample(s) have no image: "
+                f"{self.table.rows_where(without)}; members end in {endings}; {remedy}"
+            )
+
 
 def read_shards(path: Path, *, image: str | None, reading: Reading) -> Shards:
     """Read the headers of shards, and the labels between the images.

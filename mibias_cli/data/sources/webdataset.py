@@ -79,12 +79,10 @@ def _with_images(path: Path, found: Shards, *, skip: bool) -> tuple[Shards, list
     notes = []
     without = found.images.offset < 0
     if without.any():
-        shown = found.table.rows_where(without)
-        what = f"{path}: {without.sum()} of {len(without)} sample(s) have no image: {shown}"
         if not skip or without.all():
-            endings = ", ".join(f"{ending} ({n})" for ending, n in found.endings.most_common(8))
-            raise DataError(f"{what}; members end in {endings}; set data.image, or data.on_bad_sample: skip")
-        notes.append(f"{what}, left out (data.on_bad_sample: skip)")
+            found.refuse_imageless("name the image's ending in data.image, or set data.on_bad_sample: skip")
+        shown = found.table.rows_where(without)
+        notes.append(f"{path}: {without.sum()} sample(s) without an image left out (data.on_bad_sample: skip): {shown}")
         found = found.take(np.flatnonzero(~without))
     if skip:
         fine = np.array(readable(found.images))
