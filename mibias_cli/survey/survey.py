@@ -184,9 +184,7 @@ def _refuse_unused(path: Path, layout: Layout, wishes: Wishes) -> None:
     unused = {
         "--root": wishes.root is not None and (path.is_dir() or not has_images),
         "--follow-links": wishes.follow_links is not None and not has_images,
-        "--table": wishes.table is not None
-        and layout.source != "embeddings"
-        and (path.is_file() or layout.is_fixed),
+        "--table": wishes.table is not None and layout.source != "embeddings" and (path.is_file() or layout.is_fixed),
     }
     for option in (name for name, is_unused in unused.items() if is_unused):
         raise DataError(f"{path}: is {layout.what}, which {option} says nothing about; leave it out")

@@ -86,7 +86,9 @@ def _check(path: Path, member: tarfile.TarInfo, n_bytes: int, end: int) -> None:
     if member.size < 0 or member.offset_data <= end:
         raise DataError(f"{path}: member {member.name}: its header is damaged; fetch or write the file again")
     if member.issparse():
-        raise DataError(f"{path}: member {member.name}: is stored sparsely, which is not read; write it as a plain file")
+        raise DataError(
+            f"{path}: member {member.name}: is stored sparsely, which is not read; write it as a plain file"
+        )
     if member.isreg() and member.offset_data + member.size > n_bytes:
         raise DataError(
             f"{path}: member {member.name}: the file ends within it, so it is cut short; fetch or write it again"

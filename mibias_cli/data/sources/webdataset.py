@@ -17,7 +17,6 @@ from mibias_cli.data.files.tabular import AS_USUAL, Reading, first_rows
 from mibias_cli.data.input_rules import ImageRules
 from mibias_cli.data.inputs import IDENTITY, Transforms
 from mibias_cli.data.sources.manifest import OnBadSample
-from mibias_cli.errors import DataError
 
 __all__ = ["load_webdataset"]
 
