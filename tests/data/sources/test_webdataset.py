@@ -57,8 +57,8 @@ def write_shards(folder: Path, images: Path, rows: Rows, names: Sequence[str]) -
 
 @pytest.fixture
 def both(tmp_path: Path, draw: Callable[..., Rows], to_csv: Callable[..., Path]) -> tuple[Path, Path, Rows]:
-    """A folder of three shards, a manifest of the same 80 images, and their rows."""
-    rows = draw(tmp_path / "images", 80)
+    """A folder of three shards, a manifest of the same 120 images, and their rows."""
+    rows = draw(tmp_path / "images", 120)
     write_shards(tmp_path / "shards", tmp_path / "images", rows, [f"s-{k:06d}.tar" for k in range(3)])
     return tmp_path / "shards", to_csv(tmp_path / "images" / "m.csv", rows), rows
 
@@ -105,15 +105,15 @@ def test_shards_are_splits_by_their_names(both: tuple[Path, Path, Rows], tmp_pat
     write_shards(named, tmp_path / "images", rows, ["train-0.tar", "train-1.tar", "val-0.tar", "test-0.tar"])
     data = load_webdataset(named, columns=Columns(target="cls"), attributes=BACKGROUND,
                            splits=SplitRule(validation="val"))  # fmt: skip
-    assert [len(split) for split in splits(data)] == [40, 20, 20]
-    assert data.audit.row_names[0] == "test-0.tar/0020.png"
+    assert [len(split) for split in splits(data)] == [60, 30, 30]
+    assert data.audit.row_names[0] == "test-0.tar/0090.png"
     assert any("split by the names of shards (test, train, val)" in note for note in data.notes)
     # a name that is not there is no reason to draw: official test rows would train
-    with pytest.raises(DataError, match=r"no row has 'validation' in '__split__'.*did you mean"):
+    with pytest.raises(DataError, match=r"no row has 'validation' in '__split__', .*'val' \(30 rows\)"):
         load_webdataset(named, columns=Columns(target="cls"), attributes=BACKGROUND)
     # shards of one name are split by fractions
     data = load_webdataset(named / "train-{0..1}.tar", columns=Columns(target="cls"), attributes=BACKGROUND)
-    assert sum(map(len, splits(data))) == 40
+    assert sum(map(len, splits(data))) == 60
 
 
 def test_columns_that_are_not_there_and_missing_fields(both: tuple[Path, Path, Rows], tmp_path: Path) -> None:
@@ -123,7 +123,7 @@ def test_columns_that_are_not_there_and_missing_fields(both: tuple[Path, Path, R
     some = [{k: v for k, v in row.items() if k != "background" or n % 10} for n, row in enumerate(rows)]
     write_shards(tmp_path / "some", tmp_path / "images", some, ["s.tar"])
     data = load_webdataset(tmp_path / "some", columns=SPLIT, attributes=BACKGROUND)
-    assert sum(int((~split.known["background"]).sum()) for split in splits(data)) == 8
+    assert sum(int((~split.known["background"]).sum()) for split in splits(data)) == 12
     # a missing target names shard and sample
     some[3]["target"] = ""
     write_shards(tmp_path / "some", tmp_path / "images", some, ["s.tar"])
@@ -139,10 +139,10 @@ def test_bad_samples_are_named_or_left_out(both: tuple[Path, Path, Rows], tmp_pa
     write_shards(tmp_path / "bad", images, rows, ["s.tar"])
     with tarfile.open(tmp_path / "bad" / "t.tar", "w") as archive:
         archive.addfile(tarfile.TarInfo("0099.cls"))
-    with pytest.raises(DataError, match=r"1 of 81 sample\(s\) have no image: t\.tar/0099.*data.image"):
+    with pytest.raises(DataError, match=r"1 of 121 sample\(s\) have no image: t\.tar/0099.*data.image"):
         load_webdataset(tmp_path / "bad", columns=SPLIT, attributes=BACKGROUND)
     data = load_webdataset(tmp_path / "bad", columns=SPLIT, attributes=BACKGROUND, on_bad_sample="skip")
-    assert sum(map(len, splits(data))) == 78
+    assert sum(map(len, splits(data))) == 118
     assert sum("2 image(s) left out, which cannot be read" in note for note in data.notes) == 1
     data = load_webdataset(tmp_path / "bad" / "s.tar", columns=SPLIT, attributes=BACKGROUND)
     with pytest.raises(DataError, match=r"s\.tar: s\.tar/0005\.png cannot be read as an image: it is of no kind"):
