@@ -44,10 +44,11 @@ _TEXT = (".csv", ".tsv", ".txt", ".data", ".dat")
 _BY_SUFFIX = {
     **dict.fromkeys((".sas7bdat", ".xpt", ".sav", ".dta", ".rds", ".rdata", ".arff", ".sqlite", ".db"), _STATISTICS),
     **dict.fromkeys((".xlsx", ".xls", ".ods"), _SPREADSHEET),
-    **dict.fromkeys((".zip", ".tar", ".tgz", ".7z", ".rar"), _ARCHIVE),
+    **dict.fromkeys((".zip", ".tgz", ".7z", ".rar"), _ARCHIVE),
     **dict.fromkeys((".pt", ".pth", ".ckpt", ".bin", ".pkl", ".pickle", ".joblib"), _PICKLE),
     **dict.fromkeys((".h5", ".hdf5", ".mat"), _HDF),
     **dict.fromkeys(DICOM, _DICOM),
+    ".tar": (_ARCHIVE[0], f"{_ARCHIVE[1]}; WebDataset's shards are read by data.source: webdataset"),
     ".json": _JSON,
 }
 

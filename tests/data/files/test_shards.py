@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from shard_files import picture, write_sample, write_tar
 
 from mibias_cli.data.files.shard_names import find_shards, shard_part
 from mibias_cli.data.files.shards import KEY, SHARD, Shards, read_shards
@@ -21,27 +21,11 @@ from mibias_cli.errors import DataError
 Members = Iterable[tuple[str, bytes]]
 
 
-def write_tar(path: Path, members: Members, **how: object) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tarfile.open(path, "w", **how) as archive:  # type: ignore[call-overload]
-        for name, content in members:
-            info = tarfile.TarInfo(name)
-            info.size = len(content)
-            archive.addfile(info, io.BytesIO(content))
-    return path
-
-
-def picture(shade: int, kind: str = "PNG") -> bytes:
-    file = io.BytesIO()
-    Image.new("RGB", (3, 2), (shade, 0, 255 - shade)).save(file, kind)
-    return file.getvalue()
-
-
 def samples(n: int, first: int = 0) -> list[tuple[str, bytes]]:
     found: list[tuple[str, bytes]] = []
     for k in range(first, first + n):
-        found += [(f"{k:04d}.png", picture(k)), (f"{k:04d}.cls", str(k % 2).encode())]
-        found.append((f"{k:04d}.json", json.dumps({"sex": "fm"[k % 2], "age": 20.0 + k, "box": [1, 2]}).encode()))
+        fields = {"sex": "fm"[k % 2], "age": 20.0 + k, "box": [1, 2]}
+        found += write_sample(f"{k:04d}", picture(k), str(k % 2), fields)
     return found
 
 

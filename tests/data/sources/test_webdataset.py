@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import io
-import json
-import tarfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from shard_files import write_sample, write_tar
 from small_runs import best, metrics, same, train_alone
 
 from mibias_cli.data.batch import BiasedData
@@ -41,18 +39,13 @@ training: {{epochs: 1, batch_size: 32, log_every_steps: 1, device: cpu, augment:
 
 def write_shards(folder: Path, images: Path, rows: Rows, names: Sequence[str]) -> None:
     """The rows in order, shared out evenly over shards."""
-    folder.mkdir(exist_ok=True)
     for name, part in zip(names, np.array_split(np.arange(len(rows)), len(names)), strict=True):
-        with tarfile.open(folder / name, "w") as archive:
-            for row in (rows[k] for k in part):
-                key = row["path"].removesuffix(".png")
-                fields = {k: v for k, v in row.items() if k not in ("path", "target")}
-                content = (images / row["path"]).read_bytes()
-                for ending, some in (("png", content), ("cls", row["target"].encode()), ("json", fields)):
-                    info = tarfile.TarInfo(f"{key}.{ending}")
-                    data = some if isinstance(some, bytes) else json.dumps(some).encode()
-                    info.size = len(data)
-                    archive.addfile(info, io.BytesIO(data))
+        members: list[tuple[str, bytes]] = []
+        for row in (rows[k] for k in part):
+            fields = {k: v for k, v in row.items() if k not in ("path", "target")}
+            content = (images / row["path"]).read_bytes()
+            members += write_sample(row["path"].removesuffix(".png"), content, row["target"], fields)
+        write_tar(folder / name, members)
 
 
 @pytest.fixture
@@ -137,8 +130,7 @@ def test_bad_samples_are_named_or_left_out(both: tuple[Path, Path, Rows], tmp_pa
     (images / "0004.png").write_bytes((images / "0004.png").read_bytes()[:60])
     (images / "0005.png").write_bytes(b"no picture")
     write_shards(tmp_path / "bad", images, rows, ["s.tar"])
-    with tarfile.open(tmp_path / "bad" / "t.tar", "w") as archive:
-        archive.addfile(tarfile.TarInfo("0099.cls"))
+    write_tar(tmp_path / "bad" / "t.tar", [("0099.cls", b"square")])
     with pytest.raises(DataError, match=r"1 of 121 sample\(s\) have no image: t\.tar/0099.*data.image"):
         load_webdataset(tmp_path / "bad", columns=SPLIT, attributes=BACKGROUND)
     data = load_webdataset(tmp_path / "bad", columns=SPLIT, attributes=BACKGROUND, on_bad_sample="skip")
