@@ -6,6 +6,7 @@ import io
 import os
 import tarfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 from mibias_cli.data.files.refused import is_pointer
@@ -54,7 +55,7 @@ def tar_members(path: Path) -> Iterator[tuple[tarfile.TarInfo, ReadMember]]:
                 archive.members.clear()  # else every header is kept
                 _check(path, member, n_bytes, end)
                 end = member.offset_data
-                yield member, lambda at=member.offset_data, size=member.size: _content(file, at, size)
+                yield member, partial(_content, file, member.offset_data, member.size)
             _check_end(path, file, archive.offset)
         except _FAULTS as error:
             raise DataError(f"{path}: is no tar, or a damaged one: {error}; fetch or write it again") from error
