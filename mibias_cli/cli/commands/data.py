@@ -128,6 +128,34 @@ def waterbirds(
     _show(make_waterbirds(folder, out, overwrite=overwrite), output)
 
 
+@data_app.command("shards")
+def shards(
+    path: Annotated[
+        Path, typer.Argument(metavar="PATH", help="Parquet or Arrow with images in it, or a folder of such files.")
+    ],
+    out: Annotated[Path, folder_option("--out", help="Folder to write shards to.")],
+    image: Annotated[
+        str | None, column_option("--image", help="Column with the images. [default: the only one]")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace shards that exist in --out.")] = False,
+    output: FormatOption = None,
+) -> None:
+    """Write images that lie within tables, as hubs store them, to WebDataset's shards.
+
+    One .tar for each file: the bytes of its images as they are, and a .json of the other columns beside each.
+    """
+    from mibias_cli.datasets.hub_images import write_hub_shards
+
+    made = write_hub_shards(path, out, image=image, overwrite=overwrite)
+    counts = {str(shard): n for shard, n in made.counts.items()}
+    lines = [f"{shard}  {n:,} images" for shard, n in counts.items()]
+    print_found({"files": counts, "left_out": made.left_out}, lines, output)
+    if made.left_out:
+        names = ", ".join(f"{name} ({kind})" for name, kind in made.left_out.items())
+        typer.echo(f"note: columns left out, which hold no single value: {names}", err=True)
+    typer.echo(f"next: mibias init {out}", err=True)
+
+
 def _edges(text: str | None) -> tuple[int, ...]:
     from mibias_cli.datasets.extremes import AGE_EDGES
 

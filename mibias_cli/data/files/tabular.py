@@ -160,9 +160,7 @@ def refuse_nested(table: Table) -> None:
     """Raise a `DataError` that names the columns without a single value per row: as text, they would be categories."""
     if table.nested:
         within = any(kind.startswith("struct<bytes: binary") for kind in table.nested.values())
-        pictures = (
-            "; images within a table, as hubs store them, are written to files of their own first" if within else ""
-        )
+        pictures = "; images within a table, as hubs store them, are read after `mibias data shards`" if within else ""
         if any(kind.startswith(("list<", "large_list<")) and "string>" in kind for kind in table.nested.values()):
             pictures += "; lists of labels are read as text with bars between them: A|B"
         listed = first_rows([f"{name!r} ({kind})" for name, kind in table.nested.items()])
