@@ -1,4 +1,4 @@
-"""Commands that turn data sets as they are distributed into manifests that recipes read."""
+"""Commands that turn data sets as they are distributed into manifests and shards that recipes read."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["data_app"]
 
 data_app = typer.Typer(
-    help="Turn data sets into manifests that recipes read.", no_args_is_help=True, rich_markup_mode=None
+    help="Turn data sets into manifests and shards that recipes read.", no_args_is_help=True, rich_markup_mode=None
 )
 
 # options that several of the commands share
@@ -131,7 +131,7 @@ def waterbirds(
 @data_app.command("shards")
 def shards(
     path: Annotated[
-        Path, typer.Argument(metavar="PATH", help="Parquet or Arrow with images in it, or a folder of such files.")
+        Path, typer.Argument(metavar="PATH", help="Parquet or Arrow with images in it, or a folder of these.")
     ],
     out: Annotated[Path, folder_option("--out", help="Folder to write shards to.")],
     image: Annotated[
@@ -140,9 +140,9 @@ def shards(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace shards that exist in --out.")] = False,
     output: FormatOption = None,
 ) -> None:
-    """Write images that lie within tables, as hubs store them, to WebDataset's shards.
+    """Write images that lie within tables to WebDataset's shards.
 
-    One .tar for each file: the bytes of its images as they are, and a .json of the other columns beside each.
+    It is for Parquet and Arrow as data set hubs store images. One .tar for each file: the bytes of its images as they are, and a .json of the other columns beside each.
     """
     from mibias_cli.datasets.hub_images import write_hub_shards
 
