@@ -142,7 +142,8 @@ def shards(
 ) -> None:
     """Write images that lie within tables to WebDataset's shards.
 
-    It is for Parquet and Arrow as data set hubs store images. One .tar for each file: the bytes of its images as they are, and a .json of the other columns beside each.
+    It is for Parquet and Arrow as data set hubs store images. One .tar for each file: the bytes of its images as they
+    are, and a .json of the other columns beside each.
     """
     from mibias_cli.datasets.hub_images import write_hub_shards
 

@@ -35,15 +35,16 @@ def find_shards(path: Path) -> tuple[Path, list[str]]:
     if text.startswith("pipe:") or "/pipe:" in text:
         raise DataError(f"{path}: commands are not run; fetch the shards first, then name the files")
     if path.is_dir():
-        found = sorted(str(file) for file in path.rglob("*.tar") if not _hidden(file.relative_to(path)))
-        if not found:
+        inner = [file for file in path.rglob("*.tar") if not _hidden(file.relative_to(path)) and not file.is_dir()]
+        if not inner:
             packed = sorted(file.name for file in path.rglob("*") if file.name.lower().endswith(_PACKED))
             why = f"; those that are compressed ({first_rows(packed)}) have to be unpacked to .tar" if packed else ""
             raise DataError(f"{path}: no .tar file below it{why}")
-        return path, [Path(file).relative_to(path).as_posix() for file in found]
-    found = [] if path.is_file() else _matches(path)
-    if not found:
-        found = [text]
+        found = sorted(map(str, inner))
+    else:
+        # what matches nothing is not there, by its own name
+        found = [] if path.is_file() else _matches(path)
+        found = found or [text]
     missing = [file for file in found if not os.path.isfile(file)]
     if missing:
         of = f" of {len(found)}" if len(found) > 1 else ""
@@ -51,6 +52,8 @@ def find_shards(path: Path) -> tuple[Path, list[str]]:
             f"{path}: {len(missing)}{of} shard(s) are not there: {first_rows(missing)}; name a folder of .tar files, "
             "one of them, or a pattern like train-{000000..000099}.tar"
         )
+    if path.is_dir():
+        return path, [Path(file).relative_to(path).as_posix() for file in found]
     root = Path(os.path.commonpath([os.path.dirname(os.path.abspath(file)) for file in found]))
     return root, [Path(os.path.abspath(file)).relative_to(root).as_posix() for file in found]
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import sys
 import tarfile
 from array import array
 from collections import Counter
@@ -102,14 +103,12 @@ class Shards:
     """What shards hold.
 
     Args:
-        root: Folder that the names of shards start from.
         table: One row per sample, called `shard.tar/key.jpg` (without suffix where it has no image).
         images: Their images, row by row.
         endings: How many members end in what.
         notes: What was passed over.
     """
 
-    root: Path
     table: Table
     images: ShardImages
     endings: Counter[str]
@@ -151,7 +150,7 @@ def read_shards(path: Path, *, image: str | None, reading: Reading) -> Shards:
     samples.refuse_several(path)
     if not samples.keys:
         raise DataError(f"{path}: its {len(names)} shard(s) hold no sample: no member has a name like key.jpg")
-    return samples.found(path, root, names, reading)
+    return samples.found(path, names, reading)
 
 
 class _Samples:
@@ -178,8 +177,7 @@ class _Samples:
         self._odd: list[str] = []
 
     def begin_shard(self, path: Path, name: str) -> None:
-        with path.open("rb") as file:
-            self._states.append(_state(file.fileno()))
+        self._states.append(_state(path))
         self._files.append(str(path))
         self._name = name
         self._rows = {}
@@ -268,10 +266,19 @@ class _Samples:
         cells.extend([None] * (row + 1 - len(cells)))
         if cells[row] is not None:
             raise self._fault(member.name, f"gives {name!r} a second time; take one out")
+        if not (name.isascii() and (value or "").isascii()):
+            self._refuse_half_letters(f"{name}{value}", member)
         # few values stand in many cells: each is kept once
         if value is not None and len(self._shared) < _MOST_SHARED:
             value = self._shared.setdefault(value, value)
         cells[row] = value
+
+    def _refuse_half_letters(self, text: str, member: tarfile.TarInfo) -> None:
+        """JSON may hold halves of letters (\\ud83d) that no text can have."""
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise self._fault(member.name, f"holds text that is no Unicode ({error.reason})") from error
 
     def _fault(self, member: str, what: str) -> DataError:
         return DataError(f"{self._files[-1]}: member {member}: {what}")
@@ -287,7 +294,7 @@ class _Samples:
                 f"ending of the one to read in data.image: {one[1:]}"
             )
 
-    def found(self, path: Path, root: Path, shards: Sequence[str], reading: Reading) -> Shards:
+    def found(self, path: Path, shards: Sequence[str], reading: Reading) -> Shards:
         n, of = len(self.keys), np.frombuffer(self._shard, dtype=np.int32)
         cells = {name: values for name, values in self._columns.items() if name not in self._nested}
         for values in cells.values():
@@ -314,7 +321,6 @@ class _Samples:
         held = set(of.tolist())
         empty = [name for k, name in enumerate(shards) if k not in held]
         return Shards(
-            root=root,
             table=with_cells(table, {**cells, **own}, reading),
             images=images,
             endings=self._endings,
@@ -334,8 +340,8 @@ class _Samples:
             )
 
 
-def _state(descriptor: int) -> tuple[int, int]:
-    stat = os.fstat(descriptor)
+def _state(file: Path | int) -> tuple[int, int]:
+    stat = os.stat(file)
     return stat.st_size, stat.st_mtime_ns
 
 
@@ -343,7 +349,7 @@ def _split_name(name: str) -> tuple[str, str]:
     """A member's key and its ending with the dot, in lower case; an empty ending where WebDataset sees no sample."""
     folder, slash, base = name.removeprefix("./").rpartition("/")
     stem, dot, ending = base.partition(".")
-    return (f"{folder}{slash}{stem}", f".{ending.lower()}") if stem and dot and ending else ("", "")
+    return (f"{folder}{slash}{stem}", sys.intern(f".{ending.lower()}")) if stem and dot and ending else ("", "")
 
 
 def _is_json(ending: str) -> bool:

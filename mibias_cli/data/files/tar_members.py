@@ -45,10 +45,10 @@ def tar_members(path: Path) -> Iterator[tuple[tarfile.TarInfo, ReadMember]]:
     Raises:
         DataError: The file is compressed, no tar, cut short, damaged, or several tars in one.
     """
-    with _HeaderFile(io.FileIO(path)) as file:
-        _refuse_packed(path, file)
-        n_bytes, end = os.fstat(file.fileno()).st_size, 0
-        try:
+    try:
+        with _HeaderFile(io.FileIO(path)) as file:
+            _refuse_packed(path, file)
+            n_bytes, end = os.fstat(file.fileno()).st_size, 0
             # names in any encoding: bytes that are no UTF-8 become \xe9, so that no two names become one
             archive = _Archive(fileobj=file, mode="r", encoding="utf-8", errors="backslashreplace")
             while (member := archive.next()) is not None:
@@ -57,8 +57,8 @@ def tar_members(path: Path) -> Iterator[tuple[tarfile.TarInfo, ReadMember]]:
                 end = member.offset_data
                 yield member, partial(_content, file, member.offset_data, member.size)
             _check_end(path, file, archive.offset)
-        except _FAULTS as error:
-            raise DataError(f"{path}: is no tar, or a damaged one: {error}; fetch or write it again") from error
+    except _FAULTS as error:
+        raise DataError(f"{path}: is no tar, or a damaged one: {error}; fetch or write it again") from error
 
 
 def _content(file: _HeaderFile, at: int, size: int) -> bytes:

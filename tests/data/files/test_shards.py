@@ -91,6 +91,7 @@ def test_a_sample_is_all_members_of_a_name_up_to_the_first_dot(tmp_path: Path) -
         ([("a.png", b"1"), ("a.jpg", b"1")], r"several images \(png, jpg, …\): .*s.tar: a; .*data.image: png"),
         ([("a.png", b"1"), ("a.json", b'{"cls": 1}'), ("a.cls", b"1")], "member a.cls: gives 'cls' a second time"),
         ([("a.png", b"1"), ("a.json", b"{")], "s.tar: member a.json: is no JSON"),
+        ([("a.png", b"1"), ("a.json", b'{"cls": "\\ud83d"}')], "member a.json: holds text that is no Unicode"),
         ([("a.png", b"1"), ("a.json", b"[1]")], "member a.json: is no JSON object"),
         ([("a.png", b"1"), ("a.json", b"[" * 100_000)], "member a.json: is no JSON"),
         ([("a.png", b"1"), ("a.json", b" " * 2**20 + b"{}")], "member a.json: has 1,048,578 bytes"),
@@ -211,6 +212,15 @@ def test_patterns_are_those_of_shells(tmp_path: Path) -> None:
     assert find_shards(tmp_path / "{x/train-00,val-0}.tar")[1] == ["x/train-00.tar", "val-0.tar"]
     assert find_shards(tmp_path)[1] == [*three, "val-0.tar", "x/train-00.tar"]
     assert find_shards(tmp_path / "x/train-00.tar") == (tmp_path / "x", ["train-00.tar"])
+
+
+def test_links_to_nowhere_and_folders_called_tar(tmp_path: Path) -> None:
+    write_tar(tmp_path / "b.tar", samples(1))
+    (tmp_path / "a.tar").mkdir()
+    assert find_shards(tmp_path)[1] == ["b.tar"]
+    (tmp_path / "c.tar").symlink_to(tmp_path / "gone")
+    with pytest.raises(DataError, match=r"1 of 2 shard\(s\) are not there: .*c\.tar"):
+        find_shards(tmp_path)
 
 
 @pytest.mark.parametrize(
