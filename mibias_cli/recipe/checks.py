@@ -244,7 +244,7 @@ def _backbone_fits_data(data: YamlMapping) -> Iterator[Fault]:
         return
     if source in _TABULAR and name != "mlp":
         yield ("backbone", "name"), f"data of source {source} are rows of numbers, they need `mlp`, not {name!r}"
-    if source in ("manifest", "imagefolder", *_COLOURED) and name == "mlp":
+    if source in ("manifest", "imagefolder", "webdataset", *_COLOURED) and name == "mlp":
         yield ("backbone", "name"), f"`mlp` takes rows of numbers, data of source {source} are images"
 
 

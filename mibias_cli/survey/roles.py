@@ -190,7 +190,7 @@ def keep_usable_rows(layout: Layout, roles: Roles) -> tuple[Layout, list[str]]:
             unseen = np.array([v not in seen for v in target], dtype=bool)
             _refuse_other_classes(table, roles, unseen, seen)
             table = _drop(table, unseen, "of classes that no training row has", dropped, target)
-    table = _apart(table, roles, layout.source, dropped)
+    table = _apart(table, roles, dropped, is_fixed=layout.is_fixed)
     if not len(table):
         raise DataError(f"{layout.table.path}: no row can be used: {'; '.join(dropped)}")
     return replace(layout, table=table), dropped
@@ -215,13 +215,13 @@ def _are_masks(paths: np.ndarray) -> np.ndarray:
     return np.array([match is not None and match[1] in stems for match in found], dtype=bool)
 
 
-def _apart(table: Table, roles: Roles, source: str, dropped: list[str]) -> Table:
+def _apart(table: Table, roles: Roles, dropped: list[str], *, is_fixed: bool) -> Table:
     """Rows of training and validation out whose group is in a later split too, where they are few.
 
     An official test set stays as it is. Where the groups of many rows are in two splits they are left to `annotate`,
     which refuses them.
     """
-    if roles.split is None or roles.group is None or "group" in roles.sure or source == "embeddings":
+    if roles.split is None or roles.group is None or "group" in roles.sure or is_fixed:
         return table
     group, _ = one_spelling(table.columns[roles.group])
     order = (roles.splits.train, roles.splits.validation, roles.splits.audit)

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from mibias_cli.data.batch import OTHER_VIEW, Batch, Split
-from mibias_cli.data.files.images import ImageReader
+from mibias_cli.data.files.images import FileImages, ImageReader
 from mibias_cli.data.files.readers import ArrayReader
 from mibias_cli.data.inputs import Transforms, unchanged
 from mibias_cli.data.loader import batches, n_batches
@@ -108,7 +108,7 @@ def image_split(draw: Callable[..., list[dict[str, str]]], folder: Path) -> Spli
     rows = draw(folder, 21)
     split = make_split(21)
     reader = ImageReader(
-        [folder / row["path"] for row in rows],
+        FileImages([str(folder / row["path"]) for row in rows]),
         Transforms(train=global_noise, evaluate=unchanged, arrays=unchanged),
         seed=5,
         row_names=[row["path"] for row in rows],

@@ -23,6 +23,7 @@ __all__ = [
     "MISSING",
     "Reading",
     "Table",
+    "as_text",
     "first_rows",
     "in_words",
     "read_table",
@@ -32,6 +33,7 @@ __all__ = [
     "refuse_unmapped",
     "require_columns",
     "texts",
+    "with_cells",
     "write_manifest",
 ]
 
@@ -72,6 +74,7 @@ class Table:
         path: The file, for errors.
         columns: By name, (n,) arrays of str, or None where the value is missing (empty, null or NaN).
         row_numbers: The row of each record in the file: in a CSV the header is row 1; in Parquet the first record is.
+            In shards, the sample's name.
         text: Columns that the file itself declares to be no numbers (Parquet and its like only).
         nested: Columns that were not read, because they hold no single value per row, with their types.
         notes: How the file was read, where its name does not say so.
@@ -157,9 +160,7 @@ def refuse_nested(table: Table) -> None:
     """Raise a `DataError` that names the columns without a single value per row: as text, they would be categories."""
     if table.nested:
         within = any(kind.startswith("struct<bytes: binary") for kind in table.nested.values())
-        pictures = (
-            "; images within a table, as hubs store them, are written to files of their own first" if within else ""
-        )
+        pictures = "; images within a table, as hubs store them, are read after `mibias data shards`" if within else ""
         if any(kind.startswith(("list<", "large_list<")) and "string>" in kind for kind in table.nested.values()):
             pictures += "; lists of labels are read as text with bars between them: A|B"
         listed = first_rows([f"{name!r} ({kind})" for name, kind in table.nested.items()])
@@ -231,7 +232,7 @@ def _read_text(path: Path, reading: Reading) -> Table:
     cells = {name: [v.strip() for v in values] for name, values in zip(found.header, by_column, strict=True)}
     _refuse_headless(path, cells)
     numbers = np.asarray(found.numbers, dtype=np.int64)
-    table = _with_values(Table(path=path, columns={}, row_numbers=numbers), cells, reading)
+    table = with_cells(Table(path=path, columns={}, row_numbers=numbers), cells, reading)
     if found.delimiter is not None:
         table = replace(table, notes=(f"{path}: its columns are separated by {found.delimiter}", *table.notes))
     if n_after:
@@ -288,16 +289,16 @@ def _read_typed(path: Path, leave_out: Callable[[str], bool] | None, reading: Re
     for column in found.table.schema:
         values = found.table.column(column.name).to_pylist()
         try:
-            cells[column.name] = [_plain(value) for value in values]
+            cells[column.name] = [as_text(value) for value in values]
         except UnicodeDecodeError:
             nested[column.name] = "bytes"
     # "01" in a column of strings is a name (a post code, say), not the number 1
     text = frozenset(column.name for column in found.table.schema if not is_numeric(column.type))
     rows = np.arange(1, found.table.num_rows + 1)
-    return _with_values(Table(path=path, columns={}, row_numbers=rows, text=text, nested=nested), cells, reading)
+    return with_cells(Table(path=path, columns={}, row_numbers=rows, text=text, nested=nested), cells, reading)
 
 
-def _plain(value: object) -> str | None:
+def as_text(value: object) -> str | None:
     """A typed value as text; 1.0 as 1, because a whole number beside a missing value is stored as a float."""
     if value is None or value != value:  # null, or NaN
         return None
@@ -308,7 +309,7 @@ def _plain(value: object) -> str | None:
     return str(value).strip()
 
 
-def _with_values(table: Table, cells: Mapping[str, Sequence[str | None]], reading: Reading) -> Table:
+def with_cells(table: Table, cells: Mapping[str, Sequence[str | None]], reading: Reading) -> Table:
     """The table with columns of these cells: None where a value is missing, and new values in place of old ones.
 
     It notes what was taken for missing without being empty, and what was read as another value.

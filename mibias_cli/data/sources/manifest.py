@@ -10,7 +10,7 @@ from typing import Literal
 from mibias_cli.data.annotations import Annotations, annotate, assemble
 from mibias_cli.data.batch import BiasedData
 from mibias_cli.data.columns import DEFAULT_COLUMNS, DEFAULT_SPLITS, AttributeColumn, Columns, SplitRule
-from mibias_cli.data.files.images import ImageReader, resolve_paths, without_unreadable
+from mibias_cli.data.files.images import FileImages, ImageReader, resolve_paths, without_unreadable
 from mibias_cli.data.files.tabular import AS_USUAL, Reading, first_rows, read_table, require_columns
 from mibias_cli.data.input_rules import ImageRules
 from mibias_cli.data.inputs import IDENTITY, Transforms
@@ -80,7 +80,7 @@ def image_data(
         "paths": [str(value) for value in annotations.table.columns[rules.path]],
         "bytes": [str(os.stat(file).st_size) for file in files],
     }
-    reader = ImageReader(files, transforms, seed, names)
+    reader = ImageReader(FileImages(files), transforms, seed, names)
     return assemble(annotations, reader, row_names=names, contents=contents, inputs=rules, notes=notes)
 
 
