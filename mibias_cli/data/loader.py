@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from mibias_cli.data.batch import Batch, Split
@@ -141,11 +142,11 @@ class _Batches(Dataset["Batch | DataError"]):
         self._drawn = drawn
         self._share = share
         self._epoch = epoch
-        self._weights = {k: torch.tensor(w) for k, w in (weights or {}).items()}
-        self._y = torch.tensor(split.y)
-        self._stratum = None if split.stratum is None else torch.tensor(split.stratum)
-        self._c = {k: torch.tensor(c) for k, c in split.c.items()}
-        self._known = {k: torch.tensor(v) for k, v in split.known.items()}
+        self._weights = {k: _shared(w) for k, w in (weights or {}).items()}
+        self._y = _shared(split.y)
+        self._stratum = None if split.stratum is None else _shared(split.stratum)
+        self._c = {k: _shared(c) for k, c in split.c.items()}
+        self._known = {k: _shared(v) for k, v in split.known.items()}
 
     def __len__(self) -> int:
         return len(self._positions)
@@ -174,6 +175,11 @@ class _Batches(Dataset["Batch | DataError"]):
             stratum=None if self._stratum is None else self._stratum[index],
             n_own=n_own,
         )
+
+
+def _shared(values: np.ndarray) -> Tensor:
+    """A tensor of an array's own memory, where torch can take it."""
+    return torch.from_numpy(np.require(values, requirements=["C", "W"]))
 
 
 def _draws(sizes: list[int], weights: np.ndarray, generator: np.random.Generator) -> list[np.ndarray]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from mibias_cli.data.batch import BiasedData
-from mibias_cli.data.files.images import ImageReader
+from mibias_cli.data.files.images import FilesBelow, ImageReader
 
 __all__ = ["TIMES", "WHOLE", "data_parts", "part_difference"]
 
@@ -41,15 +41,22 @@ def data_parts(data: BiasedData) -> dict[str, str]:
 
 def _image_parts(reader: ImageReader) -> dict[str, str]:
     """Contents of image files, of very many those of some; their sizes are in the data's fingerprint."""
-    stats = [os.stat(path) for path in reader.paths]
-    chosen = np.arange(len(stats))
-    if sum(stat.st_size for stat in stats) > _READ_WHOLE:
-        chosen = np.unique(np.linspace(0, len(stats) - 1, min(_N_READ, len(stats))).round().astype(int))
+    # nobody looks at all files of a large manifest before they are read
+    paths = reader.paths
+    if isinstance(paths, FilesBelow):
+        paths = [paths[row] for row in _spread(len(paths), _N_READ)]
+    stats = [os.stat(path) for path in paths]
+    large = sum(stat.st_size for stat in stats) > _READ_WHOLE
     contents = hashlib.sha256()
-    for row in chosen.tolist():
-        contents.update(hashlib.sha256(Path(reader.paths[row]).read_bytes()).digest())
+    for row in _spread(len(stats), _N_READ if large else len(stats)):
+        contents.update(hashlib.sha256(Path(paths[row]).read_bytes()).digest())
     times = hashlib.sha256(" ".join(str(stat.st_mtime_ns) for stat in stats).encode())
     return {"contents of image files": contents.hexdigest(), TIMES: times.hexdigest()}
+
+
+def _spread(n: int, most: int) -> list[int]:
+    """At most so many of n positions, spread over all."""
+    return np.unique(np.linspace(0, n - 1, min(most, n)).round().astype(int)).tolist()
 
 
 def _sha256(*arrays: np.ndarray) -> str:
