@@ -226,7 +226,7 @@ def _roles_by_column(table: Table, column: str, splits: SplitRule, notes: list[s
         raise DataError(f"{table.path}: data.splits: train, validation and audit must be three values, not {names}")
     values = table.coded(column)
     # Train and TRAIN are one split, as 0 and 0.0 are
-    role = positions_of(values, names)
+    role = positions_of(values, names).astype(np.int8)
     found, others = (Counter(held.map(lambda v: v or "(empty)").counts) for held in (values, values.take(role < 0)))
     for k, name in enumerate(names):
         # without any other value there is nothing that a mistyped `validation` could have meant

@@ -68,7 +68,8 @@ def bias_log_probabilities(parts: Parts) -> dict[str, np.ndarray]:
     c, known = (np.concatenate([part[k] for part in both]) for k in (0, 1))
     y = np.concatenate([data.train.y, data.validation.y])
     log_p = target_log_probabilities(y, c, known, n_y=len(data.class_names), n_c=both[0][2], seed=seed)
-    return {BIAS_LOG_P: log_p[len(data.train) :]}
+    # a copy: a part of the array would hold all of it
+    return {BIAS_LOG_P: log_p[len(data.train) :].copy()}
 
 
 def _task_offset(parts: Parts) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:

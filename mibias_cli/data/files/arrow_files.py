@@ -41,11 +41,14 @@ class TypedColumns:
 
 
 def read_typed(
-    path: Path, leave_out: Callable[[str], bool] | None = None, needed: Collection[str] | None = None
+    path: Path,
+    leave_out: Callable[[str], bool] | None = None,
+    needed: Collection[str] | None = None,
+    packed: str | None = None,
 ) -> TypedColumns:
     """The columns of a file, without those whose name `leave_out` accepts; nested ones are not read from Parquet.
 
-    Of a large file only those that are `needed` are read, unless it is None.
+    Of a large file only those that are `needed` are read, unless it is None; text comes as codes, but for `packed`.
 
     Raises:
         DataError: It is not the format that its name says.
@@ -59,7 +62,13 @@ def read_typed(
         asked_for = [k for k, name in enumerate(schema.names) if name not in unread]
         wanted = [k for k in asked_for if leave_out is None or not leave_out(schema.names[k])]
         plain = [k for k in wanted if not _is_nested(schema.field(k).type)]
-        table = pq.read_table(path, columns=[schema.names[k] for k in plain]) if whole is None else whole.select(plain)
+        if whole is None:
+            # text of a large file comes as codes of its different values, but for the column that will be packed
+            names = [schema.names[k] for k in plain]
+            coded = [name for name in names if large and name != packed and is_text(schema.field(name).type)]
+            table = pq.read_table(path, columns=names, read_dictionary=coded)
+        else:
+            table = whole.select(plain)
     except (pa.ArrowInvalid, pa.ArrowTypeError, OSError) as error:
         kind = "Parquet" if suffix in PARQUET else "one object a line" if suffix in _JSON_LINES else "Feather or Arrow"
         raise DataError(f"{path}: cannot be read as {kind}: {error}") from error
@@ -74,8 +83,13 @@ def encoded(column: pa.ChunkedArray) -> tuple[Sequence[object], np.ndarray]:
         return [], np.empty(0, dtype=np.int32)
     values = [*column.chunk(0).dictionary.to_pylist(), None]
     missing = pa.scalar(len(values) - 1, pa.int32())
-    codes = [chunk.indices.cast(pa.int32()).fill_null(missing).to_numpy() for chunk in column.chunks]
-    return values, np.concatenate(codes)
+    codes = np.empty(len(column), dtype=np.int32)
+    start = 0
+    # part by part into one array: the whole need not be there several times
+    for chunk in column.chunks:
+        codes[start : start + len(chunk)] = chunk.indices.cast(pa.int32()).fill_null(missing).to_numpy()
+        start += len(chunk)
+    return values, codes
 
 
 def is_text(kind: pa.DataType) -> bool:

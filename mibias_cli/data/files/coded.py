@@ -82,7 +82,8 @@ class Coded:
 
     def map(self, change: Callable[[str | None], str | None]) -> Coded:
         """The column with every value changed."""
-        return Coded.of_codes([change(value) for value in self.values], self.codes)
+        new = [change(value) for value in self.values]
+        return self if new == self.values.tolist() else Coded.of_codes(new, self.codes)
 
     def take(self, positions: np.ndarray) -> Coded:
         """The rows at these positions (or where a mask is True)."""

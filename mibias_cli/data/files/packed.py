@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -37,8 +38,11 @@ class PackedTexts(Sequence[str]):
         chunks = []
         for chunk in column.cast(pa.large_string()).chunks:
             trimmed = pc.utf8_trim_whitespace(chunk)
-            gone = pc.is_in(trimmed, value_set=nothing)
-            chunks.append(pc.if_else(gone, pa.scalar(None, pa.large_string()), trimmed) if gone.true_count else trimmed)
+            # mostly there is nothing to change, and no copy to be kept
+            if _offsets(trimmed)[-1] != np.subtract(*_offsets(chunk)[[-1, 0]]):
+                chunk = trimmed
+            gone = pc.is_in(chunk, value_set=nothing)
+            chunks.append(pc.if_else(gone, pa.scalar(None, pa.large_string()), chunk) if gone.true_count else chunk)
         return cls(pa.chunked_array(chunks, pa.large_string()))
 
     @classmethod
@@ -66,10 +70,8 @@ class PackedTexts(Sequence[str]):
 
     def ending(self, endings: Sequence[str]) -> np.ndarray:
         """A mask (n,) of the rows that end in one of these, in small or in capital letters."""
-        found = np.zeros(len(self), dtype=bool)
-        for ending in endings:
-            found |= _mask(pc.ends_with(self.chunks, ending, ignore_case=True))
-        return found
+        pattern = f"({'|'.join(map(re.escape, endings))})$"
+        return _mask(pc.match_substring_regex(self.chunks, pattern, ignore_case=True))
 
     def may_lead_out(self) -> np.ndarray:
         """A mask (n,) of the paths with two points in them, or from the top of the disk."""

@@ -312,7 +312,7 @@ def _read_typed(
     needed: Collection[str] | None,
     packed: str | None,
 ) -> Table:
-    found = read_typed(path, leave_out, needed)
+    found = read_typed(path, leave_out, needed, packed)
     _check_header(path, found.names)
     large = is_large(found.table.num_rows)
     cells: dict[str, Coded] = {}
