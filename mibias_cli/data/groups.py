@@ -134,13 +134,13 @@ def balancing_weights(
     if are_counted(len(y), n_y, n_c):
         joint, cell = _joint_cells(c)
         ratio = _ratios(cells(y, cell, n_y, len(joint))).reshape(-1)
-        index = y * len(joint) + cell
+        index = _index(y, (cell, len(joint)))
     else:
         # p(y) / p(y|c) is the same ratio, and a model of p(y|c) needs no count of every cell
         prior = np.bincount(y, minlength=n_y) / len(y)
         table, fold, row_cell = _best_model(y, c, prior, n_c, seed)
         ratio = (prior / table).reshape(-1)
-        index = (fold * table.shape[1] + row_cell) * n_y + y
+        index = _index(fold, (row_cell, table.shape[1]), (y, n_y))
     counts = np.bincount(index, minlength=len(ratio))
     there = counts > 0
     weight = np.ones(len(ratio))
@@ -150,21 +150,24 @@ def balancing_weights(
 
 
 def target_log_probabilities(
-    y: np.ndarray, c: np.ndarray, known: np.ndarray, *, n_y: int, n_c: Sequence[int], seed: int
+    y: np.ndarray, c: np.ndarray, known: np.ndarray, *, n_y: int, n_c: Sequence[int], seed: int, first: int = 0
 ) -> np.ndarray:
     """log p(y|c) in nats (n, n_y) float32: what the attribute alone predicts for every target class.
 
     Modelled as in `balancing_weights`; each row's comes from a fit that did not see the row, so that the model cannot
     learn a rare row by heart. No class has less than 1/1000 of its share of all rows. Where the attribute is missing it
-    is log p(y).
+    is log p(y). With `first` all rows shape the model, and the result is that of the rows from there on.
     """
     # a small count for each class: log p(y) stays finite for one that never occurs
     prior = np.bincount(y[known] if known.any() else y, minlength=n_y) + 1e-3
     prior = prior / prior.sum()
-    found = np.tile(np.log(prior).astype(np.float32), (len(y), 1))
+    found = np.empty((len(y) - first, n_y), dtype=np.float32)
+    found[:] = np.log(prior)
     if known.sum() >= 2 * _N_FOLDS:
-        table, fold, cell = _best_model(y[known], c[known], prior, n_c, seed)
-        found[known] = np.log(table).astype(np.float32)[fold, cell]
+        every = known.all()
+        table, fold, cell = _best_model(y if every else y[known], c if every else c[known], prior, n_c, seed)
+        told = int(known[:first].sum())
+        found[known[first:]] = np.log(table).astype(np.float32)[fold[told:], cell[told:]]
     return found
 
 
@@ -238,6 +241,16 @@ def _ratios(counts: np.ndarray) -> np.ndarray:
     return np.divide(product, joint, out=np.ones_like(joint), where=joint > 0)
 
 
+def _index(first: np.ndarray, *others: tuple[np.ndarray, int]) -> np.ndarray:
+    """One number (n,) for what several (n,) are together, each of the later ones below its size."""
+    index = first.astype(np.int64)
+    for values, size in others:
+        # in place: of millions of rows every array between counts
+        index *= size
+        index += values
+    return index
+
+
 def _joint_cells(c: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The different rows (k, channels) of classes (n, channels) in order, and which of them each row is (n,)."""
     sizes = tuple((c.max(axis=0) + 1).tolist())
@@ -247,7 +260,7 @@ def _joint_cells(c: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     # counting is many times faster than sorting
     key = c[:, 0] if len(sizes) == 1 else np.ravel_multi_index(tuple(c.T), sizes)
     there = np.flatnonzero(np.bincount(key))
-    position = np.zeros(math.prod(sizes), dtype=np.int64)
+    position = np.zeros(math.prod(sizes), dtype=np.int32)
     position[there] = np.arange(len(there))
     return np.stack(np.unravel_index(there, sizes), axis=1), position[key]
 
@@ -256,11 +269,11 @@ def _best_model(
     y: np.ndarray, c: np.ndarray, prior: np.ndarray, n_c: Sequence[int], seed: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """p(y|c) by fold and joint cell (folds, cells, n_y) that predicts held-out rows best, each row's fold and cell."""
-    fold = derived_generator(seed, 0xF01D).permutation(len(y)) % _N_FOLDS
+    fold = (derived_generator(seed, 0xF01D).permutation(len(y)) % _N_FOLDS).astype(np.int8)
     joint, cell = _joint_cells(c)
     # rows of one fold, cell and class are alike: their counts are all that models need
     shape = (_N_FOLDS, len(joint), len(prior))
-    index = (fold * len(joint) + cell) * len(prior) + y
+    index = _index(fold, (cell, len(joint)), (y, len(prior)))
     counts = np.bincount(index, minlength=math.prod(shape)).reshape(shape)
     best: tuple[float, np.ndarray] | None = None
     # channels alone, then with their pairs; the second is taken only where it predicts held-out rows better
