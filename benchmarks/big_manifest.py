@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -65,18 +66,20 @@ def write_manifest(folder: Path, n_rows: int, seed: int = 0) -> Path:
     return path
 
 
-def measured(command: list[str], until: Path | None) -> dict[str, float]:
-    """Runs a command, or ends it as soon as a file has something in it; raises if it fails."""
+def measured(command: list[str], until: str | None) -> dict[str, float]:
+    """Runs a command, or ends it as soon as a line of its messages matches; raises if it fails."""
     began = time.monotonic()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    while until is not None and process.poll() is None and not (until.is_file() and until.stat().st_size):
-        time.sleep(0.05)
-    seconds = time.monotonic() - began
-    if until is not None and process.poll() is None:
-        process.terminate()
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    stopped = False
+    for line in process.stderr:
+        print(line, end="", file=sys.stderr)
+        if until is not None and not stopped and re.search(until, line):
+            seconds, stopped = time.monotonic() - began, True
+            process.terminate()
     # wait4 and not wait: it tells the memory of this one process
     _, status, used = os.wait4(process.pid, 0)
-    if until is None:
+    if not stopped:
         seconds = time.monotonic() - began
         if status:
             raise SystemExit(f"{' '.join(command)}: ended with {os.waitstatus_to_exitcode(status)}")
@@ -99,7 +102,7 @@ def main() -> None:
         recipe.write_text(RECIPE.format(path=write_manifest(folder, args.rows)))
         command, run = [sys.executable, "-m", "mibias_cli.cli", "train", str(recipe)], folder / "run"
         command += ["--out", str(run)] if args.train else ["--dry-run"]
-        found = measured(command, run / "metrics.jsonl" if args.train else None)
+        found = measured(command, r"debias \d+/\d+" if args.train else None)
     print(json.dumps({"command": "train" if args.train else "train --dry-run", "rows": args.rows, **found}))
 
 

@@ -178,8 +178,8 @@ def effective_sample_size(weights: np.ndarray) -> float:
         >>> effective_sample_size(np.ones(7))
         7.0
     """
-    weights = np.asarray(weights, dtype=np.float64)
-    return float(weights.sum() ** 2 / (weights**2).sum())
+    # summed in double precision, without a copy of millions of weights
+    return float(np.sum(weights, dtype=np.float64) ** 2 / np.einsum("i,i->", weights, weights, dtype=np.float64))
 
 
 def weights_with_copies(

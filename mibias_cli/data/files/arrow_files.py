@@ -77,8 +77,11 @@ def read_typed(
 
 
 def encoded(column: pa.ChunkedArray) -> tuple[Sequence[object], np.ndarray]:
-    """The different values of a column, None among them, and which of them each row has (n,) int32."""
-    column = column.dictionary_encode().unify_dictionaries()
+    """The values of a column, None among them, each once where that is cheap; which of them each row has (n,) int."""
+    try:
+        column = column.dictionary_encode().unify_dictionaries()
+    except pa.ArrowNotImplementedError:  # of rare types, as that of columns without any value
+        return column.to_pylist(), np.arange(len(column))
     if not column.num_chunks:
         return [], np.empty(0, dtype=np.int32)
     values = [*column.chunk(0).dictionary.to_pylist(), None]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import overload
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +15,8 @@ __all__ = ["PackedTexts", "Picked", "RowNames", "is_large"]
 
 LARGE = 200_000
 """Rows of a manifest beyond which its files are not looked for one by one before a run."""
+_PART = 2**20
+"""Rows of one array: its letters are at most 2 GiB."""
 
 
 def is_large(n_rows: int) -> bool:
@@ -26,7 +29,7 @@ class PackedTexts(Sequence[str]):
     """Text of very many rows in some bytes more than its letters; a str for each would take four times as much.
 
     Args:
-        chunks: Arrow's large strings, null where a value is missing.
+        chunks: Arrow's strings, null where a value is missing.
     """
 
     chunks: pa.ChunkedArray
@@ -34,21 +37,22 @@ class PackedTexts(Sequence[str]):
     @classmethod
     def of(cls, column: pa.ChunkedArray, missing: Sequence[str]) -> PackedTexts:
         """A column of strings without blanks around them; empty ones and those of `missing` are null."""
-        nothing = pa.array(["", *missing], pa.large_string())
+        nothing = pa.array(["", *missing], pa.string())
         chunks = []
-        for chunk in column.cast(pa.large_string()).chunks:
+        for chunk in column.cast(pa.string()).chunks:
             trimmed = pc.utf8_trim_whitespace(chunk)
             # mostly there is nothing to change, and no copy to be kept
             if _offsets(trimmed)[-1] != np.subtract(*_offsets(chunk)[[-1, 0]]):
                 chunk = trimmed
             gone = pc.is_in(chunk, value_set=nothing)
-            chunks.append(pc.if_else(gone, pa.scalar(None, pa.large_string()), chunk) if gone.true_count else chunk)
-        return cls(pa.chunked_array(chunks, pa.large_string()))
+            chunks.append(pc.if_else(gone, pa.scalar(None, pa.string()), chunk) if gone.true_count else chunk)
+        return cls(pa.chunked_array(chunks, pa.string()))
 
     @classmethod
     def of_cells(cls, cells: np.ndarray) -> PackedTexts:
         """The same of texts (n,) as objects, None where missing."""
-        return cls(pa.chunked_array([pa.array(cells, pa.large_string())]))
+        parts = [pa.array(cells[start : start + _PART], pa.string()) for start in range(0, len(cells), _PART)]
+        return cls(pa.chunked_array(parts, pa.string()))
 
     def __len__(self) -> int:
         return len(self.chunks)
@@ -138,7 +142,13 @@ class Picked(Sequence[str]):
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, position: int) -> str:  # type: ignore[override]
+    @overload
+    def __getitem__(self, position: int) -> str: ...
+    @overload
+    def __getitem__(self, position: slice) -> Picked: ...
+    def __getitem__(self, position: int | slice) -> str | Picked:
+        if isinstance(position, slice):
+            return Picked(self.names, self.rows[position])
         return self.names[int(self.rows[position])]
 
     def __eq__(self, other: object) -> bool:
@@ -150,4 +160,4 @@ def _mask(found: pa.ChunkedArray) -> np.ndarray:
 
 
 def _offsets(chunk: pa.Array) -> np.ndarray:
-    return np.frombuffer(chunk.buffers()[1], np.int64, len(chunk) + 1, 8 * chunk.offset)
+    return np.frombuffer(chunk.buffers()[1], np.int32, len(chunk) + 1, 4 * chunk.offset)

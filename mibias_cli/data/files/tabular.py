@@ -11,11 +11,17 @@ from pathlib import Path
 import numpy as np
 
 from mibias_cli.data.files.arrow_files import TYPED, encoded, is_numeric, is_text, read_typed
-from mibias_cli.data.files.cells import float_of
 from mibias_cli.data.files.coded import Coded, CodedColumns, texts
 from mibias_cli.data.files.packed import PackedTexts, is_large
 from mibias_cli.data.files.refused import refuse_formats, require_file
-from mibias_cli.data.files.text_files import Records, read_records
+from mibias_cli.data.files.text_files import (
+    LOOKED_AT,
+    are_numbers,
+    is_header,
+    read_records,
+    refuse_blanks,
+    without_empty_ends,
+)
 from mibias_cli.data.files.value_map import ValueMap, map_cells
 from mibias_cli.errors import DataError, did_you_mean
 from mibias_cli.output.whole_files import replaced
@@ -37,9 +43,6 @@ __all__ = [
     "write_manifest",
 ]
 
-_LOOKED_AT = 200
-_BLANKS = 3
-"""Words of a header of one name from which blanks may be between columns."""
 _ARRAYS = (".safetensors", ".npz", ".npy")
 MISSING = (
     *("NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NAN", "Nan"),
@@ -228,9 +231,9 @@ def first_rows(items: Sequence[str] | Sequence[int] | np.ndarray, n: int = 5) ->
 
 def _read_text(path: Path, reading: Reading, packed: str | None) -> Table:
     found = read_records(path, reading.encoding)
-    found, n_after = _without_empty_ends(found)
+    found, n_after = without_empty_ends(found)
     _check_header(path, found.header)
-    _refuse_blanks(path, found)
+    refuse_blanks(path, found)
     # one error names all ragged rows, not the first alone
     n = len(found.header)
     ragged = [number for record, number in zip(found.rows, found.numbers, strict=True) if len(record) != n]
@@ -241,7 +244,7 @@ def _read_text(path: Path, reading: Reading, packed: str | None) -> Table:
         raise DataError(
             f"{path}: {len(ragged)} row(s) do not have the header's {n} cells: rows {first_rows(ragged)}{first}"
         )
-    again = [number for record, number in zip(found.rows, found.numbers, strict=True) if _is_header(record, found)]
+    again = [number for record, number in zip(found.rows, found.numbers, strict=True) if is_header(record, found)]
     if again:
         raise DataError(
             f"{path}: {len(again)} row(s) are the header once more: rows {first_rows(again)}; take them out"
@@ -264,45 +267,16 @@ def _read_text(path: Path, reading: Reading, packed: str | None) -> Table:
     return table
 
 
-def _without_empty_ends(found: Records) -> tuple[Records, int]:
-    """Records without empty cells after the last name, and how many had some; and without names of nothing there."""
-    header = list(found.header)
-    while header and not header[-1] and not any("".join(record[len(header) - 1 :]).strip() for record in found.rows):
-        header.pop()
-    n = len(header)
-    long = [len(record) > n and not "".join(record[n:]).strip() for record in found.rows]
-    rows = [record[:n] if is_long else record for record, is_long in zip(found.rows, long, strict=True)]
-    return replace(found, header=header, rows=rows), sum(long)
-
-
-def _refuse_blanks(path: Path, found: Records) -> None:
-    """Raise a `DataError` where columns are separated by blanks, which are in names and values too."""
-    n = len(found.header[0].split())
-    apart = len(found.header) == 1 and n >= _BLANKS
-    if apart and all(len(record) == 1 and len(record[0].split()) == n for record in found.rows[:_LOOKED_AT]):
-        raise DataError(f"{path}: its columns are separated by blanks, which is not read; put commas or tabs there")
-
-
-def _is_header(record: Sequence[str], found: Records) -> bool:
-    """Whether a row has the header's cells, as files have that were appended to each other."""
-    named = len(found.header) > 1 and not any(_are_numbers([name]) for name in found.header)
-    return named and [cell.strip() for cell in record] == found.header
-
-
 def _refuse_headless(path: Path, cells: Mapping[str, Coded]) -> None:
     """Raise a `DataError` where the first row is one of values: each is in its own column, or is one of its numbers."""
-    some = {name: [v for v in column.values[column.codes[:_LOOKED_AT]] if v] for name, column in cells.items()}
-    numbers = [name for name in cells if _are_numbers([name, *some[name]])]
+    some = {name: [v for v in column.values[column.codes[:LOOKED_AT]] if v] for name, column in cells.items()}
+    numbers = [name for name in cells if are_numbers([name, *some[name]])]
     within = [name for name in cells if name not in numbers and name in cells[name].counts]
     if within and len(numbers) + len(within) == len(cells):
         shown = first_rows([repr(name) for name in cells])
         raise DataError(
             f"{path}: its first row ({shown}) holds values, not the names of columns; write a row of names above it"
         )
-
-
-def _are_numbers(cells: Sequence[str]) -> bool:
-    return all(float_of(cell) is not None for cell in cells)
 
 
 def _read_typed(
@@ -333,7 +307,7 @@ def _read_typed(
     table = Table(
         path=path,
         columns={},
-        row_numbers=np.arange(1, found.table.num_rows + 1),
+        row_numbers=np.arange(1, found.table.num_rows + 1, dtype=np.int32),
         text=text,
         nested=nested,
         packed=as_bytes,
@@ -399,7 +373,7 @@ def _check_header(path: Path, header: Sequence[str]) -> None:
         raise DataError(f"{path}: is empty; its first row should name the columns")
     repeated = sorted({name for name in header if header.count(name) > 1})
     if repeated:
-        values = "; is the first row one of names?" if _are_numbers(repeated) else ""
+        values = "; is the first row one of names?" if are_numbers(repeated) else ""
         raise DataError(
             f"{path}: column name(s) appear twice: {first_rows([n or '(empty)' for n in repeated])}{values}"
         )
