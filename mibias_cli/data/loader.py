@@ -147,11 +147,11 @@ class _Batches(Dataset["Batch | DataError"]):
         self._n_views = n_views
         self._share = share
         self._epoch = epoch
-        self._weights = {k: torch.tensor(w) for k, w in (weights or {}).items()}
-        self._y = torch.tensor(split.y)
-        self._stratum = None if split.stratum is None else torch.tensor(split.stratum)
-        self._c = {k: torch.tensor(c) for k, c in split.c.items()}
-        self._known = {k: torch.tensor(v) for k, v in split.known.items()}
+        self._weights = {k: _shared(w) for k, w in (weights or {}).items()}
+        self._y = _shared(split.y)
+        self._stratum = None if split.stratum is None else _shared(split.stratum)
+        self._c = {k: _shared(c) for k, c in split.c.items()}
+        self._known = {k: _shared(v) for k, v in split.known.items()}
 
     def __len__(self) -> int:
         return len(self._positions)
@@ -189,6 +189,11 @@ class _Batches(Dataset["Batch | DataError"]):
             return read(rows[own], self._epoch)
         view = np.repeat(np.arange(self._n_views), len(positions))[own]
         return torch.cat([read(rows[own][view == k], self._epoch + int(k) * OTHER_VIEW) for k in np.unique(view)])
+
+
+def _shared(values: np.ndarray) -> Tensor:
+    """A tensor of an array's own memory, where torch can take it."""
+    return torch.from_numpy(np.require(values, requirements=["C", "W"]))
 
 
 def _draws(sizes: list[int], weights: np.ndarray, generator: np.random.Generator) -> list[np.ndarray]:

@@ -33,7 +33,7 @@ from mibias_cli.run.weights import SampleWeights, bias_log_probabilities, build_
 from mibias_cli.run_folder import RunFolder
 from mibias_cli.seeds import derive_seed, scoped_torch_rng
 from mibias_cli.training.checkpoint import load_weights
-from mibias_cli.training.fabric import make_fabric
+from mibias_cli.training.fabric import keep_freed_memory, make_fabric
 from mibias_cli.training.model import TaskModel
 from mibias_cli.training.ranks import ALONE, Ranks
 from mibias_cli.training.settings import Balance
@@ -165,6 +165,7 @@ def assemble(recipe: Recipe, *, offline: bool, fabric: Fabric | None = None, ran
     # the device first: that there is no GPU is better said before a large data set is read
     fabric = fabric or make_fabric(section.device, section.precision, deterministic=section.deterministic)
     data = build_data(recipe, offline=offline)
+    keep_freed_memory(fabric.device)
     if recipe.method != MI and METHODS[recipe.method].takes_target and data.target.kind != "classes":
         raise MibiasError(
             f"method: {recipe.method} predicts classes, but this data's target is of kind {data.target.kind}; write mi"

@@ -17,17 +17,22 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from mibias_cli.data.files.folders import leads_out, real_paths
+from mibias_cli.data.files.packed import PackedTexts, Picked, RowNames
 from mibias_cli.data.files.refused import DICOM, DICOM_REMEDY, fault_of_content
-from mibias_cli.data.files.tabular import Table, first_rows
+from mibias_cli.data.files.tabular import Table, first_rows, texts
 from mibias_cli.data.inputs import Transforms, transformed
 from mibias_cli.errors import DataError
+from mibias_cli.seeds import derived_generator
 
 __all__ = [
     "BROKEN_IMAGE",
+    "SOME",
     "FileImages",
+    "FilesBelow",
     "ImageReader",
     "Images",
     "load_image",
+    "look_for_some",
     "readable",
     "resolve_paths",
     "without_unreadable",
@@ -39,6 +44,10 @@ MAX_PIXELS = 2**26
 _DEEP = ("I;16", "I;16B", "I;16L", "I;16N", "I")
 _LISTED = 20
 _GREY = ("1", "L", "LA")
+SOME = 4096
+"""Files of a large manifest that are looked for before a run."""
+_LOOK = 0x100C
+"""Marks the stream that draws them."""
 
 
 def load_image(path: Path | str | BinaryIO, channels: int) -> Tensor:
@@ -161,7 +170,11 @@ class ImageReader:
 
     def _load(self, row: int) -> Tensor:
         try:
-            return load_image(self.images.source(row), self.transforms.channels)
+            source = self.images.source(row)
+        except DataError as error:
+            raise DataError(f"{self.row_names[row]} cannot be read as an image: {error}") from error
+        try:
+            return load_image(source, self.transforms.channels)
         except BROKEN_IMAGE as error:
             # Pillow names the file, or the address of bytes in memory
             unknown = isinstance(error, UnidentifiedImageError)
@@ -170,6 +183,28 @@ class ImageReader:
                 f"{self.images.place(row)}: {self.row_names[row]} cannot be read as an image: "
                 + (self.images.fault(row) or f"{what}; mend the file or take the row out")
             ) from error
+
+
+@dataclass(frozen=True, eq=False)
+class FilesBelow(Sequence[str]):
+    """Real paths of the files that a large manifest names below a root, each found when it is asked for.
+
+    Raises:
+        DataError: The path leads out of the root, and not to below `follow`; as `resolve_paths` says of all at once.
+    """
+
+    names: PackedTexts
+    root: Path
+    follow: Path | None = None
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, row: int) -> str:  # type: ignore[override]
+        found = real_paths([self.names[row]], self.root)
+        if leads_out(found, self.root, self.follow)[0]:
+            raise DataError(f"{self.names[row]}: {_leads_out_of(self.root)}")
+        return found[0]
 
 
 def _opened(path: Path | str | BinaryIO) -> Image.Image:
@@ -208,8 +243,7 @@ def resolve_paths(table: Table, column: str, root: Path, follow: Path | None = N
     Raises:
         DataError: No such folder; or rows without a path, with a path out of the root, or with a missing file.
     """
-    if not root.is_dir():
-        raise DataError(f"{root}: no such folder; set data.root to the folder that image paths start from")
+    _require_folder(root)
     values = table.columns[column]
     empty = [str(n) for n, v in zip(table.row_numbers, values, strict=True) if v is None]
     _refuse(table, empty, f"have no path in {column!r}")
@@ -219,14 +253,44 @@ def resolve_paths(table: Table, column: str, root: Path, follow: Path | None = N
     paths = real_paths(values.tolist(), root)
     # all rows are checked before any image is read, so that a run does not fail at its last image
     outside = [name for name, out in zip(names, leads_out(paths, root, follow), strict=True) if out]
-    _refuse(
-        table,
-        outside,
-        f"have a path that leads out of {root}; set data.root to a folder that holds all images, or data.follow_links "
-        "to one that holds what links lead to",
-    )
+    _refuse(table, outside, f"have a path that {_leads_out_of(root)}")
     missing = [name for name, path in zip(names, paths, strict=True) if not os.path.isfile(path)]
     _refuse(table, missing, f"name a file that does not exist below {root}")
+    return paths, names
+
+
+def look_for_some(table: Table, column: str, root: Path, follow: Path | None = None) -> tuple[FilesBelow, RowNames]:
+    """The same of a large table's packed column, of whose files only some are looked for, drawn at random.
+
+    What the text of a path tells is checked in all rows; where its links lead is when it is opened.
+
+    Raises:
+        DataError: As `resolve_paths`.
+    """
+    _require_folder(root)
+    values = table.packed[column]
+    names, paths = RowNames(table.row_numbers, values), FilesBelow(values, root, follow)
+
+    def refuse(rows: np.ndarray, what: str) -> None:
+        _refuse(table, Picked(names, np.flatnonzero(rows)), what)
+
+    empty = values.missing()
+    _refuse(table, table.row_numbers[empty], f"have no path in {column!r}")
+    refuse(values.ending(DICOM), f"name DICOM images, which are not read ({DICOM_REMEDY})")
+    # the few that may lead out by their text alone are resolved, all others when they are read
+    outside = values.may_lead_out()
+    outside[outside] = leads_out(real_paths(list(Picked(values, np.flatnonzero(outside))), root), root, follow)
+    refuse(outside, f"have a path that {_leads_out_of(root)}")
+    chosen = np.sort(derived_generator(0, _LOOK).choice(len(table), min(SOME, len(table)), replace=False))
+    some = Table(
+        path=table.path,
+        columns={column: texts(list(Picked(values, chosen)))},
+        row_numbers=table.row_numbers[chosen],
+    )
+    try:
+        resolve_paths(some, column, root, follow)
+    except DataError as error:
+        raise DataError(f"{error} (of {len(some):,} of {len(table):,} rows, whose files were looked for)") from error
     return paths, names
 
 
@@ -262,6 +326,18 @@ def readable(images: Images) -> list[bool]:
         return list(pool.map(is_readable, range(len(images))))
 
 
-def _refuse(table: Table, rows: Sequence[str], what: str) -> None:
-    if rows:
+def _require_folder(root: Path) -> None:
+    if not root.is_dir():
+        raise DataError(f"{root}: no such folder; set data.root to the folder that image paths start from")
+
+
+def _leads_out_of(root: Path) -> str:
+    return (
+        f"leads out of {root}; set data.root to a folder that holds all images, or data.follow_links to one that holds "
+        "what links lead to"
+    )
+
+
+def _refuse(table: Table, rows: Sequence[str] | np.ndarray, what: str) -> None:
+    if len(rows):
         raise DataError(f"{table.path}: {len(rows)} row(s) {what}: {first_rows(rows)}")

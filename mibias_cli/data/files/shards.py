@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mibias_cli.data.files.coded import Coded
 from mibias_cli.data.files.folders import image_suffixes
 from mibias_cli.data.files.refused import fault_of_head
 from mibias_cli.data.files.shard_names import find_shards, shard_part
@@ -321,7 +322,7 @@ class _Samples:
         held = set(of.tolist())
         empty = [name for k, name in enumerate(shards) if k not in held]
         return Shards(
-            table=with_cells(table, {**cells, **own}, reading),
+            table=with_cells(table, {name: Coded.of(held) for name, held in {**cells, **own}.items()}, reading),
             images=images,
             endings=self._endings,
             notes=tuple(self._notes(path, empty)),
