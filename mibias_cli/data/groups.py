@@ -139,7 +139,7 @@ def balancing_weights(
         # p(y) / p(y|c) is the same ratio, and a model of p(y|c) needs no count of every cell
         prior = np.bincount(y, minlength=n_y) / len(y)
         table, fold, row_cell = _best_model(y, c, prior, n_c, seed)
-        ratio = (prior / table).reshape(-1)
+        ratio = np.divide(prior, table, out=np.ones_like(table), where=table > 0).reshape(-1)
         index = _index(fold, (row_cell, table.shape[1]), (y, n_y))
     counts = np.bincount(index, minlength=len(ratio))
     there = counts > 0

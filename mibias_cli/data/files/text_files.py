@@ -180,4 +180,5 @@ def is_header(record: Sequence[str], found: Records) -> bool:
 
 
 def are_numbers(cells: Sequence[str]) -> bool:
+    """Whether all of some cells are numbers."""
     return all(float_of(cell) is not None for cell in cells)
