@@ -14,12 +14,12 @@ from mibias_cli.data.columns import numbers
 from mibias_cli.data.files.folders import find_images
 from mibias_cli.data.files.images import FileImages, ImageReader, resolve_paths
 from mibias_cli.data.files.readers import ArrayReader
-from mibias_cli.data.files.shard_names import may_be_shards
-from mibias_cli.data.files.shards import read_shards
 from mibias_cli.data.files.stored_features import open_features
 from mibias_cli.data.files.tabular import Table, first_rows, read_table, require_columns, texts
 from mibias_cli.data.input_rules import EmbeddingRules, ImageRules, InputRules, TableRules, Unseen
 from mibias_cli.data.inputs import Transforms
+from mibias_cli.data.shards.shard_names import may_be_shards
+from mibias_cli.data.shards.shards import read_shards
 from mibias_cli.data.sources.imagefolder import list_images
 from mibias_cli.data.table_encoder import CategoryColumn, NumberColumn
 from mibias_cli.data.table_inputs import doubts

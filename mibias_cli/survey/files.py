@@ -17,10 +17,10 @@ from mibias_cli.data.files.array_ids import refuse_other_order
 from mibias_cli.data.files.arrow_files import PARQUET, is_list
 from mibias_cli.data.files.folders import find_images
 from mibias_cli.data.files.refused import refuse_formats
-from mibias_cli.data.files.shard_names import may_be_shards
-from mibias_cli.data.files.shards import KEY, SHARD, SHARD_SPLIT, read_shards
 from mibias_cli.data.files.stored_features import array_shapes
 from mibias_cli.data.files.tabular import AS_USUAL, Table, first_rows, read_table, refuse_nested, texts
+from mibias_cli.data.shards.shard_names import may_be_shards
+from mibias_cli.data.shards.shards import KEY, SHARD, SHARD_SPLIT, read_shards
 from mibias_cli.errors import DataError
 from mibias_cli.survey.columns import guess_path
 from mibias_cli.survey.layout import MOST_FILES, Layout

@@ -11,8 +11,8 @@ import numpy as np
 
 from mibias_cli.data.columns import MOST_CLASSES, look_at
 from mibias_cli.data.files.folders import find_images
-from mibias_cli.data.files.shard_names import may_be_shards
 from mibias_cli.data.files.tabular import Table, first_rows, read_table, refuse_nested, texts
+from mibias_cli.data.shards.shard_names import may_be_shards
 from mibias_cli.data.sources.imagefolder import CLASS_FOLDER, SPLIT_FOLDER, list_images
 from mibias_cli.datasets.celeba import ATTRIBUTES, PARTITION, find_celeba, read_celeba
 from mibias_cli.datasets.extremes import age_bins

@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 from shard_files import picture
 
-from mibias_cli.data.files.shards import read_shards
 from mibias_cli.data.files.tabular import AS_USUAL
+from mibias_cli.data.shards.shards import read_shards
 from mibias_cli.datasets.hub_images import write_hub_shards
 from mibias_cli.errors import DataError
 

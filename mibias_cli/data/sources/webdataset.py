@@ -12,10 +12,10 @@ from mibias_cli.data.annotations import annotate, assemble
 from mibias_cli.data.batch import BiasedData
 from mibias_cli.data.columns import DEFAULT_COLUMNS, DEFAULT_SPLITS, AttributeColumn, Columns, SplitRule
 from mibias_cli.data.files.images import ImageReader, readable
-from mibias_cli.data.files.shards import SHARD_SPLIT, Shards, read_shards
 from mibias_cli.data.files.tabular import AS_USUAL, Reading, first_rows
 from mibias_cli.data.input_rules import ImageRules
 from mibias_cli.data.inputs import IDENTITY, Transforms
+from mibias_cli.data.shards.shards import SHARD_SPLIT, Shards, read_shards
 from mibias_cli.data.sources.manifest import OnBadSample
 
 __all__ = ["load_webdataset"]

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from shard_files import picture, write_sample, write_tar
 
-from mibias_cli.data.files.shard_names import find_shards, shard_part
-from mibias_cli.data.files.shards import KEY, SHARD, Shards, read_shards
 from mibias_cli.data.files.tabular import AS_USUAL, Reading
+from mibias_cli.data.shards.shard_names import find_shards, shard_part
+from mibias_cli.data.shards.shards import KEY, SHARD, Shards, read_shards
 from mibias_cli.errors import DataError
 
 Members = Iterable[tuple[str, bytes]]

@@ -23,9 +23,9 @@ import numpy as np
 from mibias_cli.data.files.coded import Coded
 from mibias_cli.data.files.folders import image_suffixes
 from mibias_cli.data.files.refused import fault_of_head
-from mibias_cli.data.files.shard_names import find_shards, shard_part
 from mibias_cli.data.files.tabular import Reading, Table, as_text, first_rows, texts, with_cells
-from mibias_cli.data.files.tar_members import MOST_READ, ReadMember, tar_members
+from mibias_cli.data.shards.shard_names import find_shards, shard_part
+from mibias_cli.data.shards.tar_members import MOST_READ, ReadMember, tar_members
 from mibias_cli.errors import DataError
 
 __all__ = ["KEY", "SHARD", "SHARD_SPLIT", "ShardImages", "Shards", "read_shards"]
