@@ -102,8 +102,8 @@ def annotate(
     group: np.ndarray | None = None
     if columns.group is not None:
         alone = "give each a group id of its own if it belongs to none"
-        one, several = one_spelling(table.complete(columns.group, "group", alone))
-        group = one.values.astype(str)[one.codes]
+        spelt, several = one_spelling(table.complete(columns.group, "group", alone))
+        group = spelt.values.astype(str)[spelt.codes]
         if several:
             shown = first_rows([" and ".join(map(repr, ids)) for ids in several])
             notes.append(f"{table.path}: ids of {columns.group!r} in several spellings are one group: {shown}")

@@ -144,5 +144,6 @@ def bin_names(edges: Sequence[float]) -> tuple[str, ...]:
 
 def class_codes(column: Coded, names: Sequence[str]) -> np.ndarray:
     """The position in `names` (n,) int64 of each row's value, 0 where it is missing."""
-    index = {None: 0, **{name: k for k, name in enumerate(names)}}
+    index: dict[str | None, int] = {None: 0}
+    index |= {name: k for k, name in enumerate(names)}
     return np.array([index[v] for v in column.values], dtype=np.int64)[column.codes]
