@@ -16,7 +16,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -35,8 +35,8 @@ from mibias_cli.estimators.protocol import Sample
 from mibias_cli.evaluation.audit import audit
 from mibias_cli.evaluation.findings import AuditSettings
 from mibias_cli.evaluation.inputs import AuditedAttribute, AuditInput, Features
-from mibias_cli.methods.linear_eraser import fit_leace
-from mibias_cli.methods.transport import TransportFit
+from mibias_cli.methods.erasers.linear_eraser import fit_leace
+from mibias_cli.methods.erasers.transport import TransportFit
 from mibias_cli.progress import Silent
 from mibias_cli.recipe.load import parse_recipe
 from mibias_cli.survey.first_recipe import choose_model, first_recipe
@@ -151,7 +151,9 @@ def leakage(z: NDArray[np.float32], y: NDArray[np.int64], c: NDArray[np.int64], 
     return {"leakage_bits": found.leakage_bits.estimate, **told}
 
 
-def class_accuracy(z: NDArray[np.float32], y: NDArray[np.int64], c: NDArray[np.int64]) -> float:
+def class_accuracy(
+    z: NDArray[np.float32], y: NDArray[np.int64], c: NDArray[np.int64], penalties: Sequence[float] = PENALTIES
+) -> float:
     """Of fresh logistic probes for the class, on halves that are alike in class and style."""
     x = StandardScaler().fit_transform(z)
     halves = [
@@ -162,7 +164,7 @@ def class_accuracy(z: NDArray[np.float32], y: NDArray[np.int64], c: NDArray[np.i
         made = LogisticRegression(C=penalty, max_iter=500)
         return float(np.mean([made.fit(x[fit], y[fit]).score(x[held], y[held]) for fit, held in halves]))
 
-    return max(map(mean, PENALTIES))
+    return max(map(mean, penalties))
 
 
 def show(table: Table) -> None:

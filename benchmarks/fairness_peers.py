@@ -14,7 +14,7 @@ from sklearn.linear_model import LogisticRegression
 from torch import nn
 
 from mibias_cli.estimators.protocol import Sample
-from mibias_cli.methods.linear_eraser import fit_leace
+from mibias_cli.methods.erasers.linear_eraser import fit_leace
 
 __all__ = ["PEERS", "Encoded", "Predictions"]
 

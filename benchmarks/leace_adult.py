@@ -22,7 +22,7 @@ from mibias_cli.estimators.protocol import Sample
 from mibias_cli.evaluation.audit import audit
 from mibias_cli.evaluation.findings import AuditSettings
 from mibias_cli.evaluation.inputs import AuditedAttribute, AuditInput, Features
-from mibias_cli.methods.linear_eraser import fit_leace
+from mibias_cli.methods.erasers.linear_eraser import fit_leace
 from mibias_cli.progress import Silent
 
 N_AUDIT = 6000

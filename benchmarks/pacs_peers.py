@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from mibias_cli.estimators.protocol import Sample
 from mibias_cli.methods.dfr import balanced_head
-from mibias_cli.methods.linear_eraser import fit_leace
+from mibias_cli.methods.erasers.linear_eraser import fit_leace
 from mibias_cli.progress import Silent
 from mibias_cli.recipe.schema import Recipe
 from mibias_cli.run.assemble import Parts

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 
 from mibias_cli.progress import Silent
@@ -20,9 +23,11 @@ from mibias_cli.training.loop import StageTrainer
 from mibias_cli.training.run_log import without_clock
 
 __all__ = [
+    "PICTURES",
     "TINY",
     "best",
     "metrics",
+    "pictures",
     "recipe_for_numbers",
     "same",
     "shorten_last_fit",
@@ -42,6 +47,23 @@ original: {epochs: 1}
 debias: {weight: 0.5, queue_batches: 4, critic: {steps: 2, hidden: [16]}}
 training: {epochs: 3, batch_size: 128, log_every_steps: 2, device: cpu}
 evaluation: {probes: [logistic], n_bootstrap: 100}
+"""
+
+
+PICTURES = """
+version: 1
+name: frozen
+data:
+  source: {source}
+  {files}
+  attributes: {{background: {{}}}}
+  columns: {{target: shape, split: split}}
+backbone: {{name: test_resnet, input_size: 32, train: none}}
+representation: {{bottleneck: 8}}
+original: {{epochs: 1}}
+debias: {{weight: 0.5, queue_batches: 4, critic: {{steps: 1, hidden: [16]}}}}
+training: {{epochs: 2, batch_size: 32, log_every_steps: 1, device: cpu}}
+evaluation: {{probes: [logistic], n_bootstrap: 100, n_permutations: 0, random_control: false}}
 """
 
 
@@ -119,3 +141,27 @@ data:
   attributes: {{sex: {{}}}}
 backbone: {{name: mlp}}
 """ + "\n".join(sections)
+
+
+def pictures(folder: Path, source: str, n: int = 20) -> str:
+    """A recipe of small images: bright or dark squares on backgrounds of two colours; 3·n of each split's cells."""
+    rng, rows = np.random.default_rng(0), []
+    for split, (shape, background) in [
+        (split, cell) for split in ("train", "validation", "test") for cell in ((0, 0), (0, 1), (1, 0), (1, 1))
+    ]:
+        for k in range(n):
+            pixels = rng.integers(0, 60, (16, 16, 3)).astype(np.uint8)
+            pixels[:, :, background] += 120
+            pixels[4:12, 4:12] += np.uint8(60 * shape)
+            name = f"{split}/{('dark', 'bright')[shape]}/{background}-{k}.png"
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(folder / name)
+            rows.append({"path": name, "split": split, "shape": shape, "background": background})
+    with (folder / "table.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    if source == "manifest":
+        return PICTURES.format(source=source, files=f"path: {folder}/table.csv")
+    text = PICTURES.format(source=source, files=f"root: {folder}\n  sidecar: {folder}/table.csv")
+    return text.replace("columns: {target: shape, split: split}", "columns: {}")

@@ -33,6 +33,15 @@ def test_methods_are_recipes_and_rivals_have_nothing_of_ours(module: str, monkey
             assert recipe.training.average_decay is None, name
 
 
+def test_recipes_without_a_target_hold(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    unlabelled = importlib.import_module("unlabelled")
+    for name, overrides in unlabelled.TRAINED.items():
+        recipe = parse_recipe(unlabelled.RECIPE, path=name, overrides=["backbone.weights=none", *overrides])
+        assert recipe.data.columns.target is None
+        assert (recipe.method == "contrastive") == (name == "contrastive")
+
+
 def test_steps_are_timed_with_and_without_mi(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
     timed = importlib.import_module("step_overhead")

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from mibias_cli.backbone.prefix import NoPrefix, Prefix
-from mibias_cli.data.batch import Reader, Split
+from mibias_cli.data.batch import OTHER_VIEW, Reader, Split
 from mibias_cli.data.loader import batches
 from mibias_cli.progress import Progress
 from mibias_cli.seeds import derived_generator
@@ -232,14 +232,19 @@ class _StoredReader:
             return torch.from_numpy(np.array(self.by_size.get(len(rows), self.usual)[rows]))
         if epoch not in self._drawn:
             self._drawn.clear()
-            self._drawn[epoch] = derived_generator(self.seed, epoch, _VIEWS).integers(
-                len(self.views), size=len(self.usual)
-            )
+            self._drawn.update(self._draw(epoch % OTHER_VIEW))
         view = self._drawn[epoch][rows]
         outputs = np.empty((len(rows), *self.usual.shape[1:]), dtype=np.float32)
         for k, array in enumerate(self.views):
             outputs[view == k] = array[rows[view == k]]
         return torch.from_numpy(outputs)
+
+    def _draw(self, epoch: int) -> dict[int, np.ndarray]:
+        """By epoch, its view and its other view of every sample (n,): two that differ, if two are kept."""
+        generator, n = derived_generator(self.seed, epoch, _VIEWS), len(self.views)
+        drawn = generator.integers(n, size=len(self.usual))
+        other = (drawn + generator.integers(1, max(n, 2), size=len(self.usual))) % n
+        return {epoch: drawn, epoch + OTHER_VIEW: other}
 
 
 def _stem(part: Split) -> str:

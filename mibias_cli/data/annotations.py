@@ -12,6 +12,7 @@ from mibias_cli.data.batch import Attribute, BiasedData, Reader, Split
 from mibias_cli.data.columns import DRAWN, AttributeColumn, Columns, SplitRule
 from mibias_cli.data.encoding import encode_attribute, encode_kept, identifier_notes
 from mibias_cli.data.files.fingerprint import Streamed, fingerprint
+from mibias_cli.data.files.packed import Picked, RowNames
 from mibias_cli.data.files.tabular import Table, first_rows, refuse_unmapped, require_columns
 from mibias_cli.data.files.value_map import LEFT_OUT
 from mibias_cli.data.group_columns import group_note, largest_group_note
@@ -62,9 +63,9 @@ class Annotations(Labels):
     positions: np.ndarray
 
     @property
-    def row_names(self) -> list[str]:
+    def row_names(self) -> RowNames:
         """What to call each row in an error."""
-        return [f"row {number}" for number in self.table.row_numbers]
+        return RowNames(self.table.row_numbers)
 
 
 def annotate(
@@ -89,19 +90,20 @@ def annotate(
     # rows that are left out and rows of no split go first: everything below sees only the rows in use
     notes = list(table.notes)
     positions = _rows_left(table, notes)
-    table = table.take(positions)
+    table = table if len(positions) == len(table) else table.take(positions)
     role: np.ndarray | None = None
     if columns.split is not None:
         role = _roles_by_column(table, columns.split, splits, notes)
-        in_use = np.flatnonzero(role >= 0)
-        positions, table, role = positions[in_use], table.take(in_use), role[in_use]
+        in_use = role >= 0
+        if not in_use.all():
+            positions, table, role = positions[in_use], table.take(in_use), role[in_use]
     table, columns, of_labels = list_labels(table, columns)
     notes += of_labels
     group: np.ndarray | None = None
     if columns.group is not None:
         alone = "give each a group id of its own if it belongs to none"
-        group, several = one_spelling(table.complete(columns.group, "group", alone))
-        group = group.astype(str)
+        spelt, several = one_spelling(table.complete(columns.group, "group", alone))
+        group = spelt.values.astype(str)[spelt.codes]
         if several:
             shown = first_rows([" and ".join(map(repr, ids)) for ids in several])
             notes.append(f"{table.path}: ids of {columns.group!r} in several spellings are one group: {shown}")
@@ -141,7 +143,7 @@ def assemble(
     labels: Labels,
     reader: Reader,
     *,
-    row_names: list[str],
+    row_names: Sequence[str],
     contents: Mapping[str, np.ndarray | Streamed | Iterable[str]],
     inputs: InputRules,
     notes: Iterable[str] = (),
@@ -163,7 +165,7 @@ def assemble(
             known={key: value[rows] for key, value in labels.known.items()},
             group=None if labels.group is None else labels.group[rows],
             rows=rows,
-            row_names=[row_names[row] for row in rows],
+            row_names=Picked(row_names, rows),
             reader=reader,
             kept={key: value[rows] for key, (value, _, _) in labels.kept.items()},
             kept_known={key: known[rows] for key, (_, known, _) in labels.kept.items()},
@@ -193,7 +195,7 @@ def class_notes(table: Table, names: Sequence[str]) -> list[str]:
 def spelling_notes(table: Table, names: Iterable[str]) -> Iterator[str]:
     """Notes of columns in which two classes are one but for their spelling."""
     for name in dict.fromkeys(names):
-        if pairs := spelt_alike(table.columns[name]):
+        if pairs := spelt_alike(table.coded(name).values):
             shown = first_rows([" and ".join(map(repr, pair)) for pair in pairs])
             yield (
                 f"{table.path}: values of {name!r} that differ only in their spelling (capitals, blanks, how a number "
@@ -205,8 +207,10 @@ def spelling_notes(table: Table, names: Iterable[str]) -> Iterator[str]:
 def _rows_left(table: Table, notes: list[str]) -> np.ndarray:
     """Positions of the rows without a cell that `data.values` leaves out; a note counts the others."""
     out = np.zeros(len(table), dtype=bool)
-    for values in table.columns.values():
-        out |= values == LEFT_OUT
+    for name in table.columns:
+        column = table.coded(name)
+        if LEFT_OUT in column.counts:
+            out |= column.where(lambda value: value == LEFT_OUT)
     if out.all():
         raise DataError(f"{table.path}: data.values leaves out every row")
     if out.any():
@@ -220,11 +224,10 @@ def _roles_by_column(table: Table, column: str, splits: SplitRule, notes: list[s
     # two roles of one value would share their rows
     if len(set(names)) < 3:
         raise DataError(f"{table.path}: data.splits: train, validation and audit must be three values, not {names}")
-    values = table.columns[column]
+    values = table.coded(column)
     # Train and TRAIN are one split, as 0 and 0.0 are
-    role = positions_of(values, names)
-    found = Counter("(empty)" if v is None else str(v) for v in values)
-    others = Counter("(empty)" if v is None else str(v) for v in values[role < 0])
+    role = positions_of(values, names).astype(np.int8)
+    found, others = (Counter(held.map(lambda v: v or "(empty)").counts) for held in (values, values.take(role < 0)))
     for k, name in enumerate(names):
         # without any other value there is nothing that a mistyped `validation` could have meant
         drawn_later = SPLITS[k] == "validation" and (not others or name == DRAWN)
@@ -252,14 +255,14 @@ def _complete_roles(
 ) -> np.ndarray:
     """All three splits: drawn by fractions where there is no split column, validation alone where that is empty."""
     # drawn splits are stratified by the target, so that rare classes are in all three
-    label = split_labels(table, columns)
     if role is None:
-        role = split_by_fractions(label, group, splits.fractions, seed=seed)
+        role = split_by_fractions(split_labels(table, columns), group, splits.fractions, seed=seed)
     elif not (role == 1).any():
         # validation must come from training: taken from the audit, it would choose the model on audited rows
         train = np.flatnonzero(role == 0)
         share = splits.fractions[1] / (splits.fractions[0] + splits.fractions[1] or 1.0)
-        part = split_by_fractions(label[train], None if group is None else group[train], (1 - share, share), seed=seed)
+        label = split_labels(table, columns)[train]
+        part = split_by_fractions(label, None if group is None else group[train], (1 - share, share), seed=seed)
         role[train] = part
         missing = "" if splits.validation == DRAWN else f"no row has {splits.validation!r} in {columns.split!r}: "
         notes.append(

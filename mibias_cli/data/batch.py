@@ -10,10 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mibias_cli.data.files.packed import Picked
 from mibias_cli.data.input_rules import InputRules
 from mibias_cli.data.target import Target, bin_codes
 
-__all__ = ["Attribute", "Batch", "BiasedData", "Reader", "Split"]
+__all__ = ["OTHER_VIEW", "Attribute", "Batch", "BiasedData", "Reader", "Split"]
+
+OTHER_VIEW = 1 << 30
+"""Added to an epoch it asks a reader for another augmented view than that epoch's own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,7 +164,7 @@ class Split:
     known: dict[str, np.ndarray]
     group: np.ndarray | None
     rows: np.ndarray
-    row_names: list[str]
+    row_names: Sequence[str]
     reader: Reader
     kept: dict[str, np.ndarray] = field(default_factory=dict)
     kept_known: dict[str, np.ndarray] = field(default_factory=dict)
@@ -184,7 +188,7 @@ class Split:
             known={name: known[positions] for name, known in self.known.items()},
             group=None if self.group is None else self.group[positions],
             rows=self.rows[positions],
-            row_names=[self.row_names[i] for i in positions],
+            row_names=Picked(self.row_names, positions),
         )
 
 

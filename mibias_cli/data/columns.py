@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 
 from mibias_cli.data.files.cells import are_lists, number_of
+from mibias_cli.data.files.coded import Coded
 from mibias_cli.data.files.tabular import Table, texts
 from mibias_cli.data.target import TargetKind
 from mibias_cli.errors import DataError
@@ -91,6 +92,11 @@ class Columns:
         if self.target is None:
             return ()
         return (self.target,) if isinstance(self.target, str) else tuple(self.target)
+
+    def roles(self, attributes: Mapping[str, AttributeColumn]) -> set[str]:
+        """All columns with a role but the path's, those of attributes among them."""
+        of_rows = {name for name in (self.split, self.group) if name is not None}
+        return {*self.named, *self.kept, *of_rows, *(spec.column or name for name, spec in attributes.items())}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,20 +194,26 @@ def misfits(values: np.ndarray) -> np.ndarray:
     Such a column has many different numbers, some perhaps with separators, currency, percent or a unit, in most of its
     cells. Where whole numbers below 1000 have no point, and three digits follow every point, points are of thousands.
     """
+    return _misfits(Coded.of(values))
+
+
+def _misfits(column: Coded) -> np.ndarray:
+    values = column.values
     parsed, wrong = numbers(values)
     wrong |= _with_points_of_thousands(values, wrong)
     shaped = ~np.isnan(parsed)
     units: dict[str, list[int]] = {}
-    for row in np.flatnonzero(wrong):
-        shaped[row] = shaped[row] or _WRITTEN_OTHERWISE.fullmatch(values[row]) is not None
-        if not shaped[row] and (found := _WITH_UNIT.fullmatch(values[row])):
-            units.setdefault(found[2], []).append(int(row))
+    for k in np.flatnonzero(wrong):
+        shaped[k] = shaped[k] or _WRITTEN_OTHERWISE.fullmatch(values[k]) is not None
+        if not shaped[k] and (found := _WITH_UNIT.fullmatch(values[k])):
+            units.setdefault(found[2], []).append(int(k))
     # codes (12a, 12b, 13a) have letters of many kinds, quantities have one unit
     if len(units) == 1 or set(units) <= _AGES:
-        shaped[[row for rows in units.values() for row in rows]] = True
-    known = int(wrong.sum() + (~np.isnan(parsed) & ~wrong).sum())
-    quantity = shaped.sum() >= _MOSTLY * known and len(set(values[shaped])) > _MANY
-    return wrong if quantity else np.zeros(len(values), dtype=bool)
+        shaped[[k for of_unit in units.values() for k in of_unit]] = True
+    n_rows = np.bincount(column.codes, minlength=len(values))
+    known = int(n_rows[wrong | ~np.isnan(parsed)].sum())
+    quantity = n_rows[shaped].sum() >= _MOSTLY * known and shaped.sum() > _MANY
+    return wrong[column.codes] if quantity else np.zeros(len(column), dtype=bool)
 
 
 def _with_points_of_thousands(values: np.ndarray, wrong: np.ndarray) -> np.ndarray:
@@ -222,9 +234,10 @@ def refuse_misfits(table: Table, name: str, remedy: str) -> None:
 
     One of them would make a category of every number. A column that its file declares to be text is let pass.
     """
-    wrong = misfits(table.columns[name])
+    column = table.coded(name)
+    wrong = _misfits(column)
     if name not in table.text and wrong.any():
-        n = sum(v is not None for v in table.columns[name])
+        n = column.known.sum()
         raise DataError(
             f"{table.path}: {wrong.sum()} of {n} value(s) of {name!r} are no plain numbers, where it looks like a "
             f"column of numbers: rows {table.rows_where(wrong, name)}; write them as 35060 or 0.5, name what means "

@@ -9,6 +9,7 @@ import numpy as np
 
 from mibias_cli.data.batch import Attribute
 from mibias_cli.data.columns import AttributeColumn, is_quantity, numbers, refuse_misfits, sorted_names
+from mibias_cli.data.files.coded import Coded
 from mibias_cli.data.files.tabular import Table
 from mibias_cli.errors import DataError
 
@@ -36,14 +37,14 @@ def encode_attribute(
         DataError: All values are missing (in all rows, or for bins in training), or values are no numbers.
     """
     column = spec.column or name
-    values = table.columns[column]
-    known = np.array([v is not None for v in values])
+    values = table.coded(column)
+    known = values.known
     if not known.any():
         raise DataError(f"{table.path}: attribute {name!r}: column {column!r} is empty in every row")
     if spec.kind == "continuous":
         return _continuous(name, spec, table, known, in_training)
     # classes of all rows, not of training alone: the audit may meet a hospital that training never saw
-    class_names = sorted_names(set(values[known]))
+    class_names = sorted_names(values.counts)
     if len(class_names) > MAX_CLASSES:
         raise DataError(
             f"{table.path}: attribute {name!r}: column {column!r} has {len(class_names):,} values, and at most "
@@ -56,20 +57,18 @@ def encode_attribute(
             "as an identifier has, and nothing can be learnt of it; name a column whose values come back, or set kind: "
             "continuous where they are numbers"
         )
-    codes = np.zeros(len(values), dtype=np.int64)
-    codes[known] = class_codes(values[known], class_names)
-    return codes[:, None], known, _attribute(name, class_names)
+    return class_codes(values, class_names)[:, None], known, _attribute(name, class_names)
 
 
 def identifier_notes(table: Table, attributes: Mapping[str, AttributeColumn]) -> Iterator[str]:
     """Notes of attributes of classes that hardly come back: what identifiers of people, sites or files are like."""
     for name, spec in attributes.items():
         column = spec.column or name
-        known = [value for value in table.columns[column] if value is not None]
-        n_classes = len(set(known))
-        if spec.kind == "categorical" and n_classes >= _FEWEST_OF_IDENTIFIERS and len(known) < _FEW_ROWS * n_classes:
+        counts = table.coded(column).counts
+        n_classes, n = len(counts), sum(counts.values())
+        if spec.kind == "categorical" and n_classes >= _FEWEST_OF_IDENTIFIERS and n < _FEW_ROWS * n_classes:
             yield (
-                f"{table.path}: attribute {name!r}: {n_classes:,} values in {len(known):,} rows, as identifiers have; "
+                f"{table.path}: attribute {name!r}: {n_classes:,} values in {n:,} rows, as identifiers have; "
                 "so few rows of each say little about it: group them, or set kind: continuous where they are numbers"
             )
 
@@ -93,7 +92,7 @@ def encode_kept(name: str, table: Table, in_training: np.ndarray) -> tuple[np.nd
         DataError: The column is empty, or some cells of a column of numbers are none.
     """
     refuse_misfits(table, name, "take the column out of evaluation.fidelity_columns")
-    quantity = is_quantity(table.columns[name])
+    quantity = is_quantity(table.coded(name).values)
     return encode_attribute(name, AttributeColumn(kind="continuous" if quantity else "categorical"), table, in_training)
 
 
@@ -102,7 +101,8 @@ def _continuous(
 ) -> tuple[np.ndarray, np.ndarray, Attribute]:
     column = spec.column or name
     refuse_misfits(table, column, "make the attribute categorical")
-    parsed, wrong = numbers(table.columns[column])
+    coded = table.coded(column)
+    parsed, wrong = (found[coded.codes] for found in numbers(coded.values))
     if wrong.any():
         raise DataError(
             f"{table.path}: attribute {name!r} is continuous, but {wrong.sum()} value(s) of {column!r} are no finite "
@@ -142,7 +142,8 @@ def bin_names(edges: Sequence[float]) -> tuple[str, ...]:
     return (f"below {edges[0]:g}", *between, f"{edges[-1]:g} and above")
 
 
-def class_codes(values: np.ndarray, names: Sequence[str]) -> np.ndarray:
-    """The position in `names` (n,) int64 of each value (n,)."""
-    index = {name: k for k, name in enumerate(names)}
-    return np.array([index[v] for v in values], dtype=np.int64)
+def class_codes(column: Coded, names: Sequence[str]) -> np.ndarray:
+    """The position in `names` (n,) int64 of each row's value, 0 where it is missing."""
+    index: dict[str | None, int] = {None: 0}
+    index |= {name: k for k, name in enumerate(names)}
+    return np.array([index[v] for v in column.values], dtype=np.int64)[column.codes]

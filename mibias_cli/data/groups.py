@@ -21,6 +21,8 @@ __all__ = [
 _ROWS_PER_CELL = 25
 _N_FOLDS = 5
 _MAX_DESIGN = 5_000_000
+_MOST_COUNTED = 2**22
+"""Possible cells up to which they are counted."""
 
 
 def cells(y: np.ndarray, c: np.ndarray, n_y: int, n_c: int) -> np.ndarray:
@@ -122,40 +124,51 @@ def balancing_weights(
     References:
         Kamiran and Calders, "Data preprocessing techniques for classification without discrimination", 2012.
     """
-    weights = np.ones(len(y), dtype=np.float64)
+    weights = np.ones(len(y), dtype=np.float32)
     # rows without the attribute keep weight 1 and shape nothing
-    y, c = y[known], c[known]
+    if not known.all():
+        y, c = y[known], c[known]
     if not len(y):
-        return weights.astype(np.float32)
+        return weights
+    # rows of one cell have one weight: it is worked out once for each cell
     if are_counted(len(y), n_y, n_c):
-        joint, cell = np.unique(c, axis=0, return_inverse=True)
-        raw = _counted(y, cell.reshape(-1), n_y, len(joint))
+        joint, cell = _joint_cells(c)
+        ratio = _ratios(cells(y, cell, n_y, len(joint))).reshape(-1)
+        index = _index(y, (cell, len(joint)))
     else:
         # p(y) / p(y|c) is the same ratio, and a model of p(y|c) needs no count of every cell
         prior = np.bincount(y, minlength=n_y) / len(y)
         table, fold, row_cell = _best_model(y, c, prior, n_c, seed)
-        raw = prior[y] / table[fold, row_cell, y]
-    weights[known] = _capped(raw / raw.mean(), clip)
-    return weights.astype(np.float32)
+        ratio = np.divide(prior, table, out=np.ones_like(table), where=table > 0).reshape(-1)
+        index = _index(fold, (row_cell, table.shape[1]), (y, n_y))
+    counts = np.bincount(index, minlength=len(ratio))
+    there = counts > 0
+    weight = np.ones(len(ratio))
+    weight[there] = _capped(ratio[there] * (counts.sum() / (ratio * counts)[there].sum()), counts[there], clip)
+    weights[known] = weight.astype(np.float32)[index]
+    return weights
 
 
 def target_log_probabilities(
-    y: np.ndarray, c: np.ndarray, known: np.ndarray, *, n_y: int, n_c: Sequence[int], seed: int
+    y: np.ndarray, c: np.ndarray, known: np.ndarray, *, n_y: int, n_c: Sequence[int], seed: int, first: int = 0
 ) -> np.ndarray:
     """log p(y|c) in nats (n, n_y) float32: what the attribute alone predicts for every target class.
 
     Modelled as in `balancing_weights`; each row's comes from a fit that did not see the row, so that the model cannot
     learn a rare row by heart. No class has less than 1/1000 of its share of all rows. Where the attribute is missing it
-    is log p(y).
+    is log p(y). With `first` all rows shape the model, and the result is that of the rows from there on.
     """
     # a small count for each class: log p(y) stays finite for one that never occurs
     prior = np.bincount(y[known] if known.any() else y, minlength=n_y) + 1e-3
     prior = prior / prior.sum()
-    found = np.tile(np.log(prior), (len(y), 1))
+    found = np.empty((len(y) - first, n_y), dtype=np.float32)
+    found[:] = np.log(prior)
     if known.sum() >= 2 * _N_FOLDS:
-        table, fold, cell = _best_model(y[known], c[known], prior, n_c, seed)
-        found[known] = np.log(table[fold, cell])
-    return found.astype(np.float32)
+        every = known.all()
+        table, fold, cell = _best_model(y if every else y[known], c if every else c[known], prior, n_c, seed)
+        told = int(known[:first].sum())
+        found[known[first:]] = np.log(table).astype(np.float32)[fold[told:], cell[told:]]
+    return found
 
 
 def effective_sample_size(weights: np.ndarray) -> float:
@@ -165,8 +178,8 @@ def effective_sample_size(weights: np.ndarray) -> float:
         >>> effective_sample_size(np.ones(7))
         7.0
     """
-    weights = np.asarray(weights, dtype=np.float64)
-    return float(weights.sum() ** 2 / (weights**2).sum())
+    # summed in double precision, without a copy of millions of weights
+    return float(np.sum(weights, dtype=np.float64) ** 2 / np.einsum("i,i->", weights, weights, dtype=np.float64))
 
 
 def weights_with_copies(
@@ -218,23 +231,50 @@ def weights_with_copies(
     return weights * (1 - share[own]), (independent * share)[copied] / n_copies[copied]
 
 
-def _counted(y: np.ndarray, c: np.ndarray, n_y: int, n_c: int) -> np.ndarray:
-    """p(y) p(c) / p(y, c) by counting, one pseudo-count per cell whose row and column are not empty."""
-    counts = cells(y, c, n_y, n_c).astype(np.float64)
+def _ratios(counts: np.ndarray) -> np.ndarray:
+    """p(y) p(c) / p(y, c) (n_y, n_c) by counts, one pseudo-count per cell whose row and column are not empty."""
+    counts = counts.astype(np.float64)
     # Laplace smoothing keeps a pair that never occurs from an infinite weight
     counts += (counts.sum(axis=1, keepdims=True) > 0) & (counts.sum(axis=0, keepdims=True) > 0)
     joint = counts / counts.sum()
     product = joint.sum(axis=1, keepdims=True) * joint.sum(axis=0, keepdims=True)
-    return product[y, c] / joint[y, c]
+    return np.divide(product, joint, out=np.ones_like(joint), where=joint > 0)
+
+
+def _index(first: np.ndarray, *others: tuple[np.ndarray, int]) -> np.ndarray:
+    """One number (n,) for what several (n,) are together, each of the later ones below its size."""
+    index = first.astype(np.int64)
+    for values, size in others:
+        # in place: of millions of rows every array between counts
+        index *= size
+        index += values
+    return index
+
+
+def _joint_cells(c: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The different rows (k, channels) of classes (n, channels) in order, and which of them each row is (n,)."""
+    sizes = tuple((c.max(axis=0) + 1).tolist())
+    if math.prod(sizes) > _MOST_COUNTED:
+        joint, cell = np.unique(c, axis=0, return_inverse=True)
+        return joint, cell.reshape(-1)
+    # counting is many times faster than sorting
+    key = c[:, 0] if len(sizes) == 1 else np.ravel_multi_index(tuple(c.T), sizes)
+    there = np.flatnonzero(np.bincount(key))
+    position = np.zeros(math.prod(sizes), dtype=np.int32)
+    position[there] = np.arange(len(there))
+    return np.stack(np.unravel_index(there, sizes), axis=1), position[key]
 
 
 def _best_model(
     y: np.ndarray, c: np.ndarray, prior: np.ndarray, n_c: Sequence[int], seed: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """p(y|c) by fold and joint cell (folds, cells, n_y) that predicts held-out rows best, each row's fold and cell."""
-    fold = derived_generator(seed, 0xF01D).permutation(len(y)) % _N_FOLDS
-    joint, cell = np.unique(c, axis=0, return_inverse=True)
-    cell = cell.reshape(-1)
+    fold = (derived_generator(seed, 0xF01D).permutation(len(y)) % _N_FOLDS).astype(np.int8)
+    joint, cell = _joint_cells(c)
+    # rows of one fold, cell and class are alike: their counts are all that models need
+    shape = (_N_FOLDS, len(joint), len(prior))
+    index = _index(fold, (cell, len(joint)), (y, len(prior)))
+    counts = np.bincount(index, minlength=math.prod(shape)).reshape(shape)
     best: tuple[float, np.ndarray] | None = None
     # channels alone, then with their pairs; the second is taken only where it predicts held-out rows better
     for pairs in (False, True):
@@ -242,24 +282,21 @@ def _best_model(
         if pairs and len(joint) * sum(len(np.unique(key)) for key in keys) > _MAX_DESIGN:
             break  # attributes of very many classes, whose pairs would not fit into memory
         design = OneHotEncoder(sparse_output=False).fit_transform(np.stack(keys, axis=1))
-        table = _cross_fitted(y, cell, fold, design, prior)
-        score = float(np.log(table[fold, cell, y]).sum())
+        table = _cross_fitted(counts, design, prior)
+        score = float((counts * np.log(table, out=np.zeros(shape), where=counts > 0)).sum())
         if best is None or score > best[0]:
             best = (score, table)
     assert best is not None
     return best[1], fold, cell
 
 
-def _cross_fitted(
-    y: np.ndarray, cell: np.ndarray, fold: np.ndarray, design: np.ndarray, prior: np.ndarray
-) -> np.ndarray:
-    """p(y|c) (folds, cells, n_y) for each fold by a fit on the others; rows of equal c are one weighted row."""
-    table = np.empty((_N_FOLDS, len(design), len(prior)))
+def _cross_fitted(counts: np.ndarray, design: np.ndarray, prior: np.ndarray) -> np.ndarray:
+    """p(y|c) (folds, cells, n_y) for each fold by a fit on the others, of rows counted in each (folds, cells, n_y)."""
+    table = np.empty(counts.shape)
     for k in range(_N_FOLDS):
-        fit = fold != k
-        # rows of one cell and class are alike: a fit on counts is the fit on rows, in a fraction of the time
-        counts = cells(cell[fit], y[fit], len(design), len(prior))
-        row, label = np.nonzero(counts)
+        # a fit on counts is the fit on rows, in a fraction of the time
+        fit = counts.sum(axis=0) - counts[k]
+        row, label = np.nonzero(fit)
         probability = np.tile(1e-3 * prior, (len(design), 1))  # a class that the fit never saw keeps some probability
         if len(np.unique(label)) == 1:
             probability[:, label[0]] += 1 - 1e-3
@@ -268,7 +305,7 @@ def _cross_fitted(
             with warnings.catch_warnings():
                 # a fit that stops early is still a probability; the held-out score decides whether it is used
                 warnings.simplefilter("ignore", ConvergenceWarning)
-                model.fit(design[row], label, sample_weight=counts[row, label])
+                model.fit(design[row], label, sample_weight=fit[row, label])
             probability[:, model.classes_] += (1 - 1e-3) * model.predict_proba(design)
         table[k] = probability
     return table
@@ -282,16 +319,17 @@ def _keys(c: np.ndarray, n_c: Sequence[int], pairs: bool) -> list[np.ndarray]:
     return keys
 
 
-def _capped(weights: np.ndarray, clip: float) -> np.ndarray:
-    """min(s · w, clip), with the one s that makes the mean 1."""
+def _capped(weights: np.ndarray, counts: np.ndarray, clip: float) -> np.ndarray:
+    """min(s · w, clip) (k,) of weights (k,), each of so many rows (k,), with the one s that makes the rows' mean 1."""
     if clip <= 1.0:
         return np.ones_like(weights)
-    # with k weights capped, the mean is 1 at s = (n - k · clip) / (sum of the others); the k sought is the smallest
-    # for which s leaves the others below the cap
-    ascending = np.sort(weights)
-    sums = np.cumsum(ascending)
-    n = len(weights)
-    below = np.arange(n, 0, -1)  # how many stay uncapped: all, then one fewer, …
-    scale = (n - (n - below) * clip) / sums[below - 1]
-    fits = (scale > 0) & (scale * ascending[below - 1] <= clip * (1 + 1e-12))
+    # with the largest weights capped, the mean is 1 at s = (n - capped rows · clip) / (sum of the others); the fewest
+    # are sought for which s leaves the others below the cap
+    order = np.argsort(weights)[::-1]
+    n, descending = counts.sum(), weights[order]
+    # from all uncapped, to the smallest alone
+    sums = np.cumsum((weights * counts)[order][::-1])[::-1]
+    n_capped = np.cumsum(counts[order]) - counts[order]
+    scale = (n - n_capped * clip) / sums
+    fits = (scale > 0) & (scale * descending <= clip * (1 + 1e-12))
     return np.minimum(scale[np.argmax(fits)] * weights, clip)

@@ -8,9 +8,10 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from mibias_cli.data.batch import Batch, Split
+from mibias_cli.data.batch import OTHER_VIEW, Batch, Split
 from mibias_cli.errors import DataError
 from mibias_cli.ranks import Share
 from mibias_cli.seeds import derived_generator
@@ -51,6 +52,7 @@ def batches(
     draw_by: np.ndarray | None = None,
     draw_share: float = 1.0,
     sample_by: np.ndarray | None = None,
+    n_views: int = 1,
     share: Share = _WHOLE,
 ) -> Iterator[Batch]:
     """The batches of one epoch, bit for bit the same for any number of workers.
@@ -71,6 +73,8 @@ def batches(
         draw_by: Weights (n,): each batch gets further rows, drawn in proportion to them with replacement.
         draw_share: Drawn rows for each row of a batch; 0: none.
         sample_by: Weights (n,): rows are drawn in proportion to them, with replacement, in place of each of them once.
+        n_views: Training's views of each sample in its batch, one or two: the second ones stand behind all first ones,
+            in the same order. Not beside drawn rows.
         share: The rows of each batch whose inputs are read; labels and weights are those of the whole batch.
 
     Raises:
@@ -87,7 +91,7 @@ def batches(
         sizes = [n_drawn(len(batch), draw_share) for batch in positions]
         drawn = _draws(sizes, draw_by, derived_generator(seed, epoch, _DRAWS))
     positions = positions[start_step:]
-    source = _Batches(split, positions, epoch if shuffle else None, weights, drawn[start_step:], share)
+    source = _Batches(split, positions, epoch if shuffle else None, weights, drawn[start_step:], n_views, share)
     # the same batches either way: workers only read them ahead
     if num_workers == 0 or not positions:
         yield from (source.make(step) for step in range(len(positions)))
@@ -134,18 +138,20 @@ class _Batches(Dataset["Batch | DataError"]):
         epoch: int | None,
         weights: Mapping[str, np.ndarray] | None,
         drawn: list[np.ndarray],
+        n_views: int,
         share: Share,
     ) -> None:
         self._split = split
         self._positions = positions
         self._drawn = drawn
+        self._n_views = n_views
         self._share = share
         self._epoch = epoch
-        self._weights = {k: torch.tensor(w) for k, w in (weights or {}).items()}
-        self._y = torch.tensor(split.y)
-        self._stratum = None if split.stratum is None else torch.tensor(split.stratum)
-        self._c = {k: torch.tensor(c) for k, c in split.c.items()}
-        self._known = {k: torch.tensor(v) for k, v in split.known.items()}
+        self._weights = {k: _shared(w) for k, w in (weights or {}).items()}
+        self._y = _shared(split.y)
+        self._stratum = None if split.stratum is None else _shared(split.stratum)
+        self._c = {k: _shared(c) for k, c in split.c.items()}
+        self._known = {k: _shared(v) for k, v in split.known.items()}
 
     def __len__(self) -> int:
         return len(self._positions)
@@ -163,9 +169,9 @@ class _Batches(Dataset["Batch | DataError"]):
         n_own = None
         if self._drawn:
             n_own, positions = len(positions), np.concatenate([positions, self._drawn[step]])
-        index = torch.tensor(positions)
+        index = torch.tensor(np.tile(positions, self._n_views))
         return Batch(
-            x=self._split.reader.read(self._split.rows[positions[self._share.of(len(positions))]], self._epoch),
+            x=self._inputs(positions),
             y=self._y[index],
             c={k: c[index] for k, c in self._c.items()},
             known={k: v[index] for k, v in self._known.items()},
@@ -174,6 +180,20 @@ class _Batches(Dataset["Batch | DataError"]):
             stratum=None if self._stratum is None else self._stratum[index],
             n_own=n_own,
         )
+
+    def _inputs(self, positions: np.ndarray) -> Tensor:
+        """Inputs of this rank's share of the batch, in which every view has these positions."""
+        rows = np.tile(self._split.rows[positions], self._n_views)
+        own, read = self._share.of(len(rows)), self._split.reader.read
+        if self._epoch is None or self._n_views == 1:
+            return read(rows[own], self._epoch)
+        view = np.repeat(np.arange(self._n_views), len(positions))[own]
+        return torch.cat([read(rows[own][view == k], self._epoch + int(k) * OTHER_VIEW) for k in np.unique(view)])
+
+
+def _shared(values: np.ndarray) -> Tensor:
+    """A tensor of an array's own memory, where torch can take it."""
+    return torch.from_numpy(np.require(values, requirements=["C", "W"]))
 
 
 def _draws(sizes: list[int], weights: np.ndarray, generator: np.random.Generator) -> list[np.ndarray]:

@@ -11,12 +11,15 @@ import numpy as np
 
 from mibias_cli.data.batch import Reader, Split
 from mibias_cli.data.columns import numbers
-from mibias_cli.data.files.images import ImageReader, resolve_paths
+from mibias_cli.data.files.folders import find_images
+from mibias_cli.data.files.images import FileImages, ImageReader, resolve_paths
 from mibias_cli.data.files.readers import ArrayReader
 from mibias_cli.data.files.stored_features import open_features
 from mibias_cli.data.files.tabular import Table, first_rows, read_table, require_columns, texts
 from mibias_cli.data.input_rules import EmbeddingRules, ImageRules, InputRules, TableRules, Unseen
 from mibias_cli.data.inputs import Transforms
+from mibias_cli.data.shards.shard_names import may_be_shards
+from mibias_cli.data.shards.shards import read_shards
 from mibias_cli.data.sources.imagefolder import list_images
 from mibias_cli.data.table_encoder import CategoryColumn, NumberColumn
 from mibias_cli.data.table_inputs import doubts
@@ -58,8 +61,8 @@ def read_new(
     """New data as inputs, by the rules of the training data.
 
     Args:
-        path: A folder of images, whose order is that of their sorted paths; a manifest of images; a table; or stored
-            embeddings: as the rules say.
+        path: A folder of images, whose order is that of their sorted paths; a manifest of images; shards; a table; or
+            stored embeddings: as the rules say.
         rules: How they are read.
         input_shape: Shape of one input that the extractor takes.
         transforms: What it asks of images.
@@ -82,6 +85,12 @@ def read_new(
 def _images(path: Path, rules: ImageRules, transforms: Transforms, root: Path | None, follow: Path | None) -> NewInputs:
     if rules.fills_frame:
         transforms = replace(transforms, evaluate=transforms.arrays)
+    # a folder of images may have the archive beside them that they came in
+    if may_be_shards(path) and not (path.is_dir() and find_images(path, follow=follow).images):
+        shards = read_shards(path, image=None, reading=rules.reading)
+        shards.refuse_imageless("take them out")
+        names = list(shards.table.row_numbers)
+        return _inputs("path", names, names, ImageReader(shards.images, transforms, 0, names), shards.notes)
     if path.is_dir():
         found = list_images(path, follow)
         ids = found.images
@@ -94,7 +103,7 @@ def _images(path: Path, rules: ImageRules, transforms: Transforms, root: Path | 
         files, names = resolve_paths(table, rules.path, root or path.parent, follow)
         ids, notes = list(table.columns[rules.path]), list(table.notes)
     # no augmentation is drawn, so the seed means nothing
-    return _inputs("path", ids, names, ImageReader(files, transforms, 0, names), notes)
+    return _inputs("path", ids, names, ImageReader(FileImages(files), transforms, 0, names), notes)
 
 
 # --- stored embeddings ---

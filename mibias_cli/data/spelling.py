@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from mibias_cli.data.columns import is_quantity
 from mibias_cli.data.files.cells import number_of
+from mibias_cli.data.files.coded import Coded
 from mibias_cli.data.files.tabular import texts
 from mibias_cli.data.table_inputs import STAND_INS
 
@@ -70,24 +71,25 @@ def _meant(keys: set[str | float]) -> dict[str | float, str | float]:
     return {letter: found[0] for letter, found in longer.items() if len(found) == 1}
 
 
-def one_spelling(values: np.ndarray) -> tuple[np.ndarray, list[tuple[str, ...]]]:
+def one_spelling(values: Coded) -> tuple[Coded, list[tuple[str, ...]]]:
     """Text (n,), None where missing, with one spelling of each value, and the values that had several.
 
     For ids of groups: two spellings of one patient would be two patients. Two patients taken for one do no harm.
 
     Example:
-        >>> one_spelling(np.array(["P1", "p1", "P2", None], dtype=object))
-        (array(['P1', 'P1', 'P2', None], dtype=object), [('P1', 'p1')])
+        >>> one, several = one_spelling(Coded.of(["P1", "p1", "P2", None]))
+        >>> one.cells.tolist(), several
+        (['P1', 'P1', 'P2', None], [('P1', 'p1')])
     """
     spellings: dict[str | float, list[str]] = {}
-    for value in dict.fromkeys(str(v) for v in values if v is not None):
+    for value in values.counts:
         spellings.setdefault(spelling(value), []).append(value)
     several = [tuple(found) for found in spellings.values() if len(found) > 1]
     first = {value: found[0] for found in several for value in found}
-    return texts([None if v is None else first.get(str(v), str(v)) for v in values]), several
+    return values.map(lambda v: v and first.get(v, v)), several
 
 
-def positions_of(values: Iterable[str | None], names: Sequence[str]) -> np.ndarray:
+def positions_of(values: Coded, names: Sequence[str]) -> np.ndarray:
     """The position (n,) int64 in `names` that each value has, whatever its spelling; −1 where none is it.
 
     Names that are one but for their spelling are told apart to the letter.
@@ -95,5 +97,5 @@ def positions_of(values: Iterable[str | None], names: Sequence[str]) -> np.ndarr
     exact = {name: k for k, name in enumerate(names)}
     keys = [spelling(name) for name in names]
     loose = {key: k for k, key in enumerate(keys)} if len(set(keys)) == len(keys) else {}
-    found = {v: exact.get(v, loose.get(spelling(v), -1)) for v in set(values) if v is not None}
-    return np.array([-1 if v is None else found[v] for v in values], dtype=np.int64)
+    found = [-1 if v is None else exact.get(v, loose.get(spelling(v), -1)) for v in values.values]
+    return np.array(found, dtype=np.int64)[values.codes]

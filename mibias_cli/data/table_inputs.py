@@ -10,7 +10,7 @@ import numpy as np
 
 from mibias_cli.data.columns import is_quantity, look_at, misfits, name_words, numbers
 from mibias_cli.data.files.cells import number_of
-from mibias_cli.data.files.tabular import Table, first_rows
+from mibias_cli.data.files.tabular import Table, first_rows, texts
 
 __all__ = ["STAND_INS", "doubts", "left_out", "left_out_note", "may_mean_missing"]
 
@@ -118,7 +118,7 @@ def doubts(table: Table, names: Sequence[str]) -> Iterator[str]:
         coded = [str(v) for v in values[known] if len(v) > 1 and v[0] == "0" and v.isdecimal()]
         if coded and len({len(v) for v in values[known]}) == 1:
             yield f"{table.path}: {name!r} is read as numbers, and {coded[0]!r} may be a code: data.categories"
-        if (mark := _mark_of_missing(parsed[known])) is not None:
+        if (mark := _mark_of_missing(Counter(parsed[known].tolist()))) is not None:
             yield _mark_note(table, name, *mark)
 
 
@@ -129,12 +129,11 @@ def _mark_note(table: Table, name: str, value: float, n: int, low: float, high: 
     )
 
 
-def _mark_of_missing(parsed: np.ndarray, *, classes: bool = False) -> tuple[float, int, float, float] | None:
-    """A usual mark of missing values at the end of numbers, far from the others: it, its rows, their range.
+def _mark_of_missing(counts: Counter[float], *, classes: bool = False) -> tuple[float, int, float, float] | None:
+    """A usual mark of missing values at the end of counted numbers, far from the others: it, its rows, their range.
 
     Of inputs, few numbers say nothing; classes (`classes`) may be 1 to 6 and -1, or 1, 2 and 9.
     """
-    counts = Counter(parsed.tolist())
     if len(counts) < (3 if classes else 4):
         return None
     ordered = sorted(counts)
@@ -142,7 +141,7 @@ def _mark_of_missing(parsed: np.ndarray, *, classes: bool = False) -> tuple[floa
         # -1 beside 0 and 1 is said as what it is in CheXpert
         below = value in _BELOW and rest[0] >= 0 and (value != -1.0 or len(rest) > (2 if classes else 10))
         above = (value in _ABOVE or (classes and value == 9.0)) and value > _TIMES * rest[-1]
-        if (below or above) and counts[value] >= max(_FEWEST, _SHARE * len(parsed)):
+        if (below or above) and counts[value] >= max(_FEWEST, _SHARE * counts.total()):
             return value, counts[value], rest[0], rest[-1]
     return None
 
@@ -150,11 +149,15 @@ def _mark_of_missing(parsed: np.ndarray, *, classes: bool = False) -> tuple[floa
 def may_mean_missing(table: Table, names: Sequence[str]) -> Iterator[str]:
     """Notes of values of a target, an attribute or a group that may stand for a missing value."""
     for name in dict.fromkeys(names):
-        parsed, wrong = numbers(table.columns[name])
-        mark = None if wrong.any() else _mark_of_missing(parsed[~np.isnan(parsed)], classes=True)
+        found = table.coded(name).counts
+        parsed, wrong = numbers(texts(list(found)))
+        rows: Counter[float] = Counter()
+        for number, n in zip(parsed.tolist(), found.values(), strict=True):
+            rows[number] += n
+        mark = None if wrong.any() else _mark_of_missing(rows, classes=True)
         if mark is not None:
             yield _mark_note(table, name, *mark)
-        counts = Counter(v for v in table.columns[name] if v is not None and v.casefold() in STAND_INS)
+        counts = [(v, n) for v, n in found.items() if v.casefold() in STAND_INS]
         if counts:
-            listed = first_rows([f"{v!r} ({n} rows)" for v, n in counts.items()])
+            listed = first_rows([f"{v!r} ({n} rows)" for v, n in counts])
             yield f"{table.path}: {name!r} has {listed}, a class as any other; if it means missing: data.missing"

@@ -10,6 +10,7 @@ import numpy as np
 from mibias_cli.data.columns import Columns, is_quantity, numbers, refuse_misfits, sorted_names
 from mibias_cli.data.encoding import bin_names, class_codes, quantile_edges
 from mibias_cli.data.files.cells import SEPARATORS, is_written_list, split_list
+from mibias_cli.data.files.coded import Coded
 from mibias_cli.data.files.tabular import Table, first_rows, texts
 from mibias_cli.data.target import Target, TargetKind, bin_codes, classes_target
 from mibias_cli.errors import DataError
@@ -42,7 +43,7 @@ def kind_of(table: Table, columns: Columns) -> TargetKind:
         return columns.target_kind
     if isinstance(columns.target, str):
         return "classes"
-    binary = all(v is None or v.lower() in _OFF + _ON for name in columns.target for v in table.columns[name])
+    binary = all(v.lower() in _OFF + _ON for name in columns.target for v in table.coded(name).counts)
     return "multilabel" if binary else "regression"
 
 
@@ -83,10 +84,10 @@ def list_labels(table: Table, columns: Columns) -> tuple[Table, Columns, list[st
     if columns.target_kind != "multilabel" or len(columns.named) != 1:
         return table, columns, []
     name = columns.named[0]
-    if all(v is None or v.lower() in _OFF + _ON for v in table.columns[name]):
+    if all(v.lower() in _OFF + _ON for v in table.coded(name).counts):
         return table, columns, []
     no_label = f"fill them, or map them in data.values: {{ {name}: {{ (missing): [] }} }} where they mean no label"
-    values = table.complete(name, "target", no_label)
+    values = table.complete(name, "target", no_label).cells
     found = labels_in(values)
     if found is None:
         raise DataError(
@@ -125,14 +126,19 @@ def split_labels(table: Table, columns: Columns) -> np.ndarray:
     if kind == "none":
         return np.zeros(len(table), dtype=np.int64)
     if kind == "regression":
-        value, _ = numbers(table.columns[columns.targets[0]])
+        column = table.coded(columns.targets[0])
+        value = numbers(column.values)[0][column.codes]
         # tenths of the ranks: every part of the split gets small and large numbers alike
         rank = np.argsort(np.argsort(value, kind="stable"), kind="stable")
         return np.asarray(rank * _N_SPLIT_BINS // max(len(table), 1), dtype=np.int64)
     # a separator that no cell of text holds keeps ("a", "bc") and ("ab", "c") apart
-    joined = ["\x1f".join(map(str, row)) for row in zip(*(table.columns[n] for n in columns.targets), strict=True)]
-    _, label = np.unique(joined, return_inverse=True)
-    return np.asarray(label.reshape(-1), dtype=np.int64)
+    first, *others = (table.coded(name).map(str) for name in columns.targets)
+    for other in others:
+        pairs, codes = np.unique(np.stack([first.codes, other.codes]), axis=1, return_inverse=True)
+        joined = [f"{first.values[i]}\x1f{other.values[k]}" for i, k in pairs.T]
+        first = Coded.of_codes(joined, codes.reshape(-1))
+    _, label = np.unique(first.values.astype(str), return_inverse=True)
+    return np.asarray(label.reshape(-1), dtype=np.int64)[first.codes]
 
 
 def encode_targets(table: Table, columns: Columns, in_training: np.ndarray) -> tuple[np.ndarray, Target]:
@@ -162,14 +168,15 @@ def encode_targets(table: Table, columns: Columns, in_training: np.ndarray) -> t
 def _classes(table: Table, column: str, in_training: np.ndarray) -> tuple[np.ndarray, Target]:
     """One column of classes, which are those of the training rows."""
     values = table.complete(column, "target", _REMEDY)
-    names = sorted_names(set(values[in_training]))
+    names = sorted_names(values.take(in_training).counts)
     if len(names) < 2:
         raise DataError(f"{table.path}: {column!r} has one class in training, {names[0]!r}; a task needs two or more")
-    unseen = sorted_names(set(values) - set(names))
+    unseen = sorted_names(set(values.counts) - set(names))
     if unseen:
-        counted = [f"{name!r} ({np.sum(values == name)} rows)" for name in unseen]
+        counted = [f"{name!r} ({values.counts[name]} rows)" for name in unseen]
         # very many different numbers are rarely classes: a quantity was meant
-        hint = "; if these numbers are a quantity, set data.target_kind to regression" if is_quantity(values) else ""
+        number = is_quantity(values.values)
+        hint = "; if these numbers are a quantity, set data.target_kind to regression" if number else ""
         raise DataError(
             f"{table.path}: {len(unseen)} class(es) of {column!r} are in no training row: {first_rows(counted)}; "
             f"training has {first_rows([repr(n) for n in names], 20)}{hint}"
@@ -179,14 +186,15 @@ def _classes(table: Table, column: str, in_training: np.ndarray) -> tuple[np.nda
 
 def _parsed(table: Table, name: str, kind: TargetKind, in_training: np.ndarray) -> np.ndarray:
     """One column as float64; every fault names its rows."""
-    values = table.complete(name, "target", _REMEDY)
+    column = table.complete(name, "target", _REMEDY)
     if kind == "multilabel":
-        wrong = np.array([v.lower() not in _OFF + _ON for v in values])
-        parsed = np.array([float(v.lower() in _ON) for v in values])
+        wrong = np.array([v.lower() not in _OFF + _ON for v in column.values])
+        parsed = np.array([float(v.lower() in _ON) for v in column.values])
         what = "labels of several are 0 or 1; set data.target_kind to classes or regression, or recode the column"
     else:
-        parsed, wrong = numbers(values)
+        parsed, wrong = numbers(column.values)
         what = "a target of regression is a number, at most 1e30; set data.target_kind to classes, or mend the column"
+    parsed, wrong = parsed[column.codes], wrong[column.codes]
     if wrong.any():
         listed = table.rows_where(wrong, name)
         raise DataError(f"{table.path}: {wrong.sum()} value(s) of {name!r} cannot be used: rows {listed}; {what}")

@@ -11,7 +11,7 @@ from mibias_cli.backbone.bottleneck import StandardFeatures
 from mibias_cli.backbone.catalogue import Backbone
 from mibias_cli.backbone.extractor import Extractor
 from mibias_cli.backbone.weights.classifier import with_classifier
-from mibias_cli.methods.linear_eraser import LinearEraser
+from mibias_cli.methods.erasers.linear_eraser import LinearEraser
 
 __all__ = ["FOLDED_TOLERANCE", "affine_map", "folded", "relative_difference"]
 

@@ -25,8 +25,8 @@ from mibias_cli.data.input_rules import InputRules
 from mibias_cli.errors import ExportError
 from mibias_cli.export.onnx_file import ONNX_FILE
 from mibias_cli.heads.target import HeadKind, TargetHead
-from mibias_cli.methods.linear_eraser import LinearEraser
-from mibias_cli.methods.transport import TransportEraser
+from mibias_cli.methods.erasers.linear_eraser import LinearEraser
+from mibias_cli.methods.erasers.transport import TransportEraser
 from mibias_cli.output.text import shown
 
 __all__ = [

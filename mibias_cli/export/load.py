@@ -111,7 +111,7 @@ class LoadedExtractor:
         # numbers too large for float32, say: better an error than predictions of nothing
         wrong = np.flatnonzero(~np.isfinite(z).all(axis=1))
         if len(wrong):
-            names = first_rows([new.split.row_names[row] for row in wrong])
+            names = first_rows([new.split.row_names[int(row)] for row in wrong])
             raise DataError(
                 f"{data}: the features of {len(wrong)} input(s) are not finite: {names}; look at their values"
             )

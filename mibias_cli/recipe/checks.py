@@ -173,13 +173,28 @@ def _method(data: YamlMapping) -> Iterator[Fault]:
         if not bounds.least <= value <= bounds.most or (bounds.whole and value != int(value)):
             what = "a whole number" if bounds.whole else "a number"
             yield ("method_settings", key), f"must be {what} from {bounds.least:g} to {bounds.most:g}, not {value:g}"
+    if row is not None and not row.takes_target:
+        yield from _unlabelled(data, str(name))
     kind = value_at(("data", "target_kind"), data)
     if not (_target_is_null(data) or kind in ("none", "multilabel", "regression")):
         return
-    if row is not None:
+    if row is not None and row.takes_target:
         yield ("method",), f"{name} predicts classes, which this target is not; write mi, or name a target of classes"
     if value_at(("discover", "by"), data) == "peers":
         yield ("discover", "by"), "peers predict classes, which this target is not; write clusters"
+
+
+def _unlabelled(data: YamlMapping, name: str) -> Iterator[Fault]:
+    """A method without a target compares augmented views of images, which must differ."""
+    if value_at(("data", "source"), data) in _TABULAR:
+        yield ("method",), f"{name} compares views of images; for rows of numbers write mi and debias.erase: transport"
+    elif not (_target_is_null(data) or value_at(("data", "target_kind"), data) == "none"):
+        why = "learns without a target; set data.columns.target: null"
+        yield ("method",), f"{name} {why} (evaluation.fidelity_columns says what features still tell of a column)"
+    elif value_at(("backbone", "name"), data) in _BUILT_IN:
+        yield ("backbone", "name"), f"has no augmented views, which method: {name} compares; name a timm model"
+    elif not value_at(("training", "augment"), data):
+        yield ("method",), f"{name} compares augmented views of images; set training.augment: true"
 
 
 def _head_last(data: YamlMapping) -> Iterator[Fault]:
@@ -229,7 +244,7 @@ def _backbone_fits_data(data: YamlMapping) -> Iterator[Fault]:
         return
     if source in _TABULAR and name != "mlp":
         yield ("backbone", "name"), f"data of source {source} are rows of numbers, they need `mlp`, not {name!r}"
-    if source in ("manifest", "imagefolder", *_COLOURED) and name == "mlp":
+    if source in ("manifest", "imagefolder", "webdataset", *_COLOURED) and name == "mlp":
         yield ("backbone", "name"), f"`mlp` takes rows of numbers, data of source {source} are images"
 
 
@@ -285,7 +300,8 @@ def _without_target(data: YamlMapping) -> Iterator[Fault]:
     for index, layer in enumerate(_list_at(("representation", "layers"), data)):
         if layer == "output":
             yield ("representation", "layers", index), "output is the task's, but there is no target; take it out"
-    if value_at(("representation", "bottleneck"), data) is not None:
+    learns = METHODS.get(str(value_at(("method",), data) or MI))
+    if value_at(("representation", "bottleneck"), data) is not None and learns is None:
         message = "is drawn at random, and without a target nothing would teach it; leave it out"
         yield ("representation", "bottleneck"), message
     if value_at(("debias", "erase"), data) == "splince":

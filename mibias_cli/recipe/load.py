@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, takewhile
 from pathlib import Path
 
 import yaml
@@ -193,7 +193,14 @@ def missing_places(recipe: Recipe) -> list[tuple[str, Path]]:
     weights = recipe.backbone.weights.removeprefix(_LOCAL)
     if weights != recipe.backbone.weights or (weights.endswith(WEIGHT_FILES) and not weights.startswith("hf-hub:")):
         named["backbone.weights"] = Path(weights)
-    return [(key, place) for key, place in named.items() if isinstance(place, Path) and not place.exists()]
+    patterns = recipe.data.source == "webdataset"
+    return [(key, place) for key, place in named.items() if isinstance(place, Path) and not _is_there(place, patterns)]
+
+
+def _is_there(place: Path, may_be_pattern: bool) -> bool:
+    """Whether a file or folder exists; of a pattern, the folder in which it begins."""
+    plain = Path(*takewhile(lambda part: not set(part) & set("{*?["), place.parts)) if may_be_pattern else place
+    return place.exists() or plain.exists()
 
 
 def _weights(text: str, base: Path) -> str:

@@ -46,7 +46,7 @@ class Recipe(Section):
     method: MethodName = Field(
         MI,
         description="mi: what `debias` says; otherwise a method of the field (docs/methods.md), which heeds of debias "
-        "only attributes and erase, and not training.head_last.",
+        "only attributes and erase, and not training.head_last; contrastive: without a target.",
     )
     method_settings: dict[str, NonNegative] = Field(
         default_factory=dict, description="Settings of `method`; those that are not named have its paper's values."

@@ -63,11 +63,17 @@ class MethodRow:
         code: `module:class`, a `mibias_cli.methods.method:Method`.
         settings: What `method_settings` may say of it.
         reads_bias: Whether it needs the attribute of training rows.
+        takes_target: Whether it learns from a target of classes; else there must be none.
+        n_views: Augmented views of each image in a step.
+        removes: Whether features are to tell less of the bias, so that a report says whether they do.
     """
 
     code: str
     settings: Mapping[str, Setting] = field(default_factory=dict)
     reads_bias: bool = True
+    takes_target: bool = True
+    n_views: int = 1
+    removes: bool = False
 
 
 METHODS: Mapping[str, MethodRow] = {
@@ -94,6 +100,14 @@ METHODS: Mapping[str, MethodRow] = {
     "fair": MethodRow(
         code="mibias_cli.methods.fair:AdversarialWeights",
         settings={"alpha": Setting(default=1.0, most=1e6), "beta": Setting(default=0.0, most=1e6)},
+    ),
+    # the bias is known, the target is not
+    "contrastive": MethodRow(
+        code="mibias_cli.methods.contrastive:ConditionalContrast",
+        settings={"temperature": Setting(default=0.5, least=0.01, most=100)},
+        takes_target=False,
+        n_views=2,
+        removes=True,
     ),
     # the bias is unknown
     "jtt": MethodRow(

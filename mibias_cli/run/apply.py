@@ -23,7 +23,7 @@ from mibias_cli.recipe.sections.data import (
 )
 from mibias_cli.run.build import build_backbone, build_reading
 from mibias_cli.run.evaluate import with_backbone
-from mibias_cli.training.fabric import make_fabric
+from mibias_cli.training.fabric import keep_freed_memory, make_fabric
 
 __all__ = ["apply", "load_target"]
 
@@ -58,7 +58,9 @@ def apply(
     check_out(out, PREDICTION_FILES if predict else FEATURE_FILES)
     told.stage("loading the extractor")
     loaded = load_target(target, recipe=recipe, offline=offline)
-    loaded.model.to(make_fabric(device, "32", deterministic=False).device)
+    on = make_fabric(device, "32", deterministic=False).device
+    keep_freed_memory(on)
+    loaded.model.to(on)
     if not Path(target).is_dir():
         told.warn(f"{target}: a timm model as it is, nothing in it is debiased")
     if loaded.unfinished is not None:

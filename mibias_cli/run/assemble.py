@@ -23,17 +23,17 @@ from mibias_cli.backbone.extractor import Extractor
 from mibias_cli.backbone.prefix import Prefix
 from mibias_cli.data.batch import BiasedData
 from mibias_cli.errors import MibiasError, RunError
-from mibias_cli.methods.linear_eraser import LinearEraser
-from mibias_cli.methods.transport import TransportEraser
+from mibias_cli.methods.erasers.linear_eraser import LinearEraser
+from mibias_cli.methods.erasers.transport import TransportEraser
 from mibias_cli.recipe.schema import Recipe
 from mibias_cli.recipe.sections.debias import DebiasSection
-from mibias_cli.recipe.tables import MI
+from mibias_cli.recipe.tables import METHODS, MI
 from mibias_cli.run.build import bottleneck_shape, build_backbone, build_data, build_head
 from mibias_cli.run.weights import SampleWeights, bias_log_probabilities, build_weights
 from mibias_cli.run_folder import RunFolder
 from mibias_cli.seeds import derive_seed, scoped_torch_rng
 from mibias_cli.training.checkpoint import load_weights
-from mibias_cli.training.fabric import make_fabric
+from mibias_cli.training.fabric import keep_freed_memory, make_fabric
 from mibias_cli.training.model import TaskModel
 from mibias_cli.training.ranks import ALONE, Ranks
 from mibias_cli.training.settings import Balance
@@ -165,7 +165,8 @@ def assemble(recipe: Recipe, *, offline: bool, fabric: Fabric | None = None, ran
     # the device first: that there is no GPU is better said before a large data set is read
     fabric = fabric or make_fabric(section.device, section.precision, deterministic=section.deterministic)
     data = build_data(recipe, offline=offline)
-    if recipe.method != MI and data.target.kind != "classes":
+    keep_freed_memory(fabric.device)
+    if recipe.method != MI and METHODS[recipe.method].takes_target and data.target.kind != "classes":
         raise MibiasError(
             f"method: {recipe.method} predicts classes, but this data's target is of kind {data.target.kind}; write mi"
         )

@@ -28,7 +28,7 @@ from mibias_cli.evaluation.leakage_findings import Side
 from mibias_cli.heads.target import TargetHead
 from mibias_cli.progress import Progress
 from mibias_cli.recipe.load import dump_recipe
-from mibias_cli.recipe.tables import MI
+from mibias_cli.recipe.tables import METHODS, MI
 from mibias_cli.report.document import Report, make_report
 from mibias_cli.report.illustrations import read_metrics
 from mibias_cli.run.assemble import Parts
@@ -146,7 +146,9 @@ def _budget_bits(target: AuditTarget, parts: Parts) -> Mapping[str, float]:
 
 def _debiased(target: AuditTarget, parts: Parts) -> Sequence[str] | None:
     """The attributes that a run was asked to remove; None: all. Methods of the field are asked for other things."""
-    removes = target.run is not None and (parts.recipe.method == MI or parts.recipe.debias.erase != "none")
+    method = parts.recipe.method
+    asked = method == MI or METHODS[method].removes or parts.recipe.debias.erase != "none"
+    removes = target.run is not None and asked
     return parts.recipe.debias.attributes if removes else ()
 
 

@@ -32,6 +32,7 @@ from mibias_cli.recipe.sections.data import (
     MnistData,
     NewValue,
     TableData,
+    WebDatasetData,
 )
 from mibias_cli.recipe.sections.training import TrainingSection
 from mibias_cli.recipe.tables import ESTIMATORS
@@ -64,6 +65,7 @@ DATA_SOURCES: Mapping[str, str] = {
     "manifest": "mibias_cli.data.sources.manifest:load_manifest",
     "mnist": "mibias_cli.data.sources.mnist:load_mnist",
     "table": "mibias_cli.data.sources.table:load_table",
+    "webdataset": "mibias_cli.data.sources.webdataset:load_webdataset",
 }
 T = TypeVar("T", bound="DataclassInstance")
 
@@ -116,7 +118,7 @@ def build_data(recipe: Recipe, *, offline: bool) -> BiasedData:
     return loaded
 
 
-def build_reading(section: ManifestData | ImageFolderData | TableData | EmbeddingsData) -> Reading:
+def build_reading(section: ManifestData | ImageFolderData | TableData | EmbeddingsData | WebDatasetData) -> Reading:
     """How a recipe's tables are read."""
     values = {name: {old: _cell(new) for old, new in olds.items()} for name, olds in section.values.items()}
     return Reading(encoding=section.encoding, missing=tuple(section.missing), values=values)
@@ -165,7 +167,7 @@ def build_head(data: BiasedData, n_features: int) -> nn.Module:
 def optim_settings(section: TrainingSection, **changed: object) -> OptimSettings:
     """The recipe's `training` section as the loop takes it, with some values given instead."""
     select = from_section(SelectSettings, section.select)
-    given = {"select": select, "final_share": section.final_share or 0.0} | changed
+    given = {"select": select, "final_share": section.final_share or 0.0, "n_views": 1} | changed
     return from_section(OptimSettings, section, **given)
 
 

@@ -196,7 +196,7 @@ def _key(parts: Parts, prefix: Prefix) -> str:
         "transform": [backbone.data_config, prefix.input_shape],
         "data": data.fingerprint,
         # the data's fingerprint knows of images' paths and sizes, not of a file that was changed
-        "files": reader.state(rows) if isinstance(reader, ImageReader) else [],
+        "files": reader.images.state(rows) if isinstance(reader, ImageReader) else [],
         "machine": torch.cuda.get_device_name(device) if on_gpu else torch.backends.cpu.get_cpu_capability(),
         "packages": {name: metadata.version(name) for name in _PACKAGES},
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import resource
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,7 +17,7 @@ import torch
 from mibias_cli.data.batch import BiasedData, Split
 from mibias_cli.data.groups import cells
 from mibias_cli.data.loader import batches, n_batches
-from mibias_cli.methods.linear_eraser import require_leace
+from mibias_cli.methods.erasers.linear_eraser import require_leace
 from mibias_cli.progress import Progress, Silent
 from mibias_cli.recipe.schema import Recipe
 from mibias_cli.run.assemble import Parts, assemble
@@ -38,6 +38,8 @@ N_STEPS = 3
 """Steps that are taken at least; the first warms caches up and is not timed."""
 MOST_STEPS, MOST_SECONDS = 64, 10.0
 """Further ones are taken up to so many, or for so long."""
+MOST_VALIDATED = 2048
+"""Validation rows that are gone through; the time of more of them is in proportion."""
 Cells = dict[str, dict[str, dict[str, int]]]
 """By attribute channel: target class → attribute class → number of samples."""
 
@@ -113,7 +115,10 @@ class _StageTime:
 
 def _time_stage(parts: Parts, progress: Progress, name: StageName) -> _StageTime:
     """A stage's first steps, the end of an epoch, and the measurement at its end, on a throwaway model."""
-    model = parts.new_model()
+    model, split = parts.new_model(), parts.data.validation
+    rows = np.unique(np.linspace(0, len(split) - 1, min(len(split), MOST_VALIDATED)).astype(np.int64))
+    if len(rows) < len(split):
+        parts = replace(parts, data=replace(parts.data, validation=split.at(rows)))
     with TemporaryDirectory() as folder:
         run = Run(folder=RunFolder(Path(folder)), progress=Silent())
         with run.log() as log:
@@ -133,7 +138,7 @@ def _time_stage(parts: Parts, progress: Progress, name: StageName) -> _StageTime
         once += time.monotonic() - began
     return _StageTime(
         step=step,
-        epoch_end=end - start,
+        epoch_end=(end - start) * (len(split) / len(rows) if len(rows) else 1.0),
         once=once,
         n_parameters=sum(p.numel() for p in model.parameters()),
         n_trainable=sum(p.numel() for p in model.parameters() if p.requires_grad),
@@ -155,6 +160,7 @@ def _time_steps(trainer: StageTrainer, parts: Parts) -> float:
             seed=parts.recipe.seed,
             shuffle=True,
             num_workers=0,
+            n_views=trainer.settings.n_views,
             weights=dict(trainer.weights["train"]),
             draw_by=trainer.weights["train"].get(DRAW_WEIGHT),
             draw_share=0.0 if trainer.debiaser is None else trainer.debiaser.draw_share,

@@ -12,11 +12,12 @@ import torch
 
 from mibias_cli.backbone.mix import StatisticsMixer
 from mibias_cli.backbone.trainable import synchronise_batchnorm
-from mibias_cli.methods.erase import erase_features
+from mibias_cli.methods.erasers.erase import erase_features
 from mibias_cli.methods.method import Method
 from mibias_cli.output.whole_files import write_atomically
 from mibias_cli.progress import Progress
 from mibias_cli.recipe.load import dump_recipe
+from mibias_cli.recipe.tables import METHODS
 from mibias_cli.run.assemble import Parts, load_run_model
 from mibias_cli.run.audit import validation_leakage
 from mibias_cli.run.build import method_groups, optim_settings, optimizer_groups
@@ -281,9 +282,9 @@ def make_stage(
     if recipe.training.channels_last:
         model.to(memory_format=torch.channels_last)
 
-    # without a target, the task is to keep the features that the model has now
+    # without a target, the task is to keep the features that the model has now, unless a method has another
     original = None
-    if data.target.kind == "none":
+    if data.target.kind == "none" and method is None:
         original = freeze_original(model, data.train, precision=recipe.training.precision, **parts.reading)
 
     # plain training balances nothing; validation still compares the model with what the bias alone would say
@@ -344,7 +345,8 @@ def stage_settings(parts: Parts, name: StageName) -> OptimSettings:
     if name == "original" and original is not None:
         rate = original.learning_rate or section.learning_rate
         return optim_settings(section, epochs=original.epochs, learning_rate=rate)
-    settings = optim_settings(section)
+    row = METHODS.get(parts.recipe.method)
+    settings = optim_settings(section, n_views=1 if row is None else row.n_views)
     if name == "debias" and parts.debias.budget_bits is not None:
         # what the recipe leaves open is set so that a budget is kept: features must be able to follow λ to the end
         if section.final_share is None:  # at a rate of 0 they stay as they are, whatever λ says

@@ -67,8 +67,8 @@ def bias_log_probabilities(parts: Parts) -> dict[str, np.ndarray]:
     both = [_joint(data, split, parts.debiased) for split in (data.train, data.validation)]
     c, known = (np.concatenate([part[k] for part in both]) for k in (0, 1))
     y = np.concatenate([data.train.y, data.validation.y])
-    log_p = target_log_probabilities(y, c, known, n_y=len(data.class_names), n_c=both[0][2], seed=seed)
-    return {BIAS_LOG_P: log_p[len(data.train) :]}
+    n_y, n_c = len(data.class_names), both[0][2]
+    return {BIAS_LOG_P: target_log_probabilities(y, c, known, n_y=n_y, n_c=n_c, seed=seed, first=len(data.train))}
 
 
 def _task_offset(parts: Parts) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
@@ -106,7 +106,8 @@ def share_told(y: np.ndarray, log_p: np.ndarray) -> float:
 
 def _joint(data: BiasedData, split: Split, names: Sequence[str]) -> tuple[np.ndarray, np.ndarray, list[int]]:
     """Classes of some attributes side by side (n, channels), rows where all are known (n,), classes per channel."""
-    c = np.concatenate([data.attributes[n].classes(split.c[n]) for n in names], axis=1)
+    classes = [data.attributes[n].classes(split.c[n]) for n in names]
+    c = classes[0] if len(classes) == 1 else np.concatenate(classes, axis=1)
     known = np.logical_and.reduce([split.known[n] for n in names])
     return c, known, [k for n in names for k in data.attributes[n].n_classes]
 
@@ -127,7 +128,8 @@ def _split_weights(parts: Parts, split: Split) -> dict[str, np.ndarray]:
     strength = section.balance_strength
     tempered = {name: strength * weight + (1 - strength) for name, weight in weights.items()}
     # rows are drawn once for all attributes, so by the weights under which y is independent of them together
-    return {**tempered, TASK_WEIGHT: task, DRAW_WEIGHT: strength * task + (1 - strength)}
+    drawn = tempered[names[0]] if len(names) == 1 else strength * task + (1 - strength)
+    return {**tempered, TASK_WEIGHT: task, DRAW_WEIGHT: drawn}
 
 
 def _target_attribute_bits(data: BiasedData) -> dict[str, float]:

@@ -14,7 +14,7 @@ from mibias_cli.export.export import write_export
 from mibias_cli.export.heads_file import INFO, what_weights_give
 from mibias_cli.export.onnx_file import ONNX_FILE
 from mibias_cli.gates.rules import GateRules, all_rules, with_gates
-from mibias_cli.methods.linear_eraser import require_leace
+from mibias_cli.methods.erasers.linear_eraser import require_leace
 from mibias_cli.progress import Progress, Silent
 from mibias_cli.recipe.load import public_weights
 from mibias_cli.recipe.schema import Recipe

@@ -12,7 +12,7 @@ from mibias_cli.backbone.embed import embed
 from mibias_cli.backbone.extractor import Extractor
 from mibias_cli.backbone.transforms import transforms_of
 from mibias_cli.data.batch import Split
-from mibias_cli.data.files.images import ImageReader
+from mibias_cli.data.files.images import FileImages, ImageReader
 from mibias_cli.evaluation.audit import audit
 from mibias_cli.evaluation.findings import AuditSettings
 from mibias_cli.evaluation.inputs import AuditedAttribute, AuditedTarget, AuditInput, Features
@@ -36,7 +36,7 @@ def embed_images(backbone: Backbone, paths: Sequence[str], names: Sequence[str])
         group=None,
         rows=np.arange(n),
         row_names=list(names),
-        reader=ImageReader(paths, transforms_of(backbone), 0, names),
+        reader=ImageReader(FileImages(paths), transforms_of(backbone), 0, names),
     )
     device = "cuda" if torch.cuda.is_available() else "cpu"
     return embed(Extractor(backbone.module, backbone.n_features), split, batch_size=_BATCH, device=device).features

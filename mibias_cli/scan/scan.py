@@ -82,6 +82,8 @@ def scan(path: Path, wishes: Wishes, *, backbone: Backbone | None, seed: int, pr
     """
     rows = find_rows(path, wishes)
     table, layout = rows.annotations.table, rows.layout
+    if layout.source == "webdataset":
+        raise DataError(f"{path}: images in shards are not scanned; unpack some of them to a folder, and scan that")
     if backbone is not None and layout.path is None:
         raise DataError(f"{path}: {layout.what} has no images for --backbone to look at; leave it out")
     available = _available(rows)

@@ -14,7 +14,7 @@ _PATH_NAMES = (
     "path", "file_name", "filename", "file", "filepath", "img_filename", "image", "image_path", "img", "image_id",
 )  # fmt: skip
 _TARGET_NAMES = (
-    "target", "label", "labels", "y", "class", "category", "diagnosis", "outcome", "income", "finding", "dx",
+    "target", "label", "labels", "y", "class", "cls", "category", "diagnosis", "outcome", "income", "finding", "dx",
 )  # fmt: skip
 _ATTRIBUTE_NAMES = (
     (

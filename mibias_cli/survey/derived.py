@@ -19,7 +19,7 @@ __all__ = ["with_groups", "with_split"]
 
 def with_split(layout: Layout, looks: Sequence[ColumnLook]) -> Layout:
     """The layout with a column for a split that is in text files beside it, or in several columns of yes and no."""
-    if layout.split is not None or layout.source == "embeddings":
+    if layout.split is not None or layout.is_fixed:
         return layout
     flags = {role: look for look in looks if (role := flag_role(look)) is not None}
     column = "split" if "split" not in layout.table.columns else "official_split"
@@ -55,11 +55,11 @@ def with_groups(layout: Layout, looks: Sequence[ColumnLook], wished: str | None)
         values = layout.table.columns[names[0]]
         empty = int(sum(v is None for v in values))
         # a row without a patient is a group by itself, which only a file that says so can tell
-        if empty and layout.source != "embeddings" and wished is None:
+        if empty and not layout.is_fixed and wished is None:
             note = f"{names[0]}: {empty} row(s) have none; each of them is a group of its own"
             return _with_column(layout, names[0], own_groups(values), note=note)
         return layout
-    if layout.path is None or layout.source == "embeddings":
+    if layout.path is None or layout.is_fixed:
         return layout
     found = path_groups([str(v or "") for v in layout.table.columns[layout.path]])
     if found is None:

@@ -18,14 +18,17 @@ from mibias_cli.data.files.arrow_files import PARQUET, is_list
 from mibias_cli.data.files.folders import find_images
 from mibias_cli.data.files.refused import refuse_formats
 from mibias_cli.data.files.stored_features import array_shapes
-from mibias_cli.data.files.tabular import Table, first_rows, read_table, refuse_nested, texts
+from mibias_cli.data.files.tabular import AS_USUAL, Table, first_rows, read_table, refuse_nested, texts
+from mibias_cli.data.shards.shard_names import may_be_shards
+from mibias_cli.data.shards.shards import KEY, SHARD, SHARD_SPLIT, read_shards
 from mibias_cli.errors import DataError
 from mibias_cli.survey.columns import guess_path
 from mibias_cli.survey.layout import MOST_FILES, Layout
 from mibias_cli.survey.matching import image_column, may_name_images
 from mibias_cli.survey.split_tables import numbered_parts, other_parts
+from mibias_cli.survey.splits import split_words
 
-__all__ = ["file_layout"]
+__all__ = ["file_layout", "shards_layout"]
 
 _ARRAYS = (".safetensors", ".npz", ".npy")
 _FEWEST_FEATURES = 8
@@ -47,12 +50,37 @@ def file_layout(path: Path, *, table: Path | None, root: Path | None, follow: Pa
     Raises:
         DataError: No such file, a file of another kind, or embeddings without a table.
     """
+    if may_be_shards(path):
+        return shards_layout(path)
     layout = _layout(path, table, root, follow)
     parts = numbered_parts(path)
     note = (
         f"{first_rows(parts)} beside {path.name} may be further parts of it, and are not read; write them to one file"
     )
     return replace(layout, notes=(*layout.notes, note)) if parts else layout
+
+
+def shards_layout(path: Path) -> Layout:
+    """WebDataset's shards: a .tar, a folder of these, or a pattern.
+
+    Raises:
+        DataError: As `read_shards`, or a sample has no image.
+    """
+    found = read_shards(path, image=None, reading=AS_USUAL)
+    found.refuse_imageless("take them out")
+    # where a sample lies says nothing of it, unless shards are named as splits
+    words = split_words({part for part in found.table.columns[SHARD_SPLIT] if part is not None})
+    hidden = {KEY, SHARD, *([SHARD_SPLIT] if words is None else [])}
+    columns = {name: values for name, values in found.table.columns.items() if name not in hidden}
+    return Layout(
+        what="WebDataset's shards",
+        source="webdataset",
+        table=replace(found.table, columns=columns),
+        file=path,
+        shard_images=found.images,
+        split=None if words is None else (SHARD_SPLIT, words),
+        notes=(*found.table.notes, *found.notes),
+    )
 
 
 def _layout(path: Path, table: Path | None, root: Path | None, follow: Path | None) -> Layout:

@@ -12,12 +12,14 @@ import numpy as np
 from mibias_cli.data.columns import MOST_CLASSES, look_at
 from mibias_cli.data.files.folders import find_images
 from mibias_cli.data.files.tabular import Table, first_rows, read_table, refuse_nested, texts
+from mibias_cli.data.shards.shard_names import may_be_shards
 from mibias_cli.data.sources.imagefolder import CLASS_FOLDER, SPLIT_FOLDER, list_images
 from mibias_cli.datasets.celeba import ATTRIBUTES, PARTITION, find_celeba, read_celeba
 from mibias_cli.datasets.extremes import age_bins
 from mibias_cli.datasets.faces import looks_like_faces, read_face_names
 from mibias_cli.datasets.waterbirds import METADATA_COLUMNS
 from mibias_cli.errors import DataError
+from mibias_cli.survey.files import shards_layout
 from mibias_cli.survey.layout import MOST_FILES, Layout, make_table
 from mibias_cli.survey.levels import Levels, read_levels
 from mibias_cli.survey.matching import image_column, match_images
@@ -51,7 +53,7 @@ def folder_layout(folder: Path, table: Path | None, follow: Path | None = None) 
     found_images = find_images(folder, follow=follow, most=MOST_FILES)
     images = found_images.images
     if not images:
-        return _tables(folder)
+        return shards_layout(folder) if may_be_shards(folder) else _tables(folder)
     if table is None and (parts := split_tables(folder)) is not None and (found := _parts(folder, images, parts)):
         return found
     if table is None and looks_like_faces(images):

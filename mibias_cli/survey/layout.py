@@ -9,6 +9,7 @@ from typing import Literal
 
 import numpy as np
 
+from mibias_cli.data.files.images import FileImages, Images
 from mibias_cli.data.files.tabular import Table, texts
 
 __all__ = ["MOST_FILES", "Layout", "Source", "make_table"]
@@ -16,7 +17,7 @@ __all__ = ["MOST_FILES", "Layout", "Source", "make_table"]
 MOST_FILES = 2_000_000
 """A folder of more files is not looked through."""
 
-Source = Literal["manifest", "imagefolder", "table", "embeddings"]
+Source = Literal["manifest", "imagefolder", "table", "embeddings", "webdataset"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +34,7 @@ class Layout:
         features: File with embeddings, or None.
         key, prefix: Where the embeddings are in it (see `data.key` and `data.prefix`), or None.
         path: The column with image paths, or None.
+        shard_images: Of shards, their images, row by row; or None.
         target, attributes: The columns that the layout itself names, or None and none.
         split: The split column and its values for train, validation and audit, or None.
         group: The column that says which rows belong together, or None.
@@ -50,6 +52,7 @@ class Layout:
     key: str | None = None
     prefix: str | None = None
     path: str | None = None
+    shard_images: Images | None = None
     target: str | None = None
     attributes: tuple[str, ...] = ()
     split: tuple[str, tuple[str, str, str]] | None = None
@@ -57,6 +60,18 @@ class Layout:
     follow_links: Path | None = None
     guessed: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+
+    @property
+    def is_fixed(self) -> bool:
+        """Whether rows are read as they lie: none can be taken out, and no column added, by writing a table."""
+        return self.source in ("embeddings", "webdataset")
+
+    @property
+    def images(self) -> Images | None:
+        """The images, row by row, or None."""
+        if self.shard_images is not None or self.path is None or self.root is None:
+            return self.shard_images
+        return FileImages([str(self.root / str(name)) for name in self.table.columns[self.path]])
 
 
 def make_table(path: Path, columns: Mapping[str, Sequence[str | None]]) -> Table:

@@ -186,11 +186,11 @@ def keep_usable_rows(layout: Layout, roles: Roles) -> tuple[Layout, list[str]]:
             rare = np.array([counts[v] < FEWEST for v in target], dtype=bool)
             table = _drop(table, rare, f"of classes with fewer than {FEWEST} rows", dropped, target)
         else:
-            seen = set(target[positions_of(table.columns[roles.split], [roles.splits.train]) == 0])
+            seen = set(target[positions_of(table.coded(roles.split), [roles.splits.train]) == 0])
             unseen = np.array([v not in seen for v in target], dtype=bool)
             _refuse_other_classes(table, roles, unseen, seen)
             table = _drop(table, unseen, "of classes that no training row has", dropped, target)
-    table = _apart(table, roles, layout.source, dropped)
+    table = _apart(table, roles, dropped, is_fixed=layout.is_fixed)
     if not len(table):
         raise DataError(f"{layout.table.path}: no row can be used: {'; '.join(dropped)}")
     return replace(layout, table=table), dropped
@@ -198,7 +198,7 @@ def keep_usable_rows(layout: Layout, roles: Roles) -> tuple[Layout, list[str]]:
 
 def _refuse_other_classes(table: Table, roles: Roles, unseen: np.ndarray, seen: Set[str]) -> None:
     """An error where all audited rows are of classes that no training row has, which may be spelt otherwise there."""
-    audited = positions_of(table.columns[roles.split or ""], [roles.splits.audit]) == 0
+    audited = positions_of(table.coded(roles.split or ""), [roles.splits.audit]) == 0
     if audited.any() and (unseen | ~audited).all():
         has = first_rows([repr(v) for v in sorted_names(seen)])
         other = first_rows([repr(v) for v in sorted_names(set(table.columns[roles.target][audited]))])
@@ -215,17 +215,17 @@ def _are_masks(paths: np.ndarray) -> np.ndarray:
     return np.array([match is not None and match[1] in stems for match in found], dtype=bool)
 
 
-def _apart(table: Table, roles: Roles, source: str, dropped: list[str]) -> Table:
+def _apart(table: Table, roles: Roles, dropped: list[str], *, is_fixed: bool) -> Table:
     """Rows of training and validation out whose group is in a later split too, where they are few.
 
     An official test set stays as it is. Where the groups of many rows are in two splits they are left to `annotate`,
     which refuses them.
     """
-    if roles.split is None or roles.group is None or "group" in roles.sure or source == "embeddings":
+    if roles.split is None or roles.group is None or "group" in roles.sure or is_fixed:
         return table
-    group, _ = one_spelling(table.columns[roles.group])
+    group = one_spelling(table.coded(roles.group))[0].cells
     order = (roles.splits.train, roles.splits.validation, roles.splits.audit)
-    role = positions_of(table.columns[roles.split], order)
+    role = positions_of(table.coded(roles.split), order)
     late = [{g for g, r in zip(group, role, strict=True) if r > k} for k in range(len(order))]
     shared = np.array([r >= 0 and g in late[r] for g, r in zip(group, role, strict=True)], dtype=bool)
     n_training = int(((role == 0) | (role == 1)).sum())

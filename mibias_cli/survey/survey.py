@@ -144,7 +144,7 @@ def find_rows(path: Path, wishes: Wishes) -> RowsFound:
     Raises:
         DataError: It is none of these, no target can be found, or the rows cannot be used.
     """
-    if not path.exists():
+    if not path.exists() and path.suffix != ".tar":
         raise DataError(f"{path}: there is no such file or folder")
     _refuse_shared(wishes)
     if path.is_dir():
@@ -162,8 +162,9 @@ def find_rows(path: Path, wishes: Wishes) -> RowsFound:
     roles = choose_roles(layout, looks, wishes)
     layout, dropped = keep_usable_rows(layout, roles)
     # embeddings are joined by order: leaving out rows of the table would shift all that follow
-    if dropped and layout.source == "embeddings":
-        raise DataError(f"{layout.file or layout.features}: {'; '.join(dropped)}; take these rows and embeddings out")
+    if dropped and layout.is_fixed:
+        what = "rows and embeddings" if layout.source == "embeddings" else "samples"
+        raise DataError(f"{layout.file or layout.features}: {'; '.join(dropped)}; take these {what} out")
     roles, annotations = annotate_roles(layout, roles)
     return RowsFound(layout=layout, looks=looks, roles=roles, annotations=annotations, dropped=tuple(dropped))
 
@@ -183,7 +184,7 @@ def _refuse_unused(path: Path, layout: Layout, wishes: Wishes) -> None:
     unused = {
         "--root": wishes.root is not None and (path.is_dir() or not has_images),
         "--follow-links": wishes.follow_links is not None and not has_images,
-        "--table": wishes.table is not None and path.is_file() and layout.source != "embeddings",
+        "--table": wishes.table is not None and layout.source != "embeddings" and (path.is_file() or layout.is_fixed),
     }
     for option in (name for name, is_unused in unused.items() if is_unused):
         raise DataError(f"{path}: is {layout.what}, which {option} says nothing about; leave it out")
@@ -213,7 +214,7 @@ def survey(path: Path, wishes: Wishes) -> Survey:
     notes += repeat_notes(layout, roles, annotations)
     notes += _proxy_notes(layout, looks, roles, annotations, chosen)
     # a recipe can only name a file: rows that no file holds as they are have to be written to one
-    must_write = layout.source != "embeddings" and (layout.file is None or bool(rows.dropped))
+    must_write = not layout.is_fixed and (layout.file is None or bool(rows.dropped))
     if must_write and layout.source == "imagefolder":
         layout, roles = as_manifest(layout, roles)
     return Survey(
@@ -378,14 +379,14 @@ def _proxy_notes(
 
 def _image_sizes(layout: Layout) -> tuple[tuple[int, int], ...]:
     """(width, height) of the smallest, the middle and the largest of some images, by their shorter sides."""
-    if layout.path is None or layout.root is None:
+    images = layout.images
+    if images is None:
         return ()
     # some images spread over the listing; only their headers are read
-    paths = layout.table.columns[layout.path]
     sizes = []
-    for name in paths[:: max(1, len(paths) // _SAMPLED_IMAGES)]:
+    for row in range(0, len(images), max(1, len(images) // _SAMPLED_IMAGES)):
         try:
-            with Image.open(layout.root / str(name)) as image:
+            with Image.open(images.source(row)) as image:
                 sizes.append((int(image.size[0]), int(image.size[1])))
         except (OSError, SyntaxError, ValueError):
             continue  # loading will name a broken file; here it has no size

@@ -18,7 +18,7 @@ from torch.nn import Module
 from mibias_cli.errors import TrainingError
 from mibias_cli.ranks import Place
 
-__all__ = ["has_bf16", "make_fabric"]
+__all__ = ["has_bf16", "keep_freed_memory", "make_fabric"]
 
 # on import Fabric makes its logger talk: of what mixed precision is called, and of settings no recipe has
 logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
@@ -68,8 +68,6 @@ def make_fabric(device: str, precision: str, *, deterministic: bool, place: Plac
         precision = "bf16" if has_bf16(accelerator) else "32"
     if accelerator == "cpu" and precision == "16":
         raise TrainingError("training.precision 16 needs a GPU: on the CPU use 32 or bf16")
-    if accelerator == "cpu":
-        _keep_freed_memory()
     if deterministic:
         torch.use_deterministic_algorithms(True, warn_only=True)
     if place is not None:
@@ -98,12 +96,15 @@ def _joined(accelerator: str, precision: str, place: Place) -> Fabric:
     return fabric
 
 
-def _keep_freed_memory() -> None:
-    """Let glibc's malloc keep what tensors free for the next ones, where nobody has set it otherwise.
+def keep_freed_memory(device: torch.device) -> None:
+    """Let glibc's malloc keep what tensors of the CPU free for the next ones, where nobody has set it otherwise.
 
     By default every large tensor is mapped and given back to the system, which clears its pages each time: on some
-    machines half of the time of a convolutional network on the CPU. The settings are those of mallopt(3).
+    machines half of the time of a convolutional network on the CPU. The settings are those of mallopt(3). It is for
+    after the data are read: what reading frees would be kept, too.
     """
+    if device.type != "cpu":
+        return
     is_set = any(name.startswith("MALLOC_") for name in os.environ) or "GLIBC_TUNABLES" in os.environ
     if is_set or not sys.platform.startswith("linux"):
         return

@@ -189,6 +189,7 @@ class StageTrainer:
             draw_by=self.weights["train"].get(DRAW_WEIGHT),
             draw_share=self.debiaser.draw_share if self.debiaser is not None and purpose == "train" else 0.0,
             sample_by=self.weights["train"].get(SAMPLE_WEIGHT),
+            n_views=self.settings.n_views,
             start_step=start,
             share=self.ranks.share,
         )
@@ -230,9 +231,8 @@ class StageTrainer:
             self._average.update(self.model)
         self._keep_budget(step, epoch)
         if log:
-            if self.debiaser is not None:
-                metrics |= {"mi_weight": weight} | self.debiaser.weight_metrics(weight)
-            self._record("train", step, epoch, metrics | {"learning_rate_factor": factor})
+            own = {} if self.debiaser is None else {"mi_weight": weight} | self.debiaser.weight_metrics(weight)
+            self._record("train", step, epoch, metrics | own | {"learning_rate_factor": factor})
         self.progress.advance(step + 1, live_figures(metrics, self.debiaser, weight))
 
     def _keep_budget(self, step: int, epoch: int) -> None:

@@ -45,6 +45,8 @@ class OptimSettings:
     log_every_steps: int = 50
     checkpoint_every_steps: int | None = None
     select: SelectSettings = SelectSettings()
+    # of each sample in a batch, see `loader.batches`
+    n_views: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)

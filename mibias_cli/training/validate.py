@@ -96,7 +96,10 @@ def validate(
             z += [] if debiaser is None else [ranks.gather(output["z"], n)]
     scores, y = torch.cat(logits), torch.cat(wanted)
     weight = torch.from_numpy(weights[TASK_WEIGHT]).double() if TASK_WEIGHT in weights else None
-    figures = {f"validation/{name}": value for name, value in _task_figures(scores, y, weight, target).items()}
+    figures: dict[str, float] = {}
+    # without a target, and without an original to stay close to, nothing is predicted
+    if target.kind != "none" or original is not None:
+        figures = {f"validation/{name}": value for name, value in _task_figures(scores, y, weight, target).items()}
     if BIAS_LOG_P in weights:
         log_p = torch.from_numpy(weights[BIAS_LOG_P])
         gain, error = gain_over_reference(scores, y, log_p, uniform_prior=uniform_prior)

@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 import torch
 
-from mibias_cli.data.batch import Batch, Split
-from mibias_cli.data.files.images import ImageReader
+from mibias_cli.data.batch import OTHER_VIEW, Batch, Split
+from mibias_cli.data.files.images import FileImages, ImageReader
 from mibias_cli.data.files.readers import ArrayReader
 from mibias_cli.data.inputs import Transforms, unchanged
 from mibias_cli.data.loader import batches, n_batches
 from mibias_cli.data.sources.digits import load_digits
 from mibias_cli.errors import DataError
+from mibias_cli.ranks import Share
 
 
 def make_split(n: int) -> Split:
@@ -107,7 +108,7 @@ def image_split(draw: Callable[..., list[dict[str, str]]], folder: Path) -> Spli
     rows = draw(folder, 21)
     split = make_split(21)
     reader = ImageReader(
-        [folder / row["path"] for row in rows],
+        FileImages([str(folder / row["path"]) for row in rows]),
         Transforms(train=global_noise, evaluate=unchanged, arrays=unchanged),
         seed=5,
         row_names=[row["path"] for row in rows],
@@ -188,3 +189,33 @@ def test_digits_read_the_same_with_workers() -> None:
     data = load_digits()
     here = list(batches(data.train, batch_size=64, epoch=1, seed=0, shuffle=True))
     assert same(here, list(batches(data.train, batch_size=64, epoch=1, seed=0, shuffle=True, num_workers=2)))
+
+
+class Views:
+    """Says of each row which view of it is read."""
+
+    def read(self, rows: np.ndarray, epoch: int | None) -> torch.Tensor:
+        return torch.tensor([[row, -1 if epoch is None else epoch] for row in rows.tolist()])
+
+
+def test_other_views_stand_behind_all_first_ones() -> None:
+    split = replace(make_split(23), reader=Views())
+    single = list(batches(split, batch_size=5, epoch=3, seed=2, shuffle=True))
+    double = list(batches(split, batch_size=5, epoch=3, seed=2, shuffle=True, n_views=2))
+    assert len(single) == len(double)
+    for one, both in zip(single, double, strict=True):
+        n = len(one)
+        assert torch.equal(both.index, one.index.repeat(2))
+        assert torch.equal(both.c["a"], one.c["a"].repeat(2, 1))
+        assert torch.equal(both.x[:n], one.x)
+        assert torch.equal(both.x[n:, 0], one.x[:, 0])
+        assert set(both.x[n:, 1].tolist()) == {3 + OTHER_VIEW}
+    # on three ranks each reads its share of the whole, as `Ranks.gather` puts it together
+    shares = [
+        list(batches(split, batch_size=5, epoch=3, seed=2, shuffle=True, n_views=2, share=Share(rank=r, size=3)))
+        for r in range(3)
+    ]
+    for k, both in enumerate(double):
+        for r, batch in enumerate(part[k] for part in shares):
+            assert torch.equal(batch.x, both.x[r::3])
+            assert torch.equal(batch.index, both.index)

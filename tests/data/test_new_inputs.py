@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 from layouts import write
+from shard_files import picture, split_shards, write_tar
 
 from mibias_cli.data.columns import AttributeColumn
+from mibias_cli.data.files.images import load_image
+from mibias_cli.data.input_rules import ImageRules
 from mibias_cli.data.inputs import IDENTITY
 from mibias_cli.data.new_inputs import read_new
 from mibias_cli.data.sources.table import load_table
+from mibias_cli.errors import DataError
 
 N = 120
 HEADER = ["age", "target", "sex"]
@@ -36,3 +43,18 @@ def test_what_is_said_of_numbers_of_new_rows(tmp_path: Path, value: Callable[[in
     path = write(tmp_path / "new.csv", HEADER[:1], [[value(k)] for k in range(N)])
     notes = read_new(path, data.inputs, input_shape=data.input_shape, transforms=IDENTITY).notes
     assert (not notes) if not said else said in " ".join(notes)
+
+
+def test_shards_are_new_images_in_the_order_in_which_they_lie(tmp_path: Path) -> None:
+    root = split_shards(tmp_path, {"a-0.tar": 3, "b-0.tar": 2})
+    new = read_new(root, ImageRules(), input_shape=(3, 2, 3), transforms=IDENTITY)
+    assert new.ids == (*(f"a-0.tar/{k:05d}.png" for k in range(3)), *(f"b-0.tar/{k:05d}.png" for k in range(2)))
+    read = new.split.reader.read(np.array([2, 4]), None)
+    assert torch.equal(read, torch.stack([load_image(io.BytesIO(picture(k)), 3) for k in (2, 1)]))
+    assert read_new(root / "{a,b}-0.tar", ImageRules(), input_shape=(3, 2, 3), transforms=IDENTITY).ids == new.ids
+    # an archive beside images is where they came from
+    (root / "0.png").write_bytes(picture(9))
+    assert read_new(root, ImageRules(), input_shape=(3, 2, 3), transforms=IDENTITY).ids == ("0.png",)
+    write_tar(root / "c.tar", [("1.cls", b"1")])
+    with pytest.raises(DataError, match=r"1 of 1 sample\(s\) have no image: c\.tar/1"):
+        read_new(root / "c.tar", ImageRules(), input_shape=(3, 2, 3), transforms=IDENTITY)

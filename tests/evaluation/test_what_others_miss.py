@@ -14,7 +14,7 @@ from mibias_cli.estimators.classifier import ClassifierBound
 from mibias_cli.evaluation.audit import audit
 from mibias_cli.evaluation.findings import AuditFindings, AuditSettings
 from mibias_cli.evaluation.inputs import AuditedAttribute, AuditInput, Features
-from mibias_cli.methods.linear_eraser import fit_leace
+from mibias_cli.methods.erasers.linear_eraser import fit_leace
 from mibias_cli.progress import Silent
 from mibias_cli.report.document import make_report
 

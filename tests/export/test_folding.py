@@ -21,7 +21,7 @@ from mibias_cli.export.export import write_export
 from mibias_cli.export.heads_file import ExportInfo
 from mibias_cli.export.load import load_export, load_extractor
 from mibias_cli.heads.target import TargetHead
-from mibias_cli.methods.linear_eraser import LinearEraser
+from mibias_cli.methods.erasers.linear_eraser import LinearEraser
 
 LINEAR, MLP = BottleneckShape(width=5, hidden=()), BottleneckShape(width=5, hidden=(7,))
 

@@ -61,7 +61,7 @@ def test_five_faults_are_five_problems_each_with_its_line() -> None:
     assert (
         "\n".join(problems_of(FIVE_FAULTS))
         == """\
-recipe.yaml:4:11 data.source: must be one of manifest, imagefolder, digits, mnist, table, embeddings; not 'digit', did you mean 'digits'?
+recipe.yaml:4:11 data.source: must be one of manifest, imagefolder, digits, mnist, table, embeddings, webdataset; not 'digit', did you mean 'digits'?
       source: digit
               ^
 recipe.yaml:9:3 debias.critc: unknown key, did you mean 'critic'?

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import multiprocessing
 import os
@@ -12,8 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from PIL import Image
-from small_runs import best, metrics, same, stop_at_step, trained
+from small_runs import PICTURES, best, metrics, pictures, same, stop_at_step, trained
 
 from mibias_cli.data.files.images import ImageReader
 from mibias_cli.data.sources.colour import ColouredReader
@@ -26,21 +24,6 @@ from mibias_cli.run.stages import Run, erase, fit_debiased, fit_original
 from mibias_cli.run_folder import RunFolder
 from mibias_cli.training.loop import StageTrainer
 
-PICTURES = """
-version: 1
-name: frozen
-data:
-  source: {source}
-  {files}
-  attributes: {{background: {{}}}}
-  columns: {{target: shape, split: split}}
-backbone: {{name: test_resnet, input_size: 32, train: none}}
-representation: {{bottleneck: 8}}
-original: {{epochs: 1}}
-debias: {{weight: 0.5, queue_batches: 4, critic: {{steps: 1, hidden: [16]}}}}
-training: {{epochs: 2, batch_size: 32, log_every_steps: 1, device: cpu}}
-evaluation: {{probes: [logistic], n_bootstrap: 100, n_permutations: 0, random_control: false}}
-"""
 DIGITS = PICTURES.format(source="digits", files="variance: 0.05").replace(
     "\n  attributes: {background: {}}\n  columns: {target: shape, split: split}", ""
 )
@@ -48,30 +31,6 @@ DIGITS = PICTURES.format(source="digits", files="variance: 0.05").replace(
 
 def recipe(*overrides: str, text: str = DIGITS) -> Recipe:
     return parse_recipe(text, path="frozen.yaml", overrides=overrides)
-
-
-def pictures(folder: Path, source: str, n: int = 20) -> str:
-    """A recipe of small images: bright or dark squares on backgrounds of two colours; 3·n of each split's cells."""
-    rng, rows = np.random.default_rng(0), []
-    for split, (shape, background) in [
-        (split, cell) for split in ("train", "validation", "test") for cell in ((0, 0), (0, 1), (1, 0), (1, 1))
-    ]:
-        for k in range(n):
-            pixels = rng.integers(0, 60, (16, 16, 3)).astype(np.uint8)
-            pixels[:, :, background] += 120
-            pixels[4:12, 4:12] += np.uint8(60 * shape)
-            name = f"{split}/{('dark', 'bright')[shape]}/{background}-{k}.png"
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(pixels).save(folder / name)
-            rows.append({"path": name, "split": split, "shape": shape, "background": background})
-    with (folder / "table.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
-    if source == "manifest":
-        return PICTURES.format(source=source, files=f"path: {folder}/table.csv")
-    text = PICTURES.format(source=source, files=f"root: {folder}\n  sidecar: {folder}/table.csv")
-    return text.replace("columns: {target: shape, split: split}", "columns: {}")
 
 
 class Told(Silent):
@@ -264,6 +223,18 @@ def test_augmented_views_are_drawn_anew_in_every_epoch(tmp_path: Path, reads: li
         assert reads == [0]
     assert metrics(tmp_path / "one") == metrics(tmp_path / "other")
     assert metrics(tmp_path / "one") != metrics(tmp_path / "none")
+
+
+def test_a_step_s_two_views_are_kept_ones(tmp_path: Path, reads: list[int]) -> None:
+    text = pictures(tmp_path, "manifest", n=6).replace("target: shape", "target: null")
+    contrastive = ("method=contrastive", "training.augment=true", "original=null", "backbone.cache_views=2")
+    assert all("take" in text for text in fitted(recipe(*contrastive, text=text), tmp_path / "one"))
+    assert reads == [0]
+    # what is kept is read again, and gives the same run
+    assert fitted(recipe(*contrastive, text=text), tmp_path / "other") == []
+    assert metrics(tmp_path / "one") == metrics(tmp_path / "other")
+    losses = [record["task_loss"] for record in metrics(tmp_path / "one") if record["kind"] == "train"]
+    assert min(losses) > 0.5
 
 
 @pytest.mark.parametrize(

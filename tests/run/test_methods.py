@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from small_runs import best, metrics, same, tiny, trained
+from small_runs import best, metrics, pictures, recipe_for_numbers, same, tiny, trained
 
 from mibias_cli.errors import MibiasError, RecipeError
 from mibias_cli.export.load import load_export
 from mibias_cli.progress import Silent
+from mibias_cli.recipe.load import parse_recipe
 from mibias_cli.recipe.schema import Recipe
 from mibias_cli.recipe.tables import METHODS
 from mibias_cli.run.assemble import assemble
@@ -36,6 +37,14 @@ def recipe_of(method: str, *overrides: str) -> Recipe:
     return tiny(*QUICK, f"method={method}", *SETTINGS.get(method, ()), *overrides)
 
 
+def without_target(folder: Path, method: str, *overrides: str) -> Recipe:
+    """Of images that augmentation changes: 24 of them to train on, in two steps."""
+    text = pictures(folder, "manifest", n=6).replace("target: shape", "target: null")
+    images = ("training.batch_size=12", "training.augment=true", "backbone.cache=off")
+    given = [*QUICK, *images, f"method={method}", *overrides]
+    return parse_recipe(text, path=str(folder / "r.yaml"), overrides=given)
+
+
 def stop_before_the_second_step(patch: pytest.MonkeyPatch) -> None:
     real = StageTrainer._step
 
@@ -49,7 +58,8 @@ def stop_before_the_second_step(patch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("method", METHODS)
 def test_two_steps_resumed_bit_for_bit_and_exported(method: str, tmp_path: Path) -> None:
-    recipe, stopped = recipe_of(method), tmp_path / "stopped"
+    labelled, stopped = METHODS[method].takes_target, tmp_path / "stopped"
+    recipe = recipe_of(method) if labelled else without_target(tmp_path, method)
     with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
         stop_before_the_second_step(patch)
         trained(recipe, stopped)
@@ -66,10 +76,12 @@ def test_two_steps_resumed_bit_for_bit_and_exported(method: str, tmp_path: Path)
 
     # nothing of the method is in the model, which is exported as any other
     assert best(stopped).keys() == parts.new_model().state_dict().keys()
-    assert load_export(done.export).head is not None
-    assert done.report.attributes["colour"].after is not None
-    # such a method was not asked for features that tell less
-    assert "What was measured: how much the features tell of colour." in done.report.verdict.summary
+    assert (load_export(done.export).head is not None) == labelled
+    name = next(iter(parts.data.attributes))
+    assert done.report.attributes[name].after is not None
+    # most of such methods were not asked for features that tell less
+    told = f"What was measured: how much the features tell of {name}." in done.report.verdict.summary
+    assert told != METHODS[method].removes
 
 
 def test_a_method_leaves_out_what_is_of_mutual_information(tmp_path: Path) -> None:
@@ -108,6 +120,33 @@ def test_a_method_leaves_out_what_is_of_mutual_information(tmp_path: Path) -> No
 def test_what_a_recipe_alone_shows_is_refused_when_it_is_read(overrides: list[str], message: str) -> None:
     with pytest.raises(RecipeError, match=message):
         tiny(*overrides)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (
+            ["data.columns={target: shape, split: split}"],
+            r"method: contrastive learns without a target; set data",
+        ),
+        (
+            ["training.augment=false", "backbone.cache_views=1"],
+            r"method: contrastive .*; set training.augment: true",
+        ),
+        (["backbone={name: digit_cnn}"], r"backbone.name: has no augmented views.*; name a timm model"),
+    ],
+)
+def test_a_method_without_a_target_says_what_it_needs(tmp_path: Path, overrides: list[str], message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
+        without_target(tmp_path, "contrastive", *overrides)
+
+
+def test_rows_of_numbers_have_no_views(tmp_path: Path) -> None:
+    text = recipe_for_numbers(tmp_path).replace(
+        "target_kind: regression\n  columns: {target: y}", "columns: {target: null}"
+    )
+    with pytest.raises(RecipeError, match=r"method: contrastive compares views of images; .* debias.erase: transport"):
+        parse_recipe(text, path="t.yaml", overrides=["method=contrastive"])
 
 
 def test_training_rows_without_the_attribute_are_refused_before_a_folder_is_touched(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import layouts
 import numpy as np
 import pytest
 from PIL import Image
+from shard_files import split_shards
 
 from mibias_cli.data.annotations import SPLITS
 from mibias_cli.data.files.folders import find_images
@@ -123,6 +124,15 @@ CASES: dict[str, Case] = {
     "hub imagefolder": Case(
         make=layouts.hub_folder, rows=(70, 10, 40), attribute="gender", split="split",
         said=("train trains, some of its rows validate, validation is audited",),
+    ),
+    "webdataset": Case(
+        make=lambda folder: split_shards(folder, {"train-0000.tar": 60, "train-0001.tar": 40, "val-0000.tar": 30}),
+        rows=(87, 13, 30), source="webdataset", target="cls", split="__split__",
+        said=("train trains, some of its rows validate, val is audited",),
+    ),
+    "webdataset without splits": Case(
+        make=lambda folder: split_shards(folder, {"0000.tar": 60, "0001.tar": 60}),
+        rows=(84, 12, 24), source="webdataset", target="cls",
     ),
     "hub parquet shards": Case(make=layouts.typed_parts, rows=(157, 23, 60), source="table", split="split"),
     "split folders with a table each": Case(

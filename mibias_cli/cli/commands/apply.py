@@ -20,7 +20,7 @@ DataOption = Annotated[
     typer.Option(
         "--data",
         metavar="FILE_OR_FOLDER",
-        help="New data, as the model was trained: a folder of images or a manifest, a table, or stored embeddings.",
+        help="New data, as the model was trained: images (folder, manifest, shards), a table, or stored embeddings.",
     ),
 ]
 RecipeOption = Annotated[

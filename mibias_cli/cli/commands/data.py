@@ -1,4 +1,4 @@
-"""Commands that turn data sets as they are distributed into manifests that recipes read."""
+"""Commands that turn data sets as they are distributed into manifests and shards that recipes read."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["data_app"]
 
 data_app = typer.Typer(
-    help="Turn data sets into manifests that recipes read.", no_args_is_help=True, rich_markup_mode=None
+    help="Turn data sets into manifests and shards that recipes read.", no_args_is_help=True, rich_markup_mode=None
 )
 
 # options that several of the commands share
@@ -126,6 +126,35 @@ def waterbirds(
     from mibias_cli.datasets.manifests import make_waterbirds
 
     _show(make_waterbirds(folder, out, overwrite=overwrite), output)
+
+
+@data_app.command("shards")
+def shards(
+    path: Annotated[
+        Path, typer.Argument(metavar="PATH", help="Parquet or Arrow with images in it, or a folder of these.")
+    ],
+    out: Annotated[Path, folder_option("--out", help="Folder to write shards to.")],
+    image: Annotated[
+        str | None, column_option("--image", help="Column with the images. [default: the only one]")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace shards that exist in --out.")] = False,
+    output: FormatOption = None,
+) -> None:
+    """Write images that lie within tables to WebDataset's shards.
+
+    It is for Parquet and Arrow as data set hubs store images. One .tar for each file: the bytes of its images as they
+    are, and a .json of the other columns beside each.
+    """
+    from mibias_cli.datasets.hub_images import write_hub_shards
+
+    made = write_hub_shards(path, out, image=image, overwrite=overwrite)
+    counts = {str(shard): n for shard, n in made.counts.items()}
+    lines = [f"{shard}  {n:,} images" for shard, n in counts.items()]
+    print_found({"files": counts, "left_out": made.left_out}, lines, output)
+    if made.left_out:
+        names = ", ".join(f"{name} ({kind})" for name, kind in made.left_out.items())
+        typer.echo(f"note: columns left out, which hold no single value: {names}", err=True)
+    typer.echo(f"next: mibias init {out}", err=True)
 
 
 def _edges(text: str | None) -> tuple[int, ...]:

@@ -11,7 +11,7 @@ from PIL import Image
 
 from mibias_cli.data.files.tabular import first_rows
 
-__all__ = ["FoundImages", "find_images", "leads_out", "real_paths"]
+__all__ = ["FoundImages", "find_images", "image_suffixes", "leads_out", "real_paths"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,8 +46,7 @@ def find_images(root: Path, *, follow: Path | None = None, most: int | None = No
         follow: A folder; links to files and folders below it are followed too.
         most: Look through at most so many files; None: through all.
     """
-    # every suffix that Pillow can read, not only the usual ones
-    suffixes = {suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN}
+    suffixes = image_suffixes()
     bases = _bases(root, follow)
     found: list[str] = []
     left: list[str] = []
@@ -63,6 +62,11 @@ def find_images(root: Path, *, follow: Path | None = None, most: int | None = No
         else:
             found.append(inner)
     return FoundImages(images=sorted(found), left_links=tuple(sorted(left)))
+
+
+def image_suffixes() -> set[str]:
+    """Every suffix that Pillow can read, not only the usual ones, with its dot."""
+    return {suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN}
 
 
 def _entries(

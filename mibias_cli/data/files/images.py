@@ -9,19 +9,34 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO, Protocol
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from mibias_cli.data.files.folders import leads_out, real_paths
+from mibias_cli.data.files.packed import PackedTexts, Picked, RowNames
 from mibias_cli.data.files.refused import DICOM, DICOM_REMEDY, fault_of_content
-from mibias_cli.data.files.tabular import Table, first_rows
+from mibias_cli.data.files.tabular import Table, first_rows, texts
 from mibias_cli.data.inputs import Transforms, transformed
 from mibias_cli.errors import DataError
+from mibias_cli.seeds import derived_generator
 
-__all__ = ["BROKEN_IMAGE", "ImageReader", "load_image", "resolve_paths", "without_unreadable"]
+__all__ = [
+    "BROKEN_IMAGE",
+    "SOME",
+    "FileImages",
+    "FilesBelow",
+    "ImageReader",
+    "Images",
+    "load_image",
+    "look_for_some",
+    "readable",
+    "resolve_paths",
+    "without_unreadable",
+]
 
 BROKEN_IMAGE = (OSError, EOFError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError)
 MAX_PIXELS = 2**26
@@ -29,9 +44,13 @@ MAX_PIXELS = 2**26
 _DEEP = ("I;16", "I;16B", "I;16L", "I;16N", "I")
 _LISTED = 20
 _GREY = ("1", "L", "LA")
+SOME = 4096
+"""Files of a large manifest that are looked for before a run."""
+_LOOK = 0x100C
+"""Marks the stream that draws them."""
 
 
-def load_image(path: Path | str, channels: int) -> Tensor:
+def load_image(path: Path | str | BinaryIO, channels: int) -> Tensor:
     """One image as a float32 tensor (channels, H, W) in [0, 1]; channels are 1 or 3.
 
     Grey images of 16 bits keep their full depth (divided by 65,535), which 8 bits would throw away from X-rays; colour
@@ -59,12 +78,78 @@ def load_image(path: Path | str, channels: int) -> Tensor:
     return pixels.mean(dim=0, keepdim=True) if channels == 1 else pixels.repeat(channels, 1, 1)
 
 
+class Images(Protocol):
+    """Where the images of a data set lie, one per row."""
+
+    def __len__(self) -> int: ...
+
+    def source(self, row: int) -> str | BinaryIO:
+        """What Pillow opens: a path, or bytes."""
+        ...
+
+    def place(self, row: int) -> str:
+        """The file that holds an image."""
+        ...
+
+    def content(self, row: int) -> bytes:
+        """An image's bytes."""
+        ...
+
+    def fault(self, row: int) -> str | None:
+        """What an image that cannot be read is by its first bytes, and what to do; None: nothing that is known."""
+        ...
+
+    def state(self, rows: np.ndarray) -> list[str]:
+        """What tells of each of these rows, without reading it, that it has changed."""
+        ...
+
+    def n_bytes(self) -> int:
+        """Bytes of all images."""
+        ...
+
+    def times(self) -> list[int]:
+        """Times of change of all files, in nanoseconds."""
+        ...
+
+
 @dataclass(frozen=True)
-class ImageReader:
-    """Reads image files, one per row, with a name for errors; augmentation is a function of (seed, epoch, row)."""
+class FileImages:
+    """Images in files of their own (see `Images`)."""
 
     # as text: worker processes get a copy of all, and a Path takes several times the memory
     paths: Sequence[str]
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def source(self, row: int) -> str:
+        return self.paths[row]
+
+    def place(self, row: int) -> str:
+        return self.paths[row]
+
+    def content(self, row: int) -> bytes:
+        return Path(self.paths[row]).read_bytes()
+
+    def fault(self, row: int) -> str | None:
+        return fault_of_content(self.paths[row])
+
+    def state(self, rows: np.ndarray) -> list[str]:
+        found = [os.stat(self.paths[row]) for row in rows.tolist()]
+        return [f"{stat.st_size} {stat.st_mtime_ns}" for stat in found]
+
+    def n_bytes(self) -> int:
+        return sum(os.stat(path).st_size for path in self.paths)
+
+    def times(self) -> list[int]:
+        return [os.stat(path).st_mtime_ns for path in self.paths]
+
+
+@dataclass(frozen=True)
+class ImageReader:
+    """Reads images, one per row, with a name for errors; augmentation is a function of (seed, epoch, row)."""
+
+    images: Images
     transforms: Transforms
     seed: int
     row_names: Sequence[str]
@@ -83,23 +168,46 @@ class ImageReader:
             raise DataError(f"images differ in size: {listed}; set backbone.input_size to bring them to one size")
         return torch.stack(inputs)
 
-    def state(self, rows: np.ndarray) -> list[str]:
-        """Size and time of change of these rows' files: what tells, without reading them, that one has changed."""
-        found = [os.stat(self.paths[row]) for row in rows.tolist()]
-        return [f"{stat.st_size} {stat.st_mtime_ns}" for stat in found]
-
     def _load(self, row: int) -> Tensor:
-        path = self.paths[row]
         try:
-            return load_image(path, self.transforms.channels)
+            source = self.images.source(row)
+        except DataError as error:
+            raise DataError(f"{self.row_names[row]} cannot be read as an image: {error}") from error
+        try:
+            return load_image(source, self.transforms.channels)
         except BROKEN_IMAGE as error:
+            # Pillow names the file, or the address of bytes in memory
+            unknown = isinstance(error, UnidentifiedImageError)
+            what = "it is of no kind that Pillow knows" if unknown else str(error)
             raise DataError(
-                f"{path}: {self.row_names[row]} cannot be read as an image: "
-                + (fault_of_content(path) or f"{error}; mend the file or take the row out")
+                f"{self.images.place(row)}: {self.row_names[row]} cannot be read as an image: "
+                + (self.images.fault(row) or f"{what}; mend the file or take the row out")
             ) from error
 
 
-def _opened(path: Path | str) -> Image.Image:
+@dataclass(frozen=True, eq=False)
+class FilesBelow(Sequence[str]):
+    """Real paths of the files that a large manifest names below a root, each found when it is asked for.
+
+    Raises:
+        DataError: The path leads out of the root, and not to below `follow`; as `resolve_paths` says of all at once.
+    """
+
+    names: PackedTexts
+    root: Path
+    follow: Path | None = None
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, row: int) -> str:  # type: ignore[override]
+        found = real_paths([self.names[row]], self.root)
+        if leads_out(found, self.root, self.follow)[0]:
+            raise DataError(f"{self.names[row]}: {_leads_out_of(self.root)}")
+        return found[0]
+
+
+def _opened(path: Path | str | BinaryIO) -> Image.Image:
     """The image with nothing but its header read; a ValueError where it is too large to be meant."""
     with warnings.catch_warnings():
         # Pillow warns of large images, and reads them all the same
@@ -135,8 +243,7 @@ def resolve_paths(table: Table, column: str, root: Path, follow: Path | None = N
     Raises:
         DataError: No such folder; or rows without a path, with a path out of the root, or with a missing file.
     """
-    if not root.is_dir():
-        raise DataError(f"{root}: no such folder; set data.root to the folder that image paths start from")
+    _require_folder(root)
     values = table.columns[column]
     empty = [str(n) for n, v in zip(table.row_numbers, values, strict=True) if v is None]
     _refuse(table, empty, f"have no path in {column!r}")
@@ -146,14 +253,44 @@ def resolve_paths(table: Table, column: str, root: Path, follow: Path | None = N
     paths = real_paths(values.tolist(), root)
     # all rows are checked before any image is read, so that a run does not fail at its last image
     outside = [name for name, out in zip(names, leads_out(paths, root, follow), strict=True) if out]
-    _refuse(
-        table,
-        outside,
-        f"have a path that leads out of {root}; set data.root to a folder that holds all images, or data.follow_links "
-        "to one that holds what links lead to",
-    )
+    _refuse(table, outside, f"have a path that {_leads_out_of(root)}")
     missing = [name for name, path in zip(names, paths, strict=True) if not os.path.isfile(path)]
     _refuse(table, missing, f"name a file that does not exist below {root}")
+    return paths, names
+
+
+def look_for_some(table: Table, column: str, root: Path, follow: Path | None = None) -> tuple[FilesBelow, RowNames]:
+    """The same of a large table's packed column, of whose files only some are looked for, drawn at random.
+
+    What the text of a path tells is checked in all rows; where its links lead is when it is opened.
+
+    Raises:
+        DataError: As `resolve_paths`.
+    """
+    _require_folder(root)
+    values = table.packed[column]
+    names, paths = RowNames(table.row_numbers, values), FilesBelow(values, root, follow)
+
+    def refuse(rows: np.ndarray, what: str) -> None:
+        _refuse(table, Picked(names, np.flatnonzero(rows)), what)
+
+    empty = values.missing()
+    _refuse(table, table.row_numbers[empty], f"have no path in {column!r}")
+    refuse(values.ending(DICOM), f"name DICOM images, which are not read ({DICOM_REMEDY})")
+    # the few that may lead out by their text alone are resolved, all others when they are read
+    outside = values.may_lead_out()
+    outside[outside] = leads_out(real_paths(list(Picked(values, np.flatnonzero(outside))), root), root, follow)
+    refuse(outside, f"have a path that {_leads_out_of(root)}")
+    chosen = np.sort(derived_generator(0, _LOOK).choice(len(table), min(SOME, len(table)), replace=False))
+    some = Table(
+        path=table.path,
+        columns={column: texts(list(Picked(values, chosen)))},
+        row_numbers=table.row_numbers[chosen],
+    )
+    try:
+        resolve_paths(some, column, root, follow)
+    except DataError as error:
+        raise DataError(f"{error} (of {len(some):,} of {len(table):,} rows, whose files were looked for)") from error
     return paths, names
 
 
@@ -166,9 +303,8 @@ def without_unreadable(table: Table, column: str, root: Path, follow: Path | Non
     paths = real_paths(["" if v is None else v for v in values], root)
     outside = leads_out(paths, root, follow)
     looked_at = [k for k, value in enumerate(values) if value is not None and not outside[k]]
-    with ThreadPoolExecutor() as pool:
-        readable = list(pool.map(_is_readable, [paths[k] for k in looked_at]))
-    bad = [k for k, fine in zip(looked_at, readable, strict=True) if not fine]
+    fine = readable(FileImages([paths[k] for k in looked_at]))
+    bad = [k for k, is_fine in zip(looked_at, fine, strict=True) if not is_fine]
     if not bad:
         return table, []
     listed = first_rows([f"row {table.row_numbers[k]} ({values[k]})" for k in bad], _LISTED)
@@ -176,14 +312,32 @@ def without_unreadable(table: Table, column: str, root: Path, follow: Path | Non
     return table.take(np.setdiff1d(np.arange(len(table)), bad)), [note]
 
 
-def _is_readable(path: str) -> bool:
-    try:
-        load_image(path, 3)
-    except BROKEN_IMAGE:
-        return False
-    return True
+def readable(images: Images) -> list[bool]:
+    """Which images can be read; all of them are."""
+
+    def is_readable(row: int) -> bool:
+        try:
+            load_image(images.source(row), 3)
+        except BROKEN_IMAGE:
+            return False
+        return True
+
+    with ThreadPoolExecutor() as pool:
+        return list(pool.map(is_readable, range(len(images))))
 
 
-def _refuse(table: Table, rows: Sequence[str], what: str) -> None:
-    if rows:
+def _require_folder(root: Path) -> None:
+    if not root.is_dir():
+        raise DataError(f"{root}: no such folder; set data.root to the folder that image paths start from")
+
+
+def _leads_out_of(root: Path) -> str:
+    return (
+        f"leads out of {root}; set data.root to a folder that holds all images, or data.follow_links to one that holds "
+        "what links lead to"
+    )
+
+
+def _refuse(table: Table, rows: Sequence[str] | np.ndarray, what: str) -> None:
+    if len(rows):
         raise DataError(f"{table.path}: {len(rows)} row(s) {what}: {first_rows(rows)}")

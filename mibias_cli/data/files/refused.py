@@ -6,7 +6,16 @@ from pathlib import Path
 
 from mibias_cli.errors import DataError
 
-__all__ = ["DICOM", "DICOM_REMEDY", "fault_of_content", "is_bomb", "is_pointer", "refuse_formats", "require_file"]
+__all__ = [
+    "DICOM",
+    "DICOM_REMEDY",
+    "fault_of_content",
+    "fault_of_head",
+    "is_bomb",
+    "is_pointer",
+    "refuse_formats",
+    "require_file",
+]
 
 DICOM = (".dcm", ".dicom")
 """Suffixes of DICOM images."""
@@ -35,10 +44,11 @@ _TEXT = (".csv", ".tsv", ".txt", ".data", ".dat")
 _BY_SUFFIX = {
     **dict.fromkeys((".sas7bdat", ".xpt", ".sav", ".dta", ".rds", ".rdata", ".arff", ".sqlite", ".db"), _STATISTICS),
     **dict.fromkeys((".xlsx", ".xls", ".ods"), _SPREADSHEET),
-    **dict.fromkeys((".zip", ".tar", ".tgz", ".7z", ".rar"), _ARCHIVE),
+    **dict.fromkeys((".zip", ".tgz", ".7z", ".rar"), _ARCHIVE),
     **dict.fromkeys((".pt", ".pth", ".ckpt", ".bin", ".pkl", ".pickle", ".joblib"), _PICKLE),
     **dict.fromkeys((".h5", ".hdf5", ".mat"), _HDF),
     **dict.fromkeys(DICOM, _DICOM),
+    ".tar": (_ARCHIVE[0], f"{_ARCHIVE[1]}; WebDataset's shards are read by data.source: webdataset"),
     ".json": _JSON,
 }
 
@@ -80,8 +90,11 @@ def fault_of_content(path: Path | str) -> str | None:
     if not Path(path).is_file():
         return None
     with Path(path).open("rb") as file:
-        head = file.read(_LARGEST_HEAD)
-    suffix = Path(path).suffix.lower()
+        return fault_of_head(file.read(_LARGEST_HEAD), Path(path).suffix.lower())
+
+
+def fault_of_head(head: bytes, suffix: str) -> str | None:
+    """The same of a file's first bytes and its suffix."""
     if head.startswith(_POINTER):
         return _said(*_LFS)
     if head[128:132] == b"DICM":

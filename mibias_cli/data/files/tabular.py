@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
-from mibias_cli.data.files.arrow_files import TYPED, is_numeric, read_typed
-from mibias_cli.data.files.cells import float_of
+from mibias_cli.data.files.arrow_files import TYPED, encoded, is_numeric, is_text, read_typed
+from mibias_cli.data.files.coded import Coded, CodedColumns, texts
+from mibias_cli.data.files.packed import PackedTexts, is_large
 from mibias_cli.data.files.refused import refuse_formats, require_file
-from mibias_cli.data.files.text_files import Records, read_records
+from mibias_cli.data.files.text_files import (
+    LOOKED_AT,
+    are_numbers,
+    is_header,
+    read_records,
+    refuse_blanks,
+    without_empty_ends,
+)
 from mibias_cli.data.files.value_map import ValueMap, map_cells
 from mibias_cli.errors import DataError, did_you_mean
 from mibias_cli.output.whole_files import replaced
@@ -23,6 +31,7 @@ __all__ = [
     "MISSING",
     "Reading",
     "Table",
+    "as_text",
     "first_rows",
     "in_words",
     "read_table",
@@ -32,12 +41,10 @@ __all__ = [
     "refuse_unmapped",
     "require_columns",
     "texts",
+    "with_cells",
     "write_manifest",
 ]
 
-_LOOKED_AT = 200
-_BLANKS = 3
-"""Words of a header of one name from which blanks may be between columns."""
 _ARRAYS = (".safetensors", ".npz", ".npy")
 MISSING = (
     *("NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NAN", "Nan"),
@@ -72,10 +79,13 @@ class Table:
         path: The file, for errors.
         columns: By name, (n,) arrays of str, or None where the value is missing (empty, null or NaN).
         row_numbers: The row of each record in the file: in a CSV the header is row 1; in Parquet the first record is.
+            In shards, the sample's name.
         text: Columns that the file itself declares to be no numbers (Parquet and its like only).
         nested: Columns that were not read, because they hold no single value per row, with their types.
         notes: How the file was read, where its name does not say so.
         unmapped: What `Reading.values` names and the table does not have, as column and value.
+        packed: Columns of a large table that are not in `columns`, each in little more memory than its letters.
+        unread: Names of columns of a large table that nobody asked for.
     """
 
     path: Path
@@ -85,14 +95,22 @@ class Table:
     nested: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     unmapped: tuple[tuple[str, str], ...] = ()
+    packed: Mapping[str, PackedTexts] = field(default_factory=dict)
+    unread: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.row_numbers)
 
     def take(self, positions: np.ndarray) -> Table:
         """The records at these positions (or where a mask is True)."""
-        columns = {name: values[positions] for name, values in self.columns.items()}
-        return replace(self, columns=columns, row_numbers=self.row_numbers[positions])
+        columns = CodedColumns({name: self.coded(name).take(positions) for name in self.columns})
+        packed = {name: values.take(positions) for name, values in self.packed.items()}
+        return replace(self, columns=columns, packed=packed, row_numbers=self.row_numbers[positions])
+
+    def coded(self, column: str) -> Coded:
+        """A column as its different values, and which of them each row has."""
+        columns = self.columns
+        return columns.coded[column] if isinstance(columns, CodedColumns) else Coded.of(columns[column])
 
     def with_columns(self, columns: Mapping[str, np.ndarray]) -> Table:
         """The table with these columns added, or put in the place of those of the same names."""
@@ -105,17 +123,24 @@ class Table:
             return first_rows(numbers)
         return first_rows([f"{n} ({v!r})" for n, v in zip(numbers, self.columns[column][mask], strict=True)])
 
-    def complete(self, column: str, what: str, remedy: str) -> np.ndarray:
-        """A column's values, where every row has one; else a `DataError` that names the rows and says what to do."""
-        values = self.columns[column]
-        empty = np.array([v is None for v in values])
+    def complete(self, column: str, what: str, remedy: str) -> Coded:
+        """A column where every row has a value; else a `DataError` that names the rows and says what to do."""
+        values = self.coded(column)
+        empty = ~values.known
         if empty.any():
             rows = self.rows_where(empty)
             raise DataError(f"{self.path}: {empty.sum()} row(s) have no {what} in {column!r}: rows {rows}; {remedy}")
         return values
 
 
-def read_table(path: Path, *, leave_out: Callable[[str], bool] | None = None, reading: Reading = AS_USUAL) -> Table:
+def read_table(
+    path: Path,
+    *,
+    leave_out: Callable[[str], bool] | None = None,
+    reading: Reading = AS_USUAL,
+    needed: Collection[str] | None = None,
+    packed: str | None = None,
+) -> Table:
     """A table from CSV (gzipped or not), Parquet, Feather, Arrow or JSON lines.
 
     In text the delimiter is found: commas (in .tsv tabs), semicolons, tabs or bars.
@@ -124,6 +149,8 @@ def read_table(path: Path, *, leave_out: Callable[[str], bool] | None = None, re
         path: The file.
         leave_out: Columns of typed files that are not read are those whose name it accepts.
         reading: How it is read.
+        needed: The columns that are read of a large table, whose file has types; None: all.
+        packed: A column that is packed where the table is large and the column holds text.
 
     Raises:
         DataError: No such file, no records, repeated column names, ragged rows, or not the format it claims to be.
@@ -133,7 +160,10 @@ def read_table(path: Path, *, leave_out: Callable[[str], bool] | None = None, re
     suffix = path.suffix.lower()
     if suffix in _ARRAYS:
         raise DataError(f"{path}: holds arrays, and is no table; read it by data.source: embeddings")
-    table = _read_typed(path, leave_out, reading) if suffix in TYPED else _read_text(path, reading)
+    if suffix in TYPED:
+        table = _read_typed(path, leave_out, reading, needed, packed)
+    else:
+        table = _read_text(path, reading, packed)
     if not len(table):
         raise DataError(f"{path}: has a header but no records")
     return table
@@ -141,25 +171,24 @@ def read_table(path: Path, *, leave_out: Callable[[str], bool] | None = None, re
 
 def require_columns(table: Table, wanted: Mapping[str, str]) -> None:
     """Raise one error that names every missing column, by what each is for, as the recipe calls it."""
-    missing = [f"  {purpose}: {_absence(table, name)}" for purpose, name in wanted.items() if name not in table.columns]
+    there = (*table.columns, *table.packed)
+    missing = [f"  {purpose}: {_absence(table, name)}" for purpose, name in wanted.items() if name not in there]
     if missing:
-        listed = ", ".join(repr(name) for name in table.columns)
+        listed = ", ".join(repr(name) for name in (*there, *table.unread))
         raise DataError("\n".join([f"{table.path}: {len(missing)} missing column(s)", *missing, f"  it has: {listed}"]))
 
 
 def _absence(table: Table, name: str) -> str:
     if name in table.nested:
         return f"{name!r} holds {table.nested[name]}, not one value per row; embeddings are named by data.key"
-    return f"no column {name!r}{did_you_mean(name, table.columns)}"
+    return f"no column {name!r}{did_you_mean(name, (*table.columns, *table.packed, *table.unread))}"
 
 
 def refuse_nested(table: Table) -> None:
     """Raise a `DataError` that names the columns without a single value per row: as text, they would be categories."""
     if table.nested:
         within = any(kind.startswith("struct<bytes: binary") for kind in table.nested.values())
-        pictures = (
-            "; images within a table, as hubs store them, are written to files of their own first" if within else ""
-        )
+        pictures = "; images within a table, as hubs store them, are read after `mibias data shards`" if within else ""
         if any(kind.startswith(("list<", "large_list<")) and "string>" in kind for kind in table.nested.values()):
             pictures += "; lists of labels are read as text with bars between them: A|B"
         listed = first_rows([f"{name!r} ({kind})" for name, kind in table.nested.items()])
@@ -172,7 +201,8 @@ def refuse_nested(table: Table) -> None:
 
 def refuse_repeats(table: Table, column: str) -> None:
     """Raise a `DataError` if a value of the column occurs in more than one row."""
-    repeated = [str(value) for value, n in Counter(table.columns[column]).items() if n > 1]
+    coded = table.coded(column)
+    repeated = [str(value) for value, n in zip(coded.values, np.bincount(coded.codes), strict=True) if n > 1]
     if repeated:
         raise DataError(
             f"{table.path}: {len(repeated)} value(s) of {column!r} occur more than once: {first_rows(repeated)}"
@@ -200,18 +230,11 @@ def first_rows(items: Sequence[str] | Sequence[int] | np.ndarray, n: int = 5) ->
     return shown if len(items) <= n else f"{shown} and {len(items) - n} more"
 
 
-def texts(values: Sequence[str | None]) -> np.ndarray:
-    """Text, and None where it is missing, as an object array (n,)."""
-    out = np.empty(len(values), dtype=object)
-    out[:] = values
-    return out
-
-
-def _read_text(path: Path, reading: Reading) -> Table:
+def _read_text(path: Path, reading: Reading, packed: str | None) -> Table:
     found = read_records(path, reading.encoding)
-    found, n_after = _without_empty_ends(found)
+    found, n_after = without_empty_ends(found)
     _check_header(path, found.header)
-    _refuse_blanks(path, found)
+    refuse_blanks(path, found)
     # one error names all ragged rows, not the first alone
     n = len(found.header)
     ragged = [number for record, number in zip(found.rows, found.numbers, strict=True) if len(record) != n]
@@ -222,16 +245,22 @@ def _read_text(path: Path, reading: Reading) -> Table:
         raise DataError(
             f"{path}: {len(ragged)} row(s) do not have the header's {n} cells: rows {first_rows(ragged)}{first}"
         )
-    again = [number for record, number in zip(found.rows, found.numbers, strict=True) if _is_header(record, found)]
+    again = [number for record, number in zip(found.rows, found.numbers, strict=True) if is_header(record, found)]
     if again:
         raise DataError(
             f"{path}: {len(again)} row(s) are the header once more: rows {first_rows(again)}; take them out"
         )
     by_column = zip(*found.rows, strict=True) if found.rows else ([] for _ in found.header)
-    cells = {name: [v.strip() for v in values] for name, values in zip(found.header, by_column, strict=True)}
+    cells = {
+        name: Coded.of(values).map(lambda v: v and v.strip())
+        for name, values in zip(found.header, by_column, strict=True)
+    }
     _refuse_headless(path, cells)
     numbers = np.asarray(found.numbers, dtype=np.int64)
-    table = _with_values(Table(path=path, columns={}, row_numbers=numbers), cells, reading)
+    table = with_cells(Table(path=path, columns={}, row_numbers=numbers), cells, reading)
+    if packed is not None and packed in table.columns and is_large(len(table)):
+        held = {name: table.coded(name) for name in table.columns if name != packed}
+        table = replace(table, columns=CodedColumns(held), packed={packed: PackedTexts.of_cells(table.columns[packed])})
     if found.delimiter is not None:
         table = replace(table, notes=(f"{path}: its columns are separated by {found.delimiter}", *table.notes))
     if n_after:
@@ -239,36 +268,11 @@ def _read_text(path: Path, reading: Reading) -> Table:
     return table
 
 
-def _without_empty_ends(found: Records) -> tuple[Records, int]:
-    """Records without empty cells after the last name, and how many had some; and without names of nothing there."""
-    header = list(found.header)
-    while header and not header[-1] and not any("".join(record[len(header) - 1 :]).strip() for record in found.rows):
-        header.pop()
-    n = len(header)
-    long = [len(record) > n and not "".join(record[n:]).strip() for record in found.rows]
-    rows = [record[:n] if is_long else record for record, is_long in zip(found.rows, long, strict=True)]
-    return replace(found, header=header, rows=rows), sum(long)
-
-
-def _refuse_blanks(path: Path, found: Records) -> None:
-    """Raise a `DataError` where columns are separated by blanks, which are in names and values too."""
-    n = len(found.header[0].split())
-    apart = len(found.header) == 1 and n >= _BLANKS
-    if apart and all(len(record) == 1 and len(record[0].split()) == n for record in found.rows[:_LOOKED_AT]):
-        raise DataError(f"{path}: its columns are separated by blanks, which is not read; put commas or tabs there")
-
-
-def _is_header(record: Sequence[str], found: Records) -> bool:
-    """Whether a row has the header's cells, as files have that were appended to each other."""
-    named = len(found.header) > 1 and not any(_are_numbers([name]) for name in found.header)
-    return named and [cell.strip() for cell in record] == found.header
-
-
-def _refuse_headless(path: Path, cells: Mapping[str, Sequence[str]]) -> None:
+def _refuse_headless(path: Path, cells: Mapping[str, Coded]) -> None:
     """Raise a `DataError` where the first row is one of values: each is in its own column, or is one of its numbers."""
-    some = {name: [v for v in values[:_LOOKED_AT] if v] for name, values in cells.items()}
-    numbers = [name for name in cells if _are_numbers([name, *some[name]])]
-    within = [name for name in cells if name not in numbers and name in cells[name]]
+    some = {name: [v for v in column.values[column.codes[:LOOKED_AT]] if v] for name, column in cells.items()}
+    numbers = [name for name in cells if are_numbers([name, *some[name]])]
+    within = [name for name in cells if name not in numbers and name in cells[name].counts]
     if within and len(numbers) + len(within) == len(cells):
         shown = first_rows([repr(name) for name in cells])
         raise DataError(
@@ -276,28 +280,44 @@ def _refuse_headless(path: Path, cells: Mapping[str, Sequence[str]]) -> None:
         )
 
 
-def _are_numbers(cells: Sequence[str]) -> bool:
-    return all(float_of(cell) is not None for cell in cells)
-
-
-def _read_typed(path: Path, leave_out: Callable[[str], bool] | None, reading: Reading) -> Table:
-    found = read_typed(path, leave_out)
+def _read_typed(
+    path: Path,
+    leave_out: Callable[[str], bool] | None,
+    reading: Reading,
+    needed: Collection[str] | None,
+    packed: str | None,
+) -> Table:
+    found = read_typed(path, leave_out, needed, packed)
     _check_header(path, found.names)
-    cells: dict[str, list[str | None]] = {}
+    large = is_large(found.table.num_rows)
+    cells: dict[str, Coded] = {}
+    as_bytes: dict[str, PackedTexts] = {}
     nested = dict(found.nested)
     for column in found.table.schema:
-        values = found.table.column(column.name).to_pylist()
+        values = found.table.column(column.name)
+        if large and column.name == packed and is_text(column.type):
+            as_bytes[column.name] = PackedTexts.of(values, reading.missing)
+            continue
         try:
-            cells[column.name] = [_plain(value) for value in values]
+            different, codes = encoded(values)
+            cells[column.name] = Coded.of_codes([as_text(value) for value in different], codes)
         except UnicodeDecodeError:
             nested[column.name] = "bytes"
     # "01" in a column of strings is a name (a post code, say), not the number 1
     text = frozenset(column.name for column in found.table.schema if not is_numeric(column.type))
-    rows = np.arange(1, found.table.num_rows + 1)
-    return _with_values(Table(path=path, columns={}, row_numbers=rows, text=text, nested=nested), cells, reading)
+    table = Table(
+        path=path,
+        columns={},
+        row_numbers=np.arange(1, found.table.num_rows + 1, dtype=np.int32),
+        text=text,
+        nested=nested,
+        packed=as_bytes,
+        unread=found.unread,
+    )
+    return with_cells(table, cells, reading)
 
 
-def _plain(value: object) -> str | None:
+def as_text(value: object) -> str | None:
     """A typed value as text; 1.0 as 1, because a whole number beside a missing value is stored as a float."""
     if value is None or value != value:  # null, or NaN
         return None
@@ -308,13 +328,13 @@ def _plain(value: object) -> str | None:
     return str(value).strip()
 
 
-def _with_values(table: Table, cells: Mapping[str, Sequence[str | None]], reading: Reading) -> Table:
+def with_cells(table: Table, cells: Mapping[str, Coded], reading: Reading) -> Table:
     """The table with columns of these cells: None where a value is missing, and new values in place of old ones.
 
     It notes what was taken for missing without being empty, and what was read as another value.
     """
     written = frozenset(reading.missing)
-    columns: dict[str, np.ndarray] = {}
+    columns: dict[str, Coded] = {}
     said: list[str] = []
     mapped: list[str] = []
     # a column or a value that is not there may be a slip: whoever needs it there refuses it
@@ -322,17 +342,15 @@ def _with_values(table: Table, cells: Mapping[str, Sequence[str | None]], readin
     for name, given in cells.items():
         if name in reading.values:
             values = reading.values[name]
-            new, changed, absent = map_cells(given, values, written)
-            columns[name] = texts(new)
+            columns[name], changed, absent = map_cells(given, values, written)
             unmapped += [(name, old) for old in absent]
             mapped += [f"{old!r} as {values[old] or 'missing'!r} in {name!r} ({n} rows)" for old, n in changed.items()]
             continue
-        columns[name] = texts([None if not v or v in written else v for v in given])
-        found = Counter(v for v in given if v in written)
-        said += [f"{value!r} in {name!r} ({n} rows)" for value, n in found.items() if value]
+        columns[name] = given.map(lambda v: None if not v or v in written else v)
+        said += [f"{value!r} in {name!r} ({n} rows)" for value, n in given.counts.items() if value and value in written]
     notes = [f"{table.path}: read as missing (data.missing): {first_rows(said)}"] if said else []
     notes += [f"{table.path}: read otherwise (data.values): {first_rows(mapped)}"] if mapped else []
-    return replace(table, columns=columns, notes=tuple(notes), unmapped=tuple(unmapped))
+    return replace(table, columns=CodedColumns(columns), notes=tuple(notes), unmapped=tuple(unmapped))
 
 
 def refuse_unmapped(table: Table) -> None:
@@ -344,7 +362,7 @@ def refuse_unmapped(table: Table) -> None:
         if name not in table.columns:
             lines.append(f"  {name}: {_absence(table, name)}")
             continue
-        there = [v for v, _ in Counter(v for v in table.columns[name] if v is not None).most_common(10)]
+        there = [v for v, _ in Counter(table.coded(name).counts).most_common(10)]
         lines.append(f"  {name}: no cell is {old!r}{did_you_mean(old, there)}; it has {', '.join(map(repr, there))}")
     shown = [*dict.fromkeys(lines)]
     more = [f"  and {len(shown) - 5} more"] if len(shown) > 5 else []
@@ -356,7 +374,7 @@ def _check_header(path: Path, header: Sequence[str]) -> None:
         raise DataError(f"{path}: is empty; its first row should name the columns")
     repeated = sorted({name for name in header if header.count(name) > 1})
     if repeated:
-        values = "; is the first row one of names?" if _are_numbers(repeated) else ""
+        values = "; is the first row one of names?" if are_numbers(repeated) else ""
         raise DataError(
             f"{path}: column name(s) appear twice: {first_rows([n or '(empty)' for n in repeated])}{values}"
         )

@@ -7,18 +7,31 @@ import gzip
 import io
 import re
 import zlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
+from mibias_cli.data.files.cells import float_of
 from mibias_cli.data.files.refused import is_bomb
 from mibias_cli.errors import DataError
 
-__all__ = ["Records", "read_records"]
+__all__ = [
+    "LOOKED_AT",
+    "Records",
+    "are_numbers",
+    "is_header",
+    "read_records",
+    "refuse_blanks",
+    "without_empty_ends",
+]
 
 _DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars (|)"}
 _TOLD = re.compile(r"sep=([,;\t|])\r?\n", re.IGNORECASE)
+LOOKED_AT = 200
+"""Rows that tell whether a file is what it seems."""
+_BLANKS = 3
+"""Words of a header of one name from which blanks may be between columns."""
 _SAMPLE_ROWS, _SAMPLE_CHARACTERS = 50, 2**20
 _PART_BYTES = 2**24
 _BYTE_ORDER_MARKS = (b"\xff\xfe", b"\xfe\xff")
@@ -139,3 +152,33 @@ def _sample(head: str, delimiter: str) -> Iterator[list[str]]:
         yield from (row for row in csv.reader(io.StringIO(head, newline=""), delimiter=delimiter, strict=True) if row)
     except csv.Error:
         yield []
+
+
+def without_empty_ends(found: Records) -> tuple[Records, int]:
+    """Records without empty cells after the last name, and how many had some; and without names of nothing there."""
+    header = list(found.header)
+    while header and not header[-1] and not any("".join(record[len(header) - 1 :]).strip() for record in found.rows):
+        header.pop()
+    n = len(header)
+    long = [len(record) > n and not "".join(record[n:]).strip() for record in found.rows]
+    rows = [record[:n] if is_long else record for record, is_long in zip(found.rows, long, strict=True)]
+    return replace(found, header=header, rows=rows), sum(long)
+
+
+def refuse_blanks(path: Path, found: Records) -> None:
+    """Raise a `DataError` where columns are separated by blanks, which are in names and values too."""
+    n = len(found.header[0].split())
+    apart = len(found.header) == 1 and n >= _BLANKS
+    if apart and all(len(record) == 1 and len(record[0].split()) == n for record in found.rows[:LOOKED_AT]):
+        raise DataError(f"{path}: its columns are separated by blanks, which is not read; put commas or tabs there")
+
+
+def is_header(record: Sequence[str], found: Records) -> bool:
+    """Whether a row has the header's cells, as files have that were appended to each other."""
+    named = len(found.header) > 1 and not any(are_numbers([name]) for name in found.header)
+    return named and [cell.strip() for cell in record] == found.header
+
+
+def are_numbers(cells: Sequence[str]) -> bool:
+    """Whether all of some cells are numbers."""
+    return all(float_of(cell) is not None for cell in cells)

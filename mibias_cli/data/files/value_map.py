@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Set
 
 from mibias_cli.data.files.cells import SEPARATORS, float_of, split_list
+from mibias_cli.data.files.coded import Coded
 
 __all__ = ["LEFT_OUT", "NO_VALUE", "ValueMap", "map_cells"]
 
@@ -18,9 +19,7 @@ ValueMap = Mapping[str, str | None]
 """Old values to new ones, None where the value is then missing; a list is its items with `|` between them."""
 
 
-def map_cells(
-    cells: Sequence[str | None], values: ValueMap, missing: Set[str]
-) -> tuple[list[str | None], Counter[str], list[str]]:
+def map_cells(cells: Coded, values: ValueMap, missing: Set[str]) -> tuple[Coded, Counter[str], list[str]]:
     """The cells of a column with new values in place of old ones.
 
     An old value stands for the cells that are it to the letter; where there is none, for those of the same number (-1
@@ -34,7 +33,8 @@ def map_cells(
     Returns:
         The new cells, None where missing; how many of them each old value changed; old values that no cell has.
     """
-    written = Counter("" if cell is None else cell for cell in cells)
+    cells = cells.map(lambda cell: cell or "")
+    written = cells.counts
     meant = {cell: old for old in values for cell in _cells_of(old, written)}
     # 1 is written as the other cells of that number are (1.0), or it would be a class beside theirs
     values = {old: new if new is None else next(iter(_cells_of(new, written)), new) for old, new in values.items()}
@@ -53,7 +53,7 @@ def map_cells(
             changed.update(dict.fromkeys(olds, n))
         if old is not None and old in values:
             changed[old] += n
-    return [new_of[cell or ""] for cell in cells], changed, [old for old in values if not changed[old]]
+    return cells.map(lambda cell: new_of[cell or ""]), changed, [old for old in values if not changed[old]]
 
 
 def _cells_of(old: str, written: Mapping[str, int]) -> list[str]:

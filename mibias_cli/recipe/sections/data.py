@@ -35,6 +35,7 @@ __all__ = [
     "NewValue",
     "SplitsSection",
     "TableData",
+    "WebDatasetData",
 ]
 
 
@@ -187,6 +188,20 @@ class ImageFolderData(_Files):
     columns: ColumnsSection = ColumnsSection()
 
 
+class WebDatasetData(_Files):
+    """Images in WebDataset's shards: uncompressed tar files with an image and its labels under one key."""
+
+    source: Literal["webdataset"]
+    path: Path = Field(
+        description="A folder of .tar files, one of them, or a pattern: shards/train-{000000..000099}.tar."
+    )
+    image: Text | None = Field(
+        None, description="Ending of the member that is the image where samples have several: jpg, or jpg;png."
+    )
+    on_bad_sample: OnBadSampleName = _ON_BAD_SAMPLE
+    columns: ColumnsSection = ColumnsSection()
+
+
 class _Coloured(Section):
     """The colour protocol that digits and MNIST share; the attribute is `colour`: 3 channels × 8 bins."""
 
@@ -254,9 +269,10 @@ class EmbeddingsData(_Files):
     columns: ColumnsSection = ColumnsSection()
 
 
-DATA_SOURCES = ("manifest", "imagefolder", "digits", "mnist", "table", "embeddings")
+DATA_SOURCES = ("manifest", "imagefolder", "digits", "mnist", "table", "embeddings", "webdataset")
 """Every value of `data.source`."""
 
 DataSection = Annotated[
-    ManifestData | ImageFolderData | DigitsData | MnistData | TableData | EmbeddingsData, Field(discriminator="source")
+    ManifestData | ImageFolderData | DigitsData | MnistData | TableData | EmbeddingsData | WebDatasetData,
+    Field(discriminator="source"),
 ]

@@ -47,10 +47,10 @@ def _draw(axes: Axes, group: Confusion, names: list[str], *, first: bool) -> Non
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     n = len(shares)
     # one collection: a patch for each square is laid out and drawn for itself, which takes seconds
-    rows, columns = np.nonzero(shares >= _MIN_SHARE)
+    row, column = np.nonzero(shares >= _MIN_SHARE)
     corners = np.array([[-0.5, -0.5], [0.5, -0.5], [0.5, 0.5], [-0.5, 0.5]])
-    squares = np.stack([columns, rows], axis=1)[:, None] + corners
-    shades = [to_rgba(AFTER, float(share)) for share in shares[rows, columns]]
+    squares = np.stack([column, row], axis=1)[:, None] + corners
+    shades = [to_rgba(AFTER, float(share)) for share in shares[row, column]]
     axes.add_collection(PolyCollection(squares, facecolors=shades, linewidths=0), autolim=False)
     axes.set_xlim(-0.5, n - 0.5)
     axes.set_ylim(n - 0.5, -0.5)

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 
 from mibias_cli.data.batch import BiasedData
-from mibias_cli.data.files.images import ImageReader
+from mibias_cli.data.files.images import FileImages, FilesBelow, ImageReader, Images
 
 __all__ = ["TIMES", "WHOLE", "data_parts", "part_difference"]
 
@@ -35,21 +33,25 @@ def data_parts(data: BiasedData) -> dict[str, str]:
             parts[f"'{name}' of the {split.name} rows"] = _sha256(values, np.asarray(known))
     parts[WHOLE] = data.fingerprint
     if isinstance(data.train.reader, ImageReader):
-        parts |= _image_parts(data.train.reader)
+        parts |= _image_parts(data.train.reader.images)
     return parts
 
 
-def _image_parts(reader: ImageReader) -> dict[str, str]:
+def _image_parts(images: Images) -> dict[str, str]:
     """Contents of image files, of very many those of some; their sizes are in the data's fingerprint."""
-    stats = [os.stat(path) for path in reader.paths]
-    chosen = np.arange(len(stats))
-    if sum(stat.st_size for stat in stats) > _READ_WHOLE:
-        chosen = np.unique(np.linspace(0, len(stats) - 1, min(_N_READ, len(stats))).round().astype(int))
+    if isinstance(images, FileImages) and isinstance(images.paths, FilesBelow):
+        # nobody looks at all files of a large manifest before they are read
+        images = FileImages([images.paths[row] for row in _spread(len(images), _N_READ)])
     contents = hashlib.sha256()
-    for row in chosen.tolist():
-        contents.update(hashlib.sha256(Path(reader.paths[row]).read_bytes()).digest())
-    times = hashlib.sha256(" ".join(str(stat.st_mtime_ns) for stat in stats).encode())
+    for row in _spread(len(images), _N_READ if images.n_bytes() > _READ_WHOLE else len(images)):
+        contents.update(hashlib.sha256(images.content(row)).digest())
+    times = hashlib.sha256(" ".join(map(str, images.times())).encode())
     return {"contents of image files": contents.hexdigest(), TIMES: times.hexdigest()}
+
+
+def _spread(n: int, most: int) -> list[int]:
+    """At most so many of n positions, spread over all."""
+    return np.unique(np.linspace(0, n - 1, min(most, n)).round().astype(int)).tolist()
 
 
 def _sha256(*arrays: np.ndarray) -> str:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from mibias_cli.data.files.images import ImageReader, load_image
+from mibias_cli.data.files.images import FileImages, ImageReader, load_image
 from mibias_cli.data.inputs import IDENTITY, Transforms, unchanged
 from mibias_cli.errors import DataError
 
@@ -50,7 +50,7 @@ def test_float_images_must_lie_in_the_unit_interval(tmp_path: Path) -> None:
     Image.fromarray(np.array([[0.0, 0.3], [0.7, 1.0]], np.float32)).save(tmp_path / "a.tiff")
     torch.testing.assert_close(load_image(tmp_path / "a.tiff", 1), torch.tensor([[[0.0, 0.3], [0.7, 1.0]]]))
     Image.fromarray(np.array([[0.0, 300.0]], np.float32)).save(tmp_path / "b.tiff")
-    reader = ImageReader([tmp_path / "b.tiff"], IDENTITY, 0, row_names=["row 2 (b.tiff)"])
+    reader = ImageReader(FileImages([str(tmp_path / "b.tiff")]), IDENTITY, 0, row_names=["row 2 (b.tiff)"])
     with pytest.raises(DataError, match=r"b\.tiff: row 2 \(b\.tiff\) .* 0\.0 to 300\.0, outside \[0, 1\]"):
         reader.read(np.array([0]), None)
 
@@ -93,7 +93,9 @@ def test_unreadable_files_are_named_with_their_row(tmp_path: Path) -> None:
     (tmp_path / "text.png").write_text("no image")
     (tmp_path / "empty.png").write_bytes(b"")
     for name in ("cut.png", "text.png", "empty.png", "gone.png"):
-        reader = ImageReader([tmp_path / "whole.png", tmp_path / name], IDENTITY, 0, row_names=["row 2", "row 3"])
+        reader = ImageReader(
+            FileImages([str(tmp_path / "whole.png"), str(tmp_path / name)]), IDENTITY, 0, row_names=["row 2", "row 3"]
+        )
         with pytest.raises(DataError, match=rf"{re.escape(name)}: row 3 cannot be read as an image"):
             reader.read(np.array([0, 1]), None)
 
@@ -101,7 +103,9 @@ def test_unreadable_files_are_named_with_their_row(tmp_path: Path) -> None:
 def test_sizes_that_differ_are_named(tmp_path: Path) -> None:
     for side in (4, 5):
         Image.new("RGB", (side, side)).save(tmp_path / f"{side}.png")
-    reader = ImageReader([tmp_path / "4.png", tmp_path / "5.png"], IDENTITY, 0, ["row 0", "row 1"])
+    reader = ImageReader(
+        FileImages([str(tmp_path / "4.png"), str(tmp_path / "5.png")]), IDENTITY, 0, ["row 0", "row 1"]
+    )
     with pytest.raises(DataError, match=r"\(3, 4, 4\) \(row 0\), \(3, 5, 5\) \(row 1\).*input_size"):
         reader.read(np.array([0, 1]), None)
 
@@ -118,7 +122,10 @@ def reader(tmp_path: Path) -> ImageReader:
         paths.append(tmp_path / f"{k}.png")
         Image.new("RGB", (2, 2), (k, k, k)).save(paths[-1])
     return ImageReader(
-        paths, Transforms(train=global_noise, evaluate=unchanged, arrays=unchanged), 7, [str(path) for path in paths]
+        FileImages(paths),
+        Transforms(train=global_noise, evaluate=unchanged, arrays=unchanged),
+        7,
+        [str(path) for path in paths],
     )
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from mibias_cli.data.batch import BiasedData
+from mibias_cli.data.files.coded import Coded
 from mibias_cli.data.files.value_map import LEFT_OUT, map_cells
 from mibias_cli.errors import DataError, RecipeError
 from mibias_cli.recipe.load import dump_recipe, parse_recipe
@@ -48,20 +49,21 @@ def load(tmp_path: Path) -> Load:
 def test_to_the_letter_then_as_numbers_then_in_lists() -> None:
     cells = ["-1.0", "1", "01", "", "NA", "A|B", "B;C", "C"]
     new, changed, absent = map_cells(
-        cells, {"-1": "u", "1": "one", "(missing)": "0", "B": "b", "Z": "z"}, frozenset({"NA"})
+        Coded.of(cells), {"-1": "u", "1": "one", "(missing)": "0", "B": "b", "Z": "z"}, frozenset({"NA"})
     )
-    assert new == ["u", "one", "01", "0", "0", "A|b", "b;C", "C"]
+    assert new.cells.tolist() == ["u", "one", "01", "0", "0", "A|b", "b;C", "C"]
     assert dict(changed) == {"-1": 1, "1": 1, "(missing)": 2, "B": 2}
     assert absent == ["Z"]
 
 
 def test_what_is_written_for_a_missing_value_may_be_one() -> None:
-    assert map_cells(["NA", "DE", ""], {"NA": "Namibia"}, frozenset({"NA"}))[0] == ["Namibia", "DE", None]
+    new, _, _ = map_cells(Coded.of(["NA", "DE", ""]), {"NA": "Namibia"}, frozenset({"NA"}))
+    assert new.cells.tolist() == ["Namibia", "DE", None]
 
 
 def test_lists_without_a_label_and_with_one_that_leaves_the_row_out() -> None:
-    new, _, _ = map_cells(["A|B", "A", "U|A"], {"A": "|", "U": LEFT_OUT}, frozenset())
-    assert new == ["B", "|", LEFT_OUT]
+    new, _, _ = map_cells(Coded.of(["A|B", "A", "U|A"]), {"A": "|", "U": LEFT_OUT}, frozenset())
+    assert new.cells.tolist() == ["B", "|", LEFT_OUT]
 
 
 def test_chexpert_uncertain_and_blank(load: Load) -> None:

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from mibias_cli.backbone.embed import embed
 from mibias_cli.data.batch import Attribute, BiasedData, Split
 from mibias_cli.estimators.critics import encode_attribute
-from mibias_cli.methods.linear_eraser import LeaceFit, concept_columns
-from mibias_cli.methods.splince import SplinceFit
-from mibias_cli.methods.transport import MOST_ROWS, TransportFit
+from mibias_cli.methods.erasers.linear_eraser import LeaceFit, concept_columns
+from mibias_cli.methods.erasers.splince import SplinceFit
+from mibias_cli.methods.erasers.transport import MOST_ROWS, TransportFit
 from mibias_cli.seeds import derived_generator
 from mibias_cli.training.model import TaskModel
 

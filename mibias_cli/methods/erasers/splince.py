@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from mibias_cli.errors import TrainingError
-from mibias_cli.methods.linear_eraser import TOLERANCE, LinearEraser
+from mibias_cli.methods.erasers.linear_eraser import TOLERANCE, LinearEraser
 
 __all__ = ["SplinceFit"]
 

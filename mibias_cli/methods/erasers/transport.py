@@ -13,7 +13,7 @@ from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 
 from mibias_cli.errors import TrainingError
-from mibias_cli.methods.shared_groups import shared_groups
+from mibias_cli.methods.erasers.shared_groups import shared_groups
 
 __all__ = ["MOST_ROWS", "TransportEraser", "TransportFit", "barycentre", "transport_map"]
 

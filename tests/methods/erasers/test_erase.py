@@ -18,8 +18,8 @@ from mibias_cli.data.batch import Attribute, BiasedData, Split
 from mibias_cli.data.files.readers import ArrayReader
 from mibias_cli.data.target import classes_target
 from mibias_cli.heads.target import TargetHead
-from mibias_cli.methods import erase as erase_module
-from mibias_cli.methods.erase import erase_features, refit_head
+from mibias_cli.methods.erasers import erase as erase_module
+from mibias_cli.methods.erasers.erase import erase_features, refit_head
 from mibias_cli.training.model import TaskModel
 from mibias_cli.training.step import task_loss
 

@@ -8,8 +8,8 @@ import torch
 from scipy.linalg import null_space, orth
 
 from mibias_cli.errors import TrainingError
-from mibias_cli.methods.linear_eraser import LeaceFit
-from mibias_cli.methods.splince import SplinceFit
+from mibias_cli.methods.erasers.linear_eraser import LeaceFit
+from mibias_cli.methods.erasers.splince import SplinceFit
 
 N, D = 2000, 8
 

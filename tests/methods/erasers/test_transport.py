@@ -15,9 +15,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 
 from mibias_cli.errors import TrainingError
-from mibias_cli.methods.linear_eraser import LeaceFit
-from mibias_cli.methods.shared_groups import shared_groups
-from mibias_cli.methods.transport import TransportEraser, TransportFit, barycentre, transport_map
+from mibias_cli.methods.erasers.linear_eraser import LeaceFit
+from mibias_cli.methods.erasers.shared_groups import shared_groups
+from mibias_cli.methods.erasers.transport import TransportEraser, TransportFit, barycentre, transport_map
 
 N = 3000
 Array = NDArray[np.float64]

@@ -17,8 +17,8 @@ from sklearn.metrics import log_loss
 from mibias_cli.errors import TrainingError
 from mibias_cli.estimators.critics import encode_attribute
 from mibias_cli.estimators.protocol import Sample
-from mibias_cli.methods import linear_eraser as erasure
-from mibias_cli.methods.linear_eraser import LeaceFit, concept_columns, fit_leace
+from mibias_cli.methods.erasers import linear_eraser as erasure
+from mibias_cli.methods.erasers.linear_eraser import LeaceFit, concept_columns, fit_leace
 
 SOURCE = MeanShift(means=[-2.0, 0.0, 1.0, 4.0], d=6, p=[0.4, 0.3, 0.2, 0.1])
 

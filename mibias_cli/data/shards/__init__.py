@@ -1,0 +1,1 @@
+"""Images in tar files: which shards a path means, what they hold, and where."""

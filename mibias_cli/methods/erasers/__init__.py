@@ -1,0 +1,1 @@
+"""Last layers that take attributes out of features after training."""
