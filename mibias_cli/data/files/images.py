@@ -170,11 +170,9 @@ class ImageReader:
 
     def _load(self, row: int) -> Tensor:
         try:
-            source = self.images.source(row)
+            return load_image(self.images.source(row), self.transforms.channels)
         except DataError as error:
             raise DataError(f"{self.row_names[row]} cannot be read as an image: {error}") from error
-        try:
-            return load_image(source, self.transforms.channels)
         except BROKEN_IMAGE as error:
             # Pillow names the file, or the address of bytes in memory
             unknown = isinstance(error, UnidentifiedImageError)
