@@ -6,6 +6,7 @@ import csv
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -287,8 +288,7 @@ def _read_typed(
     needed: Collection[str] | None,
     packed: str | None,
 ) -> Table:
-    found = read_typed(path, leave_out, needed, packed)
-    _check_header(path, found.names)
+    found = read_typed(path, partial(_check_header, path), leave_out, needed, packed)
     large = is_large(found.table.num_rows)
     cells: dict[str, Coded] = {}
     as_bytes: dict[str, PackedTexts] = {}
