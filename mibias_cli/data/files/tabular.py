@@ -181,7 +181,8 @@ def require_columns(table: Table, wanted: Mapping[str, str]) -> None:
 
 def _absence(table: Table, name: str) -> str:
     if name in table.nested:
-        return f"{name!r} holds {table.nested[name]}, not one value per row; embeddings are named by data.key"
+        others = "embeddings are named by data.key, and lists of labels are read as text with bars between them: A|B"
+        return f"{name!r} holds {table.nested[name]}, not one value per row; {others}"
     return f"no column {name!r}{did_you_mean(name, (*table.columns, *table.packed, *table.unread))}"
 
 
