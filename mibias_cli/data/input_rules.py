@@ -19,11 +19,13 @@ class ImageRules:
     """Images: a manifest's path column and how its text is read.
 
     Args:
+        image: Ending of the member of shards that is the image; None: the one that is an image.
         fills_frame: Images are resized whole, without the crop of the backbone's transform, as digits are.
     """
 
     kind: Literal["images"] = "images"
     path: str = "path"
+    image: str | None = None
     fills_frame: bool = False
     reading: Reading = AS_USUAL
 

@@ -87,7 +87,7 @@ def _images(path: Path, rules: ImageRules, transforms: Transforms, root: Path | 
         transforms = replace(transforms, evaluate=transforms.arrays)
     # a folder of images may have the archive beside them that they came in
     if may_be_shards(path) and not (path.is_dir() and find_images(path, follow=follow).images):
-        shards = read_shards(path, image=None, reading=rules.reading)
+        shards = read_shards(path, image=rules.image, reading=rules.reading)
         shards.refuse_imageless("take them out")
         names = list(shards.table.row_numbers)
         return _inputs("path", names, names, ImageReader(shards.images, transforms, 0, names), shards.notes)

@@ -44,8 +44,8 @@ def baseline_gates(
     same_data = report.data_sha256 == baseline.data_sha256
     note = "" if same_data else " (the audited data are not those of the baseline)"
     # a probe more may find what was there before
-    others = [probe for probe in report.settings.probes if probe not in baseline.settings.probes]
-    gone = [probe for probe in baseline.settings.probes if probe not in report.settings.probes]
+    now, then = _probes(report), _probes(baseline)
+    others, gone = [p for p in now if p not in then], [p for p in then if p not in now]
     if others or gone:
         said = [f"{words} {', '.join(names)}" for words, names in (("with", others), ("without", gone)) if names]
         note += f" (audited {' and '.join(said)}, unlike the baseline)"
@@ -65,6 +65,12 @@ def baseline_gates(
         )
 
     return [result(*compared) for compared in _figures(report, baseline, tolerance)]
+
+
+def _probes(report: Report) -> list[str]:
+    """The probes that were asked; `head` only where the audited extractor had one for it to read."""
+    asked = {probe for found in report.attributes.values() for probe in found.after.marginal.probes}
+    return [probe for probe in report.settings.probes if probe != "head" or probe in asked]
 
 
 def _baseline_figure(old: Mapping[str, object], looked_up: GateExpression, name: str) -> Figure:

@@ -195,6 +195,8 @@ def _unlabelled(data: YamlMapping, name: str) -> Iterator[Fault]:
         yield ("backbone", "name"), f"has no augmented views, which method: {name} compares; name a timm model"
     elif not value_at(("training", "augment"), data):
         yield ("method",), f"{name} compares augmented views of images; set training.augment: true"
+    elif value_at(("training", "batch_size"), data) == 1:
+        yield ("training", "batch_size"), f"{name} tells an image from the others of its batch; set 2 at least"
 
 
 def _head_last(data: YamlMapping) -> Iterator[Fault]:

@@ -20,6 +20,7 @@ from mibias_cli.recipe.sections.data import (
     ManifestData,
     MnistData,
     TableData,
+    WebDatasetData,
 )
 from mibias_cli.run.build import build_backbone, build_reading
 from mibias_cli.run.evaluate import with_backbone
@@ -119,4 +120,5 @@ def _rules(recipe: Recipe, loaded: LoadedExtractor) -> InputRules | None:
             own = replace(own, unseen=section.unseen, reading=build_reading(section))
         # without rules of its own nothing is known of the columns: reading will say so
         return own
-    return ImageRules(path=section.columns.path, reading=build_reading(section))
+    image = section.image if isinstance(section, WebDatasetData) else None
+    return ImageRules(path=section.columns.path, image=image, reading=build_reading(section))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from mibias_cli.data.input_rules import ImageRules
 from mibias_cli.data.inputs import IDENTITY
 from mibias_cli.data.new_inputs import read_new
 from mibias_cli.data.sources.table import load_table
+from mibias_cli.data.sources.webdataset import load_webdataset
 from mibias_cli.errors import DataError
 
 N = 120
@@ -43,6 +45,23 @@ def test_what_is_said_of_numbers_of_new_rows(tmp_path: Path, value: Callable[[in
     path = write(tmp_path / "new.csv", HEADER[:1], [[value(k)] for k in range(N)])
     notes = read_new(path, data.inputs, input_shape=data.input_shape, transforms=IDENTITY).notes
     assert (not notes) if not said else said in " ".join(notes)
+
+
+def test_new_shards_are_read_by_the_ending_of_the_training_data(tmp_path: Path) -> None:
+    members = [
+        member
+        for k in range(40)
+        for member in (
+            (f"{k}.png", picture(k)),
+            (f"{k}.mask.png", picture(255 - k)),
+            (f"{k}.json", json.dumps({"target": k % 2, "sex": "fm"[k // 2 % 2]}).encode()),
+        )
+    ]
+    path = write_tar(tmp_path / "a.tar", members)
+    data = load_webdataset(path, image="mask.png", attributes={"sex": AttributeColumn()})
+    assert data.inputs is not None
+    new = read_new(path, data.inputs, input_shape=(3, 2, 3), transforms=IDENTITY)
+    assert torch.equal(new.split.reader.read(np.array([0]), None)[0], load_image(io.BytesIO(picture(255)), 3))
 
 
 def test_shards_are_new_images_in_the_order_in_which_they_lie(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from mibias_cli.evaluation.leakage_findings import ProbeFindings
 from mibias_cli.gates.baseline import Tolerance, baseline_gates, difference
 from mibias_cli.gates.figure_names import Figure
 from mibias_cli.report.document import Report
@@ -56,6 +57,20 @@ def test_other_probes_are_named(make: Make) -> None:
     assert baseline_gates(new, old, Tolerance())[0].message.endswith("(audited without quadratic, unlike the baseline)")
     assert baseline_gates(old, new, Tolerance())[2].message.endswith("(audited with quadratic, unlike the baseline)")
     assert "audited with" not in baseline_gates(new, new, Tolerance())[0].message
+
+
+def test_a_head_that_was_not_there_is_no_probe_more(make: Make) -> None:
+    def by(*probes: str) -> Report:
+        return make().model_copy(update={"settings": make().settings.model_copy(update={"probes": probes})})
+
+    old, new = by("logistic", "quadratic"), by("logistic", "quadratic", "head")
+    assert "audited with" not in baseline_gates(new, old, Tolerance())[0].message
+    name, found = next(iter(new.attributes.items()))
+    told = {**found.after.marginal.probes, "head": ProbeFindings(leakage_bits=0.01)}
+    marginal = found.after.marginal.model_copy(update={"probes": told})
+    found = found.model_copy(update={"after": found.after.model_copy(update={"marginal": marginal})})
+    new = new.model_copy(update={"attributes": {**new.attributes, name: found}})
+    assert "audited with head, unlike the baseline" in baseline_gates(new, old, Tolerance())[0].message
 
 
 def test_a_difference_covers_as_often_as_its_parts() -> None:

@@ -18,6 +18,7 @@ from mibias_cli.recipe.schema import Recipe
 from mibias_cli.recipe.tables import METHODS
 from mibias_cli.run.assemble import assemble
 from mibias_cli.run.before.checks import check_start
+from mibias_cli.run.before.files import tell
 from mibias_cli.run.stages import Run, fit_debiased, fit_original
 from mibias_cli.run_folder import RunFolder
 from mibias_cli.training.loop import StageTrainer
@@ -133,12 +134,29 @@ def test_what_a_recipe_alone_shows_is_refused_when_it_is_read(overrides: list[st
             ["training.augment=false", "backbone.cache_views=1"],
             r"method: contrastive .*; set training.augment: true",
         ),
+        (
+            ["training.batch_size=1"],
+            r"training.batch_size: contrastive tells an image from the others.*; set 2 at least",
+        ),
         (["backbone={name: digit_cnn}"], r"backbone.name: has no augmented views.*; name a timm model"),
     ],
 )
 def test_a_method_without_a_target_says_what_it_needs(tmp_path: Path, overrides: list[str], message: str) -> None:
     with pytest.raises(RecipeError, match=message):
         without_target(tmp_path, "contrastive", *overrides)
+
+
+@pytest.mark.parametrize(("method", "told"), [("contrastive", "learn by method: contrastive"), ("mi", "stay close")])
+def test_what_features_learn_without_a_target_is_told(tmp_path: Path, method: str, told: str) -> None:
+    notes: list[str] = []
+
+    class Kept(Silent):
+        def note(self, text: str) -> None:
+            notes.append(text)
+
+    recipe = without_target(tmp_path, method, "representation.bottleneck=null")
+    tell(assemble(recipe, offline=True), Kept())
+    assert told in next(note for note in notes if note.startswith("no target: features"))
 
 
 def test_rows_of_numbers_have_no_views(tmp_path: Path) -> None:

@@ -28,13 +28,11 @@ class TypedColumns:
     """Columns with one value per row, and what the others are.
 
     Args:
-        names: All columns of the file.
         table: The columns with a value per row.
         nested: The type of each other one: lists, structs, whatever would have to be turned into text.
         unread: Names of columns of a large file that were not asked for.
     """
 
-    names: list[str]
     table: pa.Table
     nested: dict[str, str]
     unread: tuple[str, ...] = ()
@@ -42,6 +40,7 @@ class TypedColumns:
 
 def read_typed(
     path: Path,
+    check_names: Callable[[list[str]], None],
     leave_out: Callable[[str], bool] | None = None,
     needed: Collection[str] | None = None,
     packed: str | None = None,
@@ -51,12 +50,13 @@ def read_typed(
     Of a large file only those that are `needed` are read, unless it is None; text comes as codes, but for `packed`.
 
     Raises:
-        DataError: It is not the format that its name says.
+        DataError: It is not the format that its name says; or as `check_names` of all columns' names.
     """
     suffix = path.suffix.lower()
     try:
         whole = None if suffix in PARQUET else _read_lines(path) if suffix in _JSON_LINES else _read_arrow(path)
         schema = pq.read_schema(path) if whole is None else whole.schema
+        check_names(schema.names)  # columns are asked for by name
         large = is_large(pq.read_metadata(path).num_rows if whole is None else whole.num_rows)
         unread = tuple(name for name in schema.names if large and needed is not None and name not in needed)
         asked_for = [k for k, name in enumerate(schema.names) if name not in unread]
@@ -73,7 +73,7 @@ def read_typed(
         kind = "Parquet" if suffix in PARQUET else "one object a line" if suffix in _JSON_LINES else "Feather or Arrow"
         raise DataError(f"{path}: cannot be read as {kind}: {error}") from error
     nested = {schema.names[k]: str(schema.field(k).type) for k in wanted if k not in plain}
-    return TypedColumns(names=schema.names, table=table, nested=nested, unread=unread)
+    return TypedColumns(table=table, nested=nested, unread=unread)
 
 
 def encoded(column: pa.ChunkedArray) -> tuple[Sequence[object], np.ndarray]:

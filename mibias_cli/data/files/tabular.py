@@ -6,6 +6,7 @@ import csv
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -180,7 +181,8 @@ def require_columns(table: Table, wanted: Mapping[str, str]) -> None:
 
 def _absence(table: Table, name: str) -> str:
     if name in table.nested:
-        return f"{name!r} holds {table.nested[name]}, not one value per row; embeddings are named by data.key"
+        others = "embeddings are named by data.key, and lists of labels are read as text with bars between them: A|B"
+        return f"{name!r} holds {table.nested[name]}, not one value per row; {others}"
     return f"no column {name!r}{did_you_mean(name, (*table.columns, *table.packed, *table.unread))}"
 
 
@@ -287,8 +289,7 @@ def _read_typed(
     needed: Collection[str] | None,
     packed: str | None,
 ) -> Table:
-    found = read_typed(path, leave_out, needed, packed)
-    _check_header(path, found.names)
+    found = read_typed(path, partial(_check_header, path), leave_out, needed, packed)
     large = is_large(found.table.num_rows)
     cells: dict[str, Coded] = {}
     as_bytes: dict[str, PackedTexts] = {}

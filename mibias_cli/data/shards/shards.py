@@ -266,7 +266,9 @@ class _Samples:
         cells = self._columns.setdefault(name, [])
         cells.extend([None] * (row + 1 - len(cells)))
         if cells[row] is not None:
-            raise self._fault(member.name, f"gives {name!r} a second time; take one out")
+            raise self._fault(
+                member.name, f"gives {name!r} a second time; take one out (a sample's name ends at its first dot)"
+            )
         if not (name.isascii() and (value or "").isascii()):
             self._refuse_half_letters(f"{name}{value}", member)
         # few values stand in many cells: each is kept once

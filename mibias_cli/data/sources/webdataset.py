@@ -68,7 +68,7 @@ def load_webdataset(
         ImageReader(images, transforms, seed, names),
         row_names=names,
         contents={"paths": names, "bytes": images.size},
-        inputs=ImageRules(path=columns.path, reading=reading),
+        inputs=ImageRules(path=columns.path, image=image, reading=reading),
         notes=[*found.notes, *notes],
     )
 

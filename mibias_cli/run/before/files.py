@@ -9,6 +9,7 @@ from mibias_cli.data.files.images import ImageReader
 from mibias_cli.data.files.tabular import first_rows
 from mibias_cli.errors import DataError
 from mibias_cli.progress import Progress
+from mibias_cli.recipe.tables import MI
 from mibias_cli.run.assemble import Parts
 
 __all__ = ["check_files", "tell"]
@@ -52,9 +53,11 @@ def tell(parts: Parts, progress: Progress, *, weights: bool = True) -> None:
     for note in parts.data.notes:
         progress.note(note)
     if parts.data.target.kind == "none":
+        learns = parts.recipe.method
+        task = "features are to stay close to the original's" if learns == MI else f"features learn by method: {learns}"
         progress.note(
-            "no target: features are to stay close to the original's, and samples are not balanced (debias.balance is "
-            "none: its weights are made from a target)"
+            f"no target: {task}, and samples are not balanced (debias.balance is none: its weights are made from a "
+            "target)"
         )
     report = parts.backbone.load_report if weights else None
     if report is not None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping
 
 import numpy as np
 
 from mibias_cli.data.batch import BiasedData
-from mibias_cli.data.files.images import FileImages, FilesBelow, ImageReader, Images
+from mibias_cli.data.files.images import FileImages, FilesBelow, ImageReader
+from mibias_cli.data.files.tabular import first_rows
+from mibias_cli.errors import DataError
 
 __all__ = ["TIMES", "WHOLE", "data_parts", "part_difference"]
 
@@ -21,7 +24,7 @@ TIMES = "image files' times of change"
 
 
 def data_parts(data: BiasedData) -> dict[str, str]:
-    """Sizes and sha256 of the parts of a data set, the general last."""
+    """Sizes and sha256 of the parts of a data set, the general last; a DataError where an image is not there."""
     parts = {}
     splits = (data.train, data.validation, data.audit)
     for split in splits:
@@ -33,15 +36,23 @@ def data_parts(data: BiasedData) -> dict[str, str]:
             parts[f"'{name}' of the {split.name} rows"] = _sha256(values, np.asarray(known))
     parts[WHOLE] = data.fingerprint
     if isinstance(data.train.reader, ImageReader):
-        parts |= _image_parts(data.train.reader.images)
+        parts |= _image_parts(data.train.reader)
     return parts
 
 
-def _image_parts(images: Images) -> dict[str, str]:
+def _image_parts(reader: ImageReader) -> dict[str, str]:
     """Contents of image files, of very many those of some; their sizes are in the data's fingerprint."""
+    images = reader.images
     if isinstance(images, FileImages) and isinstance(images.paths, FilesBelow):
         # nobody looks at all files of a large manifest before they are read
-        images = FileImages([images.paths[row] for row in _spread(len(images), _N_READ)])
+        rows = _spread(len(images), _N_READ)
+        images = FileImages([images.paths[row] for row in rows])
+        gone = [reader.row_names[row] for row, path in zip(rows, images.paths, strict=True) if not os.path.isfile(path)]
+        if gone:
+            raise DataError(
+                f"{len(gone)} of {len(rows)} image(s) that were looked for do not exist: {first_rows(gone)}; mend the "
+                "manifest or take the rows out; --check-files reads all files first"
+            )
     contents = hashlib.sha256()
     for row in _spread(len(images), _N_READ if images.n_bytes() > _READ_WHOLE else len(images)):
         contents.update(hashlib.sha256(images.content(row)).digest())

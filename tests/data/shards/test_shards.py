@@ -90,6 +90,10 @@ def test_a_sample_is_all_members_of_a_name_up_to_the_first_dot(tmp_path: Path) -
         ([("a.png", b"1"), ("a.png", b"1")], "s.tar: member a.png: is there twice"),
         ([("a.png", b"1"), ("a.jpg", b"1")], r"several images \(png, jpg, …\): .*s.tar: a; .*data.image: png"),
         ([("a.png", b"1"), ("a.json", b'{"cls": 1}'), ("a.cls", b"1")], "member a.cls: gives 'cls' a second time"),
+        (
+            [("a.1.png", b"1"), ("a.1.json", b'{"cls": 1}'), ("a.2.json", b'{"cls": 1}')],
+            r"member a.2.json: gives 'cls' a second time; take one out \(a sample's name ends at its first dot\)",
+        ),
         ([("a.png", b"1"), ("a.json", b"{")], "s.tar: member a.json: is no JSON"),
         ([("a.png", b"1"), ("a.json", b'{"cls": "\\ud83d"}')], "member a.json: holds text that is no Unicode"),
         ([("a.png", b"1"), ("a.json", b"[1]")], "member a.json: is no JSON object"),

@@ -19,6 +19,7 @@ from mibias_cli.data.columns import AttributeColumn, Columns
 from mibias_cli.data.files import images, packed
 from mibias_cli.data.sources.manifest import load_manifest
 from mibias_cli.errors import DataError
+from mibias_cli.run.resume.data_parts import data_parts
 
 N = 300
 COLUMNS = Columns(path="path", target="label", split="split")
@@ -162,6 +163,15 @@ def test_a_file_that_is_missing_is_named_when_it_is_read(
         load(write()).train.reader.read(np.array([12]), None)
 
 
+def test_a_file_that_is_missing_is_named_when_a_run_writes_down_its_data(
+    write: Write, large: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(images, "SOME", 1)
+    (tmp_path / "images" / "12.png").unlink()
+    with pytest.raises(DataError, match=r"1 of 300 image.* do not exist: row 13 \(images/12\.png\); mend"):
+        data_parts(load(write()))
+
+
 def test_images_in_two_splits_are_counted(write: Write, large: None) -> None:
     paths = [f"images/{k}.png" for k in range(N)]
     paths[1], paths[2] = paths[0], paths[0]  # validation and audit rows that training has
@@ -176,6 +186,16 @@ def test_columns_that_are_not_named_are_not_read(write: Write, large: None) -> N
     assert not any("patient" in note for note in load(path).notes)
     with pytest.raises(DataError, match="no column 'patints', did you mean 'patient'.*\n.*'sex'.*'path'.*'patient'"):
         load(path, columns=Columns(path="path", target="label", split="split", group="patints"))
+
+
+@pytest.mark.parametrize("rows", [N - 1, N])
+def test_columns_of_one_name_are_told(write: Write, monkeypatch: pytest.MonkeyPatch, rows: int) -> None:
+    monkeypatch.setattr(packed, "LARGE", rows)  # a large one, and a small one
+    path = write()
+    table = pq.read_table(path)
+    pq.write_table(table.append_column("label", table["sex"]), path)
+    with pytest.raises(DataError, match=r"m\.parquet: column name\(s\) appear twice: label$"):
+        load(path)
 
 
 def test_a_path_column_with_another_role_is_read_as_usual(write: Write, large: None) -> None:
