@@ -408,3 +408,12 @@ def test_what_a_head_says_of_the_attribute_is_found_where_probes_of_the_features
 def test_a_head_alone_is_no_audit_of_features() -> None:
     with pytest.raises(EvaluationError, match="none of them reads features"):
         run(make_inputs(), AuditSettings(probes=("head",), n_bootstrap=100))
+
+
+def test_a_head_that_says_the_same_of_all_samples_tells_nothing() -> None:
+    inputs = replace(make_inputs(), heads={"after": np.full((240, 3), 1 / 3)})
+    found = run(inputs, AuditSettings(probes=("logistic", "head"), n_bootstrap=100)).attributes["colour"].after
+    head = found.marginal.probes["head"]
+    assert head.auroc == 0.5
+    assert abs(head.leakage_bits) < 0.02
+    assert found.marginal.headline_probe == "logistic"
