@@ -10,7 +10,7 @@ import io
 import json
 import tarfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -131,20 +131,36 @@ def _files(path: Path) -> list[Path]:
 @contextmanager
 def _opened(file: Path) -> Iterator[tuple[pa.Schema, Iterator[pa.RecordBatch]]]:
     """Columns, and rows a few at a time."""
+    with ExitStack() as stack:
+        with _named(file):
+            schema, batches = _open(file, stack)
+        yield schema, _read(file, batches)
+
+
+def _open(file: Path, stack: ExitStack) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
+    if file.suffix.lower() in PARQUET:
+        parquet = stack.enter_context(pq.ParquetFile(file))
+        return parquet.schema_arrow, parquet.iter_batches(_AT_ONCE)
+    mapped = stack.enter_context(pa.memory_map(str(file)))
+    magic = mapped.read(6)
+    mapped.seek(0)
+    if magic == b"ARROW1":
+        reader = pa.ipc.open_file(mapped)
+        return reader.schema, (reader.get_batch(k) for k in range(reader.num_record_batches))
+    stream = pa.ipc.open_stream(mapped)
+    return stream.schema, iter(stream)
+
+
+def _read(file: Path, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    with _named(file):
+        yield from batches
+
+
+@contextmanager
+def _named(file: Path) -> Iterator[None]:
+    """What goes wrong in reading is said of the file; what goes wrong in writing, as on a full disk, is not."""
     try:
-        if file.suffix.lower() in PARQUET:
-            with pq.ParquetFile(file) as parquet:
-                yield parquet.schema_arrow, parquet.iter_batches(_AT_ONCE)
-            return
-        with pa.memory_map(str(file)) as mapped:
-            magic = mapped.read(6)
-            mapped.seek(0)
-            if magic == b"ARROW1":
-                reader = pa.ipc.open_file(mapped)
-                yield reader.schema, (reader.get_batch(k) for k in range(reader.num_record_batches))
-            else:
-                stream = pa.ipc.open_stream(mapped)
-                yield stream.schema, iter(stream)
+        yield
     except (pa.ArrowInvalid, pa.ArrowTypeError, OSError) as error:
         raise DataError(f"{file}: cannot be read as Parquet or Arrow: {error}") from error
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from shard_files import picture
 
 from mibias_cli.data.files.tabular import AS_USUAL
 from mibias_cli.data.shards.shards import read_shards
+from mibias_cli.datasets import hub_images
 from mibias_cli.datasets.hub_images import write_hub_shards
 from mibias_cli.errors import DataError
 
@@ -100,3 +102,24 @@ def test_shards_are_not_written_over(tmp_path: Path) -> None:
     assert write_hub_shards(tmp_path, tmp_path / "out", overwrite=True).counts == {tmp_path / "out" / "a.tar": N}
     with pytest.raises(DataError, match="no Parquet or Arrow file"):
         write_hub_shards(tmp_path / "out", tmp_path / "again")
+
+
+def test_a_full_disk_is_not_said_of_the_file_that_was_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pq.write_table(hub_table(), tmp_path / "a.parquet")
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(hub_images, "_add", full)
+    with pytest.raises(OSError, match="No space left on device"):
+        write_hub_shards(tmp_path / "a.parquet", tmp_path / "out")
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_pages_that_are_damaged_are_said_of_the_file(tmp_path: Path) -> None:
+    pq.write_table(hub_table(), tmp_path / "a.parquet")
+    content = bytearray((tmp_path / "a.parquet").read_bytes())
+    content[4:400] = bytes(396)
+    (tmp_path / "a.parquet").write_bytes(content)
+    with pytest.raises(DataError, match=r"a\.parquet: cannot be read as Parquet or Arrow"):
+        write_hub_shards(tmp_path / "a.parquet", tmp_path / "out")
