@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from pydantic import JsonValue
 from torch import nn
 
 from mibias_cli import __version__
@@ -21,9 +22,10 @@ from mibias_cli.data.files.readers import hold_rows
 from mibias_cli.errors import EvaluationError, did_you_mean
 from mibias_cli.evaluation.audit import audit
 from mibias_cli.evaluation.check import check_auditable
-from mibias_cli.evaluation.findings import AuditSettings
+from mibias_cli.evaluation.findings import AuditFindings, AuditSettings
 from mibias_cli.evaluation.inputs import AuditedAttribute, AuditedTarget, AuditInput, Features
 from mibias_cli.evaluation.leakage.held_out import leakage_given_target
+from mibias_cli.evaluation.leakage.jobs import Fitters, probe_work
 from mibias_cli.evaluation.leakage_findings import Side
 from mibias_cli.heads.target import TargetHead
 from mibias_cli.progress import Progress
@@ -88,9 +90,22 @@ class _Side:
 
 def audit_target(target: AuditTarget, parts: Parts, progress: Progress, *, jobs: int | None = 1) -> Report:
     """Embed the training and the audited samples by each extractor, audit them, and make the report."""
+    with Fitters(jobs) as fitters:
+        result = _findings(target, parts, progress, fitters)
+    asked, metrics = parts.recipe.debias.objective, () if target.run is None else read_metrics(target.run.metrics)
+    return make_report(
+        result, _provenance(target, parts), asked, metrics, target.unfinished, _debiased(target, parts),
+        _budget_bits(target, parts),
+    )  # fmt: skip
+
+
+def _findings(target: AuditTarget, parts: Parts, progress: Progress, fitters: Fitters) -> AuditFindings:
+    """What the audit finds of the features that each extractor gives."""
     section, seed, data = parts.recipe.evaluation, parts.recipe.seed, parts.data
     rows = _audited_rows(parts)
     check_crossings(section.crossings, data)
+    # they take seconds to start, in which this process embeds
+    fitters.expect(*_probe_work(target, parts, len(rows[data.audit.name])))
     # stored embeddings are read from their file once, not once per extractor
     parts = replace(parts, data=hold_rows(data, rows))
     # a run's extractors have the same frozen stages: what these give for a sample is computed once
@@ -115,27 +130,38 @@ def audit_target(target: AuditTarget, parts: Parts, progress: Progress, *, jobs:
     inputs = _audit_input(parts.data, rows, before, after)
     inputs = replace(inputs, random=random, loaded=None if loaded is None else loaded.features)
     settings = _settings(parts)
-    asked = parts.recipe.debias.objective
-    result = audit(
-        inputs, settings, seed=derive_seed(seed, "audit") % 2**32, progress=progress, jobs=jobs, sizes_of=asked
+    return audit(
+        inputs, settings, seed=derive_seed(seed, "audit") % 2**32, progress=progress, fitters=fitters,
+        sizes_of=parts.recipe.debias.objective,
+    )  # fmt: skip
+
+
+def _probe_work(target: AuditTarget, parts: Parts, n: int) -> tuple[int, int]:
+    """How much work the probes of n audited samples are, as far as is known before they are embedded, and how many."""
+    channels = [n_classes for attribute in parts.data.attributes.values() for n_classes in attribute.n_classes]
+    n_sides = 1 + sum(model is not None for model in (target.loaded, target.before))
+    n_probes = n_sides * len(parts.recipe.evaluation.probes)
+    work = probe_work(
+        n_probes=n_probes, n_classes=sum(channels), n_rows=n // 2, n_features=target.after.extractor.features_dim
     )
-    provenance = {
+    return work, n_probes * len(channels)
+
+
+def _provenance(target: AuditTarget, parts: Parts) -> dict[str, JsonValue]:
+    """Where the report comes from."""
+    return {
         "backbone": target.name,
         "weights": target.weights,
         "recipe_sha256": hashlib.sha256(dump_recipe(parts.recipe).encode()).hexdigest(),
-        "data_sha256": data.fingerprint,
+        "data_sha256": parts.data.fingerprint,
         "mibias_version": __version__,
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         **({} if target.loaded is None else {"weights_loaded_sha256": weights_fingerprint(target.loaded.extractor)}),
         "weights_before_sha256": None if target.before is None else weights_fingerprint(target.before.extractor),
         "weights_after_sha256": weights_fingerprint(target.after.extractor),
-        "seed": seed,
+        "seed": parts.recipe.seed,
         "device": str(parts.fabric.device),
     }
-    metrics = () if target.run is None else read_metrics(target.run.metrics)
-    return make_report(
-        result, provenance, asked, metrics, target.unfinished, _debiased(target, parts), _budget_bits(target, parts)
-    )
 
 
 def _budget_bits(target: AuditTarget, parts: Parts) -> Mapping[str, float]:
