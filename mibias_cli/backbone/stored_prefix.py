@@ -150,7 +150,7 @@ class StoredPrefix:
         if first:
             self.progress.note(
                 f"backbone.cache: outputs of the frozen stages for {len(part)} {part.name} samples take "
-                f"{_readable(n_bytes)}, each augmented view as much again; they are kept in {self.folder}"
+                f"{_readable(n_bytes)} a view; they are kept in {self.folder}"
             )
         if n_bytes > free:
             raise NoPrefix(f"{self.folder} has {_readable(free)} left, {_readable(n_bytes)} are needed")
