@@ -102,8 +102,8 @@ def _summary(info: ExportInfo) -> str:
         names = ", ".join(escape_markdown(name) for name in info.class_names)
         task = f", for a task with the {_OUTPUTS[info.target_kind]} {names}"
     return (
-        f"A feature extractor ({info.architecture}, {n} feature{'' if n == 1 else 's'}) that was trained to tell less of a "
-        f"bias attribute{task}. Penalised in training: {_listed(info.layers)}"
+        f"A feature extractor ({info.architecture}, {n} feature{'' if n == 1 else 's'}) that was trained to tell less "
+        f"of a bias attribute{task}. Penalised in training: {_listed(info.layers)}"
         f"{f' (inner maps: {_pooling(info)})' if _inner(info) else ''}. Written by mibias {info.mibias_version}.\n"
         f"{_erasure(info)}"
     )

@@ -158,8 +158,8 @@ def forewarnings(parts: Parts) -> list[str]:
             if size < max(_FEW, _SHARE * n) and size < _NEARLY_ALL * n:
                 warnings.append(
                     f"attribute '{name}': balancing weights leave an effective sample size of {size:.0f} of {n}; rare "
-                    f"pairs of target and attribute carry the estimate. Set debias.balance_clip below {weights.max():.3g}, "
-                    "the largest weight, or collect such pairs"
+                    "pairs of target and attribute carry the estimate. Set debias.balance_clip below "
+                    f"{weights.max():.3g}, the largest weight, or collect such pairs"
                 )
     # with weights in the estimator, or conditional on y, a perfect classifier need not leak I(y; c)
     if parts.recipe.debias.objective != "marginal" or parts.balance not in ("none", "task"):

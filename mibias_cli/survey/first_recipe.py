@@ -77,7 +77,8 @@ def choose_model(found: Survey, *, backbone: str | None, weights: str | None) ->
         return ModelChoice(name=name, weights=weights, input_size=size)
     if weights is not None or missing is None:
         # a whole network learns shortcuts from few images: most of it stays as it was pretrained
-        last = last_stages_of(name) if found.n_rows["train"] < _FEW_IMAGES else ()
+        few = found.n_rows["train"] < _FEW_IMAGES and found.columns.target_kind != "regression"
+        last = last_stages_of(name) if few else ()
         if last and size is not None:
             size = max(_LEAST_PRETRAINED_SIDE, _STEP * round(_ENLARGED * side / _STEP))
         return ModelChoice(name=name, weights=weights or "pretrained", input_size=size, last_stages=last)
@@ -233,7 +234,7 @@ def _training_of_last_stages(found: Survey, model: ModelChoice) -> Iterator[str]
     yield "  weight: auto # the largest that samples held out of training bear; a number: yours"
     yield "  critic: { n_random_features: 64 } # as many as few images bear"
     why = "samples also in the style of other attribute values"
-    if found.columns.target_kind == "classes" and not _has_product(found):
+    if not _has_product(found):
         why += ": no sample itself shows a class with another value"
     yield f"  mix: {{ layer: {_scalar(model.last_stages[0])} }} # {why}"
     yield ""

@@ -150,7 +150,7 @@ def _held_out_along_path(
     make_debiaser: Callable[[], Debiaser | None],
     progress: Progress,
 ) -> NDArray[np.float64]:
-    """How right heads are that were fitted without a training sample about it (λ, n), for λ of PATH.
+    """How probable heads find what each training sample is that were fitted without it (λ, n), for λ of PATH.
 
     It is the mean over views; where statistics are mixed that of the mixed copies, which are as many in each style. A
     fold's heads go along the path: those of one λ start where those of the last one ended.

@@ -19,13 +19,8 @@ PATH_STEPS = 150
 """Steps from one value to the next."""
 N_FOLDS = 2
 TOLERANCE = 0.01
-"""How much of the mean probability of what is right, or of the R² of numbers, a larger λ may cost."""
+"""How much of the mean probability of what is right, a larger λ may cost."""
 _FOLDS = 0xF01D
-_SCORED = {
-    "classes": "mean probability of held-out samples' classes",
-    "multilabel": "mean probability of held-out samples' labels",
-    "regression": "R² of held-out samples",
-}
 
 
 def folds(parts: Parts) -> NDArray[np.int64]:
@@ -60,23 +55,16 @@ def sample_weights(parts: Parts, *, mixed: bool) -> NDArray[np.float64]:
 
 
 def held_out_scores(outputs: Tensor, y: Tensor, kind: TargetKind) -> Tensor:
-    """How right a head's outputs (n, k) are about each sample (n,): of numbers 1 less the squared error, else p(y).
-
-    Of several labels it is the mean probability of what each of them is. Numbers are standardised, so that the mean
-    over samples is R², but for how their variance differs from that of training.
+    """How probable a head's outputs (n, k) find each sample's class, or in the mean what each of its labels is (n,).
 
     Example:
         >>> import torch
         >>> held_out_scores(torch.tensor([[0.0, 100.0]]), torch.tensor([[1.0, 1.0]]), "multilabel").tolist()
         [0.75]
-        >>> held_out_scores(torch.tensor([[1.0]]), torch.tensor([[1.5]]), "regression").tolist()
-        [0.75]
     """
     if kind == "classes":
         return outputs.softmax(dim=1).gather(1, y[:, None])[:, 0]
-    if kind == "multilabel":
-        return (outputs * (2 * y - 1)).sigmoid().mean(dim=1)
-    return 1 - (outputs - y).square().mean(dim=1)
+    return (outputs * (2 * y - 1)).sigmoid().mean(dim=1)
 
 
 def choose_weight(
@@ -105,7 +93,8 @@ def choose_weight(
     # a penalty was asked for: where every one costs more, the least of them
     chosen = max(enough, default=1)
     shown = ", ".join(f"{weight:g}: {100 * value:.1f}" for weight, value in zip(PATH, mean, strict=True))
-    why = f"debias.weight: auto is {PATH[chosen]:g}; {_SCORED[kind]} by λ, %: {shown}"
+    what = "classes" if kind == "classes" else "labels"
+    why = f"debias.weight: auto is {PATH[chosen]:g}; mean probability of held-out samples' {what} by λ, %: {shown}"
     # how much the difference to the best one would vary with other samples
     change = score[chosen] - score[mean.argmax()]
     error = float(np.sqrt(np.square(weights * (change - change @ weights)).sum()))

@@ -175,8 +175,8 @@ def test_few_images_and_weights_train_the_last_stages(tmp_path: Path, agreement:
     takes_steps(out)
 
 
-@pytest.mark.parametrize(("kind", "width"), [("multilabel", 3), ("regression", 1)])
-def test_few_images_of_labels_or_numbers_train_the_last_stages_too(tmp_path: Path, kind: str, width: int) -> None:
+@pytest.mark.parametrize("kind", ["multilabel", "regression"])
+def test_few_images_of_labels_train_the_last_stages_and_those_of_numbers_all(tmp_path: Path, kind: str) -> None:
     weights, out = tmp_path / "weights.safetensors", tmp_path / "few.yaml"
     save_file(timm.create_model("test_resnet").state_dict(), weights)
     folder = photos(tmp_path / "photos")
@@ -192,15 +192,17 @@ def test_few_images_of_labels_or_numbers_train_the_last_stages_too(tmp_path: Pat
     assert result.exit_code == 0, result.stderr
     recipe = load_recipe(out)
     assert recipe.data.target_kind == kind
+    takes_steps(out)
+    if kind == "regression":
+        # late features of classes know little of sizes and the like: docs/real_images.md
+        assert (recipe.backbone.train, recipe.debias.bias_product) == ("all", 0)
+        return
     assert recipe.backbone.train != "all"
-    # labels are pairs of classes; numbers have no product of experts
-    assert recipe.debias.bias_product == (kind == "multilabel")
-    assert recipe.debias.class_prior == "training"
+    # each label is two classes, and a rare one stays rare
+    assert (recipe.debias.bias_product, recipe.debias.class_prior) == (1, "training")
     assert recipe.debias.weight == "auto"
     # a dimension for each score
-    assert width_of(recipe.representation.bottleneck) == width
-    assert "no sample itself" not in out.read_text()
-    takes_steps(out)
+    assert width_of(recipe.representation.bottleneck) == 3
 
 
 def test_an_attribute_that_settles_the_target_leaves_a_product_nothing_to_learn(tmp_path: Path) -> None:
