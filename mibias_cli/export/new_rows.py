@@ -19,7 +19,7 @@ from mibias_cli.heads.target import HeadKind
 from mibias_cli.output.text import no_formula
 from mibias_cli.output.whole_files import replaced
 
-__all__ = ["FEATURE_FILES", "PREDICTION_FILES", "EmbeddedRows", "PredictedRows", "check_out"]
+__all__ = ["FEATURE_FILES", "PREDICTION_FILES", "EmbeddedRows", "PredictedRows", "check_out", "refuse_impossible"]
 
 FEATURE_FILES, PREDICTION_FILES = (".parquet", ".safetensors"), (".csv",)
 _MOST_METADATA = 50_000_000
@@ -113,9 +113,15 @@ class PredictedRows:
 def check_out(path: Path, suffixes: Sequence[str]) -> None:
     """Raise an ExportError if a file exists, or its name does not end in one of the suffixes."""
     if path.suffix.lower() not in suffixes:
-        raise ExportError(f"--out {path}: must end in {' or '.join(suffixes)}")
+        shards = "; shards in a folder take --rows-per-shard" if suffixes == FEATURE_FILES else ""
+        raise ExportError(f"--out {path}: must end in {' or '.join(suffixes)}{shards}")
     if path.exists():
         raise ExportError(f"--out {path}: exists already; choose another name, or remove it")
+    refuse_impossible(path)
+
+
+def refuse_impossible(path: Path) -> None:
+    """Raise an ExportError if nothing can be written where a path is."""
     if path.absolute().parts[1:2] in (("proc",), ("sys",)):
         raise ExportError(f"--out {path}: the system's own folder takes no files; choose another one")
     folder = next(place for place in path.absolute().parents if place.exists())
