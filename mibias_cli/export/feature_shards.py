@@ -11,7 +11,7 @@ from mibias_cli.data.new_inputs import NewInputs
 from mibias_cli.data.shards.feature_parts import part_name
 from mibias_cli.errors import ExportError
 from mibias_cli.export.load import LoadedExtractor
-from mibias_cli.export.new_rows import FEATURE_FILES, refuse_impossible
+from mibias_cli.export.new_rows import FEATURE_FILES, refuse_impossible, written_metadata
 from mibias_cli.output.whole_files import is_leftover, write_atomically
 from mibias_cli.progress import Progress
 from mibias_cli.ranks import Share
@@ -20,6 +20,8 @@ __all__ = ["DESCRIPTION", "FeatureShards", "begin_shards", "check_out_folder", "
 
 DESCRIPTION = "shards.json"
 """File beside the shards that says of what they are."""
+_INPUTS = "inputs_sha256"
+"""In a shard's metadata: what a few of its inputs were."""
 _MOST_SHARDS = 100_000
 _COMPARED = {
     "weights": "the weights of TARGET",
@@ -49,6 +51,11 @@ class FeatureShards:
             3
         """
         return -(-self.n_rows // self.rows_per_shard)
+
+    def rows(self, number: int) -> range:
+        """The rows of one shard."""
+        start = number * self.rows_per_shard
+        return range(start, min(start + self.rows_per_shard, self.n_rows))
 
     def path(self, number: int) -> Path:
         """The file of one shard."""
@@ -97,7 +104,7 @@ def begin_shards(
         "target": target,
         "data": str(new.path),
         **loaded.fingerprints,
-        "inputs": new.sha256,
+        "inputs": new.ids_sha256,
     }
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / DESCRIPTION
@@ -120,10 +127,11 @@ def write_shards(
 
     Raises:
         DataError: An input cannot be read, or its features are not finite.
-        ExportError: A .safetensors file cannot hold the ids of its rows.
+        ExportError: A shard that is there is of inputs that have changed since, or cannot be read; or a .safetensors
+            file cannot hold the ids of its rows.
     """
     own = range(len(shards))[share.of(len(shards))] if share.count(len(shards)) else range(0)
-    missing = [number for number in own if not shards.path(number).exists()]
+    missing = [number for number in own if not _is_there(new, shards, number)]
     if len(missing) < len(own):
         progress.note(f"{shards.folder}: {len(own) - len(missing)} of {len(own)} shards are there, and stay")
     progress.begin("shards", len(own))
@@ -133,11 +141,25 @@ def write_shards(
         for old in shards.folder.glob(f".{path.name}.*"):
             if is_leftover(old.name):
                 old.unlink(missing_ok=True)
-        start = number * shards.rows_per_shard
-        stop = min(start + shards.rows_per_shard, shards.n_rows)
-        loaded.embed_part(new, start, stop, num_workers=num_workers).write(path)
+        rows = shards.rows(number)
+        part = loaded.embed_part(new, rows.start, rows.stop, num_workers=num_workers)
+        part.write(path, metadata={_INPUTS: new.sample_sha256(rows.start, rows.stop)})
+        del part
         progress.advance(done)
     progress.end()
+
+
+def _is_there(new: NewInputs, shards: FeatureShards, number: int) -> bool:
+    """Whether a shard is there; an ExportError if its inputs have changed since."""
+    path, rows = shards.path(number), shards.rows(number)
+    if not path.exists():
+        return False
+    if written_metadata(path).get(_INPUTS) != new.sample_sha256(rows.start, rows.stop):
+        raise ExportError(
+            f"{path}: was embedded from other inputs than are in {new.path} now; choose another folder, or remove the "
+            "file, and it is embedded anew"
+        )
+    return True
 
 
 def described_shards(folder: Path) -> FeatureShards:

@@ -10,7 +10,7 @@ from pathlib import Path
 from torch import nn
 
 from mibias_cli.backbone.extractor import Extractor
-from mibias_cli.data.shards.feature_parts import are_parts
+from mibias_cli.data.shards.feature_parts import some_part
 from mibias_cli.errors import MibiasError, RunError
 from mibias_cli.export.load import load_export
 from mibias_cli.gates.rules import GateRules, all_rules, with_gates
@@ -128,7 +128,7 @@ def evaluate(
     elif (path / "mibias.json").is_file() or (path / "config.json").is_file():
         found = _export_target(path)
         parts = parts_of(recipe)
-    elif path.is_dir() and not are_parts(path):
+    elif path.is_dir() and some_part(path) is None:
         raise RunError(f"{target}: is neither a run (no {RECIPE_FILE}) nor an exported model (no config.json)")
     elif path.exists():
         parts = parts_of(_with_embeddings(recipe, path))

@@ -19,7 +19,7 @@ from mibias_cli.data.files.folders import find_images
 from mibias_cli.data.files.refused import refuse_formats
 from mibias_cli.data.files.stored_features import array_shapes
 from mibias_cli.data.files.tabular import AS_USUAL, Table, first_rows, read_table, refuse_nested, texts
-from mibias_cli.data.shards.feature_parts import are_parts, open_stored, part_files
+from mibias_cli.data.shards.feature_parts import open_stored, part_files, some_part
 from mibias_cli.data.shards.shard_names import may_be_shards
 from mibias_cli.data.shards.shards import KEY, SHARD, SHARD_SPLIT, read_shards
 from mibias_cli.errors import DataError
@@ -90,12 +90,13 @@ def features_layout(folder: Path, table: Path | None) -> Layout | None:
     Raises:
         DataError: A shard is missing, or there is no table.
     """
-    file = next(iter(sorted(folder.glob("*-*-of-*.*"))), None) if are_parts(folder) else None
+    file = some_part(folder)
     if file is None:
         return None
     if file.suffix.lower() not in PARQUET:
         return _arrays(folder, table, file)
-    prefix, key = _feature_prefix(file), _list_column(file)
+    prefix = _feature_prefix(file)
+    key = _list_column(file) if prefix is None else None
     if prefix is None and key is None:
         return None  # tables, or images within tables
     shape = open_stored(folder, key=key or "features", prefix=prefix or "z_").shape

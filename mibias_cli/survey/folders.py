@@ -37,7 +37,9 @@ _METADATA = ("metadata.csv", "metadata.parquet", "metadata.jsonl")
 
 
 def folder_layout(folder: Path, table: Path | None, follow: Path | None = None) -> Layout:
-    """What a folder of images, or of shards of embeddings, holds, with the table of attributes that the user names, or one that is looked for.
+    """What a folder of images, or of shards of embeddings, holds.
+
+    The table of attributes is one that the user names, or that is looked for.
 
     Links to what lies below the folder `follow` are followed.
 

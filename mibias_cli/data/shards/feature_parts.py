@@ -13,7 +13,7 @@ from mibias_cli.data.files.stored_features import StoredFeatures, open_features
 from mibias_cli.data.files.tabular import first_rows
 from mibias_cli.errors import DataError
 
-__all__ = ["are_parts", "open_stored", "part_files", "part_name"]
+__all__ = ["open_stored", "part_files", "part_name", "some_part"]
 
 _NAME = re.compile(r"(.+)-(\d{5,})-of-(\d{5,})(\.parquet|\.pq|\.safetensors|\.npz|\.npy)", re.IGNORECASE)
 
@@ -28,9 +28,9 @@ def part_name(number: int, count: int, suffix: str) -> str:
     return f"part-{number:05d}-of-{count:05d}{suffix}"
 
 
-def are_parts(folder: Path) -> bool:
-    """Whether a folder holds files that are called as shards of embeddings are."""
-    return folder.is_dir() and any(True for _ in _parts(folder))
+def some_part(folder: Path) -> Path | None:
+    """A file that is called as shards of embeddings are, or None where a path is no folder with such files."""
+    return min((file for file, _ in _parts(folder)), default=None) if folder.is_dir() else None
 
 
 def part_files(folder: Path) -> list[Path]:
