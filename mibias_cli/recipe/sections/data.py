@@ -257,7 +257,8 @@ class EmbeddingsData(_Files):
 
     source: Literal["embeddings"]
     path: Path = Field(
-        description=".safetensors or .npz with an array (n, d), or .parquet with feature columns or a column of lists."
+        description=".safetensors or .npz with an array (n, d), or .parquet with feature columns or a column of lists; "
+        "or a folder of such files (part-00000-of-00123.parquet, …)."
     )
     key: str = Field(
         "features", description="Name of the array in a .safetensors or .npz file, or of a Parquet column of lists."
