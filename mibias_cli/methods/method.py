@@ -26,6 +26,7 @@ class MethodSpec:
         attributes: Names of the attributes that are the bias.
         settings: By name, those of the method's row in `recipe/tables.py`.
         seed: Of everything that the method draws.
+        batch_size: Rows of a step.
         new_model: Gives another model like the run's own, with weights of its own.
         trained_by: Gives a method, made from such a spec of a fresh model, after it trained that for some epochs.
         embed: Gives the features (n, d) of a split by a model in evaluation mode.
@@ -38,6 +39,7 @@ class MethodSpec:
     attributes: tuple[str, ...]
     settings: Mapping[str, float]
     seed: int
+    batch_size: int
     new_model: Callable[[], TaskModel]
     trained_by: Callable[[Callable[[MethodSpec], Method], int], Method]
     embed: Callable[[TaskModel, Split], np.ndarray]
@@ -81,13 +83,18 @@ class Method(nn.Module):
         self.network: TaskModel | None = None
         # weights (n,) by which an epoch's training rows are drawn, with replacement; None: each of them once
         self.sample_by: np.ndarray | None = None
+        # epochs (n,) up to which rows are read once each, in batches of their own before those that are drawn
+        self.first_until: np.ndarray | None = None
 
     def prepare(self) -> str | None:
         """What is done once before the first step; what is to be said of it."""
         return None
 
-    def forward(self, batch: Batch, output: Mapping[str, Tensor]) -> Tensor:
-        """The loss (scalar) of a step.
+    def begin_epoch(self, epoch: int) -> None:
+        """What is done before an epoch's first step, but not where a run is resumed within the epoch."""
+
+    def forward(self, batch: Batch, output: Mapping[str, Tensor]) -> Tensor | tuple[Tensor, Tensor]:
+        """The loss (scalar) of a step; or it and a penalty, whose gradient is cut to the length of the loss's own.
 
         Args:
             batch: `index` are positions in the training split.
