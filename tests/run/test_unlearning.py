@@ -75,6 +75,9 @@ def test_wrong_labels_are_forgotten_as_by_a_model_that_never_saw_them(tmp_path: 
     assert done.report.samples.train == 540
     texts = [(done.folder / "report" / name).read_text() for name in ("leakage.md", "leakage.html")]
     assert all("Accuracy on 60 forgotten rows" in text for text in texts)
+    (said,) = (text for text in done.report.verdict.summary if "to be forgotten" in text)
+    right = f"{100 * found.after.forgotten_accuracy:.1f}"
+    assert f"Of 60 training rows that were to be forgotten the trained head is right on {right}" in said
     rows = {title: cells for title, *cells in report_rows(done.report)}
     shares = (found.before.forgotten_accuracy, found.after.forgotten_accuracy)
     assert rows["trained head: accuracy on 60 forgotten rows"] == [f"{100 * share:.1f} %" for share in shares]
