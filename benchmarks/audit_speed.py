@@ -71,6 +71,7 @@ def sklearn_ratio(run: Path, jobs: int | None) -> dict[str, float]:
 
     from mibias_cli.evaluation.findings import AuditSettings
     from mibias_cli.evaluation.leakage.channel import make_channel_task
+    from mibias_cli.evaluation.leakage.evidence import Evidence
     from mibias_cli.evaluation.leakage.measure import Terms, answer
     from mibias_cli.evaluation.statistics.partition import fit_and_score_rows, inner_folds
     from mibias_cli.evaluation.statistics.resampling import Resamples
@@ -96,7 +97,7 @@ def sklearn_ratio(run: Path, jobs: int | None) -> dict[str, float]:
                 model.fit(z[fit[train]], c[fit[train]]).predict_proba(z[fit[held]])
 
     with threadpool_limits(1):
-        ours = timed(lambda: answer(task, task.marginal, z[fit], z[score], terms))
+        ours = timed(lambda: answer(task, task.marginal, Evidence(z=z), (fit, score), terms))
         theirs = timed(plain_fits)
     return {"sklearn_ratio": ours / theirs, "ours_s": ours, "theirs_s": theirs}
 

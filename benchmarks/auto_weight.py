@@ -102,10 +102,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for name in arguments.sets:
             needed, load = SETS[name]
-            given = None if needed is None else getattr(arguments, needed)
-            if needed is not None and given is None:
+            given: Path = Path(".") if needed is None else getattr(arguments, needed)
+            if given is None:
                 continue
-            data = Path(folder) if needed in ("pacs", "adult", "german") else Path(given or ".")
+            data = Path(folder) if needed in ("pacs", "adult", "german") else given
             if needed == "pacs":
                 PACS.update(data=str(given.resolve()), weights=str(arguments.weights.resolve()))
             elif needed in WRITERS:

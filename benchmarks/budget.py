@@ -31,6 +31,7 @@ from runs import (
 from mibias_cli.backbone.embed import embed
 from mibias_cli.data.batch import BiasedData
 from mibias_cli.evaluation.leakage.channel import make_channel_task
+from mibias_cli.evaluation.leakage.evidence import Evidence
 from mibias_cli.evaluation.leakage.measure import Terms, answer
 from mibias_cli.evaluation.statistics.partition import fit_and_score_rows, inner_folds
 from mibias_cli.evaluation.statistics.resampling import Resamples
@@ -110,7 +111,7 @@ def validation_audit(seed: int, data: BiasedData, model: TaskModel) -> tuple[flo
             channel, c[:, k], y, fit, score, folds, n_classes=colour.n_classes[k], n_y=10, seed=seed
         )
         terms = Terms(probes=PROBES, resamples=resamples, confidence=0.95, seed=seed)
-        asked = answer(task, task.conditional, z[fit], z[score], terms)
+        asked = answer(task, task.conditional, Evidence(z=z), (fit, score), terms)
         found.append(asked.finding)
     # the leakiest channel, as the audit takes it
     interval = max(found, key=lambda finding: finding.selection_bits).leakage_bits

@@ -131,7 +131,7 @@ def transport(z: torch.Tensor, c: torch.Tensor, strength: float) -> Eraser:
     return fit.eraser()
 
 
-METHODS = {
+METHODS: dict[str, Callable[[torch.Tensor, torch.Tensor], Eraser]] = {
     "none": nothing, "leace": leace,
     **{f"transport_{s:g}" if s < 1 else "transport": partial(transport, strength=s) for s in STRENGTHS},
 }  # fmt: skip

@@ -189,21 +189,24 @@ def log_given_bias(y: Labels, c: Labels) -> NDArray[np.float64]:
     return found
 
 
+def _right(data: Encoded, fitted: Fitted) -> NDArray[np.bool_]:
+    assert fitted.on_validation is not None
+    return np.equal(fitted.on_validation, data.validation_y)
+
+
 def _accuracy(data: Encoded, fitted: Fitted) -> float:
     """Plain validation accuracy."""
-    return float((fitted.on_validation == data.validation_y).mean())
+    return float(np.mean(_right(data, fitted)))
 
 
 def _balanced(data: Encoded, fitted: Fitted) -> float:
     """Validation accuracy weighted by p(y)p(c)/p(y,c)."""
-    right = fitted.on_validation == data.validation_y
-    return float(np.average(right, weights=balancing(data.validation_y, data.validation_c)))
+    return float(np.average(_right(data, fitted), weights=balancing(data.validation_y, data.validation_c)))
 
 
 def _worst(data: Encoded, fitted: Fitted) -> float:
     """Validation accuracy in the worst group; of equals, the more accurate in balanced data."""
-    right = fitted.on_validation == data.validation_y
-    return worst_group(right, data.validation_y, data.validation_c) + 1e-3 * _balanced(data, fitted)
+    return worst_group(_right(data, fitted), data.validation_y, data.validation_c) + 1e-3 * _balanced(data, fitted)
 
 
 _L2 = ("0.01", "0.03", "0.1", "0.3")

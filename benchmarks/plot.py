@@ -11,15 +11,17 @@ import argparse
 import statistics
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import matplotlib
+from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from runs import Table
 
 Rows = list[dict[str, str]]
 OURS = "mibias"
-STYLE = {"svg.fonttype": "none", "svg.hashsalt": "mibias", "font.size": 10, "axes.prop_cycle": matplotlib.cycler(
+STYLE = {"svg.fonttype": "none", "svg.hashsalt": "mibias", "font.size": 10, "axes.prop_cycle": cycler(
     color=["#0a6bb4", "#b4530a", "#2e7d4f", "#8a3fa0", "#5b6470", "#c2274b", "#8d7a00", "#0098a6", "#6a4c93", "#444444"]
 )}  # fmt: skip
 
@@ -33,7 +35,7 @@ def main() -> None:
     for name, (file, draw) in PLOTS.items():
         path = arguments.results / file
         if path.exists():
-            with matplotlib.rc_context(STYLE):
+            with matplotlib.rc_context(STYLE):  # type: ignore[arg-type]  # a type of 300 literal names
                 figure = Figure(figsize=(7, 4.2), layout="constrained")
                 axes = figure.add_subplot()
                 draw(axes, Table(path, (), ()))
@@ -135,7 +137,7 @@ def _ours_first(groups: Mapping[tuple[str, ...], Rows]) -> Iterable[tuple[tuple[
     return sorted(groups.items(), key=lambda item: item[0][0] != OURS)
 
 
-def _weight(method: str) -> dict[str, float]:
+def _weight(method: str) -> dict[str, Any]:
     return {"linewidth": 2.4 if method == OURS else 1.0}
 
 

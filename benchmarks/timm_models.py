@@ -84,7 +84,7 @@ def tried(name: str, *, onnx: bool) -> dict[str, object]:
         extractor = Extractor(backbone.module, backbone.n_features, bottleneck=8)
         head = TargetHead(extractor.features_dim, 2)
         groups = parameter_groups(extractor, train="all", learning_rate=1e-3, layer_decay=0.9)
-        optimizer = torch.optim.SGD([*groups, {"params": list(head.parameters())}], lr=1e-3)
+        optimizer = torch.optim.SGD([*groups, dict[str, object](params=list(head.parameters()))], lr=1e-3)
         x, y = torch.randn(4, *backbone.input_shape), torch.tensor([0, 1, 0, 1])
         for _ in range(2):
             optimizer.zero_grad()

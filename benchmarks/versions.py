@@ -38,7 +38,7 @@ def floors(project: str) -> list[str]:
         'torch==2.6'
     """
     needed = tomllib.loads(project)["project"]["dependencies"]
-    least = dict(found.groups() for text in needed if (found := re.match(r"([\w-]+)>=([\w.]+)", text)))
+    least = {found[1]: found[2] for text in needed if (found := re.match(r"([\w-]+)>=([\w.]+)", text))}
     return [f"{name}=={least[name]}" for name in FLOORS if name in least]
 
 
@@ -49,7 +49,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=ROOT / "runs" / "versions")
     options = parser.parse_args()
     project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
-    pins = {"oldest": floors(project), "newest": []}
+    pins: dict[str, list[str]] = {"oldest": floors(project), "newest": []}
     found = {name: _tried(options.work / name, pins[name]) for name in ([options.only] if options.only else pins)}
     print(json.dumps(found))
     failed = any(not each["passed"] or each["vulnerable"] for each in found.values())
@@ -61,7 +61,7 @@ def _tried(environment: Path, pins: list[str]) -> dict[str, object]:
     python = environment / "bin" / "python"
     if not python.exists():
         subprocess.run([sys.executable, "-m", "venv", environment], check=True)
-    pip = [python, "-m", "pip", "--disable-pip-version-check"]
+    pip = [str(python), "-m", "pip", "--disable-pip-version-check"]
     upgrade = [] if pins else ["--upgrade", "--upgrade-strategy", "eager"]
     subprocess.run([*pip, "install", "-q", *upgrade, "-e", f"{ROOT}[test]", *pins], check=True)
     listed = json.loads(subprocess.check_output([*pip, "list", "--format", "json"]))

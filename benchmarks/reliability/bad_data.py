@@ -63,8 +63,8 @@ def _tables() -> Iterator[Bad]:
     yield bad("table: a folder", lambda place: _in_place_of_table(place, lambda path: path.mkdir()))
     yield bad("table: a pipe that nobody fills", lambda place: _in_place_of_table(place, os.mkfifo))
     yield bad("table: a broken link", lambda place: _in_place_of_table(place, lambda path: path.symlink_to("nowhere")))
-    for name, content in {"cut short": None, "not Parquet": b"PAR1 nothing PAR1"}.items():
-        yield bad(f"table: Parquet, {name}", lambda place, content=content: _with_parquet(place, content))
+    for name, cut in {"cut short": None, "not Parquet": b"PAR1 nothing PAR1"}.items():
+        yield bad(f"table: Parquet, {name}", lambda place, cut=cut: _with_parquet(place, cut))
 
 
 def _with_table(place: Place, content: bytes) -> Sequence[str]:

@@ -18,7 +18,7 @@ REPORTS = {
     "a version that is text": '{"schema_version": "one"}', "a number of 5,000 digits": '{"schema_version": ' + "9" * 5000 + "}",
     "an archive": "PK\x03\x04", "another tool's": '{"tests": [], "passed": true}',
 }  # fmt: skip
-PARTS = {
+PARTS: dict[str, tuple[str, object]] = {
     "attributes is null": ("attributes", None), "attributes is a list": ("attributes", [1]), "task is text": ("task", "x"),
     "similarity is a number": ("similarity", 5), "provenance is null": ("provenance", None),
     "no attribute is left": ("attributes", {"sex": {}}), "schema_version is -1": ("schema_version", -1),

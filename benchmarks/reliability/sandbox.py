@@ -95,7 +95,7 @@ def _wait(child: int, until: float) -> int | None:
     while True:
         done, status = os.waitpid(child, os.WNOHANG)
         if done:
-            code = os.waitstatus_to_exitcode(status)
+            code: int | None = os.waitstatus_to_exitcode(status)
             break
         if time.monotonic() > until:
             code = None
@@ -124,9 +124,9 @@ def _be_the_command(
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
         # streams as a shell gives them: files here
-        for path, number in ((out, 1), (err, 2)):
+        for path, stream_number in ((out, 1), (err, 2)):
             file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-            os.dup2(file, number)
+            os.dup2(file, stream_number)
             os.close(file)
         os.chdir(folder)
         plain = {"MIBIAS_CACHE": str(folder / ".cache"), "HF_HUB_CACHE": str(folder / ".hub"), "NO_COLOR": "1"}
@@ -145,7 +145,7 @@ def _be_the_command(
         except SystemExit as end:
             code = end.code
         # the end of a process is part of it: threads that are waited for hold an interrupt
-        threading._shutdown()
+        threading._shutdown()  # type: ignore[attr-defined]
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
     except BaseException:

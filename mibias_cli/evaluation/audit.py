@@ -56,13 +56,13 @@ def audit(
     *,
     seed: int,
     progress: Progress,
-    jobs: int | None = 1,
+    fitters: Fitters | None = None,
     sizes_of: Kind | None = None,
 ) -> AuditFindings:
     """Audit one extractor, beside the original one where there is one; `progress` is told of every fitted probe.
 
     The seed is that of the split, the probes and the resamples: the same inputs and seed give the same result, whatever
-    `jobs` is, the number of processes (None: one for each core). With `sizes_of` the answers to that question (the
+    processes fit the probes (`fitters`; None: this one alone). With `sizes_of` the answers to that question (the
     marginal one without a target) have a curve of leakage by number of samples.
 
     Raises:
@@ -78,7 +78,7 @@ def audit(
         return prepare(attribute, inputs, settings.model_copy(update=shuffles), parts, seed=seed)
 
     # many small fits: threads cost more than they give, and results must not vary with the machine
-    with threadpool_limits(limits=1), Fitters(jobs) as fitters:
+    with threadpool_limits(limits=1), fitters or Fitters(1) as fitters:
         # what does not depend on features is made once: parts, folds, baselines, resamples, shuffles
         prepared = {attribute.name: ready(attribute) for attribute in inputs.attributes}
         measured = {name: _measure(p, inputs, progress, fitters) for name, p in prepared.items()}

@@ -15,6 +15,7 @@ from mibias_cli.errors import EvaluationError, did_you_mean
 from mibias_cli.evaluation.audit import audit as audit_inputs
 from mibias_cli.evaluation.findings import AuditSettings
 from mibias_cli.evaluation.inputs import AuditedAttribute, AuditedTarget, AuditInput, Features
+from mibias_cli.evaluation.leakage.jobs import Fitters
 from mibias_cli.progress import Progress, Silent
 from mibias_cli.report.document import Report, make_report
 
@@ -110,8 +111,9 @@ def audit(
         target=nothing if target is None else None,
     )
     found = audit_inputs(
-        inputs, settings or AuditSettings(), seed=seed, progress=progress or Silent(), jobs=jobs, sizes_of="marginal"
-    )
+        inputs, settings or AuditSettings(), seed=seed, progress=progress or Silent(), fitters=Fitters(jobs),
+        sizes_of="marginal",
+    )  # fmt: skip
     # whether anything was asked of these features is not known
     return make_report(found, _provenance(z, seed), debiased=())
 

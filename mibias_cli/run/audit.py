@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from pydantic import JsonValue
 from torch import nn
 
 from mibias_cli import __version__
@@ -18,13 +19,13 @@ from mibias_cli.backbone.reinitialise import reinitialised_extractor
 from mibias_cli.backbone.weights.matching import weights_fingerprint
 from mibias_cli.data.batch import Attribute, BiasedData
 from mibias_cli.data.files.readers import hold_rows
-from mibias_cli.data.groups import target_groups
 from mibias_cli.errors import EvaluationError, did_you_mean
 from mibias_cli.evaluation.audit import audit
 from mibias_cli.evaluation.check import check_auditable
-from mibias_cli.evaluation.findings import AuditSettings
-from mibias_cli.evaluation.inputs import AuditedAttribute, AuditedTarget, AuditInput, Features, TrainedRows
+from mibias_cli.evaluation.findings import AuditFindings, AuditSettings
+from mibias_cli.evaluation.inputs import AuditedAttribute, AuditedTarget, AuditInput, Features
 from mibias_cli.evaluation.leakage.held_out import leakage_given_target
+from mibias_cli.evaluation.leakage.jobs import Fitters, probe_work
 from mibias_cli.evaluation.leakage_findings import Side
 from mibias_cli.heads.target import TargetHead
 from mibias_cli.progress import Progress
@@ -34,6 +35,7 @@ from mibias_cli.report.document import Report, make_report
 from mibias_cli.report.illustrations import read_metrics
 from mibias_cli.run.assemble import Parts
 from mibias_cli.run.cached import cached_parts, shares_prefix
+from mibias_cli.run.methods.forgotten_rows import Rows, audited_rows, chosen_rows, retained_rows, trained_rows
 from mibias_cli.run_folder import RunFolder
 from mibias_cli.seeds import derive_seed
 from mibias_cli.training.model import TaskModel
@@ -44,7 +46,6 @@ MAX_VALIDATION_ROWS = 6_000
 """Validation rows by which leakage is measured at the end of training: enough for about ±.01 bits."""
 _ROWS_OF_CONTROL_SCALE = 500
 """Training rows by which the control's features are standardised."""
-Rows = Mapping[str, np.ndarray]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,9 +94,22 @@ class _Side:
 
 def audit_target(target: AuditTarget, parts: Parts, progress: Progress, *, jobs: int | None = 1) -> Report:
     """Embed the training and the audited samples by each extractor, audit them, and make the report."""
+    with Fitters(jobs) as fitters:
+        result = _findings(target, parts, progress, fitters)
+    asked, metrics = parts.recipe.debias.objective, () if target.run is None else read_metrics(target.run.metrics)
+    return make_report(
+        result, _provenance(target, parts), asked, metrics, target.unfinished, _debiased(target, parts),
+        _budget_bits(target, parts),
+    )  # fmt: skip
+
+
+def _findings(target: AuditTarget, parts: Parts, progress: Progress, fitters: Fitters) -> AuditFindings:
+    """What the audit finds of the features that each extractor gives."""
     section, seed, data = parts.recipe.evaluation, parts.recipe.seed, parts.data
-    rows = _audited_rows(parts)
+    rows = audited_rows(parts)
     check_crossings(section.crossings, data)
+    # they take seconds to start, in which this process embeds
+    fitters.expect(*_probe_work(target, parts, len(rows[data.audit.name])))
     # stored embeddings are read from their file once, not once per extractor
     parts = replace(parts, data=hold_rows(data, rows))
     # a run's extractors have the same frozen stages: what these give for a sample is computed once
@@ -120,27 +134,38 @@ def audit_target(target: AuditTarget, parts: Parts, progress: Progress, *, jobs:
     inputs = _audit_input(parts, rows, before, after)
     inputs = replace(inputs, random=random, loaded=None if loaded is None else loaded.features)
     settings = _settings(parts)
-    asked = parts.recipe.debias.objective
-    result = audit(
-        inputs, settings, seed=derive_seed(seed, "audit") % 2**32, progress=progress, jobs=jobs, sizes_of=asked
+    return audit(
+        inputs, settings, seed=derive_seed(seed, "audit") % 2**32, progress=progress, fitters=fitters,
+        sizes_of=parts.recipe.debias.objective,
+    )  # fmt: skip
+
+
+def _probe_work(target: AuditTarget, parts: Parts, n: int) -> tuple[int, int]:
+    """How much work the probes of n audited samples are, as far as is known before they are embedded, and how many."""
+    channels = [n_classes for attribute in parts.data.attributes.values() for n_classes in attribute.n_classes]
+    n_sides = 1 + sum(model is not None for model in (target.loaded, target.before))
+    n_probes = n_sides * len(parts.recipe.evaluation.probes)
+    work = probe_work(
+        n_probes=n_probes, n_classes=sum(channels), n_rows=n // 2, n_features=target.after.extractor.features_dim
     )
-    provenance = {
+    return work, n_probes * len(channels)
+
+
+def _provenance(target: AuditTarget, parts: Parts) -> dict[str, JsonValue]:
+    """Where the report comes from."""
+    return {
         "backbone": target.name,
         "weights": target.weights,
         "recipe_sha256": hashlib.sha256(dump_recipe(parts.recipe).encode()).hexdigest(),
-        "data_sha256": data.fingerprint,
+        "data_sha256": parts.data.fingerprint,
         "mibias_version": __version__,
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         **({} if target.loaded is None else {"weights_loaded_sha256": weights_fingerprint(target.loaded.extractor)}),
         "weights_before_sha256": None if target.before is None else weights_fingerprint(target.before.extractor),
         "weights_after_sha256": weights_fingerprint(target.after.extractor),
-        "seed": seed,
+        "seed": parts.recipe.seed,
         "device": str(parts.fabric.device),
     }
-    metrics = () if target.run is None else read_metrics(target.run.metrics)
-    return make_report(
-        result, provenance, asked, metrics, target.unfinished, _debiased(target, parts), _budget_bits(target, parts)
-    )
 
 
 def _budget_bits(target: AuditTarget, parts: Parts) -> Mapping[str, float]:
@@ -159,33 +184,13 @@ def _debiased(target: AuditTarget, parts: Parts) -> Sequence[str] | None:
 
 def check_audit(parts: Parts) -> None:
     """Raise the EvaluationError that an audit of these data would end with, whatever the features are."""
-    rows = _audited_rows(parts)
-    fitted = _retained_rows(parts.data, rows)
+    rows = audited_rows(parts)
+    fitted = retained_rows(parts.data, rows)
     train, audited = (np.empty((len(fitted[split.name]), 0)) for split in (parts.data.train, parts.data.audit))
     nothing = Features(train=train, audit=audited)
     side = _Side(features=nothing, within={"backbone": nothing}, layers={}, predicted=None)
     seed = derive_seed(parts.recipe.seed, "audit") % 2**32
     check_auditable(_audit_input(parts, rows, None, side), _settings(parts), seed=seed)
-
-
-def _audited_rows(parts: Parts) -> Rows:
-    """The samples on which the task head is fitted, and those that are audited; training rows to forget are beside."""
-    most, seed, train = parts.recipe.evaluation.max_samples, parts.recipe.seed, parts.data.train
-
-    def chosen(n: int, name: str) -> np.ndarray:
-        return _chosen(n, most, derive_seed(seed, "audit", name))
-
-    kept = train.retained[chosen(len(train.retained), train.name)]
-    if train.forget is not None:
-        forget = np.flatnonzero(train.forget)
-        kept = np.sort(np.concatenate([kept, forget[chosen(len(forget), "forget")]]))
-    return {train.name: kept, parts.data.audit.name: chosen(len(parts.data.audit), parts.data.audit.name)}
-
-
-def _retained_rows(data: BiasedData, rows: Rows) -> Rows:
-    """The same without training rows that were to be forgotten: a head that is fitted must not learn them anew."""
-    kept = rows[data.train.name]
-    return {**rows, data.train.name: kept[np.isin(kept, data.train.retained)]}
 
 
 def _settings(parts: Parts) -> AuditSettings:
@@ -203,7 +208,7 @@ def validation_leakage(model: TaskModel, parts: Parts) -> float | None:
     if not names or data.target.kind != "classes" or not len(split):
         return None
     seed = derive_seed(parts.recipe.seed, "validation leakage")
-    rows = _chosen(len(split), MAX_VALIDATION_ROWS, seed)
+    rows = chosen_rows(len(split), MAX_VALIDATION_ROWS, seed)
     z = embed(model.extractor, split, **parts.reading, rows=rows).features
     attributes = [_column(data.attributes[name], split.c[name][rows], split.known[name][rows]) for name in names]
     group = None if split.group is None else split.group[rows]
@@ -227,13 +232,6 @@ def check_crossings(crossings: list[list[str]] | None, data: BiasedData) -> None
                 )
         if len(set(names)) < 2:
             raise EvaluationError(f"evaluation.crossings[{k}]: names fewer than two attributes; name two or more")
-
-
-def _chosen(n: int, limit: int, seed: int) -> np.ndarray:
-    """Positions of at most `limit` of n samples, in order."""
-    if n <= limit:
-        return np.arange(n)
-    return np.sort(np.random.default_rng(seed).choice(n, size=limit, replace=False))
 
 
 # --- features ---
@@ -309,8 +307,11 @@ def _predicted(head: nn.Module, features: np.ndarray) -> np.ndarray | None:
 
 def _audit_input(parts: Parts, rows: Rows, before: _Side | None, after: _Side) -> AuditInput:
     """Features and labels of the chosen rows, side by side: everything that is audited but the random control."""
-    data, trained = parts.data, _trained_rows(parts, rows, before, after)
-    rows = _retained_rows(data, rows)
+    said: dict[Side, np.ndarray | None] = {
+        "before": None if before is None else before.predicted_train, "after": after.predicted_train,
+    }  # fmt: skip
+    data, trained = parts.data, trained_rows(parts, rows, said)
+    rows = retained_rows(data, rows)
     train_rows, audit_rows = rows[data.train.name], rows[data.audit.name]
     within = dict(after.within)
     # the backbone's own features are worth a row of their own only where a bottleneck or an eraser stands behind them
@@ -334,26 +335,6 @@ def _audit_input(parts: Parts, rows: Rows, before: _Side | None, after: _Side) -
         heads={side: p for side, p in heads.items() if p is not None},
         trained=trained,
         target=_audited_target(data, rows),
-    )
-
-
-def _trained_rows(parts: Parts, rows: Rows, before: _Side | None, after: _Side) -> TrainedRows | None:
-    """What trained heads say of training rows, where some of these were to be forgotten and the target is classes."""
-    said: dict[Side, np.ndarray | None] = {
-        "before": None if before is None else before.predicted_train, "after": after.predicted_train,
-    }  # fmt: skip
-    heads, data = {side: p for side, p in said.items() if p is not None}, parts.data
-    if data.train.forget is None or not heads or data.target.kind != "classes":
-        return None
-    kept = rows[data.train.name]
-    group, audited = target_groups([data.attributes[name] for name in parts.debiased], data.train, data.audit)
-    return TrainedRows(
-        forget=data.train.forget[kept],
-        y=data.train.y[kept],
-        group=group[kept],
-        audit_group=audited[rows[data.audit.name]],
-        unit=None if data.train.group is None else data.train.group[kept],
-        heads=heads,
     )
 
 

@@ -12,6 +12,7 @@ from mibias_cli.evaluation.findings import AuditSettings
 from mibias_cli.evaluation.inputs import AuditedAttribute, AuditInput
 from mibias_cli.evaluation.leakage.channel import ChannelTask, Kind, make_channel_task
 from mibias_cli.evaluation.leakage.evidence import Evidence
+from mibias_cli.evaluation.leakage.jobs import probe_work
 from mibias_cli.evaluation.leakage.measure import Answer, Measured, Terms, answered, asks
 from mibias_cli.evaluation.leakage.rare import pool_rare, pooled_names
 from mibias_cli.evaluation.leakage.scoring import Ask, Scored, families, fit_and_score
@@ -72,7 +73,10 @@ class Prepared:
     def work(self, evidence: Evidence) -> int:
         """What one question about all channels takes, in the unit of `ENOUGH`."""
         n_classes = sum(task.n_classes for task in self.tasks)
-        return len(self.probes(evidence)) * n_classes * len(self.fit) * (evidence.z.shape[1] + 100)
+        return probe_work(
+            n_probes=len(self.probes(evidence)), n_classes=n_classes, n_rows=len(self.fit),
+            n_features=evidence.z.shape[1],
+        )  # fmt: skip
 
     def asks(self, evidence: Evidence, kinds: Sequence[Kind]) -> Iterator[Ask]:
         """What is to be asked of the audited samples; `measure…` take the answers in this order."""

@@ -21,8 +21,10 @@ from joblib import cpu_count
 
 from mibias_cli.errors import EvaluationError
 from mibias_cli.evaluation.leakage.scoring import Ask, Scored, fit_and_score
+from mibias_cli.evaluation.leakage.worker import ANEW, ON
+from mibias_cli.evaluation.probes.scaling import Sight
 
-__all__ = ["ENOUGH", "Fitters", "n_processes"]
+__all__ = ["ENOUGH", "Fitters", "n_processes", "probe_work"]
 
 ENOUGH = 20_000_000
 """Samples × (features + 100) × classes, summed over probes, for which starting processes pays: a few seconds' work."""
@@ -31,6 +33,11 @@ ENOUGH = 20_000_000
 _START = "import json, sys; sys.path = json.loads(sys.argv[1]); from {0} import work; work()"
 _WORKER = "mibias_cli.evaluation.leakage.worker"
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+
+
+def probe_work(*, n_probes: int, n_classes: int, n_rows: int, n_features: int) -> int:
+    """What fitting so many probes on so many rows takes, in the unit of `ENOUGH`."""
+    return n_probes * n_classes * n_rows * (n_features + 100)
 
 
 def n_processes(jobs: int | None, work: int, n_asks: int) -> int:
@@ -55,6 +62,8 @@ class _Process:
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=os.environ | _ONE_THREAD, start_new_session=True
         )
+        self._sight: Sight | None = None
+        self._pickler: pickle.Pickler | None = None
 
     def answer(self, ask: Ask) -> Scored:
         """What the probe found; waits for it."""
@@ -62,7 +71,13 @@ class _Process:
         assert to is not None
         assert back is not None
         try:
-            pickle.dump(ask, to, protocol=pickle.HIGHEST_PROTOCOL)
+            # what a pickler has sent it only names from then on: features, labels and folds go there once
+            if self._pickler is None or self._sight is not ask.sight:
+                self._sight, self._pickler = ask.sight, pickle.Pickler(to, pickle.HIGHEST_PROTOCOL)
+                to.write(ANEW)
+            else:
+                to.write(ON)
+            self._pickler.dump(ask)
             to.flush()
             found: Scored | Exception = pickle.load(back)
         except (OSError, EOFError, pickle.UnpicklingError) as error:
@@ -121,7 +136,11 @@ class Fitters:
         n = n_processes(self._jobs, work, n_asks)
         return map(fit_and_score, asks) if n == 1 else self._fit_by(n, asks)
 
-    def _fit_by(self, n: int, asks: Iterable[Ask]) -> Iterator[Scored]:
+    def expect(self, work: int, n_asks: int) -> None:
+        """Start the processes for what is to come, so that they are there when it does."""
+        self._start(n_processes(self._jobs, work, n_asks))
+
+    def _start(self, n: int) -> None:
         while len(self._processes) < n - 1:
             self._processes.append(_Process())
             self._idle.put(self._processes[-1])
@@ -129,6 +148,9 @@ class Fitters:
             if self._threads is not None:
                 self._threads.shutdown()
             self._threads = ThreadPoolExecutor(len(self._processes))
+
+    def _fit_by(self, n: int, asks: Iterable[Ask]) -> Iterator[Scored]:
+        self._start(n)
         assert self._threads is not None
         waiting: deque[tuple[Ask, Future[Scored]]] = deque()
         for ask in asks:

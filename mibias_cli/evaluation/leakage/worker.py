@@ -15,7 +15,10 @@ from threadpoolctl import threadpool_limits
 
 from mibias_cli.evaluation.leakage.scoring import Ask, Scored, fit_and_score
 
-__all__ = ["work"]
+__all__ = ["ANEW", "ON", "work"]
+
+ANEW, ON = b"a", b"o"
+"""Before each ask: whether it names what asks before it held."""
 
 
 def work() -> None:
@@ -37,11 +40,15 @@ def work() -> None:
 
 def _listen(asks: SimpleQueue[Ask]) -> None:
     """Hear at once when nobody asks any more, also in the middle of a fit."""
+    unpickler = pickle.Unpickler(sys.stdin.buffer)
     try:
-        while True:
-            asks.put(pickle.load(sys.stdin.buffer))
+        while mark := sys.stdin.buffer.read(1):
+            if mark == ANEW:
+                unpickler = pickle.Unpickler(sys.stdin.buffer)
+            asks.put(unpickler.load())
     except (EOFError, OSError, pickle.UnpicklingError):
-        os._exit(0)
+        pass
+    os._exit(0)
 
 
 def _found(ask: Ask) -> Scored | Exception:

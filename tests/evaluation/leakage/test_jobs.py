@@ -41,7 +41,7 @@ def make_inputs(d: int, channels: tuple[str, ...] = ("red",)) -> AuditInput:
 
 
 def run(inputs: AuditInput, n: int = 1) -> AuditFindings:
-    return audit(inputs, SETTINGS, seed=0, progress=Silent(), jobs=n)
+    return audit(inputs, SETTINGS, seed=0, progress=Silent(), fitters=jobs.Fitters(n))
 
 
 @pytest.fixture
