@@ -201,7 +201,7 @@ def test_faults_of_overrides_name_the_option_and_come_all_at_once() -> None:
     lines = first_lines(DIGITS.replace("test_resnet", "3"), overrides)
     assert lines[0].startswith("recipe.yaml:5:9 backbone.name: must be text, not 3")
     for expected in (
-        "--set original.epochs: missing key: Epochs of plain training",
+        "--set original: needs epochs of plain training, or the weights of an earlier run or export",
         "--set debias.wieght: unknown key, did you mean 'weight'?",
         "--set training.epochs: must be a whole number, not 'two'",
         "--set no-equals: write --set KEY=VALUE, for example --set training.epochs=3",
