@@ -8,7 +8,14 @@ from mibias_cli.evaluation.findings import AuditFindings
 from mibias_cli.evaluation.leakage_findings import QUESTIONS, QuestionName, SizeCurve
 from mibias_cli.report.numbers import SPACE, ceil_bits, format_bits, format_decimals, format_interval
 from mibias_cli.report.task.score import has_before
-from mibias_cli.report.task.summary import MAX_NAMED, cost_sentence, head_sentence, worse_clauses, worst_group_sentence
+from mibias_cli.report.task.summary import (
+    MAX_NAMED,
+    cost_sentence,
+    forgetting_sentence,
+    head_sentence,
+    worse_clauses,
+    worst_group_sentence,
+)
 
 __all__ = ["EMPTY_FEATURES", "GIVEN", "MAX_NAMED", "listed", "rises", "summarise"]
 
@@ -34,6 +41,7 @@ def summarise(
         *_leakage(findings, question),
         cost_sentence(findings),
         head_sentence(findings),
+        forgetting_sentence(findings),
         worst_group_sentence(findings),
         f"Worse than before: {'; '.join(worse)}." if worse else "",
         _limit(findings, question),

@@ -69,6 +69,9 @@ class ColumnsSection(Section):
     )
     split: Text | None = Field(None, description="Column with the split name; null: split by `splits.fractions`.")
     group: Text | None = Field(None, description="Column with a group id (patient, video): no group spans two splits.")
+    forget: Text | None = Field(
+        None, description="Column that marks training rows to be forgotten (yes, true or 1), by method: miu or retrain."
+    )
 
     # checked by hand: pydantic would report each member of the union, three errors for one mistake
     @field_validator("target", mode="before")
