@@ -66,7 +66,8 @@ def make_spec(data: BiasedData, model: TaskModel, **settings: float) -> MethodSp
         return method
 
     spec = MethodSpec(
-        model=model, data=data, attributes=("sex",), settings=settings, seed=0, new_model=lambda: linear_model(1),
+        model=model, data=data, attributes=("sex",), settings=settings, seed=0, batch_size=100,
+        new_model=lambda: linear_model(1),
         trained_by=trained_by, embed=features, gather=lambda rows, n: rows,
     )  # fmt: skip
     return spec

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -14,17 +15,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-SOURCES = (
-    "mibias_cli",
-    "recipes",
-    "pyproject.toml",
-    "setup.py",
-    "MANIFEST.in",
-    "README.md",
-    "LICENSE",
-    "CHANGELOG.md",
-    "SECURITY.md",
-)
+# what the image is built from has to suffice; the others are for the source distribution alone
+IMAGE = re.findall(r"^COPY (.*) \S+$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+SOURCES = (*" ".join(IMAGE).split(), "CHANGELOG.md", "SECURITY.md")
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +36,11 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run(sys.executable, "-m", "pip", "wheel", *options, str(folder / "source"), cwd=folder)
     (built,) = (folder / "dist").glob("*.whl")
     return built
+
+
+def test_docker_is_sent_what_the_image_is_built_from() -> None:
+    sent = [line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")]
+    assert set(sent) == set(" ".join(IMAGE).split())
 
 
 @pytest.mark.slow  # as below

@@ -137,6 +137,7 @@ def report_rows(report: Report) -> list[Row]:
         # accuracy alone, or R²: what more a trained head does is in the report
         own = _task([report.head.task.at(side) for side in sides])
         rows += [(f"trained head: {title.removeprefix('task ')}", *cells) for title, *cells in (own[:1] + own[2:])]
+    rows += _forgetting(report, sides)
     for name, found in report.attributes.items():
         for question, _ in found.after.questions:
             # a model that was not debiased by mibias has no side `before`
@@ -172,6 +173,25 @@ def _task(given: Sequence[Task | None]) -> list[Row]:
             row("task mean absolute error in the worst group", lambda side: side.worst_group_mae, _plain),
         ]
     return []
+
+
+def _forgetting(report: Report, sides: Sequence[Side]) -> list[Row]:
+    """What the trained heads make of rows that were to be forgotten, where there were such."""
+    found = report.forgetting
+    if found is None:
+        return []
+    given = [found.at(side) for side in sides]
+    shares = {
+        f"accuracy on {found.n_forgotten} forgotten rows": "forgotten_accuracy",
+        "accuracy on alike audited rows": "alike_accuracy",
+        f"accuracy on {found.n_retained} retained rows": "retained_accuracy",
+    }
+    rows: list[Row] = [
+        (f"trained head: {title}", *(_percent(None if at is None else getattr(at, key)) for at in given))
+        for title, key in shares.items()
+    ]
+    areas = [None if at is None else at.membership_auroc for at in given]
+    return [*rows, ("membership of forgotten rows (AUROC, .5: not told)", *map(_interval, areas))]
 
 
 def _names(rows: Sequence[Row]) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""`mibias train --devices N`: the processes that train together, from the one that the user started."""
+"""`--devices N` of `mibias train` and `embed`: the processes that work together, from the one that the user started."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 
 import typer
 
 from mibias_cli.cli.guard import EXIT_ERROR
 from mibias_cli.errors import RunError
-from mibias_cli.ranks import BY_MIBIAS
+from mibias_cli.ranks import BY_MIBIAS, Place, find_place
 
-__all__ = ["end_with_parent", "run_ranks"]
+__all__ = ["joined", "run_ranks"]
 
 _SHOW_CURSOR = "\x1b[?25h"
 """A progress bar hides it, and a rank that is killed does not bring it back."""
@@ -113,7 +114,27 @@ def _free_port() -> int:
         return int(one.getsockname()[1])
 
 
-def end_with_parent(environment: Mapping[str, str]) -> None:
+def joined(devices: int | None, num_nodes: int | None = None) -> Place | None:
+    """This process's place among the ranks that were started; None where it is alone, or is to start them.
+
+    Raises:
+        RunError: The environment does not say all.
+        typer.BadParameter: An option says another number than were started.
+    """
+    place = find_place(os.environ)
+    if place is None:
+        return None
+    for option, given, there in (("--devices", devices, place.devices), ("--num-nodes", num_nodes, place.nodes)):
+        if given is not None and given != there:
+            raise typer.BadParameter(f"{option} is {given}, but {place.by} has started {there}; leave it out")
+    _end_with_parent(os.environ)
+    if place.rank != 0:
+        # rank 0 gives the same ones
+        warnings.simplefilter("ignore")
+    return place
+
+
+def _end_with_parent(environment: Mapping[str, str]) -> None:
     """In a rank that `run_ranks` started: end it when the process that started it has ended."""
     if BY_MIBIAS not in environment:
         return

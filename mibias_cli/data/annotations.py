@@ -15,6 +15,7 @@ from mibias_cli.data.files.fingerprint import Streamed, fingerprint
 from mibias_cli.data.files.packed import Picked, RowNames
 from mibias_cli.data.files.tabular import Table, first_rows, refuse_unmapped, require_columns
 from mibias_cli.data.files.value_map import LEFT_OUT
+from mibias_cli.data.forget_marks import kept_in_training, marked_rows
 from mibias_cli.data.group_columns import group_note, largest_group_note
 from mibias_cli.data.groups import split_by_fractions
 from mibias_cli.data.input_rules import InputRules
@@ -40,6 +41,7 @@ class Labels:
         c, known: Attribute values (n, channels) and masks (n,), by name.
         attributes: The attributes, by name.
         group: Group ids (n,), or None.
+        forget: Marks (n,) of rows to forget, or None where no column has any.
         notes: What the user should know.
         kept: By name, the columns that features should still tell: values (n, 1), masks (n,), descriptions.
     """
@@ -51,6 +53,7 @@ class Labels:
     known: dict[str, np.ndarray]
     attributes: dict[str, Attribute]
     group: np.ndarray | None = None
+    forget: np.ndarray | None = None
     notes: tuple[str, ...] = ()
     kept: dict[str, tuple[np.ndarray, np.ndarray, Attribute]] = field(default_factory=dict)
 
@@ -78,11 +81,13 @@ def annotate(
     proportion of `splits.fractions`, with a note.
 
     Raises:
-        DataError: Columns are missing, a split is empty, a group is in two splits, or labels cannot be encoded.
+        DataError: Columns are missing, a split is empty, a group is in two splits, labels cannot be encoded, or rows
+            outside training are marked to be forgotten.
     """
     one = len(columns.targets) == 1
     wanted = {"data.columns.target" + ("" if one else f"[{k}]"): name for k, name in enumerate(columns.targets)}
-    wanted |= {f"data.columns.{k}": v for k, v in (("split", columns.split), ("group", columns.group)) if v is not None}
+    of_rows = {"split": columns.split, "group": columns.group, "forget": columns.forget}
+    wanted |= {f"data.columns.{k}": v for k, v in of_rows.items() if v is not None}
     wanted |= {f"evaluation.fidelity_columns[{k}]": name for k, name in enumerate(columns.kept)}
     wanted |= {f"data.attributes.{name}": spec.column or name for name, spec in attributes.items()}
     require_columns(table, wanted)
@@ -108,7 +113,11 @@ def annotate(
             shown = first_rows([" and ".join(map(repr, ids)) for ids in several])
             notes.append(f"{table.path}: ids of {columns.group!r} in several spellings are one group: {shown}")
         notes += largest_group_note(table, columns.group, group)
+    forget = None if columns.forget is None else marked_rows(table, columns.forget, role)
     role = _complete_roles(table, columns, splits, role, group, seed, notes)
+    if forget is not None:
+        role, moved = kept_in_training(role, forget, group)
+        notes += [f"{table.path}: {moved}"] if moved is not None else []
     if group is not None:
         _check_groups(table, columns, role, group)
     else:
@@ -134,6 +143,7 @@ def annotate(
         known={name: known for name, (_, known, _) in encoded.items()},
         attributes={name: attribute for name, (_, _, attribute) in encoded.items()},
         group=group,
+        forget=forget,
         notes=tuple(notes),
         kept={name: encode_kept(name, table, role == 0) for name in columns.kept},
     )
@@ -170,10 +180,13 @@ def assemble(
             kept={key: value[rows] for key, (value, _, _) in labels.kept.items()},
             kept_known={key: known[rows] for key, (_, known, _) in labels.kept.items()},
             stratum=None if target.kind == "classes" else target.strata(labels.y[rows]),
+            forget=None if labels.forget is None else labels.forget[rows],
         )
     if target.kind != "classes":
         # how y was standardised and binned; classes are in the fingerprint by their names alone, as in older versions
         contents = {**contents, "target": [repr(target)]}
+    if labels.forget is not None:
+        contents = {**contents, "forget": labels.forget}
     return BiasedData(
         **splits,
         attributes=labels.attributes,

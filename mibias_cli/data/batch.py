@@ -154,6 +154,7 @@ class Split:
         row_names: What to call each sample in an error (a path, or `row 17`), length n.
         reader: Reads the inputs.
         stratum: The target's strata (n,) int64, None where y is classes.
+        forget: Marks (n,) bool of training rows that a model is to forget; None: nobody asked for any.
         kept, kept_known: Values (n, 1) and masks (n,) of the columns that good features should still tell, as c and
             known are of attributes.
     """
@@ -169,6 +170,7 @@ class Split:
     kept: dict[str, np.ndarray] = field(default_factory=dict)
     kept_known: dict[str, np.ndarray] = field(default_factory=dict)
     stratum: np.ndarray | None = None
+    forget: np.ndarray | None = None
 
     @property
     def strata(self) -> np.ndarray:
@@ -177,6 +179,11 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.y)
+
+    @property
+    def retained(self) -> np.ndarray:
+        """Positions of the rows that nobody asked to be forgotten, in order."""
+        return np.arange(len(self)) if self.forget is None else np.flatnonzero(~self.forget)
 
     def at(self, positions: np.ndarray) -> Split:
         """The split at some positions (n,), in this order."""
@@ -187,6 +194,7 @@ class Split:
             c={name: c[positions] for name, c in self.c.items()},
             known={name: known[positions] for name, known in self.known.items()},
             group=None if self.group is None else self.group[positions],
+            forget=None if self.forget is None else self.forget[positions],
             rows=self.rows[positions],
             row_names=Picked(self.row_names, positions),
         )

@@ -68,7 +68,7 @@ ColumnKind = Literal["classes", "number", "path", "id", "lists", "text", "empty"
 
 @dataclass(frozen=True, kw_only=True)
 class Columns:
-    """Names of the columns that hold path, target, split and group (None where there is none).
+    """Names of the columns that hold path, target, split, group and marks to forget (None where there is none).
 
     A target may be one column, several, or none; `target_kind` says what it is, None: as the columns look. `kept` names
     further columns that good features should still tell: an audit reports on them.
@@ -78,6 +78,7 @@ class Columns:
     target: str | tuple[str, ...] | None = "target"
     split: str | None = None
     group: str | None = None
+    forget: str | None = None
     kept: tuple[str, ...] = ()
     target_kind: TargetKind | None = None
 
@@ -95,7 +96,7 @@ class Columns:
 
     def roles(self, attributes: Mapping[str, AttributeColumn]) -> set[str]:
         """All columns with a role but the path's, those of attributes among them."""
-        of_rows = {name for name in (self.split, self.group) if name is not None}
+        of_rows = {name for name in (self.split, self.group, self.forget) if name is not None}
         return {*self.named, *self.kept, *of_rows, *(spec.column or name for name, spec in attributes.items())}
 
 

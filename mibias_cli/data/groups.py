@@ -11,11 +11,12 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import OneHotEncoder
 
+from mibias_cli.data.batch import Attribute, Split
 from mibias_cli.seeds import derived_generator
 
 __all__ = [
-    "are_counted", "balancing_weights", "cells", "effective_sample_size", "split_by_fractions",
-    "target_log_probabilities", "weights_with_copies",
+    "are_counted", "balancing_weights", "bias_classes", "cells", "effective_sample_size", "joint_classes",
+    "split_by_fractions", "target_groups", "target_log_probabilities", "weights_with_copies",
 ]  # fmt: skip
 
 _ROWS_PER_CELL = 25
@@ -33,6 +34,36 @@ def cells(y: np.ndarray, c: np.ndarray, n_y: int, n_c: int) -> np.ndarray:
         [[0, 2], [1, 0]]
     """
     return np.bincount(y * n_c + c, minlength=n_y * n_c).reshape(n_y, n_c)
+
+
+def bias_classes(split: Split, attributes: Sequence[Attribute]) -> np.ndarray:
+    """Classes (n, channels) of some attributes of a split's rows; −1 throughout where one is missing."""
+    known = np.logical_and.reduce([split.known[attribute.name] for attribute in attributes])
+    columns = [attribute.classes(split.c[attribute.name]) for attribute in attributes]
+    return np.where(known[:, None], np.concatenate(columns, axis=1), -1)
+
+
+def joint_classes(attributes: Sequence[Attribute], *splits: Split) -> list[np.ndarray]:
+    """For each split the joint class of all channels (n,) of its rows, by number; −1 where one is missing.
+
+    Those that occur in any of the splits are counted from 0, so that empty ones take no part.
+    """
+    rows = [bias_classes(split, attributes) for split in splits]
+    joined = np.concatenate(rows)
+    known = joined[:, 0] >= 0
+    found = np.full(len(joined), -1)
+    found[known] = np.unique(joined[known], axis=0, return_inverse=True)[1].reshape(-1)
+    return np.split(found, np.cumsum([len(one) for one in rows])[:-1])
+
+
+def target_groups(attributes: Sequence[Attribute], *splits: Split) -> list[np.ndarray]:
+    """For each split the (y, c) group (n,) of its rows, numbered as joint classes are."""
+    domains = joint_classes(attributes, *splits)
+    joined, y = np.concatenate(domains), np.concatenate([split.y for split in splits])
+    found, known = np.full(len(joined), -1), joined >= 0
+    pairs = y[known] * (joined.max() + 1) + joined[known]
+    found[known] = np.unique(pairs, return_inverse=True)[1]
+    return np.split(found, np.cumsum([len(one) for one in domains])[:-1])
 
 
 def split_by_fractions(y: np.ndarray, group: np.ndarray | None, fractions: Sequence[float], *, seed: int) -> np.ndarray:

@@ -52,6 +52,7 @@ def batches(
     draw_by: np.ndarray | None = None,
     draw_share: float = 1.0,
     sample_by: np.ndarray | None = None,
+    first_until: np.ndarray | None = None,
     n_views: int = 1,
     share: Share = _WHOLE,
 ) -> Iterator[Batch]:
@@ -73,6 +74,8 @@ def batches(
         draw_by: Weights (n,): each batch gets further rows, drawn in proportion to them with replacement.
         draw_share: Drawn rows for each row of a batch; 0: none.
         sample_by: Weights (n,): rows are drawn in proportion to them, with replacement, in place of each of them once.
+        first_until: With `sample_by`, epochs (n,): up to that one (counted from 0, and without it) a row is read once,
+            in batches that come before all that are drawn; the epoch has as many batches as without.
         n_views: Training's views of each sample in its batch, one or two: the second ones stand behind all first ones,
             in the same order. Not beside drawn rows.
         share: The rows of each batch whose inputs are read; labels and weights are those of the whole batch.
@@ -84,7 +87,9 @@ def batches(
     order = derived_generator(seed, epoch).permutation(len(split)) if shuffle else np.arange(len(split))
     positions = _cut(order, batch_size, drop_last)
     if sample_by is not None:
-        positions = _draws([len(batch) for batch in positions], sample_by, derived_generator(seed, epoch))
+        first = [] if first_until is None else _cut(order[first_until[order] > epoch], batch_size, drop_last)
+        sizes = [len(batch) for batch in positions][len(first) :]
+        positions = first + _draws(sizes, sample_by, derived_generator(seed, epoch))
     # a stream of its own: whether rows are drawn must not change the epoch's order
     drawn: list[np.ndarray] = []
     if draw_by is not None and draw_share > 0:

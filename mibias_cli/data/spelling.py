@@ -14,7 +14,7 @@ from mibias_cli.data.files.coded import Coded
 from mibias_cli.data.files.tabular import texts
 from mibias_cli.data.table_inputs import STAND_INS
 
-__all__ = ["one_spelling", "positions_of", "spelling", "spelt_alike"]
+__all__ = ["one_spelling", "positions_of", "spelling", "spelt_alike", "yes_or_no"]
 
 _MOST_COMPARED = 1000
 _UNSEEN = re.compile("[\u00ad\u200b-\u200f\u2060\ufeff]")
@@ -37,6 +37,17 @@ def spelling(value: str) -> str | float:
     # accents as one character or two, blanks of any kind, and the full stop that Adult's test rows end in
     text = unicodedata.normalize("NFKC", _UNSEEN.sub("", value)).casefold()
     return re.sub(r"(?<=[^\W_])[\s_-]+(?=[^\W_])", " ", text).strip().removesuffix(".") or value
+
+
+def yes_or_no(value: str) -> bool | None:
+    """Whether a value says yes, however that is written; None where it says neither yes nor no.
+
+    Example:
+        >>> [yes_or_no(value) for value in ("True", "1.0", " y", "No", "0", "maybe")]
+        [True, True, True, False, False, None]
+    """
+    meant = _YES_AND_NO.get(spelling(value))
+    return None if meant is None else meant == "yes"
 
 
 def spelt_alike(values: np.ndarray) -> list[tuple[str, ...]]:

@@ -37,6 +37,7 @@ from mibias_cli.evaluation.probes.families import HEAD, get_probe
 from mibias_cli.evaluation.statistics.correction import correct, enough_permutations
 from mibias_cli.evaluation.statistics.information import label_entropy_bits, mutual_information_bits
 from mibias_cli.evaluation.task.audit import audit_task
+from mibias_cli.evaluation.task.forgetting import forgetting_findings
 from mibias_cli.evaluation.task_findings import LabelFindings, RegressionFindings, TaskFindings, TaskSides
 from mibias_cli.progress import Progress
 
@@ -106,6 +107,7 @@ def audit(
         head=task.head,
         intersections=task.intersections,
         fidelity=Fidelity(collapsed=collapsed, columns=columns),
+        forgetting=forgetting_findings(inputs, settings, seed=seed),
         layers=layers,
         samples=Samples(train=len(inputs.train_y), audit=len(inputs.audit_y), fit=len(parts[0]), score=len(parts[1])),
         settings=settings,

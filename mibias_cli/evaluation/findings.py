@@ -8,7 +8,14 @@ from pydantic import Field
 
 from mibias_cli.evaluation.leakage_findings import AttributeFindings, ColumnSides, Count, LayerFindings, Sides
 from mibias_cli.evaluation.record import Real, Record
-from mibias_cli.evaluation.task_findings import FairnessSides, HeadFindings, ImpactFindings, Intersection, TaskSides
+from mibias_cli.evaluation.task_findings import (
+    FairnessSides,
+    ForgettingSides,
+    HeadFindings,
+    ImpactFindings,
+    Intersection,
+    TaskSides,
+)
 
 __all__ = ["AuditFindings", "AuditSettings", "Fidelity", "Samples", "Similarity"]
 
@@ -78,6 +85,8 @@ class AuditFindings(Record):
     intersections: tuple[Intersection, ...] = ()
     """Crossings of attributes: accuracy by cell."""
     fidelity: Fidelity = Fidelity()
+    forgetting: ForgettingSides | None = None
+    """How well rows were forgotten; null where none were to be, and where there is no trained head of classes."""
     layers: dict[str, dict[str, Sides[LayerFindings]]] = Field(default_factory=dict)
     """Leakage by inner layer, then by attribute."""
     samples: Samples = Samples()

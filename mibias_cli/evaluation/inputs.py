@@ -10,7 +10,7 @@ import numpy as np
 
 from mibias_cli.evaluation.leakage_findings import Side
 
-__all__ = ["AuditInput", "AuditedAttribute", "AuditedTarget", "Features"]
+__all__ = ["AuditInput", "AuditedAttribute", "AuditedTarget", "Features", "TrainedRows"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +58,26 @@ class AuditedTarget:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TrainedRows:
+    """Training rows, some of which were to be forgotten, as trained heads see them.
+
+    Args:
+        forget: Which of them (n,) were to be forgotten.
+        y, group: Their target classes, and (y, c) groups (n,); −1 where an attribute is missing.
+        audit_group: The same groups of the audited samples.
+        unit: Ids (n,) of patients or videos, which resamples keep whole, or None.
+        heads: By side, what a trained head predicts: probabilities of classes (n, K).
+    """
+
+    forget: np.ndarray
+    y: np.ndarray
+    group: np.ndarray
+    audit_group: np.ndarray
+    unit: np.ndarray | None
+    heads: Mapping[Side, np.ndarray]
+
+
+@dataclass(frozen=True, kw_only=True)
 class AuditInput:
     """Everything that is audited.
 
@@ -76,6 +96,7 @@ class AuditInput:
         columns: Other columns of the audited split that good features should still tell.
         heads: By side, what a trained head itself predicts on the audited samples: probabilities of classes (n, K) or
             of labels (n, k), or numbers (n, k) in the user's units.
+        trained: Where rows were to be forgotten: these and retained ones, as trained heads see them.
         target: What the target is where it is no classes; None: classes.
     """
 
@@ -91,6 +112,7 @@ class AuditInput:
     layers: dict[str, tuple[Features | None, Features]] = field(default_factory=dict)
     columns: tuple[AuditedAttribute, ...] = ()
     heads: Mapping[Side, np.ndarray] = field(default_factory=dict)
+    trained: TrainedRows | None = None
     target: AuditedTarget | None = None
     loaded: Features | None = None
 

@@ -13,7 +13,8 @@ from mibias_cli.evaluation.record import Beside, FlatRecord, Real, Record
 
 __all__ = [
     "Accuracies", "AnyTask", "CellAccuracy", "Confusion", "CrossingRow", "ErrorRow", "FairnessChange",
-    "FairnessFindings", "FairnessSides", "GroupRow", "HeadFindings", "ImpactFindings", "ImpactGroup", "Intersection",
+    "FairnessFindings", "FairnessSides", "ForgettingFigures", "ForgettingSides", "GroupRow", "HeadFindings",
+    "ImpactFindings", "ImpactGroup", "Intersection",
     "LabelFigures", "LabelFindings", "NumberFigures", "RegressionFindings", "TaskChange", "TaskFindings", "TaskSides",
     "WorstGroup",
 ]  # fmt: skip
@@ -329,3 +330,26 @@ class HeadFindings(Record):
     """By attribute."""
     impact: dict[str, Sides[ImpactFindings]] = Field(default_factory=dict)
     """By attribute, and by crossed attributes joined by a comma."""
+
+
+class ForgettingFigures(Record):
+    """What a trained head makes of the training rows that were to be forgotten, and of others."""
+
+    forgotten_accuracy: Share
+    retained_accuracy: Share
+    audit_accuracy: Share
+    alike_accuracy: Share | None
+    """On audited rows of the forgotten rows' groups, (y, c) of all debiased attributes, each group as often as there:
+    what a head that never saw the forgotten rows should come to on them. Null where none is audited."""
+    membership_auroc: Interval | None
+    """How often the loss of a forgotten row is less than that of an audited row of its group: 0.5 where losses do not
+    tell which rows were trained on. Null where no audited row is of such a group."""
+
+
+class ForgettingSides(Sides[ForgettingFigures]):
+    """How well rows were forgotten: the original's head, which was trained on them, and the audited one."""
+
+    n_forgotten: Count
+    n_retained: Count
+    n_compared: Count
+    """Forgotten rows with an audited row of their group."""

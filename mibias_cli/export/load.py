@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +22,7 @@ from mibias_cli.backbone.weights.model_folder import WEIGHTS
 from mibias_cli.data.files.tabular import first_rows
 from mibias_cli.data.input_rules import ImageRules, InputRules
 from mibias_cli.data.inputs import Transforms
-from mibias_cli.data.new_inputs import read_new
+from mibias_cli.data.new_inputs import NewInputs, read_new
 from mibias_cli.errors import DataError, ExportError
 from mibias_cli.export.heads_file import ExportInfo, check_files, load_heads, read_info
 from mibias_cli.export.new_rows import EmbeddedRows, PredictedRows
@@ -30,6 +32,8 @@ from mibias_cli.run_folder import is_run
 __all__ = ["LoadedExport", "LoadedExtractor", "extractor_of", "load_export", "load_extractor"]
 
 _BATCH = 64
+_PART = 1024 * _BATCH
+"""Rows that are read and embedded at a time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +63,7 @@ class LoadedExtractor:
         transforms: What it asks of images.
         source: What it was loaded from.
         unfinished: What its run had not done yet; None: it had ended, or there is none.
+        made_by: Its architecture, with its arguments, and what it asks of images.
     """
 
     model: Extractor
@@ -72,6 +77,7 @@ class LoadedExtractor:
     transforms: Transforms
     source: str
     unfinished: str | None = None
+    made_by: str = ""
 
     @torch.no_grad()
     def __call__(self, inputs: Tensor) -> Tensor:
@@ -84,7 +90,12 @@ class LoadedExtractor:
         return features
 
     def embed(
-        self, data: Path | str, *, root: Path | str | None = None, follow_links: Path | str | None = None
+        self,
+        data: Path | str,
+        *,
+        root: Path | str | None = None,
+        follow_links: Path | str | None = None,
+        num_workers: int = 0,
     ) -> EmbeddedRows:
         """Debiased features of new data, on the device where the model is; targets and attributes are not asked for.
 
@@ -93,12 +104,25 @@ class LoadedExtractor:
                 column of paths; a table, whose columns are found by name; or a file of embeddings.
             root: Folder that the paths of a manifest start from; None: the manifest's own.
             follow_links: Links of images to what lies below this folder are followed, too.
+            num_workers: Processes that read images; 0: this one does.
 
         Raises:
             DataError: Columns or values are missing, unknown or cannot be read; the error names column and rows.
             ExportError: An export of an older version does not say how rows of numbers are read.
         """
-        new = read_new(
+        new = self.open(data, root=root, follow_links=follow_links)
+        parts = [
+            self.embed_part(new, start, min(start + _PART, len(new)), num_workers=num_workers)
+            for start in range(0, len(new), _PART)
+        ]
+        features = np.concatenate([part.features for part in parts])
+        return EmbeddedRows(id_name=new.id_name, ids=tuple(new.ids), features=features, notes=new.notes)
+
+    def open(
+        self, data: Path | str, *, root: Path | str | None = None, follow_links: Path | str | None = None
+    ) -> NewInputs:
+        """New data, of which `embed_part` then embeds some rows at a time; for arguments and errors see `embed`."""
+        return read_new(
             Path(data),
             self._rules(),
             input_shape=self.input_shape,
@@ -106,16 +130,31 @@ class LoadedExtractor:
             root=None if root is None else Path(root),
             follow=None if follow_links is None else Path(follow_links),
         )
+
+    def embed_part(self, new: NewInputs, start: int, stop: int, *, num_workers: int = 0) -> EmbeddedRows:
+        """Debiased features of the rows of new data from `start` up to `stop`; no others are read.
+
+        Raises:
+            DataError: An input cannot be read, or its features are not finite.
+        """
         device = next((parameter.device for parameter in self.model.parameters()), torch.device("cpu"))
-        z = embed(self.model, new.split, batch_size=_BATCH, device=device).features
+        part = new.held(start, stop)
+        z = embed(self.model, part, batch_size=_BATCH, device=device, num_workers=num_workers).features
         # numbers too large for float32, say: better an error than predictions of nothing
         wrong = np.flatnonzero(~np.isfinite(z).all(axis=1))
         if len(wrong):
-            names = first_rows([new.split.row_names[int(row)] for row in wrong])
+            names = first_rows([part.row_names[int(row)] for row in wrong])
             raise DataError(
-                f"{data}: the features of {len(wrong)} input(s) are not finite: {names}; look at their values"
+                f"{new.path}: the features of {len(wrong)} input(s) are not finite: {names}; look at their values"
             )
-        return EmbeddedRows(id_name=new.id_name, ids=new.ids, features=z, notes=new.notes)
+        ids = tuple(new.ids[row] for row in range(start, stop))
+        return EmbeddedRows(id_name=new.id_name, ids=ids, features=z)
+
+    @property
+    def fingerprints(self) -> dict[str, str]:
+        """What its features depend on beside the data, each as one sha256: its weights, and how inputs are read."""
+        reading = json.dumps([self.made_by, self._rules()], sort_keys=True, default=repr)
+        return {"weights": weights_fingerprint(self.model), "reading": hashlib.sha256(reading.encode()).hexdigest()}
 
     def predict(
         self, data: Path | str, *, root: Path | str | None = None, follow_links: Path | str | None = None
@@ -189,6 +228,7 @@ def extractor_of(
         inputs=inputs,
         transforms=transforms_of(backbone),
         source=source,
+        made_by=json.dumps([backbone.architecture, backbone.arguments, config], sort_keys=True, default=repr),
     )
 
 

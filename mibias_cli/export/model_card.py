@@ -17,7 +17,7 @@ _TIMM_CODE = """```python
 import timm
 import torch
 
-model = timm.create_model("local-dir:PATH/TO/THIS/FOLDER", pretrained=True).eval()  # timm >= 1.0.26, no mibias needed
+model = timm.create_model("local-dir:PATH/TO/THIS/FOLDER", pretrained=True).eval()  # timm >= 1.0.29, no mibias needed
 config = timm.data.resolve_model_data_config(model)
 transform = timm.data.create_transform(**config, is_training=False)
 with torch.no_grad():

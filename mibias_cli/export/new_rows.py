@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from mibias_cli.data.files.tabular import write_manifest
@@ -19,7 +20,15 @@ from mibias_cli.heads.target import HeadKind
 from mibias_cli.output.text import no_formula
 from mibias_cli.output.whole_files import replaced
 
-__all__ = ["FEATURE_FILES", "PREDICTION_FILES", "EmbeddedRows", "PredictedRows", "check_out"]
+__all__ = [
+    "FEATURE_FILES",
+    "PREDICTION_FILES",
+    "EmbeddedRows",
+    "PredictedRows",
+    "check_out",
+    "refuse_impossible",
+    "written_metadata",
+]
 
 FEATURE_FILES, PREDICTION_FILES = (".parquet", ".safetensors"), (".csv",)
 _MOST_METADATA = 50_000_000
@@ -42,11 +51,11 @@ class EmbeddedRows:
     features: np.ndarray
     notes: tuple[str, ...] = ()
 
-    def write(self, path: Path | str) -> None:
+    def write(self, path: Path | str, *, metadata: Mapping[str, str] | None = None) -> None:
         """Write a .parquet file, with columns z_0, z_1, … behind the ids, or a .safetensors file.
 
         The latter holds an array `features`, and the ids as a JSON list in its metadata. Both are read by
-        `data.source: embeddings`.
+        `data.source: embeddings`. `metadata` goes to the file's own.
 
         Raises:
             ExportError: The file exists already, has another suffix, or could not hold the ids.
@@ -58,12 +67,28 @@ class EmbeddedRows:
             if path.suffix.lower() == ".parquet":
                 ids = self.ids if self.id_name == "path" else [int(row) for row in self.ids]
                 columns = {f"z_{k}": column for k, column in enumerate(self.features.T)}
-                pq.write_table(pa.table({self.id_name: ids, **columns}), partial)
+                pq.write_table(pa.table({self.id_name: ids, **columns}, metadata=metadata), partial)
                 return
             text = json.dumps(self.ids, ensure_ascii=False)
             if len(text.encode()) > _MOST_METADATA:
                 raise ExportError(f"{path}: safetensors cannot hold {len(self.ids)} {self.id_name}s; write .parquet")
-            save_file({"features": np.ascontiguousarray(self.features)}, partial, metadata={self.id_name: text})
+            kept = {self.id_name: text, **(metadata or {})}
+            save_file({"features": np.ascontiguousarray(self.features)}, partial, metadata=kept)
+
+
+def written_metadata(path: Path) -> dict[str, str]:
+    """What `EmbeddedRows.write` put into a file's metadata.
+
+    Raises:
+        ExportError: It cannot be read.
+    """
+    try:
+        if path.suffix.lower() == ".parquet":
+            return {name.decode(): text.decode() for name, text in (pq.read_schema(path).metadata or {}).items()}
+        with safe_open(path, framework="np") as file:
+            return file.metadata() or {}
+    except (pa.ArrowInvalid, SafetensorError, OSError) as error:
+        raise ExportError(f"{path}: cannot be read: {error}; remove it") from error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,9 +138,15 @@ class PredictedRows:
 def check_out(path: Path, suffixes: Sequence[str]) -> None:
     """Raise an ExportError if a file exists, or its name does not end in one of the suffixes."""
     if path.suffix.lower() not in suffixes:
-        raise ExportError(f"--out {path}: must end in {' or '.join(suffixes)}")
+        shards = "; shards in a folder take --rows-per-shard" if suffixes == FEATURE_FILES else ""
+        raise ExportError(f"--out {path}: must end in {' or '.join(suffixes)}{shards}")
     if path.exists():
         raise ExportError(f"--out {path}: exists already; choose another name, or remove it")
+    refuse_impossible(path)
+
+
+def refuse_impossible(path: Path) -> None:
+    """Raise an ExportError if nothing can be written where a path is."""
     if path.absolute().parts[1:2] in (("proc",), ("sys",)):
         raise ExportError(f"--out {path}: the system's own folder takes no files; choose another one")
     folder = next(place for place in path.absolute().parents if place.exists())

@@ -9,7 +9,8 @@ import numpy as np
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mibias_cli.data.batch import Batch, BiasedData, Split
+from mibias_cli.data.batch import Attribute, Batch, BiasedData, Split
+from mibias_cli.data.groups import bias_classes, joint_classes, target_groups
 from mibias_cli.training.model import TaskModel
 
 __all__ = ["Method", "MethodSpec", "sample_losses"]
@@ -25,6 +26,7 @@ class MethodSpec:
         attributes: Names of the attributes that are the bias.
         settings: By name, those of the method's row in `recipe/tables.py`.
         seed: Of everything that the method draws.
+        batch_size: Rows of a step.
         new_model: Gives another model like the run's own, with weights of its own.
         trained_by: Gives a method, made from such a spec of a fresh model, after it trained that for some epochs.
         embed: Gives the features (n, d) of a split by a model in evaluation mode.
@@ -37,6 +39,7 @@ class MethodSpec:
     attributes: tuple[str, ...]
     settings: Mapping[str, float]
     seed: int
+    batch_size: int
     new_model: Callable[[], TaskModel]
     trained_by: Callable[[Callable[[MethodSpec], Method], int], Method]
     embed: Callable[[TaskModel, Split], np.ndarray]
@@ -47,32 +50,22 @@ class MethodSpec:
         """Classes of every channel of the bias attributes."""
         return tuple(n for name in self.attributes for n in self.data.attributes[name].n_classes)
 
+    @property
+    def bias_attributes(self) -> tuple[Attribute, ...]:
+        """The attributes that are the bias."""
+        return tuple(self.data.attributes[name] for name in self.attributes)
+
     def bias(self, split: Split) -> np.ndarray:
         """Classes (n, channels) of the bias attributes of a split's rows; −1 throughout where one is missing."""
-        known = np.logical_and.reduce([split.known[name] for name in self.attributes])
-        columns = [self.data.attributes[name].classes(split.c[name]) for name in self.attributes]
-        return np.where(known[:, None], np.concatenate(columns, axis=1), -1)
+        return bias_classes(split, self.bias_attributes)
 
     def domains(self, *splits: Split) -> list[np.ndarray]:
-        """For each split the joint class of all bias channels (n,) of its rows, by number; −1 where one is missing.
-
-        Those that occur in any of the splits are counted from 0, so that empty ones take no part.
-        """
-        rows = [self.bias(split) for split in splits]
-        joined = np.concatenate(rows)
-        known = joined[:, 0] >= 0
-        found = np.full(len(joined), -1)
-        found[known] = np.unique(joined[known], axis=0, return_inverse=True)[1].reshape(-1)
-        return np.split(found, np.cumsum([len(one) for one in rows])[:-1])
+        """For each split the joint class of all bias channels (n,) of its rows, see `joint_classes`."""
+        return joint_classes(self.bias_attributes, *splits)
 
     def groups(self, *splits: Split) -> list[np.ndarray]:
         """For each split the (y, c) group (n,) of its rows, numbered as domains are."""
-        domains = self.domains(*splits)
-        joined, y = np.concatenate(domains), np.concatenate([split.y for split in splits])
-        found, known = np.full(len(joined), -1), joined >= 0
-        pairs = y[known] * (joined.max() + 1) + joined[known]
-        found[known] = np.unique(pairs, return_inverse=True)[1]
-        return np.split(found, np.cumsum([len(one) for one in domains])[:-1])
+        return target_groups(self.bias_attributes, *splits)
 
 
 class Method(nn.Module):
@@ -90,13 +83,18 @@ class Method(nn.Module):
         self.network: TaskModel | None = None
         # weights (n,) by which an epoch's training rows are drawn, with replacement; None: each of them once
         self.sample_by: np.ndarray | None = None
+        # epochs (n,) up to which rows are read once each, in batches of their own before those that are drawn
+        self.first_until: np.ndarray | None = None
 
     def prepare(self) -> str | None:
         """What is done once before the first step; what is to be said of it."""
         return None
 
-    def forward(self, batch: Batch, output: Mapping[str, Tensor]) -> Tensor:
-        """The loss (scalar) of a step.
+    def begin_epoch(self, epoch: int) -> None:
+        """What is done before an epoch's first step, but not where a run is resumed within the epoch."""
+
+    def forward(self, batch: Batch, output: Mapping[str, Tensor]) -> Tensor | tuple[Tensor, Tensor]:
+        """The loss (scalar) of a step; or it and a penalty, whose gradient is cut to the length of the loss's own.
 
         Args:
             batch: `index` are positions in the training split.

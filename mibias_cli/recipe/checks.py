@@ -13,6 +13,7 @@ from mibias_cli.ranks import undivided
 from mibias_cli.recipe.fields import value_at
 from mibias_cli.recipe.gate_expression import GateExpression, parse_gate
 from mibias_cli.recipe.messages import Fault
+from mibias_cli.recipe.method_checks import BUILT_IN, COLOURED, METHOD_CHECKS, TABULAR, target_is_null
 from mibias_cli.recipe.sections.training import DISCOVERED
 from mibias_cli.recipe.tables import METHODS, MI
 from mibias_cli.recipe.unbelievable import UNBELIEVABLE, Check
@@ -24,9 +25,6 @@ __all__ = ["WEIGHT_FILES", "Check", "cross_checks", "unknown_attribute", "writte
 WEIGHT_FILES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt", ".tar")
 """How names of files with weights end."""
 
-_COLOURED = ("digits", "mnist")
-_TABULAR = ("table", "embeddings")
-_BUILT_IN = ("digit_cnn", "mlp")
 # of `debias`, with their defaults: how a penalty acts in the steps of the backbone
 _OF_STEPS: dict[str, object] = {
     "warmup_epochs": 1.0, "schedule": "queue", "queue_batches": 32, "gradients": "sum", "recycle_every_steps": None,
@@ -62,7 +60,7 @@ def _attributes(data: YamlMapping) -> list[str]:
     """Names of the attributes that the data have, as far as the recipe says."""
     # the colour protocol brings its own attribute
     declared = value_at(("data", "attributes"), data)
-    coloured = value_at(("data", "source"), data) in _COLOURED
+    coloured = value_at(("data", "source"), data) in COLOURED
     own = ["colour"] if coloured else list(declared) if isinstance(declared, dict) else []
     return [*own, DISCOVERED] if isinstance(value_at(("discover",), data), dict) else own
 
@@ -114,7 +112,7 @@ def _void_settings(data: YamlMapping) -> Iterator[Fault]:
     if value_at(("debias", "balance_by"), data) == "draws" and value_at(("debias", "schedule"), data) == "fresh":
         yield ("debias", "balance_by"), "draws go with `schedule: queue`; with `fresh` write weights"
     # columns are of files
-    if value_at(("data", "source"), data) in _COLOURED and value_at(("evaluation", "fidelity_columns"), data):
+    if value_at(("data", "source"), data) in COLOURED and value_at(("evaluation", "fidelity_columns"), data):
         yield ("evaluation", "fidelity_columns"), "coloured digits have no columns; leave it out"
     # early stopping needs something to watch
     path: YamlPath = ("training", "select", "patience")
@@ -153,52 +151,6 @@ def _void_settings(data: YamlMapping) -> Iterator[Fault]:
             yield path, why
 
 
-def _method(data: YamlMapping) -> Iterator[Fault]:
-    """A method has settings of its own, and target classes to predict."""
-    name = value_at(("method",), data) or MI
-    # what is no method is the schema's to refuse
-    row = METHODS.get(name) if isinstance(name, str) else None
-    settings = value_at(("method_settings",), data)
-    given = settings if isinstance(settings, dict) and (row is not None or name == MI) else {}
-    for key, value in given.items():
-        if row is None or key not in row.settings:
-            own = [] if row is None else list(row.settings)
-            hint = did_you_mean(key, own) or (f"; {name} has {', '.join(own)}" if own else f"; {name} has none")
-            yield ("method_settings", key), f"unknown setting{hint}"
-            continue
-        bounds = row.settings[key]
-        # what is no number is the schema's to refuse
-        if not isinstance(value, int | float) or isinstance(value, bool):
-            continue
-        if not bounds.least <= value <= bounds.most or (bounds.whole and value != int(value)):
-            what = "a whole number" if bounds.whole else "a number"
-            yield ("method_settings", key), f"must be {what} from {bounds.least:g} to {bounds.most:g}, not {value:g}"
-    if row is not None and not row.takes_target:
-        yield from _unlabelled(data, str(name))
-    kind = value_at(("data", "target_kind"), data)
-    if not (_target_is_null(data) or kind in ("none", "multilabel", "regression")):
-        return
-    if row is not None and row.takes_target:
-        yield ("method",), f"{name} predicts classes, which this target is not; write mi, or name a target of classes"
-    if value_at(("discover", "by"), data) == "peers":
-        yield ("discover", "by"), "peers predict classes, which this target is not; write clusters"
-
-
-def _unlabelled(data: YamlMapping, name: str) -> Iterator[Fault]:
-    """A method without a target compares augmented views of images, which must differ."""
-    if value_at(("data", "source"), data) in _TABULAR:
-        yield ("method",), f"{name} compares views of images; for rows of numbers write mi and debias.erase: transport"
-    elif not (_target_is_null(data) or value_at(("data", "target_kind"), data) == "none"):
-        why = "learns without a target; set data.columns.target: null"
-        yield ("method",), f"{name} {why} (evaluation.fidelity_columns says what features still tell of a column)"
-    elif value_at(("backbone", "name"), data) in _BUILT_IN:
-        yield ("backbone", "name"), f"has no augmented views, which method: {name} compares; name a timm model"
-    elif not value_at(("training", "augment"), data):
-        yield ("method",), f"{name} compares augmented views of images; set training.augment: true"
-    elif value_at(("training", "batch_size"), data) == 1:
-        yield ("training", "batch_size"), f"{name} tells an image from the others of its batch; set 2 at least"
-
-
 def _head_last(data: YamlMapping) -> Iterator[Fault]:
     """The last fit has a bottleneck to fit, whose output the penalty sees, and no budget that moves λ meanwhile."""
     path: YamlPath = ("training", "head_last")
@@ -213,7 +165,7 @@ def _head_last(data: YamlMapping) -> Iterator[Fault]:
         yield path, "has a penalty of fixed weight; leave debias.budget_bits out"
     if value_at(("debias", "balance_by"), data) == "draws":
         yield path, "sees all samples, none drawn; set debias.balance_by: weights"
-    if _target_is_null(data):
+    if target_is_null(data):
         yield path, "has no head to fit without a target; leave it out"
     # a recipe that was written out in full has the defaults
     for key, default in _OF_STEPS.items():
@@ -244,9 +196,9 @@ def _backbone_fits_data(data: YamlMapping) -> Iterator[Fault]:
     # what is no text is the schema's to refuse
     if not isinstance(source, str) or not isinstance(name, str):
         return
-    if source in _TABULAR and name != "mlp":
+    if source in TABULAR and name != "mlp":
         yield ("backbone", "name"), f"data of source {source} are rows of numbers, they need `mlp`, not {name!r}"
-    if source in ("manifest", "imagefolder", "webdataset", *_COLOURED) and name == "mlp":
+    if source in ("manifest", "imagefolder", "webdataset", *COLOURED) and name == "mlp":
         yield ("backbone", "name"), f"`mlp` takes rows of numbers, data of source {source} are images"
 
 
@@ -258,7 +210,7 @@ def _weights(data: YamlMapping) -> Iterator[Fault]:
     path: YamlPath = ("backbone", "weights")
     # timm knows which of its models have pretrained weights; of the built-in networks none has
     if weights == "pretrained":
-        if name in _BUILT_IN:
+        if name in BUILT_IN:
             yield path, f"{name} has no pretrained weights; write none, or the path of a file"
     elif not weights.startswith(("local-dir:", "hf-hub:")) and not weights.endswith(WEIGHT_FILES):
         hint = did_you_mean(weights, ["none", "pretrained"])
@@ -280,22 +232,16 @@ def _target_kind(data: YamlMapping) -> Iterator[Fault]:
     """data.target_kind fits the target's columns."""
     path: YamlPath = ("data", "target_kind")
     kind, n_columns = value_at(path, data), len(_list_at(("data", "columns", "target"), data))
-    if kind in ("classes", "multilabel", "regression") and _target_is_null(data):
+    if kind in ("classes", "multilabel", "regression") and target_is_null(data):
         yield path, f"is {kind}, which needs a target; name its columns in data.columns.target"
     if kind == "classes" and n_columns > 1:
         wanted = f"is classes, which are of one column, but data.columns.target has {n_columns}"
         yield path, f"{wanted}; set it to multilabel or regression"
 
 
-def _target_is_null(data: YamlMapping) -> bool:
-    """Whether `data.columns.target: null` is written; a key that is left out means its default."""
-    columns = value_at(("data", "columns"), data)
-    return isinstance(columns, dict) and "target" in columns and columns["target"] is None
-
-
 def _without_target(data: YamlMapping) -> Iterator[Fault]:
     """Settings that need a target, where there is none."""
-    if not (_target_is_null(data) or value_at(("data", "target_kind"), data) == "none"):
+    if not (target_is_null(data) or value_at(("data", "target_kind"), data) == "none"):
         return
     if value_at(("debias", "objective"), data) == "conditional":
         yield ("debias", "objective"), "conditional leaves what the target tells, but there is none; set it to marginal"
@@ -347,7 +293,7 @@ _CHECKS: tuple[Check, ...] = (
     _some_attribute,
     _void_settings,
     _shared_batch,
-    _method,
+    *METHOD_CHECKS,
     _debiased_attributes,
     _crossed_attributes,
     _gated_attributes,

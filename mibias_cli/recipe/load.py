@@ -184,7 +184,12 @@ def _make_paths_absolute(recipe: Recipe, base_of: Callable[[YamlPath], Path]) ->
     if cache not in ("auto", "off"):
         cache = str(_join(base_of(("backbone", "cache")), Path(cache)))
     backbone = recipe.backbone.model_copy(update={"weights": weights, "cache": cache})
-    return recipe.model_copy(update={"data": recipe.data.model_copy(update=data), "backbone": backbone})
+    original = recipe.original
+    if original is not None and original.weights is not None:
+        place = _join(base_of(("original", "weights")), original.weights)
+        original = original.model_copy(update={"weights": place})
+    changed = {"data": recipe.data.model_copy(update=data), "backbone": backbone, "original": original}
+    return recipe.model_copy(update=changed)
 
 
 def missing_places(recipe: Recipe) -> list[tuple[str, Path]]:
@@ -193,6 +198,8 @@ def missing_places(recipe: Recipe) -> list[tuple[str, Path]]:
     weights = recipe.backbone.weights.removeprefix(_LOCAL)
     if weights != recipe.backbone.weights or (weights.endswith(WEIGHT_FILES) and not weights.startswith("hf-hub:")):
         named["backbone.weights"] = Path(weights)
+    if recipe.original is not None:
+        named["original.weights"] = recipe.original.weights
     patterns = recipe.data.source == "webdataset"
     return [(key, place) for key, place in named.items() if isinstance(place, Path) and not _is_there(place, patterns)]
 

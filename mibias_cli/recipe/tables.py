@@ -65,6 +65,8 @@ class MethodRow:
         reads_bias: Whether it needs the attribute of training rows.
         takes_target: Whether it learns from a target of classes; else there must be none.
         n_views: Augmented views of each image in a step.
+        forgets: Whether it is for rows that `data.columns.forget` marks, which it needs.
+        starts_from: `original` or `initial` weights, whatever `original.start_debiasing_from` says; None: what it says.
         removes: Whether features are to tell less of the bias, so that a report says whether they do.
     """
 
@@ -73,6 +75,8 @@ class MethodRow:
     reads_bias: bool = True
     takes_target: bool = True
     n_views: int = 1
+    forgets: bool = False
+    starts_from: Literal["original", "initial"] | None = None
     removes: bool = False
 
 
@@ -101,6 +105,20 @@ METHODS: Mapping[str, MethodRow] = {
         code="mibias_cli.methods.fair:AdversarialWeights",
         settings={"alpha": Setting(default=1.0, most=1e6), "beta": Setting(default=0.0, most=1e6)},
     ),
+    # the bias is known, and training rows are to be forgotten
+    "miu": MethodRow(
+        code="mibias_cli.methods.unlearn:Unlearn",
+        settings={
+            "weight": Setting(default=1.0, most=1e6),
+            "forget_epochs": Setting(default=5, most=100_000, whole=True),
+            "warmup_steps": Setting(default=100, least=1, most=100_000, whole=True),
+            "critic_steps": Setting(default=10, least=1, most=100_000, whole=True),
+            "critic_rate": Setting(default=1e-3, least=1e-9, most=1),
+        },
+        forgets=True,
+        starts_from="original",
+    ),
+    "retrain": MethodRow(code="mibias_cli.methods.unlearn:Retrain", forgets=True, starts_from="initial"),
     # the bias is known, the target is not
     "contrastive": MethodRow(
         code="mibias_cli.methods.contrastive:ConditionalContrast",

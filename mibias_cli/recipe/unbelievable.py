@@ -57,7 +57,7 @@ def _roles(data: YamlMapping) -> Iterator[Fault]:
     A group may be a feature, too: a hospital says something of its patients.
     """
     taken = dict.fromkeys(_names_at(("data", "columns", "target"), data), "the target")
-    for key in ("split", "group"):
+    for key in ("split", "group", "forget"):
         place: YamlPath = ("data", "columns", key)
         for name in _names_at(place, data):
             if name in taken:

@@ -98,6 +98,7 @@ def render_html(report: Report, illustrations: Illustrations | None = None) -> s
         "headline": tables.headline_table(report),
         "task": task_tables.task_table(report),
         "head": task_tables.head_table(report),
+        "forgetting": task_tables.forgetting_table(report),
         "fidelity": tables.fidelity_table(report),
         "leakage": list(_leakage_plots(report)),
         "leakage_tables": [table for table in (make(report) for make in makers) if table],

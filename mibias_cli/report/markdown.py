@@ -104,6 +104,7 @@ def measured_section(report: Report) -> str:
     parts += [markdown_table(task) for task in [task_tables.task_table(report)] if task]
     makers = (
         task_tables.head_table,
+        task_tables.forgetting_table,
         tables.fidelity_table,
         tables.control_table,
         tables.size_table,

@@ -8,7 +8,14 @@ from mibias_cli.evaluation.findings import AuditFindings
 from mibias_cli.evaluation.leakage_findings import QUESTIONS, QuestionName, SizeCurve
 from mibias_cli.report.numbers import SPACE, ceil_bits, format_bits, format_decimals, format_interval
 from mibias_cli.report.task.score import has_before
-from mibias_cli.report.task.summary import MAX_NAMED, cost_sentence, head_sentence, worse_clauses, worst_group_sentence
+from mibias_cli.report.task.summary import (
+    MAX_NAMED,
+    cost_sentence,
+    forgetting_sentence,
+    head_sentence,
+    worse_clauses,
+    worst_group_sentence,
+)
 
 __all__ = ["EMPTY_FEATURES", "GIVEN", "MAX_NAMED", "listed", "rises", "summarise"]
 
@@ -29,13 +36,15 @@ def summarise(
     rose = rises(findings, [name for name in QUESTIONS if name != question])
     worse = [*rose, *worse_clauses(findings)]
     changes = [found.change.answer(question) for found in findings.attributes.values() if found.change is not None]
-    bought = any(change is not None and change.upper < 0 for change in changes)
+    # what is paid for is less leakage, or rows that are forgotten
+    bought = findings.forgetting is not None or any(change is not None and change.upper < 0 for change in changes)
     sentences = (
         EMPTY_FEATURES if collapsed else "",
         _asked(findings, question, debiased),
         *_leakage(findings, question),
         cost_sentence(findings, bought=bought),
         head_sentence(findings, bought=bought),
+        forgetting_sentence(findings),
         worst_group_sentence(findings),
         f"Worse than before: {'; '.join(worse)}." if worse else "",
         _limit(findings, question),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TypeVar
 
+from mibias_cli.evaluation.findings import AuditFindings
 from mibias_cli.evaluation.leakage_findings import ChannelFindings, ColumnFindings
 from mibias_cli.evaluation.record import Record
 from mibias_cli.evaluation.task_findings import Confusion, FairnessFindings
@@ -29,15 +30,17 @@ def without_small_cells(record: R, least: int) -> R:
         return record
     values = {name: getattr(record, name) for name in type(record).model_fields}
     changed = {name: _kept(value, least) for name, value in values.items() if isinstance(value, Record | tuple | dict)}
-    return record.model_copy(update=changed | _unnamed(record))
+    return record.model_copy(update=changed | _unnamed(record, least))
 
 
-def _unnamed(record: Record) -> dict[str, object]:
+def _unnamed(record: Record, least: int) -> dict[str, object]:
     """What a record tells of small groups beside cells of its own."""
     if isinstance(record, ChannelFindings | ColumnFindings) and record.pooled:
         return {"pooled": UNNAMED}
     if isinstance(record, FairnessFindings) and record.groups_left_out:
         return {"groups_left_out": UNNAMED}
+    if isinstance(record, AuditFindings) and record.forgetting is not None and record.forgetting.n_forgotten < least:
+        return {"forgetting": None}
     return {}
 
 

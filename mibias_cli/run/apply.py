@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
+
+import torch
 
 from mibias_cli.backbone.catalogue import create_backbone
 from mibias_cli.backbone.extractor import Extractor
 from mibias_cli.data.input_rules import EmbeddingRules, ImageRules, InputRules, TableRules
 from mibias_cli.errors import MibiasError
+from mibias_cli.export.feature_shards import FeatureShards, begin_shards, check_out_folder, write_shards
 from mibias_cli.export.load import LoadedExtractor, extractor_of, load_extractor
 from mibias_cli.export.new_rows import FEATURE_FILES, PREDICTION_FILES, EmbeddedRows, PredictedRows, check_out
 from mibias_cli.progress import Progress, Silent
+from mibias_cli.ranks import Share, find_place
 from mibias_cli.recipe.schema import Recipe
 from mibias_cli.recipe.sections.data import (
     DigitsData,
@@ -24,9 +29,9 @@ from mibias_cli.recipe.sections.data import (
 )
 from mibias_cli.run.build import build_backbone, build_reading
 from mibias_cli.run.evaluate import with_backbone
-from mibias_cli.training.fabric import keep_freed_memory, make_fabric
+from mibias_cli.training.fabric import keep_freed_memory, own_device
 
-__all__ = ["apply", "load_target"]
+__all__ = ["apply", "embed_shards", "load_target"]
 
 
 def apply(
@@ -38,6 +43,7 @@ def apply(
     recipe: Recipe | None = None,
     device: str = "auto",
     offline: bool = False,
+    num_workers: int = 0,
     progress: Progress | None = None,
 ) -> EmbeddedRows | PredictedRows:
     """Write the features of new data, or what the task head says of them, to a file that does not exist yet.
@@ -50,6 +56,7 @@ def apply(
             name also its weights and input size.
         device: auto, cpu or cuda.
         offline: Whether to refuse downloads.
+        num_workers: Processes that read images for features; 0: this one does.
         progress: Told of what happens; None: nobody is.
 
     Raises:
@@ -57,25 +64,81 @@ def apply(
     """
     told = progress or Silent()
     check_out(out, PREDICTION_FILES if predict else FEATURE_FILES)
-    told.stage("loading the extractor")
-    loaded = load_target(target, recipe=recipe, offline=offline)
-    on = make_fabric(device, "32", deterministic=False).device
-    keep_freed_memory(on)
-    loaded.model.to(on)
-    if not Path(target).is_dir():
-        told.warn(f"{target}: a timm model as it is, nothing in it is debiased")
-    if loaded.unfinished is not None:
-        told.warn(f"{target}: its run had not ended: {loaded.unfinished}")
+    loaded = _on_device(target, recipe, own_device(device), offline, told)
     told.stage("predicting" if predict else "embedding")
-    section = None if recipe is None else recipe.data
-    images = section if isinstance(section, ManifestData | ImageFolderData) else None
-    root, follow = (None, None) if images is None else (images.root, images.follow_links)
-    read = loaded.predict if predict else loaded.embed
-    rows = read(data, root=root, follow_links=follow)
+    root, follow = _places(recipe)
+    rows: EmbeddedRows | PredictedRows
+    if predict:
+        rows = loaded.predict(data, root=root, follow_links=follow)
+    else:
+        rows = loaded.embed(data, root=root, follow_links=follow, num_workers=num_workers)
     rows.write(out)
     for note in rows.notes:
         told.note(note)
     return rows
+
+
+def embed_shards(
+    target: str,
+    data: Path,
+    out: Path,
+    *,
+    rows_per_shard: int,
+    suffix: str = ".parquet",
+    recipe: Recipe | None = None,
+    device: str = "auto",
+    offline: bool = False,
+    num_workers: int = 0,
+    progress: Progress | None = None,
+) -> FeatureShards:
+    """Write the features of new data to a folder, some rows a file; files of it that are there already stay.
+
+    Of several ranks, which torchrun, srun or `mibias embed --devices` has started, each writes every W-th file on its
+    own device. They exchange nothing.
+
+    Args:
+        target, data, recipe, device, offline, num_workers, progress: As of `apply`.
+        out: A new folder, or one that an earlier call with the same arguments has begun.
+        rows_per_shard: Rows of each file but the last. So many are in memory at a time.
+        suffix: .parquet or .safetensors.
+
+    Raises:
+        MibiasError: Whatever the user can mend; each kind is a subclass.
+    """
+    told, place = progress or Silent(), find_place(os.environ)
+    check_out_folder(out)
+    loaded = _on_device(target, recipe, own_device(device, place), offline, told)
+    told.stage("reading what to embed")
+    root, follow = _places(recipe)
+    new = loaded.open(data, root=root, follow_links=follow)
+    for note in new.notes:
+        told.note(note)
+    shards = begin_shards(loaded, new, out, rows_per_shard=rows_per_shard, suffix=suffix, target=target)
+    told.stage("embedding")
+    share = Share() if place is None else Share(rank=place.rank, size=place.size)
+    write_shards(loaded, new, shards, share=share, num_workers=num_workers, progress=told)
+    return shards
+
+
+def _on_device(
+    target: str, recipe: Recipe | None, device: torch.device, offline: bool, told: Progress
+) -> LoadedExtractor:
+    told.stage("loading the extractor")
+    loaded = load_target(target, recipe=recipe, offline=offline)
+    keep_freed_memory(device)
+    loaded.model.to(device)
+    if not Path(target).is_dir():
+        told.warn(f"{target}: a timm model as it is, nothing in it is debiased")
+    if loaded.unfinished is not None:
+        told.warn(f"{target}: its run had not ended: {loaded.unfinished}")
+    return loaded
+
+
+def _places(recipe: Recipe | None) -> tuple[Path | None, Path | None]:
+    """Where a recipe says that paths of images start, and below which folder links are followed."""
+    section = None if recipe is None else recipe.data
+    images = section if isinstance(section, ManifestData | ImageFolderData) else None
+    return (None, None) if images is None else (images.root, images.follow_links)
 
 
 def load_target(target: str, *, recipe: Recipe | None = None, offline: bool = False) -> LoadedExtractor:

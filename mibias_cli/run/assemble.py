@@ -6,7 +6,7 @@ import copy
 import math
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import TypedDict
@@ -16,6 +16,7 @@ import torch
 from lightning_fabric import Fabric
 from safetensors import SafetensorError
 from safetensors.torch import load_file
+from torch import nn
 
 from mibias_cli.backbone.catalogue import Backbone
 from mibias_cli.backbone.embed import fit_input_scale
@@ -23,6 +24,8 @@ from mibias_cli.backbone.extractor import Extractor
 from mibias_cli.backbone.prefix import Prefix
 from mibias_cli.data.batch import BiasedData
 from mibias_cli.errors import MibiasError, RunError
+from mibias_cli.export.heads_file import INFO
+from mibias_cli.export.load import load_export
 from mibias_cli.methods.erasers.linear_eraser import LinearEraser
 from mibias_cli.methods.erasers.transport import TransportEraser
 from mibias_cli.recipe.schema import Recipe
@@ -30,7 +33,7 @@ from mibias_cli.recipe.sections.debias import DebiasSection
 from mibias_cli.recipe.tables import METHODS, MI
 from mibias_cli.run.build import bottleneck_shape, build_backbone, build_data, build_head
 from mibias_cli.run.weights import SampleWeights, bias_log_probabilities, build_weights
-from mibias_cli.run_folder import RunFolder
+from mibias_cli.run_folder import RunFolder, is_run
 from mibias_cli.seeds import derive_seed, scoped_torch_rng
 from mibias_cli.training.checkpoint import load_weights
 from mibias_cli.training.fabric import keep_freed_memory, make_fabric
@@ -38,7 +41,7 @@ from mibias_cli.training.model import TaskModel
 from mibias_cli.training.ranks import ALONE, Ranks
 from mibias_cli.training.settings import Balance
 
-__all__ = ["Parts", "assemble", "load_run_model"]
+__all__ = ["Parts", "assemble", "load_original", "load_run_model"]
 
 
 _FLOAT_BYTES = 4
@@ -123,6 +126,14 @@ class Parts:
     def bias_log_probabilities(self) -> Mapping[str, np.ndarray]:
         """What the attributes alone say of the classes of validation rows: what every model is compared with."""
         return bias_log_probabilities(self)
+
+    @property
+    def retained(self) -> Parts:
+        """The same without the training rows that are to be forgotten; these parts themselves where there are none."""
+        train = self.data.train
+        if train.forget is None:
+            return self
+        return replace(self, data=replace(self.data, train=train.at(train.retained)))
 
     def new_model(self) -> TaskModel:
         """A fresh task model around a copy of the backbone: extractor, target head, and what is penalised."""
@@ -216,4 +227,29 @@ def load_run_model(parts: Parts, weights: Path) -> TaskModel:
     if weights.name == RunFolder(weights).erased.name:
         model.extractor.eraser = _eraser(parts.recipe, weights, model.extractor.features_dim)
     load_weights(weights, model)
+    return model
+
+
+def load_original(parts: Parts) -> TaskModel:
+    """The model of `original.weights`: of an earlier run, whose erased weights it is not, of an export, or of a file.
+
+    Raises:
+        RunError: The weights are of another model than the recipe's.
+        ExportError: The export is damaged.
+    """
+    section, model = parts.recipe.original, parts.new_model()
+    place = None if section is None else section.weights
+    assert place is not None, "called where they are named"
+    if not (place / INFO).is_file():
+        load_weights(RunFolder(place).best if is_run(place) else place, model)
+        return model
+    loaded = load_export(place)
+    state = TaskModel(loaded.extractor, loaded.head or nn.Identity(), model.layers).state_dict()
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        raise RunError(
+            f"original.weights: {place} is an export of another model than the recipe's (it may be folded, or have an "
+            f"eraser); name the run's folder. {error}"
+        ) from error
     return model

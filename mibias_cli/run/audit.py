@@ -17,7 +17,7 @@ from mibias_cli.backbone.catalogue import Backbone
 from mibias_cli.backbone.embed import embed, fit_input_scale, refuse_not_finite, spread_rows
 from mibias_cli.backbone.reinitialise import reinitialised_extractor
 from mibias_cli.backbone.weights.matching import weights_fingerprint
-from mibias_cli.data.batch import Attribute, BiasedData, Split
+from mibias_cli.data.batch import Attribute, BiasedData
 from mibias_cli.data.files.readers import hold_rows
 from mibias_cli.errors import EvaluationError, did_you_mean
 from mibias_cli.evaluation.audit import audit
@@ -35,6 +35,7 @@ from mibias_cli.report.document import Report, make_report
 from mibias_cli.report.illustrations import read_metrics
 from mibias_cli.run.assemble import Parts
 from mibias_cli.run.cached import cached_parts, shares_prefix
+from mibias_cli.run.methods.forgotten_rows import Rows, audited_rows, chosen_rows, retained_rows, trained_rows
 from mibias_cli.run_folder import RunFolder
 from mibias_cli.seeds import derive_seed
 from mibias_cli.training.model import TaskModel
@@ -45,7 +46,6 @@ MAX_VALIDATION_ROWS = 6_000
 """Validation rows by which leakage is measured at the end of training: enough for about ±.01 bits."""
 _ROWS_OF_CONTROL_SCALE = 500
 """Training rows by which the control's features are standardised."""
-Rows = Mapping[str, np.ndarray]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,12 +80,16 @@ class AuditTarget:
 
 @dataclass(frozen=True, kw_only=True)
 class _Side:
-    """What one extractor makes of the chosen rows: its features, and by name what lies within."""
+    """What one extractor makes of the chosen rows: its features, and by name what lies within.
+
+    `predicted` and `predicted_train` are what its head, if it was trained, says of audited and of training rows.
+    """
 
     features: Features
     within: dict[str, Features]
     layers: dict[str, Features]
     predicted: np.ndarray | None
+    predicted_train: np.ndarray | None = None
 
 
 def audit_target(target: AuditTarget, parts: Parts, progress: Progress, *, jobs: int | None = 1) -> Report:
@@ -102,7 +106,7 @@ def audit_target(target: AuditTarget, parts: Parts, progress: Progress, *, jobs:
 def _findings(target: AuditTarget, parts: Parts, progress: Progress, fitters: Fitters) -> AuditFindings:
     """What the audit finds of the features that each extractor gives."""
     section, seed, data = parts.recipe.evaluation, parts.recipe.seed, parts.data
-    rows = _audited_rows(parts)
+    rows = audited_rows(parts)
     check_crossings(section.crossings, data)
     # they take seconds to start, in which this process embeds
     fitters.expect(*_probe_work(target, parts, len(rows[data.audit.name])))
@@ -127,7 +131,7 @@ def _findings(target: AuditTarget, parts: Parts, progress: Progress, fitters: Fi
         random = _random_features(target.after, target.backbone, parts, rows)
 
     progress.stage("auditing")
-    inputs = _audit_input(parts.data, rows, before, after)
+    inputs = _audit_input(parts, rows, before, after)
     inputs = replace(inputs, random=random, loaded=None if loaded is None else loaded.features)
     settings = _settings(parts)
     return audit(
@@ -180,19 +184,13 @@ def _debiased(target: AuditTarget, parts: Parts) -> Sequence[str] | None:
 
 def check_audit(parts: Parts) -> None:
     """Raise the EvaluationError that an audit of these data would end with, whatever the features are."""
-    rows = _audited_rows(parts)
-    train, audited = (np.empty((len(rows[split.name]), 0)) for split in (parts.data.train, parts.data.audit))
+    rows = audited_rows(parts)
+    fitted = retained_rows(parts.data, rows)
+    train, audited = (np.empty((len(fitted[split.name]), 0)) for split in (parts.data.train, parts.data.audit))
     nothing = Features(train=train, audit=audited)
     side = _Side(features=nothing, within={"backbone": nothing}, layers={}, predicted=None)
     seed = derive_seed(parts.recipe.seed, "audit") % 2**32
-    check_auditable(_audit_input(parts.data, rows, None, side), _settings(parts), seed=seed)
-
-
-def _audited_rows(parts: Parts) -> Rows:
-    """The samples on which the task head is fitted, and those that are audited."""
-    most, seed = parts.recipe.evaluation.max_samples, parts.recipe.seed
-    splits = (parts.data.train, parts.data.audit)
-    return {split.name: _chosen(split, most, derive_seed(seed, "audit", split.name)) for split in splits}
+    check_auditable(_audit_input(parts, rows, None, side), _settings(parts), seed=seed)
 
 
 def _settings(parts: Parts) -> AuditSettings:
@@ -210,7 +208,7 @@ def validation_leakage(model: TaskModel, parts: Parts) -> float | None:
     if not names or data.target.kind != "classes" or not len(split):
         return None
     seed = derive_seed(parts.recipe.seed, "validation leakage")
-    rows = _chosen(split, MAX_VALIDATION_ROWS, seed)
+    rows = chosen_rows(len(split), MAX_VALIDATION_ROWS, seed)
     z = embed(model.extractor, split, **parts.reading, rows=rows).features
     attributes = [_column(data.attributes[name], split.c[name][rows], split.known[name][rows]) for name in names]
     group = None if split.group is None else split.group[rows]
@@ -234,13 +232,6 @@ def check_crossings(crossings: list[list[str]] | None, data: BiasedData) -> None
                 )
         if len(set(names)) < 2:
             raise EvaluationError(f"evaluation.crossings[{k}]: names fewer than two attributes; name two or more")
-
-
-def _chosen(split: Split, limit: int, seed: int) -> np.ndarray:
-    """Positions of at most `limit` samples of a split, in order."""
-    if len(split) <= limit:
-        return np.arange(len(split))
-    return np.sort(np.random.default_rng(seed).choice(len(split), size=limit, replace=False))
 
 
 # --- features ---
@@ -273,13 +264,15 @@ def _embedded(model: TaskModel, parts: Parts, kept: Parts, rows: Rows, *, bare: 
     model.to("cpu")
     for embedded in (train, audited):
         refuse_not_finite(embedded.features)
-    own = Features(train=train.backbone_features, audit=audited.backbone_features)
+    fitted = np.isin(train_rows, parts.data.train.retained)
+    own = Features(train=train.backbone_features[fitted], audit=audited.backbone_features)
     return _Side(
-        features=own if bare else Features(train=train.features, audit=audited.features),
-        within={"backbone": own} | {k: Features(train=train.taps[k], audit=audited.taps[k]) for k in taps},
+        features=own if bare else Features(train=train.features[fitted], audit=audited.features),
+        within={"backbone": own} | {k: Features(train=train.taps[k][fitted], audit=audited.taps[k]) for k in taps},
         # layers that are only shown have no head fitted on them, so they need no training samples
         layers={name: Features(train=z[:0], audit=z) for name, z in audited.view.items()},
         predicted=_predicted(model.head, audited.features) if has_head else None,
+        predicted_train=_predicted(model.head, train.features) if has_head and not fitted.all() else None,
     )
 
 
@@ -312,8 +305,13 @@ def _predicted(head: nn.Module, features: np.ndarray) -> np.ndarray | None:
 # --- the audit's input ---
 
 
-def _audit_input(data: BiasedData, rows: Rows, before: _Side | None, after: _Side) -> AuditInput:
+def _audit_input(parts: Parts, rows: Rows, before: _Side | None, after: _Side) -> AuditInput:
     """Features and labels of the chosen rows, side by side: everything that is audited but the random control."""
+    said: dict[Side, np.ndarray | None] = {
+        "before": None if before is None else before.predicted_train, "after": after.predicted_train,
+    }  # fmt: skip
+    data, trained = parts.data, trained_rows(parts, rows, said)
+    rows = retained_rows(data, rows)
     train_rows, audit_rows = rows[data.train.name], rows[data.audit.name]
     within = dict(after.within)
     # the backbone's own features are worth a row of their own only where a bottleneck or an eraser stands behind them
@@ -335,6 +333,7 @@ def _audit_input(data: BiasedData, rows: Rows, before: _Side | None, after: _Sid
         group=None if data.audit.group is None else data.audit.group[audit_rows],
         others=_pairs(None if before is None else before.within, within),
         heads={side: p for side, p in heads.items() if p is not None},
+        trained=trained,
         target=_audited_target(data, rows),
     )
 

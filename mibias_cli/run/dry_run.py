@@ -83,7 +83,7 @@ def dry_run(recipe: Recipe, *, offline: bool, progress: Progress, check_files: b
     progress.stage("taking some steps")
     training, seconds = stand_in_parts(parts)
     n_steps, debias = n_batches(data.train, recipe.training.batch_size), _time_stage(training, progress, "debias")
-    n_original = 0 if recipe.original is None else recipe.original.epochs
+    n_original = 0 if recipe.original is None else recipe.original.epochs or 0
     original = _time_stage(training, progress, "original") if n_original else debias
     seconds += recipe.training.epochs * debias.epoch(n_steps) + n_original * original.epoch(n_steps)
     return {

@@ -10,6 +10,7 @@ from pathlib import Path
 from torch import nn
 
 from mibias_cli.backbone.extractor import Extractor
+from mibias_cli.data.shards.feature_parts import some_part
 from mibias_cli.errors import MibiasError, RunError
 from mibias_cli.export.load import load_export
 from mibias_cli.gates.rules import GateRules, all_rules, with_gates
@@ -82,7 +83,8 @@ def evaluate(
     """Audit a run, an exported folder, a timm name, or stored embeddings as they are.
 
     Args:
-        target: A run's folder, an exported folder, a timm model name, or a file of embeddings.
+        target: A run's folder, an exported folder, a timm model name, or a file of embeddings, or a folder of shards
+            of these.
         recipe: Names the data; for a run, replaces its own. Needed for all but runs.
         out: Folder of the report; None: a new folder in the run, or below runs/evaluate.
         offline: Whether to refuse downloads.
@@ -126,9 +128,9 @@ def evaluate(
     elif (path / "mibias.json").is_file() or (path / "config.json").is_file():
         found = _export_target(path)
         parts = parts_of(recipe)
-    elif path.is_dir():
+    elif path.is_dir() and some_part(path) is None:
         raise RunError(f"{target}: is neither a run (no {RECIPE_FILE}) nor an exported model (no config.json)")
-    elif path.is_file():
+    elif path.exists():
         parts = parts_of(_with_embeddings(recipe, path))
         # a model that hands its inputs through: there is no architecture from which to draw a random control
         model = TaskModel(Extractor(nn.Identity(), parts.data.input_shape[0]), nn.Identity(), ["features"])
@@ -191,7 +193,7 @@ def _with_embeddings(recipe: Recipe, path: Path) -> Recipe:
     """The recipe with its embeddings read from another file."""
     if not isinstance(recipe.data, EmbeddingsData):
         raise MibiasError(
-            f"{path}: a file is audited as stored embeddings, but the recipe's data.source is {recipe.data.source}; "
+            f"{path}: is audited as stored embeddings, but the recipe's data.source is {recipe.data.source}; "
             "set it to embeddings, or name a model or a run"
         )
     return recipe.model_copy(update={"data": recipe.data.model_copy(update={"path": path})})

@@ -17,8 +17,9 @@ from mibias_cli.methods.method import Method
 from mibias_cli.output.whole_files import write_atomically
 from mibias_cli.progress import Progress
 from mibias_cli.recipe.load import dump_recipe
-from mibias_cli.recipe.tables import METHODS
-from mibias_cli.run.assemble import Parts, load_run_model
+from mibias_cli.recipe.schema import Recipe
+from mibias_cli.recipe.tables import METHODS, MI
+from mibias_cli.run.assemble import Parts, load_original, load_run_model
 from mibias_cli.run.audit import validation_leakage
 from mibias_cli.run.build import method_groups, optim_settings, optimizer_groups
 from mibias_cli.run.debiaser import build_debiaser
@@ -44,7 +45,7 @@ from mibias_cli.training.model import TaskModel, z_width
 from mibias_cli.training.original import freeze_original
 from mibias_cli.training.run_log import NoLog, RunLog, check_metrics
 from mibias_cli.training.settings import OptimSettings
-from mibias_cli.training.step import SAMPLE_WEIGHT, TASK_WEIGHT, task_loss
+from mibias_cli.training.step import FIRST_UNTIL, SAMPLE_WEIGHT, TASK_WEIGHT, task_loss
 from mibias_cli.training.trackers.tracker import Tracker
 
 __all__ = [
@@ -145,9 +146,16 @@ def _write_start(parts: Parts, folder: RunFolder) -> None:
 
 
 def fit_original(parts: Parts, run: Run, log: RunLog) -> TaskModel:
-    """The model that `before` speaks of, in original.safetensors: trained on the task alone, or as it was loaded."""
+    """The model that `before` speaks of, in original.safetensors: trained on the task alone, or as it was loaded.
+
+    Trained on all rows, those to be forgotten among them: it is what is to forget them.
+    """
     model = parts.first_model()
     if parts.recipe.original is None:
+        if parts.ranks.is_first:
+            save_weights(run.folder.original, model)
+    elif parts.recipe.original.weights is not None and run.stage is None:
+        model = load_original(parts)
         if parts.ranks.is_first:
             save_weights(run.folder.original, model)
     elif run.stage in (None, "original"):
@@ -167,12 +175,12 @@ def fit_debiased(parts: Parts, run: Run, log: RunLog, *, start: TaskModel) -> Ta
     At its end the log gets the figure by which runs are compared: leakage on validation rows, beyond the target.
     """
     recipe, model = parts.recipe, start
-    afresh = recipe.original is None or recipe.original.start_debiasing_from == "initial"
+    afresh, retained = _starts_afresh(recipe), parts.retained
     # from the same weights as the original, not from what it learnt: a fresh model of the same seed has them
-    if recipe.original is not None and afresh:
-        model.load_state_dict(parts.first_model().state_dict())
+    if afresh and (recipe.original is not None or retained is not parts):
+        model.load_state_dict(retained.first_model().state_dict())
     if afresh and run.stage != "debias":
-        start_heads(model, parts, {} if parts.debias.estimator == "none" else parts.weights.train, run.progress)
+        start_heads(model, retained, {} if parts.debias.estimator == "none" else parts.weights.train, run.progress)
     method = build_method(parts, model, run.progress)
     if method is not None:
         if run.stage != "debias":
@@ -192,6 +200,12 @@ def fit_debiased(parts: Parts, run: Run, log: RunLog, *, start: TaskModel) -> Ta
     if leakage is not None:
         log.record(CHOICE, step=trainer.n_steps, **{LEAKAGE_GIVEN_TARGET: leakage})
     return model
+
+
+def _starts_afresh(recipe: Recipe) -> bool:
+    """Whether debiasing, or a method, starts from the weights before the original's training."""
+    own = None if recipe.method == MI else METHODS[recipe.method].starts_from
+    return recipe.original is None or (own or recipe.original.start_debiasing_from) == "initial"
 
 
 def _tell(text: str | None, run: Run, log: RunLog) -> None:
@@ -236,7 +250,9 @@ class _LastFitLog:
 
 def erase(parts: Parts, run: Run) -> None:
     """The best weights with an eraser behind them and a head fitted on what it leaves, in a file of their own."""
-    recipe, model = parts.recipe, load_run_model(parts, run.folder.best)
+    # what is fitted on rows to forget would know them again
+    parts, model = parts.retained, load_run_model(parts, run.folder.best)
+    recipe = parts.recipe
     by = recipe.debias.erase
     assert by != "none", "called where the recipe erases"
     run.progress.stage(f"erasing ({by.upper()})")
@@ -288,7 +304,8 @@ def make_stage(
         original = freeze_original(model, data.train, precision=recipe.training.precision, **parts.reading)
 
     # plain training balances nothing; validation still compares the model with what the bias alone would say
-    drawn = {} if method is None or method.sample_by is None else {SAMPLE_WEIGHT: method.sample_by}
+    asked = {} if method is None else {SAMPLE_WEIGHT: method.sample_by, FIRST_UNTIL: method.first_until}
+    drawn = {name: by for name, by in asked.items() if by is not None}
     weights: Weights = {"train": drawn, "validation": parts.bias_log_probabilities}
     debiaser = None if plain else stage_debiaser(parts, model)
     recycler, every = None, parts.debias.recycle_every_steps

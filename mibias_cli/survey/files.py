@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from mibias_cli.data.files.folders import find_images
 from mibias_cli.data.files.refused import refuse_formats
 from mibias_cli.data.files.stored_features import array_shapes
 from mibias_cli.data.files.tabular import AS_USUAL, Table, first_rows, read_table, refuse_nested, texts
+from mibias_cli.data.shards.feature_parts import open_stored, part_files, some_part
 from mibias_cli.data.shards.shard_names import may_be_shards
 from mibias_cli.data.shards.shards import KEY, SHARD, SHARD_SPLIT, read_shards
 from mibias_cli.errors import DataError
@@ -28,7 +29,7 @@ from mibias_cli.survey.matching import image_column, may_name_images
 from mibias_cli.survey.split_tables import numbered_parts, other_parts
 from mibias_cli.survey.splits import split_words
 
-__all__ = ["file_layout", "shards_layout"]
+__all__ = ["features_layout", "file_layout", "shards_layout"]
 
 _ARRAYS = (".safetensors", ".npz", ".npy")
 _FEWEST_FEATURES = 8
@@ -81,6 +82,25 @@ def shards_layout(path: Path) -> Layout:
         split=None if words is None else (SHARD_SPLIT, words),
         notes=(*found.table.notes, *found.notes),
     )
+
+
+def features_layout(folder: Path, table: Path | None) -> Layout | None:
+    """Stored embeddings in shards, all in one folder, with a table beside it; None where its files are no such shards.
+
+    Raises:
+        DataError: A shard is missing, or there is no table.
+    """
+    file = some_part(folder)
+    if file is None:
+        return None
+    if file.suffix.lower() not in PARQUET:
+        return _arrays(folder, table, file)
+    prefix = _feature_prefix(file)
+    key = _list_column(file) if prefix is None else None
+    if prefix is None and key is None:
+        return None  # tables, or images within tables
+    shape = open_stored(folder, key=key or "features", prefix=prefix or "z_").shape
+    return _with_labels(folder, table, shape, key=key, prefix=prefix)
 
 
 def _layout(path: Path, table: Path | None, root: Path | None, follow: Path | None) -> Layout:
@@ -220,8 +240,9 @@ def _list_column(path: Path) -> str | None:
     return usual[0] if usual else lists[0] if len(lists) == 1 else None
 
 
-def _arrays(path: Path, table: Path | None) -> Layout:
-    shapes = array_shapes(path)
+def _arrays(path: Path, table: Path | None, file: Path | None = None) -> Layout:
+    """Arrays in a file; of shards in a folder, `file` is one of them."""
+    shapes = array_shapes(file or path)
     wide = {name: shape for name, shape in shapes.items() if len(shape) == 2}
     if not wide:
         listed = first_rows([f"{name} {shape}" for name, shape in shapes.items()])
@@ -229,11 +250,29 @@ def _arrays(path: Path, table: Path | None) -> Layout:
     # of several arrays: a usual name, or else the widest
     usual = [name for name in _USUAL_KEYS if name in wide]
     key = usual[0] if usual else max(wide, key=lambda name: wide[name][1])
-    n, d = wide[key]
+    n = wide[key][0]
+    columns = [name for name, shape in shapes.items() if shape in ((n,), (n, 1))]
+    within = f" ({first_rows(columns)} in the file may be written to one)" if columns else ""
+    others = first_rows([f"{name} {shape}" for name, shape in wide.items() if name != key])
+    notes = [f"{path.name}: {key!r} is read; data.key takes another array: {others}"] if others else []
+    shape = wide[key] if file is None else open_stored(path, key=key, prefix="").shape
+    return _with_labels(path, table, shape, key=key, within=within, notes=notes)
+
+
+def _with_labels(
+    path: Path,
+    table: Path | None,
+    shape: tuple[int, ...],
+    *,
+    key: str | None = None,
+    prefix: str | None = None,
+    within: str = "",
+    notes: Sequence[str] = (),
+) -> Layout:
+    """Embeddings of a file or a folder, with a table of a row for each: the one that is named, or one beside them."""
+    n, d = shape
     beside = table or _table_beside(path, n)
     if beside is None:
-        columns = [name for name, shape in shapes.items() if shape in ((n,), (n, 1))]
-        within = f" ({first_rows(columns)} in the file may be written to one)" if columns else ""
         raise DataError(
             f"{path}: {n} embeddings of {d} numbers, but no table of {n} rows beside them that says what they are"
             f"{within}; name one with --table FILE"
@@ -243,17 +282,16 @@ def _arrays(path: Path, table: Path | None) -> Layout:
         raise DataError(
             f"{path} has {n} embeddings, {beside} has {len(rows)} rows; there must be one row per embedding"
         )
-    refuse_other_order(path, rows)
-    others = first_rows([f"{name} {shape}" for name, shape in wide.items() if name != key])
-    several = [f"{path.name}: {key!r} is read; data.key takes another array: {others}"] if others else []
+    refuse_other_order(path, rows, part_files(path) if path.is_dir() else None)
     return Layout(
-        notes=(*several, *_shuffled_notes(rows)),
+        notes=(*notes, *_shuffled_notes(rows)),
         what=f"stored embeddings ({n} of {d} numbers), with {beside.name}",
         source="embeddings",
         table=rows,
         file=beside,
         features=path,
         key=key,
+        prefix=prefix,
     )
 
 

@@ -19,7 +19,7 @@ from mibias_cli.datasets.extremes import age_bins
 from mibias_cli.datasets.faces import looks_like_faces, read_face_names
 from mibias_cli.datasets.waterbirds import METADATA_COLUMNS
 from mibias_cli.errors import DataError
-from mibias_cli.survey.files import shards_layout
+from mibias_cli.survey.files import features_layout, shards_layout
 from mibias_cli.survey.layout import MOST_FILES, Layout, make_table
 from mibias_cli.survey.levels import Levels, read_levels
 from mibias_cli.survey.matching import image_column, match_images
@@ -37,13 +37,17 @@ _METADATA = ("metadata.csv", "metadata.parquet", "metadata.jsonl")
 
 
 def folder_layout(folder: Path, table: Path | None, follow: Path | None = None) -> Layout:
-    """What a folder of images holds, with the table of attributes that the user names, or one that is looked for.
+    """What a folder of images, or of shards of embeddings, holds.
+
+    The table of attributes is one that the user names, or that is looked for.
 
     Links to what lies below the folder `follow` are followed.
 
     Raises:
         DataError: No image, or a layout that says neither target nor attributes.
     """
+    if (found := features_layout(folder, table)) is not None:
+        return found
     # from the most specific layout to the least: each says more of the data than the next
     if table is None:
         for look in (_waterbirds, _celeba, _metadata):

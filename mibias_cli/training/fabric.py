@@ -18,7 +18,7 @@ from torch.nn import Module
 from mibias_cli.errors import TrainingError
 from mibias_cli.ranks import Place
 
-__all__ = ["has_bf16", "keep_freed_memory", "make_fabric"]
+__all__ = ["has_bf16", "keep_freed_memory", "make_fabric", "own_device"]
 
 # on import Fabric makes its logger talk: of what mixed precision is called, and of settings no recipe has
 logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
@@ -60,10 +60,7 @@ def make_fabric(device: str, precision: str, *, deterministic: bool, place: Plac
     Raises:
         TrainingError: GPUs are asked for that are not there, or half precision is asked for on the CPU.
     """
-    has_gpu = torch.cuda.is_available()
-    if device == "cuda" and not has_gpu:
-        raise TrainingError("training.device is cuda and torch sees no GPU: set it to auto or cpu, or check the driver")
-    accelerator = "cuda" if has_gpu and device != "cpu" else "cpu"
+    accelerator = _accelerator(device)
     if precision == "auto":
         precision = "bf16" if has_bf16(accelerator) else "32"
     if accelerator == "cpu" and precision == "16":
@@ -77,13 +74,42 @@ def make_fabric(device: str, precision: str, *, deterministic: bool, place: Plac
     return Fabric(accelerator=accelerator, devices=1, precision=PRECISIONS[precision])
 
 
+def own_device(device: str, place: Place | None = None) -> torch.device:
+    """The device of one process; of several ranks, which here need not meet, each has a GPU of its own.
+
+    Args:
+        device, place: As `make_fabric` takes them.
+
+    Raises:
+        TrainingError: GPUs are asked for that are not there.
+    """
+    accelerator = _accelerator(device)
+    if accelerator == "cpu":
+        return torch.device("cpu")
+    if place is not None:
+        _refuse_few_gpus(place)
+    return torch.device(accelerator, 0 if place is None else place.local_rank)
+
+
+def _accelerator(device: str) -> Literal["cuda", "cpu"]:
+    has_gpu = torch.cuda.is_available()
+    if device == "cuda" and not has_gpu:
+        raise TrainingError("training.device is cuda and torch sees no GPU: set it to auto or cpu, or check the driver")
+    return "cuda" if has_gpu and device != "cpu" else "cpu"
+
+
+def _refuse_few_gpus(place: Place) -> None:
+    if torch.cuda.device_count() < place.devices:
+        raise TrainingError(
+            f"training.devices (or --devices) is {place.devices}, but torch sees {torch.cuda.device_count()} GPUs "
+            "here: each rank needs one of its own, and sees all of its machine"
+        )
+
+
 def _joined(accelerator: str, precision: str, place: Place) -> Fabric:
     """Fabric on one of several ranks, which has met the others."""
-    if accelerator == "cuda" and torch.cuda.device_count() < place.devices:
-        raise TrainingError(
-            f"training.devices is {place.devices}, but torch sees {torch.cuda.device_count()} GPUs here: each rank "
-            "needs one of its own, and sees all of its machine"
-        )
+    if accelerator == "cuda":
+        _refuse_few_gpus(place)
     fabric = Fabric(
         accelerator=accelerator,
         devices=place.devices,

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import torch
 from lightning_fabric import Fabric
-from torch import nn
 
 from mibias_cli.data.batch import Batch, BiasedData
 from mibias_cli.data.loader import batches, n_batches
@@ -33,11 +32,12 @@ from mibias_cli.training.position import Position
 from mibias_cli.training.ranks import ALONE, Ranks
 from mibias_cli.training.run_log import RunLog
 from mibias_cli.training.settings import OptimSettings
-from mibias_cli.training.step import DRAW_WEIGHT, SAMPLE_WEIGHT, Stepper
+from mibias_cli.training.step import DRAW_WEIGHT, FIRST_UNTIL, SAMPLE_WEIGHT, StepMethod, Stepper
 from mibias_cli.training.validate import check_metric, validate
 
 __all__ = ["StageTrainer"]
 
+Tell = Callable[[str], None]
 _VERSION = 2  # of a checkpoint's layout
 _OF_ANOTHER_RUN = (KeyError, TypeError, ValueError, RuntimeError, AttributeError, IndexError)
 _FOR_A_SIGNAL = (
@@ -60,7 +60,7 @@ class StageTrainer:
         recycler: Starts dead units of penalised layers afresh, in the first seven tenths of the stage, or None.
         original: Without a target: what the features are to stay close to.
         ranks: Those that train together, as `fabric` has joined them; rank 0 alone writes.
-        method: Of plain training, what makes its loss (see `Stepper`); its parameters are among `groups`.
+        method: Of plain training, what makes its loss (see `StepMethod`); its parameters are among `groups`.
     """
 
     stage: str
@@ -79,7 +79,7 @@ class StageTrainer:
     recycler: Recycler | None = None
     original: FrozenOriginal | None = None
     ranks: Ranks = ALONE
-    method: nn.Module | None = None
+    method: StepMethod | None = None
     _position: Position = field(default_factory=Position)
     _started: float = 0.0
     _saved: float = 0.0
@@ -158,6 +158,8 @@ class StageTrainer:
     def _epoch(self, epoch: int) -> None:
         start = self._position.step_in_epoch
         self.model.train()
+        if start == 0 and self.method is not None:
+            self.method.begin_epoch(epoch)
         if start == 0 and self._released:
             # the authors' released code opens every epoch with a pass over the data that trains the critic alone
             for i, batch in enumerate(self._train_batches(epoch, 0, "opening")):
@@ -189,6 +191,7 @@ class StageTrainer:
             draw_by=self.weights["train"].get(DRAW_WEIGHT),
             draw_share=self.debiaser.draw_share if self.debiaser is not None and purpose == "train" else 0.0,
             sample_by=self.weights["train"].get(SAMPLE_WEIGHT),
+            first_until=self.weights["train"].get(FIRST_UNTIL),
             n_views=self.settings.n_views,
             start_step=start,
             share=self.ranks.share,
@@ -333,13 +336,7 @@ class StageTrainer:
                 self._warn("no_signal", epoch, text, attribute=name)
 
     def _warn(
-        self,
-        what: str,
-        epoch: int,
-        text: str,
-        *,
-        attribute: str | None = None,
-        tell: Callable[[str], None] | None = None,
+        self, what: str, epoch: int, text: str, *, attribute: str | None = None, tell: Tell | None = None
     ) -> None:
         """Tell the user, train.log and, for the report, metrics.jsonl."""
         (tell or self.progress.warn)(f"{self.stage}: {text}")

@@ -98,7 +98,8 @@ class Ranks:
     def copy_first(self, module: nn.Module) -> None:
         """Give a module the weights and buffers of rank 0."""
         if self._fabric is not None:
-            for value in module.state_dict().values():
+            # what is no tensor every rank makes alike
+            for value in (v for v in module.state_dict().values() if isinstance(v, Tensor)):
                 # what is sent lies in one piece, as weights in channels_last do not
                 sent = value.contiguous()
                 distributed.broadcast(sent, src=0)

@@ -14,7 +14,7 @@ import math
 from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from lightning_fabric import Fabric
@@ -29,13 +29,26 @@ from mibias_cli.training.original import FrozenOriginal
 from mibias_cli.training.penalty import Gradients, at_norm, gradient_norm, rescaled, weighted_sum, without_conflict
 from mibias_cli.training.ranks import ALONE, Ranks
 
-__all__ = ["BIAS_LOG_P", "DRAW_WEIGHT", "SAMPLE_WEIGHT", "TASK_OFFSET", "TASK_WEIGHT", "Stepper", "task_loss"]
+__all__ = [
+    "BIAS_LOG_P",
+    "DRAW_WEIGHT",
+    "FIRST_UNTIL",
+    "SAMPLE_WEIGHT",
+    "TASK_OFFSET",
+    "TASK_WEIGHT",
+    "StepMethod",
+    "Stepper",
+    "task_loss",
+]
 
 TASK_WEIGHT = "*task*"
 """Key of `Batch.weight` for the weights of the task loss; no attribute can be called so."""
 DRAW_WEIGHT = "*draw*"
-SAMPLE_WEIGHT = "*sample*"
 """Key of the weights in proportion to which rows are drawn for the estimator."""
+SAMPLE_WEIGHT = "*sample*"
+"""Key of the weights in proportion to which an epoch's rows are drawn."""
+FIRST_UNTIL = "*first*"
+"""Key of the number of epochs in which a row is read once, before all that are drawn."""
 TASK_OFFSET = "*offset*"
 """Key of what is added to class scores in training (n, k): a share of log p(y|c), most often less log p(y)."""
 BIAS_LOG_P = "*bias*"
@@ -67,6 +80,22 @@ def task_loss(logits: Tensor, y: Tensor, weight: Tensor | None, kind: TargetKind
     return (losses * weight).sum() / weight.sum().clamp_min(torch.finfo(losses.dtype).tiny)
 
 
+class StepMethod(Protocol):
+    """What makes the loss of plain training, where that is not the task's."""
+
+    def __call__(self, batch: Batch, output: Mapping[str, Tensor]) -> Tensor | tuple[Tensor, Tensor]:
+        """A batch's loss (scalar); or it and a penalty, whose gradient is cut to the length of the loss's own."""
+
+    def begin_epoch(self, epoch: int) -> None:
+        """What is done before an epoch's first step."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a resumed run needs."""
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> object:
+        """Restore what `state_dict` gave."""
+
+
 @dataclass(kw_only=True)
 class Stepper:
     """Takes training steps of one model.
@@ -90,7 +119,7 @@ class Stepper:
     kind: TargetKind = "classes"
     original: FrozenOriginal | None = None
     ranks: Ranks = ALONE
-    method: nn.Module | None = None
+    method: StepMethod | None = None
 
     def __post_init__(self) -> None:
         self._parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
@@ -117,13 +146,17 @@ class Stepper:
         if mixed is not None:
             seen = ~mixed.to(batch.y.device)
             batch = replace(batch, known={name: known & seen for name, known in batch.known.items()})
+        capped: Tensor | None = None
         if self.method is None:
             loss = self._task_loss(batch, output["logits"][: batch.n_own])
         else:
             with self.fabric.autocast():
-                loss = self.method(batch, output)
+                found = self.method(batch, output)
+            loss, capped = found if isinstance(found, tuple) else (found, None)
         metrics: StepMetrics = {"task_loss": float(loss.detach())}
-        finite = math.isfinite(metrics["task_loss"])
+        if capped is not None:
+            metrics["penalty"] = float(capped.detach())
+        finite = all(map(math.isfinite, metrics.values()))
         # Î_T(z; c); z that is not finite must not reach critic and queue, which would carry it into later steps
         z = output["z"][batch.n_own or 0 :]  # a view, also of all rows: Fabric guards the model's own output
         penalty: Tensor | None = None
@@ -138,7 +171,9 @@ class Stepper:
             self._skip(metrics, step)
             return metrics
         # min over f and g: the gradient of L_task + λ · Î_T, as `debias.gradients` combines its two parts
-        if debiaser is None or penalty is None:
+        if capped is not None:
+            self._capped_gradients(loss, capped)
+        elif debiaser is None or penalty is None:
             self._gradients(loss)
         else:
             if log:
@@ -188,6 +223,14 @@ class Stepper:
         self.fabric.backward(loss, retain_graph=retain_graph)
         self.ranks.average_gradients(self._parameters)
         return [p.grad for p in self._parameters]
+
+    def _capped_gradients(self, loss: Tensor, penalty: Tensor) -> None:
+        """Leave the sum of both gradients in .grad, the penalty's no longer than the loss's, over all parameters."""
+        g_loss = self._gradients(loss, retain_graph=True)
+        g_penalty = self._gradients(penalty)
+        cut = at_norm(g_penalty, min(gradient_norm(g_loss), gradient_norm(g_penalty)))
+        for p, g in zip(self._parameters, weighted_sum(g_loss, cut, 1.0), strict=True):
+            p.grad = g
 
     def _combined_gradients(
         self, debiaser: Debiaser, loss: Tensor, penalty: Tensor, z: Tensor, weight: float, *, log: bool

@@ -8,21 +8,27 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
 import pytest
 import torch
 from layouts import write
 from shard_files import picture, split_shards, write_tar
 
 from mibias_cli.data.columns import AttributeColumn
+from mibias_cli.data.files import packed
 from mibias_cli.data.files.images import load_image
+from mibias_cli.data.files.packed import PackedTexts
 from mibias_cli.data.input_rules import ImageRules
 from mibias_cli.data.inputs import IDENTITY
-from mibias_cli.data.new_inputs import read_new
+from mibias_cli.data.new_inputs import NewInputs, read_new
 from mibias_cli.data.sources.table import load_table
 from mibias_cli.data.sources.webdataset import load_webdataset
 from mibias_cli.errors import DataError
 
 N = 120
+TINY = 12
 HEADER = ["age", "target", "sex"]
 
 
@@ -77,3 +83,36 @@ def test_shards_are_new_images_in_the_order_in_which_they_lie(tmp_path: Path) ->
     write_tar(root / "c.tar", [("1.cls", b"1")])
     with pytest.raises(DataError, match=r"1 of 1 sample\(s\) have no image: c\.tar/1"):
         read_new(root / "c.tar", ImageRules(), input_shape=(3, 2, 3), transforms=IDENTITY)
+
+
+@pytest.mark.parametrize("name", ["images", "m.csv", "m.parquet"])
+def test_very_many_images_are_read_as_few_are(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Paths are then kept as bytes, and files are looked for when they are read."""
+    (tmp_path / "images").mkdir()
+    for k in range(TINY):
+        (tmp_path / "images" / f"{k:02d}.png").write_bytes(picture(k))
+    listed = [f"images/{k:02d}.png" for k in np.random.default_rng(0).permutation(TINY)]
+    rules = ImageRules(path="file")
+    if name != "images":
+        table = pa.table({"file": listed, "note": ["[1, 2]"] * TINY})
+        (pa.csv.write_csv if name.endswith(".csv") else pq.write_table)(table, tmp_path / name)
+
+    def read() -> NewInputs:
+        return read_new(tmp_path / name, rules, input_shape=(3, 2, 3), transforms=IDENTITY)
+
+    few = read()
+    monkeypatch.setattr(packed, "LARGE", TINY - 1)
+    many = read()
+    assert isinstance(many.ids, PackedTexts)
+    assert list(many.ids) == list(few.ids)
+    assert list(many.split.row_names) == list(few.split.row_names)
+    rows = np.array([7, 0, 11])
+    assert torch.equal(many.split.reader.read(rows, None), few.split.reader.read(rows, None))
+    # what tells data apart does not depend on anything but them
+    assert many.ids_sha256 == read().ids_sha256
+    assert many.sample_sha256(3, 9) == few.sample_sha256(3, 9)
+    assert many.sample_sha256(3, 9) != many.sample_sha256(4, 9)
+    (tmp_path / "images" / "07.png").unlink()
+    row = list(few.ids).index("07.png" if name == "images" else "images/07.png")
+    with pytest.raises(DataError, match=r"07\.png.* cannot be read"):
+        many.split.reader.read(np.array([row]), None)

@@ -137,7 +137,7 @@ def test_load_export_gives_back_extractor_and_head(
 
 
 def test_timm_takes_the_backbone_where_the_heads_lie_beside_it(tmp_path: Path) -> None:
-    """timm before 1.0.26 fails on a folder with two .safetensors files; what we depend on does not."""
+    """timm before 1.0.29 fails on a folder with two .safetensors files; what we depend on does not."""
     backbone, extractor, head = trained("test_resnet", bottleneck=4, input_size=32)
     export(tmp_path / "export", (backbone, extractor, head))
     assert sorted(p.name for p in (tmp_path / "export").glob("*.safetensors")) == [

@@ -101,7 +101,7 @@ recipe.yaml:15:22 evaluation.probes.1: must be logistic, quadratic, mlp, knn, gr
         ("evaluation:\n  confidence: 1\n", "7:15 evaluation.confidence: must be less than 1, not 1"),
         ("evaluation:\n  probes: []\n", "7:11 evaluation.probes: needs at least 1 entry, it has 0"),
         ("evaluation:\n  probes: [mlp, mlp]\n", "7:17 evaluation.probes.1: 'mlp' is named twice"),
-        ("original: {}\n", "6:1 original.epochs: missing key: Epochs of plain training"),
+        ("original: {}\n", "6:11 original: needs epochs of plain training, or the weights"),
         ("original:\n", ""),
         ("debias:\n", ""),
         ("name: a b\n", "6:7 name: must be at most 100 letters, digits, '.', '_' and '-', a letter or digit first; not 'a b'"),
@@ -201,7 +201,7 @@ def test_faults_of_overrides_name_the_option_and_come_all_at_once() -> None:
     lines = first_lines(DIGITS.replace("test_resnet", "3"), overrides)
     assert lines[0].startswith("recipe.yaml:5:9 backbone.name: must be text, not 3")
     for expected in (
-        "--set original.epochs: missing key: Epochs of plain training",
+        "--set original: needs epochs of plain training, or the weights of an earlier run or export",
         "--set debias.wieght: unknown key, did you mean 'weight'?",
         "--set training.epochs: must be a whole number, not 'two'",
         "--set no-equals: write --set KEY=VALUE, for example --set training.epochs=3",

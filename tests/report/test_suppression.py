@@ -14,6 +14,8 @@ from mibias_cli.evaluation.task_findings import (
     CrossingRow,
     FairnessFindings,
     FairnessSides,
+    ForgettingFigures,
+    ForgettingSides,
     ImpactFindings,
     ImpactGroup,
     Intersection,
@@ -40,6 +42,23 @@ def test_cells_below_the_limit_are_left_out_and_said() -> None:
     text = render_markdown(report)
     assert "Cells and groups of fewer than 5 samples are left out." in text
     assert "left out" not in render_markdown(make_report(findings, {}))
+
+
+def test_figures_of_few_forgotten_rows_are_left_out() -> None:
+    figures = ForgettingFigures(
+        forgotten_accuracy=0.5, retained_accuracy=1.0, audit_accuracy=0.9, alike_accuracy=None, membership_auroc=None
+    )
+    forgetting = ForgettingSides(before=None, after=figures, n_forgotten=4, n_retained=90, n_compared=0)
+    findings = by_hand(name="colour").model_copy(update={"forgetting": forgetting})
+    for least, kept in ((0, True), (4, True), (5, False)):
+        settings = findings.settings.model_copy(update={"suppress_below": least})
+        report = make_report(findings.model_copy(update={"settings": settings}), {})
+        texts = [" ".join(report.verdict.summary), render_markdown(report), render_html(report)]
+        assert (report.forgetting is not None) == kept
+        assert [("forgotten" in text) for text in texts] == [kept] * 3
+    said = make_report(findings, {}).verdict.summary
+    assert any("Of 4 training rows that were to be forgotten the trained head is right on 50.0" in one for one in said)
+    assert any("no audited row is of a group of theirs" in one for one in said)
 
 
 def test_crossings_and_confusions_too() -> None:

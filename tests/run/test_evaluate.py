@@ -14,7 +14,7 @@ from PIL import Image
 from safetensors.numpy import save_file
 
 from mibias_cli.data.sources.embeddings import load_embeddings
-from mibias_cli.errors import BackboneError, MibiasError, RecipeError, RunError
+from mibias_cli.errors import BackboneError, DataError, MibiasError, RecipeError, RunError
 from mibias_cli.progress import Silent
 from mibias_cli.recipe.load import load_recipe
 from mibias_cli.report.schema_file import load_schema
@@ -146,6 +146,29 @@ def test_embeddings_that_stay_in_their_file_give_the_same_report(
     for report in (held, stored):
         report["provenance"].pop("created")
     assert stored == held
+
+
+def test_shards_of_embeddings_give_the_report_of_one_file(
+    embeddings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = ("evaluation.max_samples=300", "evaluation.probes=[logistic]", "evaluation.n_permutations=0")
+    recipe, table = embeddings / "safetensors.yaml", pq.read_table(embeddings / "e.parquet")
+    one = evaluated(str(embeddings / "e.safetensors"), recipe, tmp_path / "one", *settings)
+    folder = tmp_path / "z"
+    folder.mkdir()
+    for k, (start, stop) in enumerate([(0, 400), (400, 401), (401, N)]):
+        pq.write_table(table.slice(start, stop - start), folder / f"part-{k:05d}-of-00003.parquet")
+    monkeypatch.setitem(load_embeddings.__kwdefaults__, "in_memory_bytes", 0)
+    shards = evaluated(str(folder), recipe, tmp_path / "shards", *settings)
+    for report in (one, shards):
+        for name in ("created", "weights", "recipe_sha256"):
+            report["provenance"].pop(name)
+    assert shards == one
+    (folder / "part-00001-of-00003.parquet").unlink()
+    with pytest.raises(
+        DataError, match=r"1 of 3 shards are not there: part-00001-of-00003.parquet; the `mibias embed`"
+    ):
+        evaluated(str(folder), recipe, tmp_path / "missing")
 
 
 def test_a_file_that_the_recipe_does_not_speak_of_is_refused(embeddings: Path, images: Path, tmp_path: Path) -> None:

@@ -9,18 +9,20 @@ from typing import Any
 import numpy as np
 import pytest
 from small_runs import best, metrics, pictures, recipe_for_numbers, same, tiny, trained
+from torch import nn
 
 from mibias_cli.errors import MibiasError, RecipeError
 from mibias_cli.export.load import load_export
 from mibias_cli.progress import Silent
-from mibias_cli.recipe.load import parse_recipe
+from mibias_cli.recipe.load import dump_recipe, parse_recipe
 from mibias_cli.recipe.schema import Recipe
 from mibias_cli.recipe.tables import METHODS
-from mibias_cli.run.assemble import assemble
+from mibias_cli.run.assemble import assemble, load_original
 from mibias_cli.run.before.checks import check_start
 from mibias_cli.run.before.files import tell
 from mibias_cli.run.stages import Run, fit_debiased, fit_original
 from mibias_cli.run_folder import RunFolder
+from mibias_cli.training.checkpoint import save_weights
 from mibias_cli.training.loop import StageTrainer
 
 QUICK = (
@@ -46,6 +48,34 @@ def without_target(folder: Path, method: str, *overrides: str) -> Recipe:
     return parse_recipe(text, path=str(folder / "r.yaml"), overrides=given)
 
 
+def with_marks(folder: Path, method: str, *overrides: str) -> Recipe:
+    """Of images with marks: 40 to train on in two steps, of which a few of one cell are to be forgotten; their original
+    is a file."""
+    text = pictures(folder, "manifest", n=10).replace("split: split", "split: split, forget: gone")
+    table = (folder / "table.csv").read_text().splitlines()
+    marked = [f"{row},{'yes' if row.startswith('train/bright/1-') and row[15] < '4' else ''}" for row in table[1:]]
+    (folder / "table.csv").write_text("\n".join([f"{table[0]},gone", *marked]))
+    weights = folder / "earlier.safetensors"
+    given = [
+        *QUICK,
+        "training.batch_size=20",
+        "backbone.cache=off",
+        f"method={method}",
+        f"original={{weights: {weights}}}",
+        *overrides,
+    ]
+    recipe = parse_recipe(text, path=str(folder / "r.yaml"), overrides=given)
+    save_weights(weights, assemble(recipe, offline=True).first_model())
+    return recipe
+
+
+def recipe_for(method: str, folder: Path) -> Recipe:
+    row = METHODS[method]
+    if row.forgets:
+        return with_marks(folder, method)
+    return recipe_of(method) if row.takes_target else without_target(folder, method)
+
+
 def stop_before_the_second_step(patch: pytest.MonkeyPatch) -> None:
     real = StageTrainer._step
 
@@ -60,7 +90,7 @@ def stop_before_the_second_step(patch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("method", METHODS)
 def test_two_steps_resumed_bit_for_bit_and_exported(method: str, tmp_path: Path) -> None:
     labelled, stopped = METHODS[method].takes_target, tmp_path / "stopped"
-    recipe = recipe_of(method) if labelled else without_target(tmp_path, method)
+    recipe = recipe_for(method, tmp_path)
     with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
         stop_before_the_second_step(patch)
         trained(recipe, stopped)
@@ -75,6 +105,7 @@ def test_two_steps_resumed_bit_for_bit_and_exported(method: str, tmp_path: Path)
     assert metrics(stopped) == metrics(whole.path)
     assert same(best(stopped), best(whole.path))
 
+    assert (done.report.forgetting is not None) == METHODS[method].forgets
     # nothing of the method is in the model, which is exported as any other
     assert best(stopped).keys() == parts.new_model().state_dict().keys()
     assert (load_export(done.export).head is not None) == labelled
@@ -177,3 +208,58 @@ def test_training_rows_without_the_attribute_are_refused_before_a_folder_is_touc
     ):
         check_start(lacking)
     check_start(replace(lacking, recipe=recipe_of("lff")))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["data.columns.forget=null"], r"method: miu forgets the training rows that a column marks; name it in data"),
+        (["original=null"], r"method: miu unlearns rows from a model .*; set original: \{ weights: FOLDER \}"),
+        (["original={epochs: 1, start_debiasing_from: initial}"], r"start_debiasing_from: miu starts from the orig"),
+        (["original={}"], r"original: needs epochs of plain training, or the weights of an earlier run"),
+        (["original.epochs=2"], r"original.epochs: is of plain training, which original.weights takes the place of"),
+        (["representation.bottleneck=null"], r"backbone.train: leaves the features as they are, and miu changes them"),
+        (["method=plain"], r"data.columns.forget: marks rows to forget, which method: plain trains on; .* miu or retr"),
+        (["method=mi"], r"data.columns.forget: marks rows to forget, which method: mi trains on"),
+    ],
+)
+def test_what_unlearning_lacks_is_said_of_the_recipe_alone(tmp_path: Path, overrides: list[str], message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
+        with_marks(tmp_path, "miu", *overrides)
+
+
+def test_coloured_digits_have_no_marks() -> None:
+    with pytest.raises(RecipeError, match=r"method: miu forgets .* marks; coloured digits have no columns"):
+        tiny("method=miu")
+
+
+def test_weights_of_no_such_model_are_refused_before_a_folder_is_touched(tmp_path: Path) -> None:
+    recipe = with_marks(tmp_path, "miu")
+    save_weights(tmp_path / "earlier.safetensors", nn.Linear(2, 2))
+    with pytest.raises(MibiasError, match=r"earlier.safetensors: holds weights of another model"):
+        check_start(assemble(recipe, offline=True))
+
+
+def test_an_earlier_run_or_its_export_is_the_original(tmp_path: Path) -> None:
+    """As does the run's own file of weights; of `retrain` it is what `before` speaks of, and not where it starts."""
+    recipe = with_marks(tmp_path, "miu")
+    plain = parse_recipe(
+        dump_recipe(recipe),
+        path="r.yaml",
+        overrides=["method=plain", "original=null", "data.columns.forget=null", "representation.bottleneck=null"],
+    )
+    done = trained(plain, tmp_path / "plain")
+    models = []
+    for place in (done.folder, done.export, done.folder / "checkpoints" / "best.safetensors"):
+        overrides = [f"original={{weights: {place}}}", "representation.bottleneck=null", "method=retrain"]
+        parts = assemble(parse_recipe(dump_recipe(recipe), path="r.yaml", overrides=overrides), offline=True)
+        models.append(load_original(parts).state_dict())
+    assert all(same(model, best(done.folder)) for model in models)
+
+    run = Run(folder=RunFolder(tmp_path / "again"), progress=Silent())
+    with run.log() as log:
+        original = fit_original(parts, run, log)
+        assert same(original.state_dict(), best(done.folder))
+        fit_debiased(parts, run, log, start=original)
+    assert same(best(run.folder.path, "original"), best(done.folder))
+    assert not same(best(run.folder.path), best(done.folder))

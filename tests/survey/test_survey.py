@@ -244,6 +244,30 @@ def test_stored_embeddings(tmp_path: Path, form: str) -> None:
     assert found.chosen[0].name == "sex"
 
 
+@pytest.mark.parametrize("form", ["npy", "parquet"])
+def test_shards_of_embeddings_are_a_folder_beside_a_table(tmp_path: Path, form: str) -> None:
+    z = np.random.default_rng(0).normal(size=(80, 12)).astype(np.float32)
+    folder = tmp_path / "z"
+    folder.mkdir()
+    for k, part in enumerate(np.split(z, [30, 79])):
+        path = folder / f"part-{k:05d}-of-00003.{form}"
+        if form == "npy":
+            np.save(path, part)
+        else:
+            pq.write_table(pa.table({f"z_{j}": part[:, j] for j in range(12)}), path)
+    (folder / f".part-00001-of-00003.{form}.0123abcd.partial").touch()
+    with pytest.raises(DataError, match="80 embeddings of 12 numbers, but no table of 80 rows beside them"):
+        survey(folder, GUESS)
+    labels = write(tmp_path / "labels.csv", ["label", "sex"], [("xy"[y], "fm"[c]) for y, c in pairs(80)])
+    found = survey(folder, GUESS)
+    assert (found.layout.source, found.layout.features, found.layout.file) == ("embeddings", folder, labels)
+    assert (found.layout.key, found.layout.prefix) == (("features", None) if form == "npy" else (None, "z_"))
+    assert (sum(found.n_rows.values()), found.must_write, found.chosen[0].name) == (80, False, "sex")
+    (folder / f"part-00002-of-00003.{form}").unlink()
+    with pytest.raises(DataError, match=rf"1 of 3 shards are not there: part-00002-of-00003.{form}"):
+        survey(folder, GUESS)
+
+
 @pytest.mark.parametrize(
     ("wishes", "message"),
     [

@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from mibias_cli.errors import TrainingError
-from mibias_cli.training.fabric import make_fabric
+from mibias_cli.ranks import Place
+from mibias_cli.training.fabric import make_fabric, own_device
 
 
 @pytest.mark.parametrize(("has_avx", "has_amx", "expected"), [
@@ -34,6 +35,18 @@ def test_a_torch_that_cannot_say_computes_in_single_precision(monkeypatch: pytes
 def test_sixteen_bits_on_the_processor_are_refused() -> None:
     with pytest.raises(TrainingError, match="needs a GPU"):
         make_fabric("cpu", "16", deterministic=False)
+
+
+def test_ranks_that_need_not_meet_have_a_gpu_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    place = Place(by="torchrun", rank=7, local_rank=3, devices=4, nodes=2)
+    assert own_device("cpu", place) == torch.device("cpu")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    assert own_device("auto", place) == torch.device("cuda", 3)
+    assert own_device("cuda") == torch.device("cuda", 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    with pytest.raises(TrainingError, match="--devices. is 4, but torch sees 3 GPUs here"):
+        own_device("auto", place)
 
 
 def test_fabric_itself_says_nothing() -> None:

@@ -128,3 +128,32 @@ def test_a_logged_step_in_half_precision_agrees_with_one_in_single(gradients: Gr
     assert half.keys() == single.keys()
     assert half["task_loss"] == pytest.approx(single["task_loss"], rel=0.02)
     assert half["grad_norm/total"] == pytest.approx(single["grad_norm/total"], rel=0.1)
+
+
+@pytest.mark.parametrize("size", [1e-3, 1e3])
+def test_a_methods_penalty_moves_the_model_no_further_than_its_loss(size: float) -> None:
+    """By hand: the gradient of the penalty is cut to the length of the loss's, over all parameters together."""
+
+    class Penalised(nn.Module):
+        def forward(self, batch: Batch, output: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+            return functional.cross_entropy(output["logits"], batch.y), size * output["z"].square().mean()
+
+        def begin_epoch(self, epoch: int) -> None:
+            raise AssertionError("no step begins an epoch")
+
+    s, rows = stepper(), batch(0)
+    s = replace(s, debiaser=None, method=Penalised())
+    net = Net()
+    net.load_state_dict(s.model.state_dict())
+    output, parameters = net(rows.x), list(net.parameters())
+    g_loss, g_penalty = (
+        torch.autograd.grad(one, parameters, retain_graph=True, allow_unused=True) for one in Penalised()(rows, output)
+    )
+    lengths = [math.sqrt(sum(float((g**2).sum()) for g in of if g is not None)) for of in (g_loss, g_penalty)]
+    scale = min(1.0, lengths[0] / lengths[1])
+    assert (scale < 1) == (size > 1)
+    metrics = s.run(rows, 0, 0.0, None, log=True)
+    assert metrics["penalty"] == pytest.approx(float(size * output["z"].detach().square().mean()))
+    for p, own, a, b in zip(s.model.parameters(), parameters, g_loss, g_penalty, strict=True):
+        step = a if b is None else a + scale * b
+        torch.testing.assert_close(p, own - 0.1 * step, rtol=1e-4, atol=1e-7)

@@ -36,7 +36,7 @@ def write_model_folder(
 ) -> None:
     """Write the weights of `module`, an instance of this backbone, so that it can be built again without mibias.
 
-    A timm model's folder loads with `timm.create_model("local-dir:FOLDER", pretrained=True)` in timm 1.0.26 or later
+    A timm model's folder loads with `timm.create_model("local-dir:FOLDER", pretrained=True)` in timm 1.0.29 or later
     and then gives pooled features, or what a classifier of `n_classes` outputs makes of them. The config is written
     here and not by timm's helper, which is private and differs between versions. `digit_cnn` and `mlp` get a config of
     the same outline that timm refuses.
@@ -72,8 +72,7 @@ def load_by_timm(folder: Path) -> nn.Module:
     except Exception as error:  # what timm raises differs between its versions
         raise BackboneError(
             f"{folder}: timm {timm.__version__} cannot load it ({type(error).__name__}: {error}); "
-            f"timm before 1.0.26 reads {WEIGHTS} only where torch.load does, for which torch {torch.__version__} "
-            "may be too old"
+            f"timm before 1.0.29 reads no folder that holds other weights beside {WEIGHTS}; update timm"
         ) from error
 
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
@@ -44,11 +42,11 @@ from mibias_cli.cli.options import (
 )
 from mibias_cli.cli.output import dry_run_lines, print_found, show_report
 from mibias_cli.cli.progress import shown_progress
-from mibias_cli.cli.ranks import end_with_parent, run_ranks
+from mibias_cli.cli.ranks import joined, run_ranks
 from mibias_cli.cli.recipe_checks import recipe_checks, unread_keys
 from mibias_cli.cli.stopping import on_stop
 from mibias_cli.progress import Progress, Silent
-from mibias_cli.ranks import Place, find_place
+from mibias_cli.ranks import Place
 from mibias_cli.run_folder import RECIPE_FILE, RunFolder, is_run
 
 if TYPE_CHECKING:
@@ -262,20 +260,10 @@ def _list_push(target: HubTarget, write: Callable[[Path, Progress], Path]) -> No
 
 
 def _joined(devices: int | None, num_nodes: int | None) -> tuple[Place | None, dict[str, int | None]]:
-    """This process's place among the ranks that were started, or None, and the recipe's keys that say how many.
-
-    It is None where the process is alone, or is to start them.
-    """
-    place = find_place(os.environ)
+    """What `joined` says, and the recipe's keys that say how many ranks there are."""
+    place = joined(devices, num_nodes)
     if place is None:
         return None, {"training.devices": devices, "training.num_nodes": num_nodes}
-    for option, given, there in (("--devices", devices, place.devices), ("--num-nodes", num_nodes, place.nodes)):
-        if given is not None and given != there:
-            raise typer.BadParameter(f"{option} is {given}, but {place.by} has started {there}; leave it out")
-    end_with_parent(os.environ)
-    if place.rank != 0:
-        # rank 0 gives the same ones
-        warnings.simplefilter("ignore")
     return place, {"training.devices": place.devices, "training.num_nodes": place.nodes}
 
 

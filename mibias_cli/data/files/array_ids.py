@@ -6,11 +6,15 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 from safetensors import SafetensorError, safe_open
 
+from mibias_cli.data.files.arrow_files import PARQUET, is_text
 from mibias_cli.data.files.stored_features import array_shapes
 from mibias_cli.data.files.tabular import Table, first_rows
 from mibias_cli.errors import DataError
@@ -22,16 +26,18 @@ _LABELS = {"y", "label", "target", "class"}
 _LISTS = {"id", "ids", "names", "files", "filenames", "paths", "keys"}
 
 
-def refuse_other_order(path: Path, table: Table) -> None:
+def refuse_other_order(path: Path, table: Table, parts: Sequence[Path] | None = None) -> None:
     """Raise a `DataError` if rows of a table stand in another order than the ids that a file of embeddings has.
 
+    Of a folder of shards `parts` are its files, in order; None: the path is a file.
+
     Labels are joined to embeddings by their order, so each would get that of another. Ids are arrays of text or whole
-    numbers (n,) of a .npz file, all different, the lists of n items that `mibias embed` writes beside the tensors of
-    a .safetensors file, or a .npy or .txt file beside them that is called by such a word; they are compared with the
-    columns that hold most of them, whatever folder and suffix they are written with. Labels in a .npz file are compared
-    with the column of their name.
+    numbers (n,) of a .npz file, all different, the lists that `mibias embed` writes beside the tensors of a
+    .safetensors file, the column `path` that it writes to Parquet, or a .npy or .txt file beside them that is called by
+    such a word; they are compared with the columns that hold most of them, whatever folder and suffix they are written
+    with. Labels in a .npz file are compared with the column of their name.
     """
-    for name, ids in _arrays_of(path, len(table)):
+    for name, ids in _arrays_of(path, len(table), [part for part in parts or [path] if part != table.path]):
         if len(set(ids)) == len(ids):
             _refuse_other_ids(path, table, name, ids)
         else:
@@ -39,6 +45,9 @@ def refuse_other_order(path: Path, table: Table) -> None:
 
 
 def _refuse_other_ids(path: Path, table: Table, name: str, ids: Sequence[str]) -> None:
+    # as it is wherever nothing was sorted, and cheaper to see of millions of rows than what follows
+    if any(np.array_equal(values, ids) for values in table.columns.values()):
+        return
     known = _keys(ids)
     for column, values in table.columns.items():
         keys = _keys(values)
@@ -81,11 +90,10 @@ def _called(name: str) -> str:
     return "label" if {word, word.removesuffix("s")} & _LABELS else word
 
 
-def _arrays_of(path: Path, n: int) -> Iterator[tuple[str, list[str]]]:
+def _arrays_of(path: Path, n: int, parts: Sequence[Path]) -> Iterator[tuple[str, list[str]]]:
     """Names and items, as text, of what may be ids or labels of n embeddings; nothing is unpickled."""
-    suffix = path.suffix.lower()
     found: list[tuple[str, list[str]]] = []
-    if suffix == ".npz":
+    if path.suffix.lower() == ".npz":
         # by their headers: the embeddings themselves may not fit into memory
         columns = [name for name, shape in array_shapes(path).items() if shape == (n,)]
         with np.load(path, allow_pickle=False) as arrays:
@@ -96,20 +104,29 @@ def _arrays_of(path: Path, n: int) -> Iterator[tuple[str, list[str]]]:
                     continue  # Python objects, which are not read
                 if array.dtype.kind in "USiu":
                     found.append((name, array.astype(str).tolist()))
-    elif suffix == ".safetensors":
-        try:
-            with safe_open(path, framework="pt") as file:
-                kept = file.metadata() or {}
-        except (SafetensorError, OSError):
-            return  # which whoever reads the features says
-        for name, text in kept.items():
-            try:
-                items = json.loads(text)
-            except ValueError:
-                continue
-            if isinstance(items, list) and len(items) == n:
-                found.append((name, [str(item) for item in items]))
+    joined: dict[str, list[str]] = {}
+    for part in parts:
+        for name, items in _lists_in(part):
+            joined.setdefault(name, []).extend(items)
+    found += [(name, ids) for name, ids in joined.items() if len(ids) == n]
     yield from [*found, *_lists_beside(path, n)]
+
+
+def _lists_in(file: Path) -> Iterator[tuple[str, list[str]]]:
+    """Names and items of what `mibias embed` keeps beside the features in a file."""
+    # whoever reads the features says that a file cannot be read
+    if file.suffix.lower() in PARQUET:
+        with suppress(pa.ArrowInvalid, OSError):
+            schema = pq.read_schema(file)
+            if "path" in schema.names and is_text(schema.field("path").type):
+                yield "path", [str(item) for item in pq.read_table(file, columns=["path"]).column(0).to_pylist()]
+    elif file.suffix.lower() == ".safetensors":
+        with suppress(SafetensorError, OSError), safe_open(file, framework="pt") as opened:
+            for name, text in (opened.metadata() or {}).items():
+                with suppress(ValueError):
+                    items = json.loads(text)
+                    if isinstance(items, list):
+                        yield name, [str(item) for item in items]
 
 
 def _lists_beside(path: Path, n: int) -> Iterator[tuple[str, list[str]]]:

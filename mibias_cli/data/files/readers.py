@@ -12,7 +12,10 @@ from torch import Tensor
 from mibias_cli.data.batch import BiasedData
 from mibias_cli.data.files.stored_features import StoredFeatures
 
-__all__ = ["ArrayReader", "StoredReader", "hold_rows"]
+__all__ = ["IN_MEMORY_BYTES", "ArrayReader", "StoredReader", "hold_rows"]
+
+IN_MEMORY_BYTES = 2**30
+"""Features that take more, as float32, stay in their file."""
 
 
 class ArrayReader:

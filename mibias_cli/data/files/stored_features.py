@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, ClassVar, Protocol
+from typing import IO, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -42,11 +42,15 @@ class _Sliceable(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class StoredFeatures(ABC):
-    """Features of a file, their shape (n, d), and whether single rows are found without reading others."""
+    """Features of a file, and their shape (n, d)."""
 
     path: Path
     shape: tuple[int, int]
-    by_row: ClassVar[bool] = False
+
+    @property
+    def by_row(self) -> bool:
+        """Whether a row is found without reading those before it."""
+        return False
 
     @abstractmethod
     def chunks(self) -> Iterator[np.ndarray]:
@@ -130,7 +134,10 @@ class _MappedFeatures(StoredFeatures):
     """Rows that are found at once: `open` maps the file, and slices of what it gives are read from there."""
 
     open: Callable[[], _Sliceable]
-    by_row: ClassVar[bool] = True
+
+    @property
+    def by_row(self) -> bool:
+        return True
 
     def chunks(self) -> Iterator[np.ndarray]:
         step = _chunk_rows(self.shape[1])

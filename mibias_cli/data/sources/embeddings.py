@@ -13,15 +13,14 @@ from mibias_cli.data.columns import DEFAULT_COLUMNS, DEFAULT_SPLITS, AttributeCo
 from mibias_cli.data.files.array_ids import refuse_other_order
 from mibias_cli.data.files.arrow_files import PARQUET
 from mibias_cli.data.files.fingerprint import Streamed
-from mibias_cli.data.files.readers import ArrayReader, StoredReader
-from mibias_cli.data.files.stored_features import StoredFeatures, open_features
+from mibias_cli.data.files.readers import IN_MEMORY_BYTES, ArrayReader, StoredReader
+from mibias_cli.data.files.stored_features import StoredFeatures
 from mibias_cli.data.files.tabular import AS_USUAL, Reading, first_rows, read_table
 from mibias_cli.data.input_rules import EmbeddingRules
+from mibias_cli.data.shards.feature_parts import open_stored, part_files
 from mibias_cli.errors import DataError
 
 __all__ = ["load_embeddings"]
-
-_IN_MEMORY_BYTES = 2**30
 
 
 def load_embeddings(
@@ -35,15 +34,16 @@ def load_embeddings(
     attributes: Mapping[str, AttributeColumn],
     reading: Reading = AS_USUAL,
     seed: int = 0,
-    in_memory_bytes: int = _IN_MEMORY_BYTES,
+    in_memory_bytes: int = IN_MEMORY_BYTES,
 ) -> BiasedData:
     """Stored embeddings (n, d) as inputs.
 
-    A file whose features take more memory than `in_memory_bytes` stays on disk: it is read once, in chunks, to look for
-    NaN and to take its fingerprint, and after that by the rows that are asked for.
+    Those that take more memory than `in_memory_bytes` stay on disk: they are read once, in chunks, to look for NaN and
+    to take their fingerprint, and after that by the rows that are asked for.
 
     Args:
-        path: .safetensors, .npz or .npy with an array (n, d), or .parquet with feature columns or a column of lists.
+        path: .safetensors, .npz or .npy with an array (n, d), or .parquet with feature columns or a column of lists; or
+            a folder of shards (see `open_stored`), which needs a manifest.
         key: Name of the array in a .safetensors or .npz file, or of the column of lists in a .parquet file.
         prefix: Parquet only: the columns whose name starts so are the features, in the file's order.
         manifest: Table with one row per embedding, in the same order; None: the Parquet file's other columns.
@@ -54,8 +54,8 @@ def load_embeddings(
     Raises:
         DataError: Files, keys, columns or values are missing or wrong, the numbers of rows differ, or their order does.
     """
-    features = open_features(path, key=key, prefix=prefix)
-    if manifest is None and path.suffix.lower() not in PARQUET:
+    features = open_stored(path, key=key, prefix=prefix)
+    if manifest is None and (path.is_dir() or path.suffix.lower() not in PARQUET):
         raise DataError(f"{path}: holds features alone; set data.manifest to a table with one row per embedding")
     if manifest:
         table = read_table(manifest, reading=reading)
@@ -66,7 +66,7 @@ def load_embeddings(
             f"{path} has {features.shape[0]} embeddings, {table.path} has {len(table)} rows; "
             "there must be one row per embedding, in the same order"
         )
-    refuse_other_order(path, table)
+    refuse_other_order(path, table, part_files(path) if path.is_dir() else None)
     rules = EmbeddingRules(key=key, prefix=prefix)
     annotations = annotate(table, columns=columns, attributes=attributes, splits=splits, seed=seed)
     if 4 * features.shape[0] * features.shape[1] > in_memory_bytes:

@@ -47,7 +47,8 @@ def load_table(
     """
     table = read_table(path, reading=reading)
     # whatever has another role is no feature, unless it is named as one
-    taken = {*columns.named, columns.split, columns.group} | {spec.column or name for name, spec in attributes.items()}
+    of_rows = {columns.split, columns.group, columns.forget}
+    taken = {*columns.named, *of_rows} | {spec.column or name for name, spec in attributes.items()}
     if features is None:
         refuse_nested(table)
     chosen = list(features) if features is not None else [name for name in table.columns if name not in taken]

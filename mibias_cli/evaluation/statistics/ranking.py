@@ -7,7 +7,7 @@ from scipy.stats import rankdata
 
 from mibias_cli.evaluation.statistics.resampling import Resamples
 
-__all__ = ["auroc", "auroc_draws"]
+__all__ = ["auroc", "auroc_draws", "grouped_auroc"]
 
 
 def auroc(probabilities: np.ndarray, y: np.ndarray) -> float | None:
@@ -42,15 +42,41 @@ def auroc_draws(probabilities: np.ndarray, y: np.ndarray, resamples: Resamples) 
 
 
 def _area_draws(score: np.ndarray, positive: np.ndarray, resamples: Resamples) -> np.ndarray:
-    placement = np.empty(len(score))
-    # equal scores count half
-    for own, sign in ((positive, 1.0), (~positive, -1.0)):
-        others = np.sort(sign * score[~own])
-        places = [np.searchsorted(others, sign * score[own], side=side) for side in ("left", "right")]
-        placement[own] = (places[0] + places[1]) / (2 * len(others))
-    parts = [positive, positive * placement, ~positive, ~positive * placement]
+    return grouped_auroc(score, positive, np.zeros(len(score), dtype=np.int64), resamples)[1]
+
+
+def grouped_auroc(
+    score: np.ndarray, positive: np.ndarray, group: np.ndarray, resamples: Resamples
+) -> tuple[float, np.ndarray]:
+    """The area under the ROC curve inside groups, the mean over positives, and its value in every resample (B,).
+
+    Each positive is compared with negatives of its own group alone; equal scores count half. Resamples are to first
+    order, see `auroc_draws`.
+
+    Args:
+        score, positive: Scores (n,), and a mask (n,) of the rows that should have the larger ones.
+        group: Groups (n,), each with rows of both kinds.
+        resamples: Of these n rows.
+
+    Example:
+        >>> drawn = Resamples(5, 100, seed=0)
+        >>> score, positive = np.array([3.0, 1.0, 2.0, 5.0, 6.0]), np.array([True, False, False, True, False])
+        >>> grouped_auroc(score, positive, np.array([0, 0, 0, 1, 1]), drawn)[0]
+        0.5
+    """
+    placement, weight = np.empty(len(score)), np.ones(len(score))
+    for g in np.unique(group):
+        inside = group == g
+        for own, others, sign in ((positive, ~positive, 1.0), (~positive, positive, -1.0)):
+            among = np.sort(sign * score[others & inside])
+            places = [np.searchsorted(among, sign * score[own & inside], side=side) for side in ("left", "right")]
+            placement[own & inside] = (places[0] + places[1]) / (2 * len(among))
+        # negatives count as often as positives of their group do
+        shares = [(inside & of_kind).sum() / of_kind.sum() for of_kind in (positive, ~positive)]
+        weight[inside & ~positive] = shares[0] / shares[1]
+    parts = [positive, positive * placement, ~positive * weight, ~positive * weight * placement]
     means = resamples.means(np.stack(parts, axis=1).astype(np.float64))
     # a resample may lack a class
     sizes = np.where(means > 0, means, np.nan)
     area = float(placement[positive].mean())
-    return np.nan_to_num(means[:, 1] / sizes[:, 0] + means[:, 3] / sizes[:, 2] - area, nan=area)
+    return area, np.nan_to_num(means[:, 1] / sizes[:, 0] + means[:, 3] / sizes[:, 2] - area, nan=area)

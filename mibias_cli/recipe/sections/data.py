@@ -69,6 +69,9 @@ class ColumnsSection(Section):
     )
     split: Text | None = Field(None, description="Column with the split name; null: split by `splits.fractions`.")
     group: Text | None = Field(None, description="Column with a group id (patient, video): no group spans two splits.")
+    forget: Text | None = Field(
+        None, description="Column that marks training rows to be forgotten (yes, true or 1), by method: miu or retrain."
+    )
 
     # checked by hand: pydantic would report each member of the union, three errors for one mistake
     @field_validator("target", mode="before")
@@ -257,7 +260,8 @@ class EmbeddingsData(_Files):
 
     source: Literal["embeddings"]
     path: Path = Field(
-        description=".safetensors or .npz with an array (n, d), or .parquet with feature columns or a column of lists."
+        description=".safetensors or .npz with an array (n, d), or .parquet with feature columns or a column of lists; "
+        "or a folder of such files (part-00000-of-00123.parquet, …)."
     )
     key: str = Field(
         "features", description="Name of the array in a .safetensors or .npz file, or of a Parquet column of lists."

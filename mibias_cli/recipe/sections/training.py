@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
@@ -34,9 +35,12 @@ _SAFETENSORS: list[FormatName] = ["safetensors"]
 
 
 class OriginalSection(Section):
-    """Plain training on the task alone, before debiasing: its result is the extractor that `before` speaks of."""
+    """A model trained on the task alone, before debiasing: the extractor that `before` speaks of."""
 
-    epochs: Repeats = Field(description="Epochs of plain training.")
+    epochs: Repeats | None = Field(None, description="Epochs of plain training; null: none, see weights.")
+    weights: Path | None = Field(
+        None, description="In place of training: an earlier run's folder, an exported folder, or a run's .safetensors."
+    )
     learning_rate: LearningRate | None = Field(None, description="Learning rate; null: training.learning_rate.")
     start_debiasing_from: Literal["original", "initial"] = Field(
         "original", description="Debiasing starts from the plainly trained weights or from those before it."

@@ -20,6 +20,7 @@ from mibias_cli.evaluation.task_findings import (
 from mibias_cli.report.numbers import (
     SPACE,
     format_decimals,
+    format_interval,
     format_number,
     format_percent,
     format_percent_interval,
@@ -27,7 +28,14 @@ from mibias_cli.report.numbers import (
 )
 from mibias_cli.report.task.score import kind_of, task_score
 
-__all__ = ["MAX_NAMED", "cost_sentence", "head_sentence", "worse_clauses", "worst_group_sentence"]
+__all__ = [
+    "MAX_NAMED",
+    "cost_sentence",
+    "forgetting_sentence",
+    "head_sentence",
+    "worse_clauses",
+    "worst_group_sentence",
+]
 
 MAX_NAMED = 3
 """Attributes or figures that a sentence lists by name."""
@@ -42,7 +50,7 @@ _FAIRNESS = {
 def cost_sentence(findings: AuditFindings, *, bought: bool) -> str:
     """What the task's headline figure was and is, with the interval of the paired difference.
 
-    `bought`: whether leakage fell, for which alone a figure can have paid.
+    `bought`: whether leakage fell or rows were forgotten, for which alone a figure can have paid.
     """
     if kind_of(findings) == "none":
         score = task_score(findings, "after")
@@ -63,6 +71,26 @@ def head_sentence(findings: AuditFindings, *, bought: bool) -> str:
         return ""
     name = "R²" if kind_of(findings) == "regression" else "accuracy"
     return _changed(f"the trained head's own {name}", findings.head.task, findings, bought=bought)
+
+
+def forgetting_sentence(findings: AuditFindings) -> str:
+    """How far rows were forgotten, by the trained heads; empty where none were to be."""
+    found = findings.forgetting
+    if found is None:
+        return ""
+    after, before = found.after, found.before
+    was = "" if before is None else f" (before: {format_percent(before.forgotten_accuracy)})"
+    right = f"the trained head is right on {format_percent(after.forgotten_accuracy)}{was}"
+    text = f"Of {found.n_forgotten} training rows that were to be forgotten {right}"
+    told = after.membership_auroc
+    if after.alike_accuracy is None or told is None:
+        return (
+            f"{text}; no audited row is of a group of theirs, so nobody can say what a head without them would come to."
+        )
+    return (
+        f"{text}, of audited rows of their groups on {format_percent(after.alike_accuracy)}; losses tell the two apart "
+        f"with an AUROC of {format_decimals(told.estimate)} ({format_interval(told)}), .5 being not at all."
+    )
 
 
 def _changed(name: str, sides: TaskSides, findings: AuditFindings, *, bought: bool) -> str:

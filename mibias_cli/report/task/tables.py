@@ -47,6 +47,7 @@ __all__ = [
     "crossing_tables",
     "error_table",
     "fairness_table",
+    "forgetting_table",
     "head_table",
     "impact_tables",
     "task_table",
@@ -80,6 +81,12 @@ _FAIRNESS = {
     "equalized_odds_ratio": "Equalized odds ratio",
     "bias_amplification": "Bias amplification",
 }
+_FORGETTING = {
+    "forgotten_accuracy": "Accuracy on {found.n_forgotten} forgotten rows",
+    "alike_accuracy": "Accuracy on alike audited rows",
+    "retained_accuracy": "Accuracy on {found.n_retained} retained rows",
+    "audit_accuracy": "Accuracy on all audited rows",
+}
 HEAD = "trained head"
 """What columns of trained heads are called."""
 Values = Sequence[float | None]
@@ -102,6 +109,29 @@ def head_table(report: AuditFindings) -> Table:
     caption = "The trained heads' own predictions: what a user of the model gets, head and all."
     task = TaskSides() if report.head is None else report.head.task
     return _figures(report, task, head_sides(report), "Trained heads", caption)
+
+
+def forgetting_table(report: AuditFindings) -> Table:
+    """What trained heads make of the rows that were to be forgotten; empty where there were none."""
+    found, lines = report.forgetting, list[Line]()
+    sides = () if found is None else tuple(side for side in sides_of(report) if found.at(side) is not None)
+    if found is not None:
+        given = [found.at(side) for side in sides]
+        for key, label in _FORGETTING.items():
+            values = [_value(figures, key) for figures in given]
+            cells = [percent_cell(value, None, None) for value in values]
+            lines.append(line(label.format(found=found), *cells, *_points(values)))
+        areas = [None if figures is None else figures.membership_auroc for figures in given]
+        change = _compared("", [_value(figures, "membership_auroc") for figures in given], format_decimals, always=True)
+        cells = [_decimals_cell(area, signed=False) for area in areas]
+        lines.append(line("Membership, AUROC", *cells, *change[0].cells[1 + len(given) :]))
+    caption = (
+        "Rows that were to be forgotten, by the trained heads. A head that never saw them comes to about the accuracy "
+        "of alike audited rows, weighted as the forgotten rows' groups. Membership: how often the loss of a forgotten "
+        "row is less than that of an audited row of its group; .5: losses do not tell who was trained on."
+    )
+    header = ("Forgetting", *titles(sides), *(["Change"] if len(sides) > 1 else []))
+    return Table(title="Forgotten rows", caption=caption, header=header, lines=tuple(lines))
 
 
 def _figures(report: AuditFindings, task: TaskSides, sides: Sequence[Side], title: str, caption: str) -> Table:
@@ -267,11 +297,11 @@ def _beside_bounds(value: float | None, bounds: Bounds | None) -> Cell:
     return Cell(text=format_decimals(value), small=small)
 
 
-def _decimals_cell(found: Interval | None) -> Cell:
-    """A change above its interval."""
+def _decimals_cell(found: Interval | None, *, signed: bool = True) -> Cell:
+    """A change, or a figure that is none, above its interval."""
     if found is None:
         return Cell(text=ABSENT)
-    return Cell(text=format_decimals(found.estimate, signed=True), small=format_interval(found))
+    return Cell(text=format_decimals(found.estimate, signed=signed), small=format_interval(found))
 
 
 def impact_tables(report: AuditFindings) -> list[Table]:

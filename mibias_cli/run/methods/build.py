@@ -50,6 +50,7 @@ def method_spec(
         attributes=tuple(parts.debiased),
         settings={name: setting.default for name, setting in METHODS[name].settings.items()} | dict(given),
         seed=seed,
+        batch_size=parts.recipe.training.batch_size,
         new_model=partial(_second_model, parts, seed),
         trained_by=lambda make, epochs: _trained_by(parts, make, spec, epochs, progress),
         embed=lambda of, split: embed(of.extractor, split, **parts.reading).features,

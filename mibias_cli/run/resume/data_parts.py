@@ -34,6 +34,8 @@ def data_parts(data: BiasedData) -> dict[str, str]:
         for name, values in {**split.kept, **split.c}.items():
             known = split.known.get(name, split.kept_known.get(name))
             parts[f"'{name}' of the {split.name} rows"] = _sha256(values, np.asarray(known))
+    if data.train.forget is not None:
+        parts["rows to forget"] = _sha256(data.train.forget)
     parts[WHOLE] = data.fingerprint
     if isinstance(data.train.reader, ImageReader):
         parts |= _image_parts(data.train.reader)
