@@ -144,10 +144,10 @@ class StoredPrefix:
         shape = (len(part), *self.prefix.shape)
         n_bytes = 4 * int(np.prod(shape))
         # of all views of a split together the same would be said once for each
-        first = not any(self.folder.glob(f"{_stem(part)}-*.npy"))
+        kept_already = [self._opened(other, len(part)) for other in self.folder.glob(f"{_stem(part)}-*.npy")]
         self.folder.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(self.folder).free
-        if first:
+        if all(one is None for one in kept_already):
             self.progress.note(
                 f"backbone.cache: outputs of the frozen stages for {len(part)} {part.name} samples take "
                 f"{_readable(n_bytes)} a view; they are kept in {self.folder}"
