@@ -143,12 +143,15 @@ class StoredPrefix:
         """Compute all outputs in batches of a size, into a file."""
         shape = (len(part), *self.prefix.shape)
         n_bytes = 4 * int(np.prod(shape))
+        # of all views of a split together the same would be said once for each
+        kept_already = [self._opened(other, len(part)) for other in self.folder.glob(f"{_stem(part)}-*.npy")]
         self.folder.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(self.folder).free
-        self.progress.note(
-            f"backbone.cache: outputs of the frozen stages for {len(part)} {part.name} samples take "
-            f"{_readable(n_bytes)}; they are kept in {self.folder}"
-        )
+        if all(one is None for one in kept_already):
+            self.progress.note(
+                f"backbone.cache: outputs of the frozen stages for {len(part)} {part.name} samples take "
+                f"{_readable(n_bytes)} a view; they are kept in {self.folder}"
+            )
         if n_bytes > free:
             raise NoPrefix(f"{self.folder} has {_readable(free)} left, {_readable(n_bytes)} are needed")
         partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")

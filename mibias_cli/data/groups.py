@@ -336,6 +336,8 @@ def _cross_fitted(counts: np.ndarray, design: np.ndarray, prior: np.ndarray) -> 
             with warnings.catch_warnings():
                 # a fit that stops early is still a probability; the held-out score decides whether it is used
                 warnings.simplefilter("ignore", ConvergenceWarning)
+                # of rows that are counted few are left: labels of half of them are no sign of numbers
+                warnings.filterwarnings("ignore", message="The number of unique classes")
                 model.fit(design[row], label, sample_weight=fit[row, label])
             probability[:, model.classes_] += (1 - 1e-3) * model.predict_proba(design)
         table[k] = probability

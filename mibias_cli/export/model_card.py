@@ -94,15 +94,16 @@ def model_card(info: ExportInfo, *, report: Report | None, formats: tuple[str, .
 
 
 def _summary(info: ExportInfo) -> str:
-    task = ""
+    # as wide as what the report speaks of, which may be less than what the backbone pools
+    n, task = info.features_dim, ""
     if info.target_kind is None:
         task = " while its features stayed close to the original's"
     elif info.class_names:
         names = ", ".join(escape_markdown(name) for name in info.class_names)
         task = f", for a task with the {_OUTPUTS[info.target_kind]} {names}"
     return (
-        f"A feature extractor ({info.architecture}, {info.n_features} features) that was trained to tell less of a "
-        f"bias attribute{task}. Penalised in training: {_listed(info.layers)}"
+        f"A feature extractor ({info.architecture}, {n} feature{'' if n == 1 else 's'}) that was trained to tell less "
+        f"of a bias attribute{task}. Penalised in training: {_listed(info.layers)}"
         f"{f' (inner maps: {_pooling(info)})' if _inner(info) else ''}. Written by mibias {info.mibias_version}.\n"
         f"{_erasure(info)}"
     )

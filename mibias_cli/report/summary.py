@@ -35,12 +35,15 @@ def summarise(
     # a rise in the question that was asked has its own sentence
     rose = rises(findings, [name for name in QUESTIONS if name != question])
     worse = [*rose, *worse_clauses(findings)]
+    changes = [found.change.answer(question) for found in findings.attributes.values() if found.change is not None]
+    # what is paid for is less leakage, or rows that are forgotten
+    bought = findings.forgetting is not None or any(change is not None and change.upper < 0 for change in changes)
     sentences = (
         EMPTY_FEATURES if collapsed else "",
         _asked(findings, question, debiased),
         *_leakage(findings, question),
-        cost_sentence(findings),
-        head_sentence(findings),
+        cost_sentence(findings, bought=bought),
+        head_sentence(findings, bought=bought),
         forgetting_sentence(findings),
         worst_group_sentence(findings),
         f"Worse than before: {'; '.join(worse)}." if worse else "",

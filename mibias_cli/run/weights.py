@@ -75,21 +75,24 @@ def _task_offset(parts: Parts) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
     """A share of log p(y|c) − log p(y) for training rows, by TASK_OFFSET, and what to note of it.
 
     Without the second term the network learns classes as if all were equally frequent: `class_prior: uniform`, as in
-    logit adjustment (arXiv 2007.07314).
+    logit adjustment (arXiv 2007.07314). Of several labels each is two classes, whose difference is added to its score.
     """
     data, names, wanted = parts.data, parts.debiased, parts.recipe.debias.bias_product
     if not names or not wanted:
         return {}, ()
     c, known, n_c = _joint(data, data.train, names)
-    n_y, seed = len(data.class_names), parts.recipe.seed
-    log_p = target_log_probabilities(data.train.y, c, known, n_y=n_y, n_c=n_c, seed=seed)
-    beyond = log_p
+    labels, seed = data.target.kind == "multilabel", parts.recipe.seed
+    columns = list(data.train.y.T.astype(np.int64)) if labels else [data.train.y]
+    n_y = 2 if labels else len(data.class_names)
+    log_ps = [target_log_probabilities(y, c, known, n_y=n_y, n_c=n_c, seed=seed) for y in columns]
+    terms = log_ps
     if parts.recipe.debias.class_prior == "training":
-        beyond = log_p - np.log(np.exp(log_p).mean(axis=0))
+        terms = [log_p - np.log(np.exp(log_p).mean(axis=0)) for log_p in log_ps]
+    beyond = np.stack([term[:, 1] - term[:, 0] for term in terms], axis=1) if labels else terms[0]
     if wanted != "auto":
         return {TASK_OFFSET: wanted * beyond}, ()
     # auto: the more of the target the attributes tell, the larger the share that is added for the task
-    told = share_told(data.train.y[known], log_p[known])
+    told = float(np.mean([share_told(y[known], log_p[known]) for y, log_p in zip(columns, log_ps, strict=True)]))
     share = max(LEAST_SHARE, told)
     note = f"bias_product: auto is {share:.3f}; {', '.join(names)} tell {told:.3f} of the target's entropy"
     return {TASK_OFFSET: share * beyond}, (note,)
@@ -150,11 +153,13 @@ def forewarnings(parts: Parts) -> list[str]:
     data, n, warnings = parts.data, len(parts.data.train), []
     for name in parts.debiased:
         if name in parts.weights.train:
-            size = effective_sample_size(parts.weights.train[name])
+            weights = parts.weights.train[name]
+            size = effective_sample_size(weights)
             if size < max(_FEW, _SHARE * n) and size < _NEARLY_ALL * n:
                 warnings.append(
                     f"attribute '{name}': balancing weights leave an effective sample size of {size:.0f} of {n}; rare "
-                    "pairs of target and attribute carry the estimate. Lower debias.balance_clip, or collect such pairs"
+                    "pairs of target and attribute carry the estimate. Set debias.balance_clip below "
+                    f"{weights.max():.3g}, the largest weight, or collect such pairs"
                 )
     # with weights in the estimator, or conditional on y, a perfect classifier need not leak I(y; c)
     if parts.recipe.debias.objective != "marginal" or parts.balance not in ("none", "task"):

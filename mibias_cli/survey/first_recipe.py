@@ -77,7 +77,7 @@ def choose_model(found: Survey, *, backbone: str | None, weights: str | None) ->
         return ModelChoice(name=name, weights=weights, input_size=size)
     if weights is not None or missing is None:
         # a whole network learns shortcuts from few images: most of it stays as it was pretrained
-        few = found.n_rows["train"] < _FEW_IMAGES and found.columns.target_kind == "classes"
+        few = found.n_rows["train"] < _FEW_IMAGES and found.columns.target_kind != "regression"
         last = last_stages_of(name) if few else ()
         if last and size is not None:
             size = max(_LEAST_PRETRAINED_SIDE, _STEP * round(_ENLARGED * side / _STEP))
@@ -209,7 +209,8 @@ def _model(found: Survey, model: ModelChoice) -> Iterator[str]:
     yield "representation:"
     if model.last_stages:
         # a dimension that no score needs ends up as noise, which tells of the attribute
-        narrow = max(1, min(_WIDEST_BOTTLENECK, len(found.class_names) - 1))
+        needed = found.n_outputs - (found.columns.target_kind == "classes")
+        narrow = max(1, min(_WIDEST_BOTTLENECK, needed))
         yield f"  bottleneck: {{ width: {narrow}, hidden: [] }} # as wide as scores need; linear: timm can load it"
         yield "  layers: [features] # what the penalty sees"
     elif tabular:
@@ -227,7 +228,8 @@ def _training_of_last_stages(found: Survey, model: ModelChoice) -> Iterator[str]
     yield "  objective: conditional # what the features tell beyond what the target itself tells"
     if _has_product(found):
         yield "  bias_product: 1 # what the attributes say of the target is added to training's scores, so not learned"
-        if _classes_alike(found):
+        # of labels none is right alone, so none is rarer than it should be
+        if found.columns.target_kind == "classes" and _classes_alike(found):
             yield "  class_prior: uniform # all classes count alike; training: as frequent as in training"
     yield "  weight: auto # the largest that samples held out of training bear; a number: yours"
     yield "  critic: { n_random_features: 64 } # as many as few images bear"
@@ -298,8 +300,9 @@ def _original(epochs: int, *, afresh: bool | None) -> Iterator[str]:
 
 
 def _has_product(found: Survey) -> bool:
-    """Whether there can be a product of experts: of classes alone, and not where an attribute leaves nothing open."""
-    return found.columns.target_kind == "classes" and not any(a.settles_target for a in found.chosen)
+    """Whether there can be a product of experts: of classes or labels, and not where an attribute settles them."""
+    kinds = ("classes", "multilabel")
+    return found.columns.target_kind in kinds and not any(a.settles_target for a in found.chosen)
 
 
 def _classes_alike(found: Survey) -> bool:
@@ -310,7 +313,7 @@ def _classes_alike(found: Survey) -> bool:
 
 def _given_away(found: Survey) -> str:
     """The attribute that tells most of the target, or empty: none tells much, or there can be no product."""
-    if not _has_product(found):
+    if found.columns.target_kind != "classes" or not _has_product(found):
         return ""
     # a penalty alone cannot win against an attribute that gives most targets away
     told = [a for a in found.chosen if a.share_of_target >= _MOST_OF_THE_TARGET]

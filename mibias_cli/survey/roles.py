@@ -152,7 +152,7 @@ def choose_roles(layout: Layout, looks: Mapping[str, ColumnLook], wishes: Wishes
         group=None if group == target else group,
         sure=frozenset(sure),
         guesses=tuple(guesses),
-        notes=(*([unused] if unread else []), *_odd_values(of_target)),
+        notes=(*([unused] if unread else []), *_odd_values(of_target), *_empty_lists(of_target, layout)),
     )
 
 
@@ -292,6 +292,17 @@ def _odd_values(look: ColumnLook) -> list[str]:
             f"with target_kind: multilabel: {{ {look.name}: {{ {cell}: {cell.split()} }} }}"
         )
     return notes
+
+
+def _empty_lists(look: ColumnLook, layout: Layout) -> list[str]:
+    """That a cell without a list may be one of no label, and how to have its row read."""
+    if look.kind != "lists" or None not in layout.table.columns[look.name]:
+        return []
+    file = "the file itself" if layout.file is None else str(layout.file)
+    return [
+        f"{look.name}: if empty cells mean no label, name {file} as data.path and say so by data.values: "
+        f"{{ {look.name}: {{ (missing): [] }} }}"
+    ]
 
 
 def _kind_of_target(look: ColumnLook, table: Table) -> TargetKind:

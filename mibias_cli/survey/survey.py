@@ -90,6 +90,7 @@ class Survey:
         layout: The data set; its table has the usable rows alone.
         columns, splits: As a recipe would name them.
         class_names: The target's classes (or bins).
+        n_outputs: How many numbers a head gives: one per class, label or column of numbers.
         n_rows: Rows per split.
         chosen: The attributes that a recipe should have.
         candidates: Further columns that may be attributes, the most associated with the target first.
@@ -104,6 +105,7 @@ class Survey:
     columns: Columns
     splits: SplitRule
     class_names: tuple[str, ...]
+    n_outputs: int
     n_rows: Mapping[str, int]
     chosen: tuple[AttributeFound, ...]
     candidates: tuple[AttributeFound, ...]
@@ -222,6 +224,7 @@ def survey(path: Path, wishes: Wishes) -> Survey:
         columns=roles.columns(layout),
         splits=roles.splits,
         class_names=annotations.target.class_names,
+        n_outputs=annotations.target.n_outputs,
         n_rows={name: int((annotations.role == k).sum()) for k, name in enumerate(SPLITS)},
         chosen=tuple(chosen),
         candidates=tuple(others),

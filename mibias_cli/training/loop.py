@@ -332,7 +332,9 @@ class StageTrainer:
                 text = f"the penalty has lost its signal: {where}: nothing is left, or the critic has overfitted"
                 self._warn("signal_lost", epoch, text, attribute=name, tell=self.progress.note)
             else:
-                text = f"the penalty had no signal: {where}, so training cannot follow it. {_FOR_A_SIGNAL}"
+                n = int(self.data.validation.known[name].sum())
+                few = f"training cannot follow it, or these {n:,} rows are too few to show one"
+                text = f"the penalty had no signal: {where}; {few}. {_FOR_A_SIGNAL}"
                 self._warn("no_signal", epoch, text, attribute=name)
 
     def _warn(

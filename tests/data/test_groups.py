@@ -223,6 +223,15 @@ def test_what_the_bias_says_of_the_target() -> None:
     np.testing.assert_allclose(found.sum(axis=1), 1, rtol=1e-5)
 
 
+def test_many_classes_in_few_cells_are_no_numbers() -> None:
+    """Counted, rows of 12 classes are 22, of which 12 labels are more than half; warnings are errors here."""
+    y = np.repeat(np.arange(12), 40)
+    c = np.where(np.arange(480) % 2, y // 3, 0)[:, None]
+    log_p = target_log_probabilities(y, c, np.ones(480, bool), n_y=12, n_c=[4], seed=0)
+    # 0 have all 40 of the first three classes, and 20 of each other one
+    np.testing.assert_allclose(np.exp(log_p[c[:, 0] == 0]).mean(axis=0), [2 / 15] * 3 + [1 / 15] * 9, atol=0.01)
+
+
 def test_a_row_does_not_vouch_for_itself() -> None:
     y = np.zeros(200, dtype=np.int64)
     y[7] = 1

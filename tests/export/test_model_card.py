@@ -58,6 +58,7 @@ def test_figures_belong_to_the_bottleneck() -> None:
     info = dataclasses.replace(INFO, bottleneck=8, features_dim=8, layers=("layer3", "features"), pool="mean")
     card = model_card(info, report=None, formats=("safetensors", "onnx"))
     assert "figures belong to the bottleneck's output (8 wide)" in card
+    assert f"A feature extractor ({INFO.architecture}, 8 features) that" in card
     assert "headline figures do not hold for them" in card
     assert "acted on `layer3` inside the backbone, averaged over space" in card
     assert 'heads["bottleneck.0.weight"]' in card

@@ -87,6 +87,14 @@ def test_a_cost_is_named_of_the_rule_and_of_the_trained_head(make: Callable[...,
     assert "The trained head's own accuracy paid for it: it fell from 90.0\u00a0%" in text
 
 
+@pytest.mark.parametrize(("change", "verb"), [(-0.1, "fell from 90.0"), (0.1, "rose from 70.0")])
+def test_nothing_is_paid_where_no_leakage_fell(make: Callable[..., Report], change: float, verb: str) -> None:
+    report = make(after=0.8, accuracies=(0.9, 0.8) if change < 0 else (0.7, 0.8))
+    report = with_task(report, change=TaskChange(accuracy=interval(change, 0.02)))
+    (cost,) = [sentence for sentence in summarise(report, "marginal") if sentence.startswith("Task accuracy")]
+    assert cost.startswith(f"Task accuracy {verb}")
+
+
 def test_a_report_of_before_changes_were_measured_claims_none(make: Callable[..., Report]) -> None:
     assert "Task accuracy was 70.0\u00a0% and is 90.0\u00a0%." in summarise(make(), "marginal")
 

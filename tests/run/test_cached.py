@@ -124,7 +124,10 @@ def test_training_on_kept_outputs_is_training_on_images_to_the_bit(
     reads.append(0)
     told = fitted(recipe(*overrides, text=text), tmp_path / "on")
     assert reads == [0], "no image is read in the epochs"
-    assert "MB; they are kept in" in told[0]
+    assert "MB a view; they are kept in" in told[0]
+    # once for each split, whatever the number of files
+    kept = [note for note in told if "they are kept in" in note]
+    assert len(kept) == len({note.split(" samples")[0] for note in kept})
     assert metrics(tmp_path / "on") == metrics(tmp_path / "off")
     for name in ("best", "original"):
         assert same(best(tmp_path / "on", name), best(tmp_path / "off", name))

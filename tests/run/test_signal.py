@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -73,3 +74,4 @@ def test_only_an_attribute_that_nothing_tells_is_warned_of(
     for form in ("leakage.md", "leakage.html", "leakage.json"):
         text = (tmp_path / "run" / "report" / form).read_text()
         assert "he penalty had no signal: on held-out rows the critic of " in text
+        assert re.search(r"training cannot follow it, or these \d+ rows are too few to show one", text)

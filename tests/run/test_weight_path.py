@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from small_runs import best, metrics, recipe_for_numbers, same, shorten_last_fit, tiny, train_alone
 
 from mibias_cli.errors import MibiasError, RecipeError
@@ -13,7 +15,7 @@ from mibias_cli.recipe.load import parse_recipe
 from mibias_cli.recipe.schema import Recipe
 from mibias_cli.run.assemble import Parts, assemble
 from mibias_cli.run.debiaser import AUTO_SHARE, build_debiaser
-from mibias_cli.run.heads.weight_path import N_FOLDS, PATH, choose_weight, folds, sample_weights
+from mibias_cli.run.heads.weight_path import N_FOLDS, PATH, choose_weight, folds, held_out_scores, sample_weights
 
 LINEAR = "representation={layers: [features], bottleneck: {width: 9, hidden: []}}"
 LAST = (
@@ -21,6 +23,11 @@ LAST = (
     "debias.objective=conditional", "debias.bias_product=1", "debias.class_prior=uniform", "data.variance=0.02",
     "debias.critic={n_random_features: 16}", "debias.queue_batches=32",
 )  # fmt: skip
+NARROW = (
+    "representation: {bottleneck: {width: 2, hidden: []}, layers: [features]}",
+    "debias: {weight: auto, estimator: closed_form}",
+    "training: {head_last: 0.1, epochs: 1}",
+)
 
 
 @pytest.fixture(scope="module")
@@ -114,15 +121,37 @@ def test_in_the_steps_the_penalty_has_a_share_of_the_gradient(
     assert (debiaser.settings.weight, debiaser.settings.gradients) == (weight, gradients)
 
 
-def test_a_path_needs_classes(tmp_path: Path) -> None:
-    text = recipe_for_numbers(
-        tmp_path,
-        "representation: {bottleneck: {width: 2, hidden: []}, layers: [features]}",
-        "debias: {weight: auto, estimator: closed_form}",
-        "training: {head_last: 0.1}",
-    )
+def test_numbers_have_no_path(tmp_path: Path) -> None:
     with pytest.raises(MibiasError, match=r"debias\.weight: auto .*regression"):
-        assemble(parse_recipe(text, path="r.yaml"), offline=True)
+        assemble(parse_recipe(recipe_for_numbers(tmp_path, *NARROW), path="r.yaml"), offline=True)
+
+
+def test_a_path_of_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shorten_last_fit(monkeypatch)
+    text = recipe_for_numbers(tmp_path, *NARROW).replace("regression", "multilabel").replace("target: y", "target: l")
+    rows = "".join(f"{k},{k % 3},{'fm'[k % 2]},{('p', 'q', 'p|q')[k % 3]}\n" for k in range(60))
+    (tmp_path / "t.csv").write_text("a,b,sex,l\n" + rows, encoding="utf-8")
+    recipe = parse_recipe(text, path="r.yaml", overrides=["data.splits={fractions: [0.5, 0.1, 0.4]}"])
+    run = train_alone(recipe, tmp_path / "run")
+    told = re.search(
+        r"auto is [\d.]+; mean probability of held-out samples' labels by λ, %: 0: ([\d.]+)", read_log(run)
+    )
+    assert told is not None
+    # b is k % 3, from which labels follow
+    assert float(told[1]) > 70
+
+
+def read_log(run: Path) -> str:
+    return (run / "train.log").read_text()
+
+
+def test_scores_are_probabilities_of_what_is_right() -> None:
+    labels = torch.tensor([[1.0, 0.0], [1.0, 1.0]])
+    p = torch.tensor([[0.9, 0.2], [0.4, 0.3]])
+    # .9 and 1 − .2; .4 and .3
+    torch.testing.assert_close(held_out_scores(p.logit(), labels, "multilabel"), torch.tensor([0.85, 0.35]))
+    classes = held_out_scores(p.log(), torch.tensor([1, 0]), "classes")
+    torch.testing.assert_close(classes, torch.tensor([0.2 / 1.1, 0.4 / 0.7]))
 
 
 @pytest.mark.parametrize(

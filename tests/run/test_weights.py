@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from mibias_cli.errors import MibiasError, RecipeError
 from mibias_cli.recipe.load import parse_recipe
 from mibias_cli.recipe.schema import Recipe
 from mibias_cli.run.assemble import Parts, assemble
-from mibias_cli.run.weights import build_weights, share_told
+from mibias_cli.run.weights import build_weights, forewarnings, share_told
 from mibias_cli.training.step import BIAS_LOG_P, TASK_OFFSET, TASK_WEIGHT
 
 DIGITS = """
@@ -49,6 +50,16 @@ def test_a_budget_is_for_all_attributes_or_for_those_named(loaded: Parts) -> Non
     assert loaded.budgets == {}
     assert changed(loaded, "debias.budget_bits=0.1").budgets == {"colour": 0.1}
     assert changed(loaded, "debias.budget_bits={colour: 0.2}").budgets == {"colour": 0.2}
+
+
+def test_a_clip_that_changes_nothing_is_not_advised() -> None:
+    """The advice names a value below the weights that there are."""
+    parts = assemble(digits("data.variance=0.02"), offline=True)
+    (told,) = forewarnings(parts)
+    largest = parts.weights.train["colour"].max()
+    found = re.search(r"Set debias\.balance_clip below ([\d.e+]+), the largest weight", told)
+    assert found is not None
+    assert float(found[1]) == pytest.approx(largest, rel=0.005)
 
 
 def test_bias_product_says_what_the_bias_tells_of_training_rows_alone(loaded: Parts) -> None:
@@ -114,6 +125,42 @@ def test_what_the_bias_says_of_validation_rows_is_there_for_any_recipe(loaded: P
     np.testing.assert_allclose(np.exp(log_p).sum(axis=1), 1.0, rtol=1e-4)
     told = -log_p[np.arange(len(y)), y].mean()
     assert 0 < told < 0.7 * np.log(10)  # colour tells much of the digit, and no row was in the fit that speaks of it
+
+
+def test_of_labels_each_score_gets_the_log_odds_given_the_attribute(tmp_path: Path) -> None:
+    g = np.random.default_rng(0)
+    c = g.random(4000) < 0.5
+    follows, free = g.random(4000) < np.where(c, 0.9, 0.2), g.random(4000) < 0.1
+    rows = [f"{k},{int(a)},{int(b)},{'fm'[s]}" for k, (a, b, s) in enumerate(zip(follows, free, c * 1, strict=True))]
+    (tmp_path / "t.csv").write_text("\n".join(["x,follows,free,sex", *rows]), encoding="utf-8")
+    text = f"""
+version: 1
+data:
+  source: table
+  path: {tmp_path / "t.csv"}
+  columns: {{target: [follows, free]}}
+  features: [x]
+  attributes: {{sex: {{}}}}
+backbone: {{name: mlp}}
+debias: {{bias_product: 1}}
+"""
+    parts = assemble(parse_recipe(text, path="r.yaml"), offline=True)
+    train, offset = parts.data.train, parts.weights.train[TASK_OFFSET]
+    assert offset.shape == train.y.shape
+    # from counts: log p(1|c)/p(0|c) less log p(1)/p(0)
+    sex = parts.data.attributes["sex"].classes(train.c["sex"])[:, 0]
+    for k in range(2):
+        y = train.y[:, k]
+        for value in range(2):
+            odds, prior = (p / (1 - p) for p in (y[sex == value].mean(), y.mean()))
+            found = offset[sex == value, k]
+            np.testing.assert_allclose(found, np.log(odds / prior), atol=0.15)
+    uniform = assemble(parse_recipe(text, path="r.yaml", overrides=["debias.class_prior=uniform"]), offline=True)
+    prior = train.y.mean(axis=0)
+    apart = (uniform.weights.train[TASK_OFFSET] - offset).mean(axis=0)
+    np.testing.assert_allclose(apart, np.log(prior / (1 - prior)), atol=0.05)
+    auto = assemble(parse_recipe(text, path="r.yaml", overrides=["debias.bias_product=auto"]), offline=True)
+    np.testing.assert_allclose(auto.weights.train[TASK_OFFSET], 0.8 * offset, rtol=1e-4)
 
 
 def test_bias_product_needs_classes(tmp_path: Path) -> None:

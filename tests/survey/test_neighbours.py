@@ -14,6 +14,8 @@ import pytest
 from layouts import image, pairs, write
 
 from mibias_cli.errors import DataError
+from mibias_cli.recipe.load import parse_recipe
+from mibias_cli.run.build import build_data
 from mibias_cli.survey.matching import match_images
 from mibias_cli.survey.roles import Wishes
 from mibias_cli.survey.survey import survey
@@ -54,6 +56,34 @@ def test_a_target_of_lists_by_any_writing(
     else:
         assert {item for name in found.class_names for item in name.split(" + ")} - {"no label"} == names
         assert any("cells are lists" in note for note in found.notes)
+
+
+@pytest.mark.parametrize("cells", [("A", "A|B", "B|C", ""), ("A", "A|B", "B|C", "C")])
+def test_an_empty_list_may_mean_no_label(tmp_path: Path, cells: Sequence[str]) -> None:
+    path = listed(tmp_path, lambda k: cells[k % 4])
+    found = survey(path, GUESS)
+    told = [note for note in found.notes if "empty cells" in note]
+    assert bool(told) == ("" in cells)
+    if not told:
+        return
+    assert told[0].endswith(f"name {path} as data.path and say so by data.values: {{ labels: {{ (missing): [] }} }}")
+    # what it says can be done
+    text = f"""
+version: 1
+data:
+  source: manifest
+  path: {path}
+  columns: {{ path: image, target: labels }}
+  target_kind: multilabel
+  splits: {{ fractions: [0.5, 0.25, 0.25] }}
+  attributes: {{ sex: {{}} }}
+  values: {{ labels: {{ (missing): [] }} }}
+backbone: {{ name: test_resnet, input_size: 32 }}
+"""
+    data = build_data(parse_recipe(text, path="r.yaml"), offline=True)
+    y = np.concatenate([split.y for split in (data.train, data.validation, data.audit)])
+    assert len(y) == N
+    assert (y.sum(axis=1) == 0).sum() == N // 4
 
 
 def test_a_list_with_blanks_is_said(tmp_path: Path) -> None:

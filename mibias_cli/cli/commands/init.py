@@ -113,7 +113,8 @@ def survey_lines(found: Survey) -> Iterator[str]:
         yield f"  images      about {middle} pixels" + (f" ({smallest} to {largest})" if smallest != largest else "")
     yield f"  target      {found.target_title}: {first_rows(found.class_names, _MOST_NAMES)}"
     for attribute in found.chosen:
-        missing = f", missing in {attribute.n_missing:,}" if attribute.n_missing else ""
+        n_rows = sum(found.n_rows.values())
+        missing = f", missing in {attribute.n_missing:,} of {n_rows:,} rows" if attribute.n_missing else ""
         yield f"  attribute   {attribute.name}: {len(attribute.classes)} classes, {attribute.kind}{missing}"
         yield (
             f"              in training the target tells {attribute.shared_bits:.3f} of its "

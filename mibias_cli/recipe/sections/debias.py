@@ -110,7 +110,7 @@ class DebiasSection(Section):
     weight: Weight | Literal["auto"] = Field(
         1.0,
         description="λ: weight of the MI penalty, per nat; with a budget, where λ starts. auto: under "
-        "training.head_last the largest of a path that leaves held-out training samples' classes as probable; else the "
+        "training.head_last the largest of a path that predicts held-out training samples as well; else the "
         "penalty's gradient has a fixed share of the norm of the task's.",
     )
     attribute_weights: dict[str, Weight] = Field(
@@ -155,8 +155,8 @@ class DebiasSection(Section):
     bias_product: NonNegative | Literal["auto"] = Field(
         0.0,
         description="How much of log p(y|c) − log p(y), what the attributes alone say of the target, is added to the "
-        "class scores in training; with 1 the task has nothing to gain from what c tells it (a product of experts); "
-        "auto: 0.8, or the share of the target's entropy that the attributes tell, where that is more. Classes only.",
+        "scores of classes or labels in training; with 1 the task has nothing to gain from what c tells it (a product "
+        "of experts); auto: 0.8, or the share of the target's entropy that the attributes tell, where that is more.",
     )
     class_prior: Literal["training", "uniform"] = Field(
         "training",

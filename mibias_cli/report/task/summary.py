@@ -47,8 +47,11 @@ _FAIRNESS = {
 }
 
 
-def cost_sentence(findings: AuditFindings) -> str:
-    """What the task's headline figure was and is, with the interval of the paired difference."""
+def cost_sentence(findings: AuditFindings, *, bought: bool) -> str:
+    """What the task's headline figure was and is, with the interval of the paired difference.
+
+    `bought`: whether leakage fell or rows were forgotten, for which alone a figure can have paid.
+    """
     if kind_of(findings) == "none":
         score = task_score(findings, "after")
         if score is None:
@@ -59,15 +62,15 @@ def cost_sentence(findings: AuditFindings) -> str:
         )
     after = task_score(findings, "after")
     assert after is not None, "a task has a figure"
-    return _changed(after.name, findings.task, findings)
+    return _changed(after.name, findings.task, findings, bought=bought)
 
 
-def head_sentence(findings: AuditFindings) -> str:
+def head_sentence(findings: AuditFindings, *, bought: bool) -> str:
     """The same of the trained head's own predictions; empty without one."""
     if findings.head is None or kind_of(findings) == "none":
         return ""
     name = "R²" if kind_of(findings) == "regression" else "accuracy"
-    return _changed(f"the trained head's own {name}", findings.head.task, findings)
+    return _changed(f"the trained head's own {name}", findings.head.task, findings, bought=bought)
 
 
 def forgetting_sentence(findings: AuditFindings) -> str:
@@ -90,7 +93,7 @@ def forgetting_sentence(findings: AuditFindings) -> str:
     )
 
 
-def _changed(name: str, sides: TaskSides, findings: AuditFindings) -> str:
+def _changed(name: str, sides: TaskSides, findings: AuditFindings, *, bought: bool) -> str:
     before, after = _figure(sides.before), _figure(sides.after)
     assert after is not None, "a task that was audited"
     is_share = kind_of(findings) != "regression"
@@ -106,9 +109,9 @@ def _changed(name: str, sides: TaskSides, findings: AuditFindings) -> str:
         return f"{subject} was {was} and is {now}."
     paired = f"change {_signed(change.estimate, is_share)}, {confidence} {_signed_bounds(change, is_share)}"
     if change.upper < 0:
-        return f"{subject} paid for it: it fell from {was} to {now} ({paired})."
+        return f"{subject}{' paid for it: it' if bought else ''} fell from {was} to {now} ({paired})."
     if change.lower > 0:
-        return f"{subject} did not pay for it: it rose from {was} to {now} ({paired})."
+        return f"{subject}{' did not pay for it: it' if bought else ''} rose from {was} to {now} ({paired})."
     return (
         f"{subject} was {was} and is {now}: these {findings.samples.audit} samples cannot tell a difference ({paired})."
     )

@@ -20,7 +20,15 @@ from mibias_cli.heads.target import TargetHead
 from mibias_cli.progress import Progress
 from mibias_cli.run.assemble import Parts
 from mibias_cli.run.heads.passes import Pass, passes_of, with_shares
-from mibias_cli.run.heads.weight_path import N_FOLDS, PATH, PATH_STEPS, choose_weight, folds, sample_weights
+from mibias_cli.run.heads.weight_path import (
+    N_FOLDS,
+    PATH,
+    PATH_STEPS,
+    choose_weight,
+    folds,
+    held_out_scores,
+    sample_weights,
+)
 from mibias_cli.seeds import derive_seed, derived_generator, scoped_torch_rng
 from mibias_cli.training.debiaser import Debiaser, StepMetrics, live_figures
 from mibias_cli.training.model import TaskModel
@@ -124,7 +132,7 @@ def finish_heads(
         if debiaser is not None and recipe.debias.weight == "auto":
             found = _held_out_along_path(model, parts, passes, make_debiaser, progress)
             counts = sample_weights(parts, mixed=passes[0].mixed is not None)
-            weight, why = parts.ranks.agreed(choose_weight(found, counts))
+            weight, why = parts.ranks.agreed(choose_weight(found, counts, parts.data.target.kind))
             log.say(why)
             debiaser.settings = replace(debiaser.settings, weight=weight)
         fit_unpenalised(model, parts, passes)
@@ -142,7 +150,7 @@ def _held_out_along_path(
     make_debiaser: Callable[[], Debiaser | None],
     progress: Progress,
 ) -> NDArray[np.float64]:
-    """The probability of each training sample's class (λ, n) by heads that were fitted without it, for λ of PATH.
+    """How probable heads find what each training sample is that were fitted without it (λ, n), for λ of PATH.
 
     It is the mean over views; where statistics are mixed that of the mixed copies, which are as many in each style. A
     fold's heads go along the path: those of one λ start where those of the last one ended.
@@ -167,8 +175,8 @@ def _held_out_along_path(
             for one in held:
                 rows = one.mixed or one.plain
                 with torch.no_grad():
-                    p = model.head(bottleneck(rows.x)).softmax(dim=1).gather(1, rows.y[:, None])
-                found[i, one.samples] += p[:, 0].double().cpu().numpy() / len(held)
+                    scores = held_out_scores(model.head(bottleneck(rows.x)), rows.y, parts.data.target.kind)
+                found[i, one.samples] += scores.double().cpu().numpy() / len(held)
     return found
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from mibias_cli.data.groups import balancing_weights
+from mibias_cli.data.target import TargetKind
 from mibias_cli.run.assemble import Parts
 from mibias_cli.seeds import derived_generator
 
-__all__ = ["N_FOLDS", "PATH", "PATH_STEPS", "choose_weight", "folds", "sample_weights"]
+__all__ = ["N_FOLDS", "PATH", "PATH_STEPS", "choose_weight", "folds", "held_out_scores", "sample_weights"]
 
 PATH = (0.0, 0.03, 0.1, 0.3, 1.0, 3.0)
 """Values of λ, from none on."""
@@ -17,7 +19,7 @@ PATH_STEPS = 150
 """Steps from one value to the next."""
 N_FOLDS = 2
 TOLERANCE = 0.01
-"""How much of the mean probability of the right class a larger λ may cost."""
+"""How much of the mean probability of what is right, a larger λ may cost."""
 _FOLDS = 0xF01D
 
 
@@ -52,14 +54,30 @@ def sample_weights(parts: Parts, *, mixed: bool) -> NDArray[np.float64]:
     return weights / weights.sum()
 
 
-def choose_weight(probability: NDArray[np.float64], weights: NDArray[np.float64]) -> tuple[float, str]:
-    """The largest λ of PATH at which held-out samples' classes are at most a point less probable than at the best one.
+def held_out_scores(outputs: Tensor, y: Tensor, kind: TargetKind) -> Tensor:
+    """How probable a head's outputs (n, k) find each sample's class, or in the mean what each of its labels is (n,).
+
+    Example:
+        >>> import torch
+        >>> held_out_scores(torch.tensor([[0.0, 100.0]]), torch.tensor([[1.0, 1.0]]), "multilabel").tolist()
+        [0.75]
+    """
+    if kind == "classes":
+        return outputs.softmax(dim=1).gather(1, y[:, None])[:, 0]
+    return (outputs * (2 * y - 1)).sigmoid().mean(dim=1)
+
+
+def choose_weight(
+    score: NDArray[np.float64], weights: NDArray[np.float64], kind: TargetKind = "classes"
+) -> tuple[float, str]:
+    """The largest λ of PATH at which held-out samples' scores are in the mean at most a point below the best one's.
 
     Probabilities and not decisions: of a dozen rare samples that count much, one that changes sides is worth points.
 
     Args:
-        probability: Of each sample's class, by λ (λ, n).
+        score: Of each sample by λ (λ, n), as `held_out_scores` has it.
         weights: How much each sample counts (n,), with a sum of 1.
+        kind: What is predicted.
 
     Returns:
         λ, and why.
@@ -70,14 +88,15 @@ def choose_weight(probability: NDArray[np.float64], weights: NDArray[np.float64]
         >>> choose_weight(probability, np.full(200, 1 / 200))[0]
         0.3
     """
-    mean = probability @ weights
+    mean = score @ weights
     enough = [i for i, value in enumerate(mean) if i and value >= mean.max() - TOLERANCE]
     # a penalty was asked for: where every one costs more, the least of them
     chosen = max(enough, default=1)
     shown = ", ".join(f"{weight:g}: {100 * value:.1f}" for weight, value in zip(PATH, mean, strict=True))
-    why = f"debias.weight: auto is {PATH[chosen]:g}; mean probability of held-out samples' classes by λ, %: {shown}"
+    what = "classes" if kind == "classes" else "labels"
+    why = f"debias.weight: auto is {PATH[chosen]:g}; mean probability of held-out samples' {what} by λ, %: {shown}"
     # how much the difference to the best one would vary with other samples
-    change = probability[chosen] - probability[mean.argmax()]
+    change = score[chosen] - score[mean.argmax()]
     error = float(np.sqrt(np.square(weights * (change - change @ weights)).sum()))
     if error > TOLERANCE:
         why += f"; these samples cannot tell differences below {100 * error:.1f} points"

@@ -175,6 +175,36 @@ def test_few_images_and_weights_train_the_last_stages(tmp_path: Path, agreement:
     takes_steps(out)
 
 
+@pytest.mark.parametrize("kind", ["multilabel", "regression"])
+def test_few_images_of_labels_train_the_last_stages_and_those_of_numbers_all(tmp_path: Path, kind: str) -> None:
+    weights, out = tmp_path / "weights.safetensors", tmp_path / "few.yaml"
+    save_file(timm.create_model("test_resnet").state_dict(), weights)
+    folder = photos(tmp_path / "photos")
+    rng = np.random.default_rng(0)
+    with (folder / "attributes.csv").open(newline="") as file:
+        _, *rows = csv.reader(file)
+    with (tmp_path / "t.csv").open("w", newline="") as file:
+        found = ["|".join(np.array(["fur", "tail", "ball"])[rng.random(3) < 0.5]) or "tail" for _ in rows]
+        y = found if kind == "multilabel" else [f"{v:.3f}" for v in rng.normal(size=len(rows))]
+        csv.writer(file).writerows([["path", "scanner", "aim"], *([*row, v] for row, v in zip(rows, y, strict=True))])
+    options = ("--target", "aim", "--attribute", "scanner", "--root", folder, "--out", out)
+    result = init(tmp_path / "t.csv", *options, "--backbone", "test_resnet", "--weights", weights)
+    assert result.exit_code == 0, result.stderr
+    recipe = load_recipe(out)
+    assert recipe.data.target_kind == kind
+    takes_steps(out)
+    if kind == "regression":
+        # late features of classes know little of sizes and the like: docs/real_images.md
+        assert (recipe.backbone.train, recipe.debias.bias_product) == ("all", 0)
+        return
+    assert recipe.backbone.train != "all"
+    # each label is two classes, and a rare one stays rare
+    assert (recipe.debias.bias_product, recipe.debias.class_prior) == (1, "training")
+    assert recipe.debias.weight == "auto"
+    # a dimension for each score
+    assert width_of(recipe.representation.bottleneck) == 3
+
+
 def test_an_attribute_that_settles_the_target_leaves_a_product_nothing_to_learn(tmp_path: Path) -> None:
     """Though it has more values than the target has classes; and whatever stands beside it."""
     folder = photos(tmp_path / "photos", agreement=0.97)
