@@ -1,4 +1,4 @@
-"""A real pretrained backbone on images of files: EfficientNet-Lite0 with its ImageNet weights, at 64 px."""
+"""EfficientNet-Lite0 with its ImageNet weights on images of files, debiased in the way that `mibias init` chooses."""
 
 from __future__ import annotations
 
@@ -59,10 +59,27 @@ data:
 backbone:
   name: tf_efficientnet_lite0
   input_size: 64
+  train: [blocks.5, blocks.6, conv_head, bn2]
+  cache: off
   freeze_batchnorm: true
   licence: apache-2.0
-debias: {weight: 1.0, warmup_epochs: 2, queue_batches: 8, critic: {hidden: [64], steps: 10}}
-training: {epochs: 4, batch_size: 32, learning_rate: 3e-4, beta1: 0.5}
+representation: {bottleneck: {width: 1, hidden: []}, layers: [features]}
+debias:
+  estimator: closed_form
+  objective: conditional
+  bias_product: 1
+  class_prior: uniform
+  weight: auto
+  critic: {n_random_features: 64}
+  mix: {layer: blocks.5}
+training:
+  epochs: 4
+  batch_size: 64
+  learning_rate: 2e-3
+  backbone_rate: 0.1
+  head_first: 0.1
+  head_last: 0.1
+  head_weight_decay: 10
 evaluation: {probes: [logistic, quadratic], n_bootstrap: 100, n_permutations: 0, random_control: false}
 """
 
