@@ -118,6 +118,13 @@ def annotate(
     if forget is not None:
         role, moved = kept_in_training(role, forget, group)
         notes += [f"{table.path}: {moved}"] if moved is not None else []
+        for k, name in enumerate(SPLITS):
+            if not (role == k).any():
+                raise DataError(
+                    f"{table.path}: rows to forget ({columns.forget!r}, data.columns.forget) train with all of their "
+                    f"group, which leaves the {name} split empty; give it a larger share of splits.fractions, or name "
+                    "the splits in a column"
+                )
     if group is not None:
         _check_groups(table, columns, role, group)
     else:

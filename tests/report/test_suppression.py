@@ -56,6 +56,11 @@ def test_figures_of_few_forgotten_rows_are_left_out() -> None:
         texts = [" ".join(report.verdict.summary), render_markdown(report), render_html(report)]
         assert (report.forgetting is not None) == kept
         assert [("forgotten" in text) for text in texts] == [kept] * 3
+    # nor are those that few of many are compared by, or few that are left
+    settings = findings.settings.model_copy(update={"suppress_below": 5})
+    for few in ({"n_forgotten": 40, "n_compared": 3}, {"n_forgotten": 40, "n_retained": 3}):
+        record = findings.model_copy(update={"settings": settings, "forgetting": forgetting.model_copy(update=few)})
+        assert make_report(record, {}).forgetting is None
     said = make_report(findings, {}).verdict.summary
     assert any("Of 4 training rows that were to be forgotten the trained head is right on 50.0" in one for one in said)
     assert any("no audited row is of a group of theirs" in one for one in said)
