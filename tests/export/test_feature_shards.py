@@ -222,3 +222,13 @@ def test_the_same_command_twice_at_once_is_no_fault(
     assert next(other, None) is None
     assert names(tmp_path / "z") == [*(shards.path(k).name for k in range(3)), "shards.json"]
     assert open_stored(tmp_path / "z", key="", prefix="z_").shape == (N, 4)
+
+
+def test_names_that_are_no_text_are_described(data: Path, tmp_path: Path) -> None:
+    """A path of bytes that are no UTF-8, as Python has it."""
+    for _ in range(2):
+        loaded = extractor()
+        shards = begin_shards(
+            loaded, loaded.open(data), tmp_path / "z", rows_per_shard=40, suffix=".parquet", target="caf\udce9"
+        )
+    assert described_shards(tmp_path / "z") == shards
