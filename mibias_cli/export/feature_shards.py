@@ -67,6 +67,8 @@ def check_out_folder(folder: Path) -> None:
     refuse_impossible(folder)
     if folder.suffix.lower() in FEATURE_FILES:
         raise ExportError(f"--out {folder}: is called as a file is; with --rows-per-shard it names a folder")
+    if folder.is_symlink() and not folder.exists():
+        raise ExportError(f"--out {folder}: is a link to what is not there; remove it, or choose another folder")
     if folder.exists() and not folder.is_dir():
         raise ExportError(f"--out {folder}: is a file; with --rows-per-shard it names a folder")
     # listed first: what another rank writes at this moment comes behind its description

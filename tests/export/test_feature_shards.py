@@ -178,12 +178,14 @@ def test_shards_of_inputs_that_have_changed_are_refused(data: Path, tmp_path: Pa
 
 def test_folders_that_cannot_be_one_of_shards(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "other").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "gone" / "z")
     (tmp_path / "other" / "a.png").touch()
     for out, text in {
         tmp_path / "other": r"holds other files \(a.png\)",
         tmp_path / "z.parquet": "is called as a file is; with --rows-per-shard it names a folder",
         data: "is a file; with --rows-per-shard it names a folder",
         data / "z": "x.npy is a file, so nothing can be written below it",
+        tmp_path / "link": "is a link to what is not there",
     }.items():
         with pytest.raises(ExportError, match=text):
             begin(data, out, 25)
