@@ -116,8 +116,7 @@ def annotate(
     forget = None if columns.forget is None else marked_rows(table, columns.forget, role)
     role = _complete_roles(table, columns, splits, role, group, seed, notes)
     if forget is not None:
-        role, moved = kept_in_training(role, forget, group)
-        notes += [f"{table.path}: {moved}"] if moved is not None else []
+        role = _trained_to_forget(table, columns, role, forget, group, notes)
     if group is not None:
         _check_groups(table, columns, role, group)
     else:
@@ -288,6 +287,22 @@ def _complete_roles(
             raise DataError(
                 f"{table.path}: the {name} split is empty: splits.fractions {splits.fractions} of {len(table)} rows "
                 f"leaves it no {kind}; give it a larger share"
+            )
+    return role
+
+
+def _trained_to_forget(
+    table: Table, columns: Columns, role: np.ndarray, forget: np.ndarray, group: np.ndarray | None, notes: list[str]
+) -> np.ndarray:
+    """Roles in which rows to forget train, wherever a draw had put them."""
+    role, moved = kept_in_training(role, forget, group)
+    notes += [f"{table.path}: {moved}"] if moved is not None else []
+    for k, name in enumerate(SPLITS):
+        if not (role == k).any():
+            raise DataError(
+                f"{table.path}: rows to forget ({columns.forget!r}, data.columns.forget) train with all of their "
+                f"group, which leaves the {name} split empty; give it a larger share of splits.fractions, or name "
+                "the splits in a column"
             )
     return role
 

@@ -343,7 +343,7 @@ class ForgettingFigures(Record):
     what a head that never saw the forgotten rows should come to on them. Null where none is audited."""
     membership_auroc: Interval | None
     """How often the loss of a forgotten row is less than that of an audited row of its group: 0.5 where losses do not
-    tell which rows were trained on. Null where no audited row is of such a group."""
+    tell which rows were trained on. Null where fewer than `min_cell` forgotten rows (or groups) are compared."""
 
 
 class ForgettingSides(Sides[ForgettingFigures]):

@@ -67,6 +67,8 @@ def check_out_folder(folder: Path) -> None:
     refuse_impossible(folder)
     if folder.suffix.lower() in FEATURE_FILES:
         raise ExportError(f"--out {folder}: is called as a file is; with --rows-per-shard it names a folder")
+    if folder.is_symlink() and not folder.exists():
+        raise ExportError(f"--out {folder}: is a link to what is not there; remove it, or choose another folder")
     if folder.exists() and not folder.is_dir():
         raise ExportError(f"--out {folder}: is a file; with --rows-per-shard it names a folder")
     # listed first: what another rank writes at this moment comes behind its description
@@ -109,7 +111,7 @@ def begin_shards(
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / DESCRIPTION
     if not path.is_file():
-        write_atomically(path, json.dumps(described, indent=2, ensure_ascii=False) + "\n")
+        write_atomically(path, json.dumps(described, indent=2) + "\n")
     _refuse_others(path, _described(path), described)
     return shards
 
@@ -137,14 +139,20 @@ def write_shards(
     progress.begin("shards", len(own))
     for done, number in enumerate(missing, start=len(own) - len(missing) + 1):
         path = shards.path(number)
-        # what a kill left of this one; nobody else writes it
+        # what the same command, called twice, has written meanwhile
+        if not path.exists():
+            rows = shards.rows(number)
+            part = loaded.embed_part(new, rows.start, rows.stop, num_workers=num_workers)
+            try:
+                part.write(path, metadata={_INPUTS: new.sample_sha256(rows.start, rows.stop)})
+            except (ExportError, FileNotFoundError):
+                if not path.exists():
+                    raise
+            del part
+        # what a kill left of this one; where another call is about to write it, that finds it whole
         for old in shards.folder.glob(f".{path.name}.*"):
             if is_leftover(old.name):
                 old.unlink(missing_ok=True)
-        rows = shards.rows(number)
-        part = loaded.embed_part(new, rows.start, rows.stop, num_workers=num_workers)
-        part.write(path, metadata={_INPUTS: new.sample_sha256(rows.start, rows.stop)})
-        del part
         progress.advance(done)
     progress.end()
 

@@ -80,6 +80,11 @@ class Unlearn(Method):
         self.sample_by = retained_weights(group, forget)
         self.first_until = np.where(forget, int(spec.settings["forget_epochs"]), 0)
         _check_batches(spec, int(forget.sum()))
+        if (group[forget] < 0).all():
+            raise MibiasError(
+                "data.columns.forget: no marked row has a value of every attribute, so there is no group to unlearn; "
+                "name other attributes (debias.attributes), or retrain (method: retrain)"
+            )
         counts = np.bincount(group[group >= 0])
         self.register_buffer("group", torch.from_numpy(group), persistent=False)
         self.register_buffer("forget", torch.from_numpy(forget), persistent=False)
@@ -87,6 +92,13 @@ class Unlearn(Method):
         # in tuples, so that they are no parts of the method, which the model's optimizer would train
         self.critics = (_critic(spec, len(counts)), _critic(spec, len(counts)))
         self.models = (spec.model, copy.deepcopy(spec.model).eval().requires_grad_(False))
+
+    def prepare(self) -> str:
+        """Say how many rows are forgotten, and how many of them only by not being read any more."""
+        forget, group = _marked(self.spec)
+        missing = int((group[forget] < 0).sum())
+        text = f"miu: {forget.sum()} of {len(forget)} training rows are unlearned"
+        return f"{text}, but {missing} of them have no group to unlearn, and are only left out" if missing else text
 
     def begin_epoch(self, epoch: int) -> None:
         """Fit both critics, each on its model's features of the same random training rows."""

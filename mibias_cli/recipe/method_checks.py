@@ -85,6 +85,9 @@ def _forgetting(data: YamlMapping, name: str) -> Iterator[Fault]:
         coloured = value_at(("data", "source"), data) in COLOURED
         why = "coloured digits have no columns" if coloured else "name it in data.columns.forget"
         yield ("method",), f"{name} forgets the training rows that a column marks; {why}"
+    if value_at(("discover",), data) is not None:
+        why = "trains a model on all rows, those to forget among them; leave it out, and name data.attributes"
+        yield ("discover",), why
     if row.starts_from != "original":
         return
     start: YamlPath = ("original", "start_debiasing_from")

@@ -63,13 +63,12 @@ def _roles(data: YamlMapping) -> Iterator[Fault]:
             if name in taken:
                 yield place, f"{name!r} is {taken[name]} already; name another column, or null"
             taken[name] = f"the {key} column"
-    split = _names_at(("data", "columns", "split"), data)
-    for index, name in enumerate(_names_at(("data", "features"), data)):
-        if name in split:
-            yield (
-                ("data", "features", index),
-                f"{name!r} is the split column, and says nothing of a sample; take it out",
-            )
+    for key in ("split", "forget"):
+        column = _names_at(("data", "columns", key), data)
+        for index, name in enumerate(_names_at(("data", "features"), data)):
+            if name in column:
+                why = f"{name!r} is the {key} column, and says nothing of a sample; take it out"
+                yield ("data", "features", index), why
 
 
 def debiased_target(data: YamlMapping) -> Iterator[Fault]:

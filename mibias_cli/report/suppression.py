@@ -39,7 +39,9 @@ def _unnamed(record: Record, least: int) -> dict[str, object]:
         return {"pooled": UNNAMED}
     if isinstance(record, FairnessFindings) and record.groups_left_out:
         return {"groups_left_out": UNNAMED}
-    if isinstance(record, AuditFindings) and record.forgetting is not None and record.forgetting.n_forgotten < least:
+    rows = record.forgetting if isinstance(record, AuditFindings) else None
+    # none that is compared is no group of few
+    if rows is not None and any(0 < n < least for n in (rows.n_forgotten, rows.n_retained, rows.n_compared)):
         return {"forgetting": None}
     return {}
 

@@ -282,7 +282,7 @@ def _random_features(model: TaskModel, backbone: Backbone, parts: Parts, rows: R
     data, extractor = parts.data, reinitialised_extractor(model.extractor, backbone, seed=seed)
     if parts.recipe.training.channels_last:
         extractor.to(memory_format=torch.channels_last)
-    among = rows[data.train.name]
+    among = retained_rows(data, rows)[data.train.name]
     among = among[spread_rows(len(among), _ROWS_OF_CONTROL_SCALE)]
     fit_input_scale(extractor, data.train, **parts.reading, rows=among)
     z = embed(extractor, data.audit, **parts.reading, rows=rows[data.audit.name]).features

@@ -83,3 +83,10 @@ def test_a_drawn_split_keeps_marked_rows_in_training(tmp_path: Path, group: bool
     assert set(data.train.rows) == set(plain.train.rows) | moved
     assert set(data.audit.rows) == set(plain.audit.rows) - moved
     assert any("that were drawn to validate or to be audited train instead" in note for note in data.notes)
+
+
+def test_marks_that_leave_a_drawn_split_empty_are_refused(tmp_path: Path) -> None:
+    plain = loaded(tmp_path, lambda _: "", split=False, forget=False)
+    gone = set(plain.audit.rows)
+    with pytest.raises(DataError, match=r"'gone', data.columns.forget\) train .* leaves the audit split empty"):
+        loaded(tmp_path, lambda k: "yes" if k in gone else "", split=False)

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -19,6 +20,7 @@ from mibias_cli.backbone.extractor import Extractor
 from mibias_cli.data import new_inputs
 from mibias_cli.data.files.readers import StoredReader
 from mibias_cli.data.input_rules import EmbeddingRules
+from mibias_cli.data.new_inputs import NewInputs
 from mibias_cli.data.shards.feature_parts import open_stored
 from mibias_cli.errors import ExportError
 from mibias_cli.export import feature_shards
@@ -176,12 +178,14 @@ def test_shards_of_inputs_that_have_changed_are_refused(data: Path, tmp_path: Pa
 
 def test_folders_that_cannot_be_one_of_shards(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "other").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "gone" / "z")
     (tmp_path / "other" / "a.png").touch()
     for out, text in {
         tmp_path / "other": r"holds other files \(a.png\)",
         tmp_path / "z.parquet": "is called as a file is; with --rows-per-shard it names a folder",
         data: "is a file; with --rows-per-shard it names a folder",
         data / "z": "x.npy is a file, so nothing can be written below it",
+        tmp_path / "link": "is a link to what is not there",
     }.items():
         with pytest.raises(ExportError, match=text):
             begin(data, out, 25)
@@ -194,3 +198,39 @@ def test_folders_that_cannot_be_one_of_shards(data: Path, tmp_path: Path, monkey
     (out / "shards.json").write_text("[")
     with pytest.raises(ExportError, match=r"shards.json: does not say of what the shards are"):
         begin(data, out, 50)
+
+
+@pytest.mark.parametrize("when", ["embedding", "writing"])
+def test_the_same_command_twice_at_once_is_no_fault(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    """The other one writes all shards while this one embeds its first, or takes its unfinished file for a kill's."""
+    shards, embed, save = begin(data, tmp_path / "z", 40), LoadedExtractor.embed_part, pq.write_table
+    other = iter([lambda: write(data, shards, Share())])
+
+    def embedding(loaded: LoadedExtractor, new: NewInputs, start: int, stop: int, *, num_workers: int) -> EmbeddedRows:
+        if when == "embedding":
+            next(other, lambda: None)()
+        return embed(loaded, new, start, stop, num_workers=num_workers)
+
+    def writing(table: pa.Table, path: Path) -> None:
+        save(table, path)
+        if when == "writing":
+            next(other, lambda: None)()
+
+    monkeypatch.setattr(LoadedExtractor, "embed_part", embedding)
+    monkeypatch.setattr(pq, "write_table", writing)
+    write(data, shards, Share())
+    assert next(other, None) is None
+    assert names(tmp_path / "z") == [*(shards.path(k).name for k in range(3)), "shards.json"]
+    assert open_stored(tmp_path / "z", key="", prefix="z_").shape == (N, 4)
+
+
+def test_names_that_are_no_text_are_described(data: Path, tmp_path: Path) -> None:
+    """A path of bytes that are no UTF-8, as Python has it."""
+    for _ in range(2):
+        loaded = extractor()
+        shards = begin_shards(
+            loaded, loaded.open(data), tmp_path / "z", rows_per_shard=40, suffix=".parquet", target="caf\udce9"
+        )
+    assert described_shards(tmp_path / "z") == shards

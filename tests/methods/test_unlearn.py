@@ -182,3 +182,17 @@ def test_what_cannot_be_unlearned_is_refused() -> None:
         Unlearn(replace(spec, batch_size=180))
     with pytest.raises(MibiasError, match=r"data.columns.forget: names no column"):
         Retrain(make_spec(toy(), linear_model()))
+
+
+def test_marked_rows_without_a_group_are_told() -> None:
+    data = marked()
+    train = data.train
+    assert train.forget is not None
+    for n, message in ((60, "miu: 60 of 400 training rows are unlearned"), (50, "but 10 of them have no group")):
+        known = np.ones(400, dtype=bool)
+        known[np.flatnonzero(train.forget)[n:]] = False
+        some = replace(data, train=replace(train, known={"sex": known}))
+        assert message in Unlearn(make_spec(some, linear_model(), **SETTINGS)).prepare()
+    none = replace(data, train=replace(train, known={"sex": ~train.forget}))
+    with pytest.raises(MibiasError, match=r"data.columns.forget: no marked row has a value of every attribute"):
+        Unlearn(make_spec(none, linear_model(), **SETTINGS))

@@ -112,3 +112,9 @@ def test_digits_that_are_no_index_end_in_a_problem(digit: str) -> None:
 def test_an_empty_list_has_no_items_to_set() -> None:
     with pytest.raises(RecipeError, match=r"gates is an empty list; set all of it: --set 'gates=\[…\]'"):
         parse_recipe(TABLE, path="r.yaml", overrides=["gates.0=x"])
+
+
+def test_marks_of_rows_to_forget_are_no_feature() -> None:
+    overrides = ["data.features=[a, gone]", "data.columns.forget=gone", "method=retrain"]
+    with pytest.raises(RecipeError, match=r"data.features.1: 'gone' is the forget column, and says nothing of a sampl"):
+        parse_recipe(TABLE, path="r.yaml", overrides=overrides)

@@ -56,6 +56,14 @@ def test_figures_of_few_forgotten_rows_are_left_out() -> None:
         texts = [" ".join(report.verdict.summary), render_markdown(report), render_html(report)]
         assert (report.forgetting is not None) == kept
         assert [("forgotten" in text) for text in texts] == [kept] * 3
+    alike = forgetting.model_copy(update={"after": figures.model_copy(update={"alike_accuracy": 0.75})})
+    few = make_report(findings.model_copy(update={"forgetting": alike}), {}).verdict.summary
+    assert any("of audited rows of their groups on 75.0" in one and "they are too few to say" in one for one in few)
+    # nor are those that few of many are compared by, or few that are left
+    settings = findings.settings.model_copy(update={"suppress_below": 5})
+    for counts in ({"n_forgotten": 40, "n_compared": 3}, {"n_forgotten": 40, "n_retained": 3}):
+        record = findings.model_copy(update={"settings": settings, "forgetting": forgetting.model_copy(update=counts)})
+        assert make_report(record, {}).forgetting is None
     said = make_report(findings, {}).verdict.summary
     assert any("Of 4 training rows that were to be forgotten the trained head is right on 50.0" in one for one in said)
     assert any("no audited row is of a group of theirs" in one for one in said)

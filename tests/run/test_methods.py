@@ -216,6 +216,7 @@ def test_training_rows_without_the_attribute_are_refused_before_a_folder_is_touc
         (["data.columns.forget=null"], r"method: miu forgets the training rows that a column marks; name it in data"),
         (["original=null"], r"method: miu unlearns rows from a model .*; set original: \{ weights: FOLDER \}"),
         (["original={epochs: 1, start_debiasing_from: initial}"], r"start_debiasing_from: miu starts from the orig"),
+        (["discover={}"], r"discover: trains a model on all rows, those to forget among them; leave it out"),
         (["original={}"], r"original: needs epochs of plain training, or the weights of an earlier run"),
         (["original.epochs=2"], r"original.epochs: is of plain training, which original.weights takes the place of"),
         (["representation.bottleneck=null"], r"backbone.train: leaves the features as they are, and miu changes them"),

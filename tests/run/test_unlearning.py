@@ -6,11 +6,15 @@ import csv
 from pathlib import Path
 
 import numpy as np
+import pytest
 from small_runs import trained
 
 from mibias_cli.cli.output import report_rows
 from mibias_cli.recipe.load import parse_recipe
 from mibias_cli.recipe.schema import Recipe
+from mibias_cli.run import audit
+from mibias_cli.run.assemble import assemble
+from mibias_cli.run.methods.forgotten_rows import audited_rows
 from mibias_cli.run.workflow import TrainedRun
 
 RECIPE = """
@@ -81,3 +85,16 @@ def test_wrong_labels_are_forgotten_as_by_a_model_that_never_saw_them(tmp_path: 
     rows = {title: cells for title, *cells in report_rows(done.report)}
     shares = (found.before.forgotten_accuracy, found.after.forgotten_accuracy)
     assert rows["trained head: accuracy on 60 forgotten rows"] == [f"{100 * share:.1f} %" for share in shares]
+
+
+def test_the_random_control_is_not_scaled_by_forgotten_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_rows(tmp_path / "t.csv")
+    parts = assemble(recipe(tmp_path, "retrain", 1), offline=True)
+    read: list[np.ndarray] = []
+    monkeypatch.setattr(audit, "fit_input_scale", lambda *_, rows, **__: read.append(rows))
+    rows = audited_rows(parts)
+    assert parts.data.train.forget is not None
+    assert parts.data.train.forget[rows["train"]].any()
+    audit._random_features(parts.new_model(), parts.backbone, parts, rows)
+    assert len(read[0])
+    assert not parts.data.train.forget[read[0]].any()

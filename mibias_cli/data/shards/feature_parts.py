@@ -50,6 +50,8 @@ def part_files(folder: Path) -> list[Path]:
         listed = first_rows(sorted(min(numbered.values()).name for numbered in sets.values()))
         raise DataError(f"{folder}: holds shards of {len(sets)} sets ({listed}); move each to a folder of its own")
     ((stem, count, suffix), numbered) = sets.popitem()
+    if max(numbered) >= count:
+        raise DataError(f"{numbered[max(numbered)]}: there is no such shard of {count}: they count from 0; rename it")
     # a set need not be in memory as names: a file may claim to be one of billions
     if len(numbered) < count:
         missing = (k for k in range(count) if k not in numbered)

@@ -46,9 +46,9 @@ def _listen(asks: SimpleQueue[Ask]) -> None:
             if mark == ANEW:
                 unpickler = pickle.Unpickler(sys.stdin.buffer)
             asks.put(unpickler.load())
-    except (EOFError, OSError, pickle.UnpicklingError):
-        pass
-    os._exit(0)
+    finally:
+        # also where memory ran out while an ask was read: whoever waits for the answer hears that there will be none
+        os._exit(0)
 
 
 def _found(ask: Ask) -> Scored | Exception:

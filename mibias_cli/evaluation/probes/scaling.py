@@ -111,6 +111,10 @@ class Sight:
         self.seen = self.scaling.see(x)
         self._telling: dict[bytes, np.ndarray] = {}
 
+    def __getstate__(self) -> dict[str, object]:
+        """What another process is sent, also while this one goes on to find telling columns."""
+        return {**self.__dict__, "_telling": dict(self._telling)}
+
     def telling(self, rows: np.ndarray, c: np.ndarray, *, most: int) -> np.ndarray:
         """`telling_columns` of these rows with their labels c, computed once for all families and questions."""
         if not most:

@@ -52,6 +52,12 @@ class _Compared:
         """Positions among audited rows of the same groups."""
         return np.flatnonzero(np.isin(self.trained.audit_group, self.trained.group[self.rows]))
 
+    @property
+    def n_units(self) -> int:
+        """How many forgotten rows are compared, or groups of them: of one alone no resample tells how far it varies."""
+        unit = self.trained.unit
+        return len(self.rows) if unit is None else len(np.unique(unit[self.rows]))
+
     def figures(self, side: Side) -> ForgettingFigures:
         trained, there_are = self.trained, len(self.rows) > 0
         right = trained.heads[side].argmax(axis=1) == trained.y
@@ -61,7 +67,7 @@ class _Compared:
             retained_accuracy=float(right[~trained.forget].mean()),
             audit_accuracy=float(audited.mean()),
             alike_accuracy=self._alike_accuracy(audited) if there_are else None,
-            membership_auroc=self._membership(side) if there_are else None,
+            membership_auroc=self._membership(side) if self.n_units >= self.settings.min_cell else None,
         )
 
     def _alike_accuracy(self, right: np.ndarray) -> float:

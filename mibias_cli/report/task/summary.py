@@ -83,12 +83,15 @@ def forgetting_sentence(findings: AuditFindings) -> str:
     right = f"the trained head is right on {format_percent(after.forgotten_accuracy)}{was}"
     text = f"Of {found.n_forgotten} training rows that were to be forgotten {right}"
     told = after.membership_auroc
-    if after.alike_accuracy is None or told is None:
+    if after.alike_accuracy is None:
         return (
             f"{text}; no audited row is of a group of theirs, so nobody can say what a head without them would come to."
         )
+    text = f"{text}, of audited rows of their groups on {format_percent(after.alike_accuracy)}"
+    if told is None:
+        return f"{text}; they are too few to say whether their losses give them away."
     return (
-        f"{text}, of audited rows of their groups on {format_percent(after.alike_accuracy)}; losses tell the two apart "
+        f"{text}; losses tell the two apart "
         f"with an AUROC of {format_decimals(told.estimate)} ({format_interval(told)}), .5 being not at all."
     )
 

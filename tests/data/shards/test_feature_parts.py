@@ -121,6 +121,9 @@ def test_faults_are_named(tmp_path: Path) -> None:
     folder = shards(tmp_path / "two", ".npy")
     np.save(folder / "train-00000-of-00001.npy", FEATURES)
     assert "holds shards of 2 sets (part-00000-of-00006.npy, train-00000-of-00001.npy)" in message(folder)
+    folder = shards(tmp_path / "beyond", ".npy")
+    (folder / part_name(2, 6, ".npy")).rename(folder / part_name(6, 6, ".npy"))
+    assert "part-00006-of-00006.npy: there is no such shard of 6: they count from 0" in message(folder)
     # no list of the missing ones is made
     claims = tmp_path / "claims"
     claims.mkdir()

@@ -101,6 +101,25 @@ def test_an_error_in_a_process_is_raised_here_and_says_where() -> None:
     assert "in score_probe" in caught.value.__notes__[0]
 
 
+class Unreadable:
+    """What cannot be read by whoever is sent it."""
+
+    def __reduce__(self) -> tuple[type[int], tuple[str]]:
+        return int, ("no number",)
+
+
+def test_an_ask_that_a_process_cannot_read_ends_it() -> None:
+    """As where memory runs out in reading: nobody waits for its answer."""
+    ask = Ask(family="logistic", task=Unreadable(), question=None, sight=None, scored=None, seed=0)  # type: ignore[arg-type]
+    process = jobs._Process()
+    try:
+        with pytest.raises(EvaluationError, match=r"was ended from outside"):
+            process.answer(ask)
+    finally:
+        process.end()
+        process.close()
+
+
 def test_what_no_process_has_begun_is_fitted_here(monkeypatch: pytest.MonkeyPatch, asked: list[Ask]) -> None:
     """The other process is not there before this one has fitted its share, and answers come in the order of asking."""
     inputs = make_inputs(1000)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pytest
 from scipy.stats import chi2, chi2_contingency
 from sklearn.linear_model import LogisticRegression
 
 from mibias_cli.evaluation.probes.families import fit_probe, make_sight
-from mibias_cli.evaluation.probes.scaling import telling_columns
+from mibias_cli.evaluation.probes.scaling import Sight, telling_columns
 
 
 def wide(n: int, d: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -81,3 +83,18 @@ def test_a_probe_of_wide_features_finds_what_components_lose(family: str) -> Non
     assert best > 0.25
     found = bits(probe.predict(x[score], np.zeros((2000, 0)), np.tile(prior, (2000, 1)))[1])
     assert found > 0.85 * best
+
+
+def test_features_are_sent_while_columns_are_found() -> None:
+    """One thread may send what another adds to."""
+    sight = Sight(np.random.default_rng(0).normal(size=(20, 3)), n_components=2, seed=0)
+
+    class Adds:
+        def __reduce__(self) -> tuple[type[int], tuple[()]]:
+            sight._telling[b"later"] = np.zeros(0, dtype=np.int64)
+            return int, ()
+
+    sight._telling.update({b"a": Adds(), b"b": Adds()})  # type: ignore[dict-item]
+    sent = pickle.loads(pickle.dumps(sight))
+    assert sorted(sent._telling) == [b"a", b"b"]
+    np.testing.assert_array_equal(sent.seen.z, sight.seen.z)

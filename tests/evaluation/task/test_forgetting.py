@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -72,7 +74,7 @@ def test_figures_are_those_of_loops() -> None:
 
 def test_losses_below_single_precision_still_rank() -> None:
     """Probabilities of 1 − 1e-9 and 1 − 1e-12 are both 1 in single precision; what is left for others is not."""
-    inputs = audited((2, 0, 0))
+    inputs = audited((12, 0, 0))
     trained = inputs.trained
     assert trained is not None
     sure = np.tile(np.float32([1, 1e-12]), (len(trained.y), 1))
@@ -90,6 +92,22 @@ def test_losses_below_single_precision_still_rank() -> None:
     assert found.before is None
     assert found.after.membership_auroc is not None
     assert found.after.membership_auroc.estimate == 1.0
+
+
+def test_of_few_rows_no_interval_is_known() -> None:
+    """Nor of many rows of few patients."""
+    settings = AuditSettings(n_bootstrap=100)
+    for n, patients, known in ((9, None, False), (10, None, True), (40, 4, False), (40, 10, True)):
+        inputs = audited((n, 0, 0))
+        assert inputs.trained is not None
+        if patients is not None:
+            unit = np.arange(len(inputs.trained.y)) % patients
+            trained = replace(inputs.trained, unit=unit.astype(str))
+            inputs = replace(inputs, trained=trained, group=np.char.add("a", np.arange(150).astype(str)))
+        found = forgetting_findings(inputs, settings, seed=0)
+        assert found is not None
+        assert found.after.alike_accuracy is not None
+        assert (found.after.membership_auroc is not None) == known
 
 
 def test_without_rows_to_forget_there_are_no_figures() -> None:
