@@ -98,6 +98,9 @@ def families(probes: Sequence[str], kind: str) -> tuple[str, ...]:
     return (*probes, *(REGRESSORS if kind == "continuous" else ()))
 
 
+# products of finite numbers set this flag on some processors, for what their BLAS reads beside them; what probes are
+# given has been looked through for numbers that are not finite
+@np.errstate(invalid="ignore")
 def score_probe(name: str, task: ChannelTask, question: Question, sight: Sight, scored: Seen, seed: int) -> Scored:
     """Fit one family on the fitting part and score it on the other."""
     if name in REGRESSORS:

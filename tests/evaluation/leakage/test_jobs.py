@@ -147,7 +147,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever starts tests
 g = np.random.default_rng(0)
 print("begun", flush=True)
 while True:
-    audit(g.normal(size=(600, 20)), {"colour": g.integers(0, 8, 600)}, jobs=3)
+    audit(g.normal(size=(3000, 60)), {"colour": g.integers(0, 8, 3000)}, jobs=3)
 """
 
 
