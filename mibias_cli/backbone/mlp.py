@@ -43,6 +43,8 @@ class MLP(nn.Module):
         last: Literal["relu", "linear"] = "relu",
     ) -> None:
         super().__init__()
+        if not isinstance(hidden, Sequence) or isinstance(hidden, str):
+            raise ValueError(f"hidden is {hidden!r}, it must be a list of widths, such as [{hidden}]")
         widths = [n_inputs, *hidden, features]
         if not all(isinstance(width, int) and not isinstance(width, bool) for width in widths):
             raise ValueError("hidden and features must be whole numbers")

@@ -28,5 +28,7 @@ def test_no_hidden_layer_and_dropout() -> None:
 def test_refuses_nonsense() -> None:
     with pytest.raises(ValueError, match="dropout"):
         MLP(4, dropout=1.0)
+    with pytest.raises(ValueError, match=r"hidden is 64, it must be a list of widths, such as \[64\]"):
+        MLP(4, hidden=64)  # type: ignore[arg-type]  # as a recipe may have it
     with pytest.raises(ValueError, match="positive"):
         MLP(4, hidden=[0])
