@@ -193,5 +193,5 @@ def _class_names(schema: pa.Schema) -> dict[str, list[str]]:
     try:
         features = json.loads(written)["info"]["features"] if written else {}
         return {name: f["names"] for name, f in features.items() if isinstance(f, dict) and f.get("names")}
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return {}  # another version's way to say it: numbers stay numbers

@@ -187,7 +187,7 @@ def described_shards(folder: Path) -> FeatureShards:
 def _described(path: Path) -> Mapping[str, str | int]:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ExportError(f"{path}: does not say of what the shards are: {error}") from error
     if not isinstance(found, dict):
         raise ExportError(f"{path}: does not say of what the shards are; remove the folder, and embed anew")

@@ -64,6 +64,13 @@ def test_parquet_and_datasets_folders_become_shards(tmp_path: Path) -> None:
     assert [s.read_bytes() for s in write_hub_shards(tmp_path / "hub", tmp_path / "again").counts] == first_bytes
 
 
+def test_names_of_classes_too_deep_to_be_read_leave_numbers(tmp_path: Path) -> None:
+    (tmp_path / "hub").mkdir()
+    pq.write_table(hub_table().replace_schema_metadata({"huggingface": "[" * 100_000}), tmp_path / "hub" / "a.parquet")
+    (shard,) = write_hub_shards(tmp_path / "hub", tmp_path / "out").counts
+    assert list(read_shards(shard, image=None, reading=AS_USUAL).table.columns["label"]) == ["0", "1"] * (N // 2)
+
+
 def test_bytes_without_a_name_are_named_by_their_format(tmp_path: Path) -> None:
     table = pa.table({"jpg": [picture(1, "JPEG"), picture(2)], "y": [1, 2]})
     pq.write_table(table, tmp_path / "a.parquet")

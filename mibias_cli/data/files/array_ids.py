@@ -123,7 +123,7 @@ def _lists_in(file: Path) -> Iterator[tuple[str, list[str]]]:
     elif file.suffix.lower() == ".safetensors":
         with suppress(SafetensorError, OSError), safe_open(file, framework="pt") as opened:
             for name, text in (opened.metadata() or {}).items():
-                with suppress(ValueError):
+                with suppress(ValueError, RecursionError):
                     items = json.loads(text)
                     if isinstance(items, list):
                         yield name, [str(item) for item in items]

@@ -66,7 +66,7 @@ class Tracked:
     def _ids(self) -> dict[str, object]:
         try:
             found = json.loads((self.folder / TRACKER_FILE).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return {}
         return found if isinstance(found, dict) else {}
 
