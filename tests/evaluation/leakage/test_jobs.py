@@ -18,8 +18,9 @@ from mibias_cli.errors import EvaluationError
 from mibias_cli.evaluation.audit import audit
 from mibias_cli.evaluation.findings import AuditFindings, AuditSettings
 from mibias_cli.evaluation.inputs import AuditedAttribute, AuditInput, Features
-from mibias_cli.evaluation.leakage import jobs
+from mibias_cli.evaluation.leakage import jobs, scoring
 from mibias_cli.evaluation.leakage.scoring import Ask, Scored, fit_and_score
+from mibias_cli.evaluation.probes.families import FittedProbe
 from mibias_cli.progress import Silent
 
 SETTINGS = AuditSettings(probes=("logistic", "gradient_boosting"), n_bootstrap=100, n_permutations=49)
@@ -128,6 +129,29 @@ def test_what_no_process_has_begun_is_fitted_here(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(jobs, "ENOUGH", 0)
     assert run(inputs, 2) == alone
     assert 0 < len(asked) - n_alone < n_alone
+
+
+def test_processes_are_started_ahead_for_much_work_alone() -> None:
+    with jobs.Fitters(2) as fitters:
+        fitters.expect(jobs.ENOUGH - 1, 10)
+        assert not fitters._processes
+        fitters.expect(jobs.ENOUGH, 10)
+        (process,) = fitters._processes
+        assert process._process.poll() is None
+    assert process._process.poll() is not None
+
+
+def test_a_flag_that_a_processor_sets_in_a_fit_is_no_warning(monkeypatch: pytest.MonkeyPatch, asked: list[Ask]) -> None:
+    """Warnings are errors in these tests."""
+    run(make_inputs(5))
+    fit_probe = scoring.fit_probe
+
+    def flagged(*arguments: object, **named: object) -> FittedProbe:
+        np.subtract(np.float32(np.inf), np.float32(np.inf))  # sets it
+        return fit_probe(*arguments, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(scoring, "fit_probe", flagged)
+    assert fit_and_score(asked[0]).gains.shape == asked[0].task.c_score.shape
 
 
 def test_a_process_that_was_killed_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
