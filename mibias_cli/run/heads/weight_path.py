@@ -19,7 +19,7 @@ PATH_STEPS = 150
 """Steps from one value to the next."""
 N_FOLDS = 2
 TOLERANCE = 0.01
-"""How much of the mean probability of what is right, a larger λ may cost."""
+"""How much of the mean probability of what is right a larger λ may cost."""
 _FOLDS = 0xF01D
 
 
