@@ -9,6 +9,7 @@ import numpy as np
 
 from mibias_cli.evaluation.leakage_findings import Bounds, Interval
 from mibias_cli.evaluation.statistics.inversion import paired_bounds, simultaneous_bounds, with_floor
+from mibias_cli.evaluation.statistics.resampling import CHANGE
 from mibias_cli.evaluation.task.fairness import FINDINGS, Amplified, Question
 from mibias_cli.evaluation.task.rule import Terms
 from mibias_cli.evaluation.task_findings import FairnessChange, FairnessFindings
@@ -74,7 +75,7 @@ def judge(
     if findings.bias_amplification is not None:
         name = "bias_amplification"
         draws[name] = np.max([_amplification_draws(each, terms) for each in amplified], axis=0)
-        interval = terms.interval(findings.bias_amplification, draws[name])
+        interval = terms.interval(findings.bias_amplification, draws[name], CHANGE)
         found[name] = interval.lower, interval.upper
     return Judged(findings=_with_bounds(findings, found), draws=draws)
 
@@ -183,4 +184,6 @@ def _changes(before: Judged, after: Judged) -> Iterator[tuple[str, Interval]]:
         varies = min(float(np.nanstd(draws)) for draws in drawn) > 0
         correlation = float(np.corrcoef(*drawn)[0, 1]) if varies else 0.0
         lower, upper = paired_bounds(given[0], given[1], correlation)
-        yield name, Interval(estimate=given[1][0] - given[0][0], lower=lower, upper=upper)
+        # bias amplification may be on either side of 0, the others are not
+        least, most = (2 * end for end in CHANGE) if name == "bias_amplification" else CHANGE
+        yield name, Interval(estimate=given[1][0] - given[0][0], lower=max(lower, least), upper=min(upper, most))
