@@ -140,6 +140,10 @@ class StageTrainer:
             load_weights(self.out_path, self.model)
         self.ranks.copy_first(self.model)
 
+    def try_batches(self, epoch: int) -> Iterator[Batch]:
+        """The batches of an epoch as training reads them, in this process."""
+        return self._train_batches(epoch, 0, num_workers=0)
+
     def try_step(self, batch: Batch, step: int) -> None:
         """One step of the first epoch on a batch, logged nowhere and saved nowhere: what a dry run does."""
         self._started = time.monotonic()
@@ -179,14 +183,16 @@ class StageTrainer:
         if self.model.extractor.computed is None or time.monotonic() - self._saved >= _SAVE_SECONDS:
             self._save()
 
-    def _train_batches(self, epoch: int, start: int, purpose: str = "train") -> Iterator[Batch]:
+    def _train_batches(
+        self, epoch: int, start: int, purpose: str = "train", num_workers: int | None = None
+    ) -> Iterator[Batch]:
         stream = batches(
             self.data.train,
             batch_size=self.settings.batch_size,
             epoch=epoch,
             seed=derive_seed(self.seed, self.stage, purpose),
             shuffle=True,
-            num_workers=self.settings.num_workers,
+            num_workers=self.settings.num_workers if num_workers is None else num_workers,
             weights=dict(self.weights["train"]),
             draw_by=self.weights["train"].get(DRAW_WEIGHT),
             draw_share=self.debiaser.draw_share if self.debiaser is not None and purpose == "train" else 0.0,
