@@ -95,11 +95,13 @@ def _tables(folder: Path) -> Layout:
             split=(parts.column, parts.roles),
             notes=parts.notes,
         )
-    tables = tables_in(folder)
+    tables = tables_in(folder) or tables_in(folder / "data")
     arrays = sorted(path.name for ending in (".npy", ".npz", ".safetensors") for path in folder.glob(f"*{ending}"))
     if arrays:
         raise DataError(f"{folder}: no image below it, and arrays; name the file of embeddings: {first_rows(arrays)}")
     if len(tables) > 1 and len(numbered_parts(tables[0])) == len(tables) - 1:
+        # joined to one file they would hold no more than one alone does
+        refuse_nested(read_table(tables[0]))
         raise DataError(
             f"{folder}: {len(tables)} tables that may be parts of one by their names ({tables[0].name}, …); write them "
             "to one file, since one of them alone holds a part of the rows"
