@@ -34,7 +34,7 @@ from mibias_cli.survey.derived import with_groups, with_split
 from mibias_cli.survey.files import file_layout
 from mibias_cli.survey.folders import folder_layout
 from mibias_cli.survey.layout import Layout
-from mibias_cli.survey.proxies import PROXY, proxies_of
+from mibias_cli.survey.proxies import PROXY, independence_note, proxies_of
 from mibias_cli.survey.repeats import repeat_notes
 from mibias_cli.survey.roles import Roles, Wishes, annotate_roles, choose_roles, keep_usable_rows
 from mibias_cli.survey.uses import column_uses, input_notes
@@ -215,6 +215,7 @@ def survey(path: Path, wishes: Wishes) -> Survey:
     notes += input_notes(layout.table, uses)
     notes += repeat_notes(layout, roles, annotations)
     notes += _proxy_notes(layout, looks, roles, annotations, chosen)
+    notes += [note for a in chosen if (note := independence_note(a.name, a.cells, a.shared_bits)) is not None]
     # a recipe can only name a file: rows that no file holds as they are have to be written to one
     must_write = not layout.is_fixed and (layout.file is None or bool(rows.dropped))
     if must_write and layout.source == "imagefolder":

@@ -13,6 +13,7 @@ import pytest
 from layouts import write
 from PIL import Image
 from safetensors.numpy import save_file
+from scipy.stats import chi2_contingency
 
 from mibias_cli.errors import BackboneError, DataError
 from mibias_cli.survey.first_recipe import choose_model
@@ -319,3 +320,26 @@ def test_a_table_has_no_pretrained_model(wished: dict[str, str], tmp_path: Path)
     found = survey(path, Wishes(target="y", attributes=("sex",)))
     with pytest.raises(BackboneError, match="leave --backbone and --weights out"):
         choose_model(found, **{"backbone": None, "weights": None, **wished})
+
+
+@pytest.mark.parametrize(
+    ("agree", "n", "how"),
+    [(0.9, 400, None), (0.7, 400, None), (0.5, 20_000, "hardly go together"), (0.65, 60, "no more than by chance")],
+)
+def test_an_attribute_that_the_target_tells_nothing_of_is_said_to_be_no_bias(
+    tmp_path: Path, agree: float, n: int, how: str | None
+) -> None:
+    """By scipy's own test of the cells that are shown."""
+    rows = [[0.1 * (k % 7), "ab"[y], "fm"[c]] for k, (y, c) in enumerate(pairs(n, agree, seed=3))]
+    write(tmp_path / "t.csv", ["x", "label", "sex"], rows)
+    found = survey(tmp_path / "t.csv", Wishes(target="label", attributes=("sex",)))
+    (sex,) = found.chosen
+    told = [note for note in found.notes if note.startswith("sex and the target")]
+    if how is None:
+        assert not told
+        return
+    p = chi2_contingency(sex.cells, correction=False).pvalue
+    assert [how in note for note in told] == [True]
+    assert f"{max(sex.shared_bits, 0):.3f} of " in told[0]
+    assert f"p = {p:.2g} (χ² test of {sex.cells.sum():,} rows)" in told[0]
+    assert "there may be no bias to remove" in told[0]
