@@ -120,8 +120,8 @@ def frontier_plot(comparison: Comparison, attribute: str, *, plot_id: str, plane
         linestyle="--",
         zorder=2,
     )
-    for group, point in placed:
-        _group(axes, group, point, attribute, plane)
+    for group, _ in placed:
+        _group(axes, group, attribute, plane)
     names = {"name": attribute, "score": score_name(comparison)}
     axes.set_xlabel(plane.x_label.format(**names))
     axes.set_ylabel(plane.y_label.format(**names))
@@ -162,7 +162,7 @@ def _run(axes: Axes, run: Row, attribute: str, plane: Plane) -> None:
             )
 
 
-def _group(axes: Axes, group: Group, point: Point, attribute: str, plane: Plane) -> None:
+def _group(axes: Axes, group: Group, attribute: str, plane: Plane) -> None:
     x, y = plane.x.of_group(group, attribute), plane.y.of_group(group, attribute)
     assert x is not None, "a group that is drawn has both figures"
     assert y is not None, "a group that is drawn has both figures"

@@ -80,7 +80,7 @@ def model_card(info: ExportInfo, *, report: Report | None, formats: tuple[str, .
         _code(info),
         *([_onnx(info)] if "onnx" in formats else []),
         "## What was measured\n",
-        _measured(info, report),
+        _measured(report),
         "## Which figures belong to which features\n",
         _belonging(info, report),
         "## Intended use\n",
@@ -179,7 +179,7 @@ def _onnx(info: ExportInfo) -> str:
     return f"`model.onnx` gives {what}: input `input`, output `features`, any batch size.\n"
 
 
-def _measured(info: ExportInfo, report: Report | None) -> str:
+def _measured(report: Report | None) -> str:
     if report is None:
         return "This folder was exported without an audit.\n"
     place = "Leakage is a lower bound, measured by fresh probes on held-out data; the whole report is in `report/`."

@@ -14,6 +14,7 @@ from typing import TypedDict
 import numpy as np
 import torch
 
+from mibias_cli.backbone.embed import spread_rows
 from mibias_cli.data.batch import BiasedData, Split
 from mibias_cli.data.groups import cells
 from mibias_cli.data.loader import n_batches
@@ -118,7 +119,7 @@ class _StageTime:
 def _time_stage(parts: Parts, progress: Progress, name: StageName) -> _StageTime:
     """A stage's first steps, the end of an epoch, and the measurement at its end, on a throwaway model."""
     model, split = parts.new_model(), parts.data.validation
-    rows = np.unique(np.linspace(0, len(split) - 1, min(len(split), MOST_VALIDATED)).astype(np.int64))
+    rows = spread_rows(len(split), MOST_VALIDATED)
     if len(rows) < len(split):
         parts = replace(parts, data=replace(parts.data, validation=split.at(rows)))
     with TemporaryDirectory() as folder:
@@ -161,8 +162,8 @@ def _time_before(parts: Parts, model: TaskModel, progress: Progress) -> float:
         seconds += epochs * (n_steps * step + epoch_end)
 
     if "epochs" in settings:
-        rows = np.unique(np.linspace(0, len(train) - 1, min(len(train), N_STEPS * batch_size)).astype(np.int64))
-        few = replace(parts, data=replace(parts.data, train=train.at(rows)))
+        few_rows = train.at(spread_rows(len(train), N_STEPS * batch_size))
+        few = replace(parts, data=replace(parts.data, train=few_rows))
         method = build_method(few, few.new_model(), progress, train=some_steps)
         assert method is not None, "the recipe has one"
         method.prepare()

@@ -59,14 +59,14 @@ def judge(
     with np.errstate(divide="ignore", invalid="ignore"):
         for figure, kinds in _KINDS.items():
             asked = [rates[kind] for kind in kinds]
-            values, errors = _joined(asked, _shares, terms)
+            values, errors = _joined(asked, _shares)
             name = f"{figure}_difference"
             if getattr(findings, name) is not None:
                 low, high = simultaneous_bounds(values, errors, terms.confidence)
                 # in groups of a few the errors alone would reach beyond what shares can differ by
                 found[name] = low, min(high, 1.0)
                 draws[name] = _largest(values + errors)
-            values, errors = _joined(asked, _logarithms, terms)
+            values, errors = _joined(asked, _logarithms)
             name = f"{figure}_ratio"
             if getattr(findings, name) is not None:
                 low, high = simultaneous_bounds(values, errors, terms.confidence)
@@ -82,7 +82,7 @@ def judge(
 
 def selection_logarithms(question: Question, terms: Terms) -> tuple[np.ndarray, np.ndarray]:
     """Logarithms of the groups' selection rates (1, G), and their errors in the resamples (B, 1, G)."""
-    return _joined([_rates([question], terms)["selection"]], _logarithms, terms)
+    return _joined([_rates([question], terms)["selection"]], _logarithms)
 
 
 def _with_bounds(findings: FairnessFindings, found: Mapping[str, tuple[float, float]]) -> FairnessFindings:
@@ -137,7 +137,7 @@ def _logarithms(rates: _Rates) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return observed, np.log((rates.drawn_hits + 0.5) / (rates.drawn_n + 0.5)), (1 - smoothed) / (smoothed * rates.n)
 
 
-def _joined(asked: Sequence[_Rates], values: Values, terms: Terms) -> tuple[np.ndarray, np.ndarray]:
+def _joined(asked: Sequence[_Rates], values: Values) -> tuple[np.ndarray, np.ndarray]:
     """Values (Q, G) and errors (B, Q, G) of several kinds of rate, one behind the other."""
     observed, drawn, least = zip(*map(values, asked), strict=True)
     together = np.concatenate(observed)
