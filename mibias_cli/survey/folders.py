@@ -36,8 +36,8 @@ _COCO = ("instances_*.json", "captions_*.json", "person_keypoints_*.json", "*_an
 _METADATA = ("metadata.csv", "metadata.parquet", "metadata.jsonl")
 
 
-def folder_layout(folder: Path, table: Path | None, follow: Path | None = None) -> Layout:
-    """What a folder of images, or of shards of embeddings, holds.
+def folder_layout(folder: Path, table: Path | None, follow: Path | None, image: str | None) -> Layout:
+    """What a folder of images, or of shards of images or embeddings, holds; of shards `image` is as of `shards_layout`.
 
     The table of attributes is one that the user names, or that is looked for.
 
@@ -57,7 +57,7 @@ def folder_layout(folder: Path, table: Path | None, follow: Path | None = None) 
     found_images = find_images(folder, follow=follow, most=MOST_FILES)
     images = found_images.images
     if not images:
-        return shards_layout(folder) if may_be_shards(folder) else _tables(folder)
+        return shards_layout(folder, image) if may_be_shards(folder) else _tables(folder)
     if table is None and (parts := split_tables(folder)) is not None and (found := _parts(folder, images, parts)):
         return found
     if table is None and looks_like_faces(images):
