@@ -195,7 +195,7 @@ def _time_steps(trainer: StageTrainer, parts: Parts) -> float:
     # several epochs where these are short: a step costs more once the queue is full
     for epoch in range(section.epochs):
         start = time.monotonic()
-        for batch in trainer.try_batches(epoch):
+        for batch in trainer.train_batches(epoch, 0, alone=True):
             # reading its samples belongs to a step; past the warm-up, where the penalty has all its weight
             trainer.try_step(batch, min(warm + len(times), section.epochs * n_steps - 1))
             if device.type == "cuda":
