@@ -81,10 +81,12 @@ def independence_p_value(cells: np.ndarray) -> float:
 
 
 def independence_note(name: str, cells: np.ndarray, shared_bits: float) -> str | None:
-    """What is said of an attribute that goes with the target hardly or not at all in its training rows; else None.
+    """What is said of an attribute that goes with the target hardly or not at all, or does not vary; else None.
 
     `cells` are rows by target and attribute (n_y, n_c), `shared_bits` I(y; c).
     """
+    if np.count_nonzero(cells.any(axis=0)) == 1:
+        return f"{name} has one value in training: nothing shows what it changes, and nothing of it can be taken out"
     p_value = independence_p_value(cells)
     most = min(float(entropy_of_shares(cells.sum(axis=axis) / cells.sum())) for axis in (0, 1))
     is_small = shared_bits < _HARDLY * most

@@ -348,6 +348,17 @@ def test_an_attribute_that_the_target_tells_nothing_of_is_said_to_be_no_bias(
     assert "there may be no bias to remove" in told[0]
 
 
+def test_an_attribute_with_one_value_in_training_is_said_to_teach_nothing(tmp_path: Path) -> None:
+    rows = [
+        [0.1 * (k % 7), "ab"[k % 2], "fm"[k % 3 == 0 and k >= 200], "test" if k >= 200 else "train"] for k in range(300)
+    ]
+    write(tmp_path / "t.csv", ["x", "label", "sex", "split"], rows)
+    notes = survey(tmp_path / "t.csv", Wishes(target="label", attributes=("sex",))).notes
+    assert [note for note in notes if note.startswith("sex")] == [
+        "sex has one value in training: nothing shows what it changes, and nothing of it can be taken out"
+    ]
+
+
 def test_of_samples_with_several_images_one_is_read(tmp_path: Path) -> None:
     members = [
         member
