@@ -55,6 +55,7 @@ def method_spec(
         trained_by=lambda make, epochs: _trained_by(parts, make, spec, epochs, progress),
         embed=lambda of, split: embed(of.extractor, split, **parts.reading).features,
         gather=parts.ranks.gather,
+        progress=progress,
     )
     return spec
 
