@@ -121,7 +121,8 @@ class ImageFilter(nn.Module):
 
     def without_bias(self, z: Tensor) -> Tensor:
         """Scaled images of maps (n, d, h, w) and the neutral code."""
-        return self.decode(z, self.neutral.expand(len(z), -1))
+        # not len(z): ONNX keeps a number for it
+        return self.decode(z, self.neutral.expand(z.shape[0], -1))
 
     def forward(self, x: Tensor) -> Tensor:
         """Filtered images (n, channels, height, width), in the range of those of training."""
