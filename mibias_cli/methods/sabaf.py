@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import count, islice
 
@@ -162,10 +162,11 @@ class FilterGame:
         for optimizer in self.optimizers[1:]:
             optimizer.step()
 
-    def information_steps(self, x: Tensor, c: Tensor) -> None:
-        """Steps of MINE on the maps of these images."""
+    def information_steps(self, parts: Iterable[tuple[Tensor, Tensor]]) -> None:
+        """Steps of MINE on the maps of these batches of images and their bias."""
         with torch.no_grad():
-            z = torch.cat([self.network.encode(self.network.scaled(part)).flatten(1) for part in x.split(_ROWS)])
+            maps = [(self.network.encode(self.network.scaled(x)).flatten(1), c) for x, c in parts]
+        z, c = (torch.cat(each) for each in zip(*maps, strict=True))
         self.mine.fit(_sample(z, c), self.generator)
 
     def loss(self, x: Tensor, c: Tensor) -> _Loss:
@@ -225,7 +226,7 @@ def _train(game: FilterGame, split: Split, c: Tensor, epochs: int, spec: MethodS
     spread = np.unique(np.linspace(0, len(split) - 1, min(len(split), _SEEN)).round().astype(np.int64))
     network.see(split.reader.read(split.rows[spread], None).to(network.least))
     others = _endless(split, c, derive_seed(spec.seed, "information"))
-    game.information_steps(*_joined(islice(others, game.mine_steps)))
+    game.information_steps(islice(others, game.mine_steps))
     told: dict[str, float] = {}
     spec.progress.begin("training the filter", epochs * per_epoch)
     rows = islice(_endless(split, c, derive_seed(spec.seed, "filter")), epochs * per_epoch)
@@ -236,7 +237,7 @@ def _train(game: FilterGame, split: Split, c: Tensor, epochs: int, spec: MethodS
             game.critic_step(x, own)
         else:
             told = game.filter_step(x, own)
-            game.information_steps(*_joined(islice(others, game.mine_steps)))
+            game.information_steps(islice(others, game.mine_steps))
         spec.progress.advance(1, told)
     spec.progress.end()
     # what batch normalisation keeps is of images by both codes: take it anew by the neutral one
@@ -251,11 +252,6 @@ def _endless(split: Split, c: Tensor, seed: int) -> Iterator[tuple[Tensor, Tenso
         for batch in batches(split, batch_size=_ROWS, epoch=epoch, seed=seed, shuffle=True):
             x = batch.x.to(c.device)
             yield x, c[batch.index.to(c.device)]
-
-
-def _joined(parts: Iterator[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
-    x, c = zip(*parts, strict=True)
-    return torch.cat(x), torch.cat(c)
 
 
 def _network(spec: MethodSpec) -> ImageFilter:
