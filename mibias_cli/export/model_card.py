@@ -85,7 +85,7 @@ def model_card(info: ExportInfo, *, report: Report | None, formats: tuple[str, .
         _code(info),
         *([_onnx(info)] if "onnx" in formats else []),
         "## What was measured\n",
-        _measured(info, report),
+        _measured(report),
         "## Which figures belong to which features\n",
         _belonging(info, report),
         "## Intended use\n",
@@ -136,7 +136,7 @@ def _code(info: ExportInfo) -> str:
     shape = ", ".join(str(n) for n in info.input_shape)
     mibias = _MIBIAS_CODE.format(features_dim=info.features_dim, shape=shape)
     if info.filtered:
-        return f"timm alone cannot load the filter, before which the backbone is of no use. With mibias:\n\n{mibias}"
+        return f"timm alone cannot load the filter, without which the backbone is of no use. With mibias:\n\n{mibias}"
     if info.kind != "timm":
         return mibias
     # a grey model takes grey images, which PIL calls mode L
@@ -187,7 +187,7 @@ def _onnx(info: ExportInfo) -> str:
     return f"`model.onnx` gives {what}: input `input`, output `features`, any batch size.\n"
 
 
-def _measured(info: ExportInfo, report: Report | None) -> str:
+def _measured(report: Report | None) -> str:
     if report is None:
         return "This folder was exported without an audit.\n"
     place = "Leakage is a lower bound, measured by fresh probes on held-out data; the whole report is in `report/`."

@@ -148,6 +148,8 @@ def _data(found: Survey, out: Path, manifest: Path | None) -> Iterator[str]:
         rows_file = manifest or layout.file
         if layout.root is not None and rows_file is not None and layout.root.absolute() != rows_file.parent.absolute():
             yield f"  root: {_path(layout.root, out)}"
+    if layout.image is not None:
+        yield f"  image: {_scalar(layout.image)} # of the images of a sample, the one that ends so"
     if layout.follow_links is not None and layout.source in ("manifest", "imagefolder"):
         yield f"  follow_links: {_path(layout.follow_links, out)}"
     named = {"path": layout.path, "target": columns.target, "split": columns.split, "group": columns.group}
