@@ -12,6 +12,7 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional
 from torch.optim.swa_utils import update_bn
 
+from mibias_cli.backbone.embed import spread_rows
 from mibias_cli.data.batch import Split
 from mibias_cli.data.loader import batches, n_batches
 from mibias_cli.errors import TrainingError
@@ -223,8 +224,7 @@ def gradient_penalty(critic: nn.Module, x: Tensor) -> Tensor:
 def _train(game: FilterGame, split: Split, c: Tensor, epochs: int, spec: MethodSpec) -> dict[str, float]:
     """The game over so many epochs of a split with the bias c (n, channels); the last step's parts of the loss."""
     network, per_epoch = game.network, n_batches(split, _ROWS)
-    spread = np.unique(np.linspace(0, len(split) - 1, min(len(split), _SEEN)).round().astype(np.int64))
-    network.see(split.reader.read(split.rows[spread], None).to(network.least))
+    network.see(split.reader.read(split.rows[spread_rows(len(split), _SEEN)], None).to(network.least))
     others = _endless(split, c, derive_seed(spec.seed, "information"))
     game.information_steps(islice(others, game.mine_steps))
     told: dict[str, float] = {}

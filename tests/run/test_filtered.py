@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,7 +21,7 @@ from mibias_cli.export.load import load_export, load_extractor
 from mibias_cli.methods.image_filter import ImageFilter
 from mibias_cli.recipe.load import dump_recipe, parse_recipe
 from mibias_cli.recipe.schema import Recipe
-from mibias_cli.run import workflow
+from mibias_cli.run import dry_run, workflow
 from mibias_cli.run.assemble import assemble, load_original, load_run_model
 from mibias_cli.run.cached import cached_parts
 from mibias_cli.run_folder import RunFolder
@@ -159,3 +161,13 @@ def test_frozen_stages_are_not_computed_beforehand(tmp_path: Path) -> None:
     parts, told = assemble(recipe_of(tmp_path, "backbone.cache=auto"), offline=True), Told()
     assert cached_parts(parts, told, {"train": np.arange(4)}) is parts
     assert "method: sabaf changes images before frozen stages see them" in told.notes[0]
+
+
+def test_a_dry_run_counts_the_filter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a clock that goes on by one second each time it is read: one epoch of 8 of the 24 rows takes one."""
+    seconds = itertools.count()
+    monkeypatch.setattr(dry_run, "time", SimpleNamespace(monotonic=lambda: float(next(seconds))))
+    monkeypatch.setattr(dry_run, "_FILTER_ROWS", 8)
+    parts = assemble(recipe_of(tmp_path, "method_settings.epochs=7"), offline=True)
+    assert len(parts.data.train) == 24
+    assert dry_run._time_before(parts, parts.new_model(), Told()) == 7 * 24 / 8
