@@ -238,7 +238,7 @@ def _train(game: FilterGame, split: Split, c: Tensor, epochs: int, spec: MethodS
         else:
             told = game.filter_step(x, own)
             game.information_steps(islice(others, game.mine_steps))
-        spec.progress.advance(1, told)
+        spec.progress.advance(step + 1, told)
     spec.progress.end()
     # what batch normalisation keeps is of images by both codes: take it anew by the neutral one
     with torch.no_grad():
