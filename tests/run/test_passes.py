@@ -12,9 +12,19 @@ from PIL import Image
 from small_runs import tiny
 from torch import nn
 
+from mibias_cli.data.groups import balancing_weights
 from mibias_cli.recipe.load import parse_recipe
 from mibias_cli.run.assemble import Parts, assemble
-from mibias_cli.run.heads.passes import COPIES_COUNT, Pass, one_pass, with_shares
+from mibias_cli.run.heads import passes
+from mibias_cli.run.heads.passes import (
+    COPIES_COUNT,
+    Pass,
+    held_samples,
+    of_held_samples,
+    one_pass,
+    passes_of,
+    with_shares,
+)
 from mibias_cli.run.stages import stage_debiaser
 from mibias_cli.training.debiaser import Debiaser
 
@@ -166,3 +176,29 @@ def test_cells_too_fine_to_be_counted_have_no_copies() -> None:
         offline=True,
     )  # fmt: skip
     assert first_pass(parts)[0].copies is None
+
+
+def test_of_very_many_samples_some_are_held(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    parts = of_pictures(folder)
+    n = len(parts.data.train)
+    np.testing.assert_array_equal(held_samples(parts), np.arange(n))
+    assert of_held_samples(parts) is parts
+    # three rows a sample: as it is, mixed and copied
+    monkeypatch.setattr(passes, "_MOST_ROWS", 3 * 100 + 2)
+    some = held_samples(parts)
+    assert len(np.unique(some)) == 100
+    assert (np.diff(some) > 0).all()
+    np.testing.assert_array_equal(some, held_samples(parts))
+    held = of_held_samples(parts)
+    np.testing.assert_array_equal(held.data.train.y, parts.data.train.y[some])
+    model = parts.new_model().eval()
+    (one,) = passes_of(model, held, stage_debiaser(held, model, last_fit=True))
+    assert len(one.plain) == 100
+    assert one.copies is not None
+    # weighed by the counts of these samples, not of all
+    train, section = held.data.train, parts.recipe.debias
+    c, known = train.c["style"], train.known["style"]
+    full = balancing_weights(train.y, c, known, n_y=2, n_c=[2], clip=section.balance_clip, seed=0)
+    wanted = section.balance_strength * full + 1 - section.balance_strength
+    np.testing.assert_allclose(held.weights.train["style"], wanted, rtol=1e-6)
+    assert not np.allclose(wanted, parts.weights.train["style"][some])

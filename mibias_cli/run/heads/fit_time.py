@@ -14,7 +14,7 @@ from mibias_cli.progress import Silent
 from mibias_cli.run.assemble import Parts
 from mibias_cli.run.heads import fitted
 from mibias_cli.run.heads.fitted import fit_unpenalised, penalise
-from mibias_cli.run.heads.passes import Pass, n_passes, one_pass
+from mibias_cli.run.heads.passes import Pass, n_passes, of_held_samples, one_pass
 from mibias_cli.run.heads.weight_path import N_FOLDS, PATH, PATH_STEPS
 from mibias_cli.seeds import derived_generator, scoped_torch_rng
 from mibias_cli.training.debiaser import Debiaser
@@ -41,6 +41,7 @@ def seconds_of_fits(
     if not first_fit and not last_fit:
         return 0.0
     debiaser = make_debiaser() if last_fit else None
+    parts = of_held_samples(parts)
     n = len(parts.data.train)
     some = derived_generator(parts.recipe.seed, _FITS).permutation(n)[: 2 * training.batch_size]
     model.to(parts.fabric.device).eval()

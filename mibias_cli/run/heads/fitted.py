@@ -19,7 +19,7 @@ from mibias_cli.data.target import TargetKind
 from mibias_cli.heads.target import TargetHead
 from mibias_cli.progress import Progress
 from mibias_cli.run.assemble import Parts
-from mibias_cli.run.heads.passes import Pass, passes_of, with_shares
+from mibias_cli.run.heads.passes import Pass, held_samples, of_held_samples, passes_of, with_shares
 from mibias_cli.run.heads.weight_path import (
     N_FOLDS,
     PATH,
@@ -76,7 +76,7 @@ def start_heads(model: TaskModel, parts: Parts, weights: Mapping[str, np.ndarray
     squared weights. Of a linear bottleneck and the head these are the weights of the one linear map that they are
     together: two factors that are penalised each for itself would lose the directions that few samples ask for. Heads
     come first because fine-tuning behind an untrained head moves pretrained features for the worse (Kumar et al., arXiv
-    2202.10054).
+    2202.10054). Of very many samples some are drawn (`held_samples`).
 
     Args:
         weights: The training split's, as the stage has them: TASK_OFFSET and TASK_WEIGHT count.
@@ -86,9 +86,10 @@ def start_heads(model: TaskModel, parts: Parts, weights: Mapping[str, np.ndarray
         return
     progress.stage("fitting bottleneck and head on the features as they are")
     model.eval()
-    train = parts.data.train
+    rows = held_samples(parts)
+    train = parts.data.train.at(rows)
     pooled = torch.from_numpy(embed(model.extractor, train, **parts.reading).backbone_features)
-    given = {name: torch.from_numpy(values) for name, values in weights.items()}
+    given = {name: torch.from_numpy(values[rows]) for name, values in weights.items()}
     goal = _goal(parts, torch.from_numpy(np.asarray(train.y)), given)
     _fit(model.cpu(), pooled, goal, l2)
 
@@ -116,7 +117,8 @@ def finish_heads(
     cells of target and attribute hold a few, of which a batch has none. The task sees pooled features of every sample
     as it is, in its augmented views and with channel statistics of other attribute values, where the recipe augments
     and mixes; the penalty sees those that are not mixed, and copies with statistics and attribute values of others.
-    What comes out depends on the backbone and the recipe alone, not on the heads that the model had.
+    What comes out depends on the backbone and the recipe alone, not on the heads that the model had. Of very many
+    samples some are drawn (`held_samples`), and weighed anew.
 
     Args:
         make_debiaser: Makes one whose estimators have seen nothing yet; None: plain training.
@@ -124,6 +126,9 @@ def finish_heads(
     recipe, device = parts.recipe, parts.fabric.device
     progress.stage("fitting bottleneck and head on all training samples")
     model.to(device).eval()
+    n, parts = len(parts.data.train), of_held_samples(parts)
+    if (held := len(parts.data.train)) < n:
+        log.say(f"bottleneck and head are fitted on {held:,} of {n:,} training samples, drawn at random")
     debiaser = make_debiaser()
     passes = list(passes_of(model, parts, debiaser))
     with scoped_torch_rng(device):

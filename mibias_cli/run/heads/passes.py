@@ -19,12 +19,13 @@ from mibias_cli.seeds import derived_generator
 from mibias_cli.training.debiaser import Debiaser
 from mibias_cli.training.model import TaskModel
 
-__all__ = ["Pass", "n_passes", "one_pass", "passes_of", "with_shares"]
+__all__ = ["Pass", "held_samples", "n_passes", "of_held_samples", "one_pass", "passes_of", "with_shares"]
 
 COPIES_COUNT = 2.0
 """How many samples of a cell of target and attribute its copies are worth to the penalty."""
 _MOST_ROWS = 200_000
-"""Rows of pooled features beyond which the last fit holds no further augmented view in memory."""
+"""Rows of pooled features that fits of heads hold in memory: fewer augmented views, then fewer samples."""
+_SOME = 0x50E
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,9 +81,28 @@ def n_passes(parts: Parts) -> int:
     """How often the last fit reads the training samples: as they are, and in so many augmented views."""
     recipe = parts.recipe
     views = recipe.backbone.cache_views if recipe.training.augment else 0
-    # each sample as it is, mixed and copied
-    rows = len(parts.data.train) * (1 if recipe.debias.mix is None else 3)
-    return 1 + min(views, max(0, _MOST_ROWS // rows - 1))
+    return 1 + min(views, max(0, _MOST_ROWS // (len(parts.data.train) * _rows_a_sample(parts)) - 1))
+
+
+def held_samples(parts: Parts) -> NDArray[np.int64]:
+    """Positions in the training split of the samples that heads are fitted on: all, or as many as memory is to hold."""
+    n, most = len(parts.data.train), _MOST_ROWS // _rows_a_sample(parts)
+    if n <= most:
+        return np.arange(n)
+    return np.sort(derived_generator(parts.recipe.seed, _SOME).permutation(n)[:most])
+
+
+def of_held_samples(parts: Parts) -> Parts:
+    """The parts with these training samples alone, which are weighed anew."""
+    rows = held_samples(parts)
+    if len(rows) == len(parts.data.train):
+        return parts
+    return replace(parts, data=replace(parts.data, train=parts.data.train.at(rows)))
+
+
+def _rows_a_sample(parts: Parts) -> int:
+    """Rows of features for each sample: as it is, mixed and copied."""
+    return 1 if parts.recipe.debias.mix is None else 3
 
 
 def one_pass(model: TaskModel, parts: Parts, order: NDArray[np.int64], debiaser: Debiaser | None, view: int) -> Pass:
