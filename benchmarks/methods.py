@@ -96,6 +96,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder with MNIST's IDX files, or with UCI's Adult")
     parser.add_argument("--methods", nargs="+", help="default: all")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--every-setting", action="store_true", help="in the other seeds, too")
     parser.add_argument("--out", type=Path, default=Path("methods.csv"))
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -107,7 +108,8 @@ def main() -> None:
             WRITERS["adult"](arguments.data, data)
         for seed in range(arguments.seeds):
             for method in arguments.methods or (*KEYED[on], *FIELD):
-                for setting in [chosen(table, on, method)] if seed else settings_of(on, method):
+                every = arguments.every_setting or not seed
+                for setting in settings_of(on, method) if every else (chosen(table, on, method),):
                     if not table.has(on, method, setting, seed):
                         figures = run(on, recipe_of(on, data, method, setting, seed), seed)
                         table.add((on, method, setting, seed), figures)
