@@ -20,7 +20,6 @@ from mibias_cli.report import html
 from mibias_cli.run import stages, workflow
 from mibias_cli.run.heads import fitted
 from mibias_cli.training.loop import StageTrainer
-from mibias_cli.training.run_log import without_clock
 
 __all__ = [
     "PICTURES",
@@ -94,7 +93,10 @@ def train_alone(recipe: Recipe, out: Path, **options: Any) -> Path:
 
 
 def metrics(run: Path) -> list[dict[str, Any]]:
-    return [without_clock(json.loads(line)) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    """The records of a run, but for what depends on the clock or the machine: all else is of recipe and seed."""
+    records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    of_clock = ("_seconds", "_per_second", "_bytes")
+    return [{key: value for key, value in record.items() if not key.endswith(of_clock)} for record in records]
 
 
 def best(run: Path, name: str = "best") -> dict[str, torch.Tensor]:

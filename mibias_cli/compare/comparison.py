@@ -20,6 +20,7 @@ from mibias_cli.compare.records import (
     Row,
     Spread,
     TaskOfRun,
+    fairness_at,
 )
 from mibias_cli.evaluation.leakage_findings import Bounds, Interval
 from mibias_cli.evaluation.task_findings import FairnessFindings, FairnessSides, TaskSides
@@ -143,8 +144,8 @@ def _group(number: int, rows: Sequence[Row], keys: Sequence[str]) -> Group:
 
 def _attribute(rows: Sequence[Row], name: str) -> AttributeOfGroup:
     leakage = [row.attributes[name].after for row in rows]
-    fairness = [_after(row.fairness, name) for row in rows]
-    heads = [_after({} if row.head is None else row.head.fairness, name) for row in rows]
+    fairness = [row.fairness_of(name) for row in rows]
+    heads = [FairnessOfRun() if row.head is None else fairness_at(row.head.fairness, name) for row in rows]
     return AttributeOfGroup(
         leakage_bits=spread(side.leakage_bits for side in leakage),
         conditional_leakage_bits=spread(side.conditional_leakage_bits for side in leakage),
@@ -152,11 +153,6 @@ def _attribute(rows: Sequence[Row], name: str) -> AttributeOfGroup:
         equalized_odds_difference=spread(side.equalized_odds_difference for side in fairness),
         head_demographic_parity_difference=spread(side.demographic_parity_difference for side in heads),
     )
-
-
-def _after(fairness: Mapping[str, Pair[FairnessOfRun]], name: str) -> FairnessOfRun:
-    sides = fairness.get(name)
-    return FairnessOfRun() if sides is None or sides.after is None else sides.after
 
 
 def spread(figures: Iterable[Interval | Score | float | None]) -> Spread | None:

@@ -9,7 +9,7 @@ from typing import Literal
 from matplotlib.axes import Axes
 
 from mibias_cli.compare.choice import frontier_members
-from mibias_cli.compare.records import AttributeOfGroup, Comparison, FairnessOfRun, Group, Row, Spread, TaskOfRun
+from mibias_cli.compare.records import AttributeOfGroup, Comparison, Group, Row, Spread, TaskOfRun
 from mibias_cli.report.numbers import format_bits, format_decimals, format_percent
 from mibias_cli.report.plots.svg import AFTER, BEFORE, INK, MUTED, PAPER, RULE, new_figure, to_svg
 
@@ -43,13 +43,12 @@ class Plane:
 
 
 def _attribute(figure: Callable[[AttributeOfGroup], Spread | None]) -> Callable[[Group, str], Spread | None]:
-    return lambda group, name: None if (found := group.attributes.get(name)) is None else figure(found)
+    return lambda group, name: figure(group.of(name))
 
 
 def _leakage_of(run: Row, name: str, side: Side) -> float | None:
-    found = run.attributes.get(name)
-    at = None if found is None else found.at(side)
-    return None if at is None else at.leakage_bits.estimate
+    bits = run.leakage_of(name, side)
+    return None if bits is None else bits.estimate
 
 
 def _score_of(run: Row, name: str, side: Side) -> float | None:
@@ -63,8 +62,7 @@ def _worst_of(run: Row, name: str, side: Side) -> float | None:
 
 
 def _parity_of(run: Row, name: str, side: Side) -> float | None:
-    found: FairnessOfRun | None = getattr(run.fairness.get(name), side, None)
-    figure = None if found is None else found.demographic_parity_difference
+    figure = None if side == "loaded" else run.fairness_of(name, side).demographic_parity_difference
     return None if figure is None else figure.estimate
 
 
@@ -122,8 +120,8 @@ def frontier_plot(comparison: Comparison, attribute: str, *, plot_id: str, plane
         linestyle="--",
         zorder=2,
     )
-    for group, point in placed:
-        _group(axes, group, point, attribute, plane)
+    for group, _ in placed:
+        _group(axes, group, attribute, plane)
     names = {"name": attribute, "score": score_name(comparison)}
     axes.set_xlabel(plane.x_label.format(**names))
     axes.set_ylabel(plane.y_label.format(**names))
@@ -164,7 +162,7 @@ def _run(axes: Axes, run: Row, attribute: str, plane: Plane) -> None:
             )
 
 
-def _group(axes: Axes, group: Group, point: Point, attribute: str, plane: Plane) -> None:
+def _group(axes: Axes, group: Group, attribute: str, plane: Plane) -> None:
     x, y = plane.x.of_group(group, attribute), plane.y.of_group(group, attribute)
     assert x is not None, "a group that is drawn has both figures"
     assert y is not None, "a group that is drawn has both figures"

@@ -104,8 +104,8 @@ def _pairs(comparison: Comparison, group: Group) -> list[tuple[Row, Row]]:
     plain = {_but_method(row.settings): row for row in comparison.runs if row.settings[METHOD] == PLAIN}
     if group.settings[METHOD] == PLAIN or not comparison.same_data:
         return []
-    found = [(rows[name], plain.get(_but_method(rows[name].settings))) for name in group.runs]
-    return [(row, other) for row, other in found if other is not None]
+    alike = [(rows[name], _but_method(rows[name].settings)) for name in group.runs]
+    return [(row, plain[key]) for row, key in alike if key in plain]
 
 
 def _but_method(settings: Mapping[str, JsonValue]) -> str:
@@ -141,12 +141,8 @@ def _worst(task: TaskOfRun | None) -> float | None:
 
 
 def _leakage(name: str) -> Value:
-    return lambda row: row.attributes[name].after.leakage_bits if name in row.attributes else None
+    return lambda row: row.leakage_of(name, "after")
 
 
 def _parity(name: str) -> Value:
-    def parity(row: Row) -> Interval | None:
-        sides = row.fairness.get(name)
-        return None if sides is None or sides.after is None else sides.after.demographic_parity_difference
-
-    return parity
+    return lambda row: row.fairness_of(name).demographic_parity_difference

@@ -11,7 +11,7 @@ from typing import Generic, Literal, TypeVar
 from pydantic import Field, JsonValue
 
 from mibias_cli.evaluation.findings import Samples
-from mibias_cli.evaluation.leakage_findings import Bounds, Interval, Sides
+from mibias_cli.evaluation.leakage_findings import Bounds, Interval, Side, Sides
 from mibias_cli.evaluation.record import Real, Record
 from mibias_cli.report.document import Report
 from mibias_cli.report.task.score import Score
@@ -30,6 +30,7 @@ __all__ = [
     "Row",
     "Spread",
     "TaskOfRun",
+    "fairness_at",
     "written",
 ]
 
@@ -97,6 +98,15 @@ class FairnessOfRun(Record):
     equalized_odds_difference: Interval | None = None
 
 
+def fairness_at(
+    fairness: Mapping[str, Pair[FairnessOfRun]], attribute: str, side: Literal["before", "after"] = "after"
+) -> FairnessOfRun:
+    """One attribute's differences on one side; all null where there are none."""
+    sides = fairness.get(attribute)
+    found = None if sides is None else sides.before if side == "before" else sides.after
+    return found or FairnessOfRun()
+
+
 class HeadOfRun(Record):
     """What the trained head itself predicts, beside heads that are fitted anew by one rule."""
 
@@ -126,6 +136,15 @@ class Row(Record):
     page: Path | None = Field(default=None, exclude=True)
     """Its report as HTML, which a page about it links to; not in the JSON, for paths are of one machine."""
 
+    def leakage_of(self, attribute: str, side: Side) -> Interval | None:
+        """One attribute's leakage on one side; None where it has none."""
+        at = self.attributes[attribute].at(side) if attribute in self.attributes else None
+        return None if at is None else at.leakage_bits
+
+    def fairness_of(self, attribute: str, side: Literal["before", "after"] = "after") -> FairnessOfRun:
+        """One attribute's differences on one side; all null where it has none."""
+        return fairness_at(self.fairness, attribute, side)
+
 
 class Spread(Record):
     """A figure over the runs of a group; the standard deviation (n − 1) is null for a single run.
@@ -152,8 +171,8 @@ class AttributeOfGroup(Record):
     On the frontier: no other group leaks less at no less accuracy.
     """
 
-    leakage_bits: Spread | None
-    conditional_leakage_bits: Spread | None
+    leakage_bits: Spread | None = None
+    conditional_leakage_bits: Spread | None = None
     demographic_parity_difference: Spread | None = None
     equalized_odds_difference: Spread | None = None
     head_demographic_parity_difference: Spread | None = None
@@ -180,12 +199,14 @@ class Group(Record):
     head_worst_group_accuracy: Spread | None
     attributes: dict[str, AttributeOfGroup]
 
+    def of(self, attribute: str) -> AttributeOfGroup:
+        """The figures of one attribute; all null where it was not audited in every run."""
+        return self.attributes.get(attribute, AttributeOfGroup())
+
     def point(self, attribute: str) -> tuple[float, float] | None:
         """Leakage and score, the means; None where one of them is unknown."""
-        found = self.attributes.get(attribute)
-        if found is None or found.leakage_bits is None or self.score is None:
-            return None
-        return found.leakage_bits.mean, self.score.mean
+        leakage = self.of(attribute).leakage_bits
+        return None if leakage is None or self.score is None else (leakage.mean, self.score.mean)
 
 
 def written(value: JsonValue) -> str:

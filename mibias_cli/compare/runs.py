@@ -11,7 +11,7 @@ from mibias_cli.compare.comparison import compare_reports
 from mibias_cli.compare.records import ComparedRun, Comparison
 from mibias_cli.errors import RecipeError
 from mibias_cli.recipe.yaml_source import parse_yaml
-from mibias_cli.report.illustrations import Metrics, read_metrics
+from mibias_cli.report.illustrations import MetricsRecord, read_metrics
 from mibias_cli.report.read import FILES, find_report, read_report
 from mibias_cli.run_folder import CHOICE, LEAKAGE_GIVEN_TARGET, RECIPE_FILE, is_run
 
@@ -48,7 +48,7 @@ def load_compared_run(place: Path, name: str) -> ComparedRun:
         report=read_report(path),
         settings=settings,
         gain_over_bias_bits=_gain(records, settings),
-        leakage_given_target_bits=_last([r for r in records if r.get("kind") == CHOICE], LEAKAGE_GIVEN_TARGET),
+        leakage_given_target_bits=_last([r for r in records if r.kind == CHOICE], LEAKAGE_GIVEN_TARGET),
         page=page if page.is_file() else None,
     )
 
@@ -62,9 +62,9 @@ def _settings(run: Path) -> dict[str, JsonValue]:
         return {}
 
 
-def _gain(records: Sequence[Metrics], settings: Mapping[str, JsonValue]) -> float | None:
+def _gain(records: Sequence[MetricsRecord], settings: Mapping[str, JsonValue]) -> float | None:
     """The figure of the weights that a run kept: its last epoch's, or those of the best by a metric."""
-    checked = [r for r in records if r.get("kind") == "validation" and r.get("stage") == "debias"]
+    checked = [r for r in records if r.kind == "validation" and r.stage == "debias"]
     metric = settings.get("training.select.metric")
     if metric is not None:
         # the same choice that training made when it kept the best epoch's weights
@@ -74,9 +74,8 @@ def _gain(records: Sequence[Metrics], settings: Mapping[str, JsonValue]) -> floa
     return _last(checked, GAIN)
 
 
-def _last(records: Sequence[Metrics], name: str) -> float | None:
-    value = records[-1][name] if records and name in records[-1] else None
-    return value if isinstance(value, float) else None
+def _last(records: Sequence[MetricsRecord], name: str) -> float | None:
+    return records[-1].figure(name) if records else None
 
 
 def flat_settings(recipe: Mapping[str, JsonValue]) -> dict[str, JsonValue]:

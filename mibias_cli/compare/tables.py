@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from mibias_cli.compare.frontier import score_name
 from mibias_cli.compare.methods import METHOD, compares_methods, reads_bias
-from mibias_cli.compare.records import AttributeOfGroup, Comparison, FairnessOfRun, Row, Spread, written
+from mibias_cli.compare.records import AttributeOfGroup, Comparison, Row, Spread, written
 from mibias_cli.report.numbers import ABSENT, SPACE, format_bits, format_decimals, format_percent
 from mibias_cli.report.tables import Cell, Table, bits_cell, line, score_cell
 
@@ -60,8 +60,7 @@ def head_table(comparison: Comparison) -> Table:
         _figures("Worst group", [g.head_worst_group_accuracy for g in groups], format_percent),
     ]
     for name in comparison.attributes:
-        found = [group.attributes.get(name) for group in groups]
-        parity = [None if at is None else at.head_demographic_parity_difference for at in found]
+        parity = [group.of(name).head_demographic_parity_difference for group in groups]
         columns.append(_figures(f"Parity difference by {name}", parity, format_decimals))
     caption = "What the trained heads themselves predict, where the table above has heads that were fitted anew."
     table = _table("Trained heads", caption, columns, _quiet(comparison))
@@ -106,11 +105,11 @@ def _quiet(comparison: Comparison) -> list[bool]:
 
 
 def _attribute_columns(comparison: Comparison, name: str, brief: bool) -> list[_Column]:
-    found = [group.attributes.get(name) for group in comparison.groups]
-    marks = [f" {STAR}" if at is not None and at.on_frontier else "" for at in found]
+    found = [group.of(name) for group in comparison.groups]
+    marks = [f" {STAR}" if at.on_frontier else "" for at in found]
 
     def spreads(figure: Callable[[AttributeOfGroup], Spread | None]) -> list[Spread | None]:
-        return [None if at is None else figure(at) for at in found]
+        return [figure(at) for at in found]
 
     leakage = _figures(f"Leakage of {name}, bits", spreads(lambda at: at.leakage_bits), format_bits, marks)
     parities = spreads(lambda at: at.demographic_parity_difference)
@@ -183,9 +182,8 @@ def _worst(run: Row) -> str:
 
 def _columns_of(runs: Sequence[Row], name: str) -> list[_Column]:
     """Of one attribute; every run has the same columns, also one that was audited for other attributes."""
-    found = [run.attributes.get(name) for run in runs]
-    before = [bits_cell(None if at is None or at.before is None else at.before.leakage_bits) for at in found]
-    after = [bits_cell(None if at is None else at.after.leakage_bits) for at in found]
+    before = [bits_cell(run.leakage_of(name, "before")) for run in runs]
+    after = [bits_cell(run.leakage_of(name, "after")) for run in runs]
     return [
         _Column(heading=f"{name}, before", cells=before),
         _Column(heading=f"{name}, after", cells=after, always=True),
@@ -194,9 +192,7 @@ def _columns_of(runs: Sequence[Row], name: str) -> list[_Column]:
 
 
 def _parity(run: Row, name: str) -> Cell:
-    sides = run.fairness.get(name)
-    after: FairnessOfRun | None = None if sides is None else sides.after
-    return bits_cell(None if after is None else after.demographic_parity_difference)
+    return bits_cell(run.fairness_of(name).demographic_parity_difference)
 
 
 def _name(run: Row, link: str) -> Cell:

@@ -9,6 +9,7 @@ from typing import Literal, TypedDict
 import numpy as np
 
 from mibias_cli.data.files.named_arrays import NamedArrays, read_named_arrays
+from mibias_cli.data.shards.feature_parts import some_part
 from mibias_cli.errors import DataError, EvaluationError, did_you_mean
 from mibias_cli.estimate.information import Columns, estimate_information
 from mibias_cli.evaluation.leakage.rare import pooled_names
@@ -92,6 +93,8 @@ def estimate_file(
         EvaluationError: Nothing can be estimated from them.
     """
     path = Path(path)
+    if some_part(path) is not None:
+        raise DataError(f"{path}: is a folder of shards, and columns are read from one file; write them to one")
     arrays = read_named_arrays(path)
     c_names = _columns_of(arrays, c, "--c")
     given_names = [] if given is None else _columns_of(arrays, given, "--given")

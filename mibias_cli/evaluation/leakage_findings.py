@@ -49,7 +49,7 @@ class Sides(Record, Generic[T]):
 
 
 class Interval(Record):
-    """An estimate with its bootstrap interval, never clamped."""
+    """An estimate, never clamped, with its bootstrap interval, which ends where the figure can be no less or more."""
 
     estimate: Real
     lower: Real

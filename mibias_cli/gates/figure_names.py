@@ -10,6 +10,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TypeAlias, TypeGuard
 
+from pydantic import BaseModel, Field, JsonValue
+
 from mibias_cli.errors import GateError, did_you_mean, shortened
 from mibias_cli.recipe.gate_expression import GateExpression, write_name
 
@@ -51,7 +53,8 @@ def find_figure(report: Tree, gate: GateExpression) -> Figure:
 
 def check_name(schema: Mapping[str, object], gate: GateExpression) -> None:
     """Refuse (GateError) a name that no report can have by its JSON Schema; names that come from the data pass."""
-    outline = _outline(schema, schema)
+    whole = _Node.model_validate(schema)
+    outline = _outline(whole, whole.definitions)
     assert isinstance(outline, Mapping), "a report is an object"
     _walk(outline, gate, "no report has")
 
@@ -131,15 +134,26 @@ def names_of(value: object, name: tuple[str, ...] = ()) -> Iterator[tuple[str, .
                 yield from names_of(item, (*name, key))
 
 
-def _outline(node: object, schema: Mapping[str, object]) -> object:
+class _Node(BaseModel):
+    """A part of a JSON Schema, as far as it says which names and values there are."""
+
+    ref: str = Field("", alias="$ref")
+    any_of: tuple[_Node, ...] = Field((), alias="anyOf")
+    one_of: tuple[_Node, ...] = Field((), alias="oneOf")
+    const: JsonValue = None
+    type: str | tuple[str, ...] = ()
+    properties: dict[str, _Node] = {}
+    others: bool | _Node = Field(True, alias="additionalProperties")
+    definitions: dict[str, _Node] = Field({}, alias="$defs")
+
+
+def _outline(node: _Node | bool, definitions: Mapping[str, _Node]) -> object:
     """What a report that obeys a schema looks like, as a tree to look names up in: 0 where a number may stand."""
-    if not isinstance(node, Mapping) or not node:
+    if isinstance(node, bool) or not node.model_fields_set:
         return _ANYTHING
-    if "$ref" in node:
-        definitions = schema["$defs"]
-        assert isinstance(definitions, Mapping), "definitions are by name"
-        return _outline(definitions[str(node["$ref"]).rpartition("/")[2]], schema)
-    options = [_outline(option, schema) for key in ("anyOf", "oneOf") if key in node for option in node[key]]
+    if node.ref:
+        return _outline(definitions[node.ref.rpartition("/")[2]], definitions)
+    options = [_outline(option, definitions) for option in (*node.any_of, *node.one_of)]
     if options:
         # null is what stands where a figure was not measured; the name is right all the same
         options = [option for option in options if option is not None]
@@ -148,14 +162,12 @@ def _outline(node: object, schema: Mapping[str, object]) -> object:
         for option in options:
             merged = {**merged, **(option if isinstance(option, dict) else {}), **merged}
         return merged or options[0]
-    if "const" in node:
-        return node["const"]
-    kinds = node.get("type")
-    kinds = kinds if isinstance(kinds, list) else [kinds]
+    if "const" in node.model_fields_set:
+        return node.const
+    kinds = (node.type,) if isinstance(node.type, str) else node.type
     if "object" in kinds:
-        tree = {key: _outline(item, schema) for key, item in node.get("properties", {}).items()}
-        others = node.get("additionalProperties", True)
-        return tree if others is False else {**tree, _ANY_NAME: _outline(others, schema)}
+        tree = {key: _outline(item, definitions) for key, item in node.properties.items()}
+        return tree if node.others is False else {**tree, _ANY_NAME: _outline(node.others, definitions)}
     if any(kind in kinds for kind in ("number", "integer", "boolean")):
         return 0.0
-    return None if kinds == ["null"] else [] if "array" in kinds else ""
+    return None if kinds == ("null",) else [] if "array" in kinds else ""

@@ -79,8 +79,9 @@ class Unlearn(Method):
         forget, group = _marked(spec)
         self.sample_by = retained_weights(group, forget)
         self.first_until = np.where(forget, int(spec.settings["forget_epochs"]), 0)
-        _check_batches(spec, int(forget.sum()))
-        if (group[forget] < 0).all():
+        if self.first_until.any():
+            _check_batches(spec, int(forget.sum()))
+        if self.first_until.any() and (group[forget] < 0).all():
             raise MibiasError(
                 "data.columns.forget: no marked row has a value of every attribute, so there is no group to unlearn; "
                 "name other attributes (debias.attributes), or retrain (method: retrain)"
@@ -96,6 +97,8 @@ class Unlearn(Method):
     def prepare(self) -> str:
         """Say how many rows are forgotten, and how many of them only by not being read any more."""
         forget, group = _marked(self.spec)
+        if self.first_until is None or not self.first_until.any():
+            return f"miu: {forget.sum()} of {len(forget)} training rows are left out, and none is unlearned"
         missing = int((group[forget] < 0).sum())
         text = f"miu: {forget.sum()} of {len(forget)} training rows are unlearned"
         return f"{text}, but {missing} of them have no group to unlearn, and are only left out" if missing else text

@@ -14,7 +14,7 @@ from pydantic import Field, JsonValue
 from mibias_cli.evaluation.findings import AuditFindings
 from mibias_cli.evaluation.leakage_findings import QuestionName
 from mibias_cli.evaluation.record import Real, Record
-from mibias_cli.report.illustrations import Metrics
+from mibias_cli.report.illustrations import MetricsRecord
 from mibias_cli.report.suppression import without_small_cells
 from mibias_cli.report.training import TrainingWarning, missed_budgets, training_warnings
 from mibias_cli.report.verdict import Verdict, make_verdict
@@ -95,7 +95,7 @@ def make_report(
     findings: AuditFindings,
     provenance: Mapping[str, JsonValue],
     asked: QuestionName = "marginal",
-    metrics: Sequence[Metrics] = (),
+    metrics: Sequence[MetricsRecord] = (),
     unfinished: str | None = None,
     debiased: Collection[str] | None = None,
     budget_bits: Mapping[str, float] | None = None,

@@ -4,21 +4,41 @@ from __future__ import annotations
 
 import base64
 import io
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
 
 from PIL import Image
-from pydantic import JsonValue
+from pydantic import BaseModel, ConfigDict, ValidationError
 
-__all__ = ["ExampleCell", "Illustrations", "Metrics", "data_address", "read_metrics", "thumbnail"]
+__all__ = ["ExampleCell", "Illustrations", "MetricsRecord", "data_address", "read_metrics", "thumbnail"]
 
 _QUALITY = 70
 
-Metrics: TypeAlias = Mapping[str, JsonValue]
-"""A record of metrics.jsonl."""
+
+class MetricsRecord(BaseModel):
+    """A record of metrics.jsonl: what it is of, and figures and texts by further names.
+
+    Example:
+        >>> record = MetricsRecord.model_validate({"kind": "train", "step": 5, "task_loss": 0.5, "what": "x"})
+        >>> record.figure("task_loss"), record.figure("what"), record.figure("mi_weight")
+        (0.5, None, None)
+    """
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    kind: str
+    step: float
+    stage: str | None = None
+
+    def figure(self, name: str) -> float | None:
+        """A number by its name; None where there is none."""
+        value = (self.model_extra or {}).get(name)
+        return float(value) if isinstance(value, int | float) else None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What it has beside kind, step and stage."""
+        return tuple(self.model_extra or ())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +65,7 @@ class ExampleCell:
 class Illustrations:
     """What the page shows beside the figures: records of metrics.jsonl, in order, and cells with example images."""
 
-    metrics: tuple[Metrics, ...] = ()
+    metrics: tuple[MetricsRecord, ...] = ()
     examples: tuple[ExampleCell, ...] = ()
 
 
@@ -63,17 +83,15 @@ def data_address(image: bytes, media_type: str = "image/jpeg") -> str:
     return f"data:{media_type};base64,{base64.b64encode(image).decode('ascii')}"
 
 
-def read_metrics(path: Path) -> tuple[Metrics, ...]:
+def read_metrics(path: Path) -> tuple[MetricsRecord, ...]:
     """The records of metrics.jsonl; empty where there is no such file, without a last line that was cut short."""
     if not path.is_file():
         return ()
     records = []
     for line in path.read_text(encoding="utf-8").splitlines():
         try:
-            record = json.loads(line)
-        except (ValueError, RecursionError):
+            records.append(MetricsRecord.model_validate_json(line))
+        except ValidationError:
             # a run that was killed while it wrote; nothing comes after
             break
-        if isinstance(record, dict):
-            records.append(record)
     return tuple(records)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TypeGuard
+from typing import Literal, TypeGuard
 
 from mibias_cli.evaluation.leakage_findings import Interval, NullBand
 
@@ -11,6 +11,7 @@ __all__ = [
     "ABSENT",
     "SPACE",
     "ceil_bits",
+    "direction",
     "format_bits",
     "format_decimals",
     "format_interval",
@@ -57,6 +58,22 @@ def format_bits(value: float | None) -> str:
 def format_interval(interval: Interval | NullBand | None) -> str:
     """`lower to upper` in bits."""
     return ABSENT if interval is None else f"{format_bits(interval.lower)} to {format_bits(interval.upper)}"
+
+
+def direction(change: Interval) -> Literal[-1, 0, 1]:
+    """Which way a figure measurably went: 1 up, -1 down, 0 where the interval holds 0 or three decimals show no change.
+
+    Shares count as figures, so that in per cent the change shows in the one decimal that they have.
+
+    Example:
+        >>> direction(Interval(estimate=-0.2, lower=-0.3, upper=-0.1))
+        -1
+        >>> direction(Interval(estimate=0.0003, lower=0.0002, upper=0.0004))
+        0
+    """
+    if format_decimals(change.estimate) == format_decimals(0.0):
+        return 0
+    return 1 if change.lower > 0 else -1 if change.upper < 0 else 0
 
 
 def ceil_bits(value: float) -> str:

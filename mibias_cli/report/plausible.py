@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TypeGuard
 
-from mibias_cli.evaluation.leakage_findings import NO_PROBE, AttributeFindings, Finding, Interval, QuestionName
+from mibias_cli.evaluation.leakage_findings import NO_PROBE, AttributeFindings, Finding
 
 __all__ = ["implausible", "once_each"]
 
@@ -73,12 +73,8 @@ def _attribute(name: str, found: AttributeFindings) -> Iterator[str]:
     before, after = found.before, found.after
     if before is None or found.change is None:
         return
-    old = dict(before.questions)
-    changes: dict[QuestionName, Interval | None] = {
-        "marginal": found.change.leakage_bits, "conditional": found.change.conditional_leakage_bits,
-    }  # fmt: skip
     for question, answer in after.questions:
-        change, start = changes[question], old.get(question)
+        change, start = found.change.answer(question), before.answer(question)
         if change is None or start is None:
             continue
         expected = answer.leakage_bits.estimate - start.leakage_bits.estimate

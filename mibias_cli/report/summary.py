@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Sequence
 
 from mibias_cli.evaluation.findings import AuditFindings
 from mibias_cli.evaluation.leakage_findings import QUESTIONS, QuestionName, SizeCurve
-from mibias_cli.report.numbers import SPACE, ceil_bits, format_bits, format_decimals, format_interval
+from mibias_cli.report.numbers import SPACE, ceil_bits, direction, format_bits, format_decimals, format_interval
 from mibias_cli.report.task.score import has_before
 from mibias_cli.report.task.summary import (
     MAX_NAMED,
@@ -37,7 +37,7 @@ def summarise(
     worse = [*rose, *worse_clauses(findings)]
     changes = [found.change.answer(question) for found in findings.attributes.values() if found.change is not None]
     # what is paid for is less leakage, or rows that are forgotten
-    bought = findings.forgetting is not None or any(change is not None and change.upper < 0 for change in changes)
+    bought = findings.forgetting is not None or any(change is not None and direction(change) < 0 for change in changes)
     sentences = (
         EMPTY_FEATURES if collapsed else "",
         _asked(findings, question, debiased),
@@ -55,13 +55,13 @@ def summarise(
 
 
 def rises(findings: AuditFindings, questions: Sequence[QuestionName]) -> list[str]:
-    """Leakage that is measurably more than before: the interval of the paired change lies above 0."""
+    """Leakage that is measurably more than before: the paired interval lies above 0, and digits show it."""
     return [
         f"leakage of {name}{GIVEN[question]} has risen by {format_bits(change.estimate)} bits "
         f"({format_interval(change)})"
         for name, found in findings.attributes.items()
         for question in questions
-        if found.change is not None and (change := found.change.answer(question)) is not None and change.lower > 0
+        if found.change is not None and (change := found.change.answer(question)) is not None and direction(change) > 0
     ]
 
 
@@ -95,7 +95,7 @@ def _leakage(findings: AuditFindings, question: QuestionName) -> Iterator[str]:
         change, answer = None if found.change is None else found.change.answer(question), found.after.answer(question)
         whole = found.whole_bits(question)
         left = 0.0 if answer is None or whole <= 0 else answer.leakage_bits.estimate / whole
-        return change is None or change.lower <= 0, -left
+        return change is None or direction(change) <= 0, -left
 
     names = sorted(findings.attributes, key=rank)
     # a rise is never left out
@@ -124,12 +124,11 @@ def _attribute(name: str, findings: AuditFindings, question: QuestionName) -> st
     lower, upper = (format_decimals(end, signed=True) for end in (change.lower, change.upper))
     paired = f"change {format_decimals(change.estimate, signed=True)}, {confidence} {lower} to {upper}"
     # an interval that holds 0 is no evidence of a change
-    verb = "fell" if change.upper < 0 else "rose" if change.lower > 0 else ""
-    if not verb:
-        return (
-            f"Leakage of {name}{GIVEN[question]} did not measurably change: it was {was} and is {now} of {whole} bits "
-            f"({paired})."
-        )
+    way = direction(change)
+    if not way or was == now:
+        said = "hardly changed" if change.upper < 0 or change.lower > 0 else "did not measurably change"
+        return f"Leakage of {name}{GIVEN[question]} {said}: it was {was} and is {now} of {whole} bits ({paired})."
+    verb = "rose" if way > 0 else "fell"
     none = "; what is left is not told apart from nothing" if after.leakage_bits.lower <= 0 else ""
     return f"Leakage of {name}{GIVEN[question]} {verb} from {was} to {now} of {whole} bits ({paired}){none}."
 

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from mibias_cli.evaluation.findings import AuditFindings
 from mibias_cli.evaluation.leakage_findings import Count, QuestionName
 from mibias_cli.evaluation.record import Record
-from mibias_cli.report.illustrations import Metrics
+from mibias_cli.report.illustrations import MetricsRecord
 from mibias_cli.report.numbers import format_bits, format_interval
 from mibias_cli.run_folder import WARNING
 
@@ -38,15 +38,15 @@ class TrainingWarning(Record):
 
 
 def training_warnings(
-    metrics: Sequence[Metrics], findings: AuditFindings, asked: QuestionName
+    metrics: Sequence[MetricsRecord], findings: AuditFindings, asked: QuestionName
 ) -> tuple[TrainingWarning, ...]:
     """The warnings among the records of metrics.jsonl, without those that the audit shows to be none."""
     found = []
     for record in metrics:
-        if "kind" not in record or record["kind"] != WARNING:
+        if record.kind != WARNING:
             continue
         try:
-            said = {key: value for key, value in record.items() if key in TrainingWarning.model_fields}
+            said = {key: value for key, value in record.model_dump().items() if key in TrainingWarning.model_fields}
             warning = TrainingWarning.model_validate(said)
         except ValidationError:
             continue  # of a later version: train.log has it
@@ -60,12 +60,11 @@ def missed_budgets(
 ) -> tuple[TrainingWarning, ...]:
     """Leakage budgets that the audit shows were not kept: the whole interval of what is left lies above them."""
     found = []
-    for name, budget in budget_bits.items():
-        attribute = findings.attributes.get(name)
-        answer = None if attribute is None else attribute.after.answer(asked) or attribute.after.marginal
-        if answer is None or not answer.leakage_bits.lower > budget:
+    for name in (name for name in budget_bits if name in findings.attributes):
+        budget, after = budget_bits[name], findings.attributes[name].after
+        left = (after.answer(asked) or after.marginal).leakage_bits
+        if not left.lower > budget:
             continue
-        left = answer.leakage_bits
         text = (
             f"the budget of {budget:g} bits of {name} was missed: the audit finds {format_bits(left.estimate)} "
             f"({format_interval(left)}); train longer, or raise debias.budget.max_weight"

@@ -13,7 +13,15 @@ from mibias_cli.evaluation.findings import AuditFindings
 from mibias_cli.evaluation.leakage_findings import QUESTIONS, AttributeFindings, Finding, QuestionName, Side
 from mibias_cli.evaluation.record import Record
 from mibias_cli.evaluation.task_findings import LabelFindings, RegressionFindings, TaskFindings
-from mibias_cli.report.numbers import ceil_bits, format_bits, format_decimals, format_interval, format_p, format_percent
+from mibias_cli.report.numbers import (
+    ceil_bits,
+    direction,
+    format_bits,
+    format_decimals,
+    format_interval,
+    format_p,
+    format_percent,
+)
 from mibias_cli.report.summary import EMPTY_FEATURES, GIVEN, MAX_NAMED, listed, rises, summarise
 from mibias_cli.report.task.score import format_score, has_before, kind_of, task_score
 
@@ -257,10 +265,10 @@ def _attribute_sentence(name: str, found: AttributeFindings, findings: AuditFind
     if before is not None and change is not None:
         earlier = before.leakage_bits
         text += f"; before it was {format_bits(earlier.estimate)} ({format_interval(earlier)})"
-        # a paired interval that holds 0 is no evidence of a change
-        if change.lower > 0:
+        # a paired interval that holds 0 is no evidence of a change, and what no digit shows is none that counts
+        if direction(change) > 0:
             text += ": leakage has risen"
-        elif change.upper >= 0:
+        elif direction(change) == 0:
             text += ": not measurably less than before"
     return text + "." + _power_sentence(after) + known
 

@@ -14,23 +14,27 @@ from typing import TypedDict
 import numpy as np
 import torch
 
+from mibias_cli.backbone.embed import spread_rows
 from mibias_cli.data.batch import BiasedData, Split
 from mibias_cli.data.groups import cells
-from mibias_cli.data.loader import batches, n_batches
+from mibias_cli.data.loader import n_batches
 from mibias_cli.methods.erasers.linear_eraser import require_leace
+from mibias_cli.methods.method import Method
 from mibias_cli.progress import Progress, Silent
 from mibias_cli.recipe.schema import Recipe
+from mibias_cli.recipe.tables import METHODS
 from mibias_cli.run.assemble import Parts, assemble
 from mibias_cli.run.audit import validation_leakage
 from mibias_cli.run.before.checks import check_start
 from mibias_cli.run.before.files import tell
 from mibias_cli.run.cached import stand_in_parts
 from mibias_cli.run.heads.fit_time import seconds_of_fits
-from mibias_cli.run.methods.build import build_method
+from mibias_cli.run.methods.build import build_method, method_settings
+from mibias_cli.run.methods.early import early_trainer
 from mibias_cli.run.stages import Run, StageName, make_stage, stage_debiaser
 from mibias_cli.run_folder import RunFolder
 from mibias_cli.training.loop import StageTrainer
-from mibias_cli.training.step import DRAW_WEIGHT
+from mibias_cli.training.model import TaskModel
 
 __all__ = ["DryRun", "dry_run"]
 
@@ -38,6 +42,8 @@ N_STEPS = 3
 """Steps that are taken at least; the first warms caches up and is not timed."""
 MOST_STEPS, MOST_SECONDS = 64, 10.0
 """Further ones are taken up to so many, or for so long."""
+_FILTER_ROWS = 256
+"""Rows on which a filter of images is trained, to know how long it takes."""
 MOST_VALIDATED = 2048
 """Validation rows that are gone through; the time of more of them is in proportion."""
 Cells = dict[str, dict[str, dict[str, int]]]
@@ -116,7 +122,7 @@ class _StageTime:
 def _time_stage(parts: Parts, progress: Progress, name: StageName) -> _StageTime:
     """A stage's first steps, the end of an epoch, and the measurement at its end, on a throwaway model."""
     model, split = parts.new_model(), parts.data.validation
-    rows = np.unique(np.linspace(0, len(split) - 1, min(len(split), MOST_VALIDATED)).astype(np.int64))
+    rows = spread_rows(len(split), MOST_VALIDATED)
     if len(rows) < len(split):
         parts = replace(parts, data=replace(parts.data, validation=split.at(rows)))
     with TemporaryDirectory() as folder:
@@ -126,11 +132,9 @@ def _time_stage(parts: Parts, progress: Progress, name: StageName) -> _StageTime
             plain = name == "original" or parts.recipe.discover is not None
             method = None if plain else build_method(parts, model, progress)
             trainer = make_stage(parts, run, log, model, name=name, method=method)
-            step = _time_steps(trainer, parts)
-            start = time.monotonic()
-            trainer.try_epoch_end()
-            end = time.monotonic()
-    once = seconds_of_fits(model, parts, partial(stage_debiaser, parts, model, last_fit=True), last=name == "debias")
+            step, epoch_end = _time_epoch(trainer, parts)
+    once = 0.0 if method is None else _time_before(parts, model, progress)
+    once += seconds_of_fits(model, parts, partial(stage_debiaser, parts, model, last_fit=True), last=name == "debias")
     if name == "debias":
         progress.stage("measuring validation rows, as at the end")
         began = time.monotonic()
@@ -138,11 +142,67 @@ def _time_stage(parts: Parts, progress: Progress, name: StageName) -> _StageTime
         once += time.monotonic() - began
     return _StageTime(
         step=step,
-        epoch_end=(end - start) * (len(split) / len(rows) if len(rows) else 1.0),
+        epoch_end=epoch_end * (len(split) / len(rows) if len(rows) else 1.0),
         once=once,
         n_parameters=sum(p.numel() for p in model.parameters()),
         n_trainable=sum(p.numel() for p in model.parameters() if p.requires_grad),
     )
+
+
+def _time_before(parts: Parts, model: TaskModel, progress: Progress) -> float:
+    """Seconds of what a method does before its first step and before each epoch, tried in small.
+
+    Of first models some steps are taken, and few rows are scored by them; critics take as few steps.
+    """
+    recipe, train = parts.recipe, parts.data.train
+    settings, seconds = method_settings(recipe.method, recipe.method_settings), 0.0
+    n_steps, batch_size = n_batches(train, recipe.training.batch_size), recipe.training.batch_size
+    if METHODS[recipe.method].filters:
+        return _time_filter(parts, settings["epochs"], progress)
+
+    def some_steps(parts: Parts, method: Method, epochs: int) -> None:
+        nonlocal seconds
+        with early_trainer(parts, method.spec.model, epochs=epochs, progress=Silent(), method=method) as trainer:
+            step, epoch_end = _time_epoch(trainer, parts)
+        seconds += epochs * (n_steps * step + epoch_end)
+
+    if "epochs" in settings:
+        few_rows = train.at(spread_rows(len(train), N_STEPS * batch_size))
+        few = replace(parts, data=replace(parts.data, train=few_rows))
+        method = build_method(few, few.new_model(), progress, train=some_steps)
+        assert method is not None, "the recipe has one"
+        method.prepare()
+    if "critic_steps" in settings:
+        small = recipe.method_settings | {"warmup_steps": N_STEPS, "critic_steps": N_STEPS}
+        some = replace(parts, recipe=recipe.model_copy(update={"method_settings": small}))
+        method = build_method(some, model, progress)
+        assert method is not None, "the recipe has one"
+        start = time.monotonic()
+        method.begin_epoch(0)
+        whole = settings["warmup_steps"] + (recipe.training.epochs - 1) * settings["critic_steps"]
+        seconds += (time.monotonic() - start) / N_STEPS * whole
+    return seconds
+
+
+def _time_filter(parts: Parts, epochs: float, progress: Progress) -> float:
+    """Seconds of training a filter of images for so many epochs, by one epoch of few rows."""
+    train = parts.data.train
+    few = train.at(spread_rows(len(train), _FILTER_ROWS))
+    settings = parts.recipe.method_settings | {"epochs": 1}
+    recipe = parts.recipe.model_copy(update={"method_settings": settings})
+    some = replace(parts, recipe=recipe, data=replace(parts.data, train=few))
+    method = build_method(some, some.new_model(), progress)
+    assert method is not None, "the recipe has one"
+    start = time.monotonic()
+    method.prepare()
+    return (time.monotonic() - start) * epochs * len(train) / len(few)
+
+
+def _time_epoch(trainer: StageTrainer, parts: Parts) -> tuple[float, float]:
+    """Seconds of a step, and of what follows the last one of an epoch."""
+    step, start = _time_steps(trainer, parts), time.monotonic()
+    trainer.try_epoch_end()
+    return step, time.monotonic() - start
 
 
 def _time_steps(trainer: StageTrainer, parts: Parts) -> float:
@@ -153,20 +213,8 @@ def _time_steps(trainer: StageTrainer, parts: Parts) -> float:
     began, times = time.monotonic(), list[float]()
     # several epochs where these are short: a step costs more once the queue is full
     for epoch in range(section.epochs):
-        stream = batches(
-            parts.data.train,
-            batch_size=section.batch_size,
-            epoch=epoch,
-            seed=parts.recipe.seed,
-            shuffle=True,
-            num_workers=0,
-            n_views=trainer.settings.n_views,
-            weights=dict(trainer.weights["train"]),
-            draw_by=trainer.weights["train"].get(DRAW_WEIGHT),
-            draw_share=0.0 if trainer.debiaser is None else trainer.debiaser.draw_share,
-        )
         start = time.monotonic()
-        for batch in stream:
+        for batch in trainer.train_batches(epoch, 0, alone=True):
             # reading its samples belongs to a step; past the warm-up, where the penalty has all its weight
             trainer.try_step(batch, min(warm + len(times), section.epochs * n_steps - 1))
             if device.type == "cuda":

@@ -149,9 +149,16 @@ def _target_attribute_bits(data: BiasedData) -> dict[str, float]:
 
 
 def forewarnings(parts: Parts) -> list[str]:
-    """Warnings about balancing weights that rest on few samples, and about marginal budgets below I(y; c)."""
+    """Warnings about attributes that do not vary, balancing weights of few samples, marginal budgets below I(y; c)."""
     data, n, warnings = parts.data, len(parts.data.train), []
     for name in parts.debiased:
+        known = data.train.c[name][data.train.known[name]]
+        if (known == known[:1]).all():
+            warnings.append(
+                f"attribute '{name}': all {len(known):,} training rows in which it is known have the same value, so "
+                "nothing shows what it changes in the features, and nothing of it is taken out of them. Train on rows "
+                "of other values too, or name another attribute"
+            )
         if name in parts.weights.train:
             weights = parts.weights.train[name]
             size = effective_sample_size(weights)

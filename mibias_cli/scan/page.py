@@ -10,6 +10,7 @@ import numpy as np
 from markupsafe import Markup
 from PIL import Image
 
+from mibias_cli.backbone.embed import spread_rows
 from mibias_cli.data.files.images import BROKEN_IMAGE, load_image, resolve_paths
 from mibias_cli.data.files.tabular import write_manifest
 from mibias_cli.progress import Progress
@@ -201,7 +202,7 @@ def _pictures(found: Shortcut, scanned: Scanned) -> Iterator[_Row]:
     for value in values:
         rows = np.flatnonzero(column.codes == value)
         # spread over the rows, so that neither one class nor one folder fills the line
-        rows = rows[np.unique(np.linspace(0, len(rows) - 1, min(_PICTURES, len(rows))).astype(np.int64))]
+        rows = rows[spread_rows(len(rows), _PICTURES)]
         pictures = [
             _Picture(address=address, y=scanned.y.names[scanned.y.codes[row]])
             for row in rows.tolist()

@@ -39,7 +39,9 @@ _TABLE_ENDINGS = (".csv", ".tsv", ".csv.gz", ".parquet", ".feather", ".jsonl")
 _LOOKED_AT = 200
 
 
-def file_layout(path: Path, *, table: Path | None, root: Path | None, follow: Path | None = None) -> Layout:
+def file_layout(
+    path: Path, table: Path | None, root: Path | None, follow: Path | None = None, image: str | None = None
+) -> Layout:
     """What a file holds.
 
     Args:
@@ -47,12 +49,13 @@ def file_layout(path: Path, *, table: Path | None, root: Path | None, follow: Pa
         table: For embeddings, the table with one row per embedding; None: the file's own columns, or one beside it.
         root: Where image paths start from; None: the file's folder, or one in it.
         follow: Links to images below this folder are followed.
+        image: As `shards_layout` takes it.
 
     Raises:
         DataError: No such file, a file of another kind, or embeddings without a table.
     """
     if may_be_shards(path):
-        return shards_layout(path)
+        return shards_layout(path, image)
     layout = _layout(path, table, root, follow)
     parts = numbered_parts(path)
     note = (
@@ -61,13 +64,13 @@ def file_layout(path: Path, *, table: Path | None, root: Path | None, follow: Pa
     return replace(layout, notes=(*layout.notes, note)) if parts else layout
 
 
-def shards_layout(path: Path) -> Layout:
-    """WebDataset's shards: a .tar, a folder of these, or a pattern.
+def shards_layout(path: Path, image: str | None) -> Layout:
+    """WebDataset's shards: a .tar, a folder of these, or a pattern; `image` is as `read_shards` takes it.
 
     Raises:
         DataError: As `read_shards`, or a sample has no image.
     """
-    found = read_shards(path, image=None, reading=AS_USUAL)
+    found = read_shards(path, image=image, reading=AS_USUAL)
     found.refuse_imageless("take them out")
     # where a sample lies says nothing of it, unless shards are named as splits
     words = split_words({part for part in found.table.columns[SHARD_SPLIT] if part is not None})
@@ -79,6 +82,7 @@ def shards_layout(path: Path) -> Layout:
         table=replace(found.table, columns=columns),
         file=path,
         shard_images=found.images,
+        image=image,
         split=None if words is None else (SHARD_SPLIT, words),
         notes=(*found.table.notes, *found.notes),
     )

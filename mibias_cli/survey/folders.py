@@ -36,8 +36,8 @@ _COCO = ("instances_*.json", "captions_*.json", "person_keypoints_*.json", "*_an
 _METADATA = ("metadata.csv", "metadata.parquet", "metadata.jsonl")
 
 
-def folder_layout(folder: Path, table: Path | None, follow: Path | None = None) -> Layout:
-    """What a folder of images, or of shards of embeddings, holds.
+def folder_layout(folder: Path, table: Path | None, follow: Path | None, image: str | None) -> Layout:
+    """What a folder of images, or of shards of images or embeddings, holds; of shards `image` is as of `shards_layout`.
 
     The table of attributes is one that the user names, or that is looked for.
 
@@ -57,7 +57,7 @@ def folder_layout(folder: Path, table: Path | None, follow: Path | None = None) 
     found_images = find_images(folder, follow=follow, most=MOST_FILES)
     images = found_images.images
     if not images:
-        return shards_layout(folder) if may_be_shards(folder) else _tables(folder)
+        return shards_layout(folder, image) if may_be_shards(folder) else _tables(folder)
     if table is None and (parts := split_tables(folder)) is not None and (found := _parts(folder, images, parts)):
         return found
     if table is None and looks_like_faces(images):
@@ -95,11 +95,13 @@ def _tables(folder: Path) -> Layout:
             split=(parts.column, parts.roles),
             notes=parts.notes,
         )
-    tables = tables_in(folder)
+    tables = tables_in(folder) or tables_in(folder / "data")
     arrays = sorted(path.name for ending in (".npy", ".npz", ".safetensors") for path in folder.glob(f"*{ending}"))
     if arrays:
         raise DataError(f"{folder}: no image below it, and arrays; name the file of embeddings: {first_rows(arrays)}")
     if len(tables) > 1 and len(numbered_parts(tables[0])) == len(tables) - 1:
+        # joined to one file they would hold no more than one alone does
+        refuse_nested(read_table(tables[0]))
         raise DataError(
             f"{folder}: {len(tables)} tables that may be parts of one by their names ({tables[0].name}, …); write them "
             "to one file, since one of them alone holds a part of the rows"

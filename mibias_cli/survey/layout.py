@@ -39,6 +39,7 @@ class Layout:
         split: The split column and its values for train, validation and audit, or None.
         group: The column that says which rows belong together, or None.
         follow_links: The folder to which links of images are followed, or None.
+        image: Ending of the member of a sample that is the image, of shards with several; or None.
         guessed: What was guessed of split and group, and by what.
         notes: What was left out, or could not be used.
     """
@@ -58,6 +59,7 @@ class Layout:
     split: tuple[str, tuple[str, str, str]] | None = None
     group: str | None = None
     follow_links: Path | None = None
+    image: str | None = None
     guessed: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 

@@ -1,20 +1,24 @@
-"""Columns that are another column once more: spelt otherwise, binned, or nearly the same."""
+"""Columns that are another column once more, spelt otherwise, binned, or nearly the same; and those that hardly are."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import numpy as np
+from scipy.special import chdtrc
 
 from mibias_cli.data.columns import ColumnLook, numbers
 from mibias_cli.data.encoding import quantile_edges
 from mibias_cli.data.files.tabular import Table
-from mibias_cli.evaluation.statistics.information import label_entropy_bits, mutual_information_bits
+from mibias_cli.evaluation.statistics.information import entropy_of_shares, label_entropy_bits, mutual_information_bits
 
-__all__ = ["PROXY", "association", "proxies_of"]
+__all__ = ["PROXY", "association", "independence_note", "independence_p_value", "proxies_of"]
 
 PROXY = 0.9
 """Association from which one column stands for another."""
+_HARDLY = 0.01
+_LEVEL = 0.05
+"""Association below which, and p-value above which, an attribute is held to go with the target hardly or not at all."""
 _MOST_BINS = 32
 _ROWS_PER_BIN = 20
 _FEWEST_BITS = 0.1
@@ -59,6 +63,41 @@ def proxies_of(name: str, looks: Sequence[ColumnLook], table: Table, rows: np.nd
         if both.any() and (share := association(_dense(own[both]), _dense(other[both]))) >= PROXY:
             found.append((look.name, share))
     return sorted(found, key=lambda pair: -pair[1])
+
+
+def independence_p_value(cells: np.ndarray) -> float:
+    """Pearson's χ² test of independence of counts (n_y, n_c); 1 where either of the two does not vary.
+
+    References: Pearson, "On the criterion that a given system of deviations …" (1900).
+
+    Example:
+        >>> round(independence_p_value(np.array([[30, 10], [10, 30]])), 7)
+        7.7e-06
+    """
+    there = cells[cells.any(axis=1)][:, cells.any(axis=0)].astype(np.float64)
+    expected = there.sum(axis=1, keepdims=True) * there.sum(axis=0) / there.sum()
+    freedom = (there.shape[0] - 1) * (there.shape[1] - 1)
+    return float(chdtrc(freedom, ((there - expected) ** 2 / expected).sum())) if freedom else 1.0
+
+
+def independence_note(name: str, cells: np.ndarray, shared_bits: float) -> str | None:
+    """What is said of an attribute that goes with the target hardly or not at all, or does not vary; else None.
+
+    `cells` are rows by target and attribute (n_y, n_c), `shared_bits` I(y; c).
+    """
+    if np.count_nonzero(cells.any(axis=0)) == 1:
+        return f"{name} has one value in training: nothing shows what it changes, and nothing of it can be taken out"
+    p_value = independence_p_value(cells)
+    most = min(float(entropy_of_shares(cells.sum(axis=axis) / cells.sum())) for axis in (0, 1))
+    is_small = shared_bits < _HARDLY * most
+    if not is_small and p_value <= _LEVEL:
+        return None
+    how = "hardly go together" if is_small else "go together no more than by chance"
+    return (
+        f"{name} and the target {how} in training: {max(shared_bits, 0):.3f} of {most:.3f} bits, p = {p_value:.2g} (χ² "
+        f"test of {cells.sum():,} rows): the task gives a model little reason to use {name}, so there may be no bias "
+        "to remove. This recipe lowers what features tell of it all the same; its report says how much that was before"
+    )
 
 
 def _codes(values: np.ndarray, rows: np.ndarray) -> np.ndarray:

@@ -47,6 +47,7 @@ class Wishes:
     table: Path | None = None
     root: Path | None = None
     follow_links: Path | None = None
+    image: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

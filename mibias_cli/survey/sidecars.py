@@ -51,7 +51,7 @@ def find_sidecars(root: Path, images: Sequence[str], given: Path | None) -> list
         DataError: The given table lists none of them, or lists one twice.
     """
     if given is not None:
-        found = _read(given, root, images)
+        found = _read(given, images)
         if found is None:
             raise DataError(
                 f"{given}: no column of it holds paths or names of the images below {root} ({images[0]}, …)"
@@ -61,7 +61,7 @@ def find_sidecars(root: Path, images: Sequence[str], given: Path | None) -> list
     listing = []
     for path in tables:
         try:
-            found = _read(path, root, images)
+            found = _read(path, images)
         except DataError:
             continue  # some other table, which need not be one of ours
         if found is not None and 2 * len(found.row_of) > len(images):
@@ -98,7 +98,7 @@ def _contradiction(first: Sidecar, other: Sidecar) -> str:
     return ""
 
 
-def _read(path: Path, root: Path, images: Sequence[str]) -> Sidecar | None:
+def _read(path: Path, images: Sequence[str]) -> Sidecar | None:
     table = read_table(path)
     found = image_column(table, images)
     if found is None:

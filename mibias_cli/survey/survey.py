@@ -34,7 +34,7 @@ from mibias_cli.survey.derived import with_groups, with_split
 from mibias_cli.survey.files import file_layout
 from mibias_cli.survey.folders import folder_layout
 from mibias_cli.survey.layout import Layout
-from mibias_cli.survey.proxies import PROXY, proxies_of
+from mibias_cli.survey.proxies import independence_note, proxies_of
 from mibias_cli.survey.repeats import repeat_notes
 from mibias_cli.survey.roles import Roles, Wishes, annotate_roles, choose_roles, keep_usable_rows
 from mibias_cli.survey.uses import column_uses, input_notes
@@ -150,9 +150,9 @@ def find_rows(path: Path, wishes: Wishes) -> RowsFound:
         raise DataError(f"{path}: there is no such file or folder")
     _refuse_shared(wishes)
     if path.is_dir():
-        layout = folder_layout(path, wishes.table, wishes.follow_links)
+        layout = folder_layout(path, wishes.table, wishes.follow_links, wishes.image)
     else:
-        layout = file_layout(path, table=wishes.table, root=wishes.root, follow=wishes.follow_links)
+        layout = file_layout(path, wishes.table, wishes.root, wishes.follow_links, wishes.image)
     _refuse_unused(path, layout, wishes)
     layout = replace(layout, follow_links=wishes.follow_links)
     # what names of files, folders and paths say of splits and groups becomes columns
@@ -186,6 +186,7 @@ def _refuse_unused(path: Path, layout: Layout, wishes: Wishes) -> None:
     unused = {
         "--root": wishes.root is not None and (path.is_dir() or not has_images),
         "--follow-links": wishes.follow_links is not None and not has_images,
+        "--image": wishes.image is not None and layout.source != "webdataset",
         "--table": wishes.table is not None and layout.source != "embeddings" and (path.is_file() or layout.is_fixed),
     }
     for option in (name for name, is_unused in unused.items() if is_unused):
@@ -215,6 +216,7 @@ def survey(path: Path, wishes: Wishes) -> Survey:
     notes += input_notes(layout.table, uses)
     notes += repeat_notes(layout, roles, annotations)
     notes += _proxy_notes(layout, looks, roles, annotations, chosen)
+    notes += [note for a in chosen if (note := independence_note(a.name, a.cells, a.shared_bits)) is not None]
     # a recipe can only name a file: rows that no file holds as they are have to be written to one
     must_write = not layout.is_fixed and (layout.file is None or bool(rows.dropped))
     if must_write and layout.source == "imagefolder":
@@ -361,11 +363,10 @@ def _proxy_notes(
     tabular = layout.source == "table"
     for attribute in chosen:
         own = [look for look in free if look.name == attribute.name]
-        if any(share >= PROXY for _, share in proxies_of(roles.target, own, annotations.table, training)):
+        for _, share in proxies_of(roles.target, own, annotations.table, training):
             yield (
-                f"{attribute.name} and the target go together almost one to one (association "
-                f"{proxies_of(roles.target, own, annotations.table, training)[0][1]:.2f}): without the one the other "
-                "cannot be learnt; --attribute or --target names another column"
+                f"{attribute.name} and the target go together almost one to one (association {share:.2f}): without the "
+                "one the other cannot be learnt; --attribute or --target names another column"
             )
         found = proxies_of(attribute.name, free, annotations.table, training)
         if found:

@@ -162,10 +162,10 @@ class StageTrainer:
             self.method.begin_epoch(epoch)
         if start == 0 and self._released:
             # the authors' released code opens every epoch with a pass over the data that trains the critic alone
-            for i, batch in enumerate(self._train_batches(epoch, 0, "opening")):
+            for i, batch in enumerate(self.train_batches(epoch, 0, "opening")):
                 self._stepper.fit_critic_on(batch, epoch * self._n_batches + i, turn=-1)
         fresh = self._fresh_stream(epoch * self._n_batches + start)
-        for i, batch in enumerate(self._train_batches(epoch, start), start=start):
+        for i, batch in enumerate(self.train_batches(epoch, start), start=start):
             self._step(epoch, i, batch, fresh)
             self._position.step_in_epoch = i + 1
             # the last step's is written after validation, below
@@ -179,14 +179,15 @@ class StageTrainer:
         if self.model.extractor.computed is None or time.monotonic() - self._saved >= _SAVE_SECONDS:
             self._save()
 
-    def _train_batches(self, epoch: int, start: int, purpose: str = "train") -> Iterator[Batch]:
+    def train_batches(self, epoch: int, start: int, purpose: str = "train", alone: bool = False) -> Iterator[Batch]:
+        """The batches of an epoch from one on, on the device; `alone`: read by this process."""
         stream = batches(
             self.data.train,
             batch_size=self.settings.batch_size,
             epoch=epoch,
             seed=derive_seed(self.seed, self.stage, purpose),
             shuffle=True,
-            num_workers=self.settings.num_workers,
+            num_workers=0 if alone else self.settings.num_workers,
             weights=dict(self.weights["train"]),
             draw_by=self.weights["train"].get(DRAW_WEIGHT),
             draw_share=self.debiaser.draw_share if self.debiaser is not None and purpose == "train" else 0.0,
@@ -208,7 +209,7 @@ class StageTrainer:
         def stream() -> Iterator[Batch]:
             epoch, start = divmod(drawn, self._n_batches)
             while True:
-                yield from self._train_batches(epoch, start, "critic")
+                yield from self.train_batches(epoch, start, "critic")
                 epoch, start = epoch + 1, 0
 
         return stream()

@@ -6,9 +6,9 @@ import contextlib
 import json
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeGuard, TypeVar
+from typing import TypeGuard
 
 from mibias_cli.errors import RunError
 from mibias_cli.output.machine import writing
@@ -16,14 +16,9 @@ from mibias_cli.output.text import one_line
 from mibias_cli.run_folder import RunFolder
 from mibias_cli.training.trackers.tracker import Tracker
 
-__all__ = ["CLOCK_SUFFIXES", "NoLog", "RunLog", "check_metrics", "without_clock"]
-
-
-CLOCK_SUFFIXES = ("_seconds", "_per_second", "_bytes")
-"""Keys that end so depend on the clock or the machine; everything else is a function of recipe and seed."""
+__all__ = ["NoLog", "RunLog", "check_metrics"]
 
 Scalar = str | int | float | None
-_Value = TypeVar("_Value")
 
 
 class RunLog:
@@ -125,8 +120,3 @@ def check_metrics(folder: Path, keep_bytes: int) -> None:
         f"{path}: {what}, but the last checkpoint knows of {keep_bytes:,} bytes of it; put it back as it was, or train "
         "anew with another --out"
     )
-
-
-def without_clock(record: Mapping[str, _Value]) -> dict[str, _Value]:
-    """A record without what depends on the clock or the machine."""
-    return {k: v for k, v in record.items() if not k.endswith(CLOCK_SUFFIXES)}

@@ -113,6 +113,12 @@ def test_columns_that_are_not_there_are_named(parquet: Path) -> None:
         run(parquet, c="sex", given="sex")
 
 
+def test_a_folder_of_shards_is_to_be_one_file(parquet: Path) -> None:
+    shard = parquet.rename(parquet.with_name("part-00000-of-00002.parquet"))
+    with pytest.raises(DataError, match=r"is a folder of shards, .*; write them to one"):
+        estimate_file(shard.parent, z="z_", c="c")
+
+
 def test_the_command_prints_json_alone_to_stdout(parquet: Path) -> None:
     arguments = ["estimate", str(parquet), "--z", "z_", "--c", "sex", "--estimators", "logistic,knn", "--seed", "3"]
     done = CliRunner().invoke(app, [*arguments, "--format", "json"])

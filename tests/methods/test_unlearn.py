@@ -184,6 +184,19 @@ def test_what_cannot_be_unlearned_is_refused() -> None:
         Retrain(make_spec(toy(), linear_model()))
 
 
+def test_without_an_epoch_of_forgetting_rows_are_left_out_and_ask_nothing_of_batches() -> None:
+    spec = make_spec(marked(n_forget=60, n=180), linear_model(), **SETTINGS | {"forget_epochs": 0})
+    method = Unlearn(replace(spec, batch_size=180))
+    assert method.prepare() == "miu: 60 of 180 training rows are left out, and none is unlearned"
+    data = spec.data.train
+    assert data.forget is not None
+    for batch in batches(
+        data, batch_size=180, epoch=0, seed=0, shuffle=True, num_workers=0, sample_by=method.sample_by,
+        first_until=method.first_until,
+    ):  # fmt: skip
+        assert not data.forget[batch.index].any()
+
+
 def test_marked_rows_without_a_group_are_told() -> None:
     data = marked()
     train = data.train

@@ -20,6 +20,7 @@ from mibias_cli.evaluation.task_findings import (
 from mibias_cli.report.document import Report, make_report
 from mibias_cli.report.summary import EMPTY_FEATURES, summarise
 from mibias_cli.report.task.summary import worse_clauses, worst_group_sentence
+from mibias_cli.report.verdict import make_verdict
 
 
 def interval(estimate: float, reach: float) -> Interval:
@@ -264,3 +265,42 @@ def test_pooled_classes_of_every_channel_and_column_are_told(make: Callable[...,
         "Classes of colour, green that probes counted together, as some have too few samples: low and never; "
         "H(c) and I(y; c) are of all classes as they are."
     ]
+
+
+@pytest.mark.parametrize(("before", "change"), [(0.9352, -0.0003), (0.9346, 0.0008), (0.9344, 0.0002)])
+def test_what_is_written_alike_neither_rose_nor_fell(make: Callable[..., Report], before: float, change: float) -> None:
+    sure = Interval(estimate=change, lower=change - 1e-4, upper=change + 1e-4)
+    report = with_task(
+        make(before=before, after=before + change, accuracies=(before, before + change)),
+        change=TaskChange(accuracy=sure),
+    )
+    (name, found), *_ = report.attributes.items()
+    found = found.model_copy(update={"change": Change(leakage_bits=sure, conditional_leakage_bits=None)})
+    report = report.model_copy(update={"attributes": {name: found}, "head": HeadFindings(task=report.task)})
+    text = " ".join(summarise(report, "marginal"))
+    assert "Leakage of colour hardly changed: it was 0.93" in text
+    assert "Task accuracy hardly changed: it was 93." in text
+    assert "The trained head's own accuracy hardly changed: it was 93." in text
+    assert "fell" not in text
+    assert "rose" not in text
+    # the sentence of the attribute names a rise that its digits show
+    assert ("leakage has risen" in make_verdict(report).text) == (change == 0.0008)
+
+
+def test_figures_that_are_written_alike_are_not_worse(make: Callable[..., Report]) -> None:
+    report = make(channels=("colour",))
+    before, after = (
+        task.model_copy(
+            update={
+                "auroc": area, "auroc_interval": Bounds(lower=area - 1e-5, upper=area + 1e-5),
+                "calibration_error": 1 - area, "calibration_error_interval": Bounds(lower=1 - area, upper=1 - area),
+                "groups": (row.model_copy(update={"accuracy": area, "lower": area - 1e-5, "upper": area + 1e-5}),),
+            }
+        )
+        for task, area in ((report.task.before, 0.9502), (report.task.after, 0.9501))
+        if isinstance(task, TaskFindings)
+        for row in task.groups[:1]
+    )  # fmt: skip
+    small = Interval(estimate=-1e-4, lower=-2e-4, upper=-5e-5)
+    report = with_task(report, before=before, after=after, change=TaskChange(balanced_accuracy=small))
+    assert worse_clauses(report) == []

@@ -9,26 +9,21 @@ import pytest
 from mibias_cli.cli.output import show_report
 from mibias_cli.report.document import Report
 from mibias_cli.report.document import make_report as report_on
+from mibias_cli.report.illustrations import MetricsRecord
 from mibias_cli.report.training import missed_budgets, training_warnings
 
 Make = Callable[..., Report]
 
 
-def record(what: str, attribute: str | None = None) -> dict[str, object]:
+def record(what: str, attribute: str | None = None) -> MetricsRecord:
     text = f"{what}: something happened"
-    return {
-        "kind": "warning",
-        "step": 1,
-        "what": what,
-        "stage": "debias",
-        "epoch": 1,
-        "attribute": attribute,
-        "text": text,
-    }
+    said = {"what": what, "epoch": 1, "attribute": attribute, "text": text}
+    return MetricsRecord.model_validate({"kind": "warning", "step": 1, "stage": "debias", **said})
 
 
 def said(report: Report, *whats: str) -> list[str]:
-    found = training_warnings([{"kind": "train", "step": 1}, *(record(w, "colour") for w in whats)], report, "marginal")
+    others = [MetricsRecord(kind="train", step=1)]
+    found = training_warnings([*others, *(record(w, "colour") for w in whats)], report, "marginal")
     return [warning.what for warning in found]
 
 

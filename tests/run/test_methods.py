@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from small_runs import best, metrics, pictures, recipe_for_numbers, same, tiny, trained
 from torch import nn
 
+from mibias_cli.data.batch import Batch
 from mibias_cli.errors import MibiasError, RecipeError
+from mibias_cli.estimators.mine import Mine
+from mibias_cli.estimators.protocol import Sample
 from mibias_cli.export.load import load_export
 from mibias_cli.progress import Silent
 from mibias_cli.recipe.load import dump_recipe, parse_recipe
 from mibias_cli.recipe.schema import Recipe
 from mibias_cli.recipe.tables import METHODS
+from mibias_cli.run import dry_run
 from mibias_cli.run.assemble import assemble, load_original
 from mibias_cli.run.before.checks import check_start
 from mibias_cli.run.before.files import tell
@@ -32,7 +40,7 @@ QUICK = (
 )  # fmt: skip
 SETTINGS = {
     "dfr": ["method_settings={subsets: 1}"], "jtt": ["method_settings={epochs: 1, upweight: 5}"],
-    "ecs_ga": ["method_settings={epochs: 1}"],
+    "ecs_ga": ["method_settings={epochs: 1}"], "sabaf": ["method_settings={epochs: 1, width: 4}"],
 }  # fmt: skip
 
 
@@ -106,14 +114,58 @@ def test_two_steps_resumed_bit_for_bit_and_exported(method: str, tmp_path: Path)
     assert same(best(stopped), best(whole.path))
 
     assert (done.report.forgetting is not None) == METHODS[method].forgets
-    # nothing of the method is in the model, which is exported as any other
-    assert best(stopped).keys() == parts.new_model().state_dict().keys()
+    # nothing of the method is in the model but a filter of images, with which it is exported
+    added = {name for name in best(stopped) if name.startswith("extractor.filter.")}
+    assert best(stopped).keys() - added == parts.new_model().state_dict().keys()
+    assert bool(added) == METHODS[method].filters
     assert (load_export(done.export).head is not None) == labelled
     name = next(iter(parts.data.attributes))
     assert done.report.attributes[name].after is not None
     # most of such methods were not asked for features that tell less
     told = f"What was measured: how much the features tell of {name}." in done.report.verdict.summary
     assert told != METHODS[method].removes
+
+
+@pytest.mark.parametrize(("method", "n_early"), [("jtt", 3), ("ecs_ga", 3), ("miu", 0), ("lff", 0)])
+def test_a_dry_run_takes_the_steps_of_the_run(
+    method: str, n_early: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps, fits = list[tuple[str, Batch]](), list[int]()
+    real_step, real_fit = StageTrainer.try_step, Mine.fit
+
+    def step(self: StageTrainer, batch: Batch, step: int) -> None:
+        steps.append((self.stage, batch))
+        real_step(self, batch, step)
+
+    def fit(self: Mine, queue: Sample, generator: torch.Generator) -> None:
+        fits.append(self.steps)
+        real_fit(self, queue, generator)
+
+    monkeypatch.setattr(StageTrainer, "try_step", step)
+    monkeypatch.setattr(Mine, "fit", fit)
+    monkeypatch.setattr(dry_run, "MOST_STEPS", 3)
+    # every look at the clock finds it a second on
+    monkeypatch.setattr(dry_run, "time", SimpleNamespace(monotonic=partial(next, itertools.count())))
+    recipe = recipe_for(method, tmp_path)
+    recipe = recipe.model_copy(update={"training": recipe.training.model_copy(update={"epochs": 40})})
+    longer = {"epochs": 400} if n_early else {"critic_steps": 400} if method == "miu" else {}
+    told = [
+        dry_run.dry_run(
+            recipe.model_copy(update={"method_settings": recipe.method_settings | given}), offline=True,
+            progress=Silent(),
+        )["estimated_training_seconds"]
+        for given in ({}, longer)
+    ]  # fmt: skip
+    assert sum(stage == "discover" for stage, _ in steps) == 2 * n_early
+    # both critics take a few steps; what all of them would take is part of the estimate, as first models are
+    assert fits == [3] * 4 * (method == "miu")
+    assert not longer or told[1] > 2 * told[0]
+    if method == "miu":
+        forget = assemble(recipe, offline=True).data.train.forget
+        assert forget is not None
+        own = [batch.index.cpu().numpy() for stage, batch in steps if stage == "debias"]
+        assert forget[own[0]].all()
+        assert not forget[own[1]].any()
 
 
 def test_a_method_leaves_out_what_is_of_mutual_information(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import mean_absolute_error, r2_score, roc_auc_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from small_runs import metrics
 
 from mibias_cli.backbone.embed import embed
 from mibias_cli.export.load import load_export
@@ -28,7 +29,6 @@ from mibias_cli.report.schema_file import load_schema
 from mibias_cli.run import workflow
 from mibias_cli.run.assemble import assemble, load_run_model
 from mibias_cli.run.dry_run import dry_run
-from mibias_cli.training.run_log import without_clock
 
 TARGETS = {
     "regression": ("data.columns.target=age", "data.target_kind=regression"),
@@ -78,10 +78,6 @@ def train(given: Recipe, out: Path, **options: Any) -> dict[str, Any]:
     return workflow.train(given, out=out, **arguments).report.to_dict()
 
 
-def records(run: Path) -> list[dict[str, Any]]:
-    return [without_clock(json.loads(line)) for line in (run / "metrics.jsonl").read_text().splitlines()]
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("targets")
@@ -127,7 +123,7 @@ def test_every_kind_of_target_is_trained_audited_and_reported(runs: Mapping[str,
         assert "There is no task" in report["verdict"]["text"]
     else:
         assert report["task"]["after"]["kind"] == kind
-    checked = [r for r in records(run) if r["kind"] == "validation"]
+    checked = [r for r in metrics(run) if r["kind"] == "validation"]
     named = {
         "regression": {"validation/r2", "validation/mae", "validation/rmse", "validation/weighted_rmse"},
         "multilabel": {"validation/accuracy", "validation/exact_match", "validation/weighted_accuracy"},

@@ -62,6 +62,20 @@ def test_a_clip_that_changes_nothing_is_not_advised() -> None:
     assert float(found[1]) == pytest.approx(largest, rel=0.005)
 
 
+@pytest.mark.parametrize("known", [1.0, 0.5])
+def test_an_attribute_with_one_value_in_training_is_told(loaded: Parts, known: float) -> None:
+    train = loaded.data.train
+    is_known = np.arange(len(train)) < known * len(train)
+    # what is not known may be anything
+    c = np.where(is_known[:, None], train.c["colour"][:1], train.c["colour"])
+    same = replace(train, c={"colour": c}, known={"colour": is_known})
+    (told,) = forewarnings(replace(loaded, data=replace(loaded.data, train=same)))
+    assert told.startswith(
+        f"attribute 'colour': all {is_known.sum():,} training rows in which it is known have the same"
+    )
+    assert not any("have the same value" in text for text in forewarnings(loaded))
+
+
 def test_bias_product_says_what_the_bias_tells_of_training_rows_alone(loaded: Parts) -> None:
     assert TASK_OFFSET not in loaded.weights.train
     for balance in ("critic", "none"):

@@ -283,6 +283,16 @@ def test_parts_of_a_table_and_folders_of_embeddings(tmp_path: Path) -> None:
         survey(tmp_path / "parts", GUESS)
     notes = survey(tmp_path / "parts" / "part-00001.csv", GUESS).notes
     assert any(note.startswith("part-00000.csv, part-00002.csv beside part-00001.csv may be") for note in notes)
+    # as hubs have them: below data, and with images in them
+    (tmp_path / "hub").mkdir()
+    (tmp_path / "parts").rename(tmp_path / "hub" / "data")
+    with pytest.raises(DataError, match="3 tables that may be parts of one by their names"):
+        survey(tmp_path / "hub", GUESS)
+    picture = pa.array([{"bytes": b"", "path": "a.png"}], pa.struct({"bytes": pa.binary(), "path": pa.string()}))
+    for k in range(2):
+        pq.write_table(pa.table({"image": picture, "label": ["a"]}), tmp_path / f"train-{k:05d}-of-00002.parquet")
+    with pytest.raises(DataError, match="are read after `mibias data shards`"):
+        survey(tmp_path, GUESS)
     write(tmp_path / "z" / "labels.csv", ["label", "sex"], [row[1:] for row in rows])
     np.save(tmp_path / "z" / "z.npy", np.zeros((N, 8), dtype=np.float32))
     with pytest.raises(DataError, match=r"name the file of embeddings: z\.npy"):

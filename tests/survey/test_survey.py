@@ -13,9 +13,13 @@ import pytest
 from layouts import write
 from PIL import Image
 from safetensors.numpy import save_file
+from scipy.stats import chi2_contingency
+from shard_files import picture, write_tar
 
 from mibias_cli.errors import BackboneError, DataError
-from mibias_cli.survey.first_recipe import choose_model
+from mibias_cli.recipe.load import parse_recipe
+from mibias_cli.run.build import build_data
+from mibias_cli.survey.first_recipe import choose_model, first_recipe
 from mibias_cli.survey.roles import Wishes
 from mibias_cli.survey.survey import Survey, survey
 
@@ -319,3 +323,60 @@ def test_a_table_has_no_pretrained_model(wished: dict[str, str], tmp_path: Path)
     found = survey(path, Wishes(target="y", attributes=("sex",)))
     with pytest.raises(BackboneError, match="leave --backbone and --weights out"):
         choose_model(found, **{"backbone": None, "weights": None, **wished})
+
+
+@pytest.mark.parametrize(
+    ("agree", "n", "how"),
+    [(0.9, 400, None), (0.7, 400, None), (0.5, 20_000, "hardly go together"), (0.65, 60, "no more than by chance")],
+)
+def test_an_attribute_that_the_target_tells_nothing_of_is_said_to_be_no_bias(
+    tmp_path: Path, agree: float, n: int, how: str | None
+) -> None:
+    """By scipy's own test of the cells that are shown."""
+    rows = [[0.1 * (k % 7), "ab"[y], "fm"[c]] for k, (y, c) in enumerate(pairs(n, agree, seed=3))]
+    write(tmp_path / "t.csv", ["x", "label", "sex"], rows)
+    found = survey(tmp_path / "t.csv", Wishes(target="label", attributes=("sex",)))
+    (sex,) = found.chosen
+    told = [note for note in found.notes if note.startswith("sex and the target")]
+    if how is None:
+        assert not told
+        return
+    p = chi2_contingency(sex.cells, correction=False).pvalue
+    assert [how in note for note in told] == [True]
+    assert f"{max(sex.shared_bits, 0):.3f} of " in told[0]
+    assert f"p = {p:.2g} (χ² test of {sex.cells.sum():,} rows)" in told[0]
+    assert "there may be no bias to remove" in told[0]
+
+
+def test_an_attribute_with_one_value_in_training_is_said_to_teach_nothing(tmp_path: Path) -> None:
+    rows = [
+        [0.1 * (k % 7), "ab"[k % 2], "fm"[k % 3 == 0 and k >= 200], "test" if k >= 200 else "train"] for k in range(300)
+    ]
+    write(tmp_path / "t.csv", ["x", "label", "sex", "split"], rows)
+    notes = survey(tmp_path / "t.csv", Wishes(target="label", attributes=("sex",))).notes
+    assert [note for note in notes if note.startswith("sex")] == [
+        "sex has one value in training: nothing shows what it changes, and nothing of it can be taken out"
+    ]
+
+
+def test_of_samples_with_several_images_one_is_read(tmp_path: Path) -> None:
+    members = [
+        member
+        for k, (y, c) in enumerate(pairs(120))
+        for member in (
+            (f"{k:03}.left.png", picture(k)), (f"{k:03}.right.png", picture(255 - k)),
+            (f"{k:03}.cls", b"ab"[y : y + 1]), (f"{k:03}.json", json.dumps({"sex": "fm"[c]}).encode()),
+        )
+    ]  # fmt: skip
+    path, out = write_tar(tmp_path / "shards" / "0.tar", members), tmp_path / "r.yaml"
+    with pytest.raises(DataError, match=r"data\.image: left\.png \(mibias init --image left\.png\)"):
+        survey(path, Wishes())
+    for place in (path, path.parent):
+        found = survey(place, Wishes(image="right.png"))
+        text, _ = first_recipe(found, choose_model(found, backbone=None, weights="none"), source=place, out=out)
+        read = build_data(parse_recipe(text, path=str(out)), offline=True).train
+        assert len(read) == found.n_rows["train"] == 84
+        assert all(name.endswith(".right.png") for name in read.row_names)
+    write(tmp_path / "t.csv", ["x", "label", "sex"], [[k, "ab"[y], "fm"[c]] for k, (y, c) in enumerate(pairs(60))])
+    with pytest.raises(DataError, match="is a table, which --image says nothing about"):
+        survey(tmp_path / "t.csv", Wishes(attributes=("sex",), image="png"))

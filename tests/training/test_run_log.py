@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from tensorboard.compat.proto.event_pb2 import Event
 
-from mibias_cli.training.run_log import RunLog, without_clock
+from mibias_cli.training.run_log import RunLog
 from mibias_cli.training.trackers.tensorboard import TensorBoard
 
 
@@ -45,8 +45,3 @@ def test_tensorboard_reads_what_is_on_disk_at_once(tmp_path: Path) -> None:
     parsed = [Event.FromString(event) for event in events]
     scalars = [(event.step, value.tag, value.simple_value) for event in parsed for value in event.summary.value]
     assert scalars == [(1, "train/loss", 0.5), (2, "train/loss", 1.0)]
-
-
-def test_without_clock() -> None:
-    record = {"loss": 1.0, "elapsed_seconds": 3.0, "samples_per_second": 9.0, "peak_bytes": 1}
-    assert without_clock(record) == {"loss": 1.0}

@@ -45,6 +45,9 @@ def init(
     table: TableOption = None,
     root: RootOption = None,
     follow_links: FollowLinksOption = None,
+    image: Annotated[
+        str | None, typer.Option("--image", metavar="ENDING", help="Of shards, which of a sample's images is read.")
+    ] = None,
     backbone: Annotated[
         str | None,
         typer.Option("--backbone", metavar="NAME", help="A timm model. [default: by number and size of images]"),
@@ -79,6 +82,7 @@ def init(
         table=table,
         root=root,
         follow_links=follow_links,
+        image=image,
     )
     found = survey(path, wishes)
     model = choose_model(found, backbone=backbone, weights=weights)

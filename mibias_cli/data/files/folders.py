@@ -21,12 +21,10 @@ class FoundImages:
     Args:
         images: Their paths below it, with forward slashes, sorted.
         left_links: Links that are not followed, folders with a slash at their end.
-        too_many: Whether there were more files than were to be looked through; then `images` is empty.
     """
 
     images: list[str]
     left_links: tuple[str, ...] = ()
-    too_many: bool = False
 
     def note(self, folder: Path, remedy: str) -> list[str]:
         """A note of the links that are not followed, if there are any."""
@@ -44,7 +42,7 @@ def find_images(root: Path, *, follow: Path | None = None, most: int | None = No
     Args:
         root: The folder. Links to files in it are followed, whatever `follow` is.
         follow: A folder; links to files and folders below it are followed too.
-        most: Look through at most so many files; None: through all.
+        most: Where there are more files than so many, none is found; None: through all.
     """
     suffixes = image_suffixes()
     bases = _bases(root, follow)
@@ -54,7 +52,7 @@ def find_images(root: Path, *, follow: Path | None = None, most: int | None = No
     for inner, entry in _entries(root, "", bases[1:], set(), left):
         n += 1
         if most is not None and n > most:
-            return FoundImages(images=[], too_many=True)
+            return FoundImages(images=[])
         if os.path.splitext(entry.name)[1].lower() not in suffixes:
             continue
         if entry.is_symlink() and not _is_below(os.path.realpath(entry.path), bases):

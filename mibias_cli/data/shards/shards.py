@@ -294,7 +294,7 @@ class _Samples:
             shown = first_rows([f"{self._files[self._shard[row]]}: {self.keys[row]}" for row in rows])
             raise DataError(
                 f"{path}: {len(rows)} sample(s) have several images ({one[1:]}, {other[1:]}, …): {shown}; name the "
-                f"ending of the one to read in data.image: {one[1:]}"
+                f"ending of the one to read in data.image: {one[1:]} (mibias init --image {one[1:]})"
             )
 
     def found(self, path: Path, shards: Sequence[str], reading: Reading) -> Shards:

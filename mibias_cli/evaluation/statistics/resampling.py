@@ -9,11 +9,15 @@ from scipy import stats
 
 from mibias_cli.evaluation.leakage_findings import Interval
 
-__all__ = ["MAX_UNITS", "Resamples", "bootstrap_interval"]
+__all__ = ["CHANGE", "MAX_UNITS", "SHARE", "Resamples", "bootstrap_interval"]
 
 CHUNK = 64
 MAX_UNITS = 20_000
 """More samples (or groups) than this are first put into so many random bags, which are then drawn whole."""
+SHARE = (0.0, 1.0)
+"""Between what accuracies, areas under curves and other shares lie."""
+CHANGE = (-1.0, 1.0)
+"""Between what differences of shares lie."""
 
 
 class Resamples:
@@ -71,7 +75,13 @@ class Resamples:
 
 
 def bootstrap_interval(
-    estimate: float, draws: np.ndarray, confidence: float, *, n_units: int | None = None, extra_sd: float = 0.0
+    estimate: float,
+    draws: np.ndarray,
+    confidence: float,
+    *,
+    n_units: int | None = None,
+    extra_sd: float = 0.0,
+    within: tuple[float, float] = (-np.inf, np.inf),
 ) -> Interval:
     """The percentile interval of the resamples' values around the estimate, widened to what a small sample owes.
 
@@ -82,6 +92,7 @@ def bootstrap_interval(
         n_units: How many samples (or groups) were drawn from: plain percentile intervals are too narrow by
             √((n − 1) / n) and by the ratio of Student's quantile to the normal's. None: no correction.
         extra_sd: Standard deviation of a further error, independent of the resampled one.
+        within: Between what the figure lies whatever the data: the interval ends there, and covers the truth as often.
 
     References: Hesterberg, "What teachers should know about the bootstrap", arXiv 1411.5279 (expanded percentiles).
     """
@@ -96,6 +107,5 @@ def bootstrap_interval(
         signs = np.sign(deviations) if deviations.any() else np.array([-1.0, 1.0])
         deviations = signs * np.hypot(deviations, z * extra_sd)
     value = float(estimate)
-    return Interval(
-        estimate=value, lower=min(value + float(deviations[0]), value), upper=max(value + float(deviations[1]), value)
-    )
+    lower, upper = (float(end) for end in np.clip(value + deviations, *within))
+    return Interval(estimate=value, lower=min(lower, value), upper=max(upper, value))

@@ -57,4 +57,4 @@ def calibration_bounds(predicted: Sequence[tuple[np.ndarray, np.ndarray]], terms
         terms.confidence,
         usual=np.concatenate(usual),
     )
-    return Bounds(lower=lower, upper=upper)
+    return Bounds(lower=lower, upper=min(upper, 1.0))

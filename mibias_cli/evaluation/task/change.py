@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from mibias_cli.evaluation.leakage_findings import Interval
+from mibias_cli.evaluation.statistics.resampling import CHANGE
 from mibias_cli.evaluation.task.numbers import figure_draws, mean_r2
 from mibias_cli.evaluation.task.rule import Terms
 from mibias_cli.evaluation.task_findings import TaskChange
@@ -39,7 +40,7 @@ def number_change(y: np.ndarray, before: np.ndarray, after: np.ndarray, terms: T
     mae = [float(np.abs(predicted - y).mean(axis=0).mean()) for predicted in (before, after)]
 
     def change(name: str, values: list[float]) -> Interval:
-        return terms.interval(values[1] - values[0], draws[1][name] - draws[0][name])
+        return terms.interval(values[1] - values[0], draws[1][name] - draws[0][name], (-np.inf, np.inf))
 
     known = [value for value in r2 if value is not None]
     return TaskChange(r2=change("r2", known) if len(known) == 2 else None, mae=change("mae", mae))
@@ -48,4 +49,4 @@ def number_change(y: np.ndarray, before: np.ndarray, after: np.ndarray, terms: T
 def _mean_change(gained: np.ndarray, terms: Terms, *, around: float = 0.0) -> Interval:
     """The interval of a mean over rows (n,), to which `around` is added."""
     draws = terms.resamples.means(gained[:, None])[:, 0] + around
-    return terms.interval(float(gained.mean()) + around, draws)
+    return terms.interval(float(gained.mean()) + around, draws, CHANGE)

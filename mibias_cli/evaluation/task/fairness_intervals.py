@@ -9,6 +9,7 @@ import numpy as np
 
 from mibias_cli.evaluation.leakage_findings import Bounds, Interval
 from mibias_cli.evaluation.statistics.inversion import paired_bounds, simultaneous_bounds, with_floor
+from mibias_cli.evaluation.statistics.resampling import CHANGE
 from mibias_cli.evaluation.task.fairness import FINDINGS, Amplified, Question
 from mibias_cli.evaluation.task.rule import Terms
 from mibias_cli.evaluation.task_findings import FairnessChange, FairnessFindings
@@ -58,14 +59,14 @@ def judge(
     with np.errstate(divide="ignore", invalid="ignore"):
         for figure, kinds in _KINDS.items():
             asked = [rates[kind] for kind in kinds]
-            values, errors = _joined(asked, _shares, terms)
+            values, errors = _joined(asked, _shares)
             name = f"{figure}_difference"
             if getattr(findings, name) is not None:
                 low, high = simultaneous_bounds(values, errors, terms.confidence)
                 # in groups of a few the errors alone would reach beyond what shares can differ by
                 found[name] = low, min(high, 1.0)
                 draws[name] = _largest(values + errors)
-            values, errors = _joined(asked, _logarithms, terms)
+            values, errors = _joined(asked, _logarithms)
             name = f"{figure}_ratio"
             if getattr(findings, name) is not None:
                 low, high = simultaneous_bounds(values, errors, terms.confidence)
@@ -74,14 +75,14 @@ def judge(
     if findings.bias_amplification is not None:
         name = "bias_amplification"
         draws[name] = np.max([_amplification_draws(each, terms) for each in amplified], axis=0)
-        interval = terms.interval(findings.bias_amplification, draws[name])
+        interval = terms.interval(findings.bias_amplification, draws[name], CHANGE)
         found[name] = interval.lower, interval.upper
     return Judged(findings=_with_bounds(findings, found), draws=draws)
 
 
 def selection_logarithms(question: Question, terms: Terms) -> tuple[np.ndarray, np.ndarray]:
     """Logarithms of the groups' selection rates (1, G), and their errors in the resamples (B, 1, G)."""
-    return _joined([_rates([question], terms)["selection"]], _logarithms, terms)
+    return _joined([_rates([question], terms)["selection"]], _logarithms)
 
 
 def _with_bounds(findings: FairnessFindings, found: Mapping[str, tuple[float, float]]) -> FairnessFindings:
@@ -136,7 +137,7 @@ def _logarithms(rates: _Rates) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return observed, np.log((rates.drawn_hits + 0.5) / (rates.drawn_n + 0.5)), (1 - smoothed) / (smoothed * rates.n)
 
 
-def _joined(asked: Sequence[_Rates], values: Values, terms: Terms) -> tuple[np.ndarray, np.ndarray]:
+def _joined(asked: Sequence[_Rates], values: Values) -> tuple[np.ndarray, np.ndarray]:
     """Values (Q, G) and errors (B, Q, G) of several kinds of rate, one behind the other."""
     observed, drawn, least = zip(*map(values, asked), strict=True)
     together = np.concatenate(observed)
@@ -183,4 +184,6 @@ def _changes(before: Judged, after: Judged) -> Iterator[tuple[str, Interval]]:
         varies = min(float(np.nanstd(draws)) for draws in drawn) > 0
         correlation = float(np.corrcoef(*drawn)[0, 1]) if varies else 0.0
         lower, upper = paired_bounds(given[0], given[1], correlation)
-        yield name, Interval(estimate=given[1][0] - given[0][0], lower=lower, upper=upper)
+        # bias amplification may be on either side of 0, the others are not
+        least, most = (2 * end for end in CHANGE) if name == "bias_amplification" else CHANGE
+        yield name, Interval(estimate=given[1][0] - given[0][0], lower=max(lower, least), upper=min(upper, most))

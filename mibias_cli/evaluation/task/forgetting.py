@@ -11,7 +11,7 @@ from mibias_cli.evaluation.findings import AuditSettings
 from mibias_cli.evaluation.inputs import AuditInput, TrainedRows
 from mibias_cli.evaluation.leakage_findings import Interval, Side
 from mibias_cli.evaluation.statistics.ranking import grouped_auroc
-from mibias_cli.evaluation.statistics.resampling import Resamples, bootstrap_interval
+from mibias_cli.evaluation.statistics.resampling import SHARE, Resamples, bootstrap_interval
 from mibias_cli.evaluation.task_findings import ForgettingFigures, ForgettingSides
 
 __all__ = ["forgetting_findings", "margin"]
@@ -86,7 +86,7 @@ class _Compared:
             unit = np.concatenate([trained.unit[rows], inputs.group[alike]])
         resamples = Resamples(len(score), self.settings.n_bootstrap, group=unit, seed=self.seed)
         area, draws = grouped_auroc(score, np.arange(len(score)) < len(rows), group, resamples)
-        return bootstrap_interval(area, draws, self.settings.confidence, n_units=resamples.n_units)
+        return bootstrap_interval(area, draws, self.settings.confidence, n_units=resamples.n_units, within=SHARE)
 
 
 def margin(probabilities: np.ndarray, y: np.ndarray) -> np.ndarray:

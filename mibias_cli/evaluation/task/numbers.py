@@ -15,6 +15,8 @@ from mibias_cli.evaluation.task_findings import ErrorRow, NumberFigures, Regress
 
 __all__ = ["error_rows", "figure_draws", "mean_r2", "regression_findings"]
 
+_WITHIN = {"r2": (-np.inf, 1.0), "mae": (0.0, np.inf), "rmse": (0.0, np.inf)}
+
 
 def mean_r2(y: np.ndarray, predicted: np.ndarray) -> float | None:
     """R² (1 less squared error over variance) of (n, k), the mean over columns that vary; None where none does.
@@ -42,7 +44,8 @@ def regression_findings(
     # every figure of every resample from a few means, so that nothing is predicted again
     draws = figure_draws(error, y, terms.resamples)
     intervals = {
-        name: terms.interval(float("nan") if value is None else value, draws[name]) for name, value in figures.items()
+        name: terms.interval(float("nan") if value is None else value, draws[name], _WITHIN[name])
+        for name, value in figures.items()
     }
     worst = _worst(rows)
     mae = intervals["mae"].estimate
@@ -104,7 +107,7 @@ def _row(attribute: str, channel: str, column: str, c: str, error: np.ndarray, t
         half = float(stats.t.ppf(0.5 + terms.confidence / 2, n - 1) * np.abs(error).std(ddof=1) / np.sqrt(n))
     return ErrorRow(
         attribute=attribute, channel=channel, column=column, c=c, n=n, mae=mae,
-        lower=None if half is None or mae is None else mae - half,
+        lower=None if half is None or mae is None else max(mae - half, 0.0),
         upper=None if half is None or mae is None else mae + half,
         rmse=float(np.sqrt(np.square(error).mean())) if n else None,
         mean_error=float(error.mean()) if n else None, counted=terms.counts(n),

@@ -17,7 +17,7 @@ from sklearn.preprocessing import StandardScaler
 from mibias_cli.evaluation.inputs import AuditedAttribute, Features
 from mibias_cli.evaluation.leakage_findings import Bounds, Interval
 from mibias_cli.evaluation.probes.scaling import without_outliers
-from mibias_cli.evaluation.statistics.resampling import Resamples, bootstrap_interval
+from mibias_cli.evaluation.statistics.resampling import SHARE, Resamples, bootstrap_interval
 
 __all__ = ["RIDGE", "Predictions", "Terms", "predict_labels", "predict_numbers", "predict_task"]
 
@@ -35,9 +35,9 @@ class Terms:
     min_cell: int
     confidence: float
 
-    def interval(self, estimate: float, draws: np.ndarray) -> Interval:
+    def interval(self, estimate: float, draws: np.ndarray, within: tuple[float, float] = SHARE) -> Interval:
         """By the bootstrap: over samples, or over groups where there are some."""
-        return bootstrap_interval(estimate, draws, self.confidence, n_units=self.resamples.n_units)
+        return bootstrap_interval(estimate, draws, self.confidence, n_units=self.resamples.n_units, within=within)
 
     def share_bounds(self, hits: np.ndarray, rows: np.ndarray) -> tuple[float, float]:
         """Wilson's interval of the share of hits among some rows, masks (n,): it stays inside [0, 1] in small cells.
@@ -52,7 +52,7 @@ class Terms:
         return max(middle - reach, 0.0), min(middle + reach, 1.0)
 
     def bounds(self, estimate: float | None, draws: np.ndarray | None) -> Bounds | None:
-        """The bootstrap's interval of a figure that is written beside it; None where there is no figure."""
+        """The bootstrap's interval of a share that is written beside it; None where there is no figure."""
         if estimate is None or draws is None:
             return None
         found = self.interval(estimate, draws)

@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 from matplotlib.axes import Axes
 
-from mibias_cli.report.illustrations import Metrics
+from mibias_cli.report.illustrations import MetricsRecord
 from mibias_cli.report.plots.svg import AFTER, BEFORE, INK, MUTED, new_figure, to_svg
 
 __all__ = ["MAX_POINTS", "curves_plot"]
@@ -18,11 +18,11 @@ MAX_PANELS = 6
 _LINES = (AFTER, BEFORE, MUTED)
 Line: TypeAlias = tuple[str, list[float], list[float]]
 """Label, steps and values."""
-Placed: TypeAlias = tuple[float, Metrics]
+Placed: TypeAlias = tuple[float, MetricsRecord]
 """A record with its place on the axis."""
 
 
-def curves_plot(metrics: Sequence[Metrics], *, plot_id: str) -> str:
+def curves_plot(metrics: Sequence[MetricsRecord], *, plot_id: str) -> str:
     """Panels of curves over the run's steps, one below the other, as inline SVG; empty where nothing was recorded."""
     records, starts = _on_one_axis(metrics)
     panels = [(title, lines) for title, lines in _panels(records) if lines][:MAX_PANELS]
@@ -40,38 +40,30 @@ def curves_plot(metrics: Sequence[Metrics], *, plot_id: str) -> str:
     return to_svg(figure, plot_id, "Training curves", said)
 
 
-def _on_one_axis(metrics: Sequence[Metrics]) -> tuple[list[Placed], list[float]]:
+def _on_one_axis(metrics: Sequence[MetricsRecord]) -> tuple[list[Placed], list[float]]:
     """Records with the step that they have if stages follow one another, and where stages but the first begin."""
     placed: list[Placed] = []
     starts: list[float] = []
     offset, last, stage = 0.0, 0.0, None
     for record in metrics:
-        step = _number(record, "step")
-        if step is None:
-            continue
         # a record without a stage, such as the choice that is written after training, belongs to the one before it
-        now = record.get("stage", stage)
+        now = record.stage or stage
         if stage is not None and now != stage:
             # stages count their own steps; where they count on, nothing is shifted
-            offset = last if step + offset < last else offset
+            offset = last if record.step + offset < last else offset
             starts.append(last)
         stage = now
-        last = max(last, step + offset)
-        placed.append((step + offset, record))
+        last = max(last, record.step + offset)
+        placed.append((record.step + offset, record))
     return placed, starts
-
-
-def _number(record: Metrics, key: str) -> float | None:
-    value = record.get(key)
-    return value if isinstance(value, int | float) else None
 
 
 def _panels(records: Sequence[Placed]) -> Iterator[tuple[str, list[Line]]]:
     def line(label: str, kind: str, key: str) -> list[Line]:
-        found = [(x, y) for x, r in records if r.get("kind") == kind and (y := _number(r, key)) is not None]
+        found = [(x, y) for x, r in records if r.kind == kind and (y := r.figure(key)) is not None]
         # every k-th point, so that each one shown was measured
         thin = found[:: max(1, -(-len(found) // MAX_POINTS))]
-        return [(label, [x for x, _ in thin], [float(y) for _, y in thin])] if found else []
+        return [(label, [x for x, _ in thin], [y for _, y in thin])] if found else []
 
     yield "task loss", line("training", "train", "task_loss") + line("validation", "validation", "validation/loss")
     accuracies = ("accuracy", "balanced_accuracy", "weighted_accuracy")
@@ -82,7 +74,7 @@ def _panels(records: Sequence[Placed]) -> Iterator[tuple[str, list[Line]]]:
     yield "validation R²", line("R²", "validation", "validation/r2")
     end = "/mi_bits"
     # in the order in which training names them
-    for name in dict.fromkeys(key.removesuffix(end) for _, r in records for key in r if key.endswith(end)):
+    for name in dict.fromkeys(key.removesuffix(end) for _, r in records for key in r.names if key.endswith(end)):
         # what the critic believes while it trains, beside what heads read from held-out rows
         found = line("critic, training", "train", f"{name}{end}")
         heads = line("heads, validation", "validation", f"validation/{name}/leakage_bits")

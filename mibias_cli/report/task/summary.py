@@ -19,6 +19,7 @@ from mibias_cli.evaluation.task_findings import (
 )
 from mibias_cli.report.numbers import (
     SPACE,
+    direction,
     format_decimals,
     format_interval,
     format_number,
@@ -111,13 +112,15 @@ def _changed(name: str, sides: TaskSides, findings: AuditFindings, *, bought: bo
     if change is None:
         return f"{subject} was {was} and is {now}."
     paired = f"change {_signed(change.estimate, is_share)}, {confidence} {_signed_bounds(change, is_share)}"
-    if change.upper < 0:
+    if not (change.upper < 0 or change.lower > 0):
+        rows = f"these {findings.samples.audit} samples cannot tell a difference"
+        return f"{subject} was {was} and is {now}: {rows} ({paired})."
+    way = direction(change)
+    if not way or was == now:
+        return f"{subject} hardly changed: it was {was} and is {now} ({paired})."
+    if way < 0:
         return f"{subject}{' paid for it: it' if bought else ''} fell from {was} to {now} ({paired})."
-    if change.lower > 0:
-        return f"{subject}{' did not pay for it: it' if bought else ''} rose from {was} to {now} ({paired})."
-    return (
-        f"{subject} was {was} and is {now}: these {findings.samples.audit} samples cannot tell a difference ({paired})."
-    )
+    return f"{subject}{' did not pay for it: it' if bought else ''} rose from {was} to {now} ({paired})."
 
 
 def _figure(task: Accuracies | RegressionFindings | None) -> Interval | None:
@@ -266,7 +269,7 @@ def worse_clauses(findings: AuditFindings) -> list[str]:
         for attribute, sides in by_attribute.items()
         if sides.change is not None
         for figure, label in _FAIRNESS.items()
-        if (change := getattr(sides.change, figure)) is not None and change.lower > 0
+        if (change := getattr(sides.change, figure)) is not None and direction(change) > 0
     ]
     clauses += [
         f"{name} rose by {format_decimals(change.estimate)} "
@@ -283,20 +286,23 @@ def _worse_figures(findings: AuditFindings) -> Iterator[str]:
     change = findings.task.change or TaskChange()
     balanced, mae = change.balanced_accuracy, change.mae
     # where accuracy fell as well, that says it
-    if balanced is not None and balanced.upper < 0 and not (change.accuracy and change.accuracy.upper < 0):
+    if balanced is not None and direction(balanced) < 0 and not (change.accuracy and direction(change.accuracy) < 0):
         yield f"balanced accuracy fell by {_signed(-balanced.estimate, True).lstrip('+')}"
-    if mae is not None and mae.lower > 0 and not (change.r2 and change.r2.upper < 0):
+    if mae is not None and mae.lower > 0 and not (change.r2 and direction(change.r2) < 0):
         yield f"the mean absolute error rose by {format_number(mae.estimate)}"
     before, after = findings.task.before, findings.task.after
     if not isinstance(before, Accuracies) or not isinstance(after, Accuracies):
         return
     areas = before.auroc_interval, after.auroc_interval
     if areas[0] is not None and areas[1] is not None and areas[1].upper < areas[0].lower:
-        yield f"AUROC fell from {format_decimals(before.auroc)} to {format_decimals(after.auroc)}"
+        was, now = (format_decimals(task.auroc) for task in (before, after))
+        if was != now:
+            yield f"AUROC fell from {was} to {now}"
     errors = before.calibration_error_interval, after.calibration_error_interval
     if errors[0] is not None and errors[1] is not None and errors[1].lower > errors[0].upper:
         was, now = (format_percent(task.calibration_error) for task in (before, after))
-        yield f"the calibration error rose from {was} to {now}"
+        if was != now:
+            yield f"the calibration error rose from {was} to {now}"
 
 
 def _worse_groups(findings: AuditFindings) -> Sequence[str]:
@@ -313,4 +319,5 @@ def _worse_groups(findings: AuditFindings) -> Sequence[str]:
 
 def _is_worse(before: _Group, after: _Group, errors: bool) -> bool:
     worse, better = (after, before) if errors else (before, after)
-    return worse.lower is not None and better.upper is not None and worse.lower > better.upper
+    apart = worse.lower is not None and better.upper is not None and worse.lower > better.upper
+    return apart and _value(before, errors) != _value(after, errors)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import numpy as np
-
+from mibias_cli.backbone.embed import spread_rows
 from mibias_cli.data.batch import Split
 from mibias_cli.data.files.images import ImageReader
 from mibias_cli.data.files.tabular import first_rows
@@ -40,7 +39,7 @@ def check_files(parts: Parts, *, everything: bool) -> None:
 def _unreadable(split: Split, most: int) -> list[str]:
     """What is wrong with some images of a split, spread over it."""
     faults = []
-    for position in np.unique(np.linspace(0, len(split) - 1, min(most, len(split))).astype(np.int64)):
+    for position in spread_rows(len(split), most):
         try:
             split.reader.read(split.rows[[position]], None)
         except DataError as error:

@@ -20,11 +20,21 @@ from mibias_cli.run.methods.early import train_early
 from mibias_cli.seeds import derive_seed, scoped_torch_rng
 from mibias_cli.training.model import TaskModel
 
-__all__ = ["build_method", "method_spec"]
+__all__ = ["build_method", "method_settings", "method_spec"]
+
+TrainEarly = Callable[[Parts, Method, int], None]
+"""Trains a first model by a method for so many epochs."""
 
 
-def build_method(parts: Parts, model: TaskModel, progress: Progress) -> Method | None:
+def method_settings(name: str, given: Mapping[str, float]) -> dict[str, float]:
+    """What a method of the table goes by: settings that are not given are those of its row."""
+    return {key: setting.default for key, setting in METHODS[name].settings.items()} | dict(given)
+
+
+def build_method(parts: Parts, model: TaskModel, progress: Progress, train: TrainEarly | None = None) -> Method | None:
     """The recipe's `method` around the model that it trains, on the run's device; None where debiasing is by `debias`.
+
+    `train` takes the place of the training of first models.
 
     Raises:
         MibiasError: The training rows lack what the method needs.
@@ -35,26 +45,36 @@ def build_method(parts: Parts, model: TaskModel, progress: Progress) -> Method |
     row = METHODS[recipe.method]
     if row.reads_bias:
         _check_bias(parts)
-    spec = method_spec(parts, model, recipe.method, recipe.method_settings, progress)
+    spec = method_spec(parts, model, recipe.method, recipe.method_settings, progress, train)
     return _made(parts, resolve(row.code), spec)
 
 
 def method_spec(
-    parts: Parts, model: TaskModel, name: str, given: Mapping[str, float], progress: Progress
+    parts: Parts,
+    model: TaskModel,
+    name: str,
+    given: Mapping[str, float],
+    progress: Progress,
+    train: TrainEarly | None = None,
 ) -> MethodSpec:
-    """What a method of the table around a model is made from; settings that are not given are those of its row."""
+    """What a method of the table around a model is made from; `train` takes the place of training first models."""
     seed = derive_seed(parts.recipe.seed, "method")
+
+    def trained(parts: Parts, method: Method, epochs: int) -> None:
+        train_early(parts, method.spec.model, method=method, epochs=epochs, progress=progress)
+
     spec = MethodSpec(
         model=model,
         data=parts.data,
         attributes=tuple(parts.debiased),
-        settings={name: setting.default for name, setting in METHODS[name].settings.items()} | dict(given),
+        settings=method_settings(name, given),
         seed=seed,
         batch_size=parts.recipe.training.batch_size,
         new_model=partial(_second_model, parts, seed),
-        trained_by=lambda make, epochs: _trained_by(parts, make, spec, epochs, progress),
+        trained_by=lambda make, epochs: _trained_by(parts, make, spec, epochs, train or trained),
         embed=lambda of, split: embed(of.extractor, split, **parts.reading).features,
         gather=parts.ranks.gather,
+        progress=progress,
     )
     return spec
 
@@ -68,11 +88,11 @@ def _made(parts: Parts, make: Callable[[MethodSpec], Method], spec: MethodSpec) 
 
 
 def _trained_by(
-    parts: Parts, make: Callable[[MethodSpec], Method], spec: MethodSpec, epochs: int, progress: Progress
+    parts: Parts, make: Callable[[MethodSpec], Method], spec: MethodSpec, epochs: int, train: TrainEarly
 ) -> Method:
     """A method after it trained a fresh model, which is its spec's, for some epochs."""
     method = _made(parts, make, replace(spec, model=parts.first_model()))
-    train_early(parts, method.spec.model, method=method, epochs=epochs, progress=progress)
+    train(parts, method, epochs)
     return method
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -14,13 +16,22 @@ from mibias_cli.training.loop import StageTrainer
 from mibias_cli.training.model import TaskModel
 from mibias_cli.training.run_log import NoLog, RunLog
 
-__all__ = ["train_early"]
+__all__ = ["early_trainer", "train_early"]
 
 
 def train_early(
     parts: Parts, model: TaskModel, *, epochs: int, progress: Progress, method: Method | None = None
 ) -> None:
     """Train a model, and a method's second one alike, for a few epochs; log and checkpoints are thrown away."""
+    with early_trainer(parts, model, epochs=epochs, progress=progress, method=method) as trainer:
+        trainer.fit()
+
+
+@contextmanager
+def early_trainer(
+    parts: Parts, model: TaskModel, *, epochs: int, progress: Progress, method: Method | None = None
+) -> Iterator[StageTrainer]:
+    """What `train_early` trains with."""
     recipe, settings = parts.recipe, optim_settings(parts.recipe.training, epochs=epochs)
     groups = []
     for one in (model, None if method is None else method.network):
@@ -30,7 +41,7 @@ def train_early(
             groups += parameter_groups(one.extractor, train=recipe.backbone.train, learning_rate=rate)
             groups.append({"params": list(one.head.parameters()), "lr": rate, "weight_decay": 0.0})
     with TemporaryDirectory() as folder, RunLog(Path(folder)) if parts.ranks.is_first else NoLog() as log:
-        trainer = StageTrainer(
+        yield StageTrainer(
             stage="discover",
             fabric=parts.fabric,
             model=model,
@@ -47,4 +58,3 @@ def train_early(
             ranks=parts.ranks,
             method=method,
         )
-        trainer.fit()

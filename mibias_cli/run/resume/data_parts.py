@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from mibias_cli.backbone.embed import spread_rows
 from mibias_cli.data.batch import BiasedData
 from mibias_cli.data.files.images import FileImages, FilesBelow, ImageReader
 from mibias_cli.data.files.tabular import first_rows
@@ -47,7 +48,7 @@ def _image_parts(reader: ImageReader) -> dict[str, str]:
     images = reader.images
     if isinstance(images, FileImages) and isinstance(images.paths, FilesBelow):
         # nobody looks at all files of a large manifest before they are read
-        rows = _spread(len(images), _N_READ)
+        rows = spread_rows(len(images), _N_READ).tolist()
         images = FileImages([images.paths[row] for row in rows])
         gone = [reader.row_names[row] for row, path in zip(rows, images.paths, strict=True) if not os.path.isfile(path)]
         if gone:
@@ -56,15 +57,10 @@ def _image_parts(reader: ImageReader) -> dict[str, str]:
                 "manifest or take the rows out; --check-files reads all files first"
             )
     contents = hashlib.sha256()
-    for row in _spread(len(images), _N_READ if images.n_bytes() > _READ_WHOLE else len(images)):
+    for row in spread_rows(len(images), _N_READ if images.n_bytes() > _READ_WHOLE else len(images)).tolist():
         contents.update(hashlib.sha256(images.content(row)).digest())
     times = hashlib.sha256(" ".join(map(str, images.times())).encode())
     return {"contents of image files": contents.hexdigest(), TIMES: times.hexdigest()}
-
-
-def _spread(n: int, most: int) -> list[int]:
-    """At most so many of n positions, spread over all."""
-    return np.unique(np.linspace(0, n - 1, min(most, n)).round().astype(int)).tolist()
 
 
 def _sha256(*arrays: np.ndarray) -> str:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mibias_cli.evaluation.statistics.resampling import MAX_UNITS, Resamples, bootstrap_interval
+from mibias_cli.evaluation.statistics.resampling import MAX_UNITS, SHARE, Resamples, bootstrap_interval
 
 
 def test_interval_of_a_mean_is_the_normal_one() -> None:
@@ -65,6 +65,22 @@ def test_a_further_error_widens() -> None:
     assert found.upper == pytest.approx(5 * 1.96, rel=0.05)
     constant = bootstrap_interval(1.0, np.ones(10), 0.95, extra_sd=2.0)
     assert (constant.lower, constant.upper) == pytest.approx((1 - 3.92, 1 + 3.92), rel=1e-3)
+
+
+def test_an_interval_ends_where_the_figure_can_be_no_more_and_covers_as_often() -> None:
+    """Of shares near 1, the ends are those of before or 1, so that the same truths lie inside."""
+    g = np.random.default_rng(0)
+    beyond = 0
+    for _ in range(50):
+        hits = (g.random(30) < 0.96).astype(np.float64)
+        draws = Resamples(30, 200, seed=0).means(hits[:, None])[:, 0]
+        free, ends = (
+            bootstrap_interval(hits.mean(), draws, 0.95, n_units=30, **{} if within is None else {"within": within})
+            for within in (None, SHARE)
+        )
+        assert (ends.lower, ends.estimate, ends.upper) == (max(free.lower, 0), free.estimate, min(free.upper, 1))
+        beyond += free.upper > 1
+    assert beyond > 10
 
 
 def test_the_estimate_lies_within() -> None:

@@ -94,6 +94,23 @@ def test_losses_below_single_precision_still_rank() -> None:
     assert found.after.membership_auroc.estimate == 1.0
 
 
+def test_no_area_is_beyond_1() -> None:
+    """Ten rows that losses tell from audited ones all but once."""
+    inputs = audited((10, 0, 0))
+    assert inputs.trained is not None
+    sure = np.full(len(inputs.trained.y), 0.99)
+    sure[0] = 0.4
+    own, other = (np.where(np.eye(2, dtype=bool)[y], p[:, None], 1 - p[:, None]) for y, p in (
+        (inputs.trained.y, sure), (inputs.audit_y, np.linspace(0.3, 0.6, 150)),
+    ))  # fmt: skip
+    inputs = replace(inputs, trained=replace(inputs.trained, heads={"after": own}), heads={"after": other})
+    found = forgetting_findings(inputs, AuditSettings(n_bootstrap=200), seed=0)
+    assert found is not None
+    area = found.after.membership_auroc
+    assert area is not None
+    assert (area.estimate < 1, area.upper) == (True, 1)
+
+
 def test_of_few_rows_no_interval_is_known() -> None:
     """Nor of many rows of few patients."""
     settings = AuditSettings(n_bootstrap=100)

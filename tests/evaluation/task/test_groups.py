@@ -6,6 +6,7 @@ from sklearn.metrics import balanced_accuracy_score
 
 from mibias_cli.evaluation.inputs import AuditedAttribute
 from mibias_cli.evaluation.statistics.resampling import Resamples
+from mibias_cli.evaluation.task.change import class_change
 from mibias_cli.evaluation.task.groups import (
     adjusted_accuracy,
     balanced_accuracy,
@@ -98,3 +99,20 @@ def test_task_findings_hold_accuracy_with_its_interval_and_the_head() -> None:
     half = 1.96 * np.sqrt(0.8 * 0.2 / 1000)
     assert found.accuracy.upper - found.accuracy.estimate == pytest.approx(half, rel=0.15)
     assert found.head_accuracy == 1.0
+
+
+def test_intervals_of_shares_end_at_0_and_1() -> None:
+    """12 samples, all but one of them right, by scores that rank nearly all: plain intervals reach beyond 1."""
+    y = np.arange(12) % 2
+    predicted, score = np.where(np.arange(12) == 5, 0, y), np.where(np.arange(12) == 5, 0.3, 0.8 * y + 0.1)
+    wrong = Predictions(classes=1 - predicted, probabilities=np.stack([score, 1 - score], axis=1))
+    right = Predictions(classes=predicted, probabilities=np.stack([1 - score, score], axis=1))
+    for predictions, beyond in ((right, "upper"), (wrong, "lower")):
+        found = task_findings(predictions, y, ("no", "yes"), None, terms(10, 12))
+        assert found.auroc_interval is not None
+        for interval in (found.accuracy, found.auroc_interval):
+            assert 0 <= interval.lower <= interval.upper <= 1
+            assert getattr(interval, beyond) == (1 if beyond == "upper" else 0)
+    change = class_change(y, wrong.classes, right.classes, terms(10, 12))
+    assert change.accuracy is not None
+    assert change.accuracy.upper == 1

@@ -79,6 +79,19 @@ def test_groups_are_their_own_samples_and_the_worst_of_those_that_count_is_the_w
         assert found.gap_mae == pytest.approx(worst - found.mae.estimate)
 
 
+def test_errors_are_never_below_0_nor_their_intervals() -> None:
+    """One great error among five: plain intervals of the mean error, and of the squared one, reach below 0."""
+    target = AuditedTarget(kind="regression", names=("age",), train=np.zeros((0, 1)), audit=np.arange(5.0)[:, None])
+    group = AuditedAttribute(
+        name="site", channels=("site",), class_names=(("a",),), c=np.zeros((5, 1), dtype=int), known=np.ones(5, bool)
+    )
+    predicted = target.audit + np.array([[0.01], [0.01], [0.01], [0.01], [9.0]])
+    found = regression_findings(predicted, target, None, terms([group], 5, n_resamples=500))
+    assert found.mae.lower == found.rmse.lower == 0
+    assert [row.lower for row in found.group_errors] == [0]
+    assert found.r2.upper <= 1
+
+
 def test_intervals_cover_the_population_as_often_as_they_say() -> None:
     """200 draws of 95 % intervals: 95 ± 5 points cover; a false alarm has a chance below 1 in 500."""
     covered = []

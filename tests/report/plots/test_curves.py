@@ -1,28 +1,30 @@
 from __future__ import annotations
 
-import json
 import xml.etree.ElementTree as ET
 from pathlib import Path
-from typing import Any
 
-from mibias_cli.report.illustrations import read_metrics
+from mibias_cli.report.illustrations import MetricsRecord, read_metrics
 from mibias_cli.report.plots.curves import curves_plot
 
 
-def records(n: int) -> list[dict[str, Any]]:
+def record(kind: str, step: int, **others: str | float | None) -> MetricsRecord:
+    return MetricsRecord.model_validate({"kind": kind, "step": step, **others})
+
+
+def records(n: int) -> list[MetricsRecord]:
     stages = [("original", 0), ("debias", n)]
     return [
-        {
-            "kind": "train", "stage": stage, "step": start + k, "task_loss": 2.0 - k / n,
+        record(
+            "train", start + k, stage=stage, task_loss=2.0 - k / n,
             **({"place/mi_bits": 0.1 * k, "mi_weight": 1.0} if stage == "debias" else {}),
-        }
+        )
         for stage, start in stages
         for k in range(n)
     ]  # fmt: skip
 
 
 def test_every_kind_of_curve_has_a_panel_and_is_said_in_words() -> None:
-    validation = [{"kind": "validation", "stage": "debias", "step": 9, "validation/accuracy": 0.5}]
+    validation = [record("validation", 9, stage="debias", **{"validation/accuracy": 0.5})]
     root = ET.fromstring(curves_plot([*records(5), *validation], plot_id="c"))
     said = str(root[1].text)
     assert "task loss: training from 2 to 1.2" in said
@@ -31,7 +33,7 @@ def test_every_kind_of_curve_has_a_panel_and_is_said_in_words() -> None:
 
 
 def test_a_dotted_line_stands_where_debiasing_begins_and_nowhere_else() -> None:
-    choice = {"kind": "choice", "step": 10, "validation/leakage_given_target_bits": 0.1}
+    choice = record("choice", 10, **{"validation/leakage_given_target_bits": 0.1})
     svg = curves_plot(records(5), plot_id="c")
     # one line in each of the three panels
     assert svg.count("stroke-dasharray") == 3
@@ -45,11 +47,11 @@ def test_many_points_are_thinned() -> None:
 
 def test_nothing_recorded_is_no_plot() -> None:
     assert curves_plot([], plot_id="c") == ""
-    assert curves_plot([{"kind": "train", "step": 1, "task_loss": None}], plot_id="c") == ""
+    assert curves_plot([record("train", 1, task_loss=None)], plot_id="c") == ""
 
 
 def test_records_are_read_up_to_a_line_that_was_cut_short(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
     assert read_metrics(path) == ()
-    path.write_text("\n".join([json.dumps(r) for r in records(3)]) + '\n{"kind": "tra')
+    path.write_text("\n".join([r.model_dump_json() for r in records(3)]) + '\n{"kind": "tra')
     assert list(read_metrics(path)) == records(3)
