@@ -177,12 +177,24 @@ def _unseen_values(name: str, data: BiasedData) -> list[str]:
     ]
 
 
+def _never_warm(parts: Parts) -> list[str]:
+    """A warning where training ends before the penalty has its whole weight; else none."""
+    warmup, epochs = parts.recipe.debias.warmup_epochs, parts.recipe.training.epochs
+    if warmup <= epochs:
+        return []
+    return [
+        f"debias.warmup_epochs: λ rises over {warmup:g} epochs, and training.epochs is {epochs}: it ends at "
+        f"{100 * epochs / warmup:.0f} % of debias.weight. Lower the one, or raise the other"
+    ]
+
+
 def forewarnings(parts: Parts) -> list[str]:
     """Warnings about attributes of which training rows show little, balancing weights of few samples, and budgets.
 
-    Attributes: that do not vary in training, are known in few of its rows, or have audited values that it lacks.
+    Attributes: that do not vary in training, are known in few of its rows, or have audited values that it lacks. And
+    about a λ that does not come to its weight.
     """
-    data, n, warnings = parts.data, len(parts.data.train), []
+    data, n, warnings = parts.data, len(parts.data.train), _never_warm(parts)
     for name in parts.debiased:
         known = data.train.c[name][data.train.known[name]]
         if few := _few_known(name, len(known), n):

@@ -125,6 +125,12 @@ def test_a_dry_run_tells_what_training_will(tmp_path: Path, monkeypatch: pytest.
     assert told == []
 
 
+def test_a_warm_up_that_outlasts_training_is_told(loaded: Parts) -> None:
+    (told,) = [t for t in forewarnings(changed(loaded, "debias.warmup_epochs=40")) if "warmup" in t]
+    assert "rises over 40 epochs, and training.epochs is 10: it ends at 25 % of debias.weight" in told
+    assert not any("warmup" in text for text in forewarnings(changed(loaded, "debias.warmup_epochs=10")))
+
+
 def test_bias_product_says_what_the_bias_tells_of_training_rows_alone(loaded: Parts) -> None:
     assert TASK_OFFSET not in loaded.weights.train
     for balance in ("critic", "none"):
