@@ -116,3 +116,45 @@ def test_methods_on_stored_features_are_recipes(tmp_path: Path, monkeypatch: pyt
     for name, overrides in stored.METHODS.items():
         recipe = parse_recipe(stored.RECIPE.replace("FOLDER", str(tmp_path)), path="stored", overrides=overrides)
         assert recipe.method in (name, "mi", "group_dro")
+
+
+def test_the_fields_methods_are_recipes_and_have_nothing_of_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    methods = importlib.import_module("methods")
+    for on in methods.KEYED:
+        for name in (*methods.KEYED[on], *methods.FIELD):
+            for setting in methods.settings_of(on, name):
+                recipe = methods.recipe_of(on, tmp_path, name, setting, 3)
+                assert recipe.method == (name if name in methods.FIELD else "mi")
+                assert recipe.seed == 3
+                if name in methods.FIELD:
+                    assert recipe.training.average_decay is None
+
+
+def test_a_worst_group_is_a_cell_of_one_channel_and_ten_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    methods = importlib.import_module("methods")
+    y = np.repeat([0, 1], [20, 14])
+    c = np.stack([np.repeat([0, 1, 0, 1], [10, 10, 10, 4]), np.zeros(34, dtype=np.int64)], axis=1)
+    right = np.ones(34, dtype=bool)
+    # four rows are too few; of those of class 0 in bias class 1 three of ten are wrong, of class 1 alone four of 14
+    right[[10, 11, 12]] = False
+    right[30:] = False
+    assert methods.worst_group(right, y, c) == pytest.approx(0.7)
+    right[10:13] = True
+    assert methods.worst_group(right, y, c) == pytest.approx(10 / 14)
+
+
+def test_settings_are_chosen_by_the_methods_own_rule(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    methods, runs = importlib.import_module("methods"), importlib.import_module("runs")
+    table = runs.Table(tmp_path / "rows.csv", methods.KEYS, methods.VALUES)
+    # by seed 0 alone: the worst group for one method, balanced accuracy for the other
+    for method in ("dfr", "end"):
+        for setting, seed, balanced, worst in (("a", 0, 0.9, 0.2), ("b", 0, 0.8, 0.3), ("c", 1, 1.0, 1.0)):
+            figures = dict.fromkeys(methods.VALUES, 0.0) | {methods.BALANCED: balanced, methods.WORST: worst}
+            table.add(("digits", method, setting, seed), figures)
+    assert methods.chosen(table, "digits", "dfr") == "b"
+    assert methods.chosen(table, "digits", "end") == "a"

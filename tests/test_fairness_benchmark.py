@@ -81,3 +81,17 @@ def test_a_row_per_method_and_setting_and_none_twice(tmp_path: Path, capsys: pyt
     assert "| mibias | default |" in shown
     _run("fairness.py", *arguments, "--methods", *methods, *settings)
     assert out.read_text() == first
+
+
+def test_later_seeds_run_the_setting_that_the_rule_chose(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    RAW["adult"](tmp_path)
+    out = tmp_path / "out.csv"
+    arguments = ["--on", "adult", "--data", tmp_path, "--out", out, "--methods", "plain", "dfr"]
+    _run("methods.py", *arguments, "--seeds", "2")
+    assert "| dfr |" in capsys.readouterr().out
+    rows = _read(out)
+    runs = [(row["method"], row["seed"]) for row in rows]
+    assert runs == [("plain", "0"), ("dfr", "0"), ("dfr", "0"), ("plain", "1"), ("dfr", "1")]
+    first = out.read_text()
+    _run("methods.py", *arguments, "--seeds", "2")
+    assert out.read_text() == first

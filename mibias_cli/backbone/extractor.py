@@ -83,6 +83,8 @@ class Extractor(nn.Module):
             with torch.random.fork_rng(devices=[]):
                 torch.random.default_generator.manual_seed(seed)
                 self.bottleneck = make_bottleneck(n_features, bottleneck)
+        self.filter: nn.Module | None = None
+        """What images (n, channels, height, width) pass before the backbone, to images of that shape, or None."""
         self.eraser: nn.Module | None = None
         """A last layer (n, features_dim) → (n, features_dim) that was fitted after training, or None."""
         self.kept_in_eval: frozenset[str] = frozenset()
@@ -99,13 +101,24 @@ class Extractor(nn.Module):
     def forward(self, x: Tensor) -> Representation:
         """The representation of a batch of inputs (n, …), or of what the frozen prefix in `computed` made of them."""
         with layer_outputs(self.backbone, self.inner_layers, self.pool, setting="representation.layers") as taps:
-            pooled = self.backbone(x) if self.computed is None else self.computed.resume(self.backbone, x)
+            pooled = self.pooled(x)
         return Representation(
             features=self.refined(pooled),
             backbone_features=pooled,
             # in the recipe's order, not in that of the forward pass
             taps={name: taps[name] for name in self.inner_layers},
         )
+
+    def filtered(self, x: Tensor) -> Tensor:
+        """The inputs (n, …) that the backbone gets."""
+        return x if self.filter is None else self.filter(x)
+
+    def pooled(self, x: Tensor) -> Tensor:
+        """The backbone's pooled features (n, n_features) of inputs, or of what the frozen prefix made of them."""
+        if self.computed is not None:
+            return self.computed.resume(self.backbone, x)
+        found: Tensor = self.backbone(self.filtered(x))
+        return found
 
     @property
     def is_bare(self) -> bool:

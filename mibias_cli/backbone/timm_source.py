@@ -14,14 +14,14 @@ from huggingface_hub import hf_hub_download, try_to_load_from_cache
 from timm.models import get_pretrained_cfg, is_model
 from torch import nn
 
-from mibias_cli.backbone.timm_config import CONFIG, HUB, LOCAL, InputSize, PretrainedConfig, read_config
+from mibias_cli.backbone.timm_config import CONFIG, HUB, LOCAL, InputSize, PretrainedConfig, input_config, read_config
 from mibias_cli.backbone.trainable import last_stages
 from mibias_cli.backbone.weights.matching import LoadReport, load_weights
 from mibias_cli.backbone.weights.network import HUB_URL, require_network
 from mibias_cli.backbone.weights.state_files import weights_file_of
 from mibias_cli.errors import BackboneError, did_you_mean
 
-__all__ = ["TimmSource", "build_timm", "find_source", "last_stages_of", "weights_to_fetch"]
+__all__ = ["TimmSource", "build_timm", "bytes_before", "find_source", "last_stages_of", "weights_to_fetch"]
 
 _EPSILON = {"fbnetc_100": 1e-3}
 _OURS = {
@@ -155,6 +155,32 @@ def last_stages_of(name: str) -> tuple[str, ...]:
     """The modules of a timm model that one trains with few images (`last_stages`); nothing is loaded or fetched."""
     with torch.device("meta"):
         return tuple(last_stages(timm.create_model(name, pretrained=False, num_classes=0)))
+
+
+def bytes_before(name: str, stage: str, size: int | None) -> int | None:
+    """Bytes of what a stage of a timm model reads of one image, in single precision; None: it cannot be told.
+
+    Args:
+        name: The model; it is built without weights, and computes nothing.
+        stage: A module of it.
+        size: Height and width of images; None: the model's own.
+
+    Example:
+        >>> bytes_before("resnet18", "layer4", 224)  # 256 channels of 14 × 14
+        200704
+    """
+    read: list[int] = []
+    cfg = find_source(name, "none", offline=True).pretrained_cfg
+    shape = input_config(cfg, channels=None, input_size=size)["input_size"]
+    with torch.device("meta"):
+        model = timm.create_model(name, pretrained=False, num_classes=0).eval()
+        model.get_submodule(stage).register_forward_pre_hook(lambda _, given: read.append(given[0].numel()))
+        try:
+            model(torch.empty(1, *shape))
+        except (RuntimeError, AssertionError, NotImplementedError, ValueError):
+            # models that compute on values, and transformers at another size than their own
+            return None
+    return 4 * read[0] if read else None
 
 
 def _create(source: TimmSource, arguments: Mapping[str, Any], *, offline: bool) -> nn.Module:

@@ -159,7 +159,7 @@ def _reload_and_compare(folder: Path, extractor: Extractor, head: nn.Module | No
     ]
     # what users of timm will get, by its own reader
     if loaded.backbone.kind == "timm":
-        alone = load_by_timm(folder)(x)
+        alone = load_by_timm(folder)(extractor.filtered(x))
         if not loaded.info.folded:
             pairs.append(("the backbone's features", wanted.backbone_features, alone))
         elif not relative_difference(wanted.features, alone) <= FOLDED_TOLERANCE:

@@ -24,9 +24,11 @@ def folded(backbone: Backbone, extractor: Extractor, sample_inputs: Tensor) -> n
     """A timm model that gives the extractor's representation by itself: bottleneck and eraser are its classifier.
 
     Both on the CPU, in evaluation mode. None where there is nothing to fold, it is not affine, the architecture's
-    classifier is no linear layer on pooled features, or rounding would show on the sample inputs (n, …).
+    classifier is no linear layer on pooled features, images are filtered before it, or rounding would show on the
+    sample inputs (n, …).
     """
-    behind = affine_map(extractor) if backbone.kind == "timm" else None
+    foldable = backbone.kind == "timm" and extractor.filter is None
+    behind = affine_map(extractor) if foldable else None
     model = None if behind is None else with_classifier(backbone, extractor.backbone, *behind)
     if model is None:
         return None

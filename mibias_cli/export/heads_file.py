@@ -27,6 +27,7 @@ from mibias_cli.export.onnx_file import ONNX_FILE
 from mibias_cli.heads.target import HeadKind, TargetHead
 from mibias_cli.methods.erasers.linear_eraser import LinearEraser
 from mibias_cli.methods.erasers.transport import TransportEraser
+from mibias_cli.methods.image_filter import ImageFilter
 from mibias_cli.output.text import shown
 
 __all__ = [
@@ -51,9 +52,11 @@ FORMAT_MLP = 3
 """Of a folder whose bottleneck is not the one ReLU layer that formats 1 and 2 know."""
 FORMAT_TRANSPORT = 4
 """Of a folder whose eraser is not linear."""
+FORMAT_FILTERED = 5
+"""Of a folder with a filter of images."""
 # where the fields of ExportInfo stand in mibias.json, in this order
 _BACKBONE = ("name", "kind", "architecture", "input_shape", "n_features", "base_weights", "licence", "fingerprint")
-_REPRESENTATION = ("bottleneck", "layers", "pool", "features_dim", "erased", "erased_by", "folded")
+_REPRESENTATION = ("bottleneck", "layers", "pool", "features_dim", "erased", "erased_by", "folded", "filtered")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +78,7 @@ class ExportInfo:
         folded: Bottleneck and eraser are timm's own classifier too, so that timm alone gives the representation.
         unfinished: What the run had not done yet when it was exported; None: it had ended.
         inputs: How new data are read as the training data were; None in exports of older versions.
+        filtered: A filter of images stands before the backbone.
     """
 
     mibias_version: str
@@ -98,11 +102,12 @@ class ExportInfo:
     folded: bool = False
     unfinished: str | None = None
     inputs: InputRules | None = None
+    filtered: bool = False
 
     @property
     def is_bare(self) -> bool:
-        """Whether the representation is the backbone's pooled features themselves."""
-        return self.bottleneck is None and self.erased is None
+        """Whether the representation is the backbone's pooled features of inputs as they are."""
+        return self.bottleneck is None and self.erased is None and not self.filtered
 
     @property
     def alone_debiased(self) -> bool:
@@ -120,6 +125,11 @@ def what_weights_give(info: ExportInfo) -> str:
         )
     if info.is_bare:
         return f"The weights alone give the debiased features, {pooled}."
+    if info.filtered:
+        return (
+            f"The backbone alone is not debiased: it is to see images that have passed the filter in {HEADS}, which "
+            f"timm cannot load. Load the whole with mibias_cli.load_extractor(FOLDER), or {ONNX_FILE} if it is there."
+        )
     return (
         f"The backbone alone is not debiased: it gives {pooled}; the debiased ones ({info.features_dim} wide) need "
         f"{HEADS} too. Load the whole with mibias_cli.load_extractor(FOLDER), or as README.md says."
@@ -162,12 +172,18 @@ def info_of(
         folded=folded,
         unfinished=unfinished,
         inputs=inputs,
+        filtered=extractor.filter is not None,
     )
 
 
 def write_heads(extractor: Extractor, head: nn.Module | None, folder: Path) -> None:
-    """Write bottleneck, eraser and task head to heads.safetensors, if there is any."""
-    parts = {"bottleneck": extractor.bottleneck, "eraser": extractor.eraser, "head": head}
+    """Write filter, bottleneck, eraser and task head to heads.safetensors, if there is any."""
+    parts = {
+        "filter": extractor.filter,
+        "bottleneck": extractor.bottleneck,
+        "eraser": extractor.eraser,
+        "head": head,
+    }
     # names begin with the part: "bottleneck.0.weight", "eraser.bias", "head.linear.weight"
     state = portable_state(nn.ModuleDict({name: module for name, module in parts.items() if module is not None}))
     if state:
@@ -175,7 +191,7 @@ def write_heads(extractor: Extractor, head: nn.Module | None, folder: Path) -> N
 
 
 def load_heads(extractor: Extractor, info: ExportInfo, folder: Path) -> TargetHead | None:
-    """Fill bottleneck and eraser of the extractor and build the task head, in evaluation mode, from heads.safetensors.
+    """Fill the extractor's parts beside the backbone and build the task head, in evaluation mode.
 
     Raises:
         ExportError: The file is missing, or does not hold what mibias.json says.
@@ -184,7 +200,7 @@ def load_heads(extractor: Extractor, info: ExportInfo, folder: Path) -> TargetHe
         return None
     path = folder / HEADS
     if not path.is_file():
-        raise ExportError(f"{folder}: {HEADS} is missing, {INFO} says that it holds bottleneck, eraser or head")
+        raise ExportError(f"{folder}: {HEADS} is missing, {INFO} says that it holds filter, bottleneck, eraser or head")
     try:
         state = load_file(path)
     except SafetensorError as error:
@@ -199,6 +215,7 @@ def load_heads(extractor: Extractor, info: ExportInfo, folder: Path) -> TargetHe
         extractor.eraser = LinearEraser.identity(info.features_dim)
     else:
         extractor.eraser = _transport_eraser(state, info, path)
+    extractor.filter = _image_filter(state, path) if info.filtered else None
     # one by one and strictly: a missing, superfluous or misshapen tensor is an error that names its part
     for part, module in (("bottleneck", extractor.bottleneck), ("eraser", extractor.eraser), ("head", head)):
         if module is None:
@@ -217,6 +234,14 @@ def _transport_eraser(state: dict[str, Tensor], info: ExportInfo, path: Path) ->
         return TransportEraser.of_file(state, "eraser.", info.features_dim)
     except (KeyError, ValueError) as error:
         raise ExportError(f"{path}: its eraser does not fit what {INFO} says ({error})") from error
+
+
+def _image_filter(state: dict[str, Tensor], path: Path) -> ImageFilter:
+    """The filter of these tensors, whose shapes the file alone knows."""
+    try:
+        return ImageFilter.of_file(state, "filter.")
+    except (KeyError, ValueError) as error:
+        raise ExportError(f"{path}: its filter does not fit what {INFO} says ({error})") from error
 
 
 def write_info(info: ExportInfo, folder: Path) -> None:
@@ -285,6 +310,8 @@ def _sha256_of(content: object) -> str:
 
 def _format_of(info: ExportInfo) -> int:
     """The first format whose readers leave nothing of this folder out."""
+    if info.filtered:
+        return FORMAT_FILTERED
     if info.erased is not None and info.erased_by == "transport":
         return FORMAT_TRANSPORT
     if isinstance(info.bottleneck, BottleneckShape):
@@ -301,11 +328,11 @@ def read_info(folder: Path) -> ExportInfo:
         raise ExportError(f"{folder}: no {INFO} in it, so it is not a folder that mibias exported")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        if content["format"] not in (FORMAT, FORMAT_ERASED, FORMAT_MLP, FORMAT_TRANSPORT):
-            formats = f"{FORMAT} to {FORMAT_TRANSPORT}"
+        if content["format"] not in range(FORMAT, FORMAT_FILTERED + 1):
+            formats = f"{FORMAT} to {FORMAT_FILTERED}"
             raise ExportError(f"{path}: format {content['format']}, this mibias ({__version__}) reads {formats}")
         _check_itself(content, path)
-        # older files may lack `erased`, `erased_by`, `target_kind` and `folded`: the defaults say what they meant
+        # older files may lack `erased`, `erased_by`, `target_kind`, `folded`, `filtered`: defaults say what they meant
         names = ("mibias_version", "class_names", "target_kind", "unfinished", "inputs")
         flat = {name: content[name] for name in names if name in content}
         values = {**flat, **content["backbone"], **content["representation"], "has_head": content["head"] is not None}

@@ -53,7 +53,7 @@ class LoadedExtractor:
     `embed` and `predict` read new data from files, as the training data were read.
 
     Args:
-        model: Backbone, bottleneck and eraser, in evaluation mode, on the CPU.
+        model: Filter, backbone, bottleneck and eraser, in evaluation mode, on the CPU.
         n_features: Width of what it gives, d: the representation that the report speaks of.
         input_shape: Shape of one input: (channels, height, width), or (columns,).
         mean, std: By image channel, what inputs in [0, 1] are standardised with; empty where inputs stay as they are.

@@ -66,6 +66,11 @@ features = extractor(inputs)  # (n, {features_dim}), debiased; inputs: (n, {shap
 ```
 """
 
+_FILTERED = f"""
+Images pass a filter before the backbone: a network, in `{HEADS}`, that was trained to take what tells the attribute out
+of them.
+"""
+
 _OUTPUTS = {"classes": "classes", "multilabel": "labels", "regression": "numbers"}
 
 
@@ -105,7 +110,7 @@ def _summary(info: ExportInfo) -> str:
         f"A feature extractor ({info.architecture}, {n} feature{'' if n == 1 else 's'}) that was trained to tell less "
         f"of a bias attribute{task}. Penalised in training: {_listed(info.layers)}"
         f"{f' (inner maps: {_pooling(info)})' if _inner(info) else ''}. Written by mibias {info.mibias_version}.\n"
-        f"{_erasure(info)}"
+        f"{_FILTERED if info.filtered else ''}{_erasure(info)}"
     )
 
 
@@ -130,6 +135,8 @@ def _erasure(info: ExportInfo) -> str:
 def _code(info: ExportInfo) -> str:
     shape = ", ".join(str(n) for n in info.input_shape)
     mibias = _MIBIAS_CODE.format(features_dim=info.features_dim, shape=shape)
+    if info.filtered:
+        return f"timm alone cannot load the filter, without which the backbone is of no use. With mibias:\n\n{mibias}"
     if info.kind != "timm":
         return mibias
     # a grey model takes grey images, which PIL calls mode L
@@ -174,7 +181,8 @@ def _layers_of(bottleneck: int | BottleneckShape | None) -> str:
 
 
 def _onnx(info: ExportInfo) -> str:
-    parts = [*(["bottleneck"] if info.bottleneck is not None else []), *(["eraser"] if info.erased is not None else [])]
+    has = {"filter": info.filtered, "bottleneck": info.bottleneck is not None, "eraser": info.erased is not None}
+    parts = [name for name, there in has.items() if there]
     what = f"the representation, {' and '.join(parts)} included" if parts else "the same features"
     return f"`model.onnx` gives {what}: input `input`, output `features`, any batch size.\n"
 
@@ -191,7 +199,16 @@ def _belonging(info: ExportInfo, report: Report | None) -> str:
     bottleneck = _layers_of(info.bottleneck)
     # whoever takes the model by timm alone gets other features than those that were audited: say which
     lines = []
-    if info.folded:
+    if info.filtered:
+        behind = [name for name, there in (("bottleneck", bottleneck), ("eraser", info.erased is not None)) if there]
+        also = f", and then {' and '.join(behind)}" if behind else ""
+        lines.append(
+            f"The report's figures belong to features ({info.features_dim} wide) of filtered images: the filter stands "
+            f"before the backbone (`filter`, in `{HEADS}`){also}. What {gives} are pooled features ({info.n_features} "
+            "wide) of images as they are, which the backbone was not trained on: the headline figures do not hold for "
+            "them."
+        )
+    elif info.folded:
         parts = " and ".join(["bottleneck"] * (bottleneck != "") + ["eraser"] * (info.erased is not None))
         lines.append(
             f"The report's figures belong to what {gives} ({info.features_dim} wide): the {parts}, affine, folded into "

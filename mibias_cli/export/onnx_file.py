@@ -29,7 +29,7 @@ class _FeaturesOnly(nn.Module):
         self.extractor = extractor
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.extractor.refined(self.extractor.backbone(x))
+        return self.extractor.refined(self.extractor.pooled(x))
 
 
 def write_onnx(extractor: Extractor, sample_inputs: Tensor, folder: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from torch import Tensor, nn
@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from mibias_cli.data.batch import Attribute, Batch, BiasedData, Split
 from mibias_cli.data.groups import bias_classes, joint_classes, target_groups
+from mibias_cli.progress import Progress, Silent
 from mibias_cli.training.model import TaskModel
 
 __all__ = ["Method", "MethodSpec", "sample_losses"]
@@ -32,6 +33,7 @@ class MethodSpec:
         embed: Gives the features (n, d) of a split by a model in evaluation mode.
         gather: On several ranks, of each of which a batch's `x` is a share while all else is the whole: makes the whole
             batch's values, of this many rows, of those of the share.
+        progress: Told of long work.
     """
 
     model: TaskModel
@@ -44,6 +46,7 @@ class MethodSpec:
     trained_by: Callable[[Callable[[MethodSpec], Method], int], Method]
     embed: Callable[[TaskModel, Split], np.ndarray]
     gather: Callable[[Tensor, int], Tensor]
+    progress: Progress = field(default_factory=Silent)
 
     @property
     def n_bias_classes(self) -> tuple[int, ...]:

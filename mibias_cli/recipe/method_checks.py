@@ -46,6 +46,8 @@ def _method(data: YamlMapping) -> Iterator[Fault]:
             yield ("method_settings", key), f"must be {what} from {bounds.least:g} to {bounds.most:g}, not {value:g}"
     if row is not None or name == MI:
         yield from _forgetting(data, str(name))
+    if row is not None and row.filters:
+        yield from _filtering(data, str(name))
     if row is not None and not row.takes_target:
         yield from _unlabelled(data, str(name))
     kind = value_at(("data", "target_kind"), data)
@@ -70,6 +72,16 @@ def _unlabelled(data: YamlMapping, name: str) -> Iterator[Fault]:
         yield ("method",), f"{name} compares augmented views of images; set training.augment: true"
     elif value_at(("training", "batch_size"), data) == 1:
         yield ("training", "batch_size"), f"{name} tells an image from the others of its batch; set 2 at least"
+
+
+def _filtering(data: YamlMapping, name: str) -> Iterator[Fault]:
+    """A filter of images needs images, in every epoch."""
+    if value_at(("data", "source"), data) in TABULAR:
+        yield ("method",), f"{name} filters images; for rows of numbers write mi, or debias.erase: transport"
+    cache = value_at(("backbone", "cache"), data)
+    if isinstance(cache, str) and cache not in ("auto", "off"):
+        why = f"keeps what frozen stages make of images, and method: {name} changes images before; set it to off"
+        yield ("backbone", "cache"), why
 
 
 def _forgetting(data: YamlMapping, name: str) -> Iterator[Fault]:

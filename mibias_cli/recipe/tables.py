@@ -68,6 +68,7 @@ class MethodRow:
         forgets: Whether it is for rows that `data.columns.forget` marks, which it needs.
         starts_from: `original` or `initial` weights, whatever `original.start_debiasing_from` says; None: what it says.
         removes: Whether features are to tell less of the bias, so that a report says whether they do.
+        filters: Whether it puts a filter of images in front of the backbone.
     """
 
     code: str
@@ -78,6 +79,7 @@ class MethodRow:
     forgets: bool = False
     starts_from: Literal["original", "initial"] | None = None
     removes: bool = False
+    filters: bool = False
 
 
 METHODS: Mapping[str, MethodRow] = {
@@ -104,6 +106,18 @@ METHODS: Mapping[str, MethodRow] = {
     "fair": MethodRow(
         code="mibias_cli.methods.fair:AdversarialWeights",
         settings={"alpha": Setting(default=1.0, most=1e6), "beta": Setting(default=0.0, most=1e6)},
+    ),
+    "sabaf": MethodRow(
+        code="mibias_cli.methods.sabaf:AdversarialFilter",
+        settings={
+            "epochs": Setting(default=50, least=1, most=100_000, whole=True),
+            "width": Setting(default=64, least=1, most=1024, whole=True),
+            "critic_steps": Setting(default=5, least=1, most=1000, whole=True),
+            "attribute": Setting(default=100.0, most=1e6),
+            "information": Setting(default=10.0, most=1e6),
+        },
+        removes=True,
+        filters=True,
     ),
     # the bias is known, and training rows are to be forgotten
     "miu": MethodRow(

@@ -28,6 +28,7 @@ from mibias_cli.export.heads_file import INFO
 from mibias_cli.export.load import load_export
 from mibias_cli.methods.erasers.linear_eraser import LinearEraser
 from mibias_cli.methods.erasers.transport import TransportEraser
+from mibias_cli.methods.image_filter import ImageFilter
 from mibias_cli.recipe.schema import Recipe
 from mibias_cli.recipe.sections.debias import DebiasSection
 from mibias_cli.recipe.tables import METHODS, MI
@@ -221,9 +222,21 @@ def _eraser(recipe: Recipe, weights: Path, n_features: int) -> LinearEraser | Tr
         raise RunError(f"{weights}: holds no eraser of this recipe ({error}); was the recipe changed?") from error
 
 
+def _filter(recipe: Recipe, weights: Path) -> ImageFilter | None:
+    """A run's filter of images; None where its method has none, or the file is of the model before the method."""
+    has_one = recipe.method != MI and METHODS[recipe.method].filters
+    if not has_one or weights.name == RunFolder(weights).original.name or not weights.is_file():
+        return None
+    try:
+        return ImageFilter.of_file(load_file(weights), "extractor.filter.")
+    except (KeyError, ValueError, SafetensorError) as error:
+        raise RunError(f"{weights}: holds no filter of this recipe ({error}); was the recipe changed?") from error
+
+
 def load_run_model(parts: Parts, weights: Path) -> TaskModel:
-    """A run's model with the weights of one of its files, and with the eraser where that file has one."""
+    """A run's model with the weights of one of its files, and with filter and eraser where that file has them."""
     model = parts.new_model()
+    model.extractor.filter = _filter(parts.recipe, weights)
     if weights.name == RunFolder(weights).erased.name:
         model.extractor.eraser = _eraser(parts.recipe, weights, model.extractor.features_dim)
     load_weights(weights, model)
@@ -250,6 +263,6 @@ def load_original(parts: Parts) -> TaskModel:
     except RuntimeError as error:
         raise RunError(
             f"original.weights: {place} is an export of another model than the recipe's (it may be folded, or have an "
-            f"eraser); name the run's folder. {error}"
+            f"eraser or a filter); name the run's folder. {error}"
         ) from error
     return model

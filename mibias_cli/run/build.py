@@ -200,7 +200,7 @@ def method_groups(recipe: Recipe, method: Method, settings: OptimSettings) -> li
     groups, decay = [], settings.head_weight_decay
     if method.network is not None:
         groups += optimizer_groups(recipe, method.network, settings)
-    own = [p for name, p in method.named_parameters() if not name.startswith("network.")]
+    own = [p for name, p in method.named_parameters() if p.requires_grad and not name.startswith("network.")]
     if own:
         rates = {"lr": settings.learning_rate, "weight_decay": settings.weight_decay if decay is None else decay}
         groups.append({"params": own, **rates})

@@ -25,6 +25,7 @@ from mibias_cli.data.files.images import ImageReader
 from mibias_cli.data.loader import n_drawn
 from mibias_cli.progress import Progress, Silent
 from mibias_cli.recipe.schema import Recipe
+from mibias_cli.recipe.tables import METHODS, MI
 from mibias_cli.run.assemble import Parts
 from mibias_cli.seeds import scoped_torch_rng
 
@@ -135,6 +136,8 @@ def shares_prefix(extractor: Extractor, parts: Parts) -> bool:
 
 def _check_setting(recipe: Recipe, parts: Parts) -> None:
     """What no look at the network is needed for."""
+    if recipe.method != MI and METHODS[recipe.method].filters:
+        raise NoPrefix(f"method: {recipe.method} changes images before frozen stages see them")
     if recipe.training.augment and recipe.backbone.cache_views == 1:
         raise NoPrefix(
             "training.augment makes another image of each in every epoch; set backbone.cache_views to the number of "

@@ -22,6 +22,7 @@ from mibias_cli.methods.erasers.linear_eraser import require_leace
 from mibias_cli.methods.method import Method
 from mibias_cli.progress import Progress, Silent
 from mibias_cli.recipe.schema import Recipe
+from mibias_cli.recipe.tables import METHODS
 from mibias_cli.run.assemble import Parts, assemble
 from mibias_cli.run.audit import validation_leakage
 from mibias_cli.run.before.checks import check_start
@@ -42,6 +43,8 @@ N_STEPS = 3
 """Steps that are taken at least; the first warms caches up and is not timed."""
 MOST_STEPS, MOST_SECONDS = 64, 10.0
 """Further ones are taken up to so many, or for so long."""
+_FILTER_ROWS = 256
+"""Rows on which a filter of images is trained, to know how long it takes."""
 MOST_VALIDATED = 2048
 """Validation rows that are gone through; the time of more of them is in proportion."""
 Cells = dict[str, dict[str, dict[str, int]]]
@@ -158,6 +161,8 @@ def _time_before(parts: Parts, model: TaskModel, progress: Progress) -> float:
     recipe, train = parts.recipe, parts.data.train
     settings, seconds = method_settings(recipe.method, recipe.method_settings), 0.0
     n_steps, batch_size = n_batches(train, recipe.training.batch_size), recipe.training.batch_size
+    if METHODS[recipe.method].filters:
+        return _time_filter(parts, settings["epochs"], progress)
 
     def some_steps(parts: Parts, method: Method, epochs: int) -> None:
         nonlocal seconds
@@ -181,6 +186,20 @@ def _time_before(parts: Parts, model: TaskModel, progress: Progress) -> float:
         whole = settings["warmup_steps"] + (recipe.training.epochs - 1) * settings["critic_steps"]
         seconds += (time.monotonic() - start) / N_STEPS * whole
     return seconds
+
+
+def _time_filter(parts: Parts, epochs: float, progress: Progress) -> float:
+    """Seconds of training a filter of images for so many epochs, by one epoch of few rows."""
+    train = parts.data.train
+    few = train.at(spread_rows(len(train), _FILTER_ROWS))
+    settings = parts.recipe.method_settings | {"epochs": 1}
+    recipe = parts.recipe.model_copy(update={"method_settings": settings})
+    some = replace(parts, recipe=recipe, data=replace(parts.data, train=few))
+    method = build_method(some, some.new_model(), progress)
+    assert method is not None, "the recipe has one"
+    start = time.monotonic()
+    method.prepare()
+    return (time.monotonic() - start) * epochs * len(train) / len(few)
 
 
 def _time_epoch(trainer: StageTrainer, parts: Parts) -> tuple[float, float]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mibias_cli.backbone.timm_source import last_stages_of, weights_to_fetch
+from mibias_cli.backbone.timm_source import bytes_before, last_stages_of, weights_to_fetch
 from mibias_cli.data.columns import DRAWN
 from mibias_cli.data.files.tabular import write_manifest
 from mibias_cli.data.sources.imagefolder import CLASS_FOLDER, SPLIT_FOLDER
@@ -26,9 +26,11 @@ _NOT_TEXT = {"y", "n", "yes", "no", "on", "off", "true", "false", "null"}
 _SMALL_SIDE, _FULL_SIDE, _STEP = 128, 192, 32
 _MANY_IMAGES = 2000
 _FEW_IMAGES = 10_000
-"""With fewer training images only the last stages of a pretrained network train."""
+_EPOCHS_OF_FEW, _EPOCHS_OF_MANY = 8, 4
+"""Of the last stages of a pretrained network."""
 _VIEWS = 3
-_EPOCHS_OF_FEW = 8
+_MOST_KEPT = 20 * 10**9
+"""Bytes of the frozen stages' outputs that a recipe keeps on disk unasked."""
 _LEAST_PRETRAINED_SIDE, _ENLARGED = 160, 1.25
 """Pretrained features know objects that fill 224 pixels or so: smaller images are enlarged, as far as time allows."""
 _LARGEST_RATIO = 4
@@ -41,7 +43,8 @@ _MOST_OF_THE_TARGET = 0.5
 class ModelChoice:
     """The backbone of a first recipe, as `backbone` has it, and a remark for the recipe or empty text.
 
-    `last_stages` are the modules that train where images are few and weights are pretrained; else there are none.
+    `last_stages` are the modules that train where weights are pretrained; else there are none. `stage_bytes` are those
+    of what the first of them reads of an image, 0 where nobody can tell.
     """
 
     name: str
@@ -49,6 +52,7 @@ class ModelChoice:
     input_size: int | None = None
     why: str = ""
     last_stages: tuple[str, ...] = ()
+    stage_bytes: int = 0
 
 
 def choose_model(found: Survey, *, backbone: str | None, weights: str | None) -> ModelChoice:
@@ -76,12 +80,14 @@ def choose_model(found: Survey, *, backbone: str | None, weights: str | None) ->
     if weights == "none":
         return ModelChoice(name=name, weights=weights, input_size=size)
     if weights is not None or missing is None:
-        # a whole network learns shortcuts from few images: most of it stays as it was pretrained
-        few = found.n_rows["train"] < _FEW_IMAGES and found.columns.target_kind != "regression"
-        last = last_stages_of(name) if few else ()
+        # a whole network learns shortcuts: most of it stays as it was pretrained
+        last = last_stages_of(name) if found.columns.target_kind != "regression" else ()
         if last and size is not None:
             size = max(_LEAST_PRETRAINED_SIDE, _STEP * round(_ENLARGED * side / _STEP))
-        return ModelChoice(name=name, weights=weights or "pretrained", input_size=size, last_stages=last)
+        kept = bytes_before(name, last[0], size) if last else None
+        return ModelChoice(
+            name=name, weights=weights or "pretrained", input_size=size, last_stages=last, stage_bytes=kept or 0
+        )
     why = f"pretrained is better, and fetches {missing}" if missing else "timm has no pretrained weights for it"
     return ModelChoice(name=name, weights="none", input_size=size, why=why)
 
@@ -203,8 +209,8 @@ def _model(found: Survey, model: ModelChoice) -> Iterator[str]:
             yield f"  input_size: {model.input_size} # the images are about {middle}{enlarged}"
         if model.last_stages:
             stages = ", ".join(map(_scalar, model.last_stages))
-            yield f"  train: [{stages}] # images are few: the stages before keep what they learned"
-            yield f"  cache_views: {_VIEWS} # their outputs for so many augmented views of an image are computed once"
+            yield f"  train: [{stages}] # the stages before keep what they learned"
+            yield _kept(found, model)
         if model.weights != "none":
             yield "  freeze_batchnorm: true"
     yield ""
@@ -221,9 +227,20 @@ def _model(found: Survey, model: ModelChoice) -> Iterator[str]:
         yield "  layers: [features] # what the penalty sees; an inner layer (layer4) may drop bias and keep the target"
 
 
+def _kept(found: Survey, model: ModelChoice) -> str:
+    """The line that says whether the frozen stages' outputs are kept, by how much room they take."""
+    size = (sum(found.n_rows.values()) + _VIEWS * found.n_rows["train"]) * model.stage_bytes
+    if size <= _MOST_KEPT:
+        return f"  cache_views: {_VIEWS} # their outputs for so many augmented views of an image are computed once"
+    keeping = f"auto, with cache_views: {_VIEWS}, keeps what they make of the images: {size / 1e9:,.0f} GB"
+    return f'  cache: "off" # {keeping}, and hours less on a CPU'
+
+
 def _training_of_last_stages(found: Survey, model: ModelChoice) -> Iterator[str]:
-    """Few images and pretrained weights: heads first, then the last stages behind them; see docs/real_images.md."""
-    yield from _original(_EPOCHS_OF_FEW, afresh=None)
+    """Pretrained weights: heads first, then the last stages behind them; see docs/real_images.md."""
+    few = found.n_rows["train"] < _FEW_IMAGES
+    epochs = _EPOCHS_OF_FEW if few else _EPOCHS_OF_MANY
+    yield from _original(epochs, afresh=None)
     yield ""
     yield "debias:"
     yield "  estimator: closed_form # solved anew at each step: it never lags behind the features"
@@ -234,20 +251,20 @@ def _training_of_last_stages(found: Survey, model: ModelChoice) -> Iterator[str]
         if found.columns.target_kind == "classes" and _classes_alike(found):
             yield "  class_prior: uniform # all classes count alike; training: as frequent as in training"
     yield "  weight: auto # the largest that samples held out of training bear; a number: yours"
-    yield "  critic: { n_random_features: 64 } # as many as few images bear"
+    yield "  critic: { n_random_features: 64 }" + (" # as many as few images bear" if few else "")
     why = "samples also in the style of other attribute values"
     if not _has_product(found):
         why += ": no sample itself shows a class with another value"
     yield f"  mix: {{ layer: {_scalar(model.last_stages[0])} }} # {why}"
     yield ""
     yield "training:"
-    yield f"  epochs: {_EPOCHS_OF_FEW}"
+    yield f"  epochs: {epochs}"
     yield "  batch_size: 64"
     yield "  learning_rate: 2e-3"
     yield "  backbone_rate: 0.1 # pretrained weights move little"
     yield "  head_first: 0.1 # bottleneck and head are fitted alone first: untrained, they disturb pretrained weights"
     yield "  head_last: 0.1 # and anew at the end, on all images at once, which is where the penalty acts"
-    yield "  head_weight_decay: 10 # strong: features are many, images few"
+    yield "  head_weight_decay: 10 # strong: features are many, images " + ("few" if few else "of rare pairs few")
     yield "  augment: true"
     yield "  channels_last: true # faster convolutions"
 

@@ -74,6 +74,7 @@ def method_spec(
         trained_by=lambda make, epochs: _trained_by(parts, make, spec, epochs, train or trained),
         embed=lambda of, split: embed(of.extractor, split, **parts.reading).features,
         gather=parts.ranks.gather,
+        progress=progress,
     )
     return spec
 

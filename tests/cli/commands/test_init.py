@@ -19,6 +19,7 @@ from mibias_cli.cli.main import app
 from mibias_cli.progress import Silent
 from mibias_cli.recipe.load import load_recipe
 from mibias_cli.run import dry_run
+from mibias_cli.survey import first_recipe
 from mibias_cli.survey.first_recipe import choose_model
 from mibias_cli.survey.roles import Wishes
 from mibias_cli.survey.survey import survey
@@ -173,6 +174,26 @@ def test_few_images_and_weights_train_the_last_stages(tmp_path: Path, agreement:
     # two classes are told apart along one dimension
     assert width_of(recipe.representation.bottleneck) == 1
     takes_steps(out)
+
+
+def test_many_images_train_the_last_stages_for_fewer_epochs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    weights, few, many = tmp_path / "weights.safetensors", tmp_path / "few.yaml", tmp_path / "many.yaml"
+    save_file(timm.create_model("test_resnet").state_dict(), weights)
+    options = (photos(tmp_path / "photos"), "--backbone", "test_resnet", "--weights", weights, "--out")
+    rows = json.loads(init(*options, few).stdout)["rows"]
+    # what the last stage reads of an image of 160 pixels: 48 channels of 20 × 20
+    kept = 4 * 48 * 20 * 20 * (sum(rows.values()) + 3 * rows["train"])
+    monkeypatch.setattr(first_recipe, "_FEW_IMAGES", rows["train"])
+    monkeypatch.setattr(first_recipe, "_MOST_KEPT", kept - 1)
+    assert init(*options, many).exit_code == 0
+    small, large = load_recipe(few), load_recipe(many)
+    assert (small.training.epochs, large.training.epochs) == (8, 4)
+    assert (small.backbone.cache, large.backbone.cache) == ("auto", "off")
+    assert large.backbone.train == small.backbone.train
+    assert large.debias == small.debias
+    monkeypatch.setattr(first_recipe, "_MOST_KEPT", kept)
+    init(*options, tmp_path / "kept.yaml")
+    assert load_recipe(tmp_path / "kept.yaml").backbone.cache == "auto"
 
 
 @pytest.mark.parametrize("kind", ["multilabel", "regression"])
