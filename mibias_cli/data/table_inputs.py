@@ -12,7 +12,7 @@ from mibias_cli.data.columns import is_quantity, look_at, misfits, name_words, n
 from mibias_cli.data.files.cells import number_of
 from mibias_cli.data.files.tabular import Table, first_rows, texts
 
-__all__ = ["STAND_INS", "doubts", "left_out", "left_out_note", "may_mean_missing"]
+__all__ = ["STAND_INS", "copies_note", "doubts", "left_out", "left_out_note", "may_mean_missing"]
 
 _UNNAMED = re.compile(r"|unnamed: \d+(\.\d+)*|__index_level_\d+__", re.IGNORECASE)
 _SPLITS = {"split", "splits", "fold", "folds", "kfold", "partition", "subset"}
@@ -120,6 +120,34 @@ def doubts(table: Table, names: Sequence[str]) -> Iterator[str]:
             yield f"{table.path}: {name!r} is read as numbers, and {coded[0]!r} may be a code: data.categories"
         if (mark := _mark_of_missing(Counter(parsed[known].tolist()))) is not None:
             yield _mark_note(table, name, *mark)
+
+
+def copies_note(path: object, x: np.ndarray, role: np.ndarray) -> list[str]:
+    """A note where audited rows are copies of others, by their inputs x (n, d) float32 and the split (n,) of each.
+
+    Where most training rows are alike, as of a few categories, equal rows say nothing; nor do a few.
+    """
+    rows = _hashes(x)
+    train, audit = rows[role == 0], rows[role == 2]
+    if len(np.unique(train)) < _MOSTLY * len(train):
+        return []
+    shared, again = int(np.isin(audit, rows[role < 2]).sum()), len(audit) - len(np.unique(audit))
+    found = [
+        f"{n:,} of {len(audit):,} audited rows have the very inputs of {what}"
+        for n, what in ((shared, "a training or validation row"), (again, "another audited row"))
+        if n >= max(_FEWEST, _SHARE * len(audit))
+    ]
+    said = "copies make what is audited look better known than it is; take them out, or keep them in one split by group"
+    return [f"{path}: {' and '.join(found)}: {said}"] if found else []
+
+
+def _hashes(x: np.ndarray) -> np.ndarray:
+    """A number (n,) uint64 for each row of x (n, d) float32, the same for equal rows and, but for chance, no others."""
+    found = np.zeros(len(x), dtype=np.uint64)
+    for column in np.ascontiguousarray(x.T).view(np.uint32):
+        found = (found ^ column) * np.uint64(0x9E3779B97F4A7C15)
+        found ^= found >> np.uint64(29)
+    return found
 
 
 def _mark_note(table: Table, name: str, value: float, n: int, low: float, high: float) -> str:

@@ -176,10 +176,13 @@ def _classes(table: Table, column: str, in_training: np.ndarray) -> tuple[np.nda
         counted = [f"{name!r} ({values.counts[name]} rows)" for name in unseen]
         # very many different numbers are rarely classes: a quantity was meant
         number = is_quantity(values.values)
-        hint = "; if these numbers are a quantity, set data.target_kind to regression" if number else ""
+        out = f"{{ {column}: {{ {unseen[0]}: (left out) }} }}"
+        hint = f"train on some of their rows, or leave these out, by data.values: {out}"
+        if number:
+            hint = "if these numbers are a quantity, set data.target_kind to regression"
         raise DataError(
             f"{table.path}: {len(unseen)} class(es) of {column!r} are in no training row: {first_rows(counted)}; "
-            f"training has {first_rows([repr(n) for n in names], 20)}{hint}"
+            f"training has {first_rows([repr(n) for n in names], 20)}; {hint}"
         )
     return class_codes(values, names), classes_target(names, column)
 

@@ -129,7 +129,10 @@ def _attribute(name: str, findings: AuditFindings, question: QuestionName) -> st
         said = "hardly changed" if change.upper < 0 or change.lower > 0 else "did not measurably change"
         return f"Leakage of {name}{GIVEN[question]} {said}: it was {was} and is {now} of {whole} bits ({paired})."
     verb = "rose" if way > 0 else "fell"
-    none = "; what is left is not told apart from nothing" if after.leakage_bits.lower <= 0 else ""
+    # an interval that holds 0 is no word on chance where shuffled labels hardly ever reach the figure
+    by_chance = after.p_value_holm is None or after.p_value_holm > 1 - findings.settings.confidence
+    is_none = after.leakage_bits.lower <= 0 and by_chance
+    none = "; what is left is not told apart from nothing" if is_none else ""
     return f"Leakage of {name}{GIVEN[question]} {verb} from {was} to {now} of {whole} bits ({paired}){none}."
 
 

@@ -32,6 +32,7 @@ from mibias_cli.run.heads.fit_time import seconds_of_fits
 from mibias_cli.run.methods.build import build_method, method_settings
 from mibias_cli.run.methods.early import early_trainer
 from mibias_cli.run.stages import Run, StageName, make_stage, stage_debiaser
+from mibias_cli.run.weights import forewarnings
 from mibias_cli.run_folder import RunFolder
 from mibias_cli.training.loop import StageTrainer
 from mibias_cli.training.model import TaskModel
@@ -82,6 +83,9 @@ def dry_run(recipe: Recipe, *, offline: bool, progress: Progress, check_files: b
     tell(parts, progress)
     progress.stage("looking for what would stop the run")
     check_start(parts, all_files=check_files)
+    # of an attribute that is still to be discovered nothing is known
+    for text in forewarnings(parts) if parts.debias.estimator != "none" and recipe.discover is None else ():
+        progress.warn(text)
     data, splits = parts.data, (parts.data.train, parts.data.validation, parts.data.audit)
     n_ranks = recipe.training.devices * recipe.training.num_nodes
     if n_ranks > 1:

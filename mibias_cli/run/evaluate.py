@@ -12,7 +12,7 @@ from torch import nn
 from mibias_cli.backbone.extractor import Extractor
 from mibias_cli.data.shards.feature_parts import some_part
 from mibias_cli.errors import MibiasError, RunError
-from mibias_cli.export.load import load_export
+from mibias_cli.export.load import LoadedExport, load_export
 from mibias_cli.gates.rules import GateRules, all_rules, with_gates
 from mibias_cli.progress import Progress, Silent
 from mibias_cli.recipe.load import load_recipe, public_weights
@@ -23,6 +23,7 @@ from mibias_cli.report.illustrations import Illustrations, read_metrics
 from mibias_cli.report.write import refuse_report, write_report
 from mibias_cli.run.assemble import Parts, assemble, load_run_model
 from mibias_cli.run.audit import AuditTarget, audit_target, check_audit
+from mibias_cli.run.before.exported import check_inputs, head_fits
 from mibias_cli.run.before.files import check_files, tell
 from mibias_cli.run.discover import with_discovered
 from mibias_cli.run.examples import example_cells
@@ -126,8 +127,10 @@ def evaluate(
         parts = with_discovered(parts_of(recipe), run)
         found = run_target(parts, run, unfinished=lacking)
     elif (path / "mibias.json").is_file() or (path / "config.json").is_file():
-        found = _export_target(path)
+        loaded = load_export(path)
         parts = parts_of(recipe)
+        check_inputs(loaded, parts, progress)
+        found = _export_target(loaded, path, has_head=head_fits(loaded, parts, progress))
     elif path.is_dir() and some_part(path) is None:
         raise RunError(f"{target}: is neither a run (no {RECIPE_FILE}) nor an exported model (no config.json)")
     elif path.exists():
@@ -168,13 +171,13 @@ def run_target(parts: Parts, run: RunFolder, *, unfinished: str | None = None) -
     )
 
 
-def _export_target(folder: Path) -> AuditTarget:
-    loaded = load_export(folder)
+def _export_target(loaded: LoadedExport, folder: Path, *, has_head: bool) -> AuditTarget:
+    head = loaded.head if has_head else None
     return AuditTarget(
         name=loaded.backbone.name,
         weights=folder.name,
-        after=TaskModel(loaded.extractor, loaded.head or nn.Identity(), ["features"]),
-        after_has_head=loaded.head is not None,
+        after=TaskModel(loaded.extractor, head or nn.Identity(), ["features"]),
+        after_has_head=head is not None,
         backbone=loaded.backbone,
         unfinished=loaded.info.unfinished,
     )

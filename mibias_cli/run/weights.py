@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mibias_cli.data.batch import BiasedData, Split
+from mibias_cli.data.files.tabular import first_rows
 from mibias_cli.data.groups import balancing_weights, effective_sample_size, target_log_probabilities
 from mibias_cli.evaluation.statistics.information import label_entropy_bits, mutual_information_bits
 from mibias_cli.training.control.budget import least_error
@@ -25,6 +26,7 @@ __all__ = ["SampleWeights", "bias_log_probabilities", "build_weights", "forewarn
 LEAST_SHARE = 0.8
 """Of log p(y|c) under `bias_product: auto`: docs/decisions/0008-the-share-grows-with-the-bias.md."""
 _FEW, _SHARE, _NEARLY_ALL = 500, 0.05, 0.9
+_FEWEST_KNOWN = 50
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,12 +150,58 @@ def _target_attribute_bits(data: BiasedData) -> dict[str, float]:
     return found
 
 
+def _few_known(name: str, n_known: int, n: int) -> str:
+    """A warning where hardly any training row says what its attribute is; else empty."""
+    if n_known >= min(_FEWEST_KNOWN, n):
+        return ""
+    return (
+        f"attribute '{name}': known in {n_known:,} of {n:,} training rows, and the penalty is of these alone: they "
+        "show little or nothing of what it changes in the features. Fill it in more rows, or name another attribute"
+    )
+
+
+def _unseen_values(name: str, data: BiasedData) -> list[str]:
+    """A warning of classes that audited rows have and training rows lack, so that no penalty saw them; else none."""
+    attribute, told = data.attributes[name], list[str]()
+    if attribute.bin_edges is not None:
+        return []
+    train, audit = (attribute.classes(split.c[name][split.known[name]]) for split in (data.train, data.audit))
+    for k, names in enumerate(attribute.class_names):
+        new, counts = np.unique(audit[~np.isin(audit[:, k], train[:, k]), k], return_counts=True)
+        told += [f"{names[c]!r} ({count:,} rows)" for c, count in zip(new, counts, strict=True)]
+    if not told:
+        return []
+    return [
+        f"attribute '{name}': {len(told)} audited class(es) are in no training row: {first_rows(told)}; training could "
+        "not remove what tells them apart. Train on rows of these, or read the audit as one of values that are new"
+    ]
+
+
+def _never_warm(parts: Parts) -> list[str]:
+    """A warning where training ends before the penalty has its whole weight; else none."""
+    warmup, epochs = parts.recipe.debias.warmup_epochs, parts.recipe.training.epochs
+    if warmup <= epochs:
+        return []
+    return [
+        f"debias.warmup_epochs: λ rises over {warmup:g} epochs, and training.epochs is {epochs}: it ends at "
+        f"{100 * epochs / warmup:.0f} % of debias.weight. Lower the one, or raise the other"
+    ]
+
+
 def forewarnings(parts: Parts) -> list[str]:
-    """Warnings about attributes that do not vary, balancing weights of few samples, marginal budgets below I(y; c)."""
-    data, n, warnings = parts.data, len(parts.data.train), []
+    """Warnings about attributes of which training rows show little, balancing weights of few samples, and budgets.
+
+    Attributes: that do not vary in training, are known in few of its rows, or have audited values that it lacks. And
+    about a λ that does not come to its weight.
+    """
+    data, n, warnings = parts.data, len(parts.data.train), _never_warm(parts)
     for name in parts.debiased:
         known = data.train.c[name][data.train.known[name]]
-        if (known == known[:1]).all():
+        if few := _few_known(name, len(known), n):
+            warnings.append(few)
+        if not (known == known[:1]).all():
+            warnings += _unseen_values(name, data)
+        elif len(known):
             warnings.append(
                 f"attribute '{name}': all {len(known):,} training rows in which it is known have the same value, so "
                 "nothing shows what it changes in the features, and nothing of it is taken out of them. Train on rows "

@@ -183,7 +183,8 @@ def test_target_classes_are_trainings_and_sorted() -> None:
 
 
 def test_target_faults() -> None:
-    with pytest.raises(DataError, match=r"1 class.* in no training row: 'c' \(2 rows\)"):
+    told = r"1 class.* in no training row: 'c' \(2 rows\).*by data\.values: \{ v: \{ c: \(left out\) \} \}"
+    with pytest.raises(DataError, match=told):
         encode_target(column(["a", "b", "c", "c"]), "v", first(4, 2))
     with pytest.raises(DataError, match="2 row.* no target in 'v': rows 3, 5"):
         encode_target(column(["a", None, "b", None]), "v", first(4, 4))

@@ -155,6 +155,18 @@ def test_no_change_and_nothing_left_are_said(make: Callable[..., Report]) -> Non
     assert summarise(make(after=0.01), "marginal")[1].endswith("; what is left is not told apart from nothing.")
 
 
+@pytest.mark.parametrize(("p_value", "is_none"), [(None, True), (0.06, True), (0.04, False)])
+def test_what_shuffled_labels_tell_apart_is_not_called_nothing(
+    make: Callable[..., Report], p_value: float | None, is_none: bool
+) -> None:
+    report = make(after=0.01, channels=("colour",))
+    found = report.attributes["colour"]
+    marginal = found.after.marginal.model_copy(update={"p_value_holm": p_value})
+    after = found.after.model_copy(update={"marginal": marginal})
+    report = report.model_copy(update={"attributes": {"colour": found.model_copy(update={"after": after})}})
+    assert summarise(report, "marginal")[1].endswith("not told apart from nothing.") == is_none
+
+
 def test_what_was_not_asked_for_is_no_request(make: Callable[..., Report]) -> None:
     report = make(channels=("colour",))
     both = report.model_copy(update={"attributes": {"size": report.attributes["colour"], **report.attributes}})

@@ -78,6 +78,15 @@ def test_fits_of_heads_are_counted(monkeypatch: pytest.MonkeyPatch, weight: str)
     assert fits(assemble(tiny(), offline=True), last=True) == 0.0
 
 
+@pytest.mark.parametrize("bottleneck", ["null", "{width: 9, hidden: []}"])
+def test_a_fit_of_heads_that_come_first_alone_is_counted(monkeypatch: pytest.MonkeyPatch, bottleneck: str) -> None:
+    alone = ("training.head_first=0.1", f"representation={{layers: [features], bottleneck: {bottleneck}}}")
+    few = ("data.audit_fraction=0.85", "data.validation_fraction=0.05", "training.batch_size=32")
+    parts = assemble(tiny(*alone, *few), offline=True)
+    a_second_each(monkeypatch, fit_time)
+    assert fits(parts, last=True) == fits(parts, last=False) == pytest.approx(len(parts.data.train) / 64 + 1)
+
+
 def test_outputs_of_frozen_stages_are_counted_once(monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = tiny(
         "backbone={name: test_resnet, input_size: 32, train: [layer4], cache_views: 3}",

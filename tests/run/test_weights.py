@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,9 +12,11 @@ import pytest
 from small_runs import recipe_for_numbers
 
 from mibias_cli.errors import MibiasError, RecipeError
+from mibias_cli.progress import Silent
 from mibias_cli.recipe.load import parse_recipe
 from mibias_cli.recipe.schema import Recipe
 from mibias_cli.run.assemble import Parts, assemble
+from mibias_cli.run.dry_run import dry_run
 from mibias_cli.run.weights import build_weights, forewarnings, share_told
 from mibias_cli.training.step import BIAS_LOG_P, TASK_OFFSET, TASK_WEIGHT
 
@@ -74,6 +77,58 @@ def test_an_attribute_with_one_value_in_training_is_told(loaded: Parts, known: f
         f"attribute 'colour': all {is_known.sum():,} training rows in which it is known have the same"
     )
     assert not any("have the same value" in text for text in forewarnings(loaded))
+
+
+def of_places(tmp_path: Path, place: Callable[[int], str]) -> Parts:
+    """400 rows of a table: 300 train, 40 validate, 60 are audited."""
+    lines = [
+        f"{k % 7},{'ab'[k % 2]},{place(k)},{'train' if k < 300 else 'validation' if k < 340 else 'test'}"
+        for k in range(400)
+    ]
+    (tmp_path / "t.csv").write_text("\n".join(["x,label,place,split", *lines]) + "\n")
+    text = f"""
+version: 1
+data:
+  source: table
+  path: {tmp_path / "t.csv"}
+  columns: {{target: label, split: split}}
+  attributes: {{place: {{}}}}
+backbone: {{name: mlp, options: {{hidden: [4], features: 4}}}}
+"""
+    return assemble(parse_recipe(text, path="t.yaml"), offline=True)
+
+
+def test_an_attribute_that_few_training_rows_have_is_told(tmp_path: Path) -> None:
+    told = forewarnings(of_places(tmp_path, lambda k: "uv"[k % 3 == 0] if k < 10 or k >= 300 else ""))
+    assert told[0].startswith("attribute 'place': known in 10 of 300 training rows")
+    enough = forewarnings(of_places(tmp_path, lambda k: "uv"[k % 3 == 0] if k < 50 or k >= 300 else ""))
+    assert not any("training rows, and the penalty" in text for text in enough)
+
+
+def test_audited_values_that_training_lacks_are_told(tmp_path: Path) -> None:
+    told = forewarnings(of_places(tmp_path, lambda k: "uv"[k % 3 == 0] if k < 340 else "vwz"[k % 3]))
+    (text,) = [text for text in told if "audited class(es)" in text]
+    assert text.startswith(
+        "attribute 'place': 2 audited class(es) are in no training row: 'w' (20 rows), 'z' (20 rows);"
+    )
+
+
+def test_a_dry_run_tells_what_training_will(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = of_places(tmp_path, lambda k: "u" if k < 300 else "uv"[k % 3 == 0]).recipe
+    told = list[str]()
+    progress = Silent()
+    monkeypatch.setattr(progress, "warn", told.append, raising=False)
+    dry_run(recipe, offline=True, progress=progress)
+    assert any("have the same value" in text for text in told)
+    told.clear()
+    dry_run(recipe.model_copy(update={"method": "plain"}), offline=True, progress=progress)
+    assert told == []
+
+
+def test_a_warm_up_that_outlasts_training_is_told(loaded: Parts) -> None:
+    (told,) = [t for t in forewarnings(changed(loaded, "debias.warmup_epochs=40")) if "warmup" in t]
+    assert "rises over 40 epochs, and training.epochs is 10: it ends at 25 % of debias.weight" in told
+    assert not any("warmup" in text for text in forewarnings(changed(loaded, "debias.warmup_epochs=10")))
 
 
 def test_bias_product_says_what_the_bias_tells_of_training_rows_alone(loaded: Parts) -> None:

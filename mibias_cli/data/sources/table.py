@@ -12,7 +12,7 @@ from mibias_cli.data.files.readers import ArrayReader
 from mibias_cli.data.files.tabular import AS_USUAL, Reading, first_rows, read_table, refuse_nested, require_columns
 from mibias_cli.data.input_rules import TableRules, Unseen
 from mibias_cli.data.table_encoder import CategoryColumn, fit_encoder
-from mibias_cli.data.table_inputs import doubts, left_out, left_out_note
+from mibias_cli.data.table_inputs import copies_note, doubts, left_out, left_out_note
 from mibias_cli.errors import DataError
 
 __all__ = ["load_table"]
@@ -66,6 +66,12 @@ def load_table(
     annotations = annotate(table, columns=columns, attributes=attributes, splits=splits, seed=seed)
     encoder = fit_encoder(annotations.table, chosen, annotations.role == 0, ramps=ramps, categories=categories)
     x = encoder.encode(annotations.table)
+    trained = x[annotations.role == 0]
+    if (trained == trained[:1]).all():
+        raise DataError(
+            f"{path}: all inputs ({first_rows(encoder.input_names)}) have one value in all {len(trained):,} training "
+            "rows, so they tell nothing; name columns that vary in data.features"
+        )
     numeric = [name for name in chosen if name not in categories]
     worded = [column.name for column in encoder.columns if isinstance(column, CategoryColumn)]
     many = f"{path}: columns of many categories, an input each: {first_rows(encoder.wide)}; leave out what is an id"
@@ -79,6 +85,7 @@ def load_table(
             *left_out_note(path, out),
             *doubts(annotations.table, numeric),
             *spelling_notes(annotations.table, worded),
+            *copies_note(path, x, annotations.role),
             *([many] if encoder.wide else []),
         ],
     )

@@ -195,7 +195,9 @@ def fit_unpenalised(model: TaskModel, parts: Parts, passes: Sequence[Pass]) -> N
         if isinstance(module, nn.Linear):
             module.reset_parameters()
     every = Batch.joined([rows for one in passes for rows in (one.plain, one.mixed) if rows is not None])
-    l2 = parts.recipe.training.head_last
+    training = parts.recipe.training
+    # a dry run times a fit of heads alone, too
+    l2 = training.head_first if training.head_last is None else training.head_last
     assert l2 is not None, "called where the recipe asks for it"
     _fit(model, every.x, _goal(parts, every.y, every.weight), l2)
     # each rank fits by itself, and may round otherwise

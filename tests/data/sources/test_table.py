@@ -99,3 +99,37 @@ def test_ramps_are_another_dataset(path: Path) -> None:
     ramps = load_table(path, columns=columns, attributes=SEX, ramps=8)
     assert ramps.fingerprint != plain.fingerprint
     assert ramps.input_shape == (15,)
+
+
+def rows_of(tmp_path: Path, x: np.ndarray) -> Path:
+    """Rows of numbers (100, 2) of two classes: 60 train, 10 validate, 30 are audited."""
+    splits = ["train"] * 60 + ["validation"] * 10 + ["test"] * 30
+    lines = [f"{a},{b},{'uv'[k // 2 % 2]},{'mn'[k % 2]},{splits[k]}" for k, (a, b) in enumerate(x)]
+    (tmp_path / "rows.csv").write_text("\n".join(["a,b,target,sex,split", *lines]))
+    return tmp_path / "rows.csv"
+
+
+def notes_of_copies(tmp_path: Path, x: np.ndarray) -> list[str]:
+    data = load_table(rows_of(tmp_path, x), columns=Columns(split="split"), attributes={"sex": AttributeColumn()})
+    return [note for note in data.notes if "very inputs" in note]
+
+
+def test_audited_rows_that_are_copies_are_told(tmp_path: Path) -> None:
+    x = np.random.default_rng(0).normal(size=(100, 2))
+    assert notes_of_copies(tmp_path, x) == []
+    # 5 of training, 2 of validation, 3 once more
+    copied = x.copy()
+    copied[70:77], copied[90:93] = x[[0, 1, 2, 3, 4, 60, 61]], x[93:96]
+    (told,) = notes_of_copies(tmp_path, copied)
+    assert "7 of 30 audited rows have the very inputs of a training or validation row and 3 of 30" in told
+    # of few values, rows are alike by chance
+    assert notes_of_copies(tmp_path, np.random.default_rng(0).integers(0, 3, (100, 2))) == []
+
+
+def test_inputs_of_which_none_varies_are_refused(tmp_path: Path) -> None:
+    x = np.full((100, 2), 0.5)
+    x[-1] = 3
+    with pytest.raises(DataError, match=r"all inputs \(a, b\) have one value in all 60 training rows"):
+        notes_of_copies(tmp_path, x)
+    x[0, 1] = 2
+    assert notes_of_copies(tmp_path, x) == []

@@ -1,0 +1,84 @@
+"""Whether a recipe's data are read as an exported model's training data were."""
+
+from __future__ import annotations
+
+from mibias_cli.data.files.tabular import first_rows
+from mibias_cli.data.input_rules import TableRules
+from mibias_cli.data.table_encoder import NumberColumn, TableEncoder
+from mibias_cli.errors import DataError
+from mibias_cli.export.load import LoadedExport
+from mibias_cli.progress import Progress
+from mibias_cli.run.assemble import Parts
+
+__all__ = ["check_inputs", "head_fits"]
+
+_MOST_APART = 0.1
+"""Of a column's standard deviation, and of the ratio of two: samples of the same data differ by less."""
+
+
+def check_inputs(loaded: LoadedExport, parts: Parts, progress: Progress) -> None:
+    """Refuse inputs of other columns than the export's, and warn of those that are scaled or cut otherwise.
+
+    Raises:
+        DataError: The recipe's inputs have other names, another order or another number than the export's.
+    """
+    info, data, read = loaded.info, parts.data, loaded.info.inputs
+    if isinstance(read, TableRules) and isinstance(data.inputs, TableRules):
+        own, there = read.encoder.input_names, data.inputs.encoder.input_names
+        if own != there:
+            differ = [f"{k + 1}: {a!r}, not {b!r}" for k, (a, b) in enumerate(zip(own, there, strict=False)) if a != b]
+            raise DataError(
+                f"the export's inputs are {first_rows(own, 10)}; the recipe's are {first_rows(there, 10)} "
+                f"({first_rows(differ) if differ else f'{len(own)}, not {len(there)}'}); name the export's columns in "
+                "data.features, in their order, on training rows that have the same categories"
+            )
+        if apart := _apart(read.encoder, data.inputs.encoder):
+            progress.warn(
+                f"the export standardises its inputs otherwise than this recipe's training rows: {first_rows(apart)}; "
+                "the audit is of inputs that `mibias predict` does not make. Audit it by training rows like its own"
+            )
+    elif _kind_of_shape(info.input_shape) != _kind_of_shape(data.input_shape):
+        raise DataError(
+            f"the export takes inputs of shape {info.input_shape}, and the recipe's data have inputs of shape "
+            f"{data.input_shape}; name data like those that it was trained on"
+        )
+    asked, given = dict(loaded.backbone.data_config), dict(parts.backbone.data_config)
+    keys = sorted(key for key in asked.keys() & given.keys() if asked[key] != given[key])
+    other = [f"{key} {given[key]}, not {asked[key]}" for key in keys]
+    if other:
+        progress.warn(
+            f"images are read as the recipe's backbone asks, and not as the export does: {', '.join(other)}; name its "
+            "backbone, and the input_size it was trained with, in the recipe"
+        )
+
+
+def head_fits(loaded: LoadedExport, parts: Parts, progress: Progress) -> bool:
+    """Whether the exported head gives what the recipe's target asks for; a warning where it does not."""
+    target, info = parts.data.target, loaded.info
+    if loaded.head is None or (info.target_kind == target.kind and info.class_names == target.class_names):
+        return loaded.head is not None
+    progress.warn(
+        f"the export's head tells {info.target_kind} ({first_rows(info.class_names)}), and the recipe's target is "
+        f"{target.kind} ({first_rows(target.class_names)}): features alone are audited. Where "
+        "they are the same classes, data.values can name them alike"
+    )
+    return False
+
+
+def _kind_of_shape(shape: tuple[int, ...]) -> tuple[int, int]:
+    """What one input must have: numbers a row, or the channels of images, whose size may differ."""
+    return len(shape), shape[0]
+
+
+def _apart(own: TableEncoder, there: TableEncoder) -> list[str]:
+    """Columns of numbers whose mean or scale differs by more than samples of the same data do."""
+    pairs = [
+        (a, b)
+        for a, b in zip(own.columns, there.columns, strict=True)
+        if isinstance(a, NumberColumn) and isinstance(b, NumberColumn)
+    ]
+    return [
+        f"{a.name!r} ({a.mean:.3g} ± {a.scale:.3g} there, {b.mean:.3g} ± {b.scale:.3g} here)"
+        for a, b in pairs
+        if abs(a.mean - b.mean) > _MOST_APART * a.scale or abs(b.scale / a.scale - 1) > _MOST_APART
+    ]
