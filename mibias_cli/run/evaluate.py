@@ -12,6 +12,7 @@ from torch import nn
 from mibias_cli.backbone.extractor import Extractor
 from mibias_cli.data.shards.feature_parts import some_part
 from mibias_cli.errors import MibiasError, RunError
+from mibias_cli.export.heads_file import INFO
 from mibias_cli.export.load import LoadedExport, load_export
 from mibias_cli.gates.rules import GateRules, all_rules, with_gates
 from mibias_cli.progress import Progress, Silent
@@ -23,7 +24,7 @@ from mibias_cli.report.illustrations import Illustrations, read_metrics
 from mibias_cli.report.write import refuse_report, write_report
 from mibias_cli.run.assemble import Parts, assemble, load_run_model
 from mibias_cli.run.audit import AuditTarget, audit_target, check_audit
-from mibias_cli.run.before.exported import check_inputs, head_fits
+from mibias_cli.run.before.exported import check_inputs, check_run_on, head_fits
 from mibias_cli.run.before.files import check_files, tell
 from mibias_cli.run.discover import with_discovered
 from mibias_cli.run.examples import example_cells
@@ -125,8 +126,9 @@ def evaluate(
     if is_run(path):
         run = RunFolder(path)
         parts = with_discovered(parts_of(recipe), run)
+        _check_data(run, parts, progress)
         found = run_target(parts, run, unfinished=lacking)
-    elif (path / "mibias.json").is_file() or (path / "config.json").is_file():
+    elif (path / INFO).is_file() or (path / "config.json").is_file():
         loaded = load_export(path)
         parts = parts_of(recipe)
         check_inputs(loaded, parts, progress)
@@ -148,6 +150,12 @@ def evaluate(
     return write_audit(
         found, parts, folder, rules=rules, progress=progress, n_examples=n_examples, jobs=jobs, overwrite=overwrite
     )
+
+
+def _check_data(run: RunFolder, parts: Parts, progress: Progress) -> None:
+    """Other data than the run's own must be like them: its export knows how these were read."""
+    if (run.export / INFO).is_file() and parts.recipe.data != load_run_recipe(run.path).data:
+        check_run_on(load_export(run.export), parts, progress)
 
 
 def run_target(parts: Parts, run: RunFolder, *, unfinished: str | None = None) -> AuditTarget:

@@ -10,7 +10,7 @@ from mibias_cli.export.load import LoadedExport
 from mibias_cli.progress import Progress
 from mibias_cli.run.assemble import Parts
 
-__all__ = ["check_inputs", "head_fits"]
+__all__ = ["check_inputs", "check_run_on", "head_fits"]
 
 _MOST_APART = 0.1
 """Of a column's standard deviation, and of the ratio of two: samples of the same data differ by less."""
@@ -52,17 +52,40 @@ def check_inputs(loaded: LoadedExport, parts: Parts, progress: Progress) -> None
         )
 
 
+def check_run_on(loaded: LoadedExport, parts: Parts, progress: Progress) -> None:
+    """`check_inputs` of a run on other data than its own, by its export; its heads must tell the target's classes too.
+
+    Raises:
+        DataError: Inputs or classes are not the run's.
+    """
+    check_inputs(loaded, parts, progress)
+    if loaded.head is not None and not _tells_target(loaded, parts):
+        raise DataError(
+            f"{_told(loaded, parts)}. Where they are the same classes, data.values can name them alike; else evaluate "
+            "the run's export, of which features alone are audited then"
+        )
+
+
 def head_fits(loaded: LoadedExport, parts: Parts, progress: Progress) -> bool:
     """Whether the exported head gives what the recipe's target asks for; a warning where it does not."""
-    target, info = parts.data.target, loaded.info
-    if loaded.head is None or (info.target_kind == target.kind and info.class_names == target.class_names):
+    if loaded.head is None or _tells_target(loaded, parts):
         return loaded.head is not None
-    progress.warn(
-        f"the export's head tells {info.target_kind} ({first_rows(info.class_names)}), and the recipe's target is "
-        f"{target.kind} ({first_rows(target.class_names)}): features alone are audited. Where "
-        "they are the same classes, data.values can name them alike"
-    )
+    alike = "where they are the same classes, data.values can name them alike"
+    progress.warn(f"{_told(loaded, parts)}: features alone are audited; {alike}")
     return False
+
+
+def _tells_target(loaded: LoadedExport, parts: Parts) -> bool:
+    target, info = parts.data.target, loaded.info
+    return info.target_kind == target.kind and info.class_names == target.class_names
+
+
+def _told(loaded: LoadedExport, parts: Parts) -> str:
+    target, info = parts.data.target, loaded.info
+    return (
+        f"the export's head tells {info.target_kind} ({first_rows(info.class_names)}), and the recipe's target is "
+        f"{target.kind} ({first_rows(target.class_names)})"
+    )
 
 
 def _kind_of_shape(shape: tuple[int, ...]) -> tuple[int, int]:

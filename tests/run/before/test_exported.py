@@ -103,6 +103,22 @@ def test_a_head_of_other_classes_is_left_out(export: Path, tmp_path: Path) -> No
     assert report.head is None
 
 
+def test_a_run_is_audited_on_data_like_its_own_alone(export: Path, tmp_path: Path) -> None:
+    """As its export is: its own recipe, with other data or features named in it."""
+    run = export.parent
+    report, told = evaluated(run, recipe_of(tmp_path), tmp_path / "out")
+    assert told == []
+    assert report.task.after is not None
+    for features in ("[w, x]", "[x]"):
+        with pytest.raises(DataError, match=r"the export's inputs are x, w; the recipe's are"):
+            evaluated(run, recipe_of(tmp_path, f"data.features={features}"), tmp_path / "refused")
+    with pytest.raises(DataError, match=r"head tells classes \(a, b\), and the recipe's target is classes \(no, yes\)"):
+        evaluated(run, recipe_of(tmp_path, labels=["yes", "no"]), tmp_path / "refused")
+    assert not (tmp_path / "refused").exists()
+    _, (scaled,) = evaluated(run, recipe_of(tmp_path, scale=100), tmp_path / "scaled")
+    assert "standardises its inputs otherwise" in scaled
+
+
 def test_images_that_are_read_for_another_backbone_are_told(export: Path, tmp_path: Path) -> None:
     loaded, parts, told = load_export(export), assemble(recipe_of(tmp_path), offline=True), Told()
     asked, given = ({"mean": (0.5,) * 3, "input_size": (3, size, size)} for size in (96, 160))
