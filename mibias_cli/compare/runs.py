@@ -9,7 +9,7 @@ from pydantic import JsonValue
 
 from mibias_cli.compare.comparison import compare_reports
 from mibias_cli.compare.records import ComparedRun, Comparison
-from mibias_cli.errors import RecipeError
+from mibias_cli.errors import RecipeError, RunError
 from mibias_cli.recipe.yaml_source import parse_yaml
 from mibias_cli.report.illustrations import MetricsRecord, read_metrics
 from mibias_cli.report.read import FILES, find_report, read_report
@@ -28,8 +28,12 @@ def compare(places: Sequence[Path], *, names: Sequence[str] | None = None) -> Co
     Without names, runs are called by the shortest ends of their paths that tell them apart.
 
     Raises:
-        RunError: One of them holds no report.
+        RunError: One of them holds no report, or is named twice.
     """
+    reports = [find_report(place).resolve() for place in places]
+    for k, report in enumerate(reports):
+        if report in reports[:k]:
+            raise RunError(f"{places[k]}: is the same report as {places[reports.index(report)]}; name it once")
     called = names or _short_names(places)
     return compare_reports([load_compared_run(place, name) for place, name in zip(places, called, strict=True)])
 

@@ -83,6 +83,12 @@ def test_runs_of_one_name_are_told_apart_by_their_folders(tmp_path: Path) -> Non
     assert [r["name"] for r in found["runs"]] == ["a/run", "b/run"]
 
 
+def test_a_report_that_is_named_twice_is_told(runs: list[str]) -> None:
+    result = run("compare", *runs, f"{runs[0]}/report")
+    assert result.exit_code == 2
+    assert "name it once" in result.stderr
+
+
 def test_a_folder_without_a_report_is_named(runs: list[str], tmp_path: Path) -> None:
     (tmp_path / "none").mkdir()
     result = run("compare", *runs, str(tmp_path / "none"))

@@ -38,6 +38,14 @@ def test_mutual_information_of_independent_labels_scatters_around_zero() -> None
     assert min(values) < 0  # left below zero, not clamped
 
 
+@pytest.mark.parametrize(("n_y", "n_c"), [(2, 2), (3, 6), (6, 3)])
+def test_information_is_at_most_the_smaller_entropy(n_y: int, n_c: int) -> None:
+    """Where one settles the other, the correction would add to what is all there is."""
+    k = np.arange(60)
+    y, c = k % n_y, k % n_c
+    assert mutual_information_bits(y, c, n_y, n_c) == pytest.approx(np.log2(min(n_y, n_c)), abs=1e-12)
+
+
 def test_a_class_never_seen_keeps_mass() -> None:
     prior = prior_log_probabilities(np.array([0, 0, 1]), 3)
     assert np.isfinite(prior).all()
