@@ -12,8 +12,8 @@ from torch import nn
 from mibias_cli.backbone.extractor import Extractor
 from mibias_cli.data.shards.feature_parts import some_part
 from mibias_cli.errors import MibiasError, RunError
-from mibias_cli.export.heads_file import INFO
-from mibias_cli.export.load import LoadedExport, load_export
+from mibias_cli.export.heads_file import INFO, read_info
+from mibias_cli.export.load import load_export
 from mibias_cli.gates.rules import GateRules, all_rules, with_gates
 from mibias_cli.progress import Progress, Silent
 from mibias_cli.recipe.load import load_recipe, public_weights
@@ -24,7 +24,7 @@ from mibias_cli.report.illustrations import Illustrations, read_metrics
 from mibias_cli.report.write import refuse_report, write_report
 from mibias_cli.run.assemble import Parts, assemble, load_run_model
 from mibias_cli.run.audit import AuditTarget, audit_target, check_audit
-from mibias_cli.run.before.exported import check_inputs, check_run_on, head_fits
+from mibias_cli.run.before.exported import check_inputs, check_run_on, head_fits, tell_preprocessing
 from mibias_cli.run.before.files import check_files, tell
 from mibias_cli.run.discover import with_discovered
 from mibias_cli.run.examples import example_cells
@@ -129,10 +129,8 @@ def evaluate(
         _check_data(run, parts, progress)
         found = run_target(parts, run, unfinished=lacking)
     elif (path / INFO).is_file() or (path / "config.json").is_file():
-        loaded = load_export(path)
         parts = parts_of(recipe)
-        check_inputs(loaded, parts, progress)
-        found = _export_target(loaded, path, has_head=head_fits(loaded, parts, progress))
+        found = _export_target(path, parts, progress)
     elif path.is_dir() and some_part(path) is None:
         raise RunError(f"{target}: is neither a run (no {RECIPE_FILE}) nor an exported model (no config.json)")
     elif path.exists():
@@ -155,7 +153,7 @@ def evaluate(
 def _check_data(run: RunFolder, parts: Parts, progress: Progress) -> None:
     """Other data than the run's own must be like them: its export knows how these were read."""
     if (run.export / INFO).is_file() and parts.recipe.data != load_run_recipe(run.path).data:
-        check_run_on(load_export(run.export), parts, progress)
+        check_run_on(read_info(run.export), parts, progress)
 
 
 def run_target(parts: Parts, run: RunFolder, *, unfinished: str | None = None) -> AuditTarget:
@@ -179,8 +177,11 @@ def run_target(parts: Parts, run: RunFolder, *, unfinished: str | None = None) -
     )
 
 
-def _export_target(loaded: LoadedExport, folder: Path, *, has_head: bool) -> AuditTarget:
-    head = loaded.head if has_head else None
+def _export_target(folder: Path, parts: Parts, progress: Progress) -> AuditTarget:
+    loaded = load_export(folder)
+    check_inputs(loaded.info, parts, progress)
+    tell_preprocessing(loaded.backbone, parts, progress)
+    head = loaded.head if head_fits(loaded.info, parts, progress) else None
     return AuditTarget(
         name=loaded.backbone.name,
         weights=folder.name,

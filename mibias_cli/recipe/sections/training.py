@@ -103,7 +103,7 @@ class TrainingSection(Section):
         None,
         description="After the last epoch bottleneck and task head are fitted anew on all training samples, with this "
         "L2 penalty; the MI penalty then acts there, on all samples at once, and not in the steps before, which have "
-        "debias.bias_product and debias.mix alone; for few images, about 0.1; null: never.",
+        "debias.bias_product and debias.mix alone; about 0.1; null: never.",
     )
     momentum: Annotated[NonNegative, Believable(lt=1)] = Field(0.9, description="Momentum of sgd.")
     beta1: Decay = Field(0.9, description="Decay of adam's mean gradient; 0.5 steadies the game against a critic.")

@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
+from mibias_cli.backbone.catalogue import Backbone
 from mibias_cli.data.files.tabular import first_rows
 from mibias_cli.data.input_rules import TableRules
 from mibias_cli.data.table_encoder import NumberColumn, TableEncoder
 from mibias_cli.errors import DataError
-from mibias_cli.export.load import LoadedExport
+from mibias_cli.export.heads_file import ExportInfo
 from mibias_cli.progress import Progress
 from mibias_cli.run.assemble import Parts
 
-__all__ = ["check_inputs", "check_run_on", "head_fits"]
+__all__ = ["check_inputs", "check_run_on", "head_fits", "tell_preprocessing"]
 
 _MOST_APART = 0.1
 """Of a column's standard deviation, and of the ratio of two: samples of the same data differ by less."""
 
 
-def check_inputs(loaded: LoadedExport, parts: Parts, progress: Progress) -> None:
-    """Refuse inputs of other columns than the export's, and warn of those that are scaled or cut otherwise.
+def check_inputs(info: ExportInfo, parts: Parts, progress: Progress) -> None:
+    """Refuse inputs of other columns than the export's, and warn of those that are scaled otherwise.
 
     Raises:
         DataError: The recipe's inputs have other names, another order or another number than the export's.
     """
-    info, data, read = loaded.info, parts.data, loaded.info.inputs
+    data, read = parts.data, info.inputs
     if isinstance(read, TableRules) and isinstance(data.inputs, TableRules):
         own, there = read.encoder.input_names, data.inputs.encoder.input_names
         if own != there:
@@ -42,7 +43,11 @@ def check_inputs(loaded: LoadedExport, parts: Parts, progress: Progress) -> None
             f"the export takes inputs of shape {info.input_shape}, and the recipe's data have inputs of shape "
             f"{data.input_shape}; name data like those that it was trained on"
         )
-    asked, given = dict(loaded.backbone.data_config), dict(parts.backbone.data_config)
+
+
+def tell_preprocessing(exported: Backbone, parts: Parts, progress: Progress) -> None:
+    """Warn where the recipe's backbone asks for images of another size, range or cut than the exported one."""
+    asked, given = dict(exported.data_config), dict(parts.backbone.data_config)
     keys = sorted(key for key in asked.keys() & given.keys() if asked[key] != given[key])
     other = [f"{key} {given[key]}, not {asked[key]}" for key in keys]
     if other:
@@ -52,36 +57,36 @@ def check_inputs(loaded: LoadedExport, parts: Parts, progress: Progress) -> None
         )
 
 
-def check_run_on(loaded: LoadedExport, parts: Parts, progress: Progress) -> None:
+def check_run_on(info: ExportInfo, parts: Parts, progress: Progress) -> None:
     """`check_inputs` of a run on other data than its own, by its export; its heads must tell the target's classes too.
 
     Raises:
         DataError: Inputs or classes are not the run's.
     """
-    check_inputs(loaded, parts, progress)
-    if loaded.head is not None and not _tells_target(loaded, parts):
+    check_inputs(info, parts, progress)
+    if info.has_head and not _tells_target(info, parts):
         raise DataError(
-            f"{_told(loaded, parts)}. Where they are the same classes, data.values can name them alike; else evaluate "
+            f"{_told(info, parts)}. Where they are the same classes, data.values can name them alike; else evaluate "
             "the run's export, of which features alone are audited then"
         )
 
 
-def head_fits(loaded: LoadedExport, parts: Parts, progress: Progress) -> bool:
+def head_fits(info: ExportInfo, parts: Parts, progress: Progress) -> bool:
     """Whether the exported head gives what the recipe's target asks for; a warning where it does not."""
-    if loaded.head is None or _tells_target(loaded, parts):
-        return loaded.head is not None
+    if not info.has_head or _tells_target(info, parts):
+        return info.has_head
     alike = "where they are the same classes, data.values can name them alike"
-    progress.warn(f"{_told(loaded, parts)}: features alone are audited; {alike}")
+    progress.warn(f"{_told(info, parts)}: features alone are audited; {alike}")
     return False
 
 
-def _tells_target(loaded: LoadedExport, parts: Parts) -> bool:
-    target, info = parts.data.target, loaded.info
+def _tells_target(info: ExportInfo, parts: Parts) -> bool:
+    target = parts.data.target
     return info.target_kind == target.kind and info.class_names == target.class_names
 
 
-def _told(loaded: LoadedExport, parts: Parts) -> str:
-    target, info = parts.data.target, loaded.info
+def _told(info: ExportInfo, parts: Parts) -> str:
+    target = parts.data.target
     return (
         f"the export's head tells {info.target_kind} ({first_rows(info.class_names)}), and the recipe's target is "
         f"{target.kind} ({first_rows(target.class_names)})"

@@ -17,7 +17,7 @@ from mibias_cli.recipe.schema import Recipe
 from mibias_cli.report.document import Report
 from mibias_cli.run import workflow
 from mibias_cli.run.assemble import assemble
-from mibias_cli.run.before.exported import check_inputs
+from mibias_cli.run.before.exported import tell_preprocessing
 
 TEXT = """
 version: 1
@@ -122,8 +122,8 @@ def test_a_run_is_audited_on_data_like_its_own_alone(export: Path, tmp_path: Pat
 def test_images_that_are_read_for_another_backbone_are_told(export: Path, tmp_path: Path) -> None:
     loaded, parts, told = load_export(export), assemble(recipe_of(tmp_path), offline=True), Told()
     asked, given = ({"mean": (0.5,) * 3, "input_size": (3, size, size)} for size in (96, 160))
-    check_inputs(
-        replace(loaded, backbone=replace(loaded.backbone, data_config=asked)),
+    tell_preprocessing(
+        replace(loaded.backbone, data_config=asked),
         replace(parts, load_backbone=lambda: replace(loaded.backbone, data_config=given)),
         told,
     )
