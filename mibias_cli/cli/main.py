@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated
 
 import typer
@@ -59,6 +60,8 @@ app.add_typer(recipes_app, name="recipes")
 def main() -> None:
     """Entry point of the console script: exits with 0, 1 (a gate failed), 2 (an error) or 130, 143, 129 (stopped)."""
     quiet_libraries()
+    # torch reads it when it is loaded: large tensors in huge pages, of which the system has fewer to map
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     with safe_streams(), stoppable():
         app(prog_name="mibias")
 

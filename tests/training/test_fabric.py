@@ -6,6 +6,7 @@ import os
 import platform
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -55,6 +56,8 @@ def test_fabric_itself_says_nothing() -> None:
     assert done.stdout + done.stderr == ""
 
 
+_MODES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+HUGE_PAGES = _MODES.read_text(encoding="ascii") if platform.libc_ver()[0] == "glibc" and _MODES.exists() else "[never]"
 FAULTS = """
 import resource, torch
 from mibias_cli.training.fabric import keep_freed_memory, make_fabric
@@ -72,7 +75,17 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 @pytest.mark.parametrize("is_set", [False, True])
 def test_freed_memory_is_kept_unless_the_user_set_the_allocator(is_set: bool) -> None:
     """Twenty tensors of 64 MiB, one after the other: pages that are mapped anew fault, about 16,000 a tensor."""
-    unset = {k: v for k, v in os.environ.items() if not k.startswith(("MALLOC_", "GLIBC_TUNABLES", "LD_PRELOAD"))}
-    env = unset | ({"MALLOC_MMAP_THRESHOLD_": str(2**20)} if is_set else {})
-    done = subprocess.run([sys.executable, "-c", FAULTS], capture_output=True, text=True, check=True, env=env)
-    assert (int(done.stdout) > 100) == is_set
+    assert (_faults({"MALLOC_MMAP_THRESHOLD_": str(2**20)} if is_set else {}) > 100) == is_set
+
+
+@pytest.mark.skipif("[never]" in HUGE_PAGES, reason="no huge pages")
+def test_large_tensors_are_given_back_where_they_are_in_huge_pages() -> None:
+    """They fault, too, but once for each huge page: 32 a tensor of 64 MiB."""
+    assert 20 * 16 < _faults({"THP_MEM_ALLOC_ENABLE": "1"}) < 20 * 1600
+
+
+def _faults(env: dict[str, str]) -> int:
+    ours = ("MALLOC_", "GLIBC_TUNABLES", "LD_PRELOAD", "THP_MEM")
+    unset = {k: v for k, v in os.environ.items() if not k.startswith(ours)}
+    done = subprocess.run([sys.executable, "-c", FAULTS], capture_output=True, text=True, check=True, env=unset | env)
+    return int(done.stdout)
