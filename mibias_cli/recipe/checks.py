@@ -143,8 +143,8 @@ def _void_settings(data: YamlMapping) -> Iterator[Fault]:
     path = ("debias", "gradients")
     if value_at(("debias", "weight"), data) == "auto" and value_at(path, data) not in (None, "sum"):
         yield path, "is ratio with debias.weight: auto; leave it out, or set weight to a number"
-    # plain training adds nothing to the scores and mixes nothing
-    for key in ("bias_product", "mix"):
+    # plain training adds nothing to the scores, mixes nothing, and has no λ that a budget could move
+    for key in ("bias_product", "mix", "budget_bits"):
         path = ("debias", key)
         if value_at(path, data) and value_at(("debias", "estimator"), data) == "none":
             why = "has no effect with estimator: none, plain training; name an estimator (with weight: 0, if need be)"
@@ -196,8 +196,11 @@ def _backbone_fits_data(data: YamlMapping) -> Iterator[Fault]:
     # what is no text is the schema's to refuse
     if not isinstance(source, str) or not isinstance(name, str):
         return
-    if source in TABULAR and name != "mlp":
-        yield ("backbone", "name"), f"data of source {source} are rows of numbers, they need `mlp`, not {name!r}"
+    if source in TABULAR:
+        if name != "mlp":
+            yield ("backbone", "name"), f"data of source {source} are rows of numbers, they need `mlp`, not {name!r}"
+        if value_at(("debias", "mix"), data) is not None:
+            yield ("debias", "mix"), "mixes channels of a network's maps, which rows of numbers have not; leave it out"
     if source in ("manifest", "imagefolder", "webdataset", *COLOURED) and name == "mlp":
         yield ("backbone", "name"), f"`mlp` takes rows of numbers, data of source {source} are images"
 

@@ -56,7 +56,11 @@ def _roles(data: YamlMapping) -> Iterator[Fault]:
 
     A group may be a feature, too: a hospital says something of its patients.
     """
-    taken = dict.fromkeys(_names_at(("data", "columns", "target"), data), "the target")
+    targets, features = _names_at(("data", "columns", "target"), data), _names_at(("data", "features"), data)
+    taken = dict.fromkeys(targets, "the target")
+    for index, name in enumerate(features):
+        if name in taken:
+            yield ("data", "features", index), f"{name!r} is the target, which is not to be read off; take it out"
     for key in ("split", "group", "forget"):
         place: YamlPath = ("data", "columns", key)
         for name in _names_at(place, data):
@@ -65,10 +69,25 @@ def _roles(data: YamlMapping) -> Iterator[Fault]:
             taken[name] = f"the {key} column"
     for key in ("split", "forget"):
         column = _names_at(("data", "columns", key), data)
-        for index, name in enumerate(_names_at(("data", "features"), data)):
+        for index, name in enumerate(features):
             if name in column:
                 why = f"{name!r} is the {key} column, and says nothing of a sample; take it out"
                 yield ("data", "features", index), why
+
+
+def _splits(data: YamlMapping) -> Iterator[Fault]:
+    """A row is in one split."""
+    names: dict[str, str] = {}
+    # the column's values are compared as text
+    for key, default in (("train", "train"), ("validation", "validation"), ("audit", "test")):
+        value = text_of_number(value_at(("data", "splits", key), data))
+        name = default if value is None else value
+        if isinstance(name, str) and name in names:
+            written = key if value is not None else names[name]
+            other = names[name] if written == key else key
+            yield ("data", "splits", written), f"{name!r} is data.splits.{other} already; name another value"
+        elif isinstance(name, str):
+            names[name] = key
 
 
 def debiased_target(data: YamlMapping) -> Iterator[Fault]:
@@ -130,5 +149,5 @@ def _number(path: YamlPath, data: YamlMapping, default: float) -> float | None:
 
 
 UNBELIEVABLE: tuple[Check, ...] = (
-    _intervals, _suppressed, _roles, _debiased_target_as_written, _augmented_rows, _addresses,
+    _intervals, _suppressed, _roles, _splits, _debiased_target_as_written, _augmented_rows, _addresses,
 )  # fmt: skip

@@ -32,7 +32,7 @@ PRECISIONS: dict[str, Literal["32-true", "bf16-mixed", "16-mixed"]] = {
 _ENVIRONMENTS = {"mibias": LightningEnvironment, "torchrun": TorchElasticEnvironment, "SLURM": SLURMEnvironment}
 # of mallopt(3), from malloc.h
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD, _MOST = -1, -2, -3, 2**31 - 1
-_LARGE = 8 * 2**20
+_LARGE = 16 * 2**20
 _HUGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 
 _Output = TypeVar("_Output")
@@ -130,7 +130,7 @@ def keep_freed_memory(device: torch.device) -> None:
 
     By default every large tensor is mapped and given back to the system, which clears its pages each time: on some
     machines half of the time of a convolutional network on the CPU. Kept, large ones leave gaps that no other one fits,
-    half again of all memory; so where torch has them in huge pages, which are cleared fast, they are mapped. The
+    a third of all memory; so where torch has them in huge pages, which are fewer to map, they are given back. The
     settings are those of mallopt(3). It is for after the data are read: what reading frees would be kept, too.
     """
     if device.type != "cpu":

@@ -63,6 +63,7 @@ def load_table(
     for target in columns.targets:
         if target in chosen:
             raise DataError(f"{path}: the target {target!r} is among data.features; take it out")
+    told = [name for name in chosen if name in {spec.column or name for name, spec in attributes.items()}]
     annotations = annotate(table, columns=columns, attributes=attributes, splits=splits, seed=seed)
     encoder = fit_encoder(annotations.table, chosen, annotations.role == 0, ramps=ramps, categories=categories)
     x = encoder.encode(annotations.table)
@@ -74,6 +75,7 @@ def load_table(
         )
     numeric = [name for name in chosen if name not in categories]
     worded = [column.name for column in encoder.columns if isinstance(column, CategoryColumn)]
+    read_off = f"{path}: an attribute is among the inputs, so a model can read it off them: {first_rows(told)}"
     many = f"{path}: columns of many categories, an input each: {first_rows(encoder.wide)}; leave out what is an id"
     return assemble(
         annotations,
@@ -87,5 +89,6 @@ def load_table(
             *spelling_notes(annotations.table, worded),
             *copies_note(path, x, annotations.role),
             *([many] if encoder.wide else []),
+            *([f"{read_off}; take it out of data.features unless it is to be an input"] if told else []),
         ],
     )

@@ -61,6 +61,9 @@ def test_labels_rows_and_default_features(path: Path) -> None:
     )
     assert with_sex.input_shape == (4,)
     assert with_sex.fingerprint != data.fingerprint
+    said = "an attribute is among the inputs, so a model can read it off them: sex; take it out of data.features"
+    assert [said in note for note in with_sex.notes] == [True]
+    assert not any("among the inputs" in note for note in data.notes)
 
 
 def test_text_of_digits_in_parquet_stays_a_category(tmp_path: Path) -> None:
