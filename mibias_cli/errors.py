@@ -17,7 +17,7 @@ import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from mibias_cli.output.text import one_line
+from mibias_cli.output.text import appearance, one_line
 
 __all__ = [
     "BackboneError",
@@ -141,4 +141,7 @@ def did_you_mean(name: str, choices: Iterable[str]) -> str:
     """
     # the backbone itself is a module whose name is empty: nobody means that
     close = difflib.get_close_matches(name, filter(None, choices), n=1)
-    return f", did you mean '{close[0]}'?" if close else ""
+    if not close:
+        return ""
+    same = f" (which looks the same, and is written {close[0]!a})" if appearance(close[0]) == appearance(name) else ""
+    return f", did you mean '{close[0]}'{same}?"

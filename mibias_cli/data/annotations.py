@@ -24,6 +24,7 @@ from mibias_cli.data.table_inputs import may_mean_missing
 from mibias_cli.data.target import Target
 from mibias_cli.data.target_columns import encode_targets, list_labels, split_labels, varying_labels
 from mibias_cli.errors import DataError, did_you_mean
+from mibias_cli.output.text import appearance
 
 __all__ = ["SPLITS", "Annotations", "Labels", "annotate", "assemble", "class_notes", "spelling_notes"]
 
@@ -208,12 +209,17 @@ def spelling_notes(table: Table, names: Iterable[str]) -> Iterator[str]:
     """Notes of columns in which two classes are one but for their spelling."""
     for name in dict.fromkeys(names):
         if pairs := spelt_alike(table.coded(name).values):
-            shown = first_rows([" and ".join(map(repr, pair)) for pair in pairs])
+            shown = first_rows([" and ".join(_told_apart(pair)) for pair in pairs])
             yield (
                 f"{table.path}: values of {name!r} that differ only in their spelling (capitals, blanks, how a number "
                 f"or yes is written, shortened words) are classes of their own: {shown}; data.values reads one as the "
                 "other"
             )
+
+
+def _told_apart(values: Sequence[str]) -> list[str]:
+    """Values in quotation marks; by their characters' numbers where two would look the same."""
+    return list(map(ascii if len(set(map(appearance, values))) < len(values) else repr, values))
 
 
 def _rows_left(table: Table, notes: list[str]) -> np.ndarray:

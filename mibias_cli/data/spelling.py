@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Sequence
 
 import numpy as np
@@ -13,12 +12,11 @@ from mibias_cli.data.files.cells import number_of
 from mibias_cli.data.files.coded import Coded
 from mibias_cli.data.files.tabular import texts
 from mibias_cli.data.table_inputs import STAND_INS
+from mibias_cli.output.text import appearance
 
 __all__ = ["one_spelling", "positions_of", "spelling", "spelt_alike", "yes_or_no"]
 
 _MOST_COMPARED = 1000
-_UNSEEN = re.compile("[\u00ad\u200b-\u200f\u2060\ufeff]")
-"""Characters without width: soft hyphens, joiners, marks of direction and of byte order."""
 _ROMAN = set("ivxlcdm")
 _YES, _NO = ("yes", "y", "true", "t", 1.0), ("no", "n", "false", "f", 0.0)
 _YES_AND_NO: dict[str | float, str | float] = {**dict.fromkeys(_YES, "yes"), **dict.fromkeys(_NO, "no")}
@@ -35,7 +33,7 @@ def spelling(value: str) -> str | float:
     if number is not None:
         return number
     # accents as one character or two, blanks of any kind, and the full stop that Adult's test rows end in
-    text = unicodedata.normalize("NFKC", _UNSEEN.sub("", value)).casefold()
+    text = appearance(value).casefold()
     return re.sub(r"(?<=[^\W_])[\s_-]+(?=[^\W_])", " ", text).strip().removesuffix(".") or value
 
 

@@ -60,8 +60,10 @@ def left_out(table: Table, names: Sequence[str]) -> dict[str, str]:
 def _is_flag(table: Table, name: str) -> bool:
     """Whether a column of two values says by its name that it is a split, as `is_test` and `isTrain` do."""
     joined = "_".join(name_words(name))
-    beside = any("_".join(name_words(other)) in _FLAGS for other in table.columns)
-    named = _FLAG.fullmatch(joined) or joined in _FLAGS or (beside and _FLAG.fullmatch(f"is_{joined}"))
+    named = _FLAG.fullmatch(joined) or joined in _FLAGS
+    # the other names are looked at last: for each of many columns they would take minutes
+    if not named and _FLAG.fullmatch(f"is_{joined}"):
+        named = any("_".join(name_words(other)) in _FLAGS for other in table.columns)
     return bool(named) and len({v for v in table.columns[name] if v is not None}) <= 2
 
 

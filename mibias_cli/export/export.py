@@ -97,7 +97,7 @@ def write_export(
             has_onnx = "onnx" in formats and _try_onnx(frozen, x, partial, progress or Silent())
             _write_card(partial, info, report, FORMATS if has_onnx else FORMATS[:1])
             if report_folder is not None:
-                shutil.copytree(report_folder, partial / "report", ignore=_leftovers)
+                _copy_report(report_folder, partial / "report", progress or Silent())
             write_info(info, partial)
             # read back what was written, as its users will, before anything has the wanted name
             _reload_and_compare(partial, frozen, frozen_head, x)
@@ -122,9 +122,20 @@ def _try_onnx(extractor: Extractor, x: Tensor, folder: Path, progress: Progress)
     return True
 
 
-def _leftovers(_folder: str, names: list[str]) -> list[str]:
-    """What a kill left of a report, which no export ships."""
-    return [name for name in names if is_leftover(name)]
+def _copy_report(folder: Path, to: Path, progress: Progress) -> None:
+    """Copy a report without what a kill left of one, and without links and devices: they name what is not the run's."""
+
+    def not_shipped(place: str, names: list[str]) -> list[str]:
+        foreign = [path for name in names if not _is_own(path := Path(place) / name)]
+        for path in foreign:
+            progress.warn(f"{path}: is a link or no plain file, and is not exported")
+        return [*(name for name in names if is_leftover(name)), *(path.name for path in foreign)]
+
+    shutil.copytree(folder, to, ignore=not_shipped)
+
+
+def _is_own(path: Path) -> bool:
+    return not path.is_symlink() and (path.is_file() or path.is_dir())
 
 
 def _check(folder: Path, formats: Sequence[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -160,7 +161,9 @@ def write_shards(
 def _is_there(new: NewInputs, shards: FeatureShards, number: int) -> bool:
     """Whether a shard is there; an ExportError if its inputs have changed since."""
     path, rows = shards.path(number), shards.rows(number)
-    if not path.exists():
+    if not path.is_file():
+        if os.path.lexists(path):
+            raise ExportError(f"{path}: is no file; remove it, and it is embedded anew")
         return False
     if written_metadata(path).get(_INPUTS) != new.sample_sha256(rows.start, rows.stop):
         raise ExportError(

@@ -17,7 +17,7 @@ from mibias_cli.data.files.tabular import write_manifest
 from mibias_cli.data.new_inputs import IdName
 from mibias_cli.errors import ExportError
 from mibias_cli.heads.target import HeadKind
-from mibias_cli.output.text import no_formula
+from mibias_cli.output.text import no_formula, shown
 from mibias_cli.output.whole_files import replaced
 
 __all__ = [
@@ -67,7 +67,8 @@ class EmbeddedRows:
             if path.suffix.lower() == ".parquet":
                 ids = self.ids if self.id_name == "path" else [int(row) for row in self.ids]
                 columns = {f"z_{k}": column for k, column in enumerate(self.features.T)}
-                pq.write_table(pa.table({self.id_name: ids, **columns}, metadata=metadata), partial)
+                table = pa.table({self.id_name: ids, **columns}, metadata=metadata)
+                pq.write_table(table, partial, write_page_checksum=True)
                 return
             text = json.dumps(self.ids, ensure_ascii=False)
             if len(text.encode()) > _MOST_METADATA:
@@ -125,13 +126,13 @@ class PredictedRows:
         """
         path = Path(path)
         check_out(path, PREDICTION_FILES)
-        # people open it in spreadsheets, which would compute what begins with =
-        columns: dict[str, Sequence[str]] = {self.id_name: list(map(no_formula, self.ids))}
+        # people open it in spreadsheets, which would compute what begins with =, and on terminals
+        columns: dict[str, Sequence[str]] = {self.id_name: [shown(no_formula(name)) for name in self.ids]}
         if self.kind == "classes":
-            columns["predicted"] = list(map(no_formula, self.predicted))
+            columns["predicted"] = [shown(no_formula(name)) for name in self.predicted]
         prefix = "predicted" if self.kind == "regression" else "p"
         for name, values in zip(self.names, self.values.T, strict=True):
-            columns[f"{prefix}_{name}"] = [f"{value:.9g}" for value in values]
+            columns[shown(f"{prefix}_{name}")] = [f"{value:.9g}" for value in values]
         write_manifest(path, columns)
 
 

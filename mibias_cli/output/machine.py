@@ -63,6 +63,8 @@ def _ask(path: Path) -> OSError | None:
 def machine_fault(error: BaseException) -> str | None:
     """What the machine did, with what to do about it, on one line; None where it is another kind of error."""
     text = str(error)
+    if isinstance(error, FileNotFoundError) and error.errno is None:
+        error = _opened_again(error)
     if isinstance(error, OSError) and error.strerror:
         return _of_system(error)
     if isinstance(error, MemoryError) or any(mark in text for mark in _MEMORY):
@@ -76,6 +78,15 @@ def machine_fault(error: BaseException) -> str | None:
             "with too little memory the system does that: lower training.num_workers, or set it to 0"
         )
     return None
+
+
+def _opened_again(error: FileNotFoundError) -> OSError:
+    """The system's own error of a file that safetensors could not open: it calls every one of them missing."""
+    try:
+        with Path(str(error).rpartition(": ")[2]).open("rb"):
+            return error
+    except OSError as told:
+        return told
 
 
 def _of_system(error: OSError) -> str:

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import re
 import textwrap
+import unicodedata
 
-__all__ = ["no_formula", "one_line", "shown", "wrapped"]
+__all__ = ["appearance", "no_formula", "one_line", "shown", "wrapped"]
 
 # control characters but tab and line feed, marks and overrides of direction, Unicode's own line breaks, the byte-order
 # mark, tags, and halves of characters, which stand for bytes of file names that are no text
 _STEERING = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff\U000e0000-\U000e007f]"
 )
+_UNSEEN = re.compile("[\u00ad\u200b-\u200f\u2060\ufeff]")
+"""Characters without width: soft hyphens, joiners, marks of direction and of byte order."""
 
 
 def shown(text: str) -> str:
@@ -26,6 +29,16 @@ def shown(text: str) -> str:
         'red\\u001b[2J\\u202eder'
     """
     return _STEERING.sub(_escape, text)
+
+
+def appearance(text: str) -> str:
+    r"""What texts that look alike have in common: accents as one character or two, no signs without width.
+
+    Example:
+        >>> appearance("caf\u00e9") == appearance("cafe\u0301"), appearance("a\u200b") == appearance("a")
+        (True, True)
+    """
+    return unicodedata.normalize("NFKC", _UNSEEN.sub("", text))
 
 
 def wrapped(text: str, width: int) -> str:

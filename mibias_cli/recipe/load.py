@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, takewhile
 from pathlib import Path
@@ -12,6 +12,7 @@ import yaml
 from pydantic import ValidationError
 
 from mibias_cli.errors import Problem, RecipeError
+from mibias_cli.output.text import shown
 from mibias_cli.recipe.checks import WEIGHT_FILES, Check, cross_checks
 from mibias_cli.recipe.messages import Fault, faults_of
 from mibias_cli.recipe.overrides import Overridden, apply_overrides
@@ -171,7 +172,13 @@ def dump_recipe(recipe: Recipe) -> str:
     """
     sections = recipe.model_dump()
     sections["data"] = {"source": recipe.data.source, **sections["data"]}  # what kind of data it is comes first
-    return yaml.dump(sections, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
+    # people read it on terminals: where a name holds what steers one, all that is not ASCII is escaped
+    text = _as_yaml(sections, unicode=True)
+    return text if shown(text) == text else _as_yaml(sections, unicode=False)
+
+
+def _as_yaml(sections: Mapping[str, object], *, unicode: bool) -> str:
+    return str(yaml.dump(sections, Dumper=_Dumper, sort_keys=False, allow_unicode=unicode, width=110))
 
 
 def _make_paths_absolute(recipe: Recipe, base_of: Callable[[YamlPath], Path]) -> Recipe:

@@ -178,13 +178,17 @@ def _unseen_values(name: str, data: BiasedData) -> list[str]:
 
 
 def _never_warm(parts: Parts) -> list[str]:
-    """A warning where training ends before the penalty has its whole weight; else none."""
-    warmup, epochs = parts.recipe.debias.warmup_epochs, parts.recipe.training.epochs
-    if warmup <= epochs:
-        return []
+    """A warning where training ends before penalty or learning rate have come to what the recipe says of them."""
+    section, epochs = parts.recipe.training, parts.recipe.training.epochs
+    rising = (
+        ("debias.warmup_epochs", "λ", "debias.weight", parts.recipe.debias.warmup_epochs),
+        ("training.warmup_epochs", "the learning rate", "training.learning_rate", section.warmup_epochs),
+    )
     return [
-        f"debias.warmup_epochs: λ rises over {warmup:g} epochs, and training.epochs is {epochs}: it ends at "
-        f"{100 * epochs / warmup:.0f} % of debias.weight. Lower the one, or raise the other"
+        f"{key}: {what} rises over {warmup:g} epochs, and training.epochs is {epochs}: it ends at "
+        f"{100 * epochs / warmup:.2g} % of {whole}. Lower the one, or raise the other"
+        for key, what, whole, warmup in rising
+        if warmup > epochs
     ]
 
 

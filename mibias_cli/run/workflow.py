@@ -9,9 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
+from mibias_cli.backbone.weights.matching import weights_fingerprint
 from mibias_cli.errors import DataError, ExportError, MibiasError
 from mibias_cli.export.export import write_export
 from mibias_cli.export.heads_file import INFO, what_weights_give
+from mibias_cli.export.load import load_export
 from mibias_cli.export.onnx_file import ONNX_FILE
 from mibias_cli.gates.rules import GateRules, all_rules, with_gates
 from mibias_cli.methods.erasers.linear_eraser import require_leace
@@ -41,6 +43,7 @@ from mibias_cli.run.stages import Run, erase, fit_debiased, fit_original
 from mibias_cli.run.unfinished import UNFINISHED, told_unfinished
 from mibias_cli.run_folder import RunFolder, check_free, fresh_folder, lock_run, timestamp, write_environment
 from mibias_cli.training.fabric import make_fabric
+from mibias_cli.training.model import TaskModel
 from mibias_cli.training.ranks import ALONE, Ranks
 from mibias_cli.training.trackers.opened import open_trackers
 from mibias_cli.training.trackers.tracker import Tracked, Tracker
@@ -168,7 +171,10 @@ def _finish(parts: Parts, training: Parts, run: Run, *, rules: GateRules, n_exam
         report = write_audit(
             target, parts, folder.report, rules=rules, progress=told, n_examples=n_examples, overwrite=True, jobs=jobs
         ).report
-    if not (folder.export / INFO).is_file():
+    if (folder.export / INFO).is_file():
+        # it stays as it is, if it is whole
+        load_export(folder.export)
+    else:
         _export(parts, folder, folder.export, recipe.export.formats, told)
     return report
 
@@ -256,6 +262,7 @@ def _export(
     model = load_run_model(parts, chosen_path(run, unfinished=unfinished is not None)).eval()
     # a report that is there already is not of weights that training goes on to change
     report = read_report(run.leakage) if run.leakage.is_file() and unfinished is None else None
+    _check_audited(parts.recipe, model, report, run)
     audit, target = parts.data.audit, parts.data.target
     info = write_export(
         folder,
@@ -278,3 +285,15 @@ def _export(
     if not info.is_bare:
         (progress.note if info.folded else progress.warn)(f"{folder}: {what_weights_give(info)}")
     return folder
+
+
+def _check_audited(recipe: Recipe, model: TaskModel, report: Report | None, run: RunFolder) -> None:
+    """Raise an ExportError where a run's report is not of the weights that are to be exported with it."""
+    audited = None if report is None else report.provenance.get("weights_after_sha256")
+    # exports hold float32, whatever the run was trained in
+    if audited is None or recipe.training.precision == "64" or audited == weights_fingerprint(model.extractor):
+        return
+    raise ExportError(
+        f"{run.leakage}: is of other weights than {run.checkpoints} holds; remove {run.report} and audit anew: mibias "
+        f"train --resume {run.path}"
+    )

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from mibias_cli.backbone.weights.matching import state_fingerprint
 from mibias_cli.errors import RunError
 from mibias_cli.output.whole_files import replaced
 from mibias_cli.training.average import AverageState
@@ -34,6 +36,8 @@ class StageState(TypedDict):
     debiaser: NotRequired[DebiaserState]
 
 
+_CHECKSUM = "sha256"
+"""In the metadata of weights: the fingerprint of what was written."""
 _ANEW = "train anew: mibias train RECIPE --out FOLDER"
 # what is asked of a file before anything is done by it; what a stage makes of the rest, it checks itself
 _PARTS = {
@@ -56,6 +60,9 @@ def load_checkpoint(path: Path) -> StageState:
     if not path.is_file():
         raise RunError(f"{path}: there is no checkpoint to resume from; start the run anew without --resume")
     try:
+        # torch does not look at the checksums that it writes
+        if zipfile.is_zipfile(path) and (broken := zipfile.ZipFile(path).testzip()):
+            raise RunError(f"{broken} is not what was written")
         state: StageState = torch.load(path, map_location="cpu", weights_only=True)
     except MemoryError:
         raise
@@ -82,10 +89,10 @@ def _lacking(state: object) -> str | None:
 
 
 def save_weights(path: Path, module: nn.Module) -> None:
-    """Write a module's state as safetensors, atomically."""
+    """Write a module's state as safetensors with its checksum, atomically."""
     # safetensors takes neither views nor tensors that share memory
     state = {k: v.detach().cpu().contiguous().clone() for k, v in module.state_dict().items()}
-    _write(path, lambda partial: save_file(state, partial))
+    _write(path, lambda partial: save_file(state, partial, metadata={_CHECKSUM: state_fingerprint(state)}))
 
 
 def _write(path: Path, write: Callable[[Path], object]) -> None:
@@ -95,13 +102,17 @@ def _write(path: Path, write: Callable[[Path], object]) -> None:
 
 
 def load_weights(path: Path, module: nn.Module) -> None:
-    """Load a module's state from safetensors, every key of it; a RunError where the file is missing or another's."""
+    """Load a module's state from safetensors, every key of it; a RunError where it is missing, damaged or another's."""
     if not path.is_file():
         raise RunError(f"{path}: missing; the run has not got that far; resume it: mibias train --resume RUN")
     try:
         state = load_file(path)
+        with safe_open(path, framework="pt") as file:
+            checksum = (file.metadata() or {}).get(_CHECKSUM)
     except SafetensorError as error:
         raise RunError(f"{path}: damaged ({error}); {_ANEW}") from error
+    if checksum not in (None, state_fingerprint(state)):
+        raise RunError(f"{path}: damaged (its values are not those that were written); {_ANEW}")
     found, own = ({name: tuple(value.shape) for name, value in each.items()} for each in (state, module.state_dict()))
     misfits = [
         f"{name} is {found.get(name, 'missing')}, not {shape}"

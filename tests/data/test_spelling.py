@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from layouts import people, write
 
-from mibias_cli.data.annotations import annotate
+from mibias_cli.data.annotations import annotate, spelling_notes
 from mibias_cli.data.columns import Columns, SplitRule
 from mibias_cli.data.files.tabular import read_table, texts
 from mibias_cli.data.spelling import spelt_alike
@@ -74,3 +74,9 @@ def test_a_split_is_one_by_any_spelling(tmp_path: Path, written: Sequence[str], 
 def test_characters_without_width_and_roman_numerals() -> None:
     assert spelt_alike(texts(["cat", "cat\u200b", "d\u00adog", "dog"])) == [("cat", "cat\u200b"), ("dog", "d\u00adog")]
     assert spelt_alike(texts(["I", "II", "III", "IV", "V", "VI"])) == []
+
+
+def test_values_that_look_the_same_are_told_by_their_characters(tmp_path: Path) -> None:
+    rows = [["Brünn"], [unicodedata.normalize("NFD", "Brünn")], ["Wien"]]
+    (note,) = spelling_notes(read_table(write(tmp_path / "t.csv", ["city"], rows)), ["city"])
+    assert r"'Bru\u0308nn' and 'Br\xfcnn'" in note

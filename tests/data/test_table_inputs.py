@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 from layouts import write
 
-from mibias_cli.data.columns import AttributeColumn, Columns
+from mibias_cli.data import table_inputs
+from mibias_cli.data.columns import AttributeColumn, Columns, name_words
 from mibias_cli.data.files.tabular import read_table
 from mibias_cli.data.sources.table import load_table
 from mibias_cli.data.table_inputs import doubts, left_out, may_mean_missing
@@ -171,3 +172,14 @@ def test_a_column_called_test_is_a_split_beside_train_alone(tmp_path: Path) -> N
     rows = [["ab"[k % 2], k * 0.37 % 5, int(k % 4 > 0), int(k % 4 == 0)] for k in range(N)]
     table = read_table(write(tmp_path / "t.csv", ["target", "x", "train", "test"], rows))
     assert left_out(table, ["x", "train", "test"]) == {"train": "a split", "test": "a split"}
+
+
+def test_names_are_read_a_few_times_however_many_columns_there_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [f"gene{k}" for k in range(200)]
+    table = read_table(write(tmp_path / "t.csv", names, [[k * 0.37 % 5 for k in range(200)] for _ in range(3)]))
+    read: list[str] = []
+    monkeypatch.setattr(table_inputs, "name_words", lambda name: read.append(name) or name_words(name))
+    assert left_out(table, names) == {}
+    assert len(read) <= 5 * len(names)

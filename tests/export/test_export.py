@@ -1,6 +1,7 @@
 """Exported folders: the same features in a process without mibias, nothing left behind when they differ."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -362,3 +363,17 @@ def test_an_export_of_the_first_format_loads(tmp_path: Path) -> None:
     assert (loaded.info.erased, loaded.info.target_kind) == (None, "classes")
     with torch.no_grad():
         assert torch.equal(loaded.extractor(x).features, parts[1].eval()(x).features)
+
+
+def test_links_in_a_report_are_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "report").mkdir()
+    (tmp_path / "secret").write_text("key")
+    (tmp_path / "report" / "leakage.json").write_text("{}")
+    (tmp_path / "report" / "leakage.html").symlink_to(tmp_path / "secret")
+    (tmp_path / "report" / "plots").symlink_to(tmp_path)
+    os.mkfifo(tmp_path / "report" / "leakage.md")
+    told = Told()
+    export(tmp_path / "export", trained("digit_cnn"), report_folder=tmp_path / "report", progress=told)
+    assert [path.name for path in (tmp_path / "export/report").iterdir()] == ["leakage.json"]
+    for name in ("leakage.html", "plots", "leakage.md"):
+        assert sum(f"{name}: is a link or no plain file, and is not exported" in text for text in told.warnings) == 1

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import weakref
 from collections.abc import Mapping
 from dataclasses import replace
@@ -22,7 +24,7 @@ from mibias_cli.data.files.readers import StoredReader
 from mibias_cli.data.input_rules import EmbeddingRules
 from mibias_cli.data.new_inputs import NewInputs
 from mibias_cli.data.shards.feature_parts import open_stored
-from mibias_cli.errors import ExportError
+from mibias_cli.errors import DataError, ExportError
 from mibias_cli.export import feature_shards
 from mibias_cli.export.feature_shards import FeatureShards, begin_shards, described_shards, write_shards
 from mibias_cli.export.load import LoadedExtractor, extractor_of
@@ -214,8 +216,8 @@ def test_the_same_command_twice_at_once_is_no_fault(
             next(other, lambda: None)()
         return embed(loaded, new, start, stop, num_workers=num_workers)
 
-    def writing(table: pa.Table, path: Path) -> None:
-        save(table, path)
+    def writing(table: pa.Table, path: Path, **options: bool) -> None:
+        save(table, path, **options)
         if when == "writing":
             next(other, lambda: None)()
 
@@ -235,3 +237,25 @@ def test_names_that_are_no_text_are_described(data: Path, tmp_path: Path) -> Non
             loaded, loaded.open(data), tmp_path / "z", rows_per_shard=40, suffix=".parquet", target="caf\udce9"
         )
     assert described_shards(tmp_path / "z") == shards
+
+
+def test_what_is_no_file_is_not_taken_for_a_shard(data: Path, tmp_path: Path) -> None:
+    shards = begin(data, tmp_path / "z", 50)
+    for make in (os.mkfifo, Path.mkdir, lambda path: path.symlink_to(tmp_path / "elsewhere")):
+        path = shards.path(1)
+        make(path)
+        with pytest.raises(ExportError, match=rf"{path.name}: is no file; remove it, and it is embedded anew"):
+            write(data, shards, Share())
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_features_that_changed_on_disk_are_damage(data: Path, tmp_path: Path) -> None:
+    shards = begin(data, tmp_path / "z", N)
+    write(data, shards, Share())
+    content = bytearray(shards.path(0).read_bytes())
+    largest = extractor()(torch.from_numpy(X)).numpy()[:, 0].max()
+    content[content.index(largest.tobytes())] ^= 1
+    shards.path(0).write_bytes(content)
+    with pytest.raises(DataError, match="cannot be read as numbers: .*CRC"):
+        list(open_stored(tmp_path / "z", key="features", prefix="z_").chunks())

@@ -96,3 +96,15 @@ def test_a_deleted_working_folder_is_said(tmp_path: Path, monkeypatch: pytest.Mo
     with pytest.raises(FileNotFoundError) as caught:
         os.getcwd()
     assert "folder in which this was called is gone" in str(machine_fault(caught.value))
+
+
+def test_a_file_that_may_not_be_opened_is_not_called_missing(tmp_path: Path) -> None:
+    """safetensors says of each file that it cannot open that it is not there."""
+    (tmp_path / "w.safetensors").mkdir()
+    for path, told in (
+        (tmp_path / "w.safetensors", "Is a directory"),
+        (tmp_path / "gone", "No such file or directory"),
+    ):
+        with pytest.raises(OSError, match="No such") as caught:
+            raise FileNotFoundError(f"No such file or directory: {path}")
+        assert machine_fault(caught.value) == f"{told}: {path}"

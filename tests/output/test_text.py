@@ -16,8 +16,10 @@ import pytest
 from reports_by_hand import make_report
 
 from mibias_cli.cli import ci
+from mibias_cli.errors import did_you_mean
 from mibias_cli.export.new_rows import PredictedRows
 from mibias_cli.gates.junit import render_junit
+from mibias_cli.heads.target import HeadKind
 from mibias_cli.output.text import one_line, shown
 from mibias_cli.recipe.load import load_recipe
 from mibias_cli.report.document import GateResult, Report
@@ -144,6 +146,23 @@ def test_predictions_are_no_formulas(tmp_path: Path) -> None:
     _, first, second = csv.reader((tmp_path / "p.csv").read_text().splitlines())
     assert first[:2] == ["'=cmd|x.png", "'@SUM(A1)"]
     assert second[:2] == ["b.png", "-1"]
+
+
+@pytest.mark.parametrize("kind", ["classes", "labels", "regression"])
+def test_predictions_on_a_terminal(tmp_path: Path, kind: HeadKind) -> None:
+    PredictedRows(id_name="path", ids=(EVIL,), kind=kind, names=(EVIL,), values=np.ones((1, 1))).write(
+        tmp_path / "p.csv"
+    )
+    assert harmless((tmp_path / "p.csv").read_bytes().decode())
+
+
+def test_names_that_look_alike_are_told_apart() -> None:
+    one, other = "gr\u00f6\u00dfe", "gro\u0308\u00dfe"
+    assert (
+        did_you_mean(one, [other])
+        == f", did you mean '{other}' (which looks the same, and is written 'gro\\u0308\\xdfe')?"
+    )
+    assert did_you_mean("sexx", ["sex"]) == ", did you mean 'sex'?"
 
 
 SHOW = f"""

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from mibias_cli.errors import RecipeError
+from mibias_cli.output.text import shown
 from mibias_cli.recipe.load import dump_recipe, load_recipe, parse_recipe, public_weights
 from mibias_cli.recipe.schema import Recipe
 
@@ -263,7 +264,7 @@ def test_numbers_as_column_names_and_split_values() -> None:
 
 TRICKY = ["off", "yes", "No", "1e-3", "12", "0o14", "012", "1_000", "1:30", "null", "~", "", "true", "2020-01-01", "a: b",
           "# no comment", "- x", "'", '"', "é ü 漢字 🎈", "line\nbreak", " padded ", "tab\there", "<<", "=", "0x1F", ".inf",
-          "!tag", "&a", "*a", "%x", "@x", "`x", "[x", "{x", "x" * 300, "\u2028", "\x7f"]  # fmt: skip
+          "!tag", "&a", "*a", "%x", "@x", "`x", "[x", "{x", "x" * 300, "\u2028", "\x7f", "a\u202eb\U000e0041é"]  # fmt: skip
 
 
 @pytest.mark.parametrize("text", TRICKY)
@@ -275,7 +276,9 @@ def test_dumped_text_comes_back(text: str) -> None:
             "representation": recipe.representation.model_copy(update={"layers": [text]}),
         }
     )
-    assert parse_recipe(dump_recipe(changed), path="/elsewhere/r.yaml") == changed
+    dumped = dump_recipe(changed)
+    assert parse_recipe(dumped, path="/elsewhere/r.yaml") == changed
+    assert shown(dumped) == dumped
 
 
 @pytest.mark.parametrize("number", [1e-3, 1e-12, 1e16, 5, 0.1 + 0.2, True, None, -0.0])

@@ -129,6 +129,8 @@ def test_a_warm_up_that_outlasts_training_is_told(loaded: Parts) -> None:
     (told,) = [t for t in forewarnings(changed(loaded, "debias.warmup_epochs=40")) if "warmup" in t]
     assert "rises over 40 epochs, and training.epochs is 10: it ends at 25 % of debias.weight" in told
     assert not any("warmup" in text for text in forewarnings(changed(loaded, "debias.warmup_epochs=10")))
+    (told,) = [t for t in forewarnings(changed(loaded, "training.warmup_epochs=1000")) if "warmup" in t]
+    assert "the learning rate rises over 1000 epochs, and training.epochs is 10: it ends at 1 % of" in told
 
 
 def test_bias_product_says_what_the_bias_tells_of_training_rows_alone(loaded: Parts) -> None:

@@ -18,7 +18,7 @@ import torch
 from small_runs import TINY, best, metrics, same, stop_at_step, tiny, train_alone, trained
 
 from mibias_cli.compare.runs import load_compared_run
-from mibias_cli.errors import GateError, MibiasError, RunError, TrainingError
+from mibias_cli.errors import ExportError, GateError, MibiasError, RunError, TrainingError
 from mibias_cli.gates.rules import GateRules, make_gates
 from mibias_cli.progress import Silent
 from mibias_cli.report.schema_file import load_schema
@@ -335,3 +335,20 @@ def test_a_budget_that_cannot_be_kept_and_weights_of_few_samples_are_said_at_onc
     assert "the budget of 0.1 bits lies below I(y; c) = " in log
     assert "costs an error of at least" in log
     assert "effective sample size" in (run / "train.log").read_text()
+
+
+def test_a_report_of_other_weights_is_not_exported(run: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(run, other)
+    shutil.copy(other / "checkpoints" / "original.safetensors", other / "checkpoints" / "best.safetensors")
+    with pytest.raises(ExportError, match=r"leakage.json: is of other weights than .*checkpoints holds; remove"):
+        workflow.export(other, out=tmp_path / "out", offline=True)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_damaged_export_of_a_finished_run_is_told(run: Path, tmp_path: Path) -> None:
+    shutil.copytree(run, tmp_path / "run")
+    path = tmp_path / "run" / "export" / "heads.safetensors"
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(ExportError, match=r"heads\.safetensors"):
+        trained(workflow.load_run_recipe(run), tmp_path / "run", resume=tmp_path / "run")

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 from mibias_cli.errors import RunError
@@ -77,3 +78,28 @@ def test_weights_round_trip_and_refuse_another_model(tmp_path: Path) -> None:
         load_weights(tmp_path / "w.safetensors", nn.Linear(4, 2))
     with pytest.raises(RunError, match="missing"):
         load_weights(tmp_path / "none.safetensors", one)
+
+
+def test_values_that_changed_in_a_file_are_damage(tmp_path: Path) -> None:
+    path, module = tmp_path / "w.safetensors", nn.Linear(30, 20)
+    save_weights(path, module)
+    _turn_a_bit(path, bytes(module.weight.detach().numpy().tobytes()))
+    with pytest.raises(RunError, match=r"w\.safetensors: damaged \(its values are not those that were written\)"):
+        load_weights(path, nn.Linear(30, 20))
+    # of another writer, without a checksum
+    save_file(module.state_dict(), path)
+    load_weights(path, nn.Linear(30, 20))
+
+
+def test_values_that_changed_in_a_checkpoint_are_damage(tmp_path: Path) -> None:
+    path, values = tmp_path / "last.pt", torch.arange(1000.0)
+    save_checkpoint(path, {**STATE, "model": {"a": values}})
+    _turn_a_bit(path, values.numpy().tobytes())
+    with pytest.raises(RunError, match=r"last\.pt: the checkpoint cannot be read \(.* is not what was written\)"):
+        load_checkpoint(path)
+
+
+def _turn_a_bit(path: Path, within: bytes) -> None:
+    content = bytearray(path.read_bytes())
+    content[content.index(within) + len(within) // 2] ^= 1
+    path.write_bytes(content)

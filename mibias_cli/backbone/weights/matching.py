@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from mibias_cli.backbone.weights.state_files import read_state
 from mibias_cli.errors import BackboneError
 
-__all__ = ["LoadReport", "load_weights", "weights_fingerprint"]
+__all__ = ["LoadReport", "load_weights", "state_fingerprint", "weights_fingerprint"]
 
 _CLASSIFIERS = ("fc", "_fc", "head", "head.fc", "heads.head", "classifier", "last_linear", "head_dist", "linear")
 _LEAVES = frozenset({"weight", "bias", "running_mean", "running_var", "num_batches_tracked"})
@@ -125,11 +125,14 @@ def weights_fingerprint(module: nn.Module, names: Collection[str] | None = None)
         >>> weights_fingerprint(a) == weights_fingerprint(b)
         True
     """
+    return state_fingerprint({k: v for k, v in module.state_dict().items() if names is None or k in names})
+
+
+def state_fingerprint(state: Mapping[str, Tensor]) -> str:
+    """The same of a state dict, as a file holds one."""
     digest = hashlib.sha256()
     # name, type and shape go in beside the bytes: equal bytes of another shape are another model
-    for name, tensor in sorted(module.state_dict().items()):
-        if names is not None and name not in names:
-            continue
+    for name, tensor in sorted(state.items()):
         flat = tensor.detach().cpu().contiguous().reshape(-1)
         digest.update(f"{name}|{flat.dtype}|{tuple(tensor.shape)}\n".encode())
         digest.update(flat.view(torch.uint8).numpy().tobytes())

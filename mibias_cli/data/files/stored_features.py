@@ -289,7 +289,8 @@ class _ParquetFeatures(StoredFeatures):
     def _file(self) -> Iterator[pq.ParquetFile]:
         try:
             # a small buffer per column and no reading ahead: a row group may be as large as the file
-            with pq.ParquetFile(self.path, buffer_size=2**16, pre_buffer=False) as file:
+            checked = {"buffer_size": 2**16, "pre_buffer": False, "page_checksum_verification": True}
+            with pq.ParquetFile(self.path, **checked) as file:
                 yield file
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
             raise DataError(f"{self.path}: its {self.prefix!r} columns cannot be read as numbers: {error}") from error
