@@ -28,6 +28,7 @@ __all__ = [
     "changed_environment",
     "check_free",
     "claim_run_folder",
+    "claimed_folder",
     "clean_run_folder",
     "fresh_folder",
     "holds_nothing",
@@ -221,6 +222,22 @@ def fresh_folder(parent: Path, name: str) -> Path:
     while candidate.exists():
         candidate, n = parent / f"{name}-{n}", n + 1
     return candidate
+
+
+def claimed_folder(folder: Path, *, shared: bool) -> Path:
+    """A folder that is made for one command alone; where another has made it meanwhile, the next free name beside it.
+
+    Args:
+        shared: Whether it may be one that is there already.
+    """
+    wanted = folder
+    while True:
+        try:
+            folder.mkdir(parents=True, exist_ok=shared)
+        except FileExistsError:
+            folder = fresh_folder(wanted.parent, wanted.name)
+        else:
+            return folder
 
 
 def write_environment(folder: Path, *, device: str, precision: str) -> None:

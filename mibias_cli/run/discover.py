@@ -6,12 +6,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
 
 from mibias_cli.data.batch import Attribute, Split
-from mibias_cli.errors import MibiasError
+from mibias_cli.errors import MibiasError, RunError
 from mibias_cli.methods.conflict import scored
 from mibias_cli.methods.ecs_ga import ConflictScores
 from mibias_cli.methods.method import MethodSpec, sample_losses
@@ -32,6 +33,7 @@ PARTED = ("aligned", "conflicting")
 Found = tuple[dict[str, np.ndarray], np.ndarray]
 """By split the class (n,) int64 of each row, and of training rows how much they are held to conflict (n,)."""
 _COMPONENTS = 20
+_FIND_ANEW = "remove it, and they are found anew: mibias train --resume {run}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,8 +157,9 @@ def with_discovered(parts: Parts, run: RunFolder) -> Parts:
     """The parts with the attribute that the run discovered; as they are where the recipe asks for none."""
     if parts.recipe.discover is None:
         return parts
-    found, data, section = load_file(run.discovered), parts.data, parts.recipe.discover
+    data, section = parts.data, parts.recipe.discover
     names = tuple(f"cluster {i + 1}" for i in range(section.clusters)) if section.by == "clusters" else PARTED
+    found = _read(run, parts, len(names))
     attribute = Attribute(
         name=DISCOVERED, kind="categorical", channels=(DISCOVERED,), n_classes=(len(names),), class_names=(names,)
     )
@@ -169,3 +172,22 @@ def with_discovered(parts: Parts, run: RunFolder) -> Parts:
     attributes = {**data.attributes, DISCOVERED: attribute}
     data = replace(data, attributes=attributes, train=train, validation=validation, audit=audit)
     return replace(parts, data=data)
+
+
+def _read(run: RunFolder, parts: Parts, n_classes: int) -> dict[str, np.ndarray]:
+    """By split the class (n,) int64 of each row, as the run found it; a RunError where it is not of these data."""
+    try:
+        found = load_file(run.discovered)
+    except SafetensorError as error:
+        raise RunError(f"{run.discovered}: damaged ({error}); {_FIND_ANEW.format(run=run.path)}") from error
+    anew = _FIND_ANEW.format(run=run.path)
+    for split in (parts.data.train, parts.data.validation, parts.data.audit):
+        classes = found.get(split.name, np.empty(0))
+        if len(classes) != len(split):
+            raise RunError(
+                f"{run.discovered}: has classes of {len(classes):,} {split.name} samples, and the data have "
+                f"{len(split):,}: it is of the data that the run was trained on, and of no others"
+            )
+        if classes.dtype != np.int64 or not np.isin(classes, np.arange(n_classes)).all():
+            raise RunError(f"{run.discovered}: damaged (the {split.name} samples have no classes); {anew}")
+    return found

@@ -21,6 +21,7 @@ from mibias_cli.recipe.schema import Recipe
 from mibias_cli.recipe.sections.data import EmbeddingsData
 from mibias_cli.report.document import Report
 from mibias_cli.report.illustrations import Illustrations, read_metrics
+from mibias_cli.report.read import FILES
 from mibias_cli.report.write import refuse_report, write_report
 from mibias_cli.run.assemble import Parts, assemble, load_run_model
 from mibias_cli.run.audit import AuditTarget, audit_target, check_audit
@@ -29,7 +30,7 @@ from mibias_cli.run.before.files import check_files, tell
 from mibias_cli.run.discover import with_discovered
 from mibias_cli.run.examples import example_cells
 from mibias_cli.run.unfinished import UNFINISHED, told_unfinished
-from mibias_cli.run_folder import RECIPE_FILE, RunFolder, fresh_folder, is_run, timestamp
+from mibias_cli.run_folder import RECIPE_FILE, RunFolder, claimed_folder, fresh_folder, is_run, timestamp
 from mibias_cli.seeds import derive_seed
 from mibias_cli.training.fabric import make_fabric
 from mibias_cli.training.model import TaskModel
@@ -116,6 +117,7 @@ def evaluate(
     else:
         folder = Path(out)
     refuse_report(folder, overwrite=overwrite)
+    there = folder.exists()
     rules = all_rules(recipe, gates)
     # an audit computes in single precision, whatever the model was trained in
     fabric = make_fabric(recipe.training.device, "32", deterministic=recipe.training.deterministic)
@@ -146,8 +148,9 @@ def evaluate(
     check_audit(parts)
     check_files(parts, everything=False)
     return write_audit(
-        found, parts, folder, rules=rules, progress=progress, n_examples=n_examples, jobs=jobs, overwrite=overwrite
-    )
+        found, parts, folder, rules=rules, progress=progress, n_examples=n_examples, jobs=jobs, overwrite=overwrite,
+        shared=there,
+    )  # fmt: skip
 
 
 def _check_data(run: RunFolder, parts: Parts, progress: Progress) -> None:
@@ -227,9 +230,13 @@ def write_audit(
     progress: Progress,
     n_examples: int,
     overwrite: bool = False,
+    shared: bool = True,
     jobs: int | None = 1,
 ) -> EvaluatedTarget:
-    """Audit, gate, and write the report into a folder."""
+    """Audit, gate, and write the report into a folder, which is to be made for it alone where it is not shared.
+
+    Where another command has written its report there meanwhile, this one goes to a folder beside it.
+    """
     report = with_gates(audit_target(target, parts, progress, jobs=jobs), rules)
     # images are shown by the channel that leaks most, of which the report speaks
     headline = {name: attribute.after.marginal.headline_channel for name, attribute in report.attributes.items()}
@@ -239,5 +246,15 @@ def write_audit(
     examples = example_cells(parts.data, headline, n=n_examples, data_config=config, seed=seed, least=least)
     metrics = () if target.run is None else read_metrics(target.run.metrics)
     illustrations = Illustrations(metrics=metrics, examples=examples)
-    write_report(folder, report, illustrations=illustrations, overwrite=overwrite)
-    return EvaluatedTarget(folder=folder, report=report)
+    own = folder if overwrite else _own_folder(folder, shared=shared)
+    if own != folder:
+        progress.warn(f"{folder}: another command has made it meanwhile; this report is in {own}")
+    write_report(own, report, illustrations=illustrations, overwrite=overwrite)
+    return EvaluatedTarget(folder=own, report=report)
+
+
+def _own_folder(folder: Path, *, shared: bool) -> Path:
+    try:
+        return claimed_folder(folder, shared=shared and not any((folder / name).exists() for name in FILES.values()))
+    except OSError:  # whoever writes there says why
+        return folder

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save
 from told import Told
 
-from mibias_cli.errors import MibiasError, RecipeError
+from mibias_cli.errors import MibiasError, RecipeError, RunError
 from mibias_cli.progress import Silent
 from mibias_cli.recipe.load import parse_recipe
 from mibias_cli.recipe.schema import Recipe
@@ -99,6 +99,26 @@ def test_a_run_finds_debiases_and_audits_it_and_resumes_with_what_it_found(tmp_p
     workflow.train(recipe, out=None, resume=run.folder, overwrite=False, offline=True, progress=Silent())
     assert (run.folder / "discovered.safetensors").read_bytes() == found
     workflow.export(run.folder, out=None, formats=(), offline=True, progress=Silent())
+
+
+def test_what_was_found_is_of_the_run_s_data_or_damaged(tmp_path: Path) -> None:
+    run = workflow.train(recipe_for(tmp_path, "{c: {}}"), out=tmp_path / "run", offline=True).folder
+    path = run / "discovered.safetensors"
+    found, whole = load_file(path), path.read_bytes()
+    bad = {
+        "damaged": [
+            whole[:-3],
+            b"x",
+            save({k: v + 57 for k, v in found.items()}),
+            save({k: v / 2 for k, v in found.items()}),
+        ],
+        "has classes of": [save({k: v[:5] for k, v in found.items()}), save({"train": found["train"]})],
+    }
+    for text, contents in bad.items():
+        for content in contents:
+            path.write_bytes(content)
+            with pytest.raises(RunError, match=rf"discovered.safetensors: {text}"):
+                workflow.export(run, out=tmp_path / "out", offline=True)
 
 
 def test_an_exported_folder_names_it_among_what_was_erased(tmp_path: Path) -> None:

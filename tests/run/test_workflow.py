@@ -16,6 +16,7 @@ import jsonschema
 import pytest
 import torch
 from small_runs import TINY, best, metrics, same, stop_at_step, tiny, train_alone, trained
+from told import Told
 
 from mibias_cli.compare.runs import load_compared_run
 from mibias_cli.errors import ExportError, GateError, MibiasError, RunError, TrainingError
@@ -352,3 +353,25 @@ def test_a_damaged_export_of_a_finished_run_is_told(run: Path, tmp_path: Path) -
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(ExportError, match=r"heads\.safetensors"):
         trained(workflow.load_run_recipe(run), tmp_path / "run", resume=tmp_path / "run")
+
+
+@pytest.mark.parametrize("there", [False, True], ids=["new", "there"])
+def test_a_report_that_was_written_meanwhile_stays(run: Path, tmp_path: Path, there: bool) -> None:
+    """Another evaluation that was begun with the same --out ends while this one audits."""
+    out, told = tmp_path / "out", Told()
+    if there:
+        out.mkdir()
+
+    def stage(name: str) -> None:
+        if name == "auditing" and not (out / "leakage.json").exists():
+            out.mkdir(exist_ok=True)
+            (out / "leakage.json").write_text("the other's")
+
+    told.stage = stage  # type: ignore[method-assign]
+    found = workflow.evaluate(str(run), out=out, offline=True, progress=told)
+    assert (out / "leakage.json").read_text() == "the other's"
+    assert found.folder == tmp_path / "out-2"
+    assert (found.folder / "leakage.json").is_file()
+    assert any(
+        f"{out}: another command has made it meanwhile; this report is in {found.folder}" in w for w in told.warnings
+    )
