@@ -109,10 +109,7 @@ class StoredPrefix:
 
     def _outputs(self, part: Split, size: int) -> np.ndarray:
         """Outputs (n, …) as batches of a size give them: of any file that has them so, or of a new one."""
-        # rows from anywhere in the split, as training mixes them
-        rows = np.resize(derived_generator(len(part), size).permutation(len(part)), size)
-        with torch.no_grad():
-            fresh = self._pass(part.reader.read(part.rows[rows], None))
+        rows, fresh = self._some(part, size)
         for path in sorted(self.folder.glob(f"{_stem(part)}-of*.npy")):
             kept = self._opened(path, len(part))
             if kept is not None and np.array_equal(kept[rows], fresh):
@@ -125,14 +122,27 @@ class StoredPrefix:
 
     def _view(self, part: Split, size: int, k: int, seed: int) -> np.ndarray:
         """Outputs (n, …) of the k-th augmented view of every sample: as the k-th epoch would augment it."""
-        path = self.folder / f"{_stem(part)}-view{k}-seed{seed}.npy"
+        path, view = self.folder / f"{_stem(part)}-view{k}-seed{seed}.npy", augmented(part, k)
         kept = self._opened(path, len(part))
-        return kept if kept is not None else self._written(path, augmented(part, k), size)
+        if kept is not None:
+            rows, fresh = self._some(view, size)
+            if np.array_equal(kept[rows], fresh):
+                return kept
+        return self._written(path, view, size)
+
+    def _some(self, part: Split, size: int) -> tuple[np.ndarray, np.ndarray]:
+        """A batch of rows from anywhere in the split, as training mixes them, and their outputs, computed now."""
+        rows = np.resize(derived_generator(len(part), size).permutation(len(part)), size)
+        with torch.no_grad():
+            return rows, self._pass(part.reader.read(part.rows[rows], None))
 
     # --- files ---
 
     def _opened(self, path: Path, n: int) -> np.ndarray | None:
         """A file's outputs, mapped into memory; None where there is no such file, or one that is broken."""
+        # a pipe would never end
+        if not path.is_file():
+            return None
         try:
             found: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError, EOFError):

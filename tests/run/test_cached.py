@@ -228,6 +228,22 @@ def test_augmented_views_are_drawn_anew_in_every_epoch(tmp_path: Path, reads: li
     assert metrics(tmp_path / "one") != metrics(tmp_path / "none")
 
 
+def test_views_that_are_not_what_was_kept_are_made_anew(tmp_path: Path, cache: Path) -> None:
+    text = pictures(tmp_path, "manifest", n=6)
+    augmented = ("training.augment=true", "original=null", "training.epochs=1", "backbone.cache_views=2")
+    fitted(recipe(*augmented, text=text), tmp_path / "one")
+    kept = [path for path in files(cache) if "view" in path.name]
+    assert len(kept) == 2
+    for path in kept:
+        np.save(path, np.load(path) + 1)
+    fitted(recipe(*augmented, text=text), tmp_path / "other")
+    assert metrics(tmp_path / "one") == metrics(tmp_path / "other")
+    kept[0].unlink()
+    os.mkfifo(kept[0])
+    fitted(recipe(*augmented, text=text), tmp_path / "piped")
+    assert metrics(tmp_path / "one") == metrics(tmp_path / "piped")
+
+
 def test_a_step_s_two_views_are_kept_ones(tmp_path: Path, reads: list[int]) -> None:
     text = pictures(tmp_path, "manifest", n=6).replace("target: shape", "target: null")
     contrastive = ("method=contrastive", "training.augment=true", "original=null", "backbone.cache_views=2")
