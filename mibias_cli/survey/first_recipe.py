@@ -16,7 +16,8 @@ from mibias_cli.data.files.tabular import write_manifest
 from mibias_cli.data.sources.imagefolder import CLASS_FOLDER, SPLIT_FOLDER
 from mibias_cli.errors import BackboneError
 from mibias_cli.output.text import one_line
-from mibias_cli.survey.survey import AttributeFound, Survey
+from mibias_cli.survey.attributes import AttributeFound
+from mibias_cli.survey.survey import Survey
 
 __all__ = ["ModelChoice", "attribute_line", "choose_model", "first_recipe", "write_needed_manifest"]
 

@@ -277,7 +277,7 @@ def test_shards_of_embeddings_are_a_folder_beside_a_table(tmp_path: Path, form: 
     [
         (Wishes(target="lable"), "--target: no column 'lable', did you mean 'label'"),
         (Wishes(attributes=("sexe",)), "--attribute sexe: no column 'sexe', did you mean 'sex'"),
-        (Wishes(attributes=("note",)), "--attribute note: no column of classes or numbers"),
+        (Wishes(attributes=("note",)), "--attribute note: 'same' in all 28 training rows, so nothing"),
         (Wishes(split="sex"), "--split sex: it holds 'f', 'm'; it should name train and test"),
     ],
 )
@@ -348,15 +348,34 @@ def test_an_attribute_that_the_target_tells_nothing_of_is_said_to_be_no_bias(
     assert "there may be no bias to remove" in told[0]
 
 
-def test_an_attribute_with_one_value_in_training_is_said_to_teach_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("held", "said"),
+    [("", "blank in all 160 training rows"), ("f", "'f' in all 160 training rows")],
+)
+def test_an_attribute_that_does_not_vary_in_training_is_said(tmp_path: Path, held: str, said: str) -> None:
+    """Another is chosen by its name, and that `sex` was not is said; where it was asked for it is an error."""
     rows = [
-        [0.1 * (k % 7), "ab"[k % 2], "fm"[k % 3 == 0 and k >= 200], "test" if k >= 200 else "train"] for k in range(300)
+        [
+            0.1 * (k % 7),
+            "ab"[y],
+            held if k < 200 else "fm"[k % 2],
+            "uvw"[c + k % 2],
+            ("train", "val", "test")[(k >= 160) + (k >= 200)],
+        ]
+        for k, (y, c) in enumerate(pairs(300))
     ]
-    write(tmp_path / "t.csv", ["x", "label", "sex", "split"], rows)
-    notes = survey(tmp_path / "t.csv", Wishes(target="label", attributes=("sex",))).notes
-    assert [note for note in notes if note.startswith("sex")] == [
-        "sex has one value in training: nothing shows what it changes, and nothing of it can be taken out"
-    ]
+    path = write(tmp_path / "t.csv", ["x", "label", "sex", "age_band", "split"], rows)
+    found = survey(path, Wishes(target="label"))
+    assert [a.name for a in found.chosen] == ["age_band"]
+    assert f"no attribute, as it does not vary in training: sex ({said})" in found.notes
+    with pytest.raises(DataError) as caught:
+        survey(path, Wishes(target="label", attributes=("sex",)))
+    assert f"{path}: --attribute sex: {said}, so nothing shows what it changes" in str(caught.value)
+    assert "name another column, or by --split rows for training that differ" in str(caught.value)
+    # where no other is meant by its name, the error says why that one was not taken
+    other = write(tmp_path / "u.csv", ["x", "label", "sex", "split"], [[*row[:3], row[4]] for row in rows])
+    with pytest.raises(DataError, match="nothing says which column is the bias attribute.*sex.*training rows"):
+        survey(other, Wishes(target="label"))
 
 
 def test_of_samples_with_several_images_one_is_read(tmp_path: Path) -> None:

@@ -22,7 +22,8 @@ from mibias_cli.errors import DataError
 from mibias_cli.output.whole_files import is_device, write_atomically
 
 if TYPE_CHECKING:
-    from mibias_cli.survey.survey import AttributeFound, Survey
+    from mibias_cli.survey.attributes import AttributeFound
+    from mibias_cli.survey.survey import Survey
 
 __all__ = ["init"]
 
