@@ -141,18 +141,19 @@ def _codes(values: np.ndarray, rows: np.ndarray) -> np.ndarray:
     if not known.any():
         return codes
     parsed, wrong = numbers(values[known])
-    if wrong.any() or (binned := codes_of_numbers(parsed)) is None:
+    if wrong.any():
         codes[known] = np.unique(values[known].astype(str), return_inverse=True)[1]
     else:
-        codes[known] = binned
+        codes[known] = codes_of_numbers(parsed)
     return codes
 
 
-def codes_of_numbers(values: np.ndarray) -> np.ndarray | None:
-    """Quantile bins (n,) of numbers (n,); None where these are so few different ones that each is a class."""
+def codes_of_numbers(values: np.ndarray) -> np.ndarray:
+    """Codes (n,) of numbers (n,): quantile bins, or each number by itself where there are few different ones."""
     n_bins = min(_MOST_BINS, max(2, len(values) // _ROWS_PER_BIN))
-    if len(np.unique(values)) <= n_bins:
-        return None
+    different, codes = np.unique(values, return_inverse=True)
+    if len(different) <= n_bins:
+        return codes
     values = values.astype(np.float32)
     return np.searchsorted(quantile_edges(values, n_bins), values, side="right")
 
