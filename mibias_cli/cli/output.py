@@ -7,7 +7,7 @@ import math
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TextIO, TypeAlias
 
 from mibias_cli.cli.options import ReportFormat
@@ -115,10 +115,16 @@ Row: TypeAlias = tuple[str, ...]
 """One line of the table: title, as loaded (where that is a side), before, after."""
 
 
-def show_report(report: Report) -> None:
-    """Print the verdict in words and the headline figures to stderr: a Rich table on a terminal, else aligned text."""
+def show_report(report: Report, warned: Collection[str] = ()) -> None:
+    """Print the verdict in words and the headline figures to stderr: a Rich table on a terminal, else aligned text.
+
+    Warnings that the command has `warned` of already are not said again.
+    """
+    from mibias_cli.report.training import as_sentence
+
     rows = report_rows(report)
-    for warning in report.warnings:
+    said = {each.line for each in report.training_warnings if each.told in warned} | set(map(as_sentence, warned))
+    for warning in (each for each in report.warnings if each not in said):
         print(_fitted(f"warning: {warning}", sys.stderr), file=sys.stderr, flush=True)
     for sentence in report.verdict.summary:
         print_words(sentence)

@@ -40,10 +40,7 @@ __all__ = ["StageTrainer"]
 Tell = Callable[[str], None]
 _VERSION = 2  # of a checkpoint's layout
 _OF_ANOTHER_RUN = (KeyError, TypeError, ValueError, RuntimeError, AttributeError, IndexError)
-_FOR_A_SIGNAL = (
-    "Fewer features (representation.bottleneck), more weight decay (training.weight_decay), or debias.estimator: "
-    "closed_form with fewer debias.critic.n_random_features give a critic that holds on other rows"
-)
+_FEW_LABELLED, _SMALL_SHARE = 500, 0.5  # rows with a label, and their share, below which these are what lacks
 _SAVE_SECONDS = 5.0  # between the checkpoints of epochs on kept outputs of frozen stages
 _RECYCLE_UNTIL = 0.7  # of all steps: units that start later have no time to learn
 
@@ -333,10 +330,20 @@ class StageTrainer:
                 text = f"the penalty has lost its signal: {where}: nothing is left, or the critic has overfitted"
                 self._warn("signal_lost", epoch, text, attribute=name, tell=self.progress.note)
             else:
-                n = int(self.data.validation.known[name].sum())
-                few = f"training cannot follow it, or these {n:,} rows are too few to show one"
-                text = f"the penalty had no signal: {where}; {few}. {_FOR_A_SIGNAL}"
+                text = f"the penalty had no signal: {where}. {self._for_a_signal(name)}"
                 self._warn("no_signal", epoch, text, attribute=name)
+
+    def _for_a_signal(self, name: str) -> str:
+        """What may give a critic that found nothing a signal: labels, or else less to memorise."""
+        train, validation = self.data.train.known[name], self.data.validation.known[name]
+        labelled = int(train.sum())
+        if labelled < min(_FEW_LABELLED, _SMALL_SHARE * len(train)):
+            return f"Only {labelled:,} of {len(train):,} training rows have a label of it: label more, or leave it out"
+        return (
+            f"Unless {int(validation.sum()):,} held-out rows are too few to show one, set fewer features "
+            "(representation.bottleneck), more training.weight_decay, or debias.estimator: closed_form with fewer "
+            "debias.critic.n_random_features"
+        )
 
     def _warn(
         self, what: str, epoch: int, text: str, *, attribute: str | None = None, tell: Tell | None = None
