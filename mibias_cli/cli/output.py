@@ -134,12 +134,13 @@ def show_report(report: Report, warned: Collection[str] = ()) -> None:
 
 def report_rows(report: Report) -> list[Row]:
     """The report's headline figures, task first, then each attribute."""
-    from mibias_cli.report.task.score import has_loaded
+    from mibias_cli.report.task.score import REFITTED, has_loaded
 
     sides: tuple[Side, ...] = ("loaded", "before", "after") if has_loaded(report) else ("before", "after")
     # the task's figures decide its rows: accuracies, errors, or none without a target
     rows = _task([report.task.at(side) for side in sides])
     if report.head is not None:
+        rows = [(f"{REFITTED}: {title.removeprefix('task ')}", *cells) for title, *cells in rows]
         # accuracy alone, or R²: what more a trained head does is in the report
         own = _task([report.head.task.at(side) for side in sides])
         rows += [(f"trained head: {title.removeprefix('task ')}", *cells) for title, *cells in (own[:1] + own[2:])]

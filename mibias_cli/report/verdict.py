@@ -23,7 +23,7 @@ from mibias_cli.report.numbers import (
     format_percent,
 )
 from mibias_cli.report.summary import EMPTY_FEATURES, GIVEN, MAX_NAMED, listed, rises, summarise
-from mibias_cli.report.task.score import format_score, has_before, kind_of, task_score
+from mibias_cli.report.task.score import format_score, has_before, kind_of, score_title, task_score
 
 __all__ = ["Verdict", "collapse_reasons", "make_verdict"]
 
@@ -119,7 +119,7 @@ def _headline(findings: AuditFindings, question: QuestionName) -> str:
     score = task_score(findings, "after")
     if score is None:
         return f"{text}."
-    return f"{text}; {score.name} is {format_score(findings, 'after')}{_before(findings)}"
+    return f"{text}; {score_title(findings, score)} is {format_score(findings, 'after')}{_before(findings)}"
 
 
 def _entropy(name: str, found: AttributeFindings, question: QuestionName) -> str:
@@ -211,7 +211,7 @@ def _chance_reasons(findings: AuditFindings) -> list[str]:
         score = task_score(findings, "after")
         if score is None or not score.estimate < CHANCE_MARGIN:
             return []
-        return [f"{score.name} is {format_score(findings, 'after')}"]
+        return [f"{score_title(findings, score)} is {format_score(findings, 'after')}"]
     # balanced accuracy, because always naming the largest class is far above chance in plain accuracy
     n = _n_outcomes(findings)
     # of uneven classes a head may never name the rare ones, and rank them well all the same
@@ -294,7 +294,8 @@ def _task_sentence(findings: AuditFindings) -> str:
             "There is no task: a linear map from the audited features gives back the original ones with an R² of "
             f"{format_score(findings, 'after')}."
         )
-    name = score.name[0].upper() + score.name[1:]
+    title = score_title(findings, score)
+    name = title[0].upper() + title[1:]
     return f"{name} on the audited split: {format_score(findings, 'after')}{_before(findings)}"
 
 

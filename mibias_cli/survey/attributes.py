@@ -45,6 +45,11 @@ class AttributeFound:
     n_missing: int
 
     @property
+    def told(self) -> str:
+        """How many bits of it the target tells, in words: what chance makes of independent columns is 0."""
+        return f"{max(self.shared_bits, 0.0):.3f} of {self.entropy_bits:.3f} bits"
+
+    @property
     def share_of_target(self) -> float:
         """How much of the target the attribute predicts, I(y; c) / H(y), in its training rows; at most 1."""
         whole = float(entropy_of_shares(self.cells.sum(axis=1) / self.cells.sum()))
@@ -191,7 +196,7 @@ def choose_attributes(
     likely = [a for a in found if not a.renames_target]
     if not likely or layout.source == "table":
         shown = ", ".join(
-            f"{a.name} ({a.shared_bits:.3f} bits)" for a in sorted(found, key=lambda a: -a.shared_bits)[:8]
+            f"{a.name} ({max(a.shared_bits, 0.0):.3f} bits)" for a in sorted(found, key=lambda a: -a.shared_bits)[:8]
         )
         there = f"; columns, with what the target tells of them: {shown}" if shown else ""
         table = " and, where it stands in another table, that with --table FILE" if layout.root is not None else ""

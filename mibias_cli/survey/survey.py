@@ -153,6 +153,9 @@ def survey(path: Path, wishes: Wishes) -> Survey:
     others = sorted((a for a in found if a not in chosen), key=lambda a: -a.shared_bits)
     # a column that renames the target is the target once more, and no bias
     renamed = [a.name for a in others if a.renames_target]
+    if layout.source == "table":  # of inputs it is said with the others that tell the target
+        told = proxies_of(roles.target, [looks[name] for name in renamed], annotations.table, annotations.role == 0)
+        renamed = [name for name in renamed if name not in dict(told)]
     exact = [f"{first_rows(renamed)}: each value goes with one value of the target"] if renamed else []
     notes = [*layout.notes, *rows.dropped, *roles.notes, *annotations.notes, *exact]
     notes += [] if wishes.attributes else alike_notes(layout, alike)

@@ -16,6 +16,7 @@ from safetensors.numpy import save_file
 from scipy.stats import chi2_contingency
 from shard_files import picture, write_tar
 
+from mibias_cli.cli.commands.init import survey_lines
 from mibias_cli.errors import BackboneError, DataError
 from mibias_cli.recipe.load import parse_recipe
 from mibias_cli.run.build import build_data
@@ -376,6 +377,29 @@ def test_an_attribute_that_does_not_vary_in_training_is_said(tmp_path: Path, hel
     other = write(tmp_path / "u.csv", ["x", "label", "sex", "split"], [[*row[:3], row[4]] for row in rows])
     with pytest.raises(DataError, match="nothing says which column is the bias attribute.*sex.*training rows"):
         survey(other, Wishes(target="label"))
+
+
+def test_a_table_says_each_thing_once_and_takes_no_dates_for_groups(tmp_path: Path) -> None:
+    """The target's copy is no candidate; dates that come back are nobody's; by chance no bits are below none."""
+    g = np.random.default_rng(5)
+    days = [f"2021-{1 + k % 12:02d}-{1 + k % 28:02d}" for k in range(400)]
+    rows = [
+        [0.1 * (k % 7), "ab"[y], y, "fm"[c], "uvwxyz"[g.integers(0, 6)], days[k], f"k{k % 40}"]
+        for k, (y, c) in enumerate(pairs(400))
+    ]
+    path = write(tmp_path / "t.csv", ["x", "label", "label code", "sex", "city", "seen on", "sold by"], rows)
+    found = survey(path, Wishes(target="label"))
+    assert sum("label code" in note for note in found.notes) == 1
+    groups = [note for note in found.notes if "--group" in note]
+    assert [note.split("--group ")[1] for note in groups] == ["'sold by'"]
+    text, _ = first_recipe(
+        found, choose_model(found, backbone=None, weights=None), source=path, out=tmp_path / "r.yaml"
+    )
+    lines = [*survey_lines(found), *text.splitlines()]
+    candidates = [line for line in lines if "attributes too" in line or "# the target tells" in line]
+    assert len(candidates) > 1
+    assert not any("label code" in line or "-0.0" in line for line in candidates)
+    assert by_name(found)["city"] < 0
 
 
 def test_of_samples_with_several_images_one_is_read(tmp_path: Path) -> None:
