@@ -7,7 +7,7 @@ from itertools import product
 
 from mibias_cli.evaluation.findings import AuditFindings
 from mibias_cli.evaluation.leakage_findings import QUESTIONS, SIDES, QuestionName, SizeCurve
-from mibias_cli.report.numbers import SPACE, ceil_bits, direction, format_bits, format_decimals, format_interval
+from mibias_cli.report.numbers import SPACE, detectable_words, direction, format_bits, format_decimals, format_interval
 from mibias_cli.report.tables import NAMES
 from mibias_cli.report.task.score import has_before
 from mibias_cli.report.task.summary import (
@@ -177,7 +177,7 @@ def _attribute(name: str, findings: AuditFindings, question: QuestionName) -> st
 def _limit(findings: AuditFindings, question: QuestionName) -> str:
     """What would have gone unnoticed at this sample size, by the question that was asked."""
     limits = [
-        f"{ceil_bits(answer.detectable_bits)} bits of {name}"
+        f"{detectable_words(answer.detectable_bits, found.whole_bits(question))} of {name}"
         for name, found in findings.attributes.items()
         if (answer := found.after.answer(question)) is not None and answer.detectable_bits is not None
     ]

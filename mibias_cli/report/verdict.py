@@ -15,6 +15,7 @@ from mibias_cli.evaluation.record import Record
 from mibias_cli.evaluation.task_findings import LabelFindings, RegressionFindings, TaskFindings
 from mibias_cli.report.numbers import (
     ceil_bits,
+    detectable_words,
     direction,
     format_bits,
     format_decimals,
@@ -259,7 +260,7 @@ def _attribute_sentence(name: str, found: AttributeFindings, findings: AuditFind
     subject = "Probes here may extract all" if limit is None else f"No probe here extracts {limit}"
     text = (
         f"{subject} of the {format_bits(found.whole_bits(question))} bits of {name}{GIVEN[question]} "
-        f"from the {features} features (strongest: {after.headline_probe.replace('_', ' ')}{channel}, "
+        f"from the {features} features (headline probe: {after.headline_probe.replace('_', ' ')}{channel}, "
         f"{format_bits(interval.estimate)} bits, {confidence} interval {format_interval(interval)})"
     )
     if before is not None and change is not None:
@@ -270,10 +271,10 @@ def _attribute_sentence(name: str, found: AttributeFindings, findings: AuditFind
             text += ": leakage has risen"
         elif direction(change) == 0:
             text += ": not measurably less than before"
-    return text + "." + _power_sentence(after) + known
+    return text + "." + _power_sentence(after, found.whole_bits(question)) + known
 
 
-def _power_sentence(after: Finding) -> str:
+def _power_sentence(after: Finding, whole: float) -> str:
     """What would have gone unnoticed; empty where nobody worked it out."""
     # small leakage that shuffled labels reach as well is not distinguished from none
     detectable, p_value = after.detectable_bits, after.p_value_holm
@@ -281,7 +282,8 @@ def _power_sentence(after: Finding) -> str:
     if detectable is None:
         return chance
     return (
-        f"{chance} Leakage below {ceil_bits(detectable)} bits may go unnoticed in a sample of this size (80 % power)."
+        f"{chance} Leakage below {detectable_words(detectable, whole)} may go unnoticed in a sample of this size (80 % "
+        "power)."
     )
 
 

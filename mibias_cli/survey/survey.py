@@ -113,7 +113,8 @@ def find_rows(path: Path, wishes: Wishes) -> RowsFound:
     # embeddings are joined by order: leaving out rows of the table would shift all that follow
     if dropped and layout.is_fixed:
         what = "rows and embeddings" if layout.source == "embeddings" else "samples"
-        raise DataError(f"{layout.file or layout.features}: {'; '.join(dropped)}; take these {what} out")
+        unusable = "; ".join(text.replace(", left out: ", ": ") for text in dropped)
+        raise DataError(f"{layout.file or layout.features}: {unusable}; take these {what} out")
     roles, annotations = annotate_roles(layout, roles)
     return RowsFound(layout=layout, looks=looks, roles=roles, annotations=annotations, dropped=tuple(dropped))
 

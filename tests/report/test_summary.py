@@ -139,7 +139,7 @@ def test_all_follows_the_question_that_was_asked(make: Callable[..., Report]) ->
     report = make(channels=("colour",))
     found = report.attributes["colour"]
     assert found.after.conditional is not None
-    limits = {"marginal": 0.5, "conditional": 0.0303}
+    limits = {"marginal": 2.5, "conditional": 0.0303}
     after = found.after.model_copy(
         update={
             name: answer.model_copy(update={"detectable_bits": limits[name]}) for name, answer in found.after.questions
@@ -153,7 +153,9 @@ def test_all_follows_the_question_that_was_asked(make: Callable[..., Report]) ->
     assert (
         "leakage given the target below 0.031 bits of colour may go unnoticed (80\u00a0% power), and other" in said[-1]
     )
-    assert "below 0.500 bits of colour" in summarise(report, "marginal")[-1]
+    # more than there is cannot leak
+    assert "leakage below all 2.000 bits of colour may go unnoticed" in summarise(report, "marginal")[-1]
+    assert "Leakage below all 2.000 bits may go unnoticed" in make_verdict(report).text
 
 
 def test_no_change_and_nothing_left_are_said(make: Callable[..., Report]) -> None:

@@ -249,6 +249,18 @@ def test_stored_embeddings(tmp_path: Path, form: str) -> None:
     assert found.chosen[0].name == "sex"
 
 
+def test_embeddings_whose_rows_lack_a_target_are_refused_as_nothing_can_be_left_out(tmp_path: Path) -> None:
+    labels = ["xy"[y] if k != 6 else None for k, (y, _) in enumerate(pairs(80))]
+    columns = {f"f_{k}": column for k, column in enumerate(np.random.default_rng(0).normal(size=(12, 80)))}
+    path = tmp_path / "e.parquet"
+    pq.write_table(pa.table({**columns, "label": labels, "sex": ["fm"[c] for _, c in pairs(80)]}), path)
+    with pytest.raises(DataError) as caught:
+        survey(path, GUESS)
+    assert (
+        str(caught.value) == f"{path}: 1 row(s) without a value of 'label': row 7; take these rows and embeddings out"
+    )
+
+
 @pytest.mark.parametrize("form", ["npy", "parquet"])
 def test_shards_of_embeddings_are_a_folder_beside_a_table(tmp_path: Path, form: str) -> None:
     z = np.random.default_rng(0).normal(size=(80, 12)).astype(np.float32)
