@@ -21,7 +21,6 @@ __all__ = [
     "independence_p_value",
     "once_more",
     "proxies_of",
-    "says_little",
 ]
 
 PROXY = 0.9
@@ -62,29 +61,26 @@ def proxies_of(name: str, looks: Sequence[ColumnLook], table: Table, rows: np.nd
         rows: A mask (n,) of the rows to look at: those of training.
     """
     own = _codes(table.columns[name], rows)
-    compared = (
-        look
-        for look in looks
-        if look.name != name and (look.kind == "number" or not says_little(look.n_values, len(table)))
-    )
     kinds = ("classes", "number", "text")
-    return closest(own, ((x.name, _codes(table.columns[x.name], rows)) for x in compared if x.kind in kinds))
-
-
-def says_little(n_values: int, n_rows: int) -> bool:
-    """Whether categories are a value of its own in nearly every row, which goes with everything."""
-    return n_values * _ROWS_PER_VALUE > n_rows
+    return closest(
+        own, ((x.name, _codes(table.columns[x.name], rows)) for x in looks if x.name != name and x.kind in kinds)
+    )
 
 
 def closest(own: np.ndarray, others: Iterable[tuple[str, np.ndarray]]) -> list[tuple[str, float]]:
     """The columns of codes (n,), by name, whose association with `own` (n,) is at least `PROXY`, the closest first.
 
-    A code of −1 is a value that is missing: the row does not count.
+    A code of −1 is a value that is missing: the row does not count. Where few rows are left for each value nothing is
+    said.
     """
     found = []
     for name, other in others:
         both = (own >= 0) & (other >= 0)
-        if both.any() and (share := association(_dense(own[both]), _dense(other[both]))) >= PROXY:
+        pair = [_dense(codes[both]) for codes in (own, other)]
+        # a value of its own in nearly every row goes with everything
+        if any(_ROWS_PER_VALUE * (int(codes.max(initial=0)) + 1) > both.sum() for codes in pair):
+            continue
+        if (share := association(*pair)) >= PROXY:
             found.append((name, share))
     return sorted(found, key=lambda pair: -pair[1])
 

@@ -11,7 +11,7 @@ from mibias_cli.data.input_rules import TableRules
 from mibias_cli.data.table_encoder import NumberColumn, TableEncoder
 from mibias_cli.recipe.sections.data import TableData
 from mibias_cli.run.assemble import Parts
-from mibias_cli.survey.proxies import closest, codes_of_numbers, once_more, says_little
+from mibias_cli.survey.proxies import closest, codes_of_numbers, once_more
 
 __all__ = ["proxy_notes"]
 
@@ -53,6 +53,4 @@ def _codes(encoder: TableEncoder, x: np.ndarray) -> Iterator[tuple[str, np.ndarr
             codes = codes_of_numbers(block[:, 0])
             yield column.name, np.where(block[:, 1] > 0, -1, codes) if column.marks_missing else codes
         else:
-            codes = np.where(block.any(axis=1), block.argmax(axis=1), -1)
-            if not says_little(len(np.unique(codes)), len(codes)):
-                yield column.name, codes
+            yield column.name, np.where(block.any(axis=1), block.argmax(axis=1), -1)

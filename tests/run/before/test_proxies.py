@@ -81,6 +81,17 @@ def test_numbers_and_missing_values(tmp_path: Path) -> None:
     assert [note.split("): ")[1] for note in said] == [f"old {AGAIN}", f"the target {AGAIN}"]
 
 
+def test_of_few_rows_with_a_label_nothing_is_told(tmp_path: Path) -> None:
+    """A number of many bins would tell 24 labels that were drawn by chance."""
+    g = np.random.default_rng(0)
+    rows = [[f"{g.normal():.4f}", "ab"[k % 2], "uv"[g.integers(0, 2)] if k % 30 == 0 else ""] for k in range(1000)]
+    layouts.write(tmp_path / "t.csv", ["x", "y", "place"], rows)
+    found = survey(tmp_path / "t.csv", Wishes(target="y", attributes=("place",)))
+    told = Told()
+    tell(assemble(load_recipe(recipe_of(tmp_path, "y", "place")), offline=True), told)
+    assert not [note for note in (*found.notes, *told.notes) if "once more" in note]
+
+
 def test_few_rows_of_many_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     table = layouts.proxies(tmp_path)
     table.rename(tmp_path / "t.csv")
