@@ -323,7 +323,8 @@ def read_info(folder: Path) -> ExportInfo:
     """Read mibias.json; an ExportError where it is missing, of a later format, or damaged."""
     path = folder / INFO
     if not folder.is_dir():
-        raise ExportError(f"{folder}: this folder does not exist")
+        what = "is no folder" if folder.exists() else "this folder does not exist"
+        raise ExportError(f"{folder}: {what}; name a folder that `mibias export` or `mibias train` wrote")
     if not path.is_file():
         raise ExportError(f"{folder}: no {INFO} in it, so it is not a folder that mibias exported")
     try:

@@ -28,12 +28,13 @@ def find_report(place: Path) -> Path:
     raise RunError(f"{place}: {what}; name a run, a report's folder or its {name}")
 
 
-def read_report(path: Path) -> Report:
-    """The report in a leakage.json, also one that an earlier mibias wrote.
+def read_report(path: Path | str) -> Report:
+    """The report in a leakage.json, or that of a run, an export or a report's folder; also an earlier mibias's.
 
     Raises:
         RunError: It cannot be read, is no leakage report, is of a later version, or holds what no audit writes.
     """
+    path = find_report(Path(path)) if Path(path).is_dir() else Path(path)
     try:
         plain = json.loads(
             path.read_text(encoding="utf-8"), parse_constant=_refuse_constant, object_pairs_hook=once_each

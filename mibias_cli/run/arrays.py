@@ -59,8 +59,8 @@ def audit(
 
     Args:
         features: (n, d), of samples on which nothing was trained.
-        attributes: By name, (n,) classes (text, whole numbers, booleans) or numbers (with fractions, or named in
-            `numbers`). None, NaN, NaT and the NA of pandas are missing values.
+        attributes: By name, or a table of pandas: (n,) classes (text, whole numbers, booleans) or numbers (with
+            fractions, or named in `numbers`). None, NaN, NaT and the NA of pandas are missing values.
         target: (n,) classes; with it the report holds leakage given the target, I(z; c | y), too.
         before: (n, d') features of an original extractor, on the same samples, to compare with.
         train_features: (m, d) of training samples; with `train_target` the report has task figures of a logistic head.
@@ -89,6 +89,7 @@ def audit(
         >>> 0.8 < found.lower <= found.estimate <= 1.0
         True
     """
+    attributes = _named(attributes)
     _check_given(
         attributes, numbers, target=target, before=before, train_features=train_features, train_target=train_target,
         train_before=train_before,
@@ -126,6 +127,18 @@ def _provenance(z: np.ndarray, seed: int) -> dict[str, JsonValue]:
     }
 
 
+def _named(attributes: Mapping[str, ArrayLike]) -> dict[str, ArrayLike]:
+    """Also the columns of a table of pandas, which is no mapping."""
+    if not hasattr(attributes, "items"):
+        kind = type(attributes).__name__
+        raise EvaluationError(f"attributes: expected arrays by name, as in {{'sex': sex}}, found one {kind}")
+    named = dict(attributes.items())
+    for name in named:
+        if not isinstance(name, str):
+            raise EvaluationError(f"attributes: names are text, but one is {name!r}; write '{name}'")
+    return named
+
+
 def _check_given(attributes: Mapping[str, ArrayLike], numbers: Collection[str], **arrays: ArrayLike | None) -> None:
     """Raise one error that names everything that is missing beside something else, and names that are not there."""
     problems = [] if attributes else ["attributes: is empty; name at least one bias attribute"]
@@ -140,12 +153,22 @@ def _check_given(attributes: Mapping[str, ArrayLike], numbers: Collection[str], 
         raise EvaluationError("\n".join(problems))
 
 
+def _array(name: str, given: ArrayLike) -> np.ndarray:
+    try:
+        return np.asarray(given)
+    except (TypeError, ValueError, RuntimeError) as error:  # such as a tensor that needs its gradient, or is on a GPU
+        raise EvaluationError(f"{name}: cannot be read as an array ({error})") from error
+
+
 def _matrix(name: str, given: ArrayLike, n: int | None = None) -> np.ndarray:
-    z = np.asarray(given)
+    z = _array(name, given)
     if z.ndim != 2 or z.dtype.kind not in "fiub":
         raise EvaluationError(f"{name}: expected numbers of shape (samples, features), found {z.shape} of {z.dtype}")
     if n is not None and len(z) != n:
         raise EvaluationError(f"{name}: {len(z)} rows, but {n} are expected: one for each sample")
+    bad = int((~np.isfinite(z)).any(axis=1).sum())
+    if bad:
+        raise EvaluationError(f"{name}: NaN or infinite in {bad} of {len(z)} rows; leave those samples out")
     return z.astype(np.float32 if z.dtype == np.float32 else np.float64)
 
 
@@ -185,7 +208,7 @@ def _training(
 
 def _attribute(name: str, given: ArrayLike, n: int, numbers: Collection[str]) -> AuditedAttribute:
     """Classes, or numbers with the quantile bins that probes of classes need."""
-    values = np.asarray(given)
+    values = _array(f"attribute '{name}'", given)
     if values.shape != (n,):
         raise EvaluationError(f"attribute '{name}': expected shape ({n},), one value a sample, found {values.shape}")
     if name in numbers or _has_fractions(values[_known(values)]):
@@ -225,7 +248,7 @@ def _of_numbers(name: str, given: np.ndarray) -> AuditedAttribute:
 
 def _codes(name: str, given: ArrayLike, n: int) -> tuple[np.ndarray, tuple[str, ...], np.ndarray]:
     """Class indices (n,), their names in order, and where a value is known (n,)."""
-    values = np.asarray(given)
+    values = _array(name, given)
     if values.shape != (n,):
         raise EvaluationError(f"{name}: expected shape ({n},), one value a sample, found {values.shape}")
     known = _known(values)

@@ -15,6 +15,7 @@ from mibias_cli.heads.attribute import AttributeHead
 from mibias_cli.recipe.sections.debias import DebiasSection
 from mibias_cli.run.assemble import Parts
 from mibias_cli.run.build import ESTIMATORS, from_section, resolve
+from mibias_cli.run.weights import LEAST_SHARE
 from mibias_cli.seeds import derive_seed, scoped_torch_rng
 from mibias_cli.training.control.budget import BudgetKeeper
 from mibias_cli.training.control.meter import LeakageMeter
@@ -30,8 +31,11 @@ MONITOR_HIDDEN = (64,)
 _FRESH_HEADS: tuple[tuple[tuple[int, ...], float], ...] = (((), 1e-2), ((128, 128), 2e-3))
 """Hidden widths and learning rates of the heads that a budget is kept by: a linear one and an MLP."""
 _FRESH_BATCH = 256
-AUTO_SHARE = 0.5
-"""`weight: auto` of penalties in the steps: the norm of their gradient, where the task's is 1."""
+AUTO_SHARE, SHARE_BESIDE_PRODUCT = 0.5, 0.1
+"""`weight: auto` of penalties in the steps: the norm of their gradient, where the task's is 1.
+
+Where the scores are given all that the bias says, the task hardly pulls towards it, and a stronger penalty takes shape.
+"""
 
 
 def build_debiaser(parts: Parts, z_width: int, *, mixing_alone: bool = False) -> Debiaser | None:
@@ -68,7 +72,7 @@ def build_debiaser(parts: Parts, z_width: int, *, mixing_alone: bool = False) ->
     settings = from_section(
         DebiasSettings,
         section,
-        weight=0.0 if mixing_alone else AUTO_SHARE if by_share else _first_weight(section, budget is not None),
+        weight=0.0 if mixing_alone else _share(section) if by_share else _first_weight(section, budget is not None),
         gradients="ratio" if by_share else section.gradients,
         critic_steps=section.critic.steps,
         balance=parts.balance,
@@ -85,6 +89,12 @@ def build_debiaser(parts: Parts, z_width: int, *, mixing_alone: bool = False) ->
         watch=_build_watch(parts, z_width) if section.watch and not mixing_alone else None,
         attributes=parts.debiased,
     )
+
+
+def _share(section: DebiasSection) -> float:
+    """What `weight: auto` is in the steps."""
+    given = section.bias_product
+    return SHARE_BESIDE_PRODUCT if given == "auto" or given >= LEAST_SHARE else AUTO_SHARE
 
 
 def _first_weight(section: DebiasSection, with_budget: bool) -> float:

@@ -46,3 +46,12 @@ def test_the_verdict_says_that_the_target_determines_an_attribute(make: Callable
     changed = report.model_copy(update={"attributes": {"colour": found.model_copy(update={"after": after})}})
     for question in ("marginal", "conditional"):
         assert "The target determines colour" in make_verdict(changed, question).text
+
+
+def test_a_folder_stands_for_the_report_in_it(make: Callable[..., Report], tmp_path: Path) -> None:
+    report = make()
+    (tmp_path / "report").mkdir()
+    (tmp_path / "report" / "leakage.json").write_text(report.model_dump_json())
+    assert read_report(str(tmp_path)) == read_report(tmp_path / "report") == report
+    with pytest.raises(RunError, match=r"nowhere: cannot be read"):
+        read_report(str(tmp_path / "nowhere"))

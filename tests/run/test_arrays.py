@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import mibias_cli
 from mibias_cli.errors import EvaluationError
@@ -110,12 +111,25 @@ def test_what_pandas_has_for_a_gap_is_a_gap() -> None:
             audit(z, {"sex": c}, settings=QUICK, **{what: words})
 
 
+def test_attributes_may_be_columns_of_pandas() -> None:
+    pandas = pytest.importorskip("pandas")
+    z, y, c = draw()
+    table = pandas.DataFrame({"sex": np.array(["f", "m"])[c], "kind": pandas.Series(y).astype("category")})
+    by_name = audit(z, {"sex": np.array(["f", "m"])[c], "kind": y}, settings=QUICK)
+    assert audit(z, table, settings=QUICK).attributes == by_name.attributes
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
         ({"features": np.zeros(5)}, "features: expected numbers of shape"),
         ({"features": np.full((400, 2), np.nan)}, "NaN or infinite"),
+        ({"features": torch.zeros(400, 2, requires_grad=True)}, "features: cannot be read as an array .*detach"),
+        ({"features": [[1.0, 2.0], [3.0]]}, "features: cannot be read as an array"),
+        ({"before": np.full((400, 2), np.inf)}, "before: NaN or infinite in 400 of 400 rows"),
         ({"attributes": {}}, "attributes: is empty"),
+        ({"attributes": np.zeros(400)}, "attributes: expected arrays by name, .* found one ndarray"),
+        ({"attributes": {0: np.zeros(400)}}, "attributes: names are text, but one is 0; write '0'"),
         ({"attributes": {"sex": np.zeros(3)}}, "attribute 'sex': expected shape \\(400,\\)"),
         ({"attributes": {"sex": np.zeros(400)}}, "holds one class"),
         ({"attributes": {"id": np.arange(400)}}, "400 different values; for a quantity pass numbers=\\['id'\\]"),

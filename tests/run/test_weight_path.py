@@ -14,7 +14,7 @@ from mibias_cli.errors import MibiasError, RecipeError
 from mibias_cli.recipe.load import parse_recipe
 from mibias_cli.recipe.schema import Recipe
 from mibias_cli.run.assemble import Parts, assemble
-from mibias_cli.run.debiaser import AUTO_SHARE, build_debiaser
+from mibias_cli.run.debiaser import AUTO_SHARE, SHARE_BESIDE_PRODUCT, build_debiaser
 from mibias_cli.run.heads.weight_path import N_FOLDS, PATH, choose_weight, folds, held_out_scores, sample_weights
 
 LINEAR = "representation={layers: [features], bottleneck: {width: 9, hidden: []}}"
@@ -108,6 +108,10 @@ def last_step(run: Path) -> int:
     ("overrides", "weight", "gradients"),
     [
         ((), AUTO_SHARE, "ratio"),
+        # a product that leaves some of the bias to be learned
+        (("debias.bias_product=0.7",), AUTO_SHARE, "ratio"),
+        (("debias.bias_product=auto",), SHARE_BESIDE_PRODUCT, "ratio"),
+        (("debias.bias_product=1",), SHARE_BESIDE_PRODUCT, "ratio"),
         # a budget finds λ itself
         (("debias.budget_bits=0.1",), 1.0, "sum"),
     ],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from unicodedata import east_asian_width
+
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
@@ -17,6 +19,8 @@ __all__ = ["confusion_plot"]
 MAX_GROUPS = 12
 MAX_LABELLED = 12
 _COLUMNS = 3
+# in inches: a title's line, what is left free between squares, and letters of labels and of titles
+_TITLE, _GAP, _LETTER, _TITLE_LETTER = 0.25, 0.12, 0.06, 0.061
 _MIN_SHARE = 0.005  # fainter squares cannot be seen, and each costs a hundred bytes
 
 
@@ -31,17 +35,34 @@ def confusion_plot(task: Accuracies | RegressionFindings | None, attribute: str,
     if not groups:
         return ""
     names = list(task.class_names)
-    n_rows = -(-len(groups) // _COLUMNS)
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH, 1.85 * n_rows), layout="constrained")
-        panels = [figure.add_subplot(n_rows, _COLUMNS, k + 1) for k in range(len(groups))]
+    # of many classes no label could be read, but the picture still shows a diagonal
+    labels = [shorten(name, 8) for name in names] if len(names) <= MAX_LABELLED else []
+    figure, panels, room = _panels(len(groups), longest=max(map(_width, labels), default=0))
     for k, (axes, group) in enumerate(zip(panels, groups, strict=True)):
-        _draw(axes, group, names, first=k % _COLUMNS == 0)
+        _draw(axes, group, labels if k % _COLUMNS == 0 else [], labels, room)
     said = "; ".join(_said(group, names) for group in groups)
     return to_svg(figure, plot_id, f"Confusion by {attribute} ({channel})", said)
 
 
-def _draw(axes: Axes, group: Confusion, names: list[str], *, first: bool) -> None:
+def _panels(n: int, *, longest: int) -> tuple[Figure, list[Axes], int]:
+    """A figure of n squares in rows, and how many letters a title may have.
+
+    Their places follow from the longest label: to have matplotlib find them takes as long as to draw them.
+    """
+    labels = _GAP + _LETTER * longest
+    n_rows, side = -(-n // _COLUMNS), (WIDTH - labels) / _COLUMNS - _GAP
+    row = _TITLE + side + labels
+    height = n_rows * row
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH, height))
+        corners = [
+            (labels + k % _COLUMNS * (side + _GAP), height - k // _COLUMNS * row - _TITLE - side) for k in range(n)
+        ]
+        panels = [figure.add_axes((x / WIDTH, y / height, side / WIDTH, side / height)) for x, y in corners]
+    return figure, panels, int(side / _TITLE_LETTER)
+
+
+def _draw(axes: Axes, group: Confusion, rows: list[str], columns: list[str], room: int) -> None:
     counts = np.asarray(group.counts, dtype=np.float64)
     # by row, because classes differ in size: each row says what became of one class
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
@@ -57,13 +78,16 @@ def _draw(axes: Axes, group: Confusion, names: list[str], *, first: bool) -> Non
     axes.set_aspect("equal")
     # what lies on the diagonal is right
     axes.plot([-0.5, n - 0.5], [-0.5, n - 0.5], color=RULE, linewidth=0.6)
-    axes.set_title(f"{shorten(group.c, 14)} (n = {group.n})", fontsize=8.5, color=INK)
-    # of many classes no label could be read, but the picture still shows a diagonal
-    shown = [shorten(name, 8) for name in names] if n <= MAX_LABELLED else []
-    axes.set_xticks(range(len(shown)), shown, fontsize=7, rotation=90)
-    rows = shown if first else []
+    size = f" (n = {group.n})"
+    axes.set_title(shorten(group.c, max(room - len(size), 4)) + size, fontsize=8.5, color=INK)
+    axes.set_xticks(range(len(columns)), columns, fontsize=7, rotation=90)
     axes.set_yticks(range(len(rows)), rows, fontsize=7)
     axes.tick_params(length=0)
+
+
+def _width(text: str) -> int:
+    """In letters; Chinese, Japanese and Korean ones are as wide as two."""
+    return sum(2 if east_asian_width(letter) in "WF" else 1 for letter in text)
 
 
 def _said(group: Confusion, names: list[str]) -> str:
