@@ -24,6 +24,7 @@ from mibias_cli.seeds import derive_seed, scoped_torch_rng
 from mibias_cli.training.average import WeightAverage, WeightInterpolation
 from mibias_cli.training.checkpoint import StageState, load_weights, save_checkpoint, save_weights
 from mibias_cli.training.control.recycle import Recycler
+from mibias_cli.training.control.signal import for_a_signal
 from mibias_cli.training.debiaser import Debiaser, live_figures
 from mibias_cli.training.model import TaskModel
 from mibias_cli.training.optimizers import learning_rate_factor, make_optimizer, penalty_weight, set_learning_rates
@@ -40,7 +41,6 @@ __all__ = ["StageTrainer"]
 Tell = Callable[[str], None]
 _VERSION = 2  # of a checkpoint's layout
 _OF_ANOTHER_RUN = (KeyError, TypeError, ValueError, RuntimeError, AttributeError, IndexError)
-_FEW_LABELLED, _SMALL_SHARE = 500, 0.5  # rows with a label, and their share, below which these are what lacks
 _SAVE_SECONDS = 5.0  # between the checkpoints of epochs on kept outputs of frozen stages
 _RECYCLE_UNTIL = 0.7  # of all steps: units that start later have no time to learn
 
@@ -330,20 +330,9 @@ class StageTrainer:
                 text = f"the penalty has lost its signal: {where}: nothing is left, or the critic has overfitted"
                 self._warn("signal_lost", epoch, text, attribute=name, tell=self.progress.note)
             else:
-                text = f"the penalty had no signal: {where}. {self._for_a_signal(name)}"
+                known = [split.known[name] for split in (self.data.train, self.data.validation)]
+                text = f"the penalty had no signal: {where}. {for_a_signal(*known)}"
                 self._warn("no_signal", epoch, text, attribute=name)
-
-    def _for_a_signal(self, name: str) -> str:
-        """What may give a critic that found nothing a signal: labels, or else less to memorise."""
-        train, validation = self.data.train.known[name], self.data.validation.known[name]
-        labelled = int(train.sum())
-        if labelled < min(_FEW_LABELLED, _SMALL_SHARE * len(train)):
-            return f"Only {labelled:,} of {len(train):,} training rows have a label of it: label more, or leave it out"
-        return (
-            f"Unless {int(validation.sum()):,} held-out rows are too few to show one, set fewer features "
-            "(representation.bottleneck), more training.weight_decay, or debias.estimator: closed_form with fewer "
-            "debias.critic.n_random_features"
-        )
 
     def _warn(
         self, what: str, epoch: int, text: str, *, attribute: str | None = None, tell: Tell | None = None
