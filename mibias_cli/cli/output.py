@@ -7,7 +7,7 @@ import math
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TextIO, TypeAlias
 
 from mibias_cli.cli.options import ReportFormat
@@ -115,10 +115,16 @@ Row: TypeAlias = tuple[str, ...]
 """One line of the table: title, as loaded (where that is a side), before, after."""
 
 
-def show_report(report: Report) -> None:
-    """Print the verdict in words and the headline figures to stderr: a Rich table on a terminal, else aligned text."""
+def show_report(report: Report, warned: Collection[str] = ()) -> None:
+    """Print the verdict in words and the headline figures to stderr: a Rich table on a terminal, else aligned text.
+
+    Warnings that the command has `warned` of already are not said again.
+    """
+    from mibias_cli.report.training import as_sentence
+
     rows = report_rows(report)
-    for warning in report.warnings:
+    said = {each.line for each in report.training_warnings if each.told in warned} | set(map(as_sentence, warned))
+    for warning in (each for each in report.warnings if each not in said):
         print(_fitted(f"warning: {warning}", sys.stderr), file=sys.stderr, flush=True)
     for sentence in report.verdict.summary:
         print_words(sentence)
@@ -128,12 +134,13 @@ def show_report(report: Report) -> None:
 
 def report_rows(report: Report) -> list[Row]:
     """The report's headline figures, task first, then each attribute."""
-    from mibias_cli.report.task.score import has_loaded
+    from mibias_cli.report.task.score import REFITTED, has_loaded
 
     sides: tuple[Side, ...] = ("loaded", "before", "after") if has_loaded(report) else ("before", "after")
     # the task's figures decide its rows: accuracies, errors, or none without a target
     rows = _task([report.task.at(side) for side in sides])
     if report.head is not None:
+        rows = [(f"{REFITTED}: {title.removeprefix('task ')}", *cells) for title, *cells in rows]
         # accuracy alone, or R²: what more a trained head does is in the report
         own = _task([report.head.task.at(side) for side in sides])
         rows += [(f"trained head: {title.removeprefix('task ')}", *cells) for title, *cells in (own[:1] + own[2:])]

@@ -22,7 +22,9 @@ __all__ = ["Display", "PlainProgress", "TerminalProgress", "is_terminal", "shown
 
 
 class Display(Progress, Protocol):
-    """A progress that holds the terminal until it is closed."""
+    """A progress that holds the terminal until it is closed; `warned` is what it was told to warn of."""
+
+    warned: list[str]
 
     def close(self) -> None: ...
 
@@ -50,6 +52,7 @@ class PlainProgress:
 
     def __init__(self, stream: TextIO, *, seconds: float = 5.0, clock: Callable[[], float] = time.monotonic) -> None:
         self._stream = stream
+        self.warned = list[str]()
         self._seconds = seconds
         self._clock = clock
         self._started = self._last_line = clock()
@@ -82,6 +85,7 @@ class PlainProgress:
 
     def warn(self, text: str) -> None:
         """The line, marked."""
+        self.warned.append(text)
         print(f"warning: {one_line(text)}", file=self._stream, flush=True)
 
     def close(self) -> None:
@@ -103,6 +107,7 @@ class TerminalProgress:
         from rich import progress as bars
         from rich.console import Console
 
+        self.warned = list[str]()
         self._console = console or Console(file=unescaped(sys.stderr), highlight=False)
         self._bars = _bars_over_figures()(
             bars.TextColumn("  {task.description}", markup=False),
@@ -147,6 +152,7 @@ class TerminalProgress:
 
     def warn(self, text: str) -> None:
         """A yellow line above the bar."""
+        self.warned.append(text)
         self._print(f"warning: {text}", style="yellow")
 
     def close(self) -> None:

@@ -11,6 +11,7 @@ from mibias_cli.compare.methods import METHOD, compares_methods, reads_bias
 from mibias_cli.compare.records import AttributeOfGroup, Comparison, Row, Spread, written
 from mibias_cli.report.numbers import ABSENT, SPACE, format_bits, format_decimals, format_percent
 from mibias_cli.report.tables import Cell, Table, bits_cell, line, score_cell
+from mibias_cli.report.task.score import REFITTED
 
 __all__ = ["group_table", "head_table", "run_table", "shared_table"]
 
@@ -227,4 +228,7 @@ def shared_table(comparison: Comparison) -> Table:
 
 def _heading(comparison: Comparison) -> str:
     name = score_name(comparison)
-    return "Accuracy" if name == "task accuracy" else name[0].upper() + name[1:]
+    title = "Accuracy" if name == "task accuracy" else name[0].upper() + name[1:]
+    # the trained heads' own stands in a table, and a plane, of its own
+    has_heads = any(group.head_accuracy is not None for group in comparison.groups)
+    return f"{title} ({REFITTED})" if has_heads else title

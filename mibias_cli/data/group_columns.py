@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections import Counter
 from collections.abc import Iterator, Sequence, Set
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from mibias_cli.data.columns import MOST_CLASSES, ColumnLook, look_at, misfits, name_words
 from mibias_cli.data.files.tabular import Table, first_rows, texts
+from mibias_cli.data.table_inputs import left_out
 
 __all__ = [
     "group_columns",
@@ -93,10 +95,12 @@ def may_be_groups(looks: Sequence[ColumnLook], table: Table) -> Iterator[str]:
         known = [str(v) for v in table.columns[look.name] if v is not None]
         numbered = look.kind == "number" and _FILLERS & {*name_words(look.name)} and all(map(str.isdecimal, known))
         coded = look.kind == "text" and not misfits(table.columns[look.name]).any() and all(map(_CODE.fullmatch, known))
-        if (numbered or coded) and MOST_CLASSES < look.n_values <= len(known) / 2:
+        several = MOST_CLASSES < look.n_values <= len(known) / 2
+        # dates come back, too, and belong to nobody
+        if (numbered or coded) and several and not left_out(table, [look.name]):
             yield (
                 f"{look.name}: {look.n_values} codes, each in {len(known) / look.n_values:.0f} rows on average; if the "
-                f"rows of one belong together (a patient, say): --group {look.name}"
+                f"rows of one belong together (a patient, say): --group {shlex.quote(look.name)}"
             )
 
 

@@ -7,10 +7,11 @@ from collections.abc import Iterator
 
 from huggingface_hub import EvalResult, ModelCardData
 
-from mibias_cli.evaluation.task_findings import RegressionFindings
+from mibias_cli.evaluation.task_findings import Accuracies, RegressionFindings
 from mibias_cli.export.heads_file import ExportInfo
 from mibias_cli.report.document import Report
 from mibias_cli.report.tables import LABELS
+from mibias_cli.report.task.score import REFITTED
 
 __all__ = ["evaluation_results", "front_matter"]
 
@@ -56,15 +57,22 @@ def evaluation_results(info: ExportInfo, report: Report) -> Iterator[EvalResult]
 
 
 def _task_figures(report: Report) -> Iterator[tuple[str, str, float | None]]:
-    """The metric's id on the hub, its name, and its value."""
-    task = report.task.after
+    """The metric's id on the hub, its name, and its value: of the trained head, if there is one, and the refitted."""
+    if report.head is None:
+        yield from _figures_of(report.task.after, "")
+        return
+    yield from _figures_of(report.head.task.after, " (trained head)")
+    yield from _figures_of(report.task.after, f" ({REFITTED})")
+
+
+def _figures_of(task: Accuracies | RegressionFindings | None, whose: str) -> Iterator[tuple[str, str, float | None]]:
     if isinstance(task, RegressionFindings):
-        yield "r_squared", "R²", task.r2.estimate
-        yield "mae", "Mean absolute error", task.mae.estimate
+        yield "r_squared", f"R²{whose}", task.r2.estimate
+        yield "mae", f"Mean absolute error{whose}", task.mae.estimate
     elif task is not None:
-        yield "accuracy", "Accuracy", task.accuracy.estimate
-        yield "accuracy", "Balanced accuracy", task.balanced_accuracy
-        yield "accuracy", "Accuracy in the worst group", task.worst_group_accuracy
+        yield "accuracy", f"Accuracy{whose}", task.accuracy.estimate
+        yield "accuracy", f"Balanced accuracy{whose}", task.balanced_accuracy
+        yield "accuracy", f"Accuracy in the worst group{whose}", task.worst_group_accuracy
 
 
 def _leakage_figures(report: Report) -> Iterator[tuple[str, float]]:

@@ -16,7 +16,7 @@ from mibias_cli.evaluation.leakage_findings import QuestionName
 from mibias_cli.evaluation.record import Real, Record
 from mibias_cli.report.illustrations import MetricsRecord
 from mibias_cli.report.suppression import without_small_cells
-from mibias_cli.report.training import TrainingWarning, missed_budgets, training_warnings
+from mibias_cli.report.training import TrainingWarning, as_sentence, missed_budgets, training_warnings
 from mibias_cli.report.verdict import Verdict, make_verdict
 
 __all__ = ["SCHEMA_VERSION", "GateFigure", "GateResult", "Report", "make_report", "unfinished_line"]
@@ -60,6 +60,8 @@ class Report(AuditFindings):
     verdict: Verdict = Verdict()
     training_warnings: tuple[TrainingWarning, ...] = ()
     """What the run's training warned of; empty where nothing was trained."""
+    data_warnings: tuple[str, ...] = ()
+    """What differs between these data and those that the audited model was trained on; empty where nothing does."""
     unfinished: str | None = None
     """What the run had not done yet when it was audited; null where it had ended, and where it is no run."""
     gates: tuple[GateResult, ...] = ()
@@ -75,7 +77,8 @@ class Report(AuditFindings):
         """What whoever reads the figures should know first, as sentences."""
         unfinished = () if self.unfinished is None else (unfinished_line(self.unfinished),)
         # both stages may have warned of the same
-        lines = dict.fromkeys((*unfinished, *(warning.line for warning in self.training_warnings)))
+        of_training = (warning.line for warning in self.training_warnings)
+        lines = dict.fromkeys((*unfinished, *map(as_sentence, self.data_warnings), *of_training))
         least = self.settings.suppress_below
         hidden = (f"Cells and groups of fewer than {least} samples are left out.",) if least > 1 else ()
         return (*lines, *hidden)
@@ -99,12 +102,14 @@ def make_report(
     unfinished: str | None = None,
     debiased: Collection[str] | None = None,
     budget_bits: Mapping[str, float] | None = None,
+    data_warnings: Sequence[str] = (),
 ) -> Report:
     """The report on an audit, with what was audited: hashes of recipe, data and weights, versions, seed, device.
 
     The verdict speaks of what was asked for: I(z; c), or I(z; c | y) where the recipe's objective is conditional. The
     records of a run's metrics.jsonl say what its training warned of; `unfinished` is what a run had not done yet, and
     `debiased` which attributes it was asked to remove (None: all), and `budget_bits` down to which leakage.
+    `data_warnings` are what differs between the audited data and those of training.
     """
     # parts are taken as they are: a dump would make mappings of typed records
     shown = without_small_cells(findings, findings.settings.suppress_below)
@@ -112,8 +117,9 @@ def make_report(
     verdict = make_verdict(findings, asked, debiased, shown=shown)
     warnings = training_warnings(metrics, findings, asked) + missed_budgets(findings, budget_bits or {}, asked)
     return Report(
-        **own, provenance=dict(provenance), verdict=verdict, training_warnings=warnings, unfinished=unfinished
-    )
+        **own, provenance=dict(provenance), verdict=verdict, training_warnings=warnings, unfinished=unfinished,
+        data_warnings=tuple(data_warnings),
+    )  # fmt: skip
 
 
 def unfinished_line(lacking: str) -> str:

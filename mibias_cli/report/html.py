@@ -19,6 +19,7 @@ from mibias_cli.report.plots.curves import curves_plot
 from mibias_cli.report.plots.layers import layer_plot
 from mibias_cli.report.plots.leakage import change_plot, group_cells, group_plot, leakage_plot
 from mibias_cli.report.plots.sizes import size_plot
+from mibias_cli.report.summary import headline_note
 from mibias_cli.report.task import tables as task_tables
 from mibias_cli.report.task.score import has_before, has_loaded, kind_of
 
@@ -96,6 +97,7 @@ def render_html(report: Report, illustrations: Illustrations | None = None) -> s
         "has_random": any(found.random for found in report.attributes.values()),
         "confidence": f"{100 * report.settings.confidence:g} %",
         "headline": tables.headline_table(report),
+        "headline_note": headline_note(report),
         "task": task_tables.task_table(report),
         "head": task_tables.head_table(report),
         "forgetting": task_tables.forgetting_table(report),

@@ -10,6 +10,7 @@ from mibias_cli.evaluation.leakage_findings import SIDES, Interval
 from mibias_cli.report import tables
 from mibias_cli.report.document import GateResult, Report
 from mibias_cli.report.numbers import ABSENT, format_bits, format_interval
+from mibias_cli.report.summary import headline_note
 from mibias_cli.report.task import tables as task_tables
 from mibias_cli.report.task.score import has_loaded
 
@@ -101,6 +102,7 @@ def measured_section(report: Report) -> str:
     parts.append("\n".join(f"- {escape_markdown(sentence)}" for sentence in verdict.summary))
     parts += [f"⚠️ {escape_markdown(warning)}" for warning in report.warnings]
     parts += [escape_markdown(verdict.caution), gates_section(report), markdown_table(leakage_table(report))]
+    parts.append(escape_markdown(headline_note(report)))
     parts += [markdown_table(task) for task in [task_tables.task_table(report)] if task]
     makers = (
         task_tables.head_table,

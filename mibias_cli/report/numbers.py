@@ -11,6 +11,7 @@ __all__ = [
     "ABSENT",
     "SPACE",
     "ceil_bits",
+    "detectable_words",
     "direction",
     "format_bits",
     "format_decimals",
@@ -85,6 +86,16 @@ def ceil_bits(value: float) -> str:
     """
     # the subtraction forgives floats their rounding error: 1000 * 0.009 is a hair more than 9 or less
     return _signed(f"{math.ceil(value * 1000 - 1e-9) / 1000:.3f}")
+
+
+def detectable_words(detectable: float, whole: float) -> str:
+    """The smallest leakage that a sample detects, in bits: never more than all that could leak, such as H(c).
+
+    Example:
+        >>> detectable_words(0.0303, 1.0), detectable_words(1.2, 0.978)
+        ('0.031 bits', 'all 0.978 bits')
+    """
+    return f"{ceil_bits(detectable)} bits" if detectable < whole else f"all {format_bits(whole)} bits"
 
 
 def format_percent(share: float | None) -> str:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
+from itertools import product
 
 from mibias_cli.evaluation.findings import AuditFindings
-from mibias_cli.evaluation.leakage_findings import QUESTIONS, QuestionName, SizeCurve
-from mibias_cli.report.numbers import SPACE, ceil_bits, direction, format_bits, format_decimals, format_interval
+from mibias_cli.evaluation.leakage_findings import QUESTIONS, SIDES, QuestionName, SizeCurve
+from mibias_cli.report.numbers import SPACE, detectable_words, direction, format_bits, format_decimals, format_interval
+from mibias_cli.report.tables import NAMES
 from mibias_cli.report.task.score import has_before
 from mibias_cli.report.task.summary import (
     MAX_NAMED,
@@ -17,11 +19,12 @@ from mibias_cli.report.task.summary import (
     worst_group_sentence,
 )
 
-__all__ = ["EMPTY_FEATURES", "GIVEN", "MAX_NAMED", "listed", "rises", "summarise"]
+__all__ = ["EMPTY_FEATURES", "GIVEN", "MAX_NAMED", "headline_note", "listed", "rises", "summarise"]
 
 GIVEN: dict[QuestionName, str] = {"marginal": "", "conditional": " given the target"}
 EMPTY_FEATURES = "Features that hold nothing leak nothing, so low leakage below is no success."
 """Said of every collapse."""
+_MOST_CLAUSES = 6
 
 
 def summarise(
@@ -63,6 +66,41 @@ def rises(findings: AuditFindings, questions: Sequence[QuestionName]) -> list[st
         for question in questions
         if found.change is not None and (change := found.change.answer(question)) is not None and direction(change) > 0
     ]
+
+
+def headline_note(findings: AuditFindings) -> str:
+    """Where another probe finds more on the scored samples than the headline's, on either side; empty where none does.
+
+    The headline's probe is the one that did best on held-out rows of the fitting part.
+    """
+    clauses = list(_above_headline(findings))
+    if not clauses:
+        return ""
+    more = f"; and {len(clauses) - _MOST_CLAUSES} more" if len(clauses) > _MOST_CLAUSES else ""
+    return (
+        f"Other probes find more than the headline's on these samples, in bits: {'; '.join(clauses[:_MOST_CLAUSES])}"
+        f"{more}. The headline's probe is chosen on other samples, so that no figure is picked for its luck."
+    )
+
+
+def _above_headline(findings: AuditFindings) -> Iterator[str]:
+    """Each channel, question and side of which another probe finds more than the headline's, by the digits shown."""
+    channels = (
+        pair for name, found in findings.attributes.items() for pair in (found.channels or {name: found}).items()
+    )
+    for name, found in channels:
+        for question, side in product(QUESTIONS, SIDES):
+            leakage = found.at(side)
+            answer = None if leakage is None else leakage.answer(question)
+            if answer is None or not answer.probes:
+                continue
+            probe = max(answer.probes, key=lambda each: answer.probes[each].leakage_bits)
+            most, headline = answer.probes[probe].leakage_bits, answer.leakage_bits.estimate
+            if most > headline and format_bits(most) != format_bits(headline):
+                yield (
+                    f"{name}{GIVEN[question]}, {NAMES[side]}: {probe.replace('_', ' ')} {format_bits(most)} (headline: "
+                    f"{answer.headline_probe.replace('_', ' ')} {format_bits(headline)})"
+                )
 
 
 def listed(parts: Sequence[str]) -> str:
@@ -139,7 +177,7 @@ def _attribute(name: str, findings: AuditFindings, question: QuestionName) -> st
 def _limit(findings: AuditFindings, question: QuestionName) -> str:
     """What would have gone unnoticed at this sample size, by the question that was asked."""
     limits = [
-        f"{ceil_bits(answer.detectable_bits)} bits of {name}"
+        f"{detectable_words(answer.detectable_bits, found.whole_bits(question))} of {name}"
         for name, found in findings.attributes.items()
         if (answer := found.after.answer(question)) is not None and answer.detectable_bits is not None
     ]

@@ -14,7 +14,7 @@ from mibias_cli.report.illustrations import MetricsRecord
 from mibias_cli.report.numbers import format_bits, format_interval
 from mibias_cli.run_folder import WARNING
 
-__all__ = ["TrainingWarning", "missed_budgets", "training_warnings"]
+__all__ = ["TrainingWarning", "as_sentence", "missed_budgets", "training_warnings"]
 
 
 class TrainingWarning(Record):
@@ -32,9 +32,19 @@ class TrainingWarning(Record):
     text: str
 
     @property
+    def told(self) -> str:
+        """As training itself says it."""
+        return f"{self.stage}: {self.text}"
+
+    @property
     def line(self) -> str:
         """As a sentence."""
-        return f"{self.text[0].upper()}{self.text[1:].rstrip('.')}."
+        return as_sentence(self.text)
+
+
+def as_sentence(text: str) -> str:
+    """A warning that begins with a small letter, and ends without a full stop, as a sentence."""
+    return f"{text[0].upper()}{text[1:].rstrip('.')}."
 
 
 def training_warnings(

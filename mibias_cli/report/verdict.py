@@ -15,6 +15,7 @@ from mibias_cli.evaluation.record import Record
 from mibias_cli.evaluation.task_findings import LabelFindings, RegressionFindings, TaskFindings
 from mibias_cli.report.numbers import (
     ceil_bits,
+    detectable_words,
     direction,
     format_bits,
     format_decimals,
@@ -23,7 +24,7 @@ from mibias_cli.report.numbers import (
     format_percent,
 )
 from mibias_cli.report.summary import EMPTY_FEATURES, GIVEN, MAX_NAMED, listed, rises, summarise
-from mibias_cli.report.task.score import format_score, has_before, kind_of, task_score
+from mibias_cli.report.task.score import format_score, has_before, kind_of, score_title, task_score
 
 __all__ = ["Verdict", "collapse_reasons", "make_verdict"]
 
@@ -119,7 +120,7 @@ def _headline(findings: AuditFindings, question: QuestionName) -> str:
     score = task_score(findings, "after")
     if score is None:
         return f"{text}."
-    return f"{text}; {score.name} is {format_score(findings, 'after')}{_before(findings)}"
+    return f"{text}; {score_title(findings, score)} is {format_score(findings, 'after')}{_before(findings)}"
 
 
 def _entropy(name: str, found: AttributeFindings, question: QuestionName) -> str:
@@ -211,7 +212,7 @@ def _chance_reasons(findings: AuditFindings) -> list[str]:
         score = task_score(findings, "after")
         if score is None or not score.estimate < CHANCE_MARGIN:
             return []
-        return [f"{score.name} is {format_score(findings, 'after')}"]
+        return [f"{score_title(findings, score)} is {format_score(findings, 'after')}"]
     # balanced accuracy, because always naming the largest class is far above chance in plain accuracy
     n = _n_outcomes(findings)
     # of uneven classes a head may never name the rare ones, and rank them well all the same
@@ -259,7 +260,7 @@ def _attribute_sentence(name: str, found: AttributeFindings, findings: AuditFind
     subject = "Probes here may extract all" if limit is None else f"No probe here extracts {limit}"
     text = (
         f"{subject} of the {format_bits(found.whole_bits(question))} bits of {name}{GIVEN[question]} "
-        f"from the {features} features (strongest: {after.headline_probe.replace('_', ' ')}{channel}, "
+        f"from the {features} features (headline probe: {after.headline_probe.replace('_', ' ')}{channel}, "
         f"{format_bits(interval.estimate)} bits, {confidence} interval {format_interval(interval)})"
     )
     if before is not None and change is not None:
@@ -270,10 +271,10 @@ def _attribute_sentence(name: str, found: AttributeFindings, findings: AuditFind
             text += ": leakage has risen"
         elif direction(change) == 0:
             text += ": not measurably less than before"
-    return text + "." + _power_sentence(after) + known
+    return text + "." + _power_sentence(after, found.whole_bits(question)) + known
 
 
-def _power_sentence(after: Finding) -> str:
+def _power_sentence(after: Finding, whole: float) -> str:
     """What would have gone unnoticed; empty where nobody worked it out."""
     # small leakage that shuffled labels reach as well is not distinguished from none
     detectable, p_value = after.detectable_bits, after.p_value_holm
@@ -281,7 +282,8 @@ def _power_sentence(after: Finding) -> str:
     if detectable is None:
         return chance
     return (
-        f"{chance} Leakage below {ceil_bits(detectable)} bits may go unnoticed in a sample of this size (80 % power)."
+        f"{chance} Leakage below {detectable_words(detectable, whole)} may go unnoticed in a sample of this size (80 % "
+        "power)."
     )
 
 
@@ -294,7 +296,8 @@ def _task_sentence(findings: AuditFindings) -> str:
             "There is no task: a linear map from the audited features gives back the original ones with an R² of "
             f"{format_score(findings, 'after')}."
         )
-    name = score.name[0].upper() + score.name[1:]
+    title = score_title(findings, score)
+    name = title[0].upper() + title[1:]
     return f"{name} on the audited split: {format_score(findings, 'after')}{_before(findings)}"
 
 

@@ -63,6 +63,7 @@ class AuditTarget:
         backbone: The backbone as it was built, from which a control with random weights is made; None: no control.
         run: The run that it belongs to, whose training curves the report's page shows.
         unfinished: What the run had not done yet; None: it had ended, or there is none.
+        warnings: What differs between the recipe's data and those that the model was trained on.
     """
 
     name: str
@@ -76,6 +77,7 @@ class AuditTarget:
     backbone: Backbone | None = None
     run: RunFolder | None = None
     unfinished: str | None = None
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +101,7 @@ def audit_target(target: AuditTarget, parts: Parts, progress: Progress, *, jobs:
     asked, metrics = parts.recipe.debias.objective, () if target.run is None else read_metrics(target.run.metrics)
     return make_report(
         result, _provenance(target, parts), asked, metrics, target.unfinished, _debiased(target, parts),
-        _budget_bits(target, parts),
+        _budget_bits(target, parts), target.warnings,
     )  # fmt: skip
 
 

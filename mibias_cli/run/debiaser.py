@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -10,7 +11,8 @@ import torch
 
 from mibias_cli.data.loader import n_drawn
 from mibias_cli.estimators.classifier import ClassifierBound
-from mibias_cli.estimators.protocol import EstimatorSpec
+from mibias_cli.estimators.protocol import Estimator, EstimatorSpec
+from mibias_cli.evaluation.statistics.information import label_entropy_bits
 from mibias_cli.heads.attribute import AttributeHead
 from mibias_cli.recipe.sections.debias import DebiasSection
 from mibias_cli.run.assemble import Parts
@@ -31,11 +33,8 @@ MONITOR_HIDDEN = (64,)
 _FRESH_HEADS: tuple[tuple[tuple[int, ...], float], ...] = (((), 1e-2), ((128, 128), 2e-3))
 """Hidden widths and learning rates of the heads that a budget is kept by: a linear one and an MLP."""
 _FRESH_BATCH = 256
-AUTO_SHARE, SHARE_BESIDE_PRODUCT = 0.5, 0.1
-"""`weight: auto` of penalties in the steps: the norm of their gradient, where the task's is 1.
-
-Where the scores are given all that the bias says, the task hardly pulls towards it, and a stronger penalty takes shape.
-"""
+AUTO_SHARE = 0.5
+"""`weight: auto` of penalties in the steps: the norm of their gradient, where the task's is 1."""
 
 
 def build_debiaser(parts: Parts, z_width: int, *, mixing_alone: bool = False) -> Debiaser | None:
@@ -69,14 +68,17 @@ def build_debiaser(parts: Parts, z_width: int, *, mixing_alone: bool = False) ->
     budget, meter = _build_budget(parts, dtype)
     # λ that nobody chose is a share of the task's gradient; a budget, and a last fit, have their own ways to find it
     by_share = section.weight == "auto" and budget is None and parts.head_last is None
+    most = _most_nats(parts, estimators) if by_share else None
+    share = AUTO_SHARE if most is None else 1.0
     settings = from_section(
         DebiasSettings,
         section,
-        weight=0.0 if mixing_alone else _share(section) if by_share else _first_weight(section, budget is not None),
+        weight=0.0 if mixing_alone else share if by_share else _first_weight(section, budget is not None),
         gradients="ratio" if by_share else section.gradients,
         critic_steps=section.critic.steps,
         balance=parts.balance,
         measure_every_epochs=section.budget.every_epochs,
+        most_nats=most,
     )
     return Debiaser(
         settings=settings,
@@ -91,10 +93,23 @@ def build_debiaser(parts: Parts, z_width: int, *, mixing_alone: bool = False) ->
     )
 
 
-def _share(section: DebiasSection) -> float:
-    """What `weight: auto` is in the steps."""
-    given = section.bias_product
-    return SHARE_BESIDE_PRODUCT if given == "auto" or given >= LEAST_SHARE else AUTO_SHARE
+def _most_nats(parts: Parts, estimators: Mapping[str, Estimator]) -> float | None:
+    """The entropy of all that is debiased, with its factors, where the share of it that is estimated sets λ; else None.
+
+    Beside a product of experts that gives the scores what the bias says the task hardly pulls towards it: the penalty
+    then needs force only as far as features tell of the bias, and more of it takes shape.
+    """
+    section, data = parts.debias, parts.data
+    whole = section.bias_product == "auto" or section.bias_product >= LEAST_SHARE
+    if not whole or any(each.unit != "nats" for each in estimators.values()):
+        return None
+    most = 0.0
+    for name in estimators:
+        attribute, known = data.attributes[name], data.train.known[name]
+        classes = attribute.classes(data.train.c[name][known])
+        bits = sum(label_entropy_bits(c, n) for c, n in zip(classes.T, attribute.n_classes, strict=True))
+        most += section.attribute_weights.get(name, 1.0) * bits * math.log(2)
+    return most or None
 
 
 def _first_weight(section: DebiasSection, with_budget: bool) -> float:

@@ -25,7 +25,7 @@ from mibias_cli.report.read import FILES
 from mibias_cli.report.write import refuse_report, write_report
 from mibias_cli.run.assemble import Parts, assemble, load_run_model
 from mibias_cli.run.audit import AuditTarget, audit_target, check_audit
-from mibias_cli.run.before.exported import check_inputs, check_run_on, head_fits, tell_preprocessing
+from mibias_cli.run.before.exported import check_inputs, check_run_on, head_warnings, preprocessing_warnings
 from mibias_cli.run.before.files import check_files, tell
 from mibias_cli.run.discover import with_discovered
 from mibias_cli.run.examples import example_cells
@@ -128,11 +128,11 @@ def evaluate(
     if is_run(path):
         run = RunFolder(path)
         parts = with_discovered(parts_of(recipe), run)
-        _check_data(run, parts, progress)
-        found = run_target(parts, run, unfinished=lacking)
+        warnings = _data_warnings(run, parts)
+        found = replace(run_target(parts, run, unfinished=lacking), warnings=warnings)
     elif (path / INFO).is_file() or (path / "config.json").is_file():
         parts = parts_of(recipe)
-        found = _export_target(path, parts, progress)
+        found = _export_target(path, parts)
     elif path.is_dir() and some_part(path) is None:
         raise RunError(f"{target}: is neither a run (no {RECIPE_FILE}) nor an exported model (no config.json)")
     elif path.exists():
@@ -143,6 +143,8 @@ def evaluate(
     else:
         parts = parts_of(with_backbone(recipe, str(target)))
         found = _named_target(parts)
+    for warning in found.warnings:
+        progress.warn(warning)
     # of an export and of stored embeddings no weights were matched
     tell(parts, progress, weights=is_run(path) or not path.exists())
     check_audit(parts)
@@ -153,10 +155,11 @@ def evaluate(
     )  # fmt: skip
 
 
-def _check_data(run: RunFolder, parts: Parts, progress: Progress) -> None:
+def _data_warnings(run: RunFolder, parts: Parts) -> tuple[str, ...]:
     """Other data than the run's own must be like them: its export knows how these were read."""
     if (run.export / INFO).is_file() and parts.recipe.data != load_run_recipe(run.path).data:
-        check_run_on(read_info(run.export), parts, progress)
+        return tuple(check_run_on(read_info(run.export), parts))
+    return ()
 
 
 def run_target(parts: Parts, run: RunFolder, *, unfinished: str | None = None) -> AuditTarget:
@@ -180,11 +183,10 @@ def run_target(parts: Parts, run: RunFolder, *, unfinished: str | None = None) -
     )
 
 
-def _export_target(folder: Path, parts: Parts, progress: Progress) -> AuditTarget:
+def _export_target(folder: Path, parts: Parts) -> AuditTarget:
     loaded = load_export(folder)
-    check_inputs(loaded.info, parts, progress)
-    tell_preprocessing(loaded.backbone, parts, progress)
-    head = loaded.head if head_fits(loaded.info, parts, progress) else None
+    of_head = head_warnings(loaded.info, parts)
+    head = None if of_head else loaded.head
     return AuditTarget(
         name=loaded.backbone.name,
         weights=folder.name,
@@ -192,6 +194,11 @@ def _export_target(folder: Path, parts: Parts, progress: Progress) -> AuditTarge
         after_has_head=head is not None,
         backbone=loaded.backbone,
         unfinished=loaded.info.unfinished,
+        warnings=(
+            *check_inputs(loaded.info, parts),
+            *preprocessing_warnings(loaded.backbone, parts),
+            *of_head,
+        ),
     )
 
 

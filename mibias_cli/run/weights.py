@@ -155,8 +155,8 @@ def _few_known(name: str, n_known: int, n: int) -> str:
     if n_known >= min(_FEWEST_KNOWN, n):
         return ""
     return (
-        f"attribute '{name}': known in {n_known:,} of {n:,} training rows, and the penalty is of these alone: they "
-        "show little or nothing of what it changes in the features. Fill it in more rows, or name another attribute"
+        f"attribute '{name}': only {n_known:,} of {n:,} training rows have a label of it, and the penalty is of these "
+        "alone. Label more, or name another attribute"
     )
 
 
@@ -172,8 +172,8 @@ def _unseen_values(name: str, data: BiasedData) -> list[str]:
     if not told:
         return []
     return [
-        f"attribute '{name}': {len(told)} audited class(es) are in no training row: {first_rows(told)}; training could "
-        "not remove what tells them apart. Train on rows of these, or read the audit as one of values that are new"
+        f"attribute '{name}': {len(told)} audited class(es) are in no training row: {first_rows(told)}; nothing that "
+        "tells them apart is taken out. Train on rows of these, or read the audit as one of new values"
     ]
 
 
@@ -201,15 +201,16 @@ def forewarnings(parts: Parts) -> list[str]:
     data, n, warnings = parts.data, len(parts.data.train), _never_warm(parts)
     for name in parts.debiased:
         known = data.train.c[name][data.train.known[name]]
-        if few := _few_known(name, len(known), n):
+        varies = not (known == known[:1]).all()
+        # of rows that are all alike there are not too few: more of the same would show no more
+        if (varies or not len(known)) and (few := _few_known(name, len(known), n)):
             warnings.append(few)
-        if not (known == known[:1]).all():
+        if varies:
             warnings += _unseen_values(name, data)
         elif len(known):
             warnings.append(
                 f"attribute '{name}': all {len(known):,} training rows in which it is known have the same value, so "
-                "nothing shows what it changes in the features, and nothing of it is taken out of them. Train on rows "
-                "of other values too, or name another attribute"
+                "nothing of it is taken out. Train on rows of other values too, or name another attribute"
             )
         if name in parts.weights.train:
             weights = parts.weights.train[name]

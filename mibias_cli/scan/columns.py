@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from mibias_cli.data.columns import AttributeColumn, look_at
+from mibias_cli.data.columns import AttributeColumn, look_at, misfits
 from mibias_cli.data.encoding import bin_names, encode_attribute
 from mibias_cli.data.files.images import BROKEN_IMAGE
-from mibias_cli.data.files.tabular import Table, texts
+from mibias_cli.data.files.tabular import Table, first_rows, texts
+from mibias_cli.data.table_inputs import left_out
 from mibias_cli.errors import DataError
 from mibias_cli.scan.properties import PROPERTIES, day_of, image_properties
 from mibias_cli.scan.ranking import Codes
 from mibias_cli.survey.folders import SUBFOLDER
 
-__all__ = ["MISSING", "Measured", "binnings_of", "folder_columns", "measure_images", "table_columns"]
+__all__ = ["MISSING", "Measured", "binnings_of", "folder_columns", "left_out_note", "measure_images", "table_columns"]
 
 MISSING = "missing"
 """The class of rows without a value: that a class has no dates gives it away as much as its dates would."""
+_MOST_NAMED = 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +79,35 @@ def _with_days(values: np.ndarray) -> np.ndarray:
     if sum(day is not None for day in days) < len(known):
         return values
     return texts([None if day is None else str(day) for day in days])
+
+
+def left_out_note(
+    table: Table, columns: Mapping[str, np.ndarray], tested: Collection[str], roles: Mapping[str, str | None]
+) -> list[str]:
+    """A note of the columns that were not tested, each with why, in the words of `mibias init`; or none.
+
+    Args:
+        table: All rows in use, by which a column is one of ids, prose and so on.
+        columns: The columns that were looked at, as text (n,), properties of images among them.
+        tested: Names of those that could be tested.
+        roles: By what it is, the column with such a role, if there is one.
+    """
+    untested = [name for name in columns if name not in tested]
+    why = left_out(table, [name for name in untested if name in table.columns])
+    listed = [f"{name} ({role})" for role, name in roles.items() if name is not None]
+    listed += [f"{name} ({why.get(name) or _why_untested(name, columns[name], table.path)})" for name in untested]
+    return [f"left out: {first_rows(listed, _MOST_NAMED)}"] if listed else []
+
+
+def _why_untested(name: str, values: np.ndarray, path: Path) -> str:
+    known = [str(v) for v in values if v is not None]
+    if len(set(known)) < 2:
+        return "one value" if known else "empty"
+    if n := int(misfits(values).sum()):
+        return f"{n:,} value(s) are no plain numbers"
+    look = look_at(Table(path=path, columns={name: values}, row_numbers=np.arange(1, len(values) + 1)), name)
+    kinds = {"lists": "lists", "path": "paths", "id": "a value of its own in each row"}
+    return kinds.get(look.kind, f"{look.n_values:,} different texts")
 
 
 def binnings_of(name: str, values: np.ndarray, path: Path) -> tuple[Codes, ...]:

@@ -15,7 +15,7 @@ from mibias_cli.errors import DataError
 from mibias_cli.evaluation.leakage_findings import Interval
 from mibias_cli.evaluation.statistics.information import label_entropy_bits
 from mibias_cli.progress import Progress
-from mibias_cli.scan.columns import binnings_of, folder_columns, measure_images, table_columns
+from mibias_cli.scan.columns import binnings_of, folder_columns, left_out_note, measure_images, table_columns
 from mibias_cli.scan.features import embed_images, feature_bits
 from mibias_cli.scan.findings import Scan, Shortcut, Tested
 from mibias_cli.scan.ranking import LEVEL, Codes, Told, rank
@@ -81,7 +81,7 @@ def scan(path: Path, wishes: Wishes, *, backbone: Backbone | None, seed: int, pr
         DataError: No target can be found, rows cannot be used, or a backbone has no images to look at.
     """
     rows = find_rows(path, wishes)
-    table, layout = rows.annotations.table, rows.layout
+    table, layout, roles = rows.annotations.table, rows.layout, rows.roles
     if layout.source == "webdataset":
         raise DataError(f"{path}: images in shards are not scanned; unpack some of them to a folder, and scan that")
     if backbone is not None and layout.path is None:
@@ -103,16 +103,23 @@ def scan(path: Path, wishes: Wishes, *, backbone: Backbone | None, seed: int, pr
     entropy = label_entropy_bits(y.codes, len(y.names))
     found = Scan(
         data=layout.what,
-        target=rows.roles.target_title,
+        target=roles.target_title,
         classes=y.names,
         target_entropy_bits=entropy,
         n_rows=len(positions),
         n_available=len(available),
-        group=rows.roles.group,
+        group=roles.group,
         level=LEVEL,
         shortcuts=tuple(_shortcut(name, told[name], y, columns, features.get(name), entropy) for name in listed),
         others=tuple(Tested(**_tested(name, told[name], columns)) for name in told if name not in listed),
-        notes=(*layout.notes, *rows.dropped, *rows.roles.notes, *columns.notes, *_group_note(group)),
+        notes=(
+            *layout.notes,
+            *rows.dropped,
+            *roles.notes,
+            *columns.notes,
+            *_group_note(group),
+            *left_out_note(table, columns.table | columns.images, told, {"split": roles.split, "group": roles.group}),
+        ),
     )
     return Scanned(
         found=found,

@@ -11,8 +11,8 @@ from mibias_cli.data.columns import ColumnLook
 from mibias_cli.data.files.tabular import first_rows, texts
 from mibias_cli.data.group_columns import group_columns, own_groups, path_groups
 from mibias_cli.survey.layout import Layout
-from mibias_cli.survey.split_tables import listed_split
 from mibias_cli.survey.splits import flag_role, guess_split
+from mibias_cli.survey.tables.split_tables import listed_split
 
 __all__ = ["with_groups", "with_split"]
 

@@ -25,9 +25,9 @@ from mibias_cli.data.shards.shards import KEY, SHARD, SHARD_SPLIT, read_shards
 from mibias_cli.errors import DataError
 from mibias_cli.survey.columns import guess_path
 from mibias_cli.survey.layout import MOST_FILES, Layout
-from mibias_cli.survey.matching import image_column, may_name_images
-from mibias_cli.survey.split_tables import numbered_parts, other_parts
 from mibias_cli.survey.splits import split_words
+from mibias_cli.survey.tables.matching import image_column, may_name_images
+from mibias_cli.survey.tables.split_tables import numbered_parts, other_parts
 
 __all__ = ["features_layout", "file_layout", "shards_layout"]
 

@@ -16,7 +16,8 @@ from mibias_cli.data.files.tabular import write_manifest
 from mibias_cli.data.sources.imagefolder import CLASS_FOLDER, SPLIT_FOLDER
 from mibias_cli.errors import BackboneError
 from mibias_cli.output.text import one_line
-from mibias_cli.survey.survey import AttributeFound, Survey
+from mibias_cli.survey.attributes import AttributeFound
+from mibias_cli.survey.survey import Survey
 
 __all__ = ["ModelChoice", "attribute_line", "choose_model", "first_recipe", "write_needed_manifest"]
 
@@ -128,7 +129,7 @@ def _facts(found: Survey) -> Iterator[str]:
     for attribute in found.chosen:
         yield (
             f"# Attribute: {attribute.name} ({_few(attribute.classes)}). In training the target tells "
-            f"{attribute.shared_bits:.3f} of its {attribute.entropy_bits:.3f} bits."
+            f"{attribute.told.replace(' of ', ' of its ')}."
         )
         # the cell that limits what debiasing can learn from
         row, column = np.unravel_index(int(attribute.cells.argmin()), attribute.cells.shape)
@@ -172,9 +173,8 @@ def _data(found: Survey, out: Path, manifest: Path | None) -> Iterator[str]:
     yield "  attributes: # what the features should not tell"
     for attribute in found.chosen:
         yield f"    {_attribute(attribute)}"
-    for other in found.candidates[:6]:
-        told = f"the target tells {other.shared_bits:.3f} of {other.entropy_bits:.3f} bits"
-        yield f"    # {_attribute(other)} # {told}"
+    for other in [candidate for candidate in found.candidates if not candidate.renames_target][:6]:
+        yield f"    # {_attribute(other)} # the target tells {other.told}"
 
 
 def _splits(found: Survey) -> Iterator[str]:

@@ -22,10 +22,10 @@ from mibias_cli.errors import DataError
 from mibias_cli.survey.files import features_layout, shards_layout
 from mibias_cli.survey.layout import MOST_FILES, Layout, make_table
 from mibias_cli.survey.levels import Levels, read_levels
-from mibias_cli.survey.matching import image_column, match_images
-from mibias_cli.survey.sidecars import find_sidecars, join_sidecars
-from mibias_cli.survey.split_tables import SplitTables, numbered_parts, split_tables, tables_in
 from mibias_cli.survey.splits import guess_split, role_of_name, split_words
+from mibias_cli.survey.tables.matching import image_column, match_images
+from mibias_cli.survey.tables.sidecars import find_sidecars, join_sidecars
+from mibias_cli.survey.tables.split_tables import SplitTables, numbered_parts, split_tables, tables_in
 
 __all__ = ["SUBFOLDER", "folder_layout"]
 

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from scipy.special import chdtrc
 
 from mibias_cli.data.columns import ColumnLook, numbers
 from mibias_cli.data.encoding import quantile_edges
-from mibias_cli.data.files.tabular import Table
+from mibias_cli.data.files.tabular import Table, first_rows
 from mibias_cli.evaluation.statistics.information import entropy_of_shares, label_entropy_bits, mutual_information_bits
 
-__all__ = ["PROXY", "association", "independence_note", "independence_p_value", "proxies_of"]
+__all__ = [
+    "PROXY",
+    "association",
+    "closest",
+    "codes_of_numbers",
+    "independence_note",
+    "independence_p_value",
+    "once_more",
+    "proxies_of",
+]
 
 PROXY = 0.9
 """Association from which one column stands for another."""
@@ -52,17 +61,38 @@ def proxies_of(name: str, looks: Sequence[ColumnLook], table: Table, rows: np.nd
         rows: A mask (n,) of the rows to look at: those of training.
     """
     own = _codes(table.columns[name], rows)
+    kinds = ("classes", "number", "text")
+    return closest(
+        own, ((x.name, _codes(table.columns[x.name], rows)) for x in looks if x.name != name and x.kind in kinds)
+    )
+
+
+def closest(own: np.ndarray, others: Iterable[tuple[str, np.ndarray]]) -> list[tuple[str, float]]:
+    """The columns of codes (n,), by name, whose association with `own` (n,) is at least `PROXY`, the closest first.
+
+    A code of −1 is a value that is missing: the row does not count. Where few rows are left for each value nothing is
+    said.
+    """
     found = []
-    for look in looks:
-        # a value of its own in nearly every row goes with everything
-        many = look.n_values * _ROWS_PER_VALUE > len(table) and look.kind != "number"
-        if look.name == name or look.kind not in ("classes", "number", "text") or many:
-            continue
-        other = _codes(table.columns[look.name], rows)
+    for name, other in others:
         both = (own >= 0) & (other >= 0)
-        if both.any() and (share := association(_dense(own[both]), _dense(other[both]))) >= PROXY:
-            found.append((look.name, share))
+        pair = [_dense(codes[both]) for codes in (own, other)]
+        # a value of its own in nearly every row goes with everything
+        if any(_ROWS_PER_VALUE * (int(codes.max(initial=0)) + 1) > both.sum() for codes in pair):
+            continue
+        if (share := association(*pair)) >= PROXY:
+            found.append((name, share))
     return sorted(found, key=lambda pair: -pair[1])
+
+
+def once_more(name: str | None, found: Sequence[tuple[str, float]], *, are_inputs: bool) -> list[str]:
+    """A note that the columns that `closest` found are this attribute, or, for None, the target, once more; or none."""
+    if not found:
+        return []
+    listed = first_rows([f"{other} (association {share:.2f})" for other, share in found])
+    what = "the target" if name is None else name
+    inputs = ", among the inputs; data.features leaves it out where it names the others" if are_inputs else ""
+    return [f"{listed}: {what} once more, spelt otherwise or binned{inputs}"]
 
 
 def independence_p_value(cells: np.ndarray) -> float:
@@ -106,14 +136,22 @@ def _codes(values: np.ndarray, rows: np.ndarray) -> np.ndarray:
     known = np.array([v is not None for v in values]) & rows
     if not known.any():
         return codes
-    n_bins = min(_MOST_BINS, max(2, int(known.sum()) // _ROWS_PER_BIN))
     parsed, wrong = numbers(values[known])
-    if not wrong.any() and len(np.unique(parsed)) > n_bins:
-        edges = quantile_edges(parsed.astype(np.float32), n_bins)
-        codes[known] = np.searchsorted(edges, parsed.astype(np.float32), side="right")
-    else:
+    if wrong.any():
         codes[known] = np.unique(values[known].astype(str), return_inverse=True)[1]
+    else:
+        codes[known] = codes_of_numbers(parsed)
     return codes
+
+
+def codes_of_numbers(values: np.ndarray) -> np.ndarray:
+    """Codes (n,) of numbers (n,): quantile bins, or each number by itself where there are few different ones."""
+    n_bins = min(_MOST_BINS, max(2, len(values) // _ROWS_PER_BIN))
+    different, codes = np.unique(values, return_inverse=True)
+    if len(different) <= n_bins:
+        return codes
+    values = values.astype(np.float32)
+    return np.searchsorted(quantile_edges(values, n_bins), values, side="right")
 
 
 def _dense(codes: np.ndarray) -> np.ndarray:

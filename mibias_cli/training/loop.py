@@ -24,6 +24,7 @@ from mibias_cli.seeds import derive_seed, scoped_torch_rng
 from mibias_cli.training.average import WeightAverage, WeightInterpolation
 from mibias_cli.training.checkpoint import StageState, load_weights, save_checkpoint, save_weights
 from mibias_cli.training.control.recycle import Recycler
+from mibias_cli.training.control.signal import for_a_signal
 from mibias_cli.training.debiaser import Debiaser, live_figures
 from mibias_cli.training.model import TaskModel
 from mibias_cli.training.optimizers import learning_rate_factor, make_optimizer, penalty_weight, set_learning_rates
@@ -40,10 +41,6 @@ __all__ = ["StageTrainer"]
 Tell = Callable[[str], None]
 _VERSION = 2  # of a checkpoint's layout
 _OF_ANOTHER_RUN = (KeyError, TypeError, ValueError, RuntimeError, AttributeError, IndexError)
-_FOR_A_SIGNAL = (
-    "Fewer features (representation.bottleneck), more weight decay (training.weight_decay), or debias.estimator: "
-    "closed_form with fewer debias.critic.n_random_features give a critic that holds on other rows"
-)
 _SAVE_SECONDS = 5.0  # between the checkpoints of epochs on kept outputs of frozen stages
 _RECYCLE_UNTIL = 0.7  # of all steps: units that start later have no time to learn
 
@@ -333,9 +330,8 @@ class StageTrainer:
                 text = f"the penalty has lost its signal: {where}: nothing is left, or the critic has overfitted"
                 self._warn("signal_lost", epoch, text, attribute=name, tell=self.progress.note)
             else:
-                n = int(self.data.validation.known[name].sum())
-                few = f"training cannot follow it, or these {n:,} rows are too few to show one"
-                text = f"the penalty had no signal: {where}; {few}. {_FOR_A_SIGNAL}"
+                known = [split.known[name] for split in (self.data.train, self.data.validation)]
+                text = f"the penalty had no signal: {where}. {for_a_signal(*known)}"
                 self._warn("no_signal", epoch, text, attribute=name)
 
     def _warn(

@@ -51,7 +51,10 @@ class OptimSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class DebiasSettings:
-    """How the MI penalty enters: the recipe's `debias` fields, and the budget's `measure_every_epochs`."""
+    """How the MI penalty enters: the recipe's `debias` fields, and the budget's `measure_every_epochs`.
+
+    With `most_nats`, the attributes' entropy, `gradients: ratio` multiplies λ by the share of it that is estimated.
+    """
 
     weight: float = 1.0
     warmup_epochs: float = 1.0
@@ -65,3 +68,4 @@ class DebiasSettings:
     attribute_weights: Mapping[str, float] = field(default_factory=dict)
     class_prior: Literal["training", "uniform"] = "training"
     measure_every_epochs: float = 1.0
+    most_nats: float | None = None

@@ -41,6 +41,8 @@ __all__ = [
     "task_loss",
 ]
 
+_RECENT = 50
+"""Steps over which the estimate is averaged, where λ follows it."""
 TASK_WEIGHT = "*task*"
 """Key of `Batch.weight` for the weights of the task loss; no attribute can be called so."""
 DRAW_WEIGHT = "*draw*"
@@ -125,7 +127,7 @@ class Stepper:
         self._parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         self._capped: Gradients = []
         self._state: dict[str, float] = dict.fromkeys(
-            ("skipped", "skipped_in_a_row", "task_norm_sum", "task_norm_count"), 0
+            ("skipped", "skipped_in_a_row", "task_norm_sum", "task_norm_count", "share_told", "share_count"), 0
         )
 
     def run(self, batch: Batch, step: int, weight: float, fresh: Iterator[Batch] | None, *, log: bool) -> StepMetrics:
@@ -194,7 +196,7 @@ class Stepper:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what `state_dict` gave."""
-        self._state = {name: value for name, value in state.items() if name != "method"}
+        self._state |= {name: value for name, value in state.items() if name != "method"}
         if self.method is not None:
             self.method.load_state_dict(state["method"])
 
@@ -252,6 +254,9 @@ class Stepper:
             task, mi = without_conflict(g_task, g_mi)
         elif mode == "ratio":
             task, mi = g_task, at_norm(g_mi, self._mean_task_norm(g_task))
+            if debiaser.settings.most_nats is not None:
+                weight *= self._share_told(float(penalty.detach()) / debiaser.settings.most_nats)
+                norms |= {"penalty_share": weight} if log else {}
         else:
             # the paper's: g_MI ← g_MI · min(‖g_task‖, ‖g_MI‖) / ‖g_MI‖ by parameter
             task, mi = g_task, rescaled(g_task, g_mi)
@@ -267,6 +272,14 @@ class Stepper:
         self._state["task_norm_sum"] += gradient_norm(task)
         self._state["task_norm_count"] += 1
         return self._state["task_norm_sum"] / self._state["task_norm_count"]
+
+    def _share_told(self, share: float) -> float:
+        """The estimate's share of the attributes' entropy, a mean over recent steps, between 0 and 1."""
+        self._state["share_count"] += 1
+        told = self._state["share_told"]
+        told += (min(max(share, 0.0), 1.0) - told) / min(self._state["share_count"], _RECENT)
+        self._state["share_told"] = told
+        return told
 
     # --- the step itself ---
 

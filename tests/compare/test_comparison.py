@@ -19,9 +19,9 @@ from mibias_cli.compare.comparison import compare_reports
 from mibias_cli.compare.frontier import frontier_plot
 from mibias_cli.compare.page import frontier_plots, render_comparison, write_comparison
 from mibias_cli.compare.records import ComparedRun
-from mibias_cli.compare.tables import group_table, run_table
+from mibias_cli.compare.tables import group_table, head_table, run_table
 from mibias_cli.evaluation.leakage_findings import Bounds
-from mibias_cli.evaluation.task_findings import FairnessFindings, FairnessSides
+from mibias_cli.evaluation.task_findings import FairnessFindings, FairnessSides, HeadFindings
 from mibias_cli.report.document import GateResult, Report
 
 Make = Callable[..., Report]
@@ -222,6 +222,18 @@ def test_columns_are_for_what_differs(make: Make) -> None:
     assert not {"colour, before", "Rank", "Gates", "Gain over bias"} & set(table.header)
     assert "The same in all: Accuracy, before 70.0\u00a0%" in table.caption
     assert "Rank 8.00" in table.caption
+
+
+def test_whose_accuracy_it_is_is_said_where_trained_heads_have_one_of_their_own(make: Make) -> None:
+    given = runs(make)
+    assert "Accuracy" in group_table(compare_reports(given)).header
+    own = [
+        replace(run, report=run.report.model_copy(update={"head": HeadFindings(task=run.report.task)})) for run in given
+    ]
+    found = compare_reports(own)
+    assert "Accuracy (refitted head)" in group_table(found).header
+    assert "Accuracy (refitted head), after" in run_table(found).header
+    assert head_table(found).title == "Trained heads"
 
 
 def test_the_page_leads_to_the_runs_own_reports_by_relative_addresses(make: Make, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from huggingface_hub import ModelCard
 from huggingface_hub.repocard_data import model_index_to_eval_results
 from reports_by_hand import make_report
 
+from mibias_cli.evaluation.task_findings import HeadFindings
 from mibias_cli.export.heads_file import ExportInfo
 from mibias_cli.export.model_card import model_card
 
@@ -120,6 +121,13 @@ def test_the_hub_reads_the_evaluation_results() -> None:
         ("image-feature-extraction", "mutual_information", f"Leakage of {odd}, given the target (bits)"): 0.0625,
     }
     assert "<b>" not in card.text
+    # what users of the exported head get stands first, beside what the features give
+    own = report.task.model_copy(update={"after": report.task.before})
+    with_head = report.model_copy(update={"head": HeadFindings(task=own)})
+    results = ModelCard(model_card(INFO, report=with_head, formats=())).data.eval_results
+    assert [(each.metric_name, each.metric_value) for each in results if each.metric_name.startswith("Accuracy (")] == [
+        ("Accuracy (trained head)", 0.6), ("Accuracy (refitted head)", 0.9),
+    ]  # fmt: skip
     assert model_index_to_eval_results(card.data.to_dict()["model-index"])[0] == INFO.name
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Callable
 from typing import Any
 
@@ -50,10 +51,15 @@ def test_every_form_has_the_third_column(three: Report) -> None:
         assert "12.50" in text
     shown = plain_table(report_rows(three))
     assert shown[0].split() == ["as", "loaded", "before", "after"]
-    assert shown[1].split() == ["task", "accuracy", "60.0", "%", "70.0", "%", "→", "90.0", "%"]
+    assert shown[1].split() == ["refitted", "head:", "accuracy", "60.0", "%", "70.0", "%", "→", "90.0", "%"]
 
 
 def test_trained_heads_stand_beside_the_refitted_ones(three: Report) -> None:
+    assert task_table(three).header == ("Refitted heads", "As loaded", "Before", "After", "Change")
+    which = (
+        "Refitted heads (above): logistic regression on the features, fitted by one rule on every side. Trained heads:"
+    )
+    assert html.unescape(render_html(three)).count(which) == render_markdown(three).count(which) == 1
     assert head_table(three).header == ("Trained heads", "Before", "After", "Change")
     assert [cell.text for cell in head_table(three).lines[0].cells[1:]] == [
         "60.0\u00a0%", "70.0\u00a0%", "+10.0\u00a0points",

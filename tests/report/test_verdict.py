@@ -15,8 +15,8 @@ def test_the_verdict_bounds_what_was_found_and_never_says_that_nothing_is_there(
 ) -> None:
     verdict = make().verdict
     assert verdict.attributes["colour"] == (
-        "No probe here extracts more than 0.070 of the 2.000 bits of colour from the debiased features (strongest: "
-        "gradient boosting on channel red, 0.050 bits, 95 % interval 0.030 to 0.070); before it was 0.800 "
+        "No probe here extracts more than 0.070 of the 2.000 bits of colour from the debiased features (headline "
+        "probe: gradient boosting on channel red, 0.050 bits, 95 % interval 0.030 to 0.070); before it was 0.800 "
         "(0.780 to 0.820)."
     )
     assert verdict.text.endswith("Task accuracy on the audited split: 90.0\u00a0%, before 70.0\u00a0%.")
@@ -50,7 +50,7 @@ def test_estimates_below_zero_are_no_negative_bound(make: Callable[..., Report])
 def test_an_interval_that_reaches_all_there_is_sets_no_bound(make: Callable[..., Report]) -> None:
     verdict = make(before=1.995, after=1.99).verdict  # up to 2.01 of 2 bits
     assert verdict.headline.startswith("Probes here may extract all of the 2.000 bits of colour (before 1.995); task")
-    assert "may extract all of the 2.000 bits of colour from the debiased features (strongest: " in verdict.text
+    assert "may extract all of the 2.000 bits of colour from the debiased features (headline probe: " in verdict.text
     assert "more than" not in verdict.text
 
 

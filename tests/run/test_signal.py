@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 from small_runs import metrics
 
+from mibias_cli.cli.output import show_report
 from mibias_cli.progress import Silent
 from mibias_cli.recipe.load import parse_recipe
 from mibias_cli.run import workflow
@@ -45,15 +45,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("rows")
     np.savez(out / "z.npz", z=z.astype(np.float32))
     split = np.where(np.arange(n) < 600, "train", np.where(np.arange(n) < 900, "validation", "test"))
-    lines = [f"{a},{b},{c},{d}" for a, b, c, d in zip(y, told, drawn, split, strict=True)]
-    (out / "rows.csv").write_text("\n".join(["y,told,drawn,split", *lines]))
+    few = [str(c) if k >= 600 or k % 15 == 0 else "" for k, c in enumerate(drawn)]
+    lines = [",".join(map(str, row)) for row in zip(y, told, drawn, few, split, strict=True)]
+    (out / "rows.csv").write_text("\n".join(["y,told,drawn,few,split", *lines]))
     return out
 
 
 @pytest.mark.parametrize("estimator", ["classifier", "closed_form", "mine", "vclub", "hsic"])
 @pytest.mark.parametrize("attribute", ["told", "drawn"])
 def test_only_an_attribute_that_nothing_tells_is_warned_of(
-    folder: Path, attribute: str, estimator: str, tmp_path: Path
+    folder: Path, attribute: str, estimator: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     told = Told()
     recipe = parse_recipe(RECIPE.format(folder=folder, attribute=attribute, estimator=estimator), path="r.yaml")
@@ -74,4 +75,19 @@ def test_only_an_attribute_that_nothing_tells_is_warned_of(
     for form in ("leakage.md", "leakage.html", "leakage.json"):
         text = (tmp_path / "run" / "report" / form).read_text()
         assert "he penalty had no signal: on held-out rows the critic of " in text
-        assert re.search(r"training cannot follow it, or these \d+ rows are too few to show one", text)
+        assert "Unless 120 held-out rows are too few to show one, set fewer features" in text
+    # training has said it on the terminal: the report's summary there does not say it again
+    show_report(report, told.warnings)
+    assert "warning:" not in capsys.readouterr().err
+    show_report(report)
+    assert capsys.readouterr().err.count("warning: The penalty had no signal") == 1
+
+
+def test_where_few_rows_have_a_label_that_is_what_lacks(folder: Path, tmp_path: Path) -> None:
+    """40 of 600 training rows: a smaller model would not help."""
+    told = Told()
+    text = RECIPE.replace("target: y", "target: y, split: split")
+    recipe = parse_recipe(text.format(folder=folder, attribute="few", estimator="classifier"), path="r.yaml")
+    workflow.train(recipe, out=tmp_path / "run", offline=True, progress=told)
+    (text,) = [text for text in told.warnings if "had no signal" in text]
+    assert text.endswith("Only 40 of 600 training rows have a label of it: label more, or leave it out")

@@ -14,7 +14,7 @@ from mibias_cli.errors import MibiasError, RecipeError
 from mibias_cli.recipe.load import parse_recipe
 from mibias_cli.recipe.schema import Recipe
 from mibias_cli.run.assemble import Parts, assemble
-from mibias_cli.run.debiaser import AUTO_SHARE, SHARE_BESIDE_PRODUCT, build_debiaser
+from mibias_cli.run.debiaser import AUTO_SHARE, build_debiaser
 from mibias_cli.run.heads.weight_path import N_FOLDS, PATH, choose_weight, folds, held_out_scores, sample_weights
 
 LINEAR = "representation={layers: [features], bottleneck: {width: 9, hidden: []}}"
@@ -110,8 +110,8 @@ def last_step(run: Path) -> int:
         ((), AUTO_SHARE, "ratio"),
         # a product that leaves some of the bias to be learned
         (("debias.bias_product=0.7",), AUTO_SHARE, "ratio"),
-        (("debias.bias_product=auto",), SHARE_BESIDE_PRODUCT, "ratio"),
-        (("debias.bias_product=1",), SHARE_BESIDE_PRODUCT, "ratio"),
+        (("debias.bias_product=auto",), 1.0, "ratio"),
+        (("debias.bias_product=1",), 1.0, "ratio"),
         # a budget finds λ itself
         (("debias.budget_bits=0.1",), 1.0, "sum"),
     ],
@@ -123,6 +123,14 @@ def test_in_the_steps_the_penalty_has_a_share_of_the_gradient(
     debiaser = build_debiaser(parts, 8)
     assert debiaser is not None
     assert (debiaser.settings.weight, debiaser.settings.gradients) == (weight, gradients)
+    # beside a whole product it follows the estimate, whose most is the entropy of what is debiased
+    train, most = parts.data.train, 0.0
+    for name, c in train.c.items():
+        for channel in parts.data.attributes[name].classes(c).T:
+            shares = np.unique(channel, return_counts=True)[1] / len(channel)
+            most -= float(shares @ np.log(shares))
+    follows = debiaser.settings.most_nats
+    assert follows == (pytest.approx(most) if any("bias_product" in o and "0.7" not in o for o in overrides) else None)
 
 
 def test_numbers_have_no_path(tmp_path: Path) -> None:

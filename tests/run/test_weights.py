@@ -100,9 +100,14 @@ backbone: {{name: mlp, options: {{hidden: [4], features: 4}}}}
 
 def test_an_attribute_that_few_training_rows_have_is_told(tmp_path: Path) -> None:
     told = forewarnings(of_places(tmp_path, lambda k: "uv"[k % 3 == 0] if k < 10 or k >= 300 else ""))
-    assert told[0].startswith("attribute 'place': known in 10 of 300 training rows")
+    assert told[0].startswith("attribute 'place': only 10 of 300 training rows have a label of it")
     enough = forewarnings(of_places(tmp_path, lambda k: "uv"[k % 3 == 0] if k < 50 or k >= 300 else ""))
-    assert not any("training rows, and the penalty" in text for text in enough)
+    assert not any("have a label of it" in text for text in enough)
+    # and of rows that are all alike one thing is said
+    alike = forewarnings(of_places(tmp_path, lambda k: "uv"[k % 3 == 0] if k >= 300 else "u" if k < 10 else ""))
+    assert [text.split(",")[0] for text in alike if "training rows" in text] == [
+        "attribute 'place': all 10 training rows in which it is known have the same value"
+    ]
 
 
 def test_audited_values_that_training_lacks_are_told(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from mibias_cli.scan import scan as scan_module
 from mibias_cli.scan.findings import Scan
 from mibias_cli.scan.scan import scan
 from mibias_cli.survey.roles import Wishes
+from mibias_cli.survey.survey import survey
 
 SIDE = 48
 Plant = Callable[[Image.Image], tuple[Image.Image, dict[str, object]]]
@@ -143,6 +144,39 @@ def test_folders_and_columns_are_tested_too(tmp_path: Path) -> None:
     result = found(tmp_path / "list.csv")
     assert {each.name for each in result.shortcuts} == {"source_folder", "taken"}
     assert "ward" in [each.name for each in result.others]
+
+
+def test_columns_that_are_not_tested_are_named_with_why_as_init_names_them(tmp_path: Path) -> None:
+    lines = ["label,code,note,fee,blank,same,seen,tags,fold"]
+    words = ["a", "b", "c", "d", "e", "f", "g", "h"]
+    for k in range(80):
+        note = " ".join(words[(k * j) % 8] for j in range(1, 9)) + f" {k}"
+        fee = f"${k}.50" if k % 2 else f"{k}.5"
+        seen = f"2020-01-{1 + k % 28:02d}"
+        lines.append(f"{'ab'[k % 2]},{f'c-{k}x'},{note},{fee},,one,{seen},{k % 9}|{k % 7},{k % 5}")
+    path = tmp_path / "t.csv"
+    path.write_text("\n".join(lines))
+    result = found(path)
+    (note,) = [each for each in result.notes if each.startswith("left out: ")]
+    assert note == (
+        "left out: code (a value of its own in each row), note (a value of its own in each row), "
+        "fee (40 value(s) are no plain numbers), blank (empty), same (one value), tags (lists)"
+    )
+    tested = {each.name for each in (*result.shortcuts, *result.others)}
+    assert tested == {"seen", "fold"}
+    # the same words of the same columns
+    uses = survey(path, Wishes(target="label", attributes=("fold",))).uses
+    assert {name: uses[name] for name in ("code", "note", "blank")} == {
+        "code": "left out: a value of its own in each row",
+        "note": "left out: a value of its own in each row",
+        "blank": "left out: empty",
+    }
+
+
+def test_a_split_column_is_named_as_such(tmp_path: Path) -> None:
+    lines = [f"{'ab'[k % 2]},{k % 3},{'test' if k > 60 else 'train'}" for k in range(80)]
+    (tmp_path / "t.csv").write_text("\n".join(["label,ward,split", *lines]))
+    assert "left out: split (split)" in found(tmp_path / "t.csv").notes
 
 
 def test_patients_are_shuffled_as_one(tmp_path: Path) -> None:

@@ -16,9 +16,9 @@ from layouts import image, pairs, write
 from mibias_cli.errors import DataError
 from mibias_cli.recipe.load import parse_recipe
 from mibias_cli.run.build import build_data
-from mibias_cli.survey.matching import match_images
 from mibias_cli.survey.roles import Wishes
 from mibias_cli.survey.survey import survey
+from mibias_cli.survey.tables.matching import match_images
 
 GUESS = Wishes()
 N = 60

@@ -16,6 +16,7 @@ from safetensors.numpy import save_file
 from scipy.stats import chi2_contingency
 from shard_files import picture, write_tar
 
+from mibias_cli.cli.commands.init import survey_lines
 from mibias_cli.errors import BackboneError, DataError
 from mibias_cli.recipe.load import parse_recipe
 from mibias_cli.run.build import build_data
@@ -248,6 +249,18 @@ def test_stored_embeddings(tmp_path: Path, form: str) -> None:
     assert found.chosen[0].name == "sex"
 
 
+def test_embeddings_whose_rows_lack_a_target_are_refused_as_nothing_can_be_left_out(tmp_path: Path) -> None:
+    labels = ["xy"[y] if k != 6 else None for k, (y, _) in enumerate(pairs(80))]
+    columns = {f"f_{k}": column for k, column in enumerate(np.random.default_rng(0).normal(size=(12, 80)))}
+    path = tmp_path / "e.parquet"
+    pq.write_table(pa.table({**columns, "label": labels, "sex": ["fm"[c] for _, c in pairs(80)]}), path)
+    with pytest.raises(DataError) as caught:
+        survey(path, GUESS)
+    assert (
+        str(caught.value) == f"{path}: 1 row(s) without a value of 'label': row 7; take these rows and embeddings out"
+    )
+
+
 @pytest.mark.parametrize("form", ["npy", "parquet"])
 def test_shards_of_embeddings_are_a_folder_beside_a_table(tmp_path: Path, form: str) -> None:
     z = np.random.default_rng(0).normal(size=(80, 12)).astype(np.float32)
@@ -277,7 +290,7 @@ def test_shards_of_embeddings_are_a_folder_beside_a_table(tmp_path: Path, form: 
     [
         (Wishes(target="lable"), "--target: no column 'lable', did you mean 'label'"),
         (Wishes(attributes=("sexe",)), "--attribute sexe: no column 'sexe', did you mean 'sex'"),
-        (Wishes(attributes=("note",)), "--attribute note: no column of classes or numbers"),
+        (Wishes(attributes=("note",)), "--attribute note: 'same' in all 28 training rows, so nothing"),
         (Wishes(split="sex"), "--split sex: it holds 'f', 'm'; it should name train and test"),
     ],
 )
@@ -348,15 +361,57 @@ def test_an_attribute_that_the_target_tells_nothing_of_is_said_to_be_no_bias(
     assert "there may be no bias to remove" in told[0]
 
 
-def test_an_attribute_with_one_value_in_training_is_said_to_teach_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("held", "said"),
+    [("", "blank in all 160 training rows"), ("f", "'f' in all 160 training rows")],
+)
+def test_an_attribute_that_does_not_vary_in_training_is_said(tmp_path: Path, held: str, said: str) -> None:
+    """Another is chosen by its name, and that `sex` was not is said; where it was asked for it is an error."""
     rows = [
-        [0.1 * (k % 7), "ab"[k % 2], "fm"[k % 3 == 0 and k >= 200], "test" if k >= 200 else "train"] for k in range(300)
+        [
+            0.1 * (k % 7),
+            "ab"[y],
+            held if k < 200 else "fm"[k % 2],
+            "uvw"[c + k % 2],
+            ("train", "val", "test")[(k >= 160) + (k >= 200)],
+        ]
+        for k, (y, c) in enumerate(pairs(300))
     ]
-    write(tmp_path / "t.csv", ["x", "label", "sex", "split"], rows)
-    notes = survey(tmp_path / "t.csv", Wishes(target="label", attributes=("sex",))).notes
-    assert [note for note in notes if note.startswith("sex")] == [
-        "sex has one value in training: nothing shows what it changes, and nothing of it can be taken out"
+    path = write(tmp_path / "t.csv", ["x", "label", "sex", "age_band", "split"], rows)
+    found = survey(path, Wishes(target="label"))
+    assert [a.name for a in found.chosen] == ["age_band"]
+    assert f"no attribute, as it does not vary in training: sex ({said})" in found.notes
+    with pytest.raises(DataError) as caught:
+        survey(path, Wishes(target="label", attributes=("sex",)))
+    assert f"{path}: --attribute sex: {said}, so nothing shows what it changes" in str(caught.value)
+    assert "name another column, or by --split rows for training that differ" in str(caught.value)
+    # where no other is meant by its name, the error says why that one was not taken
+    other = write(tmp_path / "u.csv", ["x", "label", "sex", "split"], [[*row[:3], row[4]] for row in rows])
+    with pytest.raises(DataError, match="nothing says which column is the bias attribute.*sex.*training rows"):
+        survey(other, Wishes(target="label"))
+
+
+def test_a_table_says_each_thing_once_and_takes_no_dates_for_groups(tmp_path: Path) -> None:
+    """The target's copy is no candidate; dates that come back are nobody's; by chance no bits are below none."""
+    g = np.random.default_rng(5)
+    days = [f"2021-{1 + k % 12:02d}-{1 + k % 28:02d}" for k in range(400)]
+    rows = [
+        [0.1 * (k % 7), "ab"[y], y, "fm"[c], "uvwxyz"[g.integers(0, 6)], days[k], f"k{k % 40}"]
+        for k, (y, c) in enumerate(pairs(400))
     ]
+    path = write(tmp_path / "t.csv", ["x", "label", "label code", "sex", "city", "seen on", "sold by"], rows)
+    found = survey(path, Wishes(target="label"))
+    assert sum("label code" in note for note in found.notes) == 1
+    groups = [note for note in found.notes if "--group" in note]
+    assert [note.split("--group ")[1] for note in groups] == ["'sold by'"]
+    text, _ = first_recipe(
+        found, choose_model(found, backbone=None, weights=None), source=path, out=tmp_path / "r.yaml"
+    )
+    lines = [*survey_lines(found), *text.splitlines()]
+    candidates = [line for line in lines if "attributes too" in line or "# the target tells" in line]
+    assert len(candidates) > 1
+    assert not any("label code" in line or "-0.0" in line for line in candidates)
+    assert by_name(found)["city"] < 0
 
 
 def test_of_samples_with_several_images_one_is_read(tmp_path: Path) -> None:

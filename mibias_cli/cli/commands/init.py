@@ -22,7 +22,8 @@ from mibias_cli.errors import DataError
 from mibias_cli.output.whole_files import is_device, write_atomically
 
 if TYPE_CHECKING:
-    from mibias_cli.survey.survey import AttributeFound, Survey
+    from mibias_cli.survey.attributes import AttributeFound
+    from mibias_cli.survey.survey import Survey
 
 __all__ = ["init"]
 
@@ -120,10 +121,7 @@ def survey_lines(found: Survey) -> Iterator[str]:
         n_rows = sum(found.n_rows.values())
         missing = f", missing in {attribute.n_missing:,} of {n_rows:,} rows" if attribute.n_missing else ""
         yield f"  attribute   {attribute.name}: {len(attribute.classes)} classes, {attribute.kind}{missing}"
-        yield (
-            f"              in training the target tells {attribute.shared_bits:.3f} of its "
-            f"{attribute.entropy_bits:.3f} bits"
-        )
+        yield f"              in training the target tells {attribute.told.replace(' of ', ' of its ')}"
         yield f"  training: target × {attribute.name}"
         # very wide tables are cut
         rows = list(zip(found.class_names, attribute.cells[:, :MAX_COLUMNS], strict=True))
@@ -135,9 +133,9 @@ def survey_lines(found: Survey) -> Iterator[str]:
         if more:
             yield f"    … and {', '.join(more)} (--format json has them all)"
     # further columns, those first that the target tells most of
-    if found.candidates:
-        shown = ", ".join(f"{a.name} ({a.shared_bits:.3f} of {a.entropy_bits:.3f} bits)" for a in found.candidates[:8])
-        yield f"  may be attributes too: {shown}"
+    # and not those that are the target once more
+    if others := [a for a in found.candidates if not a.renames_target]:
+        yield f"  may be attributes too: {', '.join(f'{a.name} ({a.told})' for a in others[:8])}"
     for title, names in inputs_of(found.uses).items():
         if names:
             yield f"  {title:<12}{first_rows(names, _MOST_NAMES)}"

@@ -45,7 +45,7 @@ from mibias_cli.cli.progress import shown_progress
 from mibias_cli.cli.ranks import joined, run_ranks
 from mibias_cli.cli.recipe_checks import recipe_checks, unread_keys
 from mibias_cli.cli.stopping import on_stop
-from mibias_cli.progress import Progress, Silent
+from mibias_cli.progress import Progress
 from mibias_cli.ranks import Place
 from mibias_cli.run_folder import RECIPE_FILE, RunFolder, is_run
 
@@ -118,7 +118,7 @@ def train(
     # torch is loaded from here on: faults of a recipe are told at once
     from mibias_cli.run import workflow
 
-    with stopping, shown_progress() if is_first else nullcontext(Silent()) as progress:
+    with stopping, shown_progress() if is_first else nullcontext() as progress:
         run = workflow.train(
             loaded,
             out=out,
@@ -131,8 +131,8 @@ def train(
             jobs=jobs,
             check_files=check_files,
         )
-    if is_first:
-        show_report(run.report)
+    if progress is not None:
+        show_report(run.report, progress.warned)
         _say_where(RunFolder(run.folder).report, run.export)
         conclude(run.report, junit=junit, seconds=time.time() - started)
 
@@ -193,7 +193,7 @@ def evaluate(
     if output == "json":
         typer.echo(evaluated.report.to_json(), nl=False)
     else:
-        show_report(evaluated.report)
+        show_report(evaluated.report, progress.warned)
     _say_where(evaluated.folder)
     conclude(evaluated.report, junit=junit, seconds=time.time() - started)
 

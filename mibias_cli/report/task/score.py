@@ -9,7 +9,7 @@ from mibias_cli.evaluation.record import Real, Record
 from mibias_cli.evaluation.task_findings import RegressionFindings
 from mibias_cli.report.numbers import format_decimals, format_percent
 
-__all__ = ["Score", "format_score", "has_before", "has_loaded", "kind_of", "task_score"]
+__all__ = ["REFITTED", "Score", "format_score", "has_before", "has_loaded", "kind_of", "score_title", "task_score"]
 
 _NAMES: dict[TargetKind, str] = {
     "classes": "task accuracy",
@@ -17,6 +17,9 @@ _NAMES: dict[TargetKind, str] = {
     "regression": "R² of the task",
     "none": "R² of the original features",
 }
+
+REFITTED = "refitted head"
+"""What a head that the audit fits is called beside one that was trained."""
 
 
 class Score(Record):
@@ -54,6 +57,11 @@ def task_score(report: AuditFindings, side: Side) -> Score | None:
         return None
     figure = task.r2 if isinstance(task, RegressionFindings) else task.accuracy
     return Score(name=_NAMES[kind], estimate=figure.estimate, lower=figure.lower, upper=figure.upper)
+
+
+def score_title(report: AuditFindings, score: Score) -> str:
+    """What the metric is called in sentences: beside a trained head's own figures, with the head that it is of."""
+    return score.name if report.head is None or kind_of(report) == "none" else f"{score.name} ({REFITTED})"
 
 
 def format_score(report: AuditFindings, side: Side) -> str:

@@ -27,7 +27,7 @@ from mibias_cli.report.numbers import (
     format_percent_interval,
     format_points,
 )
-from mibias_cli.report.task.score import kind_of, task_score
+from mibias_cli.report.task.score import kind_of, score_title, task_score
 
 __all__ = [
     "MAX_NAMED",
@@ -63,7 +63,7 @@ def cost_sentence(findings: AuditFindings, *, bought: bool) -> str:
         )
     after = task_score(findings, "after")
     assert after is not None, "a task has a figure"
-    return _changed(after.name, findings.task, findings, bought=bought)
+    return _changed(score_title(findings, after), findings.task, findings, bought=bought)
 
 
 def head_sentence(findings: AuditFindings, *, bought: bool) -> str:

@@ -39,7 +39,7 @@ from mibias_cli.report.tables import (
     sides_of,
     titles,
 )
-from mibias_cli.report.task.score import kind_of
+from mibias_cli.report.task.score import REFITTED, kind_of
 
 __all__ = [
     "MAX_LINES",
@@ -95,18 +95,19 @@ Row = TypeVar("Row", GroupRow, ErrorRow)
 
 def task_table(report: AuditFindings) -> Table:
     """The task's figures on every side, with the change; figures that nobody measured are left out."""
+    title = "Task before and after" if report.head is None else f"{REFITTED.capitalize()}s"
     caption = "One rule before and after: a head fitted on training features, scored on the audited ones."
     if kind_of(report) == "regression":
-        caption = (
-            "One rule before and after: ridge regression on training features, scored on the audited samples. "
-            "Errors are in the units of the target."
-        )
-    return _figures(report, report.task, sides_of(report), "Task before and after", caption)
+        ridge = "One rule before and after: ridge regression on training features, scored on the audited samples."
+        caption = f"{ridge} Errors are in the units of the target."
+    return _figures(report, report.task, sides_of(report), title, caption)
 
 
 def head_table(report: AuditFindings) -> Table:
     """The same figures of the trained heads' own predictions; empty where no head was trained."""
-    caption = "The trained heads' own predictions: what a user of the model gets, head and all."
+    rule = "ridge" if kind_of(report) == "regression" else "logistic"
+    refitted = f"Refitted heads (above): {rule} regression on the features, fitted by one rule on every side"
+    caption = f"{refitted}. Trained heads: the model's own, as exported, which is what its users get."
     task = TaskSides() if report.head is None else report.head.task
     return _figures(report, task, head_sides(report), "Trained heads", caption)
 
@@ -141,7 +142,7 @@ def _figures(report: AuditFindings, task: TaskSides, sides: Sequence[Side], titl
         lines = _number_lines([found if isinstance(found, RegressionFindings) else None for found in given])
     elif given and kind != "none":
         lines = _accuracy_lines([found if isinstance(found, Accuracies) else None for found in given])
-    name = "Task" if task is report.task else title
+    name = "Task" if task is report.task and report.head is None else title
     header = (name, *titles(sides), *(["Change"] if len(sides) > 1 else []))
     return Table(title=title, caption=caption if lines else "", header=header, lines=tuple(lines))
 

@@ -8,17 +8,16 @@ from mibias_cli.data.input_rules import TableRules
 from mibias_cli.data.table_encoder import NumberColumn, TableEncoder
 from mibias_cli.errors import DataError
 from mibias_cli.export.heads_file import ExportInfo
-from mibias_cli.progress import Progress
 from mibias_cli.run.assemble import Parts
 
-__all__ = ["check_inputs", "check_run_on", "head_fits", "tell_preprocessing"]
+__all__ = ["check_inputs", "check_run_on", "head_warnings", "preprocessing_warnings"]
 
 _MOST_APART = 0.1
 """Of a column's standard deviation, and of the ratio of two: samples of the same data differ by less."""
 
 
-def check_inputs(info: ExportInfo, parts: Parts, progress: Progress) -> None:
-    """Refuse inputs of other columns than the export's, and warn of those that are scaled otherwise.
+def check_inputs(info: ExportInfo, parts: Parts) -> list[str]:
+    """Refuse inputs of other columns than the export's; a warning of those that are scaled otherwise, or none.
 
     Raises:
         DataError: The recipe's inputs have other names, another order or another number than the export's.
@@ -34,50 +33,48 @@ def check_inputs(info: ExportInfo, parts: Parts, progress: Progress) -> None:
                 "data.features, in their order, on training rows that have the same categories"
             )
         if apart := _apart(read.encoder, data.inputs.encoder):
-            progress.warn(
+            return [
                 f"the export standardises its inputs otherwise than this recipe's training rows: {first_rows(apart)}; "
                 "the audit is of inputs that `mibias predict` does not make. Audit it by training rows like its own"
-            )
+            ]
     elif _kind_of_shape(info.input_shape) != _kind_of_shape(data.input_shape):
         raise DataError(
             f"the export takes inputs of shape {info.input_shape}, and the recipe's data have inputs of shape "
             f"{data.input_shape}; name data like those that it was trained on"
         )
+    return []
 
 
-def tell_preprocessing(exported: Backbone, parts: Parts, progress: Progress) -> None:
-    """Warn where the recipe's backbone asks for images of another size, range or cut than the exported one."""
+def preprocessing_warnings(exported: Backbone, parts: Parts) -> list[str]:
+    """A warning where the recipe's backbone asks for images of another size, range or cut than the exported one."""
     asked, given = dict(exported.data_config), dict(parts.backbone.data_config)
     keys = sorted(key for key in asked.keys() & given.keys() if asked[key] != given[key])
     other = [f"{key} {given[key]}, not {asked[key]}" for key in keys]
-    if other:
-        progress.warn(
-            f"images are read as the recipe's backbone asks, and not as the export does: {', '.join(other)}; name its "
-            "backbone, and the input_size it was trained with, in the recipe"
-        )
+    how = f"images are read as the recipe's backbone asks, and not as the export does: {', '.join(other)}"
+    return [f"{how}; name its backbone, and the input_size it was trained with, in the recipe"] if other else []
 
 
-def check_run_on(info: ExportInfo, parts: Parts, progress: Progress) -> None:
+def check_run_on(info: ExportInfo, parts: Parts) -> list[str]:
     """`check_inputs` of a run on other data than its own, by its export; its heads must tell the target's classes too.
 
     Raises:
         DataError: Inputs or classes are not the run's.
     """
-    check_inputs(info, parts, progress)
+    warnings = check_inputs(info, parts)
     if info.has_head and not _tells_target(info, parts):
         raise DataError(
             f"{_told(info, parts)}. Where they are the same classes, data.values can name them alike; else evaluate "
             "the run's export, of which features alone are audited then"
         )
+    return warnings
 
 
-def head_fits(info: ExportInfo, parts: Parts, progress: Progress) -> bool:
-    """Whether the exported head gives what the recipe's target asks for; a warning where it does not."""
+def head_warnings(info: ExportInfo, parts: Parts) -> list[str]:
+    """A warning where the exported head does not give what the recipe's target asks for, and so is not audited."""
     if not info.has_head or _tells_target(info, parts):
-        return info.has_head
+        return []
     alike = "where they are the same classes, data.values can name them alike"
-    progress.warn(f"{_told(info, parts)}: features alone are audited; {alike}")
-    return False
+    return [f"{_told(info, parts)}: features alone are audited; {alike}"]
 
 
 def _tells_target(info: ExportInfo, parts: Parts) -> bool:

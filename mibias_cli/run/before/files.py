@@ -10,6 +10,7 @@ from mibias_cli.errors import DataError
 from mibias_cli.progress import Progress
 from mibias_cli.recipe.tables import MI
 from mibias_cli.run.assemble import Parts
+from mibias_cli.run.before.proxies import proxy_notes
 
 __all__ = ["check_files", "tell"]
 
@@ -49,7 +50,7 @@ def _unreadable(split: Split, most: int) -> list[str]:
 
 def tell(parts: Parts, progress: Progress, *, weights: bool = True) -> None:
     """Say what the user should know of data and weights as they were read: weights that fit in part are a warning."""
-    for note in parts.data.notes:
+    for note in (*parts.data.notes, *proxy_notes(parts)):
         progress.note(note)
     if parts.data.target.kind == "none":
         learns = parts.recipe.method

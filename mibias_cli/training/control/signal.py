@@ -6,13 +6,14 @@ import math
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 
+import numpy as np
 import torch
 from torch import Generator
 
 from mibias_cli.estimators.protocol import Estimator, Sample
 from mibias_cli.estimators.rows import permutation, permutation_within
 
-__all__ = ["SignalWatch", "beyond_chance"]
+__all__ = ["SignalWatch", "beyond_chance", "for_a_signal"]
 
 N_SHUFFLES = 19
 """Shuffles that a signal must exceed, all of them: a permutation test at 5 %."""
@@ -20,6 +21,8 @@ MAX_ROWS = 500
 """Held-out rows that are looked at: enough for any signal that training could follow, at little cost."""
 PATIENCE = 2
 """Epochs in a row without a signal before it is said."""
+_FEW_LABELLED, _SMALL_SHARE = 500, 0.5
+"""Training rows with a label, and their share, below which it is labels that lack."""
 
 
 def beyond_chance(estimator: Estimator, sample: Sample, generator: Generator, *, given_target: bool) -> float:
@@ -39,6 +42,22 @@ def beyond_chance(estimator: Estimator, sample: Sample, generator: Generator, *,
         shuffled = replace(sample, c=sample.c[order], known=sample.known[order], weight=weight)
         nothing.append(estimator.estimate(shuffled, generator))
     return found - max(nothing)
+
+
+def for_a_signal(train: np.ndarray, validation: np.ndarray) -> str:
+    """What may give a critic that found nothing a signal: labels, or else less to memorise.
+
+    Args:
+        train, validation: Masks (n,) of the rows of each split that have a label of the attribute.
+    """
+    labelled = int(train.sum())
+    if labelled < min(_FEW_LABELLED, _SMALL_SHARE * len(train)):
+        return f"Only {labelled:,} of {len(train):,} training rows have a label of it: label more, or leave it out"
+    return (
+        f"Unless {int(validation.sum()):,} held-out rows are too few to show one, set fewer features "
+        "(representation.bottleneck), more training.weight_decay, or debias.estimator: closed_form with fewer "
+        "debias.critic.n_random_features"
+    )
 
 
 def _is_settled(sample: Sample) -> bool:

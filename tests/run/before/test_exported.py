@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mibias_cli.cli.output import show_report
 from mibias_cli.errors import DataError
 from mibias_cli.export.load import load_export
 from mibias_cli.progress import Silent
@@ -17,7 +18,7 @@ from mibias_cli.recipe.schema import Recipe
 from mibias_cli.report.document import Report
 from mibias_cli.run import workflow
 from mibias_cli.run.assemble import assemble
-from mibias_cli.run.before.exported import tell_preprocessing
+from mibias_cli.run.before.exported import preprocessing_warnings
 
 TEXT = """
 version: 1
@@ -91,16 +92,25 @@ def test_inputs_of_another_kind_are_refused(export: Path, tmp_path: Path) -> Non
         evaluated(export, parse_recipe(text, path="d.yaml"), tmp_path / "out")
 
 
-def test_inputs_that_are_scaled_otherwise_are_told(export: Path, tmp_path: Path) -> None:
-    _, (told,) = evaluated(export, recipe_of(tmp_path, scale=100), tmp_path / "out")
+def test_inputs_that_are_scaled_otherwise_are_told(
+    export: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report, (told,) = evaluated(export, recipe_of(tmp_path, scale=100), tmp_path / "out")
     assert "standardises its inputs otherwise than this recipe's training rows: 'x' (" in told
     assert "'w'" not in told
+    # whoever reads the report alone is told, too; and on the terminal, which has said it, nobody is told twice
+    assert report.data_warnings == (told,)
+    for form in ("leakage.md", "leakage.html", "leakage.json"):
+        assert "he export standardises its inputs otherwise" in (tmp_path / "out" / form).read_text()
+    show_report(report, [told])
+    assert "warning:" not in capsys.readouterr().err
 
 
 def test_a_head_of_other_classes_is_left_out(export: Path, tmp_path: Path) -> None:
     report, (told,) = evaluated(export, recipe_of(tmp_path, labels=["yes", "no"]), tmp_path / "out")
     assert told.startswith("the export's head tells classes (a, b), and the recipe's target is classes (no, yes)")
     assert report.head is None
+    assert report.data_warnings == (told,)
 
 
 def test_a_run_is_audited_on_data_like_its_own_alone(export: Path, tmp_path: Path) -> None:
@@ -120,12 +130,10 @@ def test_a_run_is_audited_on_data_like_its_own_alone(export: Path, tmp_path: Pat
 
 
 def test_images_that_are_read_for_another_backbone_are_told(export: Path, tmp_path: Path) -> None:
-    loaded, parts, told = load_export(export), assemble(recipe_of(tmp_path), offline=True), Told()
+    loaded, parts = load_export(export), assemble(recipe_of(tmp_path), offline=True)
     asked, given = ({"mean": (0.5,) * 3, "input_size": (3, size, size)} for size in (96, 160))
-    tell_preprocessing(
+    (told,) = preprocessing_warnings(
         replace(loaded.backbone, data_config=asked),
         replace(parts, load_backbone=lambda: replace(loaded.backbone, data_config=given)),
-        told,
     )
-    assert len(told.warnings) == 1
-    assert "not as the export does: input_size (3, 160, 160), not (3, 96, 96);" in told.warnings[0]
+    assert "not as the export does: input_size (3, 160, 160), not (3, 96, 96);" in told

@@ -12,8 +12,8 @@ from mibias_cli.data.columns import name_words
 from mibias_cli.data.files.tabular import Table, first_rows, read_table, texts
 from mibias_cli.errors import DataError
 from mibias_cli.survey.layout import Layout
-from mibias_cli.survey.matching import image_column
-from mibias_cli.survey.split_tables import tables_in
+from mibias_cli.survey.tables.matching import image_column
+from mibias_cli.survey.tables.split_tables import tables_in
 
 __all__ = ["Sidecar", "find_sidecars", "join_by_key", "join_sidecars"]
 

@@ -1,0 +1,1 @@
+"""Tables beside images: which there are, and which image each row names."""
