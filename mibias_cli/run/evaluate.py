@@ -110,12 +110,7 @@ def evaluate(
     if is_run(path):
         own, wanted = load_run_recipe(path), None if out is None else Path(out)
         lacking = told_unfinished(RunFolder(path), own, allowed=unfinished, out=wanted, progress=progress)
-    if out is None:
-        stem = f"{path.name}-{timestamp()}"
-        report = "report" if lacking is None else f"report-{UNFINISHED}"
-        folder = fresh_folder(path, report) if is_run(path) else fresh_folder(Path("runs") / "evaluate", stem)
-    else:
-        folder = Path(out)
+    folder = _new_folder(path, lacking) if out is None else Path(out)
     refuse_report(folder, overwrite=overwrite)
     there = folder.exists()
     rules = all_rules(recipe, gates)
@@ -153,6 +148,13 @@ def evaluate(
         found, parts, folder, rules=rules, progress=progress, n_examples=n_examples, jobs=jobs, overwrite=overwrite,
         shared=there,
     )  # fmt: skip
+
+
+def _new_folder(path: Path, lacking: str | None) -> Path:
+    """Where the report of a target goes if nobody says where; `lacking` is what a run has not done yet."""
+    if is_run(path):
+        return fresh_folder(path, "report" if lacking is None else f"report-{UNFINISHED}")
+    return fresh_folder(Path("runs") / "evaluate", f"{path.name}-{timestamp()}")
 
 
 def _data_warnings(run: RunFolder, parts: Parts) -> tuple[str, ...]:
