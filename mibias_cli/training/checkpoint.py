@@ -61,8 +61,10 @@ def load_checkpoint(path: Path) -> StageState:
         raise RunError(f"{path}: there is no checkpoint to resume from; start the run anew without --resume")
     try:
         # torch does not look at the checksums that it writes
-        if zipfile.is_zipfile(path) and (broken := zipfile.ZipFile(path).testzip()):
-            raise RunError(f"{broken} is not what was written")
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                if broken := archive.testzip():
+                    raise RunError(f"{broken} is not what was written")
         state: StageState = torch.load(path, map_location="cpu", weights_only=True)
     except MemoryError:
         raise
