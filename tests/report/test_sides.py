@@ -56,6 +56,11 @@ def test_every_form_has_the_third_column(three: Report) -> None:
 
 def test_trained_heads_stand_beside_the_refitted_ones(three: Report) -> None:
     assert task_table(three).header == ("Refitted heads", "As loaded", "Before", "After", "Change")
+    told = {side: task.model_copy(update={"head_accuracy": 0.5}) for side, task in three.task if task is not None}
+    alone = three.model_copy(update={"task": three.task.model_copy(update=told), "head": None})
+    beside = alone.model_copy(update={"head": three.head})
+    titles = [[line.cells[0].text for line in task_table(report).lines] for report in (alone, beside)]
+    assert set(titles[0]) - set(titles[1]) == {"Trained head's accuracy"}
     which = (
         "Refitted heads (above): logistic regression on the features, fitted by one rule on every side. Trained heads:"
     )

@@ -72,6 +72,7 @@ _NUMBERS = {
     "gap_mae": "Gap between the worst group and all",
     "head_r2": "Trained head's R²",
 }
+_OF_TRAINED_HEADS = (_PERCENT["head_accuracy"], _NUMBERS["head_r2"])
 _FAIRNESS = {
     "demographic_parity_difference": "Demographic parity difference",
     "demographic_parity_ratio": "Demographic parity ratio",
@@ -142,6 +143,9 @@ def _figures(report: AuditFindings, task: TaskSides, sides: Sequence[Side], titl
         lines = _number_lines([found if isinstance(found, RegressionFindings) else None for found in given])
     elif given and kind != "none":
         lines = _accuracy_lines([found if isinstance(found, Accuracies) else None for found in given])
+    if report.head is not None:
+        # what a trained head does has a table of its own
+        lines = [each for each in lines if each.cells[0].text not in _OF_TRAINED_HEADS]
     name = "Task" if task is report.task and report.head is None else title
     header = (name, *titles(sides), *(["Change"] if len(sides) > 1 else []))
     return Table(title=title, caption=caption if lines else "", header=header, lines=tuple(lines))
