@@ -97,10 +97,8 @@ Row = TypeVar("Row", GroupRow, ErrorRow)
 def task_table(report: AuditFindings) -> Table:
     """The task's figures on every side, with the change; figures that nobody measured are left out."""
     title = "Task before and after" if report.head is None else f"{REFITTED.capitalize()}s"
-    caption = "One rule before and after: a head fitted on training features, scored on the audited ones."
-    if kind_of(report) == "regression":
-        ridge = "One rule before and after: ridge regression on training features, scored on the audited samples."
-        caption = f"{ridge} Errors are in the units of the target."
+    head = "ridge regression (errors are in the target's units)" if kind_of(report) == "regression" else "a head"
+    caption = f"One rule before and after: {head} fitted on training features, scored on the audited ones."
     return _figures(report, report.task, sides_of(report), title, caption)
 
 
@@ -109,7 +107,7 @@ def head_table(report: AuditFindings) -> Table:
     rule = "ridge" if kind_of(report) == "regression" else "logistic"
     refitted = f"Refitted heads (above): {rule} regression on the features, fitted by one rule on every side"
     caption = f"{refitted}. Trained heads: the model's own, as exported, which is what its users get."
-    task = TaskSides() if report.head is None else report.head.task
+    task = report.head.task if report.head else TaskSides()
     return _figures(report, task, head_sides(report), "Trained heads", caption)
 
 
@@ -143,9 +141,8 @@ def _figures(report: AuditFindings, task: TaskSides, sides: Sequence[Side], titl
         lines = _number_lines([found if isinstance(found, RegressionFindings) else None for found in given])
     elif given and kind != "none":
         lines = _accuracy_lines([found if isinstance(found, Accuracies) else None for found in given])
-    if report.head is not None:
-        # what a trained head does has a table of its own
-        lines = [each for each in lines if each.cells[0].text not in _OF_TRAINED_HEADS]
+    # trained heads have a table of their own
+    lines = [each for each in lines if report.head is None or each.cells[0].text not in _OF_TRAINED_HEADS]
     name = "Task" if task is report.task and report.head is None else title
     header = (name, *titles(sides), *(["Change"] if len(sides) > 1 else []))
     return Table(title=title, caption=caption if lines else "", header=header, lines=tuple(lines))
