@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -13,9 +14,33 @@ from mibias_cli.backbone.layers import unknown_layer
 from mibias_cli.errors import BackboneError
 from mibias_cli.ranks import Share
 
-__all__ = ["StatisticsMixer"]
+__all__ = ["Mixed", "StatisticsMixer"]
 
 _ALL = Share()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mixed:
+    """Whose statistics a batch's samples have; both on the CPU.
+
+    Args:
+        kept: How much of their own they keep (n,): 1 where they are not mixed, 0 where all are the partner's.
+        partner: Positions (n,) in the batch.
+    """
+
+    kept: Tensor
+    partner: Tensor
+
+    def blend(self, values: Tensor) -> Tensor:
+        """Values (n, …) a share `kept` the sample's own and the rest its partner's.
+
+        Example:
+            >>> mixed = Mixed(kept=torch.tensor([1.0, 0.25]), partner=torch.tensor([1, 0]))
+            >>> mixed.blend(torch.tensor([[0.0], [4.0]])).tolist()
+            [[0.0], [1.0]]
+        """
+        own = self.kept.to(values).view(-1, *[1] * (values.ndim - 1))
+        return values[self.partner.to(values.device)].lerp(values, own)
 
 
 class StatisticsMixer:
@@ -28,6 +53,7 @@ class StatisticsMixer:
         backbone: The network.
         layer: Name of the inner module whose input is mixed; a map (n, channels, h, w), or tokens (n, t, channels).
         share: Share of samples that are mixed; how far is drawn evenly between not at all and wholly.
+        copies: Mix wholly, with partners of any attribute value, so that values do not depend on the sample's target.
         rows: Which samples of a batch the network sees here.
         gather: On several ranks, what makes a whole batch's values (n, …) of those of these samples.
 
@@ -44,33 +70,35 @@ class StatisticsMixer:
         layer: str,
         share: float,
         *,
+        copies: bool = False,
         rows: Share = _ALL,
         gather: Callable[[Tensor, int], Tensor] | None = None,
     ) -> None:
         modules = dict(backbone.named_modules())
         if not layer or layer not in modules:
             raise unknown_layer("debias.mix.layer", layer, backbone, modules)
-        self.layer, self.module, self.share = layer, modules[layer], share
+        self.layer, self.module, self.share, self.copies = layer, modules[layer], share, copies
         self.rows, self.gather = rows, gather
         self.channels_last = getattr(backbone, "output_fmt", "NCHW") == "NHWC"
 
     @contextmanager
-    def mixing(self, groups: Tensor, generator: torch.Generator) -> Iterator[Tensor]:
-        """Mix in the forward passes of a `with` block; yields which samples are mixed (n,) bool, on the CPU.
+    def mixing(self, groups: Tensor, generator: torch.Generator) -> Iterator[Mixed]:
+        """Mix in the forward passes of a `with` block; yields how.
 
         Args:
-            groups: (n,) int64; a sample's partner is of another group.
+            groups: (n,) int64; a sample's partner is of another group, but for copies.
             generator: On the CPU.
 
         Raises:
             BackboneError: In the forward pass, where the module's input has one value a channel.
         """
-        partner = other_partners(groups, generator)
-        # how much of its own statistics a sample keeps: all where it is not mixed
-        kept = torch.rand(len(groups), generator=generator)
-        kept[torch.rand(len(groups), generator=generator) >= self.share] = 1.0
-        with self._hooked(partner, kept):
-            yield kept < 1
+        n = len(groups)
+        partner = torch.randperm(n, generator=generator) if self.copies else other_partners(groups, generator)
+        kept = torch.zeros(n) if self.copies else torch.rand(n, generator=generator)
+        kept[torch.rand(n, generator=generator) >= self.share] = 1.0
+        mixed = Mixed(kept=kept, partner=partner)
+        with self._hooked(mixed):
+            yield mixed
 
     @contextmanager
     def copying(self, groups: Tensor, generator: torch.Generator) -> Iterator[Tensor]:
@@ -79,13 +107,13 @@ class StatisticsMixer:
         A sample for which no other group is in the batch is its own partner. Arguments and errors are as in `mixing`.
         """
         partner = other_partners(groups, generator)
-        with self._hooked(partner, torch.zeros(len(groups))):
+        with self._hooked(Mixed(kept=torch.zeros(len(groups)), partner=partner)):
             yield partner
 
     @contextmanager
-    def _hooked(self, partner: Tensor, kept: Tensor) -> Iterator[None]:
+    def _hooked(self, mixed: Mixed) -> Iterator[None]:
         def hook(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-            return (self.mixed(inputs[0], partner.to(inputs[0].device), kept), *inputs[1:])
+            return (self.mixed(inputs[0], mixed.partner.to(inputs[0].device), mixed.kept), *inputs[1:])
 
         handle = self.module.register_forward_pre_hook(hook)
         try:

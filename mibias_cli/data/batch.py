@@ -14,10 +14,12 @@ from mibias_cli.data.files.packed import Picked
 from mibias_cli.data.input_rules import InputRules
 from mibias_cli.data.target import Target, bin_codes
 
-__all__ = ["OTHER_VIEW", "Attribute", "Batch", "BiasedData", "Reader", "Split"]
+__all__ = ["OTHER_VIEW", "TASK_OFFSET", "Attribute", "Batch", "BiasedData", "Reader", "Split"]
 
 OTHER_VIEW = 1 << 30
 """Added to an epoch it asks a reader for another augmented view than that epoch's own."""
+TASK_OFFSET = "*offset*"
+"""Key of what is added to class scores in training (n, k): a share of log p(y|c), most often less log p(y)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +105,11 @@ class Batch:
         """The same of some rows: positions, or a mask (n,) bool; none of them drawn."""
         assert self.n_own is None, "rows that were drawn belong to those before them"
         return self._each(lambda tensor: tensor[rows], n_own=None)
+
+    def with_attributes_of(self, partner: Tensor) -> Batch:
+        """The batch with the attribute values of other rows of it (n,)."""
+        c = {name: values[partner] for name, values in self.c.items()}
+        return replace(self, c=c, known={name: values[partner] for name, values in self.known.items()})
 
     def _each(self, change: Callable[[Tensor], Tensor], n_own: int | None) -> Batch:
         """The batch with every tensor changed in the same way."""

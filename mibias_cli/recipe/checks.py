@@ -136,6 +136,7 @@ def _void_settings(data: YamlMapping) -> Iterator[Fault]:
     if value_at(path, data) is not None and value_at(("training", "average_decay"), data) is not None:
         yield path, "exports other weights than training.average_decay; leave one of the two out"
     yield from _head_last(data)
+    yield from _copies(data)
     # the prior is what the product leaves to the scores
     if value_at(("debias", "class_prior"), data) == "uniform" and not value_at(("debias", "bias_product"), data):
         yield ("debias", "class_prior"), "has no effect without debias.bias_product; set that to 1, or leave it out"
@@ -172,6 +173,19 @@ def _head_last(data: YamlMapping) -> Iterator[Fault]:
         if value_at(("debias", key), data) not in (None, default):
             why = "is about a penalty in the steps, but with training.head_last it acts after them; leave it out"
             yield ("debias", key), why
+
+
+def _copies(data: YamlMapping) -> Iterator[Fault]:
+    """Copies are what critic and penalty see in the steps, in place of samples that are drawn or read for them."""
+    if not value_at(("debias", "mix", "copies"), data):
+        return
+    if value_at(("debias", "balance_by"), data) == "draws":
+        yield ("debias", "balance_by"), "draws samples for the estimator, which debias.mix.copies gives copies; leave it out"
+    if value_at(("debias", "schedule"), data) == "fresh":
+        yield ("debias", "schedule"), "reads batches for the critic, which debias.mix.copies gives copies; leave it out"
+    if value_at(("training", "head_last"), data) is not None:
+        why = "is about a penalty in the steps, but with training.head_last it acts after them; leave it out"
+        yield ("debias", "mix", "copies"), why
 
 
 def _shared_batch(data: YamlMapping) -> Iterator[Fault]:

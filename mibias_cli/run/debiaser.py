@@ -96,12 +96,14 @@ def build_debiaser(parts: Parts, z_width: int, *, mixing_alone: bool = False) ->
 def _most_nats(parts: Parts, estimators: Mapping[str, Estimator]) -> float | None:
     """The entropy of all that is debiased, with its factors, where the share of it that is estimated sets λ; else None.
 
-    Beside a product of experts that gives the scores what the bias says the task hardly pulls towards it: the penalty
-    then needs force only as far as features tell of the bias, and more of it takes shape.
+    Beside a product of experts that gives the scores what the bias says, and among copies of whose attribute the target
+    tells nothing, the task hardly pulls towards the bias: the penalty then needs force only as far as features tell
+    of it, and more of it takes shape.
     """
     section, data = parts.debias, parts.data
     whole = section.bias_product == "auto" or section.bias_product >= LEAST_SHARE
-    if not whole or any(each.unit != "nats" for each in estimators.values()):
+    copies = section.mix is not None and section.mix.copies
+    if not (whole or copies) or any(each.unit != "nats" for each in estimators.values()):
         return None
     most = 0.0
     for name in estimators:

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mibias_cli.data.batch import BiasedData, Split
+from mibias_cli.data.batch import TASK_OFFSET, BiasedData, Split
 from mibias_cli.data.files.tabular import first_rows
 from mibias_cli.data.groups import balancing_weights, effective_sample_size, target_log_probabilities
 from mibias_cli.evaluation.statistics.information import label_entropy_bits, mutual_information_bits
 from mibias_cli.training.control.budget import least_error
-from mibias_cli.training.step import BIAS_LOG_P, DRAW_WEIGHT, TASK_OFFSET, TASK_WEIGHT
+from mibias_cli.training.step import BIAS_LOG_P, DRAW_WEIGHT, TASK_WEIGHT
 
 if TYPE_CHECKING:
     from mibias_cli.run.assemble import Parts

@@ -11,8 +11,8 @@ from typing import Protocol, TypedDict
 import torch
 from torch import Tensor
 
-from mibias_cli.backbone.mix import StatisticsMixer
-from mibias_cli.data.batch import Batch
+from mibias_cli.backbone.mix import Mixed, StatisticsMixer
+from mibias_cli.data.batch import TASK_OFFSET, Batch
 from mibias_cli.estimators.protocol import Estimator, EstimatorState, Sample
 from mibias_cli.seeds import derive_seed
 from mibias_cli.training.control.budget import BudgetKeeper
@@ -93,11 +93,31 @@ class Debiaser:
         """Whether the task loss is weighted."""
         return self.settings.balance in ("task", "both")
 
-    def mixing(self, batch: Batch, step: int) -> AbstractContextManager[Tensor | None]:
-        """The scope of the step's forward pass: maps are mixed in it where the recipe says so; gives what is mixed."""
+    def mixing(self, batch: Batch, step: int) -> AbstractContextManager[Mixed | None]:
+        """The scope of the step's forward pass: maps are mixed in it where the recipe says so; gives how."""
         if self.mixer is None:
             return nullcontext()
         return self.mixer.mixing(self._groups(batch), self.generator("mix", step))
+
+    def as_mixed(self, batch: Batch, mixed: Mixed) -> Batch:
+        """A mixed batch as critic, penalty and product of experts see it.
+
+        A sample in another's style no longer carries its own attribute value. A copy carries its partner's, of which
+        its target tells nothing, and copies are all that critic and penalty see; else they see what is not mixed. What
+        the attribute says of the target is what that of the statistics says.
+        """
+        assert self.mixer is not None, "something mixed it"
+        weight = batch.weight
+        if TASK_OFFSET in weight:
+            weight = {**weight, TASK_OFFSET: mixed.blend(weight[TASK_OFFSET])}
+        if self.mixer.copies:
+            batch, seen = batch.with_attributes_of(mixed.partner.to(batch.y.device)), mixed.kept == 0
+            # they need no balancing
+            weight = {key: torch.ones_like(given) if key in batch.c else given for key, given in weight.items()}
+        else:
+            seen = mixed.kept == 1
+        seen = seen.to(batch.y.device)
+        return replace(batch, known={name: known & seen for name, known in batch.known.items()}, weight=weight)
 
     def copying(self, batch: Batch, step: int) -> AbstractContextManager[Tensor]:
         """The scope of a forward pass in which samples have all statistics of others, whose positions it gives."""

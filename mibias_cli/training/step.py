@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
@@ -21,7 +21,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mibias_cli.data.batch import Batch
+from mibias_cli.data.batch import TASK_OFFSET, Batch
 from mibias_cli.data.target import TargetKind
 from mibias_cli.errors import TrainingError
 from mibias_cli.training.debiaser import Debiaser, StepMetrics
@@ -34,7 +34,6 @@ __all__ = [
     "DRAW_WEIGHT",
     "FIRST_UNTIL",
     "SAMPLE_WEIGHT",
-    "TASK_OFFSET",
     "TASK_WEIGHT",
     "StepMethod",
     "Stepper",
@@ -51,8 +50,6 @@ SAMPLE_WEIGHT = "*sample*"
 """Key of the weights in proportion to which an epoch's rows are drawn."""
 FIRST_UNTIL = "*first*"
 """Key of the number of epochs in which a row is read once, before all that are drawn."""
-TASK_OFFSET = "*offset*"
-"""Key of what is added to class scores in training (n, k): a share of log p(y|c), most often less log p(y)."""
 BIAS_LOG_P = "*bias*"
 """Key of log p(y|c) itself (n, k), of validation rows: what the model's scores are to add to."""
 
@@ -144,10 +141,8 @@ class Stepper:
         # L_task(g(f(x)), y)
         with nullcontext() if debiaser is None else debiaser.mixing(batch, step) as mixed:
             output = self._forward(batch, step)
-        # a sample in another's style no longer carries its own attribute value: critic and penalty do not see it
-        if mixed is not None:
-            seen = ~mixed.to(batch.y.device)
-            batch = replace(batch, known={name: known & seen for name, known in batch.known.items()})
+        if debiaser is not None and mixed is not None:
+            batch = debiaser.as_mixed(batch, mixed)
         capped: Tensor | None = None
         if self.method is None:
             loss = self._task_loss(batch, output["logits"][: batch.n_own])

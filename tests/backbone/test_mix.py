@@ -67,8 +67,25 @@ def test_only_the_share_is_mixed_inside_the_scope_alone_and_the_same_for_a_seed(
     assert torch.equal(*outs)
     changed = (outs[0] - x).abs().amax((1, 2, 3)) > 1e-3
     assert 60 < int(changed.sum()) < 140
-    assert torch.equal(changed, mixed)
+    assert torch.equal(changed, mixed.kept < 1)
     assert torch.equal(network(x), x)
+
+
+def test_copies_in_the_steps_have_all_of_a_partner_of_any_group() -> None:
+    network, groups = Seen(), torch.arange(400) % 2
+    x = torch.randn(400, 3, 4, 4, generator=torch.Generator().manual_seed(1)) + groups.view(-1, 1, 1, 1)
+    mixer = StatisticsMixer(network, "inner", 0.75, copies=True)
+    with mixer.mixing(groups, torch.Generator().manual_seed(2)) as mixed:
+        out = network(x)
+    whole = mixed.kept == 0
+    assert 270 < int(whole.sum()) < 330
+    assert torch.equal(mixed.kept, (~whole).float())
+    torch.testing.assert_close(out.mean((2, 3))[whole], x[mixed.partner].mean((2, 3))[whole], atol=1e-4, rtol=1e-3)
+    torch.testing.assert_close(out[~whole], x[~whole], atol=1e-4, rtol=1e-4)
+    # each sample is a partner once, so that their groups are as frequent as in the batch, whatever a sample's own is
+    assert torch.equal(mixed.partner.sort().values, torch.arange(400))
+    alike = (groups[mixed.partner] == groups).float().mean()
+    assert 0.4 < alike < 0.6
 
 
 def test_partners_are_drawn_evenly_from_other_groups() -> None:

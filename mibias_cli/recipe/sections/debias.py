@@ -82,6 +82,12 @@ class MixSection(Section):
 
     layer: str = Field(description="The module of the backbone whose input is mixed; it must train.")
     share: Share = Field(0.5, description="Share of samples that are mixed.")
+    copies: Flag = Field(
+        False,
+        description="Mix wholly, with statistics of samples of any attribute value; in the steps critic and penalty "
+        "see these samples alone, with the attribute values that come with the statistics, of which the target then "
+        "tells nothing.",
+    )
 
 
 def _budget_form(value: object) -> str:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from mibias_cli.backbone.bottleneck import BottleneckShape
 from mibias_cli.backbone.embed import embed
-from mibias_cli.data.batch import Batch
+from mibias_cli.data.batch import TASK_OFFSET, Batch
 from mibias_cli.data.target import TargetKind
 from mibias_cli.heads.target import TargetHead
 from mibias_cli.progress import Progress
@@ -32,7 +32,7 @@ from mibias_cli.run.heads.weight_path import (
 from mibias_cli.seeds import derive_seed, derived_generator, scoped_torch_rng
 from mibias_cli.training.debiaser import Debiaser, StepMetrics, live_figures
 from mibias_cli.training.model import TaskModel
-from mibias_cli.training.step import TASK_OFFSET, TASK_WEIGHT, task_loss
+from mibias_cli.training.step import TASK_WEIGHT, task_loss
 
 __all__ = ["N_STEPS", "Log", "finish_heads", "fit_unpenalised", "penalise", "start_heads"]
 

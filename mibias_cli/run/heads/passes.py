@@ -128,11 +128,13 @@ def one_pass(model: TaskModel, parts: Parts, order: NDArray[np.int64], debiaser:
         if debiaser is None or debiaser.mixer is None:
             continue
         step = i + view * len(split)
-        with debiaser.mixing(batch, step):
-            mixed.append(pooled())
+        with debiaser.mixing(batch, step) as how:
+            rows = pooled()
+        assert how is not None, "there is a mixer"
+        mixed.append(debiaser.as_mixed(rows, how))
         if copied:
             with debiaser.copying(batch, step) as partner:
-                copies.append(with_attributes_of(pooled(), partner.to(device)))
+                copies.append(pooled().with_attributes_of(partner.to(device)))
     joined = [Batch.joined(found) if found else None for found in (mixed, copies)]
     return Pass(plain=Batch.joined(plain), mixed=joined[0], copies=joined[1], samples=order)
 
@@ -146,12 +148,6 @@ def _copied(parts: Parts, debiaser: Debiaser | None) -> list[str]:
         return []
     n_y, attributes = len(parts.data.class_names), parts.data.attributes
     return [n for n in parts.debiased if are_counted(int(train.known[n].sum()), n_y, attributes[n].n_classes)]
-
-
-def with_attributes_of(batch: Batch, partner: Tensor) -> Batch:
-    """The batch with the attribute values of other rows of it (n,)."""
-    c = {name: values[partner] for name, values in batch.c.items()}
-    return replace(batch, c=c, known={name: values[partner] for name, values in batch.known.items()})
 
 
 def with_shares(one: Pass, parts: Parts, debiaser: Debiaser) -> Pass:
