@@ -20,7 +20,7 @@ from mibias_cli.progress import Silent
 from mibias_cli.recipe.load import load_recipe
 from mibias_cli.run import dry_run
 from mibias_cli.survey import first_recipe
-from mibias_cli.survey.first_recipe import choose_model
+from mibias_cli.survey.model_choice import choose_model
 from mibias_cli.survey.roles import Wishes
 from mibias_cli.survey.survey import survey
 
@@ -264,14 +264,14 @@ def test_the_model_suits_the_images(tmp_path: Path) -> None:
 
 
 def test_weights_that_are_not_here_are_not_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mibias_cli.survey.first_recipe.weights_to_fetch", lambda name: f"https://hub/{name}")
+    monkeypatch.setattr("mibias_cli.survey.model_choice.weights_to_fetch", lambda name: f"https://hub/{name}")
     photos(tmp_path / "photos")
     result = init(tmp_path / "photos", "--out", tmp_path / "a.yaml")
     assert load_recipe(tmp_path / "a.yaml").backbone.weights == "none"
     assert (
         "resnet18 starts from random weights: pretrained is better, and fetches https://hub/resnet18" in result.stderr
     )
-    monkeypatch.setattr("mibias_cli.survey.first_recipe.weights_to_fetch", lambda name: None)
+    monkeypatch.setattr("mibias_cli.survey.model_choice.weights_to_fetch", lambda name: None)
     init(tmp_path / "photos", "--out", tmp_path / "b.yaml")
     assert load_recipe(tmp_path / "b.yaml").backbone.weights == "pretrained"
 
@@ -293,7 +293,7 @@ def test_what_is_wrong_ends_with_two(tmp_path: Path) -> None:
 
 def test_before_had_the_same_budget(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Plain training of as many epochs, from the weights that debiasing starts from."""
-    monkeypatch.setattr("mibias_cli.survey.first_recipe.weights_to_fetch", lambda name: None)
+    monkeypatch.setattr("mibias_cli.survey.model_choice.weights_to_fetch", lambda name: None)
     init(photos(tmp_path / "photos"), "--out", tmp_path / "a.yaml")
     (tmp_path / "t.csv").write_text("y,sex,age\n" + "".join(f"{k % 2},{'fm'[k % 3 > 0]},{k % 7}\n" for k in range(120)))
     init(tmp_path / "t.csv", "--target", "y", "--attribute", "sex", "--out", tmp_path / "b.yaml")
