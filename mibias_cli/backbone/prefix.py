@@ -143,7 +143,7 @@ def _outline(output: object, n: int) -> _Outline:
     if isinstance(output, Tensor) and output.ndim and len(output) == n:
         return output.shape[1:]
     # such as tokens beside the height and width of their grid
-    if type(output) is tuple:
+    if isinstance(output, torch.Size) or type(output) is tuple:
         return tuple(_outline(one, n) for one in output)
     if type(output) is list:
         return [_outline(one, n) for one in output]

@@ -32,6 +32,7 @@ __all__ = [
     "weights_to_fetch",
 ]
 
+_INPUT_ARGUMENTS = {"img_size", "in_chans"}
 _EPSILON = {"fbnetc_100": 1e-3}
 _OURS = {
     "num_classes": "a backbone has no classifier",
@@ -139,21 +140,22 @@ def build_timm(
         report = load_weights(module, weights_file_of(source.folder))
     elif source.weights not in ("none", "pretrained") and not source.weights.startswith(HUB):
         report = load_weights(module, Path(source.weights))
-    if report is not None and report.mismatched and "img_size" in arguments:
+    if report is not None and report.mismatched and _INPUT_ARGUMENTS & arguments.keys():
         own, state = _on_meta(source, None)[0].state_dict(), module.state_dict()
-        if sized := [name for name in report.missing if name in own and own[name].shape != state[name].shape]:
-            raise BackboneError(_other_size(source, arguments, sized))
+        if misfits := [name for name in report.missing if name in own and own[name].shape != state[name].shape]:
+            raise BackboneError(_other_inputs(source, arguments, misfits))
     return module, arguments, report
 
 
-def _other_size(source: TimmSource, arguments: Mapping[str, object], names: Sequence[str]) -> str:
-    """What to say of weights whose tensors of these names are made for images of another size."""
-    _, height, width = input_config(source.pretrained_cfg, channels=None, input_size=None)["input_size"]
+def _other_inputs(source: TimmSource, arguments: Mapping[str, object], names: Sequence[str]) -> str:
+    """What to say of weights whose tensors of these names are made for images of another size or channels."""
+    channels, height, width = input_config(source.pretrained_cfg, channels=None, input_size=None)["input_size"]
+    given = ", ".join(f"{key}={arguments[key]}" for key in sorted(_INPUT_ARGUMENTS & arguments.keys()))
     more = f" and {len(names) - 1} more" if len(names) > 1 else ""
     return (
-        f"backbone {source.name}: the weights are for images of another size than {arguments['img_size']} "
-        f"({names[0]}{more}), and timm does not resize these; set backbone.input_size to the size that they were "
-        f"trained with, or leave it out for timm's own ({height} × {width})"
+        f"backbone {source.name}: the weights are for other images than {given} ({names[0]}{more}), and these cannot "
+        "be adapted; set backbone.input_size and backbone.channels as the weights were trained, or leave them out for "
+        f"timm's own ({height} × {width}, {channels} channels)"
     )
 
 
@@ -271,10 +273,12 @@ def _create(source: TimmSource, arguments: Mapping[str, Any], *, offline: bool) 
         ) from error
     except Exception as error:  # network errors come in as many classes as there are HTTP libraries
         misfits = re.findall(r"size mismatch for ([\w.]+):", str(error))
-        if misfits and "img_size" in arguments:
-            raise BackboneError(_other_size(source, arguments, misfits)) from error
+        if misfits and _INPUT_ARGUMENTS & arguments.keys():
+            raise BackboneError(_other_inputs(source, arguments, misfits)) from error
         if not wanted:
-            raise BackboneError(f"backbone {source.name}: timm cannot build it with {arguments}: {error}") from error
+            raise BackboneError(
+                f"backbone {source.name}: timm cannot build it with {arguments} ({type(error).__name__}: {error})"
+            ) from error
         raise BackboneError(
             f"backbone {source.name}: the weights could not be fetched or loaded ({type(error).__name__}: {error}).\n"
             f"{_how_to_get(source.weights, source.pretrained_cfg)}"

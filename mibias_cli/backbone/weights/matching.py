@@ -230,8 +230,11 @@ def _adapt(given: Tensor, wanted: Tensor) -> Tensor | None:
         return None
     if wanted.shape[1] == 3 and given.shape[1] == 1:
         return given.repeat(1, 3, 1, 1) / 3  # a grey image as RGB gives the same response
-    if given.shape[1] != 3:
+    # stems that fold pixels into channels have a multiple of 3
+    if given.shape[1] != 3 and (wanted.shape[1] == 1 or given.shape[1] != 3 * wanted.shape[1]):
         return None
+    if given.shape[1] != 3:
+        return adapt_input_conv(1, given)
     return adapt_input_conv(wanted.shape[1], given)
 
 

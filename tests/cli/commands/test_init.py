@@ -15,6 +15,8 @@ from safetensors.torch import save_file
 from typer.testing import CliRunner, Result
 
 from mibias_cli.backbone.bottleneck import width_of
+from mibias_cli.backbone.catalogue import create_backbone
+from mibias_cli.backbone.weights.model_folder import write_model_folder
 from mibias_cli.cli.main import app
 from mibias_cli.progress import Silent
 from mibias_cli.recipe.load import load_recipe
@@ -261,6 +263,35 @@ def test_the_model_suits_the_images(tmp_path: Path) -> None:
     large = survey(tmp_path / "small", Wishes())
     chosen = choose_model(large, backbone=None, weights="pretrained")
     assert (chosen.name, chosen.weights, chosen.input_size) == ("resnet18", "pretrained", None)
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "first", "mixes"),
+    [
+        ("vit_tiny_patch16_224", 160, "blocks.5", True),
+        ("mobilenetv3_small_050", 160, "blocks.4", True),
+        ("pit_ti_224", None, "transformers.2", False),  # weights for one size; blocks take two tensors
+        ("crossvit_tiny_240", None, "blocks.1", False),  # runs at one size
+    ],
+)
+def test_size_and_stages_suit_the_family(tmp_path: Path, name: str, size: int | None, first: str, mixes: bool) -> None:
+    found = survey(photos(tmp_path / "photos"), Wishes())
+    chosen = choose_model(found, backbone=name, weights="weights.safetensors")
+    assert (chosen.input_size, chosen.last_stages[0], chosen.mixes) == (size, first, mixes)
+    assert ("mix:" in first_recipe.first_recipe(found, chosen, source=tmp_path, out=tmp_path / "a.yaml")[0]) == mixes
+
+
+def test_a_model_folder_trains_the_last_stages(tmp_path: Path) -> None:
+    folder = photos(tmp_path / "photos")
+    backbone = create_backbone("test_resnet")
+    (tmp_path / "model").mkdir()
+    write_model_folder(backbone, backbone.module, tmp_path / "model")
+    result = init(folder, "--backbone", f"local-dir:{tmp_path / 'model'}", "--out", tmp_path / "a.yaml")
+    assert result.exit_code == 0, result.stderr
+    recipe = load_recipe(tmp_path / "a.yaml")
+    assert recipe.backbone.train == ["layer4"]
+    assert recipe.backbone.freeze_batchnorm
+    takes_steps(tmp_path / "a.yaml")
 
 
 def test_weights_that_are_not_here_are_not_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
