@@ -106,7 +106,7 @@ class StatisticsMixer:
 
     def _mixable(self, x: object, n: int) -> Tensor:
         """The input of the module as a map or tokens of n samples, or a BackboneError."""
-        if isinstance(x, Tensor) and x.ndim > 2 and len(x) == n:
+        if isinstance(x, Tensor) and x.ndim > 1 and len(x) == n:
             return x
         what = f"shape {tuple(x.shape)} for {n} samples" if isinstance(x, Tensor) else f"a {type(x).__name__}"
         raise BackboneError(

