@@ -67,8 +67,9 @@ def test_a_mixed_sample_is_told_what_the_style_that_it_shows_says_of_the_target(
 
 def test_of_a_copys_style_its_target_tells_nothing() -> None:
     debiaser, batch = a_debiaser(copies=True), a_batch(4001)
+    assert debiaser.mixer is not None
     with debiaser.mixing(batch, 0) as mixed:
-        pass
+        debiaser.mixer.backbone(batch.x)
     assert mixed is not None
     seen = debiaser.as_mixed(batch, mixed)
     rows = seen.known["style"]
