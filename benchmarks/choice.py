@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from runs import NARROW, RECIPE, Table, assembled, features_and_accuracy, mean_and_spread, train_alone
+from runs import NARROW, RECIPE, WITHOUT_COPIES, Table, assembled, features_and_accuracy, mean_and_spread, train_alone
 
 from mibias_cli.evaluation.inputs import AuditedAttribute
 from mibias_cli.evaluation.leakage.held_out import leakage_given_target
@@ -37,7 +37,7 @@ RULES: dict[str, tuple[str, ...]] = {
     "accuracy": ("validation_accuracy",),
 }
 """Each rule's figure; of two, the first less the second."""
-SHORT = (*NARROW, "data.n_train=12000", "data.validation_fraction=0.16667", "original=null")
+SHORT = (*NARROW, *WITHOUT_COPIES, "data.n_train=12000", "data.validation_fraction=0.16667", "original=null")
 KEYS = ("variance", "seed", "share", "weight")
 VALUES = ("accuracy", GAIN, LEAKAGE, "weighted_accuracy", "validation_accuracy")
 Cell = tuple[float, int, float, float]

@@ -12,10 +12,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from runs import PENALTY_ALONE, Point, Table, mean_and_spread, measure
+from runs import PENALTY_ALONE, WITHOUT_COPIES, Point, Table, mean_and_spread, measure
 
-ALONE = ("debias.bias_product=0", "training.average_decay=null")
-"""Without what is ours beside the penalty: no product with what colour says, no average of weights."""
+ALONE = (*WITHOUT_COPIES, "debias.bias_product=0", "training.average_decay=null")
+"""Without what is ours beside the penalty: no copies, no product with what colour says, no average of weights."""
 
 PAPER = (
     *ALONE,
@@ -37,13 +37,19 @@ PAPER = (
 
 LAST_LAYER = (*ALONE, "representation.layers=[features]", "debias.weight=1")
 
-SHARE = "debias.bias_product=0.8"
+SHARE = (*WITHOUT_COPIES, "debias.bias_product=0.8")
 
 METHODS: dict[str, tuple[str, ...]] = {
     "plain": (*ALONE, "debias.estimator=none", "training.epochs=3", "training.schedule=constant"),
     "grey": (*ALONE, "debias.estimator=none", "backbone.channels=1"),
     "reweight": (*ALONE, "debias.weight=0", "debias.balance=task", "debias.critic.steps=1", "debias.critic.hidden=[8]"),
-    "product": ("debias.bias_product=1", "debias.weight=0", "debias.balance=none", "debias.critic.steps=1"),
+    "product": (
+        *WITHOUT_COPIES,
+        "debias.bias_product=1",
+        "debias.weight=0",
+        "debias.balance=none",
+        "debias.critic.steps=1",
+    ),
     "hsic": (*LAST_LAYER, "debias.estimator=hsic", "debias.gradients=ratio"),
     "lntl": (*LAST_LAYER, "debias.estimator=lntl", "debias.balance=none", "debias.critic.steps=1"),
     "vclub": (*LAST_LAYER, "debias.estimator=vclub", "debias.balance=none", "debias.weight=0.1"),
@@ -53,20 +59,22 @@ METHODS: dict[str, tuple[str, ...]] = {
     "paper": (*PAPER, "debias.gradients=rescale"),
     "released": (*PAPER, "debias.gradients=released"),
     "mibias": (),
-    # what becomes of ours without a part of it, or with another, at one share of the product for every variance
+    "no_weight": ("debias.weight=0",),
+    "without_copies": WITHOUT_COPIES,
+    # without copies: what becomes of it without a part, or with another, at one share of the product for every variance
     "penalty": PENALTY_ALONE,
-    "fixed_share": (SHARE,),
-    "no_penalty": (SHARE, "debias.weight=0", "debias.balance=none", "debias.critic.steps=1"),
-    "full_product": ("debias.bias_product=1",),
-    "large_weight": (SHARE, "debias.weight=0.01"),
-    "small_share": ("debias.bias_product=0.7",),
-    "last_layer": (SHARE, "representation.layers=[features]"),
-    "conditional": (SHARE, "debias.objective=conditional", "debias.balance=none"),
-    "mine": (SHARE, "debias.estimator=mine"),
-    "more_critic": (SHARE, "debias.draw_share=1", "debias.critic.steps=10"),
-    "no_average": (SHARE, "training.average_decay=null"),
-    "narrow": (SHARE, "backbone.options={width: 16, hidden: 128, features: 64}"),
-    "wide": (SHARE, "backbone.options={width: 64, hidden: 512, features: 64}"),
+    "fixed_share": SHARE,
+    "no_penalty": (*SHARE, "debias.weight=0", "debias.balance=none", "debias.critic.steps=1"),
+    "full_product": (*WITHOUT_COPIES, "debias.bias_product=1"),
+    "large_weight": (*SHARE, "debias.weight=0.01"),
+    "small_share": (*WITHOUT_COPIES, "debias.bias_product=0.7"),
+    "last_layer": (*SHARE, "representation.layers=[features]"),
+    "conditional": (*SHARE, "debias.objective=conditional", "debias.balance=none"),
+    "mine": (*SHARE, "debias.estimator=mine"),
+    "more_critic": (*SHARE, "debias.draw_share=1", "debias.critic.steps=10"),
+    "no_average": (*SHARE, "training.average_decay=null"),
+    "narrow": (*SHARE, "backbone.options={width: 16, hidden: 128, features: 64}"),
+    "wide": (*SHARE, "backbone.options={width: 64, hidden: 512, features: 64}"),
 }
 PEERS = ("plain", "grey", "reweight", "product", "hsic", "lntl", "vclub", "cross_sample", "paper", "released", "mibias")
 """What runs where nobody names methods; the rest are ablations.

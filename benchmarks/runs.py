@@ -33,6 +33,7 @@ from mibias_cli.training.model import TaskModel
 __all__ = [
     "NARROW",
     "PENALTY_ALONE",
+    "WITHOUT_COPIES",
     "Point",
     "Table",
     "assembled",
@@ -47,7 +48,17 @@ __all__ = [
 Point = tuple[float, float]
 """Seconds of training, and the accuracy that was reached."""
 RECIPE = Path(__file__).parent.parent / "recipes" / "colored_mnist.yaml"
+WITHOUT_COPIES = (
+    "debias.mix=null",
+    "representation.layers=[pool2]",
+    "debias.bias_product=auto",
+    "debias.weight=0.002",
+    "debias.balance_by=draws",
+    "debias.draw_share=0.125",
+)
+"""Against the recipe for coloured MNIST: what it was before copies, a product of experts and a small penalty."""
 PENALTY_ALONE = (
+    *WITHOUT_COPIES,
     "debias.bias_product=0",
     "debias.weight=1",
     "debias.recycle_every_steps=100",

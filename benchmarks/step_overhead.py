@@ -58,7 +58,7 @@ debias:
 training: { learning_rate: 5e-5, weight_decay: 1e-2, beta1: 0.5 }
 """
 """A whole network that is penalised in its steps by a critic on a queue."""
-PLAIN = ("debias.bias_product=0", "debias.estimator=none", "debias.recycle_every_steps=null")
+PLAIN = ("debias.bias_product=0", "debias.mix=null", "debias.estimator=none", "debias.recycle_every_steps=null")
 PAPER = (
     "debias.bias_product=0", "debias.estimator=mine", "debias.schedule=fresh", "debias.gradients=rescale",
     "debias.balance=none", "debias.critic.hidden=[64, 64, 64]", "representation.layers=[features]",

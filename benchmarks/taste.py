@@ -17,18 +17,20 @@ from runs import Table, mean_and_spread, run_recipe
 
 RECIPE = Path(__file__).parent.parent / "recipes" / "quickstart.yaml"
 ALONE = (
-    "original=null", "debias.bias_product=0", "debias.balance_by=weights", "debias.warmup_epochs=8",
+    "original=null", "debias.mix=null", "debias.warmup_epochs=8",
     "training.beta1=0.5", "training.average_decay=null",
 )  # fmt: skip
 """From scratch, and without what is ours beside the penalty."""
-LAST_LAYER = (*ALONE, "representation.layers=[features]", "debias.weight=1", "training.epochs=20")
+LAST_LAYER = (*ALONE, "debias.weight=1", "training.epochs=20")
 ITS_CRITIC = "debias.critic.steps=15"
 METHODS: dict[str, tuple[str, ...]] = {
     "mibias": (),  # the longest first, so that two processes end together
     "plain": (*ALONE, "debias.estimator=none", "training.epochs=8"),
     "grey": (*ALONE, "debias.estimator=none", "backbone.channels=1", "training.epochs=8"),
     "reweight": (*ALONE, "debias.weight=0", "debias.balance=task", "debias.critic.steps=1", "training.epochs=20"),
-    "product": ("original=null", "debias.bias_product=1", "debias.weight=0", "debias.critic.steps=1"),
+    "product": (
+        "original=null", "debias.mix=null", "debias.bias_product=1", "debias.weight=0", "debias.critic.steps=1",
+    ),
     "hsic": ("debias.estimator=hsic", "debias.gradients=ratio", *LAST_LAYER),
     "lntl": ("debias.estimator=lntl", "debias.balance=none", "debias.critic.steps=1", *LAST_LAYER),
     "vclub": ("debias.estimator=vclub", "debias.balance=none", *LAST_LAYER, "debias.weight=0.1", ITS_CRITIC),

@@ -180,7 +180,10 @@ def _copies(data: YamlMapping) -> Iterator[Fault]:
     if not value_at(("debias", "mix", "copies"), data):
         return
     if value_at(("debias", "balance_by"), data) == "draws":
-        yield ("debias", "balance_by"), "draws samples for the estimator, which debias.mix.copies gives copies; leave it out"
+        yield (
+            ("debias", "balance_by"),
+            "draws samples for the estimator, which debias.mix.copies gives copies; leave it out",
+        )
     if value_at(("debias", "schedule"), data) == "fresh":
         yield ("debias", "schedule"), "reads batches for the critic, which debias.mix.copies gives copies; leave it out"
     if value_at(("training", "head_last"), data) is not None:

@@ -36,7 +36,9 @@ def test_critic_and_penalty_see_samples_of_their_own_style_alone(
 def a_debiaser(*, copies: bool) -> Debiaser:
     mixer = StatisticsMixer(nn.Sequential(OrderedDict(inner=nn.Identity())), "inner", 0.5, copies=copies)
     settings = DebiasSettings(weight=1.0, critic_steps=1)
-    return Debiaser(settings=settings, estimators={}, monitors={}, queue=None, seed=0, mixer=mixer, attributes=["style"])
+    return Debiaser(
+        settings=settings, estimators={}, monitors={}, queue=None, seed=0, mixer=mixer, attributes=["style"]
+    )
 
 
 def a_batch(n: int) -> Batch:
