@@ -79,6 +79,8 @@ def build_debiaser(parts: Parts, z_width: int, *, mixing_alone: bool = False) ->
         balance=parts.balance,
         measure_every_epochs=section.budget.every_epochs,
         most_nats=most,
+        # of copies the penalty takes nothing that the task needs: the root has more force where little is left
+        share_power=0.5 if section.mix is not None and section.mix.copies else 1.0,
     )
     return Debiaser(
         settings=settings,

@@ -53,7 +53,8 @@ class OptimSettings:
 class DebiasSettings:
     """How the MI penalty enters: the recipe's `debias` fields, and the budget's `measure_every_epochs`.
 
-    With `most_nats`, the attributes' entropy, `gradients: ratio` multiplies λ by the share of it that is estimated.
+    With `most_nats`, the attributes' entropy, `gradients: ratio` multiplies λ by the share of it that is estimated, to
+    the power `share_power`.
     """
 
     weight: float = 1.0
@@ -69,3 +70,4 @@ class DebiasSettings:
     class_prior: Literal["training", "uniform"] = "training"
     measure_every_epochs: float = 1.0
     most_nats: float | None = None
+    share_power: float = 1.0

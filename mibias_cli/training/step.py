@@ -250,7 +250,8 @@ class Stepper:
         elif mode == "ratio":
             task, mi = g_task, at_norm(g_mi, self._mean_task_norm(g_task))
             if debiaser.settings.most_nats is not None:
-                weight *= self._share_told(float(penalty.detach()) / debiaser.settings.most_nats)
+                told = self._share_told(float(penalty.detach()) / debiaser.settings.most_nats)
+                weight *= told**debiaser.settings.share_power
                 norms |= {"penalty_share": weight} if log else {}
         else:
             # the paper's: g_MI ← g_MI · min(‖g_task‖, ‖g_MI‖) / ‖g_MI‖ by parameter

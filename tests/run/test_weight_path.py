@@ -112,6 +112,7 @@ def last_step(run: Path) -> int:
         (("debias.bias_product=0.7",), AUTO_SHARE, "ratio"),
         (("debias.bias_product=auto",), 1.0, "ratio"),
         (("debias.bias_product=1",), 1.0, "ratio"),
+        (("debias.mix={layer: conv1, copies: true}",), 1.0, "ratio"),
         # a budget finds λ itself
         (("debias.budget_bits=0.1",), 1.0, "sum"),
     ],
@@ -123,14 +124,15 @@ def test_in_the_steps_the_penalty_has_a_share_of_the_gradient(
     debiaser = build_debiaser(parts, 8)
     assert debiaser is not None
     assert (debiaser.settings.weight, debiaser.settings.gradients) == (weight, gradients)
-    # beside a whole product it follows the estimate, whose most is the entropy of what is debiased
+    # beside a whole product, and of copies, it follows the estimate, whose most is the entropy of what is debiased
     train, most = parts.data.train, 0.0
     for name, c in train.c.items():
         for channel in parts.data.attributes[name].classes(c).T:
             shares = np.unique(channel, return_counts=True)[1] / len(channel)
             most -= float(shares @ np.log(shares))
-    follows = debiaser.settings.most_nats
-    assert follows == (pytest.approx(most) if any("bias_product" in o and "0.7" not in o for o in overrides) else None)
+    follows, copies = weight == 1.0 and gradients == "ratio", any("copies" in override for override in overrides)
+    assert debiaser.settings.most_nats == (pytest.approx(most) if follows else None)
+    assert debiaser.settings.share_power == (0.5 if copies else 1.0)
 
 
 def test_numbers_have_no_path(tmp_path: Path) -> None:

@@ -76,10 +76,12 @@ def test_a_step_that_is_not_finite_is_skipped_and_counted_and_too_many_end_the_r
             s.run(batch(k, bad=True), k, 1.0, None, log=True)
 
 
-def gradients_of(mode: Gradients, weight: float, most_nats: float | None = None) -> list[torch.Tensor]:
+def gradients_of(
+    mode: Gradients, weight: float, most_nats: float | None = None, share_power: float = 1.0
+) -> list[torch.Tensor]:
     s = stepper(mode, rate=0.0)
     assert s.debiaser is not None
-    s.debiaser.settings = replace(s.debiaser.settings, most_nats=most_nats)
+    s.debiaser.settings = replace(s.debiaser.settings, most_nats=most_nats, share_power=share_power)
     for k in range(3):
         s.run(batch(k), k, weight, None, log=False)
     return [p.grad.clone() for p in s.model.parameters() if p.grad is not None]
@@ -103,9 +105,10 @@ def test_lambda_follows_the_share_of_the_entropy_that_is_estimated() -> None:
     found = [s.run(batch(k), k, 1.0, None, log=False)["penalty_nats"] for k in range(3)]
     share = sum(min(max(each, 0.0), 1.0) for each in found) / 3
     assert 0 < share < 1
-    followed, given = gradients_of("ratio", 1.0, most_nats=1.0), gradients_of("ratio", share)
-    for a, b in zip(followed, given, strict=True):
-        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
+    for power in (1.0, 0.5):
+        followed = gradients_of("ratio", 1.0, most_nats=1.0, share_power=power)
+        for a, b in zip(followed, gradients_of("ratio", share**power), strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
 
 
 def test_projection_leaves_nothing_of_the_penalty_against_the_task() -> None:

@@ -118,7 +118,7 @@ class DebiasSection(Section):
         description="λ: weight of the MI penalty, per nat; with a budget, where λ starts. auto: under "
         "training.head_last the largest of a path that predicts held-out training samples as well; else the "
         "penalty's gradient has half the norm of the task's, or beside a whole bias_product the share of the "
-        "attributes' entropy that the estimate says.",
+        "attributes' entropy that the estimate says, or with mix.copies the root of that share.",
     )
     attribute_weights: dict[str, Weight] = Field(
         default_factory=dict, description="Factor of λ per attribute; 1 for those that are not named."
