@@ -10,6 +10,7 @@ from pydantic import JsonValue
 from mibias_cli.compare.comparison import compare_reports
 from mibias_cli.compare.records import ComparedRun, Comparison
 from mibias_cli.errors import RecipeError, RunError
+from mibias_cli.recipe.begun import load_run_recipe
 from mibias_cli.recipe.yaml_source import parse_yaml
 from mibias_cli.report.illustrations import MetricsRecord, read_metrics
 from mibias_cli.report.read import FILES, find_report, read_report
@@ -60,6 +61,8 @@ def load_compared_run(place: Path, name: str) -> ComparedRun:
 def _settings(run: Path) -> dict[str, JsonValue]:
     recipe = run / RECIPE_FILE
     try:
+        # an edited one would tell of settings that the run did not have
+        load_run_recipe(run)
         return flat_settings(parse_yaml(recipe.read_text(encoding="utf-8"), path=str(recipe)).data)
     except RecipeError:
         # figures can be compared without settings

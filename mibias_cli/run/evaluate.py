@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -16,7 +15,8 @@ from mibias_cli.export.heads_file import INFO, read_info
 from mibias_cli.export.load import load_export
 from mibias_cli.gates.rules import GateRules, all_rules, with_gates
 from mibias_cli.progress import Progress, Silent
-from mibias_cli.recipe.load import load_recipe, public_weights
+from mibias_cli.recipe.begun import begun_recipe, load_run_recipe
+from mibias_cli.recipe.load import public_weights
 from mibias_cli.recipe.schema import Recipe
 from mibias_cli.recipe.sections.data import EmbeddingsData
 from mibias_cli.report.document import Report
@@ -40,7 +40,6 @@ __all__ = [
     "EvaluatedTarget",
     "chosen_path",
     "evaluate",
-    "load_run_recipe",
     "run_target",
     "with_backbone",
     "write_audit",
@@ -57,17 +56,10 @@ class EvaluatedTarget:
     report: Report
 
 
-def load_run_recipe(run: Path, overrides: Sequence[str] = ()) -> Recipe:
-    """The resolved recipe of a run; a RunError where the folder is none."""
-    if not is_run(run):
-        raise RunError(f"{run}: is not a run (it has no {RECIPE_FILE})")
-    return load_recipe(RunFolder(run).recipe, overrides, begun=True)
-
-
 def chosen_path(run: RunFolder, *, unfinished: bool = False) -> Path:
     """The weights that a run's audit and export speak of: the best ones, erased where its recipe says so."""
     # of the run's own recipe: an audit may be given another one, but the weights are what the run made
-    return run.best if load_run_recipe(run.path).debias.erase == "none" or unfinished else run.erased
+    return run.best if begun_recipe(run).debias.erase == "none" or unfinished else run.erased
 
 
 def evaluate(

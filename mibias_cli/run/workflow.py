@@ -18,6 +18,7 @@ from mibias_cli.export.onnx_file import ONNX_FILE
 from mibias_cli.gates.rules import GateRules, all_rules, with_gates
 from mibias_cli.methods.erasers.linear_eraser import require_leace
 from mibias_cli.progress import Progress, Silent
+from mibias_cli.recipe.begun import load_run_recipe
 from mibias_cli.recipe.load import public_weights
 from mibias_cli.recipe.schema import Recipe
 from mibias_cli.recipe.unbelievable import debiased_target
@@ -33,7 +34,6 @@ from mibias_cli.run.evaluate import (
     EvaluatedTarget,
     chosen_path,
     evaluate,
-    load_run_recipe,
     run_target,
     write_audit,
 )
