@@ -27,7 +27,7 @@ from mibias_cli.errors import DataError, ExportError
 from mibias_cli.export.heads_file import ExportInfo, check_files, load_heads, read_info
 from mibias_cli.export.new_rows import EmbeddedRows, PredictedRows
 from mibias_cli.heads.target import TargetHead
-from mibias_cli.run_folder import is_run
+from mibias_cli.run_folder import is_run, refuse_devices
 
 __all__ = ["LoadedExport", "LoadedExtractor", "extractor_of", "load_export", "load_extractor"]
 
@@ -239,6 +239,7 @@ def load_export(folder: Path) -> LoadedExport:
         ExportError: The folder or one of its files is missing or damaged, or weights are not those that were exported.
         BackboneError: timm here does not know the architecture.
     """
+    refuse_devices(folder)
     info = read_info(folder)
     for name in (CONFIG, WEIGHTS):
         if not (folder / name).is_file():

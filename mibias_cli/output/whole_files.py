@@ -12,8 +12,18 @@ from pathlib import Path
 
 from mibias_cli.output.machine import writing
 
-__all__ = ["is_device", "is_leftover", "partial_of", "remove_leftovers", "replaced", "write_atomically"]
+__all__ = [
+    "NO_FILE",
+    "is_device",
+    "is_leftover",
+    "is_no_file",
+    "partial_of",
+    "remove_leftovers",
+    "replaced",
+    "write_atomically",
+]
 
+NO_FILE = "is a device, a pipe or a socket, not a file"
 _DESCRIPTOR = re.compile(r"/(?:dev|proc/self)/fd/([0-9]{1,9})")
 _MOST_LINKS = 40  # as Linux has it
 _LEFTOVER = re.compile(r"\..+\.[0-9a-f]{8}\.partial")
@@ -22,6 +32,11 @@ _LEFTOVER = re.compile(r"\..+\.[0-9a-f]{8}\.partial")
 def partial_of(path: Path) -> Path:
     """A new hidden name beside a file or folder, for what is not whole yet: on the same disk, so one rename ends it."""
     return path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
+
+
+def is_no_file(path: Path) -> bool:
+    """Whether a device, a pipe or a socket is at a path, so that reading it may never end."""
+    return path.exists() and not path.is_file() and not path.is_dir()
 
 
 def is_device(path: Path) -> bool:

@@ -13,7 +13,7 @@ from mibias_cli.errors import RunError
 from mibias_cli.recipe.load import load_recipe
 from mibias_cli.recipe.schema import Recipe
 from mibias_cli.recipe.values import BEGUN
-from mibias_cli.run_folder import RECIPE_FILE, RunFolder, is_run
+from mibias_cli.run_folder import RECIPE_FILE, RunFolder, is_run, refuse_devices
 
 __all__ = [
     "MAY_CHANGE",
@@ -59,6 +59,7 @@ def load_run_recipe(run: Path, overrides: Sequence[str] = (), *, resumes: bool =
         RunError: The folder is no run, or its recipe was edited or cut since the run was begun.
         RecipeError: The recipe cannot be read.
     """
+    refuse_devices(run)
     if not is_run(run):
         raise RunError(f"{run}: is not a run (it has no {RECIPE_FILE})")
     folder = RunFolder(run)

@@ -30,7 +30,15 @@ from mibias_cli.run.before.files import check_files, tell
 from mibias_cli.run.discover import with_discovered
 from mibias_cli.run.examples import example_cells
 from mibias_cli.run.unfinished import UNFINISHED, told_unfinished
-from mibias_cli.run_folder import RECIPE_FILE, RunFolder, claimed_folder, fresh_folder, is_run, timestamp
+from mibias_cli.run_folder import (
+    RECIPE_FILE,
+    RunFolder,
+    claimed_folder,
+    fresh_folder,
+    is_run,
+    refuse_devices,
+    timestamp,
+)
 from mibias_cli.seeds import derive_seed
 from mibias_cli.training.fabric import make_fabric
 from mibias_cli.training.model import TaskModel
@@ -94,6 +102,7 @@ def evaluate(
         MibiasError: Whatever the user can mend; each kind is a subclass.
     """
     path, progress = Path(target), progress or Silent()
+    refuse_devices(path)
     if recipe is None and is_run(path):
         recipe = load_run_recipe(path)
     if recipe is None:

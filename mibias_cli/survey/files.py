@@ -16,7 +16,7 @@ from mibias_cli.data.columns import look_at
 from mibias_cli.data.files.array_ids import refuse_other_order
 from mibias_cli.data.files.arrow_files import PARQUET, is_list
 from mibias_cli.data.files.folders import find_images
-from mibias_cli.data.files.refused import refuse_formats
+from mibias_cli.data.files.refused import refuse_formats, require_file
 from mibias_cli.data.files.stored_features import array_shapes
 from mibias_cli.data.files.tabular import AS_USUAL, Table, first_rows, read_table, refuse_nested, texts
 from mibias_cli.data.shards.feature_parts import open_stored, part_files, some_part
@@ -108,6 +108,7 @@ def features_layout(folder: Path, table: Path | None) -> Layout | None:
 
 
 def _layout(path: Path, table: Path | None, root: Path | None, follow: Path | None) -> Layout:
+    require_file(path)
     refuse_formats(path)
     suffix = path.suffix.lower()
     if suffix in _ARRAYS:
