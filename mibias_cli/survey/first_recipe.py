@@ -119,7 +119,9 @@ def first_recipe(found: Survey, model: ModelChoice, *, source: Path, out: Path) 
 def write_needed_manifest(found: Survey, path: Path) -> None:
     """Write the rows that were found, as the recipe reads them."""
     columns = found.layout.table.columns
-    write_manifest(path, {name: ["" if v is None else str(v) for v in values] for name, values in columns.items()})
+    write_manifest(
+        path, {name: ["" if v is None else str(v) for v in values] for name, values in columns.items()}, new=True
+    )
 
 
 def _facts(found: Survey) -> Iterator[str]:

@@ -97,7 +97,7 @@ def init(
         write_needed_manifest(found, manifest)
         written.append(manifest)
     out.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(out, text)
+    write_atomically(out, text, new=True)
     written += add_schema(out)
     print_found(_plain(found), survey_lines(found), output)
     typer.echo(f"wrote {', '.join(map(str, written))}", err=True)

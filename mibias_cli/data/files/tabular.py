@@ -388,10 +388,10 @@ def refuse_existing(paths: Sequence[Path]) -> None:
         raise DataError(f"{', '.join(existing)}: exists already; choose another --out, or pass --overwrite")
 
 
-def write_manifest(path: Path, columns: Mapping[str, Sequence[str]]) -> None:
-    """Write columns of equal length, the whole file or none of it; one that exists is replaced."""
+def write_manifest(path: Path, columns: Mapping[str, Sequence[str]], *, new: bool = False) -> None:
+    """Write columns of equal length, the whole file or none of it; one that exists is replaced, but for a `new` one."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with replaced(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
+    with replaced(path, new=new) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(columns)
         writer.writerows(zip(*columns.values(), strict=True))
