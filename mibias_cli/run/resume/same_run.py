@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 
 from mibias_cli.backbone.weights.matching import weights_fingerprint
@@ -22,7 +23,7 @@ from mibias_cli.run.resume.data_parts import TIMES, WHOLE, data_parts, part_diff
 from mibias_cli.run_folder import RunFolder
 from mibias_cli.training.checkpoint import load_checkpoint
 
-__all__ = ["changed_settings", "check_same", "write_beginning"]
+__all__ = ["changed_settings", "check_same", "data_faults", "write_beginning"]
 
 _FOR_MORE_EPOCHS = (
     "epochs may only grow, with training.schedule: constant and without debias.recycle_every_steps, for both go by "
@@ -62,6 +63,18 @@ def changed_settings(run: RunFolder, recipe: Recipe) -> list[str]:
     return allowed
 
 
+def data_faults(begun: Beginning, new: Mapping[str, str]) -> list[str]:
+    """How data, as `data_parts` has them, are other than those that a run was begun with, in words."""
+    old = begun.data
+    differing = [name for name in {**old, **new} if old.get(name) != new.get(name)]
+    # times alone change where data are copied to another machine
+    faults = [f"data: {part_difference(name, old, new)}" for name in differing if name != TIMES]
+    # the general is said only where nothing special explains it
+    if len(faults) > 1:
+        faults = [fault for fault in faults if not fault.startswith(f"data: {WHOLE}")]
+    return faults
+
+
 def check_same(run: RunFolder, parts: Parts) -> str | None:
     """Compare data and starting weights with those that a run was begun with.
 
@@ -74,19 +87,14 @@ def check_same(run: RunFolder, parts: Parts) -> str | None:
     begun = read_beginning(run)
     if begun is None:
         return "this run was begun by an older version: whether its data and weights are still the same cannot be told"
-    old, new = begun.data, data_parts(parts.data)
-    differing = [name for name in {**old, **new} if old.get(name) != new.get(name)]
-    # times alone change where data are copied to another machine
-    faults = [f"data: {part_difference(name, old, new)}" for name in differing if name != TIMES]
-    # the general is said only where nothing special explains it
-    if len(faults) > 1:
-        faults = [fault for fault in faults if not fault.startswith(f"data: {WHOLE}")]
+    new = data_parts(parts.data)
+    faults = data_faults(begun, new)
     weights = weights_fingerprint(parts.backbone.module)
     if weights != begun.weights:
         faults.append(f"the backbone's starting weights: sha256 {begun.weights[:12]}… → {weights[:12]}…")
     if faults:
         raise _not_the_same(run, faults)
-    if differing:
+    if begun.data != new:
         return (
             "image files have other times of change than when the run was begun, but the same sizes, and the same "
             "contents as far as these were read"
