@@ -16,7 +16,7 @@ from mibias_cli.export.load import load_export
 from mibias_cli.gates.rules import GateRules, all_rules, with_gates
 from mibias_cli.progress import Progress, Silent
 from mibias_cli.recipe.begun import begun_recipe, load_run_recipe
-from mibias_cli.recipe.load import public_weights
+from mibias_cli.recipe.load import load_recipe, public_weights
 from mibias_cli.recipe.schema import Recipe
 from mibias_cli.recipe.sections.data import EmbeddingsData
 from mibias_cli.report.document import Report
@@ -73,7 +73,7 @@ def chosen_path(run: RunFolder, *, unfinished: bool = False) -> Path:
 def evaluate(
     target: Path | str,
     *,
-    recipe: Recipe | None = None,
+    recipe: Recipe | Path | str | None = None,
     out: Path | str | None = None,
     offline: bool = False,
     progress: Progress | None = None,
@@ -88,7 +88,7 @@ def evaluate(
     Args:
         target: A run's folder, an exported folder, a timm model name, or a file of embeddings, or a folder of shards
             of these.
-        recipe: Names the data; for a run, replaces its own. Needed for all but runs.
+        recipe: Names the data, or the file that does; for a run, replaces its own. Needed for all but runs.
         out: Folder of the report; None: a new folder in the run, or below runs/evaluate.
         offline: Whether to refuse downloads.
         progress: Told of what happens; None: nobody is.
@@ -103,6 +103,8 @@ def evaluate(
     """
     path, progress = Path(target), progress or Silent()
     refuse_devices(path)
+    if isinstance(recipe, Path | str):
+        recipe = load_recipe(recipe, begun=Path(recipe).name == RECIPE_FILE)
     if recipe is None and is_run(path):
         recipe = load_run_recipe(path)
     if recipe is None:
