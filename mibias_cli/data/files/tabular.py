@@ -115,6 +115,9 @@ class Table:
 
     def with_columns(self, columns: Mapping[str, np.ndarray]) -> Table:
         """The table with these columns added, or put in the place of those of the same names."""
+        if isinstance(self.columns, CodedColumns):
+            new = {name: Coded.of(values) for name, values in columns.items()}
+            return replace(self, columns=CodedColumns({**self.columns.coded, **new}))
         return replace(self, columns={**self.columns, **columns})
 
     def rows_where(self, mask: np.ndarray, column: str | None = None) -> str:
