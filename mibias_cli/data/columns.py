@@ -240,7 +240,7 @@ def _misfits(column: Coded) -> np.ndarray:
 
 def _with_points_of_thousands(values: np.ndarray, wrong: np.ndarray) -> np.ndarray:
     """A mask (n,) of cells like 35.060, beside whole numbers below 1000 alone."""
-    known = values != _NOTHING & ~wrong
+    known = (values != _NOTHING) & ~wrong
     pointed = known & np.array([v is not None and "." in v for v in values])
     none = np.zeros(len(values), dtype=bool)
     # a decimal number would not be written with its last zero here and without its point there
