@@ -18,6 +18,7 @@ from mibias_cli.errors import BackboneError
 from mibias_cli.output.text import one_line
 from mibias_cli.survey.attributes import AttributeFound
 from mibias_cli.survey.survey import Survey
+from mibias_cli.survey.uses import inputs_without_copies
 
 __all__ = ["ModelChoice", "attribute_line", "choose_model", "first_recipe", "write_needed_manifest"]
 
@@ -172,6 +173,8 @@ def _data(found: Survey, out: Path, manifest: Path | None) -> Iterator[str]:
     if columns.target_kind == "regression":
         yield "  target_kind: regression # classes, if these numbers are classes"
     yield from _splits(found)
+    if inputs := inputs_without_copies(found.uses):
+        yield f"  features: [{', '.join(map(_scalar, inputs))}] # all inputs but what is the target once more"
     yield "  attributes: # what the features should not tell"
     for attribute in found.chosen:
         yield f"    {_attribute(attribute)}"

@@ -302,7 +302,15 @@ def test_proxies_of_the_attribute_and_of_the_target_are_said(tmp_path: Path) -> 
     assert " x " not in note
     again = "spelt otherwise or binned, among the inputs; data.features leaves it out where it names the others"
     assert note.endswith(f"sex once more, {again}")
-    assert f"approved (association 1.00): the target once more, {again}" in found.notes
+    # what is the target value for value is no input, and the recipe says how it would be one
+    said = "approved (association 1.00): the target once more, value for value, so no input; data.features names"
+    assert any(note.startswith(said) for note in found.notes)
+    assert found.uses["approved"] == "left out: the target once more"
+    out = recipe_of(found, found.layout.table.path, tmp_path / "r.yaml")
+    features = load_recipe(out).data.model_dump()["features"]
+    inputs = {name for name, use in found.uses.items() if use.startswith("input: ")}
+    assert set(features) == inputs
+    assert inputs >= {"age", "title", "x"}
     same = survey(layouts.proxies(tmp_path), Wishes(attributes=("approved",)))
     assert any(
         note.startswith("approved and the target go together almost one to one (association 1.00)")
