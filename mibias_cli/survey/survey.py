@@ -99,7 +99,9 @@ def find_rows(path: Path, wishes: Wishes) -> RowsFound:
     if path.is_dir():
         layout = folder_layout(path, wishes.table, wishes.follow_links, wishes.image)
     else:
-        layout = file_layout(path, wishes.table, wishes.root, wishes.follow_links, wishes.image)
+        layout = file_layout(
+            path, wishes.table, wishes.root, wishes.follow_links, wishes.image, as_table=wishes.source == "table"
+        )
     _refuse_unused(path, layout, wishes)
     layout = replace(layout, follow_links=wishes.follow_links)
     # what names of files, folders and paths say of splits and groups becomes columns
@@ -130,6 +132,8 @@ def _refuse_shared(wishes: Wishes) -> None:
 
 def _refuse_unused(path: Path, layout: Layout, wishes: Wishes) -> None:
     """An option that these data have no use for is a mistake about them."""
+    if wishes.source not in (None, layout.source):
+        raise DataError(f"{path}: is {layout.what}, and no {wishes.source}; leave --source {wishes.source} out")
     has_images = layout.source in ("manifest", "imagefolder")
     unused = {
         "--root": wishes.root is not None and (path.is_dir() or not has_images),

@@ -13,6 +13,7 @@ from mibias_cli.cli.options import (
     FollowLinksOption,
     FormatOption,
     RootOption,
+    SourceOption,
     TableOption,
     column_option,
     file_option,
@@ -44,6 +45,7 @@ def init(
         str | None, column_option("--group", help="Column with patients or videos: none is in two splits.")
     ] = None,
     table: TableOption = None,
+    source: SourceOption = None,
     root: RootOption = None,
     follow_links: FollowLinksOption = None,
     image: Annotated[
@@ -81,6 +83,7 @@ def init(
         split=split,
         group=group,
         table=table,
+        source=source,
         root=root,
         follow_links=follow_links,
         image=image,
