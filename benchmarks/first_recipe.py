@@ -22,7 +22,8 @@ from runs import Table, mean_and_spread, run_recipe
 
 from mibias_cli.data.files.tabular import write_manifest
 from mibias_cli.data.sources.mnist import read_idx
-from mibias_cli.survey.first_recipe import choose_model, first_recipe
+from mibias_cli.survey.first_recipe import first_recipe
+from mibias_cli.survey.model_choice import choose_model
 from mibias_cli.survey.roles import Wishes
 from mibias_cli.survey.survey import survey
 

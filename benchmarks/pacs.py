@@ -37,7 +37,8 @@ from mibias_cli.progress import Silent
 from mibias_cli.recipe.load import parse_recipe
 from mibias_cli.run.assemble import Parts
 from mibias_cli.run.cached import cached_parts
-from mibias_cli.survey.first_recipe import choose_model, first_recipe
+from mibias_cli.survey.first_recipe import first_recipe
+from mibias_cli.survey.model_choice import choose_model
 from mibias_cli.survey.roles import Wishes
 from mibias_cli.survey.survey import survey
 

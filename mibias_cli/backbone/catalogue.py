@@ -100,11 +100,12 @@ def create_backbone(
     )
     data_config = input_config(source.pretrained_cfg, channels=channels, input_size=input_size)
     shape = data_config["input_size"]
+    own = input_config(source.pretrained_cfg, channels=channels, input_size=None)["input_size"]
     return Backbone(
         name=source.name,
         kind="timm",
         module=module,
-        n_features=_width(source.name, module, shape),
+        n_features=_width(source.name, module, shape, own=own),
         architecture=source.architecture,
         arguments=arguments,
         input_shape=shape,
@@ -181,7 +182,7 @@ def build_built_in(name: str, arguments: Mapping[str, object], *, seed: int = 0)
             raise BackboneError(f"backbone {name}: {error}") from error
 
 
-def _width(name: str, module: nn.Module, shape: tuple[int, ...]) -> int:
+def _width(name: str, module: nn.Module, shape: tuple[int, ...], *, own: tuple[int, ...] = ()) -> int:
     """Width of the pooled features, found by a forward pass that leaves no trace."""
     parameter = next(module.parameters(), None)
     x = torch.zeros(1, *shape, dtype=torch.float32 if parameter is None else parameter.dtype)
@@ -189,8 +190,10 @@ def _width(name: str, module: nn.Module, shape: tuple[int, ...]) -> int:
         with evaluating(module), torch.no_grad(), torch.random.fork_rng(devices=[]):
             features = module(x)
     except Exception as error:  # whatever a model raises about a size that does not suit it
+        suited = f", such as its own [{own[1]}, {own[2]}]" if own and own != shape else ""
         raise BackboneError(
-            f"backbone {name}: fails on an input of shape {shape}; try another backbone.input_size ({error})"
+            f"backbone {name}: fails on an input of shape {shape}; try another backbone.input_size{suited} "
+            f"({type(error).__name__}: {error})"
         ) from error
     if not isinstance(features, Tensor) or features.ndim != 2:
         got = tuple(features.shape) if isinstance(features, Tensor) else type(features).__name__

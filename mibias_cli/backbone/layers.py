@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from mibias_cli.errors import BackboneError, did_you_mean
 
-__all__ = ["MAX_COLUMNS", "Pool", "layer_outputs", "pooled_rows", "stage_names", "unknown_layer"]
+__all__ = ["MAX_COLUMNS", "Pool", "has_channels_last", "layer_outputs", "pooled_rows", "stage_names", "unknown_layer"]
 
 Pool = Literal["none", "mean", "max"]
 MAX_COLUMNS = 1024
@@ -24,8 +24,7 @@ def layer_outputs(
 ) -> Iterator[dict[str, Tensor]]:
     """Read the outputs of inner modules in the forward passes of a `with` block; the network is left as it was.
 
-    Where a module gives channels last is told by the shape of its map where that is possible: (n, a, b, c) with
-    a = b ≠ c has them last, with b = c ≠ a first. Else the model says it (timm's `output_fmt`, NCHW by default).
+    Where a module gives channels last is told as by `has_channels_last`.
 
     Args:
         names: Names of the network's inner modules.
@@ -42,7 +41,6 @@ def layer_outputs(
     for name in names:
         if not name or name not in modules:
             raise unknown_layer(setting, name, backbone, modules)
-    channels_last_model = getattr(backbone, "output_fmt", "NCHW") == "NHWC"
     kept: dict[str, Tensor] = {}
 
     def hook_of(name: str) -> Callable[[nn.Module, object, object], None]:
@@ -53,11 +51,7 @@ def layer_outputs(
             if not isinstance(output, Tensor) or output.ndim < 2:
                 kind = type(output).__name__
                 raise BackboneError(f"{setting}: '{name}' gives no tensor (n, …) but {kind}; name another module")
-            channels_last = False
-            if output.ndim == 4:
-                _, a, b, c = output.shape
-                channels_last = (a == b != c) or (channels_last_model and not b == c != a)
-            kept[name] = pooled_rows(output, pool, channels_last=channels_last)
+            kept[name] = pooled_rows(output, pool, channels_last=has_channels_last(backbone, output))
 
         return hook
 
@@ -73,6 +67,23 @@ def layer_outputs(
             raise BackboneError(
                 f"{setting}: '{name}' takes no part in the backbone's forward pass; name another module"
             )
+
+
+def has_channels_last(backbone: nn.Module, x: Tensor) -> bool:
+    """Whether what an inner module of a network takes or gives is a map with its channels last.
+
+    It is told by the shape where that is possible: (n, a, b, c) with a = b ≠ c has them last, with b = c ≠ a first.
+    Else the model says it (timm's `output_fmt`, NCHW by default).
+
+    Example:
+        >>> import torch
+        >>> [has_channels_last(nn.Identity(), torch.empty(shape)) for shape in ((2, 7, 7, 64), (2, 64, 7, 7))]
+        [True, False]
+    """
+    if x.ndim != 4:
+        return False
+    _, a, b, c = x.shape
+    return (a == b != c) or (getattr(backbone, "output_fmt", "NCHW") == "NHWC" and not b == c != a)
 
 
 def pooled_rows(

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from mibias_cli.backbone.layers import unknown_layer
+from mibias_cli.backbone.layers import has_channels_last, unknown_layer
 from mibias_cli.errors import BackboneError
 from mibias_cli.ranks import Share
 
@@ -50,9 +50,8 @@ class StatisticsMixer:
         modules = dict(backbone.named_modules())
         if not layer or layer not in modules:
             raise unknown_layer("debias.mix.layer", layer, backbone, modules)
-        self.layer, self.module, self.share = layer, modules[layer], share
+        self.backbone, self.layer, self.module, self.share = backbone, layer, modules[layer], share
         self.rows, self.gather = rows, gather
-        self.channels_last = getattr(backbone, "output_fmt", "NCHW") == "NHWC"
 
     @contextmanager
     def mixing(self, groups: Tensor, generator: torch.Generator) -> Iterator[Tensor]:
@@ -63,7 +62,8 @@ class StatisticsMixer:
             generator: On the CPU.
 
         Raises:
-            BackboneError: In the forward pass, where the module's input has one value a channel.
+            BackboneError: In the forward pass, where the module's input has one value a channel or is not one row a
+                sample; at its end, where the module was never called.
         """
         partner = other_partners(groups, generator)
         # how much of its own statistics a sample keeps: all where it is not mixed
@@ -84,19 +84,40 @@ class StatisticsMixer:
 
     @contextmanager
     def _hooked(self, partner: Tensor, kept: Tensor) -> Iterator[None]:
-        def hook(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-            return (self.mixed(inputs[0], partner.to(inputs[0].device), kept), *inputs[1:])
+        called = False
+
+        def hook(module: nn.Module, inputs: tuple[object, ...]) -> tuple[object, ...]:
+            nonlocal called
+            called = True
+            x = self._mixable(inputs[0] if inputs else None, len(kept[self.rows.of(len(kept))]))
+            return (self.mixed(x, partner.to(x.device), kept), *inputs[1:])
 
         handle = self.module.register_forward_pre_hook(hook)
         try:
             yield
         finally:
             handle.remove()
+        # a list whose blocks are called one by one, say: nothing would ever be mixed
+        if not called:
+            raise BackboneError(
+                f"debias.mix.layer: '{self.layer}' takes no part in the backbone's forward pass; name a module within "
+                "it, or another one"
+            )
+
+    def _mixable(self, x: object, n: int) -> Tensor:
+        """The input of the module as a map or tokens of n samples, or a BackboneError."""
+        if isinstance(x, Tensor) and x.ndim > 1 and len(x) == n:
+            return x
+        what = f"shape {tuple(x.shape)} for {n} samples" if isinstance(x, Tensor) else f"a {type(x).__name__}"
+        raise BackboneError(
+            f"debias.mix.layer: the input of '{self.layer}' has {what}, and a map (n, channels, h, w) or tokens "
+            "(n, t, channels) are needed; name another layer, or leave debias.mix out"
+        )
 
     def mixed(self, x: Tensor, partner: Tensor, kept: Tensor) -> Tensor:
         """x with statistics a share `kept` (n,) its own and the rest its partner's (n,); n is the whole batch's."""
         # statistics are over everything but samples and channels
-        last = x.ndim == 3 or self.channels_last
+        last = x.ndim == 3 or has_channels_last(self.backbone, x)
         axes = tuple(range(1, x.ndim - 1)) if last else tuple(range(2, x.ndim))
         if math.prod(x.shape[axis] for axis in axes) < 2:
             raise BackboneError(

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["NoPrefix", "Prefix", "frozen_prefix"]
+__all__ = ["NoPrefix", "Prefix", "frozen_prefix", "steps_within"]
 
 
 class NoPrefix(Exception):
@@ -28,14 +29,14 @@ class Prefix:
         start: The first module that trains, whose input is the prefix's output; None: all of the backbone is frozen,
             and the output is the pooled features.
         input_shape: Of one input of the backbone.
-        skipped: Modules that the rest of a pass does without, by name, with the shape of one sample's output.
+        skipped: Modules that the rest of a pass does without, by name, with what their output looks like (`_outline`).
         shape: Of one sample's output.
     """
 
     start: str | None
     input_shape: tuple[int, ...]
     shape: tuple[int, ...]
-    skipped: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    skipped: Mapping[str, _Outline] = field(default_factory=dict)
 
     def holds(self, layer: str) -> bool:
         """Whether an inner layer lies within the prefix."""
@@ -48,8 +49,11 @@ class Prefix:
             return pooled
         reached: list[Tensor] = []
 
-        def stop(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-            reached.append(inputs[0])
+        def stop(module: nn.Module, inputs: tuple[object, ...]) -> None:
+            first = inputs[0] if inputs else None
+            if not isinstance(first, Tensor):
+                raise NoPrefix(f"'{self.start}' takes {type(first).__name__} and no single tensor")
+            reached.append(first)
             raise _Reached
 
         with ExitStack() as scope:
@@ -69,9 +73,9 @@ class Prefix:
         zero, n = outputs.new_zeros(()), len(outputs)
         with ExitStack() as scope:
             # an instance's own `forward` goes before its class's, and leaves no trace once it is deleted
-            for name, shape in self.skipped.items():
+            for name, outline in self.skipped.items():
                 module = backbone.get_submodule(name)
-                module.__dict__["forward"] = _Constant(zero.expand(n, *shape))
+                module.__dict__["forward"] = _Constant(_filled(outline, zero, n))
                 scope.callback(module.__dict__.pop, "forward")
             start = backbone.get_submodule(self.start)
             handle = start.register_forward_pre_hook(lambda _, inputs: (outputs, *inputs[1:]), prepend=True)
@@ -84,9 +88,9 @@ class Prefix:
 class _Constant:
     """A forward pass that gives the same whatever it is given."""
 
-    output: Tensor
+    output: object
 
-    def __call__(self, *_: object, **__: object) -> Tensor:
+    def __call__(self, *_: object, **__: object) -> object:
         return self.output
 
 
@@ -99,11 +103,11 @@ def frozen_prefix(backbone: nn.Module, x: Tensor) -> Prefix:
     Raises:
         NoPrefix: Nothing is frozen before what trains, or the rest needs more than the prefix's last output.
     """
-    called: dict[str, Tensor | None] = {}
+    called: dict[str, _Outline | None] = {}
     with ExitStack() as scope:
         for name, module in backbone.named_modules():
             scope.callback(module.register_forward_pre_hook(_noting(called, name)).remove)
-            scope.callback(module.register_forward_hook(_keeping(called, name)).remove)
+            scope.callback(module.register_forward_hook(_keeping(called, name, len(x))).remove)
         pooled: Tensor = backbone(x)
     trained = [name for name, parameter in backbone.named_parameters() if parameter.requires_grad]
     if not trained:
@@ -112,15 +116,17 @@ def frozen_prefix(backbone: nn.Module, x: Tensor) -> Prefix:
     start, before = _first_trained(backbone, list(called), trained)
     skipped = {}
     for name in before:
-        output = called[name]
-        if output is None or len(output) != len(x):
-            raise NoPrefix(f"'{name}' gives no single tensor")
-        skipped[name] = tuple(output.shape[1:])
+        outline = called[name]
+        if outline is None:
+            raise NoPrefix(f"'{name}' gives more than tensors with a row for each sample")
+        skipped[name] = outline
     prefix = Prefix(start=start, input_shape=tuple(x.shape[1:]), shape=(), skipped=skipped)
     # whatever a network does beside handing one tensor on (skip connections, several inputs) shows here
     try:
         outputs = prefix.outputs(backbone, x)
         same = torch.equal(prefix.resume(backbone, outputs), pooled)
+    except NoPrefix:
+        raise
     except Exception as error:  # whatever a model raises about inputs that are not its own
         raise NoPrefix(f"the stages from '{start}' on do not run by themselves ({error})") from error
     if not same:
@@ -128,18 +134,45 @@ def frozen_prefix(backbone: nn.Module, x: Tensor) -> Prefix:
     return Prefix(start=start, input_shape=prefix.input_shape, shape=tuple(outputs.shape[1:]), skipped=skipped)
 
 
-def _noting(called: dict[str, Tensor | None], name: str) -> Callable[..., None]:
+_Outline: TypeAlias = "torch.Size | int | float | str | tuple[_Outline, ...] | list[_Outline] | None"
+"""What a module gives, with the shape of one sample in place of each tensor."""
+
+
+def _outline(output: object, n: int) -> _Outline:
+    """The outline of an output for n samples; a NoPrefix where it holds anything else than rows and plain values."""
+    if isinstance(output, Tensor) and output.ndim and len(output) == n:
+        return output.shape[1:]
+    # such as tokens beside the height and width of their grid
+    if isinstance(output, torch.Size) or type(output) is tuple:
+        return tuple(_outline(one, n) for one in output)
+    if type(output) is list:
+        return [_outline(one, n) for one in output]
+    if output is None or isinstance(output, int | float | str):
+        return output
+    raise NoPrefix
+
+
+def _filled(outline: _Outline, zero: Tensor, n: int) -> object:
+    """An output of that outline for n samples, whose tensors are all zero."""
+    if isinstance(outline, torch.Size):
+        return zero.expand(n, *outline)
+    if isinstance(outline, tuple):
+        return tuple(_filled(one, zero, n) for one in outline)
+    return [_filled(one, zero, n) for one in outline] if isinstance(outline, list) else outline
+
+
+def _noting(called: dict[str, _Outline | None], name: str) -> Callable[..., None]:
     def hook(*_: object) -> None:
         called.setdefault(name, None)
 
     return hook
 
 
-def _keeping(called: dict[str, Tensor | None], name: str) -> Callable[..., None]:
+def _keeping(called: dict[str, _Outline | None], name: str, n: int) -> Callable[..., None]:
     def hook(*found: object) -> None:
-        output = found[-1]
-        # maps are large: only their shapes are asked for, which an empty view keeps
-        called[name] = output.new_zeros(()).expand(output.shape) if isinstance(output, Tensor) else None
+        # maps are large: only their shapes are kept
+        with suppress(NoPrefix):
+            called[name] = _outline(found[-1], n)
 
     return hook
 
@@ -148,7 +181,7 @@ def _first_trained(backbone: nn.Module, order: list[str], trained: list[str]) ->
     """The first module on the way that trains, and the modules that are done before it is called."""
     name, before = "", list[str]()
     while True:
-        steps = sorted(_steps(backbone, name, order), key=order.index)
+        steps = sorted(steps_within(backbone, name, order), key=order.index)
         k = next((i for i, step in enumerate(steps) if any(_is_in(p, step) for p in trained)), None)
         # a parameter of the network itself, such as a position embedding, belongs to no step
         outside = [p for p in trained if not any(_is_in(p, step) for step in steps[k:])] if k is not None else trained
@@ -167,14 +200,19 @@ def _first_trained(backbone: nn.Module, order: list[str], trained: list[str]) ->
     return name, before
 
 
-def _steps(backbone: nn.Module, name: str, order: list[str]) -> Iterator[str]:
-    """The modules that a module calls itself: its children, or those of a list that is not called as a whole."""
+def steps_within(backbone: nn.Module, name: str, order: Collection[str]) -> Iterator[str]:
+    """The modules that a module calls itself: its children, or those of a list that is not called as a whole.
+
+    Args:
+        name: Of a module; empty: the backbone itself.
+        order: Names of all modules that are called.
+    """
     for child, _ in backbone.get_submodule(name).named_children():
         full = f"{name}.{child}" if name else child
         if full in order:
             yield full
         else:
-            yield from _steps(backbone, full, order)
+            yield from steps_within(backbone, full, order)
 
 
 def _is_in(name: str, module: str) -> bool:

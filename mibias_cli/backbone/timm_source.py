@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,13 +17,22 @@ from torch import nn
 
 from mibias_cli.backbone.timm_config import CONFIG, HUB, LOCAL, InputSize, PretrainedConfig, input_config, read_config
 from mibias_cli.backbone.trainable import last_stages
-from mibias_cli.backbone.weights.matching import LoadReport, load_weights
+from mibias_cli.backbone.weights.matching import LoadReport, load_weights, unfit_names
 from mibias_cli.backbone.weights.network import HUB_URL, require_network
 from mibias_cli.backbone.weights.state_files import weights_file_of
 from mibias_cli.errors import BackboneError, did_you_mean
 
-__all__ = ["TimmSource", "build_timm", "bytes_before", "find_source", "last_stages_of", "weights_to_fetch"]
+__all__ = [
+    "TimmSource",
+    "build_timm",
+    "find_source",
+    "last_stages_of",
+    "read_by_stage",
+    "takes_size",
+    "weights_to_fetch",
+]
 
+_INPUT_ARGUMENTS = {"img_size", "in_chans"}
 _EPSILON = {"fbnetc_100": 1e-3}
 _OURS = {
     "num_classes": "a backbone has no classifier",
@@ -120,9 +130,7 @@ def build_timm(
         arguments.setdefault("bn_eps", _EPSILON[source.architecture])
     if channels is not None:
         arguments["in_chans"] = channels
-    # only models with position embeddings and the like are built for a size; convolutional ones take any
-    if input_size is not None and source.pretrained_cfg.get("fixed_input_size", False):
-        arguments["img_size"] = input_size
+    arguments |= _sized(source.pretrained_cfg, input_size)
     with torch.random.fork_rng(devices=[]):
         torch.random.default_generator.manual_seed(seed)
         module = _create(source, arguments, offline=offline)
@@ -132,7 +140,23 @@ def build_timm(
         report = load_weights(module, weights_file_of(source.folder))
     elif source.weights not in ("none", "pretrained") and not source.weights.startswith(HUB):
         report = load_weights(module, Path(source.weights))
+    if report is not None and report.mismatched and _INPUT_ARGUMENTS & arguments.keys():
+        own, state = _on_meta(source, None)[0].state_dict(), module.state_dict()
+        if misfits := [name for name in report.missing if name in own and own[name].shape != state[name].shape]:
+            raise BackboneError(_other_inputs(source, arguments, misfits))
     return module, arguments, report
+
+
+def _other_inputs(source: TimmSource, arguments: Mapping[str, object], names: Sequence[str]) -> str:
+    """What to say of weights whose tensors of these names are made for images of another size or channels."""
+    channels, height, width = input_config(source.pretrained_cfg, channels=None, input_size=None)["input_size"]
+    given = ", ".join(f"{key}={arguments[key]}" for key in sorted(_INPUT_ARGUMENTS & arguments.keys()))
+    more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+    return (
+        f"backbone {source.name}: the weights are for other images than {given} ({names[0]}{more}), and these cannot "
+        "be adapted; set backbone.input_size and backbone.channels as the weights were trained, or leave them out for "
+        f"timm's own ({height} × {width}, {channels} channels)"
+    )
 
 
 def weights_to_fetch(name: str) -> str | None:
@@ -153,12 +177,15 @@ def weights_to_fetch(name: str) -> str | None:
 
 def last_stages_of(name: str) -> tuple[str, ...]:
     """The modules of a timm model that one trains with few images (`last_stages`); nothing is loaded or fetched."""
-    with torch.device("meta"):
-        return tuple(last_stages(timm.create_model(name, pretrained=False, num_classes=0)))
+    model, x = _on_meta(_known(name), None)
+    try:
+        return tuple(last_stages(model, x))
+    except _NO_PASS:
+        return tuple(last_stages(model))
 
 
-def bytes_before(name: str, stage: str, size: int | None) -> int | None:
-    """Bytes of what a stage of a timm model reads of one image, in single precision; None: it cannot be told.
+def read_by_stage(name: str, stage: str, size: int | None) -> tuple[int, ...] | None:
+    """Shape of what a stage of a timm model reads of one image; None: no map or tokens, or it cannot be told.
 
     Args:
         name: The model; it is built without weights, and computes nothing.
@@ -166,21 +193,63 @@ def bytes_before(name: str, stage: str, size: int | None) -> int | None:
         size: Height and width of images; None: the model's own.
 
     Example:
-        >>> bytes_before("resnet18", "layer4", 224)  # 256 channels of 14 × 14
-        200704
+        >>> read_by_stage("resnet18", "layer4", 224)
+        (256, 14, 14)
     """
-    read: list[int] = []
-    cfg = find_source(name, "none", offline=True).pretrained_cfg
-    shape = input_config(cfg, channels=None, input_size=size)["input_size"]
+    read: list[tuple[int, ...]] = []
+
+    def hook(module: nn.Module, given: tuple[object, ...]) -> None:
+        first = given[0] if given else None
+        if isinstance(first, torch.Tensor) and first.ndim > 2 and len(first) == 1:
+            read.append(tuple(first.shape[1:]))
+
+    try:
+        model, x = _on_meta(_known(name), size)
+        model.get_submodule(stage).register_forward_pre_hook(hook)
+        model(x)
+    except _NO_PASS:
+        return None
+    return read[0] if read else None
+
+
+def takes_size(name: str, size: int, *, weights: bool) -> bool:
+    """Whether a timm model runs on square images of another size than its own; nothing is loaded or fetched.
+
+    Args:
+        weights: Whether weights for its own size are to fit, too: position embeddings can often be resized, layers that
+            mix places cannot.
+
+    Example:
+        >>> takes_size("resnet18", 64, weights=True), takes_size("mixer_b16_224", 64, weights=True)
+        (True, False)
+    """
+    try:
+        model, x = _on_meta(_known(name), size)
+        model(x)
+        return not weights or not unfit_names(model, _on_meta(_known(name), None)[0].state_dict())
+    except _NO_PASS:
+        return False
+
+
+_NO_PASS = (RuntimeError, AssertionError, NotImplementedError, TypeError, ValueError)
+"""What models raise about a size that does not suit them, or where they compute on values, which are not there."""
+
+
+def _known(name: str) -> TimmSource:
+    return find_source(name, "none", offline=True)
+
+
+def _on_meta(source: TimmSource, size: int | None) -> tuple[nn.Module, torch.Tensor]:
+    """A timm model without numbers, in evaluation mode, and one image for it."""
+    shape = input_config(source.pretrained_cfg, channels=None, input_size=size)["input_size"]
+    arguments: dict[str, Any] = {**source.model_args, "num_classes": 0, **_sized(source.pretrained_cfg, size)}
     with torch.device("meta"):
-        model = timm.create_model(name, pretrained=False, num_classes=0).eval()
-        model.get_submodule(stage).register_forward_pre_hook(lambda _, given: read.append(given[0].numel()))
-        try:
-            model(torch.empty(1, *shape))
-        except (RuntimeError, AssertionError, NotImplementedError, ValueError):
-            # models that compute on values, and transformers at another size than their own
-            return None
-    return 4 * read[0] if read else None
+        return timm.create_model(source.name, pretrained=False, **arguments).eval(), torch.empty(1, *shape)
+
+
+def _sized(cfg: PretrainedConfig, input_size: InputSize | None) -> dict[str, InputSize]:
+    """The argument of a model that is built for a size; convolutional ones take any."""
+    return {"img_size": input_size} if input_size is not None and cfg.get("fixed_input_size", False) else {}
 
 
 def _create(source: TimmSource, arguments: Mapping[str, Any], *, offline: bool) -> nn.Module:
@@ -203,8 +272,13 @@ def _create(source: TimmSource, arguments: Mapping[str, Any], *, offline: bool) 
             f"({', '.join(f'{k}={v!r}' for k, v in arguments.items()) or 'none'}): {error}"
         ) from error
     except Exception as error:  # network errors come in as many classes as there are HTTP libraries
+        misfits = re.findall(r"size mismatch for ([\w.]+):", str(error))
+        if misfits and _INPUT_ARGUMENTS & arguments.keys():
+            raise BackboneError(_other_inputs(source, arguments, misfits)) from error
         if not wanted:
-            raise BackboneError(f"backbone {source.name}: timm cannot build it with {arguments}: {error}") from error
+            raise BackboneError(
+                f"backbone {source.name}: timm cannot build it with {arguments} ({type(error).__name__}: {error})"
+            ) from error
         raise BackboneError(
             f"backbone {source.name}: the weights could not be fetched or loaded ({type(error).__name__}: {error}).\n"
             f"{_how_to_get(source.weights, source.pretrained_cfg)}"

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
 from typing import Literal
 
+import torch
 from timm.layers import convert_sync_batchnorm
 from timm.models import group_parameters
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from mibias_cli.backbone.extractor import Extractor
 from mibias_cli.backbone.layers import stage_names, unknown_layer
+from mibias_cli.backbone.prefix import steps_within
 from mibias_cli.errors import BackboneError
 
 __all__ = [
@@ -25,6 +31,8 @@ __all__ = [
 ]
 
 Trained = Literal["all", "none"] | Sequence[str]
+_MOST = 0.8
+"""Share of the parameters above which a stage is divided: with more, one trains about everything."""
 
 
 def parameter_groups(
@@ -91,29 +99,99 @@ def parameter_groups(
     return groups
 
 
-def last_stages(backbone: nn.Module) -> list[str]:
+def last_stages(backbone: nn.Module, x: Tensor | None = None) -> list[str]:
     """The fewest modules at a backbone's end that hold half of its parameters, by name in order.
 
     They are what one fine-tunes with few images: the stages before them give general features, and their outputs can
     be kept. Lists of blocks, such as a transformer's, are divided.
+
+    Args:
+        x: Inputs (n, …) for a pass, which tells the order in which modules are called, and which of them stand at or
+            behind the pooling: a wide layer there counts for nothing, as no map is learned in it. Stages of more than
+            four fifths of the parameters are then divided too. None: modules are taken in the order of their making.
 
     Example:
         >>> from mibias_cli.backbone.mlp import MLP
         >>> last_stages(MLP(3, hidden=(8, 8), features=4))
         ['fc2', 'fc3']
     """
-    names: list[str] = []
-    for name, child in backbone.named_children():
-        blocks = isinstance(child, nn.Sequential | nn.ModuleList) and len(child) > 1
-        names += [f"{name}.{inner}" for inner, _ in child.named_children()] if blocks else [name]
-    sizes = {name: sum(p.numel() for p in backbone.get_submodule(name).parameters()) for name in names}
-    kept: list[str] = []
-    for name in reversed(names):
-        if 2 * sum(sizes[k] for k in kept) >= sum(sizes.values()):
-            break
-        if sizes[name]:
-            kept.insert(0, name)
-    return kept
+    calls = _calls(backbone, x)
+    units = _blocks(backbone, "", calls)
+    while True:
+        sizes = {name: sum(p.numel() for p in backbone.get_submodule(name).parameters()) for name in units}
+        body = [name for name in units if calls[name].gives_map and sizes[name]] or units
+        whole, kept = sum(sizes[name] for name in body), list[str]()
+        for name in reversed(units):
+            if 2 * sum(sizes[k] for k in kept if k in body) >= whole:
+                break
+            if sizes[name]:
+                kept.insert(0, name)
+        inner = _chain(backbone, kept[0], calls) if kept else []
+        if sum(sizes[k] for k in kept if k in body) <= _MOST * whole or not inner:
+            return kept
+        k = units.index(kept[0])
+        units = [*units[:k], *inner, *units[k + 1 :]]
+
+
+@dataclass(frozen=True, eq=False)
+class _Call:
+    """A module's first input and first output, at its last call; None: unknown, or no tensor."""
+
+    given: Tensor | None = None
+    gave: Tensor | None = None
+
+    @property
+    def gives_map(self) -> bool:
+        """Whether there is more than one value a channel; so it is taken to be where nothing is known."""
+        if self.gave is None:
+            return True
+        shape = self.gave.shape[1:]
+        return len(shape) > 1 and shape.numel() > max(shape)
+
+
+def _calls(backbone: nn.Module, x: Tensor | None) -> dict[str, _Call]:
+    """Every module that a pass calls, in that order; without a pass all but lists, which are no steps of their own."""
+    if x is None:
+        return {name: _Call() for name, module in backbone.named_modules() if not isinstance(module, nn.ModuleList)}
+    calls: dict[str, _Call] = {}
+
+    def hook_of(name: str) -> Callable[[nn.Module, tuple[object, ...], object], None]:
+        def hook(module: nn.Module, inputs: tuple[object, ...], output: object) -> None:
+            first = inputs[0] if inputs else None
+            output = output[0] if isinstance(output, tuple | list) and output else output
+            found = [one if isinstance(one, Tensor) else None for one in (first, output)]
+            calls[name] = _Call(*found)
+
+        return hook
+
+    def note(name: str, *_: object) -> None:
+        calls.setdefault(name, _Call())
+
+    with ExitStack() as scope, torch.no_grad():
+        for name, module in backbone.named_modules():
+            # before its call too, so that a module stands before those within it
+            scope.callback(module.register_forward_pre_hook(partial(note, name)).remove)
+            scope.callback(module.register_forward_hook(hook_of(name)).remove)
+        backbone(x)
+    return calls
+
+
+def _blocks(backbone: nn.Module, name: str, calls: Mapping[str, _Call]) -> list[str]:
+    """The steps of a module as they are called; a chain of several is divided into its links."""
+    order, found = list(calls), list[str]()
+    for step in sorted(steps_within(backbone, name, order), key=order.index):
+        module = backbone.get_submodule(step)
+        divided = isinstance(module, nn.Sequential) and len(module) > 1
+        found += steps_within(backbone, step, order) if divided else [step]
+    return found
+
+
+def _chain(backbone: nn.Module, name: str, calls: Mapping[str, _Call]) -> list[str]:
+    """The blocks within a module, where each is given what the one before it gave; empty where they are no chain."""
+    blocks = _blocks(backbone, name, calls)
+    linked = all(calls[b].given is not None and calls[b].given is calls[a].gave for a, b in pairwise(blocks))
+    several = sum(any(True for _ in backbone.get_submodule(block).children()) for block in blocks) > 1
+    return blocks if linked and several else []
 
 
 def head_groups(

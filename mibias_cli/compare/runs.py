@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from pydantic import JsonValue
@@ -60,9 +61,10 @@ def load_compared_run(place: Path, name: str) -> ComparedRun:
 
 def _settings(run: Path) -> dict[str, JsonValue]:
     recipe = run / RECIPE_FILE
-    try:
-        # an edited one would tell of settings that the run did not have
+    # an edited one would tell of settings that the run did not have; that of another version is read as it is
+    with suppress(RecipeError):
         load_run_recipe(run)
+    try:
         return flat_settings(parse_yaml(recipe.read_text(encoding="utf-8"), path=str(recipe)).data)
     except RecipeError:
         # figures can be compared without settings

@@ -5,93 +5,34 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from mibias_cli.backbone.timm_source import bytes_before, last_stages_of, weights_to_fetch
 from mibias_cli.data.columns import DRAWN
 from mibias_cli.data.files.tabular import write_manifest
 from mibias_cli.data.sources.imagefolder import CLASS_FOLDER, SPLIT_FOLDER
-from mibias_cli.errors import BackboneError
 from mibias_cli.output.text import one_line
 from mibias_cli.survey.attributes import AttributeFound
+from mibias_cli.survey.model_choice import ModelChoice
 from mibias_cli.survey.survey import Survey
 from mibias_cli.survey.uses import inputs_without_copies
 
-__all__ = ["ModelChoice", "attribute_line", "choose_model", "first_recipe", "write_needed_manifest"]
+__all__ = ["attribute_line", "first_recipe", "write_needed_manifest"]
 
 SCHEMA_LINE = "# yaml-language-server: $schema=recipe.schema.json"
 _PLAIN = re.compile(r"[A-Za-z_/][A-Za-z0-9_./-]*")
 _NOT_TEXT = {"y", "n", "yes", "no", "on", "off", "true", "false", "null"}
-_SMALL_SIDE, _FULL_SIDE, _STEP = 128, 192, 32
-_MANY_IMAGES = 2000
 _FEW_IMAGES = 10_000
 _EPOCHS_OF_FEW, _EPOCHS_OF_MANY = 8, 4
 """Of the last stages of a pretrained network."""
 _VIEWS = 3
 _MOST_KEPT = 20 * 10**9
 """Bytes of the frozen stages' outputs that a recipe keeps on disk unasked."""
-_LEAST_PRETRAINED_SIDE, _ENLARGED = 160, 1.25
-"""Pretrained features know objects that fill 224 pixels or so: smaller images are enlarged, as far as time allows."""
 _LARGEST_RATIO = 4
 """Classes that differ by no more are taken to be equally frequent where the model is used."""
 _WIDEST_BOTTLENECK = 16
 _MOST_OF_THE_TARGET = 0.5
-
-
-@dataclass(frozen=True, kw_only=True)
-class ModelChoice:
-    """The backbone of a first recipe, as `backbone` has it, and a remark for the recipe or empty text.
-
-    `last_stages` are the modules that train where weights are pretrained; else there are none. `stage_bytes` are those
-    of what the first of them reads of an image, 0 where nobody can tell.
-    """
-
-    name: str
-    weights: str
-    input_size: int | None = None
-    why: str = ""
-    last_stages: tuple[str, ...] = ()
-    stage_bytes: int = 0
-
-
-def choose_model(found: Survey, *, backbone: str | None, weights: str | None) -> ModelChoice:
-    """The backbone for these data: the user's, or one that suits the images' number and size.
-
-    Pretrained weights are chosen where this machine has them; nothing is to be downloaded that nobody asked for.
-
-    Raises:
-        BackboneError: There is no such model, or one is named for rows of numbers.
-    """
-    # rows of numbers need no pretrained model
-    if found.layout.source in ("table", "embeddings"):
-        if backbone not in (None, "mlp") or weights not in (None, "none"):
-            raise BackboneError("rows of numbers go through an untrained mlp: leave --backbone and --weights out")
-        return ModelChoice(name="mlp", weights="none")
-    # the middle image stands for all; unknown sizes count as photographs
-    side = min(found.image_sizes[1]) if found.image_sizes else _FULL_SIDE
-    large = side >= _SMALL_SIDE and found.n_rows["train"] >= _MANY_IMAGES
-    name = backbone or ("resnet50" if large else "resnet18")
-    # small images are not blown up to the model's own size: a multiple of 32 suits every stride
-    size = None if side >= _FULL_SIDE else max(_STEP, _STEP * round(side / _STEP))
-    if name in ("digit_cnn", "mlp") or ":" in name:
-        return ModelChoice(name=name, weights=weights or "none", input_size=size)
-    missing = weights_to_fetch(name)  # an unknown name ends here
-    if weights == "none":
-        return ModelChoice(name=name, weights=weights, input_size=size)
-    if weights is not None or missing is None:
-        # a whole network learns shortcuts: most of it stays as it was pretrained
-        last = last_stages_of(name) if found.columns.target_kind != "regression" else ()
-        if last and size is not None:
-            size = max(_LEAST_PRETRAINED_SIDE, _STEP * round(_ENLARGED * side / _STEP))
-        kept = bytes_before(name, last[0], size) if last else None
-        return ModelChoice(
-            name=name, weights=weights or "pretrained", input_size=size, last_stages=last, stage_bytes=kept or 0
-        )
-    why = f"pretrained is better, and fetches {missing}" if missing else "timm has no pretrained weights for it"
-    return ModelChoice(name=name, weights="none", input_size=size, why=why)
 
 
 def first_recipe(found: Survey, model: ModelChoice, *, source: Path, out: Path) -> tuple[str, Path | None]:
@@ -260,7 +201,8 @@ def _training_of_last_stages(found: Survey, model: ModelChoice) -> Iterator[str]
     why = "samples also in the style of other attribute values"
     if not _has_product(found):
         why += ": no sample itself shows a class with another value"
-    yield f"  mix: {{ layer: {_scalar(model.last_stages[0])} }} # {why}"
+    if model.mixes:
+        yield f"  mix: {{ layer: {_scalar(model.last_stages[0])} }} # {why}"
     yield ""
     yield "training:"
     yield f"  epochs: {epochs}"

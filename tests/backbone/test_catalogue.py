@@ -192,3 +192,27 @@ def test_inputs_that_are_not_square(tmp_path: Path, name: str, channels: int) ->
 def test_digit_cnn_takes_square_inputs() -> None:
     with pytest.raises(BackboneError, match="takes square inputs; set backbone.input_size to one side"):
         create_backbone("digit_cnn", input_size=(28, 32))
+
+
+def test_weights_for_another_size_that_timm_does_not_resize(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "model.safetensors"
+    save_file(timm.create_model("pit_ti_224").state_dict(), path)
+    message = (
+        r"backbone pit_ti_224: the weights are for other images than img_size=64 \(pos_embed\).*224 × 224, 3 channels"
+    )
+    with pytest.raises(BackboneError, match=message):
+        create_backbone("pit_ti_224", weights=str(path), input_size=64)
+    # the same of weights that timm loads by itself
+    monkeypatch.setattr(timm_source, "try_to_load_from_cache", lambda repo, name, **kwargs: str(path))
+    with pytest.raises(BackboneError, match=message):
+        create_backbone("pit_ti_224", weights="pretrained", input_size=64, offline=True)
+    # without weights any size is built, and with them its own
+    assert create_backbone("pit_ti_224", input_size=64).n_features == 256
+    report = create_backbone("pit_ti_224", weights=str(path)).load_report
+    assert report is not None
+    assert report.warnings() == []
+
+
+def test_a_size_that_a_model_does_not_run_on() -> None:
+    with pytest.raises(BackboneError, match=r"crossvit_tiny_240: fails on .*\(3, 64, 64\).*its own \[240, 240\]"):
+        create_backbone("crossvit_tiny_240", input_size=64)

@@ -92,3 +92,38 @@ def test_a_layer_whose_input_is_all_statistics_is_refused(shape: tuple[int, ...]
     scope = StatisticsMixer(network, "inner", 1.0).mixing(torch.arange(4), torch.Generator())
     with scope, pytest.raises(BackboneError, match=r"debias\.mix\.layer: the input of 'inner' has shape"):
         network(torch.zeros(shape))
+
+
+class Odd(nn.Module):
+    """Blocks that are called one by one, on channels-last maps, and a module that sees four patches of each sample."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList([nn.Identity()])
+        self.patches = nn.Identity()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.patches(x.reshape(4 * len(x), -1, x.shape[-1]))
+        found: torch.Tensor = self.blocks[0](x)
+        return found
+
+
+def test_maps_with_channels_last_are_told_by_their_shape() -> None:
+    network = Odd()
+    x = torch.randn(2, 4, 4, 8, generator=torch.Generator().manual_seed(0))
+    x[1] = 3 * x[1] + 1
+    with StatisticsMixer(network, "blocks.0", 1.0).copying(torch.arange(2), torch.Generator()) as partner:
+        out = network(x)
+    # channel by channel, over places
+    torch.testing.assert_close(out.mean((1, 2)), x[partner].mean((1, 2)), atol=1e-4, rtol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("layer", "reason"),
+    [("blocks", "takes no part in the backbone's forward pass"), ("patches", "has shape .* for 2 samples")],
+)
+def test_a_layer_that_is_not_called_or_sees_no_samples_is_refused(layer: str, reason: str) -> None:
+    network = Odd()
+    scope = StatisticsMixer(network, layer, 1.0).mixing(torch.arange(2), torch.Generator())
+    with pytest.raises(BackboneError, match=rf"debias\.mix\.layer: .*'{layer}' {reason}"), scope:
+        network(torch.zeros(2, 4, 4, 8))

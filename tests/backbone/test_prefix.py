@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import pytest
 import timm
 import torch
@@ -85,3 +87,65 @@ class Bypass(nn.Module):
 def test_where_there_is_no_prefix_it_is_said_why(train: list[str], reason: str) -> None:
     with pytest.raises(NoPrefix, match=reason):
         found(Bypass(), train, torch.randn(3, 4))
+
+
+class Grid(nn.Module):
+    """Tokens and the size of their grid, as xcit's patches, then blocks that are given both."""
+
+    class Embed(nn.Module):
+        def __init__(self, kind: Callable[[torch.Size], Sequence[int]]) -> None:
+            super().__init__()
+            self.proj, self.kind = nn.Conv2d(3, 4, 2, stride=2), kind
+
+        def forward(self, x: Tensor) -> tuple[Tensor, Sequence[int]]:
+            maps = self.proj(x)
+            return maps.flatten(2).mT, self.kind(maps.shape[2:])
+
+    class Block(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc = nn.Linear(4, 4)
+
+        def forward(self, x: Tensor, grid: Sequence[int]) -> Tensor:
+            return self.fc(x) * grid[0] / grid[1]
+
+    def __init__(self, kind: Callable[[torch.Size], Sequence[int]]) -> None:
+        super().__init__()
+        self.embed, self.one, self.two = self.Embed(kind), self.Block(), self.Block()
+
+    def forward(self, x: Tensor) -> Tensor:
+        tokens, grid = self.embed(x)
+        return self.two(self.one(tokens, grid), grid).mean(1)
+
+
+@pytest.mark.parametrize("kind", [list, tuple, torch.Size])
+def test_frozen_modules_may_give_more_than_one_tensor(kind: Callable[[torch.Size], Sequence[int]]) -> None:
+    backbone, x = Grid(kind), torch.randn(4, 3, 6, 10)
+    prefix = found(backbone, ["two"], x)
+    assert (prefix.start, prefix.shape) == ("two", (15, 4))
+    assert torch.equal(prefix.resume(backbone, prefix.outputs(backbone, x)), backbone(x))
+
+
+class Pairs(nn.Module):
+    """Blocks that hand two tensors on as one input, as pit's transformers."""
+
+    class Block(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc = nn.Linear(4, 4)
+
+        def forward(self, xs: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+            return self.fc(xs[0]), xs[1]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two = self.Block(), self.Block()
+
+    def forward(self, x: Tensor) -> Tensor:
+        a, b = self.two(self.one((x, x)))
+        return a + b
+
+
+def test_a_stage_that_takes_several_tensors_has_no_prefix() -> None:
+    with pytest.raises(NoPrefix, match="'two' takes tuple and no single tensor"):
+        found(Pairs(), ["two"], torch.randn(3, 4))

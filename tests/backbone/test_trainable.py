@@ -5,12 +5,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+import timm
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from mibias_cli.backbone.catalogue import create_backbone
 from mibias_cli.backbone.extractor import Extractor
-from mibias_cli.backbone.trainable import choose_trainable, head_groups, parameter_groups
+from mibias_cli.backbone.trainable import choose_trainable, head_groups, last_stages, parameter_groups
 from mibias_cli.errors import BackboneError
 
 
@@ -172,3 +173,66 @@ def test_a_model_whose_matcher_has_no_coarse_groups_is_grouped_by_its_modules() 
     extractor = Extractor(FineOnly(), 4)
     groups = parameter_groups(extractor, learning_rate=1.0, layer_decay=0.5)
     assert {group["name"]: group["lr"] for group in groups} == {"stage 0": 0.5, "stage 1": 1.0}
+
+
+class Stages(nn.Module):
+    """Convolutions in a chain of chains, made in another order than they are called in, and a wide layer at the end."""
+
+    def __init__(self, sizes: Sequence[Sequence[int]], *, wide: int = 1) -> None:
+        super().__init__()
+        width = sizes[-1][-1]
+        self.head = nn.Conv2d(width, wide, 1, bias=False)
+        self.stem = nn.Conv2d(3, sizes[0][0], 1, bias=False)
+        self.stages, before = nn.ModuleList(), sizes[0][0]
+        for own in sizes:
+            blocks = nn.Sequential()
+            for size in own:
+                blocks.append(nn.Sequential(nn.Conv2d(before, size, 1, bias=False), nn.ReLU()))
+                before = size
+            self.stages.append(nn.ModuleDict({"blocks": blocks}))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        for stage in self.stages:
+            x = stage["blocks"](x)
+        return self.head(x.mean((2, 3), keepdim=True)).flatten(1)
+
+
+IMAGE = torch.zeros(1, 3, 4, 4)
+
+
+def test_last_stages_are_the_last_that_are_called() -> None:
+    # 12 + 16 · 7 weights, and 4 in the head, which was made first
+    assert last_stages(Stages([(4, 4, 4, 4, 4, 4, 4)]), IMAGE) == [
+        *(f"stages.0.blocks.{k}" for k in (3, 4, 5, 6)),
+        "head",
+    ]
+
+
+def test_what_stands_behind_the_pooling_does_not_count() -> None:
+    """A wide layer on pooled features holds most parameters of a small network; no map is learned in it."""
+    # 12 + 16 · 4 weights before it
+    blocks = [f"stages.0.blocks.{k}" for k in (1, 2, 3)]
+    assert last_stages(Stages([(4, 4, 4, 4)], wide=1000), IMAGE) == [*blocks, "head"]
+    # mobilenetv3_small has 52 % there
+    with torch.device("meta"):
+        network = timm.create_model("mobilenetv3_small_050", num_classes=0).eval()
+        assert last_stages(network, torch.empty(1, 3, 224, 224)) == ["blocks.4", "blocks.5", "conv_head"]
+
+
+def test_a_stage_of_nearly_all_parameters_is_divided() -> None:
+    with torch.device("meta"):
+        network = timm.create_model("poolformer_s12", num_classes=0).eval()
+        assert last_stages(network) == ["stages.2", "stages.3", "head.norm"]  # 96 %
+        assert last_stages(network, torch.empty(1, 3, 224, 224)) == ["stages.2.blocks.5", "stages.3", "head.norm"]
+        # blocks of regnety_002's last stage are modules of no list
+        network = timm.create_model("regnety_002", num_classes=0).eval()
+        assert last_stages(network, torch.empty(1, 3, 224, 224)) == [f"s4.b{k}" for k in (4, 5, 6, 7)]
+
+
+def test_blocks_that_are_called_in_turns_with_others() -> None:
+    """twins: lists of lists of blocks, with position encodings between them that are made behind them all."""
+    with torch.device("meta"):
+        network = timm.create_model("twins_svt_small", num_classes=0).eval()
+        found = last_stages(network, torch.empty(1, 3, 224, 224))
+    assert found == ["blocks.3.0", "pos_block.3", "blocks.3.1", "blocks.3.2", "blocks.3.3", "norm"]

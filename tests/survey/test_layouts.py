@@ -17,7 +17,8 @@ from mibias_cli.data.files.folders import find_images
 from mibias_cli.errors import DataError
 from mibias_cli.recipe.load import load_recipe
 from mibias_cli.run.build import build_data
-from mibias_cli.survey.first_recipe import ModelChoice, first_recipe, write_needed_manifest
+from mibias_cli.survey.first_recipe import first_recipe, write_needed_manifest
+from mibias_cli.survey.model_choice import ModelChoice
 from mibias_cli.survey.repeats import same_content
 from mibias_cli.survey.roles import Wishes
 from mibias_cli.survey.survey import Survey, survey

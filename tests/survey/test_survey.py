@@ -20,7 +20,8 @@ from mibias_cli.cli.commands.init import survey_lines
 from mibias_cli.errors import BackboneError, DataError
 from mibias_cli.recipe.load import parse_recipe
 from mibias_cli.run.build import build_data
-from mibias_cli.survey.first_recipe import choose_model, first_recipe
+from mibias_cli.survey.first_recipe import first_recipe
+from mibias_cli.survey.model_choice import choose_model
 from mibias_cli.survey.roles import Wishes
 from mibias_cli.survey.survey import Survey, survey
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from mibias_cli.backbone.weights.state_files import read_state
 from mibias_cli.errors import BackboneError
 
-__all__ = ["LoadReport", "load_weights", "state_fingerprint", "weights_fingerprint"]
+__all__ = ["LoadReport", "load_weights", "state_fingerprint", "unfit_names", "weights_fingerprint"]
 
 _CLASSIFIERS = ("fc", "_fc", "head", "head.fc", "heads.head", "classifier", "last_linear", "head_dist", "linear")
 _LEAVES = frozenset({"weight", "bias", "running_mean", "running_var", "num_batches_tracked"})
@@ -87,14 +87,8 @@ def load_weights(module: nn.Module, path: Path) -> LoadReport:
     found = read_state(path)
     file_state = found.tensors
     expected = module.state_dict()
-    # 1. by name
-    match = _by_name(module, expected, file_state)
-    # 2. where something is left over: timm's filter for this architecture, if that places more
-    if _n_counted(match.state) < _n_counted(expected):
-        filtered = _through_timm_filter(module, expected, file_state)
-        if filtered is not None and _n_counted(filtered.state) > _n_counted(match.state):
-            match = filtered
-    # 3. names that have nothing in common: by order, which only torch files keep (safetensors sorts by name)
+    match = _by_name_or_filter(module, expected, file_state)
+    # names that have nothing in common: by order, which only torch files keep (safetensors sorts by name)
     if 2 * _n_counted(match.state) < _n_counted(expected) and path.suffix != ".safetensors":
         match = _by_order(expected, file_state) or match
     # which of several state dicts it was is worth saying: the teacher, and not the student
@@ -112,6 +106,16 @@ def load_weights(module: nn.Module, path: Path) -> LoadReport:
         raise BackboneError("\n".join(lines))
     module.load_state_dict(match.state, strict=False)
     return report
+
+
+def unfit_names(module: nn.Module, state: Mapping[str, Tensor]) -> tuple[str, ...]:
+    """Tensors of a module that a state dict holds in another shape, to which timm does not resize them.
+
+    Shapes alone are looked at, so that both may be without numbers (on torch's meta device).
+    """
+    expected = module.state_dict()
+    match = _by_name_or_filter(module, expected, state)
+    return tuple(name for name in expected if name in state and name not in match.state)
 
 
 def weights_fingerprint(module: nn.Module, names: Collection[str] | None = None) -> str:
@@ -139,10 +143,20 @@ def state_fingerprint(state: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
+def _by_name_or_filter(module: nn.Module, expected: Mapping[str, Tensor], file_state: Mapping[str, Tensor]) -> _Match:
+    """By name; where something is left over, through timm's filter for the architecture, if that places more."""
+    match = _by_name(module, expected, file_state)
+    if _n_counted(match.state) < _n_counted(expected):
+        filtered = _through_timm_filter(module, expected, file_state)
+        if filtered is not None and _n_counted(filtered.state) > _n_counted(match.state):
+            return filtered
+    return match
+
+
 def _by_name(module: nn.Module, expected: Mapping[str, Tensor], file_state: Mapping[str, Tensor]) -> _Match:
     """Names after the prefix under which most of them fit."""
     prefix = _best_prefix(expected, file_state)
-    first_conv = _first_conv_weight(module, expected)
+    first_convs = _first_conv_weights(module, expected)
     state: dict[str, Tensor] = {}
     mismatched, adapted = [], []
     for name, wanted in expected.items():
@@ -150,13 +164,21 @@ def _by_name(module: nn.Module, expected: Mapping[str, Tensor], file_state: Mapp
         if given is None:
             continue
         # grey weights in a colour model, or the other way round
-        if given.shape != wanted.shape and name == first_conv and (fitted := _adapt(given, wanted)) is not None:
+        if given.shape != wanted.shape and name in first_convs and (fitted := _adapt(given, wanted)) is not None:
             adapted.append(f"{name} adapted from {given.shape[1]} to {wanted.shape[1]} input channels")
             given = fitted
         if given.shape == wanted.shape:
             state[name] = given
         else:
             mismatched.append(f"{name} (file {tuple(given.shape)}, model {tuple(wanted.shape)})")
+    # a parameter of two names, of which safetensors keeps one
+    names_of: dict[int, list[str]] = {}
+    for name, parameter in module.named_parameters(remove_duplicate=False):
+        names_of.setdefault(id(parameter), []).append(name)
+    for names in names_of.values():
+        given_name = next((name for name in names if name in state), None)
+        if given_name is not None:
+            state |= {name: state[given_name] for name in names if name not in state}
     left_over = tuple(k for k in file_state if not (k.startswith(prefix) and k[len(prefix) :] in expected))
     how = f"by name, prefix '{prefix}' removed" if prefix else "by name"
     return _Match(how=how, state=state, mismatched=tuple(mismatched), left_over=left_over, adapted=tuple(adapted))
@@ -216,24 +238,33 @@ def _adapt(given: Tensor, wanted: Tensor) -> Tensor | None:
         return None
     if wanted.shape[1] == 3 and given.shape[1] == 1:
         return given.repeat(1, 3, 1, 1) / 3  # a grey image as RGB gives the same response
-    if given.shape[1] != 3:
+    # stems that fold pixels into channels have a multiple of 3
+    if given.shape[1] != 3 and (wanted.shape[1] == 1 or given.shape[1] != 3 * wanted.shape[1]):
         return None
+    if given.shape[1] != 3:
+        return adapt_input_conv(1, given)
     return adapt_input_conv(wanted.shape[1], given)
 
 
-def _first_conv_weight(module: nn.Module, expected: Mapping[str, Tensor]) -> str | None:
+def _first_conv_weights(module: nn.Module, expected: Mapping[str, Tensor]) -> tuple[str, ...]:
     configured = getattr(module, "pretrained_cfg", {}).get("first_conv")
-    if isinstance(configured, str):
-        return f"{configured}.weight"
-    return next((name for name, tensor in expected.items() if tensor.ndim == 4), None)
+    if configured:
+        return tuple(f"{name}.weight" for name in ([configured] if isinstance(configured, str) else configured))
+    return tuple(name for name, tensor in expected.items() if tensor.ndim == 4)[:1]
 
 
 def _report(module: nn.Module, path: Path, expected: Mapping[str, Tensor], match: _Match) -> LoadReport:
     configured = getattr(module, "pretrained_cfg", {}).get("classifier") or ()
     classifiers = {*_CLASSIFIERS, *((configured,) if isinstance(configured, str) else configured)}
 
+    # a classifier of several layers, as BatchNorm and a matrix, stands in a module that a backbone has not
+    wholes = [whole for c in classifiers if (whole := f"{c.rpartition('.')[0]}.") != "."]
+    wholes = [whole for whole in wholes if not any(name.startswith(whole) for name in expected)]
+
     def is_classifier(key: str) -> bool:
         stem, _, leaf = key.rpartition(".")
+        if any(key.startswith(whole) or f".{whole}" in key for whole in wholes):
+            return True
         return leaf in ("weight", "bias") and any(stem == c or stem.endswith(f".{c}") for c in classifiers)
 
     # by order only a classifier can be left over; by name its key must look like one

