@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 __all__ = ["Progress", "Silent"]
 
 
+@runtime_checkable
 class Progress(Protocol):
     """Told of what happens; how it is shown, if at all, is its own matter."""
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from mibias_cli.errors import RunError
-from mibias_cli.output.whole_files import is_leftover, remove_leftovers, write_atomically
+from mibias_cli.output.whole_files import NO_FILE, is_leftover, is_no_file, remove_leftovers, write_atomically
 
 __all__ = [
     "CHOICE",
@@ -34,6 +34,7 @@ __all__ = [
     "holds_nothing",
     "is_run",
     "lock_run",
+    "refuse_devices",
     "timestamp",
     "write_environment",
 ]
@@ -110,6 +111,14 @@ def is_run(folder: Path) -> bool:
     return (folder / RECIPE_FILE).is_file()
 
 
+def refuse_devices(folder: Path) -> None:
+    """Raise a RunError where a device, a pipe or a socket stands among the files of a run, an export or a report."""
+    run = RunFolder(folder)
+    for path in (inner for place in (folder, run.checkpoints, run.report, run.export) for inner in place.glob("*")):
+        if is_no_file(path):
+            raise RunError(f"{path}: {NO_FILE}; remove it, or put the file back")
+
+
 def holds_nothing(folder: Path) -> bool:
     """Whether a folder is not there, or empty but for what a killed process left: its lock, files never whole."""
     return not folder.exists() or all(path.name == _LOCK or is_leftover(path.name) for path in folder.iterdir())
@@ -174,6 +183,7 @@ def check_free(folder: Path, *, new: bool, overwrite: bool) -> None:
     Raises:
         RunError: It may not: another process writes it, or it holds what was not to be replaced.
     """
+    refuse_devices(folder)
     if not new and not is_run(folder):
         raise RunError(f"{folder}: is not a run (it has no {RECIPE_FILE}), so there is nothing to resume")
     _refuse_own(folder)

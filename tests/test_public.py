@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from collections.abc import Callable
 from importlib.resources import files
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 import mibias_cli
+from mibias_cli.errors import MibiasError
 
 PUBLIC = [
     "AttributeFindings", "AuditFindings", "AuditSettings", "EmbeddedRows", "EvaluatedTarget", "Finding", "GateResult",
@@ -54,3 +59,37 @@ def test_type_checkers_are_told_that_the_package_is_typed() -> None:
 def test_an_unknown_name_is_an_error() -> None:
     with pytest.raises(AttributeError, match="has no attribute 'debias'"):
         _ = mibias_cli.debias
+
+
+ARRAYS = np.zeros((40, 2)), {"sex": np.arange(40) % 2}
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: mibias_cli.train({"version": 1}), "train: recipe must be Recipe | Path | str, found dict"),
+        (lambda: mibias_cli.train("gone.yaml"), "gone.yaml: there is no such file"),
+        (lambda: mibias_cli.train("r.yaml", gates=["a > 0"], out=3), "gates must be GateRules, found list"),
+        (lambda: mibias_cli.evaluate("run", recipe=Path("gone.yaml")), "gone.yaml: there is no such file"),
+        (lambda: mibias_cli.evaluate(None), "evaluate: target must be Path | str, found NoneType"),
+        (lambda: mibias_cli.export("run", formats="onnx"), "formats must be Sequence[str], found str"),
+        (lambda: mibias_cli.estimate(np.zeros(3), z="z", c="c"), "path must be Path | str, found ndarray"),
+        (lambda: mibias_cli.estimate("t.csv", z=["a"], c="c"), "z must be str, found list"),
+        (lambda: mibias_cli.estimate("t.csv", z="a", c="c", kind="text"), "kind must be Kind, found str"),
+        (lambda: mibias_cli.audit(*ARRAYS, settings={}), "settings must be AuditSettings | None, found dict"),
+        (lambda: mibias_cli.audit(*ARRAYS, seed="0", progress=print), "seed must be int, found str; progress must be"),
+        (lambda: mibias_cli.audit(*ARRAYS, numbers="sex"), "numbers must be Collection[str], found str"),
+        (lambda: mibias_cli.audit(*ARRAYS, seed=-1), "seed: is -1; write 0 or more"),
+        (lambda: mibias_cli.load_recipe(None), "load_recipe: path must be Path | str, found NoneType"),
+        (lambda: mibias_cli.read_report({}), "read_report: path must be Path | str, found dict"),
+        (lambda: mibias_cli.load_extractor(1), "load_extractor: folder must be Path | str, found int"),
+    ],
+)
+def test_arguments_of_another_type_are_named(call: Callable[[], object], message: str) -> None:
+    with pytest.raises(MibiasError, match=re.escape(message)):
+        call()
+
+
+def test_numpys_integers_are_seeds() -> None:
+    quick = mibias_cli.AuditSettings(probes=("logistic",), n_bootstrap=100, n_permutations=0)
+    assert mibias_cli.audit(*ARRAYS, seed=np.int64(3), settings=quick).provenance["seed"] == 3

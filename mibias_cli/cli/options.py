@@ -28,6 +28,7 @@ __all__ = [
     "ReportFormat",
     "RootOption",
     "SetOption",
+    "SourceOption",
     "TableOption",
     "UnfinishedOption",
     "column_option",
@@ -68,6 +69,12 @@ DataArgument = Annotated[
 TableOption = Annotated[
     Path | None,
     file_option("--table", help="Columns of a folder's images, or of embeddings. [default: looked for]"),
+]
+SourceOption = Annotated[
+    Literal["table", "manifest"] | None,
+    typer.Option(
+        "--source", help="Of a table beside images: its columns, or the images it names. [default: by what it names]"
+    ),
 ]
 RootOption = Annotated[
     Path | None, folder_option("--root", help="Where a manifest's image paths start. [default: looked for]")

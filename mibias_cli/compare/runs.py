@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from pydantic import JsonValue
@@ -10,6 +11,7 @@ from pydantic import JsonValue
 from mibias_cli.compare.comparison import compare_reports
 from mibias_cli.compare.records import ComparedRun, Comparison
 from mibias_cli.errors import RecipeError, RunError
+from mibias_cli.recipe.begun import load_run_recipe
 from mibias_cli.recipe.yaml_source import parse_yaml
 from mibias_cli.report.illustrations import MetricsRecord, read_metrics
 from mibias_cli.report.read import FILES, find_report, read_report
@@ -59,6 +61,9 @@ def load_compared_run(place: Path, name: str) -> ComparedRun:
 
 def _settings(run: Path) -> dict[str, JsonValue]:
     recipe = run / RECIPE_FILE
+    # an edited one would tell of settings that the run did not have; that of another version is read as it is
+    with suppress(RecipeError):
+        load_run_recipe(run)
     try:
         return flat_settings(parse_yaml(recipe.read_text(encoding="utf-8"), path=str(recipe)).data)
     except RecipeError:

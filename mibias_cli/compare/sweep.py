@@ -20,10 +20,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from mibias_cli.errors import Problem, RecipeError, RunError
+from mibias_cli.data.files.tabular import first_rows
+from mibias_cli.errors import BackboneError, DataError, Problem, RecipeError, RunError
 from mibias_cli.gates.recipe_names import gate_name_faults
 from mibias_cli.progress import Progress
+from mibias_cli.recipe.begun import read_beginning
 from mibias_cli.recipe.load import dump_recipe, load_recipe
+from mibias_cli.recipe.schema import Recipe
 from mibias_cli.recipe.unbelievable import debiased_target
 from mibias_cli.recipe.yaml_source import parse_value
 from mibias_cli.run_folder import OWNED, RunFolder, holds_nothing, is_run
@@ -180,7 +183,7 @@ def run_sweep(
         RunError: A folder is in the way, or was made by another recipe.
     """
     # every fault is found before the first of perhaps many hours of training
-    todo = points_to_run(recipe, points, out, overrides)
+    todo = points_to_run(recipe, points, out, overrides, offline="--offline" in options)
     finished = {point.name: out / point.name for point in points if point not in todo}
     n_skipped, failed = len(finished), dict[str, str]()
     if n_skipped:
@@ -200,29 +203,61 @@ def run_sweep(
     return SweepResult(finished=in_order, n_skipped=n_skipped, failed=failed)
 
 
-def points_to_run(recipe: Path, points: Sequence[Point], out: Path, overrides: Sequence[str]) -> list[Point]:
+def points_to_run(
+    recipe: Path, points: Sequence[Point], out: Path, overrides: Sequence[str], *, offline: bool = False
+) -> list[Point]:
     """The points that are still to be run, after every recipe has been read and every folder looked at.
 
     Raises:
         RecipeError: A point's recipe has problems.
-        RunError: A folder is in the way, or was made by another recipe.
+        RunError: A folder is in the way, or was made by another recipe, or of other data than there are now.
     """
     if out.exists() and not out.is_dir():
         raise RunError(f"{out}: is a file; choose another folder with --out")
     todo = []
+    begun: dict[str, Recipe] = {}
     for point in points:
         # the recipe as `train` would write it, so that a run made by another one is told from a half-finished one
         settings = [*overrides, *point.overrides]
-        wanted = dump_recipe(load_recipe(recipe, settings, checks=[gate_name_faults, debiased_target]))
+        own = load_recipe(recipe, settings, checks=[gate_name_faults, debiased_target])
+        wanted = dump_recipe(own)
         folder = out / point.name
         if is_run(folder):
             if RunFolder(folder).recipe.read_text(encoding="utf-8") != wanted:
                 raise RunError(f"{folder}: was made by another recipe; choose another folder with --out")
+            begun[point.name] = own
         elif not holds_nothing(folder):
             raise RunError(f"{folder}: is in the way and is not a run; choose another folder with --out")
         if not is_finished(folder):
             todo.append(point)
+    faults = [*_other_data(out, begun, offline)]
+    if faults:
+        said = f"{out}: of this sweep, runs are of other data than there are now:"
+        raise RunError("\n  ".join([said, *faults]) + "\nundo that, or sweep anew with another --out; `mibias compare` "
+                       "shows runs as they are")  # fmt: skip
     return todo
+
+
+def _other_data(out: Path, begun: Mapping[str, Recipe], offline: bool) -> Iterator[str]:
+    """Runs that were begun with other data than their recipes name now, each with what differs, in words."""
+    parts: dict[str, Mapping[str, str]] = {}
+    for name, recipe in begun.items():
+        beginning = read_beginning(RunFolder(out / name))
+        if beginning is None:
+            continue
+        from mibias_cli.run.build import build_data
+        from mibias_cli.run.resume.data_parts import data_parts
+        from mibias_cli.run.resume.same_run import data_faults
+
+        # of most sweeps all runs are of the same data, which are read once
+        key = recipe.model_dump_json(include={"data", "seed", "backbone", "evaluation"})
+        try:
+            if key not in parts:
+                parts[key] = data_parts(build_data(recipe, offline=offline))
+        except (DataError, BackboneError):
+            continue  # finished runs are compared without their data; others will say what is wrong
+        if faults := data_faults(beginning, parts[key]):
+            yield f"{name}: {first_rows(faults)}"
 
 
 def is_finished(folder: Path) -> bool:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 import re
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from mibias_cli.data.files.cells import are_lists, number_of
+from mibias_cli.data.files.cells import LARGEST, are_lists, number_of
 from mibias_cli.data.files.coded import Coded
 from mibias_cli.data.files.tabular import Table, texts
 from mibias_cli.data.target import TargetKind
@@ -143,22 +143,34 @@ class ColumnLook:
     n_values: int
 
 
+_NOTHING = np.array(None, dtype=object)
+_LOOKS: WeakKeyDictionary[Coded, ColumnLook] = WeakKeyDictionary()
+"""How columns look that were looked at, while they are there: of thousands, each is asked about many times."""
+
+
 def look_at(table: Table, name: str) -> ColumnLook:
     """What one column of a table looks like."""
-    column = table.columns[name]
-    counts = Counter(v for v in column if v is not None)
+    coded = table.coded(name)
+    found = _LOOKS.get(coded)
+    if found is None or found.name != name:
+        found = _LOOKS[coded] = _look(name, coded)
+    return found
+
+
+def _look(name: str, coded: Coded) -> ColumnLook:
+    column, counts = coded.cells, coded.counts
     n, n_values = sum(counts.values()), len(counts)
     kind: ColumnKind
     if not n:
         kind = "empty"
-    elif np.mean([str(v).lower().endswith(_IMAGE_ENDINGS) for v in list(counts)[:200]]) > 0.5:
-        kind = "path"
     elif is_quantity(column):
         # a different number in every row may still be a measurement: only the name tells an id, or more digits than
         # numbers keep
         long = all(abs(float(v)) > _EXACT for v in counts)
         named = n_values == n and (long or not _ID_WORDS.isdisjoint(name_words(name)))
         kind = "id" if named and all(float(v).is_integer() for v in counts) else "number"
+    elif np.mean([v.lower().endswith(_IMAGE_ENDINGS) for v in list(counts)[:200]]) > 0.5:
+        kind = "path"
     elif are_lists(column, ("|",)):  # other separators are in text too
         kind = "lists"
     elif n_values <= MOST_CLASSES and (n_values < n or n <= 2):
@@ -179,6 +191,15 @@ def numbers(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
     Beyond ±1e30 no number is taken for finite: in single precision its square is not.
     """
+    known = values != _NOTHING
+    # a column of plain numbers at once, as most are where there are thousands; of any other, cell by cell
+    try:
+        if "_" not in "".join(values[known]):
+            parsed = values.astype(np.float64)
+            wrong = known & ~(np.abs(parsed) <= LARGEST)
+            return np.where(wrong, np.nan, parsed), wrong
+    except ValueError:
+        pass
     parsed = np.full(len(values), np.nan)
     wrong = np.zeros(len(values), dtype=bool)
     for row, text in enumerate(values):
@@ -219,11 +240,11 @@ def _misfits(column: Coded) -> np.ndarray:
 
 def _with_points_of_thousands(values: np.ndarray, wrong: np.ndarray) -> np.ndarray:
     """A mask (n,) of cells like 35.060, beside whole numbers below 1000 alone."""
-    known = np.array([v is not None for v in values]) & ~wrong
+    known = (values != _NOTHING) & ~wrong
     pointed = known & np.array([v is not None and "." in v for v in values])
     none = np.zeros(len(values), dtype=bool)
     # a decimal number would not be written with its last zero here and without its point there
-    if not any(v.endswith("0") for v in values[pointed]) or not (known & ~pointed).any():
+    if not (known & ~pointed).any() or not any(v.endswith("0") for v in values[pointed]):
         return none
     thousands = all(_POINT_OF_THOUSANDS.fullmatch(v) for v in values[pointed])
     small = all(v.lstrip("+-").isdecimal() and abs(int(v)) < 1000 for v in values[known & ~pointed])

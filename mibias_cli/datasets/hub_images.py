@@ -62,7 +62,11 @@ def write_hub_shards(path: Path, out: Path, *, image: str | None = None, overwri
     counts, left_out = {}, dict[str, str]()
     for file, shard in shards.items():
         shard.parent.mkdir(parents=True, exist_ok=True)
-        with _opened(file) as (schema, batches), replaced(shard) as partial, tarfile.open(partial, "w") as archive:
+        with (
+            _opened(file) as (schema, batches),
+            replaced(shard, new=not overwrite) as partial,
+            tarfile.open(partial, "w") as archive,
+        ):
             column = _image_column(file, schema, image)
             plain = [f.name for f in schema if not (pa.types.is_nested(f.type) or _is_bytes(f.type))]
             left_out |= {f.name: str(f.type) for f in schema if f.name not in (column, *plain)}

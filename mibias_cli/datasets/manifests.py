@@ -132,7 +132,7 @@ def _write(
         refuse_existing(list(paths.values()))
     counts: dict[Path, dict[str, dict[str, int]]] = {}
     for name, columns in manifests.items():
-        write_manifest(paths[name], columns)
+        write_manifest(paths[name], columns, new=not overwrite)
         # how often each pair occurs in each split, which shows the bias that was made
         values = [columns[column] for column in pair]
         texts = [" ".join(row) for row in zip(*values, strict=True)] if values else ["images"] * len(columns["split"])

@@ -27,7 +27,7 @@ from mibias_cli.errors import DataError, ExportError
 from mibias_cli.export.heads_file import ExportInfo, check_files, load_heads, read_info
 from mibias_cli.export.new_rows import EmbeddedRows, PredictedRows
 from mibias_cli.heads.target import TargetHead
-from mibias_cli.run_folder import is_run
+from mibias_cli.run_folder import is_run, refuse_devices
 
 __all__ = ["LoadedExport", "LoadedExtractor", "extractor_of", "load_export", "load_extractor"]
 
@@ -81,7 +81,11 @@ class LoadedExtractor:
 
     @torch.no_grad()
     def __call__(self, inputs: Tensor) -> Tensor:
-        """Debiased features (n, n_features) of inputs (n, *input_shape), on the device where the model is."""
+        """Debiased features (n, n_features) of inputs (n, *input_shape), tensor or array, on the model's device."""
+        try:
+            inputs = torch.as_tensor(inputs).to(next(self.model.parameters(), torch.zeros(())))
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise ExportError(f"inputs: cannot be read as a tensor ({error})") from error
         if tuple(inputs.shape[1:]) != self.input_shape:
             raise ExportError(
                 f"inputs: expected shape (n, {', '.join(map(str, self.input_shape))}), found {tuple(inputs.shape)}"
@@ -122,6 +126,10 @@ class LoadedExtractor:
         self, data: Path | str, *, root: Path | str | None = None, follow_links: Path | str | None = None
     ) -> NewInputs:
         """New data, of which `embed_part` then embeds some rows at a time; for arguments and errors see `embed`."""
+        if not isinstance(data, str | Path):
+            raise DataError(
+                f"data must be a path, found {type(data).__name__}; of a batch of inputs take extractor(batch)"
+            )
         return read_new(
             Path(data),
             self._rules(),
@@ -239,6 +247,7 @@ def load_export(folder: Path) -> LoadedExport:
         ExportError: The folder or one of its files is missing or damaged, or weights are not those that were exported.
         BackboneError: timm here does not know the architecture.
     """
+    refuse_devices(folder)
     info = read_info(folder)
     for name in (CONFIG, WEIGHTS):
         if not (folder / name).is_file():

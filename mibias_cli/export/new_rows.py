@@ -63,7 +63,7 @@ class EmbeddedRows:
         path = Path(path)
         check_out(path, FEATURE_FILES)
         path.parent.mkdir(parents=True, exist_ok=True)
-        with replaced(path) as partial:
+        with replaced(path, new=True) as partial:
             if path.suffix.lower() == ".parquet":
                 ids = self.ids if self.id_name == "path" else [int(row) for row in self.ids]
                 columns = {f"z_{k}": column for k, column in enumerate(self.features.T)}
@@ -133,7 +133,7 @@ class PredictedRows:
         prefix = "predicted" if self.kind == "regression" else "p"
         for name, values in zip(self.names, self.values.T, strict=True):
             columns[shown(f"{prefix}_{name}")] = [f"{value:.9g}" for value in values]
-        write_manifest(path, columns)
+        write_manifest(path, columns, new=True)
 
 
 def check_out(path: Path, suffixes: Sequence[str]) -> None:

@@ -10,10 +10,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from mibias_cli.errors import MibiasError
 from mibias_cli.output.machine import writing
 
-__all__ = ["is_device", "is_leftover", "partial_of", "remove_leftovers", "replaced", "write_atomically"]
+__all__ = [
+    "NO_FILE",
+    "is_device",
+    "is_leftover",
+    "is_no_file",
+    "partial_of",
+    "remove_leftovers",
+    "replaced",
+    "write_atomically",
+]
 
+NO_FILE = "is a device, a pipe or a socket, not a file"
 _DESCRIPTOR = re.compile(r"/(?:dev|proc/self)/fd/([0-9]{1,9})")
 _MOST_LINKS = 40  # as Linux has it
 _LEFTOVER = re.compile(r"\..+\.[0-9a-f]{8}\.partial")
@@ -22,6 +33,11 @@ _LEFTOVER = re.compile(r"\..+\.[0-9a-f]{8}\.partial")
 def partial_of(path: Path) -> Path:
     """A new hidden name beside a file or folder, for what is not whole yet: on the same disk, so one rename ends it."""
     return path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
+
+
+def is_no_file(path: Path) -> bool:
+    """Whether a device, a pipe or a socket is at a path, so that reading it may never end."""
+    return path.exists() and not path.is_file() and not path.is_dir()
 
 
 def is_device(path: Path) -> bool:
@@ -48,10 +64,13 @@ def _device(path: Path) -> Path | None:
 
 
 @contextmanager
-def replaced(path: Path) -> Iterator[Path]:
+def replaced(path: Path, *, new: bool = False) -> Iterator[Path]:
     """A path to write a file to, which takes the place of `path` when the block ends well.
 
     A kill or a power cut at any moment leaves the old file or the new one. A device or a pipe is written to as it is.
+
+    Raises:
+        MibiasError: It is to be a `new` file, and another one has appeared there meanwhile.
     """
     if is_device(path) or (path.exists() and not path.is_file()):
         with writing(path):
@@ -66,21 +85,38 @@ def replaced(path: Path) -> Iterator[Path]:
             # on the disk before it takes the name: a power cut between the two must not leave an empty file
             with partial.open("rb") as file:
                 os.fsync(file.fileno())
+            if new:
+                _refuse_other(partial, path)
             os.replace(partial, path)
-    except BaseException:
+    finally:
         partial.unlink(missing_ok=True)
-        raise
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Write a text file that appears whole or not at all; an open descriptor of this process is written on."""
+def _refuse_other(partial: Path, path: Path) -> None:
+    """Give a file that is whole its name, where nothing has it; of two commands at once the first keeps it."""
+    try:
+        os.link(partial, path)
+    except OSError as error:
+        # a file system without links leaves a moment between looking and writing
+        if not isinstance(error, FileExistsError) and not path.exists():
+            return
+        raise MibiasError(
+            f"{path}: another command has written it meanwhile, so this one writes nothing; choose another name"
+        ) from error
+
+
+def write_atomically(path: Path, text: str, *, new: bool = False) -> None:
+    """Write a text file that appears whole or not at all; an open descriptor of this process is written on.
+
+    A `new` file is as `replaced` says.
+    """
     descriptor = _descriptor(path)
     if descriptor is not None:
         # opened anew by its name, a log that stdout is appended to would be emptied
         with writing(path), os.fdopen(os.dup(descriptor), "w", encoding="utf-8", newline="\n") as file:
             file.write(text)
         return
-    with replaced(path) as partial:
+    with replaced(path, new=new) as partial:
         partial.write_text(text, encoding="utf-8", newline="\n")
 
 

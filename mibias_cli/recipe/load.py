@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from mibias_cli.errors import Problem, RecipeError
 from mibias_cli.output.text import shown
+from mibias_cli.output.whole_files import NO_FILE, is_device, is_no_file
 from mibias_cli.recipe.checks import WEIGHT_FILES, Check, cross_checks
 from mibias_cli.recipe.messages import Fault, faults_of
 from mibias_cli.recipe.overrides import Overridden, apply_overrides
@@ -41,6 +42,9 @@ def load_recipe(
         RecipeError: The file cannot be read, or the recipe has problems: all of them, each with its line.
     """
     path = Path(path)
+    # <(…) and /dev/stdin end with what writes them; of any other pipe or device nobody knows whether it ever does
+    if is_no_file(path) and not (is_device(path) and path.is_fifo()):
+        raise RecipeError([Problem(path=str(path), message=NO_FILE)])
     try:
         raw = path.read_bytes()
     except OSError as error:

@@ -8,6 +8,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from mibias_cli.errors import RunError
+from mibias_cli.output.whole_files import NO_FILE
 from mibias_cli.report.document import SCHEMA_VERSION, Report
 from mibias_cli.report.plausible import implausible, once_each
 
@@ -24,7 +25,7 @@ def find_report(place: Path) -> Path:
     for candidate in (place, place / name, place / "report" / name):
         if candidate.is_file():
             return candidate
-    what = "holds no report" if place.is_dir() else "there is no such file or folder"
+    what = "holds no report" if place.is_dir() else NO_FILE if place.exists() else "there is no such file or folder"
     raise RunError(f"{place}: {what}; name a run, a report's folder or its {name}")
 
 

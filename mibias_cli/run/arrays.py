@@ -91,8 +91,8 @@ def audit(
     """
     attributes = _named(attributes)
     _check_given(
-        attributes, numbers, target=target, before=before, train_features=train_features, train_target=train_target,
-        train_before=train_before,
+        attributes, numbers, seed, target=target, before=before, train_features=train_features,
+        train_target=train_target, train_before=train_before,
     )  # fmt: skip
     z = _matrix("features", features)
     n = len(z)
@@ -123,7 +123,7 @@ def _provenance(z: np.ndarray, seed: int) -> dict[str, JsonValue]:
     return {
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "features_sha256": hashlib.sha256(np.ascontiguousarray(z).tobytes()).hexdigest(),
-        "seed": seed,
+        "seed": int(seed),
     }
 
 
@@ -139,9 +139,12 @@ def _named(attributes: Mapping[str, ArrayLike]) -> dict[str, ArrayLike]:
     return named
 
 
-def _check_given(attributes: Mapping[str, ArrayLike], numbers: Collection[str], **arrays: ArrayLike | None) -> None:
+def _check_given(
+    attributes: Mapping[str, ArrayLike], numbers: Collection[str], seed: int, **arrays: ArrayLike | None
+) -> None:
     """Raise one error that names everything that is missing beside something else, and names that are not there."""
-    problems = [] if attributes else ["attributes: is empty; name at least one bias attribute"]
+    problems = [] if seed >= 0 else [f"seed: is {seed}; write 0 or more"]
+    problems += [] if attributes else ["attributes: is empty; name at least one bias attribute"]
     for name in numbers:
         if name not in attributes:
             problems.append(f"numbers: there is no attribute '{name}'{did_you_mean(name, attributes)}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -16,6 +15,7 @@ from mibias_cli.export.heads_file import INFO, read_info
 from mibias_cli.export.load import load_export
 from mibias_cli.gates.rules import GateRules, all_rules, with_gates
 from mibias_cli.progress import Progress, Silent
+from mibias_cli.recipe.begun import begun_recipe, load_run_recipe
 from mibias_cli.recipe.load import load_recipe, public_weights
 from mibias_cli.recipe.schema import Recipe
 from mibias_cli.recipe.sections.data import EmbeddingsData
@@ -30,7 +30,15 @@ from mibias_cli.run.before.files import check_files, tell
 from mibias_cli.run.discover import with_discovered
 from mibias_cli.run.examples import example_cells
 from mibias_cli.run.unfinished import UNFINISHED, told_unfinished
-from mibias_cli.run_folder import RECIPE_FILE, RunFolder, claimed_folder, fresh_folder, is_run, timestamp
+from mibias_cli.run_folder import (
+    RECIPE_FILE,
+    RunFolder,
+    claimed_folder,
+    fresh_folder,
+    is_run,
+    refuse_devices,
+    timestamp,
+)
 from mibias_cli.seeds import derive_seed
 from mibias_cli.training.fabric import make_fabric
 from mibias_cli.training.model import TaskModel
@@ -40,7 +48,6 @@ __all__ = [
     "EvaluatedTarget",
     "chosen_path",
     "evaluate",
-    "load_run_recipe",
     "run_target",
     "with_backbone",
     "write_audit",
@@ -57,23 +64,16 @@ class EvaluatedTarget:
     report: Report
 
 
-def load_run_recipe(run: Path, overrides: Sequence[str] = ()) -> Recipe:
-    """The resolved recipe of a run; a RunError where the folder is none."""
-    if not is_run(run):
-        raise RunError(f"{run}: is not a run (it has no {RECIPE_FILE})")
-    return load_recipe(RunFolder(run).recipe, overrides, begun=True)
-
-
 def chosen_path(run: RunFolder, *, unfinished: bool = False) -> Path:
     """The weights that a run's audit and export speak of: the best ones, erased where its recipe says so."""
     # of the run's own recipe: an audit may be given another one, but the weights are what the run made
-    return run.best if load_run_recipe(run.path).debias.erase == "none" or unfinished else run.erased
+    return run.best if begun_recipe(run).debias.erase == "none" or unfinished else run.erased
 
 
 def evaluate(
     target: Path | str,
     *,
-    recipe: Recipe | None = None,
+    recipe: Recipe | Path | str | None = None,
     out: Path | str | None = None,
     offline: bool = False,
     progress: Progress | None = None,
@@ -88,7 +88,7 @@ def evaluate(
     Args:
         target: A run's folder, an exported folder, a timm model name, or a file of embeddings, or a folder of shards
             of these.
-        recipe: Names the data; for a run, replaces its own. Needed for all but runs.
+        recipe: Names the data, or the file that does; for a run, replaces its own. Needed for all but runs.
         out: Folder of the report; None: a new folder in the run, or below runs/evaluate.
         offline: Whether to refuse downloads.
         progress: Told of what happens; None: nobody is.
@@ -102,6 +102,9 @@ def evaluate(
         MibiasError: Whatever the user can mend; each kind is a subclass.
     """
     path, progress = Path(target), progress or Silent()
+    refuse_devices(path)
+    if isinstance(recipe, Path | str):
+        recipe = load_recipe(recipe, begun=Path(recipe).name == RECIPE_FILE)
     if recipe is None and is_run(path):
         recipe = load_run_recipe(path)
     if recipe is None:

@@ -9,9 +9,9 @@ import torch
 from mibias_cli.backbone.trainable import choose_trainable, trains_batchnorm
 from mibias_cli.errors import RunError
 from mibias_cli.ranks import Place, find_place, undivided
+from mibias_cli.recipe.begun import begun_recipe
 from mibias_cli.recipe.schema import Recipe
 from mibias_cli.run.assemble import Parts
-from mibias_cli.run.evaluate import load_run_recipe
 from mibias_cli.run_folder import RunFolder
 from mibias_cli.training.model import TaskModel
 
@@ -67,7 +67,7 @@ def _as_it_trains(parts: Parts) -> TaskModel:
 
 def check_ranks(run: RunFolder, parts: Parts) -> None:
     """Refuse (RunError) to resume on another number of ranks where that does not go on with the same figures."""
-    begun, now = load_run_recipe(run.path).training, parts.recipe.training
+    begun, now = begun_recipe(run).training, parts.recipe.training
     old, new = begun.devices * begun.num_nodes, now.devices * now.num_nodes
     if old == new:
         return

@@ -7,6 +7,7 @@ from pathlib import Path
 from mibias_cli.errors import RunError
 from mibias_cli.progress import Progress
 from mibias_cli.recipe.schema import Recipe
+from mibias_cli.report.document import unfinished_line
 from mibias_cli.report.read import read_report
 from mibias_cli.run_folder import RunFolder
 from mibias_cli.training.checkpoint import load_checkpoint
@@ -59,5 +60,6 @@ def told_unfinished(
     # a resumed run takes what is there for its own work, and does it no more
     if out is not None and out.absolute() in (run.report.absolute(), run.export.absolute()):
         raise RunError(f"{out}: is where the run will write when it ends; choose another folder with --out")
-    progress.warn(f"{run.path}: this run has not ended ({lacking})")
+    # as the report says it, so that no command says it twice
+    progress.warn(unfinished_line(lacking))
     return lacking

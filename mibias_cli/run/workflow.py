@@ -18,7 +18,8 @@ from mibias_cli.export.onnx_file import ONNX_FILE
 from mibias_cli.gates.rules import GateRules, all_rules, with_gates
 from mibias_cli.methods.erasers.linear_eraser import require_leace
 from mibias_cli.progress import Progress, Silent
-from mibias_cli.recipe.load import public_weights
+from mibias_cli.recipe.begun import load_run_recipe
+from mibias_cli.recipe.load import load_recipe, public_weights
 from mibias_cli.recipe.schema import Recipe
 from mibias_cli.recipe.unbelievable import debiased_target
 from mibias_cli.report.document import Report
@@ -33,7 +34,6 @@ from mibias_cli.run.evaluate import (
     EvaluatedTarget,
     chosen_path,
     evaluate,
-    load_run_recipe,
     run_target,
     write_audit,
 )
@@ -67,7 +67,7 @@ class TrainedRun:
 
 
 def train(
-    recipe: Recipe,
+    recipe: Recipe | Path | str,
     *,
     out: Path | str | None = None,
     resume: Path | str | None = None,
@@ -86,7 +86,7 @@ def train(
     done.
 
     Args:
-        recipe: What to do. When resuming, the run's own.
+        recipe: What to do, or the file that says it. When resuming, the run's own.
         out: The run's folder; None: runs/<name>/<time>.
         resume: A run to continue from its last checkpoint.
         overwrite: Whether an existing run in `out` may be replaced.
@@ -100,6 +100,7 @@ def train(
     Raises:
         MibiasError: Whatever the user can mend; each kind is a subclass.
     """
+    recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
     # what can be wrong without any data is said before a folder is touched
     rules = all_rules(recipe, gates)
     if recipe.debias.erase == "leace":

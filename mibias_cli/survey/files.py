@@ -16,7 +16,7 @@ from mibias_cli.data.columns import look_at
 from mibias_cli.data.files.array_ids import refuse_other_order
 from mibias_cli.data.files.arrow_files import PARQUET, is_list
 from mibias_cli.data.files.folders import find_images
-from mibias_cli.data.files.refused import refuse_formats
+from mibias_cli.data.files.refused import refuse_formats, require_file
 from mibias_cli.data.files.stored_features import array_shapes
 from mibias_cli.data.files.tabular import AS_USUAL, Table, first_rows, read_table, refuse_nested, texts
 from mibias_cli.data.shards.feature_parts import open_stored, part_files, some_part
@@ -40,7 +40,13 @@ _LOOKED_AT = 200
 
 
 def file_layout(
-    path: Path, table: Path | None, root: Path | None, follow: Path | None = None, image: str | None = None
+    path: Path,
+    table: Path | None,
+    root: Path | None,
+    follow: Path | None = None,
+    image: str | None = None,
+    *,
+    as_table: bool = False,
 ) -> Layout:
     """What a file holds.
 
@@ -50,13 +56,14 @@ def file_layout(
         root: Where image paths start from; None: the file's folder, or one in it.
         follow: Links to images below this folder are followed.
         image: As `shards_layout` takes it.
+        as_table: Whether a table is one of columns, whatever images its rows name.
 
     Raises:
         DataError: No such file, a file of another kind, or embeddings without a table.
     """
     if may_be_shards(path):
         return shards_layout(path, image)
-    layout = _layout(path, table, root, follow)
+    layout = _layout(path, table, root, follow, as_table)
     parts = numbered_parts(path)
     note = (
         f"{first_rows(parts)} beside {path.name} may be further parts of it, and are not read; write them to one file"
@@ -107,7 +114,8 @@ def features_layout(folder: Path, table: Path | None) -> Layout | None:
     return _with_labels(folder, table, shape, key=key, prefix=prefix)
 
 
-def _layout(path: Path, table: Path | None, root: Path | None, follow: Path | None) -> Layout:
+def _layout(path: Path, table: Path | None, root: Path | None, follow: Path | None, as_table: bool) -> Layout:
+    require_file(path)
     refuse_formats(path)
     suffix = path.suffix.lower()
     if suffix in _ARRAYS:
@@ -122,10 +130,11 @@ def _layout(path: Path, table: Path | None, root: Path | None, follow: Path | No
         what = f"stored embeddings (lists in {lists})"
         beside = read_table(table) if table else rows
         return Layout(what=what, source="embeddings", table=beside, file=table, features=path, key=lists)
-    if (images := _images_layout(path, rows, root, follow)) is not None:
+    if not as_table and (images := _images_layout(path, rows, root, follow)) is not None:
         return images
     refuse_nested(rows)
-    notes = (*_images_beside(root or path.parent, rows), *_beside_notes(path, rows))
+    images_beside = () if as_table else _images_beside(root or path.parent, rows)
+    notes = (*images_beside, *_beside_notes(path, rows))
     return Layout(what="a table", source="table", table=rows, file=path, notes=notes)
 
 
@@ -165,6 +174,10 @@ def _images_layout(path: Path, rows: Table, root: Path | None, follow: Path | No
         old = rows.columns[name]
         values = [v if image is None else image for v, image in zip(old, match.images, strict=True)]
         said = [f"{name} is read {match.how}"] if match.how else []
+        if column is None:
+            said.append(
+                f"rows are taken for the images that {name} names; --source table takes their columns as inputs"
+            )
         if match.ambiguous:
             where = rows.rows_where(_mask(rows, match.ambiguous), name)
             said.append(f"{len(match.ambiguous)} row(s) name several images: {where}")

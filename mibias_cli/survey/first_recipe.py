@@ -16,6 +16,7 @@ from mibias_cli.output.text import one_line
 from mibias_cli.survey.attributes import AttributeFound
 from mibias_cli.survey.model_choice import ModelChoice
 from mibias_cli.survey.survey import Survey
+from mibias_cli.survey.uses import inputs_without_copies
 
 __all__ = ["attribute_line", "first_recipe", "write_needed_manifest"]
 
@@ -60,7 +61,9 @@ def first_recipe(found: Survey, model: ModelChoice, *, source: Path, out: Path) 
 def write_needed_manifest(found: Survey, path: Path) -> None:
     """Write the rows that were found, as the recipe reads them."""
     columns = found.layout.table.columns
-    write_manifest(path, {name: ["" if v is None else str(v) for v in values] for name, values in columns.items()})
+    write_manifest(
+        path, {name: ["" if v is None else str(v) for v in values] for name, values in columns.items()}, new=True
+    )
 
 
 def _facts(found: Survey) -> Iterator[str]:
@@ -111,6 +114,8 @@ def _data(found: Survey, out: Path, manifest: Path | None) -> Iterator[str]:
     if columns.target_kind == "regression":
         yield "  target_kind: regression # classes, if these numbers are classes"
     yield from _splits(found)
+    if inputs := inputs_without_copies(found.uses):
+        yield f"  features: [{', '.join(map(_scalar, inputs))}] # all inputs but what is the target once more"
     yield "  attributes: # what the features should not tell"
     for attribute in found.chosen:
         yield f"    {_attribute(attribute)}"

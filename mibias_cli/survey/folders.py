@@ -11,6 +11,7 @@ import numpy as np
 
 from mibias_cli.data.columns import MOST_CLASSES, look_at
 from mibias_cli.data.files.folders import find_images
+from mibias_cli.data.files.refused import require_file
 from mibias_cli.data.files.tabular import Table, first_rows, read_table, refuse_nested, texts
 from mibias_cli.data.shards.shard_names import may_be_shards
 from mibias_cli.data.sources.imagefolder import CLASS_FOLDER, SPLIT_FOLDER, list_images
@@ -258,6 +259,7 @@ def _records(file: Path) -> dict[str, list[str | None]]:
     """Columns of a metadata file; of JSON lines, numbers and text as text, everything else left out."""
     if file.suffix != ".jsonl":
         return {name: list(values) for name, values in read_table(file).columns.items()}
+    require_file(file)
     try:
         lines = file.read_text(encoding="utf-8").splitlines()
         rows = [dict(json.loads(line)) for line in lines if line.strip()]

@@ -60,23 +60,27 @@ def proxies_of(name: str, looks: Sequence[ColumnLook], table: Table, rows: np.nd
         table: Their values.
         rows: A mask (n,) of the rows to look at: those of training.
     """
-    own = _codes(table.columns[name], rows)
+    own = _read(table.columns[name], rows)
     kinds = ("classes", "number", "text")
     return closest(
-        own, ((x.name, _codes(table.columns[x.name], rows)) for x in looks if x.name != name and x.kind in kinds)
+        own, ((x.name, _read(table.columns[x.name], rows)) for x in looks if x.name != name and x.kind in kinds)
     )
 
 
 def closest(own: np.ndarray, others: Iterable[tuple[str, np.ndarray]]) -> list[tuple[str, float]]:
-    """The columns of codes (n,), by name, whose association with `own` (n,) is at least `PROXY`, the closest first.
+    """The columns (n,), by name, whose association with `own` (n,) is at least `PROXY`, the closest first.
 
-    A code of −1 is a value that is missing: the row does not count. Where few rows are left for each value nothing is
+    Columns are codes, −1 where missing, or numbers, NaN where missing. Rows in which one of the two is missing do not
+    count: numbers get as many bins as the others are enough for. Where few rows are left for each value nothing is
     said.
     """
     found = []
+    there = _known(own)
+    whole = _coded(own[there])
     for name, other in others:
-        both = (own >= 0) & (other >= 0)
-        pair = [_dense(codes[both]) for codes in (own, other)]
+        both = there & _known(other)
+        # most columns have no gaps, and then it is the same for all of them
+        pair = [whole if both.sum() == len(whole) else _coded(own[both]), _coded(other[both])]
         # a value of its own in nearly every row goes with everything
         if any(_ROWS_PER_VALUE * (int(codes.max(initial=0)) + 1) > both.sum() for codes in pair):
             continue
@@ -130,18 +134,25 @@ def independence_note(name: str, cells: np.ndarray, shared_bits: float) -> str |
     )
 
 
-def _codes(values: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Codes (n,) of the values, many numbers in quantile bins; −1 where missing or not looked at."""
+def _read(values: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Text (n,) as numbers, or as codes where some is none; missing where it is, and in rows not looked at."""
+    parsed, wrong = numbers(values)
+    known = np.array([v is not None for v in values], dtype=bool) & rows
+    if not wrong[rows].any():
+        return np.where(rows, parsed, np.nan)
     codes = np.full(len(values), -1, dtype=np.int64)
-    known = np.array([v is not None for v in values]) & rows
-    if not known.any():
-        return codes
-    parsed, wrong = numbers(values[known])
-    if wrong.any():
-        codes[known] = np.unique(values[known].astype(str), return_inverse=True)[1]
-    else:
-        codes[known] = codes_of_numbers(parsed)
+    codes[known] = np.unique(values[known].astype(str), return_inverse=True)[1]
     return codes
+
+
+def _known(column: np.ndarray) -> np.ndarray:
+    return ~np.isnan(column) if column.dtype.kind == "f" else column >= 0
+
+
+def _coded(column: np.ndarray) -> np.ndarray:
+    """Known numbers in quantile bins, or known codes, as codes without gaps."""
+    codes = codes_of_numbers(column) if column.dtype.kind == "f" and len(column) else column
+    return np.unique(codes, return_inverse=True)[1]
 
 
 def codes_of_numbers(values: np.ndarray) -> np.ndarray:
@@ -152,7 +163,3 @@ def codes_of_numbers(values: np.ndarray) -> np.ndarray:
         return codes
     values = values.astype(np.float32)
     return np.searchsorted(quantile_edges(values, n_bins), values, side="right")
-
-
-def _dense(codes: np.ndarray) -> np.ndarray:
-    return np.unique(codes, return_inverse=True)[1]

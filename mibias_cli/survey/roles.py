@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Set
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
+from typing import Literal
 
 import numpy as np
 
@@ -45,6 +46,7 @@ class Wishes:
     split: str | None = None
     group: str | None = None
     table: Path | None = None
+    source: Literal["table", "manifest"] | None = None
     root: Path | None = None
     follow_links: Path | None = None
     image: str | None = None

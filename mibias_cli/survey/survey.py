@@ -99,7 +99,9 @@ def find_rows(path: Path, wishes: Wishes) -> RowsFound:
     if path.is_dir():
         layout = folder_layout(path, wishes.table, wishes.follow_links, wishes.image)
     else:
-        layout = file_layout(path, wishes.table, wishes.root, wishes.follow_links, wishes.image)
+        layout = file_layout(
+            path, wishes.table, wishes.root, wishes.follow_links, wishes.image, as_table=wishes.source == "table"
+        )
     _refuse_unused(path, layout, wishes)
     layout = replace(layout, follow_links=wishes.follow_links)
     # what names of files, folders and paths say of splits and groups becomes columns
@@ -130,6 +132,8 @@ def _refuse_shared(wishes: Wishes) -> None:
 
 def _refuse_unused(path: Path, layout: Layout, wishes: Wishes) -> None:
     """An option that these data have no use for is a mistake about them."""
+    if wishes.source not in (None, layout.source):
+        raise DataError(f"{path}: is {layout.what}, and no {wishes.source}; leave --source {wishes.source} out")
     has_images = layout.source in ("manifest", "imagefolder")
     unused = {
         "--root": wishes.root is not None and (path.is_dir() or not has_images),
@@ -157,6 +161,7 @@ def survey(path: Path, wishes: Wishes) -> Survey:
     if layout.source == "table":  # of inputs it is said with the others that tell the target
         told = proxies_of(roles.target, [looks[name] for name in renamed], annotations.table, annotations.role == 0)
         renamed = [name for name in renamed if name not in dict(told)]
+    copies = _copies(rows, chosen)
     exact = [f"{first_rows(renamed)}: each value goes with one value of the target"] if renamed else []
     notes = [*layout.notes, *rows.dropped, *roles.notes, *annotations.notes, *exact]
     notes += [] if wishes.attributes else alike_notes(layout, alike)
@@ -164,10 +169,10 @@ def survey(path: Path, wishes: Wishes) -> Survey:
     if roles.group is None:
         taken = {*roles.taken, layout.path, *(a.name for a in chosen)}
         notes += may_be_groups([look for name, look in looks.items() if name not in taken], annotations.table)
-    uses = column_uses(layout, looks, roles, [a.name for a in chosen])
+    uses = column_uses(layout, looks, roles, [a.name for a in chosen], copies)
     notes += input_notes(layout.table, uses)
     notes += repeat_notes(layout, roles, annotations)
-    notes += _proxy_notes(rows, chosen)
+    notes += _proxy_notes(rows, chosen, copies)
     notes += [note for a in chosen if (note := independence_note(a.name, a.cells, a.shared_bits)) is not None]
     # a recipe can only name a file: rows that no file holds as they are have to be written to one
     must_write = not layout.is_fixed and (layout.file is None or bool(rows.dropped))
@@ -205,7 +210,24 @@ def as_manifest(layout: Layout, roles: Roles) -> tuple[Layout, Roles]:
     return replace(layout, source="manifest", table=table), roles
 
 
-def _proxy_notes(rows: RowsFound, chosen: Sequence[AttributeFound]) -> Iterator[str]:
+def _copies(rows: RowsFound, chosen: Sequence[AttributeFound]) -> dict[str, float]:
+    """Columns of a table that are the target once more, value for value, each with its association."""
+    if rows.layout.source != "table":
+        return {}
+    table, target, training = rows.annotations.table, rows.roles.target, rows.annotations.role == 0
+    taken = {*rows.roles.taken, *(a.name for a in chosen)}
+    free = [look for name, look in rows.looks.items() if name not in taken and name in table.columns]
+    found = proxies_of(target, free, table, training)
+    own = table.columns[target][training]
+
+    def one_to_one(name: str) -> bool:
+        pairs = {pair for pair in zip(own, table.columns[name][training], strict=True) if None not in pair}
+        return len({a for a, _ in pairs}) == len({b for _, b in pairs}) == len(pairs)
+
+    return {name: share for name, share in found if one_to_one(name)}
+
+
+def _proxy_notes(rows: RowsFound, chosen: Sequence[AttributeFound], copies: Mapping[str, float]) -> Iterator[str]:
     """What stands for a chosen attribute, or for the target: debiasing one of the two would be in vain."""
     roles, annotations = rows.roles, rows.annotations
     training, table = annotations.role == 0, annotations.table
@@ -220,7 +242,11 @@ def _proxy_notes(rows: RowsFound, chosen: Sequence[AttributeFound]) -> Iterator[
             )
         yield from once_more(attribute.name, proxies_of(attribute.name, free, table, training), are_inputs=tabular)
     # what tells the target among the inputs of a table makes the task trivial
-    names = {a.name for a in chosen}
+    if copies:
+        listed = first_rows([f"{name} (association {share:.2f})" for name, share in copies.items()])
+        how = "value for value, so no input; data.features names the inputs, and may take it"
+        yield f"{listed}: the target once more, {how}"
+    names = {*copies, *(a.name for a in chosen)}
     others = [look for look in free if look.name not in names] if tabular else []
     yield from once_more(None, proxies_of(roles.target, others, table, training), are_inputs=True)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from mibias_cli.data.annotations import spelling_notes
 from mibias_cli.data.columns import ColumnLook, misfits, numbers
@@ -12,23 +12,38 @@ from mibias_cli.data.table_inputs import doubts, left_out
 from mibias_cli.survey.layout import Layout
 from mibias_cli.survey.roles import Roles
 
-__all__ = ["column_uses", "input_notes", "inputs_of"]
+__all__ = ["TARGET_AGAIN", "column_uses", "input_notes", "inputs_of", "inputs_without_copies"]
 
+TARGET_AGAIN = "the target once more"
 _CATEGORIES, _NUMBER = "input: categories", "input: number"
 
 
 def column_uses(
-    layout: Layout, looks: Mapping[str, ColumnLook], roles: Roles, attributes: Sequence[str]
+    layout: Layout,
+    looks: Mapping[str, ColumnLook],
+    roles: Roles,
+    attributes: Sequence[str],
+    copies: Collection[str] = (),
 ) -> dict[str, str]:
-    """By column, what it is in the recipe: target, split, group, path, attribute, input of some kind, or not used."""
+    """By column, what it is in the recipe: target, split, group, path, attribute, input of some kind, or not used.
+
+    `copies` are columns that are the target once more.
+    """
     named = {roles.target: "target", roles.split: "split", roles.group: "group", layout.path: "path"}
     named |= dict.fromkeys(attributes, "attribute")
     free = [name for name in looks if name not in named]
     if layout.source != "table":
         return {name: named.get(name, f"not used: {looks[name].kind}") for name in looks}
-    out = left_out(layout.table, free)
+    out = left_out(layout.table, free) | {name: TARGET_AGAIN for name in free if name in copies}
     kinds = {name: _NUMBER if _is_number(layout.table, name) else _CATEGORIES for name in free}
     return {name: named.get(name) or (f"left out: {out[name]}" if name in out else kinds[name]) for name in looks}
+
+
+def inputs_without_copies(uses: Mapping[str, str]) -> list[str]:
+    """The columns that are inputs where some are left out as the target once more; empty where none is."""
+    if f"left out: {TARGET_AGAIN}" not in uses.values():
+        return []
+    return [name for name, use in uses.items() if use in (_NUMBER, _CATEGORIES)]
 
 
 def inputs_of(uses: Mapping[str, str]) -> dict[str, list[str]]:

@@ -52,7 +52,7 @@ def calls(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[str, tu
         "export": tmp_path / "exported",
     }.items():
         setattr(workflow, name, noting(name, result))
-    workflow.load_run_recipe = lambda run, overrides: load_recipe(run / "recipe.resolved.yaml", overrides)
+    workflow.load_run_recipe = lambda run, overrides, resumes: load_recipe(run / "recipe.resolved.yaml", overrides)
     dry_run = ModuleType("mibias_cli.run.dry_run")
     dry_run.dry_run = noting("dry_run", {"steps": 3})
     for module in (workflow, dry_run):

@@ -15,6 +15,9 @@ from mibias_cli.compare.runs import compare, flat_settings
 from mibias_cli.errors import RecipeError, RunError
 from mibias_cli.progress import Silent
 from mibias_cli.recipe.load import dump_recipe, load_recipe
+from mibias_cli.run.assemble import assemble
+from mibias_cli.run.resume.same_run import write_beginning
+from mibias_cli.run_folder import RunFolder
 
 RECIPE = "version: 1\nname: small\ndata: {source: digits}\nbackbone: {name: digit_cnn}\n"
 REPORT: dict[str, Any] = {
@@ -121,6 +124,28 @@ def test_every_point_is_run_once_and_then_skipped(recipe: Path, tmp_path: Path) 
     found = compare(list(again.finished.values()), names=list(again.finished))
     assert list(found.varied) == ["seed", "debias.weight"]
     assert [len(group.runs) for group in found.groups] == [2, 2]
+
+
+def test_runs_of_other_data_are_refused(recipe: Path, tmp_path: Path) -> None:
+    table = "k,y,sex\n" + "".join(f"{k % 7},{k % 2},{'fm'[k // 2 % 2]}\n" for k in range(80))
+    (tmp_path / "t.csv").write_text(table)
+    recipe.write_text(
+        "version: 1\ndata: {source: table, path: t.csv, columns: {target: y}, attributes: {sex: {}}}\n"
+        "backbone: {name: mlp}\n"
+    )
+    out, grid = tmp_path / "sweep", points("debias.weight=0,1")
+    sweep.run_sweep(recipe, grid, out=out, progress=Silent())
+    for point in grid:  # as train would have written them
+        own = load_recipe(recipe, point.overrides)
+        (out / point.name / "recipe.resolved.yaml").write_text(dump_recipe(own))
+        write_beginning(RunFolder(out / point.name), assemble(own, offline=True))
+    assert sweep.run_sweep(recipe, grid, out=out, progress=Silent()).n_skipped == 2
+    (tmp_path / "t.csv").write_text(table + "3,1,f\n3,0,m\n3,1,f\n3,0,m\n3,1,f\n")
+    with pytest.raises(RunError, match=r"debias.weight=0: data: train rows: 56 → \d+(.|\n)*weight=1: data(.|\n)*--out"):
+        sweep.run_sweep(recipe, grid, out=out, progress=Silent())
+    # runs can be compared when their data are gone
+    (tmp_path / "t.csv").unlink()
+    assert sweep.run_sweep(recipe, grid, out=out, progress=Silent()).n_skipped == 2
 
 
 def test_half_finished_runs_go_on_and_those_without_a_checkpoint_begin_anew(recipe: Path, tmp_path: Path) -> None:

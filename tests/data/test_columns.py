@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mibias_cli.data.columns import ColumnLook, look_at
+from mibias_cli.data.columns import ColumnLook, look_at, numbers
+from mibias_cli.data.files.cells import number_of
 from mibias_cli.data.files.tabular import Table, texts
 
 
@@ -43,3 +44,13 @@ def test_a_number_of_its_own_per_row_is_an_id_where_it_is_called_so() -> None:
 def test_classes_come_in_order_with_their_counts() -> None:
     found = look(grade=["10", "9", "10", None, "9", "10"])
     assert list(found.values.items()) == [("9", 2), ("10", 3)]
+
+
+def test_a_column_at_once_and_cell_by_cell_are_the_same_numbers() -> None:
+    """Where all cells are numbers they are read at once; a word among them makes each be read by itself."""
+    cells = ["1", " 2.5", "-1e3", "1e30", "1e31", "-inf", "nan", "+7", "０", None, "1_000"]
+    for some in (cells[:-1], [c for c in cells[:-1] if c is not None], cells, [None, None], []):
+        whole, wrong = numbers(texts(some))
+        each, each_wrong = numbers(texts([*some, "word"]))
+        assert np.array_equal(whole, each[:-1], equal_nan=True)
+        assert wrong.tolist() == each_wrong[:-1].tolist() == [c is not None and number_of(c) is None for c in some]

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from mibias_cli.backbone.catalogue import Backbone, create_backbone
 from mibias_cli.backbone.extractor import Extractor
 from mibias_cli.backbone.weights.matching import weights_fingerprint
-from mibias_cli.errors import ExportError, RunError
+from mibias_cli.errors import ExportError, MibiasError, RunError
 from mibias_cli.export import export as export_module
 from mibias_cli.export.export import write_export
 from mibias_cli.export.heads_file import read_info
@@ -336,6 +336,11 @@ def test_an_exported_folder_as_one_callable(tmp_path: Path) -> None:
     assert (extractor.mean, extractor.std) == ((0.5,), (0.5,))
     with pytest.raises(ExportError, match=r"inputs: expected shape \(n, 1, 32, 32\), found \(3, 3, 32, 32\)"):
         extractor(x.expand(-1, 3, -1, -1))
+    # arrays and other precisions are meant as they are; words are not, nor a batch where a file is read
+    assert torch.equal(extractor(x.double().numpy()), wanted)
+    for call, message in ((extractor, "cannot be read as a tensor"), (extractor.embed, "data must be a path")):
+        with pytest.raises(MibiasError, match=message):
+            call([x, "y"])
     # a run's folder stands for the export in it
     (tmp_path / "runs" / "recipe.resolved.yaml").write_text("version: 1\n")
     assert torch.equal(load_extractor(tmp_path / "runs")(x), wanted)

@@ -144,7 +144,7 @@ def old_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     # its record of the beginning says the same
     start = RunFolder(run).start
     begun = yaml.safe_load(start.read_text(encoding="utf-8"))
-    begun["recipe"] = workflow.load_run_recipe(run).model_dump(mode="json")
+    begun["recipe"] = load_recipe(recipe, begun=True).model_dump(mode="json")
     start.write_text(json.dumps(begun), encoding="utf-8")
     return run
 

@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 from small_runs import best, metrics, same, stop_at_step, tiny, train_alone, trained
+from typer.testing import CliRunner
 
+from mibias_cli.cli.main import app
 from mibias_cli.errors import RunError
 from mibias_cli.progress import Silent
 from mibias_cli.recipe.load import parse_recipe
@@ -136,6 +138,35 @@ def test_other_settings_are_refused_before_data_are_looked_for(stopped: Path) ->
     resolved.write_text(resolved.read_text().replace("batch_size: 32", "batch_size: 16"))
     with pytest.raises(RunError, match="training.batch_size: 32 → 16"):
         resumed(stopped)
+
+
+def test_a_recipe_that_was_edited_or_cut_is_refused_wherever_it_is_read(stopped: Path) -> None:
+    run = stopped / "run"
+    recipe = RunFolder(run).recipe
+    whole = recipe.read_text()
+    commands = (
+        lambda: workflow.evaluate(run, unfinished=True, offline=True),
+        lambda: workflow.evaluate(run, recipe=table(stopped), unfinished=True, offline=True),
+        lambda: workflow.export(run, unfinished=True, offline=True),
+        lambda: workflow.load_run_recipe(run, ["training.batch_size=32"]),
+    )
+    # a cut one parses: what it lacks would be taken for what it is by default
+    for damaged, said in (
+        (whole[: whole.index("training:")], "training.batch_size: 32 → 128"),
+        (whole.replace("epochs: 3", "epochs: 9"), "training.epochs: 3 → 9"),
+    ):
+        recipe.write_text(damaged)
+        for command in commands:
+            with pytest.raises(
+                RunError, match=f"recipe.resolved.yaml: is not what the run was begun with(.|\n)*{said}"
+            ):
+                command()
+    # what a resumed run may change, and what one command alone is told, are no faults
+    recipe.write_text(whole.replace("num_workers: 0", "num_workers: 1"))
+    assert workflow.load_run_recipe(run, ["seed=1"]).training.num_workers == 1
+    dry = ["train", "--resume", str(run), "--set", f"data.path={stopped / 'people.csv'}", "--dry-run"]
+    done = CliRunner().invoke(app, [*dry, "--set", "seed=1"])
+    assert (done.exit_code, "seed: 0 → 1" in done.stderr) == (2, True)
 
 
 def test_other_starting_weights_are_refused(stopped: Path) -> None:

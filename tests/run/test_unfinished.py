@@ -46,6 +46,7 @@ def test_what_is_made_of_them_says_so_and_is_not_taken_for_the_runs_own(stopped:
     done = CliRunner().invoke(app, ["evaluate", str(stopped), "--unfinished"])
     assert done.exit_code == 0, done.stderr
     assert f"warning: {said}" in done.stderr
+    assert done.stderr.count("ended (debiasing") == 1
     folder = stopped / "report-unfinished"
     report = read_report(folder / "leakage.json")
     assert report.unfinished == "debiasing has done 1 of 2 epochs"

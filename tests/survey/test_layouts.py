@@ -303,12 +303,38 @@ def test_proxies_of_the_attribute_and_of_the_target_are_said(tmp_path: Path) -> 
     assert " x " not in note
     again = "spelt otherwise or binned, among the inputs; data.features leaves it out where it names the others"
     assert note.endswith(f"sex once more, {again}")
-    assert f"approved (association 1.00): the target once more, {again}" in found.notes
+    # what is the target value for value is no input, and the recipe says how it would be one
+    said = "approved (association 1.00): the target once more, value for value, so no input; data.features names"
+    assert any(note.startswith(said) for note in found.notes)
+    assert found.uses["approved"] == "left out: the target once more"
+    out = recipe_of(found, found.layout.table.path, tmp_path / "r.yaml")
+    features = load_recipe(out).data.model_dump()["features"]
+    inputs = {name for name, use in found.uses.items() if use.startswith("input: ")}
+    assert set(features) == inputs
+    assert inputs >= {"age", "title", "x"}
     same = survey(layouts.proxies(tmp_path), Wishes(attributes=("approved",)))
     assert any(
         note.startswith("approved and the target go together almost one to one (association 1.00)")
         for note in same.notes
     )
+
+
+def test_a_table_whose_ids_name_images_is_what_the_user_says(tmp_path: Path) -> None:
+    rows = [[f"p{k:03}", "ab"[y], "fm"[c], k / 7] for k, (y, c) in enumerate(layouts.pairs(80))]
+    path = layouts.write(tmp_path / "t.csv", ["id", "label", "sex", "age"], rows)
+    for row in rows:
+        Image.new("RGB", (8, 8)).save(tmp_path / f"{row[0]}.png")
+    images = survey(path, Wishes())
+    assert images.layout.source == "manifest"
+    said = "rows are taken for the images that id names; --source table takes their columns as inputs"
+    assert said in images.notes
+    table = survey(path, Wishes(source="table"))
+    assert (table.layout.source, table.uses["age"]) == ("table", "input: number")
+    assert not any("image" in note for note in table.notes)
+    assert survey(path, Wishes(source="manifest")).layout.source == "manifest"
+    with pytest.raises(DataError, match="is a table, and no manifest; leave --source manifest out"):
+        survey(layouts.write(tmp_path / "u" / "t.csv", ["sex", "label", "age"], [r[:0:-1] for r in rows]),
+               Wishes(source="manifest"))  # fmt: skip
 
 
 def test_many_candidates_are_ranked_not_cut_by_order(tmp_path: Path) -> None:

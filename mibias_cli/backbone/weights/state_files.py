@@ -17,6 +17,7 @@ from torch import Tensor
 
 from mibias_cli.data.files.refused import is_pointer
 from mibias_cli.errors import BackboneError
+from mibias_cli.output.whole_files import NO_FILE
 
 __all__ = ["WEIGHT_SUFFIXES", "State", "read_state", "weights_file_of"]
 
@@ -74,7 +75,9 @@ def read_state(path: Path) -> State:
         BackboneError: The file is missing, is of another kind, or holds no tensors.
     """
     if not path.is_file():
-        what = "is a folder: write local-dir:FOLDER" if path.is_dir() else "does not exist"
+        what = (
+            "is a folder: write local-dir:FOLDER" if path.is_dir() else NO_FILE if path.exists() else "does not exist"
+        )
         raise BackboneError(f"weights {path}: {what}")
     if path.suffix not in WEIGHT_SUFFIXES:
         raise BackboneError(f"weights {path}: unknown kind of file, expected one of {', '.join(WEIGHT_SUFFIXES)}")

@@ -63,7 +63,7 @@ def sweep(
     settings = [*(overrides or ()), *([] if device is None else [f"training.device={device}"])]
     folder = out or Path("runs") / load_recipe(recipe, settings).name / "sweep"
     if dry_run:
-        sweeping.points_to_run(recipe, points, folder, settings)
+        sweeping.points_to_run(recipe, points, folder, settings, offline=offline)
         typer.echo(json.dumps(sweeping.plain_points(points), indent=2))
         return
     again = f"give the same command again to go on; runs are in {folder}"

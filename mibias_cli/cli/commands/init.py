@@ -13,6 +13,7 @@ from mibias_cli.cli.options import (
     FollowLinksOption,
     FormatOption,
     RootOption,
+    SourceOption,
     TableOption,
     column_option,
     file_option,
@@ -44,6 +45,7 @@ def init(
         str | None, column_option("--group", help="Column with patients or videos: none is in two splits.")
     ] = None,
     table: TableOption = None,
+    source: SourceOption = None,
     root: RootOption = None,
     follow_links: FollowLinksOption = None,
     image: Annotated[
@@ -82,6 +84,7 @@ def init(
         split=split,
         group=group,
         table=table,
+        source=source,
         root=root,
         follow_links=follow_links,
         image=image,
@@ -98,7 +101,7 @@ def init(
         write_needed_manifest(found, manifest)
         written.append(manifest)
     out.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(out, text)
+    write_atomically(out, text, new=True)
     written += add_schema(out)
     print_found(_plain(found), survey_lines(found), output)
     typer.echo(f"wrote {', '.join(map(str, written))}", err=True)

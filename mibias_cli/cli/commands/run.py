@@ -108,7 +108,7 @@ def train(
     is_first = place is None or place.rank == 0
     if dry_run:
         if is_first:
-            _dry_run(loaded, offline, output, check_files)
+            _dry_run(loaded, resume, offline, output, check_files)
         return
     started, section = time.time(), loaded.training
     stopping = on_stop(lambda: _how_to_resume(resume or out, loaded.name, started))
@@ -267,10 +267,16 @@ def _joined(devices: int | None, num_nodes: int | None) -> tuple[Place | None, d
     return place, {"training.devices": place.devices, "training.num_nodes": place.nodes}
 
 
-def _dry_run(recipe: Recipe, offline: bool, output: ReportFormat | None, check_files: bool) -> None:
+def _dry_run(
+    recipe: Recipe, resume: Path | None, offline: bool, output: ReportFormat | None, check_files: bool
+) -> None:
     """What a run would do, on stdout: tables for people, JSON for programs."""
     from mibias_cli.run import dry_run
 
+    if resume is not None:
+        from mibias_cli.run.resume.same_run import changed_settings
+
+        changed_settings(RunFolder(resume), recipe)
     with shown_progress() as progress:
         findings = dry_run.dry_run(recipe, offline=offline, progress=progress, check_files=check_files)
     # tables go to every terminal, also to one that wants no bars
@@ -294,7 +300,7 @@ def _load(recipe: Path | None, run: Path | None, settings: Sequence[str], *, tra
     from mibias_cli.run import workflow
 
     assert run is not None, "either a recipe or a run"
-    return workflow.load_run_recipe(run, settings)
+    return workflow.load_run_recipe(run, settings, resumes=trains)
 
 
 def _how_to_resume(folder: Path | None, name: str, started: float) -> str:

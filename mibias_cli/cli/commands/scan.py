@@ -15,6 +15,7 @@ from mibias_cli.cli.options import (
     OfflineOption,
     OutOption,
     RootOption,
+    SourceOption,
     TableOption,
     column_option,
 )
@@ -34,6 +35,7 @@ def scan(
     group: Annotated[
         str | None, column_option("--group", help="Rows that belong together, such as a patient. [default: guessed]")
     ] = None,
+    source: SourceOption = None,
     root: RootOption = None,
     follow_links: FollowLinksOption = None,
     backbone: Annotated[
@@ -61,7 +63,7 @@ def scan(
 
     if weights is not None and backbone is None:
         raise typer.BadParameter("--weights are of a --backbone, which is missing")
-    wishes = Wishes(target=target, group=group, table=table, root=root, follow_links=follow_links)
+    wishes = Wishes(target=target, group=group, table=table, source=source, root=root, follow_links=follow_links)
     # weights that cannot be had end the command before any image is read
     network = None if backbone is None else create_backbone(backbone, weights=weights or "pretrained", offline=offline)
     with shown_progress() as progress:

@@ -7,11 +7,21 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-__all__ = ["SEPARATORS", "are_lists", "float_of", "is_boundless", "is_written_list", "number_of", "split_list"]
+__all__ = [
+    "LARGEST",
+    "SEPARATORS",
+    "are_lists",
+    "float_of",
+    "is_boundless",
+    "is_written_list",
+    "number_of",
+    "split_list",
+]
 
 SEPARATORS = ("|", ";", ",")
 """What stands between the items of a list in a cell."""
-_LARGEST = 1e30
+LARGEST = 1e30
+"""Beyond it no number is one to compute with: in single precision its square is not finite."""
 _MOSTLY = 0.75
 _QUOTED = re.compile(r"'([^']*)'|\"([^\"]*)\"")
 
@@ -38,7 +48,7 @@ def number_of(text: str) -> float | None:
         (1000.0, None, None, None)
     """
     number = float_of(text)
-    return None if number is None or math.isnan(number) or abs(number) > _LARGEST else number
+    return None if number is None or math.isnan(number) or abs(number) > LARGEST else number
 
 
 def is_boundless(text: str) -> bool:
@@ -49,7 +59,7 @@ def is_boundless(text: str) -> bool:
         (True, True, False, False, False)
     """
     number = float_of(text)
-    return number is not None and abs(number) > _LARGEST
+    return number is not None and abs(number) > LARGEST
 
 
 def split_list(cell: str, separator: str) -> list[str]:

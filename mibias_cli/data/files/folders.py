@@ -10,6 +10,8 @@ from pathlib import Path
 from PIL import Image
 
 from mibias_cli.data.files.tabular import first_rows
+from mibias_cli.errors import DataError
+from mibias_cli.output.whole_files import NO_FILE
 
 __all__ = ["FoundImages", "find_images", "image_suffixes", "leads_out", "real_paths"]
 
@@ -55,6 +57,8 @@ def find_images(root: Path, *, follow: Path | None = None, most: int | None = No
             return FoundImages(images=[])
         if os.path.splitext(entry.name)[1].lower() not in suffixes:
             continue
+        if not (entry.is_symlink() or entry.is_file()):
+            raise DataError(f"{entry.path}: {NO_FILE}; take it out")
         if entry.is_symlink() and not _is_below(os.path.realpath(entry.path), bases):
             left.append(inner)
         else:

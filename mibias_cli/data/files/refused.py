@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from mibias_cli.errors import DataError
+from mibias_cli.output.whole_files import NO_FILE
 
 __all__ = [
     "DICOM",
@@ -59,7 +60,7 @@ def require_file(path: Path) -> None:
         return
     if path.is_dir():
         raise DataError(f"{path}: is a folder; name a file in it")
-    raise DataError(f"{path}: {'is a device or a pipe, not a file' if path.exists() else 'no such file'}")
+    raise DataError(f"{path}: {NO_FILE if path.exists() else 'no such file'}")
 
 
 def refuse_formats(path: Path) -> None:

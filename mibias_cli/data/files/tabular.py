@@ -115,6 +115,9 @@ class Table:
 
     def with_columns(self, columns: Mapping[str, np.ndarray]) -> Table:
         """The table with these columns added, or put in the place of those of the same names."""
+        if isinstance(self.columns, CodedColumns):
+            new = {name: Coded.of(values) for name, values in columns.items()}
+            return replace(self, columns=CodedColumns({**self.columns.coded, **new}))
         return replace(self, columns={**self.columns, **columns})
 
     def rows_where(self, mask: np.ndarray, column: str | None = None) -> str:
@@ -388,10 +391,10 @@ def refuse_existing(paths: Sequence[Path]) -> None:
         raise DataError(f"{', '.join(existing)}: exists already; choose another --out, or pass --overwrite")
 
 
-def write_manifest(path: Path, columns: Mapping[str, Sequence[str]]) -> None:
-    """Write columns of equal length, the whole file or none of it; one that exists is replaced."""
+def write_manifest(path: Path, columns: Mapping[str, Sequence[str]], *, new: bool = False) -> None:
+    """Write columns of equal length, the whole file or none of it; one that exists is replaced, but for a `new` one."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with replaced(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
+    with replaced(path, new=new) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(columns)
         writer.writerows(zip(*columns.values(), strict=True))

@@ -175,8 +175,8 @@ def refuse_blanks(path: Path, found: Records) -> None:
 
 def is_header(record: Sequence[str], found: Records) -> bool:
     """Whether a row has the header's cells, as files have that were appended to each other."""
-    named = len(found.header) > 1 and not any(are_numbers([name]) for name in found.header)
-    return named and [cell.strip() for cell in record] == found.header
+    same = len(found.header) > 1 and [cell.strip() for cell in record] == found.header
+    return same and not any(are_numbers([name]) for name in found.header)
 
 
 def are_numbers(cells: Sequence[str]) -> bool:

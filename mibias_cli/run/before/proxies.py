@@ -11,7 +11,7 @@ from mibias_cli.data.input_rules import TableRules
 from mibias_cli.data.table_encoder import NumberColumn, TableEncoder
 from mibias_cli.recipe.sections.data import TableData
 from mibias_cli.run.assemble import Parts
-from mibias_cli.survey.proxies import closest, codes_of_numbers, once_more
+from mibias_cli.survey.proxies import closest, once_more
 
 __all__ = ["proxy_notes"]
 
@@ -29,28 +29,24 @@ def proxy_notes(parts: Parts) -> Iterator[str]:
     train = data.train.at(spread_rows(len(data.train), SAMPLED_ROWS))
     inputs = dict(_codes(data.inputs.encoder, train.reader.read(train.rows, None).numpy()))
     for name in data.attributes:
-        own = np.where(train.known[name], codes_of_numbers(train.c[name][:, 0]), -1)
+        own = np.where(train.known[name], train.c[name][:, 0].astype(np.float64), np.nan)
         others = [(other, codes) for other, codes in inputs.items() if other not in (name, columns.get(name))]
         yield from once_more(name, closest(own, others), are_inputs=True)
     if data.target.kind == "none":
         return
     each = train.y.reshape(len(train), -1).T
     for k, y in enumerate(each):
-        known = ~np.isnan(y)
-        own = np.full(len(y), -1)
-        own[known] = codes_of_numbers(y[known])
         which = None if len(each) == 1 else data.target.columns[k]
-        yield from once_more(which, closest(own, inputs.items()), are_inputs=True)
+        yield from once_more(which, closest(y.astype(np.float64), inputs.items()), are_inputs=True)
 
 
 def _codes(encoder: TableEncoder, x: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
-    """The columns behind inputs x (n, d), by name, as codes (n,); −1 where missing or of no category of training."""
+    """The columns behind inputs x (n, d), by name, as `closest` takes them; missing where of no category, too."""
     at = 0
     for column in encoder.columns:
         block = x[:, at : at + len(column.input_names)]
         at += len(column.input_names)
         if isinstance(column, NumberColumn):
-            codes = codes_of_numbers(block[:, 0])
-            yield column.name, np.where(block[:, 1] > 0, -1, codes) if column.marks_missing else codes
+            yield column.name, np.where(block[:, 1] > 0, np.nan, block[:, 0]) if column.marks_missing else block[:, 0]
         else:
             yield column.name, np.where(block.any(axis=1), block.argmax(axis=1), -1)

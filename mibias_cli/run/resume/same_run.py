@@ -3,57 +3,38 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
-from pathlib import Path
-
-from pydantic import JsonValue, TypeAdapter, ValidationError
+from collections.abc import Mapping
+from dataclasses import asdict
 
 from mibias_cli.backbone.weights.matching import weights_fingerprint
 from mibias_cli.errors import RunError
 from mibias_cli.output.whole_files import write_atomically
+from mibias_cli.recipe.begun import (
+    MAY_CHANGE,
+    Beginning,
+    begun_recipe,
+    differing_settings,
+    plain_settings,
+    read_beginning,
+)
 from mibias_cli.recipe.schema import Recipe
-from mibias_cli.recipe.values import BEGUN
 from mibias_cli.run.assemble import Parts
-from mibias_cli.run.evaluate import load_run_recipe
 from mibias_cli.run.resume.data_parts import TIMES, WHOLE, data_parts, part_difference
 from mibias_cli.run_folder import RunFolder
 from mibias_cli.training.checkpoint import load_checkpoint
 
-__all__ = ["MAY_CHANGE", "changed_settings", "check_same", "write_beginning"]
+__all__ = ["changed_settings", "check_same", "data_faults", "write_beginning"]
 
-MAY_CHANGE = (
-    "training.num_workers",
-    "training.device",
-    "training.devices",
-    "training.num_nodes",
-    "training.checkpoint_every_steps",
-    "backbone.cache",
-    "export.formats",
-    "gates",
-    "logging",
-    "name",
-)
-"""Keys that a resumed run may set otherwise; with them `training.epochs` upward, and where data and weights lie."""
 _FOR_MORE_EPOCHS = (
     "epochs may only grow, with training.schedule: constant and without debias.recycle_every_steps, for both go by "
     "the number of epochs, and before the run has ended"
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Beginning:
-    """start.json: what a run was begun with. `data` names parts of the data, each with its size or its sha256."""
-
-    recipe: dict[str, JsonValue]
-    data: dict[str, str]
-    weights: str
-
-
 def write_beginning(run: RunFolder, parts: Parts) -> None:
     """Write down what a run is begun with, or goes on with where it has no record or what may change has changed."""
     beginning = Beginning(
-        recipe=_plain(parts.recipe),
+        recipe=plain_settings(parts.recipe),
         data=data_parts(parts.data),
         weights=weights_fingerprint(parts.backbone.module),
     )
@@ -68,20 +49,30 @@ def changed_settings(run: RunFolder, recipe: Recipe) -> list[str]:
     Raises:
         RunError: Others differ too; it names them all.
     """
-    found = _read(run)
-    begun = load_run_recipe(run.path) if found is None else _parsed(found.recipe, run.start)
+    begun = begun_recipe(run)
     allowed, refused = [], []
-    for key, old, new in _differences(_plain(begun), _plain(recipe)):
-        text = f"{key}: {_written(old)} → {_written(new)}"
+    for key, text, may in differing_settings(begun, recipe):
         if key == "training.epochs" and not _may_lengthen(run, begun, recipe):
             refused.append(f"{text} ({_FOR_MORE_EPOCHS})")
-        elif key == "training.epochs" or key in MAY_CHANGE or _is_place(key, begun, recipe):
+        elif key == "training.epochs" or may:
             allowed.append(text)
         else:
             refused.append(text)
     if refused:
         raise _not_the_same(run, refused)
     return allowed
+
+
+def data_faults(begun: Beginning, new: Mapping[str, str]) -> list[str]:
+    """How data, as `data_parts` has them, are other than those that a run was begun with, in words."""
+    old = begun.data
+    differing = [name for name in {**old, **new} if old.get(name) != new.get(name)]
+    # times alone change where data are copied to another machine
+    faults = [f"data: {part_difference(name, old, new)}" for name in differing if name != TIMES]
+    # the general is said only where nothing special explains it
+    if len(faults) > 1:
+        faults = [fault for fault in faults if not fault.startswith(f"data: {WHOLE}")]
+    return faults
 
 
 def check_same(run: RunFolder, parts: Parts) -> str | None:
@@ -93,22 +84,17 @@ def check_same(run: RunFolder, parts: Parts) -> str | None:
     Raises:
         RunError: They differ; it names what does.
     """
-    begun = _read(run)
+    begun = read_beginning(run)
     if begun is None:
         return "this run was begun by an older version: whether its data and weights are still the same cannot be told"
-    old, new = begun.data, data_parts(parts.data)
-    differing = [name for name in {**old, **new} if old.get(name) != new.get(name)]
-    # times alone change where data are copied to another machine
-    faults = [f"data: {part_difference(name, old, new)}" for name in differing if name != TIMES]
-    # the general is said only where nothing special explains it
-    if len(faults) > 1:
-        faults = [fault for fault in faults if not fault.startswith(f"data: {WHOLE}")]
+    new = data_parts(parts.data)
+    faults = data_faults(begun, new)
     weights = weights_fingerprint(parts.backbone.module)
     if weights != begun.weights:
         faults.append(f"the backbone's starting weights: sha256 {begun.weights[:12]}… → {weights[:12]}…")
     if faults:
         raise _not_the_same(run, faults)
-    if differing:
+    if begun.data != new:
         return (
             "image files have other times of change than when the run was begun, but the same sizes, and the same "
             "contents as far as these were read"
@@ -116,64 +102,11 @@ def check_same(run: RunFolder, parts: Parts) -> str | None:
     return None
 
 
-# --- recipes ---
-
-
-def _plain(recipe: Recipe) -> dict[str, JsonValue]:
-    values: dict[str, JsonValue] = recipe.model_dump(mode="json")
-    return values
-
-
-def _parsed(values: Mapping[str, JsonValue], path: Path) -> Recipe:
-    """The recipe of the record; keys that are newer than it get their defaults."""
-    try:
-        return Recipe.model_validate(values, context=BEGUN)
-    except ValidationError as error:
-        raise RunError(f"{path}: holds a recipe that this version cannot read; resume with the older one") from error
-
-
-def _differences(
-    old: Mapping[str, JsonValue], new: Mapping[str, JsonValue], prefix: str = ""
-) -> Iterator[tuple[str, JsonValue, JsonValue]]:
-    """Dotted keys whose values differ, with both values; lists are values."""
-    for key in {**old, **new}:
-        a, b = old.get(key), new.get(key)
-        if isinstance(a, dict) and isinstance(b, dict):
-            yield from _differences(a, b, f"{prefix}{key}.")
-        elif a != b:
-            yield prefix + key, a, b
-
-
-def _written(value: JsonValue) -> str:
-    return json.dumps(value, ensure_ascii=False)
-
-
 def _may_lengthen(run: RunFolder, begun: Recipe, recipe: Recipe) -> bool:
     state = load_checkpoint(run.last) if run.last.is_file() else None
     ended = state is not None and state["stage"] == "debias" and bool(state["position"]["finished"])
     steady = recipe.training.schedule == "constant" and recipe.debias.recycle_every_steps is None
     return recipe.training.epochs > begun.training.epochs and steady and not ended
-
-
-def _is_place(key: str, begun: Recipe, recipe: Recipe) -> bool:
-    """Whether a key says where data or weights lie: whether these are the same, their fingerprints tell."""
-    section, _, name = key.partition(".")
-    if section == "data":
-        return any(isinstance(getattr(one.data, name, None), Path) for one in (begun, recipe))
-    return key == "backbone.weights"
-
-
-# --- the record ---
-
-
-def _read(run: RunFolder) -> Beginning | None:
-    """The record, or None where a run has none."""
-    if not run.start.is_file():
-        return None
-    try:
-        return TypeAdapter(Beginning).validate_json(run.start.read_bytes())
-    except ValidationError as error:
-        raise RunError(f"{run.start}: damaged; remove it to resume without knowing whether anything changed") from error
 
 
 def _not_the_same(run: RunFolder, faults: list[str]) -> RunError:

@@ -144,7 +144,8 @@ def listed_split(folder: Path, names: np.ndarray) -> tuple[np.ndarray, Roles, st
     Returns:
         The split by row, None where no list has it; values for train, validation and audit; what was read, in words.
     """
-    lists = [file for file in sorted(folder.glob("*.txt"))[:_MOST_LISTS] if role_of_name(file.stem) is not None]
+    texts_in = [file for file in sorted(folder.glob("*.txt")) if file.is_file()]
+    lists = [file for file in texts_in[:_MOST_LISTS] if role_of_name(file.stem) is not None]
     role_of: dict[str, str] = {}
     usual = ("train", "validation", "test")
     used = []

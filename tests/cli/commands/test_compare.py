@@ -14,6 +14,7 @@ from typer.testing import CliRunner, Result
 import mibias_cli.compare
 from mibias_cli.cli.commands.compare import _show as show
 from mibias_cli.cli.main import app
+from mibias_cli.recipe.load import parse_recipe
 
 INTERVAL = {"estimate": 0.5, "lower": 0.25, "upper": 0.75}
 REPORT: dict[str, Any] = {
@@ -58,6 +59,16 @@ def test_a_table_for_people_and_json_for_programs(runs: list[str], tmp_path: Pat
     found = json.loads(as_json.stdout)
     assert [r["name"] for r in found["runs"]] == ["seed0", "seed1"]
     assert found["varied"] == ["seed"]
+
+
+def test_a_recipe_that_was_edited_since_the_run_was_begun_tells_of_no_settings(runs: list[str]) -> None:
+    text = "version: 1\nseed: {}\ndata: {{source: digits}}\nbackbone: {{name: digit_cnn}}\n"
+    begun = parse_recipe(text.format(0), path="r.yaml").model_dump(mode="json")
+    (Path(runs[0]) / "start.json").write_text(json.dumps({"recipe": begun, "data": {}, "weights": ""}))
+    for seed, code in ((0, 0), (7, 2)):
+        (Path(runs[0]) / "recipe.resolved.yaml").write_text(text.format(seed))
+        done = run("compare", *runs)
+        assert (done.exit_code, "seed: 0 → 7" in done.stderr) == (code, code == 2)
 
 
 def test_on_a_narrow_terminal_what_is_small_stands_below_and_words_stay_whole(

@@ -73,7 +73,7 @@ def test_other_faulty_files(tmp_path: Path) -> None:
         read_table(tmp_path / "nowhere.csv")
     with pytest.raises(DataError, match="is a folder; name a file in it"):
         read_table(tmp_path)
-    with pytest.raises(DataError, match="is a device or a pipe"):
+    with pytest.raises(DataError, match="is a device, a pipe or a socket"):
         read_table(Path("/dev/null"))
     (tmp_path / "a.parquet").write_text("a,b")
     with pytest.raises(DataError, match="cannot be read as Parquet"):

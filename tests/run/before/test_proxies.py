@@ -81,6 +81,22 @@ def test_numbers_and_missing_values(tmp_path: Path) -> None:
     assert [note.split("): ")[1] for note in said] == [f"old {AGAIN}", f"the target {AGAIN}"]
 
 
+def test_columns_with_gaps(tmp_path: Path) -> None:
+    """A score that is known for some rows, of which another column is a copy in other units: too few for many bins."""
+    g = np.random.default_rng(0)
+    score = g.normal(size=1200)
+    gaps = [f"{v * 10 + 50:.4f}" if k % 10 == 0 else "" for k, v in enumerate(score)]
+    rows = zip(score.round(4), gaps, g.normal(size=1200).round(4), "uv" * 600, strict=True)
+    layouts.write(tmp_path / "t.csv", ["score", "gaps", "x", "sex"], list(rows))
+    found = survey(tmp_path / "t.csv", Wishes(target="score", attributes=("sex",)))
+    told = Told()
+    tell(
+        assemble(load_recipe(recipe_of(tmp_path, "score", "sex"), ["data.target_kind=regression"]), offline=True), told
+    )
+    for notes in (found.notes, told.notes):
+        assert [note.split(" (")[0] for note in notes if "the target once more" in note] == ["gaps"]
+
+
 def test_of_few_rows_with_a_label_nothing_is_told(tmp_path: Path) -> None:
     """Of numbers that go with the attribute somewhat, many bins tell two dozen labels nearly by themselves."""
     g = np.random.default_rng(1)
