@@ -31,17 +31,6 @@ class Mixed:
     kept: Tensor
     partner: Tensor
 
-    def blend(self, values: Tensor) -> Tensor:
-        """Values (n, …) a share `kept` the sample's own and the rest its partner's.
-
-        Example:
-            >>> mixed = Mixed(kept=torch.tensor([1.0, 0.25]), partner=torch.tensor([1, 0]))
-            >>> mixed.blend(torch.tensor([[0.0], [4.0]])).tolist()
-            [[0.0], [1.0]]
-        """
-        own = self.kept.to(values).view(-1, *[1] * (values.ndim - 1))
-        return values[self.partner.to(values.device)].lerp(values, own)
-
 
 class StatisticsMixer:
     """Gives samples the channel means and deviations of samples whose attribute differs, at the input of one module.

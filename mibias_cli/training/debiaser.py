@@ -102,22 +102,22 @@ class Debiaser:
     def as_mixed(self, batch: Batch, mixed: Mixed) -> Batch:
         """A mixed batch as critic, penalty and product of experts see it.
 
-        A sample in another's style no longer carries its own attribute value. A copy carries its partner's, of which
-        its target tells nothing, and copies are all that critic and penalty see; else they see what is not mixed. What
-        the attribute says of the target is what that of the statistics says.
+        A sample partly in another's style no longer carries its own attribute value: critic and penalty do not see it. A
+        copy carries its partner's, of which its target tells nothing, and is told what that says of the target; copies
+        are all that critic and penalty see.
         """
         assert self.mixer is not None, "something mixed it"
-        weight = batch.weight
+        device = batch.y.device
+        if not self.mixer.copies:
+            seen = (mixed.kept == 1).to(device)
+            return replace(batch, known={name: known & seen for name, known in batch.known.items()})
+        copied, partner = (mixed.kept == 0).to(device), mixed.partner.to(device)
+        told = batch.with_attributes_of(partner)
+        # balanced as they are
+        weight = {key: torch.ones_like(given) if key in batch.c else given for key, given in batch.weight.items()}
         if TASK_OFFSET in weight:
-            weight = {**weight, TASK_OFFSET: mixed.blend(weight[TASK_OFFSET])}
-        if self.mixer.copies:
-            batch, seen = batch.with_attributes_of(mixed.partner.to(batch.y.device)), mixed.kept == 0
-            # they need no balancing
-            weight = {key: torch.ones_like(given) if key in batch.c else given for key, given in weight.items()}
-        else:
-            seen = mixed.kept == 1
-        seen = seen.to(batch.y.device)
-        return replace(batch, known={name: known & seen for name, known in batch.known.items()}, weight=weight)
+            weight[TASK_OFFSET] = torch.where(copied[:, None], weight[TASK_OFFSET][partner], weight[TASK_OFFSET])
+        return replace(told, known={name: known & copied for name, known in told.known.items()}, weight=weight)
 
     def copying(self, batch: Batch, step: int) -> AbstractContextManager[Tensor]:
         """The scope of a forward pass in which samples have all statistics of others, whose positions it gives."""

@@ -128,10 +128,8 @@ def one_pass(model: TaskModel, parts: Parts, order: NDArray[np.int64], debiaser:
         if debiaser is None or debiaser.mixer is None:
             continue
         step = i + view * len(split)
-        with debiaser.mixing(batch, step) as how:
-            rows = pooled()
-        assert how is not None, "there is a mixer"
-        mixed.append(debiaser.as_mixed(rows, how))
+        with debiaser.mixing(batch, step):
+            mixed.append(pooled())
         if copied:
             with debiaser.copying(batch, step) as partner:
                 copies.append(pooled().with_attributes_of(partner.to(device)))
