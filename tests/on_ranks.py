@@ -25,7 +25,7 @@ from small_runs import tiny
 from torch import nn
 
 from mibias_cli.backbone.mix import StatisticsMixer
-from mibias_cli.data.batch import Batch
+from mibias_cli.data.batch import TASK_OFFSET, Batch
 from mibias_cli.ranks import find_place
 from mibias_cli.recipe.schema import Recipe
 from mibias_cli.run import workflow
@@ -36,7 +36,7 @@ from mibias_cli.training.fabric import make_fabric
 from mibias_cli.training.queue import FeatureQueue
 from mibias_cli.training.ranks import ALONE, Ranks
 from mibias_cli.training.settings import DebiasSettings
-from mibias_cli.training.step import TASK_OFFSET, Stepper
+from mibias_cli.training.step import Stepper
 
 __all__ = ["CASES", "RUNS", "Case", "Found", "alone", "differing", "environment", "finished", "fit", "start"]
 

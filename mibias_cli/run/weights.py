@@ -212,7 +212,8 @@ def forewarnings(parts: Parts) -> list[str]:
                 f"attribute '{name}': all {len(known):,} training rows in which it is known have the same value, so "
                 "nothing of it is taken out. Train on rows of other values too, or name another attribute"
             )
-        if name in parts.weights.train:
+        # copies are balanced as they are
+        if name in parts.weights.train and not (parts.debias.mix is not None and parts.debias.mix.copies):
             weights = parts.weights.train[name]
             size = effective_sample_size(weights)
             if size < max(_FEW, _SHARE * n) and size < _NEARLY_ALL * n:

@@ -102,9 +102,9 @@ class Debiaser:
     def as_mixed(self, batch: Batch, mixed: Mixed) -> Batch:
         """A mixed batch as critic, penalty and product of experts see it.
 
-        A sample partly in another's style no longer carries its own attribute value: critic and penalty do not see it. A
-        copy carries its partner's, of which its target tells nothing, and is told what that says of the target; copies
-        are all that critic and penalty see.
+        A sample partly in another's style no longer carries its own attribute value: critic and penalty do not see it.
+        A copy carries its partner's, of which its target tells nothing, and is told what that says of the target;
+        copies are all that critic and penalty see.
         """
         assert self.mixer is not None, "something mixed it"
         device = batch.y.device

@@ -13,6 +13,7 @@ from sklearn.linear_model import LogisticRegression
 from small_runs import best, metrics, same, shorten_last_fit, tiny, train_alone, trained
 
 from mibias_cli.backbone.embed import embed
+from mibias_cli.data.batch import TASK_OFFSET
 from mibias_cli.errors import RecipeError
 from mibias_cli.progress import Progress, Silent
 from mibias_cli.run import stages
@@ -20,7 +21,6 @@ from mibias_cli.run.assemble import Parts, assemble, load_run_model
 from mibias_cli.run.heads.fitted import N_STEPS, Log, start_heads
 from mibias_cli.training.debiaser import Debiaser
 from mibias_cli.training.model import TaskModel
-from mibias_cli.training.step import TASK_OFFSET
 
 L2 = 0.05
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from small_runs import recipe_for_numbers
 
+from mibias_cli.data.batch import TASK_OFFSET
 from mibias_cli.errors import MibiasError, RecipeError
 from mibias_cli.progress import Silent
 from mibias_cli.recipe.load import parse_recipe
@@ -18,7 +19,7 @@ from mibias_cli.recipe.schema import Recipe
 from mibias_cli.run.assemble import Parts, assemble
 from mibias_cli.run.dry_run import dry_run
 from mibias_cli.run.weights import build_weights, forewarnings, share_told
-from mibias_cli.training.step import BIAS_LOG_P, TASK_OFFSET, TASK_WEIGHT
+from mibias_cli.training.step import BIAS_LOG_P, TASK_WEIGHT
 
 DIGITS = """
 version: 1
@@ -63,6 +64,11 @@ def test_a_clip_that_changes_nothing_is_not_advised() -> None:
     found = re.search(r"Set debias\.balance_clip below ([\d.e+]+), the largest weight", told)
     assert found is not None
     assert float(found[1]) == pytest.approx(largest, rel=0.005)
+
+
+def test_copies_need_no_balancing_weights(loaded: Parts) -> None:
+    assert any("effective sample size" in text for text in forewarnings(loaded))
+    assert forewarnings(changed(loaded, "debias.mix={layer: conv1, copies: true}")) == []
 
 
 @pytest.mark.parametrize("known", [1.0, 0.5])

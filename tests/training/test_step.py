@@ -11,7 +11,7 @@ from known_mi import make_spec
 from torch import nn
 from torch.nn import functional
 
-from mibias_cli.data.batch import Batch
+from mibias_cli.data.batch import TASK_OFFSET, Batch
 from mibias_cli.errors import TrainingError
 from mibias_cli.estimators.classifier import ClassifierBound
 from mibias_cli.training.debiaser import Debiaser
@@ -19,7 +19,7 @@ from mibias_cli.training.fabric import make_fabric
 from mibias_cli.training.penalty import gradient_norm
 from mibias_cli.training.queue import FeatureQueue
 from mibias_cli.training.settings import DebiasSettings, Gradients
-from mibias_cli.training.step import TASK_OFFSET, Stepper
+from mibias_cli.training.step import Stepper
 
 
 class Net(nn.Module):
