@@ -41,7 +41,7 @@ def test_the_loss_is_the_least_that_scikit_learn_finds(n: int, d: int, n_classes
         ours.fit(strength)
         theirs = LogisticRegression(C=strength, max_iter=5000, tol=1e-9).fit(x, c)
         axes = np.eye(d) if ours._axes is None else ours._axes
-        norms = [np.square(axes @ ours._weights[:-1]).sum(), np.square(theirs.coef_).sum()]
+        norms = [np.square(axes @ ours._weights[:, :-1].T).sum(), np.square(theirs.coef_).sum()]
         said = [ours.log_probabilities(x), theirs.predict_log_proba(x)]
         losses = [-p[np.arange(n), c].mean() + w / (2 * strength * n) for p, w in zip(said, norms, strict=True)]
         assert abs(losses[0] - losses[1]) < 5e-6
