@@ -5,7 +5,8 @@ python benchmarks/first_recipe.py --data DIR [--aligned 0.98 0.8] [--seeds 3] [-
 
 4,000 of MNIST's training digits (an eighth for validation) have their class's colour in so many cases, else one of ten
 at random; 2,000 test digits have one at random. A manifest lists them, `mibias init` writes a recipe from it (resnet18
-with random weights, or what is named), and that is trained: as written, with the penalty alone, without either. Rows
+with random weights, or what is named), and that is trained: as written, with a product of experts in place of
+copies, with the penalty alone, without either. Rows
 that the CSV has are not run again.
 """
 
@@ -37,8 +38,9 @@ PALETTE = np.array(
 )  # fmt: skip
 METHODS = {
     "as written": (),
-    "the penalty alone": ("debias.bias_product=0", "debias.weight=1"),
-    "plain": ("debias.bias_product=0", "debias.estimator=none"),
+    "a product": ("debias.mix=null", "debias.bias_product=0.8", "debias.weight=0.03"),
+    "the penalty alone": ("debias.mix=null", "debias.bias_product=0", "debias.weight=1"),
+    "plain": ("debias.mix=null", "debias.bias_product=0", "debias.estimator=none"),
 }
 KEYS = ("backbone", "aligned", "method", "seed")
 VALUES = ("accuracy", "leakage_bits", "conditional_leakage_bits", "seconds")

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from mibias_cli.recipe.load import parse_recipe
+from mibias_cli.survey import survey
 
 ROOT = Path(__file__).parents[1]
 RECIPES = {"colored_mnist": "colored_mnist.yaml", "taste": "quickstart.yaml"}
@@ -53,7 +54,7 @@ def test_steps_are_timed_with_and_without_mi(monkeypatch: pytest.MonkeyPatch) ->
         assert with_mi.debias.estimator != plain.debias.estimator == "none"
 
 
-def test_the_first_recipe_of_strongly_biased_digits_has_their_colour_s_say(
+def test_the_first_recipe_of_coloured_digits_has_copies_or_else_their_colour_s_say(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
@@ -71,10 +72,17 @@ def test_the_first_recipe_of_strongly_biased_digits_has_their_colour_s_say(
         manifest = first_recipe.draw(tmp_path, aligned, folder)
         path = folder / "recipe.yaml"
         assert first_recipe.write_recipe(manifest, path) == "resnet18"
-        recipe = parse_recipe(path.read_text(), path=str(path), overrides=["original=null"])
-        assert recipe.debias.bias_product == share
+        debias = parse_recipe(path.read_text(), path=str(path), overrides=["original=null"]).debias
+        assert debias.mix is not None
+        assert (debias.mix.layer, debias.mix.copies, debias.weight, debias.bias_product) == ("conv1", True, "auto", 0)
         for overrides in first_recipe.METHODS.values():
             parse_recipe(path.read_text(), path=str(path), overrides=["original=null", *overrides])
+        # of a bias that is no matter of style
+        with monkeypatch.context() as patch:
+            patch.setattr(survey, "shows_in_channels", lambda *given, **named: False)
+            first_recipe.write_recipe(manifest, path)
+        debias = parse_recipe(path.read_text(), path=str(path), overrides=["original=null"]).debias
+        assert (debias.mix, debias.bias_product) == (None, share)
 
 
 def test_pacs_skew_is_drawn_as_said_and_every_method_is_a_recipe(

@@ -102,7 +102,7 @@ def test_every_estimator_takes_steps_in_every_schedule(estimator: str, schedule:
         "original=null",
         f"debias.estimator={estimator}",
         f"debias.schedule={schedule}",
-        "debias.balance_by=weights",
+        "debias.mix=null",
         "debias.critic.steps=2",
         "debias.warmup_epochs=0",
         "representation.layers=[features, output]",

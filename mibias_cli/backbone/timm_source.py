@@ -23,14 +23,9 @@ from mibias_cli.backbone.weights.state_files import weights_file_of
 from mibias_cli.errors import BackboneError, did_you_mean
 
 __all__ = [
-    "TimmSource",
-    "build_timm",
-    "find_source",
-    "last_stages_of",
-    "read_by_stage",
-    "takes_size",
+    "TimmSource", "build_timm", "find_source", "last_stages_of", "read_by_stage", "stem_of", "takes_size",
     "weights_to_fetch",
-]
+]  # fmt: skip
 
 _INPUT_ARGUMENTS = {"img_size", "in_chans"}
 _EPSILON = {"fbnetc_100": 1e-3}
@@ -182,6 +177,19 @@ def last_stages_of(name: str) -> tuple[str, ...]:
         return tuple(last_stages(model, x))
     except _NO_PASS:
         return tuple(last_stages(model))
+
+
+def stem_of(name: str) -> str | None:
+    """A timm model's first convolution, if it reads the images as they are; nothing is loaded or fetched.
+
+    Example:
+        >>> stem_of("resnet18"), stem_of("mixer_b16_224"), stem_of("vit_tiny_patch16_224")
+        ('conv1', 'stem.proj', 'patch_embed.proj')
+    """
+    model, x = _on_meta(_known(name), None)
+    convolutions = (name for name, module in model.named_modules() if isinstance(module, nn.Conv2d))
+    stem = next(convolutions, None)
+    return stem if stem is not None and read_by_stage(name, stem, None) == tuple(x.shape[1:]) else None
 
 
 def read_by_stage(name: str, stage: str, size: int | None) -> tuple[int, ...] | None:

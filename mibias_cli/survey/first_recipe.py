@@ -224,17 +224,22 @@ def _training(found: Survey, model: ModelChoice) -> Iterator[str]:
     # batches small enough for some steps per epoch, within what the penalty needs and memory allows
     n = found.n_rows["train"]
     batch = _power_of_two(n / 16, 16, 256) if tabular else _power_of_two(n / 8, 8, 64)
-    given_away = not tabular and _given_away(found)
+    given_away = not tabular and model.stem is None and _given_away(found)
     untrained = not tabular and model.weights == "none"
     epochs = 25 if tabular else 10
-    yield from _original(epochs, afresh=bool(given_away) if untrained else None)
+    yield from _original(epochs, afresh=bool(given_away or model.stem) if untrained else None)
     yield ""
     yield "debias:"
     if tabular:
         yield "  estimator: closed_form # solved anew at each step: it never lags behind the features"
     else:
         yield "  estimator: classifier # heads that try to tell the attribute; see docs/estimators.md"
-    if given_away:
+    if model.stem is not None:
+        yield "  # most images in the style of another one, with its attribute value: colours, brightness and contrast tell"
+        yield "  # the attribute, as was tried on some images"
+        yield f"  mix: {{ layer: {_scalar(model.stem)}, share: 0.75, copies: true }}"
+        yield "  weight: auto # much while features tell much of the attribute, less as they tell less; a number: yours"
+    elif given_away:
         yield f"  bias_product: 0.8 # {given_away} gives most targets away: its say is added to the scores in training"
         yield "  weight: 0.03 # larger: less leakage, and at some point less accuracy; about 1 without bias_product"
     else:

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from mibias_cli.backbone.timm_config import HUB, LOCAL
-from mibias_cli.backbone.timm_source import last_stages_of, read_by_stage, takes_size, weights_to_fetch
+from mibias_cli.backbone.timm_source import last_stages_of, read_by_stage, stem_of, takes_size, weights_to_fetch
 from mibias_cli.errors import BackboneError
 from mibias_cli.survey.survey import Survey
 
@@ -25,6 +25,7 @@ class ModelChoice:
     Args:
         input_size: Side of images; None: the model's own.
         last_stages: Modules that train where weights are pretrained; else there are none.
+        stem: The module that reads images, where weights are untrained and every attribute shows in channel statistics.
         stage_shape: Of the map or tokens of one image that the first of them reads; None: of neither kind, or unknown.
     """
 
@@ -34,6 +35,7 @@ class ModelChoice:
     why: str = ""
     last_stages: tuple[str, ...] = ()
     stage_shape: tuple[int, ...] | None = None
+    stem: str | None = None
 
     @property
     def stage_bytes(self) -> int:
@@ -66,7 +68,8 @@ def choose_model(found: Survey, *, backbone: str | None, weights: str | None) ->
     # small images are not blown up to the model's own size: a multiple of 32 suits every stride
     size = None if side >= _FULL_SIDE else max(_STEP, _STEP * round(side / _STEP))
     if name in ("digit_cnn", "mlp") or name.startswith(HUB):
-        return ModelChoice(name=name, weights=weights or "none", input_size=size)
+        stem = _stem(found, "conv1") if name == "digit_cnn" and weights in (None, "none") else None
+        return ModelChoice(name=name, weights=weights or "none", input_size=size, stem=stem)
     missing = None if name.startswith(LOCAL) else weights_to_fetch(name)  # an unknown name ends here
     if weights != "none" and (weights is not None or missing is None):
         return _pretrained(found, name, weights or "pretrained", side, size)
@@ -75,7 +78,14 @@ def choose_model(found: Survey, *, backbone: str | None, weights: str | None) ->
     why = ""
     if weights is None:
         why = f"pretrained is better, and fetches {missing}" if missing else "timm has no pretrained weights for it"
-    return ModelChoice(name=name, weights="none", input_size=size, why=why)
+    stem = _stem(found, stem_of(name))
+    return ModelChoice(name=name, weights="none", input_size=size, why=why, stem=stem)
+
+
+def _stem(found: Survey, stem: str | None) -> str | None:
+    """The module at whose input images are copied in the style of others, or None: style is not what the bias is."""
+    fit = stem is not None and found.columns.target_kind in ("classes", "multilabel")
+    return stem if fit and all(map(found.shows_in_channels, found.chosen)) else None
 
 
 def _pretrained(found: Survey, name: str, weights: str, side: int, size: int | None) -> ModelChoice:

@@ -22,6 +22,7 @@ from mibias_cli.survey.layout import Layout
 from mibias_cli.survey.proxies import independence_note, once_more, proxies_of
 from mibias_cli.survey.repeats import repeat_notes
 from mibias_cli.survey.roles import Roles, Wishes, annotate_roles, choose_roles, keep_usable_rows
+from mibias_cli.survey.style import shows_in_channels
 from mibias_cli.survey.uses import column_uses, input_notes
 
 __all__ = ["RowsFound", "Survey", "as_manifest", "find_rows", "survey"]
@@ -66,6 +67,10 @@ class Survey:
     def target_title(self) -> str:
         """The target's name for people."""
         return "the class folder" if self.columns.target == CLASS_FOLDER else str(self.columns.target)
+
+    def shows_in_channels(self, attribute: AttributeFound) -> bool:
+        """Whether channel statistics of images tell an attribute: it is a matter of colours, brightness or contrast."""
+        return shows_in_channels(self.layout, attribute.name, continuous=attribute.kind == "continuous")
 
 
 @dataclass(frozen=True, kw_only=True)
