@@ -235,8 +235,8 @@ def _training(found: Survey, model: ModelChoice) -> Iterator[str]:
     else:
         yield "  estimator: classifier # heads that try to tell the attribute; see docs/estimators.md"
     if model.stem is not None:
-        yield "  # most images in the style of another one, with its attribute value: colours, brightness and contrast tell"
-        yield "  # the attribute, as was tried on some images"
+        yield "  # most images in the style of another one, with its attribute value: colours, brightness and contrast"
+        yield "  # tell the attribute, as was tried on some images"
         yield f"  mix: {{ layer: {_scalar(model.stem)}, share: 0.75, copies: true }}"
         yield "  weight: auto # much while features tell much of the attribute, less as they tell less; a number: yours"
     elif given_away:

@@ -143,9 +143,12 @@ def test_other_layouts_validate_and_load(tmp_path: Path, layout: str) -> None:
 
 
 @pytest.mark.parametrize(("agreement", "product"), [(0.7, 0.0), (0.97, 0.8), (1.0, 0.0)])
-def test_a_strong_bias_has_its_say_in_training(tmp_path: Path, agreement: float, product: float) -> None:
-    """Not a weak one, and not one that never misleads: then nothing would be left to learn."""
+def test_a_strong_bias_has_its_say_in_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, agreement: float, product: float
+) -> None:
+    """Not a weak one, and not one that never misleads: then nothing would be left to learn. Style has copies."""
     out = tmp_path / "r.yaml"
+    monkeypatch.setattr("mibias_cli.survey.survey.shows_in_channels", lambda *given, **named: False)
     result = init(
         photos(tmp_path / "photos", agreement=agreement),
         *("--out", out, "--backbone", "test_resnet", "--weights", "none", "--attribute", "scanner"),
@@ -157,6 +160,20 @@ def test_a_strong_bias_has_its_say_in_training(tmp_path: Path, agreement: float,
     assert recipe.original is not None
     assert recipe.original.start_debiasing_from == ("initial" if product else "original")
     assert ("scanner gives most targets away" in out.read_text()) == bool(product)
+    takes_steps(out)
+
+
+@pytest.mark.parametrize("agreement", [0.7, 1.0])
+def test_images_that_show_the_attribute_in_their_channels_have_copies(tmp_path: Path, agreement: float) -> None:
+    out = tmp_path / "r.yaml"
+    result = init(
+        photos(tmp_path / "photos", agreement=agreement),
+        *("--out", out, "--backbone", "test_resnet", "--weights", "none", "--attribute", "scanner"),
+    )
+    assert result.exit_code == 0, result.stderr
+    debias = load_recipe(out).debias
+    assert debias.mix is not None
+    assert (debias.mix.layer, debias.mix.copies, debias.weight, debias.bias_product) == ("conv1.0", True, "auto", 0)
     takes_steps(out)
 
 
@@ -228,8 +245,11 @@ def test_few_images_of_labels_train_the_last_stages_and_those_of_numbers_all(tmp
     assert width_of(recipe.representation.bottleneck) == 3
 
 
-def test_an_attribute_that_settles_the_target_leaves_a_product_nothing_to_learn(tmp_path: Path) -> None:
+def test_an_attribute_that_settles_the_target_leaves_a_product_nothing_to_learn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Though it has more values than the target has classes; and whatever stands beside it."""
+    monkeypatch.setattr("mibias_cli.survey.survey.shows_in_channels", lambda *given, **named: False)
     folder = photos(tmp_path / "photos", agreement=0.97)
     with (folder / "attributes.csv").open(newline="") as file:
         header, *rows = csv.reader(file)
