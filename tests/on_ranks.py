@@ -56,6 +56,7 @@ class Case:
     sizes: tuple[int, ...] = (64, 64, 64)
     draws: bool = False
     mixes: bool = False
+    copies: bool = False
     recycles: bool = False
     clip_norm: float | None = None
 
@@ -72,6 +73,7 @@ CASES |= {
     "uneven": Case(sizes=(64, 7, 1)),
     "draws": Case(draws=True, settings=DebiasSettings(balance="critic", balance_by="draws")),
     "mix": Case(mixes=True, sizes=(64, 63)),
+    "copies": Case(mixes=True, copies=True, sizes=(64, 63)),
     "recycle": Case(recycles=True, sizes=(64, 63)),
     "clip": Case(clip_norm=0.1),
 }
@@ -167,7 +169,9 @@ def run_case(case: Case, ranks: Ranks, fabric: Fabric) -> dict[str, torch.Tensor
         optimizers.append(torch.optim.Adam(net.parameters(), lr=1e-2))
     recycler = Recycler(net, ["relu"], every_steps=2) if case.recycles else None
     model, *optimizers = fabric.setup(net, *optimizers)
-    mixer = StatisticsMixer(net, "tokens", 0.5, rows=ranks.share, gather=ranks.gather) if case.mixes else None
+    mixer = None
+    if case.mixes:
+        mixer = StatisticsMixer(net, "tokens", 0.5, copies=case.copies, rows=ranks.share, gather=ranks.gather)
     queue = FeatureQueue(128, weighted=True) if settings.schedule == "queue" else None
     debiaser = Debiaser(
         attributes=["sex"],
