@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,6 +25,7 @@ SCHEMA_LINE = "# yaml-language-server: $schema=recipe.schema.json"
 _PLAIN = re.compile(r"[A-Za-z_/][A-Za-z0-9_./-]*")
 _NOT_TEXT = {"y", "n", "yes", "no", "on", "off", "true", "false", "null"}
 _FEW_IMAGES = 10_000
+_LEAST_STEPS, _MOST_EPOCHS = 500, 40
 _EPOCHS_OF_FEW, _EPOCHS_OF_MANY = 8, 4
 """Of the last stages of a pretrained network."""
 _VIEWS = 3
@@ -227,6 +229,9 @@ def _training(found: Survey, model: ModelChoice) -> Iterator[str]:
     given_away = not tabular and model.stem is None and _given_away(found)
     untrained = not tabular and model.weights == "none"
     epochs = 25 if tabular else 10
+    if untrained:
+        # from nothing a network needs some hundred steps before there is anything to debias
+        epochs = max(epochs, min(_MOST_EPOCHS, math.ceil(_LEAST_STEPS * batch / n)))
     yield from _original(epochs, afresh=bool(given_away or model.stem) if untrained else None)
     yield ""
     yield "debias:"
