@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.model_selection import cross_val_score
@@ -11,7 +13,7 @@ from mibias_cli.survey.layout import Layout
 
 __all__ = ["shows_in_channels"]
 
-_LOOKED_AT = 600
+_LOOKED_AT = 300
 _FOLDS, _BINS = 5, 3
 _ENOUGH = 0.7
 
@@ -28,7 +30,9 @@ def shows_in_channels(layout: Layout, attribute: str, *, continuous: bool) -> bo
     values = layout.table.columns[attribute]
     rows = [row for row in range(len(images)) if values[row] is not None]
     rows = rows[:: max(1, -(-len(rows) // _LOOKED_AT))]
-    found = [(values[row], told) for row in rows if (told := _statistics(images, row)) is not None]
+    with ThreadPoolExecutor() as pool:
+        told = list(pool.map(lambda row: _statistics(images, row), rows))
+    found = [(values[row], one) for row, one in zip(rows, told, strict=True) if one is not None]
     if not found:
         return False
     c, x = np.array([value for value, _ in found]), np.stack([told for _, told in found])
