@@ -60,6 +60,7 @@ METHODS: dict[str, tuple[str, ...]] = {
     "released": (*PAPER, "debias.gradients=released"),
     "mibias": (),
     "no_weight": ("debias.weight=0",),
+    "auto_weight": ("debias.weight=auto",),
     "weight_1": ("debias.weight=1",),
     "without_copies": WITHOUT_COPIES,
     # without copies: what becomes of it without a part, or with another, at one share of the product for every variance

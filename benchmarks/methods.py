@@ -50,7 +50,9 @@ PLAINLY: dict[str, tuple[str, ...]] = {
 """How all but ours train: without what is ours in the recipe beside `debias`."""
 ON_ADULT = (*PLAINLY["adult"], "debias.balance=none", "representation.layers=[features]")
 KEYED: dict[str, dict[str, tuple[str, ...]]] = {
-    "digits": {name: DIGITS[name] for name in ("mibias", "without_copies", "product", "reweight", "lntl")},
+    "digits": {
+        name: DIGITS[name] for name in ("mibias", "auto_weight", "without_copies", "product", "reweight", "lntl")
+    },
     "adult": {
         "mibias": (),
         "mibias_weight_1": ("debias.weight=1",),

@@ -97,7 +97,9 @@ class Debiaser:
         """The scope of the step's forward pass: maps are mixed in it where the recipe says so; gives how."""
         if self.mixer is None:
             return nullcontext()
-        return self.mixer.mixing(self._groups(batch), self.generator("mix", step))
+        # partners of copies may have any value: nothing is to be sorted by it
+        groups = batch.index if self.mixer.copies else self._groups(batch)
+        return self.mixer.mixing(groups, self.generator("mix", step))
 
     def as_mixed(self, batch: Batch, mixed: Mixed) -> Batch:
         """A mixed batch as critic, penalty and product of experts see it.
