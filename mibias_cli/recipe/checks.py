@@ -179,6 +179,8 @@ def _copies(data: YamlMapping) -> Iterator[Fault]:
     """Copies are what critic and penalty see in the steps, in place of samples that are drawn or read for them."""
     if not value_at(("debias", "mix", "copies"), data):
         return
+    if value_at(("debias", "mix", "share"), data) == 0:
+        yield ("debias", "mix", "share"), "is 0, so that with copies critic and penalty see no sample; set more"
     if value_at(("debias", "balance_by"), data) == "draws":
         yield (
             ("debias", "balance_by"),

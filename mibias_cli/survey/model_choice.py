@@ -25,7 +25,7 @@ class ModelChoice:
     Args:
         input_size: Side of images; None: the model's own.
         last_stages: Modules that train where weights are pretrained; else there are none.
-        stem: The module that reads images, where weights are untrained and every attribute shows in channel statistics.
+        stem: The module that reads images, where weights are untrained and style tells attributes, not the target.
         stage_shape: Of the map or tokens of one image that the first of them reads; None: of neither kind, or unknown.
     """
 
@@ -85,7 +85,7 @@ def choose_model(found: Survey, *, backbone: str | None, weights: str | None) ->
 def _stem(found: Survey, stem: str | None) -> str | None:
     """The module at whose input images are copied in the style of others, or None: style is not what the bias is."""
     fit = stem is not None and found.columns.target_kind in ("classes", "multilabel")
-    return stem if fit and all(map(found.shows_in_channels, found.chosen)) else None
+    return stem if fit and found.shows_in_channels() else None
 
 
 def _pretrained(found: Survey, name: str, weights: str, side: int, size: int | None) -> ModelChoice:

@@ -68,9 +68,10 @@ class Survey:
         """The target's name for people."""
         return "the class folder" if self.columns.target == CLASS_FOLDER else str(self.columns.target)
 
-    def shows_in_channels(self, attribute: AttributeFound) -> bool:
-        """Whether channel statistics of images tell an attribute: it is a matter of colours, brightness or contrast."""
-        return shows_in_channels(self.layout, attribute.name, continuous=attribute.kind == "continuous")
+    def shows_in_channels(self) -> bool:
+        """Whether channel statistics of images tell all attributes: they are a matter of colours and contrast."""
+        attributes = {attribute.name: attribute.kind == "continuous" for attribute in self.chosen}
+        return shows_in_channels(self.layout, attributes, str(self.columns.target))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -331,7 +331,8 @@ class StageTrainer:
                 self._warn("signal_lost", epoch, text, attribute=name, tell=self.progress.note)
             else:
                 known = [split.known[name] for split in (self.data.train, self.data.validation)]
-                text = f"the penalty had no signal: {where}. {for_a_signal(*known)}"
+                copies = debiaser.mixer is not None and debiaser.mixer.copies
+                text = f"the penalty had no signal: {where}. {for_a_signal(*known, copies=copies)}"
                 self._warn("no_signal", epoch, text, attribute=name)
 
     def _warn(

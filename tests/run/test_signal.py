@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small_runs import metrics
+from small_runs import metrics, pictures, train_alone
 
 from mibias_cli.cli.output import show_report
 from mibias_cli.progress import Silent
@@ -91,3 +91,20 @@ def test_where_few_rows_have_a_label_that_is_what_lacks(folder: Path, tmp_path: 
     workflow.train(recipe, out=tmp_path / "run", offline=True, progress=told)
     (text,) = [text for text in told.warnings if "had no signal" in text]
     assert text.endswith("Only 40 of 600 training rows have a label of it: label more, or leave it out")
+
+
+def test_of_copies_it_is_said_that_the_attribute_may_be_no_matter_of_style(tmp_path: Path) -> None:
+    recipe = pictures(tmp_path, "manifest").replace("{background: {}}", "{drawn: {}}").replace("bottleneck: 8", "")
+    table = tmp_path / "table.csv"
+    lines, g = table.read_text().splitlines(), np.random.default_rng(0)
+    table.write_text("\n".join([f"{lines[0]},drawn", *(f"{line},{g.integers(2)}" for line in lines[1:])]))
+    settings = [
+        "backbone={name: digit_cnn, input_size: 32, options: {width: 4, hidden: 16, features: 8}}",
+        "debias.mix={layer: conv1, share: 0.75, copies: true}",
+        "original=null",
+        "training.epochs=3",
+    ]
+    run = train_alone(parse_recipe(recipe, path="r.yaml", overrides=settings), tmp_path / "run")
+    assert (
+        "no matter of channel statistics, which is all that debias.mix.copies moves" in (run / "train.log").read_text()
+    )

@@ -105,6 +105,11 @@ def test_what_gives_the_critic_other_samples_than_copies_is_refused(other: str) 
         tiny("debias.mix={layer: conv1, copies: true}", other)
 
 
+def test_copies_of_no_sample_are_refused_for_the_penalty_would_see_none() -> None:
+    with pytest.raises(RecipeError, match=r"debias\.mix\.share: is 0"):
+        tiny("debias.mix={layer: conv1, share: 0.0, copies: true}")
+
+
 def test_a_layer_where_nothing_can_be_mixed_is_said_before_a_run_folder_is_made(tmp_path: Path) -> None:
     with pytest.raises(BackboneError, match=r"the input of 'fc2' has shape \(16,\)"):
         trained(tiny("debias.mix.layer=fc2"), tmp_path / "run")

@@ -50,17 +50,20 @@ _LOOK = 0x100C
 """Marks the stream that draws them."""
 
 
-def load_image(path: Path | str | BinaryIO, channels: int) -> Tensor:
+def load_image(path: Path | str | BinaryIO, channels: int, *, least_side: int | None = None) -> Tensor:
     """One image as a float32 tensor (channels, H, W) in [0, 1]; channels are 1 or 3.
 
     Grey images of 16 bits keep their full depth (divided by 65,535), which 8 bits would throw away from X-rays; colour
     images of 16 bits per channel come at 8 bits, all that Pillow gives; float images must lie in [0, 1] already. Alpha
-    is dropped. For one channel, colours are averaged; for three, grey is repeated.
+    is dropped. For one channel, colours are averaged; for three, grey is repeated. With `least_side` JPEGs are decoded
+    at the smallest fraction of their size that leaves so many pixels on each side.
 
     Raises:
         OSError, ValueError, …: whatever Pillow raises on a broken file; ValueError for values out of range.
     """
     with _opened(path) as image:
+        if least_side is not None:
+            image.draft(None, (least_side, least_side))
         # cameras store how they were held, not turned pixels
         upright = ImageOps.exif_transpose(image)
         if upright.mode in _DEEP or upright.mode == "F":

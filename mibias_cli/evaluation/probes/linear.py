@@ -113,11 +113,12 @@ def _least(
             way += (shares.pop() - float(bent.dot(way)) / product) * moved
         length, descent = 1.0, float(way.dot(slope))
         found, next_slope = loss_and_slope(x - way)
-        while found > loss - ARMIJO * length * descent and length > SHORTEST:
+        # no comparison holds for a loss that is no number
+        while not found <= loss - ARMIJO * length * descent and length > SHORTEST:
             # to where a parabola through both losses is least
-            length *= min(max(descent * length / (2 * (found - loss + descent * length)), 0.1), 0.5)
+            length *= min(max(0.1, descent * length / (2 * (found - loss + descent * length))), 0.5)
             found, next_slope = loss_and_slope(x - length * way)
-        if found > loss:
+        if not found <= loss:
             break
         moved, bent = -length * way, next_slope - slope
         product = float(moved.dot(bent))

@@ -44,17 +44,21 @@ def beyond_chance(estimator: Estimator, sample: Sample, generator: Generator, *,
     return found - max(nothing)
 
 
-def for_a_signal(train: np.ndarray, validation: np.ndarray) -> str:
+def for_a_signal(train: np.ndarray, validation: np.ndarray, *, copies: bool = False) -> str:
     """What may give a critic that found nothing a signal: labels, or else less to memorise.
 
     Args:
         train, validation: Masks (n,) of the rows of each split that have a label of the attribute.
+        copies: Whether it was fitted on copies, whose values are wrong where channel statistics do not show them.
     """
     labelled = int(train.sum())
     if labelled < min(_FEW_LABELLED, _SMALL_SHARE * len(train)):
         return f"Only {labelled:,} of {len(train):,} training rows have a label of it: label more, or leave it out"
+    few = f"Unless {int(validation.sum()):,} held-out rows are too few to show one,"
+    if copies:
+        return f"{few} it is no matter of channel statistics, which is all that debias.mix.copies moves: leave that out"
     return (
-        f"Unless {int(validation.sum()):,} held-out rows are too few to show one, set fewer features "
+        f"{few} set fewer features "
         "(representation.bottleneck), more training.weight_decay, or debias.estimator: closed_form with fewer "
         "debias.critic.n_random_features"
     )

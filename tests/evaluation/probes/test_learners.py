@@ -9,7 +9,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from mibias_cli.evaluation.probes.boosting import GradientBoosting
 from mibias_cli.evaluation.probes.families import PROBES
 from mibias_cli.evaluation.probes.learners import Logistic, NearestNeighbours
-from mibias_cli.evaluation.probes.linear import LinearClassifier
+from mibias_cli.evaluation.probes.linear import LinearClassifier, _least
 from mibias_cli.evaluation.probes.network import Mlp
 from mibias_cli.evaluation.probes.quadratic import Quadratic
 from mibias_cli.evaluation.probes.scaling import Sight
@@ -45,6 +45,15 @@ def test_the_loss_is_the_least_that_scikit_learn_finds(n: int, d: int, n_classes
         said = [ours.log_probabilities(x), theirs.predict_log_proba(x)]
         losses = [-p[np.arange(n), c].mean() + w / (2 * strength * n) for p, w in zip(said, norms, strict=True)]
         assert abs(losses[0] - losses[1]) < 5e-6
+
+
+def test_a_step_to_where_the_loss_is_no_number_is_not_taken() -> None:
+    def loss_and_slope(x: np.ndarray) -> tuple[float, np.ndarray]:
+        with np.errstate(invalid="ignore"):
+            return float(10 * x[0] - np.log(x[0])), 10 - 1 / x
+
+    # the first step from 3 would end below 0; the least is at 1/10
+    assert _least(loss_and_slope, np.array([3.0]), 100)[0] == pytest.approx(0.1, rel=1e-2)
 
 
 @pytest.mark.parametrize("family", [Logistic, Mlp, NearestNeighbours, GradientBoosting, Quadratic])
