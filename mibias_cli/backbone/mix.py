@@ -137,14 +137,17 @@ class StatisticsMixer:
         # statistics are over everything but samples and channels
         last = x.ndim == 3 or has_channels_last(self.backbone, x)
         axes = tuple(range(1, x.ndim - 1)) if last else tuple(range(2, x.ndim))
-        if math.prod(x.shape[axis] for axis in axes) < 2:
+        count = math.prod(x.shape[axis] for axis in axes)
+        if count < 2:
             raise BackboneError(
                 f"debias.mix.layer: the input of '{self.layer}' has shape {tuple(x.shape[1:])}, one value a channel, "
                 "which would be replaced whole; name a layer whose input is a map or tokens"
             )
         # as in the paper nothing is learned through the statistics
         with torch.no_grad():
-            mean, deviation = x.mean(axes, keepdim=True), x.std(axes, correction=0, keepdim=True) + 1e-5
+            mean = x.mean(axes, keepdim=True)
+            # torch's own deviation takes ten times as long on a CPU
+            deviation = torch.linalg.vector_norm(x - mean, dim=axes, keepdim=True) / count**0.5 + 1e-5
             rows, whole = self.rows.of(len(kept)), (mean, deviation)
             if self.gather is not None:
                 whole = (self.gather(mean, len(kept)), self.gather(deviation, len(kept)))
@@ -152,7 +155,7 @@ class StatisticsMixer:
             new_mean, new_deviation = (
                 one.lerp(all_of[partner[rows]], 1 - own) for one, all_of in zip((mean, deviation), whole, strict=True)
             )
-        return (x - mean) / deviation * new_deviation + new_mean
+        return torch.addcmul(new_mean, x - mean, new_deviation / deviation)
 
 
 def other_partners(groups: Tensor, generator: torch.Generator) -> Tensor:
