@@ -17,9 +17,12 @@ from mibias_cli.training.debiaser import Debiaser
 from mibias_cli.training.settings import DebiasSettings
 
 
-def test_critic_and_penalty_see_samples_of_their_own_style_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize(
+    ("mix", "seen"),
+    [("{layer: conv2, share: 0.25}", 0.75), ("{layer: conv1, share: 0.25, copies: true}", 0.25)],
+    ids=["their own style alone", "copies alone"],
+)
+def test_critic_and_penalty_see(mix: str, seen: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shares = []
     real = Debiaser.penalty
 
@@ -28,9 +31,8 @@ def test_critic_and_penalty_see_samples_of_their_own_style_alone(
         return real(self, batch, z, step)
 
     monkeypatch.setattr(Debiaser, "penalty", spied)
-    mix = ("debias.mix.layer=conv2", "debias.mix.share=0.25", "original=null", "training.epochs=1")
-    train_alone(tiny(*mix), tmp_path / "run")
-    assert sum(shares) / len(shares) == pytest.approx(0.75, abs=0.05)
+    train_alone(tiny(f"debias.mix={mix}", "original=null", "training.epochs=1"), tmp_path / "run")
+    assert sum(shares) / len(shares) == pytest.approx(seen, abs=0.05)
 
 
 def a_debiaser(*, copies: bool) -> Debiaser:
@@ -83,20 +85,6 @@ def test_of_a_copys_style_its_target_tells_nothing() -> None:
     own = mixed.kept == 1
     assert torch.equal(seen.weight[TASK_OFFSET][own], batch.weight[TASK_OFFSET][own])
     assert torch.equal(seen.weight[TASK_OFFSET][~own], batch.weight[TASK_OFFSET][mixed.partner][~own])
-
-
-def test_critic_and_penalty_see_copies_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    shares = []
-    real = Debiaser.penalty
-
-    def spied(self: Debiaser, batch: Batch, z: Tensor, step: int) -> Tensor:
-        shares.append(float(batch.known["colour"].float().mean()))
-        return real(self, batch, z, step)
-
-    monkeypatch.setattr(Debiaser, "penalty", spied)
-    mix = ("debias.mix={layer: conv1, share: 0.25, copies: true}", "original=null", "training.epochs=1")
-    train_alone(tiny(*mix), tmp_path / "run")
-    assert sum(shares) / len(shares) == pytest.approx(0.25, abs=0.05)
 
 
 @pytest.mark.parametrize("other", ["debias.balance_by=draws", "debias.schedule=fresh"])
