@@ -80,7 +80,7 @@ def build_debiaser(parts: Parts, z_width: int, *, mixing_alone: bool = False) ->
         measure_every_epochs=section.budget.every_epochs,
         most_nats=most,
         # of copies the penalty takes nothing that the task needs: the root has more force where little is left
-        share_power=0.5 if section.mix is not None and section.mix.copies else 1.0,
+        share_power=0.5 if section.sees_copies else 1.0,
     )
     return Debiaser(
         settings=settings,
@@ -104,8 +104,7 @@ def _most_nats(parts: Parts, estimators: Mapping[str, Estimator]) -> float | Non
     """
     section, data = parts.debias, parts.data
     whole = section.bias_product == "auto" or section.bias_product >= LEAST_SHARE
-    copies = section.mix is not None and section.mix.copies
-    if not (whole or copies) or any(each.unit != "nats" for each in estimators.values()):
+    if not (whole or section.sees_copies) or any(each.unit != "nats" for each in estimators.values()):
         return None
     most = 0.0
     for name in estimators:

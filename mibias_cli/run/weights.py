@@ -213,7 +213,7 @@ def forewarnings(parts: Parts) -> list[str]:
                 "nothing of it is taken out. Train on rows of other values too, or name another attribute"
             )
         # copies are balanced as they are
-        if name in parts.weights.train and not (parts.debias.mix is not None and parts.debias.mix.copies):
+        if name in parts.weights.train and not parts.debias.sees_copies:
             weights = parts.weights.train[name]
             size = effective_sample_size(weights)
             if size < max(_FEW, _SHARE * n) and size < _NEARLY_ALL * n:

@@ -194,6 +194,11 @@ class DebiasSection(Section):
     )
     critic: CriticSection = CriticSection()
 
+    @property
+    def sees_copies(self) -> bool:
+        """Whether critic and penalty see copies alone, among which the target tells nothing of the attribute."""
+        return self.mix is not None and self.mix.copies
+
     # checked by hand: pydantic would report each member of the union, two errors for one mistake
     @field_validator("bias_product", "weight", mode="before")
     @classmethod
