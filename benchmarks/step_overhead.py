@@ -77,6 +77,7 @@ class Case:
     overrides: tuple[str, ...]
     method: tuple[str, ...] = ()
     gpu: bool = False
+    by_name: bool = False
 
 
 def _images(backbone: str, size: int, batch: int) -> tuple[str, ...]:
@@ -91,6 +92,10 @@ CASES: dict[str, Case] = {
     "resnet18": Case(recipe="photographs", overrides=_images("resnet18", 112, 64)),
     "mnist": Case(recipe="colored_mnist", overrides=IN_MEMORY),
     "resnet18_paper": Case(recipe="photographs", overrides=_images("resnet18", 112, 64), method=PAPER),
+    "resnet18_auto": Case(
+        recipe="photographs", overrides=_images("resnet18", 112, 64), method=("debias.weight=auto",), by_name=True
+    ),
+    "mnist_auto": Case(recipe="colored_mnist", overrides=IN_MEMORY, method=("debias.weight=auto",), by_name=True),
     "resnet50": Case(recipe="photographs", overrides=_images("resnet50", 224, 128), gpu=True),
     "vit_small": Case(
         recipe="photographs",
@@ -115,9 +120,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--cases", nargs="+", choices=list(CASES), help="default: all that the device is for")
+    parser.add_argument(
+        "--cases",
+        nargs="+",
+        choices=list(CASES),
+        help="default: all that the device is for, but for those with weight: auto",
+    )
     options = parser.parse_args()
-    names = options.cases or [name for name, case in CASES.items() if options.device == "cuda" or not case.gpu]
+    names = options.cases or [
+        name for name, case in CASES.items() if not case.by_name and (options.device == "cuda" or not case.gpu)
+    ]
     ratios = {}
     for name in names:
         with tempfile.TemporaryDirectory() as folder:

@@ -42,6 +42,9 @@ __all__ = [
 
 _RECENT = 50
 """Steps over which the estimate is averaged, where λ follows it."""
+_MEASURED_EVERY = 10
+"""Of `gradients: ratio`, how often the two parts' gradients are computed each by itself; so are the first ten."""
+_MEASURED_OVER = 3
 TASK_WEIGHT = "*task*"
 """Key of `Batch.weight` for the weights of the task loss; no attribute can be called so."""
 DRAW_WEIGHT = "*draw*"
@@ -124,8 +127,11 @@ class Stepper:
         self._parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         self._capped: Gradients = []
         self._state: dict[str, float] = dict.fromkeys(
-            ("skipped", "skipped_in_a_row", "task_norm_sum", "task_norm_count", "share_told", "share_count"), 0
-        )
+            (
+                "skipped", "skipped_in_a_row", "share_told", "share_count",
+                "ratio_steps", "task_norm_sum", "task_norm_count", "norm_by_norm_at_z", "n_measured",
+            ), 0,
+        )  # fmt: skip
 
     def run(self, batch: Batch, step: int, weight: float, fresh: Iterator[Batch] | None, *, log: bool) -> StepMetrics:
         """One step on a batch on the model's device; the returned metrics are fuller where `log` is set.
@@ -241,18 +247,14 @@ class Stepper:
                 norms["grad_norm/penalty_at_z"] = gradient_norm(at_z)
             self._gradients(loss + weight * penalty)
             return norms
+        if mode == "ratio":
+            return self._at_ratio(debiaser, loss, penalty, z, weight, log=log)
         # all other rules compare the two, so that each is needed by itself: two backward passes through one graph
         g_task = self._gradients(loss, retain_graph=True)
         g_mi = self._gradients(penalty)
-        norms = {"grad_norm/task": gradient_norm(g_task), "grad_norm/penalty": gradient_norm(g_mi)} if log else {}
+        norms = _norms(g_task, g_mi) if log else {}
         if mode == "project":
             task, mi = without_conflict(g_task, g_mi)
-        elif mode == "ratio":
-            task, mi = g_task, at_norm(g_mi, self._mean_task_norm(g_task))
-            if debiaser.settings.most_nats is not None:
-                told = self._share_told(float(penalty.detach()) / debiaser.settings.most_nats)
-                weight *= told**debiaser.settings.share_power
-                norms |= {"penalty_share": weight} if log else {}
         else:
             # the paper's: g_MI ← g_MI · min(‖g_task‖, ‖g_MI‖) / ‖g_MI‖ by parameter
             task, mi = g_task, rescaled(g_task, g_mi)
@@ -263,10 +265,46 @@ class Stepper:
             p.grad = g
         return norms
 
-    def _mean_task_norm(self, task: Gradients) -> float:
+    def _at_ratio(
+        self, debiaser: Debiaser, loss: Tensor, penalty: Tensor, z: Tensor, weight: float, *, log: bool
+    ) -> StepMetrics:
+        """Leave in .grad the task's gradient and the penalty's, whose norm is λ times the mean of the task's.
+
+        The penalty's norm at z is known at each step for next to nothing. By how much it is longer at the parameters
+        changes slowly: that, and the task's norm, are measured at every tenth step, by a second backward pass.
+        """
+        settings, state, metrics = debiaser.settings, self._state, StepMetrics()
+        if settings.most_nats is not None:
+            weight *= self._share_told(float(penalty.detach()) / settings.most_nats) ** settings.share_power
+            metrics |= {"penalty_share": weight} if log else {}
+        # all that the penalty does to a parameter it does through z
+        (at_z,) = torch.autograd.grad(penalty, z)
+        norm_at_z = gradient_norm([at_z])
+        through_z = (at_z * z).sum()
+        turn, state["ratio_steps"] = state["ratio_steps"], state["ratio_steps"] + 1
+        if turn >= _MEASURED_EVERY and turn % _MEASURED_EVERY:
+            norm = state["norm_by_norm_at_z"] * norm_at_z
+            scale = self._mean_task_norm() / norm if norm > 0 else 1.0
+            self._gradients(loss + weight * scale * through_z)
+            return metrics
+        g_task = self._gradients(loss, retain_graph=True)
+        g_mi = self._gradients(through_z)
+        steps = 1 if turn < _MEASURED_EVERY else _MEASURED_EVERY
+        state["task_norm_sum"] += steps * gradient_norm(g_task)
+        state["task_norm_count"] += steps
+        if norm_at_z > 0:
+            # a batch's own is a fifth off: a mean over the last measurements
+            state["n_measured"] += 1
+            change = gradient_norm(g_mi) / norm_at_z - state["norm_by_norm_at_z"]
+            state["norm_by_norm_at_z"] += change / min(state["n_measured"], _MEASURED_OVER)
+        for p, g in zip(
+            self._parameters, weighted_sum(g_task, at_norm(g_mi, self._mean_task_norm()), weight), strict=True
+        ):
+            p.grad = g
+        return metrics | (_norms(g_task, g_mi) if log else {})
+
+    def _mean_task_norm(self) -> float:
         """Mean over all steps so far, so that the penalty keeps its force when the task gradient vanishes."""
-        self._state["task_norm_sum"] += gradient_norm(task)
-        self._state["task_norm_count"] += 1
         return self._state["task_norm_sum"] / self._state["task_norm_count"]
 
     def _share_told(self, share: float) -> float:
@@ -315,3 +353,7 @@ class Stepper:
                 "training diverged. Lower training.learning_rate or debias.weight, lengthen debias.warmup_epochs, or "
                 "set training.clip_norm."
             )
+
+
+def _norms(task: Gradients, penalty: Gradients) -> StepMetrics:
+    return {"grad_norm/task": gradient_norm(task), "grad_norm/penalty": gradient_norm(penalty)}

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 from known_mi import make_spec
+from lightning_fabric import Fabric
 from torch import nn
 from torch.nn import functional
 
@@ -98,6 +99,32 @@ def test_a_ratio_of_norms_is_what_lambda_says() -> None:
         s.run(batch(k), 0, 0.0, None, log=False)
         norms.append(gradient_norm([p.grad for p in s.model.parameters()]))
     assert part == pytest.approx(2.0 * sum(norms) / 3, rel=1e-4)
+
+
+def test_between_measurements_one_backward_pass_keeps_the_ratio(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rate 0 again: of twins at λ = 0 and 2 the difference is the penalty's part, at every step."""
+    twins = [stepper("ratio", rate=0.0), stepper("ratio", rate=0.0)]
+    passes = 0
+
+    def counted(self: Fabric, loss: torch.Tensor, **given: bool) -> None:
+        nonlocal passes
+        passes += 1
+        loss.backward(**given)
+
+    monkeypatch.setattr(Fabric, "backward", counted)
+    ratios, norms = [], []
+    for k in range(300):
+        found = []
+        for s, weight in zip(twins, (0.0, 2.0), strict=True):
+            s.run(batch(k), k, weight, None, log=False)
+            found.append([p.grad for p in s.model.parameters() if p.grad is not None])
+        task, both = found
+        norms.append(gradient_norm(task))
+        ratios.append(gradient_norm([b - t for b, t in zip(both, task, strict=True)]) / (sum(norms) / len(norms)))
+    # steps 0 to 9, then each tenth one, are measured
+    assert passes == 2 * (300 + 10 + 29)
+    # while the critic is new the penalty's gradient changes faster than that
+    assert sum(ratios[200:]) / 100 == pytest.approx(2.0, rel=0.1)
 
 
 def test_lambda_follows_the_share_of_the_entropy_that_is_estimated() -> None:
