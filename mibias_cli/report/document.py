@@ -61,7 +61,8 @@ class Report(AuditFindings):
     training_warnings: tuple[TrainingWarning, ...] = ()
     """What the run's training warned of; empty where nothing was trained."""
     data_warnings: tuple[str, ...] = ()
-    """What differs between these data and those that the audited model was trained on; empty where nothing does."""
+    """What differs between these data and those that the audited model was trained on, and which of the target's
+    classes no audited row has; empty where nothing does."""
     unfinished: str | None = None
     """What the run had not done yet when it was audited; null where it had ended, and where it is no run."""
     gates: tuple[GateResult, ...] = ()
@@ -109,7 +110,7 @@ def make_report(
     The verdict speaks of what was asked for: I(z; c), or I(z; c | y) where the recipe's objective is conditional. The
     records of a run's metrics.jsonl say what its training warned of; `unfinished` is what a run had not done yet, and
     `debiased` which attributes it was asked to remove (None: all), and `budget_bits` down to which leakage.
-    `data_warnings` are what differs between the audited data and those of training.
+    `data_warnings` are what differs between the audited data and those of training, and what no audited row shows.
     """
     # parts are taken as they are: a dump would make mappings of typed records
     shown = without_small_cells(findings, findings.settings.suppress_below)

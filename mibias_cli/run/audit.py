@@ -34,6 +34,7 @@ from mibias_cli.recipe.tables import METHODS, MI
 from mibias_cli.report.document import Report, make_report
 from mibias_cli.report.illustrations import read_metrics
 from mibias_cli.run.assemble import Parts
+from mibias_cli.run.before.unaudited import unaudited
 from mibias_cli.run.cached import cached_parts, shares_prefix
 from mibias_cli.run.methods.forgotten_rows import Rows, audited_rows, chosen_rows, retained_rows, trained_rows
 from mibias_cli.run_folder import RunFolder
@@ -101,7 +102,7 @@ def audit_target(target: AuditTarget, parts: Parts, progress: Progress, *, jobs:
     asked, metrics = parts.recipe.debias.objective, () if target.run is None else read_metrics(target.run.metrics)
     return make_report(
         result, _provenance(target, parts), asked, metrics, target.unfinished, _debiased(target, parts),
-        _budget_bits(target, parts), target.warnings,
+        _budget_bits(target, parts), (*target.warnings, *unaudited(parts.data)),
     )  # fmt: skip
 
 

@@ -121,15 +121,18 @@ def _layout(path: Path, table: Path | None, root: Path | None, follow: Path | No
     if suffix in _ARRAYS:
         return _arrays(path, table)
     if suffix in PARQUET and (prefix := _feature_prefix(path)) is not None:
-        rows = read_table(table) if table else read_table(path, leave_out=lambda name: name.startswith(prefix))
+        if table:
+            return _with_labels(path, table, open_stored(path, key="features", prefix=prefix).shape, prefix=prefix)
+        rows = read_table(path, leave_out=lambda name: name.startswith(prefix))
         what = f"stored embeddings ({prefix}…)"
-        return Layout(what=what, source="embeddings", table=rows, file=table, features=path, prefix=prefix)
+        return Layout(what=what, source="embeddings", table=rows, features=path, prefix=prefix)
     rows = read_table(path)
     if suffix in PARQUET and (lists := _list_column(path)) is not None:
         # lists of numbers beside labels are embeddings
+        if table:
+            return _with_labels(path, table, open_stored(path, key=lists, prefix="z_").shape, key=lists)
         what = f"stored embeddings (lists in {lists})"
-        beside = read_table(table) if table else rows
-        return Layout(what=what, source="embeddings", table=beside, file=table, features=path, key=lists)
+        return Layout(what=what, source="embeddings", table=rows, features=path, key=lists)
     if not as_table and (images := _images_layout(path, rows, root, follow)) is not None:
         return images
     refuse_nested(rows)

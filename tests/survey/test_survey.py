@@ -436,3 +436,20 @@ def test_of_samples_with_several_images_one_is_read(tmp_path: Path) -> None:
     write(tmp_path / "t.csv", ["x", "label", "sex"], [[k, "ab"[y], "fm"[c]] for k, (y, c) in enumerate(pairs(60))])
     with pytest.raises(DataError, match="is a table, which --image says nothing about"):
         survey(tmp_path / "t.csv", Wishes(attributes=("sex",), image="png"))
+
+
+@pytest.mark.parametrize("form", ["columns", "lists"])
+def test_a_table_of_parquet_embeddings_must_be_in_their_order(tmp_path: Path, form: str) -> None:
+    z = np.random.default_rng(0).normal(size=(80, 12)).astype(np.float32)
+    ids = [f"im{k}" for k in range(80)]
+    features = {f"z_{j}": z[:, j] for j in range(12)} if form == "columns" else {"z": z.tolist()}
+    path = tmp_path / "e.parquet"
+    pq.write_table(pa.table({**features, "id": ids}), path)
+    rows = [(name, "xy"[y], "fm"[c]) for name, (y, c) in zip(ids, pairs(80), strict=True)]
+    header = ["id", "label", "sex"]
+    found = survey(path, Wishes(table=write(tmp_path / "t.csv", header, rows)))
+    assert (found.layout.source, found.layout.features) == ("embeddings", path)
+    with pytest.raises(DataError, match="80 row.s. are not in the order of e.parquet, whose 'id' are ids of 'id'"):
+        survey(path, Wishes(table=write(tmp_path / "t.csv", header, rows[::-1])))
+    with pytest.raises(DataError, match=r"has 80 embeddings, .*t\.csv has 79 rows"):
+        survey(path, Wishes(table=write(tmp_path / "t.csv", header, rows[:79])))

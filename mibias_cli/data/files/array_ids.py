@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -14,15 +14,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from safetensors import SafetensorError, safe_open
 
-from mibias_cli.data.files.arrow_files import PARQUET, is_text
+from mibias_cli.data.files.arrow_files import PARQUET, is_numeric, is_text
 from mibias_cli.data.files.stored_features import array_shapes
-from mibias_cli.data.files.tabular import Table, first_rows
+from mibias_cli.data.files.tabular import Table, first_rows, read_table
 from mibias_cli.errors import DataError
 
 __all__ = ["refuse_other_order"]
 
 _SUFFIX = re.compile(r"\.[A-Za-z]{2,5}$")
 _LABELS = {"y", "label", "target", "class"}
+_WHOLE = {"BOOL", "U8", "I8", "I16", "U16", "I32", "U32", "I64", "U64"}
 _LISTS = {"id", "ids", "names", "files", "filenames", "paths", "keys"}
 
 
@@ -32,21 +33,21 @@ def refuse_other_order(path: Path, table: Table, parts: Sequence[Path] | None = 
     Of a folder of shards `parts` are its files, in order; None: the path is a file.
 
     Labels are joined to embeddings by their order, so each would get that of another. Ids are arrays of text or whole
-    numbers (n,) of a .npz file, all different, the lists that `mibias embed` writes beside the tensors of a
-    .safetensors file, the column `path` that it writes to Parquet, or a .npy or .txt file beside them that is called by
-    such a word; they are compared with the columns that hold most of them, whatever folder and suffix they are written
-    with. Labels in a .npz file are compared with the column of their name.
+    numbers (n,) of a .npz or .safetensors file, all different, the lists that `mibias embed` writes beside the tensors
+    of the latter, columns of text in Parquet, or a .npy or .txt file beside them that is called by such a word; they
+    are compared with the columns that hold most of them, whatever folder and suffix they are written with. Labels in
+    the file, and all columns of Parquet that the table has too, are compared with the column of their name.
     """
-    for name, ids in _arrays_of(path, len(table), [part for part in parts or [path] if part != table.path]):
+    for name, ids in _arrays_of(path, table, [part for part in parts or [path] if part != table.path]):
         if len(set(ids)) == len(ids):
             _refuse_other_ids(path, table, name, ids)
         else:
             _refuse_other_labels(path, table, name, ids)
 
 
-def _refuse_other_ids(path: Path, table: Table, name: str, ids: Sequence[str]) -> None:
+def _refuse_other_ids(path: Path, table: Table, name: str, ids: Sequence[str | None]) -> None:
     # as it is wherever nothing was sorted, and cheaper to see of millions of rows than what follows
-    if any(np.array_equal(values, ids) for values in table.columns.values()):
+    if any(np.array_equal(values, np.array(ids, dtype=object)) for values in table.columns.values()):
         return
     known = _keys(ids)
     for column, values in table.columns.items():
@@ -66,7 +67,7 @@ def _refuse_other_ids(path: Path, table: Table, name: str, ids: Sequence[str]) -
             )
 
 
-def _refuse_other_labels(path: Path, table: Table, name: str, labels: Sequence[str]) -> None:
+def _refuse_other_labels(path: Path, table: Table, name: str, labels: Sequence[str | None]) -> None:
     for column, values in table.columns.items():
         if _called(column) == _called(name) and Counter(values) == Counter(labels):
             other = np.array([v != label for v, label in zip(values, labels, strict=True)])
@@ -90,9 +91,10 @@ def _called(name: str) -> str:
     return "label" if {word, word.removesuffix("s")} & _LABELS else word
 
 
-def _arrays_of(path: Path, n: int, parts: Sequence[Path]) -> Iterator[tuple[str, list[str]]]:
-    """Names and items, as text, of what may be ids or labels of n embeddings; nothing is unpickled."""
-    found: list[tuple[str, list[str]]] = []
+def _arrays_of(path: Path, table: Table, parts: Sequence[Path]) -> Iterator[tuple[str, list[str | None]]]:
+    """Names and items, as text, of what may be ids or labels of a table's n rows; nothing is unpickled."""
+    n = len(table)
+    found: list[tuple[str, list[str | None]]] = []
     if path.suffix.lower() == ".npz":
         # by their headers: the embeddings themselves may not fit into memory
         columns = [name for name, shape in array_shapes(path).items() if shape == (n,)]
@@ -102,24 +104,28 @@ def _arrays_of(path: Path, n: int, parts: Sequence[Path]) -> Iterator[tuple[str,
                     array = arrays[name]
                 except ValueError:
                     continue  # Python objects, which are not read
-                if array.dtype.kind in "USiu":
+                if array.dtype.kind in "USiub":
                     found.append((name, array.astype(str).tolist()))
-    joined: dict[str, list[str]] = {}
+    joined: dict[str, list[str | None]] = {}
     for part in parts:
-        for name, items in _lists_in(part):
+        for name, items in _lists_in(part, set(table.columns)):
             joined.setdefault(name, []).extend(items)
     found += [(name, ids) for name, ids in joined.items() if len(ids) == n]
-    yield from [*found, *_lists_beside(path, n)]
+    yield from found
+    yield from _lists_beside(path, n)
 
 
-def _lists_in(file: Path) -> Iterator[tuple[str, list[str]]]:
-    """Names and items of what `mibias embed` keeps beside the features in a file."""
+def _lists_in(file: Path, names: Collection[str]) -> Iterator[tuple[str, list[str | None]]]:
+    """Names and items of what is kept beside the features in a file; of Parquet also numbers in columns of `names`."""
     # whoever reads the features says that a file cannot be read
     if file.suffix.lower() in PARQUET:
-        with suppress(pa.ArrowInvalid, OSError):
-            schema = pq.read_schema(file)
-            if "path" in schema.names and is_text(schema.field("path").type):
-                yield "path", [str(item) for item in pq.read_table(file, columns=["path"]).column(0).to_pylist()]
+        with suppress(pa.ArrowInvalid, OSError, DataError):
+            fields = {field.name: _plain(field.type) for field in pq.read_schema(file)}
+            taken = {name for name, kind in fields.items() if is_text(kind) or (name in names and _is_label(kind))}
+            if taken:
+                columns = read_table(file, leave_out=lambda name: name not in taken).columns
+                for name, values in columns.items():
+                    yield name, [*values]
     elif file.suffix.lower() == ".safetensors":
         with suppress(SafetensorError, OSError), safe_open(file, framework="pt") as opened:
             for name, text in (opened.metadata() or {}).items():
@@ -127,14 +133,26 @@ def _lists_in(file: Path) -> Iterator[tuple[str, list[str]]]:
                     items = json.loads(text)
                     if isinstance(items, list):
                         yield name, [str(item) for item in items]
+            for name in opened.keys():  # noqa: SIM118 (no dict)
+                part = opened.get_slice(name)
+                if len(part.get_shape()) == 1 and part.get_dtype() in _WHOLE:
+                    yield name, [str(item) for item in opened.get_tensor(name).tolist()]
 
 
-def _lists_beside(path: Path, n: int) -> Iterator[tuple[str, list[str]]]:
+def _plain(kind: pa.DataType) -> pa.DataType:
+    return kind.value_type if pa.types.is_dictionary(kind) else kind
+
+
+def _is_label(kind: pa.DataType) -> bool:
+    return is_numeric(kind) or bool(pa.types.is_boolean(kind))
+
+
+def _lists_beside(path: Path, n: int) -> Iterator[tuple[str, list[str | None]]]:
     """Ids in a file of their own beside the embeddings, by its name (ids.npy, features_names.txt)."""
     for other in sorted(path.parent.iterdir()):
         if other == path or not _LISTS & set(re.split(r"[^a-z]+", other.stem.casefold())) or not other.is_file():
             continue
-        ids: list[str] = []
+        ids: list[str | None] = []
         if other.suffix.lower() == ".npy":
             try:
                 array = np.load(other, mmap_mode="r", allow_pickle=False)
@@ -142,6 +160,6 @@ def _lists_beside(path: Path, n: int) -> Iterator[tuple[str, list[str]]]:
                 continue  # Python objects, which are not read, or some other file
             ids = array.astype(str).tolist() if array.dtype.kind in "USiu" and array.shape == (n,) else []
         elif other.suffix.lower() == ".txt":
-            ids = other.read_text(encoding="utf-8", errors="replace").split()
+            ids = [*other.read_text(encoding="utf-8", errors="replace").split()]
         if len(set(ids)) == n:
             yield other.name, ids

@@ -11,6 +11,7 @@ from mibias_cli.progress import Progress
 from mibias_cli.recipe.tables import MI
 from mibias_cli.run.assemble import Parts
 from mibias_cli.run.before.proxies import proxy_notes
+from mibias_cli.run.before.unaudited import unaudited
 
 __all__ = ["check_files", "tell"]
 
@@ -52,6 +53,8 @@ def tell(parts: Parts, progress: Progress, *, weights: bool = True) -> None:
     """Say what the user should know of data and weights as they were read: weights that fit in part are a warning."""
     for note in (*parts.data.notes, *proxy_notes(parts)):
         progress.note(note)
+    for warning in unaudited(parts.data):
+        progress.warn(warning)
     if parts.data.target.kind == "none":
         learns = parts.recipe.method
         task = "features are to stay close to the original's" if learns == MI else f"features learn by method: {learns}"

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from layouts import write
 from safetensors.numpy import save_file
@@ -139,3 +142,31 @@ def test_labels_in_the_file_in_another_order_than_in_the_table(tmp_path: Path) -
     table = read_table(write(tmp_path / "t.csv", ["target", "sex"], [[v, v // 2] for v in y[::-1]]))
     with pytest.raises(DataError, match="'labels' holds the same values as 'target' in another order: rows 2, 4, 5"):
         refuse_other_order(path, table)
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".safetensors"])
+@pytest.mark.parametrize("name", ["id", "number", "target"])
+def test_columns_beside_features_in_another_order_than_in_the_table(tmp_path: Path, suffix: str, name: str) -> None:
+    """Ids as text, ids as numbers, and labels; whatever wrote them beside the features."""
+    text = {"id": [f"im{k}" for k in range(N)], "target": ["ab"[k % 2] for k in range(N)]}
+    beside = {"id": text["id"], "number": [7 * k for k in range(N)], "target": text["target"]}[name]
+    path, z = tmp_path / f"z{suffix}", np.zeros((N, 2), dtype=np.float32)
+    if suffix == ".parquet":
+        pq.write_table(pa.table({"z_0": z[:, 0], "z_1": z[:, 1], name: beside}), path)
+    elif name == "number":
+        save_file({"features": z, "number": np.array(beside)}, path)
+    else:
+        save_file({"features": z}, path, metadata={name: json.dumps(beside)})
+    rows = [[f"im{k}", 7 * k, "ab"[k % 2], "fm"[k // 2 % 2]] for k in range(N)]
+    header, sex = ["id", "number", "target", "sex"], {"sex": AttributeColumn()}
+    assert load_embeddings(path, manifest=write(tmp_path / "t.csv", header, rows), attributes=sex).input_shape == (2,)
+    with pytest.raises(DataError, match=rf"{N} row.s. are not in the order of z.*'{name}'"):
+        load_embeddings(path, manifest=write(tmp_path / "t.csv", header, rows[::-1]), attributes=sex)
+
+
+def test_columns_beside_features_that_the_table_has_with_other_values_say_nothing_of_its_order(tmp_path: Path) -> None:
+    path = tmp_path / "z.parquet"
+    z = np.zeros(N, dtype=np.float32)
+    pq.write_table(pa.table({"z_0": z, "row": list(range(2, N + 2)), "target": ["c"] * N, "fold": [None] * N}), path)
+    rows = [[str(1000 - k), "ab"[k % 2], k % 3] for k in range(N)]
+    refuse_other_order(path, read_table(write(tmp_path / "t.csv", ["row", "target", "fold"], rows)))
