@@ -15,7 +15,7 @@ from mibias_cli.export.heads_file import INFO, read_info
 from mibias_cli.export.load import load_export
 from mibias_cli.gates.rules import GateRules, all_rules, with_gates
 from mibias_cli.progress import Progress, Silent
-from mibias_cli.recipe.begun import begun_recipe, load_run_recipe
+from mibias_cli.recipe.begun import begun_recipe, load_run_recipe, read_beginning
 from mibias_cli.recipe.load import load_recipe, public_weights
 from mibias_cli.recipe.schema import Recipe
 from mibias_cli.recipe.sections.data import EmbeddingsData
@@ -29,6 +29,8 @@ from mibias_cli.run.before.exported import check_inputs, check_run_on, head_warn
 from mibias_cli.run.before.files import check_files, tell
 from mibias_cli.run.discover import with_discovered
 from mibias_cli.run.examples import example_cells
+from mibias_cli.run.resume.data_parts import data_parts
+from mibias_cli.run.resume.same_run import data_faults
 from mibias_cli.run.unfinished import UNFINISHED, told_unfinished
 from mibias_cli.run_folder import (
     RECIPE_FILE,
@@ -125,8 +127,9 @@ def evaluate(
     # what the target is decides which extractor is audited, and on which of the recipe's data
     if is_run(path):
         run = RunFolder(path)
-        parts = with_discovered(parts_of(recipe), run)
-        warnings = _data_warnings(run, parts)
+        read = parts_of(recipe)
+        parts = with_discovered(read, run)
+        warnings = (*_data_warnings(run, parts), *_changed_since(run, read))
         found = replace(run_target(parts, run, unfinished=lacking), warnings=warnings)
     elif (path / INFO).is_file() or (path / "config.json").is_file():
         parts = parts_of(recipe)
@@ -165,6 +168,25 @@ def _data_warnings(run: RunFolder, parts: Parts) -> tuple[str, ...]:
     if (run.export / INFO).is_file() and parts.recipe.data != load_run_recipe(run.path).data:
         return tuple(check_run_on(read_info(run.export), parts))
     return ()
+
+
+def _changed_since(run: RunFolder, parts: Parts) -> tuple[str, ...]:
+    """A warning where a run's own data are not as they were: where splits are drawn, trained rows may be audited."""
+    begun, own, new = read_beginning(run), load_run_recipe(run.path).data, parts.recipe.data
+    where = [[getattr(data, key, None) for key in ("source", "path", "root", "manifest")] for data in (own, new)]
+    if begun is None or where[0] != where[1]:
+        return ()
+    faults = [fault.removeprefix("data: ") for fault in data_faults(begun, data_parts(parts.data))]
+    # other columns and values of the same rows are what an audit may ask for
+    faults = [fault for fault in faults if ": not there " not in fault]
+    if new != own:
+        faults = [fault for fault in faults if fault.startswith("train rows")]
+    if not faults:
+        return ()
+    return (
+        f"data: not what this run was trained on: {'; '.join(faults)}. Rows that trained it may be audited: audit the "
+        "data as they were, by the run's own seed and splits, or a table of new rows",
+    )
 
 
 def run_target(parts: Parts, run: RunFolder, *, unfinished: str | None = None) -> AuditTarget:
