@@ -11,16 +11,8 @@ from timm.data import resolve_data_config
 from mibias_cli.errors import BackboneError
 
 __all__ = [
-    "CONFIG",
-    "HUB",
-    "LOCAL",
-    "InputConfig",
-    "InputSize",
-    "PretrainedConfig",
-    "input_config",
-    "one_side",
-    "read_config",
-]
+    "CONFIG", "HUB", "LOCAL", "InputConfig", "InputSize", "PretrainedConfig", "input_config", "one_side", "read_config",
+]  # fmt: skip
 
 CONFIG, LOCAL, HUB = "config.json", "local-dir:", "hf-hub:"
 

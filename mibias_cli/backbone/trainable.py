@@ -21,14 +21,9 @@ from mibias_cli.backbone.prefix import steps_within
 from mibias_cli.errors import BackboneError
 
 __all__ = [
-    "Trained",
-    "choose_trainable",
-    "head_groups",
-    "last_stages",
-    "parameter_groups",
-    "synchronise_batchnorm",
+    "Trained", "choose_trainable", "head_groups", "last_stages", "parameter_groups", "synchronise_batchnorm",
     "trains_batchnorm",
-]
+]  # fmt: skip
 
 Trained = Literal["all", "none"] | Sequence[str]
 _MOST = 0.8

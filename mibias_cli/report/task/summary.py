@@ -31,13 +31,8 @@ from mibias_cli.report.task.score import headline_figure, kind_of, score_title, 
 from mibias_cli.report.task.tables import FAIRNESS
 
 __all__ = [
-    "MAX_NAMED",
-    "cost_sentence",
-    "forgetting_sentence",
-    "head_sentence",
-    "worse_clauses",
-    "worst_group_sentence",
-]
+    "MAX_NAMED", "cost_sentence", "forgetting_sentence", "head_sentence", "worse_clauses", "worst_group_sentence",
+]  # fmt: skip
 
 MAX_NAMED = 3
 """Attributes or figures that a sentence lists by name."""

@@ -42,17 +42,9 @@ from mibias_cli.report.tables import (
 from mibias_cli.report.task.score import REFITTED, kind_of
 
 __all__ = [
-    "FAIRNESS",
-    "MAX_LINES",
-    "cell_table",
-    "crossing_tables",
-    "error_table",
-    "fairness_table",
-    "forgetting_table",
-    "head_table",
-    "impact_tables",
-    "task_table",
-]
+    "FAIRNESS", "MAX_LINES", "cell_table", "crossing_tables", "error_table", "fairness_table", "forgetting_table",
+    "head_table", "impact_tables", "task_table",
+]  # fmt: skip
 
 MAX_LINES = 250
 """Cells in a table of the page: more are cut, leakage.json holds them all."""
