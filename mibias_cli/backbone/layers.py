@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Literal
 
 from torch import Tensor, nn
@@ -43,25 +44,20 @@ def layer_outputs(
             raise unknown_layer(setting, name, backbone, modules)
     kept: dict[str, Tensor] = {}
 
-    def hook_of(name: str) -> Callable[[nn.Module, object, object], None]:
-        def hook(module: nn.Module, inputs: object, output: object) -> None:
-            # blocks of some models return (features, extras): the features come first
-            while isinstance(output, tuple | list) and output:
-                output = output[0]
-            if not isinstance(output, Tensor) or output.ndim < 2:
-                kind = type(output).__name__
-                raise BackboneError(f"{setting}: '{name}' gives no tensor (n, …) but {kind}; name another module")
-            kept[name] = pooled_rows(output, pool, channels_last=has_channels_last(backbone, output))
-
-        return hook
+    def keep(name: str, module: nn.Module, inputs: object, output: object) -> None:
+        # blocks of some models return (features, extras): the features come first
+        while isinstance(output, tuple | list) and output:
+            output = output[0]
+        if not isinstance(output, Tensor) or output.ndim < 2:
+            kind = type(output).__name__
+            raise BackboneError(f"{setting}: '{name}' gives no tensor (n, …) but {kind}; name another module")
+        kept[name] = pooled_rows(output, pool, channels_last=has_channels_last(backbone, output))
 
     # hooks live for the block only: a copy of the network, or one inside a wrapper, never writes into another's rows
-    handles = [modules[name].register_forward_hook(hook_of(name)) for name in names]
-    try:
+    with ExitStack() as scope:
+        for name in names:
+            scope.callback(modules[name].register_forward_hook(partial(keep, name)).remove)
         yield kept
-    finally:
-        for handle in handles:
-            handle.remove()
     for name in names:
         if name not in kept:
             raise BackboneError(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeAlias
 
 import torch
@@ -104,10 +105,19 @@ def frozen_prefix(backbone: nn.Module, x: Tensor) -> Prefix:
         NoPrefix: Nothing is frozen before what trains, or the rest needs more than the prefix's last output.
     """
     called: dict[str, _Outline | None] = {}
+
+    def note(name: str, *_: object) -> None:
+        called.setdefault(name, None)
+
+    def keep(name: str, *found: object) -> None:
+        # maps are large: only their shapes are kept
+        with suppress(NoPrefix):
+            called[name] = _outline(found[-1], len(x))
+
     with ExitStack() as scope:
         for name, module in backbone.named_modules():
-            scope.callback(module.register_forward_pre_hook(_noting(called, name)).remove)
-            scope.callback(module.register_forward_hook(_keeping(called, name, len(x))).remove)
+            scope.callback(module.register_forward_pre_hook(partial(note, name)).remove)
+            scope.callback(module.register_forward_hook(partial(keep, name)).remove)
         pooled: Tensor = backbone(x)
     trained = [name for name, parameter in backbone.named_parameters() if parameter.requires_grad]
     if not trained:
@@ -159,22 +169,6 @@ def _filled(outline: _Outline, zero: Tensor, n: int) -> object:
     if isinstance(outline, tuple):
         return tuple(_filled(one, zero, n) for one in outline)
     return [_filled(one, zero, n) for one in outline] if isinstance(outline, list) else outline
-
-
-def _noting(called: dict[str, _Outline | None], name: str) -> Callable[..., None]:
-    def hook(*_: object) -> None:
-        called.setdefault(name, None)
-
-    return hook
-
-
-def _keeping(called: dict[str, _Outline | None], name: str, n: int) -> Callable[..., None]:
-    def hook(*found: object) -> None:
-        # maps are large: only their shapes are kept
-        with suppress(NoPrefix):
-            called[name] = _outline(found[-1], n)
-
-    return hook
 
 
 def _first_trained(backbone: nn.Module, order: list[str], trained: list[str]) -> tuple[str, list[str]]:

@@ -11,16 +11,8 @@ from timm.data import resolve_data_config
 from mibias_cli.errors import BackboneError
 
 __all__ = [
-    "CONFIG",
-    "HUB",
-    "LOCAL",
-    "InputConfig",
-    "InputSize",
-    "PretrainedConfig",
-    "input_config",
-    "one_side",
-    "read_config",
-]
+    "CONFIG", "HUB", "LOCAL", "InputConfig", "InputSize", "PretrainedConfig", "input_config", "one_side", "read_config",
+]  # fmt: skip
 
 CONFIG, LOCAL, HUB = "config.json", "local-dir:", "hf-hub:"
 
@@ -67,33 +59,20 @@ def input_config(
     With another number of image channels than timm's, mean and std are their means over timm's channels, as in timm.
     """
     try:
-        return _input_config(pretrained_cfg, channels=channels, input_size=input_size)
+        # timm refuses an empty description without a size: say its own default
+        config = resolve_data_config({} if pretrained_cfg else {"img_size": 224}, pretrained_cfg=dict(pretrained_cfg))
+        c, height, width = config["input_size"]
+        c = channels or c
+        if input_size is not None:
+            height, width = (input_size, input_size) if isinstance(input_size, int) else input_size
+        fitted: InputConfig = {**config, "input_size": (c, height, width)}
+        for key in ("mean", "std"):
+            values = tuple(float(v) for v in config[key])
+            fitted[key] = values if len(values) == c else (sum(values) / len(values),) * c
     except (TypeError, ValueError, AttributeError, AssertionError, KeyError, ZeroDivisionError) as error:
         raise BackboneError(
             f"the model's description of its inputs cannot be used ({type(error).__name__}: {error}); mend {CONFIG}"
         ) from error
-
-
-def _input_config(
-    pretrained_cfg: PretrainedConfig, *, channels: int | None, input_size: InputSize | None
-) -> InputConfig:
-    # timm refuses an empty description without a size: say its own default
-    config = resolve_data_config({} if pretrained_cfg else {"img_size": 224}, pretrained_cfg=dict(pretrained_cfg))
-    c, height, width = config["input_size"]
-    c = channels or c
-    if input_size is not None:
-        height, width = (input_size, input_size) if isinstance(input_size, int) else input_size
-
-    def per_channel(values: tuple[float, ...]) -> tuple[float, ...]:
-        values = tuple(float(v) for v in values)
-        return values if len(values) == c else (sum(values) / len(values),) * c
-
-    fitted: InputConfig = {
-        **config,
-        "input_size": (c, height, width),
-        "mean": per_channel(config["mean"]),
-        "std": per_channel(config["std"]),
-    }
     return fitted
 
 

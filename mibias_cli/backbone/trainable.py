@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -21,14 +21,9 @@ from mibias_cli.backbone.prefix import steps_within
 from mibias_cli.errors import BackboneError
 
 __all__ = [
-    "Trained",
-    "choose_trainable",
-    "head_groups",
-    "last_stages",
-    "parameter_groups",
-    "synchronise_batchnorm",
+    "Trained", "choose_trainable", "head_groups", "last_stages", "parameter_groups", "synchronise_batchnorm",
     "trains_batchnorm",
-]
+]  # fmt: skip
 
 Trained = Literal["all", "none"] | Sequence[str]
 _MOST = 0.8
@@ -155,14 +150,10 @@ def _calls(backbone: nn.Module, x: Tensor | None) -> dict[str, _Call]:
         return {name: _Call() for name, module in backbone.named_modules() if not isinstance(module, nn.ModuleList)}
     calls: dict[str, _Call] = {}
 
-    def hook_of(name: str) -> Callable[[nn.Module, tuple[object, ...], object], None]:
-        def hook(module: nn.Module, inputs: tuple[object, ...], output: object) -> None:
-            first = inputs[0] if inputs else None
-            output = output[0] if isinstance(output, tuple | list) and output else output
-            found = [one if isinstance(one, Tensor) else None for one in (first, output)]
-            calls[name] = _Call(*found)
-
-        return hook
+    def keep(name: str, module: nn.Module, inputs: tuple[object, ...], output: object) -> None:
+        first = inputs[0] if inputs else None
+        output = output[0] if isinstance(output, tuple | list) and output else output
+        calls[name] = _Call(*(one if isinstance(one, Tensor) else None for one in (first, output)))
 
     def note(name: str, *_: object) -> None:
         calls.setdefault(name, _Call())
@@ -171,7 +162,7 @@ def _calls(backbone: nn.Module, x: Tensor | None) -> dict[str, _Call]:
         for name, module in backbone.named_modules():
             # before its call too, so that a module stands before those within it
             scope.callback(module.register_forward_pre_hook(partial(note, name)).remove)
-            scope.callback(module.register_forward_hook(hook_of(name)).remove)
+            scope.callback(module.register_forward_hook(partial(keep, name)).remove)
         backbone(x)
     return calls
 

@@ -16,7 +16,6 @@ from mibias_cli.evaluation.fidelity import compare_features
 from mibias_cli.evaluation.findings import AuditFindings, AuditSettings, Fidelity, Samples
 from mibias_cli.evaluation.inputs import AuditedAttribute, AuditInput, Features
 from mibias_cli.evaluation.leakage.attribute import Prepared, channel_pooled, fit_and_score_parts, prepare
-from mibias_cli.evaluation.leakage.channel import Kind
 from mibias_cli.evaluation.leakage.evidence import Evidence, head_scores
 from mibias_cli.evaluation.leakage.jobs import Fitters
 from mibias_cli.evaluation.leakage.measure import Measured, headline, paired_change
@@ -29,6 +28,7 @@ from mibias_cli.evaluation.leakage_findings import (
     ColumnSides,
     LayerFindings,
     Leakage,
+    QuestionName,
     Side,
     Sides,
     SizeCurve,
@@ -57,7 +57,7 @@ def audit(
     seed: int,
     progress: Progress,
     fitters: Fitters | None = None,
-    sizes_of: Kind | None = None,
+    sizes_of: QuestionName | None = None,
 ) -> AuditFindings:
     """Audit one extractor, beside the original one where there is one; `progress` is told of every fitted probe.
 
@@ -84,7 +84,7 @@ def audit(
         measured = {name: _measure(p, inputs, progress, fitters) for name, p in prepared.items()}
         attributes = _findings(prepared, inputs, measured)
         if sizes_of is not None:
-            asked: Kind = "marginal" if inputs.without_target else sizes_of
+            asked: QuestionName = "marginal" if inputs.without_target else sizes_of
             for name, p in prepared.items():
                 curves = _sizes(p, inputs, measured[name][""], attributes[name], asked, progress, fitters)
                 attributes[name] = attributes[name].model_copy(update={"sizes": curves})
@@ -181,7 +181,9 @@ def _counting(progress: Progress, what: str, whose: str, n_probes: int) -> Itera
     progress.end()
 
 
-def _fitted(prepared: Prepared, read: Sequence[Evidence], kinds: Sequence[Kind], fitters: Fitters) -> Iterator[Scored]:
+def _fitted(
+    prepared: Prepared, read: Sequence[Evidence], kinds: Sequence[QuestionName], fitters: Fitters
+) -> Iterator[Scored]:
     """Every probe that answers these questions about one representation after another, fitted and scored."""
     work, n_probes = (sum(map(count, read)) * len(kinds) for count in (prepared.work, prepared.n_probes))
     asks = (ask for evidence in read for ask in prepared.asks(evidence, kinds))
@@ -289,7 +291,7 @@ def _sizes(
     inputs: AuditInput,
     measured: SidesMeasured,
     findings: AttributeFindings,
-    asked: Kind,
+    asked: QuestionName,
     progress: Progress,
     fitters: Fitters,
 ) -> Sides[SizeCurve] | None:
@@ -329,4 +331,4 @@ def _audit_column(prepared: Prepared, inputs: AuditInput, progress: Progress, fi
     with _counting(progress, f"what is kept of {name}", name, n_probes) as advance:
         scored = _fitted(prepared, list(there.values()), ("marginal",), fitters)
         found = {side: prepared.measure_column(read, scored, advance) for side, read in there.items()}
-    return ColumnSides.of(found).model_copy(update={"kind": prepared.attribute.kind})
+    return ColumnSides.of(found, kind=prepared.attribute.kind)

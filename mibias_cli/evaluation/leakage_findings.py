@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Annotated, Generic, Literal, Self, TypeAlias, TypeVar
+from typing import Annotated, Any, Generic, Literal, Self, TypeAlias, TypeVar
 
 from pydantic import Field, WithJsonSchema
 
@@ -39,9 +39,9 @@ class Sides(Record, Generic[T]):
     """Of pretrained weights as they were loaded, where `before` was trained on the task; else null."""
 
     @classmethod
-    def of(cls, found: Mapping[Side, T]) -> Self:
-        """From what was found by side; `after` must be there."""
-        return cls(before=found.get("before"), after=found["after"], loaded=found.get("loaded"))
+    def of(cls, found: Mapping[Side, T], **further: Any) -> Self:
+        """From what was found by side, `after` at least, and the further fields of a subclass."""
+        return cls(before=found.get("before"), after=found["after"], loaded=found.get("loaded"), **further)
 
     def at(self, side: Side) -> T | None:
         """The figures of one side."""

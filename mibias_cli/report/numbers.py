@@ -8,20 +8,9 @@ from typing import Literal, TypeGuard
 from mibias_cli.evaluation.leakage_findings import Interval, NullBand
 
 __all__ = [
-    "ABSENT",
-    "SPACE",
-    "ceil_bits",
-    "detectable_words",
-    "direction",
-    "format_bits",
-    "format_decimals",
-    "format_interval",
-    "format_number",
-    "format_p",
-    "format_percent",
-    "format_percent_interval",
-    "format_points",
-]
+    "ABSENT", "SPACE", "ceil_bits", "detectable_words", "direction", "format_bits", "format_decimals",
+    "format_interval", "format_number", "format_p", "format_percent", "format_percent_interval", "format_points",
+]  # fmt: skip
 
 ABSENT = "–"
 MINUS = "−"

@@ -34,30 +34,10 @@ from mibias_cli.report.numbers import (
 from mibias_cli.report.task.score import Score, has_before, has_loaded
 
 __all__ = [
-    "LABELS",
-    "NAMES",
-    "Cell",
-    "Line",
-    "Table",
-    "bits_at",
-    "bits_cell",
-    "channel_table",
-    "column_table",
-    "control_table",
-    "fidelity_table",
-    "head_sides",
-    "headline_table",
-    "layer_table",
-    "leakage_rows",
-    "line",
-    "other_table",
-    "percent_cell",
-    "probe_table",
-    "score_cell",
-    "sides_of",
-    "size_table",
-    "titles",
-]
+    "LABELS", "NAMES", "Cell", "Line", "Table", "bits_at", "bits_cell", "channel_table", "column_table",
+    "control_table", "fidelity_table", "head_sides", "headline_table", "layer_table", "leakage_rows", "line",
+    "other_table", "percent_cell", "probe_table", "score_cell", "sides_of", "size_table", "titles",
+]  # fmt: skip
 
 LABELS: dict[QuestionName, str] = {"marginal": "", "conditional": ", given the target"}
 """What stands behind an attribute's name."""

@@ -310,9 +310,8 @@ def _predicted(head: nn.Module, features: np.ndarray) -> np.ndarray | None:
 
 def _audit_input(parts: Parts, rows: Rows, before: _Side | None, after: _Side) -> AuditInput:
     """Features and labels of the chosen rows, side by side: everything that is audited but the random control."""
-    said: dict[Side, np.ndarray | None] = {
-        "before": None if before is None else before.predicted_train, "after": after.predicted_train,
-    }  # fmt: skip
+    sides: dict[Side, _Side] = {"after": after} if before is None else {"before": before, "after": after}
+    said = {side: own.predicted_train for side, own in sides.items()}
     data, trained = parts.data, trained_rows(parts, rows, said)
     rows = retained_rows(data, rows)
     train_rows, audit_rows = rows[data.train.name], rows[data.audit.name]
@@ -321,9 +320,6 @@ def _audit_input(parts: Parts, rows: Rows, before: _Side | None, after: _Side) -
     if within["backbone"].audit is after.features.audit:
         del within["backbone"]
     kept, kept_known = data.audit.kept, data.audit.kept_known
-    heads: dict[Side, np.ndarray | None] = {
-        "before": None if before is None else before.predicted, "after": after.predicted,
-    }  # fmt: skip
     return AuditInput(
         before=None if before is None else before.features,
         after=after.features,
@@ -335,7 +331,7 @@ def _audit_input(parts: Parts, rows: Rows, before: _Side | None, after: _Side) -
         layers=_pairs(None if before is None else before.layers, after.layers),
         group=None if data.audit.group is None else data.audit.group[audit_rows],
         others=_pairs(None if before is None else before.within, within),
-        heads={side: p for side, p in heads.items() if p is not None},
+        heads={side: own.predicted for side, own in sides.items() if own.predicted is not None},
         trained=trained,
         target=_audited_target(data, rows),
     )

@@ -44,19 +44,9 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 __all__ = [
-    "DATA_SOURCES",
-    "ESTIMATORS",
-    "bottleneck_shape",
-    "build_backbone",
-    "build_data",
-    "build_head",
-    "build_reading",
-    "from_section",
-    "method_groups",
-    "optim_settings",
-    "optimizer_groups",
-    "resolve",
-]
+    "DATA_SOURCES", "ESTIMATORS", "bottleneck_shape", "build_backbone", "build_data", "build_head", "build_reading",
+    "from_section", "method_groups", "optim_settings", "optimizer_groups", "resolve",
+]  # fmt: skip
 
 DATA_SOURCES: Mapping[str, str] = {
     "digits": "mibias_cli.data.sources.digits:load_digits",

@@ -169,8 +169,9 @@ def _store(parts: Parts, progress: Progress) -> StoredPrefix:
         raise NoPrefix(
             f"debias.mix.layer names '{mix.layer}', which is frozen: what is mixed there changes every output"
         )
+    cache = user_cache() if section.cache == "auto" else Path(section.cache)
     return StoredPrefix(
-        folder=_cache_folder(section.cache) / "features" / _key(parts, prefix),
+        folder=cache / "features" / _key(parts, prefix),
         prefix=prefix,
         backbone=backbone,
         batch_size=recipe.training.batch_size,
@@ -179,11 +180,6 @@ def _store(parts: Parts, progress: Progress) -> StoredPrefix:
         progress=progress,
         channels_last=recipe.training.channels_last,
     )
-
-
-def _cache_folder(setting: str) -> Path:
-    """The folder that the recipe names, or the user's own."""
-    return user_cache() if setting == "auto" else Path(setting)
 
 
 def _key(parts: Parts, prefix: Prefix) -> str:

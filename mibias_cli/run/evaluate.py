@@ -45,15 +45,7 @@ from mibias_cli.seeds import derive_seed
 from mibias_cli.training.fabric import make_fabric
 from mibias_cli.training.model import TaskModel
 
-__all__ = [
-    "NO_GATES",
-    "EvaluatedTarget",
-    "chosen_path",
-    "evaluate",
-    "run_target",
-    "with_backbone",
-    "write_audit",
-]
+__all__ = ["NO_GATES", "EvaluatedTarget", "chosen_path", "evaluate", "run_target", "with_backbone", "write_audit"]
 
 NO_GATES = GateRules()
 

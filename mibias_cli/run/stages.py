@@ -49,15 +49,8 @@ from mibias_cli.training.step import FIRST_UNTIL, SAMPLE_WEIGHT, TASK_WEIGHT, ta
 from mibias_cli.training.trackers.tracker import Tracker
 
 __all__ = [
-    "Run",
-    "StageName",
-    "erase",
-    "fit_debiased",
-    "fit_original",
-    "make_stage",
-    "stage_debiaser",
-    "stage_settings",
-]
+    "Run", "StageName", "erase", "fit_debiased", "fit_original", "make_stage", "stage_debiaser", "stage_settings",
+]  # fmt: skip
 
 StageName = Literal["original", "debias"]
 Weights = Mapping[str, Mapping[str, np.ndarray]]

@@ -46,7 +46,7 @@ from mibias_cli.training.fabric import make_fabric
 from mibias_cli.training.model import TaskModel
 from mibias_cli.training.ranks import ALONE, Ranks
 from mibias_cli.training.trackers.opened import open_trackers
-from mibias_cli.training.trackers.tracker import Tracked, Tracker
+from mibias_cli.training.trackers.tracker import Tracked
 
 __all__ = ["EvaluatedTarget", "TrainedRun", "evaluate", "export", "load_run_recipe", "train"]
 
@@ -134,8 +134,9 @@ def train(
 
 def _train(parts: Parts, run: Run, *, rules: GateRules, n_examples: int, jobs: int | None) -> TrainedRun:
     """What is still to do of a run that is open."""
-    is_first = parts.ranks.is_first
-    trackers = _trackers(parts, run) if is_first else []
+    is_first, recipe = parts.ranks.is_first, parts.recipe
+    tracked = Tracked(folder=run.folder.path, name=recipe.name, settings=recipe.model_dump(mode="json"))
+    trackers = open_trackers(recipe.logging, tracked, run.progress.warn) if is_first else []
     # the same log for both stages: the checkpoint says how much of it counts
     with run.log(written=is_first, trackers=trackers) as log:
         parts, training = _prepared(parts, run)
@@ -150,12 +151,6 @@ def _train(parts: Parts, run: Run, *, rules: GateRules, n_examples: int, jobs: i
     if not is_first:
         report = read_report(run.folder.leakage)
     return TrainedRun(folder=run.folder.path, report=with_gates(report, rules), export=run.folder.export)
-
-
-def _trackers(parts: Parts, run: Run) -> list[Tracker]:
-    recipe = parts.recipe
-    tracked = Tracked(folder=run.folder.path, name=recipe.name, settings=recipe.model_dump(mode="json"))
-    return open_trackers(recipe.logging, tracked, run.progress.warn)
 
 
 def _finish(parts: Parts, training: Parts, run: Run, *, rules: GateRules, n_examples: int, jobs: int | None) -> Report:

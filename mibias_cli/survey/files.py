@@ -168,11 +168,11 @@ def _images_layout(path: Path, rows: Table, root: Path | None, follow: Path | No
     # a few images beside a table may have its ids by chance
     if found is not None and (column is not None or 2 * found[1].n_meant >= len(rows)):
         name, match = found
+        several = np.isin(np.arange(len(rows)), match.ambiguous)
         if 2 * len(match.ambiguous) > len(rows):
-            several = rows.rows_where(_mask(rows, match.ambiguous), name)
             raise DataError(
                 f"{path}: {name!r} holds names alone, and several images below {place} have the same name: rows "
-                f"{several}; add their folders, or name the folder that is meant with --root DIR"
+                f"{rows.rows_where(several, name)}; add their folders, or name the folder that is meant with --root DIR"
             )
         old = rows.columns[name]
         values = [v if image is None else image for v, image in zip(old, match.images, strict=True)]
@@ -182,8 +182,7 @@ def _images_layout(path: Path, rows: Table, root: Path | None, follow: Path | No
                 f"rows are taken for the images that {name} names; --source table takes their columns as inputs"
             )
         if match.ambiguous:
-            where = rows.rows_where(_mask(rows, match.ambiguous), name)
-            said.append(f"{len(match.ambiguous)} row(s) name several images: {where}")
+            said.append(f"{len(match.ambiguous)} row(s) name several images: {rows.rows_where(several, name)}")
         table = rows.with_columns({name: texts(values)})
         return Layout(
             what=what, source="manifest", table=table, root=place, path=name, notes=(*said, *_beside_notes(path, rows))
@@ -206,12 +205,6 @@ def _images_beside(place: Path, rows: Table) -> tuple[str, ...]:
     return (
         f"{len(images)} images below {place} ({first_rows(images, 2)}) are named by no column; the table is read alone",
     )
-
-
-def _mask(rows: Table, positions: list[int]) -> np.ndarray:
-    mask = np.zeros(len(rows), dtype=bool)
-    mask[positions] = True
-    return mask
 
 
 def _hits(rows: Table, column: str, root: Path) -> int:

@@ -13,15 +13,9 @@ from mibias_cli.data.files.tabular import Table, first_rows
 from mibias_cli.evaluation.statistics.information import entropy_of_shares, label_entropy_bits, mutual_information_bits
 
 __all__ = [
-    "PROXY",
-    "association",
-    "closest",
-    "codes_of_numbers",
-    "independence_note",
-    "independence_p_value",
-    "once_more",
+    "PROXY", "association", "closest", "codes_of_numbers", "independence_note", "independence_p_value", "once_more",
     "proxies_of",
-]
+]  # fmt: skip
 
 PROXY = 0.9
 """Association from which one column stands for another."""

@@ -6,15 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from mibias_cli.data.columns import DRAWN, ColumnLook, name_words
 
-__all__ = [
-    "flag_role",
-    "guess_split",
-    "read_split",
-    "role_of_name",
-    "split_like",
-    "split_roles",
-    "split_words",
-]
+__all__ = ["flag_role", "guess_split", "read_split", "role_of_name", "split_like", "split_roles", "split_words"]
 
 _SPLIT_WORDS: tuple[tuple[str, ...], ...] = (
     ("train", "training", "trn", "tr", "trainval"),

@@ -10,13 +10,13 @@ import numpy as np
 from mibias_cli.errors import EvaluationError
 from mibias_cli.evaluation.findings import AuditSettings
 from mibias_cli.evaluation.inputs import AuditedAttribute, AuditInput
-from mibias_cli.evaluation.leakage.channel import ChannelTask, Kind, make_channel_task
+from mibias_cli.evaluation.leakage.channel import ChannelTask, make_channel_task
 from mibias_cli.evaluation.leakage.evidence import Evidence
 from mibias_cli.evaluation.leakage.jobs import probe_work
 from mibias_cli.evaluation.leakage.measure import Answer, Measured, Terms, answered, asks
 from mibias_cli.evaluation.leakage.rare import pool_rare, pooled_names
 from mibias_cli.evaluation.leakage.scoring import Ask, Scored, families, fit_and_score
-from mibias_cli.evaluation.leakage_findings import ColumnFindings, Finding, Interval, LayerFindings
+from mibias_cli.evaluation.leakage_findings import ColumnFindings, Finding, Interval, LayerFindings, QuestionName
 from mibias_cli.evaluation.statistics.information import label_entropy_bits
 from mibias_cli.evaluation.statistics.partition import Fold, fit_and_score_rows, inner_folds
 from mibias_cli.evaluation.statistics.resampling import Resamples
@@ -66,7 +66,7 @@ class Prepared:
         return len(self.tasks) * len(self.probes(evidence))
 
     @property
-    def questions(self) -> tuple[Kind, ...]:
+    def questions(self) -> tuple[QuestionName, ...]:
         """All that `measure` asks: given the target too, where there is one."""
         return ("marginal", "conditional") if self.conditional else ("marginal",)
 
@@ -78,7 +78,7 @@ class Prepared:
             n_features=evidence.z.shape[1],
         )  # fmt: skip
 
-    def asks(self, evidence: Evidence, kinds: Sequence[Kind]) -> Iterator[Ask]:
+    def asks(self, evidence: Evidence, kinds: Sequence[QuestionName]) -> Iterator[Ask]:
         """What is to be asked of the audited samples; `measure…` take the answers in this order."""
         terms = self._terms(evidence)
         views = evidence.views(self.fit, self.score, terms.probes, seed=self.seed)
@@ -137,10 +137,10 @@ class Prepared:
         return next(other for other in self.tasks if task.equals(other))
 
     def _answers(
-        self, evidence: Evidence, found: Iterator[Scored], kinds: Sequence[Kind], advance: Callable[[], None]
-    ) -> dict[str, dict[Kind, Answer]]:
+        self, evidence: Evidence, found: Iterator[Scored], kinds: Sequence[QuestionName], advance: Callable[[], None]
+    ) -> dict[str, dict[QuestionName, Answer]]:
         """By channel and kind of question."""
-        terms, answers = self._terms(evidence, advance), dict[str, dict[Kind, Answer]]()
+        terms, answers = self._terms(evidence, advance), dict[str, dict[QuestionName, Answer]]()
         for task in self.tasks:
             twin = self._twin(task)
             if twin is task:
@@ -152,7 +152,7 @@ class Prepared:
         return answers
 
     def _leakiest(
-        self, evidence: Evidence, found: Iterator[Scored], kind: Kind, advance: Callable[[], None]
+        self, evidence: Evidence, found: Iterator[Scored], kind: QuestionName, advance: Callable[[], None]
     ) -> Finding:
         """One question put to every channel; the leakiest channel's answer, by what was found in the fitting part."""
         answers = self._answers(evidence, found, (kind,), advance).values()

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
+from mibias_cli.evaluation.leakage_findings import QuestionName
 from mibias_cli.evaluation.statistics.information import conditional_log_probabilities, prior_log_probabilities
 from mibias_cli.evaluation.statistics.normal_scores import normal_scores
 from mibias_cli.evaluation.statistics.partition import Fold
 from mibias_cli.evaluation.statistics.permutation import ShuffledRows, detectable_bits
 
-__all__ = ["ChannelTask", "Kind", "Question", "frequency_price", "make_channel_task"]
+__all__ = ["ChannelTask", "Question", "frequency_price", "make_channel_task"]
 
-Kind = Literal["marginal", "conditional"]
-"""What is asked about c: how much features tell of it, or how much beyond the target."""
 LN2 = float(np.log(2))
 CHANCE = 1e-6
 STRENGTHS = (1.0, 4.0, 16.0, 64.0, 256.0, 1e9)
@@ -63,7 +61,7 @@ class ChannelTask:
     n_fit_units: int
     n_score_units: int
 
-    def question(self, kind: Kind) -> Question:
+    def question(self, kind: QuestionName) -> Question:
         """The one of this kind."""
         return self.marginal if kind == "marginal" else self.conditional
 

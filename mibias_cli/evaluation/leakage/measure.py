@@ -18,10 +18,18 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from mibias_cli.evaluation.leakage.channel import ChannelTask, Kind, Question
+from mibias_cli.evaluation.leakage.channel import ChannelTask, Question
 from mibias_cli.evaluation.leakage.evidence import Evidence, View
 from mibias_cli.evaluation.leakage.scoring import Ask, Scored, fit_and_score
-from mibias_cli.evaluation.leakage_findings import NO_PROBE, Change, Finding, Interval, Leakage, ProbeFindings
+from mibias_cli.evaluation.leakage_findings import (
+    NO_PROBE,
+    Change,
+    Finding,
+    Interval,
+    Leakage,
+    ProbeFindings,
+    QuestionName,
+)
 from mibias_cli.evaluation.probes.families import HEAD, screen
 from mibias_cli.evaluation.statistics.partition import Fold
 from mibias_cli.evaluation.statistics.permutation import null_band, permutation_p_value
@@ -65,7 +73,7 @@ class Measured:
     conditional: Answer | None
     chance_accuracy: float
 
-    def answer(self, kind: Kind) -> Answer | None:
+    def answer(self, kind: QuestionName) -> Answer | None:
         """The answer to one question; None where it was not asked."""
         return self.marginal if kind == "marginal" else self.conditional
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,52 +10,16 @@ from sklearn.metrics import r2_score
 
 from mibias_cli.evaluation.leakage.channel import ChannelTask, Question
 from mibias_cli.evaluation.leakage_findings import ProbeFindings
-from mibias_cli.evaluation.probes.calibration import Calibration
 from mibias_cli.evaluation.probes.families import REGRESSORS, FittedProbe, fit_probe, fit_regressor
 from mibias_cli.evaluation.probes.scaling import Seen, Sight
 from mibias_cli.evaluation.statistics.permutation import null_means
 from mibias_cli.evaluation.statistics.ranking import auroc
 
-__all__ = ["Ask", "ClassScore", "DensityScore", "Scored", "families", "fit_and_score", "score_probe"]
+__all__ = ["Ask", "Scored", "families", "fit_and_score", "score_probe"]
 
 LN2 = float(np.log(2))
 MOST_RANKED = 100  # classes, each of which is ranked against the rest
 ROWS = 2000  # scored at a time: thousands of quadratic features of all rows would fall out of the cache, then of memory
-
-
-@dataclass(frozen=True, kw_only=True)
-class ClassScore:
-    """Gains of a classifier in bits: log2 q(k | z_i) − log2 baseline(k) for every sample and class (n, K)."""
-
-    table: np.ndarray
-    c: np.ndarray
-
-    def gains(self) -> np.ndarray:
-        """Gain (n,) on each sample's own label."""
-        return np.asarray(self.table[np.arange(len(self.c)), self.c])
-
-    def shuffled_means(self, rows: np.ndarray) -> np.ndarray:
-        """See `Score`."""
-        # looked up in the flat table: sample i's gain on the label of another sample
-        n, n_classes = self.table.shape
-        return np.asarray(self.table.ravel()[np.arange(n) * n_classes + self.c[rows]].mean(axis=1))
-
-
-@dataclass(frozen=True, kw_only=True)
-class DensityScore:
-    """Gains of a regressor in bits: log2 q(c | z_i) − log2 N(c; 0, 1), for normal scores c (n,)."""
-
-    calibration: Calibration
-    predicted: np.ndarray
-    c: np.ndarray
-
-    def gains(self) -> np.ndarray:
-        """Gain (n,) on each sample's own value."""
-        return self.calibration.density_gains(self.predicted, self.c) / LN2
-
-    def shuffled_means(self, rows: np.ndarray) -> np.ndarray:
-        """See `Score`."""
-        return np.asarray((self.calibration.density_gains(self.predicted, self.c[rows]) / LN2).mean(axis=1))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,33 +87,39 @@ def score_probe(name: str, task: ChannelTask, question: Question, sight: Sight, 
     )  # fmt: skip
     # differences of log-probabilities: their mean is the baseline's cross-entropy less the probe's, a lower bound on
     # what the features tell, however poor the probe is
-    score = ClassScore(table=(log_p - question.baseline_score) / LN2, c=task.c_score)
-    return _scored(findings, score, question, sight, probe, question.price_bits, question.price_sd_bits)
+    gains = (log_p - question.baseline_score) / LN2
+    # each sample's row of that table, flat
+    starts = np.arange(len(gains)) * task.n_classes
+    prices = question.price_bits, question.price_sd_bits
+    return _scored(findings, lambda c: gains.ravel()[starts + c], task.c_score, question, sight, probe, prices)
 
 
 def _score_regressor(name: str, task: ChannelTask, question: Question, sight: Sight, scored: Seen, seed: int) -> Scored:
     c_fit, c_score = question.numbers
     assert c_fit is not None
     assert c_score is not None
-    regressor = fit_regressor(name, sight, c_fit, extra=question.extra_fit, folds=task.folds, seed=seed)
-    predicted = regressor.predict(scored, question.extra_score)
+    tuned = fit_regressor(name, sight, c_fit, extra=question.extra_fit, folds=task.folds, seed=seed)
+    predicted, calibration = tuned.learner.answer(tuned.seen(scored, question.extra_score)), tuned.calibration
     findings = ProbeFindings(
-        accuracy=None, leakage_bits=float("nan"), selection_bits=regressor.selection_bits, setting=regressor.setting,
+        accuracy=None, leakage_bits=float("nan"), selection_bits=calibration.gain_bits, setting=tuned.setting,
         r2=float(r2_score(c_score, predicted)),
     )  # fmt: skip
     # normal scores by the fitting part's ranks: a mean and a variance were estimated, each costs 1 / 2n nats
     price = 1 / (len(c_fit) * LN2)
-    score = DensityScore(calibration=regressor.tuned.calibration, predicted=predicted, c=c_score)
-    return _scored(findings, score, question, sight, None, price, price)
+    return _scored(
+        findings, lambda c: calibration.density_gains(predicted, c) / LN2, c_score, question, sight, None,
+        (price, price),
+    )  # fmt: skip
 
 
 def _scored(
-    findings: ProbeFindings, score: ClassScore | DensityScore, question: Question, sight: Sight,
-    probe: FittedProbe | None, price_bits: float, price_sd_bits: float,
+    findings: ProbeFindings, gains_of: Callable[[np.ndarray], np.ndarray], c: np.ndarray, question: Question,
+    sight: Sight, probe: FittedProbe | None, prices: tuple[float, float],
 ) -> Scored:  # fmt: skip
+    """`gains_of` gives the gains in bits (…, n) on labels (…, n) of the n scored rows, whose own are c (n,)."""
     # the same shuffles for every probe; under the null c and z are independent (given y, for the conditional)
     return Scored(
-        findings=findings, gains=score.gains(), shuffled=null_means([score], question.shuffles)[:, 0],
-        n_features=int((np.ptp(sight.seen.z, axis=0) > 0).sum()), probe=probe, price_bits=price_bits,
-        price_sd_bits=price_sd_bits,
+        findings=findings, gains=gains_of(c), shuffled=null_means(lambda rows: gains_of(c[rows]), question.shuffles),
+        n_features=int((np.ptp(sight.seen.z, axis=0) > 0).sum()), probe=probe, price_bits=prices[0],
+        price_sd_bits=prices[1],
     )  # fmt: skip

@@ -9,12 +9,12 @@ import numpy as np
 
 from mibias_cli.evaluation.inputs import AuditInput
 from mibias_cli.evaluation.leakage.attribute import MIN_ROWS, Prepared, channel_task
-from mibias_cli.evaluation.leakage.channel import ChannelTask, Kind
+from mibias_cli.evaluation.leakage.channel import ChannelTask
 from mibias_cli.evaluation.leakage.evidence import Evidence
 from mibias_cli.evaluation.leakage.jobs import Fitters
 from mibias_cli.evaluation.leakage.measure import Answer, Measured, Terms, answered, asks
 from mibias_cli.evaluation.leakage.scoring import Ask
-from mibias_cli.evaluation.leakage_findings import AttributeFindings, SizeCurve, SizePoint
+from mibias_cli.evaluation.leakage_findings import AttributeFindings, QuestionName, SizeCurve, SizePoint
 from mibias_cli.evaluation.statistics.partition import assign_parts
 from mibias_cli.evaluation.statistics.resampling import bootstrap_interval
 
@@ -32,7 +32,7 @@ def size_curve(
     evidence: Evidence,
     measured: Mapping[str, Measured],
     findings: AttributeFindings,
-    kind: Kind,
+    kind: QuestionName,
     fitters: Fitters,
 ) -> SizeCurve | None:
     """The headline's probe fitted on growing shares of the fitting rows; None where there are too few to halve.
@@ -75,8 +75,8 @@ def size_curve(
 
 
 def _asks(
-    tasks: Sequence[ChannelTask], parts: Sequence[np.ndarray], evidence: Evidence, score: np.ndarray, kind: Kind,
-    terms: Terms,
+    tasks: Sequence[ChannelTask], parts: Sequence[np.ndarray], evidence: Evidence, score: np.ndarray,
+    kind: QuestionName, terms: Terms,
 ) -> Iterator[Ask]:  # fmt: skip
     for task, rows in zip(tasks, parts, strict=True):
         views = evidence.views(rows, score, terms.probes, seed=terms.seed)
@@ -96,7 +96,7 @@ def _nested(prepared: Prepared, inputs: AuditInput, channel: int) -> list[np.nda
 
 
 def _curve(
-    prepared: Prepared, whole_bits: float, kind: Kind, sizes: Sequence[int], answers: Sequence[Answer]
+    prepared: Prepared, whole_bits: float, kind: QuestionName, sizes: Sequence[int], answers: Sequence[Answer]
 ) -> SizeCurve:
     half, whole = answers[-2:]
     # the same scored rows and resamples: what is hard to tell for both cancels in the difference

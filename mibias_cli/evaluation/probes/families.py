@@ -25,8 +25,8 @@ from mibias_cli.evaluation.probes.scaling import Scaling, Seen, Sight
 from mibias_cli.evaluation.statistics.partition import Fold
 
 __all__ = [
-    "HEAD", "PROBES", "REGRESSORS", "FittedProbe", "FittedRegressor", "fit_probe", "fit_regressor", "get_probe",
-    "make_sight", "screen",
+    "HEAD", "PROBES", "REGRESSORS", "FittedProbe", "Tuned", "fit_probe", "fit_regressor", "get_probe", "make_sight",
+    "screen",
 ]  # fmt: skip
 
 HEAD = "head"
@@ -85,8 +85,11 @@ def _any_family(name: str) -> type[Learner]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Tuned(Generic[L]):
-    """A learner of the whole fitting part at the chosen rung, with how it sees features and how far it is trusted."""
+class Tuned(Generic[L]):
+    """A learner of the whole fitting part at the chosen rung, with how it sees features and how far it is trusted.
+
+    `setting` is the chosen rung in words.
+    """
 
     learner: L
     setting: str
@@ -107,7 +110,7 @@ class FittedProbe:
     `setting` is the chosen rung in words, `selection_bits` the mean gain over the baseline on held-out rows.
     """
 
-    tuned: _Tuned[Classifier] | None
+    tuned: Tuned[Classifier] | None
     n_classes: int
     setting: str
     selection_bits: float
@@ -123,23 +126,6 @@ class FittedProbe:
             return np.asarray(baseline.argmax(axis=1)), np.asarray(baseline)
         raw = _spread(self.tuned.learner, self.tuned.seen(x, extra), self.n_classes)
         return np.asarray(raw.argmax(axis=1)), self.tuned.calibration.log_probabilities(raw, baseline)
-
-
-@dataclass(frozen=True, kw_only=True)
-class FittedRegressor:
-    """A calibrated probe of numbers; its density mixes a normal one around the prediction with N(0, 1)."""
-
-    tuned: _Tuned[Learner]
-    setting: str
-    selection_bits: float
-
-    def predict(self, x: np.ndarray | Seen, extra: np.ndarray) -> np.ndarray:
-        """The expected value (n,); calibration plays no part in it."""
-        return self.tuned.learner.answer(self.tuned.seen(x, extra))
-
-    def gains(self, predicted: np.ndarray, c: np.ndarray) -> np.ndarray:
-        """log q(c | prediction) − log N(c; 0, 1) in nats, broadcast: its mean over new rows is the leakage found."""
-        return self.tuned.calibration.density_gains(predicted, c)
 
 
 def fit_probe(
@@ -181,14 +167,13 @@ def fit_probe(
 
 def fit_regressor(
     family: str, sight: Sight, c: np.ndarray, *, extra: np.ndarray, folds: Sequence[Fold], seed: int
-) -> FittedRegressor:
+) -> Tuned[Learner]:
     """Fit one family of REGRESSORS as `fit_probe` does; c are normal scores (n,), within strata of the facts if any."""
-    tuned = _tune(
+    return _tune(
         REGRESSORS[family], sight, c, extra, folds, seed,
         answer=lambda learner, seen: learner.answer(seen),
         judge=lambda predicted, held: calibrate_density(predicted, c[held]),
     )  # fmt: skip
-    return FittedRegressor(tuned=tuned, setting=tuned.setting, selection_bits=tuned.calibration.gain_bits)
 
 
 def _spread(learner: Classifier, x: np.ndarray, n_classes: int) -> np.ndarray:
@@ -214,7 +199,7 @@ def _tune(
     *,
     answer: Callable[[L, np.ndarray], np.ndarray],
     judge: Callable[[np.ndarray, np.ndarray], Calibration],
-) -> _Tuned[L]:
+) -> Tuned[L]:
     """Climb the family's rungs on all folds together; fit the best one on the whole fitting part.
 
     `answer` is what a learner says of rows as it sees them, `judge` the calibration of that for the rows it is about.
@@ -248,7 +233,7 @@ def _tune(
     learner = fitted(everything, _beside(make, scaling, seen, extra, columns))
     learner.fit_to(rung)
     setting = make.describe(rung)
-    return _Tuned(learner=learner, setting=setting, calibration=calibration, scaling=scaling, columns=columns)
+    return Tuned(learner=learner, setting=setting, calibration=calibration, scaling=scaling, columns=columns)
 
 
 def _climb(make: type[Learner], reached: Callable[[int], Calibration]) -> tuple[int, Calibration]:

@@ -3,26 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from statistics import NormalDist
-from typing import Protocol
 
 import numpy as np
 
 from mibias_cli.evaluation.leakage_findings import NullBand
 
-__all__ = ["Score", "ShuffledRows", "detectable_bits", "holm", "null_band", "null_means", "permutation_p_value"]
+__all__ = ["ShuffledRows", "detectable_bits", "holm", "null_band", "null_means", "permutation_p_value"]
 
 CHUNK = 64
+LEVEL, POWER = 0.05, 0.8
 ROUNDING = 1e-12  # a shuffle that leaves every label where it was must count as large as what was observed
-
-
-class Score(Protocol):
-    """A probe's pointwise gains on the scored rows, for the labels as they are and for shuffled ones."""
-
-    def shuffled_means(self, rows: np.ndarray) -> np.ndarray:
-        """Mean gain in bits (B,) where sample i is given the label of sample rows[b, i]; rows is (B, n)."""
-        ...
 
 
 class ShuffledRows:
@@ -90,10 +82,9 @@ class _Blocks:
         return self.rows[self._starts[donor] + (self._within + offset) % self._sizes[donor]]
 
 
-def null_means(scores: Sequence[Score], shuffles: ShuffledRows) -> np.ndarray:
-    """Mean gain of every score under every shuffle: (n_permutations, len(scores))."""
-    chunks = [np.stack([score.shuffled_means(rows) for score in scores], axis=1) for rows in shuffles]
-    return np.concatenate(chunks) if chunks else np.empty((0, len(scores)))
+def null_means(gains: Callable[[np.ndarray], np.ndarray], shuffles: ShuffledRows) -> np.ndarray:
+    """Mean gain under every shuffle (n_permutations,), by gains (B, n) where sample i has the label of rows[b, i]."""
+    return np.concatenate([np.empty(0), *(gains(rows).mean(axis=1) for rows in shuffles)])
 
 
 def permutation_p_value(observed: float, null: np.ndarray) -> float:
@@ -130,10 +121,8 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return [float(value) for value in adjusted]
 
 
-def detectable_bits(
-    n_fit: int, n_score: int, n_features: int, *, n_classes: int = 2, level: float = 0.05, power: float = 0.8
-) -> float:
-    """The leakage in bits that the permutation test finds with this power, if it is coded in the features' means.
+def detectable_bits(n_fit: int, n_score: int, n_features: int, *, n_classes: int = 2) -> float:
+    """The leakage in bits that the test, at a level of .05, finds with 80 % power, if it is coded in features' means.
 
     Two things blur a small leakage I (in nats). A linear probe must first find its direction among n_features on
     n_fit samples, which costs d (K − 1) / 2 n_fit, so that what it carries over is I² / (I + d (K − 1) / 2 n_fit). On
@@ -150,6 +139,6 @@ def detectable_bits(
     """
     # I² / (I + search) = needed, solved for I
     quantile = NormalDist().inv_cdf
-    needed = (quantile(1 - level) + quantile(power)) ** 2 / (2 * n_score)
+    needed = (quantile(1 - LEVEL) + quantile(POWER)) ** 2 / (2 * n_score)
     search = n_features * (n_classes - 1) / (2 * n_fit)
     return (needed + math.sqrt(needed**2 + 4 * needed * search)) / 2 / math.log(2)

@@ -15,10 +15,9 @@ def auroc(probabilities: np.ndarray, y: np.ndarray) -> float | None:
 
     None where the samples hold one class alone; classes that do not occur are left out of the mean.
     """
-    present = np.unique(y)
-    if len(present) < 2:
+    classes = _ranked(probabilities, y)
+    if classes is None:
         return None
-    classes = present if probabilities.shape[1] > 2 else present[-1:]
     positive = y[:, None] == classes
     n_positive = positive.sum(axis=0)
     # Mann and Whitney's count of pairs in the right order, from ranks: equal scores count half
@@ -34,15 +33,17 @@ def auroc_draws(probabilities: np.ndarray, y: np.ndarray, resamples: Resamples) 
 
     References: DeLong et al., "Comparing the areas under two or more correlated ROC curves" (1988).
     """
-    present = np.unique(y)
-    if len(present) < 2:
+    classes, together = _ranked(probabilities, y), np.zeros(len(y), dtype=np.int64)
+    if classes is None:
         return None
-    classes = present if probabilities.shape[1] > 2 else present[-1:]
-    return np.asarray(np.mean([_area_draws(probabilities[:, k], y == k, resamples) for k in classes], axis=0))
+    draws = [grouped_auroc(probabilities[:, k], y == k, together, resamples)[1] for k in classes]
+    return np.asarray(np.mean(draws, axis=0))
 
 
-def _area_draws(score: np.ndarray, positive: np.ndarray, resamples: Resamples) -> np.ndarray:
-    return grouped_auroc(score, positive, np.zeros(len(score), dtype=np.int64), resamples)[1]
+def _ranked(probabilities: np.ndarray, y: np.ndarray) -> np.ndarray | None:
+    """The classes that are ranked against the rest: of two the second, of more those that occur; None of one alone."""
+    present = np.unique(y)
+    return None if len(present) < 2 else present if probabilities.shape[1] > 2 else present[-1:]
 
 
 def grouped_auroc(

@@ -14,11 +14,11 @@ from mibias_cli.evaluation.leakage_findings import Side, Sides
 from mibias_cli.evaluation.statistics.resampling import Resamples
 from mibias_cli.evaluation.task.change import class_change, label_change, number_change
 from mibias_cli.evaluation.task.crossings import chosen_crossings, intersection
-from mibias_cli.evaluation.task.fairness import fairness_findings, fairness_parts
+from mibias_cli.evaluation.task.fairness import fairness_findings
 from mibias_cli.evaluation.task.fairness_intervals import Judged, fairness_change, judge
 from mibias_cli.evaluation.task.groups import task_findings
 from mibias_cli.evaluation.task.impact import impact_findings, impact_name
-from mibias_cli.evaluation.task.labels import label_fairness, label_fairness_parts, label_findings
+from mibias_cli.evaluation.task.labels import label_fairness, label_findings
 from mibias_cli.evaluation.task.numbers import regression_findings
 from mibias_cli.evaluation.task.rule import Predictions, Terms, predict_labels, predict_numbers, predict_task
 from mibias_cli.evaluation.task_findings import (
@@ -84,8 +84,7 @@ class _Audit:
 
         def fairness(predictions: Predictions, attribute: AuditedAttribute) -> Judged:
             given = predictions.classes, y, inputs.train_y, attribute
-            found = fairness_findings(*given, class_names=names, min_cell=self.terms.min_cell)
-            return judge(found, *fairness_parts(*given, n_y=len(names), min_cell=self.terms.min_cell), self.terms)
+            return judge(*fairness_findings(*given, class_names=names, min_cell=self.terms.min_cell), self.terms)
 
         def change(before: Predictions, after: Predictions) -> TaskChange:
             return class_change(y, before.classes, after.classes, self.terms)
@@ -106,9 +105,7 @@ class _Audit:
             return label_findings(probabilities, target, None if head is None else head > 0.5, self.terms)
 
         def fairness(probabilities: np.ndarray, attribute: AuditedAttribute) -> Judged:
-            found = label_fairness(probabilities, target, attribute, min_cell=self.terms.min_cell)
-            parts = label_fairness_parts(probabilities, target, attribute, min_cell=self.terms.min_cell)
-            return judge(found, *parts, self.terms)
+            return judge(*label_fairness(probabilities, target, attribute, min_cell=self.terms.min_cell), self.terms)
 
         def change(before: np.ndarray, after: np.ndarray) -> TaskChange:
             return label_change(target.audit, before > 0.5, after > 0.5, self.terms)
@@ -209,6 +206,5 @@ class _Audit:
 
 
 def _fairness_sides(judged: Mapping[Side, Judged]) -> FairnessSides:
-    sides = FairnessSides.of({side: found.findings for side, found in judged.items()})
     change = fairness_change(judged["before"], judged["after"]) if "before" in judged else None
-    return sides.model_copy(update={"change": change})
+    return FairnessSides.of({side: found.findings for side, found in judged.items()}, change=change)

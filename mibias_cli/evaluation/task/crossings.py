@@ -57,22 +57,14 @@ def intersection(
         rows_of = np.zeros(len(y), dtype=bool)
         rows_of[inside] = True
         found = {side: _accuracy(right, rows_of, terms) for side, right in correct.items()}
-        rows.append(
-            CrossingRow(
-                y=class_names[cell[0]],
-                c=tuple(a.class_names[k][v] for a, k, v in zip(attributes, picked, cell[1:], strict=True)),
-                n=len(inside),
-                counted=terms.counts(len(inside)),
-                before=found.get("before"),
-                after=found["after"],
-                loaded=found.get("loaded"),
-            )
-        )
+        c = tuple(a.class_names[k][v] for a, k, v in zip(attributes, picked, cell[1:], strict=True))
+        n = len(inside)
+        rows.append(CrossingRow.of(found, y=class_names[cell[0]], c=c, n=n, counted=terms.counts(n)))
     worst = {side: worst_accuracy(row.at(side) for row in rows if row.counted) for side in SIDES}
     return Intersection(
         attributes=tuple(a.name for a in attributes),
         channels=tuple(channels[a.name] for a in attributes),
-        worst_group_accuracy=WorstGroup(before=worst["before"], after=worst["after"], loaded=worst["loaded"]),
+        worst_group_accuracy=WorstGroup(**worst),
         cells=tuple(rows),
     )
 

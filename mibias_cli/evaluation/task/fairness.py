@@ -11,8 +11,8 @@ from mibias_cli.evaluation.inputs import AuditedAttribute
 from mibias_cli.evaluation.task_findings import FairnessFindings
 
 __all__ = [
-    "FIGURES", "FINDINGS", "Amplified", "Question", "bias_amplification", "fairness_figures", "fairness_findings",
-    "fairness_parts", "worst_values",
+    "FIGURES", "FINDINGS", "Amplified", "Fairness", "Question", "bias_amplification", "fairness_figures",
+    "fairness_findings", "worst_values",
 ]  # fmt: skip
 
 FIGURES = (
@@ -128,38 +128,8 @@ class Amplified:
     n_groups: int
 
 
-def fairness_parts(
-    predicted: np.ndarray, y: np.ndarray, train_y: np.ndarray, attribute: AuditedAttribute, *, n_y: int, min_cell: int
-) -> tuple[list[Question], list[Amplified]]:
-    """What the figures of `fairness_findings` are the worst of, channel by channel."""
-    questions, amplified = [], []
-    for k in range(len(attribute.channels)):
-        rows = _counted(attribute, k, min_cell)
-        if not rows.any():
-            continue
-        c = attribute.c[:, k]
-        groups = np.unique(c[rows])
-        member = np.where(rows, np.searchsorted(groups, c), -1)
-        for positive in [1] if n_y == 2 else range(n_y):
-            questions.append(
-                Question(chosen=predicted == positive, true=y == positive, member=member, n_groups=len(groups))
-            )
-        there, shift = _shifts(y[rows], predicted[rows], c[rows], *_reference(attribute, k, y, train_y), n_y=n_y)
-        if there:
-            everyone = np.zeros(len(y))
-            everyone[rows] = shift
-            leaning = np.where(rows & np.isin(c, there), np.searchsorted(there, c), -1)
-            amplified.append(Amplified(shift=everyone, member=leaning, n_groups=len(there)))
-    return questions, amplified
-
-
-def _counted(attribute: AuditedAttribute, k: int, min_cell: int) -> np.ndarray:
-    """Samples (n,) whose group is known, and large enough: a rate of a handful of samples is noise."""
-    c = attribute.c[:, k]
-    sizes = np.bincount(c[attribute.known], minlength=len(attribute.class_names[k]))
-    rows = attribute.known.copy()
-    rows[attribute.known] = sizes[c[attribute.known]] >= min_cell
-    return rows
+Fairness = tuple[FairnessFindings, list[Question], list[Amplified]]
+"""Figures, and what they are the worst of: comparisons of groups and bias amplifications, channel by channel."""
 
 
 def fairness_findings(
@@ -170,31 +140,44 @@ def fairness_findings(
     *,
     class_names: tuple[str, ...],
     min_cell: int,
-) -> FairnessFindings:
+) -> Fairness:
     """The figures of one attribute, of the worst channel each; groups with fewer than `min_cell` samples are left out.
 
     Bias amplification compares with the training samples' labels where they are known, else with the audited ones'.
     """
     n_y = len(class_names)
     found: dict[str, list[float | None]] = {name: [] for name in FINDINGS}
-    left_out = []
+    left_out, questions, amplified = list[str](), list[Question](), list[Amplified]()
     for k, (channel, names) in enumerate(zip(attribute.channels, attribute.class_names, strict=True)):
-        c = attribute.c[:, k]
+        c, rows = attribute.c[:, k], attribute.known.copy()
         sizes = np.bincount(c[attribute.known], minlength=len(names))
         prefix = f"{channel}: " if len(attribute.channels) > 1 else ""
         left_out += [prefix + name for name, size in zip(names, sizes, strict=True) if 0 < size < min_cell]
-        rows = _counted(attribute, k, min_cell)
+        # a rate of a handful of samples is noise
+        rows[attribute.known] = sizes[c[attribute.known]] >= min_cell
         if not rows.any():
             continue
-        figures = fairness_figures(y[rows], predicted[rows], c[rows], n_y=n_y)
-        figures["bias_amplification"] = bias_amplification(
-            y[rows], predicted[rows], c[rows], *_reference(attribute, k, y, train_y), n_y=n_y
-        )
+        own, reference = (y[rows], predicted[rows], c[rows]), _reference(attribute, k, y, train_y)
+        figures = fairness_figures(*own, n_y=n_y)
+        figures["bias_amplification"] = bias_amplification(*own, *reference, n_y=n_y)
         for name, value in figures.items():
             found[name].append(value)
-    return FairnessFindings(
+        groups = np.unique(c[rows])
+        member = np.where(rows, np.searchsorted(groups, c), -1)
+        questions += [
+            Question(chosen=predicted == positive, true=y == positive, member=member, n_groups=len(groups))
+            for positive in ([1] if n_y == 2 else range(n_y))
+        ]
+        there, shift = _shifts(*own, *reference, n_y=n_y)
+        if there:
+            everyone = np.zeros(len(y))
+            everyone[rows] = shift
+            leaning = np.where(rows & np.isin(c, there), np.searchsorted(there, c), -1)
+            amplified.append(Amplified(shift=everyone, member=leaning, n_groups=len(there)))
+    worst = FairnessFindings(
         positive_class=class_names[1] if n_y == 2 else None, groups_left_out=tuple(left_out), **worst_values(found)
     )
+    return worst, questions, amplified
 
 
 def _reference(

@@ -9,19 +9,12 @@ import numpy as np
 from mibias_cli.evaluation.inputs import AuditedAttribute, AuditedTarget
 from mibias_cli.evaluation.statistics.ranking import auroc, auroc_draws
 from mibias_cli.evaluation.task.calibration import calibration_bounds, calibration_error
-from mibias_cli.evaluation.task.fairness import (
-    FINDINGS,
-    Amplified,
-    Question,
-    fairness_findings,
-    fairness_parts,
-    worst_values,
-)
+from mibias_cli.evaluation.task.fairness import FINDINGS, Fairness, fairness_findings, worst_values
 from mibias_cli.evaluation.task.groups import adjusted_accuracy, balanced_accuracy, group_rows, worst_accuracy
 from mibias_cli.evaluation.task.rule import Terms
 from mibias_cli.evaluation.task_findings import FairnessFindings, LabelFigures, LabelFindings
 
-__all__ = ["label_fairness", "label_fairness_parts", "label_findings"]
+__all__ = ["label_fairness", "label_findings"]
 
 
 def label_findings(
@@ -88,32 +81,20 @@ def _adjusted(correct: np.ndarray, y: np.ndarray, attribute: AuditedAttribute) -
     return float(np.mean(values)) if values else None
 
 
-def label_fairness_parts(
-    probabilities: np.ndarray, target: AuditedTarget, attribute: AuditedAttribute, *, min_cell: int
-) -> tuple[list[Question], list[Amplified]]:
-    """What the figures of `label_fairness` are the worst of, label by label."""
-    y, train_y = target.audit.astype(np.int64), target.train.astype(np.int64)
-    found = [
-        fairness_parts(
-            (probabilities[:, k] > 0.5).astype(np.int64), y[:, k], train_y[:, k], attribute, n_y=2, min_cell=min_cell
-        )
-        for k in range(y.shape[1])
-    ]
-    questions, amplified = zip(*found, strict=True)
-    return list(itertools.chain(*questions)), list(itertools.chain(*amplified))
-
-
 def label_fairness(
     probabilities: np.ndarray, target: AuditedTarget, attribute: AuditedAttribute, *, min_cell: int
-) -> FairnessFindings:
+) -> Fairness:
     """Fairness of one attribute, label by label, where 1 is the positive class; a figure is the worst label's."""
     y, train_y = target.audit.astype(np.int64), target.train.astype(np.int64)
-    found = [
+    each = (
         fairness_findings(
             (probabilities[:, k] > 0.5).astype(np.int64), y[:, k], train_y[:, k], attribute, class_names=("0", "1"),
             min_cell=min_cell,
         )
         for k in range(y.shape[1])
-    ]  # fmt: skip
-    by_figure = {name: [getattr(each, name) for each in found] for name in FINDINGS}
-    return FairnessFindings(positive_class=None, groups_left_out=found[0].groups_left_out, **worst_values(by_figure))
+    )  # fmt: skip
+    found, questions, amplified = zip(*each, strict=True)
+    by_figure = {name: [getattr(label, name) for label in found] for name in FINDINGS}
+    left_out = found[0].groups_left_out
+    worst = FairnessFindings(positive_class=None, groups_left_out=left_out, **worst_values(by_figure))
+    return worst, list(itertools.chain(*questions)), list(itertools.chain(*amplified))

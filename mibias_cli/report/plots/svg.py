@@ -18,21 +18,9 @@ from matplotlib.figure import Figure
 from mibias_cli.evaluation.leakage_findings import Side
 
 __all__ = [
-    "AFTER",
-    "BEFORE",
-    "DRAWN",
-    "INK",
-    "MUTED",
-    "PAPER",
-    "RULE",
-    "WIDTH",
-    "label_rows",
-    "new_figure",
-    "shorten",
-    "standalone",
-    "to_svg",
-    "whisker",
-]
+    "AFTER", "BEFORE", "DRAWN", "INK", "MUTED", "PAPER", "RULE", "WIDTH", "label_rows", "new_figure", "shorten",
+    "standalone", "to_svg", "whisker",
+]  # fmt: skip
 
 # stand-ins that become var(--…) in the SVG; drawn for nothing else
 COLOURS = {

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from mibias_cli.data.target import TargetKind
 from mibias_cli.evaluation.findings import AuditFindings
-from mibias_cli.evaluation.leakage_findings import Side
+from mibias_cli.evaluation.leakage_findings import Interval, Side
 from mibias_cli.evaluation.record import Real, Record
-from mibias_cli.evaluation.task_findings import RegressionFindings
+from mibias_cli.evaluation.task_findings import Accuracies, RegressionFindings
 from mibias_cli.report.numbers import format_decimals, format_percent
 
-__all__ = ["REFITTED", "Score", "format_score", "has_before", "has_loaded", "kind_of", "score_title", "task_score"]
+__all__ = [
+    "REFITTED", "Score", "format_score", "has_before", "has_loaded", "headline_figure", "kind_of", "score_title",
+    "task_score",
+]  # fmt: skip
 
 _NAMES: dict[TargetKind, str] = {
     "classes": "task accuracy",
@@ -46,6 +49,11 @@ def has_loaded(report: AuditFindings) -> bool:
     return any(found.loaded is not None for found in report.attributes.values())
 
 
+def headline_figure(task: Accuracies | RegressionFindings) -> Interval:
+    """Accuracy, or of numbers R²."""
+    return task.r2 if isinstance(task, RegressionFindings) else task.accuracy
+
+
 def task_score(report: AuditFindings, side: Side) -> Score | None:
     """The headline task metric of one side; without a target, the share of the original features that is left."""
     kind, task = kind_of(report), report.task.at(side)
@@ -55,7 +63,7 @@ def task_score(report: AuditFindings, side: Side) -> Score | None:
         return None if share is None else Score(name=_NAMES[kind], estimate=share if side == "after" else 1.0)
     if task is None:
         return None
-    figure = task.r2 if isinstance(task, RegressionFindings) else task.accuracy
+    figure = headline_figure(task)
     return Score(name=_NAMES[kind], estimate=figure.estimate, lower=figure.lower, upper=figure.upper)
 
 

@@ -27,25 +27,16 @@ from mibias_cli.report.numbers import (
     format_percent_interval,
     format_points,
 )
-from mibias_cli.report.task.score import kind_of, score_title, task_score
+from mibias_cli.report.task.score import headline_figure, kind_of, score_title, task_score
+from mibias_cli.report.task.tables import FAIRNESS
 
 __all__ = [
-    "MAX_NAMED",
-    "cost_sentence",
-    "forgetting_sentence",
-    "head_sentence",
-    "worse_clauses",
-    "worst_group_sentence",
-]
+    "MAX_NAMED", "cost_sentence", "forgetting_sentence", "head_sentence", "worse_clauses", "worst_group_sentence",
+]  # fmt: skip
 
 MAX_NAMED = 3
 """Attributes or figures that a sentence lists by name."""
-_FAIRNESS = {
-    "demographic_parity_difference": "demographic parity difference",
-    "equal_opportunity_difference": "equal opportunity difference",
-    "equalized_odds_difference": "equalized odds difference",
-    "bias_amplification": "bias amplification",
-}
+_LESS_IS_BETTER = [name for name in FAIRNESS if not name.endswith("ratio")]
 
 
 def cost_sentence(findings: AuditFindings, *, bought: bool) -> str:
@@ -98,8 +89,8 @@ def forgetting_sentence(findings: AuditFindings) -> str:
 
 
 def _changed(name: str, sides: TaskSides, findings: AuditFindings, *, bought: bool) -> str:
-    before, after = _figure(sides.before), _figure(sides.after)
-    assert after is not None, "a task that was audited"
+    assert sides.after is not None, "a task that was audited"
+    after, before = headline_figure(sides.after), None if sides.before is None else headline_figure(sides.before)
     is_share = kind_of(findings) != "regression"
     written = format_percent if is_share else format_decimals
     subject = f"{name[0].upper()}{name[1:]}"
@@ -121,12 +112,6 @@ def _changed(name: str, sides: TaskSides, findings: AuditFindings, *, bought: bo
     if way < 0:
         return f"{subject}{' paid for it: it' if bought else ''} fell from {was} to {now} ({paired})."
     return f"{subject}{' did not pay for it: it' if bought else ''} rose from {was} to {now} ({paired})."
-
-
-def _figure(task: Accuracies | RegressionFindings | None) -> Interval | None:
-    if task is None:
-        return None
-    return task.r2 if isinstance(task, RegressionFindings) else task.accuracy
 
 
 def _bounds(interval: Interval, is_share: bool) -> str:
@@ -264,11 +249,11 @@ def worse_clauses(findings: AuditFindings) -> list[str]:
     clauses = [*_worse_figures(findings), *_worse_groups(findings)]
     heads = {} if findings.head is None else findings.head.fairness
     found = [
-        (f"{label} of {attribute}{whose}", change)
+        (f"{FAIRNESS[figure].lower()} of {attribute}{whose}", change)
         for whose, by_attribute in (("", findings.fairness), (" by the trained head", heads))
         for attribute, sides in by_attribute.items()
         if sides.change is not None
-        for figure, label in _FAIRNESS.items()
+        for figure in _LESS_IS_BETTER
         if (change := getattr(sides.change, figure)) is not None and direction(change) > 0
     ]
     clauses += [

@@ -42,16 +42,9 @@ from mibias_cli.report.tables import (
 from mibias_cli.report.task.score import REFITTED, kind_of
 
 __all__ = [
-    "MAX_LINES",
-    "cell_table",
-    "crossing_tables",
-    "error_table",
-    "fairness_table",
-    "forgetting_table",
-    "head_table",
-    "impact_tables",
-    "task_table",
-]
+    "FAIRNESS", "MAX_LINES", "cell_table", "crossing_tables", "error_table", "fairness_table", "forgetting_table",
+    "head_table", "impact_tables", "task_table",
+]  # fmt: skip
 
 MAX_LINES = 250
 """Cells in a table of the page: more are cut, leakage.json holds them all."""
@@ -73,7 +66,7 @@ _NUMBERS = {
     "head_r2": "Trained head's R²",
 }
 _OF_TRAINED_HEADS = (_PERCENT["head_accuracy"], _NUMBERS["head_r2"])
-_FAIRNESS = {
+FAIRNESS = {
     "demographic_parity_difference": "Demographic parity difference",
     "demographic_parity_ratio": "Demographic parity ratio",
     "equal_opportunity_difference": "Equal opportunity difference",
@@ -82,6 +75,7 @@ _FAIRNESS = {
     "equalized_odds_ratio": "Equalized odds ratio",
     "bias_amplification": "Bias amplification",
 }
+"""What fairness figures are called."""
 _FORGETTING = {
     "forgotten_accuracy": "Accuracy on {found.n_forgotten} forgotten rows",
     "alike_accuracy": "Accuracy on alike audited rows",
@@ -272,7 +266,7 @@ def fairness_table(report: AuditFindings) -> Table:
     for name, found in report.fairness.items():
         left_out = found.after.groups_left_out
         note = f"without {', '.join(left_out)}: too few samples" if left_out else ""
-        for key, label in _FAIRNESS.items():
+        for key, label in FAIRNESS.items():
             given = [found.at(side) for side in sides]
             given += [heads[name].at(side) if name in heads else None for side in own]
             if any(_value(figures, key) is not None for figures in given):

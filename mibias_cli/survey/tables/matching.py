@@ -18,20 +18,8 @@ __all__ = ["Match", "image_column", "match_images", "may_name_images"]
 _MOST_DROPPED = 12
 _LOOKED_AT = 500
 _WORDS = {
-    "image",
-    "img",
-    "file",
-    "filename",
-    "photo",
-    "picture",
-    "hash",
-    "md5hash",
-    "dicom",
-    "isic",
-    "path",
-    "uuid",
-    "id",
-}
+    "image", "img", "file", "filename", "photo", "picture", "hash", "md5hash", "dicom", "isic", "path", "uuid", "id",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,14 +134,10 @@ def _keys(parts: tuple[str, ...], loose: bool) -> list[tuple[str, ...]]:
         return [parts]
     # é is one character or two, by the system that wrote the name
     lower = tuple(unicodedata.normalize("NFC", part.lower()) for part in parts)
-    stem = _stem(lower[-1])
+    stem = PurePosixPath(lower[-1]).stem
     found = [lower, (*lower[:-1], stem)]
     # 7 names 0007.png
     return list(dict.fromkeys([*found, (*lower[:-1], stem.lstrip("0") or "0")] if stem.isdecimal() else found))
-
-
-def _stem(name: str) -> str:
-    return PurePosixPath(name).stem
 
 
 def _parts(value: str) -> tuple[str, ...]:

@@ -10,8 +10,7 @@ import pytest
 from mibias_cli.evaluation.audit import audit
 from mibias_cli.evaluation.findings import AuditFindings, AuditSettings
 from mibias_cli.evaluation.inputs import AuditedAttribute, AuditInput, Features
-from mibias_cli.evaluation.leakage.channel import Kind
-from mibias_cli.evaluation.leakage_findings import SizeCurve
+from mibias_cli.evaluation.leakage_findings import QuestionName, SizeCurve
 from mibias_cli.progress import Silent
 
 LOGISTIC = AuditSettings(probes=("logistic",), n_bootstrap=400, n_permutations=0)
@@ -32,11 +31,11 @@ def inputs(
     )  # fmt: skip
 
 
-def found(given: AuditInput, kind: Kind = "marginal", settings: AuditSettings = LOGISTIC) -> AuditFindings:
+def found(given: AuditInput, kind: QuestionName = "marginal", settings: AuditSettings = LOGISTIC) -> AuditFindings:
     return audit(given, settings, seed=0, progress=Silent(), sizes_of=kind)
 
 
-def curve(given: AuditInput, kind: Kind = "marginal", settings: AuditSettings = LOGISTIC) -> SizeCurve:
+def curve(given: AuditInput, kind: QuestionName = "marginal", settings: AuditSettings = LOGISTIC) -> SizeCurve:
     sizes = found(given, kind, settings).attributes["scanner"].sizes
     assert sizes is not None
     return sizes.after

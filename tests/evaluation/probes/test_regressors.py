@@ -6,21 +6,21 @@ from scipy.stats import norm, rankdata
 from sklearn.linear_model import Ridge as ScikitRidge
 
 from mibias_cli.evaluation.probes.boosting import BoostedRegression
-from mibias_cli.evaluation.probes.families import REGRESSORS, FittedRegressor, fit_regressor, make_sight
-from mibias_cli.evaluation.probes.learners import Ridge
+from mibias_cli.evaluation.probes.families import REGRESSORS, Tuned, fit_regressor, make_sight
+from mibias_cli.evaluation.probes.learners import Learner, Ridge
 from mibias_cli.evaluation.probes.network import MlpRegression
 from mibias_cli.evaluation.statistics.partition import inner_folds
 
 
-def fitted(family: str, x: np.ndarray, c: np.ndarray, seed: int = 0) -> FittedRegressor:
+def fitted(family: str, x: np.ndarray, c: np.ndarray, seed: int = 0) -> Tuned[Learner]:
     folds = inner_folds(np.zeros((len(c), 1), dtype=int), group=None, seed=seed)
     return fit_regressor(
         family, make_sight(x, (family,), seed=seed), c, extra=np.zeros((len(c), 0)), folds=folds, seed=seed
     )
 
 
-def gains(found: FittedRegressor, x: np.ndarray, c: np.ndarray) -> np.ndarray:
-    return found.gains(found.predict(x, np.zeros((len(x), 0))), c)
+def gains(found: Tuned[Learner], x: np.ndarray, c: np.ndarray) -> np.ndarray:
+    return found.calibration.density_gains(found.learner.answer(found.seen(x, np.zeros((len(x), 0)))), c)
 
 
 def gain(family: str, x: np.ndarray, c: np.ndarray, n_fit: int) -> float:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import pytest
 from scipy.stats import binom
@@ -11,20 +9,10 @@ from scipy.stats import binom
 from mibias_cli.evaluation.statistics.permutation import ShuffledRows, holm, null_band, null_means, permutation_p_value
 
 
-@dataclass(frozen=True)
-class Table:
-    """Gains (n, K) that the test is put to; `Score` for tests."""
-
-    table: np.ndarray
-    c: np.ndarray
-
-    def shuffled_means(self, rows: np.ndarray) -> np.ndarray:
-        return self.table[np.arange(len(self.c)), self.c[rows]].mean(axis=1)
-
-
 def p_value(table: np.ndarray, c: np.ndarray, shuffles: ShuffledRows) -> float:
-    observed = float(table[np.arange(len(c)), c].mean())
-    return permutation_p_value(observed, null_means([Table(table, c)], shuffles)[:, 0])
+    """Of gains (n, K) on every label, and labels c (n,)."""
+    each = np.arange(len(c))
+    return permutation_p_value(float(table[each, c].mean()), null_means(lambda rows: table[each, c[rows]], shuffles))
 
 
 def test_every_shuffle_is_a_permutation_within_its_stratum() -> None:

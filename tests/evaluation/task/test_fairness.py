@@ -63,7 +63,7 @@ def test_small_groups_and_unknown_rows_are_left_out_and_the_worst_channel_is_sho
         name="colour", channels=("red", "green"), class_names=(("low", "high", "odd"), ("low", "high")),
         c=np.where(known[:, None], c, 77), known=known,
     )  # fmt: skip
-    found = fairness_findings(predicted, y, y, attribute, class_names=("no", "yes"), min_cell=10)
+    found, *_ = fairness_findings(predicted, y, y, attribute, class_names=("no", "yes"), min_cell=10)
     assert found.groups_left_out == ("red: odd",)
     assert found.positive_class == "yes"
     each = []
@@ -82,6 +82,6 @@ def test_one_group_alone_has_no_figure() -> None:
         name="sex", channels=("sex",), class_names=(("f", "m"),), c=np.zeros((50, 1), dtype=int),
         known=np.ones(50, dtype=bool),
     )  # fmt: skip
-    found = fairness_findings(predicted, y, y, attribute, class_names=("a", "b", "c"), min_cell=10)
+    found, *_ = fairness_findings(predicted, y, y, attribute, class_names=("a", "b", "c"), min_cell=10)
     assert found.demographic_parity_difference is None
     assert found.positive_class is None

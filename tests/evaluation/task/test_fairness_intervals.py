@@ -8,7 +8,7 @@ from fairlearn import metrics as fairlearn_metrics
 
 from mibias_cli.evaluation.inputs import AuditedAttribute
 from mibias_cli.evaluation.statistics.resampling import Resamples
-from mibias_cli.evaluation.task.fairness import FIGURES, fairness_findings, fairness_parts
+from mibias_cli.evaluation.task.fairness import FIGURES, fairness_findings
 from mibias_cli.evaluation.task.fairness_intervals import Judged, fairness_change, judge
 from mibias_cli.evaluation.task.rule import Terms
 from mibias_cli.evaluation.task_findings import FairnessFindings
@@ -29,8 +29,7 @@ def judged(y: np.ndarray, predicted: np.ndarray, c: np.ndarray, resamples: Resam
         name="sex", channels=("sex",), class_names=(names,), c=c[:, None], known=np.ones(len(c), dtype=bool)
     )
     classes = tuple(map(str, range(n_y)))
-    found = fairness_findings(predicted, y, y, attribute, class_names=classes, min_cell=5)
-    return judge(found, *fairness_parts(predicted, y, y, attribute, n_y=n_y, min_cell=5), terms(resamples))
+    return judge(*fairness_findings(predicted, y, y, attribute, class_names=classes, min_cell=5), terms(resamples))
 
 
 def table(rng: np.random.Generator, difference: float, n_groups: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
