@@ -75,6 +75,16 @@ def _roles(data: YamlMapping) -> Iterator[Fault]:
                 yield ("data", "features", index), why
 
 
+def _binned_classes(data: YamlMapping) -> Iterator[Fault]:
+    """Bins are of numbers: without `kind: continuous` each number would be a class of its own."""
+    attributes = value_at(("data", "attributes"), data)
+    for name, section in attributes.items() if isinstance(attributes, dict) else ():
+        # a recipe that was written out in full has the default
+        if isinstance(section, dict) and section.get("bins") not in (None, 8) and section.get("kind") != "continuous":
+            why = "has no effect where any value is a class; set kind: continuous, or leave it out"
+            yield ("data", "attributes", name, "bins"), why
+
+
 def _splits(data: YamlMapping) -> Iterator[Fault]:
     """A row is in one split."""
     names: dict[str, str] = {}
@@ -149,5 +159,5 @@ def _number(path: YamlPath, data: YamlMapping, default: float) -> float | None:
 
 
 UNBELIEVABLE: tuple[Check, ...] = (
-    _intervals, _suppressed, _roles, _splits, _debiased_target_as_written, _augmented_rows, _addresses,
+    _intervals, _suppressed, _roles, _binned_classes, _splits, _debiased_target_as_written, _augmented_rows, _addresses,
 )  # fmt: skip

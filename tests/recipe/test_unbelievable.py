@@ -33,6 +33,11 @@ backbone: {name: mlp}
         ("data.columns.split=y", "'y' is the target already"),
         ("data.features=[a, part]", "--set data.features.1: 'part' is the split column"),
         ("data.features=[a, y]", "--set data.features.1: 'y' is the target, which is not to be read off"),
+        (
+            "data.attributes.age={bins: 4}",
+            "--set data.attributes.age.bins: has no effect where any value is a class; set",
+        ),
+        ("data.attributes.age={kind: categorical, bins: 4}", "--set data.attributes.age.bins: has no effect where any"),
         ("data.splits={train: a, validation: a}", "--set data.splits.validation: 'a' is data.splits.train already"),
         ("data.splits={train: test}", "--set data.splits.train: 'test' is data.splits.audit already"),
         ("data.splits={train: 1, audit: '1'}", "--set data.splits.audit: '1' is data.splits.train already"),
