@@ -119,10 +119,9 @@ def evaluate(
     # what the target is decides which extractor is audited, and on which of the recipe's data
     if is_run(path):
         run = RunFolder(path)
-        read = parts_of(recipe)
-        parts = with_discovered(read, run)
-        warnings = (*_data_warnings(run, parts), *_changed_since(run, read))
-        found = replace(run_target(parts, run, unfinished=lacking), warnings=warnings)
+        changed = _changed_since(run, parts := parts_of(recipe))
+        parts = with_discovered(parts, run)
+        found = replace(run_target(parts, run, unfinished=lacking), warnings=(*_data_warnings(run, parts), *changed))
     elif (path / INFO).is_file() or (path / "config.json").is_file():
         parts = parts_of(recipe)
         found = _export_target(path, parts)
