@@ -44,7 +44,7 @@ _RECENT = 50
 """Steps over which the estimate is averaged, where λ follows it."""
 _MEASURED_EVERY = 10
 """Of `gradients: ratio`, how often the two parts' gradients are computed each by itself; so are the first ten."""
-_MEASURED_OVER = 3
+_MEASURED_OVER = 5
 TASK_WEIGHT = "*task*"
 """Key of `Batch.weight` for the weights of the task loss; no attribute can be called so."""
 DRAW_WEIGHT = "*draw*"
