@@ -119,9 +119,8 @@ def evaluate(
     # what the target is decides which extractor is audited, and on which of the recipe's data
     if is_run(path):
         run = RunFolder(path)
-        changed = _changed_since(run, parts := parts_of(recipe))
-        parts = with_discovered(parts, run)
-        found = replace(run_target(parts, run, unfinished=lacking), warnings=(*_data_warnings(run, parts), *changed))
+        parts, warnings = _parts_of_run(run, parts_of(recipe))
+        found = replace(run_target(parts, run, unfinished=lacking), warnings=warnings)
     elif (path / INFO).is_file() or (path / "config.json").is_file():
         parts = parts_of(recipe)
         found = _export_target(path, parts)
@@ -152,6 +151,13 @@ def _new_folder(path: Path, lacking: str | None) -> Path:
     if is_run(path):
         return fresh_folder(path, "report" if lacking is None else f"report-{UNFINISHED}")
     return fresh_folder(Path("runs") / "evaluate", f"{path.name}-{timestamp()}")
+
+
+def _parts_of_run(run: RunFolder, parts: Parts) -> tuple[Parts, tuple[str, ...]]:
+    """The parts with what the run discovered, and warnings of data that are not the run's."""
+    changed = _changed_since(run, parts)
+    parts = with_discovered(parts, run)
+    return parts, (*_data_warnings(run, parts), *changed)
 
 
 def _data_warnings(run: RunFolder, parts: Parts) -> tuple[str, ...]:
