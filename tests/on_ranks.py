@@ -67,6 +67,8 @@ CASES |= {
     for mode in ("rescale", "ratio", "project", "released")
 }
 CASES |= {
+    # the twelfth step takes one backward pass
+    "ratio, later steps": Case(settings=DebiasSettings(gradients="ratio", balance="both"), sizes=(64,) * 12),
     "fresh": Case(estimator="mine", settings=DebiasSettings(schedule="fresh", critic_steps=2, balance="critic")),
     "given the target": Case(settings=DebiasSettings(objective="conditional", balance="critic")),
     # the last batch leaves the second rank nothing at all, the one before an uneven share
