@@ -282,7 +282,8 @@ class Stepper:
         norm_at_z = gradient_norm([at_z])
         through_z = (at_z * z).sum()
         turn, state["ratio_steps"] = state["ratio_steps"], state["ratio_steps"] + 1
-        if turn >= _MEASURED_EVERY and turn % _MEASURED_EVERY:
+        # without a label of the attribute in any batch so far there is nothing to go by
+        if turn >= _MEASURED_EVERY and turn % _MEASURED_EVERY and state["n_measured"]:
             norm = state["norm_by_norm_at_z"] * norm_at_z
             scale = self._mean_task_norm() / norm if norm > 0 else 1.0
             self._gradients(loss + weight * scale * through_z)

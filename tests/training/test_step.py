@@ -127,6 +127,22 @@ def test_between_measurements_one_backward_pass_keeps_the_ratio(monkeypatch: pyt
     assert sum(ratios[200:]) / 100 == pytest.approx(2.0, rel=0.1)
 
 
+def test_a_first_label_after_many_batches_without_one_is_at_the_ratio_too() -> None:
+    """Twelve batches in which no attribute is known, then one in which all are."""
+    twins = [stepper("ratio", rate=0.0), stepper("ratio", rate=0.0)]
+    for k in range(12):
+        unknown = replace(batch(k), known={"sex": torch.zeros(64, dtype=torch.bool)})
+        for s in twins:
+            s.run(unknown, k, 2.0, None, log=False)
+    found = []
+    for s, weight in zip(twins, (0.0, 2.0), strict=True):
+        s.run(batch(12), 12, weight, None, log=False)
+        found.append([p.grad for p in s.model.parameters() if p.grad is not None])
+    part = gradient_norm([b - t for t, b in zip(*found, strict=True)])
+    state = twins[1].state_dict()
+    assert part == pytest.approx(2.0 * state["task_norm_sum"] / state["task_norm_count"], rel=1e-4)
+
+
 def test_lambda_follows_the_share_of_the_entropy_that_is_estimated() -> None:
     s = stepper("ratio", rate=0.0)
     found = [s.run(batch(k), k, 1.0, None, log=False)["penalty_nats"] for k in range(3)]
