@@ -220,6 +220,9 @@ def _backbone_fits_data(data: YamlMapping) -> Iterator[Fault]:
             yield ("backbone", "name"), f"data of source {source} are rows of numbers, they need `mlp`, not {name!r}"
         if value_at(("debias", "mix"), data) is not None:
             yield ("debias", "mix"), "mixes channels of a network's maps, which rows of numbers have not; leave it out"
+    channels = next((c for key in ("in_chans", "channels") if (c := value_at(("backbone", key), data)) is not None), 3)
+    if source in COLOURED and channels not in (1, 3):
+        yield ("backbone", "in_chans"), f"{source} are coloured as they are read: 1 or 3 channels, not {channels!r}"
     if source in ("manifest", "imagefolder", "webdataset", *COLOURED) and name == "mlp":
         yield ("backbone", "name"), f"`mlp` takes rows of numbers, data of source {source} are images"
 
