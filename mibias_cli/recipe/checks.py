@@ -239,6 +239,17 @@ def _backbone_fits_data(data: YamlMapping) -> Iterator[Fault]:
         yield ("backbone", "name"), f"`mlp` takes rows of numbers, data of source {source} are images"
 
 
+def _computes_again(data: YamlMapping) -> Iterator[Fault]:
+    """What is done to a forward pass from outside is not done again in the backward pass."""
+    path: YamlPath = ("backbone", "grad_checkpointing")
+    if value_at(path, data) is not True:
+        return
+    if value_at(("backbone", "name"), data) in BUILT_IN:
+        yield path, "the built-in networks are small and keep their activations; leave it out"
+    if value_at(("debias", "mix"), data) is not None:
+        yield path, "with debias.mix, whose channel statistics would not be computed again; leave one of them out"
+
+
 def _weights(data: YamlMapping) -> Iterator[Fault]:
     """backbone.weights has one of its forms, and the built-in networks have nothing pretrained."""
     weights, name = value_at(("backbone", "weights"), data), value_at(("backbone", "name"), data)
@@ -335,6 +346,7 @@ _CHECKS: tuple[Check, ...] = (
     _crossed_attributes,
     _gated_attributes,
     _backbone_fits_data,
+    _computes_again,
     _weights,
     _no_repeats,
     _target_kind,

@@ -15,7 +15,7 @@ from torch import nn
 
 from mibias_cli.backbone.bottleneck import BottleneckShape, StandardFeatures
 from mibias_cli.backbone.catalogue import Backbone, create_backbone
-from mibias_cli.backbone.trainable import head_groups, parameter_groups
+from mibias_cli.backbone.trainable import head_groups, parameter_groups, refuse_no_checkpointing
 from mibias_cli.backbone.transforms import transforms_for
 from mibias_cli.data.batch import BiasedData
 from mibias_cli.data.columns import AttributeColumn, Columns, SplitRule
@@ -135,6 +135,8 @@ def build_backbone(recipe: Recipe, input_shape: tuple[int, ...], *, offline: boo
         offline=offline,
         seed=recipe.seed,
     )
+    if section.grad_checkpointing:
+        refuse_no_checkpointing(section.name, backbone.module)
     return backbone if section.licence is None else replace(backbone, licence=section.licence)
 
 

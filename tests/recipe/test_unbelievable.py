@@ -57,6 +57,7 @@ backbone: {name: mlp}
         ("data.splits={train: test}", "--set data.splits.train: 'test' is data.splits.audit already"),
         ("data.splits={train: 1, audit: '1'}", "--set data.splits.audit: '1' is data.splits.train already"),
         ("debias={mix: {layer: a}}", "--set debias.mix: mixes channels of a network's maps"),
+        ("backbone.grad_checkpointing=true", "--set backbone.grad_checkpointing: the built-in networks are small"),
         ("debias={estimator: none, budget_bits: 0.1}", "--set debias.budget_bits: has no effect with estimator: none"),
         ("debias={estimator: none, budget_bits: {age: 1}}", "--set debias.budget_bits: has no effect with estimator"),
         ("debias.weight=1e7", "--set debias.weight: must be at most 1,000,000, not 1"),

@@ -59,6 +59,11 @@ class BackboneSection(Section):
         1.0, description="Learning-rate factor from each stage to the one before it (layer-wise learning rates)."
     )
     freeze_batchnorm: Flag = Field(False, description="Keep BatchNorm statistics and affine parameters as loaded.")
+    grad_checkpointing: Flag = Field(
+        False,
+        description="Compute activations again in the backward pass instead of keeping them (timm's "
+        "set_grad_checkpointing): up to half the memory, about a fifth more time. Not with debias.mix.",
+    )
     licence: str | None = Field(
         None, description="Licence of the base weights, for the model card; null: as timm says."
     )
