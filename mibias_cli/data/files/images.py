@@ -48,6 +48,8 @@ BROKEN_IMAGE = (
 MAX_PIXELS = 2**26
 """Larger images take minutes and gigabytes each; a file of a few kilobytes can say that it is one."""
 _DEEP = ("I;16", "I;16B", "I;16L", "I;16N", "I")
+_SAMPLES, _PLANES = 277, 284
+"""TIFF's tags of how many samples a pixel has, and of how they lie: 2 is a plane for each."""
 _LISTED = 20
 _GREY = ("1", "L", "LA")
 SOME = 4096
@@ -65,7 +67,6 @@ def load_image(path: Path | str | BinaryIO, channels: int | None, *, least_side:
     smallest fraction of their size that leaves so many pixels on each side.
 
     Args:
-        path: The file.
         channels: For 1, colours are averaged; for 3, grey is repeated; for both, alpha is dropped. Any other number
             must be the file's own, alpha counted. None: as many as the file has.
         least_side: Pixels that are enough.
@@ -91,7 +92,7 @@ def load_image(path: Path | str | BinaryIO, channels: int | None, *, least_side:
 
 
 def image_shape(path: Path | str | BinaryIO) -> tuple[int, int, int]:
-    """(channels, height, width) of an image by its header; channels of what Pillow reads are 1 or 3, without alpha.
+    """(channels, height, width) of an image by its header; alpha is no channel, a TIFF's further samples are.
 
     Raises:
         DataError, OSError, ValueError, …: as of `load_image`.
@@ -100,7 +101,9 @@ def image_shape(path: Path | str | BinaryIO) -> tuple[int, int, int]:
     if kind is not None and (kind == "array" or _is_beyond_pillow(path, None)):
         return plane_shape(path, kind)
     with _opened(path) as image:
-        return 1 if len(image.getbands()) < 3 and image.mode not in ("P", "PA") else 3, image.height, image.width
+        bands, samples = len(image.getbands()), getattr(image, "tag_v2", {}).get(_SAMPLES, 1)
+        usual = 1 if bands < 3 and image.mode not in ("P", "PA") else 3
+        return samples if samples > bands else usual, image.height, image.width
 
 
 def _is_beyond_pillow(path: Path | str | BinaryIO, channels: int | None) -> bool:
@@ -109,7 +112,11 @@ def _is_beyond_pillow(path: Path | str | BinaryIO, channels: int | None) -> bool
         return True
     try:
         with _opened(path) as image:
-            size, is_plane = image.size, image.mode not in ("P", "1") and len(image.getbands()) == 1
+            size, bands, tags = image.size, len(image.getbands()), getattr(image, "tag_v2", {})
+            is_plane = image.mode not in ("P", "1") and bands == 1
+            # a fourth sample beside colours is passed over, but not in a plane of its own
+            if tags.get(_SAMPLES, 1) > bands and (is_plane or tags.get(_PLANES) == 2):
+                return True
             if not is_plane or getattr(image, "n_frames", 1) == 1:
                 return False
             # a second page of another size is the same image once more, made smaller

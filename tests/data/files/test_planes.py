@@ -15,6 +15,7 @@ from shard_files import write_tar
 
 from mibias_cli.data.files.folders import find_images
 from mibias_cli.data.files.images import BROKEN_IMAGE, FileImages, ImageReader, image_shape, load_image, readable
+from mibias_cli.data.files.planes import UnfitImage
 from mibias_cli.data.files.tabular import AS_USUAL
 from mibias_cli.data.inputs import Transforms, unchanged
 from mibias_cli.data.shards.shards import read_shards
@@ -161,16 +162,38 @@ def test_pages_of_one_size_are_channels(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("planar", ["contig", "separate"])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
-@pytest.mark.parametrize("bigtiff", [False, True])
-def test_tiff_files_of_many_samples(tmp_path: Path, planar: str, dtype: type[np.generic], bigtiff: bool) -> None:
+@pytest.mark.parametrize(("bigtiff", "n"), [(False, 13), (True, 13), (False, 4), (False, 2)])
+def test_tiff_files_of_many_samples(
+    tmp_path: Path, planar: str, dtype: type[np.generic], bigtiff: bool, n: int
+) -> None:
     tifffile = pytest.importorskip("tifffile")
-    values = (BANDS / 65535).astype(dtype) if dtype is np.float32 else BANDS.astype(dtype)
+    bands = BANDS[..., :n]
+    values = (bands / 65535).astype(dtype) if dtype is np.float32 else bands.astype(dtype)
     stored = values if planar == "contig" else values.transpose(2, 0, 1)
     tifffile.imwrite(tmp_path / "a.tif", stored, photometric="minisblack", planarconfig=planar, bigtiff=bigtiff)
     largest = {np.uint8: 255, np.uint16: 65535, np.float32: 1}[dtype]
-    same(load_image(tmp_path / "a.tif", 13), expected(values, largest))
+    same(load_image(tmp_path / "a.tif", n), expected(values, largest))
     same(load_image(io.BytesIO((tmp_path / "a.tif").read_bytes()), None), expected(values, largest))
-    assert image_shape(tmp_path / "a.tif") == (13, 4, 6)
+    assert image_shape(tmp_path / "a.tif") == (n, 4, 6)
+
+
+@pytest.mark.parametrize("planar", ["contig", "separate"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_a_fourth_sample_beside_colours(tmp_path: Path, planar: str, dtype: type[np.generic]) -> None:
+    """Near infrared, say: a channel where four are wanted; of three, one too many where planes are read one by one."""
+    tifffile = pytest.importorskip("tifffile")
+    values = BANDS[..., :4].astype(dtype)
+    stored = values if planar == "contig" else values.transpose(2, 0, 1)
+    path, largest = tmp_path / "a.tif", np.iinfo(dtype).max
+    tifffile.imwrite(path, stored, photometric="rgb", planarconfig=planar, extrasamples=["unspecified"])
+    assert image_shape(path) == (4, 4, 6)
+    same(load_image(path, 4), expected(values, largest))
+    if planar == "contig":
+        # as ever, Pillow's eight bits
+        torch.testing.assert_close(load_image(path, 3), expected(values[..., :3], largest), rtol=0, atol=1 / 255)
+    else:
+        with pytest.raises(UnfitImage, match="has 4 channel"):
+            load_image(path, 3)
 
 
 def test_stacks_of_two_axes_are_refused(tmp_path: Path) -> None:
