@@ -99,7 +99,7 @@ def build_data(recipe: Recipe, *, offline: bool) -> BiasedData:
         arguments["transforms"] = transforms_for(
             backbone.name,
             weights=backbone.weights,
-            channels=backbone.channels,
+            channels=backbone.in_chans,
             input_size=backbone.input_size,
             augment=recipe.training.augment,
             offline=offline,
@@ -129,7 +129,7 @@ def build_backbone(recipe: Recipe, input_shape: tuple[int, ...], *, offline: boo
         section.name,
         weights=section.weights,
         options=dict(section.options),
-        channels=section.channels,
+        channels=section.in_chans,
         input_size=section.input_size,
         input_shape=input_shape,
         offline=offline,

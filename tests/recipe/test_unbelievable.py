@@ -38,6 +38,21 @@ backbone: {name: mlp}
             "--set data.attributes.age.bins: has no effect where any value is a class; set",
         ),
         ("data.attributes.age={kind: categorical, bins: 4}", "--set data.attributes.age.bins: has no effect where any"),
+        ("evaluation.crossings=[[age]]", "--set evaluation.crossings.0: names fewer than two attributes; name two"),
+        ("evaluation.crossings=[[age, sex], []]", "--set evaluation.crossings.1: names fewer than two attributes"),
+        ("evaluation.crossings=[[age, sex, age]]", "--set evaluation.crossings.0.2: 'age' is named twice"),
+        ("evaluation.crossings=[[age, sex], [sex, age]]", "--set evaluation.crossings.1: is crossed above already"),
+        (
+            "evaluation.crossings=[[age, sx]]",
+            "--set evaluation.crossings.0.1: the data have no attribute 'sx', did you",
+        ),
+        ("data.attributes={a: {column: c}, b: {}, d: {column: c}}", "d: reads column 'c' as 'a' does, so that it"),
+        ("data.attributes={age: {}, b: {column: age}}", "data.attributes.b: reads column 'age' as 'age' does"),
+        ("data.attributes={'1': {}, b: {column: 1}}", "data.attributes.b: reads column '1' as '1' does"),
+        (
+            "data.attributes={a: {column: c, kind: continuous, bins: 8}, b: {column: c, kind: continuous}}",
+            "data.attributes.b: reads column 'c' as 'a' does",
+        ),
         ("data.splits={train: a, validation: a}", "--set data.splits.validation: 'a' is data.splits.train already"),
         ("data.splits={train: test}", "--set data.splits.train: 'test' is data.splits.audit already"),
         ("data.splits={train: 1, audit: '1'}", "--set data.splits.audit: '1' is data.splits.train already"),
@@ -85,6 +100,11 @@ def test_what_nobody_means_is_refused(setting: str, said: str) -> None:
         ["training.learning_rate=30", "training.optimizer=sgd"],
         # a hospital says something of its patients
         ["data.columns.group=a", "data.features=[a, b]"],
+        # one column, read in two ways: loading notes it
+        ["data.attributes={a: {column: c}, b: {column: c, kind: continuous}}"],
+        ["data.attributes={a: {column: c, kind: continuous, bins: 4}, b: {column: c, kind: continuous}}"],
+        ["evaluation.crossings=[[age, sex]]"],
+        ["evaluation.crossings=[]"],
         ["training.warmup_epochs=11"],
         ["debias.budget_bits={age: 0.1}"],
         ["data.splits={train: test, audit: train}"],
