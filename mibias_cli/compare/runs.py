@@ -12,6 +12,7 @@ from mibias_cli.compare.comparison import compare_reports
 from mibias_cli.compare.records import ComparedRun, Comparison
 from mibias_cli.errors import RecipeError, RunError
 from mibias_cli.recipe.begun import load_run_recipe
+from mibias_cli.recipe.load import dump_recipe
 from mibias_cli.recipe.yaml_source import parse_yaml
 from mibias_cli.report.illustrations import MetricsRecord, read_metrics
 from mibias_cli.report.read import FILES, find_report, read_report
@@ -63,11 +64,13 @@ def load_compared_run(place: Path, name: str) -> ComparedRun:
 
 def _settings(run: Path) -> dict[str, JsonValue]:
     recipe = run / RECIPE_FILE
-    # an edited one would tell of settings that the run did not have; that of another version is read as it is
+    text = recipe.read_text(encoding="utf-8")
+    # an edited one would tell of settings that the run did not have; one of an older version lacks keys, or has them
+    # under older names; one that this version cannot read is taken as it is
     with suppress(RecipeError):
-        load_run_recipe(run)
+        text = dump_recipe(load_run_recipe(run))
     try:
-        return flat_settings(parse_yaml(recipe.read_text(encoding="utf-8"), path=str(recipe)).data)
+        return flat_settings(parse_yaml(text, path=str(recipe)).data)
     except RecipeError:
         # figures can be compared without settings
         return {}

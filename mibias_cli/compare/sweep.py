@@ -20,8 +20,8 @@ from mibias_cli.data.files.tabular import first_rows
 from mibias_cli.errors import BackboneError, DataError, Problem, RecipeError, RunError
 from mibias_cli.gates.recipe_names import gate_name_faults
 from mibias_cli.progress import Progress
-from mibias_cli.recipe.begun import read_beginning
-from mibias_cli.recipe.load import dump_recipe, load_recipe
+from mibias_cli.recipe.begun import differing_settings, read_beginning
+from mibias_cli.recipe.load import load_recipe
 from mibias_cli.recipe.schema import Recipe
 from mibias_cli.recipe.unbelievable import debiased_target
 from mibias_cli.recipe.yaml_source import parse_value
@@ -213,11 +213,9 @@ def points_to_run(
         # the recipe as `train` would write it, so that a run made by another one is told from a half-finished one
         settings = [*overrides, *point.overrides]
         own = load_recipe(recipe, settings, checks=[gate_name_faults, debiased_target])
-        wanted = dump_recipe(own)
         folder = out / point.name
         if is_run(folder):
-            if RunFolder(folder).recipe.read_text(encoding="utf-8") != wanted:
-                raise RunError(f"{folder}: was made by another recipe; choose another folder with --out")
+            _refuse_other_recipe(folder, own)
             begun[point.name] = own
         elif not holds_nothing(folder):
             raise RunError(f"{folder}: is in the way and is not a run; choose another folder with --out")
@@ -229,6 +227,13 @@ def points_to_run(
         raise RunError("\n  ".join([said, *faults]) + "\nundo that, or sweep anew with another --out; `mibias compare` "
                        "shows runs as they are")  # fmt: skip
     return todo
+
+
+def _refuse_other_recipe(folder: Path, wanted: Recipe) -> None:
+    """Settings are compared, not texts: those of an older version lack keys, or have them under older names."""
+    found = load_recipe(RunFolder(folder).recipe, begun=True)
+    if faults := [text for _, text, _ in differing_settings(found, wanted)]:
+        raise RunError(f"{folder}: was made by another recipe ({first_rows(faults)}); choose another folder with --out")
 
 
 def _other_data(out: Path, begun: Mapping[str, Recipe], offline: bool) -> Iterator[str]:

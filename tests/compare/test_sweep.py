@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -126,6 +127,22 @@ def test_every_point_is_run_once_and_then_skipped(recipe: Path, tmp_path: Path) 
     found = compare(list(again.finished.values()), names=list(again.finished))
     assert list(found.varied) == ["seed", "debias.weight"]
     assert [len(group.runs) for group in found.groups] == [2, 2]
+
+
+def test_runs_of_an_older_version_are_the_sweeps_own(recipe: Path, tmp_path: Path) -> None:
+    """Its resolved recipe lacks a key that is newer, and has another under its former name."""
+    out, grid = tmp_path / "sweep", points("debias.weight=0,1")
+    sweep.run_sweep(recipe, grid, out=out, progress=Silent())
+    for k, point in enumerate(grid):
+        text = dump_recipe(load_recipe(recipe, point.overrides))
+        older = re.sub(r"  grad_checkpointing: false\n", "", text).replace("in_chans:", "channels:")
+        assert older.count("\n") == text.count("\n") - 1
+        (out / point.name / "recipe.resolved.yaml").write_text(older if k else text)
+    again = sweep.run_sweep(recipe, grid, out=out, progress=Silent())
+    assert again.n_skipped == 2
+    assert list(compare(list(again.finished.values())).varied) == ["debias.weight"]
+    with pytest.raises(RunError, match=r"another recipe \(training.epochs: \d+ → 3\)"):
+        sweep.run_sweep(recipe, grid, out=out, overrides=["training.epochs=3"], progress=Silent())
 
 
 def test_runs_of_other_data_are_refused(recipe: Path, tmp_path: Path) -> None:
