@@ -31,6 +31,7 @@ __all__ = [
     "claimed_folder",
     "clean_run_folder",
     "fresh_folder",
+    "has_locks",
     "holds_nothing",
     "is_run",
     "lock_run",
@@ -171,6 +172,17 @@ def _take(file: BinaryIO, folder: Path) -> bool:
         file.seek(0)
         who = file.read(200).decode(errors="replace").strip() or "another process"
         raise RunError(f"{folder}: {who} writes this run; wait until it ends, or choose another --out") from error
+    return True
+
+
+def has_locks(folder: Path) -> bool:
+    """Whether the file system of a folder that is there has locks, without which nothing keeps two writers apart."""
+    with (folder / _LOCK).open("a+b") as file:
+        try:
+            # shared, so that all who ask at a time get it
+            fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError as error:
+            return error.errno not in _NO_LOCKS
     return True
 
 

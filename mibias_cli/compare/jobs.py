@@ -68,7 +68,7 @@ def run_all(
 ) -> Iterator[tuple[Point, str]]:
     """Each point as its process ends, with what went wrong, or an empty text; one process at a time in every slot.
 
-    A point that another sweep has finished since is given without a process; one that it is at is left out.
+    A point that another process has finished since is given without a process; one that it is at is left out.
     """
     waiting, free = list(todo), list(slots)
     running: dict[subprocess.Popen[bytes], _Running] = {}
@@ -103,13 +103,18 @@ def run_all(
 
 
 def _is_ours(point: Point, out: Path, claim: ExitStack) -> bool:
-    """Keep other sweeps from a point until the claim is closed or this process ends; False: another one has it."""
+    """Keep other sweeps from a point until the claim is closed or this process ends; False: another process has it.
+
+    That may be another sweep, a `train` of the user's own, or one that outlived a sweep that was killed.
+    """
     try:
-        # not the run's own lock, which its process takes
+        # the run's own lock is only looked at, for its process takes it
         claim.enter_context(lock_run(out / "logs" / ".claims" / point.name))
+        with lock_run(out / point.name):
+            return True
     except RunError:
+        claim.close()
         return False
-    return True
 
 
 def gpu_slots(jobs: int, n_each: int) -> list[str]:

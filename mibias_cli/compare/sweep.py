@@ -25,7 +25,7 @@ from mibias_cli.recipe.load import load_recipe
 from mibias_cli.recipe.schema import Recipe
 from mibias_cli.recipe.unbelievable import debiased_target
 from mibias_cli.recipe.yaml_source import parse_value
-from mibias_cli.run_folder import RunFolder, holds_nothing, is_run
+from mibias_cli.run_folder import RunFolder, has_locks, holds_nothing, is_run
 
 __all__ = [
     "Axis",
@@ -54,7 +54,7 @@ class Axis:
 class SweepResult:
     """What became of a sweep: the folders of finished runs by name, how many were there already, and what failed.
 
-    `elsewhere` are the names of points that another sweep of the same folder is at.
+    `elsewhere` are the names of points that another process is at: another sweep of the same folder, or `train`.
     """
 
     finished: Mapping[str, Path]
@@ -159,7 +159,7 @@ def run_sweep(
     progress: Progress,
     on_finished: Callable[[Mapping[str, Path]], None] = lambda _: None,
 ) -> SweepResult:
-    """Train every point that is neither finished nor another sweep's at this time, `jobs` at a time.
+    """Train every point that is neither finished nor another process's at this time, `jobs` at a time.
 
     Runs are folders of `out`, their output is in `logs/` there. `overrides` hold for every point, `options` are further
     ones of `mibias train`. Sweeps of several machines may share a folder, each point is then one's. After each run
@@ -175,6 +175,8 @@ def run_sweep(
     if n_skipped:
         progress.note(f"{n_skipped} of {len(points)} runs are finished already")
     (out / "logs").mkdir(parents=True, exist_ok=True)
+    if not has_locks(out / "logs"):
+        progress.warn(f"{out}: this file system has no locks; let no other sweep or training use this folder")
     slots = gpu_slots(jobs, load_recipe(recipe, overrides).training.devices)
     progress.begin("runs", len(todo))
     for n_done, (point, problem) in enumerate(run_all(recipe, todo, out, overrides, options, slots), start=1):

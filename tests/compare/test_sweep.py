@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from told import Told
 
 from mibias_cli.compare import jobs, sweep
 from mibias_cli.compare.runs import compare, flat_settings
@@ -238,6 +240,35 @@ def test_what_another_sweep_is_at_is_left_to_it(recipe: Path, tmp_path: Path) ->
         (out / name / "recipe.resolved.yaml").write_text(dump_recipe(load_recipe(recipe, [name])))
     assert sweep.run_sweep(recipe, points("seed=0,1,2"), out=out, progress=Silent()).elsewhere == ()
     assert len(calls(out)) == 3
+
+
+def test_what_a_training_is_at_is_left_to_it(recipe: Path, tmp_path: Path) -> None:
+    """A `train` of the user's own, or one that outlived a sweep that was killed."""
+    out = tmp_path / "s"
+    with lock_run(out / "seed=1"):
+        pid = os.fork()  # to the system, the locks of one process never exclude each other
+        if pid == 0:
+            try:
+                result = sweep.run_sweep(recipe, points("seed=0,1"), out=out, progress=Silent())
+                os._exit(10 * (result.elsewhere != ("seed=1",)) + len(result.failed))
+            finally:
+                os._exit(99)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    result = sweep.run_sweep(recipe, points("seed=1"), out=out, progress=Silent())
+    assert (list(result.finished), len(calls(out))) == (["seed=1"], 2)
+
+
+def test_a_file_system_without_locks_is_told(recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def lockf(*_: object) -> None:
+        raise OSError(errno.ENOSYS, "no locks")
+
+    monkeypatch.setattr("fcntl.lockf", lockf)
+    told = Told()
+    result = sweep.run_sweep(recipe, points("seed=0"), out=tmp_path / "s", progress=told)
+    assert list(result.finished) == ["seed=0"]
+    assert [text.split(": ")[1] for text in told.warnings] == [
+        "this file system has no locks; let no other sweep or training use this folder"
+    ]
 
 
 def test_two_sweeps_of_one_folder_share_its_points(recipe: Path, tmp_path: Path) -> None:

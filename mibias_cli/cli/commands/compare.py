@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +16,7 @@ from mibias_cli.cli.options import DeviceOption, OfflineOption, ReportFormat, Se
 from mibias_cli.cli.output import aligned, print_table, print_words
 from mibias_cli.cli.progress import shown_progress
 from mibias_cli.cli.stopping import on_stop
+from mibias_cli.errors import MibiasError
 
 if TYPE_CHECKING:
     from mibias_cli.compare.records import Comparison
@@ -59,6 +61,7 @@ def sweep(
     SLURM array, with one folder, each trains what no other is at. Where there are several GPUs, each job has its own.
     """
     from mibias_cli.compare import sweep as sweeping
+    from mibias_cli.data.files.tabular import first_rows
     from mibias_cli.recipe.load import load_recipe
 
     # a mistake in --over shows before anything runs
@@ -80,8 +83,8 @@ def sweep(
         _show(_compared(result.finished), folder, output)
     if result.elsewhere:
         typer.echo(
-            f"{len(result.elsewhere)} of {len(points)} runs are another sweep's at this time: give the same command "
-            "again once it has ended",
+            f"{len(result.elsewhere)} of {len(points)} runs are being trained by other processes: "
+            f"{first_rows(result.elsewhere)}; give the same command again once these have ended",
             err=True,
         )
     if result.failed:
@@ -107,7 +110,9 @@ class _Page:
 
         started = time.monotonic()
         if started >= self.not_before:
-            write_comparison(self.folder, _compared(finished))
+            # what is wrong with a report or the folder must not end runs in training: the last comparison says it
+            with suppress(MibiasError):
+                write_comparison(self.folder, _compared(finished))
             self.not_before = time.monotonic() + 10 * (time.monotonic() - started)
 
 

@@ -12,6 +12,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 import mibias_cli.compare
+from mibias_cli.cli.commands.compare import _Page as Page
 from mibias_cli.cli.commands.compare import _show as show
 from mibias_cli.cli.main import app
 from mibias_cli.recipe.load import parse_recipe
@@ -145,7 +146,16 @@ def test_a_sweep_ends_in_a_comparison(sweeping: dict[str, Any], tmp_path: Path) 
     failed = run(*given, "--out", str(tmp_path / "s"))
     assert failed.exit_code == 2
     assert "1 of 2 runs failed: seed=1" in failed.stderr
-    assert "1 of 2 runs are another sweep's at this time" in failed.stderr
+    assert "1 of 2 runs are being trained by other processes: seed=0; give the same command again" in failed.stderr
     planned = run(*given, "--dry-run")
     assert planned.exit_code == 0, planned.stderr
     assert json.loads(planned.stdout)[1] == {"name": "seed=1", "overrides": ["seed=1"]}
+
+
+def test_a_page_that_cannot_be_written_ends_no_run_in_training(runs: list[str], tmp_path: Path) -> None:
+    page = Page(tmp_path / "s")
+    page.update({"a": Path(runs[0]), "b": tmp_path / "no report"})
+    assert not (tmp_path / "s").exists()
+    page = Page(tmp_path / "s")
+    page.update({"a": Path(runs[0])})
+    assert (tmp_path / "s" / "compare.html").exists()
