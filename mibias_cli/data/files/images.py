@@ -112,16 +112,16 @@ def _is_beyond_pillow(path: Path | str | BinaryIO, channels: int | None) -> bool
         return True
     try:
         with _opened(path) as image:
-            size, bands, tags = image.size, len(image.getbands()), getattr(image, "tag_v2", {})
+            page, bands, tags = (image.size, image.mode), len(image.getbands()), getattr(image, "tag_v2", {})
             is_plane = image.mode not in ("P", "1") and bands == 1
             # a fourth sample beside colours is passed over, but not in a plane of its own
             if tags.get(_SAMPLES, 1) > bands and (is_plane or tags.get(_PLANES) == 2):
                 return True
-            if not is_plane or getattr(image, "n_frames", 1) == 1:
+            if getattr(image, "n_frames", 1) == 1:
                 return False
-            # a second page of another size is the same image once more, made smaller
+            # a second page of another size is the same image once more, made smaller; of another mode its mask
             image.seek(1)
-            return image.size == size
+            return (image.size, image.mode) == page
     except UnidentifiedImageError:
         return True
     finally:
@@ -130,7 +130,7 @@ def _is_beyond_pillow(path: Path | str | BinaryIO, channels: int | None) -> bool
 
 
 def _of_pillow(path: Path | str | BinaryIO, channels: int | None, least_side: int | None) -> Tensor:
-    """An image as Pillow reads it (channels, H, W): in 1 or 3 channels, or all of them where as many are wanted."""
+    """An image as Pillow reads it (channels, H, W): in 1 or 3 channels, or with alpha where 2 or 4 are wanted."""
     with _opened(path) as image:
         if least_side is not None:
             image.draft(None, (least_side, least_side))
@@ -139,13 +139,13 @@ def _of_pillow(path: Path | str | BinaryIO, channels: int | None, least_side: in
         if upright.mode in _DEEP or upright.mode == "F":
             array = np.array(upright)
             return torch.from_numpy(scaled(array, 1 if upright.mode == "F" else 65535))[None]
-        if channels not in (1, 3) and len(upright.getbands()) == channels:
-            shown = upright
-        elif upright.mode in _GREY:
+        if upright.mode in _GREY and (upright.mode, channels) != ("LA", 2):
             return torch.from_numpy(np.array(upright.convert("L"), dtype=np.float32) / np.float32(255))[None]
-        else:
-            # a palette with transparency goes by way of RGBA, or Pillow warns
-            shown = (upright.convert("RGBA") if "transparency" in upright.info else upright).convert("RGB")
+        # a palette with transparency goes by way of RGBA, or Pillow warns
+        shown = upright.convert("RGBA") if upright.mode == "PA" or "transparency" in upright.info else upright
+        # alpha may be asked for as a channel; inks are none
+        if (shown.mode, channels) not in (("LA", 2), ("RGBA", 4)):
+            shown = shown.convert("RGB")
         return torch.from_numpy(np.array(shown, dtype=np.float32) / np.float32(255)).permute(2, 0, 1)
 
 

@@ -16,6 +16,9 @@ _MAGIC: dict[bytes, PlanesKind] = {
     b"\x93NUM": "array",
     **dict.fromkeys((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"), "tiff"),  # the latter two are BigTIFF's
 }
+_PHOTOMETRIC = 262
+_NO_BRIGHTNESS = {0: "darker the larger they are", 3: "numbers of a palette", 5: "inks"}
+"""What samples mean by that tag of TIFF, where they are not brightnesses: Pillow converts these, tifffile does not."""
 _MOST_VALUES = 2**28
 """A gigabyte as float32: a file of a few kilobytes can say that it holds more."""
 
@@ -66,8 +69,8 @@ def read_planes(source: Path | str | BinaryIO, kind: PlanesKind, channels: int |
     """An image (channels, H, W) float32 in [0, 1] of an array or a TIFF.
 
     An array is (h, w), (h, w, channels) or (channels, h, w): channels are the axis that is as long as asked for, or
-    else the shorter one. A TIFF's are its samples or its pages. Integers of 8 or 16 bits are divided by the largest of
-    their type; floats must lie in [0, 1] already.
+    else the one beside two equal sides, or else the shorter one. A TIFF's are its samples or its pages. Integers of 8
+    or 16 bits are divided by the largest of their type; floats must lie in [0, 1] already.
 
     Args:
         source: The file.
@@ -90,10 +93,12 @@ def scaled(values: np.ndarray, largest: int) -> np.ndarray:
     Raises:
         ValueError: Some are negative, larger, or no finite number.
     """
-    found = np.divide(values, largest, dtype=np.float32)
-    if not np.isfinite(found).all() or found.min() < 0.0 or found.max() > 1.0:
-        raise ValueError(f"its values run from {values.min()} to {values.max()}, outside [0, {largest}]")
-    return found
+    if not np.isfinite(values).all():
+        raise ValueError("some of its values are no finite numbers")
+    if values.min() < 0 or values.max() > largest:
+        hint = ", in which floats must lie: divide them by the largest there can be" if largest == 1 else ""
+        raise ValueError(f"its values run from {values.min()} to {values.max()}, outside [0, {largest}]{hint}")
+    return np.divide(values, largest, dtype=np.float32)
 
 
 def _planes(
@@ -125,17 +130,18 @@ def _array(source: Path | str | BinaryIO) -> np.ndarray:
 
 def _of_shape(values: np.ndarray, channels: int | None) -> np.ndarray:
     """An array's values with channels first."""
+    if values.ndim not in (2, 3) or not values.size:
+        raise ValueError(f"its shape is {values.shape}; an image is (h, w), (h, w, channels) or (channels, h, w)")
     if values.ndim == 2:
         return values[None]
-    if values.ndim != 3 or not values.size:
-        raise ValueError(f"its shape is {values.shape}; an image is (h, w), (h, w, channels) or (channels, h, w)")
-    first, last = values.shape[0], values.shape[2]
+    first, middle, last = values.shape
     if (first == channels) != (last == channels):
         is_last = last == channels
     elif first == last:
         raise ValueError(f"its shape is {values.shape}, and channels may be its first axis or its last; crop it")
     else:
-        is_last = last < first
+        # a patch of many bands may have more of them than pixels on a side, and is square
+        is_last = first == middle or (last != middle and last < first)
     return np.moveaxis(values, 2, 0) if is_last else values
 
 
@@ -152,11 +158,17 @@ def _tiff(source: Path | str | BinaryIO, header_only: bool) -> tuple[np.ndarray,
     try:
         with tifffile.TiffFile(source) as file:
             series = file.series[0]
+            kind = series.keyframe.tags.valueof(_PHOTOMETRIC)
             if header_only or series.size > _MOST_VALUES:
-                return np.broadcast_to(np.zeros((), series.dtype), series.shape), series.axes  # takes no memory
-            return series.asarray(), series.axes
+                values = np.broadcast_to(np.zeros((), series.dtype), series.shape)  # takes no memory
+            else:
+                values = series.asarray()
+            axes: str = series.axes
     except Exception as error:  # a damaged file makes it fail in any way
         raise ValueError(f"it is no TIFF that tifffile reads ({type(error).__name__}: {error})") from error
+    if kind in _NO_BRIGHTNESS:
+        raise ValueError(f"its samples are {_NO_BRIGHTNESS[kind]}; convert it to grey or colour")
+    return values, axes
 
 
 def _largest(dtype: np.dtype[np.generic]) -> int:

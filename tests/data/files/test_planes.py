@@ -52,6 +52,14 @@ def test_the_axis_that_is_as_long_as_asked_for_is_the_channels(tmp_path: Path) -
         load_image(tmp_path / "b.npy", 4)
 
 
+@pytest.mark.parametrize("first", [True, False])
+def test_of_square_patches_the_axis_beside_both_sides_is_the_channels(tmp_path: Path, first: bool) -> None:
+    patch = np.random.default_rng(0).integers(0, 65536, (4, 4, 13)).astype(np.uint16)
+    np.save(tmp_path / "a.npy", patch.transpose(2, 0, 1) if first else patch)
+    assert image_shape(tmp_path / "a.npy") == (13, 4, 4)
+    same(load_image(tmp_path / "a.npy", None), expected(patch, 65535))
+
+
 @pytest.mark.parametrize(
     ("values", "largest"),
     [
@@ -74,8 +82,9 @@ def test_values_are_scaled_by_the_range_of_their_type(tmp_path: Path, values: np
     ("values", "said"),
     [
         (np.full((2, 2), -3, np.int16), "run from -3 to -3"),
-        (np.full((2, 2), 1.5), "run from 1.5 to 1.5"),
-        (np.full((2, 2), np.nan), "run from nan"),
+        (np.full((2, 2), 200.5), r"run from 200.5 to 200.5, outside \[0, 1\], in which floats must lie"),
+        (np.full((2, 2), np.nan), "no finite numbers"),
+        (np.zeros((0, 5)), r"its shape is \(0, 5\)"),
         (np.full((2, 2), 200, np.int64), "values are int64; write them as uint8, uint16"),
         (np.full((2, 2), 1j), "values are complex128"),
         (np.zeros((2, 2, 2, 2), np.uint8), r"shape is \(2, 2, 2, 2\)"),
@@ -132,6 +141,38 @@ def pages(path: Path, sizes: list[tuple[int, int]]) -> list[np.ndarray]:
     first, *others = [Image.fromarray(one) for one in made]
     first.save(path, save_all=True, append_images=others)
     return made
+
+
+def test_inks_and_palettes_are_no_channels(tmp_path: Path) -> None:
+    """Among files with alpha, those of four inks would be read as such, and numbers of a palette as brightness."""
+    tifffile = pytest.importorskip("tifffile")
+    grey = np.random.default_rng(0).integers(0, 256, (2, 8, 8)).astype(np.uint8)
+    Image.fromarray(np.repeat(grey[0, :, :, None], 4, 2), "CMYK").save(tmp_path / "a.jpg")
+    with pytest.raises(UnfitImage, match=r"has 3 channel\(s\), and the model takes 4"):
+        load_image(tmp_path / "a.jpg", 4)
+    Image.fromarray(grey[0]).convert("P").save(tmp_path / "a.png", transparency=bytes(range(256)))
+    with Image.open(tmp_path / "a.png") as image:
+        same(load_image(tmp_path / "a.png", 4), expected(np.array(image.convert("RGBA")), 255))
+    colours = np.tile(np.arange(256, dtype=np.uint16)[::-1], (3, 1))
+    for name, values, kind, said in (
+        ("p.tif", grey, {"photometric": "palette", "colormap": colours}, "numbers of a palette"),
+        ("w.tif", grey, {"photometric": "miniswhite"}, "darker the larger they are"),
+        ("s.tif", np.repeat(grey[0, :, :, None], 4, 2), {"photometric": "separated"}, "samples are inks"),
+    ):
+        tifffile.imwrite(tmp_path / name, values, **kind)
+        with pytest.raises(ValueError, match=said):
+            load_image(tmp_path / name, 4 if name == "s.tif" else 2)
+
+
+def test_pages_of_colours_are_not_read_as_their_first(tmp_path: Path) -> None:
+    tifffile = pytest.importorskip("tifffile")
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((2, 8, 8, 3), np.uint8), photometric="rgb")
+    with pytest.raises(ValueError, match="channels lie along one axis"):
+        load_image(tmp_path / "a.tif", 3)
+    # a mask of the same size is no page of colours
+    page = Image.fromarray(np.full((8, 8, 3), 51, np.uint8))
+    page.save(tmp_path / "b.tif", save_all=True, append_images=[Image.new("1", (8, 8))])
+    assert load_image(tmp_path / "b.tif", 3).unique().tolist() == pytest.approx([0.2])
 
 
 def test_a_smaller_second_page_is_no_channel(tmp_path: Path) -> None:
