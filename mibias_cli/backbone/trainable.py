@@ -263,10 +263,28 @@ def refuse_no_checkpointing(name: str, backbone: nn.Module) -> None:
 def checkpoint_gradients(extractor: Extractor) -> None:
     """Let a timm backbone keep the inputs of its blocks alone, and compute the rest again in the backward pass.
 
-    Where a frozen part's outputs come in place of inputs there is little to keep, and all is kept.
+    BatchNorm takes its running statistics from the forward pass alone. Where a frozen part's outputs come in place of
+    inputs there is little to keep, and all is kept.
     """
-    if extractor.computed is None:
-        extractor.backbone.set_grad_checkpointing(True)  # type: ignore[operator]
+    if extractor.computed is not None:
+        return
+    extractor.backbone.set_grad_checkpointing(True)  # type: ignore[operator]
+    for part in extractor.backbone.modules():
+        # a copy of what was prepared before has its hooks
+        if isinstance(part, _BatchNorm) and not hasattr(part, "own_momentum"):
+            part.own_momentum = part.momentum  # type: ignore[assignment]
+            part.register_forward_pre_hook(_hold_statistics)
+            part.register_forward_hook(_release_statistics, always_call=True)
+
+
+def _hold_statistics(part: nn.Module, _: object) -> None:
+    # within a backward pass what is computed was computed, and counted, before
+    if torch._C._current_graph_task_id() != -1:
+        part.momentum = 0.0  # type: ignore[assignment]
+
+
+def _release_statistics(part: nn.Module, *_: object) -> None:
+    part.momentum = part.own_momentum
 
 
 def synchronise_batchnorm(extractor: Extractor) -> None:
