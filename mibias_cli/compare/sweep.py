@@ -177,7 +177,8 @@ def run_sweep(
     (out / "logs").mkdir(parents=True, exist_ok=True)
     if not has_locks(out / "logs"):
         progress.warn(f"{out}: this file system has no locks; let no other sweep or training use this folder")
-    slots = gpu_slots(jobs, load_recipe(recipe, overrides).training.devices)
+    # what there is is shared by as many runs as there can be at a time
+    slots = gpu_slots(max(1, min(jobs, len(todo))), load_recipe(recipe, overrides).training.devices)
     progress.begin("runs", len(todo))
     for n_done, (point, problem) in enumerate(run_all(recipe, todo, out, overrides, options, slots), start=1):
         if problem:

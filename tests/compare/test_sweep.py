@@ -228,6 +228,14 @@ def test_each_job_gets_its_gpu_and_gives_it_back(recipe: Path, tmp_path: Path, m
     assert sorted(used) == ["2", "2", "3", "3"]
 
 
+def test_more_jobs_than_runs_share_as_many_as_there_are(
+    recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    sweep.run_sweep(recipe, points("seed=0,1"), out=tmp_path / "s", jobs=8, progress=Silent())
+    assert [arguments[:2] for arguments in calls(tmp_path / "s")] == [["--jobs", "4"]] * 2
+
+
 def test_what_another_sweep_is_at_is_left_to_it(recipe: Path, tmp_path: Path) -> None:
     out, seen = tmp_path / "s", list[list[str]]()
     with lock_run(out / "logs" / ".claims" / "seed=1"):
