@@ -178,7 +178,8 @@ def run_sweep(
     if not has_locks(out / "logs"):
         progress.warn(f"{out}: this file system has no locks; let no other sweep or training use this folder")
     # what there is is shared by as many runs as there can be at a time
-    slots = gpu_slots(max(1, min(jobs, len(todo))), load_recipe(recipe, overrides).training.devices)
+    n_jobs = max(1, min(jobs, len(todo)))
+    slots = gpu_slots(n_jobs, _most_devices(recipe, todo, overrides) if n_jobs > 1 else 1)
     progress.begin("runs", len(todo))
     for n_done, (point, problem) in enumerate(run_all(recipe, todo, out, overrides, options, slots), start=1):
         if problem:
@@ -192,6 +193,11 @@ def run_sweep(
     finished = _finished(points, out)
     elsewhere = tuple(point.name for point in points if point.name not in finished and point.name not in failed)
     return SweepResult(finished=finished, n_skipped=n_skipped, failed=failed, elsewhere=elsewhere)
+
+
+def _most_devices(recipe: Path, points: Sequence[Point], overrides: Sequence[str]) -> int:
+    """GPUs that each job needs: of the points, for the recipe by itself may lack what each of them sets."""
+    return max(load_recipe(recipe, [*overrides, *point.overrides]).training.devices for point in points)
 
 
 def _finished(points: Sequence[Point], out: Path) -> dict[str, Path]:

@@ -236,6 +236,16 @@ def test_more_jobs_than_runs_share_as_many_as_there_are(
     assert [arguments[:2] for arguments in calls(tmp_path / "s")] == [["--jobs", "4"]] * 2
 
 
+def test_points_may_set_what_the_recipe_lacks_and_how_many_gpus_they_take(
+    recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2,3")
+    recipe.write_text(RECIPE.replace("{name: digit_cnn}", "{}"))
+    grid = points("backbone.name=digit_cnn", "training.devices=1,2")
+    assert len(sweep.run_sweep(recipe, grid, out=tmp_path / "s", jobs=2, progress=Silent()).finished) == 2
+    assert sorted((tmp_path / "s" / "gpus.txt").read_text().split()) == ["0,1", "2,3"]
+
+
 def test_what_another_sweep_is_at_is_left_to_it(recipe: Path, tmp_path: Path) -> None:
     out, seen = tmp_path / "s", list[list[str]]()
     with lock_run(out / "logs" / ".claims" / "seed=1"):
