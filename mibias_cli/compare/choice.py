@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from mibias_cli.compare.records import SEEDS, ComparedRun, Group, Row
+from mibias_cli.data.files.tabular import first_rows
 
 __all__ = ["as_good_as", "choice_note", "choose", "frontier_members", "notes", "on_same_data", "with_frontier"]
-
-MAX_NAMED = 5
 
 
 def with_frontier(groups: Sequence[Group]) -> list[Group]:
@@ -81,10 +80,9 @@ def choice_note(chosen: Group | None, groups: Sequence[Group]) -> Iterator[str]:
         f"difference.{beside}"
     )
     if alike := as_good_as(chosen, groups):
-        named = ", ".join(f"{group.number}: {group.name}" for group in alike[:MAX_NAMED])
-        more = f" and {len(alike) - MAX_NAMED} more" if len(alike) > MAX_NAMED else ""
+        named = first_rows([f"{group.number}: {group.name}" for group in alike])
         yield (
-            f"The data cannot tell it from {named}{more}: their differences are less than its standard error below it "
+            f"The data cannot tell it from {named}: their differences are less than its standard error below it "
             f"({chosen.net_gain_error_bits:.3f} bits). More seeds help where seeds differ, more validation rows in "
             "which the attribute misleads where they do not."
         )
