@@ -41,7 +41,7 @@ SHARE = (*WITHOUT_COPIES, "debias.bias_product=0.8")
 
 METHODS: dict[str, tuple[str, ...]] = {
     "plain": (*ALONE, "debias.estimator=none", "training.epochs=3", "training.schedule=constant"),
-    "grey": (*ALONE, "debias.estimator=none", "backbone.channels=1"),
+    "grey": (*ALONE, "debias.estimator=none", "backbone.in_chans=1"),
     "reweight": (*ALONE, "debias.weight=0", "debias.balance=task", "debias.critic.steps=1", "debias.critic.hidden=[8]"),
     "product": (
         *WITHOUT_COPIES,

@@ -17,11 +17,13 @@ on the first seed by the rule of their paper on the biased validation split, fou
 from __future__ import annotations
 
 import argparse
+import os
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -61,53 +63,95 @@ VALUES = ("accuracy", "worst_group_accuracy", "leakage_bits", "conditional_leaka
 
 
 @dataclass(frozen=True, kw_only=True)
+class Draw:
+    """What is to be drawn: a kind of data, the share of each class in its home style, a seed; where to write."""
+
+    kind: tuple[str, ...]
+    aligned: float
+    seed: int
+    folder: Path
+
+
+@dataclass(frozen=True, kw_only=True)
 class Drawn:
-    """One draw of PACS-skew: its manifest, and the recipe that `mibias init` writes for it."""
+    """One draw: the recipe that `mibias init` writes for its manifest."""
 
     recipe: Path
     seed: int
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="folder with STYLE/CLASS/*.jpg")
-    parser.add_argument("--weights", type=Path, required=True, help=f"weights of {BACKBONE}")
-    parser.add_argument("--aligned", type=float, nargs="+", default=[0.95, 0.98])
-    methods = [*OURS, *HEADS, *FINE_TUNED]
-    parser.add_argument("--methods", nargs="+", choices=methods, default=methods)
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--out", type=Path, default=Path("pacs.csv"))
-    arguments = parser.parse_args()
-    table = Table(arguments.out, KEYS, VALUES)
-    for aligned in arguments.aligned:
+    options = options_of(__doc__, methods=[*OURS, *HEADS, *FINE_TUNED], aligned=[0.95, 0.98], seeds=3, out="pacs.csv")
+    table = Table(options.out, KEYS, VALUES)
+    measure(table, options, [()], lambda draw: rows_of(options.data, draw.aligned, draw.seed))
+    show(table, n_groups=28)
+
+
+def options_of(
+    told: str | None,
+    *,
+    methods: Sequence[str],
+    aligned: Sequence[float],
+    seeds: int,
+    out: str,
+    kinds: Sequence[str] = (),
+) -> argparse.Namespace:
+    """The options of a benchmark on real images, with these defaults; `kinds` where it has some to choose from."""
+    parser = argparse.ArgumentParser(description=told, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=lambda text: Path(text).resolve(), required=True, help="folder of images")
+    parser.add_argument(
+        "--weights", type=lambda text: Path(text).resolve(), required=True, help=f"weights of {BACKBONE}"
+    )
+    if kinds:
+        parser.add_argument("--kinds", nargs="+", choices=kinds, default=kinds)
+    parser.add_argument("--aligned", type=float, nargs="+", default=aligned)
+    parser.add_argument("--methods", nargs="+", choices=[*OURS, *HEADS, *FINE_TUNED], default=methods)
+    parser.add_argument("--seeds", type=int, default=seeds)
+    parser.add_argument("--out", type=Path, default=Path(out))
+    return parser.parse_args()
+
+
+def measure(
+    table: Table, options: argparse.Namespace, kinds: Sequence[tuple[str, ...]], images: Callable[[Draw], Iterator[Row]]
+) -> None:
+    """Train and measure every method of the options on every draw; rows that the table has are not run again.
+
+    Args:
+        table: Its keys are a kind's, then method, aligned and seed.
+        options: Those of `options_of`.
+        kinds: Of the data; `[()]` where there is one.
+        images: Path, class, style and split of the images of a draw.
+    """
+    for aligned, kind in product(options.aligned, kinds):
         chosen: dict[str, str] = {}
-        for seed in range(arguments.seeds):
-            wanted = [m for m in arguments.methods if not table.has(m, aligned, seed)]
+        for seed in range(options.seeds):
+            wanted = [m for m in options.methods if not table.has(*kind, m, aligned, seed)]
             if not wanted:
                 continue
             with tempfile.TemporaryDirectory() as folder:
-                drawn = draw(arguments.data.resolve(), arguments.weights.resolve(), aligned, seed, Path(folder))
+                draw = Draw(kind=kind, aligned=aligned, seed=seed, folder=Path(folder))
+                drawn = write_draw(images(draw), options.weights, seed, draw.folder)
                 for method in wanted:
                     figures = run(method, drawn, chosen)
-                    table.add((method, aligned, seed), figures)
-                    print(
-                        f"{aligned} {seed} {method}:", ", ".join(f"{k} {v:.3f}" for k, v in figures.items()), flush=True
-                    )
-    show(table)
+                    table.add((*kind, method, aligned, seed), figures)
+                    told = ", ".join(f"{name} {value:.3f}" for name, value in figures.items())
+                    print(aligned, *kind, seed, f"{method}: {told}", flush=True)
 
 
 def draw(data: Path, weights: Path, aligned: float, seed: int, folder: Path) -> Drawn:
-    """Write the manifest of one draw, and the recipe of `mibias init` for it."""
-    return write_draw(rows_of(data, aligned, seed), data, weights, seed, folder)
+    """Write the manifest of one draw of PACS-skew, and the recipe of `mibias init` for it."""
+    return write_draw(rows_of(data, aligned, seed), weights, seed, folder)
 
 
-def write_draw(images: Iterator[Row], data: Path, weights: Path, seed: int, folder: Path) -> Drawn:
+def write_draw(images: Iterator[Row], weights: Path, seed: int, folder: Path) -> Drawn:
     """The same of any images."""
-    rows = [(path.relative_to(data).as_posix(), label, style, split) for path, label, style, split in images]
-    columns = dict(zip(("path", "label", "style", "split"), map(list, zip(*rows, strict=True)), strict=True))
+    rows = list(images)
+    root = Path(os.path.commonpath([row[0] for row in rows]))
+    named = [(path.relative_to(root).as_posix(), label, style, split) for path, label, style, split in rows]
+    columns = dict(zip(("path", "label", "style", "split"), map(list, zip(*named, strict=True)), strict=True))
     manifest, recipe = folder / "pacs.csv", folder / "recipe.yaml"
     write_manifest(manifest, columns)
-    found = survey(manifest, Wishes(attributes=("style",), root=data))
+    found = survey(manifest, Wishes(attributes=("style",), root=root))
     model = choose_model(found, backbone=BACKBONE, weights=str(weights))
     recipe.write_text(first_recipe(found, model, source=manifest, out=recipe)[0], encoding="utf-8")
     return Drawn(recipe=recipe, seed=seed)
@@ -213,14 +257,17 @@ def encoded(drawn: Drawn) -> tuple[Encoded, float]:
     return data, time.perf_counter() - started
 
 
-def show(table: Table) -> None:
+def show(table: Table, *, n_groups: int) -> None:
     """Means and standard deviations over seeds, as Markdown."""
-    print("\n| aligned | method | accuracy, % | worst group, % | leakage, bits | given the class, bits | seconds |")
-    print("|---|---|---|---|---|---|---|")
-    for (aligned, method), rows in sorted(table.groups("aligned", "method").items()):
+    kinds = [key for key in table.keys if key not in KEYS]
+    named = ("aligned", *kinds, "method")
+    columns = (*named, "accuracy, %", f"worst of {n_groups} groups, %", "bits", "given the class, bits", "seconds")
+    print(f"\n| {' | '.join(columns)} |")
+    print("|---" * len(columns) + "|")
+    for key, rows in sorted(table.groups(*named).items()):
         shown = [mean_and_spread(rows, name, scale=100) for name in VALUES[:2]]
         shown += [mean_and_spread(rows, name, digits=2) for name in VALUES[2:4]]
-        print(f"| {aligned} | {method} | {' | '.join(shown)} | {mean_and_spread(rows, 'seconds', digits=0)} |")
+        print(f"| {' | '.join((*key, *shown))} | {mean_and_spread(rows, 'seconds', digits=0)} |")
 
 
 if __name__ == "__main__":

@@ -12,23 +12,19 @@ differ in one of four ways: brightness, noise and focus (device), white balance 
 
 from __future__ import annotations
 
-import argparse
 import io
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from pacs import OURS, VALIDATION_EVERY, VALUES, Row, run, write_draw
-from pacs_peers import FINE_TUNED, HEADS
+from pacs import KEYS, VALIDATION_EVERY, VALUES, Draw, Row, measure, options_of, show
 from PIL import Image, ImageEnhance, ImageFilter, ImageOps
-from runs import Table, mean_and_spread
+from runs import Table
 
 Pixels = NDArray[np.float64]
 Device = Callable[[Image.Image, np.random.Generator], Image.Image]
 N_AUDITED, N_FOR_TRAINING = 15, 150
-KEYS = ("kind", "method", "aligned", "seed")
 
 
 def of_pixels(change: Callable[[Pixels, np.random.Generator], Pixels]) -> Device:
@@ -80,64 +76,34 @@ KINDS: dict[str, tuple[Device, ...]] = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="folder with STYLE/CLASS/*.jpg")
-    parser.add_argument("--weights", type=Path, required=True, help="weights of tf_efficientnet_lite0")
-    parser.add_argument("--kinds", nargs="+", choices=list(KINDS), default=list(KINDS))
-    parser.add_argument("--aligned", type=float, nargs="+", default=[0.95])
-    methods = [*OURS, *HEADS, *FINE_TUNED]
-    parser.add_argument("--methods", nargs="+", choices=methods, default=["mibias", "plain"])
-    parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--out", type=Path, default=Path("pacs_devices.csv"))
-    arguments = parser.parse_args()
-    table = Table(arguments.out, KEYS, VALUES)
-    photos, weights = arguments.data.resolve() / "photo", arguments.weights.resolve()
-    for aligned in arguments.aligned:
-        for kind in arguments.kinds:
-            chosen: dict[str, str] = {}
-            for seed in range(arguments.seeds):
-                wanted = [m for m in arguments.methods if not table.has(kind, m, aligned, seed)]
-                with tempfile.TemporaryDirectory() as folder:
-                    images = rows_of(photos, kind, aligned, seed, Path(folder))
-                    drawn = write_draw(images, Path(folder), weights, seed, Path(folder))
-                    for method in wanted:
-                        figures = run(method, drawn, chosen)
-                        table.add((kind, method, aligned, seed), figures)
-                        told = ", ".join(f"{name} {value:.3f}" for name, value in figures.items())
-                        print(f"{aligned} {kind} {seed} {method}: {told}", flush=True)
-    show(table)
+    options = options_of(
+        __doc__, methods=["mibias", "plain"], aligned=[0.95], seeds=1, out="pacs_devices.csv", kinds=list(KINDS)
+    )
+    table = Table(options.out, ("kind", *KEYS), VALUES)
+    measure(table, options, [(kind,) for kind in options.kinds], lambda draw: rows_of(options.data / "photo", draw))
+    show(table, n_groups=21)
 
 
-def rows_of(photos: Path, kind: str, aligned: float, seed: int, folder: Path) -> Iterator[Row]:
-    """Path, class, device and split of every image, which is written to the folder."""
-    g = np.random.default_rng(seed)
-    devices = dict(zip(("A", "B", "C"), KINDS[kind], strict=True))
+def rows_of(photos: Path, draw: Draw) -> Iterator[Row]:
+    """Path, class, device and split of every image, which is written to the draw's folder."""
+    g = np.random.default_rng(draw.seed)
+    devices = dict(zip(("A", "B", "C"), KINDS[draw.kind[0]], strict=True))
     for k, of_class in enumerate(sorted(photos.iterdir())):
         paths = sorted(of_class.glob("*.jpg"))
         paths = [paths[i] for i in g.permutation(len(paths))]
         own, *others = np.roll(list(devices), -k)
         audited = len(devices) * N_AUDITED
         training = paths[audited:][:N_FOR_TRAINING]
-        n_others = max(1, round(len(training) * (1 - aligned)))
+        n_others = max(1, round(len(training) * (1 - draw.aligned)))
         for i, path in enumerate(paths[:audited] + training):
             nth = i - audited
             name = others[nth % 2] if nth < n_others else own
             split = "validation" if nth % VALIDATION_EVERY == VALIDATION_EVERY - 1 else "train"
             if nth < 0:
                 name, split = list(devices)[i % len(devices)], "test"
-            written = folder / f"{of_class.name}_{path.stem}.png"
+            written = draw.folder / f"{of_class.name}_{path.stem}.png"
             devices[name](Image.open(path).convert("RGB"), g).save(written)
             yield written, of_class.name, str(name), split
-
-
-def show(table: Table) -> None:
-    """Means over seeds, as Markdown."""
-    print("\n| aligned | kind | method | accuracy, % | worst of 21 groups, % | leakage, bits | given the class, bits |")
-    print("|---|---|---|---|---|---|---|")
-    for (aligned, kind, method), rows in sorted(table.groups("aligned", "kind", "method").items()):
-        shown = [mean_and_spread(rows, name, scale=100) for name in VALUES[:2]]
-        shown += [mean_and_spread(rows, name, digits=2) for name in VALUES[2:4]]
-        print(f"| {aligned} | {kind} | {method} | {' | '.join(shown)} |")
 
 
 if __name__ == "__main__":

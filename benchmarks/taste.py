@@ -26,7 +26,7 @@ ITS_CRITIC = "debias.critic.steps=15"
 METHODS: dict[str, tuple[str, ...]] = {
     "mibias": (),  # the longest first, so that two processes end together
     "plain": (*ALONE, "debias.estimator=none", "training.epochs=8"),
-    "grey": (*ALONE, "debias.estimator=none", "backbone.channels=1", "training.epochs=8"),
+    "grey": (*ALONE, "debias.estimator=none", "backbone.in_chans=1", "training.epochs=8"),
     "reweight": (*ALONE, "debias.weight=0", "debias.balance=task", "debias.critic.steps=1", "training.epochs=20"),
     "product": (
         "original=null", "debias.mix=null", "debias.bias_product=1", "debias.weight=0", "debias.critic.steps=1",

@@ -30,7 +30,7 @@ SETTINGS = (
     "backbone.options={hidden: x}", "backbone.options={hidden: [-1]}", "backbone.options={hidden: [1000000000]}",
     "backbone.options={wings: 2}", "backbone.train=[nothing]", "backbone.layer_decay=2", "backbone.weights=nothing.pth",
     "backbone.weights=pretrained", "backbone.name=resnet18", "backbone.weights=local-dir:nothing",
-    "backbone.weights=hf-hub:nobody/nothing", "backbone.channels=2", "backbone.input_size=1000000000",
+    "backbone.weights=hf-hub:nobody/nothing", "backbone.in_chans=0", "backbone.input_size=1000000000",
     "evaluation.probes=[]", "evaluation.probes=[oracle]", "evaluation.n_bootstrap=10",
     "evaluation.n_bootstrap=1000000000", "evaluation.n_permutations=1000000000", "evaluation.confidence=1",
     "evaluation.max_samples=1", "evaluation.fit_fraction=0", "evaluation.layers=[nothing]",

@@ -60,9 +60,9 @@ def layer_outputs(
         yield kept
     for name in names:
         if name not in kept:
-            raise BackboneError(
-                f"{setting}: '{name}' takes no part in the backbone's forward pass; name another module"
-            )
+            again = getattr(backbone, "grad_checkpointing", False)
+            other = "one of its blocks (backbone.grad_checkpointing calls them singly)" if again else "another module"
+            raise BackboneError(f"{setting}: '{name}' takes no part in the backbone's forward pass; name {other}")
 
 
 def has_channels_last(backbone: nn.Module, x: Tensor) -> bool:

@@ -31,7 +31,7 @@ _INPUT_ARGUMENTS = {"img_size", "in_chans"}
 _EPSILON = {"fbnetc_100": 1e-3}
 _OURS = {
     "num_classes": "a backbone has no classifier",
-    "in_chans": "set backbone.channels",
+    "in_chans": "set backbone.in_chans",
     "img_size": "set backbone.input_size",
     "pretrained": "set backbone.weights",
     "pretrained_cfg": "set backbone.weights",
@@ -149,7 +149,7 @@ def _other_inputs(source: TimmSource, arguments: Mapping[str, object], names: Se
     more = f" and {len(names) - 1} more" if len(names) > 1 else ""
     return (
         f"backbone {source.name}: the weights are for other images than {given} ({names[0]}{more}), and these cannot "
-        "be adapted; set backbone.input_size and backbone.channels as the weights were trained, or leave them out for "
+        "be adapted; set backbone.input_size and backbone.in_chans as the weights were trained, or leave them out for "
         f"timm's own ({height} × {width}, {channels} channels)"
     )
 

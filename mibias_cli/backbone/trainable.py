@@ -21,7 +21,8 @@ from mibias_cli.backbone.prefix import steps_within
 from mibias_cli.errors import BackboneError
 
 __all__ = [
-    "Trained", "choose_trainable", "head_groups", "last_stages", "parameter_groups", "synchronise_batchnorm",
+    "Trained", "checkpoint_gradients", "choose_trainable", "head_groups", "last_stages", "parameter_groups",
+    "refuse_no_checkpointing", "synchronise_batchnorm",
     "trains_batchnorm",
 ]  # fmt: skip
 
@@ -241,6 +242,31 @@ def choose_trainable(extractor: Extractor, *, train: Trained = "all", batchnorm_
 def trains_batchnorm(module: nn.Module) -> bool:
     """Whether a module in the mode in which it trains normalises by the statistics of each batch."""
     return any(isinstance(one, _BatchNorm) and one.training for one in module.modules())
+
+
+def refuse_no_checkpointing(name: str, backbone: nn.Module) -> None:
+    """Refuse a backbone whose activations cannot be computed again in the backward pass.
+
+    Raises:
+        BackboneError: It has no `set_grad_checkpointing`, or that says that it cannot.
+    """
+    try:
+        backbone.set_grad_checkpointing(True)  # type: ignore[operator]
+        backbone.set_grad_checkpointing(False)  # type: ignore[operator]
+    except (AttributeError, AssertionError, NotImplementedError) as error:
+        raise BackboneError(
+            f"backbone.grad_checkpointing: {name} cannot compute its activations again; set it to false, and lower "
+            "training.batch_size or backbone.input_size where memory is short"
+        ) from error
+
+
+def checkpoint_gradients(extractor: Extractor) -> None:
+    """Let a timm backbone keep the inputs of its blocks alone, and compute the rest again in the backward pass.
+
+    Where a frozen part's outputs come in place of inputs there is little to keep, and all is kept.
+    """
+    if extractor.computed is None:
+        extractor.backbone.set_grad_checkpointing(True)  # type: ignore[operator]
 
 
 def synchronise_batchnorm(extractor: Extractor) -> None:

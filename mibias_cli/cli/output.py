@@ -174,10 +174,11 @@ def _task(given: Sequence[Task | None]) -> list[Row]:
             row("task accuracy in the worst group", lambda side: side.worst_group_accuracy, _percent),
         ]
     if isinstance(given[-1], RegressionFindings):
+        unit = " (deviations)" if given[-1].in_deviations else ""
         return [
             row("task R²", lambda side: side.r2.estimate, _plain),
-            row("task mean absolute error", lambda side: side.mae.estimate, _plain),
-            row("task mean absolute error in the worst group", lambda side: side.worst_group_mae, _plain),
+            row(f"task mean absolute error{unit}", lambda side: side.mae.estimate, _plain),
+            row(f"task mean absolute error in the worst group{unit}", lambda side: side.worst_group_mae, _plain),
         ]
     return []
 

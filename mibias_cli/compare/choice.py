@@ -6,7 +6,9 @@ from collections.abc import Iterator, Sequence
 
 from mibias_cli.compare.records import SEEDS, ComparedRun, Group, Row
 
-__all__ = ["choice_note", "choose", "frontier_members", "notes", "on_same_data", "with_frontier"]
+__all__ = ["as_good_as", "choice_note", "choose", "frontier_members", "notes", "on_same_data", "with_frontier"]
+
+MAX_NAMED = 5
 
 
 def with_frontier(groups: Sequence[Group]) -> list[Group]:
@@ -46,9 +48,23 @@ def choose(groups: Sequence[Group]) -> Group | None:
     Collapsed runs and failed gates are out. Both figures come from validation data, which are as biased as the training
     data; nobody needs unbiased ones to choose. None where fewer than two groups have the figure.
     """
-    known = [(group.net_gain_bits.mean, group) for group in groups if group.net_gain_bits is not None]
-    fit = [pair for pair in known if not pair[1].collapsed and not pair[1].gates_failed]
-    return max(fit, key=lambda pair: pair[0])[1] if len(known) > 1 and fit else None
+    n_known = sum(group.net_gain_bits is not None for group in groups)
+    fit = _choosable(groups)
+    return max(fit, key=lambda pair: pair[1])[0] if n_known > 1 and fit else None
+
+
+def _choosable(groups: Sequence[Group]) -> list[tuple[Group, float]]:
+    """Groups that may be chosen, and their net gains."""
+    known = [(group, group.net_gain_bits.mean) for group in groups if group.net_gain_bits is not None]
+    return [(group, gain) for group, gain in known if not group.collapsed and not group.gates_failed]
+
+
+def as_good_as(chosen: Group | None, groups: Sequence[Group]) -> list[Group]:
+    """Other groups that could have been chosen, less than the chosen one's standard error below it."""
+    if chosen is None or chosen.net_gain_bits is None or chosen.net_gain_error_bits is None:
+        return []
+    least = chosen.net_gain_bits.mean - chosen.net_gain_error_bits
+    return [group for group, gain in _choosable(groups) if group is not chosen and gain > least]
 
 
 def choice_note(chosen: Group | None, groups: Sequence[Group]) -> Iterator[str]:
@@ -64,6 +80,14 @@ def choice_note(chosen: Group | None, groups: Sequence[Group]) -> Iterator[str]:
         f"{chosen.leakage_given_target_bits.mean:.3f} bits of the attributes beyond the target: the highest "
         f"difference.{beside}"
     )
+    if alike := as_good_as(chosen, groups):
+        named = ", ".join(f"{group.number}: {group.name}" for group in alike[:MAX_NAMED])
+        more = f" and {len(alike) - MAX_NAMED} more" if len(alike) > MAX_NAMED else ""
+        yield (
+            f"The data cannot tell it from {named}{more}: their differences are less than its standard error below it "
+            f"({chosen.net_gain_error_bits:.3f} bits). More seeds help where seeds differ, more validation rows in "
+            "which the attribute misleads where they do not."
+        )
 
 
 def on_same_data(runs: Sequence[ComparedRun]) -> bool:

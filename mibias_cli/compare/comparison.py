@@ -6,7 +6,7 @@ import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 
-from mibias_cli.compare.choice import choice_note, choose, notes, on_same_data, with_frontier
+from mibias_cli.compare.choice import as_good_as, choice_note, choose, notes, on_same_data, with_frontier
 from mibias_cli.compare.records import (
     SEEDS,
     AttributeOfGroup,
@@ -50,6 +50,7 @@ def compare_reports(runs: Sequence[ComparedRun]) -> Comparison:
         runs=tuple(rows),
         groups=tuple(groups),
         chosen=None if chosen is None else chosen.number,
+        as_good=tuple(group.number for group in as_good_as(chosen, groups)),
         notes=(*notes(runs, rows), *choice_note(chosen, groups)),
     )
 
@@ -72,6 +73,7 @@ def _row(run: ComparedRun, varied: Sequence[str]) -> Row:
         if report.head is None
         else HeadOfRun(task=_task(report.head.task), fairness=_fairness(report.head.fairness)),
         gain_over_bias_bits=run.gain_over_bias_bits,
+        gain_error_bits=run.gain_error_bits,
         leakage_given_target_bits=run.leakage_given_target_bits,
         net_gain_bits=run.net_gain_bits,
         effective_rank=report.similarity.effective_rank_after,
@@ -122,6 +124,7 @@ def _group(number: int, rows: Sequence[Row], keys: Sequence[str]) -> Group:
     label = ", ".join(f"{key}={value}" for key, value in settings.items() if value is not None)
     tasks = [row.task.after or TaskOfRun() for row in rows]
     heads = [(row.head and row.head.task.after) or TaskOfRun() for row in rows]
+    net_gain = spread(row.net_gain_bits for row in rows)
     return Group(
         number=number,
         name=label or rows[0].name,
@@ -131,7 +134,8 @@ def _group(number: int, rows: Sequence[Row], keys: Sequence[str]) -> Group:
         gates_failed=sum(row.gates == "fail" for row in rows),
         gain_over_bias_bits=spread(row.gain_over_bias_bits for row in rows),
         leakage_given_target_bits=spread(row.leakage_given_target_bits for row in rows),
-        net_gain_bits=spread(row.net_gain_bits for row in rows),
+        net_gain_bits=net_gain,
+        net_gain_error_bits=_net_gain_error(net_gain, spread(row.gain_error_bits for row in rows)),
         score=spread(row.score.after for row in rows),
         accuracy=spread(task.accuracy for task in tasks),
         worst_group_accuracy=spread(task.worst_group_accuracy for task in tasks),
@@ -140,6 +144,14 @@ def _group(number: int, rows: Sequence[Row], keys: Sequence[str]) -> Group:
         # only what every run of the group has: a mean over some of them would not be comparable
         attributes={name: _attribute(rows, name) for name in names if all(name in row.attributes for row in rows)},
     )
+
+
+def _net_gain_error(net_gain: Spread | None, over_rows: Spread | None) -> float | None:
+    """The standard error over seeds, or over validation rows, which all seeds may share: the larger of both."""
+    errors = [] if over_rows is None else [over_rows.mean]
+    if net_gain is not None and net_gain.sd is not None:
+        errors.append(net_gain.sd / math.sqrt(net_gain.n))
+    return max(errors, default=None)
 
 
 def _attribute(rows: Sequence[Row], name: str) -> AttributeOfGroup:

@@ -46,13 +46,14 @@ class ComparedRun:
     `page` is its report as HTML, where there is one.
     `gain_over_bias_bits` is the information of its model's scores on the target beyond the attributes, on validation
     rows; `leakage_given_target_bits` the information of its features on the attributes beyond the target, on the same
-    rows; None: unknown.
+    rows; None: unknown. `gain_error_bits` is the gain's standard error over validation rows.
     """
 
     name: str
     report: Report
     settings: Mapping[str, JsonValue] = field(default_factory=dict)
     gain_over_bias_bits: float | None = None
+    gain_error_bits: float | None = None
     leakage_given_target_bits: float | None = None
     page: Path | None = None
 
@@ -127,6 +128,7 @@ class Row(Record):
     fairness: dict[str, Pair[FairnessOfRun]]
     head: HeadOfRun | None
     gain_over_bias_bits: float | None
+    gain_error_bits: float | None
     leakage_given_target_bits: float | None
     net_gain_bits: float | None
     effective_rank: Real
@@ -192,6 +194,8 @@ class Group(Record):
     gain_over_bias_bits: Spread | None
     leakage_given_target_bits: Spread | None
     net_gain_bits: Spread | None
+    net_gain_error_bits: float | None
+    """Its standard error, over seeds or over validation rows, whichever is larger; null where neither is known."""
     score: Spread | None
     accuracy: Spread | None
     worst_group_accuracy: Spread | None
@@ -233,6 +237,8 @@ class Comparison(Record):
     groups: tuple[Group, ...]
     chosen: int | None
     """Number of the group that is chosen without unbiased data; null where there is nothing to choose by."""
+    as_good: tuple[int, ...]
+    """Numbers of groups whose net gain is less than a standard error below the chosen one's: data cannot tell them."""
     notes: tuple[str, ...]
     """What should be known before the figures are believed."""
 

@@ -19,8 +19,8 @@ from mibias_cli.run_folder import CHOICE, LEAKAGE_GIVEN_TARGET, RECIPE_FILE, is_
 
 __all__ = ["compare", "flat_settings", "load_compared_run"]
 
-GAIN = "validation/gain_over_bias_bits"
-"""What a run's scores add to what the attributes tell of the target, as training writes it."""
+GAIN, GAIN_ERROR = "validation/gain_over_bias_bits", "validation/gain_over_bias_error_bits"
+"""What a run's scores add to what the attributes tell of the target, as training writes it, and its standard error."""
 _SAYS_NOTHING = ("name", "version")
 
 
@@ -49,11 +49,13 @@ def load_compared_run(place: Path, name: str) -> ComparedRun:
     settings = {} if run is None else _settings(run)
     page = path.with_name(FILES["html"])
     records = () if run is None else read_metrics(run / "metrics.jsonl")
+    kept = _kept(records, settings)
     return ComparedRun(
         name=name,
         report=read_report(path),
         settings=settings,
-        gain_over_bias_bits=_gain(records, settings),
+        gain_over_bias_bits=_last(kept, GAIN),
+        gain_error_bits=_last(kept, GAIN_ERROR),
         leakage_given_target_bits=_last([r for r in records if r.kind == CHOICE], LEAKAGE_GIVEN_TARGET),
         page=page if page.is_file() else None,
     )
@@ -71,8 +73,8 @@ def _settings(run: Path) -> dict[str, JsonValue]:
         return {}
 
 
-def _gain(records: Sequence[MetricsRecord], settings: Mapping[str, JsonValue]) -> float | None:
-    """The figure of the weights that a run kept: its last epoch's, or those of the best by a metric."""
+def _kept(records: Sequence[MetricsRecord], settings: Mapping[str, JsonValue]) -> list[MetricsRecord]:
+    """Validation up to the weights that a run kept: those of its last epoch, or the best by a metric."""
     checked = [r for r in records if r.kind == "validation" and r.stage == "debias"]
     metric = settings.get("training.select.metric")
     if metric is not None:
@@ -80,7 +82,7 @@ def _gain(records: Sequence[MetricsRecord], settings: Mapping[str, JsonValue]) -
         sign = -1 if settings.get("training.select.mode") == "min" else 1
         figures = [(sign * figure, r) for r in checked if (figure := _last([r], str(metric))) is not None]
         checked = [max(figures, key=lambda pair: pair[0])[1]] if figures else []
-    return _last(checked, GAIN)
+    return checked
 
 
 def _last(records: Sequence[MetricsRecord], name: str) -> float | None:

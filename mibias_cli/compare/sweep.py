@@ -1,25 +1,21 @@
 """Sweeps: a recipe over a grid of settings, each point a run of its own in a process of its own.
 
 A sweep is resumed by giving the same command again: points whose runs are finished are skipped, half-finished ones go
-on from their last checkpoint.
+on from their last checkpoint. Given on several machines at a time, each trains what no other is at.
 """
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import itertools
 import math
-import os
 import re
-import subprocess
-import sys
-import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from mibias_cli.compare.jobs import Point, gpu_slots, is_finished, run_all
 from mibias_cli.data.files.tabular import first_rows
 from mibias_cli.errors import BackboneError, DataError, Problem, RecipeError, RunError
 from mibias_cli.gates.recipe_names import gate_name_faults
@@ -29,13 +25,11 @@ from mibias_cli.recipe.load import dump_recipe, load_recipe
 from mibias_cli.recipe.schema import Recipe
 from mibias_cli.recipe.unbelievable import debiased_target
 from mibias_cli.recipe.yaml_source import parse_value
-from mibias_cli.run_folder import OWNED, RunFolder, holds_nothing, is_run
+from mibias_cli.run_folder import RunFolder, holds_nothing, is_run
 
 __all__ = [
     "Axis",
-    "Point",
     "SweepResult",
-    "is_finished",
     "make_points",
     "parse_axis",
     "plain_points",
@@ -44,13 +38,8 @@ __all__ = [
 ]
 
 MAX_POINTS = 1000
-_SECONDS_BETWEEN_LOOKS = 0.2
-_SECONDS_TO_END = 2.0
-"""How long runs may take to end when their sweep is stopped: less than the sweep itself has."""
 _SAFE = re.compile(r"[^A-Za-z0-9._=+-]+")
 _LONGEST = 80
-FINISHED_CODES = (0, 1)
-"""Exit codes of `train` that leave a finished run: all well, or a gate failed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,20 +51,16 @@ class Axis:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Point:
-    """One run of a sweep: its folder's name, and the overrides that make its recipe."""
-
-    name: str
-    overrides: tuple[str, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
 class SweepResult:
-    """What became of a sweep: the folders of finished runs by name, how many were there already, and what failed."""
+    """What became of a sweep: the folders of finished runs by name, how many were there already, and what failed.
+
+    `elsewhere` are the names of points that another sweep of the same folder is at.
+    """
 
     finished: Mapping[str, Path]
     n_skipped: int
     failed: Mapping[str, str]
+    elsewhere: tuple[str, ...] = ()
 
 
 def parse_axis(text: str) -> Axis:
@@ -172,11 +157,13 @@ def run_sweep(
     options: Sequence[str] = (),
     jobs: int = 1,
     progress: Progress,
+    on_finished: Callable[[Mapping[str, Path]], None] = lambda _: None,
 ) -> SweepResult:
-    """Train every point that is not finished yet, `jobs` at a time.
+    """Train every point that is neither finished nor another sweep's at this time, `jobs` at a time.
 
     Runs are folders of `out`, their output is in `logs/` there. `overrides` hold for every point, `options` are further
-    ones of `mibias train`.
+    ones of `mibias train`. Sweeps of several machines may share a folder, each point is then one's. After each run
+    `on_finished` gets the folders of all that are finished, by name.
 
     Raises:
         RecipeError: A point's recipe has problems; said before anything runs.
@@ -184,23 +171,29 @@ def run_sweep(
     """
     # every fault is found before the first of perhaps many hours of training
     todo = points_to_run(recipe, points, out, overrides, offline="--offline" in options)
-    finished = {point.name: out / point.name for point in points if point not in todo}
-    n_skipped, failed = len(finished), dict[str, str]()
+    n_skipped, failed = len(points) - len(todo), dict[str, str]()
     if n_skipped:
         progress.note(f"{n_skipped} of {len(points)} runs are finished already")
     (out / "logs").mkdir(parents=True, exist_ok=True)
+    slots = gpu_slots(jobs, load_recipe(recipe, overrides).training.devices)
     progress.begin("runs", len(todo))
-    for n_done, (point, problem) in enumerate(_run_all(recipe, todo, out, overrides, options, jobs), start=1):
+    for n_done, (point, problem) in enumerate(run_all(recipe, todo, out, overrides, options, slots), start=1):
         if problem:
             failed[point.name] = problem
             progress.warn(f"{point.name}: {problem}")
         else:
-            finished[point.name] = out / point.name
             progress.note(f"finished {point.name}")
+            on_finished(_finished(points, out))
         progress.advance(n_done)
     progress.end()
-    in_order = {point.name: finished[point.name] for point in points if point.name in finished}
-    return SweepResult(finished=in_order, n_skipped=n_skipped, failed=failed)
+    finished = _finished(points, out)
+    elsewhere = tuple(point.name for point in points if point.name not in finished and point.name not in failed)
+    return SweepResult(finished=finished, n_skipped=n_skipped, failed=failed, elsewhere=elsewhere)
+
+
+def _finished(points: Sequence[Point], out: Path) -> dict[str, Path]:
+    """Folders of all points that are finished by now, another sweep's too, in order."""
+    return {point.name: out / point.name for point in points if is_finished(out / point.name)}
 
 
 def points_to_run(
@@ -258,99 +251,6 @@ def _other_data(out: Path, begun: Mapping[str, Recipe], offline: bool) -> Iterat
             continue  # finished runs are compared without their data; others will say what is wrong
         if faults := data_faults(beginning, parts[key]):
             yield f"{name}: {first_rows(faults)}"
-
-
-def is_finished(folder: Path) -> bool:
-    """Whether a run has its report and its export: the last things that `train` writes, each whole or not at all."""
-    run = RunFolder(folder)
-    return run.leakage.is_file() and run.export.is_dir()
-
-
-def _command(recipe: Path, point: Point, out: Path, overrides: Sequence[str], options: Sequence[str]) -> list[str]:
-    """Resume where there is a checkpoint, else begin anew; a run without one has nothing to lose."""
-    folder = out / point.name
-    start = [sys.executable, "-m", "mibias_cli.cli", "train", *options]
-    if RunFolder(folder).last.is_file():
-        return [*start, "--resume", str(folder)]
-    settings = [part for text in (*overrides, *point.overrides) for part in ("--set", text)]
-    again = ["--overwrite"] if any((folder / name).exists() for name in OWNED) else []
-    return [*start, str(recipe), "--out", str(folder), *again, *settings]
-
-
-def _run_all(
-    recipe: Path, todo: Sequence[Point], out: Path, overrides: Sequence[str], options: Sequence[str], jobs: int
-) -> Iterator[tuple[Point, str]]:
-    """Each point as its process ends, with what went wrong, or an empty text."""
-    waiting = list(todo)
-    running: dict[subprocess.Popen[bytes], Point] = {}
-    environment = _environment(jobs)
-    # the audits of several runs share the processors too
-    options = [*options, *(("--jobs", str(_share(jobs))) if jobs > 1 else ())]
-    try:
-        while waiting or running:
-            # keep as many processes going as there are jobs, and look at them five times a second
-            while waiting and len(running) < jobs:
-                point = waiting.pop(0)
-                running[_start(_command(recipe, point, out, overrides, options), _log(out, point), environment)] = point
-            ended = [process for process in running if process.poll() is not None]
-            for process in ended:
-                point = running.pop(process)
-                yield point, _problem(process.returncode, out / point.name, _log(out, point))
-            if not ended:
-                time.sleep(_SECONDS_BETWEEN_LOOKS)
-    finally:
-        # an interrupt, or a fault of our own, ends what is still training
-        _stop(running)
-
-
-def _log(out: Path, point: Point) -> Path:
-    return out / "logs" / f"{point.name}.log"
-
-
-def _start(command: Sequence[str], log: Path, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
-    with log.open("ab") as output:
-        return subprocess.Popen(
-            command, stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env=dict(environment)
-        )
-
-
-def _environment(jobs: int) -> dict[str, str]:
-    """As it is; several jobs share the processors, unless the user has said how many threads each may have."""
-    environment = dict(os.environ)
-    # the job's own summary and annotations would be told once for every run
-    for name in ("GITHUB_STEP_SUMMARY", "GITHUB_ACTIONS"):
-        environment.pop(name, None)
-    if jobs > 1:
-        environment.setdefault("OMP_NUM_THREADS", str(_share(jobs)))
-    return environment
-
-
-def _share(jobs: int) -> int:
-    """Processors for each of so many jobs."""
-    return max(1, (os.cpu_count() or 1) // jobs)
-
-
-def _problem(code: int, folder: Path, log: Path) -> str:
-    if code in FINISHED_CODES and is_finished(folder):
-        return ""
-    # the last line is the error's own; a traceback's too
-    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    said = next((line for line in reversed(lines) if line.strip()), "it said nothing")
-    return f"ended with exit code {code}: {said} (all of it: {log})"
-
-
-def _stop(running: Mapping[subprocess.Popen[bytes], Point]) -> None:
-    """End what still runs, and wait for it: no process outlives its sweep."""
-    for process in running:
-        with contextlib.suppress(OSError):
-            process.terminate()
-    until = time.monotonic() + _SECONDS_TO_END
-    for process in running:
-        try:
-            process.wait(timeout=max(0.0, until - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
 
 
 def plain_points(points: Sequence[Point]) -> list[dict[str, object]]:

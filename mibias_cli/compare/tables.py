@@ -16,7 +16,7 @@ from mibias_cli.report.task.score import REFITTED
 __all__ = ["group_table", "head_table", "run_table", "shared_table"]
 
 STAR = "★"
-CHOSEN = "◆"
+CHOSEN, AS_GOOD = "◆", "◇"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +47,14 @@ def group_table(comparison: Comparison, *, brief: bool = False) -> Table:
         columns += _attribute_columns(comparison, name, brief)
     # training writes net gains only where validation data allow it
     has_gain = any(group.net_gain_bits is not None for group in groups)
-    marks = [f" {CHOSEN}" if group.number == comparison.chosen else "" for group in groups]
+    marks = [
+        f" {CHOSEN}"
+        if group.number == comparison.chosen
+        else f" {AS_GOOD}"
+        if group.number in comparison.as_good
+        else ""
+        for group in groups
+    ]
     columns.append(_figures("Net gain, bits", [g.net_gain_bits for g in groups], format_bits, marks))
     return _table("Groups of runs", _caption(comparison, has_gain), columns, _quiet(comparison))
 
@@ -84,6 +91,8 @@ def _caption(comparison: Comparison, has_gain: bool) -> str:
         )
     if comparison.chosen is not None:
         parts.append(f"{CHOSEN}: chosen by it, without unbiased data.")
+    if comparison.as_good:
+        parts.append(f"{AS_GOOD}: less than a standard error below it, so as good as far as the data can tell.")
     return " ".join(parts)
 
 

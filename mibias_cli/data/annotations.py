@@ -10,7 +10,7 @@ import numpy as np
 
 from mibias_cli.data.batch import Attribute, BiasedData, Reader, Split
 from mibias_cli.data.columns import DRAWN, AttributeColumn, Columns, SplitRule
-from mibias_cli.data.encoding import encode_attribute, encode_kept, identifier_notes
+from mibias_cli.data.encoding import encode_attribute, encode_kept, identifier_notes, shared_column_notes
 from mibias_cli.data.files.fingerprint import Streamed, fingerprint
 from mibias_cli.data.files.packed import Picked, RowNames
 from mibias_cli.data.files.tabular import Table, first_rows, refuse_unmapped, require_columns
@@ -131,7 +131,7 @@ def annotate(
         notes += left_out
     # classes, bins and statistics are those of training rows: validation and audit must not shape them
     y, target = encode_targets(table, columns, role == 0)
-    notes += identifier_notes(table, attributes)
+    notes += [*identifier_notes(table, attributes), *shared_column_notes(table, attributes)]
     encoded = {name: encode_attribute(name, spec, table, role == 0) for name, spec in attributes.items()}
     return Annotations(
         table=table,

@@ -58,7 +58,7 @@ _AGES = {"Y", "M", "W", "D"}
 _POINT_OF_THOUSANDS = re.compile(r"[-+]?[1-9]\d{0,2}\.\d{3}")
 """035Y, 12 kg; DICOM's units of ages; 1.234 where no point may mean a decimal one."""
 _ID_WORDS = {"id", "ids", "uid", "index", "number", "no", "nr", "nbr", "num", "key", "serial", "accession"}
-_IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
+_IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".npy")
 
 DRAWN = "(drawn from train)"
 """In place of a value for validation rows: they are drawn from training, whatever other values there are."""

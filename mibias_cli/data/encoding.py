@@ -15,6 +15,7 @@ from mibias_cli.errors import DataError
 
 __all__ = [
     "MAX_CLASSES", "bin_names", "class_codes", "encode_attribute", "encode_kept", "identifier_notes", "quantile_edges",
+    "shared_column_notes",
 ]  # fmt: skip
 
 
@@ -70,6 +71,18 @@ def identifier_notes(table: Table, attributes: Mapping[str, AttributeColumn]) ->
             yield (
                 f"{table.path}: attribute {name!r}: {n_classes:,} values in {n:,} rows, as identifiers have; "
                 "so few rows of each say little about it: group them, or set kind: continuous where they are numbers"
+            )
+
+
+def shared_column_notes(table: Table, attributes: Mapping[str, AttributeColumn]) -> Iterator[str]:
+    """Notes of two attributes of one column, as classes and as numbers, or in other bins."""
+    for (name, one), (other, two) in itertools.combinations(attributes.items(), 2):
+        if (one.column or name) == (two.column or other):
+            read = [f"as {'classes' if a.kind == 'categorical' else f'numbers in {a.bins} bins'}" for a in (one, two)]
+            yield (
+                f"{table.path}: attributes {name!r} ({read[0]}) and {other!r} ({read[1]}) both read column "
+                f"{one.column or name!r}: what tells one tells the other, and debiasing counts it twice; leave one of "
+                "them out of debias.attributes where that is not meant"
             )
 
 

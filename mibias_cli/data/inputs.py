@@ -30,7 +30,7 @@ class Transforms:
             generators of `random`, numpy and torch (CPU), which readers seed for each sample and restore.
         evaluate: The same without augmentation; a function of its argument alone.
         arrays: `evaluate` for a whole batch (n, channels, H, W) at once.
-        channels: Image channels that are passed in, 1 or 3.
+        channels: Image channels that are passed in.
         size: (height, width) of the model's input, or None where any size goes.
     """
 

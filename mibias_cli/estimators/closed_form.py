@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import torch
 from torch import Generator, Tensor
-from torch.nn import functional
 
 from mibias_cli.estimators.base import BaseEstimator
 from mibias_cli.estimators.critics import attribute_classes, encode_attribute
@@ -15,7 +14,7 @@ from mibias_cli.estimators.measures.predictive import cross_entropy_bound, cross
 from mibias_cli.estimators.measures.random_features import draw_random_weights, random_features, standardisation
 from mibias_cli.estimators.measures.ridge import ridge_solution
 from mibias_cli.estimators.protocol import Sample
-from mibias_cli.estimators.rows import apply_by_group, known_rows
+from mibias_cli.estimators.rows import apply_by_group, known_rows, rows_by_group
 
 __all__ = ["ClosedForm"]
 
@@ -101,15 +100,18 @@ class ClosedForm(BaseEstimator):
     def _regressions(self, features: Tensor, targets: Tensor, weight: Tensor, group: Tensor) -> dict[str, Tensor]:
         """One regression per group: means and coefficients, stacked over groups, and which groups have one."""
         n_groups, least = (1, 2) if self.n_targets is None else (self.n_targets, _LEAST_ROWS)
-        solved = functional.one_hot(group, n_groups).sum(dim=0) >= least
+        rows_of = rows_by_group(group, n_groups)
+        is_solved = [len(rows) >= least for rows in rows_of]
+        solved = torch.tensor(is_solved, device=group.device)
         features_mean = features.new_zeros(n_groups, features.shape[1])
         c_mean = (weight @ targets).repeat(n_groups, 1)
         coefficients = features.new_zeros(n_groups, features.shape[1], targets.shape[1])
         variance = torch.zeros_like(targets[0])
         shared = n_groups > 1 and len(features) < _ROWS_PER_FEATURE * n_groups * features.shape[1]
         centred, left = torch.zeros_like(features), torch.zeros_like(targets)
-        for k in solved.nonzero().flatten().tolist():
-            rows = (group == k).nonzero().flatten()
+        for k, rows in enumerate(rows_of):
+            if not is_solved[k]:
+                continue
             share = weight[rows].sum()
             w = weight[rows] / torch.where(share > 0, share, 1.0)
             x, t = features[rows], targets[rows]
@@ -120,7 +122,7 @@ class ClosedForm(BaseEstimator):
                 coefficients[k] = ridge_solution(centred[rows], left[rows], w, self.spec.ridge)
             variance += share * (w @ (t - c_mean[k]) ** 2)
         # too few rows for a regression per class, which would learn them by heart: one slope for all, own intercepts
-        if shared and bool(solved.any()):
+        if shared and any(is_solved):
             used = solved[group].to(weight.dtype) * weight
             coefficients[:] = ridge_solution(centred, left, used / used.sum(), self.spec.ridge)
         return {

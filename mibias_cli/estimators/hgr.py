@@ -14,7 +14,7 @@ from mibias_cli.estimators.measures.bounds import normal_weight
 from mibias_cli.estimators.measures.canonical import canonical_maps, soft_hgr, squared_correlations
 from mibias_cli.estimators.measures.random_features import draw_random_weights, random_features, standardisation
 from mibias_cli.estimators.protocol import EstimatorSpec, Sample
-from mibias_cli.estimators.rows import apply_by_group, group_means, with_target
+from mibias_cli.estimators.rows import apply_by_group, group_means, rows_by_group, with_target
 
 __all__ = ["BasisCorrelation", "MaximalCorrelation", "NetworkCorrelation"]
 
@@ -71,9 +71,8 @@ class MaximalCorrelation(BaseEstimator):
         k = min(_COMPONENTS, f.shape[1], g.shape[1])
         of_f, of_g = f.new_zeros(n_groups, f.shape[1], k), g.new_zeros(n_groups, g.shape[1], k)
         solved = f.new_zeros(n_groups)
-        for y in range(n_groups):
+        for y, chosen in enumerate(rows_by_group(group, n_groups)):
             # a target class of few rows would have correlations of 1 by chance
-            chosen = (group == y).nonzero().flatten()
             if len(chosen) >= (self.least if self.n_targets is None else 2 * self.least):
                 weight = None if rows.weight is None else rows.weight[chosen]
                 of_f[y], of_g[y], _ = canonical_maps(f[chosen], g[chosen], weight, k, self.ridge)

@@ -23,6 +23,7 @@ __all__ = [
     "no_penalty",
     "permutation",
     "permutation_within",
+    "rows_by_group",
     "target_classes",
     "with_target",
 ]
@@ -148,14 +149,25 @@ def with_target(sample: Sample, n_targets: int | None) -> Tensor:
     return torch.cat([sample.z, one_hot], dim=1)
 
 
+def rows_by_group(group: Tensor, n_groups: int) -> Sequence[Tensor]:
+    """The rows (k,) of each group, in order, from the group (n,) of each row; one number is read off the device a call.
+
+    Example:
+        >>> [rows.tolist() for rows in rows_by_group(torch.tensor([2, 0, 2]), 3)]
+        [[1], [], [0, 2]]
+    """
+    sizes: list[int] = torch.bincount(group, minlength=n_groups).tolist()
+    return torch.argsort(group, stable=True).split(sizes)
+
+
 def apply_by_group(values: Tensor, maps: Tensor, group: Tensor) -> Tensor:
     """Each row of values (n, p) times the map of its group, from maps (n_groups, p, k): (n, k)."""
     if len(maps) == 1:
         return values @ maps[0]
     # group by group, so that no map is copied for every row; then back into the order of the rows
-    chosen = [(group == k).nonzero().flatten() for k in range(len(maps))]
+    chosen = rows_by_group(group, len(maps))
     products = [values[rows] @ maps[k] for k, rows in enumerate(chosen) if len(rows)]
-    return torch.cat(products)[torch.argsort(torch.cat(chosen))]
+    return torch.cat(products)[torch.argsort(torch.cat(list(chosen)))]
 
 
 def group_means(values: Tensor, weight: Tensor | None, group: Tensor | None, n_groups: int = 1) -> Tensor:

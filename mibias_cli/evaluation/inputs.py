@@ -56,6 +56,18 @@ class AuditedTarget:
     train: np.ndarray
     audit: np.ndarray
 
+    @property
+    def units(self) -> np.ndarray:
+        """What errors of numbers are divided by before they are averaged over columns (k,).
+
+        A column by itself keeps the user's unit. Of several, years and metres have no mean: each is measured in its
+        standard deviations in training rows.
+        """
+        if len(self.names) < 2:
+            return np.ones(len(self.names))
+        deviations = self.train.std(axis=0)
+        return np.where(deviations > 0, deviations, 1.0)
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainedRows:

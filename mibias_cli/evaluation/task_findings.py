@@ -145,6 +145,11 @@ class NumberFigures(Record):
     mae: Real
     rmse: Real
     worst_group_mae: Real | None
+    unit: Real | None = None
+    """What its errors are divided by in figures over all columns: its deviation in training rows, or 1 if it is alone.
+
+    Null in reports of older versions, whose figures over all columns are means over different units.
+    """
 
 
 class ErrorRow(Record):
@@ -174,11 +179,11 @@ class RegressionFindings(FlatRecord):
     r2: Annotated[Interval, Beside()]
     """R² on the audited samples, the mean over columns."""
     mae: Annotated[Interval, Beside()]
-    """Mean absolute error in the user's units, the mean over columns."""
+    """Mean absolute error in the user's units; of several columns the mean over them, in their standard deviations."""
     rmse: Annotated[Interval, Beside()]
-    """Root of the mean squared error in the user's units, the mean over columns."""
+    """Root of the mean squared error, in units as `mae`."""
     worst_group_mae: Real | None = None
-    """The greatest mean absolute error of a group that counts."""
+    """The greatest mean absolute error of a group that counts, in units as `mae`."""
     gap_mae: Real | None = None
     """worst_group_mae less mae."""
     head_r2: Real | None = None
@@ -189,6 +194,11 @@ class RegressionFindings(FlatRecord):
     """Errors by column and group."""
     groups: tuple[GroupRow, ...] = ()
     """Empty: numbers have errors by group in place of accuracies."""
+
+    @property
+    def in_deviations(self) -> bool:
+        """Whether figures over all columns are in standard deviations: there are several, of units of their own."""
+        return len(self.columns) > 1 and all(column.unit is not None for column in self.columns.values())
 
 
 def _task_kind(value: object) -> str:

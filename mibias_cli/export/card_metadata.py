@@ -68,7 +68,8 @@ def _task_figures(report: Report) -> Iterator[tuple[str, str, float | None]]:
 def _figures_of(task: Accuracies | RegressionFindings | None, whose: str) -> Iterator[tuple[str, str, float | None]]:
     if isinstance(task, RegressionFindings):
         yield "r_squared", f"R²{whose}", task.r2.estimate
-        yield "mae", f"Mean absolute error{whose}", task.mae.estimate
+        unit = ", in standard deviations" if task.in_deviations else ""
+        yield "mae", f"Mean absolute error{unit}{whose}", task.mae.estimate
     elif task is not None:
         yield "accuracy", f"Accuracy{whose}", task.accuracy.estimate
         yield "accuracy", f"Balanced accuracy{whose}", task.balanced_accuracy

@@ -87,12 +87,24 @@ def _debiased_attributes(data: YamlMapping) -> Iterator[Fault]:
 
 
 def _crossed_attributes(data: YamlMapping) -> Iterator[Fault]:
-    """Crossings name attributes of the data."""
+    """Crossings name two or more attributes of the data, and each crossing stands once."""
     known = _attributes(data)
+    seen: list[set[Yaml]] = []
     for index, names in enumerate(_list_at(("evaluation", "crossings"), data)):
-        for k, name in enumerate(names if isinstance(names, list) else []):
-            if known and isinstance(name, str) and name not in known:
-                yield ("evaluation", "crossings", index, k), _no_attribute(name, known)
+        # what is no list of names is the schema's to refuse
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            continue
+        path: YamlPath = ("evaluation", "crossings", index)
+        for k, name in enumerate(names):
+            if known and name not in known:
+                yield (*path, k), _no_attribute(str(name), known)
+            elif name in names[:k]:
+                yield (*path, k), f"{name!r} is named twice"
+        if len(names) < 2:
+            yield path, "names fewer than two attributes; name two or more, or leave it out"
+        elif set(names) in seen:
+            yield path, "is crossed above already; take it out"
+        seen.append(set(names))
 
 
 def _some_attribute(data: YamlMapping) -> Iterator[Fault]:
@@ -220,8 +232,22 @@ def _backbone_fits_data(data: YamlMapping) -> Iterator[Fault]:
             yield ("backbone", "name"), f"data of source {source} are rows of numbers, they need `mlp`, not {name!r}"
         if value_at(("debias", "mix"), data) is not None:
             yield ("debias", "mix"), "mixes channels of a network's maps, which rows of numbers have not; leave it out"
+    channels = next((c for key in ("in_chans", "channels") if (c := value_at(("backbone", key), data)) is not None), 3)
+    if source in COLOURED and channels not in (1, 3):
+        yield ("backbone", "in_chans"), f"{source} are coloured as they are read: 1 or 3 channels, not {channels!r}"
     if source in ("manifest", "imagefolder", "webdataset", *COLOURED) and name == "mlp":
         yield ("backbone", "name"), f"`mlp` takes rows of numbers, data of source {source} are images"
+
+
+def _computes_again(data: YamlMapping) -> Iterator[Fault]:
+    """What is done to a forward pass from outside is not done again in the backward pass."""
+    path: YamlPath = ("backbone", "grad_checkpointing")
+    if value_at(path, data) is not True:
+        return
+    if value_at(("backbone", "name"), data) in BUILT_IN:
+        yield path, "the built-in networks are small and keep their activations; leave it out"
+    if value_at(("debias", "mix"), data) is not None:
+        yield path, "with debias.mix, whose channel statistics would not be computed again; leave one of them out"
 
 
 def _weights(data: YamlMapping) -> Iterator[Fault]:
@@ -320,6 +346,7 @@ _CHECKS: tuple[Check, ...] = (
     _crossed_attributes,
     _gated_attributes,
     _backbone_fits_data,
+    _computes_again,
     _weights,
     _no_repeats,
     _target_kind,

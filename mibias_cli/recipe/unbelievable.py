@@ -85,6 +85,21 @@ def _binned_classes(data: YamlMapping) -> Iterator[Fault]:
             yield ("data", "attributes", name, "bins"), why
 
 
+def _one_column(data: YamlMapping) -> Iterator[Fault]:
+    """Two attributes that read one column alike are one attribute; read otherwise, loading notes them."""
+    attributes = value_at(("data", "attributes"), data)
+    seen: dict[tuple[str, ...], object] = {}
+    for name, section in attributes.items() if isinstance(attributes, dict) else ():
+        own = section if isinstance(section, dict) else {}
+        column, kind = own.get("column"), own.get("kind") or "categorical"
+        bins = own.get("bins") or 8 if kind == "continuous" else None
+        read = (str(name if column is None else column), str(kind), str(bins))
+        if read in seen:
+            why = f"reads column {read[0]!r} as {seen[read]!r} does, so that it counts twice; take one of the two out"
+            yield ("data", "attributes", name), why
+        seen.setdefault(read, name)
+
+
 def _splits(data: YamlMapping) -> Iterator[Fault]:
     """A row is in one split."""
     names: dict[str, str] = {}
@@ -159,5 +174,6 @@ def _number(path: YamlPath, data: YamlMapping, default: float) -> float | None:
 
 
 UNBELIEVABLE: tuple[Check, ...] = (
-    _intervals, _suppressed, _roles, _binned_classes, _splits, _debiased_target_as_written, _augmented_rows, _addresses,
+    _intervals, _suppressed, _roles, _binned_classes, _one_column, _splits,
+    _debiased_target_as_written, _augmented_rows, _addresses,
 )  # fmt: skip

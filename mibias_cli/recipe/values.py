@@ -24,6 +24,7 @@ __all__ = [
     "BatchSize",
     "Believable",
     "Bins",
+    "Channels",
     "Count",
     "Decay",
     "Flag",
@@ -118,6 +119,7 @@ Width = Annotated[int, Field(gt=0, le=65_536), Whole]
 BatchSize = Annotated[int, Field(gt=0, le=1_000_000), Whole]
 Repeats = Annotated[int, Field(gt=0, le=1_000_000), Whole]
 Turns = Annotated[int, Field(gt=0, le=10_000), Whole]
+Channels = Annotated[int, Field(gt=0, le=1024), Whole]
 Pixels = Annotated[int, Field(gt=0, le=8192), Whole]
 Bins = Annotated[int, Field(ge=2, le=1000), Whole]
 Rate = Annotated[float, Field(gt=0), Number]

@@ -19,7 +19,7 @@ from mibias_cli.backbone.reinitialise import reinitialised_extractor
 from mibias_cli.backbone.weights.matching import weights_fingerprint
 from mibias_cli.data.batch import Attribute, BiasedData
 from mibias_cli.data.files.readers import hold_rows
-from mibias_cli.errors import EvaluationError, did_you_mean
+from mibias_cli.errors import EvaluationError
 from mibias_cli.evaluation.audit import audit
 from mibias_cli.evaluation.check import check_auditable
 from mibias_cli.evaluation.findings import AuditFindings, AuditSettings
@@ -41,7 +41,7 @@ from mibias_cli.run_folder import RunFolder
 from mibias_cli.seeds import derive_seed
 from mibias_cli.training.model import TaskModel
 
-__all__ = ["AuditTarget", "audit_target", "check_audit", "check_crossings", "validation_leakage"]
+__all__ = ["AuditTarget", "audit_target", "check_audit", "validation_leakage"]
 
 MAX_VALIDATION_ROWS = 6_000
 """Validation rows by which leakage is measured at the end of training: enough for about ±.01 bits."""
@@ -110,7 +110,6 @@ def _findings(target: AuditTarget, parts: Parts, progress: Progress, fitters: Fi
     """What the audit finds of the features that each extractor gives."""
     section, seed, data = parts.recipe.evaluation, parts.recipe.seed, parts.data
     rows = audited_rows(parts)
-    check_crossings(section.crossings, data)
     # they take seconds to start, in which this process embeds
     fitters.expect(*_probe_work(target, parts, len(rows[data.audit.name])))
     # stored embeddings are read from their file once, not once per extractor
@@ -221,20 +220,6 @@ def validation_leakage(model: TaskModel, parts: Parts) -> float | None:
         )
     except EvaluationError:
         return None
-
-
-def check_crossings(crossings: list[list[str]] | None, data: BiasedData) -> None:
-    """Refuse (EvaluationError) crossings of attributes that the data do not have."""
-    for k, names in enumerate(crossings or []):
-        for name in names:
-            if name not in data.attributes:
-                known = ", ".join(data.attributes)
-                raise EvaluationError(
-                    f"evaluation.crossings[{k}]: the data have no attribute '{name}'"
-                    f"{did_you_mean(name, data.attributes)}; they are {known}"
-                )
-        if len(set(names)) < 2:
-            raise EvaluationError(f"evaluation.crossings[{k}]: names fewer than two attributes; name two or more")
 
 
 # --- features ---

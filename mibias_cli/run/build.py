@@ -15,7 +15,7 @@ from torch import nn
 
 from mibias_cli.backbone.bottleneck import BottleneckShape, StandardFeatures
 from mibias_cli.backbone.catalogue import Backbone, create_backbone
-from mibias_cli.backbone.trainable import head_groups, parameter_groups
+from mibias_cli.backbone.trainable import head_groups, parameter_groups, refuse_no_checkpointing
 from mibias_cli.backbone.transforms import transforms_for
 from mibias_cli.data.batch import BiasedData
 from mibias_cli.data.columns import AttributeColumn, Columns, SplitRule
@@ -99,7 +99,7 @@ def build_data(recipe: Recipe, *, offline: bool) -> BiasedData:
         arguments["transforms"] = transforms_for(
             backbone.name,
             weights=backbone.weights,
-            channels=backbone.channels,
+            channels=backbone.in_chans,
             input_size=backbone.input_size,
             augment=recipe.training.augment,
             offline=offline,
@@ -129,12 +129,14 @@ def build_backbone(recipe: Recipe, input_shape: tuple[int, ...], *, offline: boo
         section.name,
         weights=section.weights,
         options=dict(section.options),
-        channels=section.channels,
+        channels=section.in_chans,
         input_size=section.input_size,
         input_shape=input_shape,
         offline=offline,
         seed=recipe.seed,
     )
+    if section.grad_checkpointing:
+        refuse_no_checkpointing(section.name, backbone.module)
     return backbone if section.licence is None else replace(backbone, licence=section.licence)
 
 

@@ -77,4 +77,5 @@ def _inputs(data: BiasedData, rows: np.ndarray, config: Mapping[str, object]) ->
 
 def _encoded(x: Tensor) -> bytes:
     pixels = (x * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
-    return thumbnail(Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels[:, :, :3]), _SIDE)
+    # of more channels than colour has, the first three
+    return thumbnail(Image.fromarray(pixels[:, :, 0] if pixels.shape[2] < 3 else pixels[:, :, :3]), _SIDE)

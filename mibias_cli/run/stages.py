@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from mibias_cli.backbone.mix import StatisticsMixer
-from mibias_cli.backbone.trainable import synchronise_batchnorm
+from mibias_cli.backbone.trainable import checkpoint_gradients, synchronise_batchnorm
 from mibias_cli.methods.erasers.erase import erase_features
 from mibias_cli.methods.method import Method
 from mibias_cli.output.whole_files import write_atomically
@@ -288,6 +288,8 @@ def make_stage(
         synchronise_batchnorm(model.extractor)
         if method is not None and method.network is not None:
             synchronise_batchnorm(method.network.extractor)
+    if recipe.backbone.grad_checkpointing:
+        checkpoint_gradients(model.extractor)
     if recipe.training.channels_last:
         model.to(memory_format=torch.channels_last)
 

@@ -11,7 +11,7 @@ from markupsafe import Markup
 from PIL import Image
 
 from mibias_cli.backbone.embed import spread_rows
-from mibias_cli.data.files.images import BROKEN_IMAGE, load_image, resolve_paths
+from mibias_cli.data.files.images import BROKEN_IMAGE, resolve_paths
 from mibias_cli.data.files.tabular import write_manifest
 from mibias_cli.progress import Progress
 from mibias_cli.report.html import page_environment
@@ -22,6 +22,7 @@ from mibias_cli.report.tables import Cell, Table, bits_cell, line
 from mibias_cli.report.write import write_files
 from mibias_cli.scan.columns import MISSING, folder_columns, measure_images
 from mibias_cli.scan.findings import Scan, Shortcut, Tested
+from mibias_cli.scan.pixels import colour_view
 from mibias_cli.scan.scan import Scanned
 from mibias_cli.survey.layout import Layout
 from mibias_cli.survey.roles import Roles
@@ -214,7 +215,7 @@ def _pictures(found: Shortcut, scanned: Scanned) -> Iterator[_Row]:
 def _address(path: str) -> str | None:
     """A small picture of a file, None where it cannot be read."""
     try:
-        pixels = load_image(path, 3)
+        pixels = colour_view(path)
     except BROKEN_IMAGE:
         return None
     return data_address(thumbnail(Image.fromarray((pixels.permute(1, 2, 0).numpy() * 255).astype(np.uint8)), _SIDE))

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-import numpy as np
+from pathlib import Path
 
-__all__ = ["looks"]
+import numpy as np
+from torch import Tensor
+
+from mibias_cli.data.files.images import load_image
+
+__all__ = ["colour_view", "looks"]
 
 _LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 _DARK = 0.1
@@ -41,6 +46,16 @@ def looks(pixels: np.ndarray) -> dict[str, float | None]:
         "colourfulness": saturation,
         "hue": _hue(pixels) if saturation >= _LEAST_COLOUR else None,
     }
+
+
+def colour_view(path: Path | str) -> Tensor:
+    """An image file as people can see it (3, H, W) in [0, 1]: of more channels the first three, of two the first.
+
+    Raises:
+        DataError, OSError, ValueError, …: As of `load_image`.
+    """
+    pixels = load_image(path, None)
+    return pixels[:3] if pixels.shape[0] >= 3 else pixels[:1].repeat(3, 1, 1)
 
 
 def _laplacian(grey: np.ndarray) -> np.ndarray:

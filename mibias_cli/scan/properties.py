@@ -6,11 +6,10 @@ import datetime
 from pathlib import Path
 
 import numpy as np
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, UnidentifiedImageError
 
-from mibias_cli.data.files.images import load_image
 from mibias_cli.scan.border import frame_widths
-from mibias_cli.scan.pixels import looks
+from mibias_cli.scan.pixels import colour_view, looks
 
 __all__ = ["PROPERTIES", "day_of", "image_properties", "jpeg_quality"]
 
@@ -41,10 +40,13 @@ def image_properties(path: Path) -> dict[str, str | None]:
     Raises:
         OSError, ValueError, …: whatever Pillow raises on a broken file.
     """
-    with Image.open(path) as image:
-        file_format, quality = image.format, jpeg_quality(image)
-        date = day_of(str(image.getexif().get(ExifTags.Base.DateTime, "")))
-    pixels = load_image(path, 3).numpy()
+    pixels = colour_view(path).numpy()
+    try:
+        with Image.open(path) as image:
+            file_format, quality = image.format, jpeg_quality(image)
+            date = day_of(str(image.getexif().get(ExifTags.Base.DateTime, "")))
+    except UnidentifiedImageError:  # an array, or a TIFF of many channels
+        file_format, quality, date = path.suffix.lstrip(".").upper(), 100, None
     _, height, width = pixels.shape
     # the frame is left out of all that follows: a black one would make every image dark
     top, left = frame_widths(pixels.mean(axis=0) * 255)

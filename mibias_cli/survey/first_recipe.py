@@ -151,6 +151,8 @@ def _model(found: Survey, model: ModelChoice) -> Iterator[str]:
         yield f"  options: {{ hidden: [{width[0]}], features: {width[1]}, last: linear }} # none of few features dies"
     else:
         yield f"  weights: {_scalar(model.weights)}" + (f" # {model.why}" if model.why else "")
+        if found.in_chans is not None:
+            yield f"  in_chans: {found.in_chans} # so many channels the images have"
         if model.input_size is not None:
             middle = " × ".join(map(str, found.image_sizes[1])) if found.image_sizes else "unknown"
             enlarged = ", and pretrained features are better of larger ones" if model.last_stages else ""

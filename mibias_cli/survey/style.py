@@ -21,7 +21,7 @@ _FOLDS, _BINS = 5, 3
 _ENOUGH, _TOO_MUCH = 0.7, 0.5
 
 
-def shows_in_channels(layout: Layout, attributes: Mapping[str, bool], target: str) -> bool:
+def shows_in_channels(layout: Layout, attributes: Mapping[str, bool], target: str, channels: int = 3) -> bool:
     """Whether trees tell attributes of held-out images, not the target, from the mean and deviation of their channels.
 
     They have to be right on seven tenths of what guessing the most frequent class leaves; of the target on no more than
@@ -31,6 +31,7 @@ def shows_in_channels(layout: Layout, attributes: Mapping[str, bool], target: st
     Args:
         attributes: By column, whether its values are numbers.
         target: The target's column.
+        channels: Of each image.
     """
     images, columns = layout.images, layout.table.columns
     if images is None or not attributes:
@@ -38,7 +39,7 @@ def shows_in_channels(layout: Layout, attributes: Mapping[str, bool], target: st
     rows = [row for row in range(len(images)) if all(columns[name][row] is not None for name in attributes)]
     rows = rows[:: max(1, -(-len(rows) // _LOOKED_AT))]
     with ThreadPoolExecutor() as pool:
-        told = list(pool.map(lambda row: _statistics(images, row), rows))
+        told = list(pool.map(lambda row: _statistics(images, row, channels), rows))
     found = [(row, one) for row, one in zip(rows, told, strict=True) if one is not None]
     if not found:
         return False
@@ -72,10 +73,10 @@ def _told(x: np.ndarray, c: np.ndarray, group: np.ndarray) -> float:
     return float((right - guessed) / (1 - guessed))
 
 
-def _statistics(images: Images, row: int) -> np.ndarray | None:
-    """Mean and deviation of each channel (6,); None where the image cannot be read, which loading will say."""
+def _statistics(images: Images, row: int, channels: int) -> np.ndarray | None:
+    """Mean and deviation of each channel, side by side; None where the image cannot be read, which loading will say."""
     try:
-        pixels = load_image(images.source(row), 3, least_side=_SIDE)
+        pixels = load_image(images.source(row), channels, least_side=_SIDE)
     except BROKEN_IMAGE:
         return None
     return np.concatenate([pixels.mean((1, 2)).numpy(), pixels.std((1, 2)).numpy()])

@@ -6,10 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from PIL import Image
-
 from mibias_cli.data.annotations import SPLITS, Annotations, class_notes
 from mibias_cli.data.columns import ColumnLook, Columns, SplitRule, look_at
+from mibias_cli.data.files.images import BROKEN_IMAGE, image_shape
 from mibias_cli.data.files.tabular import first_rows
 from mibias_cli.data.group_columns import may_be_groups
 from mibias_cli.data.sources.imagefolder import CLASS_FOLDER, SPLIT_FOLDER
@@ -43,6 +42,7 @@ class Survey:
         chosen: The attributes that a recipe should have.
         candidates: Further columns that may be attributes, the most associated with the target first.
         image_sizes: (width, height) of some images, smallest, middle and largest by their shorter side; or empty.
+        in_chans: Their channels, where all have as many and more or fewer than grey or colour; else None.
         must_write: Whether the layout's table has to be written to a file of its own.
         guesses: What was guessed, and by what.
         notes: What was left out, and what to look at.
@@ -58,6 +58,7 @@ class Survey:
     chosen: tuple[AttributeFound, ...]
     candidates: tuple[AttributeFound, ...]
     image_sizes: tuple[tuple[int, int], ...]
+    in_chans: int | None
     must_write: bool
     guesses: tuple[str, ...]
     notes: tuple[str, ...]
@@ -71,7 +72,7 @@ class Survey:
     def shows_in_channels(self) -> bool:
         """Whether channel statistics of images tell all attributes: they are a matter of colours and contrast."""
         attributes = {attribute.name: attribute.kind == "continuous" for attribute in self.chosen}
-        return shows_in_channels(self.layout, attributes, str(self.columns.target))
+        return shows_in_channels(self.layout, attributes, str(self.columns.target), self.in_chans or 3)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,6 +181,7 @@ def survey(path: Path, wishes: Wishes) -> Survey:
     notes += repeat_notes(layout, roles, annotations)
     notes += _proxy_notes(rows, chosen, copies)
     notes += [note for a in chosen if (note := independence_note(a.name, a.cells, a.shared_bits)) is not None]
+    sizes, in_chans = _image_shapes(layout)
     # a recipe can only name a file: rows that no file holds as they are have to be written to one
     must_write = not layout.is_fixed and (layout.file is None or bool(rows.dropped))
     if must_write and layout.source == "imagefolder":
@@ -193,7 +195,8 @@ def survey(path: Path, wishes: Wishes) -> Survey:
         n_rows={name: int((annotations.role == k).sum()) for k, name in enumerate(SPLITS)},
         chosen=tuple(chosen),
         candidates=tuple(others),
-        image_sizes=_image_sizes(layout),
+        image_sizes=sizes,
+        in_chans=in_chans,
         must_write=must_write,
         guesses=(*roles.guesses, *how),
         notes=tuple(notes),
@@ -257,19 +260,24 @@ def _proxy_notes(rows: RowsFound, chosen: Sequence[AttributeFound], copies: Mapp
     yield from once_more(None, proxies_of(roles.target, others, table, training), are_inputs=True)
 
 
-def _image_sizes(layout: Layout) -> tuple[tuple[int, int], ...]:
-    """(width, height) of the smallest, the middle and the largest of some images, by their shorter sides."""
+def _image_shapes(layout: Layout) -> tuple[tuple[tuple[int, int], ...], int | None]:
+    """(width, height) of the smallest, middle and largest of some images, by their shorter sides; and their channels.
+
+    Raises:
+        DataError: What reads such images is not installed.
+    """
     images = layout.images
     if images is None:
-        return ()
+        return (), None
     # some images spread over the listing; only their headers are read
-    sizes = []
+    shapes = []
     for row in range(0, len(images), max(1, len(images) // _SAMPLED_IMAGES)):
         try:
-            with Image.open(images.source(row)) as image:
-                sizes.append((int(image.size[0]), int(image.size[1])))
-        except (OSError, SyntaxError, ValueError):
+            shapes.append(image_shape(images.source(row)))
+        except BROKEN_IMAGE:
             continue  # loading will name a broken file; here it has no size
     # by the shorter side, which is what the model's input size is compared with
-    sizes.sort(key=lambda size: (min(size), size))
-    return (sizes[0], sizes[len(sizes) // 2], sizes[-1]) if sizes else ()
+    sizes = sorted(((width, height) for _, height, width in shapes), key=lambda size: (min(size), size))
+    channels = {n for n, _, _ in shapes}
+    in_chans = channels.pop() if len(channels) == 1 and channels.isdisjoint({1, 3}) else None
+    return ((sizes[0], sizes[len(sizes) // 2], sizes[-1]) if sizes else ()), in_chans

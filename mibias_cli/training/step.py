@@ -156,16 +156,17 @@ class Stepper:
             loss = self._task_loss(batch, output["logits"][: batch.n_own])
         else:
             with self.fabric.autocast():
-                found = self.method(batch, output)
-            loss, capped = found if isinstance(found, tuple) else (found, None)
-        metrics: StepMetrics = {"task_loss": float(loss.detach())}
-        if capped is not None:
-            metrics["penalty"] = float(capped.detach())
-        finite = all(map(math.isfinite, metrics.values()))
+                made = self.method(batch, output)
+            loss, capped = made if isinstance(made, tuple) else (made, None)
         # Î_T(z; c); z that is not finite must not reach critic and queue, which would carry it into later steps
         z = output["z"][batch.n_own or 0 :]  # a view, also of all rows: Fabric guards the model's own output
+        found = {"task_loss": loss} | ({} if capped is None else {"penalty": capped})
+        if debiaser is not None and debiaser.estimators:
+            found["z_is_finite"] = torch.isfinite(z).all()
+        metrics = _numbers(found)
+        finite = bool(metrics.pop("z_is_finite", True)) and all(map(math.isfinite, metrics.values()))
         penalty: Tensor | None = None
-        if debiaser is not None and debiaser.estimators and (finite := finite and bool(torch.isfinite(z).all())):
+        if debiaser is not None and debiaser.estimators and finite:
             # max over T, the queue's schedule: K critic steps on z of recent steps, before this batch joins them
             if debiaser.settings.schedule == "queue":
                 debiaser.fit_on_queue(batch.drawn, z.detach(), step)
@@ -356,6 +357,12 @@ class Stepper:
                 "training diverged. Lower training.learning_rate or debias.weight, lengthen debias.warmup_epochs, or "
                 "set training.clip_norm."
             )
+
+
+def _numbers(found: Mapping[str, Tensor]) -> StepMetrics:
+    """Scalars as numbers, read at once: on a GPU each reading waits until all before it is computed."""
+    values: list[float] = torch.stack([value.detach().double() for value in found.values()]).tolist()
+    return dict(zip(found, values, strict=True))
 
 
 def _norms(task: Gradients, penalty: Gradients) -> StepMetrics:

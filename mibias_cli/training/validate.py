@@ -77,7 +77,8 @@ def validate(
     `weighted_accuracy` weights samples by p(y)p(c)/p(y,c): the accuracy to expect where y and c are independent, from
     biased data alone. `gain_over_bias_bits` is the information of the scores about the class beyond that of the
     attributes, see `gain_over_reference`: a model that leans on the bias gains little. Accuracies of several labels are
-    means over labels; `r2`, `mae` and `rmse` are means over columns of numbers, errors in the user's units.
+    means over labels; `r2`, `mae` and `rmse` are of a column of numbers in the user's units, of several the means over
+    columns, in standard deviations of training rows.
     `<attribute>/leakage_bits` is the attribute heads' held-out bound, `critic_bits` (`critic_dependence` in a unit of
     its own) the training critic's, and `critic_signal` by how much that exceeds what shuffled labels give.
 
@@ -131,7 +132,8 @@ def _task_figures(logits: Tensor, y: Tensor, weight: Tensor | None, target: Targ
 
 
 def _number_figures(numbers: Tensor, y: Tensor, weight: Tensor | None, target: Target) -> dict[str, float]:
-    scale = torch.tensor(target.scale, dtype=torch.float64)
+    # years and metres have no mean: several columns stay standardised
+    scale = torch.tensor(target.scale if len(target.scale) == 1 else 1.0, dtype=torch.float64)
     error = (numbers - y).double()
     square = error.square()
     r2 = r_squared(y.double().numpy(), numbers.double().numpy())

@@ -67,7 +67,7 @@ def test_built_in_networks() -> None:
         ({"name": "digit_cn"}, "did you mean 'digit_cnn'"),
         ({"name": "resnet18.nope"}, "unknown tag.*resnet18.a1_in1k"),
         ({"name": "resnet18", "options": {"depth": 3}}, "does not take these arguments.*depth"),
-        ({"name": "resnet18", "options": {"in_chans": 1}}, "set backbone.channels"),
+        ({"name": "resnet18", "options": {"in_chans": 1}}, "set backbone.in_chans"),
         ({"name": "test_resnet", "options": {"global_pool": ""}}, r"gives \(1, 96, .*pooled features"),
         ({"name": "test_vit", "input_size": 97}, "another backbone.input_size"),
         ({"name": "digit_cnn", "options": {"widht": 3}}, "did you mean 'width'"),

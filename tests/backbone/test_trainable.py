@@ -11,7 +11,14 @@ from torch import Tensor, nn
 
 from mibias_cli.backbone.catalogue import create_backbone
 from mibias_cli.backbone.extractor import Extractor
-from mibias_cli.backbone.trainable import choose_trainable, head_groups, last_stages, parameter_groups
+from mibias_cli.backbone.trainable import (
+    checkpoint_gradients,
+    choose_trainable,
+    head_groups,
+    last_stages,
+    parameter_groups,
+    refuse_no_checkpointing,
+)
 from mibias_cli.errors import BackboneError
 
 
@@ -236,3 +243,51 @@ def test_blocks_that_are_called_in_turns_with_others() -> None:
         network = timm.create_model("twins_svt_small", num_classes=0).eval()
         found = last_stages(network, torch.empty(1, 3, 224, 224))
     assert found == ["blocks.3.0", "pos_block.3", "blocks.3.1", "blocks.3.2", "blocks.3.3", "norm"]
+
+
+@pytest.mark.parametrize(("name", "layer"), [("test_vit", "blocks.0"), ("test_resnet", "layer2.0")])
+def test_activations_that_are_computed_again_give_the_same_gradients_and_need_less_memory(
+    name: str, layer: str
+) -> None:
+    """Two backward passes through one graph, as some rules of `debias.gradients` take them, from an inner layer too."""
+
+    def gradients(again: bool) -> tuple[list[Tensor], int]:
+        torch.manual_seed(0)
+        backbone = create_backbone(name, input_size=None if name == "test_vit" else 32, seed=0)
+        refuse_no_checkpointing(name, backbone.module)
+        extractor = Extractor(backbone.module, backbone.n_features, layers=[layer]).train()
+        if again:
+            checkpoint_gradients(extractor)
+        kept: dict[int, int] = {}
+
+        def keep(saved: Tensor) -> Tensor:
+            kept[saved.untyped_storage().data_ptr()] = saved.untyped_storage().nbytes()
+            return saved
+
+        side = 160 if name == "test_vit" else 32
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda saved: saved):
+            found = extractor(torch.rand(4, 3, side, side, generator=torch.Generator().manual_seed(1)))
+        parameters = [p for p in extractor.parameters() if p.requires_grad]
+        first = torch.autograd.grad(
+            found.features.square().mean(), parameters, retain_graph=True, materialize_grads=True
+        )
+        second = torch.autograd.grad(found.taps[layer].square().mean(), parameters, materialize_grads=True)
+        return [*first, *second], sum(kept.values())
+
+    (plain, plain_bytes), (again, again_bytes) = gradients(False), gradients(True)
+    assert any(bool(g.any()) for g in plain)
+    assert all(torch.equal(a, b) for a, b in zip(plain, again, strict=True))
+    assert again_bytes < 0.7 * plain_bytes
+
+
+def test_a_backbone_that_cannot_compute_its_activations_again_is_refused() -> None:
+    with pytest.raises(BackboneError, match="digit_cnn cannot compute its activations again; set it to false"):
+        refuse_no_checkpointing("digit_cnn", create_backbone("digit_cnn").module)
+
+
+def test_a_stage_that_is_not_called_as_a_whole_is_told_with_what_to_name() -> None:
+    backbone = create_backbone("test_resnet", input_size=32)
+    extractor = Extractor(backbone.module, backbone.n_features, layers=["layer2"]).train()
+    checkpoint_gradients(extractor)
+    with pytest.raises(BackboneError, match="'layer2' takes no part .* name one of its blocks"):
+        extractor(torch.rand(2, 3, 32, 32))

@@ -53,6 +53,22 @@ def test_one_channel_has_one_mean() -> None:
     torch.testing.assert_close(given, torch.full((2, 1, 32, 32), float((0.7 - mean) / std)))
 
 
+@pytest.mark.parametrize("channels", [2, 13])
+def test_any_number_of_channels_is_cropped_and_flipped_as_colour_is(channels: int) -> None:
+    x = torch.rand(channels, 50, 40)
+
+    def drawn(image: torch.Tensor, seed: int) -> torch.Tensor:
+        random.seed(seed)
+        torch.manual_seed(seed)
+        return transforms_for("test_resnet", channels=len(image), input_size=32, augment=True).train(image)
+
+    # test_resnet has one mean for all colours, so that a channel is what it is as a grey image
+    for seed in range(5):
+        alone = torch.cat([drawn(one[None], seed) for one in x])
+        torch.testing.assert_close(drawn(x, seed), alone)
+    assert not torch.equal(drawn(x, 0), drawn(x, 1))
+
+
 def test_arrays_resize_and_normalise_without_cropping() -> None:
     x = torch.rand(4, 3, 8, 8)
     given = transforms_for("test_resnet", input_size=32).arrays(x)

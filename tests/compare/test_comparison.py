@@ -136,6 +136,29 @@ def test_what_is_told_of_the_bias_counts_against_what_is_told_of_the_target(make
     assert any("0.300 bits of the target" in note and "0.050 bits of the attributes" in note for note in found.notes)
 
 
+def test_what_is_within_a_standard_error_of_the_choice_is_said_to_be_as_good(make: Make) -> None:
+    """Over seeds by their spread, over validation rows by the gain's own error, whichever is larger."""
+
+    def pair(weight: float, gains: tuple[float, float], error: float) -> list[ComparedRun]:
+        found = [gaining(make, f"{weight}-{k}", gain, weight) for k, gain in enumerate(gains)]
+        return [
+            replace(run, gain_error_bits=error, settings={**run.settings, "seed": k}) for k, run in enumerate(found)
+        ]
+
+    close, far = pair(1, (0.27, 0.28), 0.0), pair(2, (0.1, 0.12), 0.0)
+    # seeds: standard deviation 0.0566 of two, standard error 0.04
+    found = compare_reports([*pair(0, (0.26, 0.34), 0.01), *close, *far])
+    assert (found.chosen, found.as_good) == (1, (2,))
+    assert found.groups[0].net_gain_error_bits == pytest.approx(0.04)
+    assert any("cannot tell it from 2: debias.weight=1: " in note and "(0.040 bits)" in note for note in found.notes)
+    assert [line.cells[-1].text for line in group_table(found).lines] == ["0.300 ◆", "0.275 ◇", "0.110"]
+    rows = compare_reports([*pair(0, (0.3, 0.3), 0.01), *close, *far])
+    assert rows.as_good == ()
+    assert not any("cannot tell" in note for note in rows.notes)
+    rows = compare_reports([*pair(0, (0.3, 0.3), 0.5), *close, *far])
+    assert rows.as_good == (2, 3)
+
+
 def test_nothing_is_chosen_where_there_is_nothing_to_choose_by(make: Make) -> None:
     for runs in ([gaining(make, "a", 0.2, 0)], [gaining(make, "a", 0.2, 0), gaining(make, "b", None, 1)]):
         found = compare_reports(runs)

@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from mibias_cli.compare import sweep
+from mibias_cli.compare import jobs, sweep
 from mibias_cli.compare.runs import compare, flat_settings
 from mibias_cli.errors import RecipeError, RunError
 from mibias_cli.progress import Silent
 from mibias_cli.recipe.load import dump_recipe, load_recipe
 from mibias_cli.run.assemble import assemble
 from mibias_cli.run.resume.same_run import write_beginning
-from mibias_cli.run_folder import RunFolder
+from mibias_cli.run_folder import RunFolder, lock_run
 
 RECIPE = "version: 1\nname: small\ndata: {source: digits}\nbackbone: {name: digit_cnn}\n"
 REPORT: dict[str, Any] = {
@@ -25,11 +25,13 @@ REPORT: dict[str, Any] = {
     "provenance": {},
 }  # fmt: skip
 FAKE = """
-import json, pathlib, sys
+import json, os, pathlib, sys
 arguments = sys.argv[1:]
 folder = pathlib.Path(arguments[arguments.index("--out" if "--out" in arguments else "--resume") + 1])
 with open(folder.parent / "calls.jsonl", "a") as file:
     file.write(json.dumps(arguments) + "\\n")
+with open(folder.parent / "gpus.txt", "a") as file:
+    file.write(os.environ.get("CUDA_VISIBLE_DEVICES", "") + "\\n")
 if "debias.weight=7" in arguments:
     print("it went wrong")
     sys.exit(2)
@@ -45,14 +47,14 @@ def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A recipe, and a `train` that only notes how it was called."""
     fake = tmp_path / "fake.py"
     fake.write_text(f"REPORT = {json.dumps(REPORT)!r}\n{FAKE}")
-    real = sweep._command
+    real = jobs._command
 
     def command(*arguments: Any) -> list[str]:
         line = real(*arguments)
         assert line[:4] == [sys.executable, "-m", "mibias_cli.cli", "train"]
         return [sys.executable, "-S", str(fake), *line[4:]]
 
-    monkeypatch.setattr(sweep, "_command", command)
+    monkeypatch.setattr(jobs, "_command", command)
     path = tmp_path / "r.yaml"
     path.write_text(RECIPE)
     return path
@@ -63,7 +65,7 @@ def calls(out: Path) -> list[list[str]]:
     return sorted(json.loads(line) for line in path.read_text().splitlines()) if path.exists() else []
 
 
-def points(*axes: str) -> list[sweep.Point]:
+def points(*axes: str) -> list[jobs.Point]:
     return sweep.make_points([sweep.parse_axis(axis) for axis in axes])
 
 
@@ -182,10 +184,61 @@ def test_a_wrong_value_or_a_folder_in_the_way_is_said_before_anything_runs(recip
 def test_jobs_share_the_processors_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr(os, "cpu_count", lambda: 8)
-    assert sweep._environment(4)["OMP_NUM_THREADS"] == "2"
-    assert "OMP_NUM_THREADS" not in sweep._environment(1)
+    assert jobs._environment(4)["OMP_NUM_THREADS"] == "2"
+    assert "OMP_NUM_THREADS" not in jobs._environment(1)
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
-    assert sweep._environment(4)["OMP_NUM_THREADS"] == "3"
+    assert jobs._environment(4)["OMP_NUM_THREADS"] == "3"
+
+
+def test_jobs_have_gpus_of_their_own_where_there_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0, GPU-8a,5")
+    assert jobs.gpu_slots(1, 1) == [""]
+    assert jobs.gpu_slots(4, 1) == ["0", "GPU-8a", "5", "0"]
+    assert jobs.gpu_slots(2, 2) == ["", ""]
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 4)
+    assert jobs.gpu_slots(3, 2) == ["0,1", "2,3", "0,1"]
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    assert jobs.gpu_slots(2, 1) == ["", ""]
+
+
+def test_each_job_gets_its_gpu_and_gives_it_back(recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,3")
+    sweep.run_sweep(recipe, points("seed=0,1,2,3"), out=tmp_path / "s", jobs=2, progress=Silent())
+    used = (tmp_path / "s" / "gpus.txt").read_text().split()
+    assert sorted(used) == ["2", "2", "3", "3"]
+
+
+def test_what_another_sweep_is_at_is_left_to_it(recipe: Path, tmp_path: Path) -> None:
+    out, seen = tmp_path / "s", list[list[str]]()
+    with lock_run(out / "logs" / ".claims" / "seed=1"):
+        result = sweep.run_sweep(
+            recipe, points("seed=0,1,2"), out=out, progress=Silent(), on_finished=lambda found: seen.append([*found])
+        )
+    assert (list(result.finished), result.elsewhere, dict(result.failed)) == (["seed=0", "seed=2"], ("seed=1",), {})
+    assert seen == [["seed=0"], ["seed=0", "seed=2"]]
+    for name in result.finished:  # as train would have written it
+        (out / name / "recipe.resolved.yaml").write_text(dump_recipe(load_recipe(recipe, [name])))
+    assert sweep.run_sweep(recipe, points("seed=0,1,2"), out=out, progress=Silent()).elsewhere == ()
+    assert len(calls(out)) == 3
+
+
+def test_two_sweeps_of_one_folder_share_its_points(recipe: Path, tmp_path: Path) -> None:
+    """Two processes at a time: every point is trained once, and both know of all that are finished in the end."""
+    out, grid = tmp_path / "s", points("seed=0,1,2,3,4,5,6,7")
+    children = []
+    for _ in range(2):
+        child = os.fork()
+        if child == 0:
+            try:
+                result = sweep.run_sweep(recipe, grid, out=out, jobs=2, progress=Silent())
+                os._exit(len(result.failed) + 10 * (len(result.finished) + len(result.elsewhere) != 8))
+            finally:
+                os._exit(99)
+        children.append(child)
+    assert [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children] == [0, 0]
+    trained = [arguments[arguments.index("--out") + 1] for arguments in calls(out)]
+    assert sorted(trained) == [str(out / point.name) for point in grid]
 
 
 def test_settings_are_flat_and_names_say_nothing() -> None:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from known_mi import Chain, Gaussian, Known, MeanShift, TwoShifts, VarianceCoded, make_spec, to_sample
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from mibias_cli.estimators.closed_form import ClosedForm
 from mibias_cli.estimators.protocol import Sample
@@ -142,3 +143,31 @@ def test_a_target_class_without_rows_in_the_queue_is_left_out() -> None:
     assert z.grad is not None
     assert (z.grad[batch.y == 1] == 0).all()
     assert (z.grad[batch.y == 0] != 0).any()
+
+
+class _Reads(TorchDispatchMode):
+    """Counts what makes a GPU wait: numbers that are read off it, and results whose size it alone knows."""
+
+    n = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.n += func.name() in ("aten::_local_scalar_dense", "aten::nonzero")
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("rows", [60, 6000])
+def test_a_step_reads_no_more_off_the_device_for_more_target_classes(rows: int) -> None:
+    """With few rows the classes share a regression; with many each has its own, of which one number is read."""
+    counts = []
+    for n_targets in (2, 10):
+        g = torch.Generator().manual_seed(0)
+        y = torch.arange(rows) % n_targets
+        c = torch.randint(2, (rows, 1), generator=g)
+        z = torch.randn(rows, 3, generator=g) + c
+        sample = Sample(z=z, c=c, y=y, weight=None, known=torch.ones(rows, dtype=torch.bool))
+        estimator = _closed_form(n_features=3, given_target=True, n_targets=n_targets)
+        with _Reads() as reads:
+            estimator.fit(sample, g)
+            estimator.penalty(sample, g)
+        counts.append(reads.n)
+    assert counts[1] <= counts[0] + (8 if rows > 60 else 0)

@@ -9,11 +9,14 @@ import pytest
 
 from mibias_cli.evaluation.leakage_findings import Bounds, Change, Interval, Leakage, Sides, SizeCurve, SizePoint
 from mibias_cli.evaluation.task_findings import (
+    ErrorRow,
     FairnessChange,
     FairnessFindings,
     FairnessSides,
     GroupRow,
     HeadFindings,
+    NumberFigures,
+    RegressionFindings,
     TaskChange,
     TaskFindings,
     TaskSides,
@@ -23,6 +26,7 @@ from mibias_cli.report.html import render_html
 from mibias_cli.report.markdown import render_markdown
 from mibias_cli.report.summary import EMPTY_FEATURES, headline_note, summarise
 from mibias_cli.report.task.summary import worse_clauses, worst_group_sentence
+from mibias_cli.report.task.tables import task_table
 from mibias_cli.report.verdict import make_verdict
 
 
@@ -358,3 +362,48 @@ def test_where_another_probe_finds_more_than_the_headlines_one_line_says_so(make
         assert headline_note(found).startswith(start)
         assert html.unescape(render_html(found)).count(start) == 1
         assert render_markdown(found).count(start) == 1
+
+
+def of_numbers(*columns: tuple[str, float]) -> RegressionFindings:
+    """Errors of columns, each of one size in group "old" and half of it in "new", with deviations of 10 and .1."""
+    units = dict(zip(("age", "height"), (10.0, 0.1), strict=True)) if len(columns) > 1 else {columns[0][0]: 1.0}
+    errors = tuple(
+        ErrorRow(
+            attribute="place", channel="place", column=name, c=c, n=40, mae=mae * share, lower=None, upper=None,
+            rmse=mae, mean_error=0.0, counted=True,
+        )
+        for name, mae in columns
+        for c, share in (("old", 1.0), ("new", 0.5))
+    )  # fmt: skip
+    mean = sum(mae / units[name] for name, mae in columns) / len(columns)
+    found = {
+        name: NumberFigures(r2=0.5, mae=mae, rmse=mae, worst_group_mae=mae, unit=units[name]) for name, mae in columns
+    }
+    return RegressionFindings(
+        r2=interval(0.5, 0.1), mae=interval(mean, 0), rmse=interval(mean, 0), worst_group_mae=mean, gap_mae=0.0,
+        columns=found, group_errors=errors,
+    )  # fmt: skip
+
+
+def test_errors_over_several_columns_are_told_in_deviations_and_each_column_in_its_unit(
+    make: Callable[..., Report],
+) -> None:
+    two = of_numbers(("age", 5.0), ("height", 0.2))
+    rose = TaskChange(mae=Interval(estimate=0.25, lower=0.2, upper=0.3))
+    report = with_task(make(), before=two, after=two, change=rose)
+    # (5 / 10 + .2 / .1) / 2
+    assert "a mean absolute error of 1.25 standard deviations" in worst_group_sentence(report)
+    assert "the mean absolute error rose by 0.25 standard deviations" in worse_clauses(report)
+    labels = [row.cells[0].text for row in task_table(report).lines]
+    assert "Mean absolute error, in standard deviations" in labels
+    assert "R²" in labels
+    assert "age: Mean absolute error" in labels
+
+
+def test_errors_of_one_column_are_in_its_unit(make: Callable[..., Report]) -> None:
+    one = of_numbers(("age", 5.0))
+    rose = TaskChange(mae=Interval(estimate=0.25, lower=0.2, upper=0.3))
+    report = with_task(make(), before=one, after=one, change=rose)
+    assert "a mean absolute error of 5 before" in worst_group_sentence(report)
+    assert "deviation" not in worst_group_sentence(report) + " ".join(worse_clauses(report))
+    assert not any("deviation" in row.cells[0].text for row in task_table(report).lines)

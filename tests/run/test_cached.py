@@ -298,3 +298,29 @@ def test_a_stopped_run_resumes_to_the_same_weights(tmp_path: Path, monkeypatch: 
     fitted(recipe(*few, text=text), tmp_path / "stopped", resume=True)
     assert same(best(tmp_path / "stopped"), best(tmp_path / "whole"))
     assert metrics(tmp_path / "stopped") == metrics(tmp_path / "whole")
+
+
+def test_a_run_that_computes_activations_again_is_the_same_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the whole network, and of its last stages, whose cached inputs leave little to compute again."""
+    told: list[bool] = []
+    real = StageTrainer._step
+
+    def noting(self: Any, *arguments: Any) -> None:
+        told.append(bool(self.model.extractor.backbone.grad_checkpointing))
+        real(self, *arguments)
+
+    monkeypatch.setattr(StageTrainer, "_step", noting)
+    of = "backbone={name: test_resnet, input_size: 32, freeze_batchnorm: true, train: %s, grad_checkpointing: %s}"
+    for train, again in (("all", True), ("[layer4]", False)):
+        for value in ("false", "true"):
+            told.clear()
+            fitted(recipe(of % (train, value), "training.epochs=1"), tmp_path / f"{train}-{value}")
+            assert set(told) == {again and value == "true"}
+        one, other = (tmp_path / f"{train}-{value}" for value in ("false", "true"))
+        assert metrics(one) == metrics(other)
+        assert same(best(one), best(other))
+
+
+def test_what_is_done_from_outside_a_forward_pass_is_not_computed_again() -> None:
+    with pytest.raises(RecipeError, match="grad_checkpointing: with debias.mix, whose channel statistics"):
+        recipe("backbone.train=all", "backbone.grad_checkpointing=true", "debias.mix={layer: layer3}")

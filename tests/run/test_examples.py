@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import numpy as np
+import pytest
 import torch
 from PIL import Image
 
@@ -41,6 +43,19 @@ def data(shape: tuple[int, ...] = (3, 80, 60), n_classes: int = 2) -> BiasedData
 
 
 CHANNELS = {"place": "sky"}
+
+
+class Bands:
+    """Images whose channels are of one value each: 10, 20, … of 255."""
+
+    def __init__(self, channels: int) -> None:
+        self.channels = channels
+
+    def read(self, rows: np.ndarray, epoch: int | None) -> torch.Tensor:
+        levels = torch.arange(1, self.channels + 1) * 10 / 255
+        return levels.view(1, -1, 1, 1).expand(len(rows), -1, 60, 60)
+
+
 CONFIG = {"mean": MEAN, "std": STD}
 
 
@@ -78,3 +93,12 @@ def test_small_cells_have_no_images() -> None:
     shown = example_cells(data(), CHANNELS, n=1, data_config=CONFIG, seed=0, least=10)
     assert {(cell.y, cell.c) for cell in everything} - {(cell.y, cell.c) for cell in shown} == {("a", "day")}
     assert example_cells(data(), CHANNELS, n=1, data_config=CONFIG, seed=0, least=9) == everything
+
+
+@pytest.mark.parametrize(("channels", "shown"), [(1, 10), (2, 10), (4, (10, 20, 30)), (13, (10, 20, 30))])
+def test_of_many_channels_the_first_are_shown(channels: int, shown: int | tuple[int, ...]) -> None:
+    found = data((channels, 60, 60))
+    found = replace(found, audit=replace(found.audit, reader=Bands(channels)))
+    image = Image.open(io.BytesIO(example_cells(found, CHANNELS, n=1, data_config={}, seed=0)[0].images[0]))
+    assert image.mode == ("L" if isinstance(shown, int) else "RGB")
+    np.testing.assert_allclose(np.asarray(image)[30, 30], shown, atol=3)  # JPEG's rounding

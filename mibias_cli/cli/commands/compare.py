@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -53,7 +55,8 @@ def sweep(
 ) -> None:
     """Train a recipe over a grid of settings and compare the runs.
 
-    Given again, it skips what is finished and goes on with what is half finished.
+    Given again, it skips what is finished and goes on with what is half finished. Given on several machines or in a
+    SLURM array, with one folder, each trains what no other is at. Where there are several GPUs, each job has its own.
     """
     from mibias_cli.compare import sweep as sweeping
     from mibias_cli.recipe.load import load_recipe
@@ -70,17 +73,42 @@ def sweep(
     with on_stop(lambda: again), shown_progress() as progress:
         result = sweeping.run_sweep(
             recipe, points, out=folder, overrides=settings, jobs=jobs, progress=progress,
-            options=["--offline"] if offline else [],
+            options=["--offline"] if offline else [], on_finished=_Page(folder).update,
         )  # fmt: skip
     # runs that failed do not keep the others from being compared
     if result.finished:
-        from mibias_cli.compare import runs as compare_runs
-
-        names = list(result.finished)
-        _show(compare_runs.compare([result.finished[name] for name in names], names=names), folder, output)
+        _show(_compared(result.finished), folder, output)
+    if result.elsewhere:
+        typer.echo(
+            f"{len(result.elsewhere)} of {len(points)} runs are another sweep's at this time: give the same command "
+            "again once it has ended",
+            err=True,
+        )
     if result.failed:
         typer.echo(f"{len(result.failed)} of {len(points)} runs failed: {', '.join(result.failed)}", err=True)
         raise typer.Exit(EXIT_ERROR)
+
+
+def _compared(finished: Mapping[str, Path]) -> Comparison:
+    from mibias_cli.compare import runs as compare_runs
+
+    return compare_runs.compare(list(finished.values()), names=list(finished))
+
+
+class _Page:
+    """A sweep's page, written again as runs end, but not so often that it takes a tenth of the time."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.not_before = folder, 0.0
+
+    def update(self, finished: Mapping[str, Path]) -> None:
+        """Compare the runs that are finished."""
+        from mibias_cli.compare.page import write_comparison
+
+        started = time.monotonic()
+        if started >= self.not_before:
+            write_comparison(self.folder, _compared(finished))
+            self.not_before = time.monotonic() + 10 * (time.monotonic() - started)
 
 
 def _show(comparison: Comparison, out: Path | None, output: ReportFormat) -> None:

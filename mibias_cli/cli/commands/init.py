@@ -119,7 +119,9 @@ def survey_lines(found: Survey) -> Iterator[str]:
     yield f"  rows        {', '.join(f'{n:,} {split}' for split, n in found.n_rows.items())}"
     if found.image_sizes:
         smallest, middle, largest = (f"{w} × {h}" for w, h in found.image_sizes)
-        yield f"  images      about {middle} pixels" + (f" ({smallest} to {largest})" if smallest != largest else "")
+        channels = f", {found.in_chans} channels" if found.in_chans else ""
+        sizes = f" ({smallest} to {largest})" if smallest != largest else ""
+        yield f"  images      about {middle} pixels{sizes}{channels}"
     yield f"  target      {found.target_title}: {first_rows(found.class_names, _MOST_NAMES)}"
     for attribute in found.chosen:
         n_rows = sum(found.n_rows.values())
@@ -178,6 +180,7 @@ def _plain(found: Survey) -> dict[str, object]:
         "columns": dict(found.uses),
         "attributes": {a.name: attribute(a) for a in found.chosen},
         "candidates": {a.name: attribute(a) for a in found.candidates},
+        "in_chans": found.in_chans,
         "image_sizes": [list(size) for size in found.image_sizes],
         "guesses": list(found.guesses),
         "notes": list(found.notes),

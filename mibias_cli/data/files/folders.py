@@ -9,6 +9,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from mibias_cli.data.files.planes import is_image_array
 from mibias_cli.data.files.tabular import first_rows
 from mibias_cli.errors import DataError
 from mibias_cli.output.whole_files import NO_FILE
@@ -39,7 +40,9 @@ class FoundImages:
 
 
 def find_images(root: Path, *, follow: Path | None = None, most: int | None = None) -> FoundImages:
-    """All images below a folder, of every kind that Pillow reads; hidden files and folders are passed over.
+    """All images below a folder: of every kind that Pillow reads, and arrays of one image each (.npy of three axes).
+
+    Hidden files and folders are passed over.
 
     Args:
         root: The folder. Links to files in it are followed, whatever `follow` is.
@@ -55,7 +58,8 @@ def find_images(root: Path, *, follow: Path | None = None, most: int | None = No
         n += 1
         if most is not None and n > most:
             return FoundImages(images=[])
-        if os.path.splitext(entry.name)[1].lower() not in suffixes:
+        suffix = os.path.splitext(entry.name)[1].lower()
+        if suffix not in suffixes and not (suffix == ".npy" and is_image_array(entry.path)):
             continue
         if not (entry.is_symlink() or entry.is_file()):
             raise DataError(f"{entry.path}: {NO_FILE}; take it out")

@@ -19,6 +19,7 @@ from torch.utils.data import default_collate
 
 from mibias_cli.data.files.folders import leads_out, real_paths
 from mibias_cli.data.files.packed import PackedTexts, Picked, RowNames
+from mibias_cli.data.files.planes import UnfitImage, plane_shape, planes_kind, read_planes, scaled
 from mibias_cli.data.files.refused import DICOM, DICOM_REMEDY, fault_of_content
 from mibias_cli.data.files.tabular import Table, first_rows, texts
 from mibias_cli.data.inputs import Transforms, transformed
@@ -32,6 +33,7 @@ __all__ = [
     "FilesBelow",
     "ImageReader",
     "Images",
+    "image_shape",
     "load_image",
     "look_for_some",
     "readable",
@@ -39,10 +41,16 @@ __all__ = [
     "without_unreadable",
 ]
 
-BROKEN_IMAGE = (OSError, EOFError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError)
+BROKEN_IMAGE = (
+    *(OSError, EOFError, SyntaxError, ValueError, TypeError, LookupError, ArithmeticError, struct.error),
+    Image.DecompressionBombError,
+)
+"""What Pillow raises on a damaged file; of TIFF files any of these."""
 MAX_PIXELS = 2**26
 """Larger images take minutes and gigabytes each; a file of a few kilobytes can say that it is one."""
 _DEEP = ("I;16", "I;16B", "I;16L", "I;16N", "I")
+_SAMPLES, _PLANES = 277, 284
+"""TIFF's tags of how many samples a pixel has, and of how they lie: 2 is a plane for each."""
 _LISTED = 20
 _GREY = ("1", "L", "LA")
 SOME = 4096
@@ -51,35 +59,95 @@ _LOOK = 0x100C
 """Marks the stream that draws them."""
 
 
-def load_image(path: Path | str | BinaryIO, channels: int, *, least_side: int | None = None) -> Tensor:
-    """One image as a float32 tensor (channels, H, W) in [0, 1]; channels are 1 or 3.
+def load_image(path: Path | str | BinaryIO, channels: int | None, *, least_side: int | None = None) -> Tensor:
+    """One image as a float32 tensor (channels, H, W) in [0, 1].
 
     Grey images of 16 bits keep their full depth (divided by 65,535), which 8 bits would throw away from X-rays; colour
-    images of 16 bits per channel come at 8 bits, all that Pillow gives; float images must lie in [0, 1] already. Alpha
-    is dropped. For one channel, colours are averaged; for three, grey is repeated. With `least_side` JPEGs are decoded
-    at the smallest fraction of their size that leaves so many pixels on each side.
+    images of 16 bits per channel come at 8 bits, all that Pillow gives; float images must lie in [0, 1] already. Arrays
+    and TIFF files of several channels or pages are read as by `read_planes`. With `least_side` JPEGs are decoded at the
+    smallest fraction of their size that leaves so many pixels on each side.
+
+    Args:
+        channels: For 1, colours are averaged; for 3, grey is repeated; for both, alpha is dropped. Any other number
+            must be the file's own, alpha counted. None: as many as the file has.
+        least_side: Pixels that are enough.
 
     Raises:
+        UnfitImage: The file has another number of channels.
         OSError, ValueError, …: whatever Pillow raises on a broken file; ValueError for values out of range.
     """
+    kind = planes_kind(path)
+    if kind is not None and (kind == "array" or _is_beyond_pillow(path, channels)):
+        pixels = torch.from_numpy(read_planes(path, kind, channels))
+    else:
+        pixels = _of_pillow(path, channels, least_side)
+    n = pixels.shape[0]
+    if channels in (None, n):
+        return pixels.contiguous()
+    if {n, channels} == {1, 3}:
+        return pixels.mean(dim=0, keepdim=True) if channels == 1 else pixels.repeat(3, 1, 1)
+    raise UnfitImage(
+        f"it has {n} channel(s), and the model takes {channels}; give files of {channels}, or train a model with "
+        f"backbone.in_chans: {n}"
+    )
+
+
+def image_shape(path: Path | str | BinaryIO) -> tuple[int, int, int]:
+    """(channels, height, width) of an image by its header; alpha is no channel, a TIFF's further samples are.
+
+    Raises:
+        DataError, OSError, ValueError, …: as of `load_image`.
+    """
+    kind = planes_kind(path)
+    if kind is not None and (kind == "array" or _is_beyond_pillow(path, None)):
+        return plane_shape(path, kind)
+    with _opened(path) as image:
+        bands, samples = len(image.getbands()), getattr(image, "tag_v2", {}).get(_SAMPLES, 1)
+        usual = 1 if bands < 3 and image.mode not in ("P", "PA") else 3
+        return samples if samples > bands else usual, image.height, image.width
+
+
+def _is_beyond_pillow(path: Path | str | BinaryIO, channels: int | None) -> bool:
+    """Whether a TIFF is no image of one to three channels to Pillow: it cannot read it, or its pages are channels."""
+    if channels not in (None, 1, 3):
+        return True
+    try:
+        with _opened(path) as image:
+            size, bands, tags = image.size, len(image.getbands()), getattr(image, "tag_v2", {})
+            is_plane = image.mode not in ("P", "1") and bands == 1
+            # a fourth sample beside colours is passed over, but not in a plane of its own
+            if tags.get(_SAMPLES, 1) > bands and (is_plane or tags.get(_PLANES) == 2):
+                return True
+            if not is_plane or getattr(image, "n_frames", 1) == 1:
+                return False
+            # a second page of another size is the same image once more, made smaller
+            image.seek(1)
+            return image.size == size
+    except UnidentifiedImageError:
+        return True
+    finally:
+        if not isinstance(path, Path | str):
+            path.seek(0)
+
+
+def _of_pillow(path: Path | str | BinaryIO, channels: int | None, least_side: int | None) -> Tensor:
+    """An image as Pillow reads it (channels, H, W): in 1 or 3 channels, or all of them where as many are wanted."""
     with _opened(path) as image:
         if least_side is not None:
             image.draft(None, (least_side, least_side))
         # cameras store how they were held, not turned pixels
         upright = ImageOps.exif_transpose(image)
         if upright.mode in _DEEP or upright.mode == "F":
-            pixels = torch.from_numpy(_deep(upright))[None]
+            array = np.array(upright)
+            return torch.from_numpy(scaled(array, 1 if upright.mode == "F" else 65535))[None]
+        if channels not in (1, 3) and len(upright.getbands()) == channels:
+            shown = upright
         elif upright.mode in _GREY:
-            pixels = torch.from_numpy(np.array(upright.convert("L"), dtype=np.float32) / np.float32(255))[None]
+            return torch.from_numpy(np.array(upright.convert("L"), dtype=np.float32) / np.float32(255))[None]
         else:
             # a palette with transparency goes by way of RGBA, or Pillow warns
-            coloured = upright.convert("RGBA") if "transparency" in upright.info else upright
-            array = np.array(coloured.convert("RGB"), dtype=np.float32) / np.float32(255)
-            pixels = torch.from_numpy(array).permute(2, 0, 1)
-    # from here on one or three channels, whatever the file had
-    if pixels.shape[0] == channels:
-        return pixels.contiguous()
-    return pixels.mean(dim=0, keepdim=True) if channels == 1 else pixels.repeat(channels, 1, 1)
+            shown = (upright.convert("RGBA") if "transparency" in upright.info else upright).convert("RGB")
+        return torch.from_numpy(np.array(shown, dtype=np.float32) / np.float32(255)).permute(2, 0, 1)
 
 
 class Images(Protocol):
@@ -184,9 +252,10 @@ class ImageReader:
             # Pillow names the file, or the address of bytes in memory
             unknown = isinstance(error, UnidentifiedImageError)
             what = "it is of no kind that Pillow knows" if unknown else str(error)
+            remedy = "" if isinstance(error, UnfitImage) else "; mend the file or take the row out"
             raise DataError(
                 f"{self.images.place(row)}: {self.row_names[row]} cannot be read as an image: "
-                + (self.images.fault(row) or f"{what}; mend the file or take the row out")
+                + (self.images.fault(row) or f"{what}{remedy}")
             ) from error
 
 
@@ -223,19 +292,6 @@ def _opened(path: Path | str | BinaryIO) -> Image.Image:
         image.close()
         raise ValueError(f"{width:,} × {height:,} pixels are more than {MAX_PIXELS:,}; make it smaller")
     return image
-
-
-def _deep(image: Image.Image) -> np.ndarray:
-    """Pixels (H, W) float32 in [0, 1] of an image of 16-bit integers or of floats."""
-    array = np.array(image)
-    if image.mode == "F":
-        scaled = array.astype(np.float32)
-    else:
-        scaled = (array.astype(np.float64) / 65535.0).astype(np.float32)
-    if not np.isfinite(scaled).all() or scaled.min() < 0.0 or scaled.max() > 1.0:
-        allowed = "[0, 1]" if image.mode == "F" else "[0, 65535]"
-        raise ValueError(f"its values run from {array.min()} to {array.max()}, outside {allowed}")
-    return scaled
 
 
 def resolve_paths(table: Table, column: str, root: Path, follow: Path | None = None) -> tuple[list[str], list[str]]:
@@ -322,7 +378,7 @@ def readable(images: Images) -> list[bool]:
 
     def is_readable(row: int) -> bool:
         try:
-            load_image(images.source(row), 3)
+            load_image(images.source(row), None)
         except BROKEN_IMAGE:
             return False
         return True

@@ -128,7 +128,8 @@ class _Audit:
             return regression_findings(predicted, target, head, self.terms)
 
         def change(before: np.ndarray, after: np.ndarray) -> TaskChange:
-            return number_change(target.audit, before, after, self.terms)
+            units = target.units
+            return number_change(target.audit / units, before / units, after / units, self.terms)
 
         predicted = self._predicted(lambda features: predict_numbers(features, target.train))
         own = self.inputs.heads

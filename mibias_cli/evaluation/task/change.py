@@ -34,7 +34,7 @@ def label_change(y: np.ndarray, before: np.ndarray, after: np.ndarray, terms: Te
 
 
 def number_change(y: np.ndarray, before: np.ndarray, after: np.ndarray, terms: Terms) -> TaskChange:
-    """Of predicted numbers (n, k) on both sides: means over columns."""
+    """Of predicted numbers (n, k) on both sides: means over columns, which have one unit (`AuditedTarget.units`)."""
     draws = [figure_draws(predicted - y, y, terms.resamples) for predicted in (before, after)]
     r2 = [mean_r2(y, predicted) for predicted in (before, after)]
     mae = [float(np.abs(predicted - y).mean(axis=0).mean()) for predicted in (before, after)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import scipy
@@ -35,12 +35,16 @@ def mean_r2(y: np.ndarray, predicted: np.ndarray) -> float | None:
 def regression_findings(
     predicted: np.ndarray, target: AuditedTarget, head_predicted: np.ndarray | None, terms: Terms
 ) -> RegressionFindings:
-    """Every figure of predictions (n, k) in the user's units, with bootstrap intervals by sample or group."""
-    y = target.audit
+    """Every figure of predictions (n, k) in the user's units, with bootstrap intervals by sample or group.
+
+    What is averaged over several columns is in their standard deviations (`AuditedTarget.units`).
+    """
+    units = target.units
+    y = target.audit / units
     rows = tuple(row for a in terms.attributes for row in error_rows(predicted, target, a, terms))
-    error = predicted - y
-    # R² tells share of variance, the errors are in the user's units
-    figures = {"r2": mean_r2(y, predicted), "mae": float(np.abs(error).mean(axis=0).mean())}
+    error = predicted / units - y
+    # R² tells share of variance, whatever the units
+    figures = {"r2": mean_r2(target.audit, predicted), "mae": float(np.abs(error).mean(axis=0).mean())}
     figures["rmse"] = float(np.sqrt(np.square(error).mean(axis=0)).mean())
     # every figure of every resample from a few means, so that nothing is predicted again
     draws = figure_draws(error, y, terms.resamples)
@@ -48,25 +52,28 @@ def regression_findings(
         name: terms.interval(float("nan") if value is None else value, draws[name], _WITHIN[name])
         for name, value in figures.items()
     }
-    worst = _worst(rows)
+    of_column = dict(zip(target.names, units.tolist(), strict=True))
+    worst = _worst(rows, of_column)
     mae = intervals["mae"].estimate
     return RegressionFindings(
         **intervals,
         worst_group_mae=worst,
         gap_mae=None if worst is None else worst - mae,
-        head_r2=None if head_predicted is None else mean_r2(y, head_predicted),
-        columns={name: _column(k, name, predicted, y, rows) for k, name in enumerate(target.names)},
+        head_r2=None if head_predicted is None else mean_r2(target.audit, head_predicted),
+        columns={name: _column(k, predicted, target, rows) for k, name in enumerate(target.names)},
         group_errors=rows,
     )
 
 
-def _column(k: int, name: str, predicted: np.ndarray, y: np.ndarray, rows: Sequence[ErrorRow]) -> NumberFigures:
+def _column(k: int, predicted: np.ndarray, target: AuditedTarget, rows: Sequence[ErrorRow]) -> NumberFigures:
+    y, name = target.audit, target.names[k]
     error = predicted[:, k] - y[:, k]
     return NumberFigures(
         r2=mean_r2(y[:, [k]], predicted[:, [k]]),
         mae=float(np.abs(error).mean()),
         rmse=float(np.sqrt(np.square(error).mean())),
-        worst_group_mae=_worst([row for row in rows if row.column == name]),
+        worst_group_mae=_worst([row for row in rows if row.column == name], {name: 1.0}),
+        unit=float(target.units[k]),
     )
 
 
@@ -115,10 +122,10 @@ def _row(attribute: str, channel: str, column: str, c: str, error: np.ndarray, t
     )  # fmt: skip
 
 
-def _worst(rows: Sequence[ErrorRow]) -> float | None:
-    """The greatest error of a group that counts, of several columns the mean over them."""
+def _worst(rows: Sequence[ErrorRow], units: Mapping[str, float]) -> float | None:
+    """The greatest error of a group that counts, of several columns the mean over them, each in its unit."""
     groups: dict[tuple[str, str, str], list[float]] = {}
     for row in rows:
         if row.counted and row.mae is not None:
-            groups.setdefault((row.attribute, row.channel, row.c), []).append(row.mae)
+            groups.setdefault((row.attribute, row.channel, row.c), []).append(row.mae / units[row.column])
     return max((float(np.mean(values)) for values in groups.values()), default=None)

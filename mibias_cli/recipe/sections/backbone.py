@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, Tag, field_validator
+from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
-from mibias_cli.recipe.values import Decay, Flag, Number, Pixels, Section, Turns, Width
+from mibias_cli.recipe.values import Channels, Decay, Flag, Number, Pixels, Section, Turns, Width
 
 __all__ = ["BackboneSection", "BottleneckSection", "RepresentationSection"]
 
@@ -40,7 +41,9 @@ class BackboneSection(Section):
     input_size: _Size | None = Field(
         None, description="Side of the input in pixels, or [height, width]; null: what the model asks for."
     )
-    channels: Literal[1, 3] | None = Field(None, description="Image channels; null: what the model asks for.")
+    in_chans: Channels | None = Field(
+        None, description="Channels of images, under timm's name (older recipes: channels); null: as the model asks."
+    )
     train: Literal["all", "none"] | list[str] = Field(
         "all", description="all, none, or the names of the stages (module prefixes) that train; others stay frozen."
     )
@@ -56,9 +59,22 @@ class BackboneSection(Section):
         1.0, description="Learning-rate factor from each stage to the one before it (layer-wise learning rates)."
     )
     freeze_batchnorm: Flag = Field(False, description="Keep BatchNorm statistics and affine parameters as loaded.")
+    grad_checkpointing: Flag = Field(
+        False,
+        description="Compute activations again in the backward pass instead of keeping them (timm's "
+        "set_grad_checkpointing): up to half the memory, about a fifth more time. Not with debias.mix.",
+    )
     licence: str | None = Field(
         None, description="Licence of the base weights, for the model card; null: as timm says."
     )
+
+    # what the key was called when images had 1 or 3 channels; beside the new one it is unknown
+    @model_validator(mode="before")
+    @classmethod
+    def _channels_is_in_chans(cls, value: object) -> object:
+        if isinstance(value, Mapping) and "channels" in value and "in_chans" not in value:
+            return {"in_chans" if key == "channels" else key: old for key, old in value.items()}
+        return value
 
     @field_validator("train", mode="before")
     @classmethod

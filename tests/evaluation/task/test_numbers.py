@@ -46,9 +46,11 @@ def test_figures_are_scikit_learns(k: int) -> None:
     predicted, target, attribute = drawn(k=k)
     found = regression_findings(predicted, target, predicted + 1, terms([attribute], n_resamples=200))
     y = target.audit
+    unit = target.train.std(axis=0) if k > 1 else 1.0
     assert found.r2.estimate == pytest.approx(r2_score(y, predicted), abs=1e-12)
-    assert found.mae.estimate == pytest.approx(mean_absolute_error(y, predicted), abs=1e-12)
-    assert found.rmse.estimate == pytest.approx(root_mean_squared_error(y, predicted), abs=1e-12)
+    assert found.mae.estimate == pytest.approx(mean_absolute_error(y / unit, predicted / unit), abs=1e-12)
+    assert found.rmse.estimate == pytest.approx(root_mean_squared_error(y / unit, predicted / unit), abs=1e-12)
+    assert found.in_deviations is (k > 1)
     assert found.head_r2 == pytest.approx(r2_score(y, predicted + 1), abs=1e-12)
     for column, name in enumerate(target.names):
         own = found.columns[name]
@@ -77,6 +79,36 @@ def test_groups_are_their_own_samples_and_the_worst_of_those_that_count_is_the_w
         worst = max(rows[name].mae or 0.0 for name in counted)
         assert found.worst_group_mae == pytest.approx(worst)
         assert found.gap_mae == pytest.approx(worst - found.mae.estimate)
+
+
+def test_figures_over_several_columns_do_not_depend_on_their_units() -> None:
+    predicted, target, attribute = drawn()
+    found = regression_findings(predicted, target, None, terms([attribute]))
+    # the first in days in place of years, the second in hundredths
+    by = np.array([365.25, 100.0])
+    other = AuditedTarget(kind="regression", names=target.names, train=target.train * by, audit=target.audit * by)
+    again = regression_findings(predicted * by, other, None, terms([attribute]))
+    for name in ("mae", "rmse", "r2"):
+        one, two = getattr(found, name), getattr(again, name)
+        for end in ("lower", "estimate", "upper"):
+            assert getattr(two, end) == pytest.approx(getattr(one, end), rel=1e-9)
+    assert again.worst_group_mae == pytest.approx(found.worst_group_mae)
+    assert again.gap_mae == pytest.approx(found.gap_mae)
+    # each by itself is in its own unit
+    for name, factor in zip(target.names, by, strict=True):
+        for key in ("mae", "rmse", "worst_group_mae"):
+            assert getattr(again.columns[name], key) == pytest.approx(factor * getattr(found.columns[name], key))
+    # by hand: the worst group's errors, each in its column's deviation
+    deviation = target.train.std(axis=0)
+    groups = [attribute.known & (attribute.c[:, 0] == k) for k in range(3)]
+    by_hand = [(np.abs(predicted - target.audit)[own] / deviation).mean() for own in groups if own.sum() >= 10]
+    assert found.worst_group_mae == pytest.approx(max(by_hand))
+
+
+def test_a_column_that_is_constant_in_training_keeps_its_unit() -> None:
+    train = np.array([[1.0, 0.0], [1.0, 4.0]])
+    target = AuditedTarget(kind="regression", names=("a", "b"), train=train, audit=train)
+    np.testing.assert_array_equal(target.units, [1.0, 2.0])
 
 
 def test_errors_are_never_below_0_nor_their_intervals() -> None:
