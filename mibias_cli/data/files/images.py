@@ -27,19 +27,9 @@ from mibias_cli.errors import DataError
 from mibias_cli.seeds import derived_generator
 
 __all__ = [
-    "BROKEN_IMAGE",
-    "SOME",
-    "FileImages",
-    "FilesBelow",
-    "ImageReader",
-    "Images",
-    "image_shape",
-    "load_image",
-    "look_for_some",
-    "readable",
-    "resolve_paths",
-    "without_unreadable",
-]
+    "BROKEN_IMAGE", "SOME", "FileImages", "FilesBelow", "ImageReader", "Images", "image_shape", "load_image",
+    "look_for_some", "readable", "resolve_paths", "without_unreadable",
+]  # fmt: skip
 
 BROKEN_IMAGE = (
     *(OSError, EOFError, SyntaxError, ValueError, TypeError, LookupError, ArithmeticError, struct.error),
