@@ -117,7 +117,7 @@ def test_names_and_inner_folders_may_tell_of_the_source(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "wishes",
-    [Wishes(target="subfolder"), Wishes(target="subfolder", attributes=("class",)), Wishes(attributes=("class",))],
+    [Wishes(target="subfolder"), Wishes(target="subfolder", attributes=("class",))],
 )
 def test_class_folders_may_be_the_bias_and_are_named_as_the_manifest_names_them(tmp_path: Path, wishes: Wishes) -> None:
     for k, (y, c) in enumerate(pairs(60)):
@@ -127,6 +127,8 @@ def test_class_folders_may_be_the_bias_and_are_named_as_the_manifest_names_them(
     # what is written looks into the images by these names
     assert choose_model(found, backbone=None, weights=None)
     assert set(found.uses) <= set(found.layout.table.columns)
+    with pytest.raises(DataError, match=r"--attribute .class folder.: is the target by the layout; name another one"):
+        survey(tmp_path / "p", Wishes(attributes=("class",)))
 
 
 def test_class_folders_that_say_nothing_else(tmp_path: Path) -> None:
