@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +16,7 @@ from mibias_cli.cli.options import DeviceOption, OfflineOption, ReportFormat, Se
 from mibias_cli.cli.output import aligned, print_table, print_words
 from mibias_cli.cli.progress import shown_progress
 from mibias_cli.cli.stopping import on_stop
+from mibias_cli.errors import MibiasError
 
 if TYPE_CHECKING:
     from mibias_cli.compare.records import Comparison
@@ -107,7 +109,9 @@ class _Page:
 
         started = time.monotonic()
         if started >= self.not_before:
-            write_comparison(self.folder, _compared(finished))
+            # what cannot be read or written is said at the end: it must not stop what still trains
+            with suppress(MibiasError):
+                write_comparison(self.folder, _compared(finished))
             self.not_before = time.monotonic() + 10 * (time.monotonic() - started)
 
 
