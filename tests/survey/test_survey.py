@@ -131,6 +131,17 @@ def test_class_folders_may_be_the_bias_and_are_named_as_the_manifest_names_them(
         survey(tmp_path / "p", Wishes(attributes=("class",)))
 
 
+def test_the_same_things_by_two_scanners_are_in_one_split(tmp_path: Path) -> None:
+    for k in range(60):
+        for c in ("in", "out"):
+            image(tmp_path / "p" / c / "xy"[k % 2] / f"{k}.png")
+    found = survey(tmp_path / "p", Wishes(target="subfolder"))
+    assert any(
+        text.startswith("group group: one name in several folders is taken for one thing") for text in found.guesses
+    )
+    assert found.columns.group == "group"
+
+
 def test_class_folders_that_say_nothing_else(tmp_path: Path) -> None:
     class_folders(tmp_path / "p")
     with pytest.raises(DataError, match=r"nothing says which column is the bias attribute.*--table FILE"):
