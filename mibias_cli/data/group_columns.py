@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence, Set
+from pathlib import PurePosixPath
 
 import numpy as np
 
@@ -21,6 +22,7 @@ __all__ = [
     "may_be_groups",
     "own_groups",
     "path_groups",
+    "same_names",
 ]
 
 _PEOPLE = (
@@ -43,6 +45,7 @@ _IN_PATH = re.compile(
 """patient00001, sub-01, person12, vol003, P012-…, TCGA's codes, MIMIC's folders p10000032."""
 _CODE = re.compile(r"\S*\d\S*")
 _FEWEST_GROUPS = 3
+_MOSTLY = 0.8
 _MOST_OF_ROWS, _TIMES = 0.1, 8
 
 
@@ -158,6 +161,39 @@ def path_groups(paths: Sequence[str]) -> np.ndarray | None:
     n = sum(counts.values())
     repeats = len(counts) < n and len(counts) >= _FEWEST_GROUPS
     return texts(found) if repeats and 2 * n >= len(found) else None
+
+
+def same_names(paths: Sequence[str]) -> np.ndarray | None:
+    """The name without suffix of each path's file (n,), where one name means one thing that is there several times.
+
+    As in SCANNER/CLASS/NAME.png: at least four fifths of the rows share their name with another value of one level of
+    folders, and a name has one value of all other levels. Numbers that begin anew in each class folder have many. None
+    where there is no such level.
+
+    Example:
+        >>> same_names(["a/cat/x.png", "b/cat/x.png", "a/dog/y.png", "b/dog/y.png"]).tolist()
+        ['x', 'x', 'y', 'y']
+        >>> same_names(["a/cat/1.png", "a/dog/1.png", "b/cat/1.png", "b/dog/1.png"])
+    """
+    parts = [PurePosixPath(path).parts for path in paths]
+    depth = len(parts[0]) - 1 if parts else 0
+    if depth < 2 or any(len(one) != depth + 1 for one in parts):
+        return None
+    stems = [PurePosixPath(one[-1]).stem for one in parts]
+    for level in range(depth):
+        rests = [one[:level] + one[level + 1 : -1] for one in parts]
+        rests_of, levels_of = defaultdict[str, set[tuple[str, ...]]](set), defaultdict[str, set[str]](set)
+        for stem, one, rest in zip(stems, parts, rests, strict=True):
+            rests_of[stem].add(rest)
+            levels_of[stem].add(one[level])
+        shared = sum(len(levels_of[stem]) > 1 for stem in stems)
+        if (
+            len(set(rests)) > 1
+            and shared >= _MOSTLY * len(stems)
+            and all(len(found) == 1 for found in rests_of.values())
+        ):
+            return texts(stems)
+    return None
 
 
 def is_id_folder(names: set[str], *, inner: bool) -> bool:

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Sequence
 
 import numpy as np
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
-from sklearn.preprocessing import OneHotEncoder
+import scipy
 
 from mibias_cli.data.batch import Attribute, Split
 from mibias_cli.seeds import derived_generator
@@ -312,7 +309,7 @@ def _best_model(
         keys = _keys(joint, n_c, pairs)
         if pairs and len(joint) * sum(len(np.unique(key)) for key in keys) > _MAX_DESIGN:
             break  # attributes of very many classes, whose pairs would not fit into memory
-        design = OneHotEncoder(sparse_output=False).fit_transform(np.stack(keys, axis=1))
+        design = np.concatenate([np.unique(key)[None] == key[:, None] for key in keys], axis=1).astype(np.float64)
         table = _cross_fitted(counts, design, prior)
         score = float((counts * np.log(table, out=np.zeros(shape), where=counts > 0)).sum())
         if best is None or score > best[0]:
@@ -329,19 +326,38 @@ def _cross_fitted(counts: np.ndarray, design: np.ndarray, prior: np.ndarray) -> 
         fit = counts.sum(axis=0) - counts[k]
         row, label = np.nonzero(fit)
         probability = np.tile(1e-3 * prior, (len(design), 1))  # a class that the fit never saw keeps some probability
-        if len(np.unique(label)) == 1:
-            probability[:, label[0]] += 1 - 1e-3
+        classes, label = np.unique(label, return_inverse=True)
+        if len(classes) == 1:
+            probability[:, classes] += 1 - 1e-3
         else:
-            model = LogisticRegression(max_iter=300, tol=1e-3)
-            with warnings.catch_warnings():
-                # a fit that stops early is still a probability; the held-out score decides whether it is used
-                warnings.simplefilter("ignore", ConvergenceWarning)
-                # of rows that are counted few are left: labels of half of them are no sign of numbers
-                warnings.filterwarnings("ignore", message="The number of unique classes")
-                model.fit(design[row], label, sample_weight=fit[row, label])
-            probability[:, model.classes_] += (1 - 1e-3) * model.predict_proba(design)
+            probability[:, classes] += (1 - 1e-3) * _logistic(design[row], label, fit[row, label], design)
         table[k] = probability
     return table
+
+
+def _logistic(x: np.ndarray, label: np.ndarray, count: np.ndarray, seen: np.ndarray) -> np.ndarray:
+    """p(label|x) (m, K) of rows `seen` (m, d) by a logistic regression on rows x (n, d), each `count` (n,) times.
+
+    It is scikit-learn's (C = 1, two classes with the weights of one), whose import would take 130 MB of each training.
+    """
+    n, n_free = count.sum(), 1 if label.max() == 1 else label.max() + 1
+    one_hot, share = np.eye(label.max() + 1)[label], count / n
+
+    def log_p(flat: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        weight = flat.reshape(-1, n_free)
+        scores = rows @ weight[:-1] + weight[-1]
+        return np.asarray(scipy.special.log_softmax(np.pad(scores, ((0, 0), (len(one_hot[0]) - n_free, 0))), axis=1))
+
+    def loss(flat: np.ndarray) -> tuple[float, np.ndarray]:
+        found, penalised = log_p(flat, x), flat.reshape(-1, n_free)[:-1]
+        beyond = (share[:, None] * (np.exp(found) - one_hot))[:, -n_free:]
+        gradient = np.concatenate([x.T @ beyond + penalised / n, beyond.sum(axis=0, keepdims=True)])
+        return float(-share @ (one_hot * found).sum(axis=1) + (penalised**2).sum() / (2 * n)), gradient.ravel()
+
+    # a fit that stops early is still a probability; the held-out score decides whether it is used
+    start, options = np.zeros((x.shape[1] + 1) * n_free), {"maxiter": 300, "gtol": 1e-3, "ftol": 1e-14, "maxls": 50}
+    found = scipy.optimize.minimize(loss, start, jac=True, method="L-BFGS-B", options=options)
+    return np.exp(log_p(found.x, seen))
 
 
 def _keys(c: np.ndarray, n_c: Sequence[int], pairs: bool) -> list[np.ndarray]:

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-from sklearn.preprocessing import StandardScaler
 
 from mibias_cli.data.columns import numbers, refuse_misfits, sorted_names
 from mibias_cli.data.files.cells import is_boundless
@@ -143,6 +142,8 @@ def fit_encoder(
 
 def _fit_number(name: str, training: np.ndarray, ramps: int | None) -> NumberColumn:
     """A numeric column by its training rows (n,), NaN where missing."""
+    from sklearn.preprocessing import StandardScaler
+
     missing = np.isnan(training)
     median = float(np.nanmedian(training))
     # the scale of a constant is 1, also where rounding gives it some tiny deviation

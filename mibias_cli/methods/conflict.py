@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import average_precision_score
 
 __all__ = ["conflicting_rows", "scored"]
 
@@ -30,6 +29,8 @@ def scored(score: NDArray[np.floating], y: NDArray[np.int64], c: NDArray[np.int6
     Nothing is said where no row of them conflicts, as where the bias is unknown. The average precision is the area
     under the curve of precision over recall; by chance it is the share of conflicting rows.
     """
+    from sklearn.metrics import average_precision_score
+
     known = c >= 0
     truth = conflicting_rows(y[known], c[known])
     if not truth.any():

@@ -8,8 +8,6 @@ import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
-from sklearn.cluster import KMeans
-from sklearn.decomposition import PCA
 
 from mibias_cli.data.batch import Attribute, Split
 from mibias_cli.errors import MibiasError, RunError
@@ -68,6 +66,9 @@ def fit_clusters(features: np.ndarray, y: np.ndarray, *, n_classes: int, n_clust
 
     References: Sohoni et al., No Subclass Left Behind, arXiv 2011.12945.
     """
+    from sklearn.cluster import KMeans
+    from sklearn.decomposition import PCA
+
     features = np.asarray(features, dtype=np.float64)
     mean, spread = features.mean(axis=0), features.std(axis=0)
     # a constant feature is divided by infinity: it takes no part

@@ -9,7 +9,7 @@ import numpy as np
 
 from mibias_cli.data.columns import ColumnLook
 from mibias_cli.data.files.tabular import first_rows, texts
-from mibias_cli.data.group_columns import group_columns, own_groups, path_groups
+from mibias_cli.data.group_columns import group_columns, own_groups, path_groups, same_names
 from mibias_cli.survey.layout import Layout
 from mibias_cli.survey.splits import flag_role, guess_split
 from mibias_cli.survey.tables.split_tables import listed_split
@@ -61,14 +61,18 @@ def with_groups(layout: Layout, looks: Sequence[ColumnLook], wished: str | None)
         return layout
     if layout.path is None or layout.is_fixed:
         return layout
-    found = path_groups([str(v or "") for v in layout.table.columns[layout.path]])
+    paths = [str(v or "") for v in layout.table.columns[layout.path]]
+    found, what = path_groups(paths), "ids inside the paths of"
+    # in split folders numbers may begin anew
+    if found is None and layout.split is None:
+        found, what = same_names(paths), "one name in several folders is taken for one thing, by"
     if found is None:
         return layout
     column = "group" if "group" not in layout.table.columns else "group_in_path"
     example = next(v for v in found if v is not None)
     empty = int(sum(v is None for v in found))
     alone = f"; {empty} path(s) have none, each of them is a group of its own" if empty else ""
-    said = f"group {column}: ids inside the paths of {layout.path} ({example}, …){alone}; --group COLUMN takes another"
+    said = f"group {column}: {what} {layout.path} ({example}, …){alone}; --group COLUMN takes another"
     return replace(_with_column(layout, column, own_groups(found), note=said), group=column)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 import numpy as np
-from scipy.special import chdtrc
+import scipy
 
 from mibias_cli.data.columns import ColumnLook, numbers
 from mibias_cli.data.encoding import quantile_edges
@@ -105,7 +105,7 @@ def independence_p_value(cells: np.ndarray) -> float:
     there = cells[cells.any(axis=1)][:, cells.any(axis=0)].astype(np.float64)
     expected = there.sum(axis=1, keepdims=True) * there.sum(axis=0) / there.sum()
     freedom = (there.shape[0] - 1) * (there.shape[1] - 1)
-    return float(chdtrc(freedom, ((there - expected) ** 2 / expected).sum())) if freedom else 1.0
+    return float(scipy.special.chdtrc(freedom, ((there - expected) ** 2 / expected).sum())) if freedom else 1.0
 
 
 def independence_note(name: str, cells: np.ndarray, shared_bits: float) -> str | None:

@@ -131,6 +131,9 @@ def choose_roles(layout: Layout, looks: Mapping[str, ColumnLook], wishes: Wishes
     taken = {name for name in (layout.path, split and split[0], group, *wishes.attributes, *layout.attributes) if name}
     guessed = guess_target(list(looks.values()), [*taken, *(look.name for look in like)])
     target = wishes.target or layout.target or (guessed and guessed[0])
+    if target in wishes.attributes:
+        by = "" if wishes.target else " by the layout"
+        raise DataError(f"{layout.table.path}: --attribute {target}: is the target{by}; name another one of the two")
     if target is None:
         few = [repr(x.name) for x in looks.values() if x.kind == "classes" and x.n_values > 1 and x.name not in taken]
         raise DataError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -85,9 +85,11 @@ class RowsFound:
         roles: Target, split and group.
         annotations: Labels and splits, as loading will make them.
         dropped: What was left out, one text per reason.
+        wishes: What the user said, with columns as the layout calls them.
     """
 
     layout: Layout
+    wishes: Wishes
     looks: Mapping[str, ColumnLook]
     roles: Roles
     annotations: Annotations
@@ -111,6 +113,7 @@ def find_rows(path: Path, wishes: Wishes) -> RowsFound:
         )
     _refuse_unused(path, layout, wishes)
     layout = replace(layout, follow_links=wishes.follow_links)
+    wishes = _as_called(layout, wishes)
     # what names of files, folders and paths say of splits and groups becomes columns
     layout = with_split(layout, [look_at(layout.table, name) for name in layout.table.columns])
     wanted = [name for name in layout.table.columns if name not in wishes.attributes and name != wishes.target]
@@ -125,7 +128,25 @@ def find_rows(path: Path, wishes: Wishes) -> RowsFound:
         unusable = "; ".join(text.replace(", left out: ", ": ") for text in dropped)
         raise DataError(f"{layout.file or layout.features}: {unusable}; take these {what} out")
     roles, annotations = annotate_roles(layout, roles)
-    return RowsFound(layout=layout, looks=looks, roles=roles, annotations=annotations, dropped=tuple(dropped))
+    return RowsFound(
+        layout=layout, wishes=wishes, looks=looks, roles=roles, annotations=annotations, dropped=tuple(dropped)
+    )
+
+
+def _as_called(layout: Layout, wishes: Wishes) -> Wishes:
+    """The wishes, where a folder that makes a column may be named as the manifest will name it: class, split."""
+    made = {usual: name for name, usual in manifest_names(layout.table.columns).items()}
+
+    def called(name: str | None) -> str | None:
+        return None if name is None else made.get(name, name)
+
+    return replace(
+        wishes,
+        target=called(wishes.target),
+        split=called(wishes.split),
+        group=called(wishes.group),
+        attributes=tuple(made.get(name, name) for name in wishes.attributes),
+    )
 
 
 def _refuse_shared(wishes: Wishes) -> None:
@@ -159,6 +180,7 @@ def survey(path: Path, wishes: Wishes) -> Survey:
         DataError: It is none of these, no target or no attribute can be found, or the rows cannot be used.
     """
     rows = find_rows(path, wishes)
+    wishes = rows.wishes
     layout, looks, roles, annotations = rows.layout, rows.looks, rows.roles, rows.annotations
     found, alike = find_attributes(layout, looks, roles, annotations, wishes)
     chosen, how = choose_attributes(layout, found, alike, wishes)
@@ -185,7 +207,10 @@ def survey(path: Path, wishes: Wishes) -> Survey:
     # a recipe can only name a file: rows that no file holds as they are have to be written to one
     must_write = not layout.is_fixed and (layout.file is None or bool(rows.dropped))
     if must_write and layout.source == "imagefolder":
+        names = manifest_names(layout.table.columns)
         layout, roles = as_manifest(layout, roles)
+        chosen, others = ([replace(a, name=names.get(a.name, a.name)) for a in known] for known in (chosen, others))
+        uses = {names.get(name, name): use for name, use in uses.items()}
     return Survey(
         layout=layout,
         columns=roles.columns(layout),
@@ -204,14 +229,17 @@ def survey(path: Path, wishes: Wishes) -> Survey:
     )
 
 
-def as_manifest(layout: Layout, roles: Roles) -> tuple[Layout, Roles]:
-    """Class folders as a manifest: the folders' columns get names that a table may have."""
-    columns = layout.table.columns
+def manifest_names(columns: Collection[str]) -> dict[str, str]:
+    """What columns that folders make are called in a manifest, by their names: a table may have these."""
+    usual = ((CLASS_FOLDER, "class"), (SPLIT_FOLDER, "split"))
     # names that need no quotes in YAML, unless the table has them already
-    names = {}
-    for made, usual in ((CLASS_FOLDER, "class"), (SPLIT_FOLDER, "split")):
-        if made in columns:
-            names[made] = usual if usual not in columns else f"{usual}_folder"
+    return {made: name if name not in columns else f"{name}_folder" for made, name in usual if made in columns}
+
+
+def as_manifest(layout: Layout, roles: Roles) -> tuple[Layout, Roles]:
+    """Class folders as a manifest."""
+    columns = layout.table.columns
+    names = manifest_names(columns)
     renamed = {names.get(name, name): values for name, values in columns.items()}
     split = None if roles.split is None else names.get(roles.split, roles.split)
     table = replace(layout.table, columns=renamed)

@@ -32,7 +32,7 @@ PRECISIONS: dict[str, Literal["32-true", "bf16-mixed", "16-mixed"]] = {
 _ENVIRONMENTS = {"mibias": LightningEnvironment, "torchrun": TorchElasticEnvironment, "SLURM": SLURMEnvironment}
 # of mallopt(3), from malloc.h
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD, _MOST = -1, -2, -3, 2**31 - 1
-_LARGE = 16 * 2**20
+_LARGE = 12 * 2**20
 _HUGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 
 _Output = TypeVar("_Output")

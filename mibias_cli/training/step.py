@@ -139,6 +139,8 @@ class Stepper:
         `weight` is λ at this step, `fresh` the `fresh` schedule's batches for the critic.
         """
         debiaser = self.debiaser
+        # the last step's gradients would lie beside all that the forward pass keeps, where memory is at its peak
+        self.optimizer.zero_grad(set_to_none=True)
         # max over T, the paper's schedule: K critic steps, each on a freshly embedded batch
         if debiaser is not None and debiaser.settings.schedule == "fresh":
             assert fresh is not None, "the fresh schedule has a stream of batches"

@@ -72,3 +72,12 @@ def test_comparing_runs_loads_no_torch() -> None:
     code = "import sys, mibias_cli.compare.runs; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_training_loads_no_library_that_only_the_audit_needs() -> None:
+    """They would be some 150 MB beside the network, from the first step on."""
+    code = "import sys, mibias_cli.run.workflow; print(*sorted(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    loaded = set(done.stdout.split())
+    assert "torch" in loaded
+    assert loaded & {"sklearn", "pandas", "scipy.stats", "scipy.optimize", "scipy.sparse"} == set()

@@ -5,8 +5,10 @@ import time
 import numpy as np
 import pytest
 from scipy.stats import norm
+from sklearn.linear_model import LogisticRegression
 
 from mibias_cli.data.groups import (
+    _logistic,
     balancing_weights,
     cells,
     effective_sample_size,
@@ -140,6 +142,15 @@ def test_fine_channels_that_matter_only_together_are_modelled_by_pairs() -> None
     w = balancing_weights(y, c, np.ones(n, bool), n_y=2, n_c=(8, 8, 8), clip=50.0, seed=0)
     assert mutual_information(y, key) > 0.3
     assert mutual_information(y, key, w) < 0.003
+
+
+@pytest.mark.parametrize("n_classes", [2, 5])
+def test_the_model_is_a_logistic_regression_on_counted_rows(n_classes: int) -> None:
+    generator = np.random.default_rng(n_classes)
+    x = np.eye(4)[generator.integers(0, 4, 60)] + generator.normal(size=(60, 4))
+    label, count = np.arange(60) % n_classes, generator.integers(1, 50, 60)
+    library = LogisticRegression(max_iter=300, tol=1e-3).fit(x, label, sample_weight=count)
+    np.testing.assert_allclose(_logistic(x, label, count, x[:9]), library.predict_proba(x[:9]), atol=1e-6)
 
 
 def test_54000_rows_of_three_channels_take_seconds() -> None:

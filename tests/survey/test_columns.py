@@ -9,7 +9,7 @@ import pytest
 from layouts import write
 
 from mibias_cli.data.columns import DRAWN, ColumnLook, look_at
-from mibias_cli.data.group_columns import group_columns, is_id_folder, path_groups
+from mibias_cli.data.group_columns import group_columns, is_id_folder, path_groups, same_names
 from mibias_cli.survey.columns import attribute_rank, guess_path, guess_target
 from mibias_cli.survey.layout import make_table
 from mibias_cli.survey.roles import Wishes
@@ -148,3 +148,18 @@ def test_attributes_that_may_have_a_mark_of_missing(tmp_path: Path, values: Sequ
     said = [note for note in found.notes if "if it means missing" in note]
     assert len(said) == (mark is not None)
     assert not said or f"'skin_tone' is {mark} in" in said[0]
+
+
+def test_files_of_one_name_are_one_thing_where_names_are_of_one_class() -> None:
+    """The same things by several scanners; not counters that begin anew in each class, nor one level of folders."""
+    rows = [("cat", "x1"), ("cat", "x2"), ("dog", "x3"), ("dog", "x4"), ("dog", "x5")]
+    by_scanner = [f"{scanner}/{label}/{name}.png" for scanner in "abc" for label, name in rows]
+    by_class = [f"{label}/{scanner}/{name}.png" for scanner in "abc" for label, name in rows]
+    for paths in (by_scanner, by_class, [*by_scanner, "a/cat/y1.png"]):
+        found = same_names(paths)
+        assert found is not None
+        assert list(found) == [path.rpartition("/")[2].removesuffix(".png") for path in paths]
+    counters = [f"{scanner}/{label}/{k}.png" for scanner in "ab" for label in ("cat", "dog") for k in range(9)]
+    few = [*by_scanner[:6], *(f"a/cat/z{k}.png" for k in range(9))]
+    for paths in (counters, few, ["a/x1.png", "b/x1.png"], ["x1.png", "x2.png"], ["a/cat/x1.png", "x1.png"], []):
+        assert same_names(paths) is None

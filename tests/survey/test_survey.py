@@ -115,6 +115,33 @@ def test_names_and_inner_folders_may_tell_of_the_source(tmp_path: Path) -> None:
     assert [a.name for a in survey(tmp_path / "inner", GUESS).chosen] == ["subfolder"]
 
 
+@pytest.mark.parametrize(
+    "wishes",
+    [Wishes(target="subfolder"), Wishes(target="subfolder", attributes=("class",))],
+)
+def test_class_folders_may_be_the_bias_and_are_named_as_the_manifest_names_them(tmp_path: Path, wishes: Wishes) -> None:
+    for k, (y, c) in enumerate(pairs(60)):
+        image(tmp_path / "p" / "xy"[y] / ("in", "out")[c] / f"{k}.png")
+    found = survey(tmp_path / "p", wishes)
+    assert (found.columns.target, [a.name for a in found.chosen]) == ("subfolder", ["class"])
+    # what is written looks into the images by these names
+    assert choose_model(found, backbone=None, weights=None)
+    assert set(found.uses) <= set(found.layout.table.columns)
+    with pytest.raises(DataError, match=r"--attribute .class folder.: is the target by the layout; name another one"):
+        survey(tmp_path / "p", Wishes(attributes=("class",)))
+
+
+def test_the_same_things_by_two_scanners_are_in_one_split(tmp_path: Path) -> None:
+    for k in range(60):
+        for c in ("in", "out"):
+            image(tmp_path / "p" / c / "xy"[k % 2] / f"{k}.png")
+    found = survey(tmp_path / "p", Wishes(target="subfolder"))
+    assert any(
+        text.startswith("group group: one name in several folders is taken for one thing") for text in found.guesses
+    )
+    assert found.columns.group == "group"
+
+
 def test_class_folders_that_say_nothing_else(tmp_path: Path) -> None:
     class_folders(tmp_path / "p")
     with pytest.raises(DataError, match=r"nothing says which column is the bias attribute.*--table FILE"):

@@ -110,7 +110,7 @@ class _Page:
 
         started = time.monotonic()
         if started >= self.not_before:
-            # what is wrong with a report or the folder must not end runs in training: the last comparison says it
+            # what cannot be read or written is said at the end: it must not stop what still trains
             with suppress(MibiasError):
                 write_comparison(self.folder, _compared(finished))
             self.not_before = time.monotonic() + 10 * (time.monotonic() - started)

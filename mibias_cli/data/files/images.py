@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
+from torch.utils.data import default_collate
 
 from mibias_cli.data.files.folders import leads_out, real_paths
 from mibias_cli.data.files.packed import PackedTexts, Picked, RowNames
@@ -26,19 +27,9 @@ from mibias_cli.errors import DataError
 from mibias_cli.seeds import derived_generator
 
 __all__ = [
-    "BROKEN_IMAGE",
-    "SOME",
-    "FileImages",
-    "FilesBelow",
-    "ImageReader",
-    "Images",
-    "image_shape",
-    "load_image",
-    "look_for_some",
-    "readable",
-    "resolve_paths",
-    "without_unreadable",
-]
+    "BROKEN_IMAGE", "SOME", "FileImages", "FilesBelow", "ImageReader", "Images", "image_shape", "load_image",
+    "look_for_some", "readable", "resolve_paths", "without_unreadable",
+]  # fmt: skip
 
 BROKEN_IMAGE = (
     *(OSError, EOFError, SyntaxError, ValueError, TypeError, LookupError, ArithmeticError, struct.error),
@@ -231,13 +222,16 @@ class ImageReader:
         Raises:
             DataError: A file cannot be read, or the transforms leave images of different sizes.
         """
-        images = [self._load(int(row)) for row in rows]
+        # one after the other: of large photographs a batch would not fit into memory
+        images = (self._load(int(row)) for row in rows)
         inputs = transformed(images, rows, epoch, self.transforms, self.seed)
         shapes = {tuple(x.shape): row for x, row in zip(inputs, rows, strict=True)}
         if len(shapes) > 1:
             listed = ", ".join(f"{shape} ({self.row_names[row]})" for shape, row in list(shapes.items())[:3])
             raise DataError(f"images differ in size: {listed}; set backbone.input_size to bring them to one size")
-        return torch.stack(inputs)
+        # in a worker it stacks them into memory that is shared with the training process already
+        stacked: Tensor = default_collate(inputs)
+        return stacked
 
     def _load(self, row: int) -> Tensor:
         try:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
+import scipy
 import torch
-from scipy.optimize import minimize_scalar
 from torch import Tensor
 from torch.nn import functional
 
@@ -145,7 +145,7 @@ def gain_over_reference(
     def loss(a: float) -> float:
         return float(functional.cross_entropy(a * logits + beyond, y))
 
-    best = minimize_scalar(loss, bounds=(0.0, 10.0), method="bounded")  # convex in a
+    best = scipy.optimize.minimize_scalar(loss, bounds=(0.0, 10.0), method="bounded")  # convex in a
     left = functional.cross_entropy(float(best.x) * logits + beyond, y, reduction="none")
     gain = (functional.cross_entropy(reference, y) - left.mean()).clamp_min(0.0)
     return gain, left.std(correction=0) / math.sqrt(len(left))

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from sklearn.metrics import r2_score
 
 from mibias_cli.evaluation.leakage.channel import ChannelTask, Question
 from mibias_cli.evaluation.leakage_findings import ProbeFindings
@@ -95,6 +94,8 @@ def score_probe(name: str, task: ChannelTask, question: Question, sight: Sight, 
 
 
 def _score_regressor(name: str, task: ChannelTask, question: Question, sight: Sight, scored: Seen, seed: int) -> Scored:
+    from sklearn.metrics import r2_score
+
     c_fit, c_score = question.numbers
     assert c_fit is not None
     assert c_score is not None

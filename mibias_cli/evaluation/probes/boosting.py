@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from itertools import islice
+from typing import TYPE_CHECKING
 
 import numpy as np
-from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
 from mibias_cli.evaluation.probes.learners import Classifier, Learner
 from mibias_cli.evaluation.probes.links import class_log_probabilities, class_targets
 from mibias_cli.evaluation.probes.quadratic import QuadraticBasis, find_structure
 from mibias_cli.evaluation.probes.small_trees import SmallTrees
+
+if TYPE_CHECKING:
+    from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
 __all__ = ["BoostedRegression", "GradientBoosting"]
 
@@ -103,6 +106,8 @@ class GradientBoosting(_Boosting, Classifier):
         self.classes_ = np.unique(c)
 
     def _planted(self, z: np.ndarray, c: np.ndarray, seed: int) -> _LibraryTrees | SmallTrees:
+        from sklearn.ensemble import HistGradientBoostingClassifier
+
         classes, targets = class_targets(c)
         # of two classes there is one tree an iteration, which scikit-learn grows as fast
         if len(z) < SMALL and len(classes) > 2:
@@ -122,6 +127,8 @@ class BoostedRegression(_Boosting):
     rate = 0.1
 
     def _planted(self, z: np.ndarray, c: np.ndarray, seed: int) -> _LibraryTrees:
+        from sklearn.ensemble import HistGradientBoostingRegressor
+
         return _LibraryTrees(HistGradientBoostingRegressor(learning_rate=self.rate, **_options(len(z), seed)), z, c)
 
     @staticmethod

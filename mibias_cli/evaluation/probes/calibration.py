@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import logsumexp
+import scipy
 
 __all__ = ["Calibration", "calibrate", "calibrate_density", "standard_normal_log_density"]
 
@@ -54,7 +54,7 @@ def standard_normal_log_density(c: np.ndarray) -> np.ndarray:
 
 def _tempered(raw: np.ndarray, temperature: float) -> np.ndarray:
     scaled = raw / temperature
-    return np.asarray(scaled - logsumexp(scaled, axis=1, keepdims=True))
+    return np.asarray(scaled - scipy.special.logsumexp(scaled, axis=1, keepdims=True))
 
 
 def _most_cautious(scales: np.ndarray, ratios: np.ndarray) -> Calibration:

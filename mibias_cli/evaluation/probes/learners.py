@@ -9,7 +9,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 
 import numpy as np
-from sklearn.neighbors import NearestNeighbors
 
 from mibias_cli.evaluation.probes.linear import LinearClassifier
 
@@ -119,6 +118,8 @@ class NearestNeighbours(Classifier):
     most_columns = 32
 
     def __init__(self, x: np.ndarray, c: np.ndarray, *, n_extra: int, seed: int) -> None:
+        from sklearn.neighbors import NearestNeighbors
+
         self._n_extra = n_extra
         self.classes_, indices = np.unique(c, return_inverse=True)
         self._one_hot = np.eye(len(self.classes_))[indices.reshape(-1)]

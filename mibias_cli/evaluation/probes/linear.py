@@ -11,8 +11,7 @@ from collections import deque
 from collections.abc import Callable
 
 import numpy as np
-from scipy.linalg import eigh
-from scipy.special import expit
+import scipy
 
 from mibias_cli.evaluation.probes.links import class_log_probabilities, class_targets
 
@@ -70,7 +69,7 @@ class LinearClassifier:
         scores += small[:, -1:]
         told = float(np.vdot(self._targets, scores))
         if len(scores) == 1:
-            losses, predicted = np.logaddexp(0, scores), expit(scores)
+            losses, predicted = np.logaddexp(0, scores), scipy.special.expit(scores)
         else:
             # classes lie along the first axis, over which a few are reduced ten times faster than over the last
             most = scores.max(axis=0)
@@ -134,10 +133,10 @@ def _axes(centred: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Directions (d, r), r the number of rows or columns at most, and the variance (r,) of centred rows along each."""
     n, d = centred.shape
     if d <= n:
-        values, vectors = eigh(centred.T @ centred, driver="evd", check_finite=False, overwrite_a=True)
+        values, vectors = scipy.linalg.eigh(centred.T @ centred, driver="evd", check_finite=False, overwrite_a=True)
         return vectors, np.maximum(values, 0) / n
     # fewer rows than columns: the products of rows have the same eigenvalues
     wide = centred.astype(np.float64)
-    values, vectors = eigh(wide @ wide.T, driver="evd", check_finite=False, overwrite_a=True)
+    values, vectors = scipy.linalg.eigh(wide @ wide.T, driver="evd", check_finite=False, overwrite_a=True)
     seen = values > FLATTEST * max(float(values[-1]), 1e-300)
     return wide.T @ vectors[:, seen] / np.sqrt(values[seen]), values[seen] / n

@@ -9,9 +9,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 import numpy as np
-from scipy.linalg import eigh
-from scipy.stats import chi2
-from sklearn.decomposition import PCA
+import scipy
 
 __all__ = ["Scaling", "Seen", "Sight", "telling_columns", "without_outliers"]
 
@@ -88,12 +86,15 @@ def _principal_axes(z: np.ndarray, n_components: int, seed: int) -> tuple[np.nda
         return np.zeros((d, 0)), np.zeros(0)
     size = min(n, d)
     if size > EXACT and n_components < size // 8:
+        from sklearn.decomposition import PCA
+
         pca = PCA(n_components, svd_solver="randomized", random_state=seed).fit(z)
         return np.ascontiguousarray(pca.components_.T), np.sqrt(np.maximum(pca.explained_variance_, 0))
     # the products of columns, or of rows where those are fewer, have the same eigenvalues
     centred = z - z.mean(axis=0)
     gram = centred.T @ centred if d <= n else centred @ centred.T
-    values, vectors = eigh(gram, subset_by_index=(size - min(n_components, size), size - 1), check_finite=False)
+    largest = (size - min(n_components, size), size - 1)
+    values, vectors = scipy.linalg.eigh(gram, subset_by_index=largest, check_finite=False)
     values, vectors = np.maximum(values[::-1], 0), vectors[:, ::-1]
     if d > n:
         vectors = centred.T @ vectors / np.sqrt(np.maximum(values, 1e-12 * max(float(values[0]), 1e-30)))
@@ -159,7 +160,7 @@ def telling_columns(x: np.ndarray, c: np.ndarray, *, most: int) -> np.ndarray:
     expected = counts.sum(axis=2, keepdims=True) * (np.bincount(label) / len(label))
     strength = (np.square(counts - expected) / np.maximum(expected, 1e-300)).sum(axis=(1, 2))
     freedom = np.maximum(1, ((expected[:, :, 0] > 0).sum(axis=1) - 1) * (len(classes) - 1))
-    limits = chi2.isf(min(0.05, 1 / x.shape[1]), np.arange(1, freedom.max() + 1))
+    limits = scipy.stats.chi2.isf(min(0.05, 1 / x.shape[1]), np.arange(1, freedom.max() + 1))
     # against what the luckiest of as many idle columns would reach, in units of its own degrees of freedom
     excess = strength / limits[freedom - 1]
     order = np.argsort(-excess, kind="stable")[:most]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.special import entr
+import scipy
 
 __all__ = [
     "conditional_log_probabilities", "counts_table", "entropy_of_shares", "label_entropy_bits",
@@ -23,7 +23,7 @@ def entropy_of_shares(shares: np.ndarray) -> np.ndarray:
         >>> float(entropy_of_shares(np.array([0.5, 0.25, 0.25, 0.0])))
         1.5
     """
-    return np.asarray(entr(shares).sum(axis=-1) / np.log(2))
+    return np.asarray(scipy.special.entr(shares).sum(axis=-1) / np.log(2))
 
 
 def label_entropy_bits(c: np.ndarray, n_classes: int) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from scipy.stats import norm
+import scipy
 
 __all__ = ["MIN_STRATUM", "normal_scores", "scored_by_stratum"]
 
@@ -56,7 +56,7 @@ def normal_scores(
         steps, width = (len(ordered), last - first) if own else (len(ordered) + 1, last - first + 1)
         # anywhere within its ties: the position is then uniform, and its normal score standard normal
         position = (first + generator.random(len(values)) * width) / steps
-        return np.asarray(norm.ppf(np.clip(position, 0.5 / steps / 10, 1 - 0.5 / steps / 10)))
+        return np.asarray(scipy.stats.norm.ppf(np.clip(position, 0.5 / steps / 10, 1 - 0.5 / steps / 10)))
 
     def place(sample: np.ndarray, further: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         ordered = np.sort(sample)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.stats import rankdata
+import scipy
 
 from mibias_cli.evaluation.statistics.resampling import Resamples
 
@@ -21,7 +21,8 @@ def auroc(probabilities: np.ndarray, y: np.ndarray) -> float | None:
     positive = y[:, None] == classes
     n_positive = positive.sum(axis=0)
     # Mann and Whitney's count of pairs in the right order, from ranks: equal scores count half
-    above = (rankdata(probabilities[:, classes], axis=0) * positive).sum(axis=0) - n_positive * (n_positive + 1) / 2
+    ranks = scipy.stats.rankdata(probabilities[:, classes], axis=0)
+    above = (ranks * positive).sum(axis=0) - n_positive * (n_positive + 1) / 2
     return float(np.mean(above / (n_positive * (len(y) - n_positive))))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from statistics import NormalDist
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from mibias_cli.evaluation.leakage_findings import Interval
 
@@ -100,7 +100,7 @@ def bootstrap_interval(
     z = NormalDist().inv_cdf(1 - tail)
     deviations = np.percentile(draws, [100 * tail, 100 * (1 - tail)]) - draws.mean()
     if n_units is not None and n_units > 1:
-        widening = float(stats.t.ppf(1 - tail, n_units - 1)) / z * float(np.sqrt(n_units / (n_units - 1)))
+        widening = float(scipy.stats.t.ppf(1 - tail, n_units - 1)) / z * float(np.sqrt(n_units / (n_units - 1)))
         deviations = deviations * widening
     if extra_sd > 0:
         # independent errors add by their squares; constant draws leave the further one alone

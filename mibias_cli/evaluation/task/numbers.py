@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
-from scipy import stats
-from sklearn.metrics import r2_score
+import scipy
 
 from mibias_cli.evaluation.inputs import AuditedAttribute, AuditedTarget
 from mibias_cli.evaluation.statistics.resampling import Resamples
@@ -25,6 +24,8 @@ def mean_r2(y: np.ndarray, predicted: np.ndarray) -> float | None:
         >>> mean_r2(np.array([[0.0], [2.0]]), np.array([[0.0], [1.0]]))
         0.5
     """
+    from sklearn.metrics import r2_score
+
     varies = y.var(axis=0) > 0
     if not varies.any():
         return None
@@ -111,7 +112,7 @@ def _row(attribute: str, channel: str, column: str, c: str, error: np.ndarray, t
     half = None
     if n > 1:
         # Student's interval of a mean of absolute errors; it needs two of them
-        half = float(stats.t.ppf(0.5 + terms.confidence / 2, n - 1) * np.abs(error).std(ddof=1) / np.sqrt(n))
+        half = float(scipy.stats.t.ppf(0.5 + terms.confidence / 2, n - 1) * np.abs(error).std(ddof=1) / np.sqrt(n))
     return ErrorRow(
         attribute=attribute, channel=channel, column=column, c=c, n=n, mae=mae,
         lower=None if half is None or mae is None else max(mae - half, 0.0),

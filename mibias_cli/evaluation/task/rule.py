@@ -9,10 +9,6 @@ from dataclasses import dataclass
 from statistics import NormalDist
 
 import numpy as np
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression, Ridge
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from mibias_cli.evaluation.inputs import AuditedAttribute, Features
 from mibias_cli.evaluation.leakage_findings import Bounds, Interval
@@ -77,6 +73,11 @@ def predict_task(features: Features, train_y: np.ndarray, n_classes: int) -> Pre
     A trained head depends on how long and with what it was trained; this rule is the same for every extractor. A class
     that training does not hold has probability 0.
     """
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
     n = len(features.audit)
     probabilities = np.zeros((n, n_classes))
     # a single class leaves nothing to fit
@@ -114,6 +115,10 @@ def predict_labels(features: Features, train_y: np.ndarray) -> np.ndarray:
 
 def predict_numbers(features: Features, train_y: np.ndarray) -> np.ndarray:
     """Numbers (n, k) for the audited samples, by ridge regression on standardised features; train_y is (n_train, k)."""
+    from sklearn.linear_model import Ridge
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
     head = make_pipeline(StandardScaler(), Ridge(alpha=RIDGE))
     x, z = _live(features)
     predicted = head.fit(x, train_y).predict(z)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.sparse import csr_array, diags_array
-from scipy.sparse.linalg import eigsh
-from sklearn.cluster import KMeans
 
 __all__ = ["shared_groups"]
 
@@ -35,13 +33,15 @@ def shared_groups(x: NDArray[np.float64], c: NDArray[np.int64], n_groups: int, *
         >>> len(set(found[:2])), len(set(found[:4]))
         (1, 2)
     """
+    from sklearn.cluster import KMeans
+
     links = _links(x, c)
     degree = np.asarray(links.sum(axis=1)).ravel() ** -0.5
-    scaled = diags_array(degree) @ links @ diags_array(degree)
+    scaled = scipy.sparse.diags_array(degree) @ links @ scipy.sparse.diags_array(degree)
     generator = np.random.default_rng(seed)
     start, small_seed = generator.standard_normal(len(x)), int(generator.integers(2**31))
     n_vectors = min(n_groups, len(x) - 2)
-    _, vectors = eigsh(scaled, n_vectors + 1, which="LA", v0=start)
+    _, vectors = scipy.sparse.linalg.eigsh(scaled, n_vectors + 1, which="LA", v0=start)
     # the largest one is the degree itself
     vectors = vectors[:, ::-1][:, 1:] * degree[:, None]
     for k in range(n_groups, 1, -1):
@@ -53,7 +53,7 @@ def shared_groups(x: NDArray[np.float64], c: NDArray[np.int64], n_groups: int, *
     return np.zeros(len(x), dtype=np.int64)
 
 
-def _links(x: NDArray[np.float64], c: NDArray[np.int64]) -> csr_array:
+def _links(x: NDArray[np.float64], c: NDArray[np.int64]) -> scipy.sparse.csr_array:
     """The symmetric graph (n, n) of nearest neighbours by angle, as many in each class."""
     unit = _unit(x)
     rows, columns, weights = [], [], []
@@ -65,8 +65,9 @@ def _links(x: NDArray[np.float64], c: NDArray[np.int64]) -> csr_array:
         columns.append(members[near].ravel())
         weights.append(np.repeat(np.where(c == k, OWN_WEIGHT, 1.0), n_near))
     shape = (len(x), len(x))
-    found = csr_array((np.concatenate(weights), (np.concatenate(rows), np.concatenate(columns))), shape=shape)
-    return csr_array(found + found.T)
+    places = (np.concatenate(rows), np.concatenate(columns))
+    found = scipy.sparse.csr_array((np.concatenate(weights), places), shape=shape)
+    return scipy.sparse.csr_array(found + found.T)
 
 
 def _parts(n: int) -> list[NDArray[np.int64]]:

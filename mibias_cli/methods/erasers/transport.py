@@ -8,8 +8,6 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 
 from mibias_cli.errors import TrainingError
@@ -268,6 +266,9 @@ def _covariance(x: Array, weight: Array) -> Array:
 
 def _classifier(x: Array, labels: NDArray[np.int64], penalty: float) -> Array:
     """Weights (r + 1, K) of a logistic regression, the intercept last; two classes have two columns as well."""
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+
     if labels.max() == 0:  # one group is all that there is
         return np.zeros((x.shape[1] + 1, 1))
     with warnings.catch_warnings():

@@ -146,3 +146,24 @@ def test_augmentation_depends_on_seed_epoch_and_row(reader: ImageReader) -> None
     noise = torch.stack([reader.read(np.arange(6), e)[:, 0, 0, 0] - torch.arange(6) / 255 for e in (0, 1)])
     assert len(noise.unique()) == 12
     assert torch.equal(reader.read(np.arange(6), None)[:, 0, 0, 0], torch.arange(6) / 255)
+
+
+def test_images_are_read_one_at_a_time(tmp_path: Path) -> None:
+    """A batch of large photographs, all decoded at once, would not fit into memory."""
+    events: list[str] = []
+
+    class Told(FileImages):
+        def source(self, row: int) -> str:
+            events.append("read")
+            return super().source(row)
+
+    def shrink(x: torch.Tensor) -> torch.Tensor:
+        events.append("shrunk")
+        return x[:, :1, :1]
+
+    Image.fromarray(RGB).save(tmp_path / "a.png")
+    images = Told([str(tmp_path / "a.png")] * 3)
+    transforms = Transforms(train=shrink, evaluate=shrink, arrays=shrink)
+    x = ImageReader(images, transforms, 0, row_names=["a"] * 3).read(np.arange(3), None)
+    torch.testing.assert_close(x, as_tensor(RGB)[:, :1, :1].expand(3, 3, 1, 1))
+    assert events == ["read", "shrunk"] * 3
