@@ -16,7 +16,7 @@ _MAGIC: dict[bytes, PlanesKind] = {
     b"\x93NUM": "array",
     **dict.fromkeys((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"), "tiff"),  # the latter two are BigTIFF's
 }
-_PHOTOMETRIC = 262
+_PHOTOMETRIC, _ORIENTATION = 262, 274
 _NO_BRIGHTNESS = {0: "darker the larger they are", 3: "numbers of a palette", 5: "inks"}
 """What samples mean by that tag of TIFF, where they are not brightnesses: Pillow converts these, tifffile does not."""
 _MOST_VALUES = 2**28
@@ -158,7 +158,7 @@ def _tiff(source: Path | str | BinaryIO, header_only: bool) -> tuple[np.ndarray,
     try:
         with tifffile.TiffFile(source) as file:
             series = file.series[0]
-            kind = series.keyframe.tags.valueof(_PHOTOMETRIC)
+            kind, turn = map(series.keyframe.tags.valueof, (_PHOTOMETRIC, _ORIENTATION))
             if header_only or series.size > _MOST_VALUES:
                 values = np.broadcast_to(np.zeros((), series.dtype), series.shape)  # takes no memory
             else:
@@ -168,6 +168,8 @@ def _tiff(source: Path | str | BinaryIO, header_only: bool) -> tuple[np.ndarray,
         raise ValueError(f"it is no TIFF that tifffile reads ({type(error).__name__}: {error})") from error
     if kind in _NO_BRIGHTNESS:
         raise ValueError(f"its samples are {_NO_BRIGHTNESS[kind]}; convert it to grey or colour")
+    if turn not in (None, 1):
+        raise ValueError(f"its pixels are stored turned or mirrored (orientation {turn}); save it upright")
     return values, axes
 
 

@@ -143,8 +143,8 @@ def pages(path: Path, sizes: list[tuple[int, int]]) -> list[np.ndarray]:
     return made
 
 
-def test_inks_and_palettes_are_no_channels(tmp_path: Path) -> None:
-    """Among files with alpha, those of four inks would be read as such, and numbers of a palette as brightness."""
+def test_inks_palettes_and_turned_pixels_are_refused(tmp_path: Path) -> None:
+    """Among files with alpha, those of four inks would be read as such, numbers of a palette as brightness."""
     tifffile = pytest.importorskip("tifffile")
     grey = np.random.default_rng(0).integers(0, 256, (2, 8, 8)).astype(np.uint8)
     Image.fromarray(np.repeat(grey[0, :, :, None], 4, 2), "CMYK").save(tmp_path / "a.jpg")
@@ -157,6 +157,7 @@ def test_inks_and_palettes_are_no_channels(tmp_path: Path) -> None:
     for name, values, kind, said in (
         ("p.tif", grey, {"photometric": "palette", "colormap": colours}, "numbers of a palette"),
         ("w.tif", grey, {"photometric": "miniswhite"}, "darker the larger they are"),
+        ("t.tif", grey, {"extratags": [(274, 3, 1, 6, True)]}, r"stored turned or mirrored \(orientation 6\)"),
         ("s.tif", np.repeat(grey[0, :, :, None], 4, 2), {"photometric": "separated"}, "samples are inks"),
     ):
         tifffile.imwrite(tmp_path / name, values, **kind)
