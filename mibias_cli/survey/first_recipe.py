@@ -25,6 +25,8 @@ SCHEMA_LINE = "# yaml-language-server: $schema=recipe.schema.json"
 _PLAIN = re.compile(r"[A-Za-z_/][A-Za-z0-9_./-]*")
 _NOT_TEXT = {"y", "n", "yes", "no", "on", "off", "true", "false", "null"}
 _FEW_IMAGES = 10_000
+_FEW_ROWS = 2_000
+"""Of a table: below it a critic of hundreds of random features learns rows by heart, see docs/fairness.md."""
 _LEAST_STEPS, _MOST_EPOCHS = 500, 40
 _EPOCHS_OF_FEW, _EPOCHS_OF_MANY = 8, 4
 """Of the last stages of a pretrained network."""
@@ -255,6 +257,8 @@ def _training(found: Survey, model: ModelChoice) -> Iterator[str]:
     yield "  queue_batches: 16"
     if not tabular:
         yield "  critic: { hidden: [128, 128], steps: 10, beta1: 0.5 }"
+    elif n < _FEW_ROWS:
+        yield "  critic: { n_random_features: 64 } # as many as few rows bear"
     yield ""
     yield "training:"
     yield f"  epochs: {epochs}"

@@ -480,3 +480,13 @@ def test_a_table_of_parquet_embeddings_must_be_in_their_order(tmp_path: Path, fo
         survey(path, Wishes(table=write(tmp_path / "t.csv", header, rows[::-1])))
     with pytest.raises(DataError, match=r"has 80 embeddings, .*t\.csv has 79 rows"):
         survey(path, Wishes(table=write(tmp_path / "t.csv", header, rows[:79])))
+
+
+def test_a_table_of_few_rows_has_a_critic_of_few_random_features(tmp_path: Path) -> None:
+    for n, few in ((300, True), (4000, False)):
+        rows = [[k, "ab"[y], "fm"[c]] for k, (y, c) in enumerate(pairs(n))]
+        path = write(tmp_path / f"t{n}.csv", ["x", "label", "sex"], [[k % 7, y, c] for k, y, c in rows])
+        found = survey(path, Wishes(attributes=("sex",)))
+        out = tmp_path / f"{n}.yaml"
+        text, _ = first_recipe(found, choose_model(found, backbone=None, weights=None), source=path, out=out)
+        assert parse_recipe(text, path=str(out)).debias.critic.n_random_features == (64 if few else 512)
