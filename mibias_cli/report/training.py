@@ -21,7 +21,8 @@ class TrainingWarning(Record):
     """A warning of a run's training: a penalty without a signal, collapsed features, a task head at chance, a budget
     that was not kept.
 
-    `signal_lost` is said only where the audit still finds the attribute, no less than before.
+    `signal_lost` is said only where the audit still finds the attribute, no less than before, and `no_signal` but where
+    it finds measurably less: a penalty that works from the first step on leaves its critic nothing to find.
     """
 
     what: Literal["no_signal", "signal_lost", "collapse", "chance", "budget"]
@@ -60,8 +61,11 @@ def training_warnings(
             warning = TrainingWarning.model_validate(said)
         except ValidationError:
             continue  # of a later version: train.log has it
-        if warning.what != "signal_lost" or _leaks_still(findings, warning.attribute, asked):
-            found.append(warning)
+        if warning.what == "signal_lost" and not _leaks_still(findings, warning.attribute, asked):
+            continue
+        if warning.what == "no_signal" and _leaks_less(findings, warning.attribute, asked):
+            continue
+        found.append(warning)
     return tuple(found)
 
 
@@ -87,9 +91,13 @@ def _leaks_still(findings: AuditFindings, name: str | None, asked: QuestionName)
     """Whether an attribute leaks, and measurably no less than before: then its critic did not succeed."""
     if name not in findings.attributes:
         return False
-    attribute = findings.attributes[name]
-    after = attribute.after.answer(asked) or attribute.after.marginal
-    if after is None or after.leakage_bits.lower <= 0:
+    after = findings.attributes[name].after.answer(asked) or findings.attributes[name].after.marginal
+    return after is not None and after.leakage_bits.lower > 0 and not _leaks_less(findings, name, asked)
+
+
+def _leaks_less(findings: AuditFindings, name: str | None, asked: QuestionName) -> bool:
+    """Whether an attribute leaks measurably less than before."""
+    change = findings.attributes[name].change if name in findings.attributes else None
+    if change is None:
         return False
-    change = None if attribute.change is None else attribute.change.answer(asked) or attribute.change.leakage_bits
-    return change is None or change.upper >= 0
+    return (change.answer(asked) or change.leakage_bits).upper < 0

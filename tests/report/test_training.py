@@ -28,7 +28,8 @@ def said(report: Report, *whats: str) -> list[str]:
 
 
 def test_warnings_are_repeated_in_order(make: Make) -> None:
-    assert said(make(), "no_signal", "collapse", "chance", "of a later version") == ["no_signal", "collapse", "chance"]
+    whats = ["no_signal", "collapse", "chance"]
+    assert said(make(before=0.8, after=0.79), *whats, "of a later version") == whats
 
 
 def test_a_signal_that_was_lost_by_success_is_no_warning(make: Make) -> None:
@@ -37,6 +38,12 @@ def test_a_signal_that_was_lost_by_success_is_no_warning(make: Make) -> None:
     assert said(make(before=None, after=0.5), "signal_lost") == ["signal_lost"]
     # there is nothing left that a critic could have found
     assert said(make(before=0.0, after=0.0), "signal_lost") == []
+
+
+def test_a_critic_that_the_penalty_left_nothing_is_no_warning(make: Make) -> None:
+    assert said(make(before=0.8, after=0.05), "no_signal") == []
+    for before, after in ((0.8, 0.79), (None, 0.5), (0.0, 0.0)):
+        assert said(make(before=before, after=after), "no_signal") == ["no_signal"]
 
 
 def test_the_terminal_repeats_them(make: Make, capsys: pytest.CaptureFixture[str]) -> None:
