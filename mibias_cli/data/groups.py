@@ -326,11 +326,12 @@ def _cross_fitted(counts: np.ndarray, design: np.ndarray, prior: np.ndarray) -> 
         fit = counts.sum(axis=0) - counts[k]
         row, label = np.nonzero(fit)
         probability = np.tile(1e-3 * prior, (len(design), 1))  # a class that the fit never saw keeps some probability
+        count = fit[row, label]
         classes, label = np.unique(label, return_inverse=True)
         if len(classes) == 1:
             probability[:, classes] += 1 - 1e-3
         else:
-            probability[:, classes] += (1 - 1e-3) * _logistic(design[row], label, fit[row, label], design)
+            probability[:, classes] += (1 - 1e-3) * _logistic(design[row], label, count, design)
         table[k] = probability
     return table
 

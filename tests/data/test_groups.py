@@ -8,6 +8,7 @@ from scipy.stats import norm
 from sklearn.linear_model import LogisticRegression
 
 from mibias_cli.data.groups import (
+    _cross_fitted,
     _logistic,
     balancing_weights,
     cells,
@@ -151,6 +152,15 @@ def test_the_model_is_a_logistic_regression_on_counted_rows(n_classes: int) -> N
     label, count = np.arange(60) % n_classes, generator.integers(1, 50, 60)
     library = LogisticRegression(max_iter=300, tol=1e-3).fit(x, label, sample_weight=count)
     np.testing.assert_allclose(_logistic(x, label, count, x[:9]), library.predict_proba(x[:9]), atol=1e-6)
+
+
+def test_a_class_that_no_row_has_changes_nothing_for_the_others() -> None:
+    counts = np.random.default_rng(0).integers(0, 9, (5, 4, 2))
+    with_a_third = np.insert(counts, 1, 0, axis=2)
+    alone = _cross_fitted(counts, np.eye(4), np.zeros(2))
+    table = _cross_fitted(with_a_third, np.eye(4), np.array([0.4, 0.2, 0.4]))
+    np.testing.assert_allclose(table[..., [0, 2]] - 1e-3 * 0.4, alone, atol=1e-12)
+    np.testing.assert_allclose(table[..., 1], 1e-3 * 0.2)
 
 
 def test_54000_rows_of_three_channels_take_seconds() -> None:
