@@ -186,6 +186,20 @@ def has_locks(folder: Path) -> bool:
     return True
 
 
+def is_locked(folder: Path) -> bool:
+    """Whether another process writes a run; nothing is touched."""
+    lock = folder / _LOCK
+    try:
+        # closing it again gives the lock back
+        with lock.open("r+b") as file:
+            _take(file, folder)
+    except RunError:
+        return True
+    except OSError:  # there is none, or it is another user's
+        return False
+    return False
+
+
 def check_free(folder: Path, *, new: bool, overwrite: bool) -> None:
     """Look whether a run may be written into a folder, and touch nothing: what can be said before data are loaded.
 

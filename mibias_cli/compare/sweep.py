@@ -25,7 +25,7 @@ from mibias_cli.recipe.load import load_recipe
 from mibias_cli.recipe.schema import Recipe
 from mibias_cli.recipe.unbelievable import debiased_target
 from mibias_cli.recipe.yaml_source import parse_value
-from mibias_cli.run_folder import RunFolder, has_locks, holds_nothing, is_run
+from mibias_cli.run_folder import RunFolder, has_locks, holds_nothing, is_locked, is_run
 
 __all__ = [
     "Axis",
@@ -226,7 +226,8 @@ def points_to_run(
         if is_run(folder):
             _refuse_other_recipe(folder, own)
             begun[point.name] = own
-        elif not holds_nothing(folder):
+        # a training that has just begun has no recipe there yet
+        elif not holds_nothing(folder) and not is_locked(folder):
             raise RunError(f"{folder}: is in the way and is not a run; choose another folder with --out")
         if not is_finished(folder):
             todo.append(point)

@@ -6,7 +6,9 @@ import errno
 import json
 import os
 import re
+import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -289,14 +291,41 @@ def test_a_file_system_without_locks_is_told(recipe: Path, tmp_path: Path, monke
     ]
 
 
+def test_a_training_that_has_just_begun_is_not_in_the_way(recipe: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "s" / "seed=0"
+    folder.mkdir(parents=True)
+    (folder / "start.json").write_text("{}")
+    with pytest.raises(RunError, match="is in the way"):
+        sweep.points_to_run(recipe, points("seed=0"), tmp_path / "s", [])
+    lock = (
+        f"import fcntl, sys; f = open({str(folder / '.lock')!r}, 'w'); fcntl.lockf(f, fcntl.LOCK_EX); print(flush=True)"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", f"{lock}; sys.stdin.read()"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as training:
+        assert training.stdout is not None
+        training.stdout.readline()
+        assert len(sweep.points_to_run(recipe, points("seed=0"), tmp_path / "s", [])) == 1
+        training.communicate()
+
+
 def test_two_sweeps_of_one_folder_share_its_points(recipe: Path, tmp_path: Path) -> None:
     """Two processes at a time: every point is trained once, and both know of all that are finished in the end."""
     out, grid = tmp_path / "s", points("seed=0,1,2,3,4,5,6,7")
-    children = []
+    children, ready, real = [], [tmp_path / "ready0", tmp_path / "ready1"], sweep.run_all
+
+    def together(*arguments: Any) -> Any:
+        # the fake `train` leaves folders that are no runs: both look before one begins
+        ready[len(children)].touch()
+        while not all(path.exists() for path in ready):
+            time.sleep(0.01)
+        return real(*arguments)
+
     for _ in range(2):
         child = os.fork()
         if child == 0:
             try:
+                sweep.run_all = together
                 result = sweep.run_sweep(recipe, grid, out=out, jobs=2, progress=Silent())
                 os._exit(len(result.failed) + 10 * (len(result.finished) + len(result.elsewhere) != 8))
             finally:
