@@ -188,16 +188,21 @@ def has_locks(folder: Path) -> bool:
 
 def is_locked(folder: Path) -> bool:
     """Whether another process writes a run; nothing is touched."""
-    lock = folder / _LOCK
     try:
-        # closing it again gives the lock back
-        with lock.open("r+b") as file:
-            _take(file, folder)
+        _refuse_locked(folder)
     except RunError:
         return True
-    except OSError:  # there is none, or it is another user's
+    except OSError:  # another user's lock, which says nothing
         return False
     return False
+
+
+def _refuse_locked(folder: Path) -> None:
+    lock = folder / _LOCK
+    # closing it again gives the lock back
+    if lock.is_file():
+        with lock.open("r+b") as file:
+            _take(file, folder)
 
 
 def check_free(folder: Path, *, new: bool, overwrite: bool) -> None:
@@ -213,11 +218,7 @@ def check_free(folder: Path, *, new: bool, overwrite: bool) -> None:
     if not new and not is_run(folder):
         raise RunError(f"{folder}: is not a run (it has no {RECIPE_FILE}), so there is nothing to resume")
     _refuse_own(folder)
-    lock = folder / _LOCK
-    # closing it again gives the lock back
-    if lock.is_file():
-        with lock.open("r+b") as file:
-            _take(file, folder)
+    _refuse_locked(folder)
     if new:
         _check_replaceable(folder, overwrite=overwrite)
 
