@@ -20,6 +20,8 @@ from mibias_cli.output.whole_files import NO_FILE, is_leftover, is_no_file, remo
 
 __all__ = [
     "CHOICE",
+    "GAIN",
+    "GAIN_ERROR",
     "LEAKAGE_GIVEN_TARGET",
     "OWNED",
     "RECIPE_FILE",
@@ -33,6 +35,7 @@ __all__ = [
     "fresh_folder",
     "has_locks",
     "holds_nothing",
+    "is_locked",
     "is_run",
     "lock_run",
     "refuse_devices",
@@ -45,8 +48,10 @@ CHOICE = "choice"
 """Kind of the last record in metrics.jsonl, written after training: by what one run is chosen over others."""
 WARNING = "warning"
 """Kind of the records in metrics.jsonl that say what the user should heed of a stage."""
+GAIN, GAIN_ERROR = "validation/gain_over_bias_bits", "validation/gain_over_bias_error_bits"
+"""What the scores add to what the attributes tell of the target, on validation rows, and its standard error."""
 LEAKAGE_GIVEN_TARGET = "validation/leakage_given_target_bits"
-"""That figure: leakage of the debiased attributes beyond what the target says of them, on validation rows."""
+"""That of the choice: leakage of the debiased attributes beyond what the target says of them, on validation rows."""
 OWNED = (
     RECIPE_FILE,
     "start.json",

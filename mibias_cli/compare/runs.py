@@ -16,12 +16,10 @@ from mibias_cli.recipe.load import dump_recipe
 from mibias_cli.recipe.yaml_source import parse_yaml
 from mibias_cli.report.illustrations import MetricsRecord, read_metrics
 from mibias_cli.report.read import FILES, find_report, read_report
-from mibias_cli.run_folder import CHOICE, LEAKAGE_GIVEN_TARGET, RECIPE_FILE, is_run
+from mibias_cli.run_folder import CHOICE, GAIN, GAIN_ERROR, LEAKAGE_GIVEN_TARGET, RECIPE_FILE, is_run
 
 __all__ = ["compare", "flat_settings", "load_compared_run"]
 
-GAIN, GAIN_ERROR = "validation/gain_over_bias_bits", "validation/gain_over_bias_error_bits"
-"""What a run's scores add to what the attributes tell of the target, as training writes it, and its standard error."""
 _SAYS_NOTHING = ("name", "version")
 
 

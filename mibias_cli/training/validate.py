@@ -16,6 +16,7 @@ from mibias_cli.data.loader import batches
 from mibias_cli.data.target import Target, TargetKind, r_squared
 from mibias_cli.errors import TrainingError, did_you_mean
 from mibias_cli.estimators.measures.predictive import gain_over_reference
+from mibias_cli.run_folder import GAIN, GAIN_ERROR
 from mibias_cli.seeds import derive_seed
 from mibias_cli.training.debiaser import Debiaser
 from mibias_cli.training.original import FrozenOriginal
@@ -25,8 +26,6 @@ from mibias_cli.training.step import BIAS_LOG_P, TASK_WEIGHT, task_loss
 
 __all__ = ["check_metric", "validate"]
 
-GAIN, GAIN_ERROR = "validation/gain_over_bias_bits", "validation/gain_over_bias_error_bits"
-"""What the scores add to the bias, see `validate`, and its standard error between models on the same rows."""
 MAX_Z_ROWS = 10_000
 """Rows whose features and z are kept: enough for ±.01 bits of the attribute heads' bound, and bounded in memory."""
 
