@@ -10,6 +10,7 @@ import re
 import sys
 import time
 import traceback
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -21,7 +22,7 @@ from mibias_cli import __version__
 from mibias_cli.cli.ci import annotate, annotate_problems
 from mibias_cli.cli.stopping import Interrupted, Stopped, reports_stops, tells_of_stops
 from mibias_cli.errors import MibiasError, RecipeError
-from mibias_cli.output.machine import machine_fault
+from mibias_cli.output.machine import NOWHERE, is_nowhere, machine_fault
 from mibias_cli.ranks import place_if_told
 
 __all__ = ["EXIT_ERROR", "EXIT_GATE", "EXIT_INTERRUPTED", "GuardedGroup", "guarded"]
@@ -51,11 +52,22 @@ class GuardedGroup(TyperGroup):
                 raise typer.BadParameter(f"{where} is empty (perhaps a variable that is not set); give it a value")
         return super().parse_args(ctx, args)
 
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The chosen command, of whose options none is given twice, but for those that are repeatable."""
+        name, command, rest = found = super().resolve_command(ctx, args)
+        if command is not None and not isinstance(command, TyperGroup):
+            _refuse_twice(command, name, list(rest), ctx)
+        return found
+
     # no type for the context: newer versions of typer bring a click of their own, older ones import it
     def invoke(self, ctx: Any) -> Any:
         """Run the chosen command."""
         debug = bool(ctx.params.get("debug"))
+        # click would take escape sequences out of names, and leave names that nobody has; ours show them escaped
+        ctx.color = True
         with reports_stops(), guarded(debug=debug):
+            if is_nowhere():
+                raise MibiasError(NOWHERE)
             return super().invoke(ctx)
 
 
@@ -86,6 +98,16 @@ def guarded(*, debug: bool) -> Iterator[None]:
             annotate("error", _message(error), title="mibias")
         _end_rank()
         raise typer.Exit(EXIT_ERROR) from error
+
+
+def _refuse_twice(command: Any, name: str | None, args: list[str], parent: Any) -> None:
+    """Only the last of two values would count: `--baseline A --baseline B` would compare with B alone."""
+    ctx = command.context_class(command, info_name=name, parent=parent, resilient_parsing=True)
+    order = command.make_parser(ctx).parse_args(args)[2]
+    once = [p for p in order if p.param_type_name == "option" and not (p.multiple or p.is_flag)]
+    for option, n in Counter(once).items():
+        if n > 1:
+            raise typer.BadParameter(f"{option.opts[0]} is given {n} times, and takes one value; keep one of them")
 
 
 def _is_usage(error: Exception) -> bool:

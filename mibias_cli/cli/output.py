@@ -111,6 +111,8 @@ def _fitted(line: str, stream: TextIO) -> str:
     return wrapped(text, width) if is_terminal(stream, os.environ) and len(text) > width >= 40 else text
 
 
+_NO_SIGNAL = "the penalty had no signal"
+"""What training warns of while it cannot know yet; a report leaves it out where less leaks than before."""
 Row: TypeAlias = tuple[str, ...]
 """One line of the table: title, as loaded (where that is a side), before, after."""
 
@@ -126,6 +128,9 @@ def show_report(report: Report, warned: Collection[str] = ()) -> None:
     said = {each.line for each in report.training_warnings if each.told in warned} | set(map(as_sentence, warned))
     for warning in (each for each in report.warnings if each not in said):
         print(_fitted(f"warning: {warning}", sys.stderr), file=sys.stderr, flush=True)
+    told = {each.told for each in report.training_warnings}
+    for text in (each for each in warned if _NO_SIGNAL in each and each not in told):
+        print_words(f"note: less is left than before, so the penalty worked, though training warned of this: {text}")
     for sentence in report.verdict.summary:
         print_words(sentence)
     styles = ("", "yellow", "red", "green")
@@ -163,6 +168,7 @@ def report_rows(report: Report) -> list[Row]:
 def _task(given: Sequence[Task | None]) -> list[Row]:
     """Accuracies, or of a target of numbers R² and errors, on each side."""
     from mibias_cli.evaluation.task_findings import Accuracies, RegressionFindings
+    from mibias_cli.report.task.tables import DEVIATIONS
 
     def row(title: str, value: Callable[[Any], float | None], written: Callable[[float | None], str]) -> Row:
         return title, *(written(None if side is None else value(side)) for side in given)
@@ -174,7 +180,7 @@ def _task(given: Sequence[Task | None]) -> list[Row]:
             row("task accuracy in the worst group", lambda side: side.worst_group_accuracy, _percent),
         ]
     if isinstance(given[-1], RegressionFindings):
-        unit = " (deviations)" if given[-1].in_deviations else ""
+        unit = DEVIATIONS if given[-1].in_deviations else ""
         return [
             row("task R²", lambda side: side.r2.estimate, _plain),
             row(f"task mean absolute error{unit}", lambda side: side.mae.estimate, _plain),

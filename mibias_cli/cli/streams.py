@@ -6,8 +6,10 @@ terminal or a CI system.
 
 from __future__ import annotations
 
+import codecs
 import errno
 import io
+import json
 import os
 import re
 import select
@@ -123,7 +125,7 @@ def safe_streams() -> Iterator[None]:
     """
     _fill_closed()
     out, err = Outlet(_STDOUT), Outlet(_STDERR)
-    sys.stdout, sys.stderr = _text(out, sys.stdout, errors="strict"), _text(err, sys.stderr, errors="backslashreplace")
+    sys.stdout, sys.stderr = _text(out, sys.stdout, errors=_ESCAPED), _text(err, sys.stderr, errors="backslashreplace")
     try:
         yield
     except SystemExit as end:
@@ -142,12 +144,24 @@ def _fill_closed() -> None:
     os.close(number)
 
 
+def _escape(error: UnicodeError) -> tuple[str, int]:
+    """What an encoding has no characters for, as JSON writes it: `\u2212` is understood there, and read elsewhere."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return json.dumps(error.object[error.start : error.end])[1:-1], error.end
+
+
+_ESCAPED = "mibias.escaped"
+codecs.register_error(_ESCAPED, _escape)
+
+
 def _text(outlet: Outlet, given: TextIO | None, *, errors: str) -> SafeText:
     """A text stream on an outlet, in the encoding of the stream that it replaces; that one is None if it was closed."""
     plain = given if isinstance(given, io.TextIOWrapper) else None
+    kept = plain.errors if plain and plain.errors not in ("strict", "surrogateescape") else None
     return SafeText(
         io.BufferedWriter(outlet),
         encoding=plain.encoding if plain else "utf-8",
-        errors=(plain.errors if plain else None) or errors,
+        errors=kept or errors,
         line_buffering=plain is None or plain.line_buffering or plain.write_through,
     )

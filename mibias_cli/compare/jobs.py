@@ -15,7 +15,7 @@ from pathlib import Path
 from mibias_cli.errors import RunError
 from mibias_cli.run_folder import OWNED, RunFolder, lock_run
 
-__all__ = ["Point", "gpu_slots", "is_finished", "run_all"]
+__all__ = ["Point", "claim_of", "gpu_slots", "is_finished", "run_all"]
 
 _SECONDS_BETWEEN_LOOKS = 0.2
 _SECONDS_TO_END = 2.0
@@ -102,6 +102,11 @@ def run_all(
         _stop(running)
 
 
+def claim_of(point: Point, out: Path) -> Path:
+    """The folder whose lock a sweep holds as long as it is at a point, its own training included."""
+    return out / "logs" / ".claims" / point.name
+
+
 def _is_ours(point: Point, out: Path, claim: ExitStack) -> bool:
     """Keep other sweeps from a point until the claim is closed or this process ends; False: another process has it.
 
@@ -109,7 +114,7 @@ def _is_ours(point: Point, out: Path, claim: ExitStack) -> bool:
     """
     try:
         # the run's own lock is only looked at, for its process takes it
-        claim.enter_context(lock_run(out / "logs" / ".claims" / point.name))
+        claim.enter_context(lock_run(claim_of(point, out)))
         with lock_run(out / point.name):
             return True
     except RunError:

@@ -15,9 +15,11 @@ from mibias_cli.compare.records import Comparison
 from mibias_cli.compare.tables import group_table, head_table, run_table, shared_table
 from mibias_cli.report.html import page_environment
 from mibias_cli.report.plots.svg import standalone
-from mibias_cli.report.write import write_files
+from mibias_cli.report.write import refuse_others_files, write_files
 
-__all__ = ["FrontierPlot", "frontier_plots", "render_comparison", "write_comparison"]
+__all__ = ["FrontierPlot", "frontier_plots", "refuse_comparison", "render_comparison", "write_comparison"]
+
+_PAGE, _JSON = "compare.html", "compare.json"
 
 
 class FrontierPlot(NamedTuple):
@@ -71,16 +73,25 @@ def frontier_plots(comparison: Comparison) -> list[FrontierPlot]:
     ]
 
 
+def refuse_comparison(folder: Path) -> None:
+    """Raise a RunError where a comparison would be written over files that are none, before any run is trained."""
+    plots = (path for plane in PLANES for path in folder.glob(f"{plane.key}-*.svg"))
+    marker, keys = folder / _JSON, {"schema_version", "varied"}
+    refuse_others_files([folder / _PAGE, marker, *plots], marker, lambda found: found.keys() >= keys)
+
+
 def write_comparison(folder: Path, comparison: Comparison) -> Path:
     """Write compare.html, compare.json and an SVG of each plane, in place of those of an earlier comparison.
 
     A comparison holds nothing that the runs do not, so nothing is lost. Gives the path of compare.html.
 
     Raises:
-        RunError: The folder cannot be written.
+        RunError: The folder cannot be written, or holds files of these names that no comparison wrote.
     """
-    page = folder / "compare.html"
-    texts = {page: render_comparison(comparison, folder), folder / "compare.json": comparison.to_json()}
+    refuse_comparison(folder)
+    page = folder / _PAGE
+    # first what says that the others are a comparison's
+    texts = {folder / _JSON: comparison.to_json(), page: render_comparison(comparison, folder)}
     for k, (name, plane, svg) in enumerate(frontier_plots(comparison)):
         # names of attributes may hold what names of files may not, and two of them may then be the same
         plain = re.sub(r"[^A-Za-z0-9_-]+", "_", name).strip("_") or str(k)

@@ -15,10 +15,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from mibias_cli.compare.jobs import Point, gpu_slots, is_finished, run_all
+from mibias_cli.compare.jobs import Point, claim_of, gpu_slots, is_finished, run_all
 from mibias_cli.data.files.tabular import first_rows
 from mibias_cli.errors import BackboneError, DataError, Problem, RecipeError, RunError
 from mibias_cli.gates.recipe_names import gate_name_faults
+from mibias_cli.output.machine import writing
 from mibias_cli.progress import Progress
 from mibias_cli.recipe.begun import differing_settings, read_beginning
 from mibias_cli.recipe.load import load_recipe
@@ -174,7 +175,8 @@ def run_sweep(
     n_skipped, failed = len(points) - len(todo), dict[str, str]()
     if n_skipped:
         progress.note(f"{n_skipped} of {len(points)} runs are finished already")
-    (out / "logs").mkdir(parents=True, exist_ok=True)
+    with writing(out / "logs"):
+        (out / "logs").mkdir(parents=True, exist_ok=True)
     if not has_locks(out / "logs"):
         progress.warn(f"{out}: this file system has no locks; let no other sweep or training use this folder")
     # what there is is shared by as many runs as there can be at a time
@@ -226,8 +228,8 @@ def points_to_run(
         if is_run(folder):
             _refuse_other_recipe(folder, own)
             begun[point.name] = own
-        # a training that has just begun has no recipe there yet
-        elif not holds_nothing(folder) and not is_locked(folder):
+        # a training that has just begun has no recipe there yet, nor one that another sweep begins anew
+        elif not holds_nothing(folder) and not is_locked(folder) and not is_locked(claim_of(point, out)):
             raise RunError(f"{folder}: is in the way and is not a run; choose another folder with --out")
         if not is_finished(folder):
             todo.append(point)

@@ -224,7 +224,9 @@ def load_heads(extractor: Extractor, info: ExportInfo, folder: Path) -> TargetHe
         try:
             module.load_state_dict(own)
         except RuntimeError as error:
-            raise ExportError(f"{path}: its {part} does not fit what {INFO} says ({error})") from error
+            raise ExportError(
+                f"{path}: its {part} does not fit what {INFO} says: it is of another export, or was edited; export anew"
+            ) from error
     return head
 
 

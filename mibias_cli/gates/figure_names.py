@@ -20,6 +20,8 @@ __all__ = ["BOUNDS", "Figure", "check_name", "find_figure", "names_of"]
 BOUNDS = ("estimate", "lower", "upper")
 """What an interval is made of."""
 _INTERVAL = "_interval"  # task.after.accuracy has its interval beside it, as accuracy_interval
+_SHARES = ("accuracy", "_difference", "auroc", "p_value", "calibration_error")
+"""How figures end that lie between 0 and 1; a limit of 10 for 10 % would never be reached."""
 _ANYTHING = object()  # in an outline: a value of any kind, such as what stands in provenance
 _ANY_NAME = "\0"  # key in an outline: stands for every name that comes from the data
 Tree: TypeAlias = Mapping[str, object]
@@ -57,6 +59,9 @@ def check_name(schema: Mapping[str, object], gate: GateExpression) -> None:
     outline = _outline(whole, whole.definitions)
     assert isinstance(outline, Mapping), "a report is an object"
     _walk(outline, gate, "no report has")
+    figure = [part for part in gate.name if part not in BOUNDS][-1]
+    if figure.endswith(_SHARES) and abs(gate.threshold) > 1:
+        raise gate.error(f"{figure} is a share, of 1 at most; {gate.threshold:g} % are {gate.threshold / 100:g}")
 
 
 def _walk(tree: Tree, gate: GateExpression, who: str) -> Tree:

@@ -10,7 +10,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["machine_fault", "writing"]
+__all__ = ["NOWHERE", "is_nowhere", "machine_fault", "writing"]
+
+NOWHERE = "the folder in which this was called is gone; change to another one (cd)"
 
 _PROBE_BYTES = 2**20
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -90,14 +92,15 @@ def _opened_again(error: FileNotFoundError) -> OSError:
 
 
 def _of_system(error: OSError) -> str:
-    if error.errno == errno.ENOENT and error.filename is None and _is_nowhere():
-        return "the folder in which this was called is gone; change to another one (cd)"
+    if error.errno == errno.ENOENT and error.filename is None and is_nowhere():
+        return NOWHERE
     names = [str(name) for name in (error.filename, error.filename2) if name]
     told = f"{error.strerror}{f': {names[0]}' if names else ''}"
     return f"{told}; make room on its disk and try again" if error.errno in _FULL else told
 
 
-def _is_nowhere() -> bool:
+def is_nowhere() -> bool:
+    """Whether the working folder is gone, in which libraries of torch's end the process without a word of ours."""
     try:
         os.getcwd()
     except FileNotFoundError:

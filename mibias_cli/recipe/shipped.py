@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import mibias_cli
@@ -43,8 +42,10 @@ def copy_recipe(name: str, destination: Path) -> list[Path]:
     if target.exists():
         raise RecipeError([Problem(path=str(target), message="exists already; choose another place, or remove it")])
     target.parent.mkdir(parents=True, exist_ok=True)
-    written = [Path(shutil.copyfile(recipes[name], target))]
-    return written + add_schema(target)
+    # the recipe last, and whole or not at all: where one is, this command refuses
+    schema = add_schema(target)
+    write_atomically(target, recipes[name].read_text(encoding="utf-8"), new=True)
+    return [target, *schema]
 
 
 def add_schema(recipe: Path) -> list[Path]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 from pathlib import Path
 
@@ -37,9 +38,10 @@ def read_report(path: Path | str) -> Report:
     """
     path = find_report(Path(path)) if Path(path).is_dir() else Path(path)
     try:
-        plain = json.loads(
-            path.read_text(encoding="utf-8"), parse_constant=_refuse_constant, object_pairs_hook=once_each
-        )
+        # editors and shells of Windows put a mark before it, or write it in UTF-16
+        data = path.read_bytes()
+        encoding = "utf-16" if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
+        plain = json.loads(data.decode(encoding), parse_constant=_refuse_constant, object_pairs_hook=once_each)
     except OSError as error:
         raise RunError(f"{path}: cannot be read: {error.strerror or error}") from error
     except (ValueError, RecursionError) as error:
@@ -61,8 +63,11 @@ def read_report(path: Path | str) -> Report:
         # of many problems the first is enough to see that it is another file
         first = error.errors(include_url=False)[0]
         place = ".".join(map(str, first["loc"])) or "the whole"
+        # in our words: a validator's are for programmers
+        why = "is unknown" if first["type"] == "extra_forbidden" else "is not what an audit writes there"
         raise RunError(
-            f"{path}: is no leakage report ({place}: {first['msg']}); name the leakage.json that an audit wrote"
+            f"{path}: is no leakage report ({place}: {why}); was it edited, or written by another version of mibias? "
+            "Audit again, or name the leakage.json that an audit wrote"
         ) from error
     reason = next(implausible(plain, report.attributes), None)
     if reason is not None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from mibias_cli.errors import RunError
@@ -14,7 +15,7 @@ from mibias_cli.report.illustrations import Illustrations
 from mibias_cli.report.markdown import render_markdown
 from mibias_cli.report.read import FILES
 
-__all__ = ["refuse_report", "write_files", "write_report"]
+__all__ = ["refuse_others_files", "refuse_report", "write_files", "write_report"]
 
 
 def write_report(
@@ -50,6 +51,28 @@ def refuse_report(folder: Path, *, overwrite: bool) -> None:
     if there and not overwrite:
         raise RunError(
             f"{folder}: holds a report already ({', '.join(there)}); choose another folder with --out, or --overwrite"
+        )
+
+
+def refuse_others_files(paths: Iterable[Path], marker: Path, wrote: Callable[[dict[str, object]], bool]) -> None:
+    """Raise a RunError where a file of these names is there that this command did not write.
+
+    Args:
+        paths: All that may be written.
+        marker: The JSON file that the command writes beside them.
+        wrote: Whether what it holds says that the command has written them before.
+    """
+    there = sorted(path.name for path in paths if path.exists())
+    if not there:
+        return
+    try:
+        found = json.loads(marker.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict) or not wrote(found):
+        raise RunError(
+            f"{marker.parent}: {', '.join(there)} would be written over, and may be your own; choose another folder "
+            "with --out"
         )
 
 

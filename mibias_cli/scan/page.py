@@ -19,7 +19,7 @@ from mibias_cli.report.illustrations import data_address, thumbnail
 from mibias_cli.report.numbers import format_bits, format_p, format_percent
 from mibias_cli.report.plots.svg import AFTER, MUTED, label_rows, new_figure, to_svg, whisker
 from mibias_cli.report.tables import Cell, Table, bits_cell, line
-from mibias_cli.report.write import write_files
+from mibias_cli.report.write import refuse_others_files, write_files
 from mibias_cli.scan.columns import MISSING, folder_columns, measure_images
 from mibias_cli.scan.findings import Scan, Shortcut, Tested
 from mibias_cli.scan.pixels import colour_view
@@ -28,7 +28,9 @@ from mibias_cli.survey.layout import Layout
 from mibias_cli.survey.roles import Roles
 from mibias_cli.survey.survey import as_manifest
 
-__all__ = ["headline", "looked_at", "manifest_columns", "render_scan", "write_scan"]
+__all__ = ["headline", "looked_at", "manifest_columns", "refuse_scan", "render_scan", "write_scan"]
+
+_PAGE, _JSON, _MANIFEST = "scan.html", "scan.json", "attributes.csv"
 
 _SIDE = 64
 _PICTURES = 6
@@ -95,21 +97,38 @@ def render_scan(scanned: Scanned) -> str:
     )  # fmt: skip
 
 
+def refuse_scan(folder: Path) -> None:
+    """Raise a RunError where a scan would be written over files that no scan wrote, before anything is looked at."""
+    marker = folder / _JSON
+    refuse_others_files([folder / _PAGE, marker], marker, lambda found: found.keys() >= {"target", "shortcuts"})
+    # people call their own table of attributes so, too
+    refuse_others_files([folder / _MANIFEST], marker, _has_images)
+
+
+def _has_images(found: dict[str, object]) -> bool:
+    """Whether an earlier scan found image properties, for which it wrote attributes.csv."""
+    shortcuts = found.get("shortcuts")
+    return isinstance(shortcuts, list) and any(isinstance(k, dict) and k.get("kind") == "image" for k in shortcuts)
+
+
 def write_scan(folder: Path, scanned: Scanned, progress: Progress) -> list[Path]:
     """Write scan.html and scan.json, in place of earlier ones, and attributes.csv where images have shortcuts.
 
     attributes.csv is a manifest of all rows with each image property that was found as a column.
 
     Raises:
-        RunError: The folder cannot be written.
+        RunError: The folder cannot be written, or holds files of these names that no scan wrote.
     """
-    page = folder / "scan.html"
-    texts = {page: render_scan(scanned), folder / "scan.json": scanned.found.model_dump_json(indent=2) + "\n"}
+    refuse_scan(folder)
+    texts = {
+        folder / _JSON: scanned.found.model_dump_json(indent=2) + "\n",
+        folder / _PAGE: render_scan(scanned),
+    }
     write_files(texts, "scan")
     written = list(texts)
     names = [each.name for each in scanned.found.shortcuts if each.kind == "image"]
     if names:
-        written.append(folder / "attributes.csv")
+        written.append(folder / _MANIFEST)
         _write_attributes(written[-1], names, scanned, progress)
     return written
 

@@ -106,7 +106,10 @@ def _write(path: Path, write: Callable[[Path], object]) -> None:
 def load_weights(path: Path, module: nn.Module) -> None:
     """Load a module's state from safetensors, every key of it; a RunError where it is missing, damaged or another's."""
     if not path.is_file():
-        raise RunError(f"{path}: missing; the run has not got that far; resume it: mibias train --resume RUN")
+        raise RunError(
+            f"{path}: missing: if the run has not got that far, `mibias train --resume {path.parent.parent}` goes on "
+            "with it; if the file was removed, put it back, or train anew with another --out"
+        )
     try:
         state = load_file(path)
         with safe_open(path, framework="pt") as file:

@@ -67,7 +67,14 @@ def run(*arguments: str) -> Result:
         (["--baseline", "BASE"], 0, "0.5, as "),
         (["--baseline", "BASE", "--tolerance", "leakge_bits=1"], 2, "did you mean 'leakage_bits'?"),
         (["--baseline", "BASE", "--tolerance", "x"], 2, "a number of at least 0 is expected"),
-        (["--baseline", "BASE", "--tolerance", "accuracy=1", "--tolerance", "accuracy=2"], 2, "given twice"),
+        (["--baseline", "BASE", "--tolerance", "accuracy=.1", "--tolerance", "accuracy=.2"], 2, "given twice"),
+        (["--baseline", "BASE", "--tolerance", "accuracy=5"], 2, "5 points are accuracy=0.05"),
+        (["--baseline", "BASE", "--tolerance", "5"], 2, "5 points are accuracy=0.05"),
+        (["--baseline", "BASE", "--tolerance", "leakage_bits=2"], 0, "gate pass: "),
+        # only the second would be compared with
+        (["--baseline", "nowhere", "--baseline", "BASE"], 2, "--baseline is given 2 times, and takes one value"),
+        (["--fail-on", "task.after.accuracy < 80"], 2, "accuracy is a share, of 1 at most; 80 % are 0.8"),
+        (["--fail-on", "fairness.colour.after.demographic_parity_difference > 10"], 2, "10 % are 0.1"),
         (["--baseline", "nowhere"], 2, "nowhere: there is no such file or folder"),
     ],
 )
@@ -89,8 +96,8 @@ def test_a_worse_report_fails_against_its_baseline(report: str, tmp_path: Path) 
     given = ["gate", str(tmp_path / "worse.json"), "--baseline", report]
     assert run(*given).exit_code == 1
     assert run(*given, "--tolerance", "leakage_bits=2").exit_code == 0
-    assert run(*given, "--tolerance", "2").exit_code == 0
-    assert run(*given, "--tolerance", "accuracy=2").exit_code == 1
+    assert run(*given, "--tolerance", "1").exit_code == 0
+    assert run(*given, "--tolerance", "accuracy=1").exit_code == 1
 
 
 def test_the_report_itself_stays_as_it_is(report: str) -> None:
@@ -112,7 +119,12 @@ def test_what_is_no_report_is_said(tmp_path: Path) -> None:
         ("a.json", "{", "is no JSON"),
         ("b.json", "[1]", "is no leakage report"),
         ("d.json", '{"schema_version": 1, "attributes": {}, "task": {}}', "has no similarity, provenance"),
-        ("e.json", json.dumps({**REPORT, "attributes": 3}), "is no leakage report (attributes: "),
+        (
+            "e.json",
+            json.dumps({**REPORT, "attributes": 3}),
+            "is no leakage report (attributes: is not what an audit writes",
+        ),
+        ("f.json", json.dumps({**REPORT, "mine": 3}), "is no leakage report (mine: is unknown); was it edited"),
         ("c.json", json.dumps({**REPORT, "schema_version": 99}), "version 99"),
     ):
         (tmp_path / name).write_text(text)

@@ -9,6 +9,7 @@ import pytest
 
 from mibias_cli.cli.output import plain_table, report_rows, show_report
 from mibias_cli.report.document import Report
+from mibias_cli.report.task.tables import DEVIATIONS
 
 
 def interval(estimate: float) -> dict[str, float]:
@@ -109,3 +110,29 @@ def test_the_verdict_in_words_stands_above_the_figures(capsys: pytest.CaptureFix
     assert " ".join(line.strip() for line in lines[1 : top - 1]) == said
     assert all(len(line) <= 100 for line in lines[: top - 1])
     assert lines[2].startswith("  ")
+
+
+@pytest.mark.parametrize("is_in_report", [True, False])
+def test_what_training_warned_of_and_the_audit_refutes_is_taken_back(
+    capsys: pytest.CaptureFixture[str], is_in_report: bool
+) -> None:
+    text = "the penalty had no signal: on held-out rows the critic of 'colour' finds nothing (epochs 1 and 2). Wait"
+    warning = {"what": "no_signal", "stage": "debias", "epoch": 1, "attribute": "colour", "text": text}
+    told = report(training_warnings=[warning] if is_in_report else [])
+    show_report(told, [f"debias: {text}", "debias: another"])
+    err = " ".join(capsys.readouterr().err.split())
+    taken_back = (
+        f"note: less is left than before, so the penalty worked, though training warned of this: debias: {text}"
+    )
+    assert (taken_back in err) == (not is_in_report)
+    assert "another" not in err
+
+
+def test_errors_over_several_columns_have_the_pages_words() -> None:
+    column = {"r2": 0.5, "mae": 2.0, "rmse": 2.0, "worst_group_mae": None, "unit": 4.0}
+    errors = {"kind": "regression", "r2": 0.5, "mae": 0.5, "rmse": 0.5, "columns": {"age": column, "height": column}}
+    rows = [row[0] for row in report_rows(report(task={"before": None, "after": errors}))]
+    assert f"task mean absolute error{DEVIATIONS}" in rows
+    assert DEVIATIONS == ", in standard deviations"
+    one = report_rows(report(task={"before": None, "after": errors | {"columns": {"age": column}}}))
+    assert "task mean absolute error" in [row[0] for row in one]

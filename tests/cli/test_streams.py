@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import subprocess
 import sys
@@ -106,6 +107,32 @@ def test_exit_codes_keep_their_meaning(folder: Path, command: str, code: int) ->
     assert done.returncode == code
     lost = "error: stdout: No space left on device; the output is not whole\n"
     assert done.stderr == (lost if code == 2 and ">/dev/full" in command and "2>" not in command else "")
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_what_an_encoding_lacks_is_escaped_as_json_has_it(folder: Path, encoding: str) -> None:
+    """As in old locales: what computed for hours must not end where it is printed."""
+    (folder / "say.py").write_text(
+        "from mibias_cli.cli.streams import safe_streams\nwith safe_streams(): print('\"−1 \U0001f600 x\"')\n",
+        encoding="utf-8",
+    )
+    done = shell(f"{shlex.quote(sys.executable)} say.py", folder, PYTHONIOENCODING=encoding)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == '"\\u22121 \\ud83d\\ude00 x"\n'
+    assert json.loads(done.stdout) == "−1 \U0001f600 x"
+
+
+def test_escape_sequences_in_names_are_shown_and_not_taken_out(folder: Path) -> None:
+    done = shell(f"{MIBIAS} validate $'a\\e[31mb.yaml'", folder)
+    assert done.returncode == 2
+    assert "a\\u001b[31mb.yaml" in done.stderr
+
+
+def test_a_working_folder_that_is_gone_is_said_before_libraries_die_of_it(folder: Path) -> None:
+    done = shell(f"mkdir gone; cd gone; rmdir ../gone; {MIBIAS} scan {folder / 'r.yaml'}", folder)
+    assert done.returncode == 2
+    assert "error: the folder in which this was called is gone; change to another one (cd)" in done.stderr
+    assert "FATAL" not in done.stderr
 
 
 def test_no_file_takes_the_number_of_a_closed_stream(folder: Path) -> None:

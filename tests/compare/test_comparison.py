@@ -20,6 +20,7 @@ from mibias_cli.compare.frontier import frontier_plot
 from mibias_cli.compare.page import frontier_plots, render_comparison, write_comparison
 from mibias_cli.compare.records import ComparedRun
 from mibias_cli.compare.tables import group_table, head_table, run_table
+from mibias_cli.errors import RunError
 from mibias_cli.evaluation.leakage_findings import Bounds
 from mibias_cli.evaluation.task_findings import FairnessFindings, FairnessSides, HeadFindings
 from mibias_cli.report.document import GateResult, Report
@@ -284,11 +285,22 @@ def test_page_and_files(make: Make, options: dict[str, Any], tmp_path: Path) -> 
     assert sorted(p.name for p in tmp_path.iterdir()) == [
         "compare.html", "compare.json", "frontier-skin_b_tone_b_x.svg", "worst-group-skin_b_tone_b_x.svg",
     ]  # fmt: skip
+    # what a kill leaves is written over, too
+    (tmp_path / "compare.html").unlink()
+    write_comparison(tmp_path, found)
     svg = ET.parse(tmp_path / "frontier-skin_b_tone_b_x.svg").getroot()
     assert svg.tag.endswith("svg")
     assert (tmp_path / "compare.json").read_text() == found.to_json()
     for table in (group_table(found), run_table(found)):
         assert all(len(line.cells) == len(table.header) for line in table.lines)
+
+
+@pytest.mark.parametrize("name", ["compare.html", "compare.json", "frontier-sex.svg", "parity-my plot.svg"])
+def test_what_is_no_comparison_is_not_written_over(make: Make, name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text('{"notes": "mine"}')
+    with pytest.raises(RunError, match=f"{name} would be written over, and may be your own; choose another"):
+        write_comparison(tmp_path, compare_reports([ComparedRun(name="a", report=make())]))
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [(name, '{"notes": "mine"}')]
 
 
 def test_the_plot_says_its_figures_in_words(make: Make) -> None:

@@ -291,15 +291,17 @@ def test_a_file_system_without_locks_is_told(recipe: Path, tmp_path: Path, monke
     ]
 
 
-def test_a_training_that_has_just_begun_is_not_in_the_way(recipe: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "s" / "seed=0"
+@pytest.mark.parametrize("held", ["seed=0", "logs/.claims/seed=0"])
+def test_a_training_that_has_just_begun_is_not_in_the_way(recipe: Path, tmp_path: Path, held: str) -> None:
+    """Nor one that is yet to take the folder's lock, and clears it, while its sweep holds the claim."""
+    folder, claimed = tmp_path / "s" / "seed=0", tmp_path / "s" / held
     folder.mkdir(parents=True)
     (folder / "start.json").write_text("{}")
     with pytest.raises(RunError, match="is in the way"):
         sweep.points_to_run(recipe, points("seed=0"), tmp_path / "s", [])
-    lock = (
-        f"import fcntl, sys; f = open({str(folder / '.lock')!r}, 'w'); fcntl.lockf(f, fcntl.LOCK_EX); print(flush=True)"
-    )
+    claimed.mkdir(parents=True, exist_ok=True)
+    place = str(claimed / ".lock")
+    lock = f"import fcntl, sys; f = open({place!r}, 'w'); fcntl.lockf(f, fcntl.LOCK_EX); print(flush=True)"
     with subprocess.Popen(
         [sys.executable, "-c", f"{lock}; sys.stdin.read()"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as training:

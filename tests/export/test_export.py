@@ -283,7 +283,10 @@ def test_damaged_folders_are_refused(tmp_path: Path) -> None:
         load_export(folder)
     save_file(state, folder / "model.safetensors")
     save_file({"head.linear.weight": torch.zeros(3, 4)}, folder / "heads.safetensors")
-    with pytest.raises(ExportError, match="bottleneck does not fit"):
+    with pytest.raises(
+        ExportError,
+        match="bottleneck does not fit what mibias.json says: it is of another export, or was edited; export",
+    ):
         load_export(folder)
     (folder / "heads.safetensors").unlink()
     with pytest.raises(ExportError, match=r"heads.safetensors is missing"):

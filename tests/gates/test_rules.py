@@ -101,3 +101,22 @@ def test_results_are_part_of_the_report_in_every_form(make: Callable[..., Report
         assert "inconclusive" in shown
         assert "did you mean" in shown or "there are" in shown
     assert "Nothing was gated" in render_html(make())
+
+
+def test_limits_on_errors_over_several_columns_are_said_once_to_be_in_deviations(make: Make) -> None:
+    """5 years and 5 kg were 5 once; now a limit of 5 is never reached."""
+    column = {"r2": 0.5, "mae": 2.0, "rmse": 2.0, "worst_group_mae": None, "unit": 4.0}
+    plain = make().to_dict()
+    figures = dict.fromkeys(("r2", "mae", "rmse"), 0.5)
+    figures |= {f"{name}_interval": {"lower": 0.4, "upper": 0.6} for name in figures}
+    columns = {"age": column, "weight": column}
+    plain["task"] = {"before": None, "after": {"kind": "regression", **figures, "columns": columns}}
+    given = ["task.after.r2 < 0", "task.after.columns.age.mae > 5", "task.after.mae > 5", "task.after.rmse > 5"]
+    rules = GateRules(gates=make_gates(given))
+    found = gate_results(Report.model_validate(plain), rules)
+    said = ["in standard deviations" in result.message for result in found]
+    assert [result.message for result in found if result.status == "error"] == []
+    assert (said, {result.status for result in found}) == ([False, False, True, False], {"pass"})
+    del plain["task"]["after"]["columns"]["weight"]
+    alone = gate_results(Report.model_validate(plain), rules)
+    assert not any("deviations" in result.message for result in alone)

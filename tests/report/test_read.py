@@ -26,6 +26,14 @@ def test_an_edited_figure_is_refused(make: Callable[..., Report], tmp_path: Path
         read_report(path)
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_what_windows_saves_is_read(make: Callable[..., Report], tmp_path: Path, encoding: str) -> None:
+    """Editors put a byte-order mark before it, and `>` of its shell writes UTF-16."""
+    report = make(name="Hautfarbe é")
+    (tmp_path / "leakage.json").write_text(report.to_json(), encoding=encoding)
+    assert read_report(tmp_path / "leakage.json") == report
+
+
 def test_nan_is_refused(make: Callable[..., Report], tmp_path: Path) -> None:
     path = tmp_path / "leakage.json"
     plain = json.loads(make(name="colour").to_json())

@@ -330,6 +330,20 @@ def test_figures_that_are_written_alike_are_not_worse(make: Callable[..., Report
     assert worse_clauses(report) == []
 
 
+@pytest.mark.parametrize(
+    ("n_attributes", "last"), [(1, "1 further fairness figure rose"), (2, "5 further fairness figures rose")]
+)
+def test_figures_that_are_not_named_are_counted(make: Callable[..., Report], n_attributes: int, last: str) -> None:
+    rose = Interval(estimate=0.2, lower=0.1, upper=0.3)
+    change = FairnessChange(
+        demographic_parity_difference=rose, equal_opportunity_difference=rose, equalized_odds_difference=rose,
+        bias_amplification=rose,
+    )  # fmt: skip
+    sides = FairnessSides.model_construct(change=change)
+    report = make().model_copy(update={"fairness": {f"colour {k}": sides for k in range(n_attributes)}})
+    assert worse_clauses(report)[-1] == last
+
+
 def above(report: Report, *sides: str) -> Report:
     """The report with .9 bits by the logistic probe on these sides, where another probe is the headline's."""
     found = report.attributes["colour"]

@@ -16,10 +16,11 @@ from typer.testing import CliRunner
 from mibias_cli.backbone.catalogue import create_backbone
 from mibias_cli.cli.main import app
 from mibias_cli.data.sources.digits import load_digits
-from mibias_cli.errors import DataError
+from mibias_cli.errors import DataError, RunError
 from mibias_cli.progress import Silent
 from mibias_cli.scan import scan as scan_module
 from mibias_cli.scan.findings import Scan
+from mibias_cli.scan.page import refuse_scan
 from mibias_cli.scan.scan import scan
 from mibias_cli.survey.roles import Wishes
 from mibias_cli.survey.survey import survey
@@ -235,8 +236,32 @@ def test_the_command_writes_json_a_page_and_columns_that_a_recipe_reads(tmp_path
     check_page(page)
     assert page.count("data:image/jpeg;base64,") == 12
     assert "http" not in page.replace("http://www.w3.org", "")
+    # given again, it takes the place of its own
+    assert CliRunner().invoke(app, ["scan", str(folder), "--out", str(out)]).exit_code == 0
     # the command that it names next is one that works
     proposed = next(line for line in done.stderr.splitlines() if line.startswith("next: mibias "))
     made = CliRunner().invoke(app, [*shlex.split(proposed)[2:], "--out", str(out / "recipe.yaml")])
     assert made.exit_code == 0, made.output
     assert first["attribute"] in (out / "recipe.yaml").read_text()
+
+
+@pytest.mark.parametrize("name", ["attributes.csv", "scan.html", "scan.json"])
+def test_a_file_of_the_users_own_is_not_written_over(tmp_path: Path, name: str) -> None:
+    """The tutorial's own table of labels is called attributes.csv, and lies in the folder that is scanned."""
+    folder = make(tmp_path / "data", plant=framed, n=20)
+    mine = folder / name
+    mine.write_text('{"labels": "mine"}')
+    done = CliRunner().invoke(app, ["scan", str(folder), "--out", str(folder)])
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert f"{name} would be written over, and may be your own; choose another folder with --out" in done.stderr
+    assert mine.read_text() == '{"labels": "mine"}'
+
+
+def test_labels_are_safe_from_a_scan_after_one_that_found_nothing_in_images(tmp_path: Path) -> None:
+    (tmp_path / "scan.json").write_text(json.dumps({"target": "y", "shortcuts": [{"kind": "column"}]}))
+    refuse_scan(tmp_path)
+    (tmp_path / "attributes.csv").write_text("mine")
+    with pytest.raises(RunError, match="attributes.csv would be written over"):
+        refuse_scan(tmp_path)
+    (tmp_path / "scan.json").write_text(json.dumps({"target": "y", "shortcuts": [{"kind": "image"}]}))
+    refuse_scan(tmp_path)

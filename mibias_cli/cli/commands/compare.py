@@ -37,7 +37,10 @@ def compare(
     Runs that differ in seeds alone are one group, shown with its spread.
     """
     from mibias_cli.compare import runs as compare_runs
+    from mibias_cli.compare.page import refuse_comparison
 
+    if out is not None:
+        refuse_comparison(out)
     _show(compare_runs.compare(runs), out, output)
 
 
@@ -61,6 +64,7 @@ def sweep(
     SLURM array, with one folder, each trains what no other is at. Where there are several GPUs, each job has its own.
     """
     from mibias_cli.compare import sweep as sweeping
+    from mibias_cli.compare.page import refuse_comparison
     from mibias_cli.data.files.tabular import first_rows
     from mibias_cli.recipe.load import load_recipe
 
@@ -68,6 +72,7 @@ def sweep(
     points = sweeping.make_points([sweeping.parse_axis(text) for text in over])
     settings = [*(overrides or ()), *([] if device is None else [f"training.device={device}"])]
     folder = out or Path("runs") / load_recipe(recipe, settings).name / "sweep"
+    refuse_comparison(folder)
     if dry_run:
         sweeping.points_to_run(recipe, points, folder, settings, offline=offline)
         typer.echo(json.dumps(sweeping.plain_points(points), indent=2))

@@ -147,6 +147,11 @@ def _tolerance(given: Sequence[str]) -> Tolerance:
         if equals and key not in values:
             hint = did_you_mean(key, values) or f"; there are {', '.join(values)}"
             raise typer.BadParameter(f"--tolerance {text}: there is no {key!r}{hint}")
+        # R² and accuracies end at 1, so what is meant by more is points
+        if value > 1 and key != "leakage_bits":
+            raise typer.BadParameter(
+                f"--tolerance {text}: accuracy is a share, of 1 at most; {number} points are accuracy={value / 100:g}"
+            )
         if key in seen:
             raise typer.BadParameter(f"--tolerance {text}: is given twice; keep one of the two")
         seen.add(key)

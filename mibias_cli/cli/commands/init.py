@@ -101,8 +101,9 @@ def init(
         write_needed_manifest(found, manifest)
         written.append(manifest)
     out.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(out, text, new=True)
+    # the recipe last: one that is there is never written over, so a full disk must not leave it without the rest
     written += add_schema(out)
+    write_atomically(out, text, new=True)
     print_found(_plain(found), survey_lines(found), output)
     typer.echo(f"wrote {', '.join(map(str, written))}", err=True)
     if model.why:

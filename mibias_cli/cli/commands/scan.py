@@ -57,12 +57,14 @@ def scan(
     is written, and the properties that were found as columns that a recipe can name.
     """
     from mibias_cli.backbone.catalogue import create_backbone
-    from mibias_cli.scan.page import manifest_columns, write_scan
+    from mibias_cli.scan.page import manifest_columns, refuse_scan, write_scan
     from mibias_cli.scan.scan import scan as scan_data
     from mibias_cli.survey.roles import Wishes
 
     if weights is not None and backbone is None:
         raise typer.BadParameter("--weights are of a --backbone, which is missing")
+    if out is not None:
+        refuse_scan(out)
     wishes = Wishes(target=target, group=group, table=table, source=source, root=root, follow_links=follow_links)
     # weights that cannot be had end the command before any image is read
     network = None if backbone is None else create_backbone(backbone, weights=weights or "pretrained", offline=offline)

@@ -268,7 +268,8 @@ def worse_clauses(findings: AuditFindings) -> list[str]:
         for name, change in found[:MAX_NAMED]
     ]
     if len(found) > MAX_NAMED:
-        clauses.append(f"{len(found) - MAX_NAMED} further fairness figures rose")
+        n_more = len(found) - MAX_NAMED
+        clauses.append(f"{n_more} further fairness figure{'s' if n_more > 1 else ''} rose")
     return clauses
 
 

@@ -152,6 +152,21 @@ def test_a_sweep_ends_in_a_comparison(sweeping: dict[str, Any], tmp_path: Path) 
     assert json.loads(planned.stdout)[1] == {"name": "seed=1", "overrides": ["seed=1"]}
 
 
+def test_a_file_of_the_users_own_is_refused_before_anything_is_trained(
+    sweeping: dict[str, Any], runs: list[str], tmp_path: Path
+) -> None:
+    recipe, out = tmp_path / "r.yaml", tmp_path / "s"
+    recipe.write_text("version: 1\nname: mine\ndata: {source: digits}\nbackbone: {name: digit_cnn}\n")
+    out.mkdir()
+    (out / "compare.html").write_text("my notes")
+    for command in (["sweep", str(recipe), "--over", "seed=0,1"], ["compare", *runs]):
+        result = run(*command, "--out", str(out))
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert "compare.html would be written over" in result.stderr
+    assert "points" not in sweeping
+    assert (out / "compare.html").read_text() == "my notes"
+
+
 def test_a_page_that_cannot_be_written_ends_no_run_in_training(runs: list[str], tmp_path: Path) -> None:
     page = Page(tmp_path / "s")
     page.update({"a": Path(runs[0]), "b": tmp_path / "no report"})

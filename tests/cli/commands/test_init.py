@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
+import os
 from pathlib import Path
 
 import lookalikes
@@ -19,6 +21,7 @@ from mibias_cli.backbone.catalogue import create_backbone
 from mibias_cli.backbone.weights.model_folder import write_model_folder
 from mibias_cli.cli.main import app
 from mibias_cli.progress import Silent
+from mibias_cli.recipe import shipped
 from mibias_cli.recipe.load import load_recipe
 from mibias_cli.run import dry_run
 from mibias_cli.survey import first_recipe
@@ -82,6 +85,23 @@ def test_nothing_is_written_over(tmp_path: Path) -> None:
     assert "f_manifest.csv: exists already" in result.stderr
     assert (tmp_path / "f_manifest.csv").read_text() == "precious"
     assert not (tmp_path / "f.yaml").exists()
+
+
+def test_after_a_full_disk_the_same_command_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A recipe that was written before what goes with it would be refused as one that exists already."""
+    photos(tmp_path / "photos")
+    given = (tmp_path / "photos", "--out", tmp_path / "recipe.yaml")
+    with monkeypatch.context() as patch:
+        patch.setattr(shipped, "write_atomically", full)
+        assert "No space left on device" in init(*given).stderr
+        with pytest.raises(OSError, match="No space left"):
+            shipped.copy_recipe("adult", tmp_path / "adult.yaml")
+    assert [path.name for path in tmp_path.iterdir()] == ["photos"]
+    assert init(*given).exit_code == 0
+
+
+def full(path: Path, _: str, **__: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
 
 def test_a_manifest_is_written_where_no_file_lists_the_rows(tmp_path: Path) -> None:
