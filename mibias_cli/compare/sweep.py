@@ -243,7 +243,12 @@ def points_to_run(
 
 def _refuse_other_recipe(folder: Path, wanted: Recipe) -> None:
     """Settings are compared, not texts: those of an older version lack keys, or have them under older names."""
-    found = load_recipe(RunFolder(folder).recipe, begun=True)
+    try:
+        found = load_recipe(RunFolder(folder).recipe, begun=True)
+    except RecipeError:
+        if is_run(folder):
+            raise
+        return  # another sweep has just cleared it, to begin it anew
     if faults := [text for _, text, _ in differing_settings(found, wanted)]:
         raise RunError(f"{folder}: was made by another recipe ({first_rows(faults)}); choose another folder with --out")
 

@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -309,6 +310,23 @@ def test_a_training_that_has_just_begun_is_not_in_the_way(recipe: Path, tmp_path
         training.stdout.readline()
         assert len(sweep.points_to_run(recipe, points("seed=0"), tmp_path / "s", [])) == 1
         training.communicate()
+
+
+def test_a_run_that_another_sweep_clears_while_it_is_looked_at_is_still_to_be_run(
+    recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, real = tmp_path / "s", sweep.load_recipe
+    written = RunFolder(out / "seed=0").recipe
+    written.parent.mkdir(parents=True)
+    written.write_text(recipe.read_text())
+
+    def cleared(path: Path, *arguments: Any, **options: Any) -> Any:
+        if path == written:
+            shutil.rmtree(out / "seed=0")
+        return real(path, *arguments, **options)
+
+    monkeypatch.setattr(sweep, "load_recipe", cleared)
+    assert len(sweep.points_to_run(recipe, points("seed=0"), out, [])) == 1
 
 
 def test_two_sweeps_of_one_folder_share_its_points(recipe: Path, tmp_path: Path) -> None:
