@@ -9,7 +9,10 @@ import numpy as np
 
 from mibias_cli.errors import DataError
 
-__all__ = ["PlanesKind", "UnfitImage", "is_image_array", "plane_shape", "planes_kind", "read_planes", "scaled"]
+__all__ = [
+    "PlanesKind", "UnfitImage", "is_image_array", "largest_value", "plane_shape", "planes_kind", "read_planes",
+    "scaled",
+]  # fmt: skip
 
 PlanesKind = Literal["array", "tiff"]
 _MAGIC: dict[bytes, PlanesKind] = {
@@ -84,7 +87,7 @@ def read_planes(source: Path | str | BinaryIO, kind: PlanesKind, channels: int |
     planes = _planes(source, kind, channels)
     if planes.size > _MOST_VALUES:
         raise ValueError(f"{planes.size:,} values are more than {_MOST_VALUES:,}; make it smaller")
-    return scaled(planes, _largest(planes.dtype))
+    return scaled(planes, largest_value(planes.dtype))
 
 
 def scaled(values: np.ndarray, largest: int) -> np.ndarray:
@@ -173,8 +176,16 @@ def _tiff(source: Path | str | BinaryIO, header_only: bool) -> tuple[np.ndarray,
     return values, axes
 
 
-def _largest(dtype: np.dtype[np.generic]) -> int:
-    """The largest value of a pixel of a type."""
+def largest_value(dtype: np.dtype[np.generic]) -> int:
+    """The largest value of a pixel of a type.
+
+    Raises:
+        ValueError: Integers of more than 16 bits, whose range says nothing of pixels, or no numbers.
+
+    Example:
+        >>> largest_value(np.dtype("uint8")), largest_value(np.dtype("int16")), largest_value(np.dtype("float32"))
+        (255, 32767, 1)
+    """
     if dtype.kind in "iu" and dtype.itemsize <= 2:
         return int(np.iinfo(dtype.str).max)
     if dtype.kind not in "fb":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import tokenize
 import zipfile
 import zlib
 from abc import ABC, abstractmethod
@@ -22,16 +23,17 @@ from torch import Tensor
 
 from mibias_cli.data.files.arrow_files import PARQUET, is_list
 from mibias_cli.data.files.refused import is_bomb, refuse_formats, require_file
+from mibias_cli.data.files.tabular import first_rows
 from mibias_cli.errors import DataError, did_you_mean
 
-__all__ = ["StoredFeatures", "array_shapes", "list_features", "open_features"]
+__all__ = ["UNREADABLE", "StoredFeatures", "array_shapes", "list_features", "open_features"]
 
 _CHUNK_BYTES = 2**24
-# numpy and zipfile tell of a damaged or foreign file by any of these
-_UNREADABLE = (
-    *(ValueError, OSError, EOFError, OverflowError, TypeError, KeyError, RuntimeError),
-    *(struct.error, zlib.error, zipfile.BadZipFile),
+UNREADABLE = (
+    *(ValueError, OSError, EOFError, OverflowError, TypeError, KeyError, RuntimeError, SyntaxError),
+    *(struct.error, zlib.error, zipfile.BadZipFile, tokenize.TokenError),
 )
+"""numpy and zipfile tell of a damaged or foreign file by any of these."""
 
 
 class _Sliceable(Protocol):
@@ -254,7 +256,7 @@ def _npy_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[np.gen
 def _numpy_errors(path: Path, suffix: str) -> Iterator[None]:
     try:
         yield
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise DataError(
             f"{path}: cannot be read as {suffix} without pickled objects (was it cut short?): {error}"
         ) from error
@@ -311,16 +313,23 @@ class _ParquetLists(_ParquetFeatures):
         for batch in file.iter_batches(_chunk_rows(width), row_groups=groups, columns=list(self.columns)):
             lists = batch.column(0)
             # a list that is absent or of another length would shift all numbers behind it
-            other = np.flatnonzero(pc.list_value_length(lists).fill_null(-1).to_numpy() != width)
-            if len(other):
-                value = lists[int(other[0])].as_py()
-                held = "nothing" if value is None else f"{len(value)} numbers"
-                raise DataError(
-                    f"{self.path}: {len(other)} list(s) of {self.prefix!r} do not hold {width} numbers, as the first "
-                    f"does: one holds {held}; take these rows out"
-                )
+            if (pc.list_value_length(lists).fill_null(-1).to_numpy() != width).any():
+                self._refuse_lengths(file)
             values = lists.flatten().cast(pa.float32()).to_numpy(zero_copy_only=False)
             yield values.reshape(-1, width)
+
+    def _refuse_lengths(self, file: pq.ParquetFile) -> None:
+        """Raise a `DataError` that names the rows of the whole file whose list is not as long as the first."""
+        batches = file.iter_batches(_chunk_rows(self.shape[1]), columns=list(self.columns))
+        lengths = np.concatenate([pc.list_value_length(b.column(0)).fill_null(-1).to_numpy() for b in batches])
+        other = [
+            f"{row + 1} ({'nothing' if lengths[row] < 0 else f'{lengths[row]} numbers'})"
+            for row in np.flatnonzero(lengths != self.shape[1]).tolist()
+        ]
+        raise DataError(
+            f"{self.path}: {len(other)} list(s) of {self.prefix!r} do not hold {self.shape[1]} numbers, as the first "
+            f"does: rows {first_rows(other)}; take these rows out"
+        )
 
 
 def list_features(path: Path, name: str) -> StoredFeatures:

@@ -63,9 +63,8 @@ def test_lists_that_are_no_matrix(tmp_path: Path) -> None:
         return str(caught.value)
 
     rows = FEATURES.tolist()
-    assert "2 list(s) of 'features' do not hold 6 numbers, as the first does: one holds 2 numbers" in message(
-        [*rows[:-2], [1.0, 2.0], None]
-    )
+    said = "2 list(s) of 'features' do not hold 6 numbers, as the first does: rows 39 (2 numbers), 40 (nothing)"
+    assert said in message([*rows[:-2], [1.0, 2.0], None])
     assert "the first list of 'features' is empty" in message([[], *rows[1:]])
     assert "1 embedding(s) hold NaN or infinity: rows 40" in message([*rows[:-1], [1, 2, 3, 4, 5, None]])
 
