@@ -39,8 +39,14 @@ def with_split(layout: Layout, looks: Sequence[ColumnLook]) -> Layout:
     found = listed_split(layout.root, layout.table.columns[layout.path])
     if found is None:
         return layout
-    values_of, roles, files = found
-    return _with_column(layout, column, values_of, split=roles, note=f"split: from the lists {files}")
+    if found.roles is None:
+        n = sum(v is not None for v in found.values)
+        note = (
+            f"not read as the split: {found.files}, which name {n} of {len(found.values)} images, or those of one "
+            "split alone; --split COLUMN takes a column"
+        )
+        return replace(layout, notes=(*layout.notes, note))
+    return _with_column(layout, column, found.values, split=found.roles, note=f"split: from the lists {found.files}")
 
 
 def with_groups(layout: Layout, looks: Sequence[ColumnLook], wished: str | None) -> Layout:
