@@ -17,7 +17,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from mibias_cli.data.files.arrow_files import PARQUET, is_numeric, is_text
-from mibias_cli.data.files.stored_features import UNREADABLE, array_shapes
+from mibias_cli.data.files.refused import UNREADABLE
+from mibias_cli.data.files.stored_features import array_shapes
 from mibias_cli.data.files.tabular import Table, first_rows, read_table, texts
 from mibias_cli.errors import DataError
 

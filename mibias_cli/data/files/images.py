@@ -19,7 +19,15 @@ from torch.utils.data import default_collate
 
 from mibias_cli.data.files.folders import leads_out, real_paths
 from mibias_cli.data.files.packed import PackedTexts, Picked, RowNames
-from mibias_cli.data.files.planes import UnfitImage, largest_value, plane_shape, planes_kind, read_planes, scaled
+from mibias_cli.data.files.planes import (
+    UnfitImage,
+    grey_type,
+    largest_value,
+    plane_shape,
+    planes_kind,
+    read_planes,
+    scaled,
+)
 from mibias_cli.data.files.refused import DICOM, DICOM_REMEDY, fault_of_content
 from mibias_cli.data.files.tabular import Table, first_rows, texts
 from mibias_cli.data.inputs import Transforms, transformed
@@ -38,10 +46,8 @@ BROKEN_IMAGE = (
 """What Pillow raises on a damaged file; of TIFF files any of these."""
 MAX_PIXELS = 2**26
 """Larger images take minutes and gigabytes each; a file of a few kilobytes can say that it is one."""
-_DEEP = ("I;16", "I;16B", "I;16L", "I;16N", "I")
-_BITS, _SAMPLES, _PLANES, _FORMAT = 258, 277, 284, 339
-"""TIFF's tags of a sample's bits, of how many samples a pixel has, of how they lie (2: a plane for each), and of what
-numbers they are (2: signed)."""
+_SAMPLES, _PLANES = 277, 284
+"""TIFF's tags of how many samples a pixel has, and of how they lie: 2 is a plane for each."""
 _LISTED = 20
 _GREY = ("1", "L", "LA")
 SOME = 4096
@@ -128,7 +134,7 @@ def _of_pillow(path: Path | str | BinaryIO, channels: int | None, least_side: in
         if least_side is not None:
             image.draft(None, (least_side, least_side))
         # cameras store how they were held, not turned pixels
-        stored, upright = _grey_type(image), ImageOps.exif_transpose(image)
+        stored, upright = grey_type(image), ImageOps.exif_transpose(image)
         if stored is not None:
             array = np.array(upright)
             # Pillow shows signed bytes as unsigned ones
@@ -142,18 +148,6 @@ def _of_pillow(path: Path | str | BinaryIO, channels: int | None, least_side: in
         if (shown.mode, channels) not in (("LA", 2), ("RGBA", 4)):
             shown = shown.convert("RGB")
         return torch.from_numpy(np.array(shown, dtype=np.float32) / np.float32(255)).permute(2, 0, 1)
-
-
-def _grey_type(image: Image.Image) -> np.dtype[np.generic] | None:
-    """What an image of one channel is stored as; None: as bytes, or it has more channels."""
-    tags = getattr(image, "tag_v2", {})
-    bits, signed = tags.get(_BITS, (16,))[0], tags.get(_FORMAT, (1,))[0] == 2
-    if image.mode == "F":
-        return np.dtype(np.float32)
-    if image.mode in _DEEP:
-        # 16 bits are often kept in 32, as Pillow's own mode I is
-        return np.dtype(np.int16 if signed and bits <= 16 else np.uint16)
-    return np.dtype(np.int8) if image.mode == "L" and signed and bits == 8 else None
 
 
 class Images(Protocol):

@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import BinaryIO, Literal
 
 import numpy as np
+from PIL import Image
 
 from mibias_cli.errors import DataError
 
 __all__ = [
-    "PlanesKind", "UnfitImage", "is_image_array", "largest_value", "plane_shape", "planes_kind", "read_planes",
-    "scaled",
+    "PlanesKind", "UnfitImage", "grey_type", "is_image_array", "largest_value", "plane_shape", "planes_kind",
+    "read_planes", "scaled",
 ]  # fmt: skip
 
 PlanesKind = Literal["array", "tiff"]
@@ -19,7 +20,9 @@ _MAGIC: dict[bytes, PlanesKind] = {
     b"\x93NUM": "array",
     **dict.fromkeys((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"), "tiff"),  # the latter two are BigTIFF's
 }
-_PHOTOMETRIC, _ORIENTATION = 262, 274
+_BITS, _PHOTOMETRIC, _ORIENTATION, _FORMAT = 258, 262, 274, 339
+_SIGNED = 2
+_DEEP = ("I;16", "I;16B", "I;16L", "I;16N", "I")
 _NO_BRIGHTNESS = {0: "darker the larger they are", 3: "numbers of a palette", 5: "inks"}
 """What samples mean by that tag of TIFF, where they are not brightnesses: Pillow converts these, tifffile does not."""
 _MOST_VALUES = 2**28
@@ -191,3 +194,15 @@ def largest_value(dtype: np.dtype[np.generic]) -> int:
     if dtype.kind not in "fb":
         raise ValueError(f"its values are {dtype}; write them as uint8, uint16, or floats in [0, 1]")
     return 1
+
+
+def grey_type(image: Image.Image) -> np.dtype[np.generic] | None:
+    """What Pillow's image of one channel is stored as; None: as bytes, or it has more channels."""
+    tags = getattr(image, "tag_v2", {})
+    bits, signed = tags.get(_BITS, (16,))[0], tags.get(_FORMAT, (1,))[0] == _SIGNED
+    if image.mode == "F":
+        return np.dtype(np.float32)
+    if image.mode in _DEEP:
+        # 16 bits are often kept in 32, as Pillow's own mode I is
+        return np.dtype(np.int16 if signed and bits <= 16 else np.uint16)
+    return np.dtype(np.int8) if image.mode == "L" and signed and bits == 8 else None

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import struct
-import tokenize
 import zipfile
-import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,18 +19,13 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from mibias_cli.data.files.arrow_files import PARQUET, is_list
-from mibias_cli.data.files.refused import is_bomb, refuse_formats, require_file
+from mibias_cli.data.files.refused import is_bomb, numpy_errors, refuse_formats, require_file
 from mibias_cli.data.files.tabular import first_rows
 from mibias_cli.errors import DataError, did_you_mean
 
-__all__ = ["UNREADABLE", "StoredFeatures", "array_shapes", "list_features", "open_features"]
+__all__ = ["StoredFeatures", "array_shapes", "list_features", "open_features"]
 
 _CHUNK_BYTES = 2**24
-UNREADABLE = (
-    *(ValueError, OSError, EOFError, OverflowError, TypeError, KeyError, RuntimeError, SyntaxError),
-    *(struct.error, zlib.error, zipfile.BadZipFile, tokenize.TokenError),
-)
-"""numpy and zipfile tell of a damaged or foreign file by any of these."""
 
 
 class _Sliceable(Protocol):
@@ -113,7 +105,7 @@ def array_shapes(path: Path) -> dict[str, tuple[int, ...]]:
         except (SafetensorError, OSError) as error:
             raise DataError(f"{path}: cannot be read as safetensors: {error}") from error
     shapes = {}
-    with _numpy_errors(path, suffix):
+    with numpy_errors(path, suffix):
         if suffix == ".npy":
             with path.open("rb") as file:
                 return {"features": _npy_header(file)[0]}
@@ -185,7 +177,7 @@ def _open_npy(path: Path, key: str) -> StoredFeatures:
         mapped: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
         return mapped
 
-    with _numpy_errors(path, ".npy"):
+    with numpy_errors(path, ".npy"):
         header = array()
     matrix = _numeric_matrix(path, path.name, header.shape, header.dtype)
     if header.flags.c_contiguous:
@@ -206,7 +198,7 @@ class _ZippedFeatures(StoredFeatures):
     def chunks(self) -> Iterator[np.ndarray]:
         n, d = self.shape
         step = _chunk_rows(d)
-        with _numpy_errors(self.path, ".npz"), zipfile.ZipFile(self.path) as archive, archive.open(self.member) as file:
+        with numpy_errors(self.path, ".npz"), zipfile.ZipFile(self.path) as archive, archive.open(self.member) as file:
             _npy_header(file)
             for start in range(0, n, step):
                 data = file.read(min(step, n - start) * d * self.dtype.itemsize)
@@ -214,7 +206,7 @@ class _ZippedFeatures(StoredFeatures):
 
 
 def _open_npz(path: Path, key: str) -> StoredFeatures:
-    with _numpy_errors(path, ".npz"), zipfile.ZipFile(path) as archive:
+    with numpy_errors(path, ".npz"), zipfile.ZipFile(path) as archive:
         names = [name.removesuffix(".npy") for name in archive.namelist()]
         _require_key(path, key, names)
         member = archive.namelist()[names.index(key)]
@@ -250,16 +242,6 @@ def _npy_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[np.gen
     if dtype.hasobject:
         raise ValueError("it holds Python objects")
     return shape, fortran, dtype
-
-
-@contextmanager
-def _numpy_errors(path: Path, suffix: str) -> Iterator[None]:
-    try:
-        yield
-    except UNREADABLE as error:
-        raise DataError(
-            f"{path}: cannot be read as {suffix} without pickled objects (was it cut short?): {error}"
-        ) from error
 
 
 # --- columns: Parquet ---
