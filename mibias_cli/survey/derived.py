@@ -10,6 +10,7 @@ import numpy as np
 from mibias_cli.data.columns import ColumnLook
 from mibias_cli.data.files.tabular import first_rows, texts
 from mibias_cli.data.group_columns import group_columns, own_groups, path_groups, same_names
+from mibias_cli.data.spelling import yes_or_no
 from mibias_cli.survey.layout import Layout
 from mibias_cli.survey.splits import flag_role, guess_split
 from mibias_cli.survey.tables.split_tables import listed_split
@@ -28,7 +29,7 @@ def with_split(layout: Layout, looks: Sequence[ColumnLook]) -> Layout:
         values = ["train"] * len(layout.table)
         for role, called in ((1, "validation"), (2, "test")):
             look = flags[role]
-            yes = [v for v in look.values if v.lower() in ("true", "1", "yes", "t", "y")]
+            yes = [v for v in look.values if yes_or_no(v)]
             values = [
                 called if v in yes else old for v, old in zip(layout.table.columns[look.name], values, strict=True)
             ]

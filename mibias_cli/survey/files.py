@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -30,7 +30,7 @@ from mibias_cli.survey.splits import split_words
 from mibias_cli.survey.tables.matching import image_column, may_name_images
 from mibias_cli.survey.tables.split_tables import numbered_parts, other_parts, tables_in
 
-__all__ = ["features_layout", "file_layout", "shards_layout"]
+__all__ = ["arrays_beside", "features_layout", "file_layout", "shards_layout"]
 
 _ARRAYS = (".safetensors", ".npz", ".npy")
 _FEWEST_FEATURES = 8
@@ -138,7 +138,7 @@ def _layout(path: Path, table: Path | None, root: Path | None, follow: Path | No
         return images
     refuse_nested(rows)
     images_beside = () if as_table else _images_beside(root or path.parent, rows)
-    notes = (*images_beside, *_beside_notes(path, rows))
+    notes = (*images_beside, *_beside_notes(path, rows), *arrays_beside(path.parent, {len(rows)}))
     return Layout(what="a table", source="table", table=rows, file=path, notes=notes)
 
 
@@ -206,6 +206,20 @@ def _images_beside(place: Path, rows: Table) -> tuple[str, ...]:
     return (
         f"{len(images)} images below {place} ({first_rows(images, 2)}) are named by no column; the table is read alone",
     )
+
+
+def arrays_beside(place: Path, n_rows: Collection[int]) -> Iterator[str]:
+    """A note of arrays (n, d) in a folder, of as many rows as a table there has: they may be its rows' embeddings."""
+    found = []
+    for file in sorted(file for file in place.iterdir() if file.suffix.lower() in _ARRAYS):
+        with suppress(DataError, OSError):  # whatever it is, nobody asked for it
+            if any(len(shape) == 2 and shape[0] in n_rows and shape[1] > 1 for shape in array_shapes(file).values()):
+                found.append(file.name)
+    if found:
+        yield (
+            f"arrays of as many rows as a table are not read: {first_rows(found)}; if they are embeddings of its rows, "
+            "name the array's file, and the table as --table"
+        )
 
 
 def _hits(rows: Table, column: str, root: Path) -> int:

@@ -23,7 +23,7 @@ from mibias_cli.datasets.faces import looks_like_faces, read_face_names
 from mibias_cli.datasets.waterbirds import METADATA_COLUMNS
 from mibias_cli.errors import DataError
 from mibias_cli.survey.columns import guess_target
-from mibias_cli.survey.files import features_layout, shards_layout
+from mibias_cli.survey.files import arrays_beside, features_layout, shards_layout
 from mibias_cli.survey.layout import MOST_FILES, Layout, make_table
 from mibias_cli.survey.levels import Levels, read_levels
 from mibias_cli.survey.splits import guess_split, role_of_name, split_words
@@ -99,7 +99,7 @@ def _tables(folder: Path) -> Layout:
             source="table",
             table=parts.table,
             split=(parts.column, parts.roles),
-            notes=parts.notes,
+            notes=(*parts.notes, *arrays_beside(folder, {stop - start for start, stop, _ in parts.places})),
         )
     tables = tables_in(folder) or tables_in(folder / "data")
     arrays = sorted(path.name for ending in (".npy", ".npz", ".safetensors") for path in folder.glob(f"*{ending}"))

@@ -143,3 +143,11 @@ def test_numbered_folders_of_patients_beside_a_table(tmp_path: Path) -> None:
     found = survey(folder, GUESS)
     assert found.columns.group == "patient_id"
     assert len(np.unique(found.layout.table.columns["patient_id"])) == 10
+
+
+@pytest.mark.parametrize(("yes", "no"), [("ja", "nein"), ("1.0", "0.0"), ("oui", "non"), ("Yes", "No")])
+def test_flags_of_a_split_by_any_writing(tmp_path: Path, yes: str, no: str) -> None:
+    rows = [["ab"[y], "fm"[c], k / 7, yes if k % 3 == 0 else no] for k, (y, c) in enumerate(pairs(N))]
+    found = survey(write(tmp_path / "t.csv", ["label", "sex", "x", "is_test"], rows), GUESS)
+    assert (found.columns.split, found.splits.train, found.splits.audit) == ("is_test", no, yes)
+    assert found.n_rows["audit"] == N // 3

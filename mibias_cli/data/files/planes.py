@@ -11,8 +11,8 @@ from PIL import Image
 from mibias_cli.errors import DataError
 
 __all__ = [
-    "PlanesKind", "UnfitImage", "grey_type", "is_image_array", "largest_value", "plane_shape", "planes_kind",
-    "read_planes", "scaled",
+    "PlanesKind", "UnfitImage", "grey_type", "is_animated", "is_image_array", "largest_value", "plane_shape",
+    "planes_kind", "read_planes", "scaled",
 ]  # fmt: skip
 
 PlanesKind = Literal["array", "tiff"]
@@ -206,3 +206,16 @@ def grey_type(image: Image.Image) -> np.dtype[np.generic] | None:
         # 16 bits are often kept in 32, as Pillow's own mode I is
         return np.dtype(np.int16 if signed and bits <= 16 else np.uint16)
     return np.dtype(np.int8) if image.mode == "L" and signed and bits == 8 else None
+
+
+def is_animated(source: Path | str | BinaryIO) -> bool:
+    """Whether a file has frames one after the other, as a GIF, WebP or PNG may: the first of them is its image.
+
+    Raises:
+        OSError, …: Whatever Pillow raises on a broken file.
+    """
+    if planes_kind(source) is not None:
+        return False  # pages of a TIFF are channels, or the same made smaller
+    with Image.open(source) as image:
+        # a camera's MPO has previews beside its image
+        return image.format != "MPO" and getattr(image, "n_frames", 1) > 1
