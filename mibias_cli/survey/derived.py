@@ -13,7 +13,7 @@ from mibias_cli.data.group_columns import group_columns, own_groups, path_groups
 from mibias_cli.data.spelling import yes_or_no
 from mibias_cli.survey.layout import Layout
 from mibias_cli.survey.splits import flag_role, guess_split
-from mibias_cli.survey.tables.split_tables import listed_split
+from mibias_cli.survey.tables.split_tables import listed_split, unread_lists
 
 __all__ = ["with_groups", "with_split"]
 
@@ -38,16 +38,18 @@ def with_split(layout: Layout, looks: Sequence[ColumnLook]) -> Layout:
     if layout.path is None or layout.root is None:
         return layout
     found = listed_split(layout.root, layout.table.columns[layout.path])
-    if found is None:
+    if found is not None and found.roles is not None:
+        note = f"split: from the lists {found.files}"
+        return _with_column(layout, column, found.values, split=found.roles, note=note)
+    unread = unread_lists(layout.root) if guess_split(looks) is None else []
+    if not unread:
         return layout
-    if found.roles is None:
-        n = sum(v is not None for v in found.values)
-        note = (
-            f"not read as the split: {found.files}, which name {n} of {len(found.values)} images, or those of one "
-            "split alone; --split COLUMN takes a column"
-        )
-        return replace(layout, notes=(*layout.notes, note))
-    return _with_column(layout, column, found.values, split=found.roles, note=f"split: from the lists {found.files}")
+    n = "" if found is None else f" ({found.files}: {sum(v is not None for v in found.values)} of {len(layout.table)})"
+    note = (
+        f"not read as the split: {first_rows(unread)}; a list of names is a text file for each of train and test, and "
+        f"names half of the images or more{n}; or write a column, for --split"
+    )
+    return replace(layout, notes=(*layout.notes, note))
 
 
 def with_groups(layout: Layout, looks: Sequence[ColumnLook], wished: str | None) -> Layout:

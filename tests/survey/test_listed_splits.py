@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -64,14 +65,28 @@ def test_lists_of_names_by_any_writing(tmp_path: Path, name: str, line: str, pla
     assert any(f"from the lists {place}test.txt" in guess for guess in found.guesses)
 
 
-def test_lists_that_are_not_read_are_said(tmp_path: Path) -> None:
-    folder = listed(tmp_path / "d", lambda k: f"images/{k}.png")
-    (folder / "train.txt").write_text("0.png\n1.png")
-    (folder / "test.txt").write_text("2.png")
-    (folder / "test_notes.txt").write_text("nothing of images")
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        (
+            {"train.txt": "0.png\n1.png", "test.txt": "2.png"},
+            r"test\.txt, train\.txt; .*\(test\.txt, train\.txt: 3 of 60\)",
+        ),
+        ({"train_test_split.txt": "1 0\n2 1"}, r"train_test_split\.txt; a list"),  # CUB's, by numbers of its own
+        ({"splits.json": "{}", "meta/test.json": "[]"}, r"splits\.json, meta/test\.json; a list"),
+        ({"folds/train.mat": "", "train.csv": "x\n1", "notes.txt": "of nothing"}, None),
+    ],
+)
+def test_lists_that_are_not_read_are_said(tmp_path: Path, files: dict[str, str], said: str | None) -> None:
+    folder = listed(tmp_path / "d", lambda k: f"images/scan_{k}.png" if "splits.json" in files else f"images/{k}.png")
+    for name, text in files.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(text)
     found = survey(folder, GUESS)
     assert found.columns.split is None
-    assert any("not read as the split: test.txt, train.txt, which name 3 of 60 images" in note for note in found.notes)
+    notes = [note for note in found.notes if note.startswith("not read as the split")]
+    assert len(notes) == (said is not None)
+    assert said is None or re.search(said, notes[0])
 
 
 def test_files_of_folds_are_no_split(tmp_path: Path) -> None:

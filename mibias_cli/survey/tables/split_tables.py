@@ -15,13 +15,18 @@ from mibias_cli.errors import DataError
 from mibias_cli.survey.splits import Roles, role_of_name, split_words
 from mibias_cli.survey.tables.matching import match_images
 
-__all__ = ["ListedSplit", "SplitTables", "listed_split", "numbered_parts", "other_parts", "split_tables", "tables_in"]
+__all__ = [
+    "ListedSplit", "SplitTables", "listed_split", "numbered_parts", "other_parts", "split_tables", "tables_in",
+    "unread_lists",
+]  # fmt: skip
 
 _PATTERNS = ("*.csv", "*.tsv", "*.csv.gz", "*.parquet", "*.feather", "*.arrow", "*.jsonl")
 _MOST_TABLES = 20
 _MOST_LISTS = 20
-_LIST_FOLDERS = {"split", "splits", "list", "lists", "set", "sets", "meta", "partition", "partitions"}
+_SPLIT_WORDS = {"split", "splits", "partition", "partitions"}
+_LIST_FOLDERS = {*_SPLIT_WORDS, "list", "lists", "set", "sets", "meta", "annotations"}
 """Folders of lists: splits, ImageSets, Food-101's meta."""
+_LIST_ENDINGS = {".txt", ".lst", ".list", ".json", ".yaml", ".yml", ".mat", ".pkl", ".pickle", ".pt"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,8 +193,7 @@ def listed_split(folder: Path, names: np.ndarray) -> ListedSplit | None:
 
     A line is a path, or begins with one; it may be the end of an image's path, and lack its suffix.
     """
-    places = [folder, *(p for p in sorted(folder.iterdir()) if set(name_words(p.name)) & _LIST_FOLDERS and p.is_dir())]
-    lists = [file for place in places for file in sorted(place.glob("*.txt")) if file.is_file()]
+    lists = [file for place in _list_places(folder) for file in sorted(place.glob("*.txt")) if file.is_file()]
     paths = ["" if v is None else str(v).replace("\\", "/") for v in names]
     images = [path for path in dict.fromkeys(paths) if path]
     role_of: dict[str, int] = {}
@@ -208,6 +212,22 @@ def listed_split(folder: Path, names: np.ndarray) -> ListedSplit | None:
     roles = split_words({usual[role] for role in role_of.values()})
     enough = 2 * sum(v is not None for v in values) >= len(values)
     return ListedSplit(values=values, roles=roles if enough else None, files=first_rows(used))
+
+
+def _list_places(folder: Path) -> list[Path]:
+    inner = [child for child in sorted(folder.iterdir()) if set(name_words(child.name)) & _LIST_FOLDERS]
+    return [folder, *(child for child in inner if child.is_dir())]
+
+
+def unread_lists(folder: Path) -> list[str]:
+    """Files below a folder, but no tables, that may list a split by their names: splits.json, train_test_split.txt."""
+    files = [file for place in _list_places(folder) for file in sorted(place.iterdir())]
+    return [
+        file.relative_to(folder).as_posix()
+        for file in files
+        if file.suffix.lower() in _LIST_ENDINGS
+        and (role_of_name(file.stem) is not None or _SPLIT_WORDS & set(name_words(file.stem)))
+    ]
 
 
 def _images_in(file: Path, images: Sequence[str]) -> set[str]:
