@@ -378,3 +378,12 @@ def test_images_of_several_frames_are_said(tmp_path: Path, suffix: str) -> None:
     assert any(
         f"{N // 2} of {N} images looked at have several frames, of which the first is read" in x for x in found.notes
     )
+
+
+def test_images_of_kinds_that_are_not_read_are_said(tmp_path: Path) -> None:
+    folder = in_classes(tmp_path / "d", lambda path, k: image(path), ".png")
+    for k, name in enumerate(("a/x.dcm", "b/y.HEIC", "b/z.heic", "a/v.nii.gz", "a/Thumbs.db", "a/notes.txt")):
+        (folder / name).write_bytes(bytes(k))
+    said = "files of kinds that are not read are passed over (2 .heic, 1 .dcm, 1 .gz); convert them"
+    (note,) = [note for note in survey(folder, GUESS).notes if "kinds that are not read" in note]
+    assert note == f"{folder}: {said} to PNG"
