@@ -63,7 +63,9 @@ KEYED: dict[str, dict[str, tuple[str, ...]]] = {
     },
 }
 """Ours, and what is keys of `debias`."""
-FIELD = ("plain", "group_dro", "dfr", "badd", "domain_independent", "end", "fair", "jtt", "lff", "ecs_ga")
+FIELD = (
+    "plain", "group_dro", "dfr", "badd", "domain_independent", "end", "fair", "jtt", "weak_learner", "lff", "ecs_ga",
+)  # fmt: skip
 
 SETTINGS: dict[str, tuple[str, ...]] = {
     "lntl": ("", "debias.weight=0.1"),

@@ -234,6 +234,7 @@ HEADS: dict[str, tuple[Fit, tuple[str, ...], Rule]] = {
         tuple(f"{{upweight: {weight}, head_weight_decay: {decay}}}" for weight in (5, 50) for decay in (1.0, 10.0)),
         _worst,
     ),
+    "weak_learner": (by_recipe("weak_learner"), _DECAYS, _balanced),
     "lff": (by_recipe("lff"), _DECAYS, _balanced),
     "ecs_ga": (
         by_recipe("ecs_ga"),

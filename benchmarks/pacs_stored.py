@@ -8,13 +8,13 @@ augmentation. `--features` keeps them. One recipe for all: an MLP with 64 featur
 1; methods with their defaults, nothing is tuned.
 
 `average_precision` is that of a score of training rows, made without their style, for rows of another style than most
-of their class: of `jtt` the loss of its first model, of `lff` the weights that rows end with, of `ecs_ga` the scores of
-its peers, of `clusters` how rare a row's cluster is in its class (`discover` with its defaults). `precision` and
-`recall` are those of rows that the method takes for conflicting: what its first model gets wrong, weights above one
-half, scores from the threshold on, all clusters but the largest. `accuracy` and `worst_group_accuracy` are on balanced
-audited rows, `leakage_bits` is what the MLP's features tell of the style given the class, by the stronger of a logistic
-and an MLP probe, fitted on one half of these rows and scored on the other. `clusters` and `discovered` are Group DRO on
-what `discover` finds by clusters and by peers.
+of their class: of `jtt` and `weak_learner` the loss of the first model, of `lff` the weights that rows end with, of
+`ecs_ga` the scores of its peers, of `clusters` how rare a row's cluster is in its class (`discover` with its defaults).
+`precision` and `recall` are those of rows that the method takes for conflicting: what its first model gets wrong,
+weights above one half, scores from the threshold on, all clusters but the largest. `accuracy` and
+`worst_group_accuracy` are on balanced audited rows, `leakage_bits` is what the MLP's features tell of the style given
+the class, by the stronger of a logistic and an MLP probe, fitted on one half of these rows and scored on the other.
+`clusters` and `discovered` are Group DRO on what `discover` finds by clusters and by peers.
 """
 
 from __future__ import annotations
@@ -71,6 +71,7 @@ METHODS: dict[str, tuple[str, ...]] = {
     ),
     "plain": ("method=plain",),
     "jtt": ("method=jtt",),
+    "weak_learner": ("method=weak_learner",),
     "lff": ("method=lff",),
     "ecs_ga": ("method=ecs_ga",),
     "clusters": ("method=group_dro", "discover={by: clusters}", "debias.attributes=[discovered]"),
@@ -163,7 +164,7 @@ def found(name: str, parts: Parts, method: Method | None, held: NDArray[np.int64
         taken = score > 0.5
     elif isinstance(method, GradientAlignment):
         score, taken = method.score.double().numpy(), method.conflicting.numpy()
-    elif name == "jtt":
+    elif name in ("jtt", "weak_learner"):
         score, taken = by_first_model(parts)
     elif held is not None:
         taken = held > 0

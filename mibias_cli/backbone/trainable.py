@@ -21,9 +21,8 @@ from mibias_cli.backbone.prefix import steps_within
 from mibias_cli.errors import BackboneError
 
 __all__ = [
-    "Trained", "checkpoint_gradients", "choose_trainable", "head_groups", "last_stages", "parameter_groups",
-    "refuse_no_checkpointing", "synchronise_batchnorm",
-    "trains_batchnorm",
+    "Trained", "bears_channels_last", "checkpoint_gradients", "choose_trainable", "head_groups", "last_stages",
+    "parameter_groups", "refuse_no_checkpointing", "synchronise_batchnorm", "trains_batchnorm",
 ]  # fmt: skip
 
 Trained = Literal["all", "none"] | Sequence[str]
@@ -242,6 +241,23 @@ def choose_trainable(extractor: Extractor, *, train: Trained = "all", batchnorm_
 def trains_batchnorm(module: nn.Module) -> bool:
     """Whether a module in the mode in which it trains normalises by the statistics of each batch."""
     return any(isinstance(one, _BatchNorm) and one.training for one in module.modules())
+
+
+def bears_channels_last(module: nn.Module, device: torch.device) -> bool:
+    """Whether a network can train with channels innermost in memory.
+
+    On CPUs torch 2.14 ends the process ("Segmentation fault") in the backward pass of 1 × 1 convolutions of 2 to 15
+    channels with a stride, such as the first one of RepVGG; in the forward pass it does not, nor with other kernels.
+
+    Example:
+        >>> bears_channels_last(nn.Conv2d(3, 48, 1, stride=2), torch.device("cpu"))
+        False
+    """
+    return device.type != "cpu" or not any(
+        1 < part.in_channels < 16 and set(part.kernel_size) == {1} and max(part.stride) > 1
+        for part in module.modules()
+        if isinstance(part, nn.Conv2d) and part.weight.requires_grad
+    )
 
 
 def refuse_no_checkpointing(name: str, backbone: nn.Module) -> None:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from mibias_cli.data.batch import Batch
 from mibias_cli.methods.conflict import scored
-from mibias_cli.methods.method import Method, MethodSpec, sample_losses
+from mibias_cli.methods.method import Method, MethodSpec, early_scores, sample_losses
 
 __all__ = ["TrainTwice"]
 
@@ -38,11 +38,8 @@ class TrainTwice(Method):
     def prepare(self) -> str:
         """Train the first model and weigh the rows that it gets wrong."""
         spec, train = self.spec, self.spec.data.train
-        first = spec.trained_by(Method, int(spec.settings["epochs"])).spec.model
-        z, head = torch.from_numpy(spec.embed(first, train)), first.head.cpu()
-        with torch.no_grad():
-            scores, y = head(z.to(next(head.parameters()).dtype)), torch.from_numpy(train.y)
-            wrong, losses = scores.argmax(dim=1) != y, sample_losses(scores, y)
+        scores, y = early_scores(spec), torch.from_numpy(train.y)
+        wrong, losses = scores.argmax(dim=1) != y, sample_losses(scores, y)
         weight = torch.where(wrong, spec.settings["upweight"], 1.0)
         self.weight.copy_(weight / weight.mean())
         known = scored(losses.double().numpy(), train.y, spec.domains(train)[0])

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -14,7 +15,7 @@ from mibias_cli.data.groups import bias_classes, joint_classes, target_groups
 from mibias_cli.progress import Progress, Silent
 from mibias_cli.training.model import TaskModel
 
-__all__ = ["Method", "MethodSpec", "sample_losses"]
+__all__ = ["Method", "MethodSpec", "early_scores", "sample_losses"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,3 +117,12 @@ class Method(nn.Module):
 def sample_losses(logits: Tensor, y: Tensor) -> Tensor:
     """Cross-entropy in nats (n,) of class scores (n, k)."""
     return functional.cross_entropy(logits, y, reduction="none")
+
+
+def early_scores(spec: MethodSpec) -> Tensor:
+    """Class scores (n, k) of all training rows by a model that was trained plainly for `epochs` epochs, on the CPU."""
+    first = spec.trained_by(Method, int(spec.settings["epochs"])).spec.model
+    z, head = torch.from_numpy(spec.embed(first, spec.data.train)), first.head.cpu()
+    with torch.no_grad():
+        scores: Tensor = head(z.to(next(head.parameters()).dtype))
+    return scores

@@ -150,6 +150,14 @@ METHODS: Mapping[str, MethodRow] = {
         },
         reads_bias=False,
     ),
+    "weak_learner": MethodRow(
+        code="mibias_cli.methods.weak_learner:WeakLearner",
+        settings={
+            "epochs": Setting(default=1, least=1, most=100_000, whole=True),
+            "strength": Setting(default=1.0, most=10),
+        },
+        reads_bias=False,
+    ),
     "lff": MethodRow(
         code="mibias_cli.methods.lff:FromFailure",
         settings={"q": Setting(default=0.7, least=1e-3, most=1), "decay": Setting(default=0.7, most=0.999)},

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from mibias_cli.backbone.mix import StatisticsMixer
-from mibias_cli.backbone.trainable import checkpoint_gradients, synchronise_batchnorm
+from mibias_cli.backbone.trainable import bears_channels_last, checkpoint_gradients, synchronise_batchnorm
 from mibias_cli.methods.erasers.erase import erase_features
 from mibias_cli.methods.method import Method
 from mibias_cli.output.whole_files import write_atomically
@@ -290,7 +290,7 @@ def make_stage(
             synchronise_batchnorm(method.network.extractor)
     if recipe.backbone.grad_checkpointing:
         checkpoint_gradients(model.extractor)
-    if recipe.training.channels_last:
+    if recipe.training.channels_last and bears_channels_last(model, parts.fabric.device):
         model.to(memory_format=torch.channels_last)
 
     # without a target, the task is to keep the features that the model has now, unless a method has another

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from mibias_cli.backbone.catalogue import create_backbone
 from mibias_cli.backbone.extractor import Extractor
 from mibias_cli.backbone.trainable import (
+    bears_channels_last,
     checkpoint_gradients,
     choose_trainable,
     head_groups,
@@ -244,6 +245,18 @@ def test_blocks_that_are_called_in_turns_with_others() -> None:
         network = timm.create_model("twins_svt_small", num_classes=0).eval()
         found = last_stages(network, torch.empty(1, 3, 224, 224))
     assert found == ["blocks.3.0", "pos_block.3", "blocks.3.1", "blocks.3.2", "blocks.3.3", "norm"]
+
+
+def test_networks_that_torch_cannot_train_with_channels_last() -> None:
+    """On CPUs it ends the process in RepVGG's first stage, unless that does not train; other first stages are fine."""
+    cpu = torch.device("cpu")
+    with torch.device("meta"):
+        repvgg, *others = (timm.create_model(name) for name in ("repvgg_a0", "resnet18", "vit_tiny_patch16_224"))
+    assert all(bears_channels_last(network, cpu) for network in others)
+    assert not bears_channels_last(repvgg, cpu)
+    assert bears_channels_last(repvgg, torch.device("cuda"))
+    repvgg.stem.requires_grad_(False)
+    assert bears_channels_last(repvgg, cpu)
 
 
 @pytest.mark.parametrize(("name", "layer"), [("test_vit", "blocks.0"), ("test_resnet", "layer2.0")])

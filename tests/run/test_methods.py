@@ -126,7 +126,9 @@ def test_two_steps_resumed_bit_for_bit_and_exported(method: str, tmp_path: Path)
     assert told != METHODS[method].removes
 
 
-@pytest.mark.parametrize(("method", "n_early"), [("jtt", 3), ("ecs_ga", 3), ("miu", 0), ("lff", 0)])
+@pytest.mark.parametrize(
+    ("method", "n_early"), [("jtt", 3), ("weak_learner", 3), ("ecs_ga", 3), ("miu", 0), ("lff", 0)]
+)
 def test_a_dry_run_takes_the_steps_of_the_run(
     method: str, n_early: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -256,7 +258,8 @@ def test_training_rows_without_the_attribute_are_refused_before_a_folder_is_touc
     unknown = replace(train, known={"colour": np.zeros(len(train), dtype=bool)})
     lacking = replace(parts, data=replace(parts.data, train=unknown))
     with pytest.raises(
-        MibiasError, match=r"method: group_dro needs the bias .* colour has .*plain, jtt, lff, ecs_ga need none"
+        MibiasError,
+        match=r"method: group_dro needs the bias .* colour has .*plain, jtt, weak_learner, lff, ecs_ga need none",
     ):
         check_start(lacking)
     check_start(replace(lacking, recipe=recipe_of("lff")))

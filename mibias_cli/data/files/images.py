@@ -19,15 +19,7 @@ from torch.utils.data import default_collate
 
 from mibias_cli.data.files.folders import leads_out, real_paths
 from mibias_cli.data.files.packed import PackedTexts, Picked, RowNames
-from mibias_cli.data.files.planes import (
-    UnfitImage,
-    grey_type,
-    largest_value,
-    plane_shape,
-    planes_kind,
-    read_planes,
-    scaled,
-)
+from mibias_cli.data.files.planes import UnfitImage, grey_values, plane_shape, planes_kind, read_planes
 from mibias_cli.data.files.refused import DICOM, DICOM_REMEDY, fault_of_content
 from mibias_cli.data.files.tabular import Table, first_rows, texts
 from mibias_cli.data.inputs import Transforms, transformed
@@ -134,12 +126,9 @@ def _of_pillow(path: Path | str | BinaryIO, channels: int | None, least_side: in
         if least_side is not None:
             image.draft(None, (least_side, least_side))
         # cameras store how they were held, not turned pixels
-        stored, upright = grey_type(image), ImageOps.exif_transpose(image)
-        if stored is not None:
-            array = np.array(upright)
-            # Pillow shows signed bytes as unsigned ones
-            signed = array.view(np.int8) if stored == np.int8 else array
-            return torch.from_numpy(scaled(signed, largest_value(stored)))[None]
+        upright = ImageOps.exif_transpose(image)
+        if (grey := grey_values(image, upright)) is not None:
+            return torch.from_numpy(grey)[None]
         if upright.mode in _GREY and (upright.mode, channels) != ("LA", 2):
             return torch.from_numpy(np.array(upright.convert("L"), dtype=np.float32) / np.float32(255))[None]
         # a palette with transparency goes by way of RGBA, or Pillow warns

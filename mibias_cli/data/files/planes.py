@@ -11,8 +11,8 @@ from PIL import Image
 from mibias_cli.errors import DataError
 
 __all__ = [
-    "PlanesKind", "UnfitImage", "grey_type", "is_animated", "is_image_array", "largest_value", "plane_shape",
-    "planes_kind", "read_planes", "scaled",
+    "PlanesKind", "UnfitImage", "grey_values", "is_animated", "is_image_array", "plane_shape", "planes_kind",
+    "read_planes",
 ]  # fmt: skip
 
 PlanesKind = Literal["array", "tiff"]
@@ -90,10 +90,10 @@ def read_planes(source: Path | str | BinaryIO, kind: PlanesKind, channels: int |
     planes = _planes(source, kind, channels)
     if planes.size > _MOST_VALUES:
         raise ValueError(f"{planes.size:,} values are more than {_MOST_VALUES:,}; make it smaller")
-    return scaled(planes, largest_value(planes.dtype))
+    return _scaled(planes, _largest(planes.dtype))
 
 
-def scaled(values: np.ndarray, largest: int) -> np.ndarray:
+def _scaled(values: np.ndarray, largest: int) -> np.ndarray:
     """Values of any shape divided by the largest there can be, float32 in [0, 1].
 
     Raises:
@@ -179,15 +179,11 @@ def _tiff(source: Path | str | BinaryIO, header_only: bool) -> tuple[np.ndarray,
     return values, axes
 
 
-def largest_value(dtype: np.dtype[np.generic]) -> int:
+def _largest(dtype: np.dtype[np.generic]) -> int:
     """The largest value of a pixel of a type.
 
     Raises:
         ValueError: Integers of more than 16 bits, whose range says nothing of pixels, or no numbers.
-
-    Example:
-        >>> largest_value(np.dtype("uint8")), largest_value(np.dtype("int16")), largest_value(np.dtype("float32"))
-        (255, 32767, 1)
     """
     if dtype.kind in "iu" and dtype.itemsize <= 2:
         return int(np.iinfo(dtype.str).max)
@@ -196,7 +192,24 @@ def largest_value(dtype: np.dtype[np.generic]) -> int:
     return 1
 
 
-def grey_type(image: Image.Image) -> np.dtype[np.generic] | None:
+def grey_values(image: Image.Image, upright: Image.Image) -> np.ndarray | None:
+    """Values (h, w) float32 in [0, 1] of an image of one channel, turned `upright`, by the rule of `read_planes`.
+
+    None where it is stored as bytes without a sign, or has more channels. Integers of 32 bits are taken for 16 bits
+    without a sign.
+
+    Raises:
+        ValueError: Values are out of range.
+    """
+    kind = _grey_type(image)
+    if kind is None:
+        return None
+    values = np.array(upright)
+    # Pillow shows signed bytes as unsigned ones
+    return _scaled(values.view(np.int8) if kind == np.int8 else values, _largest(kind))
+
+
+def _grey_type(image: Image.Image) -> np.dtype[np.generic] | None:
     """What Pillow's image of one channel is stored as; None: as bytes, or it has more channels."""
     tags = getattr(image, "tag_v2", {})
     bits, signed = tags.get(_BITS, (16,))[0], tags.get(_FORMAT, (1,))[0] == _SIGNED
