@@ -220,7 +220,8 @@ def _check_number(table: Table, column: NumberColumn) -> list[str]:
             f"{table.rows_where(wrong, name)}; write them as 35060 or 0.5, or empty the cells where they are missing"
         )
     missing = np.isnan(parsed)
-    notes = [*_other_unit(table, column, parsed[~missing]), *doubts(table, [name])]
+    # text that training read as numbers is read so here, whatever the file says of it
+    notes = [*_other_unit(table, column, parsed[~missing]), *doubts(replace(table, text=frozenset()), [name])]
     if column.marks_missing or not missing.any():
         return notes
     return [

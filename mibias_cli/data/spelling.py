@@ -18,7 +18,8 @@ __all__ = ["one_spelling", "positions_of", "spelling", "spelt_alike", "yes_or_no
 
 _MOST_COMPARED = 1000
 _ROMAN = set("ivxlcdm")
-_YES, _NO = ("yes", "y", "true", "t", 1.0), ("no", "n", "false", "f", 0.0)
+_YES = ("yes", "y", "true", "t", 1.0, "ja", "oui", "si", "sí", "sì", "sim")
+_NO = ("no", "n", "false", "f", 0.0, "nein", "nee", "nej", "non", "não")
 _YES_AND_NO: dict[str | float, str | float] = {**dict.fromkeys(_YES, "yes"), **dict.fromkeys(_NO, "no")}
 
 

@@ -12,7 +12,7 @@ from itertools import pairwise
 import numpy as np
 
 from mibias_cli.data.columns import numbers, refuse_misfits, sorted_names
-from mibias_cli.data.files.cells import is_boundless
+from mibias_cli.data.files.cells import are_number_lists, is_boundless
 from mibias_cli.data.files.tabular import Table, texts
 from mibias_cli.errors import DataError
 
@@ -171,7 +171,7 @@ def _filled(values: np.ndarray) -> np.ndarray:
 def _refuse_lists(table: Table, feature: str) -> None:
     """Arrays that were written as text would be categories of a row each."""
     known = [v for v in table.columns[feature] if v is not None]
-    if known and all(v.startswith(("[", "tensor(", "array(")) and v.endswith(("]", ")")) for v in known):
+    if are_number_lists(known):
         raise DataError(
             f"{table.path}: {feature!r} holds lists as text ({known[0][:40]!r}, …); store them as numbers (.npz, "
             ".safetensors, or Parquet with a column of lists) and read them by data.source: embeddings, or leave the "

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from mibias_cli.data.columns import is_quantity, look_at, misfits, name_words, numbers
-from mibias_cli.data.files.cells import number_of
+from mibias_cli.data.files.cells import are_number_lists, number_of
 from mibias_cli.data.files.tabular import Table, first_rows, texts
 
 __all__ = ["STAND_INS", "copies_note", "doubts", "left_out", "left_out_note", "may_mean_missing"]
@@ -27,7 +27,7 @@ _DAY = (
     rf"\d{{4}}[-/.](0?\d|1[0-2])[-/.]\d{{1,2}}|\d{{1,2}}[-/.]\d{{1,2}}[-/.](\d{{4}}|\d{{2}})"
     rf"|\d{{1,2}}[ -]{_MONTH}[ -]\d{{2,4}}|{_MONTH} \d{{1,2}},? \d{{4}}|\d{{1,2}}\.? [^\W\d_]{{3,10}}\.? \d{{4}}"
     # without a day, and without signs between
-    r"|\d{4}[-/](0?[1-9]|1[0-2])|(0?[1-9]|1[0-2])[-/]\d{4}"
+    rf"|\d{{4}}[-/](0?[1-9]|1[0-2])|(0?[1-9]|1[0-2])[-/]\d{{4}}|{_MONTH}[ -]\d{{4}}|\d{{4}}[ -]{_MONTH}"
     r"|(19|20)\d{2}(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])"
 )
 _ZONE = r" ?(am|pm|z|utc|[-+]\d{2}:?\d{2})?"
@@ -92,7 +92,7 @@ def _why_out(table: Table, name: str) -> str:
     if _DATE_WORDS & set(name_words(name)) and _are_whole(known) and min(map(float, known)) > _FIRST_SERIAL:
         return "dates or times"
     # what fitting refuses with an error is not to vanish in silence
-    if misfits(table.columns[name]).any() or all(v.startswith(("[", "tensor(", "array(")) for v in known):
+    if misfits(table.columns[name]).any() or are_number_lists(known):
         return ""
     if look.kind == "id" and (number_of(known[0]) is None or _are_whole(known)):
         return "a value of its own in each row"

@@ -10,9 +10,10 @@ import numpy as np
 from mibias_cli.data.columns import ColumnLook
 from mibias_cli.data.files.tabular import first_rows, texts
 from mibias_cli.data.group_columns import group_columns, own_groups, path_groups, same_names
+from mibias_cli.data.spelling import yes_or_no
 from mibias_cli.survey.layout import Layout
 from mibias_cli.survey.splits import flag_role, guess_split
-from mibias_cli.survey.tables.split_tables import listed_split
+from mibias_cli.survey.tables.split_tables import listed_split, unread_lists
 
 __all__ = ["with_groups", "with_split"]
 
@@ -28,7 +29,7 @@ def with_split(layout: Layout, looks: Sequence[ColumnLook]) -> Layout:
         values = ["train"] * len(layout.table)
         for role, called in ((1, "validation"), (2, "test")):
             look = flags[role]
-            yes = [v for v in look.values if v.lower() in ("true", "1", "yes", "t", "y")]
+            yes = [v for v in look.values if yes_or_no(v)]
             values = [
                 called if v in yes else old for v, old in zip(layout.table.columns[look.name], values, strict=True)
             ]
@@ -37,10 +38,18 @@ def with_split(layout: Layout, looks: Sequence[ColumnLook]) -> Layout:
     if layout.path is None or layout.root is None:
         return layout
     found = listed_split(layout.root, layout.table.columns[layout.path])
-    if found is None:
+    if found is not None and found.roles is not None:
+        note = f"split: from the lists {found.files}"
+        return _with_column(layout, column, found.values, split=found.roles, note=note)
+    unread = unread_lists(layout.root) if guess_split(looks) is None else []
+    if not unread:
         return layout
-    values_of, roles, files = found
-    return _with_column(layout, column, values_of, split=roles, note=f"split: from the lists {files}")
+    n = "" if found is None else f" ({found.files}: {sum(v is not None for v in found.values)} of {len(layout.table)})"
+    note = (
+        f"not read as the split: {first_rows(unread)}; a list of names is a text file for each of train and test, and "
+        f"names half of the images or more{n}; or write a column, for --split"
+    )
+    return replace(layout, notes=(*layout.notes, note))
 
 
 def with_groups(layout: Layout, looks: Sequence[ColumnLook], wished: str | None) -> Layout:

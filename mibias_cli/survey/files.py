@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,9 +28,9 @@ from mibias_cli.survey.columns import guess_path
 from mibias_cli.survey.layout import MOST_FILES, Layout
 from mibias_cli.survey.splits import split_words
 from mibias_cli.survey.tables.matching import image_column, may_name_images
-from mibias_cli.survey.tables.split_tables import numbered_parts, other_parts
+from mibias_cli.survey.tables.split_tables import numbered_parts, other_parts, tables_in
 
-__all__ = ["features_layout", "file_layout", "shards_layout"]
+__all__ = ["arrays_beside", "features_layout", "file_layout", "shards_layout"]
 
 _ARRAYS = (".safetensors", ".npz", ".npy")
 _FEWEST_FEATURES = 8
@@ -137,7 +138,7 @@ def _layout(path: Path, table: Path | None, root: Path | None, follow: Path | No
         return images
     refuse_nested(rows)
     images_beside = () if as_table else _images_beside(root or path.parent, rows)
-    notes = (*images_beside, *_beside_notes(path, rows))
+    notes = (*images_beside, *_beside_notes(path, rows), *arrays_beside(path.parent, {len(rows)}))
     return Layout(what="a table", source="table", table=rows, file=path, notes=notes)
 
 
@@ -205,6 +206,20 @@ def _images_beside(place: Path, rows: Table) -> tuple[str, ...]:
     return (
         f"{len(images)} images below {place} ({first_rows(images, 2)}) are named by no column; the table is read alone",
     )
+
+
+def arrays_beside(place: Path, n_rows: Collection[int]) -> Iterator[str]:
+    """A note of arrays (n, d) in a folder, of as many rows as a table there has: they may be its rows' embeddings."""
+    found = []
+    for file in sorted(file for file in place.iterdir() if file.suffix.lower() in _ARRAYS):
+        with suppress(DataError, OSError):  # whatever it is, nobody asked for it
+            if any(len(shape) == 2 and shape[0] in n_rows and shape[1] > 1 for shape in array_shapes(file).values()):
+                found.append(file.name)
+    if found:
+        yield (
+            f"arrays of as many rows as a table are not read: {first_rows(found)}; if they are embeddings of its rows, "
+            "name the array's file, and the table as --table"
+        )
 
 
 def _hits(rows: Table, column: str, root: Path) -> int:
@@ -284,12 +299,14 @@ def _with_labels(
 ) -> Layout:
     """Embeddings of a file or a folder, with a table of a row for each: the one that is named, or one beside them."""
     n, d = shape
-    beside = table or _table_beside(path, n)
-    if beside is None:
+    fitting = [table] if table else _tables_beside(path, n)
+    if len(fitting) != 1:
+        found = f"several tables of {n} rows beside them ({first_rows([x.name for x in fitting])})" if fitting else ""
         raise DataError(
-            f"{path}: {n} embeddings of {d} numbers, but no table of {n} rows beside them that says what they are"
-            f"{within}; name one with --table FILE"
+            f"{path}: {n} embeddings of {d} numbers, but {found or f'no table of {n} rows beside them'} that says what "
+            f"they are{within}; name one with --table FILE"
         )
+    beside = fitting[0]
     rows = read_table(beside)
     if len(rows) != n:
         raise DataError(
@@ -320,15 +337,25 @@ def _shuffled_notes(rows: Table) -> Iterator[str]:
             )
 
 
-def _table_beside(path: Path, n: int) -> Path | None:
-    """A table beside the embeddings with as many rows: of the same name, or of a usual one."""
-    for name in (path.stem, *_BESIDE):
-        for ending in _TABLE_ENDINGS:
-            candidate = path.with_name(f"{name}{ending}")
-            if candidate != path and candidate.is_file():
-                try:
-                    if len(read_table(candidate)) == n:
-                        return candidate
-                except DataError:
-                    continue  # some other file
-    return None
+def _tables_beside(path: Path, n: int) -> list[Path]:
+    """The tables beside the embeddings with as many rows; one of the same name or of a usual one before all others.
+
+    Of the others, those that hold features themselves are none: they are embeddings of another model.
+    """
+    usual = [path.with_name(f"{name}{ending}") for name in (path.stem, *_BESIDE) for ending in _TABLE_ENDINGS]
+    named = [file for file in usual if file.is_file()]
+    found = []
+    for file in [*named, *(other for other in tables_in(path.parent) if other not in named)]:
+        if file == path:
+            continue
+        with suppress(DataError):  # some other file
+            if (file in named or not _holds_features(file)) and len(read_table(file)) == n:
+                if file in named:
+                    return [file]
+                found.append(file)
+    return found
+
+
+def _holds_features(file: Path) -> bool:
+    is_parquet = file.suffix.lower() in PARQUET
+    return is_parquet and (_feature_prefix(file) is not None or _list_column(file) is not None)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Sequence, Set
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from mibias_cli.data.columns import MOST_CLASSES, look_at
+from mibias_cli.data.columns import MOST_CLASSES, look_at, name_words
 from mibias_cli.data.files.folders import find_images
 from mibias_cli.data.files.refused import require_file
 from mibias_cli.data.files.tabular import Table, first_rows, read_table, refuse_nested, texts
+from mibias_cli.data.group_columns import group_columns, path_groups
 from mibias_cli.data.shards.shard_names import may_be_shards
 from mibias_cli.data.sources.imagefolder import CLASS_FOLDER, SPLIT_FOLDER, list_images
 from mibias_cli.datasets.celeba import ATTRIBUTES, PARTITION, find_celeba, read_celeba
@@ -20,12 +22,13 @@ from mibias_cli.datasets.extremes import age_bins
 from mibias_cli.datasets.faces import looks_like_faces, read_face_names
 from mibias_cli.datasets.waterbirds import METADATA_COLUMNS
 from mibias_cli.errors import DataError
-from mibias_cli.survey.files import features_layout, shards_layout
+from mibias_cli.survey.columns import guess_target
+from mibias_cli.survey.files import arrays_beside, features_layout, shards_layout
 from mibias_cli.survey.layout import MOST_FILES, Layout, make_table
 from mibias_cli.survey.levels import Levels, read_levels
 from mibias_cli.survey.splits import guess_split, role_of_name, split_words
 from mibias_cli.survey.tables.matching import image_column, match_images
-from mibias_cli.survey.tables.sidecars import find_sidecars, join_sidecars
+from mibias_cli.survey.tables.sidecars import Sidecar, find_sidecars, join_sidecars
 from mibias_cli.survey.tables.split_tables import SplitTables, numbered_parts, split_tables, tables_in
 
 __all__ = ["SUBFOLDER", "folder_layout"]
@@ -34,6 +37,8 @@ SUBFOLDER = "subfolder"
 """The column of folders below class folders, where no table says more of the images."""
 
 _COCO = ("instances_*.json", "captions_*.json", "person_keypoints_*.json", "*_annotations.coco.json")
+_FEW_CODES = 2
+_CLASS_WORDS = {"class", "cls", "category", "label", "type"}
 _METADATA = ("metadata.csv", "metadata.parquet", "metadata.jsonl")
 
 
@@ -68,7 +73,7 @@ def folder_layout(folder: Path, table: Path | None, follow: Path | None, image: 
     return (
         _class_folders(folder, images, levels, table)
         if levels.classes is not None
-        else _listed(folder, images, levels, table)
+        else _listed(folder, images, levels, find_sidecars(folder, images, table))
     )
 
 
@@ -94,7 +99,7 @@ def _tables(folder: Path) -> Layout:
             source="table",
             table=parts.table,
             split=(parts.column, parts.roles),
-            notes=parts.notes,
+            notes=(*parts.notes, *arrays_beside(folder, {stop - start for start, stop, _ in parts.places})),
         )
     tables = tables_in(folder) or tables_in(folder / "data")
     arrays = sorted(path.name for ending in (".npy", ".npz", ".safetensors") for path in folder.glob(f"*{ending}"))
@@ -319,16 +324,32 @@ def _class_folders(folder: Path, images: Sequence[str], levels: Levels, given: P
         notes=tuple(notes),
     )
     sidecars = find_sidecars(folder, images, given)
+    if (own := _target_beside_codes({p[depth] for p in parts}, sidecars)) is not None:
+        note = f"{first_rows(sorted({p[depth] for p in parts}), 3)}: folders of codes, no classes: {own} is the target"
+        levels = replace(levels, classes=None, patients=depth, notes=(*notes, note))
+        return _listed(folder, images, levels, sidecars)
     if sidecars:
         return join_sidecars(layout, sidecars)
-    return _with_derived(layout, parts, depth)
+    return _with_derived(layout, parts, depth + 1 if levels.split != depth + 1 else depth + 2)
 
 
-def _with_derived(layout: Layout, parts: Sequence[tuple[str, ...]], depth: int) -> Layout:
-    """Attributes from the paths alone: a folder below the class folder, or how file names begin."""
+def _target_beside_codes(folders: Set[str], sidecars: Sequence[Sidecar]) -> str | None:
+    """The column that a table calls target, where folders are numbered alike (p001, p002) and it has fewer values."""
+    stems = {re.sub(r"\d+$", "", name) for name in folders}
+    if len(folders) <= _FEW_CODES or len(stems) > 1 or folders & stems or _CLASS_WORDS & set(name_words(*stems)):
+        return None
+    for sidecar in sidecars:
+        found = guess_target([look_at(sidecar.table, name) for name in sidecar.table.columns], [sidecar.path])
+        if found is not None and found[1] == "by its name" and len({*sidecar.table.columns[found[0]]}) < len(folders):
+            return f"{found[0]} of {sidecar.file.name}"
+    return None
+
+
+def _with_derived(layout: Layout, parts: Sequence[tuple[str, ...]], inner: int) -> Layout:
+    """Attributes from the paths alone: a folder below the class folder (at depth `inner`), or how file names begin."""
     n = len(parts)
     derived: dict[str, list[str | None]] = {
-        SUBFOLDER: [p[depth + 1] if len(p) > depth + 2 else None for p in parts],
+        SUBFOLDER: [p[inner] if len(p) > inner + 1 else None for p in parts],
         "name_prefix": [p[-1].partition("_")[0].partition("-")[0] if {"_", "-"} & set(p[-1]) else None for p in parts],
     }
     # a few values with several images each, and no numbers, which would be running numbers
@@ -340,9 +361,8 @@ def _with_derived(layout: Layout, parts: Sequence[tuple[str, ...]], depth: int) 
     return replace(layout, table=layout.table.with_columns(kept), attributes=tuple(kept)[:1])
 
 
-def _listed(folder: Path, images: Sequence[str], levels: Levels, given: Path | None) -> Layout:
+def _listed(folder: Path, images: Sequence[str], levels: Levels, found: Sequence[Sidecar]) -> Layout:
     """A folder of images beside a table that lists them."""
-    found = find_sidecars(folder, images, given)
     if not found:
         why = f" ({'; '.join(levels.notes)})" if levels.notes else ""
         raise DataError(
@@ -352,12 +372,14 @@ def _listed(folder: Path, images: Sequence[str], levels: Levels, given: Path | N
         )
     columns: dict[str, Sequence[str | None]] = {"path": images}
     split = levels.roles
-    if (
-        split is not None
-        and levels.split is not None
-        and not any(guess_split([look_at(x.table, name) for name in x.table.columns]) for x in found)
-    ):
-        columns["split_folder"] = [PurePosixPath(image).parts[levels.split] for image in images]
+    parts = [PurePosixPath(image).parts for image in images]
+    looks = [[look_at(x.table, name) for name in x.table.columns] for x in found]
+    if split is not None and levels.split is not None and not any(map(guess_split, looks)):
+        columns["split_folder"] = [p[levels.split] for p in parts]
+    # patients that a table or a part of the path names come first
+    depth = None if any(map(group_columns, looks)) or path_groups(images) is not None else levels.patients
+    if depth is not None:
+        columns["patient_folder"] = [p[depth] if len(p) > depth + 1 else None for p in parts]
     layout = Layout(
         what="a folder of images",
         source="manifest",
@@ -365,6 +387,7 @@ def _listed(folder: Path, images: Sequence[str], levels: Levels, given: Path | N
         root=folder,
         path="path",
         split=None if split is None or "split_folder" not in columns else ("split_folder", split),
+        group=None if depth is None else "patient_folder",
         notes=levels.notes,
     )
     return join_sidecars(layout, found)

@@ -42,7 +42,8 @@ def read_levels(images: Sequence[str]) -> Levels:
     """What the folders above some images are.
 
     Levels are read from the top; the first that is neither a split, nor shards, nor patients, nor a single folder holds
-    the classes. Images of a split that has no class folders (a test set without labels) have no class.
+    the classes; split folders may lie below these. Images of a split that has no class folders (a test set without
+    labels) have no class.
     """
     parts = [PurePosixPath(image).parts[:-1] for image in images]
     split: int | None = None
@@ -72,8 +73,18 @@ def read_levels(images: Sequence[str]) -> Levels:
         elif len(here) > MOST_CLASSES and 2 * len(here) > len(images):
             notes += [f"{listed}: a folder for nearly every image, no classes"]
         else:
+            if roles is None and (found := _split_below(parts, depth)) is not None:
+                split, roles = depth + 1, found
             return Levels(split=split, roles=roles, classes=depth, patients=patients, notes=tuple(notes))
         depth += 1
+
+
+def _split_below(parts: Sequence[tuple[str, ...]], classes: int) -> Roles | None:
+    """Which split folders there are in each class folder (cat/train/1.jpg), where all images lie in one; or None."""
+    if any(len(p) <= classes + 1 for p in parts):
+        return None
+    below = {p[classes + 1] for p in parts}
+    return split_words(below) if all(role_of_name(name) is not None for name in below) else None
 
 
 def _stem(name: str) -> str:

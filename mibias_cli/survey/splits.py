@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from mibias_cli.data.columns import DRAWN, ColumnLook, name_words
+from mibias_cli.data.spelling import yes_or_no
 
 __all__ = ["flag_role", "guess_split", "read_split", "role_of_name", "split_like", "split_roles", "split_words"]
 
@@ -20,7 +21,6 @@ _SPLIT_NAMES = {*_NUMBERED_NAMES, "fold", "set", "phase", "usage", "dataset"}
 _FLAG_FILLERS = {"is", "in", "for", "set", "split", "use"}
 _MAY_MEAN_ELSE = {"test", "val", "valid", "dev", "eval", "balanced"}
 """Names of columns of yes and no that need an `is_` or `_set` to mean a split: `valid` may mean that a row is sound."""
-_YES, _NO = {"true", "1", "yes", "t", "y"}, {"false", "0", "no", "f", "n"}
 
 Roles = tuple[str, str, str]
 """Values for train, validation and audit; `DRAWN` where validation is drawn from training."""
@@ -115,13 +115,11 @@ def _flag_word(name: str) -> int | None:
 
 
 def _is_flag(look: ColumnLook) -> bool:
-    values = {value.lower() for value in look.values}
-    return len(values) == 2 and bool(values & _YES) and bool(values & _NO)
+    return len(look.values) == 2 and {yes_or_no(value) for value in look.values} == {True, False}
 
 
 def _flagged(look: ColumnLook, role: int) -> Roles:
-    yes = next(value for value in look.values if value.lower() in _YES)
-    no = next(value for value in look.values if value.lower() in _NO)
+    no, yes = sorted(look.values, key=lambda value: bool(yes_or_no(value)))
     return (yes, DRAWN, no) if role == 0 else (no, DRAWN, yes)
 
 

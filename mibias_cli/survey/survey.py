@@ -9,6 +9,7 @@ from pathlib import Path
 from mibias_cli.data.annotations import SPLITS, Annotations, class_notes
 from mibias_cli.data.columns import ColumnLook, Columns, SplitRule, look_at
 from mibias_cli.data.files.images import BROKEN_IMAGE, image_shape
+from mibias_cli.data.files.planes import is_animated
 from mibias_cli.data.files.tabular import first_rows
 from mibias_cli.data.group_columns import may_be_groups
 from mibias_cli.data.sources.imagefolder import CLASS_FOLDER, SPLIT_FOLDER
@@ -203,7 +204,8 @@ def survey(path: Path, wishes: Wishes) -> Survey:
     notes += repeat_notes(layout, roles, annotations)
     notes += _proxy_notes(rows, chosen, copies)
     notes += [note for a in chosen if (note := independence_note(a.name, a.cells, a.shared_bits)) is not None]
-    sizes, in_chans = _image_shapes(layout)
+    sizes, in_chans, odd = _image_shapes(layout)
+    notes += odd
     # a recipe can only name a file: rows that no file holds as they are have to be written to one
     must_write = not layout.is_fixed and (layout.file is None or bool(rows.dropped))
     if must_write and layout.source == "imagefolder":
@@ -288,24 +290,45 @@ def _proxy_notes(rows: RowsFound, chosen: Sequence[AttributeFound], copies: Mapp
     yield from once_more(None, proxies_of(roles.target, others, table, training), are_inputs=True)
 
 
-def _image_shapes(layout: Layout) -> tuple[tuple[tuple[int, int], ...], int | None]:
+def _image_shapes(layout: Layout) -> tuple[tuple[tuple[int, int], ...], int | None, list[str]]:
     """(width, height) of the smallest, middle and largest of some images, by their shorter sides; and their channels.
+
+    Beside these, notes of images that have other channels than others, or several frames.
 
     Raises:
         DataError: What reads such images is not installed.
     """
     images = layout.images
     if images is None:
-        return (), None
+        return (), None, []
     # some images spread over the listing; only their headers are read
-    shapes = []
+    sizes, moving = list[tuple[int, int]](), list[str]()
+    of_channels: dict[int, list[str]] = {}
     for row in range(0, len(images), max(1, len(images) // _SAMPLED_IMAGES)):
         try:
-            shapes.append(image_shape(images.source(row)))
+            n, height, width = image_shape(images.source(row))
+            moving += [images.place(row)] if is_animated(images.source(row)) else []
         except BROKEN_IMAGE:
             continue  # loading will name a broken file; here it has no size
+        sizes.append((width, height))
+        of_channels.setdefault(n, []).append(images.place(row))
     # by the shorter side, which is what the model's input size is compared with
-    sizes = sorted(((width, height) for _, height, width in shapes), key=lambda size: (min(size), size))
-    channels = {n for n, _, _ in shapes}
-    in_chans = channels.pop() if len(channels) == 1 and channels.isdisjoint({1, 3}) else None
-    return ((sizes[0], sizes[len(sizes) // 2], sizes[-1]) if sizes else ()), in_chans
+    sizes.sort(key=lambda size: (min(size), size))
+    in_chans = next(iter(of_channels)) if len(of_channels) == 1 and of_channels.keys().isdisjoint({1, 3}) else None
+    notes = [*_mixed_channels(of_channels, len(sizes))]
+    if moving:
+        notes.append(
+            f"{len(moving)} of {len(sizes)} images looked at have several frames, of which the first is read: "
+            f"{first_rows(moving, 2)}"
+        )
+    return ((sizes[0], sizes[len(sizes) // 2], sizes[-1]) if sizes else ()), in_chans, notes
+
+
+def _mixed_channels(of_channels: Mapping[int, Sequence[str]], n: int) -> Iterator[str]:
+    """A note where n images that were looked at have several numbers of channels, but for grey beside colour."""
+    if len(of_channels) > 1 and not of_channels.keys() <= {1, 3}:
+        listed = "; ".join(f"{k} in {len(files)} ({files[0]}, …)" for k, files in sorted(of_channels.items()))
+        yield (
+            f"of {n} images looked at, not all have as many channels: {listed}; a model reads one number of them (grey "
+            "as colour, too), and training refuses what cannot be read so: convert such images, or leave them out"
+        )

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from mibias_cli.data.annotations import spelling_notes
 from mibias_cli.data.columns import ColumnLook, misfits, numbers
+from mibias_cli.data.files.cells import are_number_lists
 from mibias_cli.data.files.tabular import Table, first_rows
 from mibias_cli.data.table_encoder import MANY_CATEGORIES
 from mibias_cli.data.table_inputs import doubts, left_out
@@ -68,6 +69,9 @@ def input_notes(table: Table, uses: Mapping[str, str]) -> Iterator[str]:
                 f"{name}: {wrong.sum()} value(s) are no plain numbers, which training refuses: rows "
                 f"{table.rows_where(wrong, name)}"
             )
+        if are_number_lists(v for v in table.columns[name] if v is not None):
+            refused.add(name)
+            yield f"{name}: lists of numbers as text, which training refuses; store them as numbers (.npz, Parquet)"
     yield from doubts(table, inputs)
     categories = [name for name in inputs if uses[name] == _CATEGORIES and name not in refused]
     yield from spelling_notes(table, categories)

@@ -53,6 +53,14 @@ def test_what_is_said_of_numbers_of_new_rows(tmp_path: Path, value: Callable[[in
     assert (not notes) if not said else said in " ".join(notes)
 
 
+def test_text_that_training_read_as_numbers_is_no_category(tmp_path: Path) -> None:
+    rows = [[20 + k % 50, "ab"[k % 2], "fm"[k // 2 % 2]] for k in range(150)]
+    data = load_table(write(tmp_path / "t.csv", HEADER, rows), attributes={"sex": AttributeColumn()})
+    pq.write_table(pa.table({"age": [str(20 + k % 50) for k in range(N)]}), tmp_path / "new.parquet")
+    new = read_new(tmp_path / "new.parquet", data.inputs, input_shape=data.input_shape, transforms=IDENTITY)
+    assert not new.notes
+
+
 def test_new_shards_are_read_by_the_ending_of_the_training_data(tmp_path: Path) -> None:
     members = [
         member

@@ -20,6 +20,7 @@ from mibias_cli.data.spelling import spelt_alike
     ("values", "alike"),
     [
         (["yes", "Y", "TRUE", "no", "0"], [("0", "no"), ("TRUE", "Y", "yes")]),
+        (["ja", "Yes", "nein", "oui"], [("Yes", "ja", "oui")]),
         (["M", "male", "Female", "f"], [("Female", "f"), ("M", "male")]),
         (["no tumor", "no\u00a0tumor", "No_tumor", "tumor"], [("No_tumor", "no tumor", "no\u00a0tumor")]),
         ([unicodedata.normalize("NFC", "Brünn"), unicodedata.normalize("NFD", "Brünn"), "Wien"], 1),

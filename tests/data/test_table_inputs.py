@@ -47,6 +47,8 @@ def inputs(path: Path, features: Sequence[str] | None = None) -> tuple[int, tupl
         ("at", lambda k: f"2020{k % 12 + 1:02d}{k % 28 + 1:02d}", "dates or times"),
         ("month", lambda k: f"2020-{k % 12 + 1:02d}", "dates or times"),
         ("month", lambda k: f"{k % 12 + 1}/2020", "dates or times"),
+        ("month", lambda k: f"Mar {2000 + k % 20}", "dates or times"),
+        ("month", lambda k: f"{2000 + k % 20}-March", "dates or times"),
         ("day", lambda k: f"{k % 28 + 1}. M\u00e4rz 2020", "dates or times"),
         ("day", lambda k: "unknown" if k % 5 == 0 else f"2020-01-{k % 28 + 1}", "dates or times"),
         ("day", lambda k: "0000-00-00" if k % 5 == 0 else f"2020-01-{k % 28 + 1}", "dates or times"),

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from layouts import image, pairs, write
+from PIL import Image
 
 from mibias_cli.errors import DataError
 from mibias_cli.recipe.load import parse_recipe
@@ -318,3 +319,71 @@ def test_changed_copies_in_two_splits_are_said(tmp_path: Path, names: Sequence[s
     assert any(note.startswith(how) for note in notes) == said
     across = "there with changed copies by their names have rows in more than one split"
     assert any(across in note for note in notes) == said
+
+
+def test_a_table_of_any_name_beside_embeddings(tmp_path: Path) -> None:
+    np.save(tmp_path / "z.npy", np.random.default_rng(0).normal(size=(N, 12)))
+    rows = [["xy"[y], "fm"[c]] for y, c in pairs(N)]
+    write(tmp_path / "of_others.csv", ["label", "sex"], rows[1:])
+    # embeddings of another model are no labels
+    pq.write_table(pa.table({f"f_{k}": np.arange(N) / 7 for k in range(12)}), tmp_path / "other.parquet")
+    own = write(tmp_path / "people.csv", ["label", "sex"], rows)
+    assert survey(tmp_path / "z.npy", GUESS).layout.file == own
+    write(tmp_path / "people2.csv", ["label", "sex"], rows)
+    with pytest.raises(DataError, match=rf"several tables of {N} rows beside them \(people\.csv, people2\.csv\)"):
+        survey(tmp_path / "z.npy", GUESS)
+
+
+def test_arrays_beside_tables_are_said(tmp_path: Path) -> None:
+    rows = [[k / 7, "xy"[y], "fm"[c]] for k, (y, c) in enumerate(pairs(2 * N))]
+    for part, some in (("train", rows[:N]), ("test", rows[N:])):
+        write(tmp_path / f"{part}.csv", ["v", "label", "sex"], some)
+        np.save(tmp_path / f"{part}_z.npy", np.zeros((N, 12)))
+    np.save(tmp_path / "losses.npy", np.zeros(N))
+    said = "arrays of as many rows as a table are not read: test_z.npy, train_z.npy; if they are"
+    for path in (tmp_path, tmp_path / "train.csv"):
+        assert any(note.startswith(said) for note in survey(path, GUESS).notes)
+
+
+def in_classes(folder: Path, save: Callable[[Path, int], None], suffix: str) -> Path:
+    """Images in two class folders, with the attribute in their names."""
+    for k, (y, c) in enumerate(pairs(N)):
+        path = folder / "ab"[y] / f"{'fm'[c]}_{k}{suffix}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save(path, k)
+    return folder
+
+
+def test_images_of_several_numbers_of_channels_are_said(tmp_path: Path) -> None:
+    def save(path: Path, k: int, channels: Sequence[int]) -> None:
+        np.save(path, np.zeros((8, 6, channels[k % len(channels)]), np.uint8))
+
+    mixed = survey(in_classes(tmp_path / "d", lambda path, k: save(path, k, (5, 5, 3, 1)), ".npy"), GUESS)
+    (note,) = [note for note in mixed.notes if "as many channels" in note]
+    assert "1 in 15 (" in note
+    assert "3 in 15 (" in note
+    assert "5 in 30 (" in note
+    for channels in ((3, 1), (5,)):
+        alike = survey(in_classes(tmp_path / "d", lambda path, k, n=channels: save(path, k, n), ".npy"), GUESS)
+        assert not any("as many channels" in note for note in alike.notes)
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".webp", ".png"])
+def test_images_of_several_frames_are_said(tmp_path: Path, suffix: str) -> None:
+    def save(path: Path, k: int) -> None:
+        frames = [Image.new("RGB", (12, 8), (40 * j, k, 9)) for j in range(1 + k % 2)]
+        frames[0].save(path, save_all=True, append_images=frames[1:])
+
+    found = survey(in_classes(tmp_path / "d", save, suffix), GUESS)
+    assert any(
+        f"{N // 2} of {N} images looked at have several frames, of which the first is read" in x for x in found.notes
+    )
+
+
+def test_images_of_kinds_that_are_not_read_are_said(tmp_path: Path) -> None:
+    folder = in_classes(tmp_path / "d", lambda path, k: image(path), ".png")
+    for k, name in enumerate(("a/x.dcm", "b/y.HEIC", "b/z.heic", "a/v.nii.gz", "a/Thumbs.db", "a/notes.txt")):
+        (folder / name).write_bytes(bytes(k))
+    said = "files of kinds that are not read are passed over (2 .heic, 1 .dcm, 1 .gz); convert them"
+    (note,) = [note for note in survey(folder, GUESS).notes if "kinds that are not read" in note]
+    assert note == f"{folder}: {said} to PNG"

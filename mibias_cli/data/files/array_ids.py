@@ -17,6 +17,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from mibias_cli.data.files.arrow_files import PARQUET, is_numeric, is_text
+from mibias_cli.data.files.refused import UNREADABLE
 from mibias_cli.data.files.stored_features import array_shapes
 from mibias_cli.data.files.tabular import Table, first_rows, read_table, texts
 from mibias_cli.errors import DataError
@@ -49,11 +50,20 @@ def refuse_other_order(path: Path, table: Table, parts: Sequence[Path] | None = 
     the array's are, are the same.
     """
     for name, items in _arrays_of(path, table, [part for part in parts or [path] if part != table.path]):
-        ids, compared = _rounded_alike(items, table) if isinstance(items, np.ndarray) else (items, table)
+        # labels repeat, and 1 is 1.0 in them; an id is what is written
+        found = items if isinstance(items, np.ndarray) or len(set(items)) == len(items) else _as_numbers(items)
+        ids, compared = _rounded_alike(found, table) if isinstance(found, np.ndarray) else (found, table)
         if len(set(ids)) == len(ids):
             _refuse_other_ids(path, compared, name, ids)
         else:
             _refuse_other_labels(path, compared, name, ids)
+
+
+def _as_numbers(items: list[str | None]) -> Items:
+    """Text as numbers (n,) float64, nan where missing, if all of it is that; else as it is."""
+    with suppress(ValueError):
+        return np.array(["nan" if item is None else item for item in items]).astype(np.float64)
+    return items
 
 
 def _rounded_alike(numbers: np.ndarray, table: Table) -> tuple[list[str | None], Table]:
@@ -208,10 +218,12 @@ def _lists_beside(path: Path, n: int, columns: Collection[str]) -> Iterator[tupl
         if other.suffix.lower() == ".npy":
             try:
                 array = np.load(other, mmap_mode="r", allow_pickle=False)
-            except (OSError, ValueError):
+            except UNREADABLE:
                 continue  # Python objects, which are not read, or some other file
             ids = _items(array) if array.shape == (n,) else None
         elif other.suffix.lower() == ".txt":
-            ids = [*other.read_text(encoding="utf-8", errors="replace").split()]
+            text = other.read_text(encoding="utf-8", errors="replace")
+            lines = [line.strip() for line in text.splitlines() if line.strip()]
+            ids = [*(lines if len(lines) == n else text.split())]  # a name may have blanks in it
         if ids is not None and len(ids) == n and (not has_ids or len(set(ids)) == n):
             yield other.name, ids

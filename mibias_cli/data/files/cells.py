@@ -11,6 +11,7 @@ __all__ = [
     "LARGEST",
     "SEPARATORS",
     "are_lists",
+    "are_number_lists",
     "float_of",
     "is_boundless",
     "is_written_list",
@@ -23,6 +24,7 @@ SEPARATORS = ("|", ";", ",")
 LARGEST = 1e30
 """Beyond it no number is one to compute with: in single precision its square is not finite."""
 _MOSTLY = 0.75
+_FEWEST, _FEWEST_WHOLE = 4, 8
 _QUOTED = re.compile(r"'([^']*)'|\"([^\"]*)\"")
 
 
@@ -80,6 +82,30 @@ def split_list(cell: str, separator: str) -> list[str]:
 def is_written_list(cell: str) -> bool:
     """Whether a cell is a list as Python writes it: ['a', 'b']."""
     return cell.startswith("[") and cell.endswith("]")
+
+
+def are_number_lists(cells: Iterable[str]) -> bool:
+    """Whether cells are all lists of numbers written as text, as embeddings are in a CSV: in square brackets, or not.
+
+    Without these they are four numbers or more, and eight where nothing but blanks tells them from a number: 1 234 567.
+
+    Example:
+        >>> [are_number_lists([cell]) for cell in ("[0.1, 0.2]", "(1, 2, 3, 4)", "0.1 0.2 -0.3 4e-1", "70 80 " * 9)]
+        [True, True, True, True]
+        >>> [are_number_lists([cell]) for cell in ("(1.5)", "(255, 0, 0)", "030 123 45 67", "10.0.0.1")]
+        [False, False, False, False]
+    """
+    found = False
+    for cell in cells:
+        found = True
+        bare = cell.strip().strip("()[]{} ")
+        if is_written_list(cell.strip()) or cell.startswith(("tensor(", "array(")):
+            continue
+        items = re.split(r"\s*[,;|]\s*|\s+", bare)
+        fewest = _FEWEST if bare != cell.strip() or "." in bare else _FEWEST_WHOLE
+        if len(items) < fewest or any(float_of(item) is None for item in items):
+            return False
+    return found
 
 
 def are_lists(cells: Iterable[str | None], separators: Sequence[str] = SEPARATORS) -> bool:

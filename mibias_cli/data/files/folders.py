@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from PIL import Image
 
 from mibias_cli.data.files.planes import is_image_array
+from mibias_cli.data.files.refused import DICOM
 from mibias_cli.data.files.tabular import first_rows
 from mibias_cli.errors import DataError
 from mibias_cli.output.whole_files import NO_FILE
 
 __all__ = ["FoundImages", "find_images", "image_suffixes", "leads_out", "real_paths"]
+
+
+_UNREAD = {
+    *DICOM, ".nii", ".mha", ".mhd", ".nrrd", ".heic", ".heif", ".avif", ".jxl", ".svg", ".raw", ".cr2", ".cr3", ".nef",
+    ".arw", ".dng", ".svs", ".ndpi", ".mrxs", ".czi", ".lif", ".nd2",
+}  # fmt: skip
+"""Suffixes of images, where Pillow does not read them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,19 +33,27 @@ class FoundImages:
     Args:
         images: Their paths below it, with forward slashes, sorted.
         left_links: Links that are not followed, folders with a slash at their end.
+        unread: How many files there are of kinds of images that are not read, by suffix.
     """
 
     images: list[str]
     left_links: tuple[str, ...] = ()
+    unread: Mapping[str, int] = field(default_factory=dict)
 
     def note(self, folder: Path, remedy: str) -> list[str]:
-        """A note of the links that are not followed, if there are any."""
-        if not self.left_links:
-            return []
-        return [
-            f"{folder}: {len(self.left_links)} link(s) are not followed ({first_rows(self.left_links)}); {remedy} "
-            "follows those to what lies below a folder that it names"
-        ]
+        """Notes of the links that are not followed, and of images that are not read, if there are any."""
+        notes = []
+        if self.left_links:
+            notes.append(
+                f"{folder}: {len(self.left_links)} link(s) are not followed ({first_rows(self.left_links)}); {remedy} "
+                "follows those to what lies below a folder that it names"
+            )
+        if self.unread:
+            kinds = ", ".join(
+                f"{n} {suffix}" for suffix, n in sorted(self.unread.items(), key=lambda item: (-item[1], item[0]))
+            )
+            notes.append(f"{folder}: files of kinds that are not read are passed over ({kinds}); convert them to PNG")
+        return notes
 
 
 def find_images(root: Path, *, follow: Path | None = None, most: int | None = None) -> FoundImages:
@@ -53,6 +70,7 @@ def find_images(root: Path, *, follow: Path | None = None, most: int | None = No
     bases = _bases(root, follow)
     found: list[str] = []
     left: list[str] = []
+    unread = Counter[str]()
     n = 0
     for inner, entry in _entries(root, "", bases[1:], set(), left):
         n += 1
@@ -60,6 +78,7 @@ def find_images(root: Path, *, follow: Path | None = None, most: int | None = No
             return FoundImages(images=[])
         suffix = os.path.splitext(entry.name)[1].lower()
         if suffix not in suffixes and not (suffix == ".npy" and is_image_array(entry.path)):
+            unread.update([suffix] if suffix in _UNREAD or entry.name.lower().endswith(".nii.gz") else [])
             continue
         if not (entry.is_symlink() or entry.is_file()):
             raise DataError(f"{entry.path}: {NO_FILE}; take it out")
@@ -67,7 +86,7 @@ def find_images(root: Path, *, follow: Path | None = None, most: int | None = No
             left.append(inner)
         else:
             found.append(inner)
-    return FoundImages(images=sorted(found), left_links=tuple(sorted(left)))
+    return FoundImages(images=sorted(found), left_links=tuple(sorted(left)), unread=unread)
 
 
 def image_suffixes() -> set[str]:

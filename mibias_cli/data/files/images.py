@@ -19,7 +19,7 @@ from torch.utils.data import default_collate
 
 from mibias_cli.data.files.folders import leads_out, real_paths
 from mibias_cli.data.files.packed import PackedTexts, Picked, RowNames
-from mibias_cli.data.files.planes import UnfitImage, plane_shape, planes_kind, read_planes, scaled
+from mibias_cli.data.files.planes import UnfitImage, grey_values, plane_shape, planes_kind, read_planes
 from mibias_cli.data.files.refused import DICOM, DICOM_REMEDY, fault_of_content
 from mibias_cli.data.files.tabular import Table, first_rows, texts
 from mibias_cli.data.inputs import Transforms, transformed
@@ -38,7 +38,6 @@ BROKEN_IMAGE = (
 """What Pillow raises on a damaged file; of TIFF files any of these."""
 MAX_PIXELS = 2**26
 """Larger images take minutes and gigabytes each; a file of a few kilobytes can say that it is one."""
-_DEEP = ("I;16", "I;16B", "I;16L", "I;16N", "I")
 _SAMPLES, _PLANES = 277, 284
 """TIFF's tags of how many samples a pixel has, and of how they lie: 2 is a plane for each."""
 _LISTED = 20
@@ -52,10 +51,11 @@ _LOOK = 0x100C
 def load_image(path: Path | str | BinaryIO, channels: int | None, *, least_side: int | None = None) -> Tensor:
     """One image as a float32 tensor (channels, H, W) in [0, 1].
 
-    Grey images of 16 bits keep their full depth (divided by 65,535), which 8 bits would throw away from X-rays; colour
-    images of 16 bits per channel come at 8 bits, all that Pillow gives; float images must lie in [0, 1] already. Arrays
-    and TIFF files of several channels or pages are read as by `read_planes`. With `least_side` JPEGs are decoded at the
-    smallest fraction of their size that leaves so many pixels on each side.
+    Grey images of 16 bits keep their full depth (divided by 65,535, signed ones by 32,767), which 8 bits would throw
+    away from X-rays; 32-bit integers are taken for such. Colour images of 16 bits per channel come at 8 bits, all that
+    Pillow gives; float images must lie in [0, 1] already. Arrays and TIFF files of several channels or pages are read
+    by `read_planes`. With `least_side` JPEGs are decoded at the smallest fraction of their size that leaves so many
+    pixels on each side.
 
     Args:
         channels: For 1, colours are averaged; for 3, grey is repeated; for both, alpha is dropped. Any other number
@@ -127,9 +127,8 @@ def _of_pillow(path: Path | str | BinaryIO, channels: int | None, least_side: in
             image.draft(None, (least_side, least_side))
         # cameras store how they were held, not turned pixels
         upright = ImageOps.exif_transpose(image)
-        if upright.mode in _DEEP or upright.mode == "F":
-            array = np.array(upright)
-            return torch.from_numpy(scaled(array, 1 if upright.mode == "F" else 65535))[None]
+        if (grey := grey_values(image, upright)) is not None:
+            return torch.from_numpy(grey)[None]
         if upright.mode in _GREY and (upright.mode, channels) != ("LA", 2):
             return torch.from_numpy(np.array(upright.convert("L"), dtype=np.float32) / np.float32(255))[None]
         # a palette with transparency goes by way of RGBA, or Pillow warns

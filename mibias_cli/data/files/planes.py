@@ -6,17 +6,23 @@ from pathlib import Path
 from typing import BinaryIO, Literal
 
 import numpy as np
+from PIL import Image
 
 from mibias_cli.errors import DataError
 
-__all__ = ["PlanesKind", "UnfitImage", "is_image_array", "plane_shape", "planes_kind", "read_planes", "scaled"]
+__all__ = [
+    "PlanesKind", "UnfitImage", "grey_values", "is_animated", "is_image_array", "plane_shape", "planes_kind",
+    "read_planes",
+]  # fmt: skip
 
 PlanesKind = Literal["array", "tiff"]
 _MAGIC: dict[bytes, PlanesKind] = {
     b"\x93NUM": "array",
     **dict.fromkeys((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"), "tiff"),  # the latter two are BigTIFF's
 }
-_PHOTOMETRIC, _ORIENTATION = 262, 274
+_BITS, _PHOTOMETRIC, _ORIENTATION, _FORMAT = 258, 262, 274, 339
+_SIGNED = 2
+_DEEP = ("I;16", "I;16B", "I;16L", "I;16N", "I")
 _NO_BRIGHTNESS = {0: "darker the larger they are", 3: "numbers of a palette", 5: "inks"}
 """What samples mean by that tag of TIFF, where they are not brightnesses: Pillow converts these, tifffile does not."""
 _MOST_VALUES = 2**28
@@ -84,10 +90,10 @@ def read_planes(source: Path | str | BinaryIO, kind: PlanesKind, channels: int |
     planes = _planes(source, kind, channels)
     if planes.size > _MOST_VALUES:
         raise ValueError(f"{planes.size:,} values are more than {_MOST_VALUES:,}; make it smaller")
-    return scaled(planes, _largest(planes.dtype))
+    return _scaled(planes, _largest(planes.dtype))
 
 
-def scaled(values: np.ndarray, largest: int) -> np.ndarray:
+def _scaled(values: np.ndarray, largest: int) -> np.ndarray:
     """Values of any shape divided by the largest there can be, float32 in [0, 1].
 
     Raises:
@@ -174,9 +180,55 @@ def _tiff(source: Path | str | BinaryIO, header_only: bool) -> tuple[np.ndarray,
 
 
 def _largest(dtype: np.dtype[np.generic]) -> int:
-    """The largest value of a pixel of a type."""
+    """The largest value of a pixel of a type.
+
+    Raises:
+        ValueError: Integers of more than 16 bits, whose range says nothing of pixels, or no numbers.
+    """
     if dtype.kind in "iu" and dtype.itemsize <= 2:
         return int(np.iinfo(dtype.str).max)
     if dtype.kind not in "fb":
         raise ValueError(f"its values are {dtype}; write them as uint8, uint16, or floats in [0, 1]")
     return 1
+
+
+def grey_values(image: Image.Image, upright: Image.Image) -> np.ndarray | None:
+    """Values (h, w) float32 in [0, 1] of an image of one channel, turned `upright`, by the rule of `read_planes`.
+
+    None where it is stored as bytes without a sign, or has more channels. Integers of 32 bits are taken for 16 bits
+    without a sign.
+
+    Raises:
+        ValueError: Values are out of range.
+    """
+    kind = _grey_type(image)
+    if kind is None:
+        return None
+    values = np.array(upright)
+    # Pillow shows signed bytes as unsigned ones
+    return _scaled(values.view(np.int8) if kind == np.int8 else values, _largest(kind))
+
+
+def _grey_type(image: Image.Image) -> np.dtype[np.generic] | None:
+    """What Pillow's image of one channel is stored as; None: as bytes, or it has more channels."""
+    tags = getattr(image, "tag_v2", {})
+    bits, signed = tags.get(_BITS, (16,))[0], tags.get(_FORMAT, (1,))[0] == _SIGNED
+    if image.mode == "F":
+        return np.dtype(np.float32)
+    if image.mode in _DEEP:
+        # 16 bits are often kept in 32, as Pillow's own mode I is
+        return np.dtype(np.int16 if signed and bits <= 16 else np.uint16)
+    return np.dtype(np.int8) if image.mode == "L" and signed and bits == 8 else None
+
+
+def is_animated(source: Path | str | BinaryIO) -> bool:
+    """Whether a file has frames one after the other, as a GIF, WebP or PNG may: the first of them is its image.
+
+    Raises:
+        OSError, …: Whatever Pillow raises on a broken file.
+    """
+    if planes_kind(source) is not None:
+        return False  # pages of a TIFF are channels, or the same made smaller
+    with Image.open(source) as image:
+        # a camera's MPO has previews beside its image
+        return image.format != "MPO" and getattr(image, "n_frames", 1) > 1

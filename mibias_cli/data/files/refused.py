@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import struct
+import tokenize
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from mibias_cli.errors import DataError
@@ -10,10 +16,12 @@ from mibias_cli.output.whole_files import NO_FILE
 __all__ = [
     "DICOM",
     "DICOM_REMEDY",
+    "UNREADABLE",
     "fault_of_content",
     "fault_of_head",
     "is_bomb",
     "is_pointer",
+    "numpy_errors",
     "refuse_formats",
     "require_file",
 ]
@@ -21,6 +29,11 @@ __all__ = [
 DICOM = (".dcm", ".dicom")
 """Suffixes of DICOM images."""
 DICOM_REMEDY = "convert them to PNG, of 16 bits where there are more than 8, with pydicom or dcm2pnm for example"
+UNREADABLE = (
+    *(ValueError, OSError, EOFError, OverflowError, TypeError, KeyError, RuntimeError, SyntaxError),
+    *(struct.error, zlib.error, zipfile.BadZipFile, tokenize.TokenError),
+)
+"""numpy and zipfile tell of a damaged or foreign file by any of these."""
 _LARGEST_HEAD = 132
 _MANY_BYTES, _MOST_TIMES = 2**28, 200
 _POINTER = b"version https://git-lfs.github.com/spec/"
@@ -119,3 +132,14 @@ def fault_of_head(head: bytes, suffix: str) -> str | None:
 
 def _said(what: str, remedy: str) -> str:
     return f"is {what}, which is not read; {remedy}"
+
+
+@contextmanager
+def numpy_errors(path: Path, suffix: str) -> Iterator[None]:
+    """Whatever numpy raises on a file of arrays that is damaged or foreign becomes a `DataError` that names it."""
+    try:
+        yield
+    except UNREADABLE as error:
+        raise DataError(
+            f"{path}: cannot be read as {suffix} without pickled objects (was it cut short?): {error}"
+        ) from error

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import struct
 import zipfile
-import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,17 +19,13 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from mibias_cli.data.files.arrow_files import PARQUET, is_list
-from mibias_cli.data.files.refused import is_bomb, refuse_formats, require_file
+from mibias_cli.data.files.refused import is_bomb, numpy_errors, refuse_formats, require_file
+from mibias_cli.data.files.tabular import first_rows
 from mibias_cli.errors import DataError, did_you_mean
 
 __all__ = ["StoredFeatures", "array_shapes", "list_features", "open_features"]
 
 _CHUNK_BYTES = 2**24
-# numpy and zipfile tell of a damaged or foreign file by any of these
-_UNREADABLE = (
-    *(ValueError, OSError, EOFError, OverflowError, TypeError, KeyError, RuntimeError),
-    *(struct.error, zlib.error, zipfile.BadZipFile),
-)
 
 
 class _Sliceable(Protocol):
@@ -111,7 +105,7 @@ def array_shapes(path: Path) -> dict[str, tuple[int, ...]]:
         except (SafetensorError, OSError) as error:
             raise DataError(f"{path}: cannot be read as safetensors: {error}") from error
     shapes = {}
-    with _numpy_errors(path, suffix):
+    with numpy_errors(path, suffix):
         if suffix == ".npy":
             with path.open("rb") as file:
                 return {"features": _npy_header(file)[0]}
@@ -183,7 +177,7 @@ def _open_npy(path: Path, key: str) -> StoredFeatures:
         mapped: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
         return mapped
 
-    with _numpy_errors(path, ".npy"):
+    with numpy_errors(path, ".npy"):
         header = array()
     matrix = _numeric_matrix(path, path.name, header.shape, header.dtype)
     if header.flags.c_contiguous:
@@ -204,7 +198,7 @@ class _ZippedFeatures(StoredFeatures):
     def chunks(self) -> Iterator[np.ndarray]:
         n, d = self.shape
         step = _chunk_rows(d)
-        with _numpy_errors(self.path, ".npz"), zipfile.ZipFile(self.path) as archive, archive.open(self.member) as file:
+        with numpy_errors(self.path, ".npz"), zipfile.ZipFile(self.path) as archive, archive.open(self.member) as file:
             _npy_header(file)
             for start in range(0, n, step):
                 data = file.read(min(step, n - start) * d * self.dtype.itemsize)
@@ -212,7 +206,7 @@ class _ZippedFeatures(StoredFeatures):
 
 
 def _open_npz(path: Path, key: str) -> StoredFeatures:
-    with _numpy_errors(path, ".npz"), zipfile.ZipFile(path) as archive:
+    with numpy_errors(path, ".npz"), zipfile.ZipFile(path) as archive:
         names = [name.removesuffix(".npy") for name in archive.namelist()]
         _require_key(path, key, names)
         member = archive.namelist()[names.index(key)]
@@ -248,16 +242,6 @@ def _npy_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[np.gen
     if dtype.hasobject:
         raise ValueError("it holds Python objects")
     return shape, fortran, dtype
-
-
-@contextmanager
-def _numpy_errors(path: Path, suffix: str) -> Iterator[None]:
-    try:
-        yield
-    except _UNREADABLE as error:
-        raise DataError(
-            f"{path}: cannot be read as {suffix} without pickled objects (was it cut short?): {error}"
-        ) from error
 
 
 # --- columns: Parquet ---
@@ -311,16 +295,23 @@ class _ParquetLists(_ParquetFeatures):
         for batch in file.iter_batches(_chunk_rows(width), row_groups=groups, columns=list(self.columns)):
             lists = batch.column(0)
             # a list that is absent or of another length would shift all numbers behind it
-            other = np.flatnonzero(pc.list_value_length(lists).fill_null(-1).to_numpy() != width)
-            if len(other):
-                value = lists[int(other[0])].as_py()
-                held = "nothing" if value is None else f"{len(value)} numbers"
-                raise DataError(
-                    f"{self.path}: {len(other)} list(s) of {self.prefix!r} do not hold {width} numbers, as the first "
-                    f"does: one holds {held}; take these rows out"
-                )
+            if (pc.list_value_length(lists).fill_null(-1).to_numpy() != width).any():
+                self._refuse_lengths(file)
             values = lists.flatten().cast(pa.float32()).to_numpy(zero_copy_only=False)
             yield values.reshape(-1, width)
+
+    def _refuse_lengths(self, file: pq.ParquetFile) -> None:
+        """Raise a `DataError` that names the rows of the whole file whose list is not as long as the first."""
+        batches = file.iter_batches(_chunk_rows(self.shape[1]), columns=list(self.columns))
+        lengths = np.concatenate([pc.list_value_length(b.column(0)).fill_null(-1).to_numpy() for b in batches])
+        other = [
+            f"{row + 1} ({'nothing' if lengths[row] < 0 else f'{lengths[row]} numbers'})"
+            for row in np.flatnonzero(lengths != self.shape[1]).tolist()
+        ]
+        raise DataError(
+            f"{self.path}: {len(other)} list(s) of {self.prefix!r} do not hold {self.shape[1]} numbers, as the first "
+            f"does: rows {first_rows(other)}; take these rows out"
+        )
 
 
 def list_features(path: Path, name: str) -> StoredFeatures:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mibias_cli.data.files.arrow_files import TYPED, encoded, is_numeric, is_text, read_typed
+from mibias_cli.data.files.arrow_files import PARQUET, TYPED, encoded, is_numeric, is_text, read_typed
 from mibias_cli.data.files.coded import Coded, CodedColumns, texts
 from mibias_cli.data.files.packed import PackedTexts, is_large
 from mibias_cli.data.files.refused import refuse_formats, require_file
@@ -192,6 +192,7 @@ def _absence(table: Table, name: str) -> str:
 def refuse_nested(table: Table) -> None:
     """Raise a `DataError` that names the columns without a single value per row: as text, they would be categories."""
     if table.nested:
+        stored = "" if table.path.suffix.lower() in PARQUET or table.path.is_dir() else ", written as Parquet,"
         within = any(kind.startswith("struct<bytes: binary") for kind in table.nested.values())
         pictures = "; images within a table, as hubs store them, are read after `mibias data shards`" if within else ""
         if any(kind.startswith(("list<", "large_list<")) and "string>" in kind for kind in table.nested.values()):
@@ -199,8 +200,8 @@ def refuse_nested(table: Table) -> None:
         listed = first_rows([f"{name!r} ({kind})" for name, kind in table.nested.items()])
         raise DataError(
             f"{table.path}: {len(table.nested)} column(s) hold no single value per row: {listed}; name the columns to "
-            "use in data.features, or read a column of lists of numbers by data.source: embeddings and data.key"
-            f"{pictures}"
+            f"use in data.features, or read a column of lists of numbers{stored} by data.source: embeddings and "
+            f"data.key{pictures}"
         )
 
 
@@ -378,10 +379,9 @@ def _check_header(path: Path, header: Sequence[str]) -> None:
         raise DataError(f"{path}: is empty; its first row should name the columns")
     repeated = sorted({name for name in header if header.count(name) > 1})
     if repeated:
-        values = "; is the first row one of names?" if are_numbers(repeated) else ""
-        raise DataError(
-            f"{path}: column name(s) appear twice: {first_rows([n or '(empty)' for n in repeated])}{values}"
-        )
+        remedy = "is the first row one of names?" if are_numbers(repeated) else "rename one of the two"
+        listed = first_rows([n or "(empty)" for n in repeated])
+        raise DataError(f"{path}: column name(s) appear twice: {listed}; {remedy}")
 
 
 def refuse_existing(paths: Sequence[Path]) -> None:

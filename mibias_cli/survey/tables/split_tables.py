@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 
+from mibias_cli.data.columns import name_words
 from mibias_cli.data.files.tabular import Table, first_rows, read_table, texts
 from mibias_cli.errors import DataError
 from mibias_cli.survey.splits import Roles, role_of_name, split_words
+from mibias_cli.survey.tables.matching import match_images
 
-__all__ = ["SplitTables", "listed_split", "numbered_parts", "other_parts", "split_tables", "tables_in"]
+__all__ = [
+    "ListedSplit", "SplitTables", "listed_split", "numbered_parts", "other_parts", "split_tables", "tables_in",
+    "unread_lists",
+]  # fmt: skip
 
 _PATTERNS = ("*.csv", "*.tsv", "*.csv.gz", "*.parquet", "*.feather", "*.arrow", "*.jsonl")
 _MOST_TABLES = 20
 _MOST_LISTS = 20
+_SPLIT_WORDS = {"split", "splits", "partition", "partitions"}
+_LIST_FOLDERS = {*_SPLIT_WORDS, "list", "lists", "set", "sets", "meta", "annotations"}
+"""Folders of lists: splits, ImageSets, Food-101's meta."""
+_LIST_ENDINGS = {".txt", ".lst", ".list", ".json", ".yaml", ".yml", ".mat", ".pkl", ".pickle", ".pt"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +47,21 @@ class SplitTables:
     files: tuple[Path, ...]
     places: tuple[tuple[int, int, Path], ...]
     notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListedSplit:
+    """What text files say of the split of some images.
+
+    Args:
+        values: The split (n,) of each row, None where no list has it.
+        roles: Its values for train, validation and audit; None where too few rows are listed, or for one split alone.
+        files: The lists, in words.
+    """
+
+    values: np.ndarray
+    roles: Roles | None
+    files: str
 
 
 def tables_in(folder: Path) -> list[Path]:
@@ -80,7 +104,7 @@ def _merged(folder: Path, named: Sequence[tuple[Path, str]]) -> SplitTables | No
     # what training has is what is needed; of dev and test, dev trains
     _, _, first = min(read, key=lambda item: item[1])
     names = list(first.columns)
-    notes, kept = [], []
+    notes, kept = [], list[tuple[Path, int, Table]]()
     for file, role, table in read:
         lacking = [name for name in names if name not in table.columns]
         if lacking:
@@ -99,6 +123,7 @@ def _merged(folder: Path, named: Sequence[tuple[Path, str]]) -> SplitTables | No
     dropped = sorted({name for _, _, table in kept for name in table.columns} - set(names))
     notes += [f"column(s) {first_rows(dropped)} are not in all of the tables; left out"] if dropped else []
     columns = {name: texts([v for _, _, table in kept for v in table.columns[name]]) for name in names}
+    _refuse_folds(folder, [(file, role == lowest) for file, role, _ in kept], columns, np.array(values) == "train")
     column = "split" if "split" not in columns else "split_file"
     columns[column] = texts(values)
     notes += [note for _, _, table in kept for note in table.notes]
@@ -112,6 +137,31 @@ def _merged(folder: Path, named: Sequence[tuple[Path, str]]) -> SplitTables | No
         places=places,
         notes=tuple(notes),
     )
+
+
+def _refuse_folds(
+    folder: Path, files: Sequence[tuple[Path, bool]], columns: Mapping[str, np.ndarray], trains: np.ndarray
+) -> None:
+    """An error where several files of training hold most rows of several others, as those of folds do.
+
+    Args:
+        folder: For the error.
+        files: Each file, and whether it trains.
+        columns: Of all files, one behind the other.
+        trains: A mask (n,) of the rows of training.
+    """
+    training, others = ([file.name for file, of in files if of == trains_it] for trains_it in (True, False))
+    if min(len(training), len(others)) < 2:
+        return
+    rows = np.array([hash(row) for row in zip(*columns.values(), strict=True)])
+    held_out = np.unique(rows[~trains])
+    shared = int(np.isin(held_out, rows[trains]).sum())
+    # rows of a few categories are alike by chance
+    if 2 * len(held_out) > (~trains).sum() and 2 * shared > len(held_out):
+        raise DataError(
+            f"{folder}: {shared} of {len(held_out)} rows of {first_rows(others)} are in {first_rows(training)} too, as "
+            "in folds, so they would be trained on and audited; put the files of one fold in a folder, and name that"
+        )
 
 
 def numbered_parts(file: Path) -> list[str]:
@@ -138,29 +188,57 @@ def other_parts(file: Path, table: Table) -> list[str]:
     return found
 
 
-def listed_split(folder: Path, names: np.ndarray) -> tuple[np.ndarray, Roles, str] | None:
-    """The split (n,) of rows by text files that list names of images (train_val_list.txt, test_list.txt); or None.
+def listed_split(folder: Path, names: np.ndarray) -> ListedSplit | None:
+    """The split of rows by text files that list names of images (train_val_list.txt, splits/test.txt); or None.
 
-    Returns:
-        The split by row, None where no list has it; values for train, validation and audit; what was read, in words.
+    A line is a path, or begins with one; it may be the end of an image's path, and lack its suffix.
     """
-    texts_in = [file for file in sorted(folder.glob("*.txt")) if file.is_file()]
-    lists = [file for file in texts_in[:_MOST_LISTS] if role_of_name(file.stem) is not None]
-    role_of: dict[str, str] = {}
-    usual = ("train", "validation", "test")
+    lists = [file for place in _list_places(folder) for file in sorted(place.glob("*.txt")) if file.is_file()]
+    paths = ["" if v is None else str(v).replace("\\", "/") for v in names]
+    images = [path for path in dict.fromkeys(paths) if path]
+    role_of: dict[str, int] = {}
     used = []
-    keys = ["" if v is None else PurePosixPath(str(v).replace("\\", "/")).stem for v in names]
-    wanted = set(keys)
-    for file in lists:
-        lines = file.read_text(encoding="utf-8", errors="replace").split("\n")
-        found = {PurePosixPath(line.split()[0]).stem for line in lines if line.strip()} & wanted
+    for file in [file for file in lists if role_of_name(file.stem) is not None][:_MOST_LISTS]:
+        found = _images_in(file, images)
         if found:
-            used.append(file.name)
-        for key in found:
+            used.append(file.relative_to(folder).as_posix())
+        for image in found:
             # a name in two lists is what is never trained on
-            role_of[key] = max(role_of.get(key, ""), usual[role_of_name(file.stem) or 0], key=("", *usual).index)
-    values = texts([role_of.get(key) for key in keys])
-    roles = split_words(set(role_of.values()))
-    if roles is None or 2 * sum(v is not None for v in values) < len(values):
+            role_of[image] = max(role_of.get(image, 0), role_of_name(file.stem) or 0)
+    if not used:
         return None
-    return values, roles, ", ".join(used)
+    usual = ("train", "validation", "test")
+    values = texts([usual[role_of[path]] if path in role_of else None for path in paths])
+    roles = split_words({usual[role] for role in role_of.values()})
+    enough = 2 * sum(v is not None for v in values) >= len(values)
+    return ListedSplit(values=values, roles=roles if enough else None, files=first_rows(used))
+
+
+def _list_places(folder: Path) -> list[Path]:
+    inner = [child for child in sorted(folder.iterdir()) if set(name_words(child.name)) & _LIST_FOLDERS]
+    return [folder, *(child for child in inner if child.is_dir())]
+
+
+def unread_lists(folder: Path) -> list[str]:
+    """Files below a folder, but no tables, that may list a split by their names: splits.json, train_test_split.txt."""
+    files = [file for place in _list_places(folder) for file in sorted(place.iterdir())]
+    return [
+        file.relative_to(folder).as_posix()
+        for file in files
+        if file.suffix.lower() in _LIST_ENDINGS
+        and (role_of_name(file.stem) is not None or _SPLIT_WORDS & set(name_words(file.stem)))
+    ]
+
+
+def _images_in(file: Path, images: Sequence[str]) -> set[str]:
+    """The images that the lines of a text file name, all lines read in the one way that finds most."""
+    lines = [line.strip() for line in file.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+    best: set[str] = set()
+    # a name may have blanks in it, and what follows it may be a label
+    for written in (".+", r"[^,;\t]+", r"\S+"):
+        first = [match[0] if (match := re.match(written, line)) else line for line in lines]
+        found = {image for image in match_images(texts(first), images).images if image is not None}
+        best = max(best, found, key=len)
+        if len(best) >= len(lines):
+            break
+    return best

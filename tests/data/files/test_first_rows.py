@@ -250,3 +250,26 @@ def test_whole_labels_in_a_file_beside(tmp_path: Path) -> None:
     table = read_table(write(tmp_path / "t.csv", ["target"], [[v] for v in y[::-1]]))
     with pytest.raises(DataError, match=r"'labels\.npy' holds the same values as 'target' in another order"):
         refuse_other_order(tmp_path / "z.npy", table)
+
+
+@pytest.mark.parametrize("written", ["{}", "{}.0", "{}.00", "{}e0"])
+def test_labels_in_a_text_file_are_compared_as_numbers(tmp_path: Path, written: str) -> None:
+    y = np.arange(N) % 3
+    np.save(tmp_path / "z.npy", np.zeros((N, 2), dtype=np.float32))
+    (tmp_path / "labels.txt").write_text("\n".join(written.format(v) for v in y))
+    for cell in ("{}", "{}.0"):
+        rows = [[cell.format(v)] for v in y]
+        refuse_other_order(tmp_path / "z.npy", read_table(write(tmp_path / "t.csv", ["target"], rows)))
+        table = read_table(write(tmp_path / "t.csv", ["target"], rows[::-1]))
+        with pytest.raises(DataError, match=r"'labels\.txt' holds the same values as 'target' in another order"):
+            refuse_other_order(tmp_path / "z.npy", table)
+
+
+def test_names_with_blanks_in_a_text_file(tmp_path: Path) -> None:
+    names = [f"scan {k}.png" for k in range(N)]
+    np.save(tmp_path / "z.npy", np.zeros((N, 2), dtype=np.float32))
+    (tmp_path / "names.txt").write_text("\n".join(names))
+    refuse_other_order(tmp_path / "z.npy", read_table(write(tmp_path / "t.csv", ["file"], [[v] for v in names])))
+    table = read_table(write(tmp_path / "t.csv", ["file"], [[v] for v in names[::-1]]))
+    with pytest.raises(DataError, match=r"not in the order of z\.npy, whose 'names\.txt' are ids of 'file'"):
+        refuse_other_order(tmp_path / "z.npy", table)

@@ -18,6 +18,8 @@ from mibias_cli.data.sources.embeddings import load_embeddings
 from mibias_cli.data.sources.table import load_table
 from mibias_cli.errors import DataError
 from mibias_cli.survey.files import file_layout
+from mibias_cli.survey.roles import Wishes
+from mibias_cli.survey.survey import survey
 
 N, D = 40, 6
 FEATURES = np.random.default_rng(0).standard_normal((N, D)).astype(np.float32)
@@ -63,9 +65,8 @@ def test_lists_that_are_no_matrix(tmp_path: Path) -> None:
         return str(caught.value)
 
     rows = FEATURES.tolist()
-    assert "2 list(s) of 'features' do not hold 6 numbers, as the first does: one holds 2 numbers" in message(
-        [*rows[:-2], [1.0, 2.0], None]
-    )
+    said = "2 list(s) of 'features' do not hold 6 numbers, as the first does: rows 39 (2 numbers), 40 (nothing)"
+    assert said in message([*rows[:-2], [1.0, 2.0], None])
     assert "the first list of 'features' is empty" in message([[], *rows[1:]])
     assert "1 embedding(s) hold NaN or infinity: rows 40" in message([*rows[:-1], [1, 2, 3, 4, 5, None]])
 
@@ -101,6 +102,19 @@ def test_lists_as_text_are_no_categories(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("\n".join(["target,site,embedding", *lines]))
     with pytest.raises(DataError, match="'embedding' holds lists as text"):
         load_table(tmp_path / "t.csv", attributes=SITE)
+
+
+@pytest.mark.parametrize("written", ["({})", "{}", "{{{}}}", "[{}]", "array([{}])"])
+@pytest.mark.parametrize("between", [", ", ";", " ", "|"])
+def test_lists_as_text_by_any_writing(tmp_path: Path, written: str, between: str) -> None:
+    """Nor are they ids that say nothing, although each row has its own."""
+    lists = [written.format(between.join(f"{v:.4f}" for v in row)) for row in FEATURES]
+    lines = [f'{LABELS["target"][k]},{LABELS["site"][k]},{k / 7},"{lists[k]}"' for k in range(N)]
+    (tmp_path / "t.csv").write_text("\n".join(["target,site,x,embedding", *lines]))
+    with pytest.raises(DataError, match="'embedding' holds lists as text"):
+        load_table(tmp_path / "t.csv", attributes=SITE)
+    notes = survey(tmp_path / "t.csv", Wishes(target="target", attributes=("site",))).notes
+    assert any(note.startswith("embedding: lists of numbers as text, which training refuses") for note in notes)
 
 
 def test_init_takes_lists_for_embeddings(tmp_path: Path) -> None:

@@ -238,6 +238,21 @@ def test_a_fourth_sample_beside_colours(tmp_path: Path, planar: str, dtype: type
             load_image(path, 3)
 
 
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize(("dtype", "largest"), [("u1", 255), ("i1", 127), ("u2", 65535), ("i2", 32767)])
+def test_one_page_is_scaled_as_several_are(tmp_path: Path, dtype: str, largest: int, order: str) -> None:
+    tifffile = pytest.importorskip("tifffile")
+    page = np.array([[0, 1, 100], [99, 3, largest]]).astype(f"{order}{dtype}")
+    for n in (1, 2):
+        tifffile.imwrite(tmp_path / "a.tif", page if n == 1 else np.stack([page] * n), photometric="minisblack")
+        same(load_image(tmp_path / "a.tif", None), expected(np.stack([page] * n, axis=-1), largest))
+        if dtype[0] == "i":
+            signed = np.stack([page] * n) if n > 1 else page
+            tifffile.imwrite(tmp_path / "b.tif", signed - np.array(5, page.dtype), photometric="minisblack")
+            with pytest.raises(DataError, match=rf"its values run from -5 to {largest - 5}, outside"):
+                read(tmp_path / "b.tif", n)
+
+
 def test_stacks_of_two_axes_are_refused(tmp_path: Path) -> None:
     tifffile = pytest.importorskip("tifffile")
     tifffile.imwrite(tmp_path / "a.tif", np.zeros((2, 5, 6, 8), np.uint8), imagej=True, metadata={"axes": "ZCYX"})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from safetensors.torch import save_file
 from mibias_cli.data.columns import AttributeColumn, Columns
 from mibias_cli.data.files import stored_features
 from mibias_cli.data.files.readers import StoredReader, hold_rows
-from mibias_cli.data.files.stored_features import open_features
+from mibias_cli.data.files.stored_features import array_shapes, open_features
 from mibias_cli.data.sources.embeddings import load_embeddings
 from mibias_cli.errors import DataError
 
@@ -150,3 +151,23 @@ def test_faults(tmp_path: Path) -> None:
     damaged.write_bytes(content)
     assert "Bad CRC-32" in message(damaged)
     assert "'target' holds string" in message(write(tmp_path / "e.parquet"), prefix="target")
+
+
+def test_damaged_headers_of_arrays(tmp_path: Path) -> None:
+    """numpy reads a header as Python reads a literal, which fails in as many ways."""
+    np.save(tmp_path / "a.npy", np.ones((4, 3), dtype=np.float32))
+    whole, rng = (tmp_path / "a.npy").read_bytes(), np.random.default_rng(0)
+    kinds = set()
+    for _ in range(200):
+        damaged = bytearray(whole)
+        for at in rng.integers(10, 80, 2):
+            damaged[at] = rng.choice(list(b"'\"({[\\\n\t0,:}]#"))
+        (tmp_path / "a.npy").write_bytes(damaged)
+        for read in (lambda path: open_features(path, key="features", prefix="z_"), array_shapes):
+            with suppress(DataError):  # some faults leave a header that can be read
+                read(tmp_path / "a.npy")
+        try:
+            np.load(tmp_path / "a.npy")
+        except Exception as error:
+            kinds.add(type(error).__name__)
+    assert {"TokenError", "ValueError"} <= kinds

@@ -56,7 +56,7 @@ def test_parquet_reads_as_the_csv_would(tmp_path: Path) -> None:
         ("a,b\n1,2\n3\n4,5,6\n", "2 row.s. do not have the header's 2 cells: rows 3, 4"),
         ("a,b\n", "no records"),
         ("", "is empty"),
-        ("a,a\n1,2\n", "appear twice: a"),
+        ("a,a\n1,2\n", "appear twice: a; rename one of the two"),
         ('a,b\n1,"2\n', "row 2"),
     ],
 )

@@ -194,7 +194,7 @@ def test_columns_of_one_name_are_told(write: Write, monkeypatch: pytest.MonkeyPa
     path = write()
     table = pq.read_table(path)
     pq.write_table(table.append_column("label", table["sex"]), path)
-    with pytest.raises(DataError, match=r"m\.parquet: column name\(s\) appear twice: label$"):
+    with pytest.raises(DataError, match=r"m\.parquet: column name\(s\) appear twice: label; rename"):
         load(path)
 
 
