@@ -247,7 +247,8 @@ def bears_channels_last(module: nn.Module, device: torch.device) -> bool:
     """Whether a network can train with channels innermost in memory.
 
     On CPUs torch 2.14 ends the process ("Segmentation fault") in the backward pass of 1 × 1 convolutions of 2 to 15
-    channels with a stride, such as the first one of RepVGG; in the forward pass it does not, nor with other kernels.
+    channels with a stride, such as the first ones of RepVGG, MobileOne and FastViT; in the forward pass it does not,
+    nor with other kernels.
 
     Example:
         >>> bears_channels_last(nn.Conv2d(3, 48, 1, stride=2), torch.device("cpu"))

@@ -140,7 +140,7 @@ class TrainingSection(Section):
     channels_last: Flag = Field(
         False,
         description="Image channels innermost in memory: convolutions take less time, in half precision a third. Left "
-        "out on CPUs for networks that torch cannot train so (RepVGG).",
+        "out on CPUs for networks that torch cannot train so (RepVGG, MobileOne).",
     )
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where to train.")
     devices: Annotated[int, Field(gt=0, le=1024), Whole] = Field(
