@@ -203,7 +203,7 @@ def choose_attributes(
         still = "".join(f"; {note}" for note in alike_notes(layout, alike))
         raise DataError(
             f"{layout.table.path}: nothing says which column is the bias attribute; name it with --attribute COLUMN"
-            f"{table}{there}{still}"
+            f"{table}{there}{still}; where nobody knows it, `mibias scan` looks for what tells the target"
         )
     best = max(likely, key=lambda a: a.shared_bits)
     return [best], [f"attribute {best.name}: the column that goes most with the target"]
