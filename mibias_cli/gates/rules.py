@@ -25,8 +25,6 @@ _COMPARISONS: dict[Comparison, Callable[[float, float], bool]] = {
     "<": operator.lt,
     "<=": operator.le,
 }
-
-
 _ERRORS = ("mae", "rmse", "worst_group_mae", "gap_mae")
 _DEVIATIONS = "; errors over several columns are in standard deviations, those of one are at task.after.columns"
 
@@ -133,10 +131,10 @@ def _result(report: Mapping[str, object], gate: Gate) -> GateResult:
 
 def _in_deviations(report: Report, gate: GateExpression) -> bool:
     """Whether a gate is on an error that is averaged over columns of units of their own."""
-    kind = gate.name[0] if gate.name[0] != "head" else gate.name[1:2][0] if len(gate.name) > 1 else ""
+    of_task = "task" in gate.name[:2]  # the refitted head's, or the trained one's: head.task
+    is_error = not set(gate.name).isdisjoint(_ERRORS) and "columns" not in gate.name
     task = report.task.after
-    is_error = any(part in _ERRORS for part in gate.name) and "columns" not in gate.name
-    return kind == "task" and is_error and isinstance(task, RegressionFindings) and task.in_deviations
+    return of_task and is_error and isinstance(task, RegressionFindings) and task.in_deviations
 
 
 def _judge(figure: Figure, gate: GateExpression) -> tuple[Status, str, Figure]:
