@@ -23,6 +23,7 @@ __all__ = [
     "GAIN",
     "GAIN_ERROR",
     "LEAKAGE_GIVEN_TARGET",
+    "NO_SIGNAL",
     "OWNED",
     "RECIPE_FILE",
     "WARNING",
@@ -48,6 +49,8 @@ CHOICE = "choice"
 """Kind of the last record in metrics.jsonl, written after training: by what one run is chosen over others."""
 WARNING = "warning"
 """Kind of the records in metrics.jsonl that say what the user should heed of a stage."""
+NO_SIGNAL = "the penalty had no signal"
+"""Words of such a record that a report leaves out where less leaks than before."""
 GAIN, GAIN_ERROR = "validation/gain_over_bias_bits", "validation/gain_over_bias_error_bits"
 """What the scores add to what the attributes tell of the target, on validation rows, and its standard error."""
 LEAKAGE_GIVEN_TARGET = "validation/leakage_given_target_bits"

@@ -14,6 +14,7 @@ from mibias_cli.cli.options import ReportFormat
 from mibias_cli.cli.progress import is_terminal
 from mibias_cli.cli.streams import unescaped
 from mibias_cli.output.text import one_line, wrapped
+from mibias_cli.run_folder import NO_SIGNAL
 
 if TYPE_CHECKING:
     from mibias_cli.evaluation.findings import Similarity
@@ -111,8 +112,6 @@ def _fitted(line: str, stream: TextIO) -> str:
     return wrapped(text, width) if is_terminal(stream, os.environ) and len(text) > width >= 40 else text
 
 
-_NO_SIGNAL = "the penalty had no signal"
-"""What training warns of while it cannot know yet; a report leaves it out where less leaks than before."""
 Row: TypeAlias = tuple[str, ...]
 """One line of the table: title, as loaded (where that is a side), before, after."""
 
@@ -129,7 +128,7 @@ def show_report(report: Report, warned: Collection[str] = ()) -> None:
     for warning in (each for each in report.warnings if each not in said):
         print(_fitted(f"warning: {warning}", sys.stderr), file=sys.stderr, flush=True)
     told = {each.told for each in report.training_warnings}
-    for text in (each for each in warned if _NO_SIGNAL in each and each not in told):
+    for text in (each for each in warned if NO_SIGNAL in each and each not in told):
         print_words(f"note: less is left than before, so the penalty worked, though training warned of this: {text}")
     for sentence in report.verdict.summary:
         print_words(sentence)

@@ -19,7 +19,7 @@ from mibias_cli.data.loader import batches, n_batches
 from mibias_cli.errors import RunError
 from mibias_cli.output.machine import machine_fault
 from mibias_cli.progress import Progress
-from mibias_cli.run_folder import WARNING, RunFolder
+from mibias_cli.run_folder import NO_SIGNAL, WARNING, RunFolder
 from mibias_cli.seeds import derive_seed, scoped_torch_rng
 from mibias_cli.training.average import WeightAverage, WeightInterpolation
 from mibias_cli.training.checkpoint import StageState, load_weights, save_checkpoint, save_weights
@@ -332,7 +332,7 @@ class StageTrainer:
             else:
                 known = [split.known[name] for split in (self.data.train, self.data.validation)]
                 copies = debiaser.mixer is not None and debiaser.mixer.copies
-                text = f"the penalty had no signal: {where}. {for_a_signal(*known, copies=copies)}"
+                text = f"{NO_SIGNAL}: {where}. {for_a_signal(*known, copies=copies)}"
                 self._warn("no_signal", epoch, text, attribute=name)
 
     def _warn(
