@@ -152,7 +152,6 @@ def timm_epoch(options: argparse.Namespace) -> Callable[[int], int]:
 
 def mibias_epoch(options: argparse.Namespace) -> Callable[[int], int]:
     """An epoch of a recipe's plain training."""
-    from mibias_cli.data.loader import batches
     from mibias_cli.progress import Silent
     from mibias_cli.recipe.load import parse_recipe
     from mibias_cli.run.assemble import assemble
@@ -165,12 +164,10 @@ def mibias_epoch(options: argparse.Namespace) -> Callable[[int], int]:
     run = Path(tempfile.mkdtemp(dir=options.folder))
     going = Run(folder=RunFolder(run), progress=Silent())
     trainer = make_stage(parts, going, going.log(), parts.new_model(), name="debias")
-    train, section = parts.data.train, recipe.training
 
     def epoch(k: int) -> int:
         n = 0
-        stream = batches(train, batch_size=section.batch_size, epoch=k, shuffle=True, num_workers=section.num_workers)
-        for batch in stream:
+        for batch in trainer.train_batches(k, 0):
             trainer.try_step(batch, k)
             n += len(batch.y)
         return n

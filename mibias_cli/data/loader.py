@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import warnings
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -16,7 +17,7 @@ from mibias_cli.errors import DataError
 from mibias_cli.ranks import Share
 from mibias_cli.seeds import derived_generator
 
-__all__ = ["batches", "n_batches", "n_drawn"]
+__all__ = ["Workers", "batches", "n_batches", "n_drawn"]
 
 _WHOLE = Share()
 _DRAWS = 0xD2A3
@@ -46,6 +47,7 @@ def batches(
     seed: int = 0,
     shuffle: bool,
     num_workers: int = 0,
+    workers: Workers | None = None,
     weights: Mapping[str, np.ndarray] | None = None,
     start_step: int = 0,
     drop_last: bool = False,
@@ -68,6 +70,7 @@ def batches(
         seed: Seeds the order.
         shuffle: True: training's order and transforms. False: the split's order and the evaluation transform.
         num_workers: Processes that read; 0 reads in this one.
+        workers: In their place, processes that are kept from epoch to epoch.
         weights: Arrays (n, …) by name, for `Batch.weight`.
         start_step: Skip this many batches: what follows is what would have followed without a break.
         drop_last: Leave out a last batch that is smaller than batch_size (unless it is the only one).
@@ -95,35 +98,63 @@ def batches(
     if draw_by is not None and draw_share > 0:
         sizes = [n_drawn(len(batch), draw_share) for batch in positions]
         drawn = _draws(sizes, draw_by, derived_generator(seed, epoch, _DRAWS))
-    positions = positions[start_step:]
-    source = _Batches(split, positions, epoch if shuffle else None, weights, drawn[start_step:], n_views, share)
+    source = _Batches(split, weights, n_views, share)
+    seen = epoch if shuffle else None
+    own = [_Task(rows, drawn[k] if drawn else None, seen) for k, rows in enumerate(positions)][start_step:]
     # the same batches either way: workers only read them ahead
-    if num_workers == 0 or not positions:
-        yield from (source.make(step) for step in range(len(positions)))
-        return
-    for batch in _worker_batches(source, min(num_workers, len(positions))):
+    if workers is None:
+        workers = Workers(min(num_workers, len(own)))
+    for batch in workers.read(source, own):
         if isinstance(batch, DataError):
             raise batch
         yield batch
 
 
-def _worker_batches(source: _Batches, num_workers: int) -> Iterator[Batch | DataError]:
-    """The source's batches in order, made by worker processes."""
-    with warnings.catch_warnings():
-        # the number of workers is the user's choice, also where it exceeds the cores
-        warnings.filterwarnings("ignore", message="This DataLoader will create", category=UserWarning)
-        # Python 3.12 warns of any fork beside threads; the workers start no kernel that such threads could hold
-        warnings.filterwarnings("ignore", message=".*fork", category=DeprecationWarning)
-        loader: DataLoader[Batch | DataError] = DataLoader(
-            source,
-            batch_size=None,
-            shuffle=False,
-            num_workers=num_workers,
-            generator=torch.Generator(),  # else the loader draws its workers' seeds from the global generator
-            worker_init_fn=_leave_signals_to_parent,
-        )
-        iterator = iter(loader)
-    yield from iterator
+class Workers:
+    """Processes that read batches of one split, started by the first epoch that they read and kept for those after it.
+
+    They end with this object. One epoch at a time: a new one takes the place of one that was not read to its end.
+
+    Args:
+        num_workers: How many; 0 reads in this process.
+    """
+
+    def __init__(self, num_workers: int) -> None:
+        self._n = num_workers
+        self._tasks: list[_Task] = []
+        self._loader: DataLoader[Batch | DataError] | None = None
+        self._split: Split | None = None
+
+    def read(self, source: _Batches, tasks: list[_Task]) -> Iterator[Batch | DataError]:
+        """The batches of these tasks, in order, of the first call's source.
+
+        Raises:
+            ValueError: This source is of another split.
+        """
+        if self._split is not None and self._split is not source.split:
+            raise ValueError("these workers read another split")
+        self._split = source.split
+        if self._n == 0 or not tasks:
+            yield from (source[task] for task in tasks)
+            return
+        self._tasks[:] = tasks
+        with warnings.catch_warnings():
+            # the number of workers is the user's choice, also where it exceeds the cores
+            warnings.filterwarnings("ignore", message="This DataLoader will create", category=UserWarning)
+            # Python 3.12 warns of any fork beside threads; the workers start no kernel that such threads could hold
+            warnings.filterwarnings("ignore", message=".*fork", category=DeprecationWarning)
+            if self._loader is None:
+                self._loader = DataLoader(
+                    source,
+                    batch_size=None,
+                    sampler=self._tasks,
+                    num_workers=self._n,
+                    persistent_workers=True,
+                    generator=torch.Generator(),  # else it draws its workers' seeds from the global generator
+                    worker_init_fn=_leave_signals_to_parent,
+                )
+            iterator = iter(self._loader)
+        yield from iterator
 
 
 def _leave_signals_to_parent(_worker: int) -> None:
@@ -133,50 +164,42 @@ def _leave_signals_to_parent(_worker: int) -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
-class _Batches(Dataset["Batch | DataError"]):
-    """One item per batch."""
+@dataclass(frozen=True)
+class _Task:
+    """What a batch is to hold: positions in the split, those drawn beside them, and the epoch of training's views."""
 
-    def __init__(
-        self,
-        split: Split,
-        positions: list[np.ndarray],
-        epoch: int | None,
-        weights: Mapping[str, np.ndarray] | None,
-        drawn: list[np.ndarray],
-        n_views: int,
-        share: Share,
-    ) -> None:
-        self._split = split
-        self._positions = positions
-        self._drawn = drawn
+    positions: np.ndarray
+    drawn: np.ndarray | None
+    epoch: int | None
+
+
+class _Batches(Dataset["Batch | DataError"]):
+    """One item per task."""
+
+    def __init__(self, split: Split, weights: Mapping[str, np.ndarray] | None, n_views: int, share: Share) -> None:
+        self.split = split
         self._n_views = n_views
         self._share = share
-        self._epoch = epoch
         self._weights = {k: _shared(w) for k, w in (weights or {}).items()}
         self._y = _shared(split.y)
         self._stratum = None if split.stratum is None else _shared(split.stratum)
         self._c = {k: _shared(c) for k, c in split.c.items()}
         self._known = {k: _shared(v) for k, v in split.known.items()}
 
-    def __len__(self) -> int:
-        return len(self._positions)
-
-    def __getitem__(self, step: int) -> Batch | DataError:
+    def __getitem__(self, task: _Task) -> Batch | DataError:
         try:
-            return self.make(step)
+            return self._make(task)
         except DataError as error:
             # as a value: raised in a worker, it would reach the user wrapped in a traceback
             return error
 
-    def make(self, step: int) -> Batch:
-        """The batch itself."""
-        positions = self._positions[step]
-        n_own = None
-        if self._drawn:
-            n_own, positions = len(positions), np.concatenate([positions, self._drawn[step]])
+    def _make(self, task: _Task) -> Batch:
+        positions, n_own = task.positions, None
+        if task.drawn is not None:
+            n_own, positions = len(positions), np.concatenate([positions, task.drawn])
         index = torch.tensor(np.tile(positions, self._n_views))
         return Batch(
-            x=self._inputs(positions),
+            x=self._inputs(positions, task.epoch),
             y=self._y[index],
             c={k: c[index] for k, c in self._c.items()},
             known={k: v[index] for k, v in self._known.items()},
@@ -186,14 +209,14 @@ class _Batches(Dataset["Batch | DataError"]):
             n_own=n_own,
         )
 
-    def _inputs(self, positions: np.ndarray) -> Tensor:
+    def _inputs(self, positions: np.ndarray, epoch: int | None) -> Tensor:
         """Inputs of this rank's share of the batch, in which every view has these positions."""
-        rows = np.tile(self._split.rows[positions], self._n_views)
-        own, read = self._share.of(len(rows)), self._split.reader.read
-        if self._epoch is None or self._n_views == 1:
-            return read(rows[own], self._epoch)
+        rows = np.tile(self.split.rows[positions], self._n_views)
+        own, read = self._share.of(len(rows)), self.split.reader.read
+        if epoch is None or self._n_views == 1:
+            return read(rows[own], epoch)
         view = np.repeat(np.arange(self._n_views), len(positions))[own]
-        return torch.cat([read(rows[own][view == k], self._epoch + int(k) * OTHER_VIEW) for k in np.unique(view)])
+        return torch.cat([read(rows[own][view == k], epoch + int(k) * OTHER_VIEW) for k in np.unique(view)])
 
 
 def _shared(values: np.ndarray) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -15,7 +16,7 @@ import torch
 from lightning_fabric import Fabric
 
 from mibias_cli.data.batch import Batch, BiasedData
-from mibias_cli.data.loader import batches, n_batches
+from mibias_cli.data.loader import Workers, batches, n_batches
 from mibias_cli.errors import RunError
 from mibias_cli.output.machine import machine_fault
 from mibias_cli.progress import Progress
@@ -83,6 +84,7 @@ class StageTrainer:
 
     def __post_init__(self) -> None:
         self._n_batches = n_batches(self.data.train, self.settings.batch_size)
+        self._workers = defaultdict[str, Workers](lambda: Workers(min(self.settings.num_workers, self._n_batches)))
         self._released = self.debiaser is not None and self.debiaser.settings.gradients == "released"
         optimizers = [make_optimizer(self.settings, self.groups) for _ in range(1 + self._released)]
         self._fabric_model, *self._optimizers = self.fabric.setup(self.model, *optimizers)
@@ -123,7 +125,8 @@ class StageTrainer:
         if not self._position.finished:
             self.progress.begin(self.stage, self.n_steps)
             # dropout draws from the global generator, which is seeded anew for every step
-            with scoped_torch_rng(self.fabric.device):
+            with scoped_torch_rng(self.fabric.device), contextlib.ExitStack() as at_end:
+                at_end.callback(self._workers.clear)
                 for epoch in range(self._position.epoch, self.settings.epochs):
                     self._epoch(epoch)
                     if self._position.finished:
@@ -184,7 +187,7 @@ class StageTrainer:
             epoch=epoch,
             seed=derive_seed(self.seed, self.stage, purpose),
             shuffle=True,
-            num_workers=0 if alone else self.settings.num_workers,
+            workers=None if alone else self._workers[purpose],
             weights=dict(self.weights["train"]),
             draw_by=self.weights["train"].get(DRAW_WEIGHT),
             draw_share=self.debiaser.draw_share if self.debiaser is not None and purpose == "train" else 0.0,

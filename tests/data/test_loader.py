@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import gc
+import multiprocessing
+import os
 import pickle
 import random
 import signal
@@ -15,7 +18,7 @@ from mibias_cli.data.batch import OTHER_VIEW, Batch, Split
 from mibias_cli.data.files.images import FileImages, ImageReader
 from mibias_cli.data.files.readers import ArrayReader
 from mibias_cli.data.inputs import Transforms, unchanged
-from mibias_cli.data.loader import batches, n_batches
+from mibias_cli.data.loader import Workers, batches, n_batches
 from mibias_cli.data.sources.digits import load_digits
 from mibias_cli.errors import DataError
 from mibias_cli.ranks import Share
@@ -183,6 +186,47 @@ def test_workers_leave_signals_to_whoever_began_the_work() -> None:
     split = replace(make_split(4), reader=_Asking(np.zeros((4, 1), dtype=np.float32)))
     (batch,) = batches(split, batch_size=4, shuffle=False, num_workers=1)
     assert batch.x.all()
+
+
+class _Naming(ArrayReader):
+    """Gives, in place of inputs, the process that reads and the epoch."""
+
+    def read(self, rows: np.ndarray, epoch: int | None) -> torch.Tensor:
+        return torch.tensor([[os.getpid(), -1 if epoch is None else epoch]] * len(rows))
+
+
+def test_workers_are_kept_from_epoch_to_epoch() -> None:
+    split = replace(make_split(20), reader=_Naming(np.zeros((20, 1), dtype=np.float32)))
+    workers = Workers(2)
+
+    def read(workers: Workers, epoch: int, n: int = 5) -> list[Batch]:
+        stream = batches(split, batch_size=4, epoch=epoch, shuffle=True, workers=workers)
+        return [next(stream) for _ in range(n)]
+
+    def processes(found: list[Batch]) -> set[int]:
+        return {int(batch.x[0, 0]) for batch in found}
+
+    first = read(workers, 0)
+    assert len(processes(first)) == 2
+    assert os.getpid() not in processes(first)
+    read(workers, 1, n=2)  # and the rest of this epoch is left unread
+    for epoch in (2, 3):
+        found = read(workers, epoch)
+        assert processes(found) == processes(first)
+        assert {int(batch.x[0, 1]) for batch in found} == {epoch}
+        in_one = batches(split, batch_size=4, epoch=epoch, shuffle=True)
+        assert all(torch.equal(a.index, b.index) for a, b in zip(found, in_one, strict=True))
+    del workers
+    gc.collect()
+    left = {child.pid for child in multiprocessing.active_children()}
+    assert not left & processes(first)
+
+
+def test_kept_workers_read_no_other_split() -> None:
+    workers = Workers(1)
+    list(batches(make_split(4), batch_size=4, shuffle=False, workers=workers))
+    with pytest.raises(ValueError, match="another split"):
+        list(batches(make_split(4), batch_size=4, shuffle=False, workers=workers))
 
 
 def test_digits_read_the_same_with_workers() -> None:
