@@ -83,7 +83,9 @@ def leace(data: Encoded, setting: str, seed: int) -> Fitted:
     """LEACE (arXiv 2306.03819) on the features, then the product head; what is left of the features is exported."""
     z = torch.from_numpy(data.x).double()
     known = torch.ones(len(z), dtype=torch.bool)
-    erase = fit_leace(Sample(z=z, c=torch.from_numpy(data.c)[:, None], y=None, weight=None, known=known), (4,))
+    erase = fit_leace(
+        Sample(z=z, c=torch.from_numpy(data.c)[:, None], y=None, weight=None, known=known), (int(data.c.max()) + 1,)
+    )
     x, validation_x, audit_x = (
         erase(torch.from_numpy(one).double()).numpy().astype(np.float32)
         for one in (data.x, data.validation_x, data.audit_x)
@@ -101,7 +103,7 @@ def dfr(data: Encoded, setting: str, seed: int) -> Fitted:
     x = np.concatenate([data.x, data.validation_x])
     y, c = np.concatenate([data.y, data.validation_y]), np.concatenate([data.c, data.validation_c])
     w, b, _ = balanced_head(
-        x, y, y * 4 + c, n_classes=7, inverse_l1=float(setting), n_subsets=N_SUBSETS,
+        x, y, y * (c.max() + 1) + c, n_classes=int(y.max()) + 1, inverse_l1=float(setting), n_subsets=N_SUBSETS,
         generator=np.random.default_rng(seed),
     )  # fmt: skip
     predicted, on_validation = (data.audit_x @ w.T + b).argmax(1), (data.validation_x @ w.T + b).argmax(1)
@@ -151,8 +153,9 @@ def _linear(
     inputs_, y = torch.from_numpy(x), torch.from_numpy(data.y)
     weights = torch.ones(len(y)) if weight is None else torch.from_numpy(weight).float()
     added = 0.0 if offset is None else torch.from_numpy(offset).float()
-    head = torch.zeros(x.shape[1], 7, requires_grad=True)
-    bias = torch.zeros(7, requires_grad=True)
+    n_classes = int(data.y.max()) + 1
+    head = torch.zeros(x.shape[1], n_classes, requires_grad=True)
+    bias = torch.zeros(n_classes, requires_grad=True)
     optimizer = torch.optim.LBFGS([head, bias], max_iter=100, line_search_fn="strong_wolfe")
 
     def closure() -> torch.Tensor:
@@ -169,7 +172,7 @@ def _linear(
 
 
 def _counts(y: Labels, c: Labels) -> NDArray[np.float64]:
-    counts = np.zeros((7, 4))
+    counts = np.zeros((y.max() + 1, c.max() + 1))
     np.add.at(counts, (y, c), 1)
     return counts
 
@@ -183,8 +186,9 @@ def balancing(y: Labels, c: Labels) -> NDArray[np.float64]:
 
 
 def log_given_bias(y: Labels, c: Labels) -> NDArray[np.float64]:
-    """log p(y|c) (n, 7), with one pseudo-count per style."""
-    counts = _counts(y, c) + 1 / 7
+    """log p(y|c) (n, classes), with one pseudo-count per style."""
+    counts = _counts(y, c)
+    counts += 1 / len(counts)
     found: NDArray[np.float64] = np.log(counts / counts.sum(axis=0))[:, c].T
     return found
 
