@@ -205,7 +205,7 @@ def _training_of_last_stages(found: Survey, model: ModelChoice) -> Iterator[str]
     yield "  weight: auto # the largest that samples held out of training bear; a number: yours"
     yield "  critic: { n_random_features: 64 }" + (" # as many as few images bear" if few else "")
     why = "samples also in the style of other attribute values"
-    if not _has_product(found):
+    if _is_settled(found):
         why += ": no sample itself shows a class with another value"
     if model.mixes:
         yield f"  mix: {{ layer: {_scalar(model.last_stages[0])} }} # {why}"
@@ -283,8 +283,12 @@ def _original(epochs: int, *, afresh: bool | None) -> Iterator[str]:
 
 def _has_product(found: Survey) -> bool:
     """Whether there can be a product of experts: of classes or labels, and not where an attribute settles them."""
-    kinds = ("classes", "multilabel")
-    return found.columns.target_kind in kinds and not any(a.settles_target for a in found.chosen)
+    return found.columns.target_kind in ("classes", "multilabel") and not _is_settled(found)
+
+
+def _is_settled(found: Survey) -> bool:
+    """Whether an attribute tells the whole target."""
+    return any(attribute.settles_target for attribute in found.chosen)
 
 
 def _classes_alike(found: Survey) -> bool:
