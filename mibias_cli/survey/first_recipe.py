@@ -161,7 +161,8 @@ def _model(found: Survey, model: ModelChoice) -> Iterator[str]:
             yield f"  input_size: {model.input_size} # the images are about {middle}{enlarged}"
         if model.last_stages:
             stages = ", ".join(map(_scalar, model.last_stages))
-            yield f"  train: [{stages}] # the stages before keep what they learned"
+            sizes = "; a size or a place may need more" if found.columns.target_kind == "regression" else ""
+            yield f"  train: [{stages}] # the stages before keep what they learned{sizes}"
             yield _kept(found, model)
         if model.weights != "none":
             yield "  freeze_batchnorm: true"
