@@ -38,9 +38,10 @@ def pool_rare(c: np.ndarray, known: np.ndarray) -> np.ndarray:
             pools[-1].append(k)
         else:
             pools.append([k])
-    # only classes that are rare ask for more: what is left over at the end goes to the pool before it
-    if len(pools) > 1 and counts[pools[-1]].sum() < FEWEST:
-        pools[-2] += pools.pop()
+    # all classes are rare: what is left over at the end goes to the pool before it, where two are left then
+    if len(pools) > 2 and counts[pools[-1]].sum() < FEWEST:
+        rest = pools.pop()
+        pools[-1] += rest
     # one class alone would leave nothing to tell apart
     if len(pools) == 1 and len(present) > 1:
         pools = [present[:-1], present[-1:]]

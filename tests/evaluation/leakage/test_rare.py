@@ -25,6 +25,10 @@ from mibias_cli.evaluation.leakage.rare import FEWEST, pool_rare, pooled_names
         ([1, 1, 1], [2, 1]),
         # many rare ones stay many: pooled into one, features that tell all of them would tell next to nothing
         ([9] * 6, [18, 18, 18]),
+        # all rare, and one left over: it goes to the pool before it
+        ([9] * 3, [18, 9]),
+        ([9] * 5, [27, 18]),
+        ([3] * 7, [12, 9]),
     ],
 )
 def test_rare_classes_are_joined_and_two_are_left(counts: list[int], pooled: list[int]) -> None:
