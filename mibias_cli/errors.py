@@ -140,7 +140,9 @@ def did_you_mean(name: str, choices: Iterable[str]) -> str:
         ", did you mean 'critic_steps'?"
     """
     # the backbone itself is a module whose name is empty: nobody means that
-    close = difflib.get_close_matches(name, filter(None, choices), n=1)
+    there = list(filter(None, choices))
+    # x is X, which letter by letter is nothing alike
+    close = [c for c in there if c.lower() == name.lower()] or difflib.get_close_matches(name, there, n=1)
     if not close:
         return ""
     same = f" (which looks the same, and is written {close[0]!a})" if appearance(close[0]) == appearance(name) else ""

@@ -11,7 +11,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from mibias_cli.data.files.cells import LARGEST, are_lists, number_of
+from mibias_cli.data.files.cells import EXACT, LARGEST, are_lists, number_of
 from mibias_cli.data.files.coded import Coded
 from mibias_cli.data.files.tabular import Table, texts
 from mibias_cli.data.target import TargetKind
@@ -40,7 +40,6 @@ MOST_CLASSES = 20
 """A column of more different values holds no classes."""
 _MANY = 10
 """A column of numbers with more different values than this is taken for a quantity, not for classes."""
-_EXACT = 2**53
 _MOSTLY = 0.8
 """A column of many numbers in at least this share of its cells is one of numbers, and the other cells are faults."""
 _CURRENCY = r"(?:[$€£¥₹]|EUR|USD|GBP|CHF|JPY|CNY|INR|CAD|AUD|Rs\.?)"
@@ -58,7 +57,10 @@ _AGES = {"Y", "M", "W", "D"}
 _POINT_OF_THOUSANDS = re.compile(r"[-+]?[1-9]\d{0,2}\.\d{3}")
 """035Y, 12 kg; DICOM's units of ages; 1.234 where no point may mean a decimal one."""
 _ID_WORDS = {"id", "ids", "uid", "index", "number", "no", "nr", "nbr", "num", "key", "serial", "accession"}
-_IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".npy")
+_IMAGE_ENDINGS = (
+    ".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".npy", ".jfif", ".mpo", ".avif", ".jp2",
+    ".ppm", ".pgm", ".tga",
+)  # fmt: skip
 
 DRAWN = "(drawn from train)"
 """In place of a value for validation rows: they are drawn from training, whatever other values there are."""
@@ -166,7 +168,7 @@ def _look(name: str, coded: Coded) -> ColumnLook:
     elif is_quantity(column):
         # a different number in every row may still be a measurement: only the name tells an id, or more digits than
         # numbers keep
-        long = all(abs(float(v)) > _EXACT for v in counts)
+        long = all(abs(float(v)) > EXACT for v in counts)
         named = n_values == n and (long or not _ID_WORDS.isdisjoint(name_words(name)))
         kind = "id" if named and all(float(v).is_integer() for v in counts) else "number"
     elif np.mean([v.lower().endswith(_IMAGE_ENDINGS) for v in list(counts)[:200]]) > 0.5:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from mibias_cli.data.columns import is_quantity
-from mibias_cli.data.files.cells import number_of
+from mibias_cli.data.files.cells import EXACT, number_of
 from mibias_cli.data.files.coded import Coded
 from mibias_cli.data.files.tabular import texts
 from mibias_cli.data.table_inputs import STAND_INS
@@ -31,7 +31,8 @@ def spelling(value: str) -> str | float:
         (True, True, '<=50k')
     """
     number = number_of(value)
-    if number is not None:
+    # beyond, two ids of many digits would be one number
+    if number is not None and abs(number) < EXACT:
         return number
     # accents as one character or two, blanks of any kind, and the full stop that Adult's test rows end in
     text = appearance(value).casefold()
@@ -71,14 +72,15 @@ def _meant(keys: set[str | float]) -> dict[str | float, str | float]:
     """The longer words of keys that are shorter ones of the same: y, true and 1 for yes, m for male."""
     if keys <= set(_YES_AND_NO):
         return {key: _YES_AND_NO[key] for key in keys}
-    words = [key for key in keys if isinstance(key, str) and len(key) > 1 and key not in STAND_INS]
+    # words of two letters are codes of their own: AB is no longer A
+    words = [key for key in keys if isinstance(key, str) and len(key) > 2 and key not in STAND_INS]
     letters = [key for key in keys if isinstance(key, str) and len(key) == 1 and key.isalpha()]
-    # V is no short VI
+    # V is no short VII, and A no short A|B
     longer = {
         letter: [word for word in words if word.startswith(letter) and not _ROMAN.issuperset(word)]
         for letter in letters
     }
-    return {letter: found[0] for letter, found in longer.items() if len(found) == 1}
+    return {letter: found[0] for letter, found in longer.items() if len(found) == 1 and found[0][1].isalpha()}
 
 
 def one_spelling(values: Coded) -> tuple[Coded, list[tuple[str, ...]]]:

@@ -32,6 +32,9 @@ from mibias_cli.data.spelling import spelt_alike
         (["m", "missing"], []),
         (["-1", "1", "0"], []),
         (["1_0", "10"], []),
+        (["9007199254740993", "9007199254740992"], []),
+        (["A", "A|B", "C"], []),
+        (["A", "B", "AB", "O"], []),
     ],
 )
 def test_values_that_differ_only_in_their_spelling(values: list[str], alike: list[tuple[str, ...]] | int) -> None:

@@ -163,6 +163,7 @@ def test_names_that_look_alike_are_told_apart() -> None:
         == f", did you mean '{other}' (which looks the same, and is written 'gro\\u0308\\xdfe')?"
     )
     assert did_you_mean("sexx", ["sex"]) == ", did you mean 'sex'?"
+    assert did_you_mean("X", ["y", "x"]) == ", did you mean 'x'?"
 
 
 SHOW = f"""

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 __all__ = [
+    "EXACT",
     "LARGEST",
     "SEPARATORS",
     "are_lists",
@@ -23,6 +24,8 @@ SEPARATORS = ("|", ";", ",")
 """What stands between the items of a list in a cell."""
 LARGEST = 1e30
 """Beyond it no number is one to compute with: in single precision its square is not finite."""
+EXACT = 2**53
+"""From here on float64 does not tell whole numbers from their neighbours."""
 _MOSTLY = 0.75
 _FEWEST, _FEWEST_WHOLE = 4, 8
 _QUOTED = re.compile(r"'([^']*)'|\"([^\"]*)\"")
