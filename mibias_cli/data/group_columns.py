@@ -36,7 +36,9 @@ _OTHERS = (
 )  # fmt: skip
 """What groups are called, the widest first: where there are several, a patient has many studies. The second list means
 groups only with an `id`, or with more values than classes have."""
-_FILLERS = {"id", "ids", "no", "nr", "num", "number", "code", "key", "uid", "idx", "anon", "hash", "name"}
+_FILLERS = {
+    "id", "ids", "no", "nr", "num", "number", "code", "key", "uid", "idx", "anon", "hash", "name", "guid", "uuid",
+}  # fmt: skip
 _IN_PATH = re.compile(
     r"(?<![a-z])((?:patient|pat|subject|subj|sub|person|participant|case|pid|pt|donor|lesion|identity|video|id|"
     r"volume|vol|wsi|slide|mouse)[ _-]?\d+|tcga-\w\w-\w{4}|p\d{5,}(?=/)|p\d{3,}(?=[_-]))",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
@@ -223,7 +224,7 @@ def arrays_beside(place: Path, n_rows: Collection[int]) -> Iterator[str]:
 
 
 def _hits(rows: Table, column: str, root: Path) -> int:
-    return sum(v is not None and (root / str(v)).is_file() for v in rows.columns[column])
+    return sum(v is not None and os.path.isfile(root / str(v)) for v in rows.columns[column])
 
 
 def _beside_notes(path: Path, rows: Table) -> tuple[str, ...]:
@@ -240,7 +241,7 @@ def _root_of(table: Table, column: str, folder: Path) -> Path | None:
     # the folder under which most of some images exist; on a tie the file's own
     some = [str(v) for v in table.columns[column][:_LOOKED_AT] if v is not None]
     inner = sorted(child for child in folder.iterdir() if child.is_dir() and not child.name.startswith("."))
-    hits = {root: sum((root / name).is_file() for name in some) for root in (folder, *inner)}
+    hits = {root: sum(os.path.isfile(root / name) for name in some) for root in (folder, *inner)}
     best = max(hits, key=lambda root: hits[root])
     return best if hits[best] else None
 

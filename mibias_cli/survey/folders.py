@@ -25,7 +25,7 @@ from mibias_cli.errors import DataError
 from mibias_cli.survey.columns import guess_target
 from mibias_cli.survey.files import arrays_beside, features_layout, shards_layout
 from mibias_cli.survey.layout import MOST_FILES, Layout, make_table
-from mibias_cli.survey.levels import Levels, read_levels
+from mibias_cli.survey.levels import Levels, are_masks, read_levels
 from mibias_cli.survey.splits import guess_split, role_of_name, split_words
 from mibias_cli.survey.tables.matching import image_column, match_images
 from mibias_cli.survey.tables.sidecars import Sidecar, find_sidecars, join_sidecars
@@ -324,9 +324,11 @@ def _class_folders(folder: Path, images: Sequence[str], levels: Levels, given: P
         notes=tuple(notes),
     )
     sidecars = find_sidecars(folder, images, given)
-    if (own := _target_beside_codes({p[depth] for p in parts}, sidecars)) is not None:
-        note = f"{first_rows(sorted({p[depth] for p in parts}), 3)}: folders of codes, no classes: {own} is the target"
-        levels = replace(levels, classes=None, patients=depth, notes=(*notes, note))
+    folders = {p[depth] for p in parts}
+    if (own := _target_beside_codes(folders, sidecars)) is not None:
+        what, codes = ("images and masks", None) if are_masks(folders) else ("codes", depth)
+        note = f"{first_rows(sorted(folders), 3)}: folders of {what}, no classes: {own} is the target"
+        levels = replace(levels, classes=None, patients=codes, notes=(*notes, note))
         return _listed(folder, images, levels, sidecars)
     if sidecars:
         return join_sidecars(layout, sidecars)
@@ -334,13 +336,19 @@ def _class_folders(folder: Path, images: Sequence[str], levels: Levels, given: P
 
 
 def _target_beside_codes(folders: Set[str], sidecars: Sequence[Sidecar]) -> str | None:
-    """The column that a table calls target, where folders are numbered alike (p001, p002) and it has fewer values."""
+    """The column that a table calls target, where folders are numbered alike (p001, p002) and it has fewer values.
+
+    Folders of images and of their masks are no classes either.
+    """
     stems = {re.sub(r"\d+$", "", name) for name in folders}
-    if len(folders) <= _FEW_CODES or len(stems) > 1 or folders & stems or _CLASS_WORDS & set(name_words(*stems)):
+    masks = are_masks(folders)
+    alike = len(folders) > _FEW_CODES and len(stems) == 1 and not folders & stems
+    if not masks and (not alike or _CLASS_WORDS & set(name_words(*stems))):
         return None
     for sidecar in sidecars:
         found = guess_target([look_at(sidecar.table, name) for name in sidecar.table.columns], [sidecar.path])
-        if found is not None and found[1] == "by its name" and len({*sidecar.table.columns[found[0]]}) < len(folders):
+        fewer = found is not None and (masks or len({*sidecar.table.columns[found[0]]}) < len(folders))
+        if found is not None and found[1] == "by its name" and fewer:
             return f"{found[0]} of {sidecar.file.name}"
     return None
 

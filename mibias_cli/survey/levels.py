@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
@@ -11,13 +11,14 @@ from mibias_cli.data.columns import MOST_CLASSES, name_words
 from mibias_cli.data.group_columns import is_id_folder
 from mibias_cli.survey.splits import Roles, role_of_name, split_words
 
-__all__ = ["Levels", "read_levels"]
+__all__ = ["Levels", "are_masks", "read_levels"]
 
 _SHARDS = {
     "image", "images", "img", "imgs", "part", "shard", "chunk", "batch", "folder", "dir", "data", "file", "files",
     "volume", "vol", "disk", "zip",
 }  # fmt: skip
 _MOST_SPLITS = 6
+_IMAGES, _MASKS = {"image", "images", "img", "imgs", "im"}, {"mask", "masks", "segmentation", "segmentations", "gt"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +78,18 @@ def read_levels(images: Sequence[str]) -> Levels:
                 split, roles = depth + 1, found
             return Levels(split=split, roles=roles, classes=depth, patients=patients, notes=tuple(notes))
         depth += 1
+
+
+def are_masks(folders: Collection[str]) -> bool:
+    """Whether folders hold images and their masks, by their names.
+
+    Example:
+        >>> are_masks(["images", "masks"]), are_masks(["mask", "no_mask"])
+        (True, False)
+    """
+    words = [set(name_words(name)) for name in folders]
+    both = all(any(w & kind for w in words) for kind in (_IMAGES, _MASKS))
+    return both and all(w & (_IMAGES | _MASKS) for w in words)
 
 
 def _split_below(parts: Sequence[tuple[str, ...]], classes: int) -> Roles | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter
 from collections.abc import Mapping, Set
@@ -175,7 +176,7 @@ def keep_usable_rows(layout: Layout, roles: Roles) -> tuple[Layout, list[str]]:
     table = _drop(table, np.array([v is None for v in target]), f"without a value of {shown}", dropped)
     if layout.path is not None and layout.root is not None:
         paths = table.columns[layout.path]
-        absent = np.array([v is None or not (layout.root / str(v)).is_file() for v in paths], dtype=bool)
+        absent = np.array([v is None or not os.path.isfile(layout.root / str(v)) for v in paths], dtype=bool)
         table = _drop(table, absent, f"whose image is not below {layout.root}", dropped, paths)
         # links and `..` that lead elsewhere, which loading would refuse
         why = "that are masks of other images by their names"
@@ -203,7 +204,14 @@ def keep_usable_rows(layout: Layout, roles: Roles) -> tuple[Layout, list[str]]:
 
 
 def _refuse_other_classes(table: Table, roles: Roles, unseen: np.ndarray, seen: Set[str]) -> None:
-    """An error where all audited rows are of classes that no training row has, which may be spelt otherwise there."""
+    """An error where classes that no training row has are some of training spelt otherwise, or all that is audited."""
+    for alike in one_spelling(table.coded(roles.target))[1]:
+        if not seen.isdisjoint(alike) and not seen.issuperset(alike):
+            has, other = (first_rows([repr(v) for v in alike if (v in seen) is is_seen]) for is_seen in (True, False))
+            raise DataError(
+                f"{table.path}: classes of {roles.target_title} are spelt otherwise in training: {other} is {has} "
+                "there; write them alike"
+            )
     audited = positions_of(table.coded(roles.split or ""), [roles.splits.audit]) == 0
     if audited.any() and (unseen | ~audited).all():
         has = first_rows([repr(v) for v in sorted_names(seen)])

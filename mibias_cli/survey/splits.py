@@ -99,13 +99,20 @@ def read_split(look: ColumnLook) -> Roles | None:
 
 def split_like(looks: Sequence[ColumnLook]) -> list[ColumnLook]:
     """Columns whose names speak of a split, whatever they hold."""
-    named = [look for look in looks if look.kind in ("classes", "number") and look.n_values > 1]
-    return [x for x in named if x.name.lower() in _SPLIT_NAMES or (_is_flag(x) and _flag_word(x.name) is not None)]
+    # one value beside empty cells says something too: test, in the rows that are no training
+    named = [x for x in looks if x.kind in ("classes", "number") and (x.n_values > 1 or x.n_missing)]
+    return [x for x in named if _is_split_name(x.name) or (_is_flag(x) and _flag_word(x.name) is not None)]
 
 
 def flag_role(look: ColumnLook) -> int | None:
     """Which split a column of yes and no names by its name (`is_train`: 0, `is_test`: 2), or None."""
     return _flag_word(look.name) if _is_flag(look) and look.name.lower() not in _MAY_MEAN_ELSE else None
+
+
+def _is_split_name(name: str) -> bool:
+    """Whether all words of a name speak of a split: `fold`, `split_2`."""
+    words = set(name_words(name)) or {name.lower()}
+    return words <= _SPLIT_NAMES
 
 
 def _flag_word(name: str) -> int | None:

@@ -199,8 +199,11 @@ def survey(path: Path, wishes: Wishes) -> Survey:
     if roles.group is None:
         taken = {*roles.taken, layout.path, *(a.name for a in chosen)}
         notes += may_be_groups([look for name, look in looks.items() if name not in taken], annotations.table)
+    beside = [name for name, look in looks.items() if look.kind == "path" and name != layout.path]
+    if layout.path is not None and beside:
+        notes.append(f"{first_rows(beside)}: may name images too; {layout.path} is read (data.columns.path)")
     uses = column_uses(layout, looks, roles, [a.name for a in chosen], copies)
-    notes += input_notes(layout.table, uses)
+    notes += input_notes(layout.table, uses, needed=layout.source == "table")
     notes += repeat_notes(layout, roles, annotations)
     notes += _proxy_notes(rows, chosen, copies)
     notes += [note for a in chosen if (note := independence_note(a.name, a.cells, a.shared_bits)) is not None]

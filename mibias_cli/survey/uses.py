@@ -58,9 +58,11 @@ def inputs_of(uses: Mapping[str, str]) -> dict[str, list[str]]:
     return found
 
 
-def input_notes(table: Table, uses: Mapping[str, str]) -> Iterator[str]:
-    """Notes of inputs that a run would refuse, or that may be no numbers."""
+def input_notes(table: Table, uses: Mapping[str, str], *, needed: bool) -> Iterator[str]:
+    """Notes of inputs that a run would refuse, or that may be no numbers; and where `needed`, that there are none."""
     inputs = [name for name, use in uses.items() if use in (_NUMBER, _CATEGORIES)]
+    if needed and not inputs:
+        yield "no column is left as an input, which training refuses; data.features may name some"
     refused = set()
     for name in inputs:
         if name not in table.text and (wrong := misfits(table.columns[name])).any():

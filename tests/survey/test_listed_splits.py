@@ -89,6 +89,14 @@ def test_lists_that_are_not_read_are_said(tmp_path: Path, files: dict[str, str],
     assert said is None or re.search(said, notes[0])
 
 
+@pytest.mark.parametrize("name", ["fold", "split_2"])
+def test_a_split_of_one_value_beside_empty_cells_is_said(tmp_path: Path, name: str) -> None:
+    rows = [["ab"[y], "fm"[c], k / 7, "" if k % 3 else "test"] for k, (y, c) in enumerate(pairs(N))]
+    found = survey(write(tmp_path / "t.csv", ["label", "sex", "x", name], rows), GUESS)
+    assert found.columns.split is None
+    assert any(note.startswith("not read as the split: ") and name in note for note in found.notes)
+
+
 def test_files_of_folds_are_no_split(tmp_path: Path) -> None:
     rows = [[f"{k / 7:.3f}", "ab"[y], "fm"[c]] for k, (y, c) in enumerate(pairs(N))]
     header = ["v", "label", "sex"]

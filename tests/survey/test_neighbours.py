@@ -102,6 +102,8 @@ def test_a_list_with_blanks_is_said(tmp_path: Path) -> None:
         ("/a/b/c/d/e/f/g/x/1.png", "x/1.png"),
         ("C:\\Users\\ann\\x\\1.png", "x/1.png"),
         ("https://host/x/1.png", "x/1.png"),
+        ("https://host/x/scan%201.png", "x/scan 1.png"),
+        ("x/scan 1.png", "x/scan%201.png"),
     ],
 )
 def test_names_of_images_from_elsewhere(value: str, file: str) -> None:
@@ -207,7 +209,7 @@ def test_images_of_one_name_in_two_split_folders(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["ptid", "PATNR", "Pat. ID", "Patienten-ID", "RID", "wsi", "StudyInstanceUID", "mouse_id", "slide_name"]
+    "name", ["ptid", "PATNR", "Pat. ID", "Patienten-ID", "RID", "wsi", "StudyInstanceUID", "mouse_id", "PatientGUID"]
 )
 def test_groups_by_further_names(tmp_path: Path, name: str) -> None:
     rows = [[0.1 * k, f"P{k // 3}", "ab"[y], "fm"[c]] for k, (y, c) in enumerate(pairs(90))]
@@ -246,12 +248,51 @@ def test_ids_of_patients_at_the_beginning_of_names_are_no_attribute(tmp_path: Pa
         survey(tmp_path, GUESS)
 
 
-def test_classes_that_are_spelt_otherwise_in_the_test_folder(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("tested", "said"),
+    [
+        (("chat", "chien"), "the rows to audit have other values .*: 'chat', 'chien', not 'Cat', 'Dog'"),
+        (("cat", "dog"), "spelt otherwise in training: 'cat' is 'Cat' there"),
+        # one of them alone would leave the audit without it
+        (("Cat", "dog"), "spelt otherwise in training: 'dog' is 'Dog' there"),
+    ],
+)
+def test_classes_that_are_spelt_otherwise_in_the_test_folder(
+    tmp_path: Path, tested: tuple[str, str], said: str
+) -> None:
     for k, (y, c) in enumerate(pairs(N)):
-        names = ("cat", "dog") if k % 4 == 0 else ("Cat", "Dog")
-        image(tmp_path / ("train" if k % 4 else "test") / names[y] / f"s{c}_{k}.png")
-    with pytest.raises(DataError, match="the rows to audit have other values .* 'cat', not 'Cat', 'Dog'"):
+        names = tested if k % 4 < 2 else ("Cat", "Dog")
+        image(tmp_path / ("train" if k % 4 > 1 else "test") / names[y] / f"s{c}_{k}.png")
+    with pytest.raises(DataError, match=said):
         survey(tmp_path, GUESS)
+
+
+@pytest.mark.parametrize(("folders", "target"), [(("images", "masks"), "label"), (("mask", "no_mask"), None)])
+def test_folders_of_masks_are_no_classes(tmp_path: Path, folders: tuple[str, str], target: str | None) -> None:
+    rows = []
+    for k, (y, c) in enumerate(pairs(N)):
+        for folder in folders:
+            image(tmp_path / folder / f"{folder}{k}.png")
+            rows.append([f"{folder}/{folder}{k}.png", "ab"[y], "fm"[c]])
+    write(tmp_path / "labels.csv", ["file", "label", "sex"], rows)
+    assert survey(tmp_path, GUESS).target_title == (target or "the class folder")
+
+
+def test_other_columns_of_images_are_said(tmp_path: Path) -> None:
+    rows = []
+    for k, (y, c) in enumerate(pairs(N)):
+        image(tmp_path / f"{k}.png")
+        # a text longer than any file's name names none
+        rows.append([f"{k}.png" if k else "x" * 300 + ".png", f"thumbs/{k}.jfif", "ab"[y], "fm"[c]])
+    found = survey(write(tmp_path / "list.csv", ["image", "thumb", "label", "sex"], rows), GUESS)
+    assert sum(found.n_rows.values()) == N - 1
+    assert "thumb: may name images too; image is read (data.columns.path)" in found.notes
+
+
+def test_a_table_without_an_input_is_said(tmp_path: Path) -> None:
+    rows = [["ab"[y], "fm"[c]] for y, c in pairs(N)]
+    found = survey(write(tmp_path / "t.csv", ["label", "sex"], rows), GUESS)
+    assert any(note.startswith("no column is left as an input, which training refuses") for note in found.notes)
 
 
 def test_tables_that_contradict_each_other_are_said(tmp_path: Path) -> None:
@@ -378,6 +419,14 @@ def test_images_of_several_frames_are_said(tmp_path: Path, suffix: str) -> None:
     assert any(
         f"{N // 2} of {N} images looked at have several frames, of which the first is read" in x for x in found.notes
     )
+
+
+def test_pairs_of_photographs_are_images(tmp_path: Path) -> None:
+    def save(path: Path, k: int) -> None:
+        frames = [Image.new("RGB", (12, 8), (40 * j, k, 9)) for j in range(2)]
+        frames[0].save(path, "MPO", save_all=True, append_images=frames[1:])
+
+    assert sum(survey(in_classes(tmp_path / "d", save, ".mpo"), GUESS).n_rows.values()) == N
 
 
 def test_images_of_kinds_that_are_not_read_are_said(tmp_path: Path) -> None:

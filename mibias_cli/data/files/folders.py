@@ -91,7 +91,8 @@ def find_images(root: Path, *, follow: Path | None = None, most: int | None = No
 
 def image_suffixes() -> set[str]:
     """Every suffix that Pillow can read, not only the usual ones, with its dot."""
-    return {suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN}
+    # pairs of photographs (MPO) are opened as JPEG, whose first one is read
+    return {suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN or kind == "MPO"}
 
 
 def _entries(

@@ -379,7 +379,7 @@ def _check_header(path: Path, header: Sequence[str]) -> None:
         raise DataError(f"{path}: is empty; its first row should name the columns")
     repeated = sorted({name for name in header if header.count(name) > 1})
     if repeated:
-        remedy = "is the first row one of names?" if are_numbers(repeated) else "rename one of the two"
+        remedy = "is the first row one of names?" if are_numbers(filter(None, repeated)) else "rename one of the two"
         listed = first_rows([n or "(empty)" for n in repeated])
         raise DataError(f"{path}: column name(s) appear twice: {listed}; {remedy}")
 

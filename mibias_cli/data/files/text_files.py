@@ -7,7 +7,7 @@ import gzip
 import io
 import re
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -179,6 +179,6 @@ def is_header(record: Sequence[str], found: Records) -> bool:
     return same and not any(are_numbers([name]) for name in found.header)
 
 
-def are_numbers(cells: Sequence[str]) -> bool:
+def are_numbers(cells: Iterable[str]) -> bool:
     """Whether all of some cells are numbers."""
     return all(float_of(cell) is not None for cell in cells)

@@ -6,6 +6,7 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+from urllib.parse import unquote
 
 import numpy as np
 
@@ -135,7 +136,9 @@ def _keys(parts: tuple[str, ...], loose: bool) -> list[tuple[str, ...]]:
     # é is one character or two, by the system that wrote the name
     lower = tuple(unicodedata.normalize("NFC", part.lower()) for part in parts)
     stem = PurePosixPath(lower[-1]).stem
-    found = [lower, (*lower[:-1], stem)]
+    # a blank is %20 in addresses
+    plain = tuple(unquote(part) for part in lower)
+    found = [lower, (*lower[:-1], stem), plain, (*plain[:-1], PurePosixPath(plain[-1]).stem)]
     # 7 names 0007.png
     return list(dict.fromkeys([*found, (*lower[:-1], stem.lstrip("0") or "0")] if stem.isdecimal() else found))
 

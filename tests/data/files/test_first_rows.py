@@ -43,7 +43,7 @@ def test_the_line_by_which_excel_names_the_delimiter(tmp_path: Path) -> None:
         ("label,x\na,1\nlabel,x\nb,2\n", r"1 row\(s\) are the header once more: rows 3"),
         ("label x sex\na 1 f\nb 2 m\n", "its columns are separated by blanks"),
         ("# made by hand\nlabel,x,y,z\na,1,2,3\n", "is its first row .'# made by hand', …. the header?"),
-        ("label,,,x\na,,,1\n", r"appear twice: \(empty\)"),
+        ("label,,,x\na,,,1\n", r"appear twice: \(empty\); is the first row one of names\?"),
         ("label,x\na,1,\nb,2,3\n", "1 row.s. do not have the header's 2 cells: rows 3"),
     ],
 )
