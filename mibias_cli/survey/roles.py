@@ -206,7 +206,7 @@ def keep_usable_rows(layout: Layout, roles: Roles) -> tuple[Layout, list[str]]:
 def _refuse_other_classes(table: Table, roles: Roles, unseen: np.ndarray, seen: Set[str]) -> None:
     """An error where classes that no training row has are some of training spelt otherwise, or all that is audited."""
     for alike in one_spelling(table.coded(roles.target))[1]:
-        if not seen.isdisjoint(alike) and not seen.issuperset(alike):
+        if not seen.isdisjoint(alike) and not set(alike) <= seen:
             has, other = (first_rows([repr(v) for v in alike if (v in seen) is is_seen]) for is_seen in (True, False))
             raise DataError(
                 f"{table.path}: classes of {roles.target_title} are spelt otherwise in training: {other} is {has} "
