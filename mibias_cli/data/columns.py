@@ -53,7 +53,7 @@ _WRITTEN_OTHERWISE = re.compile(
 """Numbers with separators of thousands, a decimal comma, another minus, currency, percent, a quote or a sign before
 them (~12, <5), in brackets, or as two of them (120/80)."""
 _WITH_UNIT = re.compile(r"[-+]?\d+([.,]\d+)? ?([A-Za-zµ°]{1,5}|mm[²³23]|cm[²³23]|m[²³23])")
-_AGES = {"Y", "M", "W", "D"}
+_AGES, _FEW_UNITS = {"Y", "M", "W", "D"}, 3
 _POINT_OF_THOUSANDS = re.compile(r"[-+]?[1-9]\d{0,2}\.\d{3}")
 """035Y, 12 kg; DICOM's units of ages; 1.234 where no point may mean a decimal one."""
 _ID_WORDS = {"id", "ids", "uid", "index", "number", "no", "nr", "nbr", "num", "key", "serial", "accession"}
@@ -231,8 +231,9 @@ def _misfits(column: Coded) -> np.ndarray:
         shaped[k] = shaped[k] or _WRITTEN_OTHERWISE.fullmatch(values[k]) is not None
         if not shaped[k] and (found := _WITH_UNIT.fullmatch(values[k])):
             units.setdefault(found[2], []).append(int(k))
-    # codes (12a, 12b, 13a) have letters of many kinds, quantities have one unit
-    if len(units) == 1 or set(units) <= _AGES:
+    # codes (12a, 12b, 13a) have letters of many kinds, quantities have one unit, or a few (kg, lb)
+    words = all(len(unit) > 1 for unit in units)
+    if len(units) == 1 or set(units) <= _AGES or (words and len(units) <= _FEW_UNITS):
         shaped[[k for of_unit in units.values() for k in of_unit]] = True
     n_rows = np.bincount(column.codes, minlength=len(values))
     known = int(n_rows[wrong | ~np.isnan(parsed)].sum())

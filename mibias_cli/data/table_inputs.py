@@ -39,10 +39,25 @@ _WORDS_OF_PROSE = 4
 STAND_INS = {
     *("unknown", "unk", "missing", "not available", "not known", "n.a.", "n.a", "--", ".", "none given", "undefined"),
     *("not specified", "unspecified", "not reported", "no data", "prefer not to say", "not stated", "nd", "unclear"),
+    *(
+        "not applicable",
+        "no answer",
+        "refused",
+        "declined",
+        "don't know",
+        "tbd",
+        "empty",
+        "(empty)",
+        "blank",
+        "(blank)",
+    ),
+    *("unbekannt", "nicht bekannt", "keine angabe", "k.a.", "k. a.", "n.d.", "n/d", "inconnu", "desconocido"),
+    *("#null!", "#value!", "#ref!", "#div/0!", "#name?", "#num!"),
 }
 """What may stand for a missing value, and may be a category of its own."""
 _BELOW = {-1.0, -8.0, -9.0, -88.0, -99.0, -888.0, -999.0, -9999.0, -99999.0}
 _ABOVE = {99.0, 999.0, 9999.0, 99999.0, 999999.0}
+_LIKE_POWERS = re.compile(r"\d+[eE]\d+")
 _TIMES = 3.0
 _FEWEST, _SHARE = 3, 0.01
 
@@ -94,7 +109,7 @@ def _why_out(table: Table, name: str) -> str:
     # what fitting refuses with an error is not to vanish in silence
     if misfits(table.columns[name]).any() or are_number_lists(known):
         return ""
-    if look.kind == "id" and (number_of(known[0]) is None or _are_whole(known)):
+    if look.kind == "id" and (any(number_of(v) is None for v in known) or _are_whole(known)):
         return "a value of its own in each row"
     prose = look.kind == "text" and 2 * look.n_values > len(known)
     return "prose" if prose and np.mean([v.count(" ") + 1 for v in known]) >= _WORDS_OF_PROSE else ""
@@ -118,7 +133,11 @@ def doubts(table: Table, names: Sequence[str]) -> Iterator[str]:
         if wrong.any() or name in table.text or len(np.unique(parsed[known])) <= 2:
             continue
         coded = [str(v) for v in values[known] if len(v) > 1 and v[0] == "0" and v.isdecimal()]
-        if coded and len({len(v) for v in values[known]}) == 1:
+        if len({len(v) for v in values[known]}) > 1:
+            coded = []
+        # 1E5 is a well on a plate, or a code: programs write 1e+05 or 1.0E5
+        coded = coded or [str(v) for v in values[known] if _LIKE_POWERS.fullmatch(v)]
+        if coded:
             yield f"{table.path}: {name!r} is read as numbers, and {coded[0]!r} may be a code: data.categories"
         if (mark := _mark_of_missing(Counter(parsed[known].tolist()))) is not None:
             yield _mark_note(table, name, *mark)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -12,7 +12,7 @@ from mibias_cli.data.files.tabular import first_rows, texts
 from mibias_cli.data.group_columns import group_columns, own_groups, path_groups, same_names
 from mibias_cli.data.spelling import yes_or_no
 from mibias_cli.survey.layout import Layout
-from mibias_cli.survey.splits import flag_role, guess_split
+from mibias_cli.survey.splits import flag_columns, flag_role, guess_split, split_words
 from mibias_cli.survey.tables.split_tables import listed_split, unread_lists
 
 __all__ = ["with_groups", "with_split"]
@@ -22,19 +22,10 @@ def with_split(layout: Layout, looks: Sequence[ColumnLook]) -> Layout:
     """The layout with a column for a split that is in text files beside it, or in several columns of yes and no."""
     if layout.split is not None or layout.is_fixed:
         return layout
-    flags = {role: look for look in looks if (role := flag_role(look)) is not None}
+    flags = flag_columns(looks)
     column = "split" if "split" not in layout.table.columns else "official_split"
-    if 2 in flags and 1 in flags and not any(guess_split([x]) for x in looks if flag_role(x) is None):
-        # test before validation: what is both is not chosen by
-        values = ["train"] * len(layout.table)
-        for role, called in ((1, "validation"), (2, "test")):
-            look = flags[role]
-            yes = [v for v in look.values if yes_or_no(v)]
-            values = [
-                called if v in yes else old for v, old in zip(layout.table.columns[look.name], values, strict=True)
-            ]
-        named = f"split: from {flags[1].name} and {flags[2].name}"
-        return _with_column(layout, column, texts(values), split=("train", "validation", "test"), note=named)
+    if len(flags) > 1 and not any(guess_split([x]) for x in looks if flag_role(x) is None):
+        return _from_flags(layout, column, flags)
     if layout.path is None or layout.root is None:
         return layout
     found = listed_split(layout.root, layout.table.columns[layout.path])
@@ -50,6 +41,24 @@ def with_split(layout: Layout, looks: Sequence[ColumnLook]) -> Layout:
         f"names half of the images or more{n}; or write a column, for --split"
     )
     return replace(layout, notes=(*layout.notes, note))
+
+
+def _from_flags(layout: Layout, column: str, flags: Mapping[int, ColumnLook]) -> Layout:
+    """The layout with a split that several columns of yes and no make."""
+    words = ("train", "validation", "test")
+    # a row of none of two is of the third; of three, of no split
+    missing = [word for role, word in enumerate(words) if role not in flags]
+    values = texts([missing[0] if missing else None] * len(layout.table))
+    # test before validation: what is both is not chosen by
+    for role, look in sorted(flags.items()):
+        yes = [v is not None and bool(yes_or_no(v)) for v in layout.table.columns[look.name]]
+        values[yes] = words[role]
+    found = split_words({v for v in values if v is not None})
+    if found is None:
+        return layout
+    names = tuple(look.name for _, look in sorted(flags.items()))
+    note = f"split: from {first_rows(names)}"
+    return replace(_with_column(layout, column, values, split=found, note=note), flags=names)
 
 
 def with_groups(layout: Layout, looks: Sequence[ColumnLook], wished: str | None) -> Layout:

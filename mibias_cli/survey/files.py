@@ -123,7 +123,7 @@ def _layout(path: Path, table: Path | None, root: Path | None, follow: Path | No
     if suffix in _ARRAYS:
         return _arrays(path, table)
     if suffix in PARQUET and (prefix := _feature_prefix(path)) is not None:
-        if table:
+        if table or all(name.startswith(prefix) for name in pq.read_schema(path).names):
             return _with_labels(path, table, open_stored(path, key="features", prefix=prefix).shape, prefix=prefix)
         rows = read_table(path, leave_out=lambda name: name.startswith(prefix))
         what = f"stored embeddings ({prefix}…)"
@@ -247,14 +247,17 @@ def _root_of(table: Table, column: str, folder: Path) -> Path | None:
 
 
 def _feature_prefix(path: Path) -> str | None:
-    """How the names of feature columns begin: eight or more columns of numbers, all of one name but for a number."""
+    """How the names of feature columns begin: eight or more columns of numbers, all of one name but for a number.
+
+    Where all columns are called by numbers alone, as pandas writes an array, they begin with nothing.
+    """
     try:
         schema = pq.read_schema(path)
     except (pa.ArrowInvalid, OSError) as error:
         raise DataError(f"{path}: cannot be read as Parquet: {error}") from error
     numeric = [f.name for f in schema if pa.types.is_floating(f.type) or pa.types.is_integer(f.type)]
     # z_0, z_1, …: columns that differ by a number at the end
-    stems = Counter(match[1] for name in numeric if (match := re.fullmatch(r"(.*?[^\d])\d+", name)))
+    stems = Counter(match[1] for name in numeric if (match := re.fullmatch(r"(.*?)\d+", name)))
     for stem, n in stems.most_common(1):
         # all columns of that beginning must be features, as a recipe's prefix takes all of them
         if n >= _FEWEST_FEATURES and sum(name.startswith(stem) for name in schema.names) == n:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence, Set
 from dataclasses import replace
@@ -12,7 +11,6 @@ import numpy as np
 
 from mibias_cli.data.columns import MOST_CLASSES, look_at, name_words
 from mibias_cli.data.files.folders import find_images
-from mibias_cli.data.files.refused import require_file
 from mibias_cli.data.files.tabular import Table, first_rows, read_table, refuse_nested, texts
 from mibias_cli.data.group_columns import group_columns, path_groups
 from mibias_cli.data.shards.shard_names import may_be_shards
@@ -28,7 +26,7 @@ from mibias_cli.survey.layout import MOST_FILES, Layout, make_table
 from mibias_cli.survey.levels import Levels, are_masks, read_levels
 from mibias_cli.survey.splits import guess_split, role_of_name, split_words
 from mibias_cli.survey.tables.matching import image_column, match_images
-from mibias_cli.survey.tables.sidecars import Sidecar, find_sidecars, join_sidecars
+from mibias_cli.survey.tables.sidecars import Sidecar, find_sidecars, join_by_key, join_sidecars
 from mibias_cli.survey.tables.split_tables import SplitTables, numbered_parts, split_tables, tables_in
 
 __all__ = ["SUBFOLDER", "folder_layout"]
@@ -70,11 +68,10 @@ def folder_layout(folder: Path, table: Path | None, follow: Path | None, image: 
         return _faces(folder)
     levels = read_levels(images)
     levels = replace(levels, notes=(*levels.notes, *found_images.note(folder, "--follow-links FOLDER")))
-    return (
-        _class_folders(folder, images, levels, table)
-        if levels.classes is not None
-        else _listed(folder, images, levels, find_sidecars(folder, images, table))
-    )
+    if levels.classes is not None:
+        return _class_folders(folder, images, levels, table)
+    sidecars, passed = find_sidecars(folder, images, table)
+    return _listed(folder, images, replace(levels, notes=(*levels.notes, *passed)), sidecars)
 
 
 def _refuse_boxes(folder: Path) -> None:
@@ -94,12 +91,13 @@ def _tables(folder: Path) -> Layout:
     parts = split_tables(folder)
     if parts is not None:
         refuse_nested(parts.table)
-        return Layout(
+        unread = arrays_beside(folder, {stop - start for start, stop, _ in parts.places})
+        layout = _with_keyed(parts, folder)
+        return replace(
+            layout,
             what=f"tables of a split ({first_rows([file.name for file in parts.files])})",
-            source="table",
-            table=parts.table,
             split=(parts.column, parts.roles),
-            notes=(*parts.notes, *arrays_beside(folder, {stop - start for start, stop, _ in parts.places})),
+            notes=(*parts.notes, *layout.notes, *unread),
         )
     tables = tables_in(folder) or tables_in(folder / "data")
     arrays = sorted(path.name for ending in (".npy", ".npz", ".safetensors") for path in folder.glob(f"*{ending}"))
@@ -123,6 +121,7 @@ def _tables(folder: Path) -> Layout:
 
 def _parts(folder: Path, images: Sequence[str], parts: SplitTables) -> Layout | None:
     """A manifest for each split, as one; None where they name none of the images."""
+    beside = _with_keyed(parts, folder)
     # tables in split folders name images below these
     columns, n_found, hows, column = [], 0, set(), None
     for start, stop, place in parts.places:
@@ -140,19 +139,25 @@ def _parts(folder: Path, images: Sequence[str], parts: SplitTables) -> Layout | 
         hows |= {match.how} if match.how else set()
     if column is None or not n_found:
         return None
-    notes = [*parts.notes, *(f"{column} is read {how}" for how in sorted(hows))]
+    notes = [*parts.notes, *(f"{column} is read {how}" for how in sorted(hows)), *beside.notes]
     named = set(columns)
     without = [image for image in images if image not in named]
     notes += [f"{len(without)} image(s) without a row, left out: {first_rows(without)}"] if without else []
     return Layout(
         what=f"manifests of a split ({first_rows([file.relative_to(folder).as_posix() for file in parts.files])})",
         source="manifest",
-        table=parts.table.with_columns({column: texts(columns)}),
+        table=beside.table.with_columns({column: texts(columns)}),
         root=folder,
         path=column,
         split=(parts.column, parts.roles),
         notes=tuple(notes),
     )
+
+
+def _with_keyed(parts: SplitTables, folder: Path) -> Layout:
+    """The tables of a split, with columns of tables there that share an id: train.csv of ids beside labels.csv."""
+    layout = Layout(what="tables of a split", source="table", table=parts.table)
+    return join_by_key(layout, [file for file in tables_in(folder) if file not in parts.files])
 
 
 def _of_part(images: list[str], part: str, rows: Table) -> list[str]:
@@ -245,49 +250,37 @@ def _metadata(folder: Path) -> Layout | None:
             source="manifest", table=table, file=at_top, root=folder, path="file_name",
         )  # fmt: skip
     files = [at_top] if at_top is not None else [p for name in _METADATA for p in sorted(folder.glob(f"*/{name}"))]
-    parts = [(file, _records(file)) for file in files]
-    if not parts or any("file_name" not in columns for _, columns in parts):
+    parts = [(file, read_table(file)) for file in files]
+    if not parts or any("file_name" not in table.columns for _, table in parts):
         return None
     merged = _merged(folder, parts)
     words = split_words({value for value in merged["split"] if value}) if at_top is None else None
     return Layout(
         what=f"a Hugging Face imagefolder ({first_rows([str(f.relative_to(folder)) for f, _ in parts])})",
         source="manifest",
-        table=make_table(folder / parts[0][0].name, merged),
+        table=replace(
+            make_table(folder / parts[0][0].name, merged),
+            nested={name: kind for _, table in parts for name, kind in table.nested.items()},
+        ),
         root=folder,
         path="file_name",
         split=None if words is None else ("split", words),
     )
 
 
-def _records(file: Path) -> dict[str, list[str | None]]:
-    """Columns of a metadata file; of JSON lines, numbers and text as text, everything else left out."""
-    if file.suffix != ".jsonl":
-        return {name: list(values) for name, values in read_table(file).columns.items()}
-    require_file(file)
-    try:
-        lines = file.read_text(encoding="utf-8").splitlines()
-        rows = [dict(json.loads(line)) for line in lines if line.strip()]
-    except (ValueError, TypeError, RecursionError) as error:
-        raise DataError(f"{file}: is no JSON object per line ({error})") from error
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    plain = [name for name in names if all(isinstance(row.get(name), str | int | float | None) for row in rows)]
-    return {name: [None if row.get(name) is None else str(row[name]) for row in rows] for name in plain}
-
-
-def _merged(folder: Path, parts: Sequence[tuple[Path, dict[str, list[str | None]]]]) -> dict[str, list[str | None]]:
+def _merged(folder: Path, parts: Sequence[tuple[Path, Table]]) -> dict[str, list[str | None]]:
     """The rows of all metadata files, paths below the folder, and the split by the folder that each lies in."""
     # columns of any of the files; where one lacks a column, its rows have no value
-    names = list(dict.fromkeys(name for _, columns in parts for name in columns))
+    names = list(dict.fromkeys(name for _, table in parts for name in table.columns))
     merged: dict[str, list[str | None]] = {name: [] for name in names}
     merged["split"] = []
-    for file, columns in parts:
-        n = len(columns["file_name"])
+    for file, table in parts:
         inner = file.parent.relative_to(folder)
         for name in names:
-            values = columns.get(name, [None] * n)
-            merged[name] += [str(inner / v) for v in values if v] if name == "file_name" else values
-        merged["split"] += [inner.name or None] * n
+            values = list(table.columns.get(name, [None] * len(table)))
+            # a row without a name keeps its place: those behind it have values of their own
+            merged[name] += [v and str(inner / v) for v in values] if name == "file_name" else values
+        merged["split"] += [inner.name or None] * len(table)
     if not any(merged["split"]):
         del merged["split"]
     return merged
@@ -323,7 +316,8 @@ def _class_folders(folder: Path, images: Sequence[str], levels: Levels, given: P
         group=None if levels.patients is None else "patient",
         notes=tuple(notes),
     )
-    sidecars = find_sidecars(folder, images, given)
+    sidecars, passed = find_sidecars(folder, images, given)
+    layout = replace(layout, notes=(*notes, *passed))
     folders = {p[depth] for p in parts}
     if (own := _target_beside_codes(folders, sidecars)) is not None:
         what, codes = ("images and masks", None) if are_masks(folders) else ("codes", depth)
@@ -336,10 +330,7 @@ def _class_folders(folder: Path, images: Sequence[str], levels: Levels, given: P
 
 
 def _target_beside_codes(folders: Set[str], sidecars: Sequence[Sidecar]) -> str | None:
-    """The column that a table calls target, where folders are numbered alike (p001, p002) and it has fewer values.
-
-    Folders of images and of their masks are no classes either.
-    """
+    """The column that a table calls target, beside images and masks, or folders like p001 of which it has fewer."""
     stems = {re.sub(r"\d+$", "", name) for name in folders}
     masks = are_masks(folders)
     alike = len(folders) > _FEW_CODES and len(stems) == 1 and not folders & stems

@@ -37,6 +37,7 @@ class Layout:
         shard_images: Of shards, their images, row by row; or None.
         target, attributes: The columns that the layout itself names, or None and none.
         split: The split column and its values for train, validation and audit, or None.
+        flags: Columns of yes and no that the split column is made of.
         group: The column that says which rows belong together, or None.
         follow_links: The folder to which links of images are followed, or None.
         image: Ending of the member of a sample that is the image, of shards with several; or None.
@@ -57,6 +58,7 @@ class Layout:
     target: str | None = None
     attributes: tuple[str, ...] = ()
     split: tuple[str, tuple[str, str, str]] | None = None
+    flags: tuple[str, ...] = ()
     group: str | None = None
     follow_links: Path | None = None
     image: str | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Mapping, Set
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Literal
@@ -128,8 +128,13 @@ def choose_roles(layout: Layout, looks: Mapping[str, ColumnLook], wishes: Wishes
     if wishes.group is not None:
         sure.add("group")
     # the target is guessed last, among the columns that have no other role
-    like = [look for look in split_like(list(looks.values())) if split is None or look.name != split[0]]
-    taken = {name for name in (layout.path, split and split[0], group, *wishes.attributes, *layout.attributes) if name}
+    of_split = {*layout.flags, *(split[:1] if split is not None else ())}
+    like = [look for look in split_like(list(looks.values())) if look.name not in of_split]
+    taken = {
+        name
+        for name in (layout.path, split and split[0], group, *wishes.attributes, *layout.attributes, *layout.flags)
+        if name
+    }
     guessed = guess_target(list(looks.values()), [*taken, *(look.name for look in like)])
     target = wishes.target or layout.target or (guessed and guessed[0])
     if target in wishes.attributes:
@@ -143,6 +148,7 @@ def choose_roles(layout: Layout, looks: Mapping[str, ColumnLook], wishes: Wishes
         )
     if wishes.target is None:
         guesses.insert(0, f"target {target}: " + ("by the layout" if layout.target or guessed is None else guessed[1]))
+    other = () if wishes.target else _other_target(layout, looks, target, taken)
     # columns that speak of a split and are none are said: a fold, say, or a test that is no test set
     unread = [f"{x.name} ({first_rows(list(x.values)) or f'{x.n_values} values'})" for x in like if x.name != target]
     of_target = looks[target]
@@ -159,8 +165,19 @@ def choose_roles(layout: Layout, looks: Mapping[str, ColumnLook], wishes: Wishes
         group=None if group == target else group,
         sure=frozenset(sure),
         guesses=tuple(guesses),
-        notes=(*([unused] if unread else []), *_odd_values(of_target), *_empty_lists(of_target, layout)),
+        notes=(*([unused] if unread else []), *other, *_odd_values(of_target), *_empty_lists(of_target, layout)),
     )
+
+
+def _other_target(layout: Layout, looks: Mapping[str, ColumnLook], target: str, taken: Set[str]) -> Iterator[str]:
+    """A note of a column that is the target by its name, beside one by the layout that says something else."""
+    found = guess_target(list(looks.values()), [*taken, target]) if layout.target == target else None
+    if found is None or found[1] != "by its name":
+        return
+    pairs = {(a, b) for a, b in zip(*(layout.table.columns[x] for x in (target, found[0])), strict=True) if b}
+    if len(pairs) > min(looks[target].n_values, looks[found[0]].n_values):
+        shown = "the class folder" if target == CLASS_FOLDER else target
+        yield f"{found[0]} may be the target by its name, and differs from {shown}: --target {found[0]} takes it"
 
 
 def keep_usable_rows(layout: Layout, roles: Roles) -> tuple[Layout, list[str]]:

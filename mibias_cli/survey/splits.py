@@ -7,7 +7,16 @@ from collections.abc import Iterable, Sequence
 from mibias_cli.data.columns import DRAWN, ColumnLook, name_words
 from mibias_cli.data.spelling import yes_or_no
 
-__all__ = ["flag_role", "guess_split", "read_split", "role_of_name", "split_like", "split_roles", "split_words"]
+__all__ = [
+    "flag_columns",
+    "flag_role",
+    "guess_split",
+    "read_split",
+    "role_of_name",
+    "split_like",
+    "split_roles",
+    "split_words",
+]
 
 _SPLIT_WORDS: tuple[tuple[str, ...], ...] = (
     ("train", "training", "trn", "tr", "trainval"),
@@ -102,6 +111,15 @@ def split_like(looks: Sequence[ColumnLook]) -> list[ColumnLook]:
     # one value beside empty cells says something too: test, in the rows that are no training
     named = [x for x in looks if x.kind in ("classes", "number") and (x.n_values > 1 or x.n_missing)]
     return [x for x in named if _is_split_name(x.name) or (_is_flag(x) and _flag_word(x.name) is not None)]
+
+
+def flag_columns(looks: Sequence[ColumnLook]) -> dict[int, ColumnLook]:
+    """By split (0, 1, 2), the column of yes and no for it; `val` and `test` alone mean a split beside `train`."""
+    sure = {role: look for look in looks if (role := flag_role(look)) is not None}
+    if 0 not in sure:
+        return sure
+    named = {role: look for look in looks if _is_flag(look) and (role := _flag_word(look.name)) is not None}
+    return named | sure
 
 
 def flag_role(look: ColumnLook) -> int | None:

@@ -22,7 +22,7 @@ from mibias_cli.survey.layout import Layout
 from mibias_cli.survey.proxies import independence_note, once_more, proxies_of
 from mibias_cli.survey.repeats import repeat_notes
 from mibias_cli.survey.roles import Roles, Wishes, annotate_roles, choose_roles, keep_usable_rows
-from mibias_cli.survey.style import shows_in_channels
+from mibias_cli.survey.style import darkness_note, shows_in_channels
 from mibias_cli.survey.uses import column_uses, input_notes
 
 __all__ = ["RowsFound", "Survey", "as_manifest", "find_rows", "survey"]
@@ -199,6 +199,13 @@ def survey(path: Path, wishes: Wishes) -> Survey:
     if roles.group is None:
         taken = {*roles.taken, layout.path, *(a.name for a in chosen)}
         notes += may_be_groups([look for name, look in looks.items() if name not in taken], annotations.table)
+    if layout.table.nested and layout.source != "table":
+        listed = first_rows([f"{name} ({kind})" for name, kind in layout.table.nested.items() if name != layout.key])
+        notes += (
+            [f"not read, for want of one value per row: {listed}; lists of labels are read as text: A|B"]
+            if listed
+            else []
+        )
     beside = [name for name, look in looks.items() if look.kind == "path" and name != layout.path]
     if layout.path is not None and beside:
         notes.append(f"{first_rows(beside)}: may name images too; {layout.path} is read (data.columns.path)")
@@ -319,6 +326,8 @@ def _image_shapes(layout: Layout) -> tuple[tuple[tuple[int, int], ...], int | No
     sizes.sort(key=lambda size: (min(size), size))
     in_chans = next(iter(of_channels)) if len(of_channels) == 1 and of_channels.keys().isdisjoint({1, 3}) else None
     notes = [*_mixed_channels(of_channels, len(sizes))]
+    if (note := darkness_note(images)) is not None:
+        notes.append(note)
     if moving:
         notes.append(
             f"{len(moving)} of {len(sizes)} images looked at have several frames, of which the first is read: "

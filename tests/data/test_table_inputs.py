@@ -38,6 +38,8 @@ def inputs(path: Path, features: Sequence[str] | None = None) -> tuple[int, tupl
         ("", lambda k: k, "row numbers"),
         ("notes", lambda k: "", "empty"),
         ("user_id", lambda k: f"U{k:04d}", "a value of its own in each row"),
+        # of hexadecimal ids some are numbers
+        ("hash", lambda k: f"{k * 2654435761 % 2**32:08x}", "a value of its own in each row"),
         ("encounter_nbr", lambda k: 7000 + 3 * k, "a value of its own in each row"),
         ("tweet", lambda k: 1_200_000_000_000_000_000 + 7 * k, "a value of its own in each row"),
         ("visit", lambda k: f"2020-{k % 12 + 1:02d}-{k % 28 + 1:02d}", "dates or times"),
@@ -91,6 +93,7 @@ def test_the_index_that_pandas_writes(tmp_path: Path) -> None:
     [
         (lambda k: f"{k * 37 % 500 + 20:03d}Y", "'020Y'"),
         (lambda k: f"{k} mg", "'0 mg'"),
+        (lambda k: f"{k} {'kg' if k % 3 else 'lb'}", "'0 lb'"),
         (lambda k: f"{k - 60}".replace("-", "\u2212"), "'\u221260'"),
         # 950 and 1.050: the same file with points of thousands
         (lambda k: f"{900 + 10 * k:,}".replace(",", "."), "'1.000'"),
@@ -106,6 +109,7 @@ def test_the_index_that_pandas_writes(tmp_path: Path) -> None:
     ids=[
         "dicom age",
         "unit",
+        "units",
         "minus",
         "points",
         "points and a comma",
@@ -143,6 +147,7 @@ def test_decimals_of_three_digits_stay_numbers(tmp_path: Path) -> None:
         (lambda k: -9 if k % 5 == 0 else k % 40, "-9 in 24 rows, and 1 to 39 in all others"),
         (lambda k: 999 if k % 5 else k % 28, "999 in 96 rows, and 0 to"),
         (lambda k: f"{k * 37 % 500:05d}", "'00000' may be a code"),
+        (lambda k: f"{k % 12 + 1}E{k % 8 + 1}", "'1E1' may be a code"),
         (lambda k: k % 12 - 6, None),
         (lambda k: k * 9 % 1000, None),
     ],

@@ -169,7 +169,7 @@ CASES: dict[str, Case] = {
     "is_valid": table("is_valid", ("True", "False"), (105, 15, 120)),
     "valid may mean sound": table("valid", ("True", "False"), (168, 24, 48), "the split: valid", taken=False),
     "is_val and is_test": Case(
-        make=layouts.flags, rows=(120, 60, 60), source="table", split="split", said=("from is_val and is_test",)
+        make=layouts.flags, rows=(120, 60, 60), source="table", split="split", said=("from is_val, is_test",)
     ),
     "split 0-1-2": table("split", ("0", "1", "2"), (80, 80, 80)),
     "split 0-1": table("split", ("0", "1"), (105, 15, 120), "split split: by its name and values (0, 1)"),

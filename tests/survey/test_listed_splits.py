@@ -174,3 +174,39 @@ def test_flags_of_a_split_by_any_writing(tmp_path: Path, yes: str, no: str) -> N
     found = survey(write(tmp_path / "t.csv", ["label", "sex", "x", "is_test"], rows), GUESS)
     assert (found.columns.split, found.splits.train, found.splits.audit) == ("is_test", no, yes)
     assert found.n_rows["audit"] == N // 3
+
+
+@pytest.mark.parametrize(
+    ("names", "rows"),
+    [
+        # a row of none of two is of the third split, and of none of three in no split
+        (("train", "val", "test"), (30, 10, 10)),
+        (("is_train", "is_valid", "is_test"), (30, 10, 10)),
+        (("is_val", "is_test"), (40, 10, 10)),
+        (("is_train", "is_val"), (30, 10, 20)),
+    ],
+)
+def test_a_split_in_columns_of_yes_and_no(tmp_path: Path, names: tuple[str, ...], rows: tuple[int, int, int]) -> None:
+    places = {"train": (0, 1, 2), "is_train": (0, 1, 2), "val": (3,), "is_val": (3,), "is_valid": (3,)}
+    flags = [[int(k % 6 in places.get(name, (4,))) for name in names] for k in range(N)]
+    table = [["ab"[y], "fm"[c], k / 7, *flags[k]] for k, (y, c) in enumerate(pairs(N))]
+    found = survey(write(tmp_path / "t.csv", ["label", "sex", "x", *names], table), GUESS)
+    assert tuple(found.n_rows.values()) == rows
+    assert f"split: from {', '.join(names)}" in found.guesses
+    assert not any("not read as the split" in note for note in found.notes)
+
+
+@pytest.mark.parametrize("with_images", [True, False])
+def test_tables_of_ids_beside_one_of_labels(tmp_path: Path, with_images: bool) -> None:
+    for part, some in (("train", range(40)), ("test", range(40, N))):
+        write(tmp_path / f"{part}.csv", ["id", "x"], [[f"{k:03d}", k / 7] for k in some])
+    labels = {f"{k:03d}": ("ab"[y], "fm"[c]) for k, (y, c) in enumerate(pairs(N))}
+    write(tmp_path / "labels.csv", ["id", "label", "sex"], [[name, *of] for name, of in reversed(labels.items())])
+    for name in labels if with_images else ():
+        image(tmp_path / "images" / f"{name}.png")
+    found = survey(tmp_path, GUESS)
+    assert (found.columns.target, found.layout.source) == ("label", "manifest" if with_images else "table")
+    columns = found.layout.table.columns
+    read = {Path(i).stem: (y, c) for i, y, c in zip(columns["id"], columns["label"], columns["sex"], strict=True)}
+    assert read == labels
+    assert found.n_rows["audit"] == 20

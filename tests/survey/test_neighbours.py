@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import unicodedata
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 from layouts import image, pairs, write
 from PIL import Image
 
+from mibias_cli.data.shards.feature_parts import open_stored
 from mibias_cli.errors import DataError
 from mibias_cli.recipe.load import parse_recipe
 from mibias_cli.run.build import build_data
@@ -436,3 +438,70 @@ def test_images_of_kinds_that_are_not_read_are_said(tmp_path: Path) -> None:
     said = "files of kinds that are not read are passed over (2 .heic, 1 .dcm, 1 .gz); convert them"
     (note,) = [note for note in survey(folder, GUESS).notes if "kinds that are not read" in note]
     assert note == f"{folder}: {said} to PNG"
+
+
+@pytest.mark.parametrize("ending", [".jsonl", ".csv"])
+def test_a_row_without_a_name_keeps_its_place(tmp_path: Path, ending: str) -> None:
+    labels = {}
+    for part in ("train", "test"):
+        rows = []
+        for k, (y, c) in enumerate(pairs(N)):
+            image(tmp_path / part / f"{k}.png")
+            rows.append({"file_name": f"{k}.png" if k != 3 else None, "label": "ab"[y], "sex": "fm"[c], "tags": [k]})
+            labels |= {f"{part}/{k}.png": ("ab"[y], "fm"[c])} if k != 3 else {}
+        if ending == ".jsonl":
+            (tmp_path / part / "metadata.jsonl").write_text("\n".join(map(json.dumps, rows)))
+        else:
+            names = list(rows[0])[:3]
+            write(tmp_path / part / "metadata.csv", names, [[row[name] or "" for name in names] for row in rows])
+    found = survey(tmp_path, GUESS)
+    columns = found.layout.table.columns
+    read = zip(columns["file_name"], columns["label"], columns["sex"], strict=True)
+    assert {path: (y, c) for path, y, c in read} == labels
+    assert any(note.startswith("not read, for want of one value per row: tags") for note in found.notes) == (
+        ending == ".jsonl"
+    )
+
+
+def test_a_table_of_few_of_the_images_is_said(tmp_path: Path) -> None:
+    rows = []
+    for k, (y, c) in enumerate(pairs(N)):
+        image(tmp_path / "ab"[y] / f"{'st'[c]}_{k}.png")
+        rows.append([f"{'ab'[y]}/{'st'[c]}_{k}.png", "fm"[c]])
+    table = write(tmp_path / "sexes.csv", ["file", "sex"], rows[::3])
+    said = f"sexes.csv lists 20 of 60 images, fewer than most, and is not read: --table {table} reads it"
+    assert said in survey(tmp_path, GUESS).notes
+    assert survey(tmp_path, Wishes(table=table)).chosen[0].name == "sex"
+
+
+@pytest.mark.parametrize("differs", [True, False])
+def test_a_label_beside_class_folders_that_says_otherwise(tmp_path: Path, differs: bool) -> None:
+    rows = []
+    for k, (y, c) in enumerate(pairs(N)):
+        image(tmp_path / "ab"[y] / f"{k}.png")
+        rows.append([f"{'ab'[y]}/{k}.png", 1 - y if differs and k % 5 == 0 else y, "fm"[c]])
+    write(tmp_path / "labels.csv", ["file", "label", "sex"], rows)
+    said = "label may be the target by its name, and differs from the class folder: --target label takes it"
+    assert (said in survey(tmp_path, GUESS).notes) == differs
+
+
+@pytest.mark.parametrize(("factor", "said"), [(8, True), (130, False)])
+def test_images_that_are_nearly_black_are_said(tmp_path: Path, factor: int, said: bool) -> None:
+    """12 bits in 16 are a sixteenth of their range."""
+
+    def save(path: Path, k: int) -> None:
+        Image.fromarray((np.arange(480).reshape(20, 24) * factor + k).astype(np.uint16)).save(path)
+
+    notes = survey(in_classes(tmp_path / "d", save, ".png"), GUESS).notes
+    assert any("a model sees them nearly black" in note for note in notes) == said
+
+
+def test_embeddings_in_columns_called_by_numbers(tmp_path: Path) -> None:
+    """As pandas writes an array to Parquet."""
+    z = np.arange(N * 12, dtype=np.float32).reshape(N, 12)
+    pq.write_table(pa.table({str(k): z[:, k] for k in range(12)}), tmp_path / "z.parquet")
+    write(tmp_path / "labels.csv", ["label", "sex"], [["ab"[y], "fm"[c]] for y, c in pairs(N)])
+    found = survey(tmp_path / "z.parquet", GUESS)
+    assert (found.layout.source, found.layout.prefix) == ("embeddings", "")
+    features = open_stored(tmp_path / "z.parquet", key="features", prefix="")
+    assert np.array_equal(features.take(np.arange(N)), z)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mibias_cli.data.columns import name_words
+from mibias_cli.data.columns import look_at, name_words
 from mibias_cli.data.files.tabular import Table, first_rows, read_table, texts
 from mibias_cli.errors import DataError
 from mibias_cli.survey.layout import Layout
@@ -17,6 +17,7 @@ from mibias_cli.survey.tables.split_tables import tables_in
 
 __all__ = ["Sidecar", "find_sidecars", "join_by_key", "join_sidecars"]
 
+_FEWEST = 0.05
 _KEY_WORDS = {"id", "ids", "pid", "mrn", "uid", "accession"}
 
 
@@ -42,10 +43,10 @@ class Sidecar:
     how: str = ""
 
 
-def find_sidecars(root: Path, images: Sequence[str], given: Path | None) -> list[Sidecar]:
-    """The tables that list at least half of some images: the given one, or those in the folder or beside it.
+def find_sidecars(root: Path, images: Sequence[str], given: Path | None) -> tuple[list[Sidecar], list[str]]:
+    """The tables that list more than half of some images: the given one, or those in the folder or beside it.
 
-    The one that lists most comes first; the others have columns that it lacks.
+    The one that lists most comes first; the others have columns that it lacks. Notes of those that list fewer.
 
     Raises:
         DataError: The given table lists none of them, or lists one twice.
@@ -56,9 +57,9 @@ def find_sidecars(root: Path, images: Sequence[str], given: Path | None) -> list
             raise DataError(
                 f"{given}: no column of it holds paths or names of the images below {root} ({images[0]}, …)"
             )
-        return [found]
+        return [found], []
     tables = [path for folder in (root, root.parent) for path in tables_in(folder)]
-    listing = []
+    listing, notes = [], []
     for path in tables:
         try:
             found = _read(path, images)
@@ -66,6 +67,9 @@ def find_sidecars(root: Path, images: Sequence[str], given: Path | None) -> list
             continue  # some other table, which need not be one of ours
         if found is not None and 2 * len(found.row_of) > len(images):
             listing.append(found)
+        elif found is not None and len(found.row_of) >= _FEWEST * len(images):
+            few = f"lists {len(found.row_of)} of {len(images)} images, fewer than most, and is not read"
+            notes.append(f"{path.name} {few}: --table {path} reads it")
     listing.sort(key=lambda sidecar: -len(sidecar.row_of))
     # what is in a table already is not taken from another
     known: set[str] = set()
@@ -77,11 +81,9 @@ def find_sidecars(root: Path, images: Sequence[str], given: Path | None) -> list
             kept.append(sidecar)
             known |= set(sidecar.table.columns)
     against = [note for sidecar in listing[1:] if (note := _contradiction(listing[0], sidecar))]
-    return (
-        [replace(kept[0], how="; ".join([kept[0].how, *against] if kept[0].how else against)), *kept[1:]]
-        if kept
-        else []
-    )
+    if kept:
+        kept[0] = replace(kept[0], how="; ".join([kept[0].how, *against] if kept[0].how else against))
+    return kept, notes
 
 
 def _contradiction(first: Sidecar, other: Sidecar) -> str:
@@ -174,7 +176,7 @@ def _key_of(rows: Table, table: Table) -> tuple[str, dict[str, int]] | None:
     best: tuple[int, str, dict[str, int]] | None = None
     for name in table.columns:
         values = table.columns[name]
-        if name not in rows.columns or not set(name_words(name)) & _KEY_WORDS:
+        if name not in rows.columns or not (set(name_words(name)) & _KEY_WORDS or look_at(table, name).kind == "path"):
             continue
         row_of = {str(value): row for row, value in enumerate(values) if value is not None}
         if len(row_of) < sum(value is not None for value in values):
