@@ -18,7 +18,7 @@ from mibias_cli.data.files.folders import find_images
 from mibias_cli.data.files.images import FileImages, FilesBelow, ImageReader, look_for_some, resolve_paths
 from mibias_cli.data.files.packed import PackedTexts, RowNames, is_large
 from mibias_cli.data.files.readers import IN_MEMORY_BYTES, ArrayReader, StoredReader
-from mibias_cli.data.files.tabular import Table, first_rows, read_table, require_columns, texts
+from mibias_cli.data.files.tabular import Table, first_rows, read_table, require_columns
 from mibias_cli.data.input_rules import EmbeddingRules, ImageRules, InputRules, TableRules, Unseen
 from mibias_cli.data.inputs import Transforms
 from mibias_cli.data.shards.feature_parts import open_stored
@@ -26,7 +26,7 @@ from mibias_cli.data.shards.shard_names import may_be_shards
 from mibias_cli.data.shards.shards import read_shards
 from mibias_cli.data.sources.imagefolder import list_images
 from mibias_cli.data.table_encoder import CategoryColumn, NumberColumn
-from mibias_cli.data.table_inputs import doubts
+from mibias_cli.data.table_inputs import doubts, other_categories, other_numbers
 from mibias_cli.errors import DataError
 
 __all__ = ["IdName", "NewInputs", "read_new"]
@@ -34,8 +34,6 @@ __all__ = ["IdName", "NewInputs", "read_new"]
 IdName = Literal["path", "row"]
 _COMPARED = 8
 """Inputs by whose contents rows are told from others of the same names."""
-_FEWEST_ROWS, _FAR, _TIMES = 5, 6.0, 30.0
-"""New numbers are told from so many rows on: so many deviations away, or so many times as wide or narrow."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -219,42 +217,15 @@ def _check_number(table: Table, column: NumberColumn) -> list[str]:
             f"{table.path}: {wrong.sum()} value(s) of {name!r} are no finite numbers, as they were in training: rows "
             f"{table.rows_where(wrong, name)}; write them as 35060 or 0.5, or empty the cells where they are missing"
         )
-    missing = np.isnan(parsed)
     # text that training read as numbers is read so here, whatever the file says of it
-    notes = [*_other_unit(table, column, parsed[~missing]), *doubts(replace(table, text=frozenset()), [name])]
-    if column.marks_missing or not missing.any():
-        return notes
-    return [
-        *notes,
-        f"{table.path}: {missing.sum()} row(s) have no {name!r}, which training rows all had; they take its median "
-        f"there, {column.median:g}: rows {table.rows_where(missing)}",
-    ]
-
-
-def _other_unit(table: Table, column: NumberColumn, known: np.ndarray) -> list[str]:
-    """A note where numbers (n,) lie far from those of training, or are spread over quite another range."""
-    if len(known) < _FEWEST_ROWS:
-        return []
-    spread = float(known.std())
-    near = abs(float(np.median(known)) - column.mean) <= _FAR * column.scale
-    if near and (spread == 0 or column.scale / _TIMES < spread < column.scale * _TIMES):
-        return []
-    return [
-        f"{table.path}: {column.name!r} is {known.min():g} to {known.max():g}, and was {column.mean:.3g} ± "
-        f"{column.scale:.3g} in training rows: is it in another unit?"
-    ]
+    return [*other_numbers(table, column), *doubts(replace(table, text=frozenset()), [name])]
 
 
 def _check_category(table: Table, column: CategoryColumn, unseen: Unseen) -> list[str]:
     """A note or, as the rule says, a DataError where training has no such category (or no missing value)."""
-    name, known = column.name, set(column.categories)
-    values = texts(["" if value is None else value for value in table.columns[name]])
-    strange = np.array([value not in known for value in values])
-    if not strange.any():
+    found, _ = other_categories(table, column)
+    if not found:
         return []
-    shown = table.with_columns({name: values})
-    found = f"{table.path}: {strange.sum()} value(s) of {name!r} do not occur in training rows: rows "
-    found += shown.rows_where(strange, name)
     if unseen == "zeros":
         return [f"{found}; their inputs are all zeros (data.unseen)"]
     raise DataError(

@@ -11,8 +11,12 @@ import numpy as np
 from mibias_cli.data.columns import is_quantity, look_at, misfits, name_words, numbers
 from mibias_cli.data.files.cells import are_number_lists, number_of
 from mibias_cli.data.files.tabular import Table, first_rows, texts
+from mibias_cli.data.table_encoder import CategoryColumn, NumberColumn
 
-__all__ = ["STAND_INS", "copies_note", "doubts", "left_out", "left_out_note", "may_mean_missing"]
+__all__ = [
+    "STAND_INS", "copies_note", "doubts", "held_out_notes", "left_out", "left_out_note", "may_mean_missing",
+    "other_categories", "other_numbers",
+]  # fmt: skip
 
 _UNNAMED = re.compile(r"|unnamed: \d+(\.\d+)*|__index_level_\d+__", re.IGNORECASE)
 _SPLITS = {"split", "splits", "fold", "folds", "kfold", "partition", "subset"}
@@ -60,6 +64,9 @@ _ABOVE = {99.0, 999.0, 9999.0, 99999.0, 999999.0}
 _LIKE_POWERS = re.compile(r"\d+[eE]\d+")
 _TIMES = 3.0
 _FEWEST, _SHARE = 3, 0.01
+_FEWEST_NEW, _FAR, _TIMES_SPREAD = 5, 6.0, 30.0
+"""Other numbers are told from so many rows on: so many deviations away, or so many times as wide or narrow."""
+_MANY_UNSEEN = 0.05
 
 
 def left_out(table: Table, names: Sequence[str]) -> dict[str, str]:
@@ -141,6 +148,54 @@ def doubts(table: Table, names: Sequence[str]) -> Iterator[str]:
             yield f"{table.path}: {name!r} is read as numbers, and {coded[0]!r} may be a code: data.categories"
         if (mark := _mark_of_missing(Counter(parsed[known].tolist()))) is not None:
             yield _mark_note(table, name, *mark)
+
+
+def other_numbers(table: Table, column: NumberColumn, which: str = "") -> Iterator[str]:
+    """Notes of rows without a number that training rows all have, and of numbers far from those of training.
+
+    `which` says which rows of a file these are.
+    """
+    parsed, _ = numbers(table.columns[column.name])
+    missing = np.isnan(parsed)
+    known = parsed[~missing]
+    if len(known) >= _FEWEST_NEW:
+        spread = float(known.std())
+        near = abs(float(np.median(known)) - column.mean) <= _FAR * column.scale
+        if not near or (spread != 0 and not column.scale / _TIMES_SPREAD < spread < column.scale * _TIMES_SPREAD):
+            yield (
+                f"{table.path}: {which}{column.name!r} is {known.min():g} to {known.max():g}, and was "
+                f"{column.mean:.3g} ± {column.scale:.3g} in training rows: is it in another unit?"
+            )
+    if missing.any() and not column.marks_missing:
+        yield (
+            f"{table.path}: {which}{missing.sum()} row(s) have no {column.name!r}, which training rows all had; they "
+            f"take its median there, {column.median:g}: rows {table.rows_where(missing)}"
+        )
+
+
+def other_categories(table: Table, column: CategoryColumn, which: str = "") -> tuple[str, int]:
+    """Which values of a column do not occur in training rows, in words or empty, and how many."""
+    values = texts(["" if value is None else value for value in table.columns[column.name]])
+    strange = ~np.isin(values, column.categories)
+    if not strange.any():
+        return "", 0
+    rows = table.with_columns({column.name: values}).rows_where(strange, column.name)
+    found = f"{strange.sum()} value(s) of {column.name!r} do not occur in training rows: rows {rows}"
+    return f"{table.path}: {which}{found}", int(strange.sum())
+
+
+def held_out_notes(table: Table, columns: Sequence[NumberColumn | CategoryColumn]) -> Iterator[str]:
+    """Notes where audited rows have other inputs than training ones: another unit, or categories spelt otherwise.
+
+    A few rare categories that training lacks are usual.
+    """
+    for column in columns:
+        if isinstance(column, NumberColumn):
+            yield from other_numbers(table, column, "of audited rows ")
+            continue
+        found, n = other_categories(table, column, "of audited rows ")
+        if n >= max(_FEWEST, _MANY_UNSEEN * len(table)):
+            yield f"{found}; their inputs are all zeros"
 
 
 def copies_note(path: object, x: np.ndarray, role: np.ndarray) -> list[str]:

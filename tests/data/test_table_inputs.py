@@ -157,6 +157,32 @@ def test_numbers_that_may_be_none(tmp_path: Path, value: Callable[[int], object]
     assert found == [] if said is None else len(found) == 1 and said in found[0]
 
 
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (lambda k, audited: k % 40 * (100 if audited else 1), "'w' is 0 to 3900, and was"),
+        (lambda k, audited: ("yes", "no")[k % 2] if audited else k % 2, "40 value(s) of 'w' do not occur in training"),
+        (lambda k, audited: "" if audited else k % 40, "40 row(s) have no 'w', which training rows all had"),
+        (lambda k, audited: k % 40, None),
+        # one rare category
+        (lambda k, audited: "rare" if audited and k == 90 else "ab"[k % 2], None),
+    ],
+    ids=["unit", "spelling", "missing", "alike", "rare"],
+)
+def test_audited_rows_with_other_inputs_are_said(
+    tmp_path: Path, value: Callable[[int, bool], object], said: str | None
+) -> None:
+    rows = [
+        [k / 7, value(k, k >= 80), "fm"[k % 3 % 2], "ab"[k % 2], "test" if k >= 80 else "train"] for k in range(120)
+    ]
+    path = write(tmp_path / "t.csv", ["x", "w", "sex", "label", "split"], rows)
+    columns = Columns(target="label", split="split")
+    notes = load_table(path, columns=columns, attributes={"sex": AttributeColumn()}).notes
+    told = [note for note in notes if "of audited rows" in note and "'w'" in note]
+    assert len(told) == (said is not None)
+    assert said is None or said in told[0]
+
+
 def test_classes_that_may_mean_missing(tmp_path: Path) -> None:
     table = read_table(column(tmp_path, "race", lambda k: ("black", "white", "Unknown", "other")[k % 4]))
     assert [note.partition(": ")[2] for note in may_mean_missing(table, ["sex", "race"])] == [

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from mibias_cli.data.annotations import annotate, assemble, spelling_notes
 from mibias_cli.data.batch import BiasedData
 from mibias_cli.data.columns import DEFAULT_COLUMNS, DEFAULT_SPLITS, AttributeColumn, Columns, SplitRule
@@ -12,7 +14,7 @@ from mibias_cli.data.files.readers import ArrayReader
 from mibias_cli.data.files.tabular import AS_USUAL, Reading, first_rows, read_table, refuse_nested, require_columns
 from mibias_cli.data.input_rules import TableRules, Unseen
 from mibias_cli.data.table_encoder import CategoryColumn, fit_encoder
-from mibias_cli.data.table_inputs import copies_note, doubts, left_out, left_out_note
+from mibias_cli.data.table_inputs import copies_note, doubts, held_out_notes, left_out, left_out_note
 from mibias_cli.errors import DataError
 
 __all__ = ["load_table"]
@@ -88,6 +90,7 @@ def load_table(
             *doubts(annotations.table, numeric),
             *spelling_notes(annotations.table, worded),
             *copies_note(path, x, annotations.role),
+            *held_out_notes(annotations.table.take(np.flatnonzero(annotations.role == 2)), encoder.columns),
             *([many] if encoder.wide else []),
             *([f"{read_off}; take it out of data.features unless it is to be an input"] if told else []),
         ],
