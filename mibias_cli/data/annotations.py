@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from mibias_cli.data.batch import Attribute, BiasedData, Reader, Split
-from mibias_cli.data.columns import DRAWN, AttributeColumn, Columns, SplitRule
+from mibias_cli.data.columns import DRAWN, AttributeColumn, Columns, SplitRule, numbers
 from mibias_cli.data.encoding import encode_attribute, encode_kept, identifier_notes, shared_column_notes
 from mibias_cli.data.files.fingerprint import Streamed, fingerprint
 from mibias_cli.data.files.packed import Picked, RowNames
@@ -20,7 +20,8 @@ from mibias_cli.data.group_columns import group_note, largest_group_note
 from mibias_cli.data.groups import split_by_fractions
 from mibias_cli.data.input_rules import InputRules
 from mibias_cli.data.spelling import one_spelling, positions_of, spelt_alike
-from mibias_cli.data.table_inputs import may_mean_missing
+from mibias_cli.data.table_encoder import fit_number
+from mibias_cli.data.table_inputs import OF_AUDITED, may_mean_missing, other_numbers
 from mibias_cli.data.target import Target
 from mibias_cli.data.target_columns import encode_targets, list_labels, split_labels, varying_labels
 from mibias_cli.errors import DataError, did_you_mean
@@ -133,6 +134,8 @@ def annotate(
     y, target = encode_targets(table, columns, role == 0)
     notes += [*identifier_notes(table, attributes), *shared_column_notes(table, attributes)]
     encoded = {name: encode_attribute(name, spec, table, role == 0) for name, spec in attributes.items()}
+    measured = [spec.column or name for name, spec in attributes.items() if spec.kind == "continuous"]
+    notes += _other_units(table, [*(columns.targets if target.kind == "regression" else ()), *measured], role)
     return Annotations(
         table=table,
         positions=positions,
@@ -198,6 +201,15 @@ def assemble(
         kept={key: attribute for key, (_, _, attribute) in labels.kept.items()},
         inputs=inputs,
     )
+
+
+def _other_units(table: Table, names: Sequence[str], role: np.ndarray) -> Iterator[str]:
+    """Notes of numbers that audited rows have in another unit than training rows, perhaps."""
+    audited = table.take(np.flatnonzero(role == 2)) if names else table
+    for name in dict.fromkeys(names):
+        coded = table.coded(name)
+        column = fit_number(name, numbers(coded.values)[0][coded.codes][role == 0])
+        yield from other_numbers(audited, replace(column, marks_missing=True), OF_AUDITED)
 
 
 def class_notes(table: Table, names: Sequence[str]) -> list[str]:

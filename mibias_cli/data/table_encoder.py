@@ -16,7 +16,7 @@ from mibias_cli.data.files.cells import are_number_lists, is_boundless
 from mibias_cli.data.files.tabular import Table, texts
 from mibias_cli.errors import DataError
 
-__all__ = ["MANY_CATEGORIES", "CategoryColumn", "NumberColumn", "TableEncoder", "fit_encoder"]
+__all__ = ["MANY_CATEGORIES", "CategoryColumn", "NumberColumn", "TableEncoder", "fit_encoder", "fit_number"]
 
 
 MANY_CATEGORIES = 50
@@ -136,11 +136,11 @@ def fit_encoder(
             found = sorted_names(set(_filled(values)[in_training]))
             columns.append(CategoryColumn(name=name, categories=found))
         else:
-            columns.append(_fit_number(name, training, ramps))
+            columns.append(fit_number(name, training, ramps))
     return TableEncoder(columns=tuple(columns))
 
 
-def _fit_number(name: str, training: np.ndarray, ramps: int | None) -> NumberColumn:
+def fit_number(name: str, training: np.ndarray, ramps: int | None = None) -> NumberColumn:
     """A numeric column by its training rows (n,), NaN where missing."""
     from sklearn.preprocessing import StandardScaler
 

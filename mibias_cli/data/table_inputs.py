@@ -14,8 +14,8 @@ from mibias_cli.data.files.tabular import Table, first_rows, texts
 from mibias_cli.data.table_encoder import CategoryColumn, NumberColumn
 
 __all__ = [
-    "STAND_INS", "copies_note", "doubts", "held_out_notes", "left_out", "left_out_note", "may_mean_missing",
-    "other_categories", "other_numbers",
+    "OF_AUDITED", "STAND_INS", "copies_note", "doubts", "held_out_notes", "left_out", "left_out_note",
+    "may_mean_missing", "other_categories", "other_numbers",
 ]  # fmt: skip
 
 _UNNAMED = re.compile(r"|unnamed: \d+(\.\d+)*|__index_level_\d+__", re.IGNORECASE)
@@ -67,6 +67,7 @@ _FEWEST, _SHARE = 3, 0.01
 _FEWEST_NEW, _FAR, _TIMES_SPREAD = 5, 6.0, 30.0
 """Other numbers are told from so many rows on: so many deviations away, or so many times as wide or narrow."""
 _MANY_UNSEEN = 0.05
+OF_AUDITED = "of audited rows "
 
 
 def left_out(table: Table, names: Sequence[str]) -> dict[str, str]:
@@ -191,9 +192,9 @@ def held_out_notes(table: Table, columns: Sequence[NumberColumn | CategoryColumn
     """
     for column in columns:
         if isinstance(column, NumberColumn):
-            yield from other_numbers(table, column, "of audited rows ")
+            yield from other_numbers(table, column, OF_AUDITED)
             continue
-        found, n = other_categories(table, column, "of audited rows ")
+        found, n = other_categories(table, column, OF_AUDITED)
         if n >= max(_FEWEST, _MANY_UNSEEN * len(table)):
             yield f"{found}; their inputs are all zeros"
 

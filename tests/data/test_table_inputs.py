@@ -183,6 +183,23 @@ def test_audited_rows_with_other_inputs_are_said(
     assert said is None or said in told[0]
 
 
+@pytest.mark.parametrize("role", ["target", "attribute"])
+@pytest.mark.parametrize("unit", [1, 12])
+def test_measured_targets_and_attributes_in_another_unit_are_said(tmp_path: Path, role: str, unit: int) -> None:
+    rows = [
+        [k / 7, (20 + k % 9) * (unit if k >= 80 else 1), "ab"[k % 2], "test" if k >= 80 else "train"] for k in range(N)
+    ]
+    path = write(tmp_path / "t.csv", ["x", "age", "label", "split"], rows)
+    of_target = role == "target"
+    columns = Columns(
+        target="age" if of_target else "label", split="split", target_kind=None if not of_target else "regression"
+    )
+    attribute = {"label": AttributeColumn()} if of_target else {"age": AttributeColumn(kind="continuous")}
+    notes = load_table(path, columns=columns, attributes=attribute).notes
+    said = "of audited rows 'age' is 240 to 336, and was "
+    assert any(said in note for note in notes) == (unit > 1)
+
+
 def test_classes_that_may_mean_missing(tmp_path: Path) -> None:
     table = read_table(column(tmp_path, "race", lambda k: ("black", "white", "Unknown", "other")[k % 4]))
     assert [note.partition(": ")[2] for note in may_mean_missing(table, ["sex", "race"])] == [
