@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,10 +28,11 @@ from mibias_cli.scan.scan import Scanned
 from mibias_cli.survey.layout import Layout
 from mibias_cli.survey.roles import Roles
 from mibias_cli.survey.survey import as_manifest
+from mibias_cli.survey.tables.split_tables import SCAN, SCANNED, has_image_properties
 
 __all__ = ["headline", "looked_at", "manifest_columns", "refuse_scan", "render_scan", "write_scan"]
 
-_PAGE, _JSON, _MANIFEST = "scan.html", "scan.json", "attributes.csv"
+_PAGE = "scan.html"
 
 _SIDE = 64
 _PICTURES = 6
@@ -99,36 +101,34 @@ def render_scan(scanned: Scanned) -> str:
 
 def refuse_scan(folder: Path) -> None:
     """Raise a RunError where a scan would be written over files that no scan wrote, before anything is looked at."""
-    marker = folder / _JSON
+    marker = folder / SCAN
     refuse_others_files([folder / _PAGE, marker], marker, lambda found: found.keys() >= {"target", "shortcuts"})
     # people call their own table of attributes so, too
-    refuse_others_files([folder / _MANIFEST], marker, _has_images)
-
-
-def _has_images(found: dict[str, object]) -> bool:
-    """Whether an earlier scan found image properties, for which it wrote attributes.csv."""
-    shortcuts = found.get("shortcuts")
-    return isinstance(shortcuts, list) and any(isinstance(k, dict) and k.get("kind") == "image" for k in shortcuts)
+    refuse_others_files([folder / SCANNED], marker, has_image_properties)
 
 
 def write_scan(folder: Path, scanned: Scanned, progress: Progress) -> list[Path]:
     """Write scan.html and scan.json, in place of earlier ones, and attributes.csv where images have shortcuts.
 
-    attributes.csv is a manifest of all rows with each image property that was found as a column.
+    attributes.csv is a manifest of all rows with each image property that was found as a column; an earlier one goes.
 
     Raises:
         RunError: The folder cannot be written, or holds files of these names that no scan wrote.
     """
     refuse_scan(folder)
     texts = {
-        folder / _JSON: scanned.found.model_dump_json(indent=2) + "\n",
+        folder / SCAN: scanned.found.model_dump_json(indent=2) + "\n",
         folder / _PAGE: render_scan(scanned),
     }
+    names = [each.name for each in scanned.found.shortcuts if each.kind == "image"]
+    if not names:
+        # what an earlier scan wrote is of these images no more; a file of the user's own was refused above
+        with suppress(OSError):
+            (folder / SCANNED).unlink()
     write_files(texts, "scan")
     written = list(texts)
-    names = [each.name for each in scanned.found.shortcuts if each.kind == "image"]
     if names:
-        written.append(folder / _MANIFEST)
+        written.append(folder / SCANNED)
         _write_attributes(written[-1], names, scanned, progress)
     return written
 

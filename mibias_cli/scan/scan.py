@@ -168,13 +168,16 @@ def _columns(rows: RowsFound, table: Table, progress: Progress) -> _Columns:
     folders = folder_columns(table.columns[layout.path], table.columns)
     # what a layout without a table reads from its folders is one of these
     own = {name: values for name, values in own.items() if name != SUBFOLDER or not folders}
+    others = {name: int((own[name] != now).sum()) for name, now in measured.columns.items() if name in own}
+    differ = [f"{name} ({n} rows)" for name, n in others.items() if n]
+    hides = f"{first_rows(differ)}: columns of the table, in place of image properties of that name, which differ"
     broken = f"{len(measured.broken)} image(s) cannot be read: {first_rows(list(measured.broken))}"
     return _Columns(
         images=folders | measured.columns,
         table=own,
         paths=paths,
         names=names,
-        notes=(broken,) if measured.broken else (),
+        notes=(*((broken,) if measured.broken else ()), *((hides,) if differ else ())),
     )
 
 

@@ -265,3 +265,30 @@ def test_labels_are_safe_from_a_scan_after_one_that_found_nothing_in_images(tmp_
         refuse_scan(tmp_path)
     (tmp_path / "scan.json").write_text(json.dumps({"target": "y", "shortcuts": [{"kind": "image"}]}))
     refuse_scan(tmp_path)
+
+
+def test_a_scan_into_its_own_folder_measures_anew(tmp_path: Path) -> None:
+    """What an earlier scan wrote is no table of these images: they may have changed since, and a third scan goes on."""
+    folder = make(tmp_path / "data", plant=darker, n=100)
+    command = ["scan", str(folder), "--out", str(folder)]
+    found = []
+    for turn in range(3):
+        if turn == 1:
+            for path in sorted(folder.glob("*/*.png")):
+                Image.open(path).point(lambda v: 90).save(path)
+        done = CliRunner().invoke(app, command)
+        assert done.exit_code == 0, done.stderr
+        found.append(
+            {each["name"]: each["kind"] for each in json.loads((folder / "scan.json").read_text())["shortcuts"]}
+        )
+    assert found[0]["brightness"] == "image"
+    assert not {"brightness"} & {*found[1], *found[2]}
+
+
+def test_a_column_in_place_of_an_image_property_is_said(tmp_path: Path) -> None:
+    folder = make(tmp_path / "data", plant=darker, n=40)
+    names = sorted(path.relative_to(folder).as_posix() for path in folder.glob("*/*.png"))
+    lines = [f"{name},{k % 9}" for k, name in enumerate(names)]
+    (folder / "lamps.csv").write_text("\n".join(["path,brightness", *lines]))
+    notes = scan(folder, Wishes(), backbone=None, seed=0, progress=Silent()).found.notes
+    assert any(note.startswith(f"brightness ({len(names)} rows): columns of the table, in place of") for note in notes)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,10 +18,12 @@ from mibias_cli.survey.splits import Roles, role_of_name, split_words
 from mibias_cli.survey.tables.matching import match_images
 
 __all__ = [
-    "ListedSplit", "SplitTables", "listed_split", "numbered_parts", "other_parts", "split_tables", "tables_in",
-    "unread_lists",
+    "SCAN", "SCANNED", "ListedSplit", "SplitTables", "has_image_properties", "listed_split", "numbered_parts",
+    "other_parts", "split_tables", "tables_in", "unread_lists",
 ]  # fmt: skip
 
+SCAN, SCANNED = "scan.json", "attributes.csv"
+"""What `mibias scan --out` writes: its findings, and a manifest with image properties as columns."""
 _PATTERNS = ("*.csv", "*.tsv", "*.csv.gz", "*.parquet", "*.feather", "*.arrow", "*.jsonl")
 _MOST_TABLES = 20
 _MOST_LISTS = 20
@@ -67,7 +71,7 @@ class ListedSplit:
 def tables_in(folder: Path) -> list[Path]:
     """The tables in a folder, sorted by name within each kind; at most 20.
 
-    Manifests that were written for a recipe are none: they may be those of other images.
+    Manifests that were written for a recipe, or by a scan, are none: images may have changed since.
     """
     found = [path for pattern in _PATTERNS for path in sorted(folder.glob(pattern))]
     return [path for path in found if not _is_made(path)][:_MOST_TABLES]
@@ -75,7 +79,16 @@ def tables_in(folder: Path) -> list[Path]:
 
 def _is_made(path: Path) -> bool:
     stem = path.name.removesuffix("_manifest.csv")
+    if path.name == SCANNED:
+        with suppress(OSError, ValueError, RecursionError):
+            return has_image_properties(json.loads(path.with_name(SCAN).read_text(encoding="utf-8")))
     return stem != path.name and path.with_name(f"{stem}.yaml").is_file()
+
+
+def has_image_properties(found: object) -> bool:
+    """Whether a scan's JSON names image properties, for which it wrote a manifest (`SCANNED`)."""
+    shortcuts = found.get("shortcuts") if isinstance(found, dict) else None
+    return isinstance(shortcuts, list) and any(isinstance(k, dict) and k.get("kind") == "image" for k in shortcuts)
 
 
 def split_tables(folder: Path) -> SplitTables | None:
