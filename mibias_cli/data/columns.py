@@ -47,11 +47,11 @@ _DIGITS = (
     r"(?:\d{1,3}(?:[,.' \u00a0\u202f’]\d{2,3})*[,.' \u00a0\u202f’]\d{3}(?:[.,]\d+)?|\d+(?:[.,]\d+)?)(?:[eE][-+]?\d+)?"
 )
 _WRITTEN_OTHERWISE = re.compile(
-    rf"['’~≈<>≤≥=]{{0,2}} ?[-+(\u2212\u2013]{{0,2}}{_CURRENCY}? ?-?{_DIGITS} ?(?:{_CURRENCY}|[%‰])?\)?"
-    r"|\d{1,3} ?/ ?\d{1,3}"
+    rf"['’~≈<>≤≥=]{{0,2}} ?[-+(\u2212\u2013]{{0,2}}{_CURRENCY}? ?-?{_DIGITS} ?(?:{_CURRENCY}|[%‰])?[-)]?"
+    r"|\d{1,3} ?/ ?\d{1,3}|\d+ ?[½¼¾]|\d+ \d/\d"
 )
 """Numbers with separators of thousands, a decimal comma, another minus, currency, percent, a quote or a sign before
-them (~12, <5), in brackets, or as two of them (120/80)."""
+them (~12, <5), in brackets, with their minus behind, as two of them (120/80), or with a fraction (1 1/2)."""
 _WITH_UNIT = re.compile(r"[-+]?\d+([.,]\d+)? ?([A-Za-zµ°]{1,5}|mm[²³23]|cm[²³23]|m[²³23])")
 _AGES, _FEW_UNITS = {"Y", "M", "W", "D"}, 3
 _POINT_OF_THOUSANDS = re.compile(r"[-+]?[1-9]\d{0,2}\.\d{3}")

@@ -18,6 +18,8 @@ __all__ = ["one_spelling", "positions_of", "spelling", "spelt_alike", "yes_or_no
 
 _MOST_COMPARED = 1000
 _ROMAN = set("ivxlcdm")
+_LOOKALIKES = str.maketrans("АВЕКМНОРСТХаеорсхΑΒΕΖΗΙΚΜΝΟΡΤΧο", "ABEKMHOPCTXaeopcxABEZHIKMNOPTXo")
+"""Cyrillic and Greek letters that look like Latin ones, as a keyboard of another language writes M."""
 _YES = ("yes", "y", "true", "t", 1.0, "ja", "oui", "si", "sí", "sì", "sim")
 _NO = ("no", "n", "false", "f", 0.0, "nein", "nee", "nej", "non", "não")
 _YES_AND_NO: dict[str | float, str | float] = {**dict.fromkeys(_YES, "yes"), **dict.fromkeys(_NO, "no")}
@@ -35,7 +37,7 @@ def spelling(value: str) -> str | float:
     if number is not None and abs(number) < EXACT:
         return number
     # accents as one character or two, blanks of any kind, and the full stop that Adult's test rows end in
-    text = appearance(value).casefold()
+    text = appearance(value).translate(_LOOKALIKES).casefold()
     return re.sub(r"(?<=[^\W_])[\s_-]+(?=[^\W_])", " ", text).strip().removesuffix(".") or value
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -63,14 +64,15 @@ def labels_in(values: np.ndarray) -> tuple[str, list[str]] | None:
     return separator, list(sorted_names({item for v in known for item in split_list(v, separator)}))
 
 
-def words_apart(classes: Sequence[str]) -> str | None:
-    """A class whose words are all classes themselves, as in a list with blanks between; or None.
+def words_apart(classes: Sequence[str]) -> tuple[str, list[str]] | None:
+    """A class whose words are all classes themselves, as in a list with blanks or slashes between, and these; or None.
 
     Example:
         >>> words_apart(["scab", "rust", "scab rust"]), words_apart(["tumor", "no tumor"])
-        ('scab rust', None)
+        (('scab rust', ['scab', 'rust']), None)
     """
-    return next((c for c in classes if len(c.split()) > 1 and set(c.split()) <= set(classes)), None)
+    items = {name: [word for word in re.split(r"[\s/+&]+", name) if word] for name in classes}
+    return next(((name, words) for name, words in items.items() if len(words) > 1 and {*words} <= {*classes}), None)
 
 
 def list_labels(table: Table, columns: Columns) -> tuple[Table, Columns, list[str]]:

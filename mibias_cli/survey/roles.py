@@ -317,10 +317,11 @@ def _odd_values(look: ColumnLook) -> list[str]:
             "cell is a class); one that means no label is said so by data.values: "
             f"{{ {look.name}: {{ No Finding: [] }} }}"
         )
-    if look.kind == "classes" and (cell := words_apart(list(look.values))) is not None:
+    if look.kind == "classes" and (apart := words_apart(list(look.values))) is not None:
+        cell, items = apart
         notes.append(
-            f"{look.name}: {cell!r} may be a list of other classes with blanks between; data.values reads it as one, "
-            f"with target_kind: multilabel: {{ {look.name}: {{ {cell}: {cell.split()} }} }}"
+            f"{look.name}: {cell!r} may be a list of other classes; data.values reads it as one, with target_kind: "
+            f"multilabel: {{ {look.name}: {{ {cell}: {items} }} }}"
         )
     return notes
 

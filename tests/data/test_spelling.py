@@ -77,6 +77,8 @@ def test_a_split_is_one_by_any_spelling(tmp_path: Path, written: Sequence[str], 
 
 def test_characters_without_width_and_roman_numerals() -> None:
     assert spelt_alike(texts(["cat", "cat\u200b", "d\u00adog", "dog"])) == [("cat", "cat\u200b"), ("dog", "d\u00adog")]
+    # a Cyrillic M
+    assert spelt_alike(texts(["M", "\u041c", "F"])) == [("M", "\u041c")]
     assert spelt_alike(texts(["I", "II", "III", "IV", "V", "VI"])) == []
 
 

@@ -105,6 +105,8 @@ def test_the_index_that_pandas_writes(tmp_path: Path) -> None:
         (lambda k: f"({-k})" if k else "0", "'.-1.'"),
         (lambda k: f"1,{k % 90 + 10},000", "'1,10,000'"),
         (lambda k: f"{100 + k}/80", "'100/80'"),
+        (lambda k: f"{k}.5-", "'0.5-'"),
+        (lambda k: f"{k} 1/2", "'0 1/2'"),
     ],
     ids=[
         "dicom age",
@@ -120,6 +122,8 @@ def test_the_index_that_pandas_writes(tmp_path: Path) -> None:
         "brackets",
         "lakhs",
         "pairs",
+        "minus behind",
+        "fractions",
     ],
 )
 def test_numbers_in_another_way_are_an_error(tmp_path: Path, value: Callable[[int], object], fault: str) -> None:

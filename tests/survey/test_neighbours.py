@@ -89,10 +89,11 @@ backbone: {{ name: test_resnet, input_size: 32 }}
     assert (y.sum(axis=1) == 0).sum() == N // 4
 
 
-def test_a_list_with_blanks_is_said(tmp_path: Path) -> None:
-    found = survey(listed(tmp_path, lambda k: ("scab", "rust", "scab rust")[k % 3]), GUESS)
+@pytest.mark.parametrize("both", ["scab rust", "scab/rust", "scab + rust"])
+def test_a_list_with_blanks_is_said(tmp_path: Path, both: str) -> None:
+    found = survey(listed(tmp_path, lambda k: ("scab", "rust", both)[k % 3]), GUESS)
     assert found.columns.target_kind == "classes"
-    assert any("'scab rust' may be a list of other classes" in note for note in found.notes)
+    assert any(f"{both!r} may be a list of other classes" in note for note in found.notes)
 
 
 @pytest.mark.parametrize(

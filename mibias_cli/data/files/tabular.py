@@ -21,6 +21,7 @@ from mibias_cli.data.files.text_files import (
     is_header,
     read_records,
     refuse_blanks,
+    refuse_quotes,
     without_empty_ends,
 )
 from mibias_cli.data.files.value_map import ValueMap, map_cells
@@ -241,6 +242,7 @@ def _read_text(path: Path, reading: Reading, packed: str | None) -> Table:
     found, n_after = without_empty_ends(found)
     _check_header(path, found.header)
     refuse_blanks(path, found)
+    refuse_quotes(path, found)
     # one error names all ragged rows, not the first alone
     n = len(found.header)
     ragged = [number for record, number in zip(found.rows, found.numbers, strict=True) if len(record) != n]

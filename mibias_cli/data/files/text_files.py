@@ -23,6 +23,7 @@ __all__ = [
     "is_header",
     "read_records",
     "refuse_blanks",
+    "refuse_quotes",
     "without_empty_ends",
 ]
 
@@ -86,6 +87,9 @@ def read_records(path: Path, encoding: str) -> Records:
     return Records(header=header, rows=rows, numbers=numbers, delimiter=said)
 
 
+_SINGLE = re.compile(r"'.*'")
+
+
 def _text(path: Path, encoding: str) -> str:
     raw = path.read_bytes()
     try:
@@ -95,17 +99,21 @@ def _text(path: Path, encoding: str) -> str:
         raise DataError(f"{path}: the gzip stream is broken ({error})") from error
     is_utf8 = encoding.lower().replace("_", "-") in ("utf-8", "utf8")
     # UTF-16 of plain English is valid UTF-8 but for its first bytes, with a zero beside every letter
-    if is_utf8 and (raw[:2] in _BYTE_ORDER_MARKS or b"\0" in raw[:1000]):
+    if is_utf8 and (raw[:2] in _BYTE_ORDER_MARKS or 4 * raw[:1000].count(0) > len(raw[:1000])):
         name = "utf-16" if raw[:2] in _BYTE_ORDER_MARKS else "utf-16-le" if raw[1:2] == b"\0" else "utf-16-be"
         raise DataError(f"{path}: is UTF-16 text; set data.encoding to {name}, or save it as UTF-8")
     try:
         # -sig: Excel puts a byte order mark before the first column's name
-        return raw.decode("utf-8-sig" if is_utf8 else encoding).removeprefix("\ufeff")
+        text = raw.decode("utf-8-sig" if is_utf8 else encoding).removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         row = raw.count(b"\n", 0, error.start) + 1
         raise DataError(
             f"{path}: not {encoding.upper()} text (row {row}, byte {error.start}); {_other_encoding(raw, error.start)}"
         ) from error
+    if "\0" in text:
+        row = text.count("\n", 0, text.index("\0")) + 1
+        raise DataError(f"{path}: holds a NUL character (row {row}), as damaged files do; take it out")
+    return text
 
 
 def _unpacked(path: Path, raw: bytes) -> bytes:
@@ -171,6 +179,12 @@ def refuse_blanks(path: Path, found: Records) -> None:
     apart = len(found.header) == 1 and n >= _BLANKS
     if apart and all(len(record) == 1 and len(record[0].split()) == n for record in found.rows[:LOOKED_AT]):
         raise DataError(f"{path}: its columns are separated by blanks, which is not read; put commas or tabs there")
+
+
+def refuse_quotes(path: Path, found: Records) -> None:
+    """Raise a `DataError` where all names are in single quotes, as databases write them: they would be of the cells."""
+    if all(_SINGLE.fullmatch(name) for name in found.header):
+        raise DataError(f"{path}: its cells are in single quotes, which is not read; write double quotes, or none")
 
 
 def is_header(record: Sequence[str], found: Records) -> bool:

@@ -44,6 +44,8 @@ def test_the_line_by_which_excel_names_the_delimiter(tmp_path: Path) -> None:
         ("label x sex\na 1 f\nb 2 m\n", "its columns are separated by blanks"),
         ("# made by hand\nlabel,x,y,z\na,1,2,3\n", "is its first row .'# made by hand', …. the header?"),
         ("label,,,x\na,,,1\n", r"appear twice: \(empty\); is the first row one of names\?"),
+        ("'label','x'\n'a','1'\n'b','2'\n", "its cells are in single quotes"),
+        ("label,x\na,1\nb,2\0\n", r"holds a NUL character \(row 3\)"),
         ("label,x\na,1,\nb,2,3\n", "1 row.s. do not have the header's 2 cells: rows 3"),
     ],
 )
