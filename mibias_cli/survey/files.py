@@ -27,6 +27,7 @@ from mibias_cli.data.shards.shards import KEY, SHARD, SHARD_SPLIT, read_shards
 from mibias_cli.errors import DataError
 from mibias_cli.survey.columns import guess_path
 from mibias_cli.survey.layout import MOST_FILES, Layout
+from mibias_cli.survey.levels import are_masks
 from mibias_cli.survey.splits import split_words
 from mibias_cli.survey.tables.matching import image_column, may_name_images
 from mibias_cli.survey.tables.split_tables import numbered_parts, other_parts, tables_in
@@ -237,12 +238,22 @@ def _beside_notes(path: Path, rows: Table) -> tuple[str, ...]:
 
 
 def _root_of(table: Table, column: str, folder: Path) -> Path | None:
-    """The folder, or one in it, below which most of the first rows' images are."""
+    """The folder, or one in it, below which most of the first rows' images are.
+
+    Raises:
+        DataError: Several folders in it hold images of these names, as full and small ones are called alike.
+    """
     # the folder under which most of some images exist; on a tie the file's own
     some = [str(v) for v in table.columns[column][:_LOOKED_AT] if v is not None]
     inner = sorted(child for child in folder.iterdir() if child.is_dir() and not child.name.startswith("."))
     hits = {root: sum(os.path.isfile(root / name) for name in some) for root in (folder, *inner)}
     best = max(hits, key=lambda root: hits[root])
+    alike = [root.name for root in inner if hits[root] == hits[best] > 0 and not are_masks([best.name, root.name])]
+    if best != folder and len(alike) > 1:
+        raise DataError(
+            f"{table.path}: {column!r} holds names that images in several folders have: {first_rows(alike)}; name the "
+            "folder that is meant with --root DIR"
+        )
     return best if hits[best] else None
 
 

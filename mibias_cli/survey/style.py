@@ -11,6 +11,7 @@ from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.model_selection import cross_val_score
 
 from mibias_cli.data.files.images import BROKEN_IMAGE, Images, load_image
+from mibias_cli.data.files.tabular import first_rows
 from mibias_cli.survey.layout import Layout
 
 __all__ = ["darkness_note", "shows_in_channels"]
@@ -18,22 +19,23 @@ __all__ = ["darkness_note", "shows_in_channels"]
 _LOOKED_AT = 300
 _SIDE = 64
 """Large JPEGs are decoded at a fraction of their size: statistics of a photograph need no more pixels."""
-_FEW, _DARK = 8, 1 / 12
+_FEW, _DARK = 16, 1 / 12
 _FOLDS, _BINS = 5, 3
 _ENOUGH, _TOO_MUCH = 0.7, 0.5
 
 
 def darkness_note(images: Images) -> str | None:
-    """A note where a few images are nearly black, as masks of 0 and 1 are, and 12 bits that are stored in 16."""
-    largest = []
+    """A note where some images are nearly black, as masks of 0 and 1 are, and 12 bits that are stored in 16."""
+    dark, n = list[str](), 0
     for row in range(0, len(images), max(1, len(images) // _FEW)):
         with suppress(*BROKEN_IMAGE):
-            largest.append(float(load_image(images.source(row), None, least_side=_SIDE).max()))
-    if not largest or not max(largest) < _DARK:
+            dark += [images.place(row)] if load_image(images.source(row), None, least_side=_SIDE).max() < _DARK else []
+            n += 1
+    if 4 * len(dark) < max(n, 1):
         return None
     return (
-        f"of {len(largest)} images looked at no value is above {100 * max(largest):.2g} % of the largest that their "
-        "files hold, so that a model sees them nearly black: are these masks, or 12 bits in 16? Multiply them"
+        f"{len(dark)} of {n} images looked at hold no value above a twelfth of the largest there can be, so that a "
+        f"model sees them nearly black ({first_rows(dark, 2)}): are they masks, or 12 bits in 16? Multiply them"
     )
 
 

@@ -129,6 +129,22 @@ def test_ids_that_several_images_have_are_an_error(tmp_path: Path) -> None:
         survey(write(tmp_path / "list.csv", ["image_id", "label", "sex"], rows), GUESS)
 
 
+@pytest.mark.parametrize(("folders", "read"), [(("full", "small"), None), (("images", "masks"), "images")])
+def test_folders_that_hold_the_same_names(tmp_path: Path, folders: tuple[str, str], read: str | None) -> None:
+    rows = []
+    for k, (y, c) in enumerate(pairs(N)):
+        for folder in folders:
+            image(tmp_path / folder / f"{k}.png")
+        rows.append([f"{k}.png", "ab"[y], "fm"[c]])
+    path = write(tmp_path / "list.csv", ["image", "label", "sex"], rows)
+    if read is not None:
+        assert survey(path, GUESS).layout.root == tmp_path / read
+        return
+    with pytest.raises(DataError, match="'image' holds names that images in several folders have: full, small"):
+        survey(path, GUESS)
+    assert survey(path, Wishes(root=tmp_path / "small")).layout.root == tmp_path / "small"
+
+
 def test_images_that_no_column_names_are_said(tmp_path: Path) -> None:
     rows = []
     for k, (y, c) in enumerate(pairs(N)):
@@ -486,12 +502,12 @@ def test_a_label_beside_class_folders_that_says_otherwise(tmp_path: Path, differ
     assert (said in survey(tmp_path, GUESS).notes) == differs
 
 
-@pytest.mark.parametrize(("factor", "said"), [(8, True), (130, False)])
-def test_images_that_are_nearly_black_are_said(tmp_path: Path, factor: int, said: bool) -> None:
-    """12 bits in 16 are a sixteenth of their range."""
+@pytest.mark.parametrize(("factors", "said"), [((8, 8), True), ((130, 8), True), ((130, 130), False)])
+def test_images_that_are_nearly_black_are_said(tmp_path: Path, factors: Sequence[int], said: bool) -> None:
+    """12 bits in 16 are a sixteenth of their range, in all images or in those of one class."""
 
     def save(path: Path, k: int) -> None:
-        Image.fromarray((np.arange(480).reshape(20, 24) * factor + k).astype(np.uint16)).save(path)
+        Image.fromarray((np.arange(480).reshape(20, 24) * factors[k % 2] + k).astype(np.uint16)).save(path)
 
     notes = survey(in_classes(tmp_path / "d", save, ".png"), GUESS).notes
     assert any("a model sees them nearly black" in note for note in notes) == said
