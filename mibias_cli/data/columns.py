@@ -52,7 +52,7 @@ _WRITTEN_OTHERWISE = re.compile(
 )
 """Numbers with separators of thousands, a decimal comma, another minus, currency, percent, a quote or a sign before
 them (~12, <5), in brackets, with their minus behind, as two of them (120/80), or with a fraction (1 1/2)."""
-_WITH_UNIT = re.compile(r"[-+]?\d+([.,]\d+)? ?([A-Za-zµ°]{1,5}|mm[²³23]|cm[²³23]|m[²³23])")
+_WITH_UNIT = re.compile(r"[-+]?\d+([.,]\d+)? ?([A-Za-zµ°]{1,7}|mm[²³23]|cm[²³23]|m[²³23])")
 _AGES, _FEW_UNITS = {"Y", "M", "W", "D"}, 3
 _POINT_OF_THOUSANDS = re.compile(r"[-+]?[1-9]\d{0,2}\.\d{3}")
 """035Y, 12 kg; DICOM's units of ages; 1.234 where no point may mean a decimal one."""

@@ -123,14 +123,19 @@ def _layout(path: Path, table: Path | None, root: Path | None, follow: Path | No
     suffix = path.suffix.lower()
     if suffix in _ARRAYS:
         return _arrays(path, table)
-    if suffix in PARQUET and (prefix := _feature_prefix(path)) is not None:
+    if suffix in PARQUET and not as_table and (prefix := _feature_prefix(path)) is not None:
         if table or all(name.startswith(prefix) for name in pq.read_schema(path).names):
             return _with_labels(path, table, open_stored(path, key="features", prefix=prefix).shape, prefix=prefix)
         rows = read_table(path, leave_out=lambda name: name.startswith(prefix))
         what = f"stored embeddings ({prefix}…)"
-        return Layout(what=what, source="embeddings", table=rows, features=path, prefix=prefix)
+        beside = [name for name in rows.columns if look_at(rows, name).kind == "number"]
+        said = (
+            f"{first_rows(beside)}: numbers beside the {prefix}… columns, no inputs; --source table takes all of them"
+        )
+        notes = (said,) if beside else ()
+        return Layout(what=what, source="embeddings", table=rows, features=path, prefix=prefix, notes=notes)
     rows = read_table(path)
-    if suffix in PARQUET and (lists := _list_column(path)) is not None:
+    if suffix in PARQUET and not as_table and (lists := _list_column(path)) is not None:
         # lists of numbers beside labels are embeddings
         if table:
             return _with_labels(path, table, open_stored(path, key=lists, prefix="z_").shape, key=lists)

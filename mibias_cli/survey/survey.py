@@ -23,7 +23,7 @@ from mibias_cli.survey.proxies import independence_note, once_more, proxies_of
 from mibias_cli.survey.repeats import repeat_notes
 from mibias_cli.survey.roles import Roles, Wishes, annotate_roles, choose_roles, keep_usable_rows
 from mibias_cli.survey.style import darkness_note, shows_in_channels
-from mibias_cli.survey.uses import column_uses, input_notes
+from mibias_cli.survey.uses import column_uses, input_notes, merged_note
 
 __all__ = ["RowsFound", "Survey", "as_manifest", "find_rows", "survey"]
 
@@ -209,6 +209,7 @@ def survey(path: Path, wishes: Wishes) -> Survey:
     beside = [name for name, look in looks.items() if look.kind == "path" and name != layout.path]
     if layout.path is not None and beside:
         notes.append(f"{first_rows(beside)}: may name images too; {layout.path} is read (data.columns.path)")
+    notes += merged_note(layout.table)
     uses = column_uses(layout, looks, roles, [a.name for a in chosen], copies)
     notes += input_notes(layout.table, uses, needed=layout.source == "table")
     notes += repeat_notes(layout, roles, annotations)

@@ -13,9 +13,10 @@ from mibias_cli.data.table_inputs import doubts, left_out
 from mibias_cli.survey.layout import Layout
 from mibias_cli.survey.roles import Roles
 
-__all__ = ["TARGET_AGAIN", "column_uses", "input_notes", "inputs_of", "inputs_without_copies"]
+__all__ = ["TARGET_AGAIN", "column_uses", "input_notes", "inputs_of", "inputs_without_copies", "merged_note"]
 
 TARGET_AGAIN = "the target once more"
+_FEWEST_FILLED, _MOST_FILLED = 8, 0.5
 _CATEGORIES, _NUMBER = "input: categories", "input: number"
 
 
@@ -80,6 +81,23 @@ def input_notes(table: Table, uses: Mapping[str, str], *, needed: bool) -> Itera
     counts = {name: len({v for v in table.columns[name] if v is not None}) for name in categories}
     if wide := [f"{name!r} ({n})" for name, n in counts.items() if n > MANY_CATEGORIES]:
         yield f"columns of many categories, an input each: {first_rows(wide)}; leave out what is an id"
+
+
+def merged_note(table: Table) -> Iterator[str]:
+    """A note of columns of which every filled cell may stand for the empty ones below it, as merged cells do."""
+    found = []
+    for name in table.columns:
+        known = table.coded(name).known
+        n, share = int(known.sum()), float(known.mean())
+        # by chance a share of filled cells, as large as theirs, would follow each other
+        alone = 2 * int((known[1:] & known[:-1]).sum()) < n * share
+        if known[0] and n >= _FEWEST_FILLED and share <= _MOST_FILLED and alone:
+            found.append(f"{name} ({n} of {len(table)} rows)")
+    if found:
+        yield (
+            f"{first_rows(found)}: filled in some rows, and empty in those that follow; if a value stands for the rows "
+            "below it too (merged cells, a first visit), fill them in"
+        )
 
 
 def _is_number(table: Table, name: str) -> bool:

@@ -308,6 +308,32 @@ def test_other_columns_of_images_are_said(tmp_path: Path) -> None:
     assert "thumb: may name images too; image is read (data.columns.path)" in found.notes
 
 
+@pytest.mark.parametrize("blocks", [True, False])
+def test_merged_cells_are_said(tmp_path: Path, blocks: bool) -> None:
+    """A patient and a sex in the first row of each block of rows; or in rows here and there."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for k, (y, c) in enumerate(pairs(N)):
+        filled = k == 0 or (k % 3 == 0 if blocks else rng.random() < 0.4)
+        rows.append([f"P{k}" if filled else "", "fm"[c] if filled else "", k / 7, "ab"[y]])
+    notes = survey(write(tmp_path / "t.csv", ["patient", "sex", "x", "label"], rows), GUESS).notes
+    said = "patient (20 of 60 rows), sex (20 of 60 rows): filled in some rows, and empty in those that follow"
+    assert any(note.startswith(said) for note in notes) == blocks
+    assert any("merged cells" in note for note in notes) == blocks
+
+
+def test_numbers_beside_columns_of_one_name_are_said(tmp_path: Path) -> None:
+    """Answers q1 to q12 look like an embedding in Parquet, and are the inputs of a table with an age."""
+    columns: dict[str, object] = {f"q{k}": [(j * k) % 5 for j in range(N)] for k in range(1, 13)}
+    columns |= {"age": [20 + k % 40 for k in range(N)], "label": [y for y, _ in pairs(N)]}
+    pq.write_table(pa.table(columns | {"sex": ["fm"[c] for _, c in pairs(N)]}), tmp_path / "t.parquet")
+    found = survey(tmp_path / "t.parquet", GUESS)
+    assert found.layout.source == "embeddings"
+    assert "age: numbers beside the q… columns, no inputs; --source table takes all of them" in found.notes
+    as_table = survey(tmp_path / "t.parquet", Wishes(source="table"))
+    assert (as_table.layout.source, as_table.uses["age"]) == ("table", "input: number")
+
+
 def test_a_table_without_an_input_is_said(tmp_path: Path) -> None:
     rows = [["ab"[y], "fm"[c]] for y, c in pairs(N)]
     found = survey(write(tmp_path / "t.csv", ["label", "sex"], rows), GUESS)
