@@ -73,7 +73,8 @@ TableOption = Annotated[
 SourceOption = Annotated[
     Literal["table", "manifest"] | None,
     typer.Option(
-        "--source", help="Of a table beside images: its columns, or the images it names. [default: by what it names]"
+        "--source",
+        help="Of a table beside images, or with columns of one name (z_0, …): its columns as inputs, or the images it names. [default: by what it holds]",
     ),
 ]
 RootOption = Annotated[

@@ -129,11 +129,9 @@ def _layout(path: Path, table: Path | None, root: Path | None, follow: Path | No
         rows = read_table(path, leave_out=lambda name: name.startswith(prefix))
         what = f"stored embeddings ({prefix}…)"
         beside = [name for name in rows.columns if look_at(rows, name).kind == "number"]
-        said = (
-            f"{first_rows(beside)}: numbers beside the {prefix}… columns, no inputs; --source table takes all of them"
-        )
-        notes = (said,) if beside else ()
-        return Layout(what=what, source="embeddings", table=rows, features=path, prefix=prefix, notes=notes)
+        apart = f"numbers beside the {prefix}… columns, no inputs; --source table takes all of them"
+        said = (f"{first_rows(beside)}: {apart}",) if beside else ()
+        return Layout(what=what, source="embeddings", table=rows, features=path, prefix=prefix, notes=said)
     rows = read_table(path)
     if suffix in PARQUET and not as_table and (lists := _list_column(path)) is not None:
         # lists of numbers beside labels are embeddings
