@@ -74,7 +74,7 @@ SourceOption = Annotated[
     Literal["table", "manifest"] | None,
     typer.Option(
         "--source",
-        help="Of a table that names images, or has columns z_0, z_1, …: its columns are inputs. [default: by what it holds]",
+        help="Of a table of images' names, or with columns z_0, …: its columns are inputs. [default: by what it holds]",
     ),
 ]
 RootOption = Annotated[

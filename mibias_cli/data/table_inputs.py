@@ -10,7 +10,7 @@ import numpy as np
 
 from mibias_cli.data.columns import is_quantity, look_at, misfits, name_words, numbers
 from mibias_cli.data.files.cells import are_number_lists, number_of
-from mibias_cli.data.files.tabular import Table, first_rows, texts
+from mibias_cli.data.files.tabular import MISSING, Table, first_rows, texts
 from mibias_cli.data.table_encoder import CategoryColumn, NumberColumn
 
 __all__ = [
@@ -262,7 +262,8 @@ def may_mean_missing(table: Table, names: Sequence[str]) -> Iterator[str]:
         mark = None if wrong.any() else _mark_of_missing(rows, classes=True)
         if mark is not None:
             yield _mark_note(table, name, *mark)
-        counts = [(v, n) for v, n in found.items() if v.casefold() in STAND_INS]
+        # NA and the like are there where data.missing lists other marks alone
+        counts = [(v, n) for v, n in found.items() if v.casefold() in STAND_INS or v in MISSING]
         if counts:
             listed = first_rows([f"{v!r} ({n} rows)" for v, n in counts])
             yield f"{table.path}: {name!r} has {listed}, a class as any other; if it means missing: data.missing"

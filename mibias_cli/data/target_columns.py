@@ -33,7 +33,7 @@ MOST_LABELS = 1000
 """Different items of the lists of a column: each is an output of every head."""
 _N_BINS, _N_BINS_OF_SEVERAL, _N_SPLIT_BINS = 5, 2, 10
 _REMEDY = "fill them or take them out"
-_OFF, _ON = ("0", "false"), ("1", "true")
+_OFF, _ON = ("0", "0.0", "false"), ("1", "1.0", "true")
 
 
 def kind_of(table: Table, columns: Columns) -> TargetKind:

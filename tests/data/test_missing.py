@@ -14,6 +14,7 @@ from mibias_cli.data.batch import BiasedData
 from mibias_cli.data.columns import AttributeColumn, Columns, misfits
 from mibias_cli.data.files.tabular import MISSING, Reading, read_table, texts
 from mibias_cli.data.sources.table import load_table
+from mibias_cli.data.table_inputs import may_mean_missing
 from mibias_cli.errors import DataError
 from mibias_cli.recipe.sections.data import TableData
 
@@ -47,6 +48,16 @@ def with_some(name: str, value: str) -> list[str]:
 
 def inputs(data: BiasedData) -> np.ndarray:
     return data.train.reader.read(np.arange(N), None).numpy()
+
+
+@pytest.mark.parametrize("mark", ["-9", "-9.0"])
+@pytest.mark.parametrize("cell", ["-9", "-9.0"])
+def test_a_mark_of_ones_own_is_a_number_by_any_writing(tmp_path: Path, mark: str, cell: str) -> None:
+    changed = {"income": with_some("income", cell), "sex": with_some("sex", "NA")}
+    table = read_table(write(tmp_path / "t.csv", cells(**changed)), reading=Reading(missing=(mark,)))
+    assert [k for k, v in enumerate(table.columns["income"]) if v is None] == list(range(3, N, 10))
+    # the usual marks are values then, which is said of an attribute
+    assert [note.partition("'sex' has ")[2][:14] for note in may_mean_missing(table, ["sex"])] == ["'NA' (12 rows)"]
 
 
 @pytest.mark.parametrize("written", ["NA", "N/A", "NaN", "nan", "None", "null", "-", "?", " NA "])

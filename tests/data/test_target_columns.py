@@ -35,12 +35,13 @@ def everywhere(n: int) -> np.ndarray:
         (Columns(target=None), "none"),
         (Columns(target="y", target_kind="none"), "none"),
         (Columns(target=("a", "b")), "multilabel"),
+        (Columns(target=("a", "c")), "multilabel"),
         (Columns(target=("a", "y")), "regression"),
         (Columns(target="y", target_kind="regression"), "regression"),
     ],
 )
 def test_a_kind_is_as_said_or_as_the_columns_look(columns: Columns, kind: str) -> None:
-    assert kind_of(table(y=[1.5, 2, 3], a=[0, 1, None], b=["true", "False", 0]), columns) == kind
+    assert kind_of(table(y=[1.5, 2, 3], a=[0, 1, None], b=["true", "False", 0], c=["1.0", "0.0", 0]), columns) == kind
 
 
 def test_numbers_are_standardised_by_training_and_come_back_in_their_units() -> None:

@@ -18,6 +18,7 @@ __all__ = [
     "is_written_list",
     "number_of",
     "split_list",
+    "without_zeros",
 ]
 
 SEPARATORS = ("|", ";", ",")
@@ -28,6 +29,7 @@ EXACT = 2**53
 """From here on float64 does not tell whole numbers from their neighbours."""
 _MOSTLY = 0.75
 _FEWEST, _FEWEST_WHOLE = 4, 8
+_WHOLE = re.compile(r"[-+]?\d+\.0+")
 _QUOTED = re.compile(r"'([^']*)'|\"([^\"]*)\"")
 
 
@@ -43,6 +45,16 @@ def float_of(text: str) -> float | None:
         return None if "_" in text else float(text)
     except ValueError:
         return None
+
+
+def without_zeros(text: str) -> str:
+    """A whole number without zeros behind its point, any other text as it is.
+
+    Example:
+        >>> without_zeros("-9.0"), without_zeros("9.50"), without_zeros("v1.0")
+        ('-9', '9.50', 'v1.0')
+    """
+    return text.partition(".")[0] if _WHOLE.fullmatch(text) else text
 
 
 def number_of(text: str) -> float | None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from mibias_cli.data.files.arrow_files import PARQUET, TYPED, encoded, is_numeric, is_text, read_typed
+from mibias_cli.data.files.cells import without_zeros
 from mibias_cli.data.files.coded import Coded, CodedColumns, texts
 from mibias_cli.data.files.packed import PackedTexts, is_large
 from mibias_cli.data.files.refused import refuse_formats, require_file
@@ -29,23 +30,9 @@ from mibias_cli.errors import DataError, did_you_mean
 from mibias_cli.output.whole_files import replaced
 
 __all__ = [
-    "AS_USUAL",
-    "MISSING",
-    "Reading",
-    "Table",
-    "as_text",
-    "first_rows",
-    "in_words",
-    "read_table",
-    "refuse_existing",
-    "refuse_nested",
-    "refuse_repeats",
-    "refuse_unmapped",
-    "require_columns",
-    "texts",
-    "with_cells",
-    "write_manifest",
-]
+    "AS_USUAL", "MISSING", "Reading", "Table", "as_text", "first_rows", "in_words", "read_table", "refuse_existing",
+    "refuse_nested", "refuse_repeats", "refuse_unmapped", "require_columns", "texts", "with_cells", "write_manifest",
+]  # fmt: skip
 
 _ARRAYS = (".safetensors", ".npz", ".npy")
 MISSING = (
@@ -340,21 +327,23 @@ def with_cells(table: Table, cells: Mapping[str, Coded], reading: Reading) -> Ta
 
     It notes what was taken for missing without being empty, and what was read as another value.
     """
-    written = frozenset(reading.missing)
+    written = {without_zeros(value) for value in reading.missing}
     columns: dict[str, Coded] = {}
     said: list[str] = []
     mapped: list[str] = []
     # a column or a value that is not there may be a slip: whoever needs it there refuses it
     unmapped = [(name, old) for name, values in reading.values.items() if name not in cells for old in values]
     for name, given in cells.items():
+        # pandas writes -9 as -9.0 beside an empty cell
+        marks = {value for value in given.counts if value and without_zeros(value) in written}
         if name in reading.values:
             values = reading.values[name]
-            columns[name], changed, absent = map_cells(given, values, written)
+            columns[name], changed, absent = map_cells(given, values, marks)
             unmapped += [(name, old) for old in absent]
             mapped += [f"{old!r} as {values[old] or 'missing'!r} in {name!r} ({n} rows)" for old, n in changed.items()]
             continue
-        columns[name] = given.map(lambda v: None if not v or v in written else v)
-        said += [f"{value!r} in {name!r} ({n} rows)" for value, n in given.counts.items() if value and value in written]
+        columns[name] = given.map(lambda v, marks=marks: None if not v or v in marks else v)  # type: ignore[misc]
+        said += [f"{value!r} in {name!r} ({n} rows)" for value, n in given.counts.items() if value in marks]
     notes = [f"{table.path}: read as missing (data.missing): {first_rows(said)}"] if said else []
     notes += [f"{table.path}: read otherwise (data.values): {first_rows(mapped)}"] if mapped else []
     return replace(table, columns=CodedColumns(columns), notes=tuple(notes), unmapped=tuple(unmapped))
