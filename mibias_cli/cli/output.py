@@ -89,8 +89,8 @@ def print_table(
     if sum(longest) + 3 * (len(header) - 1) > (width := shutil.get_terminal_size().columns):
         for k, cells in enumerate(rows):
             smalls = [f" ({small})" if small else "" for small in below[k]] if below else [""] * len(cells)
-            for name, cell, small in zip(["", *(f"  {name}: " for name in header[1:])], cells, smalls, strict=True):
-                print(wrapped(one_line(name + cell + small), width), file=sys.stderr)
+            for name, figure, small in zip(["", *(f"  {name}: " for name in header[1:])], cells, smalls, strict=True):
+                print(wrapped(one_line(name + figure + small), width), file=sys.stderr)
         return
     from rich.console import Console
     from rich.table import Table
