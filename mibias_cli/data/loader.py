@@ -158,9 +158,9 @@ class Workers:
 
 
 def _leave_signals_to_parent(_worker: int) -> None:
-    """A terminal sends Ctrl-C to all of a program's processes: whoever began the work ends it, and says so once."""
+    """Terminals and cluster managers tell all processes of a program to stop: whoever began the work ends it, once."""
     signal.set_wakeup_fd(-1)
-    for number in (signal.SIGINT, signal.SIGHUP):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
 
 
