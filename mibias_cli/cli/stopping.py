@@ -31,6 +31,9 @@ _how_to_go_on: list[Callable[[], str]] = []
 _reports = threading.Event()
 """Whether a command is running that reports its end: `Stopped` raised anywhere else would become a traceback."""
 
+_told = threading.Event()
+"""Whether the command has said that it was stopped."""
+
 
 class Stopped(KeyboardInterrupt):
     """The process was told to stop; a KeyboardInterrupt, so that all that tidies up after Ctrl-C does so."""
@@ -66,7 +69,10 @@ def on_stop(say: Callable[[], str]) -> Iterator[None]:
 
 
 def tells_of_stops() -> bool:
-    """Whether this process says that it was stopped: of several ranks the first, or the process that started them."""
+    """Whether this process is to say now that it was stopped: once, of several ranks the first or who started them."""
+    if _told.is_set():
+        return False
+    _told.set()
     place = place_if_told(os.environ)
     return place is None or (place.rank == 0 and place.by != "mibias")
 
@@ -74,6 +80,7 @@ def tells_of_stops() -> bool:
 @contextmanager
 def reports_stops() -> Iterator[None]:
     """Say that the block turns `Stopped` into a message and an exit code."""
+    _told.clear()
     _reports.set()
     try:
         yield

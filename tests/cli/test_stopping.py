@@ -46,6 +46,8 @@ RECIPE = "version: 1\ndata:\n  source: digits\nbackbone:\n  name: test_resnet\n"
 PLAIN = 'Path("ready").touch()'
 DROPPED = "Swallowing()"
 """The exception is raised in a destructor, where Python drops it."""
+HELD = 'import atexit; atexit.register(time.sleep, 60); Path("ready").touch()'
+"""Python's own end takes long."""
 CAUGHT = """
     while True:
         try:
@@ -82,7 +84,7 @@ def test_a_signal_has_its_exit_code_and_says_how_to_go_on(tmp_path: Path, number
     assert (found, said.strip()) == (code, "interrupted; resume with: mibias train --resume run")
 
 
-@pytest.mark.parametrize("work", [DROPPED, CAUGHT], ids=["dropped", "caught"])
+@pytest.mark.parametrize("work", [DROPPED, CAUGHT, HELD], ids=["dropped", "caught", "held"])
 def test_an_interrupt_that_gets_lost_ends_the_command_all_the_same(tmp_path: Path, work: str) -> None:
     code, said, seconds = stopped(tmp_path, work, signal.SIGINT)
     assert (code, said.strip()) == (130, "interrupted; resume with: mibias train --resume run")
