@@ -106,6 +106,8 @@ def stoppable() -> Iterator[None]:
         if last.is_set() or not _reports.is_set():
             _end(number)
         last.set()
+        # torch would raise an error as soon as a process that reads data ends, which was told to stop as well
+        signal.signal(signal.SIGCHLD, _unheard)
         raise Stopped(number)
 
     heard = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
@@ -121,6 +123,10 @@ def stoppable() -> Iterator[None]:
         yield
     finally:
         last.set()
+
+
+def _unheard(_number: int, _frame: FrameType | None) -> None:
+    """As a function: for SIG_DFL, Python complains of a signal that has come already."""
 
 
 def _without_stops(hook: Callable[[UnraisableHookArgs], object]) -> Callable[[UnraisableHookArgs], object]:

@@ -158,9 +158,12 @@ class Workers:
 
 
 def _leave_signals_to_parent(_worker: int) -> None:
-    """Terminals and cluster managers tell all processes of a program to stop: whoever began the work ends it, once."""
+    """A terminal sends Ctrl-C to all of a program's processes: whoever began the work ends it, and says so once.
+
+    By SIGTERM Python ends workers that are left where it ends itself: one that ignored it would be waited for forever.
+    """
     signal.set_wakeup_fd(-1)
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
 
 

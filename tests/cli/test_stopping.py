@@ -48,6 +48,20 @@ DROPPED = "Swallowing()"
 """The exception is raised in a destructor, where Python drops it."""
 HELD = 'import atexit; atexit.register(time.sleep, 60); Path("ready").touch()'
 """Python's own end takes long."""
+WORKER = """
+    import subprocess
+    def worker_ended(*_):
+        raise RuntimeError("DataLoader worker is killed by signal: Terminated")
+    signal.signal(signal.SIGCHLD, worker_ended)
+    worker = subprocess.Popen(["sleep", "60"])
+    try:
+        Path("ready").touch()
+        time.sleep(60)
+    finally:
+        worker.terminate()
+        worker.wait()
+"""
+"""A process that reads data is told to end, too; torch's handler raises an error wherever Python is then."""
 CAUGHT = """
     while True:
         try:
@@ -95,6 +109,11 @@ def test_who_asks_twice_does_not_wait(tmp_path: Path) -> None:
     code, said, seconds = stopped(tmp_path, CAUGHT, signal.SIGTERM, signal.SIGINT)
     assert (code, said.strip()) == (130, "interrupted; resume with: mibias train --resume run")
     assert seconds < GRACE_SECONDS
+
+
+def test_the_end_of_workers_is_no_error_of_a_command_that_was_stopped(tmp_path: Path) -> None:
+    code, said, _ = stopped(tmp_path, WORKER, signal.SIGTERM)
+    assert (code, said.strip()) == (143, "interrupted; resume with: mibias train --resume run")
 
 
 def test_a_signal_that_was_ignored_stays_ignored(tmp_path: Path) -> None:

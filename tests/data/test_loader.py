@@ -174,14 +174,11 @@ def test_an_error_in_a_worker_reaches_the_user_plain(draw: Callable[..., list[di
         assert "Traceback" not in str(caught.value)
 
 
-STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-
 class _Asking(ArrayReader):
-    """Gives, in place of inputs, whether the process that reads ignores what ends programs."""
+    """Gives, in place of inputs, what the process that reads does on Ctrl-C and on a terminal that is gone."""
 
     def read(self, rows: np.ndarray, epoch: int | None) -> torch.Tensor:
-        ignored = [signal.getsignal(number) is signal.SIG_IGN for number in STOPS]
+        ignored = [signal.getsignal(number) is signal.SIG_IGN for number in (signal.SIGINT, signal.SIGHUP)]
         return torch.tensor([ignored] * len(rows))
 
 
