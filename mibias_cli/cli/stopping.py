@@ -113,7 +113,7 @@ def stoppable() -> Iterator[None]:
     heard = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
     for number in heard:
         signal.signal(number, stop)
-    sys.unraisablehook = _without_stops(sys.unraisablehook)
+    sys.unraisablehook = _silent_after(last, sys.unraisablehook)
     # the system writes a signal's number here at once, also while the main thread is in code that is not Python's
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
@@ -129,9 +129,11 @@ def _unheard(_number: int, _frame: FrameType | None) -> None:
     """As a function: for SIG_DFL, Python complains of a signal that has come already."""
 
 
-def _without_stops(hook: Callable[[UnraisableHookArgs], object]) -> Callable[[UnraisableHookArgs], object]:
-    """The hook, silent of a stop that came in a destructor: the watch ends the process."""
-    return lambda args: None if isinstance(args.exc_value, Stopped) else hook(args)
+def _silent_after(
+    last: threading.Event, hook: Callable[[UnraisableHookArgs], object]
+) -> Callable[[UnraisableHookArgs], object]:
+    """The hook, silent from a stop on: one that came in a destructor the watch ends, and objects are left half made."""
+    return lambda args: None if last.is_set() else hook(args)
 
 
 def _watch(reading: int, heard: list[signal.Signals]) -> None:
