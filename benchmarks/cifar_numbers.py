@@ -57,7 +57,9 @@ def main() -> None:
             continue
         with TemporaryDirectory() as folder:
             draw = Draw(kind=(kind,), aligned=aligned, seed=seed, folder=Path(folder))
-            drawn = write_draw(rows_of(options.data, draw), options.weights, seed, draw.folder)
+            drawn = write_draw(
+                rows_of(options.data, draw), options.weights, seed, draw.folder, backbone=options.backbone
+            )
             for method in wanted:
                 figures = run(drawn, METHODS[method], seed, draw.folder / method)
                 table.add((kind, method, aligned, seed), figures)
