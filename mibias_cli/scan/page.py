@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -110,7 +109,7 @@ def refuse_scan(folder: Path) -> None:
 def write_scan(folder: Path, scanned: Scanned, progress: Progress) -> list[Path]:
     """Write scan.html and scan.json, in place of earlier ones, and attributes.csv where images have shortcuts.
 
-    attributes.csv is a manifest of all rows with each image property that was found as a column; an earlier one goes.
+    attributes.csv is a manifest of all rows with each image property that was found as a column.
 
     Raises:
         RunError: The folder cannot be written, or holds files of these names that no scan wrote.
@@ -119,16 +118,11 @@ def write_scan(folder: Path, scanned: Scanned, progress: Progress) -> list[Path]
     names = [each.name for each in scanned.found.shortcuts if each.kind == "image"]
     if not names:
         # an earlier scan's: its columns are no longer what is found
-        (folder / _MANIFEST).unlink(missing_ok=True)
+        (folder / SCANNED).unlink(missing_ok=True)
     texts = {
         folder / SCAN: scanned.found.model_dump_json(indent=2) + "\n",
         folder / _PAGE: render_scan(scanned),
     }
-    names = [each.name for each in scanned.found.shortcuts if each.kind == "image"]
-    if not names:
-        # what an earlier scan wrote is of these images no more; a file of the user's own was refused above
-        with suppress(OSError):
-            (folder / SCANNED).unlink()
     write_files(texts, "scan")
     written = list(texts)
     if names:
