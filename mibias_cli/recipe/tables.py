@@ -63,6 +63,7 @@ class MethodRow:
         code: `module:class`, a `mibias_cli.methods.method:Method`.
         settings: What `method_settings` may say of it.
         reads_bias: Whether it needs the attribute of training rows.
+        knows_all: Whether rows whose attribute is missing take no part, so that every class needs one whose is not.
         takes_target: Whether it learns from a target of classes; else there must be none.
         n_views: Augmented views of each image in a step.
         forgets: Whether it is for rows that `data.columns.forget` marks, which it needs.
@@ -74,6 +75,7 @@ class MethodRow:
     code: str
     settings: Mapping[str, Setting] = field(default_factory=dict)
     reads_bias: bool = True
+    knows_all: bool = False
     takes_target: bool = True
     n_views: int = 1
     forgets: bool = False
@@ -89,6 +91,7 @@ METHODS: Mapping[str, MethodRow] = {
     "group_dro": MethodRow(
         code="mibias_cli.methods.group_dro:GroupDRO",
         settings={"step_size": Setting(default=0.01, most=10), "adjustment": Setting(default=0.0, most=1000)},
+        knows_all=True,
     ),
     "dfr": MethodRow(
         code="mibias_cli.methods.dfr:LastLayer",
@@ -96,6 +99,7 @@ METHODS: Mapping[str, MethodRow] = {
             "inverse_l1": Setting(default=1.0, least=1e-6, most=1e6),
             "subsets": Setting(default=10, least=1, most=1000, whole=True),
         },
+        knows_all=True,
     ),
     "badd": MethodRow(code="mibias_cli.methods.badd:BiasAddition"),
     "domain_independent": MethodRow(code="mibias_cli.methods.domain_independent:DomainHeads"),

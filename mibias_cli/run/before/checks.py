@@ -16,7 +16,7 @@ from mibias_cli.run.assemble import Parts, load_original
 from mibias_cli.run.audit import check_audit
 from mibias_cli.run.before.files import check_files
 from mibias_cli.run.build import optimizer_groups
-from mibias_cli.run.debiaser import build_debiaser
+from mibias_cli.run.debiaser import build_debiaser, check_varies
 from mibias_cli.run.methods.build import build_method
 from mibias_cli.run.stages import stage_settings
 from mibias_cli.training.model import z_width
@@ -54,6 +54,7 @@ def check_start(parts: Parts, *, all_files: bool = False) -> None:
     if recipe.original is not None and recipe.original.weights is not None:
         load_original(parts)
     build_method(parts, model, Silent())
+    check_varies(parts)
     debiaser = build_debiaser(parts, width)
     if debiaser is None:
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import layouts
@@ -147,3 +148,22 @@ def test_formats_without_their_packages(recipe: Path, tmp_path: Path, monkeypatc
     monkeypatch.setattr(checks, "ONNX_PACKAGES", ("no_such_package",))
     loaded = load_recipe(recipe, ["export.formats=[safetensors,onnx]"])
     assert_both_refuse(loaded, ExportError, "export.formats: onnx needs no_such_package", tmp_path)
+
+
+def test_attributes_without_two_values_in_training_leave_nothing_to_take_out(recipe: Path, tmp_path: Path) -> None:
+    change(recipe, 2, "f", where="train")
+    words = r"debias: no two values in training rows: sex \(known in 80 of 80\).* debias.estimator: none"
+    assert_both_refuse(load_recipe(recipe), MibiasError, words, tmp_path)
+    assert_both_refuse(load_recipe(recipe, ["debias.weight=0.5", "debias.balance=none"]), MibiasError, words, tmp_path)
+    dry_run(load_recipe(recipe, ["debias.estimator=none"]), offline=True, progress=Silent())
+
+
+@pytest.mark.parametrize("method", ["group_dro", "dfr"])
+def test_a_class_of_which_no_row_s_attribute_is_known_would_never_be_learned(
+    recipe: Path, tmp_path: Path, method: str
+) -> None:
+    file = recipe.with_name("m.csv")
+    file.write_text(re.sub(r",y,[fm],train", ",y,,train", file.read_text()))
+    words = f"method: {method} trains on rows whose sex is known, 40 of 80, and none of them is of class y"
+    assert_both_refuse(load_recipe(recipe, [f"method={method}"]), MibiasError, words, tmp_path)
+    dry_run(load_recipe(recipe, ["method=badd"]), offline=True, progress=Silent())
