@@ -95,8 +95,12 @@ def options_of(
     seeds: int,
     out: str,
     kinds: Sequence[str] = (),
+    of: Sequence[str] = (*OURS, *HEADS, *FINE_TUNED),
 ) -> argparse.Namespace:
-    """The options of a benchmark on real images, with these defaults; `kinds` where it has some to choose from."""
+    """The options of a benchmark on real images, with these defaults; `kinds` where it has some to choose from.
+
+    `of`: The methods that there are.
+    """
     parser = argparse.ArgumentParser(description=told, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=lambda text: Path(text).resolve(), required=True, help="folder of images")
     parser.add_argument(
@@ -105,7 +109,7 @@ def options_of(
     if kinds:
         parser.add_argument("--kinds", nargs="+", choices=kinds, default=kinds)
     parser.add_argument("--aligned", type=float, nargs="+", default=aligned)
-    parser.add_argument("--methods", nargs="+", choices=[*OURS, *HEADS, *FINE_TUNED], default=methods)
+    parser.add_argument("--methods", nargs="+", choices=of, default=methods)
     parser.add_argument("--seeds", type=int, default=seeds)
     parser.add_argument("--out", type=Path, default=Path(out))
     return parser.parse_args()

@@ -187,11 +187,6 @@ def assemble(recipe: Recipe, *, offline: bool, fabric: Fabric | None = None, ran
             f"debias.bias_product: adds to the scores of classes or labels, but this data's target is of kind "
             f"{data.target.kind}; leave it out"
         )
-    if recipe.debias.weight == "auto" and recipe.training.head_last is not None and data.target.kind == "regression":
-        raise MibiasError(
-            "debias.weight: auto goes by how probable a last fit (training.head_last) finds the classes or labels of "
-            "held-out samples, but this data's target is of kind regression; set weight to a number"
-        )
     _refuse_giants(recipe, data)
     # one that is cached, not a property: parts with other data (a discovered attribute) share the backbone
     load_backbone = cache(partial(build_backbone, recipe, data.input_shape, offline=offline))

@@ -161,7 +161,8 @@ def _model(found: Survey, model: ModelChoice) -> Iterator[str]:
             yield f"  input_size: {model.input_size} # the images are about {middle}{enlarged}"
         if model.last_stages:
             stages = ", ".join(map(_scalar, model.last_stages))
-            yield f"  train: [{stages}] # the stages before keep what they learned"
+            sizes = "; a size or a place may need more" if found.columns.target_kind == "regression" else ""
+            yield f"  train: [{stages}] # the stages before keep what they learned{sizes}"
             yield _kept(found, model)
         if model.weights != "none":
             yield "  freeze_batchnorm: true"
@@ -205,7 +206,7 @@ def _training_of_last_stages(found: Survey, model: ModelChoice) -> Iterator[str]
     yield "  weight: auto # the largest that samples held out of training bear; a number: yours"
     yield "  critic: { n_random_features: 64 }" + (" # as many as few images bear" if few else "")
     why = "samples also in the style of other attribute values"
-    if not _has_product(found):
+    if _is_settled(found):
         why += ": no sample itself shows a class with another value"
     if model.mixes:
         yield f"  mix: {{ layer: {_scalar(model.last_stages[0])} }} # {why}"
@@ -283,8 +284,12 @@ def _original(epochs: int, *, afresh: bool | None) -> Iterator[str]:
 
 def _has_product(found: Survey) -> bool:
     """Whether there can be a product of experts: of classes or labels, and not where an attribute settles them."""
-    kinds = ("classes", "multilabel")
-    return found.columns.target_kind in kinds and not any(a.settles_target for a in found.chosen)
+    return found.columns.target_kind in ("classes", "multilabel") and not _is_settled(found)
+
+
+def _is_settled(found: Survey) -> bool:
+    """Whether an attribute tells the whole target."""
+    return any(attribute.settles_target for attribute in found.chosen)
 
 
 def _classes_alike(found: Survey) -> bool:

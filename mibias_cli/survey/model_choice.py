@@ -89,8 +89,8 @@ def _stem(found: Survey, stem: str | None) -> str | None:
 
 
 def _pretrained(found: Survey, name: str, weights: str, side: int, size: int | None) -> ModelChoice:
-    """A whole network learns shortcuts: most of it stays as it was pretrained, but where the target is a number."""
-    last = last_stages_of(name) if found.columns.target_kind != "regression" else ()
+    """A whole network learns shortcuts: most of it stays as it was pretrained."""
+    last = last_stages_of(name)
     if last and size is not None:
         size = max(_LEAST_PRETRAINED_SIDE, _STEP * round(_ENLARGED * side / _STEP))
     if size is not None and not takes_size(name, size, weights=True):

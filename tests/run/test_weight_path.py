@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from sklearn.metrics import r2_score
 from small_runs import best, metrics, recipe_for_numbers, same, shorten_last_fit, tiny, train_alone
 
-from mibias_cli.errors import MibiasError, RecipeError
+from mibias_cli.errors import RecipeError
 from mibias_cli.recipe.load import parse_recipe
 from mibias_cli.recipe.schema import Recipe
 from mibias_cli.run.assemble import Parts, assemble
@@ -28,6 +29,7 @@ NARROW = (
     "debias: {weight: auto, estimator: closed_form}",
     "training: {head_last: 0.1, epochs: 1}",
 )
+HALF = "data.splits={fractions: [0.5, 0.1, 0.4]}"
 
 
 @pytest.fixture(scope="module")
@@ -135,9 +137,14 @@ def test_in_the_steps_the_penalty_has_a_share_of_the_gradient(
     assert debiaser.settings.share_power == (0.5 if copies else 1.0)
 
 
-def test_numbers_have_no_path(tmp_path: Path) -> None:
-    with pytest.raises(MibiasError, match=r"debias\.weight: auto .*regression"):
-        assemble(parse_recipe(recipe_for_numbers(tmp_path, *NARROW), path="r.yaml"), offline=True)
+def test_a_path_of_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shorten_last_fit(monkeypatch)
+    # y is k / 7, and a is k
+    recipe = parse_recipe(recipe_for_numbers(tmp_path, *NARROW), path="r.yaml", overrides=[HALF])
+    run = train_alone(recipe, tmp_path / "run")
+    told = re.search(r"auto is [\d.]+; R² of held-out samples by λ, %: 0: ([\d.]+)", read_log(run))
+    assert told is not None
+    assert float(told[1]) > 70
 
 
 def test_a_path_of_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -145,7 +152,7 @@ def test_a_path_of_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     text = recipe_for_numbers(tmp_path, *NARROW).replace("regression", "multilabel").replace("target: y", "target: l")
     rows = "".join(f"{k},{k % 3},{'fm'[k % 2]},{('p', 'q', 'p|q')[k % 3]}\n" for k in range(60))
     (tmp_path / "t.csv").write_text("a,b,sex,l\n" + rows, encoding="utf-8")
-    recipe = parse_recipe(text, path="r.yaml", overrides=["data.splits={fractions: [0.5, 0.1, 0.4]}"])
+    recipe = parse_recipe(text, path="r.yaml", overrides=[HALF])
     run = train_alone(recipe, tmp_path / "run")
     told = re.search(
         r"auto is [\d.]+; mean probability of held-out samples' labels by λ, %: 0: ([\d.]+)", read_log(run)
@@ -166,6 +173,15 @@ def test_scores_are_probabilities_of_what_is_right() -> None:
     torch.testing.assert_close(held_out_scores(p.logit(), labels, "multilabel"), torch.tensor([0.85, 0.35]))
     classes = held_out_scores(p.log(), torch.tensor([1, 0]), "classes")
     torch.testing.assert_close(classes, torch.tensor([0.2 / 1.1, 0.4 / 0.7]))
+
+
+def test_the_mean_score_of_numbers_is_r2() -> None:
+    g = np.random.default_rng(0)
+    y = g.normal(size=(500, 2))
+    y = (y - y.mean(axis=0)) / y.std(axis=0)
+    predicted = 0.8 * y + 0.3 * g.normal(size=y.shape)
+    scores = held_out_scores(torch.from_numpy(predicted), torch.from_numpy(y), "regression")
+    assert float(scores.mean()) == pytest.approx(r2_score(y, predicted), abs=1e-12)
 
 
 @pytest.mark.parametrize(

@@ -19,8 +19,13 @@ PATH_STEPS = 150
 """Steps from one value to the next."""
 N_FOLDS = 2
 TOLERANCE = 0.01
-"""How much of the mean probability of what is right a larger λ may cost."""
+"""How much of the held-out samples' mean score a larger λ may cost."""
 _FOLDS = 0xF01D
+_SCORES: dict[TargetKind, str] = {
+    "classes": "mean probability of held-out samples' classes",
+    "multilabel": "mean probability of held-out samples' labels",
+    "regression": "R² of held-out samples",
+}
 
 
 def folds(parts: Parts) -> NDArray[np.int64]:
@@ -55,7 +60,10 @@ def sample_weights(parts: Parts, *, mixed: bool) -> NDArray[np.float64]:
 
 
 def held_out_scores(outputs: Tensor, y: Tensor, kind: TargetKind) -> Tensor:
-    """How probable a head's outputs (n, k) find each sample's class, or in the mean what each of its labels is (n,).
+    """How well a head's outputs (n, k) tell each sample's target (n,).
+
+    Of a class it is its probability, of labels the mean probability of what each of them is, of standardised numbers
+    1 − the mean squared error, whose mean over samples is R².
 
     Example:
         >>> import torch
@@ -64,7 +72,9 @@ def held_out_scores(outputs: Tensor, y: Tensor, kind: TargetKind) -> Tensor:
     """
     if kind == "classes":
         return outputs.softmax(dim=1).gather(1, y[:, None])[:, 0]
-    return (outputs * (2 * y - 1)).sigmoid().mean(dim=1)
+    if kind == "multilabel":
+        return (outputs * (2 * y - 1)).sigmoid().mean(dim=1)
+    return 1 - (outputs - y).square().mean(dim=1)
 
 
 def choose_weight(
@@ -93,8 +103,7 @@ def choose_weight(
     # a penalty was asked for: where every one costs more, the least of them
     chosen = max(enough, default=1)
     shown = ", ".join(f"{weight:g}: {100 * value:.1f}" for weight, value in zip(PATH, mean, strict=True))
-    what = "classes" if kind == "classes" else "labels"
-    why = f"debias.weight: auto is {PATH[chosen]:g}; mean probability of held-out samples' {what} by λ, %: {shown}"
+    why = f"debias.weight: auto is {PATH[chosen]:g}; {_SCORES[kind]} by λ, %: {shown}"
     # how much the difference to the best one would vary with other samples
     change = score[chosen] - score[mean.argmax()]
     error = float(np.sqrt(np.square(weights * (change - change @ weights)).sum()))
