@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-__all__ = ["ESTIMATORS", "METHODS", "MI", "EstimatorName", "MethodName", "MethodRow", "Setting"]
+__all__ = ["ESTIMATORS", "LEAST_ROWS", "METHODS", "MI", "EstimatorName", "MethodName", "MethodRow", "Setting"]
 
 ESTIMATORS: Mapping[str, str] = {
     # bias-attribute heads
@@ -40,6 +40,15 @@ ESTIMATORS: Mapping[str, str] = {
     "hgr": "mibias_cli.estimators.hgr:NetworkCorrelation",
     "hgr_basis": "mibias_cli.estimators.hgr:BasisCorrelation",
 }
+
+LEAST_ROWS: Mapping[str, int] = (
+    dict.fromkeys(ESTIMATORS, 2)
+    | dict.fromkeys(("classifier", "lntl"), 1)
+    | dict.fromkeys(("hsic", "cka", "dcor", "mmd", "max_norm"), 4)
+    | dict.fromkeys(("hgr", "hgr_basis"), 8)
+)
+"""Rows of a batch below which an estimator gives no penalty: all but two compare rows. Measures without a bias in small
+samples need four, canonical correlations of fewer than eight would be 1 by chance."""
 
 MI = "mi"
 """What `method` says where debiasing is by mutual information, as `debias` describes it."""

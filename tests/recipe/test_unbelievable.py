@@ -93,6 +93,23 @@ def test_what_nobody_means_is_refused(setting: str, said: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("size", "given", "least"),
+    [
+        (1, "debias={estimator: mine}", 2),
+        (3, "debias={estimator: mmd}", 4),
+        (7, "debias={estimator: hgr}", 8),
+        (1, "method=end", 2),
+    ],
+)
+def test_what_compares_rows_needs_some_in_a_batch(size: int, given: str, least: int) -> None:
+    with pytest.raises(RecipeError, match=f"batch_size: is {size}, and .* compares the rows of a batch, {least} at"):
+        parse_recipe(TABLE, path="r.yaml", overrides=[given, f"training.batch_size={size}"])
+    parse_recipe(TABLE, path="r.yaml", overrides=[given, f"training.batch_size={least}"])
+    # heads score each row by itself
+    parse_recipe(TABLE, path="r.yaml", overrides=["training.batch_size=1"])
+
+
+@pytest.mark.parametrize(
     "settings",
     [
         ["evaluation.confidence=0.999", "evaluation.n_bootstrap=5000"],
