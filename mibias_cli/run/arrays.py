@@ -93,8 +93,9 @@ def audit(
         True
     """
     attributes = _named(attributes)
+    settings = settings or AuditSettings()
     _check_given(
-        attributes, numbers, seed, settings or AuditSettings(), target=target, before=before, train_features=train_features,
+        attributes, numbers, seed, settings, target=target, before=before, train_features=train_features,
         train_target=train_target, train_before=train_before,
     )  # fmt: skip
     z = _matrix("features", features)
@@ -115,7 +116,7 @@ def audit(
         target=nothing if target is None else None,
     )
     found = audit_inputs(
-        inputs, settings or AuditSettings(), seed=seed, progress=progress or Silent(), fitters=Fitters(jobs),
+        inputs, settings, seed=seed, progress=progress or Silent(), fitters=Fitters(jobs),
         sizes_of="marginal",
     )  # fmt: skip
     # whether anything was asked of these features is not known
