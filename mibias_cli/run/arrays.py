@@ -172,17 +172,19 @@ def _setting_faults(settings: AuditSettings, attributes: Mapping[str, ArrayLike]
     try:
         EvaluationSection.model_validate(given)
     except ValidationError as error:
-        placed = [{**each, "loc": ("evaluation", *each["loc"])} for each in error.errors()]
-        told += faults_of(placed, {"evaluation": given})
+        errors = error.errors()
+        for each in errors:
+            each["loc"] = ("evaluation", *each["loc"])
+        told += faults_of(errors, {"evaluation": given})
     return [f"settings.{'.'.join(map(str, path[1:]))}: {what}" for path, what in told]
 
 
 def _array(name: str, given: ArrayLike) -> np.ndarray:
     # numpy would read what is behind the mask
-    if np.ma.is_masked(given):
-        masked, numeric = np.ma.asarray(given), np.ndim(given) > 1
-        values = masked.data.astype(np.float64 if numeric else object)
-        given = np.where(np.ma.getmaskarray(masked), np.nan if numeric else None, values)
+    if isinstance(given, np.ma.MaskedArray) and np.ma.is_masked(given):
+        values = given.data.astype(np.float64 if given.ndim > 1 else object)
+        values[np.ma.getmaskarray(given)] = np.nan if given.ndim > 1 else None
+        given = values
     try:
         return np.asarray(given)
     except (TypeError, ValueError, RuntimeError) as error:  # such as a tensor that needs its gradient, or is on a GPU
