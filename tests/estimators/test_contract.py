@@ -213,6 +213,18 @@ def test_the_table_says_of_how_many_rows_there_is_a_penalty(kind: str) -> None:
     assert least == 1 or not moves(least - 1)
 
 
+def test_rows_of_a_target_class_that_no_fit_has_seen(kind: str) -> None:
+    if not kind.endswith("given y"):
+        pytest.skip("looks at no target")
+    estimator = make(kind)
+    sample = draw(kind, 60)
+    estimator.fit(sample.take(sample.y == 0), generator())
+    unseen = sample.take(sample.y == 1)
+    penalty = estimator.penalty(replace(unseen, z=unseen.z.requires_grad_()), generator())
+    penalty.backward()
+    assert torch.isfinite(penalty)
+
+
 def test_before_the_first_fit_a_penalty_can_be_taken(kind: str) -> None:
     sample = draw(kind, 20)
     z = sample.z.requires_grad_()
