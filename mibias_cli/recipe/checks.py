@@ -121,13 +121,22 @@ def _some_attribute(data: YamlMapping) -> Iterator[Fault]:
 def _void_settings(data: YamlMapping) -> Iterator[Fault]:
     """Keys that mean nothing beside another one."""
     # in the fresh schedule the estimator's batches are the epoch's own, so nothing can be drawn for it
-    if value_at(("debias", "balance_by"), data) == "draws" and value_at(("debias", "schedule"), data) == "fresh":
+    draws = value_at(("debias", "balance_by"), data) == "draws"
+    if draws and value_at(("debias", "schedule"), data) == "fresh":
         yield ("debias", "balance_by"), "draws go with `schedule: queue`; with `fresh` write weights"
+    if draws and value_at(("debias", "balance"), data) in ("none", "task"):
+        yield (
+            ("debias", "balance_by"),
+            "draws samples for the estimator, which debias.balance leaves as they are; leave it out",
+        )
+    path: YamlPath = ("debias", "draw_share")
+    if not draws and value_at(path, data) not in (None, 1):
+        yield path, "has no effect without debias.balance_by: draws; leave it out"
     # columns are of files
     if value_at(("data", "source"), data) in COLOURED and value_at(("evaluation", "fidelity_columns"), data):
         yield ("evaluation", "fidelity_columns"), "coloured digits have no columns; leave it out"
     # early stopping needs something to watch
-    path: YamlPath = ("training", "select", "patience")
+    path = ("training", "select", "patience")
     if value_at(path, data) is not None and value_at(("training", "select", "metric"), data) is None:
         yield path, "needs training.select.metric, the metric that should improve"
     # peers part the rows of a class in two
@@ -156,10 +165,12 @@ def _void_settings(data: YamlMapping) -> Iterator[Fault]:
     path = ("debias", "gradients")
     if value_at(("debias", "weight"), data) == "auto" and value_at(path, data) not in (None, "sum"):
         yield path, "is ratio with debias.weight: auto; leave it out, or set weight to a number"
-    # plain training adds nothing to the scores, mixes nothing, and has no λ that a budget could move
-    for key in ("bias_product", "mix", "budget_bits"):
+    # plain training weighs no sample, adds nothing to the scores, mixes nothing, and has no λ that a budget could move
+    for key in ("balance", "bias_product", "mix", "budget_bits"):
         path = ("debias", key)
-        if value_at(path, data) and value_at(("debias", "estimator"), data) == "none":
+        # what the estimator alone sees otherwise is the default
+        given = value_at(path, data) not in (None, 0, "none", "critic")
+        if given and value_at(("debias", "estimator"), data) == "none":
             why = "has no effect with estimator: none, plain training; name an estimator (with weight: 0, if need be)"
             yield path, why
 

@@ -76,6 +76,7 @@ class MethodRow:
         takes_target: Whether it learns from a target of classes; else there must be none.
         n_views: Augmented views of each image in a step.
         forgets: Whether it is for rows that `data.columns.forget` marks, which it needs.
+        changes: What alone it changes, where that is not the whole model: the features, or the head.
         starts_from: `original` or `initial` weights, whatever `original.start_debiasing_from` says; None: what it says.
         removes: Whether features are to tell less of the bias, so that a report says whether they do.
         filters: Whether it puts a filter of images in front of the backbone.
@@ -88,6 +89,7 @@ class MethodRow:
     takes_target: bool = True
     n_views: int = 1
     forgets: bool = False
+    changes: Literal["features", "head"] | None = None
     starts_from: Literal["original", "initial"] | None = None
     removes: bool = False
     filters: bool = False
@@ -109,12 +111,14 @@ METHODS: Mapping[str, MethodRow] = {
             "subsets": Setting(default=10, least=1, most=1000, whole=True),
         },
         knows_all=True,
+        changes="head",
     ),
     "badd": MethodRow(code="mibias_cli.methods.badd:BiasAddition"),
     "domain_independent": MethodRow(code="mibias_cli.methods.domain_independent:DomainHeads"),
     "end": MethodRow(
         code="mibias_cli.methods.end:EntangleDisentangle",
         settings={"alpha": Setting(default=0.1, most=1000), "beta": Setting(default=0.1, most=1000)},
+        changes="features",
     ),
     "fair": MethodRow(
         code="mibias_cli.methods.fair:AdversarialWeights",
@@ -143,6 +147,7 @@ METHODS: Mapping[str, MethodRow] = {
             "critic_rate": Setting(default=1e-3, least=1e-9, most=1),
         },
         forgets=True,
+        changes="features",
         starts_from="original",
     ),
     "retrain": MethodRow(code="mibias_cli.methods.unlearn:Retrain", forgets=True, starts_from="initial"),
