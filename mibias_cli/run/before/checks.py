@@ -13,6 +13,7 @@ from mibias_cli.backbone.mix import StatisticsMixer
 from mibias_cli.backbone.trainable import trains_batchnorm
 from mibias_cli.errors import BackboneError, ExportError
 from mibias_cli.export.onnx_file import ONNX_PACKAGES
+from mibias_cli.methods.erasers.erase import eraser_fit
 from mibias_cli.progress import Silent
 from mibias_cli.run.assemble import Parts, load_original
 from mibias_cli.run.audit import check_audit
@@ -21,6 +22,7 @@ from mibias_cli.run.build import optimizer_groups
 from mibias_cli.run.debiaser import build_debiaser, check_varies
 from mibias_cli.run.methods.build import build_method
 from mibias_cli.run.stages import stage_settings
+from mibias_cli.training.control.recycle import Recycler
 from mibias_cli.training.model import TaskModel, z_width
 from mibias_cli.training.trackers.tracker import require_trackers
 from mibias_cli.training.validate import check_metric
@@ -59,6 +61,8 @@ def check_start(parts: Parts, *, all_files: bool = False) -> None:
         load_original(parts)
     build_method(parts, model, Silent())
     check_varies(parts)
+    if recipe.debias.erase != "none":
+        eraser_fit(recipe.debias.erase, parts.retained.data, parts.debiased, model.extractor.features_dim, recipe.seed)
     debiaser = build_debiaser(parts, width)
     if debiaser is None:
         return
@@ -67,6 +71,8 @@ def check_start(parts: Parts, *, all_files: bool = False) -> None:
         # a pass through it: whether there is anything to mix shows in the layer's input
         with mixer.mixing(torch.arange(2), torch.Generator()):
             z_width(model, data.input_shape)
+    if recipe.debias.recycle_every_steps is not None:
+        Recycler(backbone, recipe.representation.layers, every_steps=recipe.debias.recycle_every_steps)
     if settings.select.metric is not None:
         weights = {**parts.weights.validation, **parts.bias_log_probabilities}
         check_metric(settings.select.metric, debiaser, weights, data.target.kind)

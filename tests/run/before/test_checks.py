@@ -169,6 +169,20 @@ def test_a_class_of_which_no_row_s_attribute_is_known_would_never_be_learned(
     dry_run(load_recipe(recipe, ["method=badd"]), offline=True, progress=Silent())
 
 
+def test_what_cannot_be_erased_is_said_before_training(recipe: Path, tmp_path: Path) -> None:
+    change(recipe, 2, "m", where="train")
+    file = recipe.with_name("m.csv")
+    file.write_text(re.sub(r",m,train", ",f,train", file.read_text(), count=30))
+    words = "transport: a class of the attributes has 30 training rows, and 40 are needed"
+    assert_both_refuse(load_recipe(recipe, ["debias.erase=transport"]), MibiasError, words, tmp_path)
+
+
+def test_units_that_cannot_be_recycled(recipe: Path, tmp_path: Path) -> None:
+    given = ["debias.recycle_every_steps=5", "representation.layers=[output]"]
+    words = r"debias.recycle_every_steps: no penalised layer can be recycled \(pool1, pool2 can"
+    assert_both_refuse(load_recipe(recipe, given), MibiasError, words, tmp_path)
+
+
 def test_a_penalty_on_what_does_not_train_would_change_nothing(recipe: Path, tmp_path: Path) -> None:
     words = "representation.layers: nothing that trains comes before features, so .* backbone.train: all.*bottleneck"
     assert_both_refuse(load_recipe(recipe, ["backbone.train=none"]), BackboneError, words, tmp_path)
