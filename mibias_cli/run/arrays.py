@@ -116,9 +116,8 @@ def audit(
         target=nothing if target is None else None,
     )
     found = audit_inputs(
-        inputs, settings, seed=seed, progress=progress or Silent(), fitters=Fitters(jobs),
-        sizes_of="marginal",
-    )  # fmt: skip
+        inputs, settings, seed=seed, progress=progress or Silent(), fitters=Fitters(jobs), sizes_of="marginal"
+    )
     # whether anything was asked of these features is not known
     return make_report(found, _provenance(z, seed), debiased=())
 
