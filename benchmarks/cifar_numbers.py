@@ -1,15 +1,15 @@
 """Numbers to be told from images: noise or blur as the bias of two targets made of CIFAR-10.
 
 python benchmarks/cifar_numbers.py --data package --weights FILE [--kinds count size] [--aligned 0.95]
-    [--methods mibias no_product no_penalty plain whole] [--seeds 3] [--out cifar_numbers.csv]
+    [--methods mibias no_penalty plain whole] [--seeds 3] [--out cifar_numbers.csv]
 
 DIR and FILE are those of benchmarks/cifar.py. count: nine images as one, of 96 × 96 pixels; the target is how many show
 an animal, give or take .3. size: one image; the target is how large such things are, in ten steps from frog to
 airplane, give or take half a step. Of the larger half of numbers a share ρ of training images is noisy, of the smaller
 half as many are blurred; of 600 audited ones half are noisy. 900 and 1,200 images are for training and validation.
-mibias is the recipe that `mibias init` writes; no_product and no_penalty the same without bias_product and with λ = 0;
-plain fine-tunes the same stages, whole the whole network, without bottleneck, mixing or penalty. R² is the trained
-head's on audited images; bits are those of the run's report. Rows that the CSV has are not run again.
+mibias is the recipe that `mibias init` writes; no_penalty the same with λ = 0; plain fine-tunes the same stages, whole
+the whole network, without bottleneck, mixing or penalty. R² is the trained head's on audited images; bits are those of
+the run's report. Rows that the CSV has are not run again.
 """
 
 from __future__ import annotations
@@ -33,7 +33,6 @@ from runs import Table, mean_and_spread
 
 METHODS = {
     "mibias": (),
-    "no_product": ("debias.bias_product=0",),
     "no_penalty": ("debias.weight=0",),
     "plain": FINE_TUNED["plain"],
     "whole": (*FINE_TUNED["plain"], "backbone.train=all", "backbone.cache=off", "backbone.cache_views=1"),
@@ -58,7 +57,9 @@ def main() -> None:
             continue
         with TemporaryDirectory() as folder:
             draw = Draw(kind=(kind,), aligned=aligned, seed=seed, folder=Path(folder))
-            drawn = write_draw(rows_of(options.data, draw), options.weights, seed, draw.folder)
+            drawn = write_draw(
+                rows_of(options.data, draw), options.weights, seed, draw.folder, backbone=options.backbone
+            )
             for method in wanted:
                 figures = run(drawn, METHODS[method], seed, draw.folder / method)
                 table.add((kind, method, aligned, seed), figures)

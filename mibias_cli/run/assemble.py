@@ -182,12 +182,11 @@ def assemble(recipe: Recipe, *, offline: bool, fabric: Fabric | None = None, ran
         raise MibiasError(
             f"method: {recipe.method} predicts classes, but this data's target is of kind {data.target.kind}; write mi"
         )
-    if recipe.debias.bias_product and data.target.kind == "none":
+    if recipe.debias.bias_product and data.target.kind not in ("classes", "multilabel"):
         raise MibiasError(
-            "debias.bias_product: adds to what a head predicts, but this data has no target; leave it out"
+            f"debias.bias_product: adds to the scores of classes or labels, but this data's target is of kind "
+            f"{data.target.kind}; leave it out"
         )
-    if recipe.debias.bias_product and data.target.kind == "regression":
-        _check_product_of_numbers(recipe)
     _refuse_giants(recipe, data)
     # one that is cached, not a property: parts with other data (a discovered attribute) share the backbone
     load_backbone = cache(partial(build_backbone, recipe, data.input_shape, offline=offline))
@@ -205,16 +204,6 @@ def _refuse_giants(recipe: Recipe, data: BiasedData) -> None:
             f"training.batch_size: {n_rows:,} inputs of {shape} take {n_bytes / 2**30:,.0f} GiB, and this machine has "
             f"{there / 2**30:,.0f}; lower it, or backbone.input_size"
         )
-
-
-def _check_product_of_numbers(recipe: Recipe) -> None:
-    debias = recipe.debias
-    if debias.mix is not None and debias.mix.copies:
-        raise MibiasError(
-            "debias.mix.copies: what bias_product adds to numbers is of one attribute value; leave out one of the two"
-        )
-    if debias.class_prior == "uniform":
-        raise MibiasError("debias.class_prior: uniform is for classes, but this data's target is of kind regression")
 
 
 def _eraser(recipe: Recipe, weights: Path, n_features: int) -> LinearEraser | TransportEraser:

@@ -1,7 +1,6 @@
 """What labels alone say before training: sample weights, the product of experts, and warnings about both.
 
-Nothing here looks at an input or a network, but for a product of numbers (see `number_product`); all else is counted
-or fitted on targets and attributes.
+Nothing here looks at an input or a network; everything is counted or fitted on targets and attributes.
 """
 
 from __future__ import annotations
@@ -16,7 +15,6 @@ from mibias_cli.data.batch import TASK_OFFSET, BiasedData, Split
 from mibias_cli.data.files.tabular import first_rows
 from mibias_cli.data.groups import balancing_weights, effective_sample_size, target_log_probabilities
 from mibias_cli.evaluation.statistics.information import label_entropy_bits, mutual_information_bits
-from mibias_cli.run.heads.number_product import number_offset
 from mibias_cli.training.control.budget import least_error
 from mibias_cli.training.step import BIAS_LOG_P, DRAW_WEIGHT, TASK_WEIGHT
 
@@ -79,16 +77,12 @@ def _task_offset(parts: Parts) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
     """A share of log p(y|c) − log p(y) for training rows, by TASK_OFFSET, and what to note of it.
 
     Without the second term the network learns classes as if all were equally frequent: `class_prior: uniform`, as in
-    logit adjustment (arXiv 2007.07314). Of several labels each is two classes, whose difference is added to its score;
-    of numbers see `gaussian_offset`.
+    logit adjustment (arXiv 2007.07314). Of several labels each is two classes, whose difference is added to its score.
     """
     data, names, wanted = parts.data, parts.debiased, parts.recipe.debias.bias_product
     if not names or not wanted:
         return {}, ()
     c, known, n_c = _joint(data, data.train, names)
-    if data.target.kind == "regression":
-        offset, notes = number_offset(parts, c, known, wanted, least=LEAST_SHARE)
-        return {TASK_OFFSET: offset}, notes
     labels, seed = data.target.kind == "multilabel", parts.recipe.seed
     columns = list(data.train.y.T.astype(np.int64)) if labels else [data.train.y]
     n_y = 2 if labels else len(data.class_names)

@@ -283,8 +283,8 @@ def _original(epochs: int, *, afresh: bool | None) -> Iterator[str]:
 
 
 def _has_product(found: Survey) -> bool:
-    """Whether there can be a product of experts: there is a target, and no attribute settles it."""
-    return found.columns.target_kind != "none" and not _is_settled(found)
+    """Whether there can be a product of experts: of classes or labels, and not where an attribute settles them."""
+    return found.columns.target_kind in ("classes", "multilabel") and not _is_settled(found)
 
 
 def _is_settled(found: Survey) -> bool:

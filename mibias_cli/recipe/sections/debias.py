@@ -163,8 +163,7 @@ class DebiasSection(Section):
         0.0,
         description="How much of log p(y|c) − log p(y), what the attributes alone say of the target, is added to the "
         "scores of classes or labels in training; with 1 the task has nothing to gain from what c tells it (a product "
-        "of experts). Of numbers, with p a Gaussian, to the predictions. auto: 0.8, or the share of the target's "
-        "entropy (variance) that the attributes tell, where that is more.",
+        "of experts); auto: 0.8, or the share of the target's entropy that the attributes tell, where that is more.",
     )
     class_prior: Literal["training", "uniform"] = Field(
         "training",
