@@ -129,7 +129,13 @@ def _void_settings(data: YamlMapping) -> Iterator[Fault]:
             ("debias", "balance_by"),
             "draws samples for the estimator, which debias.balance leaves as they are; leave it out",
         )
-    path: YamlPath = ("debias", "draw_share")
+    # what is about the queue; a recipe that was written out in full has the defaults
+    path: YamlPath
+    for path in (("debias", "queue_batches"), ("debias", "watch"), ("debias", "critic", "batch_size")):
+        queued = value_at(path, data) not in (None, _OF_STEPS.get(str(path[-1])))
+        if queued and value_at(("debias", "schedule"), data) == "fresh":
+            yield path, "has no effect with schedule: fresh, which has no queue; leave it out"
+    path = ("debias", "draw_share")
     if not draws and value_at(path, data) not in (None, 1):
         yield path, "has no effect without debias.balance_by: draws; leave it out"
     # columns are of files

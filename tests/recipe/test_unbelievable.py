@@ -60,6 +60,12 @@ backbone: {name: mlp}
         ("backbone.grad_checkpointing=true", "--set backbone.grad_checkpointing: the built-in networks are small"),
         ("debias={estimator: none, balance: task}", "--set debias.balance: has no effect with estimator: none"),
         ("debias={draw_share: 0.5}", "--set debias.draw_share: has no effect without debias.balance_by: draws"),
+        ("debias={schedule: fresh, watch: true}", "--set debias.watch: has no effect with schedule: fresh, which has"),
+        (
+            "debias={schedule: fresh, queue_batches: 8}",
+            "--set debias.queue_batches: has no effect with schedule: fresh",
+        ),
+        ("debias={schedule: fresh, critic: {batch_size: 8}}", "--set debias.critic.batch_size: has no effect with sch"),
         ("debias={balance: task, balance_by: draws}", "which debias.balance leaves as they are"),
         ("debias={estimator: none, budget_bits: 0.1}", "--set debias.budget_bits: has no effect with estimator: none"),
         ("debias={estimator: none, budget_bits: {age: 1}}", "--set debias.budget_bits: has no effect with estimator"),
