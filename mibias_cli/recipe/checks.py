@@ -121,28 +121,20 @@ def _some_attribute(data: YamlMapping) -> Iterator[Fault]:
 def _void_settings(data: YamlMapping) -> Iterator[Fault]:
     """Keys that mean nothing beside another one."""
     # in the fresh schedule the estimator's batches are the epoch's own, so nothing can be drawn for it
-    draws = value_at(("debias", "balance_by"), data) == "draws"
-    if draws and value_at(("debias", "schedule"), data) == "fresh":
+    fresh = value_at(("debias", "schedule"), data) == "fresh"
+    if fresh and value_at(("debias", "balance_by"), data) == "draws":
         yield ("debias", "balance_by"), "draws go with `schedule: queue`; with `fresh` write weights"
-    if draws and value_at(("debias", "balance"), data) in ("none", "task"):
+    # nor is there a queue to look at
+    if fresh and value_at(("debias", "watch"), data) is True:
         yield (
-            ("debias", "balance_by"),
-            "draws samples for the estimator, which debias.balance leaves as they are; leave it out",
+            ("debias", "watch"),
+            "compares the critic with a fit on the queue, which schedule: fresh has not; leave it out",
         )
-    # what is about the queue; a recipe that was written out in full has the defaults
-    path: YamlPath
-    for path in (("debias", "queue_batches"), ("debias", "watch"), ("debias", "critic", "batch_size")):
-        queued = value_at(path, data) not in (None, _OF_STEPS.get(str(path[-1])))
-        if queued and value_at(("debias", "schedule"), data) == "fresh":
-            yield path, "has no effect with schedule: fresh, which has no queue; leave it out"
-    path = ("debias", "draw_share")
-    if not draws and value_at(path, data) not in (None, 1):
-        yield path, "has no effect without debias.balance_by: draws; leave it out"
     # columns are of files
     if value_at(("data", "source"), data) in COLOURED and value_at(("evaluation", "fidelity_columns"), data):
         yield ("evaluation", "fidelity_columns"), "coloured digits have no columns; leave it out"
     # early stopping needs something to watch
-    path = ("training", "select", "patience")
+    path: YamlPath = ("training", "select", "patience")
     if value_at(path, data) is not None and value_at(("training", "select", "metric"), data) is None:
         yield path, "needs training.select.metric, the metric that should improve"
     # peers part the rows of a class in two
