@@ -10,8 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from mibias_cli.errors import TrainingError
+from mibias_cli.estimators.critics import encode_attribute
+from mibias_cli.estimators.measures.bounds import normal_weight
+from mibias_cli.estimators.protocol import Sample
+from mibias_cli.estimators.rows import known_rows
 
-__all__ = ["TOLERANCE", "LeaceFit", "LinearEraser", "concept_columns", "require_leace"]
+__all__ = ["TOLERANCE", "LeaceFit", "LinearEraser", "concept_columns", "fit_leace", "require_leace"]
 
 # Below this share of a deviation, what c and whitened z have in common is rounding. The library's own tolerance of 0.01
 # leaves correlations of that size, which a probe finds.
@@ -149,3 +153,25 @@ def require_leace() -> None:
     """Raise a TrainingError where what LEACE needs is not installed, before anything has been done in vain."""
     if importlib.util.find_spec("concept_erasure") is None:
         raise TrainingError("leace: concept-erasure is not installed; pip install 'mibias[leace]'")
+
+
+def fit_leace(sample: Sample, n_classes: tuple[int, ...] | None) -> LinearEraser:
+    """`LeaceFit` of one attribute on features in memory, also under sample weights.
+
+    Under weights c is erased from the weighted distribution, in which y may be independent of c and then keeps what it
+    had. Without `n_classes` values are erased as such; y plays no part.
+
+    Raises:
+        TrainingError: The library is not installed, fewer than two rows are known, or z is not finite.
+    """
+    rows = known_rows(sample, torch.float64)
+    z, weight = rows.z.detach(), normal_weight(rows.z, rows.weight)
+    columns = concept_columns({"c": encode_attribute(rows.c, n_classes, torch.float64)}, {"c": rows.known}).to(z.device)
+    # The library takes no weights. Deviations from the weighted mean that are scaled by √w have the weighted moments,
+    # and with either sign their mean is 0, so that it takes nothing off them.
+    mean, scale = weight @ z, (len(z) * weight).sqrt()[:, None]
+    x, c = scale * (z - mean), scale * (columns - weight @ columns)
+    fit = LeaceFit(z.shape[1], columns.shape[1])
+    fit.add(torch.cat([x, -x]), torch.cat([c, -c]))
+    projection = fit.eraser(torch.float64).weight.to(z.device)
+    return LinearEraser(projection.to(sample.z.dtype), (mean - projection @ mean).to(sample.z.dtype))

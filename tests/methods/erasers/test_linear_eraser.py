@@ -18,7 +18,7 @@ from mibias_cli.errors import TrainingError
 from mibias_cli.estimators.critics import encode_attribute
 from mibias_cli.estimators.protocol import Sample
 from mibias_cli.methods.erasers import linear_eraser as erasure
-from mibias_cli.methods.erasers.linear_eraser import LeaceFit, LinearEraser, concept_columns
+from mibias_cli.methods.erasers.linear_eraser import LeaceFit, concept_columns, fit_leace
 
 SOURCE = MeanShift(means=[-2.0, 0.0, 1.0, 4.0], d=6, p=[0.4, 0.3, 0.2, 0.1])
 
@@ -32,14 +32,6 @@ def gain(z: np.ndarray, c: np.ndarray, z_held: np.ndarray, c_held: np.ndarray, w
     return float(log_loss(c_held, guess, sample_weight=weights)) - float(
         log_loss(c_held, probe.predict_proba(z_held), sample_weight=weights)
     )
-
-
-def fit_leace(sample: Sample, n_classes: tuple[int, ...] | None) -> LinearEraser:
-    known = {"c": torch.ones(len(sample.z), dtype=torch.bool)}
-    columns = concept_columns({"c": encode_attribute(sample.c, n_classes, torch.float64)}, known)
-    fit = LeaceFit(sample.z.shape[1], columns.shape[1])
-    fit.add(sample.z, columns)
-    return fit.eraser(torch.float64)
 
 
 def test_a_logistic_probe_succeeds_before_and_gains_nothing_after() -> None:
@@ -77,6 +69,18 @@ def test_it_is_the_librarys_eraser() -> None:
     torch.testing.assert_close(fit_leace(sample, (4,))(sample.z), reference(sample.z), rtol=0, atol=1e-9)
 
 
+def test_equal_weights_are_no_weights_and_whole_weights_repeat_rows() -> None:
+    sample = to_sample(SOURCE.draw(300, seed=0), torch.float64)
+    plain = fit_leace(sample, (4,))
+    equal = fit_leace(replace(sample, weight=torch.full((300,), 3.0)), (4,))
+    torch.testing.assert_close(plain.weight, equal.weight, rtol=0, atol=1e-9)
+    torch.testing.assert_close(plain.bias, equal.bias, rtol=0, atol=1e-9)
+    twice = torch.arange(300) % 3 == 0
+    repeated = sample.take(torch.cat([torch.arange(300), twice.nonzero().flatten()]))
+    weighted = fit_leace(replace(sample, weight=1.0 + twice.double()), (4,))
+    torch.testing.assert_close(weighted.weight, fit_leace(repeated, (4,)).weight, rtol=0, atol=1e-9)
+
+
 def test_batches_of_any_size_give_the_same_eraser_and_missing_rows_do_not_matter() -> None:
     sample = to_sample(SOURCE.draw(600, seed=0), torch.float64)
     one_hot, known = encode_attribute(sample.c, (4,)), torch.arange(600) % 3 > 0
@@ -102,7 +106,21 @@ def test_a_column_that_does_not_vary_erases_nothing() -> None:
     assert concept_columns({"c": constant}, {"c": known}).abs().max() == 0
 
 
-def test_values_lose_their_linear_trace() -> None:
+def test_under_balancing_weights_the_target_stays() -> None:
+    source = TwoShifts(agreement=0.9, target_shift=3.0, d=4)
+    drawn = source.draw(4_000, seed=0)
+    assert drawn.y is not None
+    sample, weighted = to_sample(drawn, torch.float64), to_sample(drawn, torch.float64, weighted=True)
+    y, kept = drawn.y, {}
+    for name, one in (("plain", sample), ("weighted", weighted)):
+        erased = fit_leace(one, (2,))(sample.z).numpy()
+        kept[name] = LogisticRegression().fit(erased, y).score(erased, y)
+    # where c tells y, erasing c erases what agrees of y, unless weights make the two independent: Φ(1.5) = .933
+    assert kept["plain"] < 0.75
+    assert kept["weighted"] > 0.92
+
+
+def test_values_lose_their_linear_trace_and_missing_rows_do_not_matter() -> None:
     rng = np.random.default_rng(0)
     c = 40 + 10 * rng.standard_normal((600, 2))
     z = rng.standard_normal((600, 5)) + np.concatenate([0.1 * c, 0.05 * c[:, :1], c * 0], axis=1)
@@ -110,6 +128,11 @@ def test_values_lose_their_linear_trace() -> None:
     eraser = fit_leace(sample, None)
     assert LinearRegression().fit(z, c).score(z, c) > 0.2
     assert LinearRegression().fit(eraser(sample.z), c).score(eraser(sample.z), c) < 1e-9
+    holes = Sample(
+        z=torch.cat([sample.z, 100 * torch.ones(5, 5)]), c=torch.cat([sample.c, torch.full((5, 2), torch.nan)]),
+        y=None, weight=None, known=torch.arange(605) < 600,
+    )  # fmt: skip
+    assert torch.equal(fit_leace(holes, None).weight, eraser.weight)
 
 
 def test_what_is_not_linear_stays() -> None:
@@ -134,7 +157,7 @@ def test_what_cannot_be_fitted_is_the_users_to_know(monkeypatch: pytest.MonkeyPa
     with pytest.raises(TrainingError, match="finite"):
         fit_leace(replace(sample, z=sample.z * torch.nan), (4,))
     with pytest.raises(TrainingError, match="two samples"):
-        concept_columns({"c": sample.c}, {"c": torch.arange(50) < 1})
+        fit_leace(replace(sample, known=torch.arange(50) < 1), (4,))
     monkeypatch.setattr(erasure.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(TrainingError, match=r"pip install 'mibias\[leace\]'"):
         fit_leace(sample, (4,))
