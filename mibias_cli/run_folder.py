@@ -238,8 +238,8 @@ def claim_run_folder(folder: Path, *, overwrite: bool) -> None:
         RunError: The folder holds something, and either it is not a run or overwriting was not asked for.
     """
     _check_replaceable(folder, overwrite=overwrite)
-    # only what a run writes: the user's own files beside it stay
-    for name in OWNED:
+    # only what a run writes: the user's own files beside it stay; the recipe, by which it is known as a run, is last
+    for name in reversed(OWNED):
         path = folder / name
         if path.is_symlink() or path.is_file():
             path.unlink()

@@ -78,10 +78,19 @@ def print_table(
 ) -> None:
     """Print cells to stderr: by Rich on a terminal, each in its style, the first column left; as `text` elsewhere.
 
-    What stands `below` the cells, for each of them or for none, is in fainter print on a terminal.
+    What stands `below` the cells, for each of them or for none, is in fainter print on a terminal. One that is too
+    narrow for a column's longest words has a line for each cell: a table would cut figures.
     """
     if not is_terminal(sys.stderr, os.environ):
         print("\n".join(map(one_line, text)), file=sys.stderr, flush=True)
+        return
+    lines = [header, *rows, *below]
+    longest = (max(map(len, " ".join(column).split()), default=0) for column in zip(*lines, strict=True))
+    if sum(longest) + 3 * (len(header) - 1) > (width := shutil.get_terminal_size().columns):
+        for k, cells in enumerate(rows):
+            smalls = [f" ({small})" if small else "" for small in below[k]] if below else [""] * len(cells)
+            for name, figure, small in zip(["", *(f"  {name}: " for name in header[1:])], cells, smalls, strict=True):
+                print(wrapped(one_line(name + figure + small), width), file=sys.stderr)
         return
     from rich.console import Console
     from rich.table import Table

@@ -31,6 +31,9 @@ _how_to_go_on: list[Callable[[], str]] = []
 _reports = threading.Event()
 """Whether a command is running that reports its end: `Stopped` raised anywhere else would become a traceback."""
 
+_told = threading.Event()
+"""Whether the command has said that it was stopped."""
+
 
 class Stopped(KeyboardInterrupt):
     """The process was told to stop; a KeyboardInterrupt, so that all that tidies up after Ctrl-C does so."""
@@ -66,7 +69,10 @@ def on_stop(say: Callable[[], str]) -> Iterator[None]:
 
 
 def tells_of_stops() -> bool:
-    """Whether this process says that it was stopped: of several ranks the first, or the process that started them."""
+    """Whether this process is to say now that it was stopped: once, of several ranks the first or who started them."""
+    if _told.is_set():
+        return False
+    _told.set()
     place = place_if_told(os.environ)
     return place is None or (place.rank == 0 and place.by != "mibias")
 
@@ -74,6 +80,7 @@ def tells_of_stops() -> bool:
 @contextmanager
 def reports_stops() -> Iterator[None]:
     """Say that the block turns `Stopped` into a message and an exit code."""
+    _told.clear()
     _reports.set()
     try:
         yield
@@ -99,12 +106,14 @@ def stoppable() -> Iterator[None]:
         if last.is_set() or not _reports.is_set():
             _end(number)
         last.set()
+        # torch would raise an error as soon as a process that reads data ends, which was told to stop as well
+        signal.signal(signal.SIGCHLD, _unheard)
         raise Stopped(number)
 
     heard = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
     for number in heard:
         signal.signal(number, stop)
-    sys.unraisablehook = _without_stops(sys.unraisablehook)
+    sys.unraisablehook = _silent_after(last, sys.unraisablehook)
     # the system writes a signal's number here at once, also while the main thread is in code that is not Python's
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
@@ -116,9 +125,15 @@ def stoppable() -> Iterator[None]:
         last.set()
 
 
-def _without_stops(hook: Callable[[UnraisableHookArgs], object]) -> Callable[[UnraisableHookArgs], object]:
-    """The hook, silent of a stop that came in a destructor: the watch ends the process."""
-    return lambda args: None if isinstance(args.exc_value, Stopped) else hook(args)
+def _unheard(_number: int, _frame: FrameType | None) -> None:
+    """As a function: for SIG_DFL, Python complains of a signal that has come already."""
+
+
+def _silent_after(
+    last: threading.Event, hook: Callable[[UnraisableHookArgs], object]
+) -> Callable[[UnraisableHookArgs], object]:
+    """The hook, silent from a stop on: one that came in a destructor the watch ends, and objects are left half made."""
+    return lambda args: None if last.is_set() else hook(args)
 
 
 def _watch(reading: int, heard: list[signal.Signals]) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mibias_cli.errors import RunError
-from mibias_cli.run_folder import OWNED, RunFolder, lock_run
+from mibias_cli.run_folder import OWNED, RunFolder, is_locked, lock_run
 
 __all__ = ["Point", "claim_of", "gpu_slots", "is_finished", "run_all"]
 
@@ -94,7 +94,11 @@ def run_all(
                 done = running.pop(process)
                 done.claim.close()
                 free.append(done.slot)
-                yield done.point, _problem(process.returncode, out / done.point.name, _log(out, done.point))
+                folder = out / done.point.name
+                problem = _problem(process.returncode, folder, _log(out, done.point))
+                # one that outlived a sweep that was killed may lock its run only after this one began
+                if not problem or not is_locked(folder):
+                    yield done.point, problem
             if not ended:
                 time.sleep(_SECONDS_BETWEEN_LOOKS)
     finally:

@@ -158,7 +158,10 @@ class Workers:
 
 
 def _leave_signals_to_parent(_worker: int) -> None:
-    """A terminal sends Ctrl-C to all of a program's processes: whoever began the work ends it, and says so once."""
+    """A terminal sends Ctrl-C to all of a program's processes: whoever began the work ends it, and says so once.
+
+    By SIGTERM Python ends workers that are left where it ends itself: one that ignored it would be waited for forever.
+    """
     signal.set_wakeup_fd(-1)
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)

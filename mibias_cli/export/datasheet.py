@@ -29,11 +29,14 @@ def intended_use(report: Report | None) -> str:
     hidden = f" ({', '.join(names)})" if names else ""
     return (
         "Features of new inputs that are like the audited ones, for models that should learn the task and not the bias "
-        f"attribute{hidden}. The figures above hold for the audited data: audit the model on your own "
-        "(`mibias evaluate`) before you rely on it.\n\n"
+        f"attribute{hidden}. {_held(report)} audit the model on your own (`mibias evaluate`) before you rely on it.\n\n"
         "Not meant for guessing the attribute of anybody. Low leakage is no certificate of fairness: attributes that "
         "were not audited may leak, and a model trained on these features may treat groups differently all the same.\n"
     )
+
+
+def _held(report: Report | None) -> str:
+    return "Nothing was measured:" if report is None else "The figures above hold for the audited data:"
 
 
 def datasheet(info: ExportInfo, report: Report | None) -> str:

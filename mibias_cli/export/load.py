@@ -258,7 +258,9 @@ def load_export(folder: Path) -> LoadedExport:
     if report is not None and report.warnings():
         raise ExportError("\n".join([f"{folder}: {WEIGHTS} does not fill the model", *report.warnings()]))
     if weights_fingerprint(backbone.module) != info.fingerprint:
-        raise ExportError(f"{folder}: {WEIGHTS} does not hold the weights that were exported (their sha256 differs)")
+        raise ExportError(
+            f"{folder}: {WEIGHTS} does not hold the weights that were exported (their sha256 differs); export anew"
+        )
     extractor = Extractor(
         backbone.module, info.n_features, bottleneck=info.bottleneck, layers=info.layers, pool=info.pool
     )

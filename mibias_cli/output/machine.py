@@ -18,6 +18,7 @@ _PROBE_BYTES = 2**20
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # torch raises RuntimeError for these, with texts that are stable for years
 _MEMORY = ("DefaultCPUAllocator", "not enough memory", "CUDA out of memory", "can't allocate memory", "std::bad_alloc")
+_SHARED = ("unable to allocate shared memory", "out of shared memory")
 _WORKER = re.compile(r"DataLoader worker \(pid\(?s?\)? ([\d, ]+)\)")
 
 
@@ -73,6 +74,11 @@ def machine_fault(error: BaseException) -> str | None:
         return (
             "not enough memory. Lower training.batch_size or backbone.input_size, take fewer or smaller data, or use a "
             "machine with more"
+        )
+    if any(mark in text for mark in _SHARED):
+        return (
+            "processes that read data (training.num_workers) pass batches on in /dev/shm, which is full: give it more "
+            "(docker run --shm-size 8g), lower training.num_workers or training.batch_size, or set num_workers to 0"
         )
     if found := _WORKER.search(text):
         return (

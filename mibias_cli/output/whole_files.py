@@ -67,7 +67,8 @@ def _device(path: Path) -> Path | None:
 def replaced(path: Path, *, new: bool = False) -> Iterator[Path]:
     """A path to write a file to, which takes the place of `path` when the block ends well.
 
-    A kill or a power cut at any moment leaves the old file or the new one. A device or a pipe is written to as it is.
+    A kill or a power cut at any moment leaves the old file or the new one, which has the old one's rights. A device or
+    a pipe is written to as it is.
 
     Raises:
         MibiasError: It is to be a `new` file, and another one has appeared there meanwhile.
@@ -81,7 +82,12 @@ def replaced(path: Path, *, new: bool = False) -> Iterator[Path]:
     partial = partial_of(path)
     try:
         with writing(path):
+            # safetensors writes files that their owner alone may read; one that is replaced keeps the rights it had
+            partial.touch()
+            mode = (path if path.exists() else partial).stat().st_mode
             yield partial
+            if partial.stat().st_mode != mode:
+                partial.chmod(mode & 0o777)
             # on the disk before it takes the name: a power cut between the two must not leave an empty file
             with partial.open("rb") as file:
                 os.fsync(file.fileno())

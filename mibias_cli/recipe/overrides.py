@@ -10,7 +10,7 @@ from mibias_cli.errors import Problem, RecipeError, shortened
 from mibias_cli.recipe.fields import default_list
 from mibias_cli.recipe.yaml_source import Yaml, YamlMapping, YamlPath, parse_value
 
-__all__ = ["Overridden", "apply_overrides"]
+__all__ = ["Overridden", "apply_overrides", "refuse_undone"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +50,21 @@ def apply_overrides(data: YamlMapping, overrides: Sequence[str]) -> Overridden:
                 message = f"{error.problems[0].message}, in {shortened(value_text)[0]!r}"
             problems.append(Problem(path="--set", key=key, message=message))
     return Overridden(data=result, paths=frozenset(paths), problems=tuple(problems))
+
+
+def refuse_undone(overrides: Sequence[str]) -> None:
+    """Raise a RecipeError where one of `KEY=VALUE` texts undoes another: on a command line, one of them is a slip."""
+    problems: list[Problem] = []
+    given: list[list[str]] = []
+    for text in overrides:
+        keys = text.partition("=")[0].strip().split(".")
+        if undone := [other for other in given if other[: len(keys)] == keys]:
+            what = "is set twice" if keys in undone else f"undoes what was set before, {'.'.join(undone[0])}"
+            message = f"{what}; leave out one (options such as --seed and --over set keys, too)"
+            problems.append(Problem(path="--set", key=".".join(keys), message=message))
+        given.append(keys)
+    if problems:
+        raise RecipeError(problems)
 
 
 class _Refused(Exception):

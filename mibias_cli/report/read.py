@@ -45,7 +45,10 @@ def read_report(path: Path | str) -> Report:
     except OSError as error:
         raise RunError(f"{path}: cannot be read: {error.strerror or error}") from error
     except (ValueError, RecursionError) as error:
-        raise RunError(f"{path}: is no JSON ({error})") from error
+        raise RunError(
+            f"{path}: is no JSON ({error}); put it back, or remove it and audit again (`mibias evaluate`; a run's own: "
+            "`mibias train --resume RUN`)"
+        ) from error
     # a later form may have other names, and then the message should be about the version, not about them
     version = plain.get("schema_version") if isinstance(plain, dict) else None
     if isinstance(version, int) and version > SCHEMA_VERSION:

@@ -13,6 +13,7 @@ import torch
 from mibias_cli.backbone.mix import StatisticsMixer
 from mibias_cli.backbone.trainable import bears_channels_last, checkpoint_gradients, synchronise_batchnorm
 from mibias_cli.data.batch import TASK_OFFSET
+from mibias_cli.errors import RunError
 from mibias_cli.methods.erasers.erase import erase_features
 from mibias_cli.methods.method import Method
 from mibias_cli.output.whole_files import write_atomically
@@ -94,7 +95,12 @@ class Run:
             claim_run_folder(folder.path, overwrite=overwrite)
             _write_start(parts, folder)
             return cls(folder=folder, progress=progress)
-        # a run that was stopped before its first checkpoint starts anew in its own folder
+        # a run that was stopped before its first checkpoint starts anew in its own folder; one that was audited was not
+        if folder.leakage.is_file() and not folder.last.exists():
+            raise RunError(
+                f"{folder.last}: missing, though the run was audited: trained again, its weights might not be those of "
+                "its report; put it back, or train anew with another --out"
+            )
         checkpoint = load_checkpoint(folder.last) if folder.last.exists() else None
         if checkpoint is not None:
             check_metrics(folder.path, checkpoint["metrics_bytes"])

@@ -258,6 +258,9 @@ def _export(
     model = load_run_model(parts, chosen_path(run, unfinished=unfinished is not None)).eval()
     # a report that is there already is not of weights that training goes on to change
     report = read_report(run.leakage) if run.leakage.is_file() and unfinished is None else None
+    if report is None and unfinished is None:
+        progress.warn(f"{run.path}: has no {run.leakage.name}, so this export has no figures; `mibias train --resume "
+                      f"{run.path}` writes it")  # fmt: skip
     _check_audited(parts.recipe, model, report, run)
     audit, target = parts.data.audit, parts.data.target
     info = write_export(

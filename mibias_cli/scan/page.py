@@ -120,13 +120,16 @@ def write_scan(folder: Path, scanned: Scanned, progress: Progress) -> list[Path]
         RunError: The folder cannot be written, or holds files of these names that no scan wrote.
     """
     refuse_scan(folder)
+    names = [each.name for each in scanned.found.shortcuts if each.kind == "image"]
+    if not names:
+        # an earlier scan's: its columns are no longer what is found
+        (folder / _MANIFEST).unlink(missing_ok=True)
     texts = {
         folder / _JSON: scanned.found.model_dump_json(indent=2) + "\n",
         folder / _PAGE: render_scan(scanned),
     }
     write_files(texts, "scan")
     written = list(texts)
-    names = [each.name for each in scanned.found.shortcuts if each.kind == "image"]
     if names:
         written.append(folder / _MANIFEST)
         _write_attributes(written[-1], names, scanned, progress)

@@ -87,6 +87,20 @@ def test_train_passes_everything_on(calls: list[Any]) -> None:
     assert "75.0 %" in result.stderr
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["train", "r.yaml", "--set", "seed=1", "--seed", "2"],
+        ["validate", "r.yaml", "--set", "seed=1", "--set", "seed=2"],
+        ["sweep", "r.yaml", "--set", "seed=1", "--over", "seed=1,2"],
+    ],
+)
+def test_a_setting_that_is_given_twice_is_refused(calls: list[Any], arguments: list[str]) -> None:
+    result = run(*arguments)
+    assert (result.exit_code, calls) == (2, [])
+    assert "--set seed: is set twice" in result.stderr
+
+
 def test_train_resumes_with_the_runs_own_recipe(calls: list[Any]) -> None:
     assert run("train", "--resume", "old").exit_code == 0
     ((_, (recipe,), options),) = calls

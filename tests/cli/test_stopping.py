@@ -29,6 +29,10 @@ class Swallowing:
         Path("ready").touch()
         time.sleep(60)
 
+class HalfMade:
+    def __del__(self):
+        self.workers
+
 def train(*_, progress, **__):
     (Path("run") / "checkpoints").mkdir(parents=True)
     (Path("run") / "checkpoints" / "last.pt").touch()
@@ -46,6 +50,23 @@ RECIPE = "version: 1\ndata:\n  source: digits\nbackbone:\n  name: test_resnet\n"
 PLAIN = 'Path("ready").touch()'
 DROPPED = "Swallowing()"
 """The exception is raised in a destructor, where Python drops it."""
+HELD = 'import atexit; atexit.register(time.sleep, 60); Path("ready").touch()'
+"""Python's own end takes long."""
+WORKER = """
+    import subprocess
+    def worker_ended(*_):
+        raise RuntimeError("DataLoader worker is killed by signal: Terminated")
+    signal.signal(signal.SIGCHLD, worker_ended)
+    worker = subprocess.Popen(["sleep", "60"])
+    try:
+        Path("ready").touch()
+        time.sleep(60)
+    finally:
+        worker.terminate()
+        worker.wait()
+        HalfMade()
+"""
+"""A process that reads data is told to end, too; torch's handler raises an error wherever Python is then."""
 CAUGHT = """
     while True:
         try:
@@ -82,7 +103,7 @@ def test_a_signal_has_its_exit_code_and_says_how_to_go_on(tmp_path: Path, number
     assert (found, said.strip()) == (code, "interrupted; resume with: mibias train --resume run")
 
 
-@pytest.mark.parametrize("work", [DROPPED, CAUGHT], ids=["dropped", "caught"])
+@pytest.mark.parametrize("work", [DROPPED, CAUGHT, HELD], ids=["dropped", "caught", "held"])
 def test_an_interrupt_that_gets_lost_ends_the_command_all_the_same(tmp_path: Path, work: str) -> None:
     code, said, seconds = stopped(tmp_path, work, signal.SIGINT)
     assert (code, said.strip()) == (130, "interrupted; resume with: mibias train --resume run")
@@ -93,6 +114,11 @@ def test_who_asks_twice_does_not_wait(tmp_path: Path) -> None:
     code, said, seconds = stopped(tmp_path, CAUGHT, signal.SIGTERM, signal.SIGINT)
     assert (code, said.strip()) == (130, "interrupted; resume with: mibias train --resume run")
     assert seconds < GRACE_SECONDS
+
+
+def test_the_end_of_workers_is_no_error_of_a_command_that_was_stopped(tmp_path: Path) -> None:
+    code, said, _ = stopped(tmp_path, WORKER, signal.SIGTERM)
+    assert (code, said.strip()) == (143, "interrupted; resume with: mibias train --resume run")
 
 
 def test_a_signal_that_was_ignored_stays_ignored(tmp_path: Path) -> None:

@@ -193,6 +193,17 @@ def test_a_run_that_fails_leaves_the_others_alone(recipe: Path, tmp_path: Path) 
     assert "exit code 2: it went wrong" in result.failed["debias.weight=7"]
 
 
+def test_a_run_that_another_process_took_meanwhile_has_not_failed(
+    recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A training that outlived a killed sweep loads data for a while before it locks its run."""
+    monkeypatch.setattr(jobs, "is_locked", lambda folder: folder == tmp_path / "s" / "debias.weight=7")
+    result = sweep.run_sweep(recipe, points("debias.weight=7,0"), out=tmp_path / "s", progress=Silent())
+    assert (list(result.finished), result.elsewhere, dict(result.failed)) == (
+        ["debias.weight=0"], ("debias.weight=7",), {},
+    )  # fmt: skip
+
+
 def test_a_wrong_value_or_a_folder_in_the_way_is_said_before_anything_runs(recipe: Path, tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="at least 0"):
         sweep.run_sweep(recipe, points("debias.weight=0,-1"), out=tmp_path / "s", progress=Silent())

@@ -147,6 +147,8 @@ def test_without_an_audit_there_are_no_results_and_the_author_is_asked() -> None
     card = ModelCard(model_card(INFO, report=None, formats=()))
     assert card.data.eval_results is None
     assert "## Intended use" in card.text
+    assert "without an audit" in card.text
+    assert "figures above" not in card.text
     assert "under which licence the data may be used" in card.text
 
 

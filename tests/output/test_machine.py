@@ -77,6 +77,17 @@ def test_errors_of_the_system_are_told_by_their_file(tmp_path: Path) -> None:
         ),
         (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB"), "not enough memory"),
         (RuntimeError("DataLoader worker (pid 77) is killed by signal: Killed. "), "process 77"),
+        (
+            RuntimeError("unable to allocate shared memory(shm) for file </torch_9_1_0>: No space left on device (28)"),
+            "--shm-size",
+        ),
+        (
+            RuntimeError(
+                "DataLoader worker (pid 7) is killed by signal: Bus error. It is possible that dataloader's "
+                "workers are out of shared memory. Please try to raise your limit"
+            ),
+            "/dev/shm, which is full",
+        ),
         (RuntimeError("DataLoader worker (pid(s) 77, 78) exited unexpectedly"), "process 77, 78"),
     ],
 )

@@ -41,3 +41,17 @@ def test_features_and_predictions_are_new_files(tmp_path: Path, monkeypatch: pyt
     with pytest.raises(MibiasError, match="another command"):
         rows.write(tmp_path / name)
     assert (tmp_path / name).read_text() == "the other's"
+
+
+def test_files_have_the_rights_that_the_umask_gives_and_keep_those_they_had(tmp_path: Path) -> None:
+    rows = EmbeddedRows(id_name="row", ids=("1",), features=np.zeros((1, 2), np.float32))
+    before = os.umask(0o027)
+    try:
+        rows.write(tmp_path / "z.safetensors")
+        write_atomically(tmp_path / "shared", "a")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "z.safetensors").stat().st_mode & 0o777 == 0o640
+    (tmp_path / "shared").chmod(0o664)
+    write_atomically(tmp_path / "shared", "b")
+    assert (tmp_path / "shared").stat().st_mode & 0o777 == 0o664

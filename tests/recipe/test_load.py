@@ -9,6 +9,7 @@ import pytest
 from mibias_cli.errors import RecipeError
 from mibias_cli.output.text import shown
 from mibias_cli.recipe.load import dump_recipe, load_recipe, parse_recipe, public_weights
+from mibias_cli.recipe.overrides import refuse_undone
 from mibias_cli.recipe.schema import Recipe
 
 DIGITS = """\
@@ -185,6 +186,26 @@ def test_overrides_are_read_as_yaml_1_2() -> None:
     assert recipe.debias.critic.hidden == [8, 8]
     assert (recipe.seed, recipe.training.precision, recipe.name) == (2, "16", "off")
     assert recipe.backbone.options == {"width": 8}
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["seed=1", "seed=2"], "--set seed: is set twice"),
+        (["debias.weight=1", "debias={weight: 2}"], "--set debias: undoes what was set before, debias.weight"),
+    ],
+)
+def test_an_override_that_undoes_another_is_refused(given: list[str], said: str) -> None:
+    with pytest.raises(RecipeError, match=said):
+        refuse_undone(given)
+
+
+def test_a_value_inside_a_section_that_is_set_refines_it() -> None:
+    given = ["original={epochs: 2}", "original.epochs=3", "seed=1"]
+    refuse_undone(given)
+    recipe = parse_recipe(DIGITS, path="r.yaml", overrides=given)
+    assert recipe.original is not None
+    assert (recipe.original.epochs, recipe.seed) == (3, 1)
 
 
 def test_faults_of_overrides_name_the_option_and_come_all_at_once() -> None:

@@ -123,3 +123,27 @@ def test_what_is_no_run_is_not_resumed(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="is not a run"):
         workflow.train(tiny(), resume=tmp_path / "nothing")
     assert not (tmp_path / "nothing").exists()
+
+
+@pytest.mark.parametrize("n_removed", range(5))
+def test_a_kill_while_a_run_is_cleared_leaves_one_that_can_be_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, n_removed: int
+) -> None:
+    files = ["recipe.resolved.yaml", "start.json", "environment.json", "metrics.jsonl", "train.log"]
+    for name in files:
+        (tmp_path / name).touch()
+    remove, left = Path.unlink, iter(range(n_removed))
+
+    def killed(path: Path) -> None:
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+        remove(path)
+
+    monkeypatch.setattr(Path, "unlink", killed)
+    with pytest.raises(KeyboardInterrupt):
+        claim_run_folder(tmp_path, overwrite=True)
+    assert len([*tmp_path.iterdir()]) == len(files) - n_removed
+    monkeypatch.undo()
+    check_free(tmp_path, new=True, overwrite=True)
+    claim_run_folder(tmp_path, overwrite=True)
+    assert holds_nothing(tmp_path)

@@ -355,6 +355,15 @@ def test_a_damaged_export_of_a_finished_run_is_told(run: Path, tmp_path: Path) -
         trained(workflow.load_run_recipe(run), tmp_path / "run", resume=tmp_path / "run")
 
 
+def test_an_audited_run_whose_checkpoint_was_removed_is_not_trained_again(run: Path, tmp_path: Path) -> None:
+    shutil.copytree(run, tmp_path / "run")
+    (tmp_path / "run" / "checkpoints" / "last.pt").unlink()
+    with pytest.raises(RunError, match=r"last\.pt: missing, though the run was audited"):
+        trained(workflow.load_run_recipe(run), tmp_path / "run", resume=tmp_path / "run")
+    weights = Path("checkpoints", "best.safetensors")
+    assert (tmp_path / "run" / weights).stat().st_mtime == (run / weights).stat().st_mtime
+
+
 @pytest.mark.parametrize("there", [False, True], ids=["new", "there"])
 def test_a_report_that_was_written_meanwhile_stays(run: Path, tmp_path: Path, there: bool) -> None:
     """Another evaluation that was begun with the same --out ends while this one audits."""

@@ -257,6 +257,15 @@ def test_a_file_of_the_users_own_is_not_written_over(tmp_path: Path, name: str) 
     assert mine.read_text() == '{"labels": "mine"}'
 
 
+def test_a_scan_that_finds_nothing_leaves_no_columns_of_an_earlier_one(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    for plant, has_columns in ((framed, True), (None, False), (framed, True)):
+        folder = make(tmp_path / f"data{has_columns}", plant=plant or plain)
+        done = CliRunner().invoke(app, ["scan", str(folder), "--out", str(out)])
+        assert done.exit_code == 0, done.output
+        assert (out / "attributes.csv").exists() is has_columns
+
+
 def test_labels_are_safe_from_a_scan_after_one_that_found_nothing_in_images(tmp_path: Path) -> None:
     (tmp_path / "scan.json").write_text(json.dumps({"target": "y", "shortcuts": [{"kind": "column"}]}))
     refuse_scan(tmp_path)

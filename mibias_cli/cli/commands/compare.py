@@ -67,10 +67,12 @@ def sweep(
     from mibias_cli.compare.page import refuse_comparison
     from mibias_cli.data.files.tabular import first_rows
     from mibias_cli.recipe.load import load_recipe
+    from mibias_cli.recipe.overrides import refuse_undone
 
     # a mistake in --over shows before anything runs
     points = sweeping.make_points([sweeping.parse_axis(text) for text in over])
     settings = [*(overrides or ()), *([] if device is None else [f"training.device={device}"])]
+    refuse_undone([*settings, *points[0].overrides])
     folder = out or Path("runs") / load_recipe(recipe, settings).name / "sweep"
     refuse_comparison(folder)
     if dry_run:

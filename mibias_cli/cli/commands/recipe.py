@@ -28,7 +28,9 @@ def validate(
     files and folders that it names are not there.
     """
     from mibias_cli.recipe.load import load_recipe, missing_places
+    from mibias_cli.recipe.overrides import refuse_undone
 
+    refuse_undone(overrides or ())
     # every recipe is checked, and all problems are named at once
     problems: list[Problem] = []
     for path in recipes:

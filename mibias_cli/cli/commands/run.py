@@ -286,7 +286,11 @@ def _dry_run(
 
 def _overrides(given: Sequence[str] | None, options: Mapping[str, object | None]) -> list[str]:
     """--set options, followed by the options that are short for one, by the key that they set."""
-    return [*(given or ()), *(f"{key}={value}" for key, value in options.items() if value is not None)]
+    from mibias_cli.recipe.overrides import refuse_undone
+
+    settings = [*(given or ()), *(f"{key}={value}" for key, value in options.items() if value is not None)]
+    refuse_undone(settings)
+    return settings
 
 
 def _load(recipe: Path | None, run: Path | None, settings: Sequence[str], *, trains: bool = False) -> Recipe:

@@ -87,6 +87,21 @@ def test_on_a_narrow_terminal_what_is_small_stands_below_and_words_stay_whole(
     assert "(" not in lines[figures]
 
 
+def test_on_a_terminal_too_narrow_for_a_table_no_figure_is_cut(
+    runs: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mibias_cli.compare.runs import compare
+
+    monkeypatch.setenv("COLUMNS", "24")
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    show(compare([Path(place) for place in runs]), None, "text")
+    said = capsys.readouterr().err
+    assert max(map(len, said.splitlines())) <= 24
+    assert "…" not in said
+    words = re.sub(r"\s+", " ", said)
+    assert ": 85.0 % (± 7.1 %)" in words
+
+
 def test_runs_of_one_name_are_told_apart_by_their_folders(tmp_path: Path) -> None:
     for parent in ("a", "b"):
         (tmp_path / parent / "run").mkdir(parents=True)
