@@ -57,8 +57,12 @@ class MaximalCorrelation(BaseEstimator):
         raise NotImplementedError
 
     def measured(self, sample: Sample) -> Sample:
-        rows = self.rows(sample)
-        return rows if "map_solved" in self.held() else rows.take(slice(0, 0))
+        """The known rows of target classes that the last fit could solve; none before the first fit."""
+        rows, held = self.rows(sample), self.held()
+        if "map_solved" not in held:
+            return rows.take(slice(0, 0))
+        solved = held["map_solved"] > 0
+        return rows if bool(solved.all()) else rows.take(solved[self.group(rows)])
 
     def loss(self, rows: Sample, generator: Generator) -> Tensor:
         f, g = self._pairs(rows)
@@ -80,12 +84,7 @@ class MaximalCorrelation(BaseEstimator):
         self.hold({"map_f": of_f, "map_g": of_g, "map_solved": solved})
 
     def values(self, rows: Sample, generator: Generator) -> Sequence[Tensor]:
-        # rows of target classes that the last fit could not solve tell nothing
-        held = self.held()
-        solved = held["map_solved"][self.group(rows)] > 0
-        if not bool(solved.all()):
-            rows = rows.take(solved)
-        group = self.group(rows)
+        held, group = self.held(), self.group(rows)
         f, g = self._pairs(rows)
         f, g = apply_by_group(f, held["map_f"], group), apply_by_group(g, held["map_g"], group)
         return [0.5 * squared_correlations(f, g, rows.weight, len(group.unique())).sum()]

@@ -121,8 +121,15 @@ def _some_attribute(data: YamlMapping) -> Iterator[Fault]:
 def _void_settings(data: YamlMapping) -> Iterator[Fault]:
     """Keys that mean nothing beside another one."""
     # in the fresh schedule the estimator's batches are the epoch's own, so nothing can be drawn for it
-    if value_at(("debias", "balance_by"), data) == "draws" and value_at(("debias", "schedule"), data) == "fresh":
+    fresh = value_at(("debias", "schedule"), data) == "fresh"
+    if fresh and value_at(("debias", "balance_by"), data) == "draws":
         yield ("debias", "balance_by"), "draws go with `schedule: queue`; with `fresh` write weights"
+    # nor is there a queue to look at
+    if fresh and value_at(("debias", "watch"), data) is True:
+        yield (
+            ("debias", "watch"),
+            "compares the critic with a fit on the queue, which schedule: fresh has not; leave it out",
+        )
     # columns are of files
     if value_at(("data", "source"), data) in COLOURED and value_at(("evaluation", "fidelity_columns"), data):
         yield ("evaluation", "fidelity_columns"), "coloured digits have no columns; leave it out"
@@ -156,10 +163,12 @@ def _void_settings(data: YamlMapping) -> Iterator[Fault]:
     path = ("debias", "gradients")
     if value_at(("debias", "weight"), data) == "auto" and value_at(path, data) not in (None, "sum"):
         yield path, "is ratio with debias.weight: auto; leave it out, or set weight to a number"
-    # plain training adds nothing to the scores, mixes nothing, and has no λ that a budget could move
-    for key in ("bias_product", "mix", "budget_bits"):
+    # plain training weighs no sample, adds nothing to the scores, mixes nothing, and has no λ that a budget could move
+    for key in ("balance", "bias_product", "mix", "budget_bits"):
         path = ("debias", key)
-        if value_at(path, data) and value_at(("debias", "estimator"), data) == "none":
+        # what the estimator alone sees otherwise is the default
+        given = value_at(path, data) not in (None, 0, "none", "critic")
+        if given and value_at(("debias", "estimator"), data) == "none":
             why = "has no effect with estimator: none, plain training; name an estimator (with weight: 0, if need be)"
             yield path, why
 

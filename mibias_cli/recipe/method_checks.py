@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from mibias_cli.errors import did_you_mean
 from mibias_cli.recipe.fields import value_at
 from mibias_cli.recipe.messages import Fault
-from mibias_cli.recipe.tables import METHODS, MI
+from mibias_cli.recipe.tables import METHODS, MI, MethodRow
 from mibias_cli.recipe.unbelievable import Check
 from mibias_cli.recipe.yaml_source import YamlMapping, YamlPath
 
@@ -46,6 +46,8 @@ def _method(data: YamlMapping) -> Iterator[Fault]:
             yield ("method_settings", key), f"must be {what} from {bounds.least:g} to {bounds.most:g}, not {value:g}"
     if row is not None or name == MI:
         yield from _forgetting(data, str(name))
+    if row is not None:
+        yield from _without_effect(data, row, str(name))
     if row is not None and row.filters:
         yield from _filtering(data, str(name))
     if row is not None and not row.takes_target:
@@ -108,10 +110,16 @@ def _forgetting(data: YamlMapping, name: str) -> Iterator[Fault]:
         yield ("method",), f"{name} unlearns rows from a model that was trained on all of them; {why}"
     elif value_at(start, data) == "initial":
         yield start, f"{name} starts from the original's weights; leave it out, or set method: retrain"
+
+
+def _without_effect(data: YamlMapping, row: MethodRow, name: str) -> Iterator[Fault]:
+    """What a method changes is neither frozen nor fitted anew after it."""
     frozen = value_at(("backbone", "train"), data) == "none"
-    if frozen and value_at(("representation", "bottleneck"), data) is None:
+    if row.changes == "features" and frozen and value_at(("representation", "bottleneck"), data) is None:
         why = f"leaves the features as they are, and {name} changes them; set it to all, or representation.bottleneck"
         yield ("backbone", "train"), why
+    if row.changes == "head" and value_at(("debias", "erase"), data) not in (None, "none"):
+        yield ("debias", "erase"), f"fits the head anew, which is all that {name} changes; leave it out"
 
 
 def _original(data: YamlMapping) -> Iterator[Fault]:

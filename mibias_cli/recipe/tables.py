@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-__all__ = ["ESTIMATORS", "METHODS", "MI", "EstimatorName", "MethodName", "MethodRow", "Setting"]
+__all__ = ["ESTIMATORS", "LEAST_ROWS", "METHODS", "MI", "EstimatorName", "MethodName", "MethodRow", "Setting"]
 
 ESTIMATORS: Mapping[str, str] = {
     # bias-attribute heads
@@ -41,6 +41,15 @@ ESTIMATORS: Mapping[str, str] = {
     "hgr_basis": "mibias_cli.estimators.hgr:BasisCorrelation",
 }
 
+LEAST_ROWS: Mapping[str, int] = (
+    dict.fromkeys(ESTIMATORS, 2)
+    | dict.fromkeys(("classifier", "lntl"), 1)
+    | dict.fromkeys(("hsic", "cka", "dcor", "mmd", "max_norm"), 4)
+    | dict.fromkeys(("hgr", "hgr_basis"), 8)
+)
+"""Rows of a batch below which an estimator gives no penalty: all but two compare rows. Measures without a bias in small
+samples need four, canonical correlations of fewer than eight would be 1 by chance."""
+
 MI = "mi"
 """What `method` says where debiasing is by mutual information, as `debias` describes it."""
 
@@ -63,9 +72,11 @@ class MethodRow:
         code: `module:class`, a `mibias_cli.methods.method:Method`.
         settings: What `method_settings` may say of it.
         reads_bias: Whether it needs the attribute of training rows.
+        knows_all: Whether rows whose attribute is missing take no part, so that every class needs one whose is not.
         takes_target: Whether it learns from a target of classes; else there must be none.
         n_views: Augmented views of each image in a step.
         forgets: Whether it is for rows that `data.columns.forget` marks, which it needs.
+        changes: What alone it changes, where that is not the whole model: the features, or the head.
         starts_from: `original` or `initial` weights, whatever `original.start_debiasing_from` says; None: what it says.
         removes: Whether features are to tell less of the bias, so that a report says whether they do.
         filters: Whether it puts a filter of images in front of the backbone.
@@ -74,9 +85,11 @@ class MethodRow:
     code: str
     settings: Mapping[str, Setting] = field(default_factory=dict)
     reads_bias: bool = True
+    knows_all: bool = False
     takes_target: bool = True
     n_views: int = 1
     forgets: bool = False
+    changes: Literal["features", "head"] | None = None
     starts_from: Literal["original", "initial"] | None = None
     removes: bool = False
     filters: bool = False
@@ -89,6 +102,7 @@ METHODS: Mapping[str, MethodRow] = {
     "group_dro": MethodRow(
         code="mibias_cli.methods.group_dro:GroupDRO",
         settings={"step_size": Setting(default=0.01, most=10), "adjustment": Setting(default=0.0, most=1000)},
+        knows_all=True,
     ),
     "dfr": MethodRow(
         code="mibias_cli.methods.dfr:LastLayer",
@@ -96,12 +110,15 @@ METHODS: Mapping[str, MethodRow] = {
             "inverse_l1": Setting(default=1.0, least=1e-6, most=1e6),
             "subsets": Setting(default=10, least=1, most=1000, whole=True),
         },
+        knows_all=True,
+        changes="head",
     ),
     "badd": MethodRow(code="mibias_cli.methods.badd:BiasAddition"),
     "domain_independent": MethodRow(code="mibias_cli.methods.domain_independent:DomainHeads"),
     "end": MethodRow(
         code="mibias_cli.methods.end:EntangleDisentangle",
         settings={"alpha": Setting(default=0.1, most=1000), "beta": Setting(default=0.1, most=1000)},
+        changes="features",
     ),
     "fair": MethodRow(
         code="mibias_cli.methods.fair:AdversarialWeights",
@@ -130,6 +147,7 @@ METHODS: Mapping[str, MethodRow] = {
             "critic_rate": Setting(default=1e-3, least=1e-9, most=1),
         },
         forgets=True,
+        changes="features",
         starts_from="original",
     ),
     "retrain": MethodRow(code="mibias_cli.methods.unlearn:Retrain", forgets=True, starts_from="initial"),

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 
 from mibias_cli.recipe.fields import value_at
 from mibias_cli.recipe.messages import Fault
-from mibias_cli.recipe.tables import MI
+from mibias_cli.recipe.tables import LEAST_ROWS, MI
 from mibias_cli.recipe.values import text_of_number
 from mibias_cli.recipe.yaml_source import Yaml, YamlMapping, YamlPath
 
@@ -165,6 +165,19 @@ def _addresses(data: YamlMapping) -> Iterator[Fault]:
             yield path, "is an address, and only files and folders are read; fetch it first, then name the file"
 
 
+def _compared_rows(data: YamlMapping) -> Iterator[Fault]:
+    """What compares the rows of a batch needs some; a last fit sees all rows, and drawn ones come on top."""
+    path: YamlPath = ("training", "batch_size")
+    size, method = _number(path, data, 128), value_at(("method",), data) or MI
+    name = value_at(("debias", "estimator"), data) or "classifier" if method == MI else method
+    least = LEAST_ROWS.get(str(name), 1) if method == MI else 2 if method == "end" else 1
+    elsewhere = (
+        value_at(("training", "head_last"), data) is not None or value_at(("debias", "balance_by"), data) == "draws"
+    )
+    if size is not None and 0 < size < least and not (method == MI and elsewhere):
+        yield path, f"is {size:g}, and {name} compares the rows of a batch, {least} at least; set more"
+
+
 def _number(path: YamlPath, data: YamlMapping, default: float) -> float | None:
     """The number at a path, the default where none is written, None where something else is."""
     value: Yaml = value_at(path, data)
@@ -175,5 +188,5 @@ def _number(path: YamlPath, data: YamlMapping, default: float) -> float | None:
 
 UNBELIEVABLE: tuple[Check, ...] = (
     _intervals, _suppressed, _roles, _binned_classes, _one_column, _splits,
-    _debiased_target_as_written, _augmented_rows, _addresses,
+    _debiased_target_as_written, _augmented_rows, _compared_rows, _addresses,
 )  # fmt: skip

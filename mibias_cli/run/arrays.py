@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 
 import numpy as np
 from numpy.typing import ArrayLike
-from pydantic import JsonValue
+from pydantic import JsonValue, ValidationError
 
 from mibias_cli.data.encoding import bin_names
 from mibias_cli.errors import EvaluationError, did_you_mean
@@ -17,6 +17,9 @@ from mibias_cli.evaluation.findings import AuditSettings
 from mibias_cli.evaluation.inputs import AuditedAttribute, AuditedTarget, AuditInput, Features
 from mibias_cli.evaluation.leakage.jobs import Fitters
 from mibias_cli.progress import Progress, Silent
+from mibias_cli.recipe.checks import cross_checks
+from mibias_cli.recipe.messages import faults_of
+from mibias_cli.recipe.sections.evaluation import EvaluationSection
 from mibias_cli.report.document import Report, make_report
 
 __all__ = ["audit"]
@@ -60,7 +63,7 @@ def audit(
     Args:
         features: (n, d), of samples on which nothing was trained.
         attributes: By name, or a table of pandas: (n,) classes (text, whole numbers, booleans) or numbers (with
-            fractions, or named in `numbers`). None, NaN, NaT and the NA of pandas are missing values.
+            fractions, or named in `numbers`). None, NaN, NaT, the NA of pandas and masked values are missing.
         target: (n,) classes; with it the report holds leakage given the target, I(z; c | y), too.
         before: (n, d') features of an original extractor, on the same samples, to compare with.
         train_features: (m, d) of training samples; with `train_target` the report has task figures of a logistic head.
@@ -90,8 +93,9 @@ def audit(
         True
     """
     attributes = _named(attributes)
+    settings = settings or AuditSettings()
     _check_given(
-        attributes, numbers, seed, target=target, before=before, train_features=train_features,
+        attributes, numbers, seed, settings, target=target, before=before, train_features=train_features,
         train_target=train_target, train_before=train_before,
     )  # fmt: skip
     z = _matrix("features", features)
@@ -112,9 +116,8 @@ def audit(
         target=nothing if target is None else None,
     )
     found = audit_inputs(
-        inputs, settings or AuditSettings(), seed=seed, progress=progress or Silent(), fitters=Fitters(jobs),
-        sizes_of="marginal",
-    )  # fmt: skip
+        inputs, settings, seed=seed, progress=progress or Silent(), fitters=Fitters(jobs), sizes_of="marginal"
+    )
     # whether anything was asked of these features is not known
     return make_report(found, _provenance(z, seed), debiased=())
 
@@ -140,7 +143,11 @@ def _named(attributes: Mapping[str, ArrayLike]) -> dict[str, ArrayLike]:
 
 
 def _check_given(
-    attributes: Mapping[str, ArrayLike], numbers: Collection[str], seed: int, **arrays: ArrayLike | None
+    attributes: Mapping[str, ArrayLike],
+    numbers: Collection[str],
+    seed: int,
+    settings: AuditSettings,
+    **arrays: ArrayLike | None,
 ) -> None:
     """Raise one error that names everything that is missing beside something else, and names that are not there."""
     problems = [] if seed >= 0 else [f"seed: is {seed}; write 0 or more"]
@@ -152,11 +159,31 @@ def _check_given(
     # an argument that nothing could be made of would be passed over without a word
     lacking = [(needed, why) for given, needed, why in _NEEDS if there.issuperset(given) and needed not in there]
     problems += [f"{needed}: is missing; {why}" for needed, why in lacking]
+    problems += _setting_faults(settings, attributes)
     if problems:
         raise EvaluationError("\n".join(problems))
 
 
+def _setting_faults(settings: AuditSettings, attributes: Mapping[str, ArrayLike]) -> list[str]:
+    """What a recipe with the same `evaluation` would be told."""
+    given = settings.model_dump(mode="json")
+    told = cross_checks({"data": {"attributes": dict.fromkeys(attributes)}, "evaluation": given})
+    try:
+        EvaluationSection.model_validate(given)
+    except ValidationError as error:
+        errors = error.errors()
+        for each in errors:
+            each["loc"] = ("evaluation", *each["loc"])
+        told += faults_of(errors, {"evaluation": given})
+    return [f"settings.{'.'.join(map(str, path[1:]))}: {what}" for path, what in told]
+
+
 def _array(name: str, given: ArrayLike) -> np.ndarray:
+    # numpy would read what is behind the mask
+    if isinstance(given, np.ma.MaskedArray) and np.ma.is_masked(given):
+        values = given.data.astype(np.float64 if given.ndim > 1 else object)
+        values[np.ma.getmaskarray(given)] = np.nan if given.ndim > 1 else None
+        given = values
     try:
         return np.asarray(given)
     except (TypeError, ValueError, RuntimeError) as error:  # such as a tensor that needs its gradient, or is on a GPU

@@ -7,9 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
+import numpy as np
 import torch
 
 from mibias_cli.data.loader import n_drawn
+from mibias_cli.errors import MibiasError
 from mibias_cli.estimators.classifier import ClassifierBound
 from mibias_cli.estimators.protocol import Estimator, EstimatorSpec
 from mibias_cli.evaluation.statistics.information import label_entropy_bits
@@ -26,7 +28,7 @@ from mibias_cli.training.debiaser import Debiaser
 from mibias_cli.training.queue import FeatureQueue
 from mibias_cli.training.settings import DebiasSettings
 
-__all__ = ["build_debiaser"]
+__all__ = ["build_debiaser", "check_varies"]
 
 MONITOR_HIDDEN = (64,)
 """Attribute heads that only watch (beside an estimator that has none of its own) are small: they cost little."""
@@ -92,6 +94,26 @@ def build_debiaser(parts: Parts, z_width: int, *, mixing_alone: bool = False) ->
         meter=meter,
         watch=_build_watch(parts, z_width) if section.watch and not mixing_alone else None,
         attributes=parts.debiased,
+    )
+
+
+def check_varies(parts: Parts) -> None:
+    """Raise where `debias` names attributes of which none has two values in training rows: nothing could be taken out.
+
+    Of several attributes one that has no two values is only told of (`run/weights.py`).
+    """
+    if not parts.debiased or parts.debias.estimator == "none":
+        return
+    train, told = parts.data.train, list[str]()
+    for name in parts.debiased:
+        known = train.known[name]
+        values = parts.data.attributes[name].classes(train.c[name][known])
+        if any(len(np.unique(channel)) > 1 for channel in values.T):
+            return
+        told.append(f"{name} (known in {known.sum():,} of {len(known):,})")
+    raise MibiasError(
+        f"debias: no two values in training rows: {', '.join(told)}, so that nothing of it could be taken out of "
+        "features; train on rows that differ in it, or set debias.estimator: none to train plainly"
     )
 
 

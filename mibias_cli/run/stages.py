@@ -12,6 +12,7 @@ import torch
 
 from mibias_cli.backbone.mix import StatisticsMixer
 from mibias_cli.backbone.trainable import bears_channels_last, checkpoint_gradients, synchronise_batchnorm
+from mibias_cli.data.batch import TASK_OFFSET
 from mibias_cli.errors import RunError
 from mibias_cli.methods.erasers.erase import erase_features
 from mibias_cli.methods.method import Method
@@ -255,14 +256,16 @@ def erase(parts: Parts, run: Run) -> None:
     by = recipe.debias.erase
     assert by != "none", "called where the recipe erases"
     run.progress.stage(f"erasing ({by.upper()})")
-    # the head is fitted anew by the loss that it was trained by: weighted only where debiasing balanced the task
-    weighted = parts.debias.estimator != "none" and parts.balance in ("task", "both")
+    # the head is fitted anew by the loss that it was trained by: only debiasing weighs the task or adds to its scores
+    given = {} if parts.debias.estimator == "none" else parts.weights.train
+    weighted = parts.balance in ("task", "both")
     done = erase_features(
         model,
         parts.data,
         parts.debiased,
         loss=partial(task_loss, kind=parts.data.target.kind),
-        weight=parts.weights.train[TASK_WEIGHT] if weighted else None,
+        weight=given.get(TASK_WEIGHT) if weighted else None,
+        offset=given.get(TASK_OFFSET),
         seed=derive_seed(recipe.seed, "erase"),
         by=by,
         **parts.reading,

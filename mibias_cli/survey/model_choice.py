@@ -72,7 +72,7 @@ def choose_model(found: Survey, *, backbone: str | None, weights: str | None) ->
         return ModelChoice(name=name, weights=weights or "none", input_size=size, stem=stem)
     missing = None if name.startswith(LOCAL) else weights_to_fetch(name)  # an unknown name ends here
     if weights != "none" and (weights is not None or missing is None):
-        return _pretrained(found, name, weights or "pretrained", side, size)
+        return _pretrained(name, weights or "pretrained", side, size)
     if size is not None and not takes_size(name, size, weights=False):
         size = None
     why = ""
@@ -88,7 +88,7 @@ def _stem(found: Survey, stem: str | None) -> str | None:
     return stem if fit and found.shows_in_channels() else None
 
 
-def _pretrained(found: Survey, name: str, weights: str, side: int, size: int | None) -> ModelChoice:
+def _pretrained(name: str, weights: str, side: int, size: int | None) -> ModelChoice:
     """A whole network learns shortcuts: most of it stays as it was pretrained."""
     last = last_stages_of(name)
     if last and size is not None:

@@ -132,7 +132,7 @@ class StageTrainer:
                     if self._position.finished:
                         break
             self.progress.end()
-            if (at_chance := self._position.at_chance(self.data.target)) is not None:
+            if at_chance := self._position.at_chance(self.data.target, penalised=self.debiaser is not None):
                 self._warn("chance", self._position.epoch - 1, at_chance)
             self._position.finished = True
             self._save()
@@ -291,7 +291,7 @@ class StageTrainer:
         if ended:
             self._position.keep(figures, self.data.target)
             collapse = self._position.collapse(figures, self.data.target)
-            at_chance = self._position.at_chance(self.data.target)
+            at_chance = self._position.at_chance(self.data.target, penalised=debiaser is not None)
             for what, text in (("collapse", collapse), ("chance", at_chance)):
                 if text is not None:
                     self._warn(what, epoch, text)

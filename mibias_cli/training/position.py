@@ -69,7 +69,7 @@ class Position:
         known = any(f"validation/{name}" in figures for name in ("balanced_accuracy", "r2"))
         self.kept_score = _beyond_chance(figures, target) if known else None
 
-    def at_chance(self, target: Target) -> str | None:
+    def at_chance(self, target: Target, *, penalised: bool) -> str | None:
         """The warning that the weights that were kept tell no more of the target than chance, or None."""
         chance = 0.0 if target.kind == "regression" else 1 / _n_outcomes(target)
         if self.kept_score is None or not self.kept_score < _CHANCE_MARGIN * (1 - chance):
@@ -77,7 +77,7 @@ class Position:
         figure = "R²" if target.kind == "regression" else "balanced accuracy"
         return (
             f"the task head ended at chance: its {figure} on validation rows is {self.kept_score + chance:.3f}, chance "
-            f"is {chance:.3f}. Lower debias.weight or training.learning_rate, or train longer"
+            f"is {chance:.3f}. Lower {'debias.weight or ' if penalised else ''}training.learning_rate, or train longer"
         )
 
 

@@ -243,7 +243,9 @@ class Stepper:
     ) -> StepMetrics:
         """Leave in .grad what the optimizer is to follow."""
         mode = debiaser.settings.gradients
-        if mode == "sum":
+        # of what nothing that trains comes before the penalty is a number, and its sum with the task follows the task
+        if mode == "sum" or not penalty.requires_grad:
+            self._capped = [None] * len(self._parameters)
             norms: StepMetrics = {}
             if log and penalty.requires_grad:
                 at_z = torch.autograd.grad(penalty, z, retain_graph=True)
@@ -351,11 +353,11 @@ class Stepper:
         self._state["skipped_in_a_row"] += 1
         metrics["skipped_steps"] = float(self._state["skipped"])
         if self._state["skipped_in_a_row"] > self.max_skipped:
+            penalty = "" if self.debiaser is None else " or debias.weight, lengthen debias.warmup_epochs"
             shown = ", ".join(f"{k} is {v}" for k, v in metrics.items() if not math.isfinite(v))
             raise TrainingError(
                 f"step {step}: {shown or 'features are not finite'}, as in {self.max_skipped} steps before it: "
-                "training diverged. Lower training.learning_rate or debias.weight, lengthen debias.warmup_epochs, or "
-                "set training.clip_norm."
+                f"training diverged. Lower training.learning_rate{penalty}, or set training.clip_norm."
             )
 
 

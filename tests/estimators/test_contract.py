@@ -13,6 +13,7 @@ from known_mi import Known, MeanShift, TwoShifts, make_spec, to_sample
 from sklearn.linear_model import LogisticRegression
 
 from mibias_cli.estimators.protocol import Sample
+from mibias_cli.recipe.tables import LEAST_ROWS
 from mibias_cli.run.build import ESTIMATORS, resolve
 
 CLASSES = (2, 3)
@@ -188,6 +189,40 @@ def test_a_batch_with_hardly_any_known_row(kind: str, n_known: int) -> None:
     assert torch.isfinite(z.grad).all()
     assert (z.grad[n_known:] == 0).all()
     assert n_known == 1 or (penalty.item() == 0 and math.isnan(estimator.estimate(sample, generator())))
+
+
+def test_the_table_says_of_how_many_rows_there_is_a_penalty(kind: str) -> None:
+    name, _, form = kind.partition(", ")
+    if form == "given y":
+        pytest.skip("each target class needs them")
+    estimator = make(kind)
+    estimator.fit(draw(kind, 60), generator())
+
+    def moves(n_rows: int) -> bool:
+        """Whether any of some batches of so many rows moves z."""
+        found = list[torch.Tensor]()
+        for seed in range(20):
+            sample = draw(kind, n_rows, seed)
+            estimator.penalty(replace(sample, z=sample.z.requires_grad_()), generator()).backward()
+            assert sample.z.grad is not None
+            found.append(sample.z.grad.abs().max())
+        return bool(torch.stack(found).max() > 1e-7)
+
+    least = LEAST_ROWS[name]
+    assert moves(least)
+    assert least == 1 or not moves(least - 1)
+
+
+def test_rows_of_a_target_class_that_no_fit_has_seen(kind: str) -> None:
+    if not kind.endswith("given y"):
+        pytest.skip("looks at no target")
+    estimator = make(kind)
+    sample = draw(kind, 60)
+    estimator.fit(sample.take(sample.y == 0), generator())
+    unseen = sample.take(sample.y == 1)
+    penalty = estimator.penalty(replace(unseen, z=unseen.z.requires_grad_()), generator())
+    penalty.backward()
+    assert torch.isfinite(penalty)
 
 
 def test_before_the_first_fit_a_penalty_can_be_taken(kind: str) -> None:

@@ -58,6 +58,8 @@ backbone: {name: mlp}
         ("data.splits={train: 1, audit: '1'}", "--set data.splits.audit: '1' is data.splits.train already"),
         ("debias={mix: {layer: a}}", "--set debias.mix: mixes channels of a network's maps"),
         ("backbone.grad_checkpointing=true", "--set backbone.grad_checkpointing: the built-in networks are small"),
+        ("debias={estimator: none, balance: task}", "--set debias.balance: has no effect with estimator: none"),
+        ("debias={schedule: fresh, watch: true}", "--set debias.watch: compares the critic with a fit on the queue"),
         ("debias={estimator: none, budget_bits: 0.1}", "--set debias.budget_bits: has no effect with estimator: none"),
         ("debias={estimator: none, budget_bits: {age: 1}}", "--set debias.budget_bits: has no effect with estimator"),
         ("debias.weight=1e7", "--set debias.weight: must be at most 1,000,000, not 1"),
@@ -90,6 +92,23 @@ def test_what_nobody_means_is_refused(setting: str, said: str) -> None:
         parse_recipe(TABLE, path="r.yaml", overrides=[setting])
     assert len(caught.value.problems) == 1
     assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("size", "given", "least"),
+    [
+        (1, "debias={estimator: mine}", 2),
+        (3, "debias={estimator: mmd}", 4),
+        (7, "debias={estimator: hgr}", 8),
+        (1, "method=end", 2),
+    ],
+)
+def test_what_compares_rows_needs_some_in_a_batch(size: int, given: str, least: int) -> None:
+    with pytest.raises(RecipeError, match=f"batch_size: is {size}, and .* compares the rows of a batch, {least} at"):
+        parse_recipe(TABLE, path="r.yaml", overrides=[given, f"training.batch_size={size}"])
+    parse_recipe(TABLE, path="r.yaml", overrides=[given, f"training.batch_size={least}"])
+    # heads score each row by itself
+    parse_recipe(TABLE, path="r.yaml", overrides=["training.batch_size=1"])
 
 
 @pytest.mark.parametrize(

@@ -111,6 +111,27 @@ def test_what_pandas_has_for_a_gap_is_a_gap() -> None:
             audit(z, {"sex": c}, settings=QUICK, **{what: words})
 
 
+def test_what_is_behind_a_mask_is_a_gap() -> None:
+    z, _, c = draw(600)
+    masked = np.ma.masked_array(c, mask=np.arange(600) % 3 == 0)
+    gaps = [None if k % 3 == 0 else value for k, value in enumerate(c)]
+    found = audit(z, {"sex": masked}, settings=QUICK)
+    assert found.attributes["sex"] == audit(z, {"sex": gaps}, settings=QUICK).attributes["sex"]
+    with pytest.raises(EvaluationError, match=r"features: NaN or infinite in 1 of 600 rows"):
+        audit(np.ma.masked_array(z, mask=z == z.max()), {"sex": c}, settings=QUICK)
+
+
+def test_columns_of_a_table_count_whatever_their_units() -> None:
+    """Incomes of a spread of 50,000 beside rates of .03: the rates alone tell the class."""
+    g = np.random.default_rng(0)
+    y = g.integers(0, 2, 400)
+    table = np.stack([5e4 * g.normal(size=400), 0.03 * (y + 0.1 * g.normal(size=400))], axis=1)
+    attributes = {"sex": g.integers(0, 2, 200)}
+    found = audit(table[:200], attributes, y[:200], train_features=table[200:], train_target=y[200:], settings=QUICK)
+    assert found.task.after is not None
+    assert found.task.after.accuracy.estimate > 0.98
+
+
 def test_attributes_may_be_columns_of_pandas() -> None:
     pandas = pytest.importorskip("pandas")
     z, y, c = draw()
@@ -149,6 +170,12 @@ def test_attributes_may_be_columns_of_pandas() -> None:
         ),
         ({"train_features": np.zeros((9, 3)), "train_target": np.zeros(9)}, "train_features: 3 columns, but features"),
         ({"before": np.zeros((4, 5))}, "before: 4 rows, but 400"),
+        ({"settings": AuditSettings(confidence=0)}, "settings.confidence: must be greater than 0"),
+        (
+            {"settings": AuditSettings(confidence=1, fit_fraction=1.5)},
+            r"settings.fit_fraction: [^\n]*\n.*confidence: must",
+        ),
+        ({"settings": AuditSettings(crossings=(("sex", "age"),))}, r"settings.crossings.0.1: .* no attribute 'age'"),
     ],
 )
 def test_what_does_not_fit_is_named(changes: dict[str, Any], said: str) -> None:

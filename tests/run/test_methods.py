@@ -284,6 +284,20 @@ def test_what_unlearning_lacks_is_said_of_the_recipe_alone(tmp_path: Path, overr
         with_marks(tmp_path, "miu", *overrides)
 
 
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["method=end", "backbone.train=none"], "backbone.train: leaves the features as they are, and end changes"),
+        (["method=dfr", "debias.erase=leace"], "debias.erase: fits the head anew, which is all that dfr changes"),
+    ],
+)
+def test_a_method_that_would_change_nothing_is_refused(overrides: list[str], message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
+        tiny(*overrides)
+    tiny(overrides[0])
+    tiny("method=plain", overrides[1])
+
+
 def test_coloured_digits_have_no_marks() -> None:
     with pytest.raises(RecipeError, match=r"method: miu forgets .* marks; coloured digits have no columns"):
         tiny("method=miu")

@@ -125,12 +125,12 @@ def test_audited_values_that_training_lacks_are_told(tmp_path: Path) -> None:
 
 
 def test_a_dry_run_tells_what_training_will(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    recipe = of_places(tmp_path, lambda k: "u" if k < 300 else "uv"[k % 3 == 0]).recipe
+    recipe = of_places(tmp_path, lambda k: "uv"[k % 3 == 0] if k < 10 or k >= 300 else "").recipe
     told = list[str]()
     progress = Silent()
     monkeypatch.setattr(progress, "warn", told.append, raising=False)
     dry_run(recipe, offline=True, progress=progress)
-    assert any("have the same value" in text for text in told)
+    assert any("only 10 of 300 training rows" in text for text in told)
     told.clear()
     dry_run(recipe.model_copy(update={"method": "plain"}), offline=True, progress=progress)
     assert told == []

@@ -87,7 +87,9 @@ def test_without_a_metric_the_last_epoch_is_kept() -> None:
 )
 def test_a_head_that_ends_at_chance_is_named(figures: dict[str, float], target: Target, said: str | None) -> None:
     position = Position()
-    assert position.at_chance(target) is None
+    assert position.at_chance(target, penalised=True) is None
     position.keep(figures, target)
-    warning = position.at_chance(target)
+    warning = position.at_chance(target, penalised=True)
     assert warning is None if said is None else warning is not None and said in warning
+    plain = position.at_chance(target, penalised=False)
+    assert plain is None or (said is not None and said in plain and "debias.weight" not in plain)

@@ -20,6 +20,9 @@ __all__ = ["RIDGE", "Predictions", "Terms", "predict_labels", "predict_numbers",
 RIDGE = 1.0
 """Penalty of the ridge regression on standardised features that predicts numbers."""
 _CONSTANT = 1e-6
+"""Of a feature's mean: a smaller spread is rounding, as the probes have it."""
+_ROUNDED = 8.0
+"""In rounding errors of the largest spread among the features: a smaller one is what a network or an eraser left."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,12 +100,14 @@ def _live(features: Features) -> tuple[np.ndarray, np.ndarray]:
     """Training and audited features in double precision, 0 where a feature is constant in training up to rounding.
 
     Standardised, the rounding of a dead or erased feature would count as much as anything that the extractor says.
-    Outliers among the rest are cut, as in the probes.
+    Outliers among the rest are cut, as in the probes. Double precision rounds little: there columns of a table may have
+    units as far apart as they like.
     """
+    rounding = _ROUNDED * np.finfo(np.result_type(features.train, np.float32)).eps
     x, z = (np.array(part, dtype=np.float64) for part in (features.train, features.audit))
     mean, spread = x.mean(axis=0), x.std(axis=0)
     # standardising would blow rounding errors of a constant feature up to the size of a real one
-    dead = spread <= _CONSTANT * spread.max(initial=0.0)
+    dead = spread <= np.maximum(_CONSTANT * np.abs(mean), rounding * spread.max(initial=0.0))
     mean[dead], spread[dead], x[:, dead], z[:, dead] = 0.0, 0.0, 0.0, 0.0
     return without_outliers(x, mean, spread), without_outliers(z, mean, spread)
 

@@ -16,11 +16,11 @@ from mibias_cli.data.batch import Attribute, BiasedData, Split
 from mibias_cli.estimators.critics import encode_attribute
 from mibias_cli.methods.erasers.linear_eraser import LeaceFit, concept_columns
 from mibias_cli.methods.erasers.splince import SplinceFit
-from mibias_cli.methods.erasers.transport import MOST_ROWS, TransportFit
+from mibias_cli.methods.erasers.transport import MOST_ROWS, TransportFit, check_classes
 from mibias_cli.seeds import derived_generator
 from mibias_cli.training.model import TaskModel
 
-__all__ = ["Erased", "EraserName", "erase_features", "refit_head"]
+__all__ = ["Erased", "EraserName", "erase_features", "eraser_fit", "refit_head"]
 
 EraserName = Literal["leace", "splince", "transport"]
 
@@ -52,6 +52,7 @@ def erase_features(
     *,
     loss: Callable[[Tensor, Tensor, Tensor | None], Tensor],
     weight: np.ndarray | None,
+    offset: np.ndarray | None = None,
     batch_size: int,
     num_workers: int,
     device: torch.device | str,
@@ -67,8 +68,9 @@ def erase_features(
     Transport erases their joint classes instead, on rows on which all are known.
 
     The extractor must have no eraser yet. `loss` is the task's, of outputs, targets and weights; `weight` (n,) are
-    those of the training split in it. `by` leace the change of the features is least; by splince, which needs a target
-    of classes or strata, their covariance with it stays; by transport other probes find little as well.
+    those of the training split in it, `offset` (n, k) what a product of experts adds to its outputs. `by` leace the
+    change of the features is least; by splince, which needs a target of classes or strata, their covariance with it
+    stays; by transport other probes find little as well.
 
     Raises:
         TrainingError: concept-erasure is not installed, features are not finite, or an attribute is hardly known.
@@ -78,7 +80,7 @@ def erase_features(
     head_rows = np.arange(len(split))
     if len(split) > _MAX_HEAD_ROWS:
         head_rows = np.sort(derived_generator(seed, 0).choice(len(split), _MAX_HEAD_ROWS, replace=False))
-    fit, columns = _fit(by, data, attributes, extractor.features_dim, seed)
+    fit, columns = eraser_fit(by, data, attributes, extractor.features_dim, seed)
     kept = []
     # features are never in memory at once: all rows give moments, and those that the head is fitted on are kept
     for start in range(0, len(split), _CHUNK):
@@ -95,8 +97,8 @@ def erase_features(
     if not any(True for _ in model.head.parameters()):
         return Erased(n_erased=eraser.n_erased, n_features=extractor.features_dim)
     y = torch.from_numpy(split.y[head_rows])
-    head_weight = None if weight is None else torch.from_numpy(weight[head_rows]).double()
-    before, after = refit_head(model.head, left, y, loss=loss, weight=head_weight)
+    given = [None if each is None else torch.from_numpy(each[head_rows]).double() for each in (weight, offset)]
+    before, after = refit_head(model.head, left, y, loss=loss, weight=given[0], offset=given[1])
     return Erased(n_erased=eraser.n_erased, n_features=extractor.features_dim, loss_before=before, loss_after=after)
 
 
@@ -107,8 +109,11 @@ def refit_head(
     *,
     loss: Callable[[Tensor, Tensor, Tensor | None], Tensor],
     weight: Tensor | None = None,
+    offset: Tensor | None = None,
 ) -> tuple[float, float]:
     """Fit a head on features (n, d) in place, by L-BFGS from where it is; returns its loss before and after.
+
+    `offset` (n, k) is added to its outputs in the loss.
 
     A small pull towards what it said before (1e-3 / 2 of the mean squared difference of outputs) keeps it finite where
     the classes can be separated.
@@ -119,31 +124,38 @@ def refit_head(
     y = y.double() if y.is_floating_point() else y
     with torch.no_grad():
         old = fitted(x)
-        before = float(loss(old, y, weight))
+        added = torch.zeros_like(old) if offset is None else offset
+        before = float(loss(old + added, y, weight))
     optimizer = torch.optim.LBFGS(fitted.parameters(), max_iter=200, history_size=20, line_search_fn="strong_wolfe")
 
     def closure() -> float:
         optimizer.zero_grad()
         outputs = fitted(x)
-        total = loss(outputs, y, weight) + _PULL / 2 * (outputs - old).square().sum(dim=-1).mean()
+        total = loss(outputs + added, y, weight) + _PULL / 2 * (outputs - old).square().sum(dim=-1).mean()
         total.backward()
         return float(total.detach())
 
     with torch.enable_grad():
         optimizer.step(closure)
     with torch.no_grad():
-        after = float(loss(fitted(x), y, weight))
+        after = float(loss(fitted(x) + added, y, weight))
     head.load_state_dict(fitted.state_dict())
     return before, after
 
 
-def _fit(
+def eraser_fit(
     by: EraserName, data: BiasedData, attributes: Sequence[str], n_features: int, seed: int
 ) -> tuple[LeaceFit | SplinceFit | TransportFit, Tensor]:
-    """What gathers features, and the columns (n, k) that it is given beside them."""
+    """What gathers features, and the columns (n, k) that it is given beside them.
+
+    Raises:
+        TrainingError: concept-erasure is not installed, or an attribute or a class is hardly known in training rows.
+    """
     split = data.train
     if by == "transport":
-        return TransportFit(n_features, seed=seed), _joint_classes(data, attributes, seed)
+        classes = _joint_classes(data, attributes, seed)
+        check_classes(classes.numpy())
+        return TransportFit(n_features, seed=seed), classes
     known = {name: torch.from_numpy(split.known[name]) for name in attributes}
     columns = concept_columns({name: _concept(data.attributes[name], split) for name in attributes}, known)
     if by == "leace":

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from mibias_cli.errors import TrainingError
 from mibias_cli.methods.erasers.shared_groups import shared_groups
 
-__all__ = ["MOST_ROWS", "TransportEraser", "TransportFit", "barycentre", "transport_map"]
+__all__ = ["MOST_ROWS", "TransportEraser", "TransportFit", "barycentre", "check_classes", "transport_map"]
 
 Array = NDArray[np.float64]
 
@@ -153,15 +153,10 @@ class TransportFit:
         self._c.append(classes[known, 0].long().numpy())
 
     def eraser(self, dtype: torch.dtype = torch.float32) -> TransportEraser:
-        """The eraser of all rows so far; a TrainingError where a class has too few."""
+        """The eraser of all rows so far."""
         z, c = np.concatenate(self._z), np.concatenate(self._c)
-        _, c = np.unique(c, return_inverse=True)
-        counts = np.bincount(c, minlength=2)
-        if counts.min() < 2 * ROWS_PER_GROUP:
-            raise TrainingError(
-                f"transport: a class of the attributes has {counts.min()} training rows, and {2 * ROWS_PER_GROUP} are "
-                "needed; join rare classes, erase fewer attributes at once, or set debias.erase to leace"
-            )
+        check_classes(c)
+        _, c, counts = np.unique(c, return_inverse=True, return_counts=True)
         state: dict[str, Array] = {"strength": np.asarray(self.strength), "mean": z.mean(axis=0)}
         deviation = z.std(axis=0)
         state["scale"] = np.where(deviation > 1e-6 * max(deviation.max(), 1e-300), deviation, 1.0)
@@ -195,6 +190,17 @@ class TransportFit:
         state["maps"] = np.stack([variance[:, None] ** 0.5 * one / variance**0.5 for one in scaled])
         state["centres"] = centres
         state["common"] = GAIN * centres.mean(axis=0)
+
+
+def check_classes(classes: NDArray[np.int64]) -> None:
+    """Raise a TrainingError where one of the classes (−1: unknown) has too few rows to be carried anywhere."""
+    _, counts = np.unique(classes[classes >= 0], return_counts=True)
+    least = int(counts.min()) if len(counts) > 1 else 0
+    if least < 2 * ROWS_PER_GROUP:
+        raise TrainingError(
+            f"transport: a class of the attributes has {least} training rows, and {2 * ROWS_PER_GROUP} are "
+            "needed; join rare classes, erase fewer attributes at once, or set debias.erase to leace"
+        )
 
 
 def barycentre(covariances: list[Array], n_steps: int = 8) -> Array:

@@ -107,6 +107,14 @@ def _check_bias(parts: Parts) -> None:
             f"method: {parts.recipe.method} needs the bias of training rows, but {', '.join(names)} has no two values "
             f"there ({known.sum()} of {len(known)} rows have one); of the other methods {others} need none"
         )
+    lost = np.setdiff1d(train.y, train.y[known]) if METHODS[parts.recipe.method].knows_all else ()
+    if len(lost):
+        missing = ", ".join(parts.data.class_names[k] for k in lost[:5])
+        raise MibiasError(
+            f"method: {parts.recipe.method} trains on rows whose {', '.join(names)} is known, {known.sum()} of "
+            f"{len(known)}, and none of them is of class {missing}, which it would never learn; fill in the attribute, "
+            "or take another method"
+        )
 
 
 def _second_model(parts: Parts, seed: int) -> TaskModel:

@@ -148,6 +148,22 @@ def test_a_separable_task_leaves_the_head_finite_and_weights_count_as_repetition
     assert one == pytest.approx(other, abs=1e-4)
 
 
+def test_beside_a_product_of_experts_the_head_learns_what_the_bias_does_not_tell() -> None:
+    """p(y = 1) = σ(2 x + 3 c), and x goes with c: without log p of c the slope of x would take what c tells."""
+    g = np.random.default_rng(0)
+    c = 2.0 * g.integers(2, size=20_000) - 1
+    x = g.standard_normal(20_000) + c
+    y = torch.from_numpy((g.random(20_000) < 1 / (1 + np.exp(-2 * x - 3 * c))).astype(np.int64))
+    offset = torch.from_numpy(np.stack([np.zeros_like(c), 3 * c], axis=1))
+    slopes = []
+    for added in (offset, None):
+        head = TargetHead(1, 2)
+        refit_head(head, torch.from_numpy(x)[:, None], y, loss=task_loss, offset=added)
+        slopes.append(float((head.linear.weight[1] - head.linear.weight[0]).detach()))
+    assert slopes[0] == pytest.approx(2, abs=0.1)
+    assert slopes[1] > 2.25
+
+
 def test_where_attributes_take_every_direction_nothing_is_left() -> None:
     data, model = drawn(), task_model(width=4)
     found = erased(model, data)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import layouts
@@ -147,3 +148,63 @@ def test_formats_without_their_packages(recipe: Path, tmp_path: Path, monkeypatc
     monkeypatch.setattr(checks, "ONNX_PACKAGES", ("no_such_package",))
     loaded = load_recipe(recipe, ["export.formats=[safetensors,onnx]"])
     assert_both_refuse(loaded, ExportError, "export.formats: onnx needs no_such_package", tmp_path)
+
+
+def test_attributes_without_two_values_in_training_leave_nothing_to_take_out(recipe: Path, tmp_path: Path) -> None:
+    change(recipe, 2, "f", where="train")
+    words = r"debias: no two values in training rows: sex \(known in 80 of 80\).* debias.estimator: none"
+    assert_both_refuse(load_recipe(recipe), MibiasError, words, tmp_path)
+    assert_both_refuse(load_recipe(recipe, ["debias.weight=0.5", "debias.balance=none"]), MibiasError, words, tmp_path)
+    dry_run(load_recipe(recipe, ["debias.estimator=none"]), offline=True, progress=Silent())
+
+
+@pytest.mark.parametrize("method", ["group_dro", "dfr"])
+def test_a_class_of_which_no_row_s_attribute_is_known_would_never_be_learned(
+    recipe: Path, tmp_path: Path, method: str
+) -> None:
+    file = recipe.with_name("m.csv")
+    file.write_text(re.sub(r",y,[fm],train", ",y,,train", file.read_text()))
+    words = f"method: {method} trains on rows whose sex is known, 40 of 80, and none of them is of class y"
+    assert_both_refuse(load_recipe(recipe, [f"method={method}"]), MibiasError, words, tmp_path)
+    dry_run(load_recipe(recipe, ["method=badd"]), offline=True, progress=Silent())
+
+
+def test_what_cannot_be_erased_is_said_before_training(recipe: Path, tmp_path: Path) -> None:
+    change(recipe, 2, "m", where="train")
+    file = recipe.with_name("m.csv")
+    file.write_text(re.sub(r",m,train", ",f,train", file.read_text(), count=30))
+    words = "transport: a class of the attributes has 30 training rows, and 40 are needed"
+    assert_both_refuse(load_recipe(recipe, ["debias.erase=transport"]), MibiasError, words, tmp_path)
+
+
+def test_units_that_cannot_be_recycled(recipe: Path, tmp_path: Path) -> None:
+    given = ["debias.recycle_every_steps=5", "representation.layers=[output]"]
+    words = r"debias.recycle_every_steps: no penalised layer can be recycled \(pool1, pool2 can"
+    assert_both_refuse(load_recipe(recipe, given), MibiasError, words, tmp_path)
+
+
+def test_a_penalty_on_what_does_not_train_would_change_nothing(recipe: Path, tmp_path: Path) -> None:
+    words = "representation.layers: nothing that trains comes before features, so .* backbone.train: all.*bottleneck"
+    assert_both_refuse(load_recipe(recipe, ["backbone.train=none"]), BackboneError, words, tmp_path)
+    early = ["backbone.train=[fc1]", "representation.layers=[conv1]"]
+    words = "nothing that trains comes before conv1"
+    assert_both_refuse(load_recipe(recipe, early), BackboneError, words, tmp_path)
+    # what the head says does change, and an eraser changes features that do not train
+    for fitting in ("representation.layers=[output]", "debias.erase=leace", "debias.weight=0", "debias.estimator=none"):
+        dry_run(load_recipe(recipe, ["backbone.train=none", fitting]), offline=True, progress=Silent())
+
+
+@pytest.mark.parametrize("method", ["mi", "contrastive"])
+def test_a_model_of_which_nothing_trains(recipe: Path, tmp_path: Path, method: str) -> None:
+    network = "backbone={name: test_resnet, input_size: 32, train: none}"
+    given = [network, "data.columns.target=null", "training.augment=true", f"method={method}"]
+    words = "backbone.train: nothing of the extractor trains, nor is there"
+    assert_both_refuse(load_recipe(recipe, given), BackboneError, words, tmp_path)
+
+
+def test_one_sample_by_itself_has_no_variance(recipe: Path, tmp_path: Path) -> None:
+    """At 32 × 32 pixels the last maps of this network have one pixel."""
+    given = ["backbone={name: test_resnet, input_size: 32}", "training.batch_size=1"]
+    words = "training.batch_size: 1 leaves one sample by itself, .*freeze_batchnorm: true"
+    assert_both_refuse(load_recipe(recipe, given), BackboneError, words, tmp_path)
+    dry_run(load_recipe(recipe, [*given, "backbone.freeze_batchnorm=true"]), offline=True, progress=Silent())
