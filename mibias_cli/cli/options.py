@@ -23,7 +23,6 @@ __all__ = [
     "JobsOption",
     "NodesOption",
     "OfflineOption",
-    "OutOption",
     "Precision",
     "ReportFormat",
     "RootOption",
@@ -41,7 +40,7 @@ __all__ = [
 column_option = partial(typer.Option, metavar="COLUMN")
 folder_option = partial(typer.Option, metavar="DIR")
 file_option = partial(typer.Option, metavar="FILE")
-seed_option = partial(typer.Option, "--seed", min=0, max=2**31 - 1)
+seed_option = partial(typer.Option, "--seed", metavar="N", min=0, max=2**31 - 1)
 
 # As in the recipe, whose models are not imported for the names: that would cost --help its speed.
 Device = Literal["auto", "cpu", "cuda"]
@@ -68,13 +67,13 @@ DataArgument = Annotated[
 ]
 TableOption = Annotated[
     Path | None,
-    file_option("--table", help="Columns of a folder's images, or of embeddings. [default: looked for]"),
+    file_option("--table", help="Table of labels of the images, or embeddings. [default: looked for]"),
 ]
 SourceOption = Annotated[
     Literal["table", "manifest"] | None,
     typer.Option(
         "--source",
-        help="Of a table of images' names, or with columns z_0, …: its columns are inputs. [default: by what it holds]",
+        help="Whether PATH's columns are inputs, or it lists images. [default: by what it holds]",
     ),
 ]
 RootOption = Annotated[
@@ -84,27 +83,34 @@ FollowLinksOption = Annotated[
     Path | None,
     folder_option("--follow-links", help="Follow links of images to what lies below this folder (a hub's cache)."),
 ]
-OutOption = Annotated[Path | None, folder_option("--out", help="Folder to write to.")]
-DeviceOption = Annotated[Device | None, typer.Option("--device", help="Where to compute.")]
+DeviceOption = Annotated[
+    Device | None, typer.Option("--device", help="Where to compute; auto: on a GPU if there is one.")
+]
 DevicesOption = Annotated[
     int | None, typer.Option("--devices", metavar="N", min=1, help="GPUs (or CPU processes) of each machine.")
 ]
-NodesOption = Annotated[int | None, typer.Option("--num-nodes", metavar="M", min=1, help="Machines.")]
+NodesOption = Annotated[
+    int | None, typer.Option("--num-nodes", metavar="M", min=1, help="Machines that train together.")
+]
 DryRunOption = Annotated[
-    bool, typer.Option("--dry-run", help="Look for what would stop a run, take some steps, say what it would take.")
+    bool, typer.Option("--dry-run", help="Check everything, take a few steps, estimate time and memory; write no run.")
 ]
 FormatOption = Annotated[
     ReportFormat | None, typer.Option("--format", help="Output format. [default: text on a terminal, json elsewhere]")
 ]
 # at most 20 each: the images are stored in the report's page
 ExamplesOption = Annotated[
-    int, typer.Option("--examples", metavar="N", min=0, max=20, help="Images of each target × attribute cell to show.")
+    int,
+    typer.Option(
+        "--examples", metavar="N", min=0, max=20, help="Example images of each target × attribute cell in the report."
+    ),
 ]
 CheckFilesOption = Annotated[
-    bool, typer.Option("--check-files", help="Read every image first, not only some of those that are audited.")
+    bool, typer.Option("--check-files", help="Read every image before training, not only some of the audited ones.")
 ]
 JobsOption = Annotated[
-    int | None, typer.Option("--jobs", min=1, help="Processes that fit the audit's probes. [default: one a core]")
+    int | None,
+    typer.Option("--jobs", metavar="N", min=1, help="Processes that fit the audit's probes. [default: one a core]"),
 ]
 OfflineOption = Annotated[
     bool, typer.Option("--offline", help="Refuse every download, and say what would have been fetched.")

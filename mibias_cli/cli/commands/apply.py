@@ -28,12 +28,14 @@ DataOption = Annotated[
     typer.Option(
         "--data",
         metavar="FILE_OR_FOLDER",
-        help="New data, as the model was trained: images (folder, manifest, shards), a table, or stored embeddings.",
+        help="New data of the kind that trained the model: images (folder, manifest, shards), a table, or embeddings.",
     ),
 ]
 RecipeOption = Annotated[
     Path | None,
-    typer.Option("--recipe", metavar="R", help="Recipe whose data section says how to read. [default: as in training]"),
+    typer.Option(
+        "--recipe", metavar="R", help="Recipe whose data section says how to read --data. [default: as in training]"
+    ),
 ]
 
 
@@ -43,14 +45,16 @@ def embed(
     out: Annotated[
         Path,
         typer.Option(
-            "--out", metavar="FILE_OR_FOLDER", help="A new .parquet or .safetensors file; of shards, their folder."
+            "--out",
+            metavar="FILE_OR_FOLDER",
+            help="A new .parquet or .safetensors file; with --rows-per-shard, a folder.",
         ),
     ],
     rows_per_shard: Annotated[
         int | None, typer.Option("--rows-per-shard", metavar="N", min=1, help="Write files of N rows to a folder.")
     ] = None,
     output: Annotated[
-        FeatureFormat | None, typer.Option("--format", help="Of shards. [default: parquet]", show_default=False)
+        FeatureFormat | None, typer.Option("--format", help="Format of shards. [default: parquet]", show_default=False)
     ] = None,
     recipe: RecipeOption = None,
     device: DeviceOption = None,
@@ -65,11 +69,11 @@ def embed(
 ) -> None:
     """Write debiased features of new data.
 
-    Columns z_0, z_1, …, one row per input, in their order, behind its path or row. Neither targets nor attributes are
+    One row per input, in their order: its path or row number, then z_0, z_1, …. Neither targets nor attributes are
     needed.
 
-    With --rows-per-shard they go to part-00000-of-00123.parquet and so on. Those that an earlier call has written stay,
-    so that the same command goes on with what was interrupted. Ranks of --devices, torchrun or srun share them out.
+    With --rows-per-shard they go to part-00000-of-00123.parquet and so on. Shards that are there stay, so the same
+    command goes on after an interruption. Processes of --devices, torchrun or srun share the work.
     """
     if rows_per_shard is None:
         if devices is not None or output is not None:
@@ -85,7 +89,7 @@ def embed(
 
 
 def predict(
-    target: TargetArgument,
+    target: Annotated[str, typer.Argument(metavar="TARGET", help="An exported folder or a run.")],
     data: DataOption,
     out: Annotated[Path, file_option("--out", help="A new .csv file.")],
     recipe: RecipeOption = None,

@@ -48,14 +48,16 @@ def sweep(
     recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="Recipe to sweep.")],
     over: Annotated[
         list[str],
-        typer.Option("--over", metavar="KEY=V,V,…", help="A setting and its values. Repeatable: a grid of all."),
+        typer.Option(
+            "--over", metavar="KEY=V,V,…", help="A key of the recipe and its values. Several make a grid. Repeatable."
+        ),
     ],
     out: Annotated[Path | None, folder_option("--out", help="Folder of the runs. [default: runs/NAME/sweep]")] = None,
     overrides: SetOption = None,
-    jobs: Annotated[int, typer.Option("--jobs", min=1, help="Runs at a time, each a process.")] = 1,
+    jobs: Annotated[int, typer.Option("--jobs", metavar="N", min=1, help="Runs at a time, each a process.")] = 1,
     device: DeviceOption = None,
     offline: OfflineOption = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be run, as JSON.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List the runs as JSON, without training.")] = False,
     output: _FormatOption = "text",
 ) -> None:
     """Train a recipe over a grid of settings and compare the runs.

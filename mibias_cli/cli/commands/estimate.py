@@ -18,7 +18,9 @@ __all__ = ["estimate", "estimate_lines"]
 
 
 def estimate(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A .csv, .tsv, .parquet or .safetensors file.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="A table (.csv, .tsv, .parquet, .feather, .jsonl), or .safetensors.")
+    ],
     z: Annotated[str, typer.Option("--z", metavar="PREFIX", help="z is every column whose name starts with this.")],
     c: Annotated[
         str, column_option("--c", help="The attribute: the column of this name, else all whose names start with it.")

@@ -59,7 +59,7 @@ ToleranceOption = Annotated[
 ]
 InconclusiveOption = Annotated[
     Inconclusive,
-    typer.Option("--inconclusive", help="Where an interval contains the limit of --fail-on or --baseline."),
+    typer.Option("--inconclusive", help="What to do where an interval contains the limit of --fail-on or --baseline."),
 ]
 JunitOption = Annotated[Path | None, file_option("--junit", help="Write the gates as JUnit XML, a test case each.")]
 
@@ -74,7 +74,7 @@ def gate(
     inconclusive: InconclusiveOption = "warn",
     junit: JunitOption = None,
 ) -> None:
-    """Gate a report that is written already.
+    """Check gates on a report that exists already.
 
     Exits with 0 where it passes, with 1 where a gate fails, with 2 where one cannot be evaluated. The report itself
     stays as it is.

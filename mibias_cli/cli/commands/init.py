@@ -33,7 +33,9 @@ _MOST_NAMES, _MOST_ROWS, _MOST_LETTERS = 20, 5, 500
 
 def init(
     path: DataArgument,
-    out: Annotated[Path, file_option("--out", help="The recipe to write, never over a file.")] = Path("recipe.yaml"),
+    out: Annotated[Path, file_option("--out", help="The recipe to write; a file that exists stays.")] = Path(
+        "recipe.yaml"
+    ),
     target: Annotated[str | None, column_option("--target", help="Column that is to be predicted.")] = None,
     attributes: Annotated[
         list[str] | None, column_option("--attribute", help="Column that features should not reveal. Repeatable.")
@@ -42,14 +44,15 @@ def init(
         str | None, column_option("--split", help="Column that says which rows train and which are audited.")
     ] = None,
     group: Annotated[
-        str | None, column_option("--group", help="Column with patients or videos: none is in two splits.")
+        str | None, column_option("--group", help="Column of patients, videos, …: none is in two splits.")
     ] = None,
     table: TableOption = None,
     source: SourceOption = None,
     root: RootOption = None,
     follow_links: FollowLinksOption = None,
     image: Annotated[
-        str | None, typer.Option("--image", metavar="ENDING", help="Of shards, which of a sample's images is read.")
+        str | None,
+        typer.Option("--image", metavar="ENDING", help="Which image to read where a shard's samples have several."),
     ] = None,
     backbone: Annotated[
         str | None,

@@ -32,7 +32,6 @@ from mibias_cli.cli.options import (
     JobsOption,
     NodesOption,
     OfflineOption,
-    OutOption,
     Precision,
     ReportFormat,
     SetOption,
@@ -66,7 +65,10 @@ def train(
     device: DeviceOption = None,
     devices: DevicesOption = None,
     num_nodes: NodesOption = None,
-    precision: Annotated[Precision | None, typer.Option("--precision", help="Floating-point precision.")] = None,
+    precision: Annotated[
+        Precision | None,
+        typer.Option("--precision", help="Bits of floating point; auto: bf16 where the device computes in it."),
+    ] = None,
     resume: Annotated[
         Path | None,
         typer.Option("--resume", metavar="RUN", help="Continue a run exactly where its last checkpoint is."),
@@ -74,7 +76,7 @@ def train(
     dry_run: DryRunOption = False,
     output: Annotated[
         ReportFormat | None,
-        typer.Option("--format", help="Of --dry-run. [default: text on a terminal, json elsewhere]"),
+        typer.Option("--format", help="Output format of --dry-run. [default: text on a terminal, json elsewhere]"),
     ] = None,
     offline: OfflineOption = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a run that exists in --out.")] = False,
@@ -138,12 +140,17 @@ def train(
 
 
 def evaluate(
-    target: Annotated[str, typer.Argument(metavar="TARGET", help="A run, an exported folder, or a timm model name.")],
+    target: Annotated[
+        str, typer.Argument(metavar="TARGET", help="A run, an exported folder, a timm model, or stored embeddings.")
+    ],
     recipe: Annotated[
-        Path | None, typer.Option("--recipe", metavar="R", help="Recipe with the data. [default: the target's own]")
+        Path | None, typer.Option("--recipe", metavar="R", help="Recipe that names the data. [default: the run's own]")
     ] = None,
     overrides: SetOption = None,
-    out: OutOption = None,
+    out: Annotated[
+        Path | None,
+        folder_option("--out", help="Folder of the report. [default: a new one in the run, or in runs/evaluate]"),
+    ] = None,
     device: DeviceOption = None,
     offline: OfflineOption = False,
     unfinished: UnfinishedOption = False,
@@ -159,8 +166,8 @@ def evaluate(
 ) -> None:
     """Audit a model for leakage of its bias attributes.
 
-    Fresh probes on held-out features, and accuracy by group; on the data of the target's own recipe, or of --recipe. A
-    gate (--fail-on, --baseline, or the recipe's own) that fails ends it with exit code 1.
+    Fits fresh probes on held-out features, and gives accuracy by group. A run is audited on its own data; all else
+    needs --recipe. A gate (--fail-on, --baseline, or the recipe's own) that fails ends it with exit code 1.
     """
     rules = gate_rules(fail_on, baseline, tolerance, inconclusive, junit)
     settings = _overrides(overrides, {"training.device": device})
@@ -200,20 +207,24 @@ def evaluate(
 
 def export(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run.")],
-    out: OutOption = None,
+    out: Annotated[
+        Path | None, folder_option("--out", help="Folder of the export. [default: a new one in the run]")
+    ] = None,
     formats: Annotated[
         list[ExportFormat] | None,
-        typer.Option("--format", help="What to write. Repeatable. [default: as the run's recipe says]"),
+        typer.Option(
+            "--format", metavar="FORMAT", help="safetensors or onnx. Repeatable. [default: as the run's recipe says]"
+        ),
     ] = None,
     offline: OfflineOption = False,
     unfinished: UnfinishedOption = False,
     push_to_hub: Annotated[
         str | None,
-        typer.Option("--push-to-hub", metavar="ORG/NAME", help="Upload the export to the Hugging Face hub, too."),
+        typer.Option("--push-to-hub", metavar="ORG/NAME", help="Also upload the export to the Hugging Face hub."),
     ] = None,
-    public: Annotated[bool, typer.Option("--public", help="Of --push-to-hub: let everybody see it.")] = False,
+    public: Annotated[bool, typer.Option("--public", help="With --push-to-hub: let everybody see it.")] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Of --push-to-hub: list what would go, and touch no network.")
+        bool, typer.Option("--dry-run", help="With --push-to-hub: list what would be uploaded, without network.")
     ] = False,
 ) -> None:
     """Write a run's weights to a folder that timm loads.

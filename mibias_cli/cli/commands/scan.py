@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,11 +14,11 @@ from mibias_cli.cli.options import (
     FollowLinksOption,
     FormatOption,
     OfflineOption,
-    OutOption,
     RootOption,
     SourceOption,
     TableOption,
     column_option,
+    folder_option,
 )
 from mibias_cli.cli.output import aligned, print_found
 from mibias_cli.cli.progress import shown_progress
@@ -31,7 +32,9 @@ __all__ = ["scan", "scan_lines"]
 def scan(
     path: DataArgument,
     table: TableOption = None,
-    target: Annotated[str | None, column_option("--target", help="What is to be learnt. [default: guessed]")] = None,
+    target: Annotated[
+        str | None, column_option("--target", help="Column that is to be predicted. [default: guessed]")
+    ] = None,
     group: Annotated[
         str | None, column_option("--group", help="Rows that belong together, such as a patient. [default: guessed]")
     ] = None,
@@ -40,17 +43,19 @@ def scan(
     follow_links: FollowLinksOption = None,
     backbone: Annotated[
         str | None,
-        typer.Option("--backbone", metavar="NAME", help="Say what the features of this timm model tell, too."),
+        typer.Option("--backbone", metavar="NAME", help="Also say what the features of this timm model tell."),
     ] = None,
     weights: Annotated[
         str | None,
-        typer.Option("--weights", metavar="WEIGHTS", help="none, pretrained, a file, …  [default: pretrained]"),
+        typer.Option("--weights", metavar="WEIGHTS", help="none, pretrained, a file, … [default: pretrained]"),
     ] = None,
     offline: OfflineOption = False,
-    out: OutOption = None,
+    out: Annotated[
+        Path | None, folder_option("--out", help="Folder for scan.html, scan.json, attributes.csv. [default: none]")
+    ] = None,
     output: FormatOption = None,
 ) -> None:
-    """Rank what images and table tell of the target.
+    """Rank what image properties and columns tell of the target.
 
     Looks at properties of the images (brightness, blur, size, JPEG quality, borders, source folder, …) and at the
     table's columns, and lists those that tell more of the target than chance would. With --out a page with pictures
