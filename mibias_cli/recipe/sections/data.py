@@ -117,11 +117,11 @@ class _Files(Section):
     encoding: str = Field("utf-8", description="Encoding of a CSV file's text, as Python names it: cp1252, utf-16, ….")
     missing: list[Text] = Field(
         [*_MISSING],
-        description="What is written in a cell for a missing value, to the letter; empty cells are missing always.",
+        description="What a missing value is written as, exactly (a number: in any spelling); empty cells always are.",
     )
     values: dict[str, dict[str, NewValue]] = Field(
         {},
-        description="By column, what a cell is read as in place of what is written: { Edema: { -1: 1 } }; null is a "
+        description="By column, old values of cells and new ones: { Edema: { -1: 1 } }; null is a "
         "missing value, [] a list without a label, (left out) leaves the row out; (missing) names empty cells.",
     )
     attributes: dict[str, AttributeSection] = Field(
@@ -170,10 +170,10 @@ _ON_BAD_SAMPLE: OnBadSampleName = Field(
 
 
 class ManifestData(_Files):
-    """Images listed in a CSV or Parquet manifest."""
+    """Images that a table lists."""
 
     source: Literal["manifest"]
-    path: Path = Field(description="CSV or Parquet file, relative to the recipe.")
+    path: Path = Field(description="Table (.csv, .tsv, .parquet, .feather, .jsonl), relative to the recipe.")
     root: Path | None = Field(None, description="Folder that image paths start from; default: the manifest's folder.")
     follow_links: Path | None = _FOLLOW_LINKS
     on_bad_sample: OnBadSampleName = _ON_BAD_SAMPLE
@@ -187,7 +187,7 @@ class ImageFolderData(_Files):
     root: Path = Field(description="Folder with class folders, or with train/… split folders that hold class folders.")
     follow_links: Path | None = _FOLLOW_LINKS
     on_bad_sample: OnBadSampleName = _ON_BAD_SAMPLE
-    sidecar: Path = Field(description="CSV or Parquet with one row per image: its path below root and its attributes.")
+    sidecar: Path = Field(description="Table with one row per image: its path below root and its attributes.")
     columns: ColumnsSection = ColumnsSection()
 
 
@@ -232,13 +232,15 @@ class MnistData(_Coloured):
 
 
 class TableData(_Files):
-    """Typed columns of a CSV or Parquet table: numbers are standardised, other values one-hot encoded."""
+    """Typed columns of a table: numbers are standardised, other values one-hot encoded."""
 
     source: Literal["table"]
-    path: Path = Field(description="CSV or Parquet file, relative to the recipe.")
+    path: Path = Field(description="Table (.csv, .tsv, .parquet, .feather, .jsonl), relative to the recipe.")
     columns: ColumnsSection = ColumnsSection()
     features: list[Text] | None = Field(
-        None, description="Feature columns; null: every column that is no target, attribute, split or group."
+        None,
+        description="Input columns; null: every column without another role, but for row numbers, ids, dates, prose, "
+        "splits and empty columns (docs/data.md).",
     )
     categories: list[Text] = Field(
         [], description="Feature columns whose values are categories though they look like numbers (codes, say)."
@@ -260,15 +262,15 @@ class EmbeddingsData(_Files):
 
     source: Literal["embeddings"]
     path: Path = Field(
-        description=".safetensors or .npz with an array (n, d), or .parquet with feature columns or a column of lists; "
-        "or a folder of such files (part-00000-of-00123.parquet, …)."
+        description=".safetensors, .npz or .npy with an array (n, d), or .parquet with feature columns or a column of "
+        "lists; or a folder of such files (part-00000-of-00123.parquet, …)."
     )
     key: str = Field(
         "features", description="Name of the array in a .safetensors or .npz file, or of a Parquet column of lists."
     )
     prefix: str = Field("z_", description="Parquet only: columns whose names start with this are the features.")
     manifest: Path | None = Field(
-        None, description="CSV or Parquet with one row per embedding, in order; null: columns of the Parquet file."
+        None, description="Table with one row per embedding, in order; null: columns of the Parquet file."
     )
     columns: ColumnsSection = ColumnsSection()
 
