@@ -23,7 +23,7 @@ __all__ = [
     "JobsOption",
     "NodesOption",
     "OfflineOption",
-    "Precision",
+    "PrecisionOption",
     "ReportFormat",
     "RootOption",
     "SetOption",
@@ -91,6 +91,10 @@ DevicesOption = Annotated[
 ]
 NodesOption = Annotated[
     int | None, typer.Option("--num-nodes", metavar="M", min=1, help="Machines that train together.")
+]
+PrecisionOption = Annotated[
+    Precision | None,
+    typer.Option("--precision", help="Bits of floating point; auto: bf16 where the device computes in it."),
 ]
 DryRunOption = Annotated[
     bool, typer.Option("--dry-run", help="Check everything, take a few steps, estimate time and memory; write no run.")

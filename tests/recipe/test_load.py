@@ -128,7 +128,7 @@ def test_one_fault_one_problem(section: str, expected: str) -> None:
     [
         ("version: 1", "version: 2", "recipe.yaml:1:10 version: must be 1, not 2"),
         ("version: 1\n", "", "recipe.yaml:1:1 version: missing key"),
-        ("  path: images/list.csv\n", "", "recipe.yaml:2:1 data.path: missing key: CSV or Parquet file"),
+        ("  path: images/list.csv\n", "", "recipe.yaml:2:1 data.path: missing key: Table (.csv, .tsv, .parquet, .feather, .jsonl)"),
         ("  source: manifest\n", "", "recipe.yaml:2:1 data.source: missing key: where the data come from"),
         ("source: manifest", "sourcq: manifest", "recipe.yaml:3:3 data.sourcq: unknown key, did you mean 'source'?"),
         ("source: manifest", "source:", "recipe.yaml:3:3 data.source: must be one of manifest, imagefolder"),

@@ -32,7 +32,7 @@ from mibias_cli.cli.options import (
     JobsOption,
     NodesOption,
     OfflineOption,
-    Precision,
+    PrecisionOption,
     ReportFormat,
     SetOption,
     UnfinishedOption,
@@ -65,10 +65,7 @@ def train(
     device: DeviceOption = None,
     devices: DevicesOption = None,
     num_nodes: NodesOption = None,
-    precision: Annotated[
-        Precision | None,
-        typer.Option("--precision", help="Bits of floating point; auto: bf16 where the device computes in it."),
-    ] = None,
+    precision: PrecisionOption = None,
     resume: Annotated[
         Path | None,
         typer.Option("--resume", metavar="RUN", help="Continue a run exactly where its last checkpoint is."),
