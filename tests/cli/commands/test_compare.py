@@ -72,14 +72,18 @@ def test_a_recipe_that_was_edited_since_the_run_was_begun_tells_of_no_settings(r
         assert (done.exit_code, "seed: 0 → 7" in done.stderr) == (code, code == 2)
 
 
+def show_on_terminal(runs: list[str], width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    from mibias_cli.compare.runs import compare
+
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    show(compare([Path(place) for place in runs]), None, "text")
+
+
 def test_on_a_narrow_terminal_what_is_small_stands_below_and_words_stay_whole(
     runs: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from mibias_cli.compare.runs import compare
-
-    monkeypatch.setenv("COLUMNS", "60")
-    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    show(compare([Path(place) for place in runs]), None, "text")
+    show_on_terminal(runs, 60, monkeypatch)
     lines = [re.sub(r"\x1b\[[0-9;]*m", "", line) for line in capsys.readouterr().err.splitlines()]
     assert max(map(len, lines)) <= 60
     figures = next(k for k, line in enumerate(lines) if "85.0\u00a0%" in line)
@@ -90,11 +94,7 @@ def test_on_a_narrow_terminal_what_is_small_stands_below_and_words_stay_whole(
 def test_on_a_terminal_too_narrow_for_a_table_no_figure_is_cut(
     runs: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from mibias_cli.compare.runs import compare
-
-    monkeypatch.setenv("COLUMNS", "24")
-    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    show(compare([Path(place) for place in runs]), None, "text")
+    show_on_terminal(runs, 24, monkeypatch)
     said = capsys.readouterr().err
     assert max(map(len, said.splitlines())) <= 24
     assert "…" not in said
