@@ -87,7 +87,7 @@ def __getattr__(name: str) -> object:
     found = getattr(importlib.import_module(_HOMES[name]), "estimate_file" if name == "estimate" else name)
     if isinstance(found, FunctionType):
         # programs pass what they like; the rooms trust each other
-        from mibias_cli.arguments import checked
+        from mibias_cli.errors import checked
 
         found = checked(found)
     globals()[name] = found

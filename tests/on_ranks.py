@@ -26,7 +26,8 @@ from torch import nn
 
 from mibias_cli.backbone.mix import StatisticsMixer
 from mibias_cli.data.batch import TASK_OFFSET, Batch
-from mibias_cli.ranks import find_place
+from mibias_cli.ranks.exchange import ALONE, Ranks
+from mibias_cli.ranks.place import find_place
 from mibias_cli.recipe.schema import Recipe
 from mibias_cli.run import workflow
 from mibias_cli.run.build import ESTIMATORS, resolve
@@ -34,7 +35,6 @@ from mibias_cli.training.control.recycle import Recycler
 from mibias_cli.training.debiaser import Debiaser
 from mibias_cli.training.fabric import make_fabric
 from mibias_cli.training.queue import FeatureQueue
-from mibias_cli.training.ranks import ALONE, Ranks
 from mibias_cli.training.settings import DebiasSettings
 from mibias_cli.training.step import Stepper
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from mibias_cli.backbone.layers import has_channels_last, unknown_layer
 from mibias_cli.errors import BackboneError
-from mibias_cli.ranks import Share
+from mibias_cli.ranks.place import Share
 
 __all__ = ["Mixed", "StatisticsMixer"]
 

@@ -23,7 +23,7 @@ from mibias_cli.cli.ci import annotate, annotate_problems
 from mibias_cli.cli.stopping import Interrupted, Stopped, reports_stops, tells_of_stops
 from mibias_cli.errors import MibiasError, RecipeError
 from mibias_cli.output.machine import NOWHERE, is_nowhere, machine_fault
-from mibias_cli.ranks import place_if_told
+from mibias_cli.ranks.place import place_if_told
 
 __all__ = ["EXIT_ERROR", "EXIT_GATE", "EXIT_INTERRUPTED", "GuardedGroup", "guarded"]
 

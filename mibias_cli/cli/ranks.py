@@ -16,7 +16,7 @@ import typer
 
 from mibias_cli.cli.guard import EXIT_ERROR
 from mibias_cli.errors import RunError
-from mibias_cli.ranks import BY_MIBIAS, Place, find_place
+from mibias_cli.ranks.place import BY_MIBIAS, Place, find_place
 
 __all__ = ["joined", "run_ranks"]
 

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from mibias_cli.ranks import place_if_told
+from mibias_cli.ranks.place import place_if_told
 
 if TYPE_CHECKING:
     from sys import UnraisableHookArgs

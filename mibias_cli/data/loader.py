@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from mibias_cli.data.batch import OTHER_VIEW, Batch, Split
 from mibias_cli.errors import DataError
-from mibias_cli.ranks import Share
+from mibias_cli.ranks.place import Share
 from mibias_cli.seeds import derived_generator
 
 __all__ = ["Workers", "batches", "n_batches", "n_drawn"]

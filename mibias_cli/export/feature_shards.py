@@ -15,7 +15,7 @@ from mibias_cli.export.load import LoadedExtractor
 from mibias_cli.export.new_rows import FEATURE_FILES, refuse_impossible, written_metadata
 from mibias_cli.output.whole_files import is_leftover, write_atomically
 from mibias_cli.progress import Progress
-from mibias_cli.ranks import Share
+from mibias_cli.ranks.place import Share
 
 __all__ = ["DESCRIPTION", "FeatureShards", "begin_shards", "check_out_folder", "described_shards", "write_shards"]
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import TypeGuard
 
 from mibias_cli.errors import GateError, did_you_mean
-from mibias_cli.ranks import undivided
+from mibias_cli.ranks.place import undivided
 from mibias_cli.recipe.fields import value_at
 from mibias_cli.recipe.gate_expression import GateExpression, parse_gate
 from mibias_cli.recipe.messages import Fault

@@ -16,7 +16,7 @@ from mibias_cli.export.feature_shards import FeatureShards, begin_shards, check_
 from mibias_cli.export.load import LoadedExtractor, extractor_of, load_extractor
 from mibias_cli.export.new_rows import FEATURE_FILES, PREDICTION_FILES, EmbeddedRows, PredictedRows, check_out
 from mibias_cli.progress import Progress, Silent
-from mibias_cli.ranks import Share, find_place
+from mibias_cli.ranks.place import Share, find_place
 from mibias_cli.recipe.schema import Recipe
 from mibias_cli.recipe.sections.data import (
     DigitsData,

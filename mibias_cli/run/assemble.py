@@ -29,6 +29,7 @@ from mibias_cli.export.load import load_export
 from mibias_cli.methods.erasers.linear_eraser import LinearEraser
 from mibias_cli.methods.erasers.transport import TransportEraser
 from mibias_cli.methods.image_filter import ImageFilter
+from mibias_cli.ranks.exchange import ALONE, Ranks
 from mibias_cli.recipe.schema import Recipe
 from mibias_cli.recipe.sections.debias import DebiasSection
 from mibias_cli.recipe.tables import METHODS, MI
@@ -39,7 +40,6 @@ from mibias_cli.seeds import derive_seed, scoped_torch_rng
 from mibias_cli.training.checkpoint import load_weights
 from mibias_cli.training.fabric import keep_freed_memory, make_fabric
 from mibias_cli.training.model import TaskModel
-from mibias_cli.training.ranks import ALONE, Ranks
 from mibias_cli.training.settings import Balance
 
 __all__ = ["Parts", "assemble", "load_original", "load_run_model"]

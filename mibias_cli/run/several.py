@@ -8,7 +8,7 @@ import torch
 
 from mibias_cli.backbone.trainable import choose_trainable, trains_batchnorm
 from mibias_cli.errors import RunError
-from mibias_cli.ranks import Place, find_place, undivided
+from mibias_cli.ranks.place import Place, find_place, undivided
 from mibias_cli.recipe.begun import begun_recipe
 from mibias_cli.recipe.schema import Recipe
 from mibias_cli.run.assemble import Parts

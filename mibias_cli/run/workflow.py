@@ -18,6 +18,7 @@ from mibias_cli.export.onnx_file import ONNX_FILE
 from mibias_cli.gates.rules import GateRules, all_rules, with_gates
 from mibias_cli.methods.erasers.linear_eraser import require_leace
 from mibias_cli.progress import Progress, Silent
+from mibias_cli.ranks.exchange import ALONE, Ranks
 from mibias_cli.recipe.begun import load_run_recipe
 from mibias_cli.recipe.load import load_recipe, public_weights
 from mibias_cli.recipe.schema import Recipe
@@ -44,7 +45,6 @@ from mibias_cli.run.unfinished import UNFINISHED, told_unfinished
 from mibias_cli.run_folder import RunFolder, check_free, fresh_folder, lock_run, timestamp, write_environment
 from mibias_cli.training.fabric import make_fabric
 from mibias_cli.training.model import TaskModel
-from mibias_cli.training.ranks import ALONE, Ranks
 from mibias_cli.training.trackers.opened import open_trackers
 from mibias_cli.training.trackers.tracker import Tracked
 

@@ -17,7 +17,7 @@ from lightning_fabric.strategies import DDPStrategy
 from torch.nn import Module
 
 from mibias_cli.errors import TrainingError
-from mibias_cli.ranks import Place
+from mibias_cli.ranks.place import Place
 
 __all__ = ["has_bf16", "keep_freed_memory", "make_fabric", "own_device"]
 

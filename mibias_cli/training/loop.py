@@ -20,6 +20,7 @@ from mibias_cli.data.loader import Workers, batches, n_batches
 from mibias_cli.errors import RunError
 from mibias_cli.output.machine import machine_fault
 from mibias_cli.progress import Progress
+from mibias_cli.ranks.exchange import ALONE, Ranks
 from mibias_cli.run_folder import NO_SIGNAL, WARNING, RunFolder
 from mibias_cli.seeds import derive_seed, scoped_torch_rng
 from mibias_cli.training.average import WeightAverage, WeightInterpolation
@@ -31,7 +32,6 @@ from mibias_cli.training.model import TaskModel
 from mibias_cli.training.optimizers import learning_rate_factor, make_optimizer, penalty_weight, set_learning_rates
 from mibias_cli.training.original import FrozenOriginal
 from mibias_cli.training.position import Position
-from mibias_cli.training.ranks import ALONE, Ranks
 from mibias_cli.training.run_log import RunLog
 from mibias_cli.training.settings import OptimSettings
 from mibias_cli.training.step import DRAW_WEIGHT, FIRST_UNTIL, SAMPLE_WEIGHT, StepMethod, Stepper

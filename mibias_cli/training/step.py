@@ -24,10 +24,10 @@ from torch.nn import functional
 from mibias_cli.data.batch import TASK_OFFSET, Batch
 from mibias_cli.data.target import TargetKind
 from mibias_cli.errors import TrainingError
+from mibias_cli.ranks.exchange import ALONE, Ranks
 from mibias_cli.training.debiaser import Debiaser, StepMetrics
 from mibias_cli.training.original import FrozenOriginal
 from mibias_cli.training.penalty import Gradients, at_norm, gradient_norm, rescaled, weighted_sum, without_conflict
-from mibias_cli.training.ranks import ALONE, Ranks
 
 __all__ = [
     "BIAS_LOG_P",

@@ -16,12 +16,12 @@ from mibias_cli.data.loader import batches
 from mibias_cli.data.target import Target, TargetKind, r_squared
 from mibias_cli.errors import TrainingError, did_you_mean
 from mibias_cli.estimators.measures.predictive import gain_over_reference
+from mibias_cli.ranks.exchange import ALONE, Ranks
 from mibias_cli.run_folder import GAIN, GAIN_ERROR
 from mibias_cli.seeds import derive_seed
 from mibias_cli.training.debiaser import Debiaser
 from mibias_cli.training.original import FrozenOriginal
 from mibias_cli.training.queue import split_sample
-from mibias_cli.training.ranks import ALONE, Ranks
 from mibias_cli.training.step import BIAS_LOG_P, TASK_WEIGHT, task_loss
 
 __all__ = ["check_metric", "validate"]

@@ -21,7 +21,7 @@ from mibias_cli.data.inputs import Transforms, unchanged
 from mibias_cli.data.loader import Workers, batches, n_batches
 from mibias_cli.data.sources.digits import load_digits
 from mibias_cli.errors import DataError
-from mibias_cli.ranks import Share
+from mibias_cli.ranks.place import Share
 
 
 def make_split(n: int) -> Split:

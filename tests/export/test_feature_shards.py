@@ -30,7 +30,7 @@ from mibias_cli.export.feature_shards import FeatureShards, begin_shards, descri
 from mibias_cli.export.load import LoadedExtractor, extractor_of
 from mibias_cli.export.new_rows import EmbeddedRows
 from mibias_cli.progress import Silent
-from mibias_cli.ranks import Share
+from mibias_cli.ranks.place import Share
 
 N, D = 103, 6
 X = np.random.default_rng(0).standard_normal((N, D)).astype(np.float32)

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from mibias_cli.errors import TrainingError
-from mibias_cli.ranks import Place
+from mibias_cli.ranks.place import Place
 from mibias_cli.training.fabric import make_fabric, own_device
 
 

@@ -15,7 +15,7 @@ from mibias_cli.cli.progress import shown_progress
 from mibias_cli.cli.ranks import joined, run_ranks
 from mibias_cli.cli.stopping import on_stop
 from mibias_cli.progress import Silent
-from mibias_cli.ranks import find_place
+from mibias_cli.ranks.place import find_place
 
 __all__ = ["embed", "predict"]
 

@@ -45,7 +45,7 @@ from mibias_cli.cli.ranks import joined, run_ranks
 from mibias_cli.cli.recipe_checks import recipe_checks, unread_keys
 from mibias_cli.cli.stopping import on_stop
 from mibias_cli.progress import Progress
-from mibias_cli.ranks import Place
+from mibias_cli.ranks.place import Place
 from mibias_cli.run_folder import RECIPE_FILE, RunFolder, is_run
 
 if TYPE_CHECKING:

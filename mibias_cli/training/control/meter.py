@@ -14,9 +14,9 @@ from mibias_cli.backbone.embed import embed
 from mibias_cli.backbone.extractor import Extractor
 from mibias_cli.data.batch import BiasedData, Split
 from mibias_cli.estimators.protocol import Estimator, Sample
+from mibias_cli.ranks.exchange import ALONE, Ranks
 from mibias_cli.seeds import derive_seed, scoped_torch_rng
 from mibias_cli.training.queue import split_sample
-from mibias_cli.training.ranks import ALONE, Ranks
 
 __all__ = ["LeakageMeter"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mibias_cli.errors import RunError
-from mibias_cli.ranks import BY_MIBIAS, Share, find_place, undivided
+from mibias_cli.ranks.place import BY_MIBIAS, Share, find_place, undivided
 
 TORCHRUN = {"TORCHELASTIC_RUN_ID": "none", "RANK": "5", "LOCAL_RANK": "1", "WORLD_SIZE": "8", "LOCAL_WORLD_SIZE": "4"}
 SLURM = {

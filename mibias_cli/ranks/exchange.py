@@ -16,7 +16,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, distributed, nn
 
-from mibias_cli.ranks import Share
+from mibias_cli.ranks.place import Share
 from mibias_cli.seeds import derive_seed, scoped_torch_rng
 
 __all__ = ["ALONE", "Ranks"]
