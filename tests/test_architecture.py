@@ -103,8 +103,10 @@ def test_files_are_one_idea_and_functions_fit_a_screen(path: Path) -> None:
 
 def test_no_room_is_crowded() -> None:
     rooms = [path for path in PACKAGE.rglob("*") if (path / "__init__.py").exists()]
-    modules = {path.name: len([p for p in path.glob("*.py") if p.name != "__init__.py"]) for path in rooms}
+    modules = {path: len([p for p in path.glob("*.py") if p.name != "__init__.py"]) for path in rooms}
     assert {room: n for room, n in modules.items() if n > 16} == {}
+    top = {path.name for path in PACKAGE.glob("*.py")}
+    assert top == {"__init__.py", "errors.py", "progress.py", "run_folder.py", "seeds.py"}
 
 
 def test_tests_mirror_the_package() -> None:
