@@ -253,7 +253,7 @@ def encoded(drawn: Drawn) -> tuple[Encoded, float]:
     for split in (parts.data.train, parts.data.validation, parts.data.audit):
         pooled.append(embed(extractor, split, batch_size=256).backbone_features)
     mean, deviation = pooled[0].mean(axis=0), pooled[0].std(axis=0) + 1e-6
-    x, validation_x, audit_x = ((one - mean) / deviation for one in pooled)
+    x, validation_x, audit_x = (((one - mean) / deviation).astype(np.float32) for one in pooled)
     train, validation = parts.data.train, parts.data.validation
     data = Encoded(
         x=x, y=train.y, c=train.c["style"][:, 0], validation_x=validation_x, validation_y=validation.y,

@@ -99,7 +99,7 @@ def test_what_pandas_has_for_a_gap_is_a_gap() -> None:
     days = np.datetime64("2026-01-01") + c
     for column in (words, years, heights):
         column[:5], column[5:9] = pandas.NA, pandas.NaT
-    days[:9] = np.datetime64("NaT")
+    days[:9] = np.datetime64("NaT", "D")
     given = {"sex": words, "years": years, "height": heights, "day": days}
     found = audit(z, given, numbers=["years"], settings=QUICK).attributes
     assert {name: (one.kind, one.n_known) for name, one in found.items()} == {

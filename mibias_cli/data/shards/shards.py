@@ -298,7 +298,8 @@ class _Samples:
             )
 
     def found(self, path: Path, shards: Sequence[str], reading: Reading) -> Shards:
-        n, of = len(self.keys), np.frombuffer(self._shard, dtype=np.int32)
+        n, shard = len(self.keys), np.frombuffer(self._shard, dtype=np.int32)
+        of = shard.tolist()
         cells = {name: values for name, values in self._columns.items() if name not in self._nested}
         for values in cells.values():
             values.extend([None] * (n - len(values)))
@@ -317,11 +318,11 @@ class _Samples:
         images = ShardImages(
             files=tuple(self._files),
             states=tuple(self._states),
-            shard=of,
+            shard=shard,
             offset=np.frombuffer(self._offset, dtype=np.int64),
             size=np.frombuffer(self._size, dtype=np.int64),
         )
-        held = set(of.tolist())
+        held = set(of)
         empty = [name for k, name in enumerate(shards) if k not in held]
         return Shards(
             table=with_cells(table, {name: Coded.of(held) for name, held in {**cells, **own}.items()}, reading),

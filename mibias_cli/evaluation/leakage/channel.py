@@ -180,8 +180,8 @@ def frequency_price(
     variance = share * (1 - share) / n
     if group is not None:
         _, member = np.unique(group, return_inverse=True)
-        table = np.bincount(member.reshape(-1) * n_classes + c, minlength=(int(member.max()) + 1) * n_classes)
-        table = table.reshape(-1, n_classes)
+        counts = np.bincount(member.reshape(-1) * n_classes + c, minlength=(int(member.max()) + 1) * n_classes)
+        table = counts.reshape(-1, n_classes)
         variance = ((table - table.sum(axis=1, keepdims=True) * share) ** 2).sum(axis=0) / n**2
     price = float((variance[seen] / (2 * share[seen])).sum() / LN2)
     return known + price, price * float(np.sqrt(2 / max(int(seen.sum()) - 1, 1)))

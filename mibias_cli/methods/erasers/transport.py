@@ -160,14 +160,15 @@ class TransportFit:
         state: dict[str, Array] = {"strength": np.asarray(self.strength), "mean": z.mean(axis=0)}
         deviation = z.std(axis=0)
         state["scale"] = np.where(deviation > 1e-6 * max(deviation.max(), 1e-300), deviation, 1.0)
-        x, state["basis"] = _principal((z - state["mean"]) / state["scale"], counts.min() // ROWS_PER_DIRECTION)
+        fewest = int(counts.min())
+        x, state["basis"] = _principal((z - state["mean"]) / state["scale"], fewest // ROWS_PER_DIRECTION)
         state["middles"] = _means(x, np.eye(len(counts))[c])
         state["squared"] = _telling_directions(x, c)
         seen = np.hstack([x, (x @ state["squared"]) ** 2])
         state["tell_class"] = _classifier(seen, c, PENALTY_CLASS)
         classes = _probabilities(seen, state["tell_class"])
         centred = x - classes @ state["middles"]
-        n_groups = min(MOST_GROUPS, counts.min() // ROWS_PER_GROUP)
+        n_groups = min(MOST_GROUPS, fewest // ROWS_PER_GROUP)
         state["tell_group"] = _classifier(centred, shared_groups(centred, c, n_groups, seed=self.seed), PENALTY_GROUP)
         self._transport(x, c, _probabilities(centred, state["tell_group"]), state)
         return TransportEraser({name: torch.from_numpy(np.asarray(state[name])).to(dtype) for name in state})
