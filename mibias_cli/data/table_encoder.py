@@ -173,9 +173,9 @@ def _refuse_lists(table: Table, feature: str) -> None:
     known = [v for v in table.columns[feature] if v is not None]
     if are_number_lists(known):
         raise DataError(
-            f"{table.path}: {feature!r} holds lists as text ({known[0][:40]!r}, …); store them as numbers (.npz, "
-            ".safetensors, or Parquet with a column of lists) and read them by data.source: embeddings, or leave the "
-            "column out of data.features"
+            f"{table.path}: {feature!r} holds lists as text ({known[0][:40]!r}, …); store lists of numbers as such "
+            "(.npz, .safetensors, or Parquet with a column of lists) and read them by data.source: embeddings, make a "
+            "column of 0 and 1 for each word of others, or leave the column out of data.features"
         )
 
 

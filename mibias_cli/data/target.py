@@ -44,9 +44,14 @@ class Target:
     levels: tuple[tuple[int, ...], ...] = ()
 
     @property
+    def output_names(self) -> tuple[str, ...]:
+        """What each number that a head gives is of: a class, a label or a column; empty where there is no target."""
+        return self.class_names if self.kind == "classes" else self.columns
+
+    @property
     def n_outputs(self) -> int:
-        """How many numbers a head gives: one per class, label or column; 0 where there is no target."""
-        return {"classes": len(self.class_names), "none": 0}.get(self.kind, len(self.columns))
+        """How many numbers a head gives."""
+        return len(self.output_names)
 
     def strata(self, y: np.ndarray) -> np.ndarray:
         """Index in `class_names` (n,) int64 of targets y: (n,) of classes and none, (n, k) of labels and numbers."""

@@ -268,7 +268,7 @@ def _export(
         backbone=parts.backbone,
         extractor=model.extractor,
         head=None if target.kind == "none" else model.head,
-        class_names=target.class_names if target.kind == "classes" else target.columns,
+        class_names=target.output_names,
         layers=parts.recipe.representation.layers,
         report=report,
         report_folder=None if report is None else run.report,

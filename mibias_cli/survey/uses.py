@@ -74,7 +74,10 @@ def input_notes(table: Table, uses: Mapping[str, str], *, needed: bool) -> Itera
             )
         if are_number_lists(v for v in table.columns[name] if v is not None):
             refused.add(name)
-            yield f"{name}: lists of numbers as text, which training refuses; store them as numbers (.npz, Parquet)"
+            yield (
+                f"{name}: lists as text, which training refuses; store lists of numbers as such (.npz, Parquet), make "
+                "a column of 0 and 1 for each word of others, or leave it out of data.features"
+            )
     yield from doubts(table, inputs)
     categories = [name for name in inputs if uses[name] == _CATEGORIES and name not in refused]
     yield from spelling_notes(table, categories)

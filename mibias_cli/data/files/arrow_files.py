@@ -25,7 +25,7 @@ TYPED = (*PARQUET, *_ARROW, *_JSON_LINES)
 
 @dataclass(frozen=True, kw_only=True)
 class TypedColumns:
-    """Columns with one value per row, and what the others are.
+    """Columns with one value per row, or a list of texts; and what the others are.
 
     Args:
         table: The columns with a value per row.
@@ -112,7 +112,16 @@ def is_list(kind: pa.DataType) -> bool:
 
 
 def _is_nested(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_nested(kind) or isinstance(kind, pa.BaseExtensionType))
+    if isinstance(kind, pa.BaseExtensionType):
+        return True
+    return bool(pa.types.is_nested(kind)) and not _is_list_of_text(kind)
+
+
+def _is_list_of_text(kind: pa.DataType) -> bool:
+    if not (pa.types.is_list(kind) or pa.types.is_large_list(kind)):
+        return False
+    item = kind.value_type
+    return is_text(item.value_type if pa.types.is_dictionary(item) else item)
 
 
 def _read_lines(path: Path) -> pa.Table:

@@ -19,6 +19,7 @@ __all__ = [
     "number_of",
     "split_list",
     "without_zeros",
+    "written_list",
 ]
 
 SEPARATORS = ("|", ";", ",")
@@ -92,6 +93,23 @@ def split_list(cell: str, separator: str) -> list[str]:
             return [item.strip() for item in quoted]
         cell = cell[1:-1]
     return [item.strip() for item in cell.split(separator) if item.strip()]
+
+
+def written_list(items: Sequence[object]) -> str:
+    """Items as `split_list` reads them.
+
+    Raises:
+        ValueError: An item is no text, or empty, or has quotes of both kinds.
+
+    Example:
+        >>> print(written_list(["a", "b, c", "d's"]), written_list([]))
+        ['a', 'b, c', "d's"] []
+    """
+    for item in items:
+        if not isinstance(item, str) or not item.strip() or ("'" in item and '"' in item):
+            raise ValueError(f"{item!r} in a list of texts")
+    quotes = ['"' if "'" in str(item) else "'" for item in items]
+    return "[" + ", ".join(f"{quote}{item}{quote}" for quote, item in zip(quotes, items, strict=True)) + "]"
 
 
 def is_written_list(cell: str) -> bool:

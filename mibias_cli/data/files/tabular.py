@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from mibias_cli.data.files.arrow_files import PARQUET, TYPED, encoded, is_numeric, is_text, read_typed
-from mibias_cli.data.files.cells import without_zeros
+from mibias_cli.data.files.cells import without_zeros, written_list
 from mibias_cli.data.files.coded import Coded, CodedColumns, texts
 from mibias_cli.data.files.packed import PackedTexts, is_large
 from mibias_cli.data.files.refused import refuse_formats, require_file
@@ -172,7 +172,9 @@ def require_columns(table: Table, wanted: Mapping[str, str]) -> None:
 
 def _absence(table: Table, name: str) -> str:
     if name in table.nested:
-        others = "embeddings are named by data.key, and lists of labels are read as text with bars between them: A|B"
+        others = (
+            "embeddings are named by data.key, and lists of labels are lists of texts, or texts with bars between: A|B"
+        )
         return f"{name!r} holds {table.nested[name]}, not one value per row; {others}"
     return f"no column {name!r}{did_you_mean(name, (*table.columns, *table.packed, *table.unread))}"
 
@@ -183,8 +185,6 @@ def refuse_nested(table: Table) -> None:
         stored = "" if table.path.suffix.lower() in PARQUET or table.path.is_dir() else ", written as Parquet,"
         within = any(kind.startswith("struct<bytes: binary") for kind in table.nested.values())
         pictures = "; images within a table, as hubs store them, are read after `mibias data shards`" if within else ""
-        if any(kind.startswith(("list<", "large_list<")) and "string>" in kind for kind in table.nested.values()):
-            pictures += "; lists of labels are read as text with bars between them: A|B"
         listed = first_rows([f"{name!r} ({kind})" for name, kind in table.nested.items()])
         raise DataError(
             f"{table.path}: {len(table.nested)} column(s) hold no single value per row: {listed}; name the columns to "
@@ -297,6 +297,8 @@ def _read_typed(
             cells[column.name] = Coded.of_codes([as_text(value) for value in different], codes)
         except UnicodeDecodeError:
             nested[column.name] = "bytes"
+        except ValueError as error:  # lists with what is no label
+            nested[column.name] = f"{column.type} ({error})"
     # "01" in a column of strings is a name (a post code, say), not the number 1
     text = frozenset(column.name for column in found.table.schema if not is_numeric(column.type))
     table = Table(
@@ -312,9 +314,15 @@ def _read_typed(
 
 
 def as_text(value: object) -> str | None:
-    """A typed value as text; 1.0 as 1, because a whole number beside a missing value is stored as a float."""
+    """A typed value as text; 1.0 as 1, because a whole number beside a missing value is stored as a float.
+
+    Raises:
+        ValueError: It is a list of anything but texts, or bytes that are none.
+    """
     if value is None or value != value:  # null, or NaN
         return None
+    if isinstance(value, list):
+        return written_list(value)
     if isinstance(value, bytes):
         return value.decode("utf-8").strip()
     if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:

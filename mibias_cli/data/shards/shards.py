@@ -241,12 +241,15 @@ class _Samples:
         if not isinstance(fields, dict):
             raise self._fault(member.name, "is no JSON object; its fields are to be columns")
         for name, value in fields.items():
-            if isinstance(value, list | dict):
-                self._nested.setdefault(name, "lists" if isinstance(value, list) else "objects")
+            if isinstance(value, dict):
+                self._nested.setdefault(name, "objects")
             elif value is not None:
                 if not isinstance(value, str):
                     self._no_text.add(name)
-                self._set(row, name, as_text(value), member)
+                try:
+                    self._set(row, name, as_text(value), member)
+                except ValueError:  # a list, and not of texts
+                    self._nested.setdefault(name, "lists")
 
     def _add_text(self, row: int, name: str, member: tarfile.TarInfo, read: ReadMember) -> None:
         if member.size > _LARGEST_TEXT:

@@ -79,14 +79,14 @@ def head_warnings(info: ExportInfo, parts: Parts) -> list[str]:
 
 def _tells_target(info: ExportInfo, parts: Parts) -> bool:
     target = parts.data.target
-    return info.target_kind == target.kind and info.class_names == target.class_names
+    return info.target_kind == target.kind and info.class_names == target.output_names
 
 
 def _told(info: ExportInfo, parts: Parts) -> str:
     target = parts.data.target
     return (
         f"the export's head tells {info.target_kind} ({first_rows(info.class_names)}), and the recipe's target is "
-        f"{target.kind} ({first_rows(target.class_names)})"
+        f"{target.kind} ({first_rows(target.output_names)})"
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -114,7 +115,7 @@ def test_lists_as_text_by_any_writing(tmp_path: Path, written: str, between: str
     with pytest.raises(DataError, match="'embedding' holds lists as text"):
         load_table(tmp_path / "t.csv", attributes=SITE)
     notes = survey(tmp_path / "t.csv", Wishes(target="target", attributes=("site",))).notes
-    assert any(note.startswith("embedding: lists of numbers as text, which training refuses") for note in notes)
+    assert any(note.startswith("embedding: lists as text, which training refuses") for note in notes)
 
 
 def test_init_takes_lists_for_embeddings(tmp_path: Path) -> None:
@@ -123,7 +124,46 @@ def test_init_takes_lists_for_embeddings(tmp_path: Path) -> None:
     assert list(layout.table.columns) == ["target", "site"]
 
 
-def test_lists_of_labels_are_an_error_that_says_how_they_are_read(tmp_path: Path) -> None:
-    pq.write_table(pa.table({"x": [1.0, 2.0], "label": [["A"], ["A", "B"]]}), tmp_path / "t.parquet")
-    with pytest.raises(DataError, match=r"lists of labels are read as text with bars between them: A\|B"):
-        refuse_nested(read_table(tmp_path / "t.parquet"))
+KINDS_OF_TEXT = {
+    "list": pa.list_(pa.string()),
+    "large": pa.large_list(pa.large_string()),
+    "codes": pa.list_(pa.dictionary(pa.int32(), pa.string())),
+}
+
+
+@pytest.mark.parametrize("kind", [*KINDS_OF_TEXT, "lines", "stream"])
+def test_lists_of_texts_are_labels(tmp_path: Path, kind: str) -> None:
+    """They are in no cell of text, so that a label may hold what stands between labels there."""
+    names, there = ["a|b", "c, d", "e's"], np.random.default_rng(1).random((N, 3)) < 0.5
+    there[:2] = [[False] * 3, [True, False, False]]
+    lists = [[name for name, one in zip(names, row, strict=True) if one] for row in there]
+    split = ["train"] * (N - 20) + ["validation"] * 10 + ["test"] * 10
+    path = tmp_path / {"lines": "t.jsonl", "stream": "t.arrow"}.get(kind, "t.parquet")
+    if kind == "lines":
+        rows = [{"x": k, "site": LABELS["site"][k], "split": split[k], "found": lists[k]} for k in range(N)]
+        path.write_text("\n".join(map(json.dumps, rows)))
+    else:
+        found = pa.array(lists, KINDS_OF_TEXT.get(kind, pa.list_(pa.string())))
+        table = pa.table({"x": list(range(N)), "site": LABELS["site"], "split": split, "found": found})
+        if kind == "stream":
+            with pa.ipc.new_stream(path, table.schema) as stream:
+                stream.write_table(table)
+        else:
+            pq.write_table(table, path)
+    columns = Columns(target="found", target_kind="multilabel", split="split")
+    data = load_table(path, columns=columns, attributes=SITE)
+    np.testing.assert_array_equal(np.concatenate([data.train.y, data.validation.y, data.audit.y]), there)
+
+
+@pytest.mark.parametrize("lists", [[["A"], ["A", None]], [["A"], [""]], [["A"], ["both ' and \""]], [[["A"]], [["B"]]]])
+def test_lists_of_what_is_no_label_are_not_read(tmp_path: Path, lists: list[object]) -> None:
+    pq.write_table(pa.table({"x": [1.0, 2.0], "label": lists}), tmp_path / "t.parquet")
+    table = read_table(tmp_path / "t.parquet")
+    assert list(table.columns) == ["x"]
+    with pytest.raises(DataError, match="'label' .list<"):
+        refuse_nested(table)
+
+
+def test_a_missing_list_is_missing_and_an_empty_one_is_not(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"label": [["A"], None, []]}), tmp_path / "t.parquet")
+    assert list(read_table(tmp_path / "t.parquet").columns["label"]) == ["['A']", None, "[]"]

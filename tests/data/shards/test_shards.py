@@ -24,7 +24,7 @@ Members = Iterable[tuple[str, bytes]]
 def samples(n: int, first: int = 0) -> list[tuple[str, bytes]]:
     found: list[tuple[str, bytes]] = []
     for k in range(first, first + n):
-        fields = {"sex": "fm"[k % 2], "age": 20.0 + k, "box": [1, 2]}
+        fields = {"sex": "fm"[k % 2], "age": 20.0 + k, "box": [1, 2], "seen": ["a|b"] * (k % 2)}
         found += write_sample(f"{k:04d}", picture(k), str(k % 2), fields)
     return found
 
@@ -55,6 +55,7 @@ def test_images_and_columns_are_those_that_tarfile_reads(tmp_path: Path, how: di
     assert [(*row, found.images.content(k)) for k, row in enumerate(rows)] == expected
     assert list(found.table.row_numbers) == [f"{row[0]}/{row[1]}.png" for row in expected]
     assert found.table.nested == {"box": "lists"}
+    assert set(columns["seen"]) == {"[]", "['a|b']"}
     assert "sex" in found.table.text
     assert not {"age", "cls"} & found.table.text
 

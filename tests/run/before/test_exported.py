@@ -137,3 +137,35 @@ def test_images_that_are_read_for_another_backbone_are_told(export: Path, tmp_pa
         replace(parts, load_backbone=lambda: replace(loaded.backbone, data_config=given)),
     )
     assert "not as the export does: input_size (3, 160, 160), not (3, 96, 96);" in told
+
+
+@pytest.mark.parametrize("target", ["[hot, wet]", "[size]"])
+def test_heads_of_labels_and_numbers_are_audited(tmp_path: Path, target: str) -> None:
+    """Of an export and of a run, beside training rows whose numbers lie elsewhere too: in the head's own units."""
+    kind = "multilabel" if "," in target else "regression"
+
+    def recipe(name: str, shift: float = 0) -> Recipe:
+        g = np.random.default_rng(0)
+        lines = ["x,w,hot,wet,size,place,split"]
+        for k in range(300):
+            (x, w), split = g.normal(size=2), ("train", "validation", "test")[k // 2 % 3]
+            size = 5 * x + w + shift * (split == "train")
+            lines.append(f"{x},{w},{x > 0:d},{w > 0:d},{size},{'uv'[k // 6 % 2]},{split}")
+        (tmp_path / f"{name}.csv").write_text("\n".join(lines))
+        given = [f"data.columns.target={target}", f"data.target_kind={kind}", "data.features=[x, w]"]
+        given += ["data.attributes={place: {}}", "training.epochs=3", "training.learning_rate=0.05"]
+        return parse_recipe(TEXT.format(path=tmp_path / f"{name}.csv"), path="t.yaml", overrides=given)
+
+    run = tmp_path / "run"
+    own = workflow.train(recipe("own"), out=run, offline=True, progress=Silent()).report
+    assert own.head is not None
+    for k, (of, data) in enumerate([(run / "export", "own"), (run, "moved"), (run / "export", "moved")]):
+        report, told = evaluated(of, recipe(data, 20 * (data == "moved")), tmp_path / f"out{k}")
+        assert told == []
+        assert report.head is not None
+        found, expected = report.head.task.after, own.head.task.after
+        assert found is not None
+        assert expected is not None
+        figure = "r2" if kind == "regression" else "accuracy"
+        # targets are float32, standardised by other numbers
+        assert getattr(found, figure).estimate == pytest.approx(getattr(expected, figure).estimate, rel=1e-4)
