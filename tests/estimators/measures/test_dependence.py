@@ -112,3 +112,14 @@ def test_distance_correlation_of_gaussians() -> None:
     )
     top = rho * math.asin(rho) + math.sqrt(1 - rho**2) - rho * math.asin(rho / 2) - math.sqrt(4 - rho**2) + 1
     assert value == pytest.approx(top / (1 + math.pi / 3 - math.sqrt(3)), abs=0.04)
+
+
+def test_the_kernels_width_is_the_weighted_mean_distance_of_distinct_samples() -> None:
+    g = np.random.default_rng(0)
+    a, w = g.standard_normal((6, 2)), g.uniform(0.5, 2, 6)
+    square = np.array([[((x - y) ** 2).sum() for y in a] for x in a])
+    pairs = [(i, j) for i in range(6) for j in range(6) if i != j]
+    mean = sum(w[i] * w[j] * square[i, j] for i, j in pairs) / sum(w[i] * w[j] for i, j in pairs)
+    expected = (np.exp(-square / mean) + np.exp(-4 * square / mean)) / 2
+    found = dependence.gaussian_kernel(torch.from_numpy(a), torch.from_numpy(w))
+    np.testing.assert_allclose(found.numpy(), expected)

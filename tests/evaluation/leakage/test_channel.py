@@ -51,3 +51,12 @@ def test_continuous_channels_carry_normal_scores() -> None:
     plain = make_channel_task("age", c, y, fit, score, folds, n_classes=2, n_y=1)
     assert plain.kind == "categorical"
     assert plain.marginal.numbers == (None, None)
+
+
+def test_units_are_groups_where_there_are_any() -> None:
+    c = np.arange(400) % 2
+    fit, score = np.arange(200), np.arange(200, 400)
+    folds = inner_folds(c[fit, None], group=None, seed=0)
+    asked = [make_channel_task("site", c, c, fit, score, folds, n_classes=2, n_y=2, group=group)
+             for group in (None, np.arange(400) // 8)]  # fmt: skip
+    assert [(task.n_fit_units, task.n_score_units) for task in asked] == [(200, 200), (25, 25)]

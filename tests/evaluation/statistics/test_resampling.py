@@ -86,3 +86,9 @@ def test_an_interval_ends_where_the_figure_can_be_no_more_and_covers_as_often() 
 def test_the_estimate_lies_within() -> None:
     interval = bootstrap_interval(1.0, np.array([1.0, 1.0, 1.0, 50.0]), 0.5)
     assert interval.lower <= interval.estimate <= interval.upper
+
+
+def test_two_units_owe_students_quantile_of_one_degree_of_freedom() -> None:
+    draws = np.linspace(-1, 1, 2001)
+    plain, honest = (bootstrap_interval(0.0, draws, 0.9, n_units=n) for n in (None, 2))
+    assert honest.upper / plain.upper == pytest.approx(np.sqrt(2) * 6.3138 / 1.6449, rel=1e-3)

@@ -9,7 +9,7 @@ from fairlearn import metrics as fairlearn_metrics
 from mibias_cli.evaluation.inputs import AuditedAttribute
 from mibias_cli.evaluation.statistics.resampling import Resamples
 from mibias_cli.evaluation.task.fairness import FIGURES, fairness_findings
-from mibias_cli.evaluation.task.fairness_intervals import Judged, fairness_change, judge
+from mibias_cli.evaluation.task.fairness_intervals import Judged, _largest, fairness_change, judge
 from mibias_cli.evaluation.task.rule import Terms
 from mibias_cli.evaluation.task_findings import FairnessFindings
 
@@ -135,3 +135,8 @@ def test_point_figures_are_fairlearns(n_y: int) -> None:
         value, bounds = getattr(found, name), found.bounds(name)
         assert value == pytest.approx(min(each) if name.endswith("ratio") else max(each), abs=1e-12)
         assert bounds.lower <= value <= bounds.upper
+
+
+def test_a_group_that_a_resample_lacks_does_not_count_there() -> None:
+    values = np.array([[[0.2, 0.5, np.nan]], [[np.nan, 0.5, np.nan]], [[0.9, 0.5, 0.1]]])
+    np.testing.assert_allclose(_largest(values), [0.3, 0, 0.8])
