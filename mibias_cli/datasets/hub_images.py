@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from mibias_cli.data.files.arrow_files import PARQUET
+from mibias_cli.data.files.arrow_files import PARQUET, is_list_of_text
 from mibias_cli.data.files.folders import image_suffixes
 from mibias_cli.data.files.tabular import first_rows, refuse_existing
 from mibias_cli.errors import DataError, did_you_mean
@@ -68,9 +68,10 @@ def write_hub_shards(path: Path, out: Path, *, image: str | None = None, overwri
             tarfile.open(partial, "w") as archive,
         ):
             column = _image_column(file, schema, image)
-            plain = [f.name for f in schema if not (pa.types.is_nested(f.type) or _is_bytes(f.type))]
+            names = _class_names(schema)
+            plain = [f.name for f in schema if _is_plain(f.type) or (f.name in names and _is_codes(f.type))]
             left_out |= {f.name: str(f.type) for f in schema if f.name not in (column, *plain)}
-            counts[shard] = _write_rows(file, archive, batches, column, plain, _class_names(schema))
+            counts[shard] = _write_rows(file, archive, batches, column, plain, names)
     return WrittenShards(counts=counts, left_out=left_out)
 
 
@@ -94,12 +95,19 @@ def _write_rows(
                     "data.source: manifest"
                 )
             for name, classes in names.items():
-                if isinstance(row.get(name), int):
-                    row[name] = classes[row[name]] if 0 <= row[name] < len(classes) else None
+                given = row.get(name)
+                if isinstance(given, int):
+                    row[name] = _class_named(given, classes)
+                elif isinstance(given, list):
+                    row[name] = [_class_named(code, classes) for code in given]
             _add(archive, f"{n:09d}{_suffix(file, n, cell, content)}", content)
             _add(archive, f"{n:09d}.json", json.dumps(row, default=str, ensure_ascii=False).encode())
             n += 1
     return n
+
+
+def _class_named(code: int | None, classes: list[str]) -> str | None:
+    return classes[code] if code is not None and 0 <= code < len(classes) else None
 
 
 def _suffix(file: Path, row: int, cell: object, content: bytes) -> str:
@@ -183,6 +191,14 @@ def _image_column(file: Path, schema: pa.Schema, wanted: str | None) -> str:
     return wanted or found[0]
 
 
+def _is_plain(kind: pa.DataType) -> bool:
+    return not (pa.types.is_nested(kind) or _is_bytes(kind)) or is_list_of_text(kind)
+
+
+def _is_codes(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_list(kind) and pa.types.is_integer(kind.value_type))
+
+
 def _is_bytes(kind: pa.DataType) -> bool:
     return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
 
@@ -196,6 +212,11 @@ def _class_names(schema: pa.Schema) -> dict[str, list[str]]:
     written = (schema.metadata or {}).get(b"huggingface")
     try:
         features = json.loads(written)["info"]["features"] if written else {}
-        return {name: f["names"] for name, f in features.items() if isinstance(f, dict) and f.get("names")}
+        # of a list of classes the names stand with what its items are: {"feature": {…}}, formerly [{…}]
+        items = {name: f[0] if isinstance(f, list) and f else f for name, f in features.items()}
+        items = {name: f.get("feature", f) for name, f in items.items() if isinstance(f, dict)}
+        return {
+            name: f["names"] for name, f in items.items() if isinstance(f, dict) and isinstance(f.get("names"), list)
+        }
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return {}  # another version's way to say it: numbers stay numbers

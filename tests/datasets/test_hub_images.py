@@ -18,7 +18,11 @@ from mibias_cli.datasets.hub_images import write_hub_shards
 from mibias_cli.errors import DataError
 
 N = 150
-INFO = {"info": {"features": {"label": {"names": ["cat", "dog"], "_type": "ClassLabel"}, "image": {"_type": "Image"}}}}
+CLASSES = {"names": ["cat", "dog"], "_type": "ClassLabel"}
+LISTS = {"several": {"feature": CLASSES, "_type": "Sequence"}, "formerly": [CLASSES]}
+INFO = {
+    "info": {"features": {"label": CLASSES, **LISTS, "image": {"_type": "Image"}, "boxes": {"feature": {"names": 7}}}}
+}
 
 
 def hub_table(first: int = 0, **columns: list[object]) -> pa.Table:
@@ -32,6 +36,9 @@ def hub_table(first: int = 0, **columns: list[object]) -> pa.Table:
             "age": [k + 0.5 for k in rows],
             "sex": [None if k == 3 else "fm"[k % 2] for k in rows],
             "boxes": [[1, k] for k in rows],
+            "words": [["a|b"] * (k % 2) for k in rows],
+            "several": pa.array([[0, 1][: k % 3] for k in rows], pa.list_(pa.int64())),
+            "formerly": pa.array([[1] for _ in rows], pa.list_(pa.int64())),
             **columns,
         }
     )
@@ -58,6 +65,9 @@ def test_parquet_and_datasets_folders_become_shards(tmp_path: Path) -> None:
         columns = found.table.columns
         assert [found.images.content(row) for row in range(N)] == [picture(first + row) for row in range(N)]
         assert list(columns["label"]) == ["cat", "dog"] * (N // 2)
+        assert list(columns["words"]) == ["[]", "['a|b']"] * (N // 2)
+        assert list(columns["several"]) == ["[]", "['cat']", "['cat', 'dog']"] * (N // 3)
+        assert set(columns["formerly"]) == {"['dog']"}
         assert list(columns["age"][:2]) == [f"{first + k}.5" for k in range(2)]
         assert (columns["sex"][3] is None) == (first == 0)
     first_bytes = [shard.read_bytes() for shard in made.counts]

@@ -14,7 +14,17 @@ import pyarrow.parquet as pq
 from mibias_cli.data.files.packed import is_large
 from mibias_cli.errors import DataError
 
-__all__ = ["PARQUET", "TYPED", "TypedColumns", "encoded", "is_list", "is_numeric", "is_text", "read_typed"]
+__all__ = [
+    "PARQUET",
+    "TYPED",
+    "TypedColumns",
+    "encoded",
+    "is_list",
+    "is_list_of_text",
+    "is_numeric",
+    "is_text",
+    "read_typed",
+]
 
 PARQUET = (".parquet", ".pq")
 """Suffixes of Parquet files."""
@@ -111,17 +121,18 @@ def is_list(kind: pa.DataType) -> bool:
     return any(is_kind(kind) for is_kind in lists) and is_numeric(kind.value_type)
 
 
-def _is_nested(kind: pa.DataType) -> bool:
-    if isinstance(kind, pa.BaseExtensionType):
-        return True
-    return bool(pa.types.is_nested(kind)) and not _is_list_of_text(kind)
-
-
-def _is_list_of_text(kind: pa.DataType) -> bool:
+def is_list_of_text(kind: pa.DataType) -> bool:
+    """Whether a column of this type holds lists of texts."""
     if not (pa.types.is_list(kind) or pa.types.is_large_list(kind)):
         return False
     item = kind.value_type
     return is_text(item.value_type if pa.types.is_dictionary(item) else item)
+
+
+def _is_nested(kind: pa.DataType) -> bool:
+    if isinstance(kind, pa.BaseExtensionType):
+        return True
+    return bool(pa.types.is_nested(kind)) and not is_list_of_text(kind)
 
 
 def _read_lines(path: Path) -> pa.Table:
