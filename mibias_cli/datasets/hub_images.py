@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from mibias_cli.data.files.arrow_files import PARQUET, is_list_of_text
+from mibias_cli.data.files.arrow_files import PARQUET, is_list, is_list_of_text
 from mibias_cli.data.files.folders import image_suffixes
 from mibias_cli.data.files.tabular import first_rows, refuse_existing
 from mibias_cli.errors import DataError, did_you_mean
@@ -196,7 +196,7 @@ def _is_plain(kind: pa.DataType) -> bool:
 
 
 def _is_codes(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_list(kind) and pa.types.is_integer(kind.value_type))
+    return is_list(kind) and bool(pa.types.is_integer(kind.value_type))
 
 
 def _is_bytes(kind: pa.DataType) -> bool:

@@ -38,7 +38,7 @@ def hub_table(first: int = 0, **columns: list[object]) -> pa.Table:
             "boxes": [[1, k] for k in rows],
             "words": [["a|b"] * (k % 2) for k in rows],
             "several": pa.array([[0, 1][: k % 3] for k in rows], pa.list_(pa.int64())),
-            "formerly": pa.array([[1] for _ in rows], pa.list_(pa.int64())),
+            "formerly": pa.array([[1] for _ in rows], pa.large_list(pa.int8())),
             **columns,
         }
     )
