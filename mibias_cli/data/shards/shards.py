@@ -247,9 +247,11 @@ class _Samples:
                 if not isinstance(value, str):
                     self._no_text.add(name)
                 try:
-                    self._set(row, name, as_text(value), member)
+                    text = as_text(value)
                 except ValueError:  # a list, and not of texts
                     self._nested.setdefault(name, "lists")
+                else:
+                    self._set(row, name, text, member)
 
     def _add_text(self, row: int, name: str, member: tarfile.TarInfo, read: ReadMember) -> None:
         if member.size > _LARGEST_TEXT:
