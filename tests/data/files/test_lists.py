@@ -1,4 +1,4 @@
-"""Columns of lists: embeddings where they are asked for, and never text."""
+"""Columns of lists: of numbers they are embeddings where asked for, and never text; of texts they are labels."""
 
 from __future__ import annotations
 
